@@ -165,11 +165,7 @@ def _settle(write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values], c
     for name, value in values.items():
         setattr(write, name, value)
     write.save(update_fields=list(values))
-    _note_domain(write, refusal, now)
-
-
-def _note_domain(write: ConsoleWrite, refusal: IntegrationError | None, now: datetime) -> None:
-    """Tell the diagnosis what WeCom says of the trusted domain: it says that only when the domain is written."""
+    # What WeCom says of the trusted domain, it says only when the domain is written: the diagnosis must know.
     is_written = any(change["name"] == "redirect_domain" for change in write.changes)
     if is_written and (write.status == Status.DONE or refusal is not None):
         note_domain_answer(corp=write.corp, error=refusal, now=now)
@@ -187,7 +183,8 @@ def _plan(write: ConsoleWrite, corp: Corp) -> Values:
 
 def _write(write: ConsoleWrite, corp: Corp) -> Values:
     client = wecom_client(corp)
-    before, after = _sides(write)
+    before = {change["name"]: change["before"] for change in write.changes}
+    after = {change["name"]: change["after"] for change in write.changes}
     still_wanted = wanted(corp, write.kind)
     # `get`: if sign-in was switched off since, the domain is not needed any more.
     if any(still_wanted.get(name) != value for name, value in after.items()):
@@ -196,37 +193,21 @@ def _write(write: ConsoleWrite, corp: Corp) -> Values:
     if any(present[name] != value for name, value in before.items()):
         return {"status": Status.FAILED, "problem": Problem.CHANGED}
     try:
-        _send(client, write.kind, after)
+        if write.kind == Kind.SETTINGS:
+            client.agent_set(AgentChanges(**after))
+        else:
+            client.menu_create([MenuEntry(entry["name"], entry["url"]) for entry in after["menu"]])
     except (TransientError, OutcomeUnknownError) as error:
         if error.code not in {None, SYSTEM_BUSY}:
             raise  # WeCom said why not
-        return _read_back(client, write.kind, after)
+        # The answer was lost: WeCom itself knows best what became of it. Nothing is written again.
+        try:
+            present = _present(client, write.kind)
+        except IntegrationError as unread:
+            return {**_failure(unread), "problem": Problem.UNCLEAR}
+        if any(present[name] != value for name, value in after.items()):
+            return {"status": Status.FAILED, "problem": Problem.UNCLEAR}
     return {"status": Status.DONE}
-
-
-def _read_back(client: WeComClient, kind: str, after: Values) -> Values:
-    """What became of a write whose answer was lost: WeCom itself knows best. Nothing is written again."""
-    try:
-        present = _present(client, kind)
-    except IntegrationError as error:
-        return {**_failure(error), "problem": Problem.UNCLEAR}
-    if any(present[name] != value for name, value in after.items()):
-        return {"status": Status.FAILED, "problem": Problem.UNCLEAR}
-    return {"status": Status.DONE}
-
-
-def _sides(write: ConsoleWrite) -> tuple[Values, Values]:
-    return (
-        {change["name"]: change["before"] for change in write.changes},
-        {change["name"]: change["after"] for change in write.changes},
-    )
-
-
-def _send(client: WeComClient, kind: str, after: Values) -> None:
-    if kind == Kind.SETTINGS:
-        client.agent_set(AgentChanges(**after))
-    else:
-        client.menu_create([MenuEntry(entry["name"], entry["url"]) for entry in after["menu"]])
 
 
 # --- The two sides ----------------------------------------------------------------------------------------------------
@@ -238,16 +219,16 @@ def wanted(corp: Corp, kind: str) -> Values:
     Without sign-in the trusted domain serves nobody, and WeCom refuses one whose owner is not proven: left alone.
     """
     if kind == Kind.MENU:
-        return {"menu": _default_menu(corp)}
+        # The pages that higher apps registered for it, in the product's language: all employees see one menu.
+        pages = [page for page in offered_landing_pages() if page.in_menu][:_MENU_ENTRIES_AT_MOST]
+        with translation.override(settings.LANGUAGE_CODE):
+            return {
+                "menu": [
+                    {"type": "view", "name": str(page.label), "url": links.deep_link(corp, page.path)} for page in pages
+                ]
+            }
     home_page = {"home_url": links.home_page_link(corp)}
     return {**home_page, "redirect_domain": links.trusted_domain(corp)} if corp.sign_in_enabled else home_page
-
-
-def _default_menu(corp: Corp) -> list[dict[str, str]]:
-    """The pages that higher apps registered for it, in the product's language: all employees see one menu."""
-    pages = [page for page in offered_landing_pages() if page.in_menu][:_MENU_ENTRIES_AT_MOST]
-    with translation.override(settings.LANGUAGE_CODE):
-        return [{"type": "view", "name": str(page.label), "url": links.deep_link(corp, page.path)} for page in pages]
 
 
 def _present(client: WeComClient, kind: str) -> Values:

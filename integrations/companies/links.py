@@ -207,9 +207,8 @@ def request_file_check(*, file: VerificationFile, now: datetime) -> bool:
 
 def withdraw_file_check(file: VerificationFile) -> None:
     """Note that the check asked for will not come; what an earlier one found stands again."""
-    VerificationFile.objects.filter(pk=file.pk, check_requested_at=file.check_requested_at).update(
-        check_requested_at=None
-    )
+    asked = VerificationFile.objects.filter(pk=file.pk, check_requested_at=file.check_requested_at)
+    asked.update(check_requested_at=None)
 
 
 def check_file_now(*, file_id: int, clock: Callable[[], datetime]) -> None:
@@ -224,23 +223,18 @@ def run_file_check(*, file_id: int, clock: Callable[[], datetime]) -> None:
     if file is None or not file.is_being_checked:
         return
     url = verification_file_url(site_address_for(file.corp), file)
-    outcome, detail = _fetched(url, file.code)
+    try:
+        outcome, detail = _judge_page(SiteClient().fetch(url), file.code)
+    except ConfigurationError as error:
+        outcome, detail = FileOutcome.UNTRUSTED, error.message
+    except TransientError as error:
+        outcome, detail = FileOutcome.UNREACHABLE, error.message
     VerificationFile.objects.filter(pk=file.pk).update(
         checked_at=clock(), checked_url=url, outcome=outcome, detail=without_invisible(detail)[:255]
     )
 
 
-def _fetched(url: str, code: str) -> tuple[FileOutcome, str]:
-    try:
-        page = SiteClient().fetch(url)
-    except ConfigurationError as error:
-        return FileOutcome.UNTRUSTED, error.message
-    except TransientError as error:
-        return FileOutcome.UNREACHABLE, error.message
-    return _judged(page, code)
-
-
-def _judged(page: Page, code: str) -> tuple[FileOutcome, str]:
+def _judge_page(page: Page, code: str) -> tuple[FileOutcome, str]:
     if 300 <= page.status < 400:
         return FileOutcome.REDIRECTED, f"HTTP {page.status} {page.location}"
     if page.status != 200:

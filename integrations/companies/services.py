@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -83,32 +82,28 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     corp.save(update_fields=[*changed_fields, "connection_version"])
     corp.refresh_from_db(fields=["connection_version"])
     # None: the contacts assistant, which has no agent.
-    for application in {before, (before[0], None), (corp.corpid, corp.agentid), (corp.corpid, None)}:
-        transaction.on_commit(partial(_forget_token, *application))
+    applications = {before, (before[0], None), (corp.corpid, corp.agentid), (corp.corpid, None)}
+
+    def forget_tokens() -> None:
+        with suppress(TransientError):  # without Valkey nothing is remembered that could be wrong
+            for application in applications:
+                token_store().forget(*application)
+
+    transaction.on_commit(forget_tokens)
     # The database's clock, which the next attempt uses, too.
     transaction.on_commit(lambda: hooks.connection_mended(corp.pk, database_clock()()))
     return True
 
 
-def _forget_token(corpid: str, agentid: int | None) -> None:
-    with suppress(TransientError):  # without Valkey nothing is remembered that could be wrong
-        token_store().forget(corpid, agentid)
-
-
 def reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
     """Why `corp` cannot be enabled yet, as sentences; empty when it can."""
-    return [*results.find_reasons_against_enabling(corp, now=now), *_local_address(corp)]
-
-
-def _local_address(corp: Corp) -> list[str]:
+    reasons = results.find_reasons_against_enabling(corp, now=now)
     address = links.site_address_for(corp)
     is_trial = corp.is_sandbox and settings.ENVIRONMENT != "production"
-    if not address.is_local or is_trial:
-        return []
-    return [
-        _("The site address is still %(url)s, which only this machine reaches. Enter your real one first.")
-        % {"url": address.url}
-    ]
+    if address.is_local and not is_trial:
+        words = _("The site address is still %(url)s, which only this machine reaches. Enter your real one first.")
+        reasons.append(words % {"url": address.url})
+    return reasons
 
 
 def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | None = None) -> None:
@@ -149,14 +144,6 @@ def save_site_address(*, address: SiteAddress) -> None:
     http.forget()
 
 
-def is_in_service(address: SiteAddress) -> bool:
-    """Whether WeCom may send codes there: a corp that was enabled once has its links at `address`.
-
-    Also while it is disabled: it could be switched off for the change, and on again.
-    """
-    return Corp.objects.at(address).ever_enabled().exists()
-
-
 def reason_against_changing(*, address: SiteAddress, person: Person) -> str:
     """Why `person` may not change `address`, and who can; empty where they may (docs/decisions/0008).
 
@@ -165,7 +152,8 @@ def reason_against_changing(*, address: SiteAddress, person: Person) -> str:
     """
     if getattr(person, "is_superuser", False):
         return ""
-    if is_in_service(address):
+    # Also while the company is disabled: it could be switched off for the change, and on again.
+    if Corp.objects.at(address).ever_enabled().exists():
         return _(
             "A company that has been enabled uses this address: WeCom sends the codes there that say who somebody is. "
             "A superuser can change it."
@@ -208,17 +196,9 @@ TRIED_FOR = timedelta(hours=24)
 
 def stage_credentials(*, corp: Corp, agentid: int, secret: str, by: str, now: datetime) -> StagedCredentials:
     """Keep new credentials of `corp` in place of others that wait. The caller queues their check."""
-    values = {
-        **{
-            "agentid": agentid,
-            "secret": secret,
-            "state": CredentialsState.WAITING,
-            "staged_by": by[:255],
-            "staged_at": now,
-        },
-        **{"next_try_at": now + TRY_AGAIN, "settled_at": None},
-        **{"problem": "", "facts": {}, "errcode": None, "caller_ip": None},
-    }
+    values = {"agentid": agentid, "secret": secret, "state": CredentialsState.WAITING, "staged_by": by[:255]}
+    values |= {"staged_at": now, "next_try_at": now + TRY_AGAIN, "settled_at": None}
+    values |= {"problem": "", "facts": {}, "errcode": None, "caller_ip": None}
     return StagedCredentials.objects.update_or_create(corp=corp, defaults=values)[0]
 
 
@@ -356,12 +336,17 @@ def list_steps(corp: Corp) -> list[Step]:
     """Every step with its state, from what is saved, what the checks last found of it, and what real calls met."""
     runs, refusal = _current_runs(corp), results.refusals([corp]).get(corp.pk)
     wrong = set() if refusal is None else {refusal.anchor, "diagnosis"}
+    in_console = ("domain", "home_page") if corp.sign_in_enabled else ("home_page",)
+    # Done when everything essential passed and nothing else is wrong.
+    full_test = _of_checks(runs, *runs)
+    if full_test not in {StepState.WRONG, StepState.RUNNING}:
+        full_test = _of_checks(runs, *results.essential_checks(corp))
     found = [
         ("credentials", _("Credentials"), _credentials(runs)),
         ("verification", _("Verification file"), _verification(corp, runs)),
-        ("console", _("Domain, home page, callback"), _console(corp, runs)),
+        ("console", _("Domain, home page, callback"), _of_checks(runs, *in_console)),
         ("trusted_ip", _("Trusted IP"), _of_checks(runs, "ip")),
-        ("diagnosis", _("Full test"), _full_test(corp, runs)),
+        ("diagnosis", _("Full test"), full_test),
         ("enable", _("Enable"), StepState.DONE if corp.is_enabled else StepState.TO_DO),
     ]
     found = [(anchor, title, StepState.WRONG if anchor in wrong else state) for anchor, title, state in found]
@@ -405,11 +390,8 @@ def _of_checks(runs: dict[str, CheckRun], *names: str) -> StepState:
         return StepState.WRONG
     if any(run.is_unfinished for run in known):
         return StepState.RUNNING
-    return (
-        StepState.DONE
-        if len(known) == len(names) and all(run.status in results.PASSED for run in known)
-        else StepState.TO_DO
-    )
+    is_done = len(known) == len(names) and all(run.status in results.PASSED for run in known)
+    return StepState.DONE if is_done else StepState.TO_DO
 
 
 def _credentials(runs: dict[str, CheckRun]) -> StepState:
@@ -432,18 +414,6 @@ def _verification(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
     if outcomes - {""}:
         return StepState.WRONG
     return StepState.TO_DO if corp.sign_in_enabled else StepState.OPTIONAL
-
-
-def _console(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
-    names = ("domain", "home_page") if corp.sign_in_enabled else ("home_page",)
-    return _of_checks(runs, *names)
-
-
-def _full_test(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
-    """Done when everything essential passed and nothing else is wrong."""
-    state = _of_checks(runs, *results.essential_checks(corp))
-    others = _of_checks(runs, *runs)
-    return others if others in {StepState.WRONG, StepState.RUNNING} else state
 
 
 IP_SEPARATOR = ";"
@@ -474,11 +444,8 @@ def read_ip_addresses(text: str) -> list[str]:
 
     Raises ValidationError, with a sentence: WeCom sees public addresses only, and no names.
     """
-    found = []
-    for word in map(without_invisible, _IP_SEPARATORS.split(text)):
-        if word:
-            found.append(_public_address(word))
-    addresses = list(dict.fromkeys(found))
+    words = filter(None, map(without_invisible, _IP_SEPARATORS.split(text)))
+    addresses = list(dict.fromkeys(map(_public_address, words)))
     if len(addresses) > IPS_AT_MOST:
         raise ValidationError(
             _("WeCom takes at most %(count)s trusted IPs."), code="many", params={"count": IPS_AT_MOST}

@@ -178,25 +178,16 @@ def question(
     """
     if not losing:
         return None
-    emptied = _emptied_roots(losing, able, parents, roots or tops(parents))
-    if is_too_many(losing_count=len(losing), able_count=len(able), percent=percent):
-        return Question("share", len(losing), len(able), percent, emptied)
-    return Question("root", len(losing), len(able), percent, emptied) if emptied else None
-
-
-def _emptied_roots(
-    losing: Collection[int],
-    able: Mapping[int, Iterable[int]],
-    parents: Parents,
-    roots: Sequence[int],
-) -> tuple[str, ...]:
     emptied = []
-    for root in roots:
+    for root in roots or tops(parents):
         below = subtree(parents, [root])
         people = [key for key, departments in able.items() if not below.isdisjoint(departments)]
         if people and all(key in losing for key in people):
             emptied.append(str(root))
-    return tuple(emptied[:_ROOTS_SHOWN])
+    shown = tuple(emptied[:_ROOTS_SHOWN])
+    if is_too_many(losing_count=len(losing), able_count=len(able), percent=percent):
+        return Question("share", len(losing), len(able), percent, shown)
+    return Question("root", len(losing), len(able), percent, shown) if shown else None
 
 
 # --- Why a run does not go on. `integrations.clients.errors` has what WeCom's calls raise; these are our own reasons

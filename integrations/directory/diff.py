@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any, TypeVar
 
 from integrations.directory.fetch import (
@@ -88,7 +87,13 @@ def difference(state: MemberState, person: Person, presence: Member.Presence) ->
         if new is not None and new != old:
             _note(found, name, old, new)
     _compare_departments(found, person)
-    _compare_status(found, person.status)
+    old_status, status = state.status, person.status
+    if status is not None and status != old_status:
+        _note(found, "status", old_status, status)
+        if status == DISABLED:
+            found.kind = Kind.DISABLED
+        elif old_status == DISABLED:
+            found.kind = Kind.ENABLED
     _compare_presence(found, presence)
     return found if found.updates or found.departments is not None else None
 
@@ -119,17 +124,6 @@ def _compare_departments(found: Difference, person: Person) -> None:
         found.record["departments"] = [sorted(old), sorted(new)]
     else:
         found.record["leads"] = [sorted(filter(old.get, old)), sorted(filter(new.get, new))]
-
-
-def _compare_status(found: Difference, status: str | None) -> None:
-    old = found.state.status
-    if status is None or status == old:
-        return
-    _note(found, "status", old, status)
-    if status == DISABLED:
-        found.kind = Kind.DISABLED
-    elif old == DISABLED:
-        found.kind = Kind.ENABLED
 
 
 def _compare_presence(found: Difference, presence: Member.Presence) -> None:
@@ -198,7 +192,6 @@ def department_differences(
     return found
 
 
-Presence, Source = Member.Presence, SyncRun.Source
 LookUp = Callable[[Sequence[str]], Iterable[Whereabouts]]
 
 # Of how many people who seem to be gone a run asks WeCom why, one call each. A company's leavers of a day are fewer;
@@ -267,7 +260,8 @@ def _plan_absent(planned: Plan, absent: list[MemberState], snapshot: Snapshot, l
         else:
             certain.append(state)
     certain, beyond = certain[:LOOK_UPS_AT_MOST], certain[LOOK_UPS_AT_MOST:]
-    certain += _whose_turn(by_turn, turn)
+    start = turn * OUTSIDERS_LOOKED_UP % max(len(by_turn), 1)
+    certain += [*by_turn[start:], *by_turn[:start]][:OUTSIDERS_LOOKED_UP]
     for state, where in zip(certain, look_up([state.userid for state in certain]), strict=True):
         if where.person is not None:
             if state.presence == Presence.HERE:
@@ -279,16 +273,7 @@ def _plan_absent(planned: Plan, absent: list[MemberState], snapshot: Snapshot, l
         planned.add(absence(state, Presence.MISSING if company is None else Presence.DELETED))
 
 
-def _whose_turn(outsiders: list[MemberState], turn: int) -> list[MemberState]:
-    if len(outsiders) <= OUTSIDERS_LOOKED_UP:
-        return outsiders
-    start = turn * OUTSIDERS_LOOKED_UP % len(outsiders)
-    return list(islice([*outsiders[start:], *outsiders[:start]], OUTSIDERS_LOOKED_UP))
-
-
 T = TypeVar("T")
-Presence, Kind = Member.Presence, SyncChange.Kind
-
 CHUNK = 1000
 # How long a worker may be silent before another takes its run over: longer than one call with all its repeats.
 LEASE = timedelta(seconds=180)
@@ -315,9 +300,7 @@ class RowWriter(ABC):
         self._write_departments(plan.departments)
         departments = Department.objects.filter(corp=self._corp)
         self._department_keys = dict(departments.values_list("wecom_department_id", "pk"))
-        for chunk in _chunks(plan.losing):
-            self._write_differences(chunk)
-        for chunk in _chunks(plan.changed):
+        for chunk in (*_chunks(plan.losing), *_chunks(plan.changed)):
             self._write_differences(chunk)
         for people in _chunks(plan.joined):
             self._write_joined(people)
@@ -336,7 +319,18 @@ class RowWriter(ABC):
                 numbers = [one.number for one in created]
                 known = Department.objects.filter(corp=self._corp, wecom_department_id__in=numbers)
                 there = set(known.values_list("wecom_department_id", flat=True))
-                _insert(Department, [self._department(one) for one in created if one.number not in there])
+                rows = [
+                    Department(
+                        corp=self._corp,
+                        wecom_department_id=one.number,
+                        wecom_parent_id=one.parent,
+                        name=one.name,
+                        order=one.order,
+                    )
+                    for one in created
+                    if one.number not in there
+                ]
+                _insert(Department, rows)
         for changed in _chunks(list(found.changed.items())):
             with self._chunk({DEPARTMENTS: len(changed)}):
                 for key, updates in changed:
@@ -344,15 +338,6 @@ class RowWriter(ABC):
         for removed in _chunks(found.removed):
             with self._chunk({DEPARTMENTS: len(removed)}) as now:
                 Department.objects.filter(pk__in=removed).update(removed_at=now)
-
-    def _department(self, one: SeenDepartment) -> Department:
-        return Department(
-            corp=self._corp,
-            wecom_department_id=one.number,
-            wecom_parent_id=one.parent,
-            name=one.name,
-            order=one.order,
-        )
 
     def _write_differences(self, chunk: Sequence[Difference]) -> None:
         counts = Counter[str]()
@@ -362,26 +347,22 @@ class RowWriter(ABC):
             counts.update(one.kind.value for one in chunk)
             columns = {"changed_at"}.union(*(_change(members[one.state.pk], one, now) for one in chunk))
             Member.objects.bulk_update(members.values(), sorted(columns), batch_size=_ROWS_A_STATEMENT)
-            self._write_memberships(chunk)
+            moved = [one for one in chunk if one.departments is not None]
+            Membership.objects.filter(member__in=[one.state.pk for one in moved]).delete()
+            rows = [row for one in moved for row in self._memberships(one.state.pk, one.departments or {})]
+            _insert(Membership, rows)
             self.touched += list(members)
             self._note(chunk, [], now)
 
     def _locked(self, chunk: Sequence[Difference]) -> dict[int, Member]:
         rows = Member.objects.select_for_update().filter(pk__in=[one.state.pk for one in chunk]).order_by("pk")
-        members = {one.pk: one for one in rows if self._knows(one)}
+        members = {
+            one.pk: one
+            for one in rows
+            if self.read_since is None or one.changed_at <= self.read_since or self._own.get(one.pk) == one.changed_at
+        }
         self.left_count += len(chunk) - len(members)
         return members
-
-    def _knows(self, member: Member) -> bool:
-        is_as_read = self.read_since is None or member.changed_at <= self.read_since
-        return is_as_read or self._own.get(member.pk) == member.changed_at
-
-    def _write_memberships(self, chunk: Sequence[Difference]) -> None:
-        moved = [one for one in chunk if one.departments is not None]
-        if not moved:
-            return
-        Membership.objects.filter(member__in=[one.state.pk for one in moved]).delete()
-        _insert(Membership, [row for one in moved for row in self._memberships(one.state.pk, one.departments or {})])
 
     def _write_joined(self, people: Sequence[Person]) -> None:
         counts = Counter[str]()

@@ -66,14 +66,18 @@ def consume(batch: Batch) -> Outcome:
         renamed = _rename(batch, changes, lookup)
         found = lookup.found(now=batch.clock())
     except IntegrationError:
-        _bar_leavers(batch, changes)
+        leavers, hold, touch = changes.leavers, batch.hold, batch.touch
+        if leavers and not _is_suspicious(corp, leavers):
+            put_out_of_reach(corp=corp, userids=leavers, now=batch.clock(), hold=hold, touch=touch)
         raise
     except Stop:  # a department root is not there any more: the run says so, where it is read
         _request_run(batch)
         return Outcome()
     writer = _write(batch, found, own=renamed.written)
+    if SyncRun.objects.filter(corp=corp, status=SyncRun.Status.RUNNING).exists():
+        return Outcome(writer.touched, AFTER_RUN)
     is_to_repeat = bool(renamed.blocked or found.has_unexplained or writer.left_count)
-    return Outcome(writer.touched, _again_after(corp, is_to_repeat=is_to_repeat))
+    return Outcome(writer.touched, AFTER_OTHERS if is_to_repeat else None)
 
 
 def _pulse(batch: Batch) -> Callable[[], None]:
@@ -136,21 +140,9 @@ def _write(batch: Batch, found: Found, *, own: Mapping[int, datetime]) -> EventW
     return writer
 
 
-def _bar_leavers(batch: Batch, changes: EventChanges) -> None:
-    leavers = changes.leavers
-    if leavers and not _is_suspicious(batch.corp, leavers):
-        put_out_of_reach(corp=batch.corp, userids=leavers, now=batch.clock(), hold=batch.hold, touch=batch.touch)
-
-
 def _request_run(batch: Batch) -> None:
     """The beat of the higher app that carries out runs finds it within a minute."""
     request_run(corp=batch.corp, trigger=SyncRun.Trigger.EVENT, now=batch.clock())
-
-
-def _again_after(corp: Corp, *, is_to_repeat: bool) -> timedelta | None:
-    if SyncRun.objects.filter(corp=corp, status=SyncRun.Status.RUNNING).exists():
-        return AFTER_RUN
-    return AFTER_OTHERS if is_to_repeat else None
 
 
 def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:

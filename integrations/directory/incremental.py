@@ -33,6 +33,8 @@ from integrations.directory.fetch import Calling, Person, Reader, SeenDepartment
 from integrations.models import CallbackEvent, Corp, Member, MemberRename, SyncRun, fold_userid
 from integrations.models.fields import Unreadable
 
+logger = logging.getLogger(__name__)
+Presence, Source = Member.Presence, SyncRun.Source
 CHANGE_CONTACT, ENTERED, LEFT = "change_contact", "subscribe", "unsubscribe"
 UPDATE_USER = "update_user"
 _OF_PEOPLE = frozenset({"create_user", UPDATE_USER, "delete_user"})
@@ -109,16 +111,14 @@ def _add_change(changes: EventChanges, event: CallbackEvent, callback: wire.Call
         old, new = callback.text("UserID").strip(), callback.text("NewUserID").strip()
         if new and is_userid(old) and is_userid(new):
             changes.renames.append(Rename(old, new, event.happened_at, try_count))
-        is_leaving = _is_leaving(event.change, callback.text("Status").strip())
+        status = callback.text("Status").strip()
+        is_leaving: bool | None = None  # nothing is said of it
+        if event.change == "delete_user" or status in _LOSING_STATUS:
+            is_leaving = True
+        elif event.change == "create_user" or status:
+            is_leaving = False
         _add_person(changes, old, is_leaving=None if new else is_leaving, try_count=try_count)
         _add_person(changes, new, is_leaving=is_leaving, try_count=try_count)
-
-
-def _is_leaving(change: str, status: str) -> bool | None:
-    """None where nothing is said of it."""
-    if change == "delete_user" or status in _LOSING_STATUS:
-        return True
-    return False if change == "create_user" or status else None
 
 
 def _add_person(changes: EventChanges, userid: str, *, is_leaving: bool | None, try_count: int) -> None:
@@ -149,9 +149,6 @@ def _items(callback: wire.Callback, name: str) -> list[str]:
     return [one.strip() for one in callback.text(name).split(",")[:_ITEMS_AT_MOST] if one.strip()]
 
 
-logger = logging.getLogger(__name__)
-
-Presence, Source = Member.Presence, SyncRun.Source
 # Beyond these a run of the whole directory is asked for.
 LISTS_AT_MOST = 50
 LOOK_UPS_AT_MOST = 500
@@ -274,14 +271,14 @@ class EventLookup:
             plan.add(difference(state, person, Presence.HERE))
         elif state.presence in (Presence.DELETED, Presence.MISSING):
             return
-        elif not exists and self._may_be_renamed(state.folded):
-            self._found.has_unexplained = True
+        elif exists:
+            plan.add(absence(state, Presence.OUT_OF_SCOPE))
+        elif state.folded not in self._changes.leavers and (
+            self._changes.try_counts.get(state.folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
+        ):
+            self._found.has_unexplained = True  # perhaps renamed
         else:
-            plan.add(absence(state, Presence.OUT_OF_SCOPE if exists else Presence.DELETED))
-
-    def _may_be_renamed(self, folded: str) -> bool:
-        changes = self._changes
-        return folded not in changes.leavers and changes.try_counts.get(folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
+            plan.add(absence(state, Presence.DELETED))
 
 
 _HAS_LEFT = Whereabouts(None, exists=False, has_left=True)
@@ -352,7 +349,6 @@ def has_copy(corp: Corp) -> bool:
     return SyncRun.objects.filter(corp=corp, status=SyncRun.Status.DONE).exists()
 
 
-Presence = Member.Presence
 # WeCom's clock and ours differ, and we see somebody a while after they joined.
 TOLERANCE = timedelta(minutes=10)
 # So often a rename waits for another one that comes before it. With the pauses of events.py that is some ten seconds.
@@ -399,7 +395,10 @@ def apply_renames(
         return done
     with transaction.atomic():
         hold()
-        done.outdated = _outdated(corp, renames, read_since)
+        # Locks all who are named, so that what is found here holds until the renames are written.
+        members = _locked(corp, {fold_userid(userid) for one in renames for userid in (one.old, one.new)})
+        newer = {one.userid_folded for one in members if one.changed_at > read_since}
+        done.outdated = [one for one in renames if {fold_userid(one.old), fold_userid(one.new)} & newer]
         waiting = [one for one in renames if _is_true(corp, one, renames, known, done.touched, now)]
         while waiting:
             blocked = [one for one in waiting if not _apply(corp, one, done.touched, now, by_force=False)]
@@ -413,13 +412,6 @@ def apply_renames(
                 _apply(corp, one, done.touched, now, by_force=True)
         touch(done.touched)
     return done
-
-
-def _outdated(corp: Corp, renames: Sequence[Rename], read_since: datetime) -> list[Rename]:
-    """Locks all who are named, so that what is found here holds until the renames are written."""
-    members = _locked(corp, {fold_userid(userid) for one in renames for userid in (one.old, one.new)})
-    newer = {one.userid_folded for one in members if one.changed_at > read_since}
-    return [one for one in renames if not newer.isdisjoint({fold_userid(one.old), fold_userid(one.new)})]
 
 
 def _is_true(
@@ -486,8 +478,12 @@ def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_
         return True
     if member is holder:
         holder = None
-    if holder is not None and not (by_force or _may_give_way(holder, rename)):
-        return False
+    if holder is not None:
+        # Who is gone gives way, and who was seen for the first time since: that is the renamed person, who looked like
+        # a joiner.
+        is_gone = holder.presence in (Presence.DELETED, Presence.MISSING)
+        if not (by_force or is_gone or holder.first_seen_at >= rename.happened_at):
+            return False
     _write(member, holder, rename, now)
     MemberRename.objects.create(member=member, **done)
     touched += [one.pk for one in (member, holder) if one is not None]
@@ -507,11 +503,6 @@ def _is_meant(member: Member, rename: Rename) -> bool:
     if member.first_seen_at > rename.happened_at + TOLERANCE:
         return False
     return member.renamed_at is None or member.renamed_at <= rename.happened_at
-
-
-def _may_give_way(holder: Member, rename: Rename) -> bool:
-    """Who is gone, and who was seen for the first time since: that is the renamed person, who looked like a joiner."""
-    return holder.presence in (Presence.DELETED, Presence.MISSING) or holder.first_seen_at >= rename.happened_at
 
 
 def _write(member: Member, holder: Member | None, rename: Rename, now: datetime) -> None:
