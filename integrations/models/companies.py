@@ -9,19 +9,20 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from integrations.models import fields
-from integrations.models.fields import EncryptedTextField
-from integrations.models.written_queries import WrittenQuery
+from integrations.models.fields import EncryptedTextField, Person, corp_condition
 
 if TYPE_CHECKING:
     from typing import Self
 
 
 DEFAULT_SITE_ADDRESS = "http://localhost:3001/"
+# What every part of a sign-in reads of a corp.
+_OF_SIGN_IN = ("name", "corpid", "agentid", "is_enabled", "sign_in_enabled", "home_page", "home_bi_page")
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -39,7 +40,7 @@ class SiteAddressQuerySet(models.QuerySet["SiteAddress"]):
     def without_https(self) -> Self:
         return self.filter(url__startswith="http://")
 
-    def visible_to(self, person: fields.Person) -> Self:
+    def visible_to(self, person: Person) -> Self:
         """Addresses of corps that `person` may see, those that nobody uses yet, and the default one."""
         theirs = Q(corp__in=Corp.objects.visible_to(person))
         return self.filter(pk__in=self.filter(theirs | Q(corp__isnull=True) | Q(is_default=True)).values("pk"))
@@ -117,26 +118,24 @@ class CorpQuerySet(models.QuerySet["Corp"]):
 
     def to_begin_sign_in(self, pk: int) -> Corp | None:
         """Only what the beginning of a sign-in needs, and `site_url`: the own or the default site address, if any."""
-        return self._by_hand(_TO_BEGIN, pk)
+        default = SiteAddress.objects.filter(is_default=True).values("url")
+        found = self.filter(pk=pk).only(*_OF_SIGN_IN, "authorize_base_url", "qr_base_url", "site_address_id")
+        return found.annotate(site_url=Coalesce("site_address__url", Subquery(default))).first()
 
     def to_call_wecom(self, pk: int) -> Corp | None:
-        """Only what a sign-in needs for its call to WeCom and afterwards."""
-        return self._by_hand(_TO_CALL_WECOM, pk)
-
-    def _by_hand(self, query: WrittenQuery[Corp], pk: int) -> Corp | None:
-        if pk > models.BigIntegerField.MAX_BIGINT:  # an address names any number, and no column is that large
-            return None
-        return query.first([pk])
+        """Only what a sign-in needs for its call to WeCom: other secrets would be decrypted for nothing."""
+        fields_of_call = ("secret", "api_base_url", "proxy_url", "ca_bundle", "department_root_ids")
+        return self.filter(pk=pk).only(*_OF_SIGN_IN, *fields_of_call).first()
 
     def at(self, address: SiteAddress) -> Self:
         """Corps whose links derive from `address`."""
         own = Q(site_address=address)
         return self.filter(own | Q(site_address__isnull=True) if address.is_default else own)
 
-    def visible_to(self, person: fields.Person) -> Self:
-        return self.filter(fields.corp_condition(person))
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(corp_condition(person))
 
-    def keys_visible_to(self, person: fields.Person) -> list[int]:
+    def keys_visible_to(self, person: Person) -> list[int]:
         """For conditions on large tables, whose rows the database estimates far better from keys than from a subquery.
 
         One query; none for who sees nothing.
@@ -288,29 +287,6 @@ class Corp(models.Model):
     def is_sandbox(self) -> bool:
         """True when the API address is this machine's own: the sandbox, not WeCom."""
         return is_local_host(urlsplit(self.api_base_url).hostname or "")
-
-
-# What a sign-in reads of a corp, by hand: writing it takes Django ten times as long as the database takes to answer.
-_TO_BEGIN = WrittenQuery(
-    Corp,
-    """
-SELECT corp.id, corp.name, corp.corpid, corp.agentid, corp.is_enabled, corp.sign_in_enabled, corp.home_page,
-    corp.home_bi_page, corp.authorize_base_url, corp.qr_base_url, corp.site_address_id,
-    coalesce(own.url, (SELECT url FROM integrations_siteaddress WHERE is_default)) AS site_url
-FROM integrations_corp AS corp
-LEFT JOIN integrations_siteaddress AS own ON own.id = corp.site_address_id
-WHERE corp.id = %s
-""",
-)
-# Not the other secrets, which would be read and decrypted for nothing.
-_TO_CALL_WECOM = WrittenQuery(
-    Corp,
-    """
-SELECT id, name, corpid, agentid, is_enabled, sign_in_enabled, home_page, home_bi_page, secret, api_base_url, proxy_url,
-    ca_bundle, department_root_ids
-FROM integrations_corp WHERE id = %s
-""",
-)
 
 
 class VerificationFile(models.Model):
