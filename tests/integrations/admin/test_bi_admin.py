@@ -255,22 +255,6 @@ class TestWho:
         assert response.status_code == 302
         assert (saved.base_url, saved.external_id_source, saved.provider) == (BI, "username", "Abc")
 
-    def test_a_system_administrator_cannot_bring_a_key_of_their_own(
-        self, system_administrator: Client, bi: BiConnection
-    ) -> None:
-        response = system_administrator.post(f"{LIST}paste/", {"private_key": guandata_sso.generate()})
-        by_name = system_administrator.post(f"{LIST}key/paste/", {"private_key": guandata_sso.generate()})
-
-        assert {response.status_code, by_name.status_code} <= {302, 403, 404}
-        assert BiConnection.objects.get().private_key == KEY
-
-    def test_administrators_of_some_companies_do_not_see_it(self, bi: BiConnection, corp: Corp) -> None:
-        for role in Role:
-            client = client_of(with_role(f"limited-{role.name}", role, corp))
-
-            assert client.get(PAGE).status_code == 403
-            assert client.post(f"{LIST}enter/").status_code == 403
-
     def test_what_decides_as_whom_people_enter_is_cautioned_about_where_that_can_be_abused(
         self, admin_client: Client, bi: BiConnection, corp: Corp
     ) -> None:

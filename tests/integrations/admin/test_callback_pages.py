@@ -16,7 +16,6 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations.models import CallbackEvent, Corp, SiteAddress
 from tests.integrations.callback_sender import AES_KEY, ECHO, EVENT_BODY, EVENT_QUERY, TOKEN, post, with_keys
-from tests.integrations.conftest import client_of, staff
 
 pytestmark = pytest.mark.django_db
 
@@ -206,16 +205,3 @@ def test_the_page_tells_the_last_event_and_what_was_refused(admin_client: Client
     assert "refused today" not in quiet
     assert 'Last message or event: <time datetime="2026-03-02T09:30:00+08:00">2026-03-02 09:30:00</time>' in told
     assert "2 calls were refused today. If WeCom's console reports a failure" in told
-
-
-def test_who_may_only_look_finds_the_addresses_and_no_button(corp: Corp) -> None:
-    client = client_of(staff("viewer", corp, permissions=("view_corp",)))
-
-    page = page_of(client, corp)
-
-    assert f'value="https://bi.example.com/wecom/{corp.pk}/events/"' in page
-    assert url(corp, "keys") not in page
-    assert url(corp, "generate") not in page
-    assert url(corp, "generate", "contacts") not in page
-    assert client.post(url(corp, "keys")).status_code == 403
-    assert history() == []

@@ -343,19 +343,6 @@ class TestWhoMay:
         assert status(source=mine.pk, page="p" * 101) == (404, 404)
         assert BiListing.objects.count() == before
 
-    @pytest.mark.parametrize("held", [(), ("view_card", "view_datasource")])
-    def test_who_only_looks_is_refused_and_nothing_is_asked(
-        self, client: Client, bi: GuandataAnswers, corp: Corp, held: tuple[str, ...]
-    ) -> None:
-        source = make_source(corp=corp)
-        card = make_card(source)
-        client.force_login(staff("reader", corp, permissions=held), backend=BACKEND)
-
-        for sent in ({"source": source.pk}, {"source": source.pk, "card": card.pk}):
-            assert client.post(reverse(CHOOSE), sent).status_code == 403
-            assert client.get(reverse("admin:integrations_card_choose_state"), sent).status_code == 403
-        assert not BiListing.objects.exists()
-
     def test_without_the_right_to_the_connection_no_link_leads_there(
         self, client: Client, bi: GuandataAnswers, corp: Corp
     ) -> None:

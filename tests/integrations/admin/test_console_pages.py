@@ -11,7 +11,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone, translation
+from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from integrations.companies import links, services
@@ -383,15 +383,6 @@ def test_where_nobody_signs_in_the_page_does_not_speak_of_it(admin_client: Clien
     assert "sign in with WeCom and receive" not in text
     assert "a link that opens one page of this site, where people sign in by themselves." in text
     assert "signing people in on the way" not in text
-
-
-def test_every_state_has_its_word_in_both_languages() -> None:
-    for state in services.StepState:
-        words = set()
-        for language in ("en", "zh-hans"):
-            with translation.override(language):
-                words.add(state.words)
-        assert len(words) == 2
 
 
 # --- Changes in WeCom -------------------------------------------------------------------------------------------------

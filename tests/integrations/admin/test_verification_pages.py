@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -18,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries
 from accounts.models import User
 from guanwecom.celery import app
 from integrations.models import Corp, SiteAddress, VerificationFile
-from tests.integrations.conftest import client_of, staff
+from tests.integrations.conftest import client_of
 from tools.services import free_port
 
 pytestmark = pytest.mark.django_db
@@ -204,17 +203,6 @@ def test_one_sees_the_files_of_this_company_only(administrator: User, corp: Corp
 
     assert NAME in html
     assert "F" * 16 not in html
-
-
-def test_who_may_only_look_finds_no_form(corp: Corp) -> None:
-    stored(corp)
-    client = client_of(staff("viewer", corp, permissions=("view_corp",)))
-
-    page = client.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
-
-    assert NAME in page
-    assert not re.search(r"/verification/\d+/(check|remove)/", page)
-    assert 'name="file"' not in page
 
 
 def test_the_list_takes_as_many_queries_for_ten_files_as_for_one(

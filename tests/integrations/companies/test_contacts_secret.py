@@ -7,7 +7,6 @@ import re
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -89,16 +88,6 @@ def test_nothing_shows_it(admin_client: Client, saved: Corp) -> None:
     assert not re.search(f"{NEW}|typed-now", told)
 
 
-def test_the_page_opens_although_no_key_opens_it(admin_client: Client, corp: Corp) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE integrations_corp SET contacts_secret = 'gAAA'")
-
-    assert "cannot be read with the present keys" in text_of(admin_client.get(page(corp)))
-
-    post(admin_client, page(corp), new_contacts_secret=NEW)
-    assert Corp.objects.get().contacts_secret == NEW
-
-
 def test_the_saved_one_is_not_sent_another_way(admin_client: Client, saved: Corp) -> None:
     way = {"new_proxy_url": "http://elsewhere.example:1", "new_secret": "the-secret"}
 
@@ -127,22 +116,6 @@ def test_of_a_company_that_was_enabled_no_role_enters_it(enabled: Corp, role: Ro
     assert b'name="new_contacts_secret"' not in content.content
     assert ONLY_SUPERUSERS in text_of(content)
     assert re.search(r"Contacts sync Secret\W+not entered", text_of(content))
-
-
-@pytest.mark.parametrize("role", [*Role])
-def test_of_a_company_that_was_enabled_no_role_sees_the_field(enabled: Corp, role: Role) -> None:
-    client = in_role(role)
-    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-CN"
-
-    content = client.get(page(enabled))
-
-    may_see = role != Role.PUSH_EDITOR
-    assert content.status_code == (200 if may_see else 403)
-    assert b'name="new_contacts_secret"' not in content.content
-    assert ("通讯录同步 Secret" in text_of(content)) == may_see
-    assert ("未填写" in text_of(content)) == may_see
-    is_administrator = role in {Role.SYSTEM_ADMINISTRATOR, Role.INTEGRATION_ADMINISTRATOR}
-    assert ("只有超级用户可以修改此项" in text_of(content)) == is_administrator
 
 
 def test_nor_does_the_company_s_own_administrator_remove_it(enabled: Corp, saved: Corp) -> None:

@@ -20,13 +20,11 @@ from accounts.models import User
 from accounts.users.roles import Role
 from integrations.clients.errors import ConfigurationError, RateLimitedError
 from integrations.clients.wecom.tokens import FetchedToken
-from integrations.companies import links, services
-from integrations.companies.diagnosis.console import judge_home_page
+from integrations.companies import services
+from integrations.companies.callbacks import generate_callback_keys
 from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE
-from integrations.core import hooks
 from integrations.core.client_factory import token_store
-from integrations.hooks import Hook
-from integrations.models import CheckRun, Corp, SiteAddress
+from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress, VerificationFile
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.core.test_validators import certificate
 from tests.integrations.diagnosing import check_run, passed, queued
@@ -87,6 +85,7 @@ def test_a_company_is_added_and_its_page_says_what_comes_next(admin_client: Clie
     assert (corp.department_root_ids, corp.is_enabled, corp.connection_version) == ([2, 5], False, 1)
     assert response.redirect_chain[-1][0] == page(corp)  # type: ignore[attr-defined]  # the client's own class
     assert TESTING in text_of(response)
+    assert "invisible" not in text_of(response)
 
 
 def test_what_comes_along_when_one_copies_is_removed_and_said(admin_client: Client) -> None:
@@ -103,10 +102,6 @@ def test_what_comes_along_when_one_copies_is_removed_and_said(admin_client: Clie
     assert (corp.name, corp.corpid, corp.agentid, corp.secret) == ("北山制造", CORPID, 1000002, "the-secret")
     sentence = "Spaces or invisible characters were removed from: WeCom company name, CorpId, AgentId, Secret."
     assert sentence in text_of(response)
-
-
-def test_what_needs_no_tidying_is_not_mentioned(admin_client: Client) -> None:
-    assert "invisible" not in text_of(post(admin_client, ADD, new_secret="the-secret"))
 
 
 @pytest.mark.parametrize(
@@ -224,6 +219,7 @@ def test_a_new_secret_has_to_be_tested(admin_client: Client, corp: Corp) -> None
     corp.refresh_from_db()
     assert (corp.secret, corp.connection_version) == ("another", 2)
     assert TESTING in text_of(response)
+    assert LogEntry.objects.get().get_change_message() == "Changed secret."
 
 
 def test_saving_without_a_change_changes_nothing(admin_client: Client, corp: Corp) -> None:
@@ -252,12 +248,6 @@ def test_no_page_shows_a_secret_or_a_proxy_s_password(admin_client: Client, corp
         assert not re.search("the-secret|pr0xy-pass|typed-now|typed-too", response.content.decode())
     messages = " ".join(LogEntry.objects.values_list("change_message", flat=True))
     assert not re.search("the-secret|pr0xy-pass|typed", messages)
-
-
-def test_the_history_says_that_the_secret_was_changed(admin_client: Client, corp: Corp) -> None:
-    post(admin_client, page(corp), new_secret="another")
-
-    assert LogEntry.objects.get().get_change_message() == "Changed secret."
 
 
 def test_a_proxy_is_kept_replaced_and_removed(admin_client: Client, corp: Corp) -> None:
@@ -328,31 +318,18 @@ def test_with_the_secret_the_way_can_be_changed(admin_client: Client, corp: Corp
 
 def test_the_page_opens_although_no_key_opens_the_secret(admin_client: Client, corp: Corp) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE integrations_corp SET secret = 'gAAA', proxy_url = 'gAAA'")
+        cursor.execute("UPDATE integrations_corp SET secret = 'gAAA', proxy_url = 'gAAA', contacts_secret = 'gAAA'")
 
     note = "What is saved cannot be read with the present keys: enter it again."
-    assert text_of(admin_client.get(page(corp))).count(note) == 2
+    assert text_of(admin_client.get(page(corp))).count(note) == 3
     assert admin_client.get(LIST).status_code == 200
-    post(admin_client, page(corp), new_secret="another", remove_proxy="on")
+    post(admin_client, page(corp), new_secret="another", new_contacts_secret="new", remove_proxy="on")
 
-    assert Corp.objects.values_list("connection_version", flat=True).get() == 2
-    assert (Corp.objects.get().secret, Corp.objects.get().proxy_url) == ("another", "")
+    saved = Corp.objects.get()
+    assert (saved.secret, saved.contacts_secret, saved.proxy_url, saved.connection_version) == ("another", "new", "", 2)
 
 
 # --- The page ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_page_gives_what_wecom_s_console_asks_for(admin_client: Client, corp: Corp) -> None:
-    content = admin_client.get(page(corp)).content.decode()
-
-    values = dict(re.findall(r'id="(value-\w+(?:-\w+)?)"[^>]*value="([^"]*)"', content))
-    assert {name: value.replace("&amp;", "&") for name, value in values.items()} == {
-        "value-home-page": links.home_page_link(corp),
-        "value-domain": "localhost:3001",
-        "value-callback": "localhost:3001",
-        "value-login": "http://localhost:3001/login/",
-    }
-    assert set(values) <= set(re.findall(r'data-copy="([\w-]+)"', content))
 
 
 def test_the_page_has_no_inline_script_or_style(admin_client: Client, corp: Corp) -> None:
@@ -406,15 +383,6 @@ def test_saving_other_departments_checks_again_what_looked_at_them(
     assert (run.check_name, run.subject) == ("departments", "2")
     assert queued() == [("integrations.run_check", [run.pk])]
     assert TESTING in text_of(response)
-
-
-def test_saving_what_no_check_looks_at_starts_none(admin_client: Client, corp: Corp) -> None:
-    passed(corp)
-
-    response = post(admin_client, page(corp), name="北山集团")
-
-    assert not CheckRun.objects.filter(status="waiting").exists()
-    assert TESTING not in text_of(response)
 
 
 def test_another_way_of_an_enabled_company_is_checked_while_it_stays_enabled(admin_client: Client, corp: Corp) -> None:
@@ -504,198 +472,6 @@ def test_where_there_is_no_network_it_is_not_said_that_nobody_looked(admin_clien
     assert services.list_steps(corp)[0].state == "wrong"
 
 
-# --- Enabling and disabling -------------------------------------------------------------------------------------------
-
-
-def test_enabling_is_refused_with_every_reason(admin_client: Client, corp: Corp) -> None:
-    shown = admin_client.get(page(corp, "enable"))
-    refused = admin_client.post(page(corp, "enable"))
-
-    assert (shown.status_code, refused.status_code) == (200, 409)
-    for response in (shown, refused):
-        assert "Not checked, or not since the last change: Token, Trusted IP" in text_of(response)
-        assert "The site address is still http://localhost:3001/" in text_of(response)
-        assert 'type="submit" class="button default"' not in response.content.decode()
-    assert not Corp.objects.enabled().exists()
-
-
-def test_a_ready_company_is_enabled_after_a_confirmation(admin_client: Client, corp: Corp) -> None:
-    SiteAddress.objects.update(url="https://bi.example.com/")
-    passed(corp)
-    headers = {"host": "bi.example.com"}
-    shown = admin_client.get(page(corp, "enable"), headers=headers)
-    assert not Corp.objects.enabled().exists()
-    assert "People of this company will be able to sign in" in text_of(shown)
-
-    response = admin_client.post(page(corp, "enable"), headers=headers, follow=True)
-
-    assert Corp.objects.enabled().get() == corp
-    assert "“北山制造” is enabled." in text_of(response)
-    assert LogEntry.objects.get().get_change_message() == "Changed enabled: no → yes."
-
-
-def test_a_connection_that_changed_since_the_confirmation_was_shown_is_not_enabled(
-    admin_client: Client, corp: Corp
-) -> None:
-    SiteAddress.objects.update(url="https://bi.example.com/")
-    headers = {"host": "bi.example.com"}
-    seen = corp.connection_version
-    Corp.objects.update(agentid=1000009, connection_version=seen + 1)
-    corp.refresh_from_db()
-    passed(corp)
-    assert (
-        f'name="connection_version" value="{seen + 1}"'
-        in admin_client.get(page(corp, "enable"), headers=headers).content.decode()
-    )
-
-    response = admin_client.post(page(corp, "enable"), {"connection_version": seen}, headers=headers)
-
-    assert response.status_code == 409
-    assert "Somebody changed the connection in the meantime. Test it again." in text_of(response)
-    assert not Corp.objects.enabled().exists()
-
-
-def test_without_sign_in_enabling_promises_messages_only(admin_client: Client, corp: Corp) -> None:
-    SiteAddress.objects.update(url="https://bi.example.com/")
-    Corp.objects.update(sign_in_enabled=False)
-    corp.refresh_from_db()
-    passed(corp)
-    headers = {"host": "bi.example.com"}
-
-    text = text_of(admin_client.get(page(corp, "enable"), headers=headers))
-    stopped = text_of(admin_client.get(page(corp, "disable"), headers=headers))
-
-    assert "Due messages will be sent to the people of this company." in text
-    assert "sign in" not in text.split("Enable “", 1)[1]
-    assert "Nothing will be sent to this company." in stopped
-    assert "sign in" not in stopped.split("Disable “", 1)[1]
-
-
-def test_the_addresses_of_wecom_say_that_they_seldom_differ(admin_client: Client, corp: Corp) -> None:
-    text = text_of(admin_client.get(page(corp)))
-
-    assert text.count("Differs only for the sandbox and for WeCom's private edition.") == 3
-
-
-def test_disabling_says_first_what_it_does(admin_client: Client, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks, "corp_disabling", Hook())
-    hooks.corp_disabling.register(lambda corp: [f"{corp.name}: 3 people & more."])
-    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
-
-    shown = admin_client.get(page(corp, "disable"))
-    assert Corp.objects.enabled().exists()
-    response = admin_client.post(page(corp, "disable"), follow=True)
-
-    assert "北山制造: 3 people & more." in text_of(shown)
-    assert not Corp.objects.enabled().exists()
-    assert "“北山制造” is disabled." in text_of(response)
-    assert LogEntry.objects.get().get_change_message() == "Changed enabled: yes → no."
-
-
-# --- Sign-in, switched on while enabled -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pushing(corp: Corp) -> Corp:
-    """Enabled for messages, without sign-in."""
-    SiteAddress.objects.update(url="https://bi.example.com/")
-    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now(), sign_in_enabled=False)
-    corp.refresh_from_db()
-    return corp
-
-
-def found(corp: Corp, *, home_page: str | None = None, domain: str = "ok", age: dt.timedelta = dt.timedelta()) -> None:
-    """What the checks found in WeCom; `home_page` None: the plain login address."""
-    theirs = links.plain_login_url(corp) if home_page is None else home_page
-    at = timezone.now() - age
-    check_run(corp, "domain", domain, problem="equal" if domain == "ok" else "missing", finished_at=at)
-    finding = judge_home_page(corp, theirs)
-    check_run(corp, "home_page", finding.status, problem=finding.problem, facts=dict(finding.facts), finished_at=at)
-
-
-def switch_on(client: Client, corp: Corp, **changes: str) -> Any:
-    client.defaults["HTTP_HOST"] = "bi.example.com"
-    return post(client, page(corp), **changes)
-
-
-def signs_in(corp: Corp) -> bool:
-    return Corp.objects.signing_in().filter(pk=corp.pk).exists()
-
-
-def test_switching_sign_in_on_asks_for_the_domain_and_the_home_page(admin_client: Client, pushing: Corp) -> None:
-    response = switch_on(admin_client, pushing)
-
-    sentence = "Not checked, or not since the last change: Trusted domain, Home page link. Run the diagnosis first."
-    assert errors_of(response) == {"sign_in_enabled": [sentence]}
-    assert not signs_in(pushing)
-
-
-def test_sign_in_is_switched_on_once_both_were_found(admin_client: Client, pushing: Corp) -> None:
-    found(pushing)
-
-    switch_on(admin_client, pushing)
-
-    assert signs_in(pushing)
-
-
-def test_a_home_page_that_was_prepared_for_sign_in_is_judged_by_its_link(admin_client: Client, pushing: Corp) -> None:
-    """Without sign-in the check calls it another one: the plain login address is what it looks for then."""
-    pushing.sign_in_enabled = True
-    prepared = links.home_page_link(pushing)
-    pushing.sign_in_enabled = False
-    found(pushing, home_page=prepared)
-    assert CheckRun.objects.get(check_name="home_page").status == "wrong"
-
-    switch_on(admin_client, pushing)
-
-    assert signs_in(pushing)
-
-
-@pytest.mark.parametrize(
-    ("how", "reason"),
-    [
-        ({"domain": "wrong"}, "Trusted domain: The app has no trusted domain in WeCom: sign-in is refused."),
-        ({"home_page": ""}, "Home page link: The app has no home page in WeCom: a tap on it leads nowhere."),
-        (
-            {"home_page": "https://other.example/"},
-            "Home page link: The home page in WeCom differs from the link of this site in: ",
-        ),
-        (
-            {"age": dt.timedelta(days=2)},
-            "Checked more than a day ago: Trusted domain, Home page link. Run the diagnosis again.",
-        ),
-    ],
-)
-def test_sign_in_stays_off_while_something_essential_is_wrong(
-    admin_client: Client, pushing: Corp, how: dict[str, Any], reason: str
-) -> None:
-    found(pushing, **how)
-
-    (told,) = errors_of(switch_on(admin_client, pushing))["sign_in_enabled"]
-
-    assert told.startswith(reason)
-    assert not signs_in(pushing)
-
-
-def test_what_was_found_of_another_address_counts_for_nothing(admin_client: Client, pushing: Corp) -> None:
-    own = SiteAddress.objects.create(url="https://new.example.com/")
-    found(pushing)
-
-    response = switch_on(admin_client, pushing, site_address=str(own.pk))
-
-    assert list(errors_of(response)) == ["sign_in_enabled"]
-    assert not signs_in(pushing)
-
-
-def test_before_enabling_sign_in_is_ticked_without_a_question(admin_client: Client, corp: Corp) -> None:
-    Corp.objects.update(sign_in_enabled=False)
-
-    post(admin_client, page(corp))
-
-    corp.refresh_from_db()
-    assert corp.sign_in_enabled
-
-
 # --- The address, once it is in use -----------------------------------------------------------------------------------
 
 FIXED = (
@@ -721,18 +497,6 @@ def test_no_role_gives_a_company_that_was_enabled_another_address(corp: Corp, ro
     assert text.count("Only a superuser may change this: whoever answers here") == 5
 
 
-def test_before_the_first_enabling_the_roles_choose_it(corp: Corp) -> None:
-    own = SiteAddress.objects.create(url="https://alpha.example/")
-    client = client_of(staff("one", corp, permissions=("view_corp", "change_corp")))
-
-    text = text_of(client.get(page(corp)))
-    post(client, page(corp), site_address=str(own.pk))
-
-    corp.refresh_from_db()
-    assert corp.site_address == own
-    assert FIXED not in text
-
-
 def test_a_superuser_gives_an_enabled_company_another_address(admin_client: Client, corp: Corp) -> None:
     own = SiteAddress.objects.create(url="https://alpha.example/")
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
@@ -743,12 +507,22 @@ def test_a_superuser_gives_an_enabled_company_another_address(admin_client: Clie
     assert corp.site_address == own
 
 
-def test_who_may_only_look_reads_no_reason(corp: Corp) -> None:
+def test_who_may_only_look_finds_no_form_no_secret_and_no_reason(corp: Corp) -> None:
+    VerificationFile.objects.create(corp=corp, code="0123456789abcdef", uploaded_at=timezone.now())
+    for kind in CallbackEvent.Kind:
+        generate_callback_keys(corp=corp, kind=kind)
+    passed(corp)
     Corp.objects.update(first_enabled_at=timezone.now())
 
-    text = text_of(client_of(staff("one", corp, permissions=("view_corp",))).get(page(corp)))
+    response = client_of(staff("one", corp, permissions=("view_corp",))).get(page(corp))
 
-    assert "Only a superuser" not in text
+    content = response.content.decode()
+    assert not re.search(r'<form[^>]*method="post"[^>]*action="/admin/integrations/', content)
+    assert not re.search(
+        r"/verification/\d+/(check|remove)/|/callback/|/enable/|data-diagnosis-form|new_secret", content
+    )
+    assert "Only a superuser" not in text_of(response)
+    assert "data-copy" in content
 
 
 # --- Deleting ---------------------------------------------------------------------------------------------------------

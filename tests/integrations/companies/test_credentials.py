@@ -329,14 +329,6 @@ class TestThePage:
         assert "are in force since" in parts["staged-credentials"]
         assert "Discard the new credentials" not in text_of(admin_client.get(page(used)))
 
-    @pytest.mark.parametrize("action", ["credentials_check", "credentials_discard"])
-    def test_nobody_but_a_superuser_does_anything_with_them(self, administrator: User, used: Corp, action: str) -> None:
-        StagedCredentials.objects.filter(pk=staged(used).pk).update(state=State.REFUSED)
-
-        assert client_of(administrator).post(page(used, action)).status_code == 403
-        assert client_of(None).post(page(used, action)).status_code == 302
-        assert StagedCredentials.objects.get().state == State.REFUSED
-
 
 class TestWhoIsNoSuperuser:
     """Whoever may change a company chooses its app until it is enabled, and its proxy never."""

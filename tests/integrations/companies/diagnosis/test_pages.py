@@ -15,8 +15,7 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, CHECKS
 from integrations.models import CheckRun, Corp
-from tests.integrations.conftest import client_of, staff
-from tests.integrations.diagnosing import NOW, check_run, passed, queued
+from tests.integrations.diagnosing import check_run, passed, queued
 
 pytestmark = pytest.mark.django_db
 JSON = {"accept": "application/json"}
@@ -324,27 +323,3 @@ def test_the_diagnosis_is_downloaded_as_text(admin_client: Client, corp: Corp) -
 
 
 # --- Who may ----------------------------------------------------------------------------------------------------------
-
-
-def test_who_may_only_look_sees_the_results_and_no_button(corp: Corp) -> None:
-    check_run(corp, "token")
-    client = client_of(staff("viewer", corp, permissions=("view_corp",)))
-
-    assert '<button type="submit"' not in row(client, corp, "token")
-    assert client.get(url(corp, "export/")).status_code == 200
-    page = client.get(f"/admin/integrations/corp/{corp.pk}/change/").content.decode()
-    assert "data-diagnosis-form" not in page
-    for end, fields in (("run/", {}), ("message/", {"userid": "lilei"})):
-        assert client.post(url(corp, end), fields).status_code == 403
-    assert CheckRun.objects.count() == 1
-
-
-def test_another_company_s_administrator_sees_nothing(corp: Corp, other_corp: Corp) -> None:
-    check_run(corp, "token", finished_at=NOW)
-    client = client_of(staff("other", other_corp, permissions=("view_corp", "change_corp")))
-
-    for end in ("", "export/"):
-        assert client.get(url(corp, end)).status_code == 404
-    for end in ("run/", "message/"):
-        assert client.post(url(corp, end), {"userid": "lilei"}).status_code == 404
-    assert CheckRun.objects.count() == 1

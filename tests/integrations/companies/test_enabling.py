@@ -1,0 +1,329 @@
+"""Enabling a company, switching sign-in on, disabling: what stands against it, and what the pages say."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.utils import timezone, translation
+from pytest_django import Settings
+
+from accounts.models import User
+from integrations.companies import links, services
+from integrations.companies.diagnosis.console import judge_home_page
+from integrations.core import hooks
+from integrations.hooks import Hook
+from integrations.models import CheckRun, Corp, SiteAddress
+from tests.integrations.companies.test_corp_admin import errors_of, page, post, text_of
+from tests.integrations.diagnosing import check_run, passed
+
+pytestmark = pytest.mark.django_db
+NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
+LATER = NOW + dt.timedelta(days=1)
+ROOT = User(is_superuser=True)
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+def real_address() -> None:
+    SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com/")
+
+
+def reasons(corp: Corp) -> list[str]:
+    with pytest.raises(services.CorpNotReady) as refusal:
+        services.enable_corp(corp=corp, by=ROOT, now=NOW)
+    corp.refresh_from_db()
+    assert not corp.is_enabled
+    assert corp.first_enabled_at is None
+    return refusal.value.reasons
+
+
+def test_a_checked_corp_with_a_real_address_is_enabled(corp: Corp) -> None:
+    real_address()
+    passed(corp)
+
+    services.enable_corp(corp=corp, by=ROOT, now=NOW)
+
+    assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
+    assert Corp.objects.enabled().get() == corp
+
+
+def test_the_first_enabling_is_remembered(corp: Corp) -> None:
+    real_address()
+    passed(corp)
+    services.enable_corp(corp=corp, by=ROOT, now=NOW)
+    services.disable_corp(corp=corp)
+    assert corp.is_enabled is False
+
+    services.enable_corp(corp=corp, by=ROOT, now=LATER)
+
+    assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
+
+
+@pytest.mark.parametrize(("by", "carries_rights"), [(ROOT, True), (User(is_staff=True), False)])
+def test_without_a_superuser_who_enables_it_first_its_sign_in_carries_no_rights(
+    corp: Corp, by: User, carries_rights: bool
+) -> None:
+    """Whoever set it up may have chosen which app says who somebody is."""
+    Corp.objects.update(admin_rights_enabled=True)
+    real_address()
+    passed(corp)
+
+    services.enable_corp(corp=corp, by=by, now=NOW)
+
+    assert Corp.objects.get().admin_rights_enabled is carries_rights
+
+
+def test_enabling_again_leaves_the_rights_as_they_are(corp: Corp) -> None:
+    Corp.objects.update(admin_rights_enabled=True)
+    real_address()
+    passed(corp)
+    services.enable_corp(corp=corp, by=ROOT, now=NOW)
+    services.disable_corp(corp=corp)
+
+    services.enable_corp(corp=corp, by=User(is_staff=True), now=LATER)
+
+    assert Corp.objects.get().admin_rights_enabled
+
+
+def test_only_the_first_company_of_all_begins_with_rights_after_wecom(db: None) -> None:
+    for number in (2, 3):
+        new = Corp(name=f"公司 {number}", corpid=f"ww{number:016d}", agentid=number, secret="s")
+        services.save_corp(corp=new, changed_fields=())
+
+    assert list(Corp.objects.order_by("pk").values_list("admin_rights_enabled", flat=True)) == [True, False]
+
+
+def test_a_check_before_the_last_change_does_not_count(corp: Corp) -> None:
+    real_address()
+    passed(corp)
+    services.save_corp(corp=corp, changed_fields={"secret"})
+
+    (reason,) = reasons(corp)
+    assert reason.startswith("Not checked, or not since the last change: Token, Trusted IP, ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"connection_version": 2}, {"sign_in_enabled": False}, {"site_address": "other"}, {"domain_id": "another"}],
+)
+def test_a_corp_that_somebody_changed_since_it_was_read_is_not_enabled(corp: Corp, change: dict[str, Any]) -> None:
+    real_address()
+    passed(corp)
+    if "site_address" in change:
+        change = {"site_address": SiteAddress.objects.create(url="https://other.example.com/")}
+    Corp.objects.filter(pk=corp.pk).update(**change)
+
+    assert reasons(corp) == ["Somebody changed the connection in the meantime. Test it again."]
+
+
+def test_a_corp_is_not_enabled_on_the_initial_address(corp: Corp) -> None:
+    passed(corp)
+
+    assert reasons(corp) == [
+        "The site address is still http://localhost:3001/, which only this machine reaches. Enter your real one first."
+    ]
+
+
+@pytest.mark.parametrize(("environment", "count"), [("demo", 0), ("test", 0), ("production", 1)])
+def test_the_sandbox_is_enough_outside_production(corp: Corp, settings: Settings, environment: str, count: int) -> None:
+    settings.ENVIRONMENT = environment
+    corp.api_base_url = "http://127.0.0.1:3002"
+    corp.save()
+    passed(corp)
+
+    assert len(services.reasons_against_enabling(corp, now=NOW)) == count
+
+
+# --- The pages ---
+
+
+def test_enabling_is_refused_with_every_reason(admin_client: Client, corp: Corp) -> None:
+    shown = admin_client.get(page(corp, "enable"))
+    refused = admin_client.post(page(corp, "enable"))
+
+    assert (shown.status_code, refused.status_code) == (200, 409)
+    for response in (shown, refused):
+        assert "Not checked, or not since the last change: Token, Trusted IP" in text_of(response)
+        assert "The site address is still http://localhost:3001/" in text_of(response)
+        assert 'type="submit" class="button default"' not in response.content.decode()
+    assert not Corp.objects.enabled().exists()
+
+
+def test_a_ready_company_is_enabled_after_a_confirmation(admin_client: Client, corp: Corp) -> None:
+    SiteAddress.objects.update(url="https://bi.example.com/")
+    passed(corp)
+    headers = {"host": "bi.example.com"}
+    shown = admin_client.get(page(corp, "enable"), headers=headers)
+    assert not Corp.objects.enabled().exists()
+    assert "People of this company will be able to sign in" in text_of(shown)
+
+    response = admin_client.post(page(corp, "enable"), headers=headers, follow=True)
+
+    assert Corp.objects.enabled().get() == corp
+    assert "“北山制造” is enabled." in text_of(response)
+    assert LogEntry.objects.get().get_change_message() == "Changed enabled: no → yes."
+
+
+def test_a_connection_that_changed_since_the_confirmation_was_shown_is_not_enabled(
+    admin_client: Client, corp: Corp
+) -> None:
+    SiteAddress.objects.update(url="https://bi.example.com/")
+    headers = {"host": "bi.example.com"}
+    seen = corp.connection_version
+    Corp.objects.update(agentid=1000009, connection_version=seen + 1)
+    corp.refresh_from_db()
+    passed(corp)
+    assert (
+        f'name="connection_version" value="{seen + 1}"'
+        in admin_client.get(page(corp, "enable"), headers=headers).content.decode()
+    )
+
+    response = admin_client.post(page(corp, "enable"), {"connection_version": seen}, headers=headers)
+
+    assert response.status_code == 409
+    assert "Somebody changed the connection in the meantime. Test it again." in text_of(response)
+    assert not Corp.objects.enabled().exists()
+
+
+def test_without_sign_in_enabling_promises_messages_only(admin_client: Client, corp: Corp) -> None:
+    SiteAddress.objects.update(url="https://bi.example.com/")
+    Corp.objects.update(sign_in_enabled=False)
+    corp.refresh_from_db()
+    passed(corp)
+    headers = {"host": "bi.example.com"}
+
+    text = text_of(admin_client.get(page(corp, "enable"), headers=headers))
+    stopped = text_of(admin_client.get(page(corp, "disable"), headers=headers))
+
+    assert "Due messages will be sent to the people of this company." in text
+    assert "sign in" not in text.split("Enable “", 1)[1]
+    assert "Nothing will be sent to this company." in stopped
+    assert "sign in" not in stopped.split("Disable “", 1)[1]
+
+
+def test_disabling_says_first_what_it_does(admin_client: Client, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "corp_disabling", Hook())
+    hooks.corp_disabling.register(lambda corp: [f"{corp.name}: 3 people & more."])
+    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
+
+    shown = admin_client.get(page(corp, "disable"))
+    assert Corp.objects.enabled().exists()
+    response = admin_client.post(page(corp, "disable"), follow=True)
+
+    assert "北山制造: 3 people & more." in text_of(shown)
+    assert not Corp.objects.enabled().exists()
+    assert "“北山制造” is disabled." in text_of(response)
+    assert LogEntry.objects.get().get_change_message() == "Changed enabled: yes → no."
+
+
+# --- Sign-in, switched on while enabled -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pushing(corp: Corp) -> Corp:
+    """Enabled for messages, without sign-in."""
+    SiteAddress.objects.update(url="https://bi.example.com/")
+    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now(), sign_in_enabled=False)
+    corp.refresh_from_db()
+    return corp
+
+
+def found(corp: Corp, *, home_page: str | None = None, domain: str = "ok", age: dt.timedelta = dt.timedelta()) -> None:
+    """What the checks found in WeCom; `home_page` None: the plain login address."""
+    theirs = links.plain_login_url(corp) if home_page is None else home_page
+    at = timezone.now() - age
+    check_run(corp, "domain", domain, problem="equal" if domain == "ok" else "missing", finished_at=at)
+    finding = judge_home_page(corp, theirs)
+    check_run(corp, "home_page", finding.status, problem=finding.problem, facts=dict(finding.facts), finished_at=at)
+
+
+def switch_on(client: Client, corp: Corp, **changes: str) -> Any:
+    client.defaults["HTTP_HOST"] = "bi.example.com"
+    return post(client, page(corp), **changes)
+
+
+def signs_in(corp: Corp) -> bool:
+    return Corp.objects.signing_in().filter(pk=corp.pk).exists()
+
+
+def test_switching_sign_in_on_asks_for_the_domain_and_the_home_page(admin_client: Client, pushing: Corp) -> None:
+    response = switch_on(admin_client, pushing)
+
+    sentence = "Not checked, or not since the last change: Trusted domain, Home page link. Run the diagnosis first."
+    assert errors_of(response) == {"sign_in_enabled": [sentence]}
+    assert not signs_in(pushing)
+
+
+def test_sign_in_is_switched_on_once_both_were_found(admin_client: Client, pushing: Corp) -> None:
+    found(pushing)
+
+    switch_on(admin_client, pushing)
+
+    assert signs_in(pushing)
+
+
+def test_a_home_page_that_was_prepared_for_sign_in_is_judged_by_its_link(admin_client: Client, pushing: Corp) -> None:
+    """Without sign-in the check calls it another one: the plain login address is what it looks for then."""
+    pushing.sign_in_enabled = True
+    prepared = links.home_page_link(pushing)
+    pushing.sign_in_enabled = False
+    found(pushing, home_page=prepared)
+    assert CheckRun.objects.get(check_name="home_page").status == "wrong"
+
+    switch_on(admin_client, pushing)
+
+    assert signs_in(pushing)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ({"domain": "wrong"}, "Trusted domain: The app has no trusted domain in WeCom: sign-in is refused."),
+        ({"home_page": ""}, "Home page link: The app has no home page in WeCom: a tap on it leads nowhere."),
+        (
+            {"home_page": "https://other.example/"},
+            "Home page link: The home page in WeCom differs from the link of this site in: ",
+        ),
+        (
+            {"age": dt.timedelta(days=2)},
+            "Checked more than a day ago: Trusted domain, Home page link. Run the diagnosis again.",
+        ),
+    ],
+)
+def test_sign_in_stays_off_while_something_essential_is_wrong(
+    admin_client: Client, pushing: Corp, how: dict[str, Any], reason: str
+) -> None:
+    found(pushing, **how)
+
+    (told,) = errors_of(switch_on(admin_client, pushing))["sign_in_enabled"]
+
+    assert told.startswith(reason)
+    assert not signs_in(pushing)
+
+
+def test_what_was_found_of_another_address_counts_for_nothing(admin_client: Client, pushing: Corp) -> None:
+    own = SiteAddress.objects.create(url="https://new.example.com/")
+    found(pushing)
+
+    response = switch_on(admin_client, pushing, site_address=str(own.pk))
+
+    assert list(errors_of(response)) == ["sign_in_enabled"]
+    assert not signs_in(pushing)
+
+
+def test_before_enabling_sign_in_is_ticked_without_a_question(admin_client: Client, corp: Corp) -> None:
+    Corp.objects.update(sign_in_enabled=False)
+
+    post(admin_client, page(corp))
+
+    corp.refresh_from_db()
+    assert corp.sign_in_enabled
