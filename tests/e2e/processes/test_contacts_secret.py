@@ -1,6 +1,6 @@
 """The Secret of Contacts sync, entered on a company's page in a real browser.
 
-Who may not enter it: tests/integrations/companies/test_contacts_secret.py.
+Who may not enter it: tests/integrations/companies/test_credentials.py.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from wecom_sandbox.testing import ControlError
 
 from integrations.models import Corp, EventWork, SyncRun
 from tests.integrations.directory.place import Directory, seed
-from tests.integrations.directory.test_property import take, visible
+from tests.integrations.directory.test_diff import take, visible
 from tests.integrations.directory.wecom_events import Post, Recorder, WeComEvents
 from tests.nightly import IS_NIGHTLY
 from tests.sandbox_process import SandboxHandle

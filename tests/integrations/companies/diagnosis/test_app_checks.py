@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from integrations.clients.errors import ConfigurationError
 from integrations.clients.wecom import tokens
+from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
-from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis import results, runner
 from integrations.companies.diagnosis.results import export_text
 from integrations.core.client_factory import _token_store, token_store
 from integrations.models import CheckRun, Corp
@@ -419,3 +420,68 @@ def test_another_secret_drops_the_assistant_s_token_and_has_everything_checked_a
 
     assert token_store().get(CORPID, None, lambda: FetchedToken("new", 7200)) == "new"
     assert not results.is_current(run, with_assistant)
+
+
+def send(corp: Corp, userid: str = "LiLei") -> CheckRun:
+    run = runner.request_test_message(corp=corp, userid=userid, now=NOW, requested_by="root")
+    runner.carry_out(run_id=run.pk, clock=lambda: NOW)
+    run.refresh_from_db()
+    return run
+
+
+def test_a_message_to_the_chosen_person_with_its_receipt(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.post("message/send", {**OK, "msgid": "m1"})
+
+    run = send(corp)
+
+    assert outcome_of(run) == ("ok", "accepted", None)
+    assert run.facts == {"to": "LiLei", "msgid": "m1"}
+    (sent,) = wire.sent
+    assert (sent["touser"], sent["agentid"], sent["msgtype"]) == ("LiLei", 1000002, "text")
+    assert f"{run.pk}" in sent["text"]["content"]
+    assert "toparty" not in sent
+
+
+def test_two_messages_are_never_the_same_which_wecom_would_drop(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.post("message/send", {**OK, "msgid": "m1"})
+
+    send(corp)
+    send(corp)
+
+    first, second = wire.sent
+    assert first["text"]["content"] != second["text"]["content"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ({**OK, "msgid": "m1", "invaliduser": "lilei"}, ("wrong", "nobody", None)),
+        (refusal(81013, "user & party & tag all invalid"), ("wrong", "nobody", 81013)),
+        ({**OK, "msgid": "m1", "unlicenseduser": "lilei"}, ("wrong", "unlicensed", None)),
+        ({**refusal(81013), "unlicenseduser": "lilei"}, ("wrong", "unlicensed", 81013)),
+        (refusal(40201, "content blocked"), ("wrong", "refused", 40201)),
+        ({**OK, "errmsg": "ok. Warning: wrong json format. ", "msgid": "m1"}, ("warning", "with_warning", None)),
+        (refusal(-1, "system busy"), ("warning", "unclear", -1)),
+        (refusal(48002, "api forbidden"), ("wrong", "refused", 48002)),
+        (refusal(60020), ("skipped", "blocked", 60020)),
+    ],
+)
+def test_what_becomes_of_a_message(corp: Corp, wire: Wire, answer: dict[str, Any], outcome: tuple[Any, ...]) -> None:
+    wire.token()
+    wire.post("message/send", answer)
+
+    run = send(corp)
+
+    assert outcome_of(run) == outcome
+    assert run.next_try_at is None
+    assert len(wire.sent) == 1
+
+
+@pytest.mark.parametrize("userid", ["@all", "", " ", "a|b", " a", "x" * 65, "长" * 22])
+def test_a_message_goes_to_one_person_only(corp: Corp, userid: str) -> None:
+    with pytest.raises(MessageError):
+        runner.request_test_message(corp=corp, userid=userid, now=NOW)
+
+    assert not CheckRun.objects.exists()

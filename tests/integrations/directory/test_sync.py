@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
+import re
+from pathlib import Path
+from typing import Any
 
-from integrations.models import Member, SyncRun
-from tests.integrations.directory.place import Directory, seed
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import translation
+
+from integrations.directory.sync import _PROBLEMS, _WARNINGS, explain_run, word_question, word_warnings
+from integrations.models import Corp, Department, Member, Membership, SyncRun
+from tests.integrations.conftest import staff
+from tests.integrations.directory.place import START, Directory, seed
 from tests.sandbox_process import AGENTID, CORPID
 
 DONE = SyncRun.Status.DONE
@@ -362,3 +369,167 @@ def test_of_two_corps_each_has_its_own_members(place: Directory) -> None:
     Directory(place.sandbox, theirs).sync()
 
     assert (place.corp.members.count(), theirs.members.count()) == (3, 3)
+
+
+LANGUAGES = ("en", "zh-hans")
+HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+def is_of(language: str, text: str) -> bool:
+    return bool(HAN.search(text)) == (language == "zh-hans")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("problem", [*_PROBLEMS, "broken"])
+def test_each_problem_says_what_who_and_where(language: str, problem: str) -> None:
+    with translation.override(language):
+        said = explain_run(SyncRun(problem=problem, detail="77"))
+
+    assert all(is_of(language, text) for text in (said.what, said.who, said.where)), said
+    assert ("77" in said.what) == (problem == "root")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("code", [48009, 60020, 45033, -1])
+def test_wecoms_refusal_is_explained_by_its_code(language: str, code: int) -> None:
+    with translation.override(language):
+        said = explain_run(SyncRun(problem="wecom", errcode=code))
+
+    assert is_of(language, said.what), said
+
+
+def test_a_run_without_a_problem_has_nothing_to_say() -> None:
+    assert explain_run(SyncRun()).what == ""
+    assert word_question(SyncRun()) == []
+    assert word_warnings(SyncRun()) == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("count", [1, 12])
+def test_each_warning_names_its_examples(language: str, count: int) -> None:
+    rows = [{"code": code, "count": count, "examples": ["7", "9"]} for code in _WARNINGS]
+
+    with translation.override(language):
+        said = word_warnings(SyncRun(warnings=rows))
+
+    assert len(set(said)) == len(rows)
+    assert all(is_of(language, text) for text in said), said
+    assert sum("7" in text and "9" in text for text in said) == len(rows) - 1  # all but "nobody"
+
+
+def test_every_word_in_the_source_has_a_sentence(project_root: Path) -> None:
+    source = "".join(path.read_text() for path in sorted((project_root / "integrations" / "directory").glob("*.py")))
+
+    added = set(re.findall(r'warnings\.add\(\s*"(\w+)"', source))
+    stopped = set(re.findall(r'(?:Stop\(|problem=|problem = )"(\w+)"', source))
+
+    assert added == set(_WARNINGS)
+    assert stopped - set(_PROBLEMS) == {"broken"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_question_tells_the_numbers(language: str) -> None:
+    asked = {"reason": "share", "leaving": 12, "of": 100, "percent": 5, "roots": ["2", "4"]}
+
+    with translation.override(language):
+        share, limit, roots, _unchanged = word_question(SyncRun(question=asked))
+        of_a_root = word_question(SyncRun(question={**asked, "reason": "root"}))
+
+    assert "12" in share
+    assert "100" in share
+    assert "5 %" in limit or "5%" in limit
+    assert "2" in roots
+    assert "4" in roots
+    assert len(of_a_root) == 3
+    assert all(is_of(language, text) for text in (share, limit, roots))
+
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return Corp.objects.create(name="北山制造", corpid=CORPID, agentid=1000002, secret="the-secret")
+
+
+@pytest.fixture
+def other_corp() -> Corp:
+    return Corp.objects.create(name="南海物流", corpid="ww" + "9" * 16, agentid=1000003, secret="another-secret")
+
+
+def member(corp: Corp, userid: str = "LiLei", **values: Any) -> Member:
+    values = {"userid_folded": userid.lower(), "first_seen_at": START, "changed_at": START, **values}
+    return Member.objects.create(corp=corp, userid=userid, **values)
+
+
+def refused(create: Any) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        create()
+
+
+def test_a_userid_is_one_row_per_corp(corp: Corp, other_corp: Corp) -> None:
+    member(corp)
+
+    member(other_corp)
+    refused(lambda: member(corp, "LILEI"))
+
+
+def test_who_is_not_here_is_so_since_a_time(corp: Corp) -> None:
+    member(corp, presence="deleted", left_at=START)
+
+    refused(lambda: member(corp, "jim", presence="deleted"))
+    refused(lambda: member(corp, "jim", left_at=START))
+
+
+def test_a_member_has_a_userid(corp: Corp) -> None:
+    refused(lambda: member(corp, ""))
+
+
+def test_a_department_is_one_row_per_corp_and_a_membership_one_per_department(corp: Corp) -> None:
+    department = Department.objects.create(corp=corp, wecom_department_id=2)
+    one = member(corp)
+    Membership.objects.create(member=one, department=department)
+
+    refused(lambda: Department.objects.create(corp=corp, wecom_department_id=2))
+    refused(lambda: Membership.objects.create(member=one, department=department))
+
+
+def run(corp: Corp, status: str) -> SyncRun:
+    return SyncRun.objects.create(corp=corp, trigger="manual", source="app", status=status, requested_at=START)
+
+
+@pytest.mark.parametrize("status", ["waiting", "running"])
+def test_a_corp_has_one_active_run(corp: Corp, other_corp: Corp, status: str) -> None:
+    run(corp, "waiting")
+
+    run(other_corp, status)
+    run(corp, "asking")
+    run(corp, "done")
+    refused(lambda: run(corp, status))
+
+
+def test_rows_are_seen_by_who_manages_their_corp(corp: Corp, other_corp: Corp) -> None:
+    member(corp)
+    Department.objects.create(corp=corp, wecom_department_id=2)
+    run(corp, "done")
+    theirs, others = staff("theirs", corp), staff("others", other_corp)
+
+    for model in (Member, Department, SyncRun):
+        rows: Any = model.objects
+        assert rows.visible_to(theirs).count() == 1
+        assert rows.visible_to(others).count() == 0
+
+
+def test_looking_up_a_userid_takes_one_index(corp: Corp) -> None:
+    Member.objects.bulk_create(
+        Member(corp=corp, userid=f"u{n}", userid_folded=f"u{n}", first_seen_at=START, changed_at=START)
+        for n in range(5000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+    found = Member.objects.filter(corp=corp, userid_folded="u77")
+    plan = found.explain()
+
+    assert "one_row_per_wecom_member" in plan
+    assert found.get().userid == "u77"

@@ -10,16 +10,19 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.apps import apps
 from django.core import serializers
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.serializers.base import DeserializationError
 from django.db import connection
+from django.db.migrations.state import ProjectState
 from pytest_django import Settings
 
+from integrations.apps import ensure_default_site_address
 from integrations.clients.errors import UnreadableSecretError
 from integrations.core.key_rotation import encrypted_columns
-from integrations.models import Corp
+from integrations.models import DEFAULT_SITE_ADDRESS, Corp, SiteAddress
 from integrations.models.fields import SEALED, opened, unreadable_names
 
 pytestmark = pytest.mark.django_db
@@ -162,3 +165,33 @@ def test_nobody_has_a_ciphertext_opened_by_entering_it(corp: Corp) -> None:
     assert refused.value.messages == ["这是加密导出的值，请填写原值。"]
     corp.save()
     assert Corp.objects.get().secret.startswith(SEALED)
+
+
+def urls() -> list[str]:
+    return list(SiteAddress.objects.values_list("url", flat=True))
+
+
+def test_a_migration_writes_the_initial_address() -> None:
+    SiteAddress.objects.all().delete()
+
+    ensure_default_site_address(apps=apps)
+
+    assert urls() == [DEFAULT_SITE_ADDRESS]
+
+
+def test_a_saved_default_address_stays_the_only_one() -> None:
+    SiteAddress.objects.all().delete()
+    SiteAddress.objects.create(url="https://bi.example.com/", is_default=True)
+
+    ensure_default_site_address(apps=apps)
+
+    assert urls() == ["https://bi.example.com/"]
+
+
+def test_migrating_back_to_before_the_table_writes_nothing() -> None:
+    """As `migrate integrations zero` ends: the app has no models then, and its tables are gone."""
+    SiteAddress.objects.all().delete()
+
+    ensure_default_site_address(apps=ProjectState().apps)
+
+    assert urls() == []

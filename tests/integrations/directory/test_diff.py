@@ -1,0 +1,239 @@
+"""Trees that are none, and what is a difference: pure functions, for any values."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given
+from hypothesis import settings as rules
+from hypothesis import strategies as st
+from wecom_sandbox.testing import ControlError
+
+from integrations.directory import departments
+from integrations.directory.diff import DepartmentState, MemberState, department_differences, difference
+from integrations.directory.fetch import PLAIN_FIELDS, Person, SeenDepartment, clean
+from integrations.models import Corp, Member, SyncChange, SyncRun
+from tests.integrations.directory.place import Directory, seed
+from tests.integrations.directory.test_sync import written_to_copies
+from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
+
+HERE, Kind = Member.Presence.HERE, SyncChange.Kind
+numbers = st.integers(1, 12)
+parents = st.dictionaries(numbers, st.none() | numbers)
+texts = st.none() | st.text(max_size=5)
+
+
+def state(**values: object) -> MemberState:
+    plain = tuple(values.pop(name, None) for name in PLAIN_FIELDS)
+    known = {"pk": 1, "userid": "lilei", "folded": "lilei", "presence": HERE, "is_waiting": False, "status": None}
+    return MemberState(**{**known, "departments": {}, "values": plain, **values})  # type: ignore[arg-type]  # a test's
+
+
+@given(parents=parents, roots=st.lists(numbers))
+def test_any_tree_ends(parents: dict[int, int | None], roots: list[int]) -> None:
+    below = departments.subtree(parents, roots)
+
+    assert set(roots) & set(parents) <= below <= set(parents)
+    assert all(number in below for number, parent in parents.items() if parent in below)
+
+
+@given(parents=parents)
+def test_every_department_hangs_on_a_top_or_in_a_cycle(parents: dict[int, int | None]) -> None:
+    cycles = departments.in_cycles(parents)
+
+    assert departments.subtree(parents, departments.tops(parents)) | cycles == set(parents)
+    for number in cycles:
+        assert parents[number] in cycles or parents[number] in parents
+
+
+@given(name=texts, alias=texts, mobile=texts, status=st.none() | st.sampled_from(["active", "disabled"]))
+def test_what_is_unknown_is_no_difference(
+    name: str | None, alias: str | None, mobile: str | None, status: str | None
+) -> None:
+    known = state(name=name, alias=alias, mobile=mobile, status=status, departments={2: True})
+
+    assert difference(known, Person("lilei", {2: None}), HERE) is None
+    assert difference(known, Person("lilei", {2: True}, name, alias, None, mobile, status=status), HERE) is None
+
+
+def test_the_weightiest_change_names_the_difference() -> None:
+    known = state(name="李雷", status="active", departments={2: None})
+    seen = Person("lilei", {3: True}, name="李磊", status="disabled")
+
+    found = difference(known, seen, HERE)
+
+    assert found is not None
+    assert found.kind == Kind.DISABLED
+    assert found.record == {"name": ["李雷", "李磊"], "status": ["active", "disabled"], "departments": [[2], [3]]}
+
+
+def test_a_new_leader_is_a_difference() -> None:
+    found = difference(state(departments={2: False, 3: None}), Person("lilei", {2: True, 3: None}), HERE)
+
+    assert found is not None
+    assert found.record == {"leads": [[], [2]]}
+    assert found.departments == {2: True, 3: None}
+
+
+@given(text=st.text(), longest=st.integers(0, 20))
+def test_a_cleaned_text_can_be_stored_and_stays_so(text: str, longest: int) -> None:
+    cleaned = clean(text, longest)
+
+    assert len(cleaned) <= longest
+    assert "\x00" not in cleaned
+    cleaned.encode()
+    assert clean(cleaned, longest).strip() == cleaned.strip()
+
+
+def test_emoji_of_several_characters_stay_whole() -> None:
+    assert clean("家 👨\u200d👩\u200d👧\ufeff\n", 128) == "家 👨\u200d👩\u200d👧"
+
+
+def test_departments_that_come_go_and_return() -> None:
+    states = [
+        DepartmentState(1, 1, None, "公司", 0, is_removed=False),
+        DepartmentState(2, 2, 1, "销售部", 5, is_removed=True),
+        DepartmentState(3, 3, 1, "财务部", 0, is_removed=False),
+        DepartmentState(4, 4, 1, None, 0, is_removed=True),
+    ]
+    seen = {
+        1: SeenDepartment(1, None),
+        2: SeenDepartment(2, 5, "销售", 5),
+        5: SeenDepartment(5, 1, "法务部"),
+    }
+
+    found = department_differences(states, seen)
+
+    assert [one.number for one in found.created] == [5]
+    assert found.changed == {2: {"removed_at": None, "name": "销售", "wecom_parent_id": 5}}
+    assert found.removed == [3]
+    assert found.count == 3
+
+
+Source = SyncRun.Source
+USERIDS = ["LiLei", "hanmeimei", "jim", "a", "B.b", "c-c@x", "D_d", "9"]
+DEPARTMENTS = [2, 3, 4, 5, 6]
+
+userids = st.sampled_from(USERIDS)
+places = st.lists(st.sampled_from([1, *DEPARTMENTS]), min_size=1, max_size=4, unique=True)
+steps = st.one_of(
+    st.tuples(st.just("put"), userids, st.sampled_from(["甲", "乙", "丙 "]), places, st.sampled_from([1, 2, 4, 5])),
+    st.tuples(st.just("move"), userids, places),
+    st.tuples(st.just("leave"), userids),
+    st.tuples(st.just("rename"), userids, userids),
+    st.tuples(st.just("department"), st.sampled_from(DEPARTMENTS), st.sampled_from([1, *DEPARTMENTS])),
+    st.tuples(st.just("close"), st.sampled_from(DEPARTMENTS)),
+    st.tuples(
+        st.just("scope"), st.lists(st.sampled_from([1, *DEPARTMENTS]), max_size=3), st.lists(userids, max_size=2)
+    ),
+    st.tuples(st.just("sync"), st.sampled_from([Source.APP, Source.BOTH])),
+)
+
+
+def take(place: Directory, step: tuple[Any, ...]) -> None:
+    """One thing that happens; what WeCom refuses does not."""
+    with suppress(ControlError):
+        match step:
+            case ("put", userid, name, departments, status):
+                place.put_members({"userid": userid, "name": name, "department": departments, "status": status})
+            case ("move", userid, departments):
+                place.put_members({"userid": userid, "department": departments})
+            case ("leave", userid):
+                place.delete_member(userid)
+            case ("rename", userid, new):
+                place.rename(userid, new)
+            case ("department", number, parent):
+                place.put_departments({"id": number, "name": f"部门{number}", "parentid": parent})
+            case ("close", number):
+                place.sandbox.control("DELETE", f"companies/{CORPID}/departments/{number}")
+            case ("scope", departments, people):
+                place.set_scope(partyids=departments, userids=people)
+            case ("sync", source):
+                place.sync_saying_yes(source)
+
+
+def visible(place: Directory, source: SyncRun.Source) -> dict[str, Any]:
+    """The sandbox's people whom the app sees. Of their departments, the app tells those that it sees itself, the
+    contacts secret all."""
+    company = place.sandbox.control("GET", f"companies/{CORPID}")
+    scope = next(app["scope"] for app in company["apps"] if app["agentid"] == AGENTID)
+    below = set(scope["partyids"]) & {one["id"] for one in company["departments"]}
+    while more := {one["id"] for one in company["departments"] if one["parentid"] in below} - below:
+        below |= more
+    singly = {userid.lower() for userid in scope["userids"]}
+    return {
+        folded: (userid, name.strip(), status, departments if source == Source.BOTH else departments & below)
+        for folded, (userid, name, status, departments) in place.theirs().items()
+        if departments & below or folded in singly
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+@rules(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(happened=st.lists(steps, max_size=14), last=st.sampled_from([Source.APP, Source.BOTH]))
+def test_after_any_sequence_our_tables_equal_the_sandbox(
+    running_sandbox: SandboxHandle, happened: list[tuple[Any, ...]], last: SyncRun.Source
+) -> None:
+    Corp.objects.all().delete()
+    running_sandbox.load(seed())
+    place = Directory.connected(running_sandbox).with_contacts()
+
+    for step in happened:
+        take(place, step)
+    place.sync_saying_yes(last)
+
+    assert place.stored() == visible(place, last)
+    again = place.sync(last)
+    assert (again.status, again.counts) == (SyncRun.Status.DONE, {})
+
+
+MEMBER_COUNT, DEPARTMENT_COUNT = 10_000, 200
+
+
+@pytest.fixture
+def large(place: Directory) -> Directory:
+    departments = [{"id": 10 + n, "name": f"部门{n}", "parentid": 1} for n in range(DEPARTMENT_COUNT)]
+    members = [
+        {"userid": f"user{n}", "name": f"员工{n}", "department": [10 + n % DEPARTMENT_COUNT]}
+        for n in range(MEMBER_COUNT)
+    ]
+    place.sandbox.load(seed(departments=[{"id": 1, "name": "北山制造"}, *departments], members=members, tags=[]))
+    place.calls()
+    return place.with_contacts()
+
+
+@pytest.mark.parametrize(
+    ("source", "calls"),
+    [
+        (Source.APP, {"department/list": 1, "user/list": DEPARTMENT_COUNT + 1, "agent/get": 1}),
+        (Source.CONTACTS, {"department/simplelist": 1, "user/list_id": 1}),
+    ],
+)
+def test_ten_thousand_members(large: Directory, source: SyncRun.Source, calls: dict[str, int]) -> None:
+    first = large.sync(source)
+
+    assert first.counts == {"departments": DEPARTMENT_COUNT + 1, "joined": MEMBER_COUNT}
+    assert large.calls() == calls
+    with CaptureQueriesContext(connection) as queries:
+        again = large.sync(source)
+
+    assert large.calls() == calls
+    assert written_to_copies(queries) == []
+    assert (again.status, again.seen_count) == (SyncRun.Status.DONE, MEMBER_COUNT)
+    # The heartbeat is once a second of the clock, which moves a second at each look: one for each department.
+    assert len(queries) < DEPARTMENT_COUNT + 60
+
+
+def test_one_leaver_costs_one_call_more(large: Directory) -> None:
+    large.sync(Source.CONTACTS)
+    large.calls()
+    large.delete_member("user77")
+
+    run = large.sync(Source.CONTACTS)
+
+    assert large.calls() == {"department/simplelist": 1, "user/list_id": 1, "user/get": 1}
+    assert run.counts == {"deleted": 1}
