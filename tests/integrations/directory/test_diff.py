@@ -1,4 +1,4 @@
-"""Trees that are none, and what is a difference: pure functions, for any values."""
+"""What is a difference, for any values; ten thousand members that do not differ."""
 
 from __future__ import annotations
 

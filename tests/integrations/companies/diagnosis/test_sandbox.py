@@ -99,32 +99,6 @@ def test_a_broken_console_is_named_and_putting_it_right_turns_the_check_green(
     assert whole(connected)[name].status == "ok"
 
 
-def test_department_roots_that_are_seen_are_in_order(connected: Corp) -> None:
-    Corp.objects.update(department_root_ids=[2, 3])
-    connected.refresh_from_db()
-
-    run = run_one(connected, "departments")
-
-    assert (run.status, run.problem, run.errcode) == ("ok", "seen", None)
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "outcome"),
-    [
-        ("html", "token", ("skipped", "blocked", None)),
-        ("http_500", "app", ("skipped", "blocked", None)),
-    ],
-)
-def test_a_fault_of_wecom_is_told_from_a_mistake(
-    connected: Corp, running_sandbox: SandboxHandle, kind: str, name: str, outcome: tuple[str, str, int | None]
-) -> None:
-    running_sandbox.fault(kind, "gettoken")
-
-    run = run_one(connected, name)
-
-    assert (run.status, run.problem, run.errcode) == outcome
-
-
 def test_the_test_message_is_on_the_phone_once(connected: Corp, running_sandbox: SandboxHandle) -> None:
     run = runner.request_test_message(corp=connected, userid="lilei", now=timezone.now())
     runner.carry_out(run_id=run.pk, clock=timezone.now)
@@ -151,22 +125,3 @@ def test_the_command_tells_all_of_it_and_where_asked_ends_badly(
     assert capsys.readouterr().out == ""
     with pytest.raises(CommandError, match="no such company"):
         call_command("diagnose", corp=connected.pk + 1)
-
-
-@pytest.mark.parametrize(
-    ("secret", "outcome"),
-    [
-        ("sandbox-secret-of-contacts", ("ok", "ids_only", None)),
-        (SECRET, ("wrong", "of_an_app", 48002)),
-        ("nobody-s-secret", ("wrong", "secret_refused", 40001)),
-    ],
-)
-def test_the_contacts_assistant_is_asked_with_its_own_secret(
-    connected: Corp, secret: str, outcome: tuple[str, str, int | None]
-) -> None:
-    connected.contacts_secret = secret
-    services.save_corp(corp=connected, changed_fields={"contacts_secret"})
-
-    run = run_one(connected, "assistant")
-
-    assert (run.status, run.problem, run.errcode) == outcome
