@@ -148,16 +148,20 @@ def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:
     is_running = found is not None and found.listed_at is None
     wanted = request.GET.get("q", "").strip()
     entries = [] if found is None or is_running or found.problem_code else found.entries
+    may_mend = request.user.has_perm("integrations.change_biconnection") and not corp_condition(request.user)
+    pages = bi.latest_listing() if choosing.page_id else None
+    names = {one[0]: one[1] for one in pages.entries} if pages else {}
     fitting = [one for one in entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
     context = {
         "choosing": choosing,
         "listing": found,
         "is_running": is_running,
         "problem": listing_problem(found),
-        "bi_address": _bi_address(request),
+        # Where the connection is mended, for who may open that page.
+        "bi_address": reverse("admin:integrations_biconnection_changelist") if may_mend else "",
         "again_address": choosing.address(page=choosing.page_id),
         "pages_address": choosing.address(),
-        "page_name": _page_name(choosing.page_id),
+        "page_name": names.get(choosing.page_id) or choosing.page_id,
         "is_searched": bool(wanted) or len(entries) > SEARCHED_FROM,
         "wanted": wanted,
         "rows": [_row(choosing, one) for one in fitting[:SHOWN_AT_MOST]],
@@ -186,15 +190,3 @@ def listing_problem(found: BiListing | None) -> str:
     if found.problem_code == bi.NOT_QUEUED:
         return gettext("The BI could not be asked: the queue cannot be reached. Check that Valkey runs.")
     return datasources.explain_problem(found.problem_code, found.problem_facts)
-
-
-def _bi_address(request: HttpRequest) -> str:
-    """Where the connection is mended, for who may open that page."""
-    may = request.user.has_perm("integrations.change_biconnection") and not corp_condition(request.user)
-    return reverse("admin:integrations_biconnection_changelist") if may else ""
-
-
-def _page_name(page_id: str) -> str:
-    pages = bi.latest_listing() if page_id else None
-    names = {one[0]: one[1] for one in pages.entries} if pages else {}
-    return names.get(page_id) or page_id

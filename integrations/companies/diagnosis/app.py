@@ -53,7 +53,6 @@ from integrations.core.client_factory import contacts_client, testing_client, to
 
 if TYPE_CHECKING:
     from integrations.clients.wecom.client import Agent, WeComClient
-    from integrations.models import Corp
 
 
 # A department may be empty; so many are looked into for one member.
@@ -71,22 +70,18 @@ NO_DETAILS = 48009
 def check_token(question: Question) -> Finding:
     """Ask for another token, for all processes: the one that they share says nothing of the Secret."""
     try:
-        _renew_token(question.corp)
+        try:
+            wecom_client(question.corp).renew_token()
+        except TransientError as error:
+            if error.system != "valkey":
+                raise
+            testing_client(question.corp).renew_token()
     except RateLimitedError as error:
         if error.code != errcodes.RATE_LIMITED:
             raise
         until = question.now + timedelta(seconds=error.retry_after_seconds)
         return fail(error, "held", Status.WRONG, heals=False, facts={"until": until.isoformat()})
     return ok("given")
-
-
-def _renew_token(corp: Corp) -> None:
-    try:
-        wecom_client(corp).renew_token()
-    except TransientError as error:
-        if error.system != "valkey":
-            raise
-        testing_client(corp).renew_token()
 
 
 _LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")
@@ -316,11 +311,6 @@ def check_departments(question: Question) -> Finding:
     return wrong("outside", facts) if outside else ok("seen", facts)
 
 
-def join_department_roots(corp: Corp) -> str:
-    """Return the roots as the subject of their check."""
-    return ",".join(map(str, corp.department_root_ids))
-
-
 _CORRECT_ROOTS = _(
     "Correct “department roots” on this page, or leave it empty. WeCom's console → Contacts shows the IDs."
 )
@@ -329,7 +319,7 @@ DEPARTMENTS = Check(
     label=_("Department roots"),
     purpose=_("Looks whether the departments named on this page exist and are in the app's visible scope."),
     run=check_departments,
-    subject=join_department_roots,
+    subject=lambda corp: ",".join(map(str, corp.department_root_ids)),
     explanations={
         "all": Explanation(
             _("No roots are named: everybody whom the app sees takes part (departments: %(departments)s).")

@@ -115,11 +115,6 @@ DOMAIN = Check(
 _LINK_PARTS = ("appid", "agentid", "response_type", "scope")
 
 
-def check_home_page(question: Question) -> Finding:
-    """Compare the app's home page in WeCom with the link that we give."""
-    return judge_home_page(question.corp, wecom_client(question.corp).agent_get().home_url)
-
-
 def judge_home_page(corp: Corp, found: str) -> Finding:
     """Judge the home page that WeCom has. Any inner page of ours will do."""
     ours = links.home_page_link(corp)
@@ -164,7 +159,7 @@ HOME_PAGE = Check(
     name="home_page",
     label=_("Home page link"),
     purpose=_("Compares the app's home page in WeCom with the link that this site gives."),
-    run=check_home_page,
+    run=lambda question: judge_home_page(question.corp, wecom_client(question.corp).agent_get().home_url),
     subject=links.home_page_link,
     explanations={
         "equal": Explanation(_("The home page in WeCom is the link of this site.")),
@@ -397,18 +392,13 @@ def check_callback(question: Question) -> Finding:
     return warning("outdated", facts, heals=True) if address.is_outdated else ok("verified", facts)
 
 
-def find_callback_url(corp: Corp) -> str:
-    """Return the app's callback address, the subject of its check."""
-    return callbacks.callback_url(corp, APP_CALLBACK)
-
-
 _TO_RECEPTION = _("WeCom's console → App management → the app → Receive messages: save URL, Token and EncodingAESKey.")
 CALLBACK = Check(
     name="callback",
     label=_("Callback address"),
     purpose=_("Asks the callback address at the public address, signed as WeCom signs, and compares the answer."),
     run=check_callback,
-    subject=find_callback_url,
+    subject=lambda corp: callbacks.callback_url(corp, APP_CALLBACK),
     explanations={
         "verified": Explanation(_("The callback address answers rightly, and WeCom has verified it.")),
         "no_keys": Explanation(

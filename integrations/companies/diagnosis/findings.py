@@ -78,19 +78,14 @@ BRIEFLY = (Step(timedelta(minutes=10), timedelta(seconds=20)),)
 FOR_A_DAY = (*BRIEFLY, Step(timedelta(hours=24), timedelta(minutes=5)))
 
 
-def no_subject(_corp: Corp) -> str:
-    """Return nothing: the results of the check count whatever is saved."""
-    return ""
-
-
 @dataclass(frozen=True)
 class Check:
     """One check. `label`, `purpose` and the explanations are English sentences to be translated.
 
     `run` lets errors of the client pass where they mean to it what they mean to every check (`judge_error`).
-    `subject`: what of ours it is about; a result counts as long as this is the same. `retries`: how a finding that
-    heals is tried again. `is_repeatable`: a run whose worker died may be run once more. `copied`: the fact that an
-    administrator copies into WeCom's console. `help_links`: pages of WeCom that explain it.
+    `subject`: what of ours it is about; a result counts as long as this is the same, and always where it is empty.
+    `retries`: how a finding that heals is tried again. `is_repeatable`: a run whose worker died may be run once more.
+    `copied`: the fact that an administrator copies into WeCom's console. `help_links`: pages of WeCom that explain it.
     """
 
     name: str
@@ -98,7 +93,7 @@ class Check:
     purpose: str
     run: Callable[[Question], Finding]
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
-    subject: Callable[[Corp], str] = no_subject
+    subject: Callable[[Corp], str] = lambda _corp: ""
     retries: Sequence[Step] = BRIEFLY
     is_repeatable: bool = True
     copied: str = ""
