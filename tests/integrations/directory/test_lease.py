@@ -177,8 +177,8 @@ import os, sys, django
 django.setup()
 from datetime import timedelta
 from django.utils import timezone
-from integrations.directory import apply, due_runs, run_sync
-apply.CHUNK = 20
+from integrations.directory import diff, due_runs, run_sync
+diff.CHUNK = 20
 def work(ahead):
     def clock():
         print(flush=True)
