@@ -158,13 +158,10 @@ def person_of(user: User, *, known: Iterable[int], listed_in: int | None = None,
     # A field that is not in the answer at all may be hidden from the app: unknown, not empty.
     number = dict(user.own_fields).get(number_field) if number_field else None
     values["number"] = None if number is None else clean(number, NUMBER_CHARACTERS)
-    return Person(userid=user.userid, departments=departments, status=_status(user), is_seen_by_app=True, **values)
-
-
-def _status(user: User) -> str | None:
+    status = None if user.status is None else STATUS.get(user.status)
     if user.is_enabled is False:
-        return DISABLED
-    return None if user.status is None else STATUS.get(user.status)
+        status = DISABLED
+    return Person(userid=user.userid, departments=departments, status=status, is_seen_by_app=True, **values)
 
 
 T = TypeVar("T")
@@ -175,7 +172,7 @@ CALLS_AT_ONCE = 4000
 CALLS_PER_SECOND = 80
 # Far below the 300 that WeCom was once said to allow, so that messages keep their share.
 PARALLEL_CALLS = 8
-# Seconds before the second and the third try. A whole run that begins anew (running.py) is minutes away: repeating
+# Seconds before the second and the third try. A whole run that begins anew (sync.py) is minutes away: repeating
 # one call of thousands here is not the same retry a second time.
 PAUSES_SECONDS = (0.5, 2.0)
 
@@ -277,7 +274,7 @@ class Reader:
         self._source, self._app, self._contacts = source, app, contacts
         self._roots, self._calling, self._progress = roots, calling, progress
         self._number_field = number_field
-        self._snapshot = Snapshot()
+        self.snapshot = Snapshot()
         self._seen_by_app: set[int] = set()
         self._unknown: set[int] = set()
         # What user/get has said, by folded userid.
@@ -290,17 +287,17 @@ class Reader:
         if self._contacts is not None:
             self._read_userids(self._contacts)
         if self._source != Source.CONTACTS:
-            self._read_lists(sorted(self._seen_by_app))
+            self.read_lists(self._seen_by_app)
             if not self._roots:
                 self._read_singles()
-        return self._snapshot
+        return self.snapshot
 
     def look_up(self, userids: Sequence[str]) -> list[Whereabouts]:
         """Where people are whom no list named, in order. Also finds who moved while the lists were read."""
         self._fetch_people(userids)
         return [self._whereabouts(self._answers[fold_userid(userid)]) for userid in userids]
 
-    # --- A part of it, for some people only (touching.py) -------------------------------------------------------------
+    # --- A part of it, for some people only (incremental.py) ----------------------------------------------------------
 
     @property
     def has_met_unknown_department(self) -> bool:
@@ -309,23 +306,28 @@ class Reader:
 
     def use_departments(self, departments: Mapping[int, SeenDepartment]) -> None:
         """Believe that these are the departments, instead of reading them."""
-        self._snapshot.departments = dict(departments)
+        self.snapshot.departments = dict(departments)
 
     def read_departments(self) -> Snapshot:
         """The departments, and no people yet."""
         self._read_departments()
         self._unknown.clear()
-        return self._snapshot
+        return self.snapshot
 
     def read_lists(self, numbers: Iterable[int]) -> None:
         """The people of these departments, as far as the app sees them."""
-        self._read_lists(sorted(self._seen_by_app & set(numbers)))
+        wanted = sorted(self._seen_by_app & set(numbers))
+        lists = self._calling.many(partial(self._app.user_list, number) for number in wanted)
+        for done, (number, users) in enumerate(zip(wanted, lists, strict=True)):
+            self._progress(Phase.MEMBERS, done, len(wanted))
+            for user in users:
+                self._add_user(user, number)
 
     def read_company(self, wanted: Collection[str]) -> set[str] | None:
         """The userids of the whole company, and the departments of those `wanted`; None without the contacts secret."""
         if self._contacts is not None:
             self._read_userids(self._contacts, wanted)
-        return self._snapshot.company
+        return self.snapshot.company
 
     def existing(self, userids: Collection[str]) -> set[str]:
         """Those of these userids, folded, that exist in the company, whether the app sees them or not."""
@@ -341,10 +343,6 @@ class Reader:
         """The tags that the app's visible scope names."""
         return set(self._calling.one(partial(self._app.agent_get)).allowed_tag_ids)
 
-    @property
-    def snapshot(self) -> Snapshot:
-        return self._snapshot
-
     # --- Departments ----------------------------------------------------------------------------------------------
 
     def _read_departments(self) -> None:
@@ -355,9 +353,12 @@ class Reader:
             self._seen_by_app = self._merge(known, self._departments_of_app())
         parents = {number: one.parent for number, one in known.items()}
         self._warn_of_tree(parents)
-        chosen = self._chosen(parents)
+        for root in self._roots:
+            if root not in parents:
+                raise Stop("root", str(root))
+        chosen = directory_departments.subtree(parents, self._roots) if self._roots else set(parents)
         self._seen_by_app &= chosen
-        self._snapshot.departments = {number: one for number, one in known.items() if number in chosen}
+        self.snapshot.departments = {number: one for number, one in known.items() if number in chosen}
 
     def _departments_of_app(self) -> list[Department]:
         if not self._roots or self._source == Source.BOTH:
@@ -386,14 +387,8 @@ class Reader:
             known[one.department_id] = SeenDepartment(one.department_id, parent, name, min(max(one.order, 0), 2**32))
         return numbers
 
-    def _chosen(self, parents: Mapping[int, int | None]) -> set[int]:
-        for root in self._roots:
-            if root not in parents:
-                raise Stop("root", str(root))
-        return directory_departments.subtree(parents, self._roots) if self._roots else set(parents)
-
     def _warn_of_tree(self, parents: Mapping[int, int | None]) -> None:
-        warnings = self._snapshot.warnings
+        warnings = self.snapshot.warnings
         for number in sorted(directory_departments.in_cycles(parents)):
             warnings.add("cycle", number)
         if self._contacts is not None:  # an app may see a part only, whose parents it does not see
@@ -405,7 +400,7 @@ class Reader:
 
     def _read_userids(self, contacts: WeComClient, wanted: Collection[str] | None = None) -> None:
         """The whole company: accounts and departments; departments only of `wanted`, folded, where that is given."""
-        snapshot, known = self._snapshot, self._snapshot.departments
+        snapshot, known = self.snapshot, self.snapshot.departments
         company = snapshot.company = set[str]()
         self._progress(Phase.MEMBERS, 0, 0)
         for page in contacts.user_list_id_pages(through=self._calling.one):
@@ -419,21 +414,13 @@ class Reader:
                     snapshot.add(Person(row.userid, {row.department_id: None}))
             self._progress(Phase.MEMBERS, len(company), 0)
 
-    def _read_lists(self, numbers: Sequence[int]) -> None:
-        """The members of each of these departments, with their details."""
-        lists = self._calling.many(partial(self._app.user_list, number) for number in numbers)
-        for done, (number, users) in enumerate(zip(numbers, lists, strict=True)):
-            self._progress(Phase.MEMBERS, done, len(numbers))
-            for user in users:
-                self._add_user(user, number)
-
     def _read_singles(self) -> None:
         """People whom the app's scope names singly or by a tag, and who stand in none of its departments."""
         agent = self._calling.one(partial(self._app.agent_get))
         named = {
             fold_userid(userid): userid for userid in [*agent.allowed_userids, *self._tagged(agent.allowed_tag_ids)]
         }
-        people, left = self._snapshot.people, self._snapshot.left
+        people, left = self.snapshot.people, self.snapshot.left
         missing = [
             userid
             for folded, userid in named.items()
@@ -444,14 +431,14 @@ class Reader:
             if isinstance(found, User):
                 self._add_user(found, None)
             else:
-                self._snapshot.warnings.add("named_but_gone", userid)
+                self.snapshot.warnings.add("named_but_gone", userid)
 
     def _tagged(self, tag_ids: Iterable[int]) -> Iterator[str]:
         for tag_id in tag_ids:
             try:
                 tag = self._calling.one(partial(self._app.tag_get, tag_id))
             except RecipientError:
-                self._snapshot.warnings.add("tag", tag_id)
+                self.snapshot.warnings.add("tag", tag_id)
                 continue
             yield from (userid for userid, _name in tag.members)
 
@@ -459,18 +446,18 @@ class Reader:
         if not self._is_userid(user.userid):
             return
         if user.status == LEFT_COMPANY:
-            self._snapshot.left.add(fold_userid(user.userid))
+            self.snapshot.left.add(fold_userid(user.userid))
             return
-        self._snapshot.add(self._person(user, listed_in))
+        self.snapshot.add(self._person(user, listed_in))
 
     def _person(self, user: User, listed_in: int | None) -> Person:
-        known = self._snapshot.departments
+        known = self.snapshot.departments
         return person_of(user, known=known, listed_in=listed_in, number_field=self._number_field)
 
     def _is_userid(self, userid: str) -> bool:
         if is_userid(userid):
             return True
-        self._snapshot.warnings.add("userid", userid)
+        self.snapshot.warnings.add("userid", userid)
         return False
 
     def _fetch_people(self, userids: Collection[str]) -> None:
@@ -498,7 +485,7 @@ class Reader:
             return Whereabouts(None, found)
         if found.status == LEFT_COMPANY or not is_userid(found.userid):
             return Whereabouts(None, exists=False, has_left=True)
-        known = self._snapshot.departments
+        known = self.snapshot.departments
         self._unknown.update(number for number in found.department_ids if number not in known)
         person = self._person(found, None)
         is_inside = bool(person.departments) or not self._roots

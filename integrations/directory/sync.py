@@ -37,6 +37,10 @@ from integrations.directory.fetch import PLAIN_FIELDS, Calling, Reader, Snapshot
 from integrations.models import Corp, Department, Member, Membership, SyncChange, SyncRun
 from integrations.models.jobs import LET_GO, LeaseLostError
 
+logger = logging.getLogger(__name__)
+Clock = Callable[[], datetime]
+Status, Phase, Source = SyncRun.Status, SyncRun.Phase, SyncRun.Source
+
 # Runs of a corp whose differences are kept, and runs that are kept at all.
 KEPT_WITH_CHANGES = 20
 KEPT_RUNS = 200
@@ -142,11 +146,6 @@ def _departments_of(corp: Corp, rows: QuerySet[Membership]) -> dict[int, dict[in
         found.setdefault(member, {})[numbers[department]] = leads
     return found
 
-
-logger = logging.getLogger(__name__)
-
-Clock = Callable[[], datetime]
-Status, Phase, Source = SyncRun.Status, SyncRun.Phase, SyncRun.Source
 
 # How often the row shows progress while the phase stays the same.
 HEARTBEAT = timedelta(seconds=1)
@@ -280,13 +279,25 @@ class _Carrying:
         states = member_states(self._corp)
         planned = plan(snapshot=snapshot, states=states, source=source, look_up=reader.look_up, turn=self._run.pk)
         planned.departments = department_differences(department_states(self._corp), snapshot.departments)
-        self._warn(snapshot, planned)
+        if not snapshot.people:
+            snapshot.warnings.add("nobody")
+        for one in planned.changed:
+            if one.kind == SyncChange.Kind.REAPPEARED:
+                snapshot.warnings.add("reappeared", one.state.userid)
         if self._run.is_confirmed:
             self._keep_to_the_answer(planned, snapshot)
         else:
             open_question = self._question(planned)
             if open_question is not None:
-                self._request_confirmation(open_question, planned, snapshot)
+                self._writer.propose(planned.losing)
+                SyncRun.objects.change(
+                    self._run,
+                    status=Status.ASKING,
+                    question=open_question.as_json(),
+                    call_count=self._calling.count,
+                    warnings=snapshot.warnings.as_json(),
+                    **LET_GO,
+                )
                 return
         self._show(Phase.WRITING, 0, planned.count)
         self._writer.write(planned)
@@ -300,13 +311,6 @@ class _Carrying:
         self._shown = phase, now
         progress = {"phase": phase, "done_count": done, "total_count": total, "call_count": self._calling.count}
         SyncRun.objects.change(self._run, lease_until=now + LEASE, **progress, **more)
-
-    def _warn(self, snapshot: Snapshot, planned: Plan) -> None:
-        if not snapshot.people:
-            snapshot.warnings.add("nobody")
-        for one in planned.changed:
-            if one.kind == SyncChange.Kind.REAPPEARED:
-                snapshot.warnings.add("reappeared", one.state.userid)
 
     def _question(self, planned: Plan) -> Question | None:
         losing = {one.state.pk for one in planned.losing if one.state.is_able}
@@ -323,23 +327,11 @@ class _Carrying:
             percent=settings.DIRECTORY_GUARD_PERCENT,
         )
 
-    def _request_confirmation(self, open_question: Question, planned: Plan, snapshot: Snapshot) -> None:
-        self._writer.propose(planned.losing)
-        SyncRun.objects.change(
-            self._run,
-            status=Status.ASKING,
-            question=open_question.as_json(),
-            call_count=self._calling.count,
-            warnings=snapshot.warnings.as_json(),
-            **LET_GO,
-        )
-
     def _keep_to_the_answer(self, planned: Plan, snapshot: Snapshot) -> None:
         """Disable only those whom the administrator was shown, as far as it is still true."""
         proposed = SyncChange.objects.proposed().filter(run=self._run)
-        shown = set(proposed.values_list("member_id", flat=True)) | set(
-            SyncChange.objects.applied().filter(run=self._run).values_list("member_id", flat=True)
-        )
+        applied = SyncChange.objects.applied().filter(run=self._run)
+        shown = {*proposed.values_list("member_id", flat=True), *applied.values_list("member_id", flat=True)}
         for one in planned.losing:
             if one.state.pk not in shown:
                 snapshot.warnings.add("not_shown", one.state.userid)
