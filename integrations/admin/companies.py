@@ -33,8 +33,7 @@ from integrations.admin.base import (
     pill,
     saved_proxy,
 )
-from integrations.admin.callbacks import CallbackPages, VerificationPages
-from integrations.admin.console import ConsolePages, CredentialPages
+from integrations.admin.console import CallbackPages, ConsolePages, CredentialPages, VerificationPages
 from integrations.admin.diagnosis import DiagnosisPages, corp_reasons, start_checks
 from integrations.companies import links, services
 from integrations.companies.diagnosis import results

@@ -3,12 +3,14 @@
 from integrations.models.companies import (
     DEFAULT_SITE_ADDRESS,
     CallbackEvent,
+    CheckRun,
+    ConsoleWrite,
     Corp,
     SiteAddress,
+    StagedCredentials,
     VerificationFile,
     is_local_host,
 )
-from integrations.models.company_runs import CheckRun, ConsoleWrite, StagedCredentials
 from integrations.models.datasources import (
     BiConnection,
     BiListing,
