@@ -30,7 +30,7 @@ from benchmarks.stand_in import stand_in
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.builders import Recipients, app_message, body_bytes, text_content
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.tokens import FetchedToken, InMemoryTokenStore
+from integrations.clients.wecom.tokens import FetchedToken, TrialTokens
 
 GOAL = 1.15
 CORPID, AGENTID, TOKEN = "ww1a2b3c4d5e6f7a8b", 1000002, "sim-" + "A" * 200
@@ -47,7 +47,7 @@ def answer(_request: bytes) -> bytes:
 
 def ours(url: str) -> Call:
     """Our client."""
-    store = InMemoryTokenStore()
+    store = TrialTokens()
     store.get(CORPID, AGENTID, lambda: FetchedToken(TOKEN, 7200))
     client = WeComClient(
         corpid=CORPID, agentid=AGENTID, secret="unused", base_url=url, session=open_session(), token_store=store

@@ -188,7 +188,6 @@ def _empty_valkey(valkey_client: redis.Redis) -> None:
     valkey_client.flushdb()
     # What this process remembers of tokens and hosts ends with the test, too.
     client_factory._token_store.cache_clear()
-    client_factory._bi_token_store.cache_clear()
     kept_queries.kept_sql.cache_clear()
     http.forget()
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import requests
@@ -30,6 +30,7 @@ from integrations.clients.errors import (
 )
 from integrations.clients.network import Beginning, beginning_of, causes
 from integrations.clients.transport import DeadlineAdapter, NotConnectedError, total_deadline
+from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 
 
 class AnswerError(ValueError):
@@ -215,6 +216,8 @@ def _said(answer: Any) -> str:
 
 T = TypeVar("T")
 
+# The BI's tokens have no application.
+NO_APPLICATION = 0
 # The BI gives no zone with a token's end, so our own clock decides: at most ten minutes.
 TOKEN_SECONDS = 600
 ROWS_AT_ONCE = 200
@@ -222,16 +225,6 @@ ROWS_AT_ONCE = 200
 ROWS_AT_MOST = 100_000
 ANSWER_BYTES_AT_MOST = 32 * 1024 * 1024
 USER_AGENT = "guanwecom"
-
-
-class TokenStore(Protocol):
-    """Keeps a token per account for all processes, and lets one caller fetch it while the others wait."""
-
-    def get(self, account: str, fetch: Callable[[], str]) -> str:
-        """The token of the account; calls `fetch` where there is none. Raises what `fetch` raises."""
-
-    def drop(self, account: str, token: str) -> None:
-        """Forget `token`, which the BI refused. A newer one stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +254,7 @@ class _Call:
 
 
 class GuandataClient:
-    """Calls the BI. `session`: from wecom.transport.open_session. `connect_seconds`: for each address of the host;
+    """Calls the BI. `session`: from transport.open_session. `connect_seconds`: for each address of the host;
     `total_seconds`: for a whole call. `ca_bundle`: path of a file of certificates. Raises integrations.clients.errors
     only.
     """
@@ -271,7 +264,7 @@ class GuandataClient:
         *,
         base_url: str,
         session: requests.Session,
-        token_store: TokenStore,
+        token_store: TokenStore | TrialTokens,
         login: Login | None = None,
         app_token: str = "",
         proxy: str = "",
@@ -368,20 +361,20 @@ class GuandataClient:
             try:
                 return self._typed(parse, _signed(call, token))
             except NotAdmittedError:
-                self._tokens.drop(self.account(), token)
+                self._tokens.drop(self.account(), NO_APPLICATION, token)
             return self._typed(parse, _signed(call, self._token()))
 
     def _token(self) -> str:
         self._own_login()
-        return self._tokens.get(self.account(), self._signed_in)
+        return self._tokens.get(self.account(), NO_APPLICATION, self._sign_in)
 
-    def _signed_in(self) -> str:
-        """A new token. The password travels as base64, as the BI asks, so TLS alone protects it."""
+    def _sign_in(self) -> FetchedToken:
+        """Return a new token. The password travels as base64, as the BI asks, so TLS alone protects it."""
         login = self._own_login()
         name = {"email" if "@" in login.name else "loginId": login.name}
         password = base64.b64encode(login.password.encode()).decode()
         body = {"domain": login.domain, **name, "password": password}
-        return self._typed(token_from, _Call(SIGN_IN, "/public-api/sign-in", body))
+        return FetchedToken(self._typed(token_from, _Call(SIGN_IN, "/public-api/sign-in", body)), TOKEN_SECONDS)
 
     def account(self) -> str:
         """Where the token lies: differs by host and user, and holds no part of a secret."""

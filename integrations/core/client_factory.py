@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -12,13 +11,13 @@ from typing import IO, TYPE_CHECKING
 from django.conf import settings
 
 from integrations.clients.errors import TransientError
-from integrations.clients.guandata import TOKEN_SECONDS, GuandataClient, Login
+from integrations.clients.guandata import NO_APPLICATION, GuandataClient, Login
 from integrations.clients.network import NetworkClient
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.callbacks import CallbackCrypto
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import RobotClient, WeComClient
-from integrations.clients.wecom.tokens import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
+from integrations.clients.wecom.tokens import TokenStore, TrialTokens
 from integrations.core import metrics
 from integrations.core.redis import valkey
 from integrations.models import CallbackEvent
@@ -86,12 +85,12 @@ def contacts_client(corp: Corp) -> WeComClient:
 
 def testing_client(corp: Corp) -> WeComClient:
     """The same with no token yet, so that its first call tries the Secret itself."""
-    return _client(corp, InMemoryTokenStore(), agentid=corp.agentid, secret=opened(corp.secret))
+    return _client(corp, TrialTokens(), agentid=corp.agentid, secret=opened(corp.secret))
 
 
 def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
     """A client with credentials that are not those of `corp` (yet), and no token yet."""
-    return _client(corp, InMemoryTokenStore(), agentid=agentid, secret=opened(secret))
+    return _client(corp, TrialTokens(), agentid=agentid, secret=opened(secret))
 
 
 def network_client(corp: Corp) -> NetworkClient:
@@ -107,7 +106,12 @@ def network_client(corp: Corp) -> NetworkClient:
 
 def token_store() -> TokenStore:
     """The token store of all processes: Valkey, sealed with the keys of settings.FIELD_ENCRYPTION_KEYS."""
-    return _token_store(settings.VALKEY_URL)
+    return _token_store(settings.VALKEY_URL, "wecom")
+
+
+def bi_token_store() -> TokenStore:
+    """The same for the BI's tokens, by accounts."""
+    return _token_store(settings.VALKEY_URL, "guandata")
 
 
 def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | None:
@@ -123,12 +127,12 @@ def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | No
 def guandata_client(connection: BiConnection, *, total_seconds: float | None = None) -> GuandataClient:
     """The client of the BI's public API, with the token that all processes share. `total_seconds`: for a whole call;
     usually that of settings."""
-    return _guandata_client(connection, BiTokens(_bi_token_store(settings.VALKEY_URL)), total_seconds)
+    return _guandata_client(connection, bi_token_store(), total_seconds)
 
 
 def testing_guandata_client(connection: BiConnection) -> GuandataClient:
     """The same with no token yet, so that its first call tries the login itself."""
-    return _guandata_client(connection, BiTokens(InMemoryTokenStore(system="guandata")))
+    return _guandata_client(connection, TrialTokens())
 
 
 def forget_bi_token(connection: BiConnection) -> None:
@@ -136,26 +140,12 @@ def forget_bi_token(connection: BiConnection) -> None:
     if not connection.base_url:
         return
     with suppress(TransientError):  # without Valkey nothing is remembered that could be wrong
-        BiTokens(_bi_token_store(settings.VALKEY_URL)).forget(guandata_client(connection).account())
+        bi_token_store().forget(guandata_client(connection).account(), NO_APPLICATION)
 
 
-class BiTokens:
-    """The token store of WeCom's client, by accounts of the BI. The BI's tokens have no application."""
-
-    def __init__(self, store: TokenStore) -> None:
-        self._store = store
-
-    def get(self, account: str, fetch: Callable[[], str]) -> str:
-        return self._store.get(account, 0, lambda: FetchedToken(fetch(), TOKEN_SECONDS))
-
-    def drop(self, account: str, token: str) -> None:
-        self._store.drop(account, 0, token)
-
-    def forget(self, account: str) -> None:
-        self._store.forget(account, 0)
-
-
-def _guandata_client(connection: BiConnection, tokens: BiTokens, total_seconds: float | None = None) -> GuandataClient:
+def _guandata_client(
+    connection: BiConnection, tokens: TokenStore | TrialTokens, total_seconds: float | None = None
+) -> GuandataClient:
     login = None
     if connection.api_login and connection.api_password:
         login = Login(connection.api_domain, connection.api_login, opened(connection.api_password))
@@ -178,7 +168,7 @@ def certificate_path(pem: str) -> str | None:
     return _certificate_file(pem).name if pem else None
 
 
-def _client(corp: Corp, store: TokenStore, *, agentid: int | None, secret: str) -> WeComClient:
+def _client(corp: Corp, store: TokenStore | TrialTokens, *, agentid: int | None, secret: str) -> WeComClient:
     return WeComClient(
         corpid=corp.corpid,
         agentid=agentid,
@@ -200,22 +190,14 @@ def _timeouts() -> Timeouts:
 
 
 @cache
-def _token_store(_url: str) -> TokenStore:
+def _token_store(_url: str, system: str) -> TokenStore:
     """One per process, so that its threads share what it read. The address is part of the cache's key only."""
-    return ValkeyTokenStore(
-        valkey(), seal=lambda token: cipher().encrypt(token), unseal=lambda sealed: cipher().decrypt(sealed)
-    )
-
-
-@cache
-def _bi_token_store(_url: str) -> TokenStore:
-    """The same for the BI's tokens."""
-    return ValkeyTokenStore(
+    return TokenStore(
         valkey(),
         seal=lambda token: cipher().encrypt(token),
         unseal=lambda sealed: cipher().decrypt(sealed),
-        prefix="guandata:token:",
-        system="guandata",
+        prefix=f"{system}:token:",
+        system=system,
     )
 
 

@@ -26,8 +26,8 @@ from integrations.clients.sources.addresses import Reach
 from integrations.clients.sources.errors import SourceError
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.client import RobotClient
+from integrations.clients.wecom.tokens import TrialTokens
 from tests.admin_world import build, state
-from tests.integrations.clients.guandata.test_client import MemoryTokens
 from tests.integrations.clients.sources.web import says, web_service
 
 # More than a person would type, of two scripts, with spaces at the ends and a mark that is two code points.
@@ -89,7 +89,7 @@ def test_no_client_follows_a_redirection() -> None:
         leads_away = says(b"", status="307 Temporary Redirect", headers=f"Location: {elsewhere.url}/")
         with web_service(leads_away) as service, open_session() as session:
             robot = RobotClient(key="invented", base_url=service.url, session=session)
-            bi = GuandataClient(base_url=service.url, session=session, token_store=MemoryTokens(), app_token="t")
+            bi = GuandataClient(base_url=service.url, session=session, token_store=TrialTokens(), app_token="t")
             known = {"headers": {}, "reach": Reach.THIS_MACHINE, "seconds": 30.0}
             for call in (
                 lambda: robot.webhook_send(b"{}"),

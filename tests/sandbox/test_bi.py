@@ -15,7 +15,7 @@ from integrations.clients.errors import ConfigurationError, UnexpectedResponseEr
 from integrations.clients.guandata import Card, GuandataClient, Login
 from integrations.clients.guandata_sso import Claims, entrance, sealed
 from integrations.clients.transport import open_session
-from tests.integrations.clients.guandata.test_client import MemoryTokens
+from integrations.clients.wecom.tokens import TrialTokens
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 KEY, OTHER = guandata_sso.load(guandata_sso.generate()), guandata_sso.load(guandata_sso.generate(2048))
@@ -192,7 +192,7 @@ def test_without_token_and_session_there_is_the_sign_in_page(bi: SandboxHandle) 
 def client(bi: SandboxHandle, **changes: Any) -> GuandataClient:
     known: dict[str, Any] = {"login": Login("guanbi", "lilei", "pass word 密"), "app_token": "app-token", **changes}
     return GuandataClient(
-        base_url=f"{bi.base_url}/guandata", session=open_session(), token_store=MemoryTokens(), **known
+        base_url=f"{bi.base_url}/guandata", session=open_session(), token_store=TrialTokens(), **known
     )
 
 

@@ -48,7 +48,7 @@ from integrations.clients.wecom.calls import (
     typed,
 )
 from integrations.clients.wecom.contacts import ContactCalls, LoginCalls
-from integrations.clients.wecom.tokens import FetchedToken, TokenStore
+from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 
 NAME_CHARACTERS = 32
 DESCRIPTION_CHARACTERS = (4, 120)
@@ -369,7 +369,7 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         secret: str,
         base_url: str = API_BASE_URL,
         session: requests.Session,
-        token_store: TokenStore,
+        token_store: TokenStore | TrialTokens,
         timeouts: Timeouts = USUAL_TIMEOUTS,
         proxy: str | None = None,
         ca_bundle: str | None = None,

@@ -11,7 +11,7 @@ from typing import Any
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import RobotClient, WeComClient
-from integrations.clients.wecom.tokens import InMemoryTokenStore, TokenStore
+from integrations.clients.wecom.tokens import TokenStore, TrialTokens
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 # AGENTID sees 销售部 and below. WHOLE sees everybody, is older than 2022-06-20 and is bound to a mini-program.
@@ -60,7 +60,7 @@ class Place:
         agentid: int | None = AGENTID,
         secret: str = SECRET,
         timeouts: Timeouts = PATIENT,
-        token_store: TokenStore | None = None,
+        token_store: TokenStore | TrialTokens | None = None,
     ) -> WeComClient:
         """A client with a token store of its own, if it is given none."""
         return WeComClient(
@@ -69,7 +69,7 @@ class Place:
             secret=secret,
             base_url=self.sandbox.base_url,
             session=open_session(),
-            token_store=token_store or InMemoryTokenStore(),
+            token_store=token_store or TrialTokens(),
             timeouts=timeouts,
         )
 

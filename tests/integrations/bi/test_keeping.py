@@ -11,7 +11,8 @@ from pytest_django import Settings
 from integrations import bi
 from integrations.clients import guandata_sso
 from integrations.clients.guandata_sso import KeyRefused
-from integrations.core.client_factory import BiTokens, _bi_token_store, guandata_client
+from integrations.clients.wecom.tokens import FetchedToken
+from integrations.core.client_factory import bi_token_store, guandata_client
 from integrations.models import BiConnection
 from tests.bi import BI, KEY, PUBLIC, make_bi
 from tests.guandata import PASSWORD
@@ -70,24 +71,22 @@ def test_the_connection_is_read_without_its_secrets(settings: Settings) -> None:
     assert deferred == {"private_key", "api_password", "app_token", "proxy_url"}
 
 
-def test_another_login_drops_the_token_that_all_processes_share(
-    settings: Settings, django_capture_on_commit_callbacks: object
-) -> None:
+def test_another_login_drops_the_token_that_all_processes_share(django_capture_on_commit_callbacks: object) -> None:
     saved = make_bi(api_login="robot", api_password=PASSWORD)
-    tokens = BiTokens(_bi_token_store(settings.VALKEY_URL))
+    tokens = bi_token_store()
     account = guandata_client(saved).account()
-    assert tokens.get(account, lambda: "first") == "first"
+    assert tokens.get(account, 0, lambda: FetchedToken("first", 600)) == "first"
 
     saved.api_password = "another"
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]  # a fixture that is a function
         bi.save_connection(connection=saved, changed_fields={"api_password"})
 
-    assert tokens.get(account, lambda: "second") == "second"
+    assert tokens.get(account, 0, lambda: FetchedToken("second", 600)) == "second"
 
 
-def test_a_token_lies_sealed_and_without_a_part_of_the_password(settings: Settings, valkey_client: object) -> None:
-    tokens = BiTokens(_bi_token_store(settings.VALKEY_URL))
-    tokens.get(f"{BI}|guanbi|robot", lambda: "sim-token-in-the-clear")
+def test_a_token_lies_sealed_and_without_a_part_of_the_password(valkey_client: object) -> None:
+    tokens = bi_token_store()
+    tokens.get(f"{BI}|guanbi|robot", 0, lambda: FetchedToken("sim-token-in-the-clear", 600))
 
     found = {key: valkey_client.get(key) for key in valkey_client.keys("guandata:token:*")}  # type: ignore[attr-defined]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -24,27 +23,14 @@ from integrations.clients.errors import (
 )
 from integrations.clients.guandata import Card, Filter, GuandataClient, Login, Page
 from integrations.clients.transport import open_session
+from integrations.clients.wecom.tokens import FetchedToken, TrialTokens
 from tests.guandata import APP_TOKEN, HOST, PASSWORD, PASSWORD_BASE64, TOKEN, GuandataAnswers, fixture, guandata_answers
 from tests.integrations.clients.wecom.misbehaviour import drips_body, let_drops_pass_time
 from tests.integrations.clients.wecom.server import listening
 
 
-class MemoryTokens:
-    """The store's contract in a few lines: one fetch at a time, kept until dropped."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, str] = {}
-        self._lock = threading.Lock()
-
-    def get(self, account: str, fetch: Callable[[], str]) -> str:
-        with self._lock:
-            if account not in self.held:
-                self.held[account] = fetch()
-            return self.held[account]
-
-    def drop(self, account: str, token: str) -> None:
-        if self.held.get(account) == token:
-            del self.held[account]
+def never_fetch() -> FetchedToken:
+    raise AssertionError("there is a token")
 
 
 @pytest.fixture
@@ -53,13 +39,13 @@ def bi() -> Iterator[GuandataAnswers]:
         yield answers
 
 
-def open_client(tokens: MemoryTokens | None = None, **changes: Any) -> GuandataClient:
+def open_client(tokens: TrialTokens | None = None, **changes: Any) -> GuandataClient:
     known: dict[str, Any] = {
         "base_url": HOST,
         "login": Login("guanbi", "robot", PASSWORD),
         "app_token": APP_TOKEN,
         "session": open_session(),
-        "token_store": tokens or MemoryTokens(),
+        "token_store": tokens or TrialTokens(),
     }
     return GuandataClient(**{**known, **changes})
 
@@ -67,11 +53,11 @@ def open_client(tokens: MemoryTokens | None = None, **changes: Any) -> GuandataC
 @pytest.mark.parametrize(("name", "sent_as"), [("robot", "loginId"), ("robot@example.com", "email")])
 def test_signs_in_with_the_password_as_base64(bi: GuandataAnswers, name: str, sent_as: str) -> None:
     bi.gives("sign_in", body={"domain": "guanbi", sent_as: name, "password": PASSWORD_BASE64})
-    tokens = MemoryTokens()
+    tokens = TrialTokens()
 
     open_client(tokens, login=Login("guanbi", name, PASSWORD)).fetch_token()
 
-    assert tokens.held == {f"{HOST}|guanbi|{name}": TOKEN}
+    assert tokens.get(f"{HOST}|guanbi|{name}", 0, never_fetch) == TOKEN
 
 
 def test_lists_pages_with_the_app_token_in_the_body(bi: GuandataAnswers) -> None:
@@ -148,8 +134,8 @@ FAIL_401 = {"result": "fail", "error": {"status": 401, "message": "token 已过�
 
 @pytest.mark.parametrize(("answer", "status"), [(FAIL_401, 200), (FAIL_401, 401), (b"", 401), (b"<html>", 403)])
 def test_signs_in_once_more_when_the_token_is_refused(bi: GuandataAnswers, answer: Any, status: int) -> None:
-    tokens = MemoryTokens()
-    tokens.held[f"{HOST}|guanbi|robot"] = "old"
+    tokens = TrialTokens()
+    tokens.get(f"{HOST}|guanbi|robot", 0, lambda: FetchedToken("old", 600))
     bi.gives("card_data", answer, status=status, headers={"X-Auth-Token": "old"})
     bi.gives("sign_in")
     bi.gives("card_data", headers={"X-Auth-Token": TOKEN})

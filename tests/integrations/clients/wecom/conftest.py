@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import redis
+from cryptography.fernet import Fernet
 
+from integrations.clients.wecom.tokens import TokenStore
 from tests.integrations.clients.wecom.misbehaviour import StandingClock, let_drops_pass_time
 from tests.integrations.clients.wecom.server import WireServer, wire_server
 
@@ -21,3 +24,10 @@ def wire() -> Iterator[WireServer]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> StandingClock:
     """The deadlines' clock, which only the test and what drips set forward."""
     return let_drops_pass_time(monkeypatch)
+
+
+@pytest.fixture
+def store(valkey_client: redis.Redis) -> TokenStore:
+    """The token store of all processes."""
+    cipher = Fernet(Fernet.generate_key())
+    return TokenStore(valkey_client, seal=cipher.encrypt, unseal=cipher.decrypt)

@@ -16,7 +16,7 @@ from integrations.clients.wecom.builders import body_bytes, text_content
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.cards import Head, text_notice
 from integrations.clients.wecom.client import AgentChanges, MenuEntry, RobotClient, WeComClient
-from integrations.clients.wecom.tokens import FetchedToken, InMemoryTokenStore, TokenStore
+from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 from tests.wecom import AGENTID, API, CORPID, ROBOT_KEY, SECRET
 
 TEXT = builders.app_message(agentid=AGENTID, to=builders.Recipients(["lilei"]), content=text_content("营收 1.2 亿"))
@@ -194,7 +194,7 @@ def open_client(
     case: Case | None = None,
     *,
     base_url: str = API,
-    token_store: TokenStore | None = None,
+    token_store: TokenStore | TrialTokens | None = None,
     timeouts: Timeouts | None = None,
     agentid: int | None = AGENTID,
 ) -> WeComClient | RobotClient:
@@ -208,6 +208,6 @@ def open_client(
         secret=SECRET,
         base_url=base_url,
         session=open_session(),
-        token_store=token_store or InMemoryTokenStore(),
+        token_store=token_store or TrialTokens(),
         timeouts=timeouts,
     )

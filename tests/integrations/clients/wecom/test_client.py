@@ -24,7 +24,7 @@ from integrations.clients.wecom import contacts as contacts_api
 from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.client import AgentChanges, RobotClient, SendResult, WeComClient
 from integrations.clients.wecom.oauth import sign
-from integrations.clients.wecom.tokens import InMemoryTokenStore
+from integrations.clients.wecom.tokens import TokenStore, TrialTokens
 from tests.integrations.clients.wecom.contract import CASES, COMPOSED, open_client, public_methods
 from tests.wecom import AGENTID, CALLER_IP, CORPID, ENDPOINTS, HINT, ROBOT_KEY, SECRET, fixture, wecom_answers
 
@@ -45,7 +45,7 @@ def _constructed(**changed: Any) -> WeComClient:
         "agentid": AGENTID,
         "secret": SECRET,
         "session": open_session(),
-        "token_store": InMemoryTokenStore(),
+        "token_store": TrialTokens(),
     }
     return WeComClient(**{**values, **changed})
 
@@ -123,8 +123,7 @@ def test_a_token_serves_many_calls() -> None:
     ]
 
 
-def test_a_wrong_secret_is_tried_once_and_then_known() -> None:
-    store = InMemoryTokenStore()
+def test_a_wrong_secret_is_tried_once_and_then_known(store: TokenStore) -> None:
     with wecom_answers() as wecom:
         wecom.gives("gettoken", "40001")
         for _ in range(3):
@@ -420,8 +419,7 @@ def test_a_ticket_is_kept() -> None:
     assert len(wecom.calls) == 2
 
 
-def test_a_new_secret_drops_the_tickets_too() -> None:
-    store = InMemoryTokenStore()
+def test_a_new_secret_drops_the_tickets_too(store: TokenStore) -> None:
     with wecom_answers() as wecom:
         wecom.gives("gettoken")
         wecom.gives("get_jsapi_ticket")

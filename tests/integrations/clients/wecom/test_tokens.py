@@ -20,7 +20,7 @@ from integrations.clients.transport import open_session
 from integrations.clients.wecom import tokens
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.tokens import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
+from integrations.clients.wecom.tokens import FetchedToken, TokenStore
 from tests.integrations.clients.wecom.server import SECRET, WireServer, at_once
 
 CORPID = "ww1a2b3c4d5e6f7a8b"
@@ -47,40 +47,22 @@ def shared_redis(valkey_url: str) -> Iterator[redis.Redis]:
     client.close()
 
 
-def shared_store(client: redis.Redis, **options: Any) -> ValkeyTokenStore:
+def shared_store(client: redis.Redis, **options: Any) -> TokenStore:
     cipher = Fernet(KEY)
-    return ValkeyTokenStore(client, seal=cipher.encrypt, unseal=cipher.decrypt, **options)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+    return TokenStore(client, seal=cipher.encrypt, unseal=cipher.decrypt, **options)
 
 
 @pytest.fixture
-def memory_clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=["memory", "valkey"])
-def new_store(
-    request: pytest.FixtureRequest, shared_redis: redis.Redis, memory_clock: Clock
-) -> Callable[..., TokenStore]:
-    """Makes a store of each kind; two stores of Valkey share what they hold."""
-    if request.param == "memory":
-        return partial(InMemoryTokenStore, clock=memory_clock)
+def new_store(shared_redis: redis.Redis) -> Callable[..., TokenStore]:
+    """Makes stores that share what they hold."""
     return partial(shared_store, shared_redis)
 
 
 @pytest.fixture
-def let_pass(shared_redis: redis.Redis, memory_clock: Clock) -> Callable[[int], None]:
-    """So many seconds pass for what stores of either kind hold."""
+def let_pass(shared_redis: redis.Redis) -> Callable[[int], None]:
+    """So many seconds pass for what lies in Valkey."""
 
     def pass_by(seconds: int) -> None:
-        memory_clock.now += seconds
         for key in shared_redis.scan_iter():
             shared_redis.pexpire(key, max(0, shared_redis.pttl(key) - seconds * 1000))
 
@@ -271,11 +253,12 @@ def test_a_secret_saved_during_a_fetch_with_the_old_one_wins(new_store: Callable
     assert store.get(CORPID, AGENTID, Fetch()) == "token-1"
 
 
-def test_one_renews_ahead_of_the_end_while_the_others_go_on() -> None:
-    clock = Clock()
-    store = InMemoryTokenStore(clock=clock)
+def test_one_renews_ahead_of_the_end_while_the_others_go_on(
+    new_store: Callable[..., TokenStore], let_pass: Callable[[int], None]
+) -> None:
+    store = new_store(copy_seconds=0)
     store.get(CORPID, AGENTID, Fetch())
-    clock.now += 7200 - 299
+    let_pass(7200 - 299)
     renewal_runs, go_on = threading.Event(), threading.Event()
 
     def slow_fetch() -> FetchedToken:
@@ -297,23 +280,25 @@ def test_one_renews_ahead_of_the_end_while_the_others_go_on() -> None:
     assert store.get(CORPID, AGENTID, Fetch()) == "renewed"
 
 
-def test_before_the_last_300_seconds_nothing_is_renewed() -> None:
-    clock = Clock()
-    store = InMemoryTokenStore(clock=clock)
+def test_before_the_last_300_seconds_nothing_is_renewed(
+    new_store: Callable[..., TokenStore], let_pass: Callable[[int], None]
+) -> None:
+    store = new_store(copy_seconds=0)
     fetch = Fetch()
     store.get(CORPID, AGENTID, fetch)
 
-    clock.now += 7200 - 301
+    let_pass(7200 - 301)
 
     assert store.get(CORPID, AGENTID, fetch) == "token-1"
     assert fetch.count == 1
 
 
-def test_a_failed_renewal_leaves_the_old_token_in_use_and_is_not_tried_by_everybody() -> None:
-    clock = Clock()
-    store = InMemoryTokenStore(clock=clock)
+def test_a_failed_renewal_leaves_the_old_token_in_use_and_is_not_tried_by_everybody(
+    new_store: Callable[..., TokenStore], let_pass: Callable[[int], None]
+) -> None:
+    store = new_store(copy_seconds=0)
     store.get(CORPID, AGENTID, Fetch())
-    clock.now += 7200 - 100
+    let_pass(7200 - 100)
     failing = Fetch(error=wrong_secret())
 
     tokens = [store.get(CORPID, AGENTID, failing) for _ in range(5)]
@@ -325,19 +310,20 @@ def test_a_failed_renewal_leaves_the_old_token_in_use_and_is_not_tried_by_everyb
     assert pause.code == 40001
 
 
-def test_a_token_given_again_with_the_rest_of_its_time_is_not_asked_for_on_every_call() -> None:
-    clock = Clock()
-    store = InMemoryTokenStore(clock=clock)
-    ends_at = clock.now + 7200
-    fetched_at: list[float] = []
+def test_a_token_given_again_with_the_rest_of_its_time_is_not_asked_for_on_every_call(
+    new_store: Callable[..., TokenStore], let_pass: Callable[[int], None]
+) -> None:
+    store = new_store(copy_seconds=0)
+    fetched_at: list[int] = []
 
-    def counts_down() -> FetchedToken:
-        fetched_at.append(clock.now)
-        return FetchedToken("same", max(1, int(ends_at - clock.now)))
+    for now in range(0, 7200, 20):
 
-    while clock.now < ends_at - 2:
+        def counts_down(now: int = now) -> FetchedToken:
+            fetched_at.append(now)
+            return FetchedToken("same", 7200 - now)
+
         assert store.get(CORPID, AGENTID, counts_down) == "same"
-        clock.now += 1
+        let_pass(20)
 
     assert len(fetched_at) < 12
 
@@ -471,7 +457,7 @@ def test_a_thread_that_is_just_reading_does_not_bring_a_dropped_token_back(share
         go_on.wait(60)
         return cipher.decrypt(sealed)
 
-    store = ValkeyTokenStore(shared_redis, seal=cipher.encrypt, unseal=slow_unseal, copy_seconds=60)
+    store = TokenStore(shared_redis, seal=cipher.encrypt, unseal=slow_unseal, copy_seconds=60)
     fetch = Fetch()
     fetch.count = 1
     results: list[str] = []
@@ -507,7 +493,7 @@ def test_what_lies_in_valkey_is_sealed(shared_redis: redis.Redis) -> None:
 
 def test_a_token_sealed_with_a_lost_key_is_fetched_anew(shared_redis: redis.Redis) -> None:
     lost = Fernet(Fernet.generate_key())
-    ValkeyTokenStore(shared_redis, seal=lost.encrypt, unseal=lost.decrypt).get(CORPID, AGENTID, Fetch())
+    TokenStore(shared_redis, seal=lost.encrypt, unseal=lost.decrypt).get(CORPID, AGENTID, Fetch())
     fetch = Fetch()
     fetch.count = 1
 
@@ -537,7 +523,7 @@ def test_a_silent_valkey_is_an_outage_and_nobody_asks_wecom() -> None:
 def _calls_from_a_process(url: str, valkey_url: str, key: bytes, count: int, results: Any) -> None:
     cipher = Fernet(key)
     client = redis.Redis.from_url(valkey_url)
-    store = ValkeyTokenStore(client, seal=cipher.encrypt, unseal=cipher.decrypt)
+    store = TokenStore(client, seal=cipher.encrypt, unseal=cipher.decrypt)
     got = at_once(count, open_client(url, store).agent_get)
     client.close()
     results.put([type(result).__name__ for result in got])

@@ -14,7 +14,7 @@ import pytest
 from integrations.clients.errors import IntegrationError, OutcomeUnknownError, TransientError, UnexpectedResponseError
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import WeComClient
-from integrations.clients.wecom.tokens import FetchedToken, InMemoryTokenStore
+from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
 from tests.integrations.clients.wecom.contract import CASES, Case, open_client
 from tests.integrations.clients.wecom.misbehaviour import BREAKS, DRIPS, StandingClock, drips_body, hangs, takes_nothing
 from tests.integrations.clients.wecom.server import WireServer, listening
@@ -38,10 +38,10 @@ def _app_client(sim: WireServer, timeouts: Timeouts = PATIENT) -> WeComClient:
     return client
 
 
-def _with_token(sim: WireServer) -> InMemoryTokenStore:
+def _with_token(sim: WireServer) -> TrialTokens:
     """A store that holds the app's token already."""
     sim.valid_token = "token-in-use"
-    store = InMemoryTokenStore()
+    store = TrialTokens()
     store.get(CORPID, AGENTID, lambda: FetchedToken(sim.valid_token, 7200))
     return store
 
@@ -175,8 +175,7 @@ def test_a_send_that_could_only_time_out_is_not_begun(sim: WireServer, clock: St
     assert sim.calls == {"/cgi-bin/gettoken": 1}
 
 
-def test_waiting_for_another_callers_token_ends_at_the_deadline(sim: WireServer) -> None:
-    store = InMemoryTokenStore()
+def test_waiting_for_another_callers_token_ends_at_the_deadline(sim: WireServer, store: TokenStore) -> None:
     is_asked, go_on = threading.Event(), threading.Event()
 
     def hold_up() -> None:

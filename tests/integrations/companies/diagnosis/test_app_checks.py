@@ -100,7 +100,7 @@ def test_the_secret_itself_is_tried_although_a_token_is_shared(corp: Corp, wire:
 def test_a_check_goes_by_no_token_that_another_process_has_forgotten(corp: Corp, wire: Wire) -> None:
     """Whoever saved another Secret did so in a web process; checks run in a worker, which keeps a copy for a second."""
     token_store().get(CORPID, 1000002, lambda: FetchedToken("of the old Secret", 7200))
-    of_another_process = _token_store.__wrapped__(settings.VALKEY_URL)
+    of_another_process = _token_store.__wrapped__(settings.VALKEY_URL, "wecom")
     of_another_process.forget(CORPID, 1000002)
     wire.token()
     wire.agent()
