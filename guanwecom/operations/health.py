@@ -10,9 +10,8 @@ from django.conf import settings
 from django_celery_beat.models import PeriodicTask
 
 from integrations.core import heartbeats, installation
-from integrations.core.background import database_clock
+from integrations.core.background import AnyRow, database_clock
 from integrations.core.heartbeats import STALE_SECONDS
-from integrations.core.kept_queries import AnyRow, KeptQuery
 from integrations.models import Heartbeat
 from notifications.delivery.attachments import jobs
 from notifications.delivery.runs import scheduler
@@ -89,9 +88,6 @@ class EngineHealth:
         return found + ["mail"] * self.mail_door.is_failing + ["web"] * self.web.is_failing
 
 
-_BEATS = KeptQuery(lambda: Heartbeat.objects.values_list("kind", "queues", "beat_at"))
-_PERIODS = KeptQuery(lambda: TickClaim.objects.filter(name=scheduler.TICK).values_list("period"))
-_ENTRIES = KeptQuery(lambda: PeriodicTask.objects.filter(name__in=PERIODIC_TASKS).values_list("name", "enabled"))
 _OVERDUE = timedelta(seconds=SLOT_OVERDUE_SECONDS)
 # Most of the time nothing is late, and this one question spares several long ones.
 _LATE = AnyRow(
@@ -102,11 +98,11 @@ _LATE = AnyRow(
 def read() -> EngineHealth:
     """Raises django.db.Error."""
     now = database_clock()()
-    beats = _BEATS.rows()
+    beats = list(Heartbeat.objects.values_list("kind", "queues", "beat_at"))
     is_late = _LATE.exists()
     count, oldest = _overdue(now) if is_late else (0, None)
     waiting = jobs.overdue_counts(OPTIONAL_QUEUES, now=now, at_most=COUNTED) if is_late else {}
-    period = next((period for (period,) in _PERIODS.rows()), None)
+    period = TickClaim.objects.filter(name=scheduler.TICK).values_list("period", flat=True).first()
     heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
     workers = [(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER]
     beat = _served("beat", heard[Heartbeat.Kind.BEAT], now)
@@ -136,7 +132,7 @@ def _queues(beats: Iterable[tuple[str, datetime]], waiting: Mapping[str, int], n
 
 
 def _idle_tasks(*, is_beat_up: bool) -> tuple[str, ...]:
-    is_enabled: dict[str, bool] = dict(_ENTRIES.rows())
+    is_enabled = dict(PeriodicTask.objects.filter(name__in=PERIODIC_TASKS).values_list("name", "enabled"))
     return tuple(name for name in PERIODIC_TASKS if not is_enabled.get(name, not is_beat_up))
 
 

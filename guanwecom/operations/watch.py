@@ -25,7 +25,6 @@ from guanwecom.operations.health import EngineHealth
 from integrations.clients.clock import read_boot_clock
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import HEARTBEAT_SECONDS
-from integrations.core.kept_queries import KeptQuery
 from integrations.core.redis import valkey
 from integrations.models import EngineWatch, SiteAddress
 
@@ -61,20 +60,17 @@ def _tell_or_forget(state: EngineHealth, known: str) -> None:
         connections.close_all()
 
 
-_WATCH = KeptQuery(lambda: EngineWatch.objects.filter(pk=_ROW).values_list("found", "notified", "found_since"))
 _IS_DUE = Q(checked_at__isnull=True) | Q(checked_at__lt=Now() - _PERIOD) | Q(checked_at__gt=Now() + _CLOCK_TOLERANCE)
-_DUE = KeptQuery(lambda: EngineWatch.objects.filter(pk=_ROW).values_list(Case(When(_IS_DUE, then=True), default=False)))
 
 
 def read() -> EngineWatch:
-    """Raises ValueError where there is no row."""
-    [(found, notified, found_since)] = _WATCH.rows()
-    return EngineWatch(pk=_ROW, found=found, notified=notified, found_since=found_since)
+    """Raises EngineWatch.DoesNotExist where there is no row."""
+    return EngineWatch.objects.only("found", "notified", "found_since").get(pk=_ROW)
 
 
 def _claim() -> bool:
     """What was found before a time in which nobody looked, such as while the database was away, has to last anew."""
-    found = _DUE.rows()
+    found = list(EngineWatch.objects.filter(pk=_ROW).values_list(Case(When(_IS_DUE, then=True), default=False)))
     if not found:
         EngineWatch.objects.bulk_create([EngineWatch(pk=_ROW)], ignore_conflicts=True)
     if found != [(True,)]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import current_app
 from django.db import DatabaseError, Error, IntegrityError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, Q, QuerySet, Value
+from django.db.models.functions import Now
+from django.db.models.sql import Query
 from kombu.exceptions import OperationalError as BrokerError
 
 from integrations.clients.clock import read_boot_clock
-from integrations.core.kept_queries import AnyRow
 
 if TYPE_CHECKING:
     from integrations.models.jobs import Moment
@@ -159,6 +161,32 @@ def _queue_by_name(name: str, row_ids: Sequence[int | str], expires_seconds: int
 
 
 # --- Ticks ------------------------------------------------------------------------------------------------------------
+
+
+class AnyRow:
+    """Whether one of several querysets (`make`: they at a moment) has a row: one query, by the database's clock.
+
+    Django takes 15 ms to write such a question of 30 querysets, so its SQL is written once in a process, with its
+    values in the text: nothing in it may depend on the moment but Now(); settings in it are those of the first time.
+    """
+
+    def __init__(self, make: Callable[[Moment], Iterable[QuerySet[Any]]]) -> None:
+        self._make = make
+
+    def exists(self) -> bool:
+        """Raises django.db.Error."""
+        with connection.cursor() as cursor:
+            cursor.execute(_write_question(self._make))
+            return cursor.fetchone() is not None
+
+
+@lru_cache(maxsize=64)
+def _write_question(make: Callable[[Moment], Iterable[QuerySet[Any]]]) -> str:
+    query = Query(None)  # of no table, as Django's own Q.check()
+    query.add_annotation(Value(1), "found")
+    query.add_q(reduce(or_, (Q(Exists(rows.order_by())) for rows in make(Now()))))
+    statement: str = connection.ops.compose_sql(*query.sql_with_params())  # type: ignore[attr-defined]  # PostgreSQL's
+    return statement
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from integrations.clients.clock import read_boot_clock
-from integrations.core.kept_queries import KeptQuery
 from integrations.models import Installation
 from integrations.models.installation import THE_ONE, Place
 
@@ -43,13 +42,10 @@ class _Present(NamedTuple):
     timeline_here: int
 
 
-_PRESENT = KeptQuery(lambda: _rows().values_list(*_Present._fields))
-
-
 def is_copy() -> bool:
     """Whether the database is a copy that nobody has confirmed: nothing may be sent from it, and nobody signs in with
     WeCom. One query. An installation without a row is the real one, and gets its row. Raises django.db.Error."""
-    row = next(map(_Present._make, _PRESENT.rows()), None) or present()
+    row = next(map(_Present._make, _rows().values_list(*_Present._fields)), None) or present()
     if numbers(row.version) < numbers(settings.VERSION):
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
     timeline: int = row.timeline_here  # type: ignore[union-attr]  # annotated by `present`

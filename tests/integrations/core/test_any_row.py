@@ -1,14 +1,13 @@
-"""Queries whose SQL is written once answer as Django's would, each time anew."""
+"""A question that is written once is answered anew each time."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 import pytest
-from django.db.models import Value
 from django.utils import timezone
 
-from integrations.core.kept_queries import AnyRow, KeptQuery, kept_sql
+from integrations.core.background import AnyRow, _write_question
 from integrations.models import Heartbeat
 
 pytestmark = pytest.mark.django_db
@@ -17,23 +16,6 @@ pytestmark = pytest.mark.django_db
 def hear(name: str, *, seconds_ago: int = 0) -> Heartbeat:
     at = timezone.now() - timedelta(seconds=seconds_ago)
     return Heartbeat.objects.create(kind=Heartbeat.Kind.WEB, name=name, beat_at=at)
-
-
-def test_rows_are_those_of_the_moment() -> None:
-    query = KeptQuery(lambda: Heartbeat.objects.order_by("name").values_list("name", "beat_at"))
-    assert query.rows() == []
-
-    first, second = hear("a:1"), hear("b:2")
-
-    assert query.rows() == [("a:1", first.beat_at), ("b:2", second.beat_at)]
-
-
-def test_what_stands_in_the_text_is_quoted() -> None:
-    hear("it's 100 % %s:1")
-
-    query = KeptQuery(lambda: Heartbeat.objects.filter(name="it's 100 % %s:1").values_list("name", Value("a'b%")))
-
-    assert query.rows() == [("it's 100 % %s:1", "a'b%")]
 
 
 def test_any_row_goes_by_the_clock_of_the_database_and_is_written_once() -> None:
@@ -49,4 +31,4 @@ def test_any_row_goes_by_the_clock_of_the_database_and_is_written_once() -> None
     hear("b:2", seconds_ago=70)
 
     assert old.exists()
-    assert kept_sql.cache_info().misses == 1
+    assert _write_question.cache_info().misses == 1
