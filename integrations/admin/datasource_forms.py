@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import CertificatesField, SecretsMixin, TidyField, WriteOnlyInput
 from integrations.clients.errors import UnreadableSecretError
+from integrations.clients.expressions import ExpressionRefused, check_expression
 from integrations.clients.late import Late
 from integrations.clients.sources.addresses import (
     DRIVERS,
@@ -32,7 +33,6 @@ from integrations.clients.sources.addresses import (
     shown,
 )
 from integrations.clients.sources.errors import SourceError
-from integrations.clients.sources.http_json import ExpressionRefused, check_expression
 from integrations.clients.sources.sql import checked, parameters_of
 from integrations.core.admin_pages import VERSION, AnyModelForm, VersionedForm
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES

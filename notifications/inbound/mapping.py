@@ -14,9 +14,9 @@ from datetime import datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
+from integrations.clients import expressions
+from integrations.clients.expressions import TooMuchWork
 from integrations.core.sentences import Sentence, SentenceError
-from notifications.inbound import expressions
-from notifications.inbound.expressions import TooMuchWork
 from notifications.inbound.fields import view_of
 from notifications.inbound.files import FILES_AT_MOST, CheckedFile, FileRefusedError, checked
 from notifications.inbound.payloads import Payload
@@ -124,7 +124,7 @@ def check_template(source: str) -> None:
 def check_path(path: str) -> None:
     """Raises ExpressionRefused."""
     if path:
-        expressions.check(path)
+        expressions.check_selection(path)
 
 
 # --- The message ------------------------------------------------------------------------------------------------------

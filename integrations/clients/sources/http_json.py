@@ -13,15 +13,13 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import certifi
-import jmespath
 import urllib3
-from jmespath.exceptions import JMESPathError
 
+from integrations.clients import expressions
+from integrations.clients.expressions import ExpressionUnfit, TooMuchWork
 from integrations.clients.network import causes, moment_of
-from integrations.clients.sources import jmespath_worker
 from integrations.clients.sources.addresses import AddressForbiddenError, Reach, is_plain, open_pool
 from integrations.clients.sources.errors import Problem, SourceError, explain_table_errors, unreachable
-from integrations.clients.sources.worker_process import WorkerBroken, WorkerTooSlow, answer_of
 from integrations.clients.transport import NotConnectedError, total_deadline
 from integrations.data.table import Table
 from integrations.data.table_builder import ColumnChoices, build_table
@@ -30,20 +28,15 @@ ANSWER_BYTES_AT_MOST = 16 * 1024 * 1024
 REDIRECTS_AT_MOST = 3
 CONNECT_SECONDS = 5.0
 USER_AGENT = "guanwecom"
-EXPRESSION_CHARACTERS = 1000
+# Of the answer's JSON: each takes some hundred bytes of memory.
+VALUES_AT_MOST = 3_000_000
+COLUMNS_AT_MOST = 500
 _CHUNK = 64 * 1024
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Ways in which an answer is no table although it came whole; the sentence is that of the problem.
-_NOT_UNDERSTOOD = frozenset({"encoding", "empty", "not-json", "deep", "rows"})
-
-
-class ExpressionRefused(Exception):
-    """`position`: of the character that is not understood, from 0; -1 where no single one is to blame."""
-
-    def __init__(self, position: int) -> None:
-        super().__init__("not a JMESPath expression")
-        self.position = position
+# One more than a table keeps of a text, so that it is cut there, visibly.
+_CELL_CHARACTERS = 20_001
+_NESTED = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +62,6 @@ class _Answer:
     last_modified: datetime | None
 
 
-def check_expression(expression: str) -> None:
-    """Raises ExpressionRefused, with the place, for what is no JMESPath."""
-    if len(expression) > EXPRESSION_CHARACTERS:
-        raise ExpressionRefused(EXPRESSION_CHARACTERS)
-    try:
-        jmespath.compile(expression)
-    except JMESPathError as error:
-        raise ExpressionRefused(getattr(error, "lex_position", -1)) from None
-    except RecursionError:
-        raise ExpressionRefused(-1) from None
-
-
 def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
     """The first `rows_at_most` rows, within `seconds` for all of it. Raises SourceError.
 
@@ -88,8 +69,10 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
     """
     began = time.monotonic()
     answer = _answered(question, seconds)
-    found = _evaluated(question.expression, rows_at_most, answer.content, seconds - (time.monotonic() - began))
-    rows, names = found["rows"], found["names"]
+    value = _parsed(answer.content)
+    if question.expression:
+        value = _evaluated(question.expression, value, max(1.0, seconds - (time.monotonic() - began)))
+    names, rows = _rows_of(value, rows_at_most)
     if not rows and not names:
         # An empty list says nothing of columns: the last ones, and those that the card names, are there all the same.
         last = [column.name for column in question.choices.known_last()]
@@ -237,37 +220,79 @@ def as_source_error(error: Exception, seconds: float) -> SourceError:
     return unreachable(chain[-1])
 
 
-# --- Evaluating -------------------------------------------------------------------------------------------------------
+# --- From JSON to rows ------------------------------------------------------------------------------------------------
 
 
-def _evaluated(expression: str, rows_at_most: int, content: bytes, seconds: float) -> dict[str, Any]:
-    """Names and rows, from a process that is bounded in time and memory. Raises SourceError."""
-    head = json.dumps({"expression": expression, "rows_at_most": rows_at_most}).encode()
+def _parsed(content: bytes) -> Any:
+    """The answer's value; NaN and infinity, which are no JSON, are nothing. Raises SourceError."""
+    if content.count(b",") + content.count(b"[") + content.count(b"{") > VALUES_AT_MOST:
+        raise SourceError(Problem.TOO_BIG, megabytes=ANSWER_BYTES_AT_MOST // 2**20)
+    what = "not-json"
     try:
-        return _checked(answer_of(jmespath_worker, head + b"\n" + content, seconds=seconds))
-    except WorkerTooSlow:
-        failure = SourceError(Problem.TOO_SLOW, seconds=round(max(1.0, seconds)))
-    except WorkerBroken as broken:
-        failure = _of_end(broken.code)
-    raise failure
+        text = content.decode("utf-8-sig")
+        if text.strip():
+            return json.loads(text, parse_constant=lambda _name: None)
+        what = "empty"
+    except UnicodeDecodeError:
+        what = "encoding"
+    except RecursionError:
+        what = "deep"
+    except ValueError:
+        pass
+    # Raised outside the block: inside, it would carry the other error, which holds the answer.
+    raise SourceError(Problem.NOT_UNDERSTOOD, what=what)
 
 
-def _of_end(code: int) -> SourceError:
-    """What it means that the process ended so. Below zero: the signal that ended it."""
-    if code < 0:
-        return SourceError(Problem.EXPRESSION, what="memory")
-    return SourceError(Problem.UNEXPECTED, error="evaluating")
-
-
-def _checked(found: dict[str, Any]) -> dict[str, Any]:
-    what = found.get("what")
-    if what is None:
-        return found
-    if what == "size":
-        raise SourceError(Problem.TOO_BIG, megabytes=jmespath_worker.OUTPUT_BYTES_AT_MOST // 2**20)
-    if what in _NOT_UNDERSTOOD:
-        raise SourceError(Problem.NOT_UNDERSTOOD, what=what)
+def _evaluated(expression: str, value: Any, seconds: float) -> Any:
+    try:
+        return expressions.evaluate(expression, value, seconds=seconds)
+    except TooMuchWork:
+        what = "memory"
+    except ExpressionUnfit:
+        what = "expression"
     raise SourceError(Problem.EXPRESSION, what=what)
+
+
+def _rows_of(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]]]:
+    """Return names and rows. Objects: a column for each key; lists and plain values: numbered columns; `{columns: …,
+    rows: …}`: as it says. One row more than `rows_at_most` says that there are more.
+    """
+    if value is None:
+        raise SourceError(Problem.EXPRESSION, what="nothing")
+    if isinstance(value, dict) and set(value) == {"columns", "rows"} and isinstance(value["columns"], list):
+        columns, rows = value["columns"][: COLUMNS_AT_MOST + 1], value["rows"]
+        if not isinstance(rows, list) or not all(isinstance(row, dict | list) for row in rows[: rows_at_most + 1]):
+            raise SourceError(Problem.NOT_UNDERSTOOD, what="rows")
+        names = [str(_clipped(name)) if name is not None else "" for name in columns]
+        rows = [
+            [row.get(name) for name in names] if isinstance(row, dict) else row[: len(names) + 1]
+            for row in rows[: rows_at_most + 1]
+        ]
+    else:
+        rows = value if isinstance(value, list) else [value]
+        rows = rows[: rows_at_most + 1]
+        if all(isinstance(row, dict) for row in rows):
+            names = list(dict.fromkeys(name for row in rows for name in row))[: COLUMNS_AT_MOST + 1]
+            rows = [[row.get(name) for name in names] for row in rows]
+        else:
+            lists = [row if isinstance(row, list) else [row] for row in rows]
+            width = min(max(len(row) for row in lists), COLUMNS_AT_MOST + 1)
+            names, rows = [""] * width, [[*row[:width], *([None] * (width - len(row)))] for row in lists]
+    return [str(_clipped(name)) for name in names], [[_clipped(cell) for cell in row] for row in rows]
+
+
+def _clipped(value: Any) -> Any:
+    """What is nested as the beginning of its text: a list of lists of the same list is short here, endless there."""
+    if isinstance(value, str):
+        return value[:_CELL_CHARACTERS]
+    if not isinstance(value, dict | list):
+        return value
+    text = ""
+    for piece in _NESTED.iterencode(value):
+        text += piece
+        if len(text) > _CELL_CHARACTERS:
+            break
+    return text[:_CELL_CHARACTERS]
 
 
 # --- Posting: without redirects and proxies ---------------------------------------------------------------------------

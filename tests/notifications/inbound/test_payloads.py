@@ -8,9 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from integrations.clients.sources.http_json import ExpressionRefused
-from notifications.inbound import expressions
-from notifications.inbound.expressions import TooMuchWork
+from integrations.clients import expressions
+from integrations.clients.expressions import ExpressionRefused, TooMuchWork
 from notifications.inbound.fields import ITEMS_AT_MOST, ROWS_AT_MOST, tree_of
 from notifications.inbound.mapping import Mapping, MappingError, apply, mapping_from
 from notifications.inbound.payloads import PayloadError, parsed
@@ -84,7 +83,7 @@ def test_expressions_find_or_find_nothing(expression: str, found: Any) -> None:
 )
 def test_what_is_not_of_the_language_is_refused(expression: str) -> None:
     with pytest.raises(ExpressionRefused):
-        expressions.check(expression)
+        expressions.check_selection(expression)
     assert expressions.find(expression, ALERTS) is None
 
 

@@ -1,0 +1,160 @@
+"""Evaluates JMESPath, bounded in steps, size and time. Pure.
+
+An expression can double its result with every few letters, so each value that it builds is counted, and what a
+function writes is measured before it is written. On incoming calls, which must be answered soon, an expression only
+selects: what builds is left out of the language there. A path that was picked by a click is JMESPath, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import jmespath
+from jmespath import functions
+from jmespath.exceptions import JMESPathError
+from jmespath.visitor import TreeInterpreter
+
+EXPRESSION_CHARACTERS = 1000
+# On an incoming call.
+STEPS_AT_MOST = 200_000
+SECONDS_AT_MOST = 1.0
+# Values in lists that an expression on a call builds, all of its lists together.
+BUILT_AT_MOST = 8
+# On the answer of a source.
+SOURCE_STEPS_AT_MOST = 10_000_000
+_STEPS_BETWEEN_LOOKS = 1024
+_BUILDING = frozenset({"multi_select_list", "multi_select_dict"})
+_FUNCTIONS = frozenset(
+    {
+        *("abs", "avg", "ceil", "contains", "ends_with", "floor", "join", "keys", "length", "max", "max_by", "min"),
+        *("min_by", "not_null", "reverse", "sort", "sort_by", "starts_with", "sum", "to_array", "to_number", "type"),
+        "values",
+    }
+)
+# What an expression may run into on a payload that is not as its author thought.
+_MISFITS = (JMESPathError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError)
+
+
+class ExpressionRefused(Exception):
+    """`position`: of the character that is not understood, from 0; -1 where no single one is to blame."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__("not a JMESPath expression")
+        self.position = position
+
+
+class TooMuchWork(Exception):
+    """The expression takes too long on this payload, or builds too much of it."""
+
+
+class ExpressionUnfit(Exception):
+    """The expression does not fit this payload."""
+
+
+def check_expression(expression: str) -> None:
+    """Raises ExpressionRefused, with the place, for what is no JMESPath."""
+    if len(expression) > EXPRESSION_CHARACTERS:
+        raise ExpressionRefused(EXPRESSION_CHARACTERS)
+    try:
+        jmespath.compile(expression)
+    except JMESPathError as error:
+        raise ExpressionRefused(getattr(error, "lex_position", -1)) from None
+    except RecursionError:
+        raise ExpressionRefused(-1) from None
+
+
+def check_selection(expression: str) -> None:
+    """Raises ExpressionRefused; `position` is -1 for what is JMESPath, but not of the language of calls."""
+    check_expression(expression)
+    nodes, waiting = [], [jmespath.compile(expression).parsed]
+    while waiting:
+        nodes.append(node := waiting.pop())
+        waiting.extend(child for child in node["children"] if isinstance(child, dict))
+    built = sum(len(node["children"]) for node in nodes if node["type"] in _BUILDING)
+    called = {node["value"] for node in nodes if node["type"] == "function_expression"}
+    if built > BUILT_AT_MOST or not called <= _FUNCTIONS:
+        raise ExpressionRefused(-1)
+
+
+def find(expression: str, payload: Any) -> Any:
+    """Return what the expression selects of a call; None where there is nothing of the kind, or the expression is not
+    allowed. Raises TooMuchWork."""
+    try:
+        interpreter = _Bounded(STEPS_AT_MOST, SECONDS_AT_MOST, measures=False)
+        return interpreter.visit(_compiled_selection(expression), payload) if expression else None
+    except (ExpressionRefused, *_MISFITS):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _compiled_selection(expression: str) -> Any:
+    check_selection(expression)
+    return jmespath.compile(expression).parsed
+
+
+def evaluate(expression: str, value: Any, *, seconds: float) -> Any:
+    """Return what the expression makes of a source's answer. Raises TooMuchWork and ExpressionUnfit."""
+    try:
+        return _Bounded(SOURCE_STEPS_AT_MOST, seconds).visit(jmespath.compile(expression).parsed, value)
+    except _MISFITS:
+        pass
+    # Raised outside the block: inside, it would carry the other error, which may hold values.
+    raise ExpressionUnfit
+
+
+class _Functions(functions.Functions):
+    """Those of JMESPath. What `join` and `to_string` write may be more than they get, so it is measured first."""
+
+    def __init__(self, characters_at_most: int) -> None:
+        self._characters_at_most = characters_at_most
+
+    def call_function(self, function_name: str, resolved_args: Any, *args: Any, **kwargs: Any) -> Any:
+        if function_name in {"join", "to_string"}:
+            length, separator = 0, resolved_args[0] if function_name == "join" and resolved_args else ""
+            for value in _values_in(resolved_args):
+                length += len(str(separator)) + (len(value) if isinstance(value, str) else 1)
+                if length > self._characters_at_most:
+                    raise TooMuchWork
+        return super().call_function(function_name, resolved_args, *args, **kwargs)
+
+
+class _Bounded(TreeInterpreter):
+    """Counts each visit, and the values that it gave. `measures`: also those within what the expression builds."""
+
+    def __init__(self, steps_at_most: int, seconds: float, *, measures: bool = True) -> None:
+        super().__init__(jmespath.Options(custom_functions=_Functions(steps_at_most)))
+        self._steps, self._steps_at_most, self._measures = 0, steps_at_most, measures
+        self._looked_at = 0
+        self._end = time.monotonic() + seconds
+
+    def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
+        found = super().visit(node, *args, **kwargs)
+        is_written = isinstance(found, str) and node["type"] == "function_expression"
+        self._count(1 + (len(found) if is_written or isinstance(found, list | dict) else 0))
+        if self._measures and node["type"] in _BUILDING:
+            for _value in _values_in(found):
+                self._count(1)
+        return found
+
+    def _count(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > self._steps_at_most:
+            raise TooMuchWork
+        if self._steps - self._looked_at > _STEPS_BETWEEN_LOOKS:
+            self._looked_at = self._steps
+            if time.monotonic() > self._end:
+                raise TooMuchWork
+
+
+def _values_in(value: Any) -> Iterator[Any]:
+    """Yield each value inside as often as it stands there, keys among them."""
+    waiting = [value]
+    while waiting:
+        yield (one := waiting.pop())
+        if isinstance(one, dict):
+            waiting += [*one, *one.values()]
+        elif isinstance(one, list):
+            waiting += one
