@@ -30,7 +30,7 @@ from integrations.clients.guandata_sso import Claims, PageForms, entrance, has_r
 from integrations.clients.lasting_browser import LastingBrowser
 from integrations.clients.network import Beginning, moment_of
 from integrations.clients.snapshots import Access, Options, Picture, Reason, SnapshotError
-from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.guandata_card import as_source_error
 from integrations.core import client_factory, hooks
 from integrations.core.client_factory import forget_bi_token, guandata_client, testing_guandata_client

@@ -20,6 +20,7 @@ from integrations.admin.base import CertificatesField, SecretsMixin, TidyField, 
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.expressions import ExpressionRefused, check_expression
 from integrations.clients.late import Late
+from integrations.clients.sources import SourceError
 from integrations.clients.sources.addresses import (
     DRIVERS,
     AddressRefused,
@@ -32,7 +33,6 @@ from integrations.clients.sources.addresses import (
     place_of,
     shown,
 )
-from integrations.clients.sources.errors import SourceError
 from integrations.clients.sources.sql import checked, parameters_of
 from integrations.core.admin_pages import VERSION, AnyModelForm, VersionedForm
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES

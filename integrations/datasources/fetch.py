@@ -26,7 +26,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources import Problem, SourceError
 from integrations.core import background
 from integrations.core.background import Clock, guarded, lease_kept
 from integrations.core.metrics import LONG_SECONDS, CountedMetric, TimedMetric

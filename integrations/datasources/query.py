@@ -11,8 +11,8 @@ from django.utils import timezone
 from integrations import bi
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.late import Late
+from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.addresses import AddressRefused, Reach, admitted_url, headers_from, joined
-from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
 from integrations.clients.sources.http_json import JsonQuestion, read_json
 from integrations.core.client_factory import certificate_path, guandata_client

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.cache import cache
 from django.utils.crypto import get_random_string
 
-from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources import Problem, SourceError
 from integrations.core import background
 from integrations.core.background import Clock
 from integrations.data.table import Table, from_document, to_document

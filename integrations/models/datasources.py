@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from integrations.clients.sources.errors import Power, Problem
+from integrations.clients.sources import Power, Problem
 from integrations.data.table import Table, from_document, to_document
 from integrations.models.companies import Corp
 from integrations.models.fields import NOTHING, EncryptedTextField, Person, corp_condition

@@ -12,8 +12,8 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from integrations.clients.errors import UnreadableSecretError
+from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.addresses import Reach
-from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.http_json import read_file
 from integrations.core.sentences import NoData, Sentence
 from integrations.datasources.query import reach_for

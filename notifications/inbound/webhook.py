@@ -18,9 +18,8 @@ from django.db import transaction
 from django.db.models import F, Max, QuerySet
 
 from integrations.clients.errors import UnreadableSecretError
-from integrations.clients.sources import http_json
+from integrations.clients.sources import Problem, SourceError, http_json
 from integrations.clients.sources.addresses import Reach
-from integrations.clients.sources.errors import Problem, SourceError
 from integrations.core.background import guarded
 from integrations.core.sentences import Sentence
 from integrations.datasources.query import reach_for

@@ -18,8 +18,8 @@ import psycopg
 import pytest
 
 from guanwecom import environment
+from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.addresses import Reach, admitted_url
-from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.sql import SqlQuestion, read_query
 from tests.authority import Authority
 from tests.integrations.clients.sources.place import NOW

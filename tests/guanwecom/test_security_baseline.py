@@ -21,9 +21,8 @@ from accounts.models import User
 from integrations.clients.errors import IntegrationError
 from integrations.clients.guandata import GuandataClient
 from integrations.clients.network import SiteClient
-from integrations.clients.sources import http_json
+from integrations.clients.sources import SourceError, http_json
 from integrations.clients.sources.addresses import Reach
-from integrations.clients.sources.errors import SourceError
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.client import RobotClient
 from integrations.clients.wecom.tokens import TrialTokens

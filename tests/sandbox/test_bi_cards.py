@@ -13,7 +13,7 @@ import requests
 
 from integrations.clients.errors import UnexpectedResponseError
 from integrations.clients.guandata import Filter
-from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
 from integrations.data.table import Kind, Table
 from tests.integrations.clients.sources.place import NOW

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from integrations.clients.late import Late
-from integrations.clients.sources.errors import Problem
+from integrations.clients.sources import Problem
 from integrations.clients.transport import DeadlinedConnection, DeadlinedTLSConnection, patience_seconds
 
 if TYPE_CHECKING:

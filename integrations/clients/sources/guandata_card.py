@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
 from integrations.clients.guandata import SIGN_IN, Filter, GuandataClient, NotAdmittedError
-from integrations.clients.sources.errors import Problem, SourceError, explain_table_errors
+from integrations.clients.sources import Problem, SourceError, explain_table_errors
 from integrations.clients.transport import total_deadline
 from integrations.data.table import Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table

@@ -18,8 +18,8 @@ import urllib3
 from integrations.clients import expressions
 from integrations.clients.expressions import ExpressionUnfit, TooMuchWork
 from integrations.clients.network import causes, moment_of
+from integrations.clients.sources import Problem, SourceError, explain_table_errors, unreachable
 from integrations.clients.sources.addresses import AddressForbiddenError, Reach, is_plain, open_pool
-from integrations.clients.sources.errors import Problem, SourceError, explain_table_errors, unreachable
 from integrations.clients.transport import NotConnectedError, total_deadline
 from integrations.data.table import Table
 from integrations.data.table_builder import ColumnChoices, build_table

@@ -26,8 +26,8 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from integrations.clients.clock import read_boot_clock
+from integrations.clients.sources import Power, Problem, SourceError, explain_table_errors, unreachable
 from integrations.clients.sources.addresses import AddressForbiddenError, Reach, addresses_of, connected
-from integrations.clients.sources.errors import Power, Problem, SourceError, explain_table_errors, unreachable
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 

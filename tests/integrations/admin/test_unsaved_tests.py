@@ -15,7 +15,7 @@ from django.utils import timezone
 from sqlalchemy.exc import OperationalError
 
 from integrations import tasks
-from integrations.clients.sources.errors import Problem
+from integrations.clients.sources import Problem
 from integrations.clients.sources.sql import conceal_silence, explain_driver_error, explain_sql_error
 from integrations.datasources import source_tests
 from integrations.models import Card, Corp, DataSource

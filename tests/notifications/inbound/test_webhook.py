@@ -15,8 +15,8 @@ from django.db import connection
 from django.utils import translation
 
 from accounts.models import User
+from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.addresses import Reach
-from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.http_json import is_callable, post
 from integrations.core.sentences import shown
 from notifications import tasks

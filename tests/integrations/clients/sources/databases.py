@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.utils import translation
 
+from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.addresses import Reach, admitted_url
-from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.sql import SqlQuestion, read_query
 from integrations.data.table import Table
 from integrations.models import datasources

@@ -11,7 +11,7 @@ from django.conf import LazySettings
 from django.db import connection
 from django.utils import translation
 
-from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources import Problem, SourceError
 from integrations.data.table import Column, Kind
 from integrations.datasources import fetch, query
 from integrations.models import Card, DataSource, datasources

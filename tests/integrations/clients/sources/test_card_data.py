@@ -13,7 +13,7 @@ import requests
 import responses
 from django.utils import translation
 
-from integrations.clients.sources.errors import Problem
+from integrations.clients.sources import Problem
 from integrations.datasources import fetch
 from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
 from integrations.data.table import Column, Kind, Table
 from tests.guandata import GuandataAnswers, guandata_answers

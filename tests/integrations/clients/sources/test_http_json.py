@@ -15,6 +15,7 @@ import pytest
 from django.utils import translation
 
 from integrations.clients.expressions import ExpressionRefused, check_expression
+from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.addresses import (
     Reach,
     WrittenWrong,
@@ -24,7 +25,6 @@ from integrations.clients.sources.addresses import (
     joined,
     needed_for,
 )
-from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.http_json import ANSWER_BYTES_AT_MOST, JsonQuestion, read_json
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import ColumnChoices

@@ -13,8 +13,8 @@ import pytest
 from django.utils import translation
 from sqlalchemy.exc import OperationalError
 
+from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.addresses import AddressRefused, Flaw, admitted_url, shown
-from integrations.clients.sources.errors import Problem, SourceError
 from integrations.clients.sources.sql import SqlQuestion, checked, explain_sql_error, mysql_limits, parameters_of
 from integrations.data.table import Kind
 from integrations.data.table_builder import ColumnChoices

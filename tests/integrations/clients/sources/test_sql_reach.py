@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from django.utils import translation
 
+from integrations.clients.sources import Power, Problem, SourceError
 from integrations.clients.sources.addresses import Reach
-from integrations.clients.sources.errors import Power, Problem, SourceError
 from integrations.clients.sources.sql import powers_of
 from integrations.models import datasources
 from tests.integrations.clients.sources.databases import SECRET, Database
