@@ -16,57 +16,63 @@ from integrations.models.fields import Unreadable
 
 
 @checks.register()
-def lease_outlasts_call(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """A lease that ends during the call lets a second worker send the same message at the same time."""
-    if settings.DELIVERY_LEASE_SECONDS > settings.WECOM_TOTAL_TIMEOUT_SECONDS:
-        return []
-    return [
-        checks.Error(
+def find_impossible_combinations(**_kwargs: Any) -> list[checks.CheckMessage]:
+    lease, total = settings.DELIVERY_LEASE_SECONDS, settings.WECOM_TOTAL_TIMEOUT_SECONDS
+    broker_timeout = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
+    door_host, _port = settings.MAIL_DOOR_LISTEN
+    is_local = door_host in {"localhost", "::1"} or door_host.startswith("127.")
+    certificate = settings.MAIL_DOOR_CERTIFICATE
+    combinations = [
+        (
+            "E002",
+            lease <= total,
             "DELIVERY_LEASE_SECONDS is not longer than WECOM_TOTAL_TIMEOUT_SECONDS.",
-            hint="Another worker would take over a delivery whose call is still under way. Make the lease longer.",
-            id="integrations.E002",
-        )
-    ]
-
-
-@checks.register()
-def call_outlasts_connecting(**_kwargs: Any) -> list[checks.CheckMessage]:
-    if settings.WECOM_TOTAL_TIMEOUT_SECONDS > settings.WECOM_CONNECT_TIMEOUT_SECONDS:
-        return []
-    return [
-        checks.Error(
+            "Another worker would take over a delivery whose call is still under way. Make the lease longer.",
+        ),
+        (
+            "E003",
+            total <= settings.WECOM_CONNECT_TIMEOUT_SECONDS,
             "WECOM_TOTAL_TIMEOUT_SECONDS is not longer than WECOM_CONNECT_TIMEOUT_SECONDS.",
-            hint="The whole call would end before a slow connection stands. Make the total longer.",
-            id="integrations.E003",
-        )
-    ]
-
-
-@checks.register()
-def no_debug_in_production(**_kwargs: Any) -> list[checks.CheckMessage]:
-    if not (settings.DEBUG and settings.ENVIRONMENT == "production"):
-        return []
-    return [
-        checks.Error(
+            "The whole call would end before a slow connection stands. Make the total longer.",
+        ),
+        (
+            "E004",
+            settings.DEBUG and settings.ENVIRONMENT == "production",
             "DEBUG is on in production.",
-            hint="Error pages would show settings and data to anybody. Set DEBUG=false.",
-            id="integrations.E004",
-        )
+            "Error pages would show settings and data to anybody. Set DEBUG=false.",
+        ),
+        # The broker gives an unacknowledged task to another worker after the visibility timeout: not while it works.
+        (
+            "E005",
+            broker_timeout <= lease,
+            f"DELIVERY_LEASE_SECONDS is not shorter than the broker's visibility timeout ({broker_timeout} s).",
+            "A task would run a second time while the first one still holds its delivery. Make the lease shorter.",
+        ),
+        (
+            "E009",
+            settings.MAIL_DOOR_KEY and not certificate,
+            "MAIL_DOOR_KEY is set without a certificate.",
+            "Name the file of the certificate in MAIL_DOOR_CERTIFICATE, or leave both empty.",
+        ),
+        (
+            "E010",
+            settings.MAIL_DOOR_TLS_FROM_START and not certificate,
+            "MAIL_DOOR_TLS_FROM_START is on without a certificate.",
+            "TLS needs a certificate: name it and its key in MAIL_DOOR_CERTIFICATE and MAIL_DOOR_KEY.",
+        ),
+        # Without TLS passwords are taken from this machine only, unless a setting says otherwise.
+        (
+            "E011",
+            not (is_local or certificate or settings.MAIL_DOOR_PLAIN_SIGN_IN),
+            "MAIL_DOOR_LISTEN lets other machines connect, but none of them can sign in.",
+            "Name a certificate in MAIL_DOOR_CERTIFICATE, or set MAIL_DOOR_PLAIN_SIGN_IN=true for a network whose "
+            "every machine may read passwords.",
+        ),
     ]
-
-
-@checks.register()
-def tasks_come_back_after_lease(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """The broker gives an unacknowledged task to another worker after the visibility timeout: not while it works."""
-    timeout = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
-    if timeout > settings.DELIVERY_LEASE_SECONDS:
-        return []
     return [
-        checks.Error(
-            f"DELIVERY_LEASE_SECONDS is not shorter than the broker's visibility timeout ({timeout} s).",
-            hint="A task would run a second time while the first one still holds its delivery. Make the lease shorter.",
-            id="integrations.E005",
-        )
+        checks.Error(message, hint=hint, id=f"integrations.{number}")
+        for number, is_wrong, message, hint in combinations
+        if is_wrong
     ]
 
 
@@ -142,35 +148,5 @@ def https_sites_have_host_cookies(databases: Any = None, **_kwargs: Any) -> list
             "Every site address is https, and HOST_COOKIES is off.",
             hint="Set HOST_COOKIES=true: then no sibling domain can plant cookies. Everybody signs in once more.",
             id="integrations.W004",
-        )
-    ]
-
-
-@checks.register()
-def mail_door_has_certificate_and_key(**_kwargs: Any) -> list[checks.CheckMessage]:
-    found: list[checks.CheckMessage] = []
-    if settings.MAIL_DOOR_KEY and not settings.MAIL_DOOR_CERTIFICATE:
-        hint = "Name the file of the certificate in MAIL_DOOR_CERTIFICATE, or leave both empty."
-        found.append(checks.Error("MAIL_DOOR_KEY is set without a certificate.", hint=hint, id="integrations.E009"))
-    if settings.MAIL_DOOR_TLS_FROM_START and not settings.MAIL_DOOR_CERTIFICATE:
-        hint = "TLS needs a certificate: name it and its key in MAIL_DOOR_CERTIFICATE and MAIL_DOOR_KEY."
-        text = "MAIL_DOOR_TLS_FROM_START is on without a certificate."
-        found.append(checks.Error(text, hint=hint, id="integrations.E010"))
-    return found
-
-
-@checks.register()
-def somebody_can_sign_in_at_mail_door(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Without TLS passwords are taken from this machine only, unless a setting says otherwise."""
-    host, _port = settings.MAIL_DOOR_LISTEN
-    is_local = host in {"localhost", "::1"} or host.startswith("127.")
-    if is_local or settings.MAIL_DOOR_CERTIFICATE or settings.MAIL_DOOR_PLAIN_SIGN_IN:
-        return []
-    return [
-        checks.Error(
-            "MAIL_DOOR_LISTEN lets other machines connect, but none of them can sign in.",
-            hint="Name a certificate in MAIL_DOOR_CERTIFICATE, or set MAIL_DOOR_PLAIN_SIGN_IN=true for a network whose "
-            "every machine may read passwords.",
-            id="integrations.E011",
         )
     ]
