@@ -1,16 +1,215 @@
-"""Reading callbacks: every kind of event, the spellings that vary, and what is refused."""
+"""Callbacks: sealed as WeCom does it, every kind of event, the spellings that vary, and what is refused."""
 
 from __future__ import annotations
 
+import base64
+
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from integrations.clients.wecom.callbacks import (
     Callback,
+    CallbackCrypto,
     CallbackError,
     Envelope,
+    decode_key,
     parse,
     read_envelope,
+    verify_url,
 )
+
+TOKEN = "QDG6eKtestToken01"
+KEY = "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM"
+CORPID = "ww1a2b3c4d5e6f7a8b"
+CRYPTO = CallbackCrypto(TOKEN, KEY, CORPID)
+
+A_ECHO = "vZC6GH1Cr36u7AwCiDFSvBYNc0Yes8hu9q28mBkrFbVNad6nsUhswAY+mLCA2ZUwBl5casKYteG3ehhZ9Eqtlw=="
+A_SIGNATURE = "dc59760b5216500cc86d0252d42d9083c05ea70b"
+B_MESSAGE = (
+    "<xml><ToUserName><![CDATA[ww1a2b3c4d5e6f7a8b]]></ToUserName><FromUserName><![CDATA[lilei]]></FromUserName>"
+    "<CreateTime>1764000001</CreateTime><MsgType><![CDATA[event]]></MsgType>"
+    "<Event><![CDATA[template_card_event]]></Event><EventKey><![CDATA[approve]]></EventKey>"
+    "<TaskId><![CDATA[task-0001]]></TaskId><CardType><![CDATA[button_interaction]]></CardType>"
+    "<ResponseCode><![CDATA[RC_0001]]></ResponseCode><AgentID>1000002</AgentID></xml>"
+)
+B_ENCRYPTED = (
+    "LLZRqfoQUMUHn57OL1yN/JE5PHqwyghLVWulGZEbD4hE02l8fh+kNHFezx2kZ5EskuLG+UC/9OP6NkEIVGZgS/TIXzwIsEQ/qfN0FVsaUEWRpgWN"
+    "EmLpVm8WEZtGPGYB+yk208GGFthRyc9iNNaRzMVVjo2o00dc++uD31dPWLhnat/b4IhTm2v0EYS5DLSJQ/CmNysXCXU9OrvYMudOtt0b5No4Aa9Z"
+    "G5A02AOCFj3Kw6D7ZjrtY4ojq/HW+gVzvSIivxj2Vk1cjxdBprvoBhOn3KVF3gGxkE/240zoG+c4RcKqGZ6hfVBknOfL3LZ16KMNKUNeGjuVjM0v"
+    "icrp73lM70ehAYsyC9FI1rtFJFpgneD0pO5uxf4V+s12lIcxw+ivB0o0zVi/IoxJT7W6qhQCI3RoL0cNQvATM3NTfDTwpB5Zb5aIM/EfAkI3/4qr"
+    "58FJyppGJsfUkkjvT2+YxdG526AUVTsogMGFobWuUbhORaWe3XQ5Ns5f5HZ9rVY/cou7w0FW+aGQ5Te28neZvmYK7pIwrt3vZ2gN9wpmixbg5Mfg"
+    "B/tx1qoUdonJxLLaxs1mjZ9FYh6m2DuaQ38U8EocKVDAuxnLvMpMY9GDJ/HiUMDgkTkCG8cIUHZ0FaQq"
+)
+B_SIGNATURE = "40486680a03444f07cdff5e16908de8a0b3c5142"
+C_ENCRYPTED = (
+    "srNzGIomvKIGwIZEJmlmxbaaBsUDmRlgz/Czu+vC1U1Gm7RprWg0TKFA4GPTxNG5zEDsq/3jdwUsWqOc6+VGa9k/F4pNtMjFbo4a0RmAap6cDcH1"
+    "MMC6eaf6hP+YglFAeNciN4xUx7aic+IHICiguAqYdtTqV4KqLhRuhhj23WszSpTZAUFy5vAOrUWftHrcQxxbJg2/0yDLurNIN3LBvwR+wSCnVOnh"
+    "XxweHBoG+vjkYqp/UxVYDjJ0hzXm6def21079piKkB7iisv9j2lu+Cbj+sZV452Id26vLEhYxJF9hzGAdL+LBbU4hKu9pVdYWfbvjMAmwzDpJOfM"
+    "nkMBG6JZgVlz24dzBw3qxkTRcLiEJAiMfe4z8o665V/35nwp"
+)
+C_SIGNATURE = "dcaf12b2fa0d76cdd52577997bd13ce9c30292dd"
+D_ENCRYPTED = (
+    "rnWDZTXKknEbPewHBDrelZ9pyP6x8zOKWNZcN5y2RxAUt0gNOfS1s1ZBNCFPwVxjMEYZMWo5QxVETiB0TBz0Vmvv5XRPfpef7ZSiY1xH4VpYfm2h"
+    "Znn2qS7D0uKNc6Ms"
+)
+D_SIGNATURE = "0640c697ac4102dcab12356559485af0e29593a2"
+
+
+def test_the_key_is_decoded() -> None:
+    assert decode_key(KEY).hex() == "5c9928c536a461df4ba35676b531c470766c312896621a71ea3b5840677c0aa3"
+
+
+def test_vector_a_url_verification() -> None:
+    sealed = CRYPTO.encrypt(
+        b"6482197350126648931", timestamp="1764000000", nonce="1372623149", random=b"aaaabbbbccccdddd"
+    )
+    answer = verify_url(CRYPTO, signature=A_SIGNATURE, timestamp="1764000000", nonce="1372623149", echostr=A_ECHO)
+
+    assert (sealed.encrypted, sealed.signature) == (A_ECHO, A_SIGNATURE)
+    assert answer == b"6482197350126648931"
+
+
+def test_vector_b_an_inbound_event() -> None:
+    body = (
+        f"<xml><ToUserName><![CDATA[{CORPID}]]></ToUserName><AgentID><![CDATA[1000002]]></AgentID>"
+        f"<Encrypt><![CDATA[{B_ENCRYPTED}]]></Encrypt></xml>"
+    )
+    sealed = CRYPTO.encrypt(B_MESSAGE.encode(), timestamp="1764000001", nonce="998877", random=b"0123456789abcdef")
+
+    encrypted = read_envelope(body.encode()).encrypted
+    callback = parse(CRYPTO.decrypt(encrypted, signature=B_SIGNATURE, timestamp="1764000001", nonce="998877"))
+
+    assert (sealed.encrypted, sealed.signature) == (B_ENCRYPTED, B_SIGNATURE)
+    assert callback == parse(B_MESSAGE.encode())
+    assert (callback.kind, callback.userid, callback.agentid) == ("template_card_event", "lilei", 1000002)
+    assert (callback.text("EventKey"), callback.text("TaskId"), callback.text("ResponseCode")) == (
+        "approve",
+        "task-0001",
+        "RC_0001",
+    )
+
+
+def test_vector_c_the_length_counts_bytes() -> None:
+    reply = (
+        f"<xml><ToUserName><![CDATA[lilei]]></ToUserName><FromUserName><![CDATA[{CORPID}]]></FromUserName>"
+        "<CreateTime>1764000002</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[已收到]]></Content></xml>"
+    ).encode()
+
+    sealed = CRYPTO.encrypt(reply, timestamp="1764000002", nonce="998877", random=b"fedcba9876543210")
+
+    assert (len(reply), len(reply.decode())) == (222, 216)
+    assert (sealed.encrypted, sealed.signature) == (C_ENCRYPTED, C_SIGNATURE)
+    assert CRYPTO.decrypt(C_ENCRYPTED, signature=C_SIGNATURE, timestamp="1764000002", nonce="998877") == reply
+
+
+def test_vector_d_a_whole_block_of_padding() -> None:
+    message = b"pad-boundaryxxxxxxxxxxxxxx"
+    sealed = CRYPTO.encrypt(message, timestamp="1764000003", nonce="1", random=b"0000000000000000")
+
+    opened = CRYPTO.decrypt(D_ENCRYPTED, signature=D_SIGNATURE, timestamp="1764000003", nonce="1")
+
+    assert (sealed.encrypted, sealed.signature) == (D_ENCRYPTED, D_SIGNATURE)
+    assert opened == message
+
+
+@pytest.mark.parametrize("last", "QRST")
+def test_vector_e_spare_bits_of_a_key_count_for_nothing(last: str) -> None:
+    key = decode_key(f"kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1a{last}")
+
+    assert len(key) == 32
+    assert key.hex().endswith("40d2d5a4")
+
+
+@pytest.mark.parametrize("length", [*range(0, 66), 4096, 70_000])
+def test_every_length_comes_back(length: int) -> None:
+    message = b"\xe4\xbd\xa0"[: length % 3] + b"x" * (length - length % 3)
+
+    sealed = CRYPTO.encrypt(message, timestamp="1", nonce="2")
+
+    assert len(base64.b64decode(sealed.encrypted)) % 32 == 0
+    assert CRYPTO.decrypt(sealed.encrypted, signature=sealed.signature, timestamp="1", nonce="2") == message
+
+
+def test_two_seals_of_one_message_differ() -> None:
+    first, second = (CRYPTO.encrypt(b"x", timestamp="1", nonce="2") for _ in range(2))
+
+    assert first.encrypted != second.encrypted
+
+
+@pytest.mark.parametrize(
+    ("signature", "timestamp", "nonce"),
+    [
+        ("", "1764000000", "1372623149"),
+        (A_SIGNATURE.upper(), "1764000000", "1372623149"),
+        (A_SIGNATURE[:-1] + "c", "1764000000", "1372623149"),
+        (A_SIGNATURE, "1764000001", "1372623149"),
+        (A_SIGNATURE, "1764000000", "1372623148"),
+        ("签名", "1764000000", "1372623149"),
+    ],
+)
+def test_a_wrong_signature_is_refused(signature: str, timestamp: str, nonce: str) -> None:
+    with pytest.raises(CallbackError) as caught:
+        CRYPTO.decrypt(A_ECHO, signature=signature, timestamp=timestamp, nonce=nonce)
+
+    assert caught.value.reason == "the signature is wrong"
+
+
+def _refusal(encrypted: str) -> str:
+    signature = CRYPTO.sign(encrypted, timestamp="1", nonce="2")
+    with pytest.raises(CallbackError) as caught:
+        CRYPTO.decrypt(encrypted, signature=signature, timestamp="1", nonce="2")
+    return caught.value.reason
+
+
+def _encrypted(plain: bytes) -> str:
+    key = decode_key(KEY)
+    encryptor = Cipher(algorithms.AES256(key), modes.CBC(key[:16])).encryptor()
+    return base64.b64encode(encryptor.update(plain) + encryptor.finalize()).decode()
+
+
+@pytest.mark.parametrize(
+    ("encrypted", "reason"),
+    [
+        ("", "the ciphertext is not base64, or too long"),
+        ("äöü=", "the ciphertext is not base64, or too long"),
+        ("a" * 5_000_000, "the ciphertext is not base64, or too long"),
+        ("abcde", "the ciphertext is not base64"),
+        (base64.b64encode(b"x" * 16).decode(), "the ciphertext is not made of whole blocks"),
+        (_encrypted(b"\x00" * 32), "the padding is wrong"),
+        (_encrypted(b"x" * 31 + b"\x21"), "the padding is wrong"),
+        (_encrypted(b"x" * 30 + b"\x01\x02"), "the padding is wrong"),
+        (_encrypted(b"\x20" * 32), "the plaintext is too short"),
+        (_encrypted(b"r" * 16 + b"\xff\xff\xff\xff" + b"\x0c" * 12), "the length is wrong"),
+        (_encrypted(b"r" * 16 + b"\x00\x00\x00\x01m" + b"\x0b" * 11), "it is for another receiver"),
+    ],
+)
+def test_what_is_no_message_is_refused(encrypted: str, reason: str) -> None:
+    assert _refusal(encrypted) == reason
+
+
+def test_a_message_for_another_company_is_refused() -> None:
+    other = CallbackCrypto(TOKEN, KEY, "ww00000000000000")
+
+    assert _refusal(other.encrypt(b"x", timestamp="1", nonce="2").encrypted) == "it is for another receiver"
+
+
+@pytest.mark.parametrize("key", ["", KEY[:-1], KEY + "=", KEY[:-1] + "_", KEY[:-1] + "é"])
+def test_a_key_that_is_none_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="EncodingAESKey"):
+        CallbackCrypto(TOKEN, key, CORPID)
+
+
+@pytest.mark.parametrize("token", ["", "a" * 33, "a b", "tök"])
+def test_a_token_that_is_none_is_refused(token: str) -> None:
+    with pytest.raises(ValueError, match="token"):
+        CallbackCrypto(token, KEY, CORPID)
+
+
+def test_neither_key_nor_token_is_shown() -> None:
+    shown = repr(CRYPTO)
+
+    assert shown == "CallbackCrypto(receiveid='ww1a2b3c4d5e6f7a8b')"
+
 
 HEAD = (
     "<ToUserName><![CDATA[ww1a2b3c4d5e6f7a8b]]></ToUserName><FromUserName><![CDATA[lilei]]></FromUserName>"

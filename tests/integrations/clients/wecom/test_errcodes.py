@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from integrations.clients.errors import (
@@ -14,6 +16,8 @@ from integrations.clients.errors import (
     TransientError,
     UnexpectedResponseError,
 )
+from integrations.clients.wecom.calls import AnswerError
+from integrations.clients.wecom.contacts import user_from
 from integrations.clients.wecom.errcodes import ENTRIES, STALE_TOKEN_CODES, error_class, explain
 
 # The action column of the official table as the contract restates it.
@@ -80,3 +84,30 @@ def test_the_codes_that_say_different_things_by_similar_words_are_told_apart() -
 
 def test_the_codes_of_a_stale_token() -> None:
     assert frozenset({40001, 40014, 42001}) == STALE_TOKEN_CODES
+
+
+def own_fields(extattr: Any) -> tuple[tuple[str, str], ...]:
+    return user_from({"userid": "lilei", "extattr": extattr}).own_fields
+
+
+def test_plain_texts_are_read_in_both_forms_and_links_are_not() -> None:
+    attrs = [
+        {"type": 0, "name": "工号", "text": {"value": "A007"}},
+        {"name": "爱好", "value": "旅游"},
+        {"type": 0, "name": "空", "text": {"value": ""}},
+        {"type": 1, "name": "主页", "web": {"url": "https://example.com", "title": "x"}},
+    ]
+
+    assert own_fields({"attrs": attrs}) == (("工号", "A007"), ("爱好", "旅游"), ("空", ""))
+
+
+def test_without_fields_there_are_none() -> None:
+    assert user_from({"userid": "lilei"}).own_fields == ()
+    assert own_fields({"attrs": []}) == ()
+    assert own_fields({}) == ()
+
+
+@pytest.mark.parametrize("extattr", [{"attrs": "x"}, {"attrs": ["x"]}])
+def test_what_is_no_field_is_no_answer(extattr: Any) -> None:
+    with pytest.raises(AnswerError):
+        own_fields(extattr)

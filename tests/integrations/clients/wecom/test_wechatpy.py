@@ -23,7 +23,7 @@ from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.oauth import sign
 from integrations.clients.wecom.tokens import FetchedToken
 from tests.integrations.clients.wecom.contract import open_client
-from tests.integrations.clients.wecom.test_crypto import B_MESSAGE
+from tests.integrations.clients.wecom.test_callbacks import B_MESSAGE
 from tests.wecom import AGENTID, CORPID, SECRET, TOKEN, fixture
 
 CALLBACK_TOKEN = "QDG6eKtestToken01"

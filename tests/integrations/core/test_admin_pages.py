@@ -1,19 +1,30 @@
-"""Two administrators on one page: the second is told who saved first, and decides what stands."""
+"""What pages of the administration share: versions of a page, long lists, paths that stay on this site."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from time import sleep
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connections, transaction
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import connection, connections, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import formats, timezone, translation
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from accounts.authentication.flow import inner_page
 from accounts.models import AuditEntry, User
+from integrations.clients.wecom import oauth
+from integrations.core.admin_pages import KeysetPage, keyset_page
+from integrations.core.http import inner_page_from, is_own_page, rooted
 from integrations.models import Corp, SiteAddress
+from tests.accounts.authentication.test_targets import TRICKS
 from tests.integrations.companies.test_corp_admin import FIELDS, page, text_of
 from tests.integrations.conftest import client_of
 from tests.integrations.opening import version_on
@@ -185,3 +196,133 @@ def test_a_saving_waits_for_the_one_that_is_under_way_and_then_sees_it() -> None
     assert status == 200
     corp.refresh_from_db()
     assert corp.name == "南河制造"
+
+
+def fill(number: int) -> list[int]:
+    Group.objects.all().delete()
+    return [one.pk for one in Group.objects.bulk_create(Group(name=f"g{n}") for n in range(number))]
+
+
+def keys(page: KeysetPage) -> list[int]:
+    return [one.pk for one in page.rows]
+
+
+@given(number=st.integers(0, 12), size=st.integers(1, 5))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_leafing_forth_and_back_shows_every_row_once(number: int, size: int) -> None:
+    pks = fill(number)
+    pages = [keyset_page(Group.objects.all(), size=size)]
+    while (after := pages[-1].after) is not None:
+        pages.append(keyset_page(Group.objects.all(), after=after, size=size))
+    back = [pages[-1]]
+    while (before := back[-1].before) is not None:
+        back.append(keyset_page(Group.objects.all(), before=before, size=size))
+
+    assert [pk for page in pages for pk in keys(page)] == pks
+    assert [keys(page) for page in reversed(back)] == [keys(page) for page in pages]
+
+
+def test_a_page_is_one_query_that_reads_one_row_more_than_it_shows() -> None:
+    fill(10)
+
+    with CaptureQueriesContext(connection) as queries:
+        page = keyset_page(Group.objects.all(), size=3)
+
+    assert len(page.rows) == 3
+    assert ["LIMIT 4" in one["sql"] for one in queries] == [True]
+
+
+def test_keys_beyond_the_ends_lead_back_to_the_rows() -> None:
+    pks = fill(3)
+
+    beyond = keyset_page(Group.objects.all(), after=pks[-1], size=2)
+    assert keys(beyond) == []
+    assert beyond.after is None
+    assert keys(keyset_page(Group.objects.all(), before=pks[0], size=2)) == []
+
+
+SITE = "https://bi.example.com/"
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("", ""),
+        ("survey-engine", "survey-engine"),
+        ("/survey-engine", "/survey-engine"),
+        ("  survey-engine\u200b ", "survey-engine"),
+        ("/m/1?from=menu&x=a b#part", "/m/1?from=menu&x=a b#part"),
+        ("报表/一", "报表/一"),
+        ("https://bi.example.com/survey-engine?a=1", "/survey-engine?a=1"),
+        ("HTTPS://BI.example.com/x", "/x"),
+        ("https://bi.example.com", "/"),
+        ("https://bi.example.com/", "/"),
+        ("https://bi.example.com?tab=2", "/?tab=2"),
+        # The specification's example, in every way in which one might type it.
+        ("path_url=survey-engine", "survey-engine"),
+        ("?path_url=survey-engine", "survey-engine"),
+        ("/?path_url=survey-engine", "survey-engine"),
+        ("https://bi.example.com/?path_url=survey-engine", "survey-engine"),
+        ("https://bi.example.com?path_url=survey-engine&a=1&b=2", "survey-engine?a=1&b=2"),
+        ("/?path_url=m%2F1%3Fx%3D1&a=1", "m/1?x=1&a=1"),
+    ],
+)
+def test_what_may_be_typed(typed: str, kept: str) -> None:
+    assert inner_page_from(typed, site_url=SITE) == kept
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        ("https://evil.example/x", "elsewhere"),
+        ("http://bi.example.com/x", "elsewhere"),
+        ("https://bi.example.com.evil.example/", "elsewhere"),
+        ("https://bi.example.com@evil.example/", "elsewhere"),
+        ("https://bi.example.com:444/", "elsewhere"),
+        ("javascript:alert(1)", "path"),
+        ("//evil.example", "path"),
+        ("/\\evil.example", "path"),
+        ("/%2fevil.example", "path"),
+        ("https://bi.example.com//evil.example", "path"),
+        ("/login/", "path"),
+        ("wecom/1/start/", "path"),
+        ("/login", "path"),
+        ("/wecom", "path"),
+        ("/./login/", "path"),
+        ("/m/../login/", "path"),
+        ("/%2e%2e/login/", "path"),
+        ("/m/%252e%252e/", "path"),
+        ("/?path_url=//evil.example", "path"),
+        ("/?path_url=/login/", "path"),
+        ("x" * 641, "long"),
+        ("报" * 43, "long"),  # 15 characters each in the link
+    ],
+)
+def test_what_is_refused(typed: str, code: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        inner_page_from(typed, site_url=SITE)
+
+    assert refusal.value.code == code
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_no_trick_of_the_sign_in_s_tests_becomes_a_link_elsewhere(trick: str) -> None:
+    try:
+        page = inner_page_from(trick, site_url=SITE)
+    except ValidationError:
+        return
+    assert page == "" or is_own_page(rooted(page))
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_the_link_leads_where_it_was_built_for(typed: str) -> None:
+    try:
+        page = inner_page_from(typed, site_url=SITE)
+    except ValidationError:
+        return
+    link = oauth.home_page_link(
+        corpid="ww0123456789abcdef", agentid=1, callback_url=f"{SITE}wecom/1/callback/", inner_path=page
+    )
+    callback = parse_qs(urlsplit(link).query)["redirect_uri"][0]
+
+    assert inner_page(urlsplit(callback).query) == (rooted(page).strip() or "/")

@@ -1,0 +1,174 @@
+"""A lease that is renewed, a guard, the database's clock, and the one question of a tick."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError
+from django.utils import timezone
+
+from integrations.clients.transport import remaining_seconds, total_deadline
+from integrations.core.background import AnyRow, _write_question, database_clock, guarded, lease_kept
+from integrations.models import Heartbeat
+
+logger = logging.getLogger("tests.guard")
+
+
+def test_one_that_fails_is_logged_and_the_others_are_done(caplog: pytest.LogCaptureFixture) -> None:
+    done = []
+
+    for number in (2, 0, 1):
+        with guarded(logger, "number=%d failed", number):
+            done.append(1 / number)
+
+    assert done == [0.5, 1.0]
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [("tests.guard", "number=0 failed")]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_what_it_raised_is_known_afterwards() -> None:
+    mistake = ValueError("no")
+
+    with guarded(logger, "failed") as failing:
+        _fail(mistake)
+    with guarded(logger, "failed") as passing:
+        pass
+
+    assert (failing.error, passing.error) == (mistake, None)
+
+
+def test_an_error_that_the_caller_expects_is_passed_on_unlogged(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(LookupError), guarded(logger, "failed", unless=(LookupError,)):
+        _fail(LookupError())
+
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_the_end_of_the_process_is_no_error(end: type[BaseException]) -> None:
+    with pytest.raises(end), guarded(logger, "failed"):
+        _fail(end())
+
+
+def _fail(error: BaseException) -> None:
+    raise error
+
+
+def test_a_lease_is_renewed_again_and_again() -> None:
+    renewed = threading.Semaphore(0)
+
+    with lease_kept(renewed.release, seconds=0.001):
+        assert all(renewed.acquire(timeout=20) for _ in range(3))
+
+
+def test_a_block_that_is_left_waits_for_its_renewal_and_lets_no_other_run() -> None:
+    begun, leaving = threading.Event(), threading.Event()
+    renewing: list[threading.Thread] = []
+
+    def renew() -> None:
+        begun.set()
+        assert leaving.wait(20)
+        renewing.append(threading.current_thread())
+
+    with lease_kept(renew, seconds=0.001):
+        assert begun.wait(20)
+        leaving.set()
+
+    assert not renewing[0].is_alive()
+
+
+def test_a_block_that_fails_ends_its_renewals_too() -> None:
+    begun = threading.Event()
+    renewing: list[threading.Thread] = []
+
+    def renew() -> None:
+        renewing.append(threading.current_thread())
+        begun.set()
+
+    def fail() -> None:
+        with lease_kept(renew, seconds=0.001):
+            assert begun.wait(20)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert not renewing[0].is_alive()
+
+
+def test_work_that_is_done_soon_is_neither_renewed_nor_held_up() -> None:
+    renewals: list[None] = []
+
+    with lease_kept(lambda: renewals.append(None), seconds=3600):
+        pass
+
+    assert renewals == []
+
+
+def test_a_database_that_is_away_ends_nothing() -> None:
+    tries = threading.Semaphore(0)
+
+    def renew() -> None:
+        tries.release()
+        raise DatabaseError
+
+    with lease_kept(renew, seconds=0.001):
+        assert all(tries.acquire(timeout=20) for _ in range(3))
+
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system does not tell how long it slept")
+def test_time_passes_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A monotonic clock stands still meanwhile; a lease that another worker counts does not."""
+    clock, read = database_clock(), time.clock_gettime
+    before = clock()
+
+    monkeypatch.setattr(time, "clock_gettime", lambda clock_id: read(clock_id) + 3600)
+
+    assert timedelta(hours=1) <= clock() - before < timedelta(hours=1, minutes=1)
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system does not tell how long it slept")
+def test_a_call_ends_where_the_machine_sleeps_during_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = time.clock_gettime
+    with total_deadline(15):
+        monkeypatch.setattr(time, "clock_gettime", lambda clock_id: read(clock_id) + 3600)
+
+        with pytest.raises(TimeoutError, match="total deadline passed"):
+            remaining_seconds()
+
+
+def test_a_clock_that_is_set_back_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = database_clock()
+    before = clock()
+
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+
+    assert timedelta() <= clock() - before < timedelta(minutes=1)
+
+
+def hear(name: str, *, seconds_ago: int = 0) -> Heartbeat:
+    at = timezone.now() - timedelta(seconds=seconds_ago)
+    return Heartbeat.objects.create(kind=Heartbeat.Kind.WEB, name=name, beat_at=at)
+
+
+def test_any_row_goes_by_the_clock_of_the_database_and_is_written_once() -> None:
+    old = AnyRow(
+        lambda now: [
+            Heartbeat.objects.filter(beat_at__lt=now - timedelta(seconds=60)),
+            Heartbeat.objects.filter(kind=Heartbeat.Kind.MAIL),
+        ]
+    )
+    hear("a:1", seconds_ago=50)
+    assert not old.exists()
+
+    hear("b:2", seconds_ago=70)
+
+    assert old.exists()
+    assert _write_question.cache_info().misses == 1
