@@ -15,6 +15,8 @@ from integrations.clients.transport import remaining_seconds, total_deadline
 from integrations.core.background import AnyRow, _write_question, database_clock, guarded, lease_kept
 from integrations.models import Heartbeat
 
+pytestmark = pytest.mark.django_db
+
 logger = logging.getLogger("tests.guard")
 
 
@@ -118,9 +120,6 @@ def test_a_database_that_is_away_ends_nothing() -> None:
 
     with lease_kept(renew, seconds=0.001):
         assert all(tries.acquire(timeout=20) for _ in range(3))
-
-
-pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system does not tell how long it slept")
