@@ -1,7 +1,7 @@
 """How gunicorn serves; it reads this file by itself where it is started in this folder.
 
-A request that waited too long for a thread is marked, and guanwecom.operations.busy tells it to come again. Without
-that, more requests than web can answer would make all of them wait longer and longer.
+A request that waited too long for a thread is marked, and guanwecom.operations.middleware tells it to come again.
+Without that, more requests than web can answer would make all of them wait longer and longer.
 
 A client that sends half a request holds one of the threads, and gunicorn has no limit for that. Here it is one of the
 kernel: no single read or write of a connection waits longer than this. A client that sends a byte now and then is

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tools.guides import diagrams, errors
-from tools.guides.search import ChineseSearch
+from tools.guides import additions
+from tools.guides.additions import ChineseSearch
 
 if TYPE_CHECKING:
     from docutils import nodes
@@ -43,9 +43,9 @@ linkcheck_timeout = 15
 LANGUAGES = {"en": ("English", "en"), "zh-cn": ("简体中文", "zh-hans")}
 # What the product writes: ```{product} NAME
 TABLES = {
-    "diagnosis-checks": errors.diagnosis_checks,
-    "wecom-codes": errors.wecom_codes,
-    "sign-in-pages": errors.sign_in_pages,
+    "diagnosis-checks": additions.diagnosis_checks,
+    "wecom-codes": additions.wecom_codes,
+    "sign-in-pages": additions.sign_in_pages,
 }
 _PRODUCT = re.compile(r"^```\{product\} ([a-z-]+)\n```$", re.M)
 # The line that leads from a guide to its twin: each page of the site has a switch in its place.
@@ -67,7 +67,7 @@ def fill_in(app: Sphinx, name: str, source: list[str]) -> None:
     _title, language = LANGUAGES[_tree(app)]
     if language != "en":
         text = _without_breaks(text)
-    text = diagrams.BLOCK.sub(lambda block: diagrams.as_table(block[1], language), text)
+    text = additions.BLOCK.sub(lambda block: additions.as_table(block[1], language), text)
     source[0] = _PRODUCT.sub(lambda block: TABLES[block[1]](language), text)
 
 

@@ -23,7 +23,7 @@ from accounts.views.login import AdminLogin
 from accounts.views.own_password import OwnPassword
 from guanwecom import navigation
 from guanwecom.operations import pages
-from guanwecom.operations.panel import panel
+from guanwecom.operations.pages import panel
 from integrations.core import sentences
 from integrations.core.admin_pages import CappedPaginator, offer_ways
 from integrations.models import BiConnection, Corp, SiteAddress

@@ -11,7 +11,7 @@ from accounts.users import bi_identity
 from accounts.users.panels import person_panels
 from accounts.views.bi import home_entries
 from accounts.views.navigation import home_entries as asked_for_entries
-from guanwecom.operations.monitoring.attention import monitoring_attentions
+from guanwecom.operations.monitoring import monitoring_attentions
 from integrations.admin.diagnosis import connection_attentions, connection_lines, source_attentions
 from integrations.core import hooks
 from notifications.admin.dashboard import person_panel, push_attentions, push_lines

@@ -13,8 +13,6 @@ from django.utils.translation import gettext_lazy as _
 from kombu import Queue
 
 from guanwecom import environment as e
-from guanwecom import environment_urls as urls
-from guanwecom import environment_valkey as valkey
 from guanwecom import version
 from guanwecom.operations import logs
 
@@ -54,7 +52,7 @@ INSTALLED_APPS = [
 ]
 _AFTER_SIGN_IN = ("SessionRecord", "WeComSession", "SessionLifetime", "SecondFactor")
 MIDDLEWARE = [
-    "guanwecom.operations.access.AccessMiddleware",
+    "guanwecom.operations.middleware.AccessMiddleware",
     "integrations.core.http.ContentPolicyMiddleware",
     "integrations.views.SiteAddressMiddleware",
     "notifications.api.problems.ApiMiddleware",
@@ -95,24 +93,24 @@ _direct = e.read(lambda text: e.database(text) if text else None, "DATABASE_DIRE
 if _direct and {*sys.argv[1:2]} & {"backup", "restore", "upgrade"}:
     DATABASES = {"default": _direct}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-VALKEY_URL = e.read(valkey.address, "VALKEY_URL")
+VALKEY_URL = e.read(e.check_valkey_address, "VALKEY_URL")
 # The password that Sentinels ask for, where they ask for one.
 VALKEY_SENTINEL_PASSWORD = e.read(str, "VALKEY_SENTINEL_PASSWORD", "")
 # Whose certificates a rediss address may show, beside those that the system trusts: the path of a PEM file.
 VALKEY_CA_BUNDLE = e.read(e.certificates, "VALKEY_CA_BUNDLE", "")
-VALKEY_OPTIONS = valkey.options(VALKEY_URL, VALKEY_CA_BUNDLE, VALKEY_SENTINEL_PASSWORD)
-CACHES = {"default": valkey.cache(VALKEY_URL, VALKEY_OPTIONS)}
+VALKEY_OPTIONS = e.valkey_options(VALKEY_URL, VALKEY_CA_BUNDLE, VALKEY_SENTINEL_PASSWORD)
+CACHES = {"default": e.valkey_cache(VALKEY_URL, VALKEY_OPTIONS)}
 
-CELERY_BROKER_URL = valkey.broker_url(VALKEY_URL)
+CELERY_BROKER_URL = e.celery_broker_url(VALKEY_URL)
 # Left to itself, Celery takes any certificate.
-CELERY_BROKER_USE_SSL = valkey.tls(VALKEY_URL, VALKEY_CA_BUNDLE) or False
+CELERY_BROKER_USE_SSL = e.valkey_tls(VALKEY_URL, VALKEY_CA_BUNDLE) or False
 # The visibility timeout exceeds the longest task; a killed worker's tasks come back after it, looked for every 5 s.
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "visibility_timeout": 300,
     "unacked_restore_throttle": 1,
     "unacked_restore_interval": 5,
     "queue_order_strategy": "priority",
-    **valkey.broker_options(VALKEY_URL, VALKEY_OPTIONS),
+    **e.celery_broker_options(VALKEY_URL, VALKEY_OPTIONS),
 }
 # Alerts and the clock do not stand behind reports: a worker takes from the first queue that has something. Production
 # adds a worker for "urgent" alone (docs/en/install.md), so that one is free when all others are at work.
@@ -126,7 +124,7 @@ CELERY_TASK_ROUTES = {
 CELERY_TASK_ANNOTATIONS = {"notifications.make_medium": {"sends_nothing": True}}
 CELERY_TASK_IGNORE_RESULT = CELERY_TASK_ACKS_LATE = CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_CONSUMER = "guanwecom.worker_consumer:LastingConsumer"
+CELERY_WORKER_CONSUMER = "guanwecom.operations.worker:LastingConsumer"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Workers and beat wait for a broker that is away however long it takes; the default is 100 tries, some 50 minutes.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -330,7 +328,7 @@ DEFAULT_FROM_EMAIL = e.read(e.mail_address, "EMAIL_FROM", "guanwecom@localhost")
 # Who is told, separated by commas.
 OPERATOR_EMAILS = e.read(e.mail_addresses, "OPERATOR_EMAILS", "")
 # The webhook address of a group robot that tells its group the same, at WeCom and without a proxy.
-OPERATOR_ROBOT = e.read(urls.robot_webhook, "OPERATOR_ROBOT_URL", "")
+OPERATOR_ROBOT = e.read(e.parse_robot_webhook, "OPERATOR_ROBOT_URL", "")
 
 # --- The mail door: takes other systems' mails by SMTP and makes messages of them (docs/en/mail-door.md) -------------
 # Where `manage.py mail_door` listens.
@@ -387,7 +385,7 @@ EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 _log_format = e.read(e.one_of("json", "console"), "LOG_FORMAT", "json" if ENVIRONMENT == "production" else "console")
 LOGGING = logs.configuration(e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"), _log_format)
 # Errors to Sentry, by its own integrations of Django and Celery (requirements-telemetry.txt). Unset: nothing is sent.
-if _dsn := e.read(urls.sentry_dsn, "SENTRY_DSN", ""):
+if _dsn := e.read(e.check_sentry_dsn, "SENTRY_DSN", ""):
     import sentry_sdk
 
     sentry_sdk.init(

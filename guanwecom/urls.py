@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from guanwecom import page_hooks
-from guanwecom.operations.views import engine, metrics
+from guanwecom.operations.pages import engine, metrics
 from integrations.views import ENGINE_PATH
 
 # Addresses are loaded by what serves pages or makes a link; AppConfig.ready() leaves pages out (guanwecom.apps).
@@ -12,7 +12,7 @@ admin.autodiscover()
 page_hooks.register()
 
 handler403 = "accounts.views.errors.forbidden"
-handler500 = "guanwecom.operations.views.failed"
+handler500 = "guanwecom.operations.pages.failed"
 
 urlpatterns = [
     path("admin/", admin.site.urls),

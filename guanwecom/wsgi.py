@@ -12,7 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 startup.set_up()
 django_application = get_wsgi_application()
 
-from guanwecom.operations import busy, pulse  # noqa: E402  # models can be imported only after the apps are loaded
+from guanwecom.operations import middleware, worker  # noqa: E402  # models can be imported only after the apps are loaded
 
-application = busy.refusing_late(django_application)
-atexit.register(pulse.start_in_web().forget)
+application = middleware.refusing_late(django_application)
+atexit.register(worker.start_in_web().forget)

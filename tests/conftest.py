@@ -138,7 +138,7 @@ def _no_secret_in_the_log() -> Iterator[None]:
 def _no_heartbeat_left_behind() -> Iterator[None]:
     """Fail the test that leaves a heartbeat thread running: a later test would find a process that lives."""
     yield
-    left = [thread for thread in threading.enumerate() if thread.name == "pulse"]
+    left = [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
     for thread in left:
         thread.join(timeout=10)  # one that was told to end
     if any(thread.is_alive() for thread in left):

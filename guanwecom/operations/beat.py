@@ -17,7 +17,7 @@ from django.utils import timezone
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 from guanwecom.operations import tasks
-from guanwecom.operations.pulse import Pulse
+from guanwecom.operations.worker import HeartbeatThread
 from integrations import tasks as integrations_tasks
 from integrations.clients.clock import read_boot_clock
 from integrations.core import installation
@@ -90,7 +90,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         self._turned_at = read_boot_clock()
         self._asked_at = float("-inf")
         self._ticked_at = dict.fromkeys(TICKS, float("-inf"))
-        self._pulse: Pulse | None = None
+        self._heartbeat: HeartbeatThread | None = None
 
     def setup_schedule(self) -> None:
         """Without its database beat cannot begin: it says so in one line and ends, to be started again."""
@@ -113,9 +113,9 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
                     self._read_time()
             wait = super().tick(*args, **kwargs)
         self._turned_at = read_boot_clock()
-        if self._pulse is None:
-            self._pulse = Pulse(Heartbeat.Kind.BEAT, self._queues, watches=True)
-            self._pulse.start()
+        if self._heartbeat is None:
+            self._heartbeat = HeartbeatThread(Heartbeat.Kind.BEAT, self._queues, watches=True)
+            self._heartbeat.start()
         return wait
 
     def _read_time(self) -> None:
@@ -143,8 +143,8 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
 
     def close(self) -> None:
         super().close()
-        if self._pulse is not None:
-            self._pulse.forget()
+        if self._heartbeat is not None:
+            self._heartbeat.forget()
 
     def _queues(self) -> tuple[()] | None:
         """It takes from none; None while the scheduler does not turn."""

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from cryptography.fernet import Fernet
 
 from guanwecom import environment as e
-from guanwecom import environment_valkey
 
 _LINE = re.compile(r"#?(?P<name>[A-Z_]+)=")
 # Programs that read an .env file (ours, a shell, compose) take these in different ways.
@@ -62,7 +61,7 @@ def database_url(text: str) -> str:
 
 def valkey_url(text: str) -> str:
     """The same of a Valkey URL."""
-    environment_valkey.address(text)
+    e.check_valkey_address(text)
     return _unambiguous(text)
 
 

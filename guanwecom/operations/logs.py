@@ -46,7 +46,7 @@ _LEVELS = {
     # Three lines for each task.
     "psycopg.pool": "WARNING",
 }
-# What guanwecom.operations.access says of a request beside its words.
+# What guanwecom.operations.middleware says of a request beside its words.
 REQUEST_FACTS = ("method", "path", "view", "status", "ms", "user", "client")
 # In an address or a header that somebody else wrote into an error.
 _CREDENTIALS = re.compile(

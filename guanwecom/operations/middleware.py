@@ -1,18 +1,91 @@
-"""In a copy of the database the web processes serve administrators and monitors, and nobody else."""
+"""What stands before every view: ids of requests and the access log, refusals in a copy and while web is busy.
+
+Requests that waited too long for web are told to come again, so that those behind them need not wait, too. Nothing of
+them has been read or stored yet: whoever comes again loses nothing, and WeCom repeats its callbacks. That stands before
+Django, because refusing must cost much less than answering.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
 
+from csp.utils import build_policy
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils import translation
 from django.utils.cache import add_never_cache_headers
+from structlog.contextvars import bound_contextvars
 
+from guanwecom.operations.logs import path_for_logs
 from integrations.core import installation
-from integrations.core.http import needs_no_session
+from integrations.core.http import is_trusted_peer, needs_no_session
+from integrations.core.metrics import QUICK_SECONDS, CountedMetric, TimedMetric
 from integrations.views import ANSWERED_UNDER_EVERY_HOST
 from notifications.api import problems
 from notifications.api.problems import ROOTS
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Asked every few seconds for ever.
+_MONITORS = frozenset({"health", "live", "ready", "engine", "metrics"})
+
+_REQUESTS = CountedMetric("guanwecom_http_requests", "Requests answered", "view", "method", "status")
+_SECONDS = TimedMetric("guanwecom_http_request_duration_seconds", "How long answers took", "view", edges=QUICK_SECONDS)
+
+
+class AccessMiddleware:
+    """The id of a request is in the answer's header X-Request-ID, on each log line of the request and of the tasks that
+    it queues. A trusted proxy may bring its own."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        started, request_id = time.perf_counter(), _id_of(request)
+        with bound_contextvars(request_id=request_id):
+            response = self.get_response(request)
+            _note(request, response, time.perf_counter() - started)
+        response.headers[REQUEST_ID_HEADER] = request_id
+        return response
+
+
+def _id_of(request: HttpRequest) -> str:
+    given = request.META.get("HTTP_X_REQUEST_ID")
+    if given and _ID.fullmatch(given) and is_trusted_peer(request.META):
+        return str(given)
+    return uuid.uuid4().hex
+
+
+def _note(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
+    view, method = _view(request), request.method if request.method in _METHODS else "other"
+    _REQUESTS.add(view, str(method), str(response.status_code))
+    _SECONDS.add(seconds, view)
+    if not settings.ACCESS_LOG or view == "static" or view in _MONITORS:
+        return
+    user = getattr(request, "_cached_user", None)  # set where the view looked; asking would ask the database
+    facts = {"method": method, "path": path_for_logs(request), "view": view, "status": response.status_code}
+    facts |= {"ms": round(seconds * 1000), "user": getattr(user, "pk", None), "client": request.META.get("REMOTE_ADDR")}
+    logger.info("request", extra=facts)
+
+
+def _view(request: HttpRequest) -> str:
+    """Its name in the table of addresses: those are few, whatever is asked for."""
+    if request.resolver_match is not None:
+        return request.resolver_match.view_name
+    return "static" if request.path.startswith(settings.STATIC_URL) else "none"
+
 
 # The administration with its sign-in by password and its guides, and what monitors ask.
 SERVED = ("/admin/", "/docs/", "/login/", "/logout/", "/i18n/", "/metrics")
@@ -35,3 +108,58 @@ class CopyMiddleware:
         response = render(request, "copy.html", status=503)
         add_never_cache_headers(response)
         return response
+
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+# gunicorn.conf.py marks a request with it. A client that sends it itself is refused, and nobody else.
+LATE = "HTTP_WAITED_TOO_LONG"
+# Drawn for each, or all that were refused at once would come again at once.
+AGAIN_SECONDS = range(2, 7)
+# Monitors, and what takes no longer than a refusal.
+ANSWERED = ("/metrics", settings.STATIC_URL, *ANSWERED_UNDER_EVERY_HOST)
+LANGUAGES_AT_MOST = 100
+# What the middleware gives the site's own pages, which stands behind this.
+PAGE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": build_policy(),
+    "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+_REFUSED = CountedMetric("guanwecom_http_refused", "Requests told to come again because web was busy", "method")
+
+
+def refusing_late(application: Application) -> Application:
+    """`application`, which gets only what did not wait too long. The others get 503 with Retry-After; a browser comes
+    again by itself."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if LATE not in environ or path.startswith(ANSWERED):
+            return application(environ, start_response)
+        is_get = environ["REQUEST_METHOD"] == "GET"
+        _REFUSED.add("GET" if is_get else "other")
+        kind, body = _words(environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200], is_api=path.startswith(ROOTS))
+        headers = {"Content-Type": kind, "Content-Length": str(len(body)), **PAGE_HEADERS}
+        seconds = str(random.choice(AGAIN_SECONDS))  # noqa: S311  # no secret
+        again = {"Retry-After": seconds} | ({"Refresh": seconds} if is_get else {})
+        start_response("503 Service Unavailable", list({**headers, **again}.items()))
+        return [body]
+
+    return answer
+
+
+@lru_cache(LANGUAGES_AT_MOST)
+def _words(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
+    """Media type and body in the browser's language."""
+    with translation.override(_language(accept_language)):
+        if is_api:
+            return problems.CONTENT_TYPE, problems.response(problems.ProblemError("busy")).content
+        return "text/html; charset=utf-8", render_to_string("busy.html").encode()
+
+
+def _language(accept_language: str) -> str:
+    request = HttpRequest()
+    request.META["HTTP_ACCEPT_LANGUAGE"] = accept_language
+    return translation.get_language_from_request(request)

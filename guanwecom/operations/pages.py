@@ -1,22 +1,48 @@
-"""Pages of the administration for superusers: what operators otherwise do by commands."""
+"""Pages of operation: maintenance for superusers, the engine's panel, what monitors ask, the page for errors.
+
+Load balancers use /healthz/ready, which does not depend on the engine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import wraps
 
+from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db import Error
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST, require_safe
+from django.views.defaults import server_error
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from accounts.models import User
+from accounts.users.scopes import sees_all
 from accounts.views import confirmation
-from guanwecom.operations import installation, support_bundle
+from guanwecom.operations import health, installation, support_bundle
+from guanwecom.operations.health import EngineExplanation, EngineHealth, Served
+from guanwecom.operations.middleware import PAGE_HEADERS
+from guanwecom.operations.monitoring import EngineCollector
+from integrations.core.background import database_clock, is_database_away
+from integrations.core.hooks import Line
+from integrations.core.http import without_session
+from integrations.models import Installation
+from notifications.api import problems
+from notifications.api.problems import ROOTS
+from notifications.models import MakerQueue
 
 
 def for_superusers(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -63,3 +89,135 @@ def support(_request: HttpRequest) -> HttpResponse:
     file_name = f"guanwecom-support-{timezone.localtime():%Y%m%d-%H%M}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
     return HttpResponse(support_bundle.bundle(), content_type="application/zip", headers=headers)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """`lines` and `explanations` are for those who see all companies; others read `sentence` where something fails.
+
+    `may_confirm`: whether the person may say of a copy that it is the installation.
+    """
+
+    lines: list[Line]
+    explanations: list[EngineExplanation]
+    sentence: str = ""
+    may_confirm: bool = False
+
+
+def panel(person: User | AnonymousUser) -> Panel | None:
+    """None for whoever has nothing to do with pushes, and for those of single companies while all is well."""
+    if not person.has_perm("notifications.view_delivery"):
+        return None
+    state = health.read()
+    if sees_all(person):
+        may_confirm = state.is_copy and person.is_superuser
+        return Panel(list(_lines(state)), health.explain(state), may_confirm=may_confirm)
+    if not state.problems:
+        return None
+    if state.is_copy:
+        return Panel([], [], _("This is a copy of the installation: nothing is sent from here."))
+    return Panel([], [], _("Pushes stand still: a background process is not running. Tell a system administrator."))
+
+
+def _lines(state: EngineHealth) -> Iterator[Line]:
+    yield Line(_("Beat (the clock)"), *_describe_served(state.beat))
+    for queue in state.queues:
+        yield Line(_("Queue %(queue)s") % {"queue": queue.name}, *_describe_served(queue))
+    if state.mail_door.process_count or state.mail_door.is_failing:
+        yield Line(_("Mail door"), *_describe_served(state.mail_door))
+    age = _("never") if state.tick_seconds is None else _ago(state.tick_seconds)
+    yield Line(_("Last tick"), age, "bad" if state.is_tick_old else "good")
+    count = state.overdue_count
+    yield Line(_("Overdue times"), _overdue(state) if count else "0", "bad" if count else "good")
+    made_at = Installation.objects.values_list("backed_up_at", flat=True).first()
+    yield Line(_("Last backup"), _ago((database_clock()() - made_at).total_seconds()) if made_at else _("never"))
+    yield Line(_("Version"), settings.VERSION)
+
+
+def _describe_served(served: Served) -> tuple[str, str]:
+    if served.process_count:
+        text = ngettext("%(count)d running", "%(count)d running", served.process_count)
+        return text % {"count": served.process_count}, "good"
+    if served.is_failing:
+        return _("not running"), "bad"
+    if served.name == MakerQueue.SNAPSHOTS:
+        return _("not served: start the worker of snapshots for pictures of the BI's pages"), "quiet"
+    return _("not served: start the worker of charts for pictures and files"), "quiet"
+
+
+def _ago(seconds: float) -> str:
+    return _("%(time)s ago") % {"time": health.format_duration(seconds)}
+
+
+def _overdue(state: EngineHealth) -> str:
+    words = {"count": state.overdue_count, "time": health.format_duration(state.overdue_seconds)}
+    return _("%(count)d, the oldest for %(time)s") % words
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    """Show the page for an error that nothing has caught: 503 while the database is away, else 500."""
+    if not is_database_away(sys.exc_info()[1]):
+        return server_error(request)
+    with translation.override(translation.get_language_from_request(request)):
+        headers = {**PAGE_HEADERS, "Retry-After": "10"}
+        if request.path_info.startswith(ROOTS):
+            return problems.response(problems.ProblemError("unavailable", headers=headers))
+        return HttpResponse(render_to_string("database_away.html"), status=503, headers=headers)
+
+
+def for_monitors(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Answer 404 where no token is set; 401 to whoever does not bring it as `Authorization: Bearer …`."""
+
+    @wraps(view)
+    def check_token(request: HttpRequest) -> HttpResponse:
+        if not settings.METRICS_TOKEN:
+            raise Http404
+        if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"):
+            return HttpResponse(status=401, headers={"WWW-Authenticate": "Bearer"})
+        return view(request)
+
+    return check_token
+
+
+@without_session
+@require_GET
+@for_monitors
+def metrics(_request: HttpRequest) -> HttpResponse:
+    """Answer a scrape of Prometheus."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(EngineCollector())
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+@without_session
+@never_cache
+@require_safe
+@for_monitors
+def engine(_request: HttpRequest) -> JsonResponse:
+    """Answer 200 while everything scheduled goes out, else 503; the same in numbers."""
+    try:
+        state = health.read()
+    except Error:
+        return JsonResponse({"status": "down", "problems": ["database"]}, status=503)
+    return JsonResponse(document(state), status=503 if state.problems else 200)
+
+
+def document(state: EngineHealth) -> dict[str, object]:
+    """Write `state` as the monitors read it; ages in seconds, None where nothing was heard."""
+    return {
+        "status": "down" if state.problems else "ok",
+        "problems": state.problems,
+        "beat": _document_served(state.beat),
+        "queues": {queue.name: _document_served(queue) for queue in state.queues},
+        "mail_door": _document_served(state.mail_door),
+        "tick": {"seconds": _rounded(state.tick_seconds)},
+        "overdue": {"count": state.overdue_count, "seconds": _rounded(state.overdue_seconds)},
+    }
+
+
+def _document_served(served: Served) -> dict[str, object]:
+    return {"processes": served.process_count, "silent_seconds": _rounded(served.silent_seconds)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)

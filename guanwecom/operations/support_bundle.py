@@ -22,8 +22,7 @@ from django.db.models import Count
 from django.utils import timezone, translation
 
 from guanwecom import environment
-from guanwecom.operations import health, views
-from guanwecom.operations.upgrade import plan
+from guanwecom.operations import health, pages, upgrade
 from integrations.companies.diagnosis.results import export_text
 from integrations.core import installation
 from integrations.core.key_rotation import encrypted_columns
@@ -86,7 +85,7 @@ def _about(now: datetime, failure: str) -> object:
         "python": platform.python_version(),
         "system": platform.platform(),
         "database": failure or f"{connection.vendor} {'.'.join(map(str, connection.get_database_version()))}",
-        "free_bytes_of_database": None if failure else plan.free_bytes(),
+        "free_bytes_of_database": None if failure else upgrade.free_bytes(),
         "valkey": _valkey_version(),
         "packages": {one.name: one.version for one in sorted(distributions(), key=lambda one: one.name.lower())},
     }
@@ -126,12 +125,12 @@ def _migrations() -> object:
     applied = MigrationRecorder(connection).applied_migrations()
     return {
         "applied": sorted(f"{app}.{name}" for app, name in applied),
-        "pending": sorted({step.migration for step in plan.read().steps}),
+        "pending": sorted({step.migration for step in upgrade.read().steps}),
     }
 
 
 def _engine() -> object:
-    return views.document(health.read())
+    return pages.document(health.read())
 
 
 def _queues() -> object:

@@ -1,6 +1,7 @@
 """Tells operators when the engine stops and when it runs again, once for each change; again where no way went through.
 
-Every process looks every few seconds; of all that look within a period one does the work.
+Every process looks every few seconds; of all that look within a period one does the work. Whom to
+tell, by mail and by a group robot, each process remembers for when the database is away.
 """
 
 from __future__ import annotations
@@ -9,24 +10,31 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
 import redis
 from django.conf import settings
+from django.core.mail import send_mail
 from django.db import connections
 from django.db.models import Case, F, Q, When
 from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from guanwecom.operations import explanations, health, operators
+from guanwecom.operations import health
 from guanwecom.operations.health import EngineHealth
 from integrations.clients.clock import read_boot_clock
+from integrations.clients.errors import IntegrationError
+from integrations.clients.wecom.builders import TEXT_BYTES, body_bytes, robot_text
+from integrations.clients.wecom.client import RobotClient
+from integrations.core import client_factory, installation
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import HEARTBEAT_SECONDS
 from integrations.core.redis import valkey
 from integrations.models import EngineWatch, SiteAddress
+from notifications.models import OperatorContacts
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +62,7 @@ def check() -> None:
 def _tell_or_forget(state: EngineHealth, known: str) -> None:
     """`known`: what operators had been told before. Where nobody could be told now, that is so still."""
     try:
-        if not tell(state):
+        if not tell_state(state):
             EngineWatch.objects.filter(pk=_ROW).update(notified=known, found_since=Now())
     finally:
         connections.close_all()
@@ -93,14 +101,14 @@ def is_new(watch: EngineWatch, problems: list[str], *, now: datetime) -> bool:
     return not problems or not known.issuperset(problems)
 
 
-def tell(state: EngineHealth) -> bool:
-    """A line in the log, and a message to whom operators.tell knows, whose answer is returned."""
+def tell_state(state: EngineHealth) -> bool:
+    """A line in the log, and a message to whom `tell_operators` knows, whose answer is returned."""
     if state.problems:
         logger.error("the engine stands still: %s", ", ".join(state.problems))
     else:
         logger.warning("the engine runs again")
     with translation.override(settings.LANGUAGE_CODE):
-        return operators.tell(*mail(state))
+        return tell_operators(*mail(state))
 
 
 def mail(state: EngineHealth) -> tuple[str, str]:
@@ -108,8 +116,8 @@ def mail(state: EngineHealth) -> tuple[str, str]:
     address = _("Overview: %(url)s") % {"url": f"{SiteAddress.objects.default().url}admin/"}
     if not state.problems:
         return _("Pushes run again"), "\n".join([_("Beat and the workers of all queues are running."), address])
-    lines = [line for one in explanations.explain(state) for line in (*one.lines, "")]
-    return _("Pushes stand still: %(parts)s") % {"parts": explanations.name_parts(state)}, "\n".join([*lines, address])
+    lines = [line for one in health.explain(state) for line in (*one.lines, "")]
+    return _("Pushes stand still: %(parts)s") % {"parts": health.name_parts(state)}, "\n".join([*lines, address])
 
 
 # --- While the database is away, Valkey says who tells ---
@@ -166,7 +174,7 @@ def _tell_that_it_is_away() -> None:
     with translation.override(settings.LANGUAGE_CODE):
         what = _("The database does not answer: nobody can sign in, and nothing is pushed.")
         where = _("Start PostgreSQL, or read its log. The address /healthz/ready says what it answers.")
-        is_told = operators.tell(_("The database does not answer"), f"{what}\n{where}")
+        is_told = tell_operators(_("The database does not answer"), f"{what}\n{where}")
     if not is_told:
         with suppress(redis.RedisError):
             valkey().expire(_AWAY_KEY, CONFIRMED_AFTER)
@@ -175,4 +183,73 @@ def _tell_that_it_is_away() -> None:
 def _tell_that_it_is_back() -> None:
     with translation.override(settings.LANGUAGE_CODE):
         text = _("Pushes that were missed go out within their grace period.")
-        operators.tell(_("The database answers again"), text)
+        tell_operators(_("The database answers again"), text)
+
+
+REMEMBERED_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Contacts:
+    emails: list[str] = field(default_factory=list)
+    robots: list[RobotClient] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    contacts: Contacts
+    until: float
+
+
+_last: list[_Remembered] = []
+
+
+def remember() -> None:
+    """Read whom to tell, where that is older than REMEMBERED_SECONDS. Raises django.db.Error."""
+    now = read_boot_clock()
+    if not (_last and now < _last[0].until):
+        _last[:] = [_Remembered(_read(), now + REMEMBERED_SECONDS)]
+
+
+def _read() -> Contacts:
+    """Nobody in a copy of an installation: its operators are told by the original."""
+    if installation.is_copy():
+        return Contacts()
+    robots = [client_factory.robot_of_environment()]
+    chosen = OperatorContacts.objects.chosen_robot()
+    if chosen is not None:
+        try:
+            robots.append(client_factory.robot_client(chosen.corp, chosen.key))
+        except IntegrationError as error:  # no key opens it any more
+            logger.error("the operators' robot cannot be used: %s", type(error).__name__)
+    return Contacts(OperatorContacts.objects.addresses(), [robot for robot in robots if robot is not None])
+
+
+def tell_operators(subject: str, body: str) -> bool:
+    """Send both ways what was remembered last; what is set in the environment where nothing was. A way that fails is a
+    line in the log. False where every way failed."""
+    contacts = _last[0].contacts if _last else Contacts(settings.OPERATOR_EMAILS, _of_environment())
+    way_count, told_count = bool(contacts.emails) + len(contacts.robots), 0
+    if contacts.emails:
+        try:
+            told_count += bool(send_mail(subject, body, None, contacts.emails))
+        except OSError as error:
+            logger.error("operators could not be told of the engine: %s", type(error).__name__)
+    text = f"{subject}\n{body}".encode()[:TEXT_BYTES].decode(errors="ignore")
+    for robot in contacts.robots:
+        try:
+            robot.webhook_send(body_bytes(robot_text(text)))
+            told_count += 1
+        except IntegrationError as error:
+            logger.error("the operators' group could not be told: %s", error)
+    return told_count > 0 or not way_count
+
+
+def _of_environment() -> list[RobotClient]:
+    robot = client_factory.robot_of_environment()
+    return [] if robot is None else [robot]
+
+
+def forget() -> None:
+    """Forget whom this process remembers."""
+    _last.clear()

@@ -1,38 +1,192 @@
-"""A worker's heartbeat, while it is connected to the broker and takes from its queues."""
+"""What every process does beside its work: it writes its heartbeat, and checks all others.
+
+Every process checks all heartbeats, so a living one reports the dead. The consumer of workers, below, takes no task in
+a copy of the database and survives the loss of its broker: Celery 5.7 with kombu 5.7 ends a worker ("Unrecoverable
+error: AttributeError") whose broker goes away during a task. Found by `make chaos`.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 from celery import bootsteps
 from celery.signals import worker_shutdown
+from celery.worker.consumer import Consumer
+from celery.worker.state import active_requests, maybe_shutdown, reserved_requests
+from django.conf import settings
+from django.db import Error, InterfaceError, OperationalError, connections
 
-from guanwecom.operations.pulse import Pulse
+from guanwecom.operations import tasks, watch
+from integrations.core import heartbeats, installation
+from integrations.core.background import guarded
 from integrations.models import Heartbeat
+
+logger = logging.getLogger(__name__)
+
+
+class HeartbeatThread(threading.Thread):
+    """Writes a heartbeat every few seconds until `end()`.
+
+    `queues` returns those that the process takes from; None while it does not do its work, and then nothing is written.
+    `watches`: it also checks all others, and keeps its connection from one heartbeat to the next; not in a process that
+    forks children.
+    """
+
+    def __init__(self, kind: Heartbeat.Kind, queues: Callable[[], Collection[str] | None], *, watches: bool) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self._kind, self._queues, self._watches = kind, queues, watches
+        self._process = heartbeats.process_name()
+        self._ended = threading.Event()
+        self._is_failing = False
+        self._database = watch.DatabaseWatch()
+
+    def run(self) -> None:
+        _use_own_connection()
+        try:
+            while True:
+                self._beat()
+                if self._ended.wait(heartbeats.HEARTBEAT_SECONDS):
+                    return
+        finally:
+            connections.close_all()
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def forget(self) -> None:
+        """End, and take the sign of life back: the process ends in order."""
+        self.end()
+        try:
+            heartbeats.end(kind=self._kind, name=self._process)
+        except Error as error:
+            logger.warning("the heartbeat was not taken back: %s", type(error).__name__)
+
+    def _beat(self) -> None:
+        is_whole = False
+        try:
+            with guarded(logger, "heartbeat failed", unless=(Error,)):
+                queues = self._queues()
+                if queues is not None:
+                    heartbeats.beat(kind=self._kind, name=self._process, queues=queues)
+                    touch_file()
+                if self._watches:
+                    watch.remember()
+                    watch.check()
+                    self._database.answered()
+                self._is_failing = False
+                is_whole = True
+        except Error as error:
+            if not self._is_failing:
+                logger.warning("no heartbeat can be written: %s", type(error).__name__)
+            self._is_failing = True
+            if self._watches and isinstance(error, OperationalError | InterfaceError):
+                self._database.failed()
+        finally:
+            # After an error the next beat opens another one. A child that is forked meanwhile must inherit none. Else
+            # it is kept: to open one costs more than all that a beat asks.
+            if not (is_whole and self._watches):
+                connections.close_all()
+
+
+def _use_own_connection() -> None:
+    """A connection of this thread outside the workers' pool, whose threads a forked child would miss."""
+    own = connections["default"].copy()
+    own.settings_dict["OPTIONS"] = {
+        name: value for name, value in own.settings_dict.get("OPTIONS", {}).items() if name != "pool"
+    }
+    connections["default"] = own
+
+
+def touch_file() -> None:
+    """For who asks a container whether it is well."""
+    if settings.HEARTBEAT_FILE:
+        Path(settings.HEARTBEAT_FILE).touch()
+
+
+def start_in_web() -> HeartbeatThread:
+    """Called by a web process once it is ready to serve."""
+    thread = HeartbeatThread(Heartbeat.Kind.WEB, lambda: (), watches=True)
+    thread.start()
+    return thread
 
 
 class HeartbeatStep(bootsteps.StartStopStep):
     """A step of a worker's consumer (guanwecom.celery): starts with each connection to the broker, stops with it."""
 
     requires = ("celery.worker.consumer:Tasks",)
-    pulse: Pulse | None = None
+    thread: HeartbeatThread | None = None
 
     def start(self, consumer: Any) -> None:
         # Processes that are forked again and again should not be forked while this thread sends mail.
         is_prefork = "prefork" in consumer.controller.pool_cls.__module__
-        self.pulse = Pulse(Heartbeat.Kind.WORKER, lambda: _queues(consumer), watches=not is_prefork)
-        self.pulse.start()
+        self.thread = HeartbeatThread(Heartbeat.Kind.WORKER, lambda: _queues(consumer), watches=not is_prefork)
+        self.thread.start()
         worker_shutdown.connect(self._forget, dispatch_uid="heartbeat")
 
     def stop(self, _consumer: Any) -> None:
-        if self.pulse is not None:
-            self.pulse.end()
+        if self.thread is not None:
+            self.thread.end()
 
     def _forget(self, **_signal: Any) -> None:
-        if self.pulse is not None:
-            self.pulse.forget()
+        if self.thread is not None:
+            self.thread.forget()
 
 
 def _queues(consumer: Any) -> list[str] | None:
     tasks = consumer.task_consumer
     return [queue.name for queue in tasks.queues] if tasks else None
+
+
+# How soon a worker takes tasks once a copy was confirmed, and ends once it was asked to.
+LOOK_SECONDS = 2
+
+
+class LastingConsumer(Consumer):
+    """Named in settings.CELERY_WORKER_CONSUMER."""
+
+    # Celery's, which its stubs leave out.
+    controller: Any
+    prefetch_multiplier: int
+
+    def start(self) -> None:
+        while _may_be_copy():
+            touch_file()
+            maybe_shutdown()
+            time.sleep(LOOK_SECONDS)
+        super().start()
+
+    @property
+    def max_prefetch_count(self) -> int:
+        """Of all processes that there may be. With --autoscale Celery counts those that there are, maybe none; after a
+        lost connection the worker would take one task at a time, and never start a second process."""
+        return int(self.controller.max_concurrency or self.pool.num_processes) * self.prefetch_multiplier
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """What tasks had not acknowledged comes back after the visibility timeout; the rows hold the truth anyway."""
+        try:
+            super().on_connection_error_after_connected(exc)
+        except AttributeError as error:
+            # By then the connection is forgotten, and only advice for the next one was left to do. A task that says
+            # on the lost one that it is done would end the worker, too.
+            for request in {*active_requests, *reserved_requests}:
+                request.acknowledged = True
+            logger.warning("the lost connection to the broker could not be closed: %s", error)
+
+
+def _may_be_copy() -> bool:
+    """Also while the database cannot be asked."""
+    try:
+        is_copy = installation.is_copy()
+    except Error as error:
+        logger.warning("no task is taken until the database can be asked (%s)", type(error).__name__)
+        return True
+    finally:
+        connections.close_all()
+    if is_copy:
+        tasks.copy_warning.log("this worker takes no task")
+    return is_copy

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from wecom_sandbox import __version__, server
 from wecom_sandbox.http import hosts
-from wecom_sandbox.http.authority import Authority
-from wecom_sandbox.state import leniency, snapshot
-from wecom_sandbox.state.world import World
+from wecom_sandbox.http.hosts import Authority
+from wecom_sandbox.state import snapshot
+from wecom_sandbox.state.world import World, find_leniencies
 
 # The line of a .env file that says so, as programs that read such files understand it.
 _PRODUCTION = re.compile(r"""^\s*(?:export\s+)?ENVIRONMENT\s*=\s*["']?production["']?\s*(?:#.*)?$""", re.MULTILINE)
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for path in given or [EXAMPLE]:
             snapshot.read(world, path)
-        for warning in leniency.warnings(world) if given else ():
+        for warning in find_leniencies(world) if given else ():
             print(warning, file=sys.stderr)
         asyncio.run(serve(world, reach_of(options)))
         if kept is not None:

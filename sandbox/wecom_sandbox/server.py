@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from dataclasses import dataclass
@@ -11,19 +12,111 @@ from pathlib import Path
 
 from aiohttp import web
 
-from wecom_sandbox import control, serving
-from wecom_sandbox.api import pipeline
-from wecom_sandbox.api.call import Request
+from wecom_sandbox import control
+from wecom_sandbox.api import call
+from wecom_sandbox.api.call import WARNING, Request
 from wecom_sandbox.bi import pages as bi_pages
 from wecom_sandbox.callbacks.courier import COURIER, Courier
-from wecom_sandbox.errors import ApiError
+from wecom_sandbox.errors import TEXTS, ApiError
 from wecom_sandbox.http import hosts
-from wecom_sandbox.http.authority import Authority
 from wecom_sandbox.http.envelope import Reply, failure
-from wecom_sandbox.limits.faults import Fault
-from wecom_sandbox.pages import chats, console, login, oauth, phone
-from wecom_sandbox.state.keys import AUTHORITY, WORLD
-from wecom_sandbox.state.world import CallRecord, World
+from wecom_sandbox.http.hosts import Authority
+from wecom_sandbox.limits.limits import Fault
+from wecom_sandbox.pages import chats, console, phone, sign_in
+from wecom_sandbox.state.world import AUTHORITY, WORLD, CallRecord, World
+
+_HEADERS = {"Server": "nginx", "X-W-No": "7"}
+_PAGE = "<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HANG_SECONDS, _SLOW_SECONDS, _DRIP_SECONDS = 600.0, 5.0, 1.0
+
+
+def response(reply: Reply) -> web.Response:
+    return web.Response(body=reply.body, status=reply.status, headers=_headers(reply))
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    """Callers' own texts stand in some of them; no header may hold a control character."""
+    headers = {**_HEADERS, **reply.headers, "Content-Type": reply.content_type}
+    return {name: _CONTROL.sub(" ", value) for name, value in headers.items()}
+
+
+def reply_despite(world: World, name: str, api_request: Request, fault: Fault) -> Reply:
+    """What the API itself answers: carried out, refused by the fault, or not carried out at all (errcode -1)."""
+    if fault.kind == "token_revoked":
+        _revoke(world, api_request, fault.code)
+        return call.answer(world, name, api_request)
+    if fault.kind == "wrong_json_warning":
+        reply = call.answer(world, name, api_request)
+        reply.body = reply.body.replace(b'"errmsg":"ok"', b'"errmsg":"ok. ' + WARNING.encode() + b'"', 1)
+        return reply
+    code = fault.errcode
+    if code is None and fault.carries_out:
+        return call.answer(world, name, api_request)
+    code = -1 if code is None else code
+    return failure(code, TEXTS.get(code, "invalid request"), ip=api_request.ip, now=world.now())
+
+
+async def spoil(request: web.Request, reply: Reply, fault: Fault) -> web.StreamResponse:
+    """Answer as the fault wants it."""
+    if fault.kind in ("close_before", "close_after"):
+        return _close(request)
+    if fault.kind == "hang":
+        await _wait_for_caller(request, fault.seconds or _HANG_SECONDS)
+        return _close(request)
+    if fault.kind in ("http_500", "html"):
+        return _page(fault.kind)
+    if fault.kind == "broken_json":
+        reply.body = reply.body[: max(1, len(reply.body) // 2)]
+    elif fault.kind == "slow":
+        await _wait_for_caller(request, fault.seconds or _SLOW_SECONDS)
+    elif fault.kind == "drip":
+        return await _drip(request, reply, fault.seconds or _DRIP_SECONDS)
+    return response(reply)
+
+
+def _revoke(world: World, api_request: Request, code: int) -> None:
+    value = api_request.query.get("access_token", "")
+    token = world.tokens.get(value)
+    if token is None:
+        return
+    if code == 42001:
+        token.expires_at = world.now()
+    else:
+        del world.tokens[value]
+
+
+def _close(request: web.Request) -> web.Response:
+    """Cut the connection; the response that is returned reaches nobody."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=204)
+
+
+def _page(kind: str) -> web.Response:
+    status, title = (500, "500 Internal Server Error") if kind == "http_500" else (200, "Welcome to nginx!")
+    return web.Response(text=_PAGE.format(title=title), status=status, content_type="text/html", headers=_HEADERS)
+
+
+async def _wait_for_caller(request: web.Request, seconds: float) -> None:
+    """Wait, but no longer than the caller does."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while request.transport is not None and not request.transport.is_closing():
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            return
+        await asyncio.sleep(min(left, 0.1))
+
+
+async def _drip(request: web.Request, reply: Reply, seconds: float) -> web.StreamResponse:
+    stream = web.StreamResponse(headers=_headers(reply))
+    stream.content_length = len(reply.body)
+    await stream.prepare(request)
+    for index in range(len(reply.body)):
+        await stream.write(reply.body[index : index + 1])
+        await _wait_for_caller(request, seconds)
+    return stream
+
 
 # The largest upload is a file of 20 MB in a multipart body.
 BODY_MOST_BYTES = 32 * 1024 * 1024
@@ -67,8 +160,8 @@ def make_app(world: World, reach: Reach) -> web.Application:
     app.router.add_route("*", "/cgi-bin/{tail:.*}", answer_api)
     app.router.add_static("/sandbox/static/", STATIC)
     app.router.add_get("/", _to_phone)
-    oauth.add_routes(app)
-    login.add_routes(app)
+    sign_in.add_oauth_routes(app)
+    sign_in.add_login_routes(app)
     phone.add_routes(app)
     chats.add_routes(app)
     console.add_routes(app)
@@ -133,7 +226,7 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
     """One call of WeCom's API, with the fault that is switched on for it, if any."""
     world = request.app[WORLD]
     started = time.perf_counter()
-    name = pipeline.endpoint_name(request.path)
+    name = call.endpoint_name(request.path)
     if name is None:
         return _no_such_call(request, world)
     api_request = Request(
@@ -146,7 +239,7 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         f"{request.scheme}://{request.host}",
         request.headers.get("Range", ""),
     )
-    who = pipeline.caller(world, api_request)
+    who = call.caller(world, api_request)
     # A POST /sandbox/api/reset in the middle of a call starts other limits.
     limits = world.limits
     try:
@@ -155,7 +248,7 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
     except ApiError as error:
         reply = failure(error.code, error.text, ip=api_request.ip, now=world.now())
         _record(world, api_request, who, reply, None, started)
-        return serving.response(reply)
+        return response(reply)
     try:
         api_request.body = await request.read()
         return await _carry_out(request, name, api_request, who, started)
@@ -170,7 +263,7 @@ def _no_such_call(request: web.Request, world: World) -> web.Response:
 
 
 async def _carry_out(
-    request: web.Request, name: str, api_request: Request, who: pipeline.Caller, started: float
+    request: web.Request, name: str, api_request: Request, who: call.Caller, started: float
 ) -> web.StreamResponse:
     """A call that was let in: only such a one uses up a fault."""
     world = request.app[WORLD]
@@ -178,16 +271,16 @@ async def _carry_out(
     if world.settings.latency_seconds:
         await asyncio.sleep(world.settings.latency_seconds)
     if fault is None:
-        reply = pipeline.answer(world, name, api_request)
+        reply = call.answer(world, name, api_request)
         _record(world, api_request, who, reply, None, started)
-        return serving.response(reply)
-    reply = serving.reply_despite(world, name, api_request, fault)
+        return response(reply)
+    reply = reply_despite(world, name, api_request, fault)
     _record(world, api_request, who, reply, fault, started)
-    return await serving.spoil(request, reply, fault)
+    return await spoil(request, reply, fault)
 
 
 def _record(
-    world: World, api_request: Request, who: pipeline.Caller, reply: Reply, fault: Fault | None, started: float
+    world: World, api_request: Request, who: call.Caller, reply: Reply, fault: Fault | None, started: float
 ) -> None:
     world.log_call(
         CallRecord(

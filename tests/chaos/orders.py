@@ -10,8 +10,7 @@ from django.contrib.auth import get_user_model
 from accounts.models import Attribute, AttributeValue, User, fold_value
 from integrations.models import Card, Corp, DataSource
 from notifications.models import Channel, MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Robot, Subscription
-from tools.demo.bi import HARVEST_PAGE, PLACES
-from tools.demo.figures import HARVEST, REGIONS
+from tools.demo.content import HARVEST, HARVEST_PAGE, PLACES, REGIONS
 
 PERSONAL_ORDERS = 8
 # So many at once to one person, where what Valkey counted is taken back: more than WeCom lets through in a minute.

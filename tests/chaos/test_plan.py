@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from wecom_sandbox.limits.faults import KINDS, Fault
+from wecom_sandbox.limits.limits import KINDS, Fault
 
 from tests.chaos.plan import DISTURBANCES, PROGRAMS, SPAN_SECONDS, Disturbance, plan
 

@@ -44,7 +44,7 @@ from tests.e2e.stack import Program, Stack
 from tests.postgresql_programs import execute
 from tests.sandbox_process import AGENTID
 from tests.standby import start_standby
-from tools.demo import bi
+from tools.demo import content
 from tools.services import Service, free_port
 
 T = TypeVar("T")
@@ -160,8 +160,8 @@ class Town:
 
     def _connect_bi(self) -> None:
         """The sandbox's, which learns our keys."""
-        bi.connect(sandbox_address=self.stack.sandbox.base_url, now=self.now())
-        seed = {**self.wecom.seed, "bi": bi.sandbox_seed(bi_services.ensure_connection(), self.corps)}
+        content.connect(sandbox_address=self.stack.sandbox.base_url, now=self.now())
+        seed = {**self.wecom.seed, "bi": content.sandbox_seed(bi_services.ensure_connection(), self.corps)}
         self.stack.sandbox.load(seed)
 
     def _put_on_duty(self, people: list[User]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.db import connection
 
-from guanwecom import environment_valkey
+from guanwecom import environment
 from guanwecom.environment import database
 from guanwecom.version import VERSION
 
@@ -189,15 +189,15 @@ def test_sentinels_are_asked_for_the_primary_and_verified_as_it_is() -> None:
     connecting = {"socket_timeout": 5, "socket_connect_timeout": 3, "ssl": True, **verified}
     asked = {**connecting, "password": "another"}
 
-    options = environment_valkey.options(url, "/ca.pem", "another")
+    options = environment.valkey_options(url, "/ca.pem", "another")
 
     assert options == {
         **{"sentinels": [("a.example", 26379), ("b.example", 26380)], "service_name": "main.primary", "db": 2},
         **{"username": "app", "password": "p/w", "sentinel_kwargs": asked},
         **connecting,
     }
-    assert environment_valkey.tls(url, "/ca.pem") == verified
-    broker = environment_valkey.broker_options(url, options)
+    assert environment.valkey_tls(url, "/ca.pem") == verified
+    broker = environment.celery_broker_options(url, options)
     assert (broker["master_name"], broker["sentinel_kwargs"]) == ("main.primary", asked)
 
 

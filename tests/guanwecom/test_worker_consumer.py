@@ -9,7 +9,7 @@ import pytest
 from celery.beat import Scheduler
 
 from guanwecom.celery import app
-from guanwecom.worker_consumer import LastingConsumer
+from guanwecom.operations.worker import LastingConsumer
 
 # Celery's default of 100 tries would end in the 2,790th second, with pauses of up to 30 s between them.
 LONG_SECONDS = 10_000

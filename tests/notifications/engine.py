@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from wecom_sandbox.limits.faults import Fault
+from wecom_sandbox.limits.limits import Fault
 from wecom_sandbox.server import Reach, serving_on
-from wecom_sandbox.state.clock import Clock
-from wecom_sandbox.state.world import World
+from wecom_sandbox.state.world import Clock, World
 
 from integrations.clients.wecom.errcodes import STALE_TOKEN_CODES
 from notifications.delivery.channels import channel_of

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from wecom_sandbox.api import pipeline
-from wecom_sandbox.api.call import Request
+from wecom_sandbox.api.call import Request, answer
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.files import Media
 from wecom_sandbox.state.world import World
@@ -192,10 +191,10 @@ def world() -> World:
 def call(world: World, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
     """A call of the directory-sync assistant."""
     secret = {"corpid": CORPID, "corpsecret": "sandbox-secret-of-contacts"}
-    token = pipeline.answer(world, "gettoken", Request("GET", "/cgi-bin/gettoken", secret, b"", "127.0.0.1"))
+    token = answer(world, "gettoken", Request("GET", "/cgi-bin/gettoken", secret, b"", "127.0.0.1"))
     query = {"access_token": json.loads(token.body)["access_token"], **query}
     request = Request(method, f"/cgi-bin/{path}", query, json.dumps(body).encode(), "127.0.0.1")
-    return dict(json.loads(pipeline.answer(world, path, request).body))
+    return dict(json.loads(answer(world, path, request).body))
 
 
 def begin(world: World, path: str, people: int) -> tuple[Iterator[None], str]:

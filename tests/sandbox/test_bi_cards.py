@@ -19,7 +19,7 @@ from integrations.data.table import Kind, Table
 from tests.integrations.clients.sources.place import NOW
 from tests.sandbox.test_bi import SEED, client
 from tests.sandbox_process import SandboxHandle, start_sandbox
-from tools.demo.figures import harvest_rows, power_rows, weather_rows
+from tools.demo.content import harvest_rows, power_rows, weather_rows
 
 POWER, HARVEST, WEATHER = power_rows(), harvest_rows(), weather_rows()
 YEARS = sorted({row["年份"] for row in POWER})

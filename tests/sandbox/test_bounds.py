@@ -10,10 +10,9 @@ import aiohttp
 import psutil
 import pytest
 from wecom_sandbox.api.token import TOKENS_KEPT
-from wecom_sandbox.control.snapshots import lines
+from wecom_sandbox.control.whole import lines
 from wecom_sandbox.messages import inbox
-from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message
-from wecom_sandbox.messages.ring import Page, Ring
+from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message, Page, Ring
 from wecom_sandbox.settings import Settings
 from wecom_sandbox.state import events, files, world
 from wecom_sandbox.testing import ControlError

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 from wecom_sandbox import __version__
-from wecom_sandbox.limits.faults import KINDS
+from wecom_sandbox.limits.limits import KINDS
 from wecom_sandbox.settings import Settings
 
 from tests.sandbox_process import CORPID, ROOT, company, start_sandbox

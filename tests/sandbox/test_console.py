@@ -9,7 +9,7 @@ import pytest
 import requests
 from wecom_sandbox.api import load_endpoints
 from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
-from wecom_sandbox.limits.faults import KINDS
+from wecom_sandbox.limits.limits import KINDS
 
 from tests.sandbox.conftest import Api
 from tests.sandbox.receiver import listening

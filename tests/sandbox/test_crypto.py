@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from wecom_sandbox.api.jssdk import signature
-from wecom_sandbox.callbacks.crypto import BadCallback, aes_key, check_signature, decrypt, encrypt, sign
+from wecom_sandbox.api.token import signature
+from wecom_sandbox.callbacks.courier import BadCallback, aes_key, check_signature, decrypt, encrypt, sign
 
 TOKEN, CORPID = "QDG6eKtestToken01", "ww1a2b3c4d5e6f7a8b"
 KEY = aes_key("XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM")

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from wecom_sandbox.pages import drawing
+from wecom_sandbox.pages import bubbles
 
 from tests.sandbox.conftest import Api, hold_phone
 from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, OPTIONS, TEXT_NOTICE, VOTE
@@ -213,4 +213,4 @@ def test_a_ratio_that_nobody_checked_is_brought_into_bounds(phone: SandboxHandle
 
 @pytest.mark.parametrize(("ratio", "tenths"), [("nan", 13), ("inf", 22), ("-inf", 13)])
 def test_a_ratio_of_a_passive_reply_is_brought_into_bounds(ratio: str, tenths: int) -> None:
-    assert drawing.card({"card_image": {"aspect_ratio": float(ratio)}}, None)["ratio"] == tenths
+    assert bubbles.card({"card_image": {"aspect_ratio": float(ratio)}}, None)["ratio"] == tenths

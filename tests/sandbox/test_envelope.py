@@ -6,7 +6,7 @@ import re
 
 import pytest
 import requests
-from wecom_sandbox.state.missing import Missing
+from wecom_sandbox.state.world import Missing
 
 from tests.sandbox.conftest import Api
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wecom_sandbox.api import pipeline
+from wecom_sandbox.api import call
 from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS, Request
-from wecom_sandbox.callbacks import crypto
+from wecom_sandbox.callbacks import courier
 from wecom_sandbox.callbacks.clicks import update
 from wecom_sandbox.errors import ApiError
-from wecom_sandbox.http import xml
+from wecom_sandbox.http import bodies
+from wecom_sandbox.http.bodies import read_media
 from wecom_sandbox.http.envelope import JSON_TYPE
-from wecom_sandbox.http.multipart import read_media
 from wecom_sandbox.messages.inbox import CardView
-from wecom_sandbox.pages import bubbles, richtext, targets
+from wecom_sandbox.pages import bubbles, rendering
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.world import Company, World
 
@@ -93,7 +93,7 @@ def world() -> World:
 
 def token(world: World, secret: str = SECRET) -> str:
     request = Request("GET", "/cgi-bin/gettoken", {"corpid": CORPID, "corpsecret": secret}, b"", "127.0.0.1")
-    return str(json.loads(pipeline.answer(world, "gettoken", request).body)["access_token"])
+    return str(json.loads(call.answer(world, "gettoken", request).body)["access_token"])
 
 
 def places(document: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -130,7 +130,7 @@ def test_spoilt_bodies_get_an_errcode_and_can_be_drawn(world: World, case: tuple
     raw = json.dumps(body).encode()
     request = Request("POST", f"/cgi-bin/{name}", {"access_token": token(world), "agentid": str(AGENTID)}, raw, "::1")
 
-    reply = pipeline.answer(world, name, request)
+    reply = call.answer(world, name, request)
 
     assert json.loads(reply.body)["errcode"] == reply.errcode
     for message in world.mail.inbox(CORPID, "lilei"):
@@ -167,7 +167,7 @@ def test_any_call_gets_an_errcode(name: str, secret: str, query: dict[str, str],
     raw = json.dumps(body).encode() if method == "POST" else b""
     request = Request(method, f"/cgi-bin/{name}", {**query, "access_token": token(world, secret)}, raw, "127.0.0.1")
 
-    reply = pipeline.answer(world, name, request)
+    reply = call.answer(world, name, request)
 
     assert reply.content_type != JSON_TYPE or json.loads(reply.body)["errcode"] == reply.errcode
     # What the call left behind can be told, and taken again.
@@ -203,7 +203,7 @@ def test_any_number_gets_an_errcode(case: tuple[str, str, str, dict[str, Any] | 
     query = {"access_token": token(world, secret)}
     if name == "message/update_template_card":
         raw = json.dumps(TEXT | {"msgtype": "template_card", "template_card": BUTTON}).encode()
-        sent = pipeline.answer(world, "message/send", Request("POST", "/cgi-bin/message/send", query, raw, "127.0.0.1"))
+        sent = call.answer(world, "message/send", Request("POST", "/cgi-bin/message/send", query, raw, "127.0.0.1"))
         body = {**(body or {}), "response_code": json.loads(sent.body)["response_code"], field: [text]}
     elif body is None:
         query[field] = text
@@ -211,7 +211,7 @@ def test_any_number_gets_an_errcode(case: tuple[str, str, str, dict[str, Any] | 
         body = body | {field: text}
     method = "GET" if body is None else "POST"
 
-    reply = pipeline.answer(
+    reply = call.answer(
         world, name, Request(method, f"/cgi-bin/{name}", query, json.dumps(body or {}).encode(), "127.0.0.1")
     )
 
@@ -223,7 +223,7 @@ def test_any_number_gets_an_errcode(case: tuple[str, str, str, dict[str, Any] | 
 def test_any_body_gets_an_errcode(world: World, body: bytes) -> None:
     request = Request("POST", "/cgi-bin/message/send", {"access_token": token(world)}, body, "127.0.0.1")
 
-    assert pipeline.answer(world, "message/send", request).errcode in (40008, 40033, 40058, 40063)
+    assert call.answer(world, "message/send", request).errcode in (40008, 40033, 40058, 40063)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_any_body_gets_an_errcode(world: World, body: bytes) -> None:
 def test_bodies_that_break_parsers(world: World, body: bytes) -> None:
     request = Request("POST", "/cgi-bin/message/send", {"access_token": token(world)}, body, "127.0.0.1")
 
-    assert pipeline.answer(world, "message/send", request).errcode in (40033, 40058)
+    assert call.answer(world, "message/send", request).errcode in (40033, 40058)
 
 
 @EXAMPLES
@@ -246,29 +246,29 @@ def test_any_form(content_type: str, body: bytes) -> None:
 @EXAMPLES
 @given(st.text(max_size=120))
 def test_any_ciphertext(text: str) -> None:
-    key = crypto.aes_key("XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM")
+    key = courier.aes_key("XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM")
 
-    with pytest.raises(crypto.BadCallback):
-        crypto.decrypt(text, key=key, receiveid=CORPID)
+    with pytest.raises(courier.BadCallback):
+        courier.decrypt(text, key=key, receiveid=CORPID)
 
 
 @EXAMPLES
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_any_message_survives_encryption(message: str, receiveid: str) -> None:
-    key = crypto.aes_key("XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM")
-    encrypted = crypto.encrypt(message.encode(), key=key, receiveid=receiveid)
+    key = courier.aes_key("XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM")
+    encrypted = courier.encrypt(message.encode(), key=key, receiveid=receiveid)
 
-    assert crypto.decrypt(encrypted, key=key, receiveid=receiveid) == message.encode()
+    assert courier.decrypt(encrypted, key=key, receiveid=receiveid) == message.encode()
 
 
 @EXAMPLES
 @given(st.binary(max_size=80) | st.text(max_size=40).map(lambda text: f"<xml><A>{text}</A></xml>".encode()))
 def test_any_reply(body: bytes) -> None:
     try:
-        element = xml.parse(body)
+        element = bodies.parse(body)
     except ValueError:
         return
-    xml.as_card(element)
+    bodies.as_card(element)
 
 
 @EXAMPLES
@@ -310,9 +310,9 @@ MARKUP = st.lists(
 @pytest.mark.parametrize(
     ("draw", "allowed"),
     [
-        (richtext.text_html, {"a", "br"}),
-        (richtext.card_html, {"div", "br"}),
-        (richtext.markdown_html, {"a", "b", "code", "div", "span"}),
+        (bubbles.text_html, {"a", "br"}),
+        (bubbles.card_html, {"div", "br"}),
+        (bubbles.markdown_html, {"a", "b", "code", "div", "span"}),
     ],
 )
 @EXAMPLES
@@ -328,7 +328,7 @@ def test_no_text_makes_other_elements(draw: Callable[[str], str], allowed: set[s
 @given(st.text(max_size=40) | MARKUP)
 def test_any_redirect_address(text: str) -> None:
     for address in (text, f"http://localhost:3001{text}", f"https://localhost:3001/{text}"):
-        netloc = targets.netloc_of(address)
+        netloc = rendering.netloc_of(address)
         assert "@" not in netloc
         if netloc == "localhost:3001":
             assert address[address.index("//") + 2 :].startswith("localhost:3001")

@@ -12,12 +12,12 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import make_mocked_request
 from wecom_sandbox import server
-from wecom_sandbox.api import pipeline
+from wecom_sandbox.api import call
 from wecom_sandbox.api.call import Request
-from wecom_sandbox.control import companies, whole
-from wecom_sandbox.control.people import get_company_messages
-from wecom_sandbox.control.steps import ROWS_AT_ONCE, between_calls
-from wecom_sandbox.http.json_pieces import json_pieces
+from wecom_sandbox.control import entities, whole
+from wecom_sandbox.control.entities import get_company_messages
+from wecom_sandbox.control.whole import ROWS_AT_ONCE, between_calls
+from wecom_sandbox.http.bodies import json_pieces
 from wecom_sandbox.messages.inbox import Message
 from wecom_sandbox.state import administration, snapshot
 from wecom_sandbox.state.world import CallRecord, Company, World
@@ -73,8 +73,8 @@ def request() -> web.Request:
     ("handler", "document"),
     [
         (whole.put_state, {"companies": [company(members=people(), tags=[])]}),
-        (companies.post_company, company(members=people(), tags=[])),
-        (companies.post_members, people()),
+        (entities.post_company, company(members=people(), tags=[])),
+        (entities.post_members, people()),
     ],
     ids=["state", "company", "members"],
 )
@@ -83,7 +83,7 @@ def test_others_have_their_turn_between_written_rows(world: World, handler: Any,
     assert len(world.companies[CORPID].directory.members) == PEOPLE
 
 
-@pytest.mark.parametrize("handler", [whole.get_state, companies.get_company, get_company_messages, whole.get_calls])
+@pytest.mark.parametrize("handler", [whole.get_state, entities.get_company, get_company_messages, whole.get_calls])
 def test_others_have_their_turn_between_rows_of_an_answer(world: World, handler: Any) -> None:
     administration.put_members(world, world.companies[CORPID], list(people()))
     for number in range(PEOPLE):
@@ -126,7 +126,7 @@ def test_calls_are_answered_while_members_are_written(world: World) -> None:
 
 def test_members_of_a_company_that_was_deleted_meanwhile_are_refused(world: World) -> None:
     async def write() -> None:
-        writing = asyncio.ensure_future(companies.post_members(request(), world, people()))
+        writing = asyncio.ensure_future(entities.post_members(request(), world, people()))
         await asyncio.sleep(0)
         administration.remove_company(world, CORPID)
         await writing
@@ -148,10 +148,10 @@ def test_a_wrong_state_changes_nothing_however_late_it_shows(world: World) -> No
 def asked(world: World, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
     """A call of the directory-sync assistant."""
     secret = {"corpid": CORPID, "corpsecret": str(company()["contacts_secret"])}
-    token = pipeline.answer(world, "gettoken", Request("GET", "/cgi-bin/gettoken", secret, b"", "127.0.0.1"))
+    token = call.answer(world, "gettoken", Request("GET", "/cgi-bin/gettoken", secret, b"", "127.0.0.1"))
     query = {"access_token": json.loads(token.body)["access_token"], **query}
     sent = Request(method, f"/cgi-bin/{path}", query, json.dumps(body).encode(), "127.0.0.1")
-    return dict(json.loads(pipeline.answer(world, path, sent).body))
+    return dict(json.loads(call.answer(world, path, sent).body))
 
 
 def test_a_state_is_what_was_there_when_it_was_asked_for(world: World) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from wecom_sandbox.errors import ApiError
-from wecom_sandbox.messages import cards, content
+from wecom_sandbox.messages import content
 
 from tests.sandbox.conftest import Api
 from tests.sandbox_process import CORPID, SandboxHandle
@@ -139,7 +139,7 @@ def test_button_text_of_a_textcard_has_a_default() -> None:
 
 @pytest.mark.parametrize("card", [BUTTON, VOTE, MULTIPLE, TEXT_NOTICE, NEWS_NOTICE])
 def test_whole_cards_are_taken(card: dict[str, Any]) -> None:
-    assert cards.check(dict(card), media=no_media, is_member=is_lilei) == card
+    assert content.check_card(dict(card), media=no_media, is_member=is_lilei) == card
 
 
 def without(card: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def without(card: dict[str, Any], *names: str) -> dict[str, Any]:
 )
 def test_refused_cards(card: dict[str, Any], errcode: int) -> None:
     with pytest.raises(ApiError) as caught:
-        cards.check(card, media=no_media, is_member=is_lilei)
+        content.check_card(card, media=no_media, is_member=is_lilei)
     assert caught.value.code == errcode
 
 

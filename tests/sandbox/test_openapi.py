@@ -11,13 +11,13 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from wecom_sandbox import server
-from wecom_sandbox.control import openapi, schemas
+from wecom_sandbox.control import routes
 from wecom_sandbox.state.world import World
 
 from tests.sandbox.test_control_fuzzing import SEED
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
-SCHEMA = schemathesis.openapi.from_dict(openapi.describe())
+SCHEMA = schemathesis.openapi.from_dict(routes.describe())
 OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)}
 # Its body is lines, of which schemathesis can make none: test_snapshots.py.
 del OPERATIONS["PUT /sandbox/api/snapshot"]
@@ -27,7 +27,7 @@ DEEPER = [positive_data_acceptance, negative_data_rejection]
 KNOWN = {"corpid": CORPID, "agentid": AGENTID, "userid": "lilei", "id": 4}
 
 
-def routes() -> set[tuple[str, str]]:
+def served_routes() -> set[tuple[str, str]]:
     """What the server really routes, under the control interface's address."""
     app = server.make_app(World(), server.Reach("127.0.0.1", 0))
     found = {(one.method, one.resource.canonical) for one in app.router.routes() if one.resource is not None}
@@ -37,12 +37,12 @@ def routes() -> set[tuple[str, str]]:
 def test_the_document_has_every_route_and_no_other(sandbox: SandboxHandle) -> None:
     told = sandbox.control("GET", "openapi.json")
 
-    assert told == openapi.describe()
-    assert {(method.upper(), path) for path, found in told["paths"].items() for method in found} == routes()
+    assert told == routes.describe()
+    assert {(method.upper(), path) for path, found in told["paths"].items() for method in found} == served_routes()
 
 
 def test_every_call_says_what_it_does() -> None:
-    operations = [one for found in openapi.describe()["paths"].values() for one in found.values()]
+    operations = [one for found in routes.describe()["paths"].values() for one in found.values()]
 
     assert [one["operationId"] for one in operations if not one["summary"]] == []
     assert len({one["operationId"] for one in operations}) == len(operations)
@@ -50,7 +50,7 @@ def test_every_call_says_what_it_does() -> None:
 
 def test_the_state_as_it_was_read_is_a_body_of_the_document(sandbox: SandboxHandle) -> None:
     sandbox.load(SEED)
-    validator = jsonschema_rs.validator_for(schemas.SEED)
+    validator = jsonschema_rs.validator_for(routes.SEED)
 
     assert [str(error) for error in validator.iter_errors(sandbox.control("GET", "state"))] == []
     assert not validator.is_valid({"companies": [{"corpid": CORPID, "name": "x", "nmae": "y"}]})

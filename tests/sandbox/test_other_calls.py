@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from wecom_sandbox.api import jssdk
+from wecom_sandbox.api import token
 
 from tests.sandbox.conftest import Api
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
@@ -365,7 +365,7 @@ def test_a_js_sdk_ticket_is_of_no_use_to_another_app(api: Api, sandbox: SandboxH
     for kind in ("config", "agent_config"):
         call = partial(Api.get, path="get_jsapi_ticket" if kind == "config" else "ticket/get", type=kind)
         call(api)
-        body = {**signed, "signature": jssdk.signature(call(other)["ticket"], **signed)}
+        body = {**signed, "signature": token.signature(call(other)["ticket"], **signed)}
         assert sandbox.control("POST", f"{APP}/signature", body) == {"ticket": ""}
         assert sandbox.control("POST", f"companies/{CORPID}/apps/1000009/signature", body) == {"ticket": kind}
 

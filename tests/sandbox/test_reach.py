@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from wecom_sandbox.http.authority import Authority
-from wecom_sandbox.http.hosts import WECOM_HOSTS, checked
+from wecom_sandbox.http.hosts import WECOM_HOSTS, Authority, checked
 
 from tests.sandbox_process import ROOT, SandboxHandle, start_sandbox
 from tools.services import free_port

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
-from wecom_sandbox.api import pipeline
-from wecom_sandbox.api.call import Request
+from wecom_sandbox.api.call import Request, answer
 from wecom_sandbox.messages import inbox
-from wecom_sandbox.messages.inbox import Mailroom, Message
-from wecom_sandbox.messages.recent import Recent
+from wecom_sandbox.messages.inbox import Mailroom, Message, Recent
 from wecom_sandbox.settings import Settings
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.directory import Directory, Member
@@ -65,9 +63,9 @@ def world() -> World:
 def call(world: World, name: str, body: dict[str, object], secret: str = "s2") -> dict[str, object]:
     """A call of the second app, or of whom the secret is."""
     request = Request("GET", "/cgi-bin/gettoken", {"corpid": CORPID, "corpsecret": secret}, b"", "127.0.0.1")
-    token = str(json.loads(pipeline.answer(world, "gettoken", request).body)["access_token"])
+    token = str(json.loads(answer(world, "gettoken", request).body)["access_token"])
     request = Request("POST", f"/cgi-bin/{name}", {"access_token": token}, json.dumps(body).encode(), "127.0.0.1")
-    return dict(json.loads(pipeline.answer(world, name, request).body))
+    return dict(json.loads(answer(world, name, request).body))
 
 
 def announced(world: World) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ from tests.browser_form import untouched
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 from tests.notifications.reports.places import answer
 from tests.sandbox_process import start_sandbox
-from tools.demo import figures, seeding
+from tools.demo import content, seeding
 from tools.demo import seed as seed_program
 
 pytestmark = pytest.mark.django_db
@@ -138,7 +138,7 @@ def test_the_command_tells_the_sign_ins_and_the_sandbox_understands_its_file(
 
 def test_reports_say_what_the_data_sets_say() -> None:
     seed()
-    rows_of = {"weather": figures.weather_rows(), "power": figures.power_rows(), "harvest": figures.harvest_rows()}
+    rows_of = {"weather": content.weather_rows(), "power": content.power_rows(), "harvest": content.harvest_rows()}
     for one in ReportCard.objects.select_related("card"):
         answer(one.report, _shaped(one.card, rows_of[one.alias]))
     runs = [make_run(subscription) for subscription in Subscription.objects.order_by("pk")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.guides.diagrams import NotUnderstoodError, as_table
+from tools.guides.additions import NotUnderstoodError, as_table
 
 SEQUENCE = """sequenceDiagram
     actor P as Person

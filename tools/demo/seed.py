@@ -17,7 +17,7 @@ from django.utils import timezone
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 django.setup()
 
-from tools.demo import mail, seeding  # noqa: E402  # they import models
+from tools.demo import seeding  # noqa: E402  # they import models
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     names = ", ".join(f"{corp.name} ({corp.corpid})" for corp in seeded.companies)
     print(f"companies: {names}, {seeded.people_count} people")
     print(f"administrator: {seeded.admin_username} / {seeded.password}")
-    print(f"mail channel: {mail.USER} / {mail.PASSWORD}")
+    print(f"mail channel: {seeding.MAIL_USER} / {seeding.MAIL_PASSWORD}")
     print(f"employee: {seeded.employee_username} ({seeded.employee_name}) / {seeded.password}")
     return 0
 

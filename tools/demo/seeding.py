@@ -6,7 +6,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
@@ -20,8 +20,16 @@ from integrations.directory import request_run
 from integrations.models import BiConnection, CallbackEvent, Card, Corp, DataSource, SiteAddress, SyncRun
 from integrations.models.companies import HomePage
 from integrations.models.datasources import SourceKind
+from notifications.alerts import conditions
+from notifications.alerts.conditions import Aggregate, Comparison, Condition
+from notifications.inbound.channels import FIRST_SCHEMES
+from notifications.inbound.signatures import kept_of
 from notifications.models import (
+    AlertReceiver,
+    AlertRule,
     Delivery,
+    InboundChannel,
+    Incident,
     MessageForm,
     OwnRowsRule,
     PagePicture,
@@ -32,9 +40,88 @@ from notifications.models import (
     Subscription,
 )
 from notifications.subscriptions.schedules import slots
-from tools.demo import alerting, bi, mail
-from tools.demo.figures import HARVEST, POWER, REGIONS, REPORTS, WEATHER, DemoReport
-from tools.demo.people import DemoCompany, demo_companies
+from tools.demo import content
+from tools.demo.content import (
+    HARVEST,
+    POWER,
+    REGIONS,
+    REPORTS,
+    WEATHER,
+    WEATHER_PAGE,
+    DemoCompany,
+    DemoReport,
+    demo_companies,
+)
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+ALERT_SOURCE, CARD, RULE = "演示 BI（预警）", "西雅图逐日气象（预警）", "高温预警"
+HOT = Condition(Aggregate.ANY, "最高气温", Comparison.GREATER, ("35",))
+BI_CARD = "weather-daily"
+
+
+def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
+    """Write what is missing: the first people of a company are on duty for hot days."""
+    # The console of the stand-in has our address and keys from the beginning.
+    Corp.objects.filter(pk=corp.pk, callback_verified_at__isnull=True).update(callback_verified_at=now)
+    if AlertRule.objects.filter(name=RULE).exists():
+        return
+    source, _is_new = DataSource.objects.get_or_create(name=ALERT_SOURCE, defaults={"kind": "guandata", "corp": corp})
+    card, _is_new = Card.objects.get_or_create(
+        name=CARD,
+        source=source,
+        defaults={"bi_page_id": WEATHER_PAGE, "bi_card_id": BI_CARD, "kinds": {"日期": "date", "最高气温": "number"}},
+    )
+    receiver = AlertReceiver.objects.create(name=RULE, corp=corp)
+    receiver.users.set(people)
+    rule = AlertRule(
+        name=RULE,
+        receiver=receiver,
+        card=card,
+        owner=people[0],
+        conditions=conditions.to_rows([HOT]),
+        crontab="* * * * *",
+    )
+    slots.reschedule(rule, now=now)
+    rule.save()
+
+
+def reset_alerts() -> None:
+    """Remove what `seed` wrote, and what came of it."""
+    incidents = Incident.objects.filter(rule__name=RULE)
+    Run.objects.filter(incident_notices__incident__in=incidents).delete()
+    incidents.delete()
+    AlertRule.objects.filter(name=RULE).delete()
+    AlertReceiver.objects.filter(name=RULE).delete()
+    Card.objects.filter(name=CARD).delete()
+    DataSource.objects.filter(name=ALERT_SOURCE).delete()
+
+
+NAME = "邮件（演示）"
+# Known to everybody on purpose, as the demo's other password: its mail door listens on this machine only.
+MAIL_USER, MAIL_PASSWORD = "demo", "guanwecom-demo"  # noqa: S105  # see above
+
+
+def seed_mail(owner: User) -> None:
+    scheme = FIRST_SCHEMES[InboundChannel.Kind.MAIL]
+    InboundChannel.objects.get_or_create(
+        public_id=MAIL_USER,
+        defaults={
+            "name": NAME,
+            "kind": InboundChannel.Kind.MAIL,
+            "scheme": scheme,
+            "digest": kept_of(MAIL_PASSWORD, scheme).digest,
+            "owner": owner,
+            "is_enabled": True,
+        },
+    )
+
+
+def reset_mail() -> None:
+    InboundChannel.objects.filter(public_id=MAIL_USER).delete()
+
 
 ADMIN = "admin"
 # Known to everybody on purpose: the demo listens on this machine only, and the command refuses production.
@@ -71,13 +158,13 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
         _follow_directory(corp, now)
     users = [user for company, corp in zip(companies, corps, strict=True) for user in _people(company, corp)]
     admin, employee = _with_passwords(users)
-    bi.connect(sandbox_address=sandbox_address, now=now)
+    content.connect(sandbox_address=sandbox_address, now=now)
     region = _regions(users)
     _subscription(OFTEN, WEATHER, MessageForm.NEWS, _crontab_due_next_minute(now), admin, region, now)
     _subscription(WEEKLY, POWER, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
     _subscription(OWN, HARVEST, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
-    alerting.seed(corps[0], users[:4], now=now)
-    mail.seed(admin)
+    seed_alerts(corps[0], users[:4], now=now)
+    seed_mail(admin)
     return Seeded(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))
 
 
@@ -85,8 +172,8 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
 def reset() -> None:
     """Remove the demo's companies with their people, messages and accounts, and its subscriptions."""
     corps = Corp.objects.filter(corpid__in=[company.corpid for company in demo_companies()])
-    alerting.reset()
-    mail.reset()
+    reset_alerts()
+    reset_mail()
     subscriptions = Subscription.objects.filter(name__in=[OFTEN, WEEKLY, OWN])
     Run.objects.filter(deliveries__corp__in=corps).delete()
     Run.objects.filter(subscription__in=subscriptions).delete()
@@ -100,7 +187,7 @@ def reset() -> None:
     DataSource.objects.filter(name=SOURCE, cards=None).delete()
     Attribute.objects.filter(key=REGION, own_rows_rules=None, subscription_rules=None).delete()
     User.objects.filter(wecom_accounts__corp__in=corps).delete()
-    BiConnection.objects.filter(base_url__endswith=bi.PATH).delete()
+    BiConnection.objects.filter(base_url__endswith=content.PATH).delete()
     corps.delete()
 
 
@@ -108,7 +195,7 @@ def sandbox_seed(corps: list[Corp]) -> dict[str, Any]:
     """The demo's companies for `python -m wecom_sandbox --seed`, each app set up as WeCom's console would have it."""
     by_corpid = {corp.corpid: corp for corp in corps}
     companies = [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]
-    return {"companies": companies, "bi": bi.sandbox_seed(ensure_connection(), corps)}
+    return {"companies": companies, "bi": content.sandbox_seed(ensure_connection(), corps)}
 
 
 def _set_site_address(web_address: str) -> None:
@@ -211,7 +298,7 @@ def _regions(users: list[User]) -> Attribute:
 
 def _report(demo: DemoReport, region: Attribute, owner: User) -> Report:
     source, _is_new = DataSource.objects.get_or_create(name=SOURCE, defaults={"kind": SourceKind.GUANDATA})
-    page, card_id = bi.PLACES[demo.alias]
+    page, card_id = content.PLACES[demo.alias]
     question = {"bi_page_id": page, "bi_card_id": card_id, "units": demo.units, "kinds": demo.kinds}
     card, _is_new = Card.objects.get_or_create(source=source, name=demo.card, defaults=question)
     report = Report.objects.create(title=demo.title, body=demo.body, figures=demo.figures, is_template=True)

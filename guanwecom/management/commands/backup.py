@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from guanwecom.operations.backup.backup import back_up
-from guanwecom.operations.backup.errors import BackupError
+from guanwecom.operations.backup import BackupError, back_up
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 class Command(BaseCommand):
     help = (
         "Write a backup of the database into a new file, while the product runs: a dump of one moment (pg_dump, custom "
-        "format) and a manifest with version, migrations, checksum and the fingerprints of the encryption keys. The "
-        "keys themselves are not in it: keep .env in another place."
+        "format) behind a line with version, migrations and the fingerprints of the encryption keys. The keys "
+        "themselves are not in it: keep .env in another place."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,7 +30,8 @@ class Command(BaseCommand):
             made = back_up(options["file"], programs_folder=options["programs"])
         except BackupError as error:
             raise CommandError(str(error)) from error
-        keys = ", ".join(sorted({key for counts in made.secrets.values() for key in counts})) or "–"
-        words = {"file": options["file"], "bytes": f"{made.bytes:,}", "version": made.version, "at": made.made_at}
+        size = options["file"].stat().st_size
+        words = {"file": options["file"], "bytes": f"{size:,}", "version": made.version, "at": made.made_at}
         self.stdout.write(_("%(file)s: %(bytes)s bytes of version %(version)s, %(at)s.") % words)
+        keys = ", ".join(made.keys) or "–"
         self.stdout.write(_("Keys that its secrets need (fingerprints): %(keys)s.") % {"keys": keys})

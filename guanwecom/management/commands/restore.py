@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from guanwecom.operations.backup import restore as operation
-from guanwecom.operations.backup.errors import BackupError
-from guanwecom.operations.backup.restore import Wishes
+from guanwecom.operations.backup import BackupError, restore
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -35,25 +33,24 @@ class Command(BaseCommand):
         parser.add_argument("--programs", metavar="FOLDER", help="where pg_restore is, if not in its usual place")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        wishes = Wishes(
-            replaces=options["replace"],
-            without_keys=options["without_keys"],
-            programs_folder=options["programs"],
-        )
         try:
-            if options["check"]:
-                described = operation.check(options["file"], wishes)
-                text = _("The backup of %(at)s, version %(version)s, can be restored.")
-                self.stdout.write(text % {"at": described.made_at, "version": described.version})
-                return
             with _ends_in_order():
-                described = operation.restore(options["file"], wishes, say=self.stdout.write)
+                found = restore(
+                    options["file"],
+                    is_check=options["check"],
+                    replaces=options["replace"],
+                    without_keys=options["without_keys"],
+                    programs_folder=options["programs"],
+                )
         except BackupError as error:
             raise CommandError(str(error)) from error
-        text = _("Restored: the database of %(at)s, version %(version)s.")
-        self.stdout.write(text % {"at": described.made_at, "version": described.version})
-        for line in operation.lost_secrets(described):
-            self.stdout.write(_("Cannot be read without its key, enter these again: %(line)s") % {"line": line})
+        words = {"at": found.made_at, "version": found.version}
+        if options["check"]:
+            self.stdout.write(_("The backup of %(at)s, version %(version)s, can be restored.") % words)
+            return
+        self.stdout.write(_("Restored: the database of %(at)s, version %(version)s.") % words)
+        for key in found.missing_keys:
+            self.stdout.write(_("Enter again what only the key %(key)s can open.") % {"key": key})
         self.stdout.write(
             _(
                 "It is a copy: nothing is sent from it. If it is the real installation now, run: guanwecom upgrade, "

@@ -13,9 +13,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.utils.translation import gettext as _
 
-from guanwecom.operations.upgrade import apply, plan
-from guanwecom.operations.upgrade.locks import EVERYTHING, NOTHING, WRITES, Work
-from guanwecom.operations.upgrade.plan import Plan, Step
+from guanwecom.operations import upgrade
+from guanwecom.operations.upgrade import EVERYTHING, NOTHING, WRITES, Plan, Step, Work
 from guanwecom.postgresql.base import POOLED
 from integrations.core import heartbeats, installation
 from integrations.models import Installation
@@ -48,8 +47,8 @@ class Command(BaseCommand):
         found = self._check()
         if found.former_version:
             try:
-                apply.apply_pending(found, self.stdout.write)
-            except apply.TablesInUseError as error:
+                upgrade.apply_pending(found, self.stdout.write)
+            except upgrade.TablesInUseError as error:
                 raise CommandError(str(error)) from None
         # A new database's, and the rows that follow migrations: permissions, content types.
         call_command("migrate", interactive=False, verbosity=0)
@@ -65,7 +64,7 @@ class Command(BaseCommand):
         self._say_what_to_restart()
 
     def _check(self) -> Plan:
-        found = plan.read()
+        found = upgrade.read()
         former = found.former_version or _("a new database")
         self.stdout.write(_("From %(former)s to %(present)s.") % {"former": former, "present": settings.VERSION})
         self._say_steps(found)

@@ -1,24 +1,8 @@
-"""WeCom's server API: one module by subject, each registering its calls; `pipeline.answer` is the way in."""
+"""WeCom's server API: one module by subject, each registering its calls; `call.answer` is the way in."""
 
 from importlib import import_module
 
-SUBJECTS = (
-    "token",
-    "oauth",
-    "agent",
-    "menu",
-    "contacts",
-    "organisation",
-    "account",
-    "tag",
-    "batch",
-    "message",
-    "card",
-    "appchat",
-    "robot",
-    "media",
-    "jssdk",
-)
+SUBJECTS = ("token", "agent", "contacts", "batch", "message", "appchat", "media")
 
 
 def load_endpoints() -> None:

@@ -9,7 +9,7 @@ from wecom_sandbox.api.call import APP, Call, Json, endpoint, texts
 from wecom_sandbox.api.media import media_check
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.limits.limits import DAY, HOUR
-from wecom_sandbox.messages import content, fields
+from wecom_sandbox.messages import content
 from wecom_sandbox.messages.inbox import Message, new_id
 from wecom_sandbox.state.directory import ROOT_DEPARTMENT, fold
 from wecom_sandbox.state.world import Chat
@@ -24,12 +24,12 @@ _TYPES = content.TYPES - {"miniprogram_notice"}
 def appchat_create(call: Call) -> Json:
     _check_right(call)
     _count(call, "appchat/create", DAY, _CREATED_PER_DAY)
-    name = fields.text(call.document, "name")
+    name = content.text(call.document, "name")
     if len(name) > 50:
-        raise fields.invalid("name")
+        raise content.invalid("name")
     members = _members(call, call.document.get("userlist"), "userlist", 86007)
     _check_size(members)
-    owner = fold(fields.text(call.document, "owner")) or next(iter(members))
+    owner = fold(content.text(call.document, "owner")) or next(iter(members))
     if owner not in members:
         raise ApiError(86207)
     chatid = _new_chatid(call)
@@ -41,16 +41,16 @@ def appchat_create(call: Call) -> Json:
 @endpoint("POST", "appchat/update", APP)
 def appchat_update(call: Call) -> Json:
     _check_right(call)
-    chat = _chat(call, fields.text(call.document, "chatid"))
+    chat = _chat(call, content.text(call.document, "chatid"))
     _count(call, "appchat/update", HOUR, _CHANGED_PER_HOUR)
-    name = fields.text(call.document, "name")
+    name = content.text(call.document, "name")
     if len(name) > 50:
-        raise fields.invalid("name")
+        raise content.invalid("name")
     added = _members(call, call.document.get("add_user_list"), "add_user_list", 86216)
     removed = {fold(one) for one in texts(call.document.get("del_user_list"), "del_user_list", most=_MOST)}
     members = {folded: None for folded in chat.members | added if folded not in removed}
     _check_size(members)
-    owner = fold(fields.text(call.document, "owner")) or (chat.owner if chat.owner in members else next(iter(members)))
+    owner = fold(content.text(call.document, "owner")) or (chat.owner if chat.owner in members else next(iter(members)))
     if owner not in members:
         raise ApiError(86207)
     chat.name, chat.owner, chat.members = name or chat.name, owner, members
@@ -73,11 +73,11 @@ def appchat_get(call: Call) -> Json:
 def appchat_send(call: Call) -> Json:
     """errcode and errmsg only; what is above a member's limit is dropped without a word."""
     _check_right(call)
-    chat = _chat(call, fields.text(call.document, "chatid"))
+    chat = _chat(call, content.text(call.document, "chatid"))
     msgtype, safe = call.text("msgtype", missing=40008), call.number("safe")
     if msgtype not in _TYPES:
         raise ApiError(40008)
-    part = fields.child(call.document, msgtype, missing=40063)
+    part = content.child(call.document, msgtype, missing=40063)
     shown = content.read(msgtype, part, safe=safe, media=media_check(call))
     people = [one for one in chat.members if one in call.company.directory.members]
     corpid, agentid = call.company.corpid, call.own_app.agentid
@@ -114,7 +114,7 @@ def _chat(call: Call, chatid: str) -> Chat:
 
 
 def _new_chatid(call: Call) -> str:
-    chatid = fields.text(call.document, "chatid")
+    chatid = content.text(call.document, "chatid")
     if not chatid:
         return secrets.token_hex(16)
     if len(chatid) > 32:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from wecom_sandbox.api import jobs
 from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint, numbers, texts
-from wecom_sandbox.api.contacts import sees, sees_department
-from wecom_sandbox.api.organisation import department_create, department_update, user_create, user_update
+from wecom_sandbox.api.contacts import (
+    department_create,
+    department_update,
+    sees,
+    sees_department,
+    user_create,
+    user_update,
+)
 from wecom_sandbox.errors import ApiError
-from wecom_sandbox.http.digits import read_integer
-from wecom_sandbox.messages import fields
+from wecom_sandbox.http.typed import read_integer
+from wecom_sandbox.messages import content
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.directory import ROOT_DEPARTMENT, BrokenRule, Department, fold
-from wecom_sandbox.state.events import Callback
+from wecom_sandbox.state.events import Callback, Outgoing, event
+from wecom_sandbox.state.files import Job
 
 _USERS_MOST, _OTHERS_MOST = 1000, 100
 # Columns of WeCom's sample files (batch_user_sample.csv, batch_party_sample.csv), and what newer ones are called [2].
@@ -87,7 +93,7 @@ def batch_replaceparty(call: Call) -> Json:
 @endpoint("GET", "batch/getresult", CONTACTS)
 def batch_getresult(call: Call) -> Json:
     """`status` 1: it began, 2: rows are being done, 3: all are. Only the newest five jobs have results (40089)."""
-    job, is_done = jobs.ask(call)
+    job, is_done = ask(call)
     answer: Json = {"status": 3, "type": job.kind, "total": job.total, "percentage": 100, "result": job.result}
     if is_done:
         return answer
@@ -103,9 +109,9 @@ def _replace_members(call: Call, table: _Table) -> Iterator[Json]:
         named.add(fold(str(row["userid"])))
         yield _put_member(call, row)
     others = [one for one in directory.members if one not in named]
-    for start in range(0, len(others), jobs.ROWS_AT_ONCE):
+    for start in range(0, len(others), ROWS_AT_ONCE):
         # Somebody else may have deleted some of them meanwhile.
-        found = (directory.members.get(one) for one in others[start : start + jobs.ROWS_AT_ONCE])
+        found = (directory.members.get(one) for one in others[start : start + ROWS_AT_ONCE])
         userids = [one.userid for one in found if one is not None]
         administration.remove_members(call.world, call.company, userids, tell_contacts=False)
         yield from ({"userid": userid, "errcode": 0, "errmsg": "ok"} for userid in userids)
@@ -124,13 +130,13 @@ def _replace_departments(call: Call, table: _Table) -> Iterator[Json | None]:
 
 
 def _start(call: Call, kind: str, total: int, rows: Iterable[Json | None]) -> Json:
-    given = fields.child(call.document, "callback")
+    given = content.child(call.document, "callback")
     callback = None
     if given:
         names = ("url", "token", "encodingaeskey")
-        url, token, key = (fields.text(given, name, missing=40063) for name in names)
+        url, token, key = (content.text(given, name, missing=40063) for name in names)
         callback = Callback(url, token, key)
-    return {"jobid": jobs.start(call, kind, total=total, rows=rows, callback=callback)}
+    return {"jobid": start(call, kind, total=total, rows=rows, callback=callback)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,3 +216,68 @@ def _remove_empty(call: Call, department: Department) -> None:
     except (BrokenRule, KeyError):
         # Somebody or something stands in it, or it is gone.
         return
+
+
+# Rows that are done before other calls have their turn.
+ROWS_AT_ONCE = 100
+
+
+def start(
+    call: Call,
+    kind: str,
+    *,
+    total: int,
+    rows: Iterable[dict[str, object] | None],
+    callback: Callback | None = None,
+) -> str:
+    """The id of a job that does `rows`, of which each is something done and most have a result.
+
+    `callback`: who hears of its end, where it is told at all. Where nobody hears of it, the first answers to the
+    question for the result say that it began (setting job_pending_answers): a program must ask again.
+    """
+    agentid = None if call.app is None else call.app.agentid
+    pending = 0 if callback is not None else call.world.settings.job_pending_answers
+    job = Job(call.company.corpid, agentid, kind, total, [], pending, is_under_way=True)
+    call.world.jobs.add(job)
+    call.world.in_slices(_work(call, job, rows, callback))
+    return job.jobid
+
+
+def _work(
+    call: Call, job: Job, rows: Iterable[dict[str, object] | None], callback: Callback | None
+) -> Generator[None, None, None]:
+    """Ends early where its company is gone, or everything was forgotten."""
+    world = call.world
+    result: list[dict[str, object]] = []
+    job.result = result
+    jobs, outbox = world.jobs, world.outbox
+    for number, row in enumerate(rows, 1):
+        if row is not None:
+            result.append(row)
+        if number % ROWS_AT_ONCE == 0:
+            yield
+            if world.jobs is not jobs or world.companies.get(job.corpid) is not call.company:
+                return
+    job.total, job.is_under_way = len(result), False
+    if callback is not None:
+        told = {"JobId": job.jobid, "JobType": job.kind, "ErrCode": 0, "ErrMsg": "ok"}
+        elements = event(job.corpid, job.agentid, "batch_job_result", now=world.now(), BatchJob=told)
+        outbox.add(Outgoing(job.corpid, job.agentid, elements, callback=callback))
+
+
+def ask(call: Call) -> tuple[Job, bool]:
+    """The job of `jobid` in the query, and whether it is done. Raises ApiError 40063, 40088 or 40089."""
+    jobid = call.query.get("jobid", "")
+    if not jobid:
+        raise ApiError(40063)
+    job = call.world.jobs.find(jobid, corpid=call.company.corpid)
+    if job is None or job.agentid != (None if call.app is None else call.app.agentid):
+        raise ApiError(40088)
+    if job.result is None:
+        raise ApiError(40089)
+    if job.is_under_way:
+        return job, False
+    if job.pending:
+        job.pending -= 1
+        return job, False
+    return job, True

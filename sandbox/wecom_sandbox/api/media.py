@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint
 from wecom_sandbox.errors import ApiError
+from wecom_sandbox.http.bodies import Upload, read_media
 from wecom_sandbox.http.envelope import Reply
-from wecom_sandbox.http.multipart import Upload, read_media
 from wecom_sandbox.limits.limits import DAY
-from wecom_sandbox.messages.fields import MediaCheck
+from wecom_sandbox.messages.content import MediaCheck
 from wecom_sandbox.messages.inbox import new_id
 from wecom_sandbox.state.files import Media
 from wecom_sandbox.state.world import World

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 from dataclasses import dataclass, field
 
 from wecom_sandbox.api.agent import own_agent
-from wecom_sandbox.api.call import APP, Call, Json, endpoint
-from wecom_sandbox.api.media import media_check
+from wecom_sandbox.api.call import APP, WARNING, Call, Json, Request, endpoint, numbers, open_endpoint, read_body, texts
+from wecom_sandbox.api.media import check_for, media_check, store
 from wecom_sandbox.errors import ApiError
-from wecom_sandbox.http.digits import read_integer
-from wecom_sandbox.messages import cards, content, fields
-from wecom_sandbox.messages.inbox import Message, new_id
+from wecom_sandbox.http.bodies import Upload, read_media
+from wecom_sandbox.http.envelope import Reply, success
+from wecom_sandbox.http.typed import read_integer
+from wecom_sandbox.limits.limits import MINUTE
+from wecom_sandbox.messages import content
+from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode, china_day, new_id
 from wecom_sandbox.state.directory import Tag, fold
-from wecom_sandbox.state.world import App
+from wecom_sandbox.state.world import App, Company, Robot, World
 
 _ALL_TYPES = content.TYPES | {"template_card"}
 USERS_MOST, PARTIES_MOST, TAGS_MOST = 1000, 100, 100
@@ -86,18 +92,18 @@ def _accept(call: Call, app: App, message: Message, recipients: Recipients) -> J
     answer = {**recipients.as_fields(), "msgid": message.msgid}
     if message.msgtype == "template_card":
         world.mail.task_ids.add((corpid, app.agentid, str(message.content.get("task_id", ""))))
-        if cards.is_callback_card(message.content):
+        if content.is_callback_card(message.content):
             answer["response_code"] = world.mail.new_response_code(message, now=call.now)
     return answer
 
 
 def _read_content(call: Call, msgtype: str, safe: int) -> Json:
-    part = fields.child(call.document, msgtype, missing=40008 if msgtype not in _ALL_TYPES else 40063)
+    part = content.child(call.document, msgtype, missing=40008 if msgtype not in _ALL_TYPES else 40063)
     media = media_check(call)
     if msgtype == "template_card":
         if safe:
-            raise fields.invalid("safe")
-        return cards.check(part, media=media, is_member=call.company.has_member)
+            raise content.invalid("safe")
+        return content.check_card(part, media=media, is_member=call.company.has_member)
     return content.read(msgtype, part, safe=safe, media=media)
 
 
@@ -109,7 +115,7 @@ def _duplicate_interval(call: Call) -> int:
     """
     seconds = call.number("duplicate_check_interval", _DUPLICATE_DEFAULT_SECONDS)
     if not 0 <= seconds <= _DUPLICATE_MOST_SECONDS:
-        raise fields.invalid("duplicate_check_interval")
+        raise content.invalid("duplicate_check_interval")
     return seconds if call.flag("enable_duplicate_check") else 0
 
 
@@ -196,3 +202,177 @@ def _add_tag(call: Call, app: App, found: Recipients, tag: Tag) -> bool:
     _add_departments(call, app, mine, below)
     is_in_scope = tag.tagid in app.scope.tagids or bool(below & visible.departments)
     return mine.any_valid or is_in_scope or not (people or below)
+
+
+_USERS_MOST, _OTHERS_MOST = 1000, 100
+
+
+@endpoint("POST", "message/update_template_card", APP)
+def update_template_card(call: Call) -> Json:
+    """Grey the buttons with a text (way A), or put another card in place (way B); one call for each response_code."""
+    button, card = content.child(call.document, "button"), content.child(call.document, "template_card")
+    if bool(button) == bool(card):
+        raise content.invalid("one of button and template_card")
+    call.flag("enable_id_trans")
+    code = _response_code(call)
+    targets, invalid = _targets(call, code.message.receivers)
+    replace_name = ""
+    if button:
+        if code.message.content.get("card_type") not in content.INTERACTIVE:
+            raise content.invalid("button")
+        replace_name = content.text(button, "replace_name", missing=42038)
+    else:
+        content.check_card(card, media=media_check(call), is_member=call.company.has_member, is_update=True)
+    code.used = True
+    for folded in targets:
+        if card:
+            code.message.views[folded] = CardView(card)
+        else:
+            # What the person chose and pressed stays to be seen under the greyed buttons.
+            code.message.views.setdefault(folded, CardView()).replace_name = replace_name
+        call.world.changed(call.company.corpid, folded)
+    return {"invaliduser": invalid}
+
+
+@endpoint("POST", "message/recall", APP)
+def message_recall(call: Call) -> Json:
+    """Within 24 hours, by the app that sent it."""
+    message = call.world.mail.messages.get(call.text("msgid", missing=40058))
+    mine = (call.company.corpid, call.own_app.agentid)
+    if message is None or (message.corpid, message.agentid) != mine or message.chatid or message.sender:
+        raise ApiError(40058)
+    if call.now - message.sent_at > call.world.settings.recall_seconds:
+        raise ApiError(42052)
+    message.recalled = True
+    for folded in message.receivers:
+        call.world.changed(call.company.corpid, folded)
+    return {}
+
+
+@endpoint("POST", "message/get_statistics", APP)
+def message_get_statistics(call: Call) -> Json:
+    """Person-times of today (time_type 0) or yesterday (1)."""
+    days_ago = call.number("time_type")
+    if days_ago not in (0, 1):
+        raise content.invalid("time_type")
+    app = call.own_app
+    day = china_day(call.now) - days_ago
+    count = call.world.mail.person_times.get((call.company.corpid, app.agentid, day), 0)
+    return {"statistics": [{"agentid": app.agentid, "app_name": app.name, "count": count}] if count else []}
+
+
+def _response_code(call: Call) -> ResponseCode:
+    """Raises ApiError 60140 (unknown, used, expired) or 42015 (another app's card, or another app in `agentid`)."""
+    try:
+        agentid = own_agent(call, call.document.get("agentid")).agentid
+    except ApiError as error:
+        raise ApiError(42015) if error.code == 301002 else error from error
+    code = call.world.mail.response_codes.get(call.text("response_code", missing=60140))
+    if code is None or code.message.corpid != call.company.corpid:
+        raise ApiError(60140)
+    if code.message.agentid != agentid:
+        raise ApiError(42015)
+    if code.used or call.now >= code.expires_at:
+        raise ApiError(60140)
+    return code
+
+
+def _targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Receivers to update, and the named userids that are none (in small letters). Raises ApiError 82101 or 82102."""
+    if call.flag("atall"):
+        return list(receivers), []
+    directory, document = call.company.directory, call.document
+    userids = [fold(one) for one in texts(document.get("userids"), "userids", most=_USERS_MOST, too_many=40032)]
+    parties = numbers(document.get("partyids"), "partyids", most=_OTHERS_MOST, too_many=82002)
+    tagids = numbers(document.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
+    if not userids and not parties and not tagids:
+        raise ApiError(82101)
+    tags = [directory.tags[number] for number in tagids if number in directory.tags]
+    parties += [number for tag in tags for number in tag.partyids]
+    below = {number for one in parties for number in directory.subtree(one)}
+    tagged = [fold(one) for tag in tags for one in tag.userids]
+    people = [member.folded for member in directory.members_below(sorted(below))]
+    known = set(receivers)
+    targets = [one for one in dict.fromkeys([*userids, *tagged, *people]) if one in known]
+    if not targets:
+        raise ApiError(82102)
+    return targets, [one for one in dict.fromkeys(userids) if one not in known]
+
+
+_TEXT_BYTES, _MARKDOWN_BYTES, _PICTURE_BYTES = 2048, 4096, 2 * 1024 * 1024
+_CARDS = ("text_notice", "news_notice")
+
+
+@open_endpoint(("POST",), "webhook/send")
+def webhook_send(world: World, request: Request, now: float) -> Json | Reply:
+    company, robot = _robot(world, request)
+    limit = world.settings.robot_per_minute
+    world.limits.check_special("robot", robot.key, seconds=MINUTE, limit=limit, now=now)
+    document, clean = read_body(request.body)
+    msgtype = content.text(document, "msgtype", missing=40008)
+    part = content.child(document, msgtype, missing=40008)
+    shown = _read(world, company, msgtype, part)
+    kind = "markdown" if msgtype == "markdown_v2" else msgtype
+    message = Message(new_id("sim-robot"), company.corpid, None, kind, shown, now, robot=robot.key)
+    world.mail.deliver_to_group(message)
+    world.changed_for_all(company.corpid)
+    return success({}, warning="" if clean else WARNING)
+
+
+@open_endpoint(("POST",), "webhook/upload_media")
+def webhook_upload_media(world: World, request: Request, now: float) -> Json:
+    company, _ = _robot(world, request)
+    kind = request.query.get("type", "")
+    if kind not in ("file", "voice"):
+        raise ApiError(40005)
+    media = store(world, company.corpid, kind, read_media(request.content_type, request.body))
+    return {"type": kind, "media_id": media.media_id, "created_at": str(int(now))}
+
+
+def _robot(world: World, request: Request) -> tuple[Company, Robot]:
+    key = request.query.get("key", "")
+    for company in world.companies.values():
+        robot = company.robots.get(key)
+        if robot is not None:
+            if robot.disabled:
+                raise ApiError(93004)
+            return company, robot
+    raise ApiError(93000)
+
+
+def _read(world: World, company: Company, msgtype: str, part: Json) -> Json:
+    media = check_for(world, company.corpid)
+    if msgtype == "text":
+        return {"content": _limited(part, _TEXT_BYTES, "text.content"), **content.mentions(part)}
+    if msgtype in ("markdown", "markdown_v2"):
+        return {"content": _limited(part, _MARKDOWN_BYTES, f"{msgtype}.content")}
+    if msgtype == "image":
+        return _picture(world, company, part)
+    if msgtype == "template_card":
+        card = content.check_card(part, media=media, is_member=company.has_member)
+        if card["card_type"] not in _CARDS:
+            raise ApiError(42031)
+        return card
+    if msgtype not in ("news", "file", "voice"):
+        raise ApiError(40008)
+    return content.read(msgtype, part, safe=0, media=media)
+
+
+def _limited(part: Json, most: int, name: str) -> str:
+    text = content.text(part, "content", missing=44004)
+    if len(text.encode()) > most:
+        raise ApiError(40058, f"{name} exceed max length {most}. invalid Request Parameter")
+    return text
+
+
+def _picture(world: World, company: Company, part: Json) -> Json:
+    try:
+        body = base64.b64decode(content.text(part, "base64", missing=40063), validate=True)
+    except binascii.Error as error:
+        raise content.invalid("base64") from error
+    if hashlib.md5(body, usedforsecurity=False).hexdigest() != content.text(part, "md5", missing=40063):
+        raise content.invalid("md5")
+    if len(body) > _PICTURE_BYTES:
+        raise ApiError(40009)
+    media = store(world, company.corpid, "image", Upload("image", "image/png", body))
+    return {"media_id": media.media_id, "filename": media.filename}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
 
-from wecom_sandbox.api.call import Json, Request, open_endpoint, read_body
+from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, Request, endpoint, open_endpoint, read_body
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.limits.limits import HOUR
-from wecom_sandbox.state.world import Company, Token, World
+from wecom_sandbox.state.directory import DISABLED, LEFT
+from wecom_sandbox.state.world import App, Code, Company, Ticket, Token, World
 
 # Of one app; above, the oldest is unknown (40014). Setting rotate_tokens gives a new one to every call.
 TOKENS_KEPT = 100
@@ -95,3 +97,143 @@ def invalidate(world: World, corpid: str, agentid: int | None, *, code: int = 40
         else:
             del world.tokens[token.value]
     return len(tokens)
+
+
+@endpoint("GET", "auth/getuserinfo", APP, CONTACTS, counted=False)
+def auth_getuserinfo(call: Call) -> Json:
+    code = _redeem(call)
+    if not code.userid:
+        return {"openid": code.openid}
+    answer: Json = {"userid": code.userid}
+    return answer | ({"user_ticket": code.user_ticket} if code.user_ticket else {})
+
+
+@endpoint("GET", "user/getuserinfo", APP, CONTACTS, counted=False)
+def user_getuserinfo(call: Call) -> Json:
+    """The older path: same meaning, other letters."""
+    code = _redeem(call)
+    if not code.userid:
+        return {"OpenId": code.openid, "DeviceId": ""}
+    ticket: Json = {}
+    if code.user_ticket:
+        ticket = {"user_ticket": code.user_ticket, "expires_in": call.world.settings.user_ticket_seconds}
+    return {"UserId": code.userid, "DeviceId": ""} | ticket
+
+
+@endpoint("POST", "user/getuserdetail", APP)
+@endpoint("POST", "auth/getuserdetail", APP)
+def auth_getuserdetail(call: Call) -> Json:
+    """What the member let the app see on the consent page; the member must be in the app's scope."""
+    ticket = _user_ticket(call)
+    member = call.company.directory.find(ticket.userid)
+    if member is None or not call.company.receives(call.own_app, member):
+        raise ApiError(60011)
+    return {
+        "userid": member.userid,
+        "gender": member.gender,
+        "avatar": member.avatar,
+        "qr_code": f"https://open.work.weixin.qq.com/wwopen/userQRCode?vcode=sandbox-{member.folded}",
+        "mobile": member.mobile,
+        "email": member.email,
+        "biz_mail": member.biz_mail,
+        "address": member.address,
+    }
+
+
+def _redeem(call: Call) -> Code:
+    """Use a code up. Raises ApiError 41008, 40029 or 50001; 50001 leaves the code unused.
+
+    A code of somebody who was disabled or left since is no code any more: 40029.
+    """
+    value = call.query.get("code", "")
+    if not value:
+        raise ApiError(41008)
+    code = call.world.codes.get(value)
+    if (
+        code is None
+        or code.used
+        or call.now >= code.expires_at
+        or code.corpid != call.company.corpid
+        or not _may_enter(call.company, code.userid)
+    ):
+        # Only valid codes are exempt from the frequency limits.
+        path = call.request.path.removeprefix("/cgi-bin/")
+        call.world.limits.check_call(corpid=call.company.corpid, ip=call.request.ip, api=path, now=call.now)
+        raise ApiError(40029)
+    if call.app is None or code.netloc not in domains(call.app):
+        raise ApiError(50001)
+    code.used = True
+    return code
+
+
+def _may_enter(company: Company, userid: str) -> bool:
+    """Whether somebody still is who she was on the authorise page; "" is nobody of the company."""
+    member = company.directory.find(userid)
+    return not userid or (member is not None and member.status not in (DISABLED, LEFT))
+
+
+def domains(app: App) -> set[str]:
+    """Host (and port) to which this app's codes may go."""
+    trusted = app.trusted_domain if app.domain_verified else ""
+    return {domain.lower() for domain in (trusted, app.callback_domain) if domain}
+
+
+def _user_ticket(call: Call) -> Ticket:
+    value = call.text("user_ticket", missing=84015)
+    ticket = call.world.user_tickets.get(value)
+    if ticket is None or (ticket.corpid, ticket.agentid) != (call.company.corpid, call.own_app.agentid):
+        raise ApiError(84015)
+    if call.now >= ticket.expires_at:
+        raise ApiError(84014)
+    return ticket
+
+
+CONFIG, AGENT_CONFIG = "config", "agent_config"
+
+
+@endpoint("GET", "get_jsapi_ticket", APP)
+def get_jsapi_ticket(call: Call) -> Json:
+    """The ticket for wx.config: called the company's, yet each app has its own, and no other app's takes its place."""
+    _count(call)
+    return _ticket(call, CONFIG)
+
+
+@endpoint("GET", "ticket/get", APP)
+def ticket_get(call: Call) -> Json:
+    """The app's ticket, for wx.agentConfig."""
+    if call.query.get("type") != AGENT_CONFIG:
+        raise ApiError(91040)
+    _count(call)
+    return _ticket(call, AGENT_CONFIG)
+
+
+def signature(ticket: str, *, noncestr: str, timestamp: str, url: str) -> str:
+    """Lower-case hex SHA-1 over the four values as they are; the url without its fragment."""
+    text = f"jsapi_ticket={ticket}&noncestr={noncestr}&timestamp={timestamp}&url={url.partition('#')[0]}"
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def signed_with(world: World, corpid: str, agentid: int, given: str, **signed: str) -> str:
+    """Which of the app's tickets a signature was made with: CONFIG, AGENT_CONFIG, or "" for none that is valid."""
+    for kind in (CONFIG, AGENT_CONFIG):
+        ticket = world.js_tickets.get((corpid, agentid, kind))
+        if ticket is not None and world.now() < ticket.expires_at and signature(ticket.value, **signed) == given:
+            return kind
+    return ""
+
+
+def _count(call: Call) -> None:
+    settings, corpid, agentid = call.world.settings, call.company.corpid, call.own_app.agentid
+    limits = call.world.limits
+    limits.check_special("tickets", corpid, seconds=HOUR, limit=settings.company_tickets_per_hour, now=call.now)
+    limits.check_special("tickets", corpid, agentid, seconds=HOUR, limit=settings.app_tickets_per_hour, now=call.now)
+
+
+def _ticket(call: Call, kind: str) -> Json:
+    corpid, agentid = call.company.corpid, call.own_app.agentid
+    ticket = call.world.js_tickets.get((corpid, agentid, kind))
+    if ticket is None or call.now >= ticket.expires_at:
+        expires_at = call.now + call.world.settings.token_seconds
+        ticket = Ticket(secrets.token_urlsafe(64), corpid, agentid, expires_at, kind=kind)
+        call.world.js_tickets[corpid, agentid, kind] = ticket
+    return {"ticket": ticket.value, "expires_in": int(ticket.expires_at - call.now)}

@@ -3,15 +3,207 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
-from wecom_sandbox.bi import api, tokens
+from wecom_sandbox.bi import charts
+from wecom_sandbox.bi.charts import GRAPH, GRID
+from wecom_sandbox.http import bodies
+from wecom_sandbox.pages.rendering import gettext_noop as _
 from wecom_sandbox.pages.rendering import page
-from wecom_sandbox.pages.translation import gettext_noop as _
 from wecom_sandbox.state.bi import Bi, BiCard, BiUser
-from wecom_sandbox.state.keys import WORLD
+from wecom_sandbox.state.world import WORLD
+
+# How long a token with a timestamp lives where it does not say.
+USUAL_SECONDS = 300
+
+
+class Refused(Exception):
+    """`reason`: provider, key, token, claims, expired, early, domain or user."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def signed_in(bi: Bi, *, provider: str, token: str, now: float) -> BiUser:
+    """Who a token brings in. Raises Refused."""
+    if provider != bi.provider:
+        raise Refused("provider")
+    claims = _claims(opened(token, _public_key(bi.public_key)))
+    _check_time(bi, claims, now)
+    if claims.get("domainId", bi.domain) != bi.domain:
+        raise Refused("domain")
+    user = bi.user(str(claims.get("externalUserId", "")) or "\0")
+    if user is None:
+        raise Refused("user")
+    return user
+
+
+def opened(token: str, key: RSAPublicKey) -> bytes:
+    """What the token seals: hex of base64 of blocks, each padded as 00 01 FF … FF 00. Raises Refused."""
+    numbers, size = key.public_numbers(), (key.key_size + 7) // 8
+    try:
+        encrypted = base64.b64decode(bytes.fromhex(token), validate=True)
+    except (ValueError, binascii.Error):
+        raise Refused("token") from None
+    if not encrypted or len(encrypted) % size:
+        raise Refused("token")
+    blocks = (encrypted[start : start + size] for start in range(0, len(encrypted), size))
+    return b"".join(
+        _unpadded(pow(int.from_bytes(one, "big"), numbers.e, numbers.n).to_bytes(size, "big")) for one in blocks
+    )
+
+
+def _unpadded(block: bytes) -> bytes:
+    padding, zero, text = block[2:].partition(b"\0")
+    if block[:2] != b"\0\1" or not zero or len(padding) < 8 or set(padding) != {0xFF}:
+        raise Refused("token")
+    return text
+
+
+def _public_key(text: str) -> RSAPublicKey:
+    try:
+        if "-----BEGIN" in text:
+            key: Any = load_pem_public_key(text.encode())
+        else:
+            key = load_der_public_key(base64.b64decode("".join(text.split())))
+    except (ValueError, binascii.Error):
+        raise Refused("key") from None
+    if not isinstance(key, RSAPublicKey):
+        raise Refused("key")
+    return key
+
+
+def _claims(text: bytes) -> dict[str, Any]:
+    try:
+        claims = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Refused("claims") from None
+    if not isinstance(claims, dict):
+        raise Refused("claims")
+    return claims
+
+
+def _check_time(bi: Bi, claims: dict[str, Any], now: float) -> None:
+    issued_at, life = claims.get("timestamp"), claims.get("expiredTimeSeconds", USUAL_SECONDS)
+    if issued_at is None:
+        if not bi.accepts_forever:
+            raise Refused("expired")
+        return
+    if isinstance(issued_at, bool) or not isinstance(issued_at, int) or not isinstance(life, int):
+        raise Refused("claims")
+    if issued_at > now + USUAL_SECONDS:
+        raise Refused("early")
+    if now > issued_at + life:
+        raise Refused("expired")
+
+
+TOKEN_SECONDS = 3600
+LIMIT = 10
+_WRONG_LOGIN, _NOT_ADMITTED, _NOT_FOUND, _BAD_REQUEST = 5001, 401, 404, 400
+
+
+class _Failed(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+def add_api_routes(app: web.Application, root: str) -> None:
+    app.router.add_post(f"{root}/public-api/sign-in", _answering(sign_in))
+    app.router.add_post(f"{root}/public-api/page/list", _answering(page_list))
+    app.router.add_get(f"{root}/public-api/page/{{page_id}}", _answering(page_cards))
+    app.router.add_post(f"{root}/public-api/card/{{card_id}}/data", _answering(card_data))
+
+
+def _answering(handler: Any) -> Any:
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            document = bodies.loads(await request.read() or b"{}")
+            if not isinstance(document, dict):
+                raise _Failed(_BAD_REQUEST, "the body is no object")
+            response = handler(request, request.app[WORLD].bi, document)
+        except _Failed as failed:
+            error = {"status": failed.status, "message": failed.message, "detail": {}}
+            return web.json_response({"result": "fail", "response": None, "error": error})
+        except ValueError:
+            error = {"status": _BAD_REQUEST, "message": "the body is no JSON", "detail": {}}
+            return web.json_response({"result": "fail", "response": None, "error": error})
+        return web.json_response({"result": "ok", "response": response})
+
+    return answer
+
+
+def sign_in(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, str]:
+    """A token for `TOKEN_SECONDS`; the password comes in base64. Raises _Failed."""
+    user = bi.user(str(document.get("loginId") or document.get("email") or "\0"))
+    try:
+        password = base64.b64decode(str(document.get("password", "")), validate=True).decode()
+    except (ValueError, binascii.Error):
+        password = ""
+    if user is None or not user.password or password != user.password or document.get("domain") != bi.domain:
+        raise _Failed(_WRONG_LOGIN, "用户名或密码错误")
+    now = request.app[WORLD].now()
+    return {"token": bi.new_token(ends_at=now + TOKEN_SECONDS), "expireAt": "2099-12-31 23:59:59.000"}
+
+
+def page_list(request: web.Request, bi: Bi, document: dict[str, Any]) -> list[dict[str, Any]]:
+    _check_app_token(bi, document.get("token"))
+    return [
+        {"pgId": page.page_id, "name": page.name, "description": "", "pgType": "PAGE", "parentDirId": None,
+         "isDel": page.is_deleted}
+        for page in bi.pages
+    ]  # fmt: skip
+
+
+def page_cards(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, Any]:
+    _check_app_token(bi, request.headers.get("token"))
+    page = bi.page(request.match_info["page_id"])
+    if page is None:
+        raise _Failed(_NOT_FOUND, "页面不存在")
+    cards = [{"cdId": card.card_id, "name": card.name, "cdType": card.kind} for card in page.cards]
+    return {"pgId": page.page_id, "name": page.name, "cards": cards}
+
+
+def card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, Any]:
+    """Rows `offset` to `offset + limit` of a card, as a table or as its chart. Raises _Failed."""
+    if not bi.is_token(request.headers.get("X-Auth-Token", ""), now=request.app[WORLD].now()):
+        raise _Failed(_NOT_ADMITTED, "token 无效或已过期")
+    card = bi.card(request.match_info["card_id"])
+    if card is None:
+        raise _Failed(_NOT_FOUND, "卡片不存在")
+    view = document.get("view", GRID)
+    if view not in (GRID, GRAPH):
+        raise _Failed(_BAD_REQUEST, "view must be GRID or GRAPH")
+    offset, limit = _count(document, "offset", 0), _count(document, "limit", LIMIT)
+    try:
+        rows = charts.chosen(card, document.get("filters", []), document.get("dynamicParams", []))
+        chart = charts.drawn(card, rows, view)
+    except charts.NotUnderstood as refusal:
+        raise _Failed(_BAD_REQUEST, str(refusal)) from None
+    main = {**charts.part(chart, offset, limit), "limit": limit, "offset": offset}
+    return {"view": view, "chartType": chart.kind, "cardType": card.kind, "chartMain": main}
+
+
+def _count(document: dict[str, Any], name: str, usual: int) -> int:
+    value = document.get(name, usual)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000:
+        raise _Failed(_BAD_REQUEST, f"{name} must be a number")
+    return value
+
+
+def _check_app_token(bi: Bi, token: object) -> None:
+    if not bi.app_token or token != bi.app_token:
+        raise _Failed(_NOT_ADMITTED, "应用 Token 无效")
+
 
 ROOT = "/guandata"
 COOKIE = "sandbox_bi"
@@ -32,7 +224,7 @@ REASONS = {
 
 
 def add_routes(app: web.Application) -> None:
-    api.add_routes(app, ROOT)
+    add_api_routes(app, ROOT)
     app.router.add_get(ROOT, _to_home)
     app.router.add_get(f"{ROOT}/login", login)
     app.router.add_post(f"{ROOT}/logout", logout)
@@ -60,10 +252,8 @@ def _signed_in(handler: Callable[[web.Request, Bi], web.Response]) -> _Handler:
 def _entered(request: web.Request, bi: Bi) -> web.StreamResponse:
     query = request.query
     try:
-        user = tokens.signed_in(
-            bi, provider=query.get("provider", ""), token=query["ssoToken"], now=request.app[WORLD].now()
-        )
-    except tokens.Refused as refusal:
+        user = signed_in(bi, provider=query.get("provider", ""), token=query["ssoToken"], now=request.app[WORLD].now())
+    except Refused as refusal:
         return page(request, "bi/refused.html", {"reason": REASONS[refusal.reason], "bi": bi}, status=401)
     kept = [(name, value) for name, value in query.items() if name not in ("ssoToken", "provider")]
     response = web.HTTPFound(str(request.rel_url.with_query(kept)))

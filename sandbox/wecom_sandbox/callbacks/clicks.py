@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
 from wecom_sandbox.errors import ApiError
-from wecom_sandbox.http import typed, xml
-from wecom_sandbox.messages import cards
+from wecom_sandbox.http import bodies, typed
+from wecom_sandbox.messages import content
 from wecom_sandbox.messages.inbox import CardView, Message, new_id
 from wecom_sandbox.state import events
 from wecom_sandbox.state.directory import Member
@@ -62,9 +62,9 @@ def click(
     app = company.apps.get(message.agentid or 0)
     if app is None:
         raise Impossible("the app is gone")
-    is_menu = key in cards.menu_keys(card)
+    is_menu = key in content.menu_keys(card)
     if not is_menu:
-        if key not in cards.keys(card) or (view is not None and _is_greyed(view, card)):
+        if key not in content.keys(card) or (view is not None and _is_greyed(view, card)):
             raise Impossible("no such button")
         _check_selected(card, selected)
         message.views[member.folded] = CardView(view.card if view else None, "", dict(selected), key)
@@ -77,7 +77,7 @@ def _is_greyed(view: CardView, card: Mapping[str, Any]) -> bool:
 
 
 def _check_selected(card: dict[str, Any], selected: Mapping[str, list[str]]) -> None:
-    questions = cards.questions(card)
+    questions = content.questions(card)
     for question, chosen in selected.items():
         options, several = questions.get(question, (set(), False))
         if not set(chosen) <= options or (len(chosen) > 1 and not several):
@@ -128,7 +128,7 @@ def _reply_to_click(world: World, company: Company, member: Member, message: Mes
         card = reply.find("TemplateCard")
         if card is None:
             raise ValueError("TemplateCard is missing")
-        update(view, xml.as_card(card), company)
+        update(view, bodies.as_card(card), company)
     else:
         receive_reply(world, company, message.agentid or 0, member, reply)
         return
@@ -140,7 +140,7 @@ def update(view: CardView, card: dict[str, object], company: Company) -> None:
     """Put another card in the place of the one that is seen. Raises ValueError for one that WeCom would refuse."""
     typed.check_depth(card, "TemplateCard")
     try:
-        view.card = cards.check(
+        view.card = content.check_card(
             card, media=lambda media_id, kind: media_id, is_member=company.has_member, is_update=True
         )
     except ApiError as error:

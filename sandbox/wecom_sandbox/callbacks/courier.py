@@ -3,21 +3,88 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
 import logging
 import secrets
 import socket
+import struct
 from functools import partial
 from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from aiohttp import AddrInfoType, web
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from wecom_sandbox.callbacks import crypto
-from wecom_sandbox.http import xml
+from wecom_sandbox.http import bodies
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.events import Callback, Outbox, Outgoing
 from wecom_sandbox.state.world import App, Company, World
+
+_BLOCK = 32
+_RANDOM_BYTES = 16
+
+
+class BadCallback(Exception):
+    """A signature, a ciphertext or a receiver that is not right."""
+
+
+def aes_key(encoded: str) -> bytes:
+    """32 bytes of an EncodingAESKey (43 characters; its two spare bits are not looked at). Raises ValueError."""
+    if len(encoded) != 43:
+        raise ValueError("EncodingAESKey must have 43 characters")
+    try:
+        return base64.b64decode(encoded + "=", validate=True)
+    except binascii.Error as error:
+        raise ValueError("EncodingAESKey must be letters and digits") from error
+
+
+def sign(token: str, timestamp: str, nonce: str, encrypted: str) -> str:
+    """The msg_signature of a callback: SHA-1 of the sorted parts, in hex. Source: document/path/90968."""
+    joined = b"".join(sorted(part.encode() for part in (token, timestamp, nonce, encrypted)))
+    return hashlib.sha1(joined, usedforsecurity=False).hexdigest()
+
+
+def encrypt(message: bytes, *, key: bytes, receiveid: str, random: bytes | None = None) -> str:
+    """Base64 of random, length in bytes, message and receiver, padded to 32. `random`: 16 bytes, for test vectors."""
+    start = secrets.token_bytes(_RANDOM_BYTES) if random is None else random
+    plain = start + struct.pack(">I", len(message)) + message + receiveid.encode()
+    padding = _BLOCK - len(plain) % _BLOCK
+    encryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).encryptor()
+    return base64.b64encode(encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()).decode()
+
+
+def decrypt(encrypted: str, *, key: bytes, receiveid: str) -> bytes:
+    """The message. Raises BadCallback."""
+    try:
+        cipher = base64.b64decode(encrypted, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadCallback("not base64") from error
+    if not cipher or len(cipher) % 16:
+        raise BadCallback("not whole blocks")
+    decryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).decryptor()
+    padded = decryptor.update(cipher) + decryptor.finalize()
+    padding = padded[-1]
+    if not 1 <= padding <= _BLOCK or padded[-padding:] != bytes([padding]) * padding:
+        raise BadCallback("wrong padding")
+    plain = padded[_RANDOM_BYTES:-padding]
+    if len(plain) < 4:
+        raise BadCallback("too short")
+    length = struct.unpack(">I", plain[:4])[0]
+    message, receiver = plain[4 : 4 + length], plain[4 + length :]
+    if len(message) != length or receiver != receiveid.encode():
+        raise BadCallback("wrong length or receiver")
+    return message
+
+
+def check_signature(signature: str, *, token: str, timestamp: str, nonce: str, encrypted: str) -> None:
+    """Raises BadCallback."""
+    if not hmac.compare_digest(sign(token, timestamp, nonce, encrypted).encode(), signature.encode()):
+        raise BadCallback("wrong signature")
+
 
 logger = logging.getLogger(__name__)
 _REPLY_MOST_BYTES = 1024 * 1024
@@ -92,15 +159,15 @@ class Courier:
     ) -> str:
         """One POST, with a new signature, timestamp, nonce and ciphertext. Raises Undeliverable."""
         try:
-            key = crypto.aes_key(callback.aes_key)
+            key = aes_key(callback.aes_key)
         except ValueError as error:
             raise Undeliverable(str(error)) from error
-        encrypted = crypto.encrypt(xml.write(outgoing.elements).encode(), key=key, receiveid=outgoing.corpid)
+        encrypted = encrypt(bodies.write(outgoing.elements).encode(), key=key, receiveid=outgoing.corpid)
         agentid = "" if outgoing.agentid is None else str(outgoing.agentid)
         envelope = {"ToUserName": outgoing.corpid, "AgentID": agentid, "Encrypt": encrypted}
         url = self._signed_url(callback, encrypted)
         seconds = self._world.settings.callback_timeout_seconds
-        status, body = await fetch(session, "POST", url, seconds=seconds, body=xml.write(envelope).encode())
+        status, body = await fetch(session, "POST", url, seconds=seconds, body=bodies.write(envelope).encode())
         if status != 200:
             raise Undeliverable("not 200", status)
         if body.strip() in (b"", b"success"):
@@ -113,25 +180,25 @@ class Courier:
         One that comes after a reset changes nothing: it belongs to what was forgotten.
         """
         try:
-            reply = xml.parse(body)
+            reply = bodies.parse(body)
             parts = {name: (reply.findtext(name) or "").strip() for name in ("Encrypt", "TimeStamp", "Nonce")}
-            crypto.check_signature(
+            check_signature(
                 (reply.findtext("MsgSignature") or "").strip(),
                 token=callback.token,
                 timestamp=parts["TimeStamp"],
                 nonce=parts["Nonce"],
                 encrypted=parts["Encrypt"],
             )
-            plain = xml.parse(crypto.decrypt(parts["Encrypt"], key=key, receiveid=outgoing.corpid))
+            plain = bodies.parse(decrypt(parts["Encrypt"], key=key, receiveid=outgoing.corpid))
             if outgoing.on_reply is not None and self._world.outbox is outbox:
                 outgoing.on_reply(plain)
-        except (ValueError, crypto.BadCallback) as error:
+        except (ValueError, BadCallback) as error:
             return f"bad reply: {error}"
         return "replied"
 
     def _signed_url(self, callback: Callback, encrypted: str, **more: str) -> str:
         timestamp, nonce = str(int(self._world.now())), str(secrets.randbelow(10**10))
-        signature = crypto.sign(callback.token, timestamp, nonce, encrypted)
+        signature = sign(callback.token, timestamp, nonce, encrypted)
         query = urlencode({"msg_signature": signature, "timestamp": timestamp, "nonce": nonce, **more})
         return f"{callback.url}{'&' if '?' in callback.url else '?'}{query}"
 
@@ -153,7 +220,7 @@ class Courier:
         """What saving the address in WeCom's console does: a GET whose answer proves the key. "" when all is well."""
         echo = str(secrets.randbelow(10**19))
         try:
-            encrypted = crypto.encrypt(echo.encode(), key=crypto.aes_key(callback.aes_key), receiveid=corpid)
+            encrypted = encrypt(echo.encode(), key=aes_key(callback.aes_key), receiveid=corpid)
         except ValueError as error:
             return str(error)
         url = self._signed_url(callback, encrypted, echostr=encrypted)

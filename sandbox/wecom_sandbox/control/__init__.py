@@ -4,7 +4,7 @@ Described by its own OpenAPI document, /sandbox/api/openapi.json. A write needs 
 page of another site cannot send without the sandbox's leave.
 """
 
-from wecom_sandbox.control import companies, console, openapi, people, snapshots, whole
+from wecom_sandbox.control import entities, routes, whole
 from wecom_sandbox.control.routes import add_routes
 
-__all__ = ["add_routes", "companies", "console", "openapi", "people", "snapshots", "whole"]
+__all__ = ["add_routes", "entities", "routes", "whole"]

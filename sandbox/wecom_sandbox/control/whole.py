@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
+from typing import Any, TypeVar
 
 from aiohttp import web
 
-from wecom_sandbox.control import schemas
-from wecom_sandbox.control.routes import as_object, flag_of, number_in_path, page_as_json, page_of, route
-from wecom_sandbox.control.steps import between_calls, large_answer
-from wecom_sandbox.limits.faults import KINDS, Fault
-from wecom_sandbox.state import administration, leniency
+from wecom_sandbox.control import routes
+from wecom_sandbox.control.routes import LINES, as_object, flag_of, number_in_path, page_as_json, page_of, route
+from wecom_sandbox.http.bodies import json_pieces
+from wecom_sandbox.limits.limits import KINDS, Fault
+from wecom_sandbox.state import administration, snapshot
 from wecom_sandbox.state import bi as bi_state
 from wecom_sandbox.state.events import DeliveryRecord
-from wecom_sandbox.state.keys import AUTHORITY
-from wecom_sandbox.state.world import CallRecord, World
+from wecom_sandbox.state.world import AUTHORITY, CallRecord, World, find_leniencies
 
-_CALLBACKS = schemas.page("callbacks")
-_CALLBACKS["properties"] |= {"waiting": schemas.INTEGER, "under_way": schemas.INTEGER}
+T = TypeVar("T")
+# What is done before other calls have their turn.
+ROWS_AT_ONCE, BYTES_AT_ONCE = 100, 256 * 1024
+
+
+async def between_calls(steps: Generator[None, None, T]) -> T:
+    """What `steps` return; ROWS_AT_ONCE of them at a time."""
+    while True:
+        try:
+            for _ in range(ROWS_AT_ONCE):
+                next(steps)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+        await asyncio.sleep(0)
+
+
+async def in_blocks(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """The pieces in blocks of ROWS_AT_ONCE, or of BYTES_AT_ONCE where they are large; made as they are asked for."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if len(waiting) >= ROWS_AT_ONCE or size >= BYTES_AT_ONCE:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+            await asyncio.sleep(0)
+    if waiting:
+        yield b"".join(waiting)
+
+
+async def large_answer(document: object) -> web.Response:
+    """The document as JSON; rows of iterators in it are made between other calls."""
+    body = b"".join([block async for block in in_blocks(json_pieces(document))])
+    return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+
+_CALLBACKS = routes.page("callbacks")
+_CALLBACKS["properties"] |= {"waiting": routes.INTEGER, "under_way": routes.INTEGER}
 
 
 @route("GET", "health")
@@ -41,17 +80,17 @@ async def get_state(request: web.Request, world: World, document: object) -> obj
     return await large_answer(administration.dump(world, iter))
 
 
-@route("PUT", "state", body=schemas.SEED)
+@route("PUT", "state", body=routes.SEED)
 async def put_state(request: web.Request, world: World, document: object) -> object:
     """Replace everything by a seed. `warnings`: where the sandbox is laxer with it than WeCom would be."""
     fresh = World()
     await between_calls(administration.load_in_steps(fresh, document))
     world.reset()
     world.adopt(fresh)
-    return {"companies": len(world.companies), "warnings": leniency.warnings(world)}
+    return {"companies": len(world.companies), "warnings": find_leniencies(world)}
 
 
-@route("POST", "reset", body=schemas.an_object(companies=schemas.FLAG))
+@route("POST", "reset", body=routes.an_object(companies=routes.FLAG))
 async def reset(request: web.Request, world: World, document: object) -> object:
     """Forget what happened; with {"companies": true} the companies and settings as well."""
     if flag_of(as_object(document, "companies"), "companies"):
@@ -67,7 +106,7 @@ async def get_settings(request: web.Request, world: World, document: object) -> 
     return world.settings.as_json()
 
 
-@route("PATCH", "settings", body=schemas.SETTINGS)
+@route("PATCH", "settings", body=routes.SETTINGS)
 async def patch_settings(request: web.Request, world: World, document: Any) -> object:
     """Change the given settings."""
     world.settings.change(as_object(document, *world.settings.as_json()))
@@ -80,7 +119,7 @@ async def get_bi(request: web.Request, world: World, document: object) -> object
     return bi_state.as_json(world.bi)
 
 
-@route("PUT", "bi", body=schemas.BI)
+@route("PUT", "bi", body=routes.BI)
 async def put_bi(request: web.Request, world: World, document: object) -> object:
     """Replace the stand-in BI with everything in it."""
     world.bi = bi_state.from_json(document)
@@ -93,7 +132,7 @@ async def get_clock(request: web.Request, world: World, document: object) -> obj
     return {"now": world.now()}
 
 
-@route("POST", "clock/advance", body=schemas.an_object(["seconds"], seconds=schemas.NUMBER))
+@route("POST", "clock/advance", body=routes.an_object(["seconds"], seconds=routes.NUMBER))
 async def advance(request: web.Request, world: World, document: Any) -> object:
     """Move the clock forward."""
     seconds = as_object(document, "seconds").get("seconds")
@@ -103,7 +142,7 @@ async def advance(request: web.Request, world: World, document: Any) -> object:
     return {"now": world.now()}
 
 
-@route("GET", "calls", query=schemas.PAGE | {"endpoint": schemas.TEXT}, answer=schemas.page("calls"))
+@route("GET", "calls", query=routes.PAGE | {"endpoint": routes.TEXT}, answer=routes.page("calls"))
 async def get_calls(request: web.Request, world: World, document: object) -> object:
     """Oldest first, page by page. ?endpoint=message/send leaves the others out."""
     wanted = request.query.get("endpoint", "")
@@ -137,7 +176,7 @@ async def get_faults(request: web.Request, world: World, document: object) -> ob
     return {"faults": [fault.as_json() for fault in world.faults.active], "kinds": KINDS}
 
 
-@route("POST", "faults", body=schemas.FAULT)
+@route("POST", "faults", body=routes.FAULT)
 async def post_fault(request: web.Request, world: World, document: Any) -> object:
     """Switch a fault on."""
     fault = Fault.from_json(document)
@@ -159,7 +198,7 @@ async def delete_fault(request: web.Request, world: World, document: object) -> 
     return {"removed": 1}
 
 
-@route("GET", "callbacks", query=schemas.PAGE, answer=_CALLBACKS)
+@route("GET", "callbacks", query=routes.PAGE, answer=_CALLBACKS)
 async def get_callbacks(request: web.Request, world: World, document: object) -> object:
     """Every try to deliver an event, oldest first, page by page; how many events still wait, or are being delivered."""
     outbox = world.outbox
@@ -172,3 +211,54 @@ async def delete_callbacks(request: web.Request, world: World, document: object)
     """Forget the tries."""
     world.outbox.log.clear()
     return {}
+
+
+# The longest line is the first, with the people of all companies; a file of 20 MB is the next.
+LINE_MOST_BYTES = 256 * 1024 * 1024
+MOST_BYTES = 4 * 1024 * 1024 * 1024
+
+
+@route("GET", "snapshot", answer=routes.TEXT, media_type=LINES)
+async def get_snapshot(request: web.Request, world: World, document: object) -> object:
+    """Companies, BI and settings, then each message, file, group, token, code and job in a line of its own."""
+    stream = web.StreamResponse(headers={"Content-Type": LINES})
+    await stream.prepare(request)
+    async for block in in_blocks(snapshot.pieces_of(world)):
+        await stream.write(block)
+    await stream.write_eof()
+    return stream
+
+
+@route("PUT", "snapshot", body=routes.TEXT, media_type=LINES)
+async def put_snapshot(request: web.Request, world: World, document: object) -> object:
+    """Replace everything by a snapshot, all or nothing."""
+    fresh, number = World(), 0
+    async for line in lines(request.content.iter_any()):
+        number += 1
+        await between_calls(snapshot.restore_in_steps(fresh, number, line))
+        if number % ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    if not number:
+        raise ValueError("the body is empty")
+    world.adopt(fresh)
+    return {"companies": len(world.companies), "messages": len(world.mail.messages)}
+
+
+async def lines(
+    chunks: AsyncIterable[bytes], *, line_most: int = LINE_MOST_BYTES, most: int = MOST_BYTES
+) -> AsyncIterator[bytes]:
+    """The lines of a body. Raises ValueError for one of more than `line_most` bytes, and for more than `most`."""
+    pieces: list[bytes] = []
+    begun = total = 0
+    async for chunk in chunks:
+        *ended, rest = chunk.split(b"\n")
+        for end in ended:
+            yield b"".join((*pieces, end))
+            pieces.clear()
+            begun = 0
+        pieces.append(rest)
+        begun, total = begun + len(rest), total + len(chunk)
+        if begun > line_most or total > most:
+            raise ValueError(f"a snapshot has at most {most} bytes, and a line of it {line_most}")
+    if last := b"".join(pieces):
+        yield last

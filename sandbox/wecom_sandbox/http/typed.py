@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+
+def read_integer(text: str) -> int | None:
+    """The number that a text is: ASCII digits, at most 18 of them; None for anything else.
+
+    int() by itself takes the digits of every script, and raises for "--5" and for more than 4,300 digits.
+    """
+    return int(text) if _INTEGER.fullmatch(text) else None
+
 
 T = TypeVar("T")
 _DEPTH_MOST = 20
@@ -84,3 +99,27 @@ def check_depth(value: object, path: str, *, most: int = _DEPTH_MOST) -> None:
         raise ValueError(f"{path} is nested too deeply")
     for one in inner:
         check_depth(one, path, most=most - 1)
+
+
+_KEY = secrets.token_bytes(32)
+
+
+def write(position: int, *purpose: str) -> str:
+    """A cursor for one list of one company (`purpose`)."""
+    return f"{position}-{_proof(position, purpose)}"
+
+
+def read(cursor: str, *purpose: str) -> int | None:
+    """The position, 0 for ""; None for a cursor that was never given for this list."""
+    if not cursor:
+        return 0
+    digits, _, proof = cursor.partition("-")
+    position = read_integer(digits)
+    if position is None or not hmac.compare_digest(proof.encode(), _proof(position, purpose).encode()):
+        return None
+    return position
+
+
+def _proof(position: int, purpose: tuple[str, ...]) -> str:
+    text = "\n".join((str(position), *purpose))
+    return hmac.new(_KEY, text.encode(), hashlib.sha256).hexdigest()[:32]

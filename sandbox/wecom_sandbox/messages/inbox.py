@@ -2,13 +2,127 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count, islice
+from typing import Any, Generic, TypeVar
 
-from wecom_sandbox.messages.recent import Recent
-from wecom_sandbox.messages.ring import Ring
 from wecom_sandbox.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Rows, oldest first. `after`: where the next page begins. `missed`: how many fell out before they were read."""
+
+    rows: list[T]
+    after: int
+    more: bool
+    missed: int
+
+
+class Ring(Generic[T]):
+    """The newest rows, oldest first; `most` None: until they are dropped. A row's place: how many came before it.
+
+    A list, because an empty deque takes ten times as much, and there is a ring for each of 100,000 people.
+    """
+
+    __slots__ = ("_most", "_rows", "_start", "added")
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+        # Before `_start` stand empty places, until they are as many as the rows.
+        self._rows: list[Any] = []
+        self._start = 0
+        self.added = 0
+
+    def add(self, row: T) -> None:
+        self._rows.append(row)
+        self.added += 1
+        if self._most is not None and len(self) > self._most:
+            self.drop()
+
+    def drop(self) -> T:
+        """Take the oldest out. Raises IndexError."""
+        row: T = self._rows[self._start]
+        self._rows[self._start] = None
+        self._start += 1
+        if self._start * 2 >= len(self._rows):
+            del self._rows[: self._start]
+            self._start = 0
+        return row
+
+    def clear(self) -> None:
+        self._rows.clear()
+        self._start = 0
+
+    @property
+    def oldest(self) -> T | None:
+        return self._rows[self._start] if self else None
+
+    @property
+    def newest(self) -> T | None:
+        return self._rows[-1] if self else None
+
+    def page(self, after: int, most: int, wanted: Callable[[T], bool] = lambda row: True) -> Page[T]:
+        """At most so many of the rows from the place `after` on (0: from the oldest), and only the wanted ones."""
+        first = self.added - len(self)
+        start = min(max(after, first), self.added)
+        rest = zip(count(start + 1), self._from(start - first), strict=False)
+        found = list(islice(((place, row) for place, row in rest if wanted(row)), most))
+        end = found[-1][0] if len(found) == most else self.added
+        return Page([row for _, row in found], end, end < self.added, max(0, first - after))
+
+    def _from(self, index: int) -> Iterator[T]:
+        return map(self._rows.__getitem__, range(self._start + index, len(self._rows)))
+
+    def __len__(self) -> int:
+        return len(self._rows) - self._start
+
+    def __iter__(self) -> Iterator[T]:
+        return self._from(0)
+
+    def __reversed__(self) -> Iterator[T]:
+        return map(self._rows.__getitem__, range(len(self._rows) - 1, self._start - 1, -1))
+
+
+_TABLES = 8
+
+
+class Recent:
+    """Until when the identical JSON is a duplicate: of the newest `most` messages, or of an eighth less.
+
+    Tables of one size, of which the oldest goes as a whole. One table from which the oldest go one by one would be made
+    anew again and again, each time with room for three times as many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._rows_each = max(1, most // _TABLES)
+        self._tables: deque[dict[bytes, float]] = deque([{}], maxlen=_TABLES)
+
+    def add(self, corpid: str, agentid: int, body: bytes, *, until: float) -> None:
+        if len(self._tables[-1]) == self._rows_each:
+            self._tables.append({})
+        self._tables[-1][_key(corpid, agentid, body)] = until
+
+    def until(self, corpid: str, agentid: int, body: bytes) -> float:
+        """0.0: it was not accepted, or long ago."""
+        key = _key(corpid, agentid, body)
+        return next((table[key] for table in reversed(self._tables) if key in table), 0.0)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tables))
+
+
+def _key(corpid: str, agentid: int, body: bytes) -> bytes:
+    found = hashlib.sha256(f"{corpid}/{agentid}/".encode())
+    found.update(body)
+    return found.digest()
+
 
 INBOX_LENGTH = 200
 # Of one company: what its messages may take, in characters of contents and receivers.

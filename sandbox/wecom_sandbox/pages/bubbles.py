@@ -2,19 +2,297 @@
 
 from __future__ import annotations
 
+import html
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import urlsplit
 
-from wecom_sandbox.messages.inbox import Message
-from wecom_sandbox.pages import drawing, richtext
-from wecom_sandbox.pages.drawing import Part
-from wecom_sandbox.pages.translation import gettext_noop as _
+from markupsafe import Markup
+
+from wecom_sandbox.messages.inbox import CardView, Message
+from wecom_sandbox.pages.rendering import gettext_noop as _
+
+_LINK = re.compile(r"""<a\s+href\s*=\s*(?:"([^"<>]*)"|'([^'<>]*)')\s*>(.*?)</a>""", re.IGNORECASE | re.DOTALL)
+_CARD_MARK = re.compile(r"""<br\s*/?>|<div\s+class\s*=\s*["'](gray|normal|highlight)["']\s*>|</div>""", re.IGNORECASE)
+_HTTP = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
+_MENTION = re.compile(r"<@([0-9A-Za-z_\-@.]{1,64})>")
+# The name of a member, by userid; what is no member's stays as it is.
+NameOf = Callable[[str], str]
+_HEADING = re.compile(r"(#{1,6})\s+(.*)")
+_LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]*)", re.MULTILINE)
+_INLINE = re.compile(
+    r"`(?P<code>[^`\n]+)`"
+    r"|\*\*(?P<bold>[^*\n]+)\*\*"
+    r"|\[(?P<label>[^\]\n]*)\]\((?P<url>[^)\s]+)\)"
+    r"""|<font\s+color=["'](?P<color>info|comment|warning)["']>(?P<colored>.*?)</font>""",
+    re.DOTALL,
+)
+
+
+def _escape(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def anchor(url: str, label_html: str, css: str = "link") -> str:
+    """A link that a tap opens; only http and https, else the label alone. `label_html` is already escaped."""
+    if not _HTTP.fullmatch(url):
+        return label_html
+    return f'<a class="{css}" href="{_escape(url)}" target="_blank" rel="noopener noreferrer">{label_html}</a>'
+
+
+def text_html(content: str, name_of: NameOf = str, mentioned: Iterable[str] = ()) -> Markup:
+    """text: line ends, <a href>, <@userid>, and behind it who was mentioned besides."""
+    parts: list[str] = []
+    position = 0
+    for match in _LINK.finditer(content):
+        parts.append(_with_mentions(content[position : match.start()], name_of))
+        url = html.unescape(match.group(1) or match.group(2) or "")
+        parts.append(anchor(url, _escape(re.sub(r"<[^>]*>", "", match.group(3)))))
+        position = match.end()
+    parts.append(_with_mentions(content[position:], name_of))
+    parts += [f" {_mention(one, name_of)}" for one in mentioned]
+    return Markup("".join(parts).replace("\n", "<br>"))  # noqa: S704  # every piece was escaped above
+
+
+def _with_mentions(text: str, name_of: NameOf) -> str:
+    """Escaped, with names for <@userid>."""
+    pieces = _MENTION.split(text)
+    return "".join(_mention(one, name_of) if index % 2 else _escape(one) for index, one in enumerate(pieces))
+
+
+def _mention(userid: str, name_of: NameOf) -> str:
+    return f'<span class="link">@{_escape(name_of(userid.removeprefix("@")))}</span>'
+
+
+def text_plain(content: str) -> str:
+    """The same without its marks, for one line."""
+    return _LINK.sub(lambda match: re.sub(r"<[^>]*>", "", match.group(3)), content)
+
+
+def names_plain(text: str, name_of: NameOf) -> str:
+    """Names for <@userid>, without marks."""
+    return _MENTION.sub(lambda match: f"@{name_of(match.group(1))}", text)
+
+
+def card_html(description: str) -> Markup:
+    """textcard: <br> and <div class="gray|normal|highlight">, closed where the text forgets it."""
+    parts: list[str] = []
+    position = depth = 0
+    for match in _CARD_MARK.finditer(description):
+        parts.append(_escape(description[position : match.start()]))
+        position = match.end()
+        mark = match.group(0).lower()
+        if mark.startswith("<br"):
+            parts.append("<br>")
+        elif mark.startswith("<div"):
+            parts.append(f'<div class="{match.group(1).lower()}">')
+            depth += 1
+        elif depth:
+            parts.append("</div>")
+            depth -= 1
+    parts.append(_escape(description[position:]) + "</div>" * depth)
+    return Markup("".join(parts).replace("\n", "<br>"))  # noqa: S704  # every piece was escaped above
+
+
+def markdown_html(content: str, name_of: NameOf = str) -> Markup:
+    """The subset that WeCom draws: titles, bold, links, code, quotes, three colours, <@userid>."""
+    lines: list[str] = []
+    for line in content.split("\n"):
+        heading = _HEADING.fullmatch(line.strip())
+        if heading:
+            level = len(heading.group(1))
+            lines.append(f'<div class="h{level}">{_inline(heading.group(2), name_of)}</div>')
+        elif line.lstrip().startswith(">"):
+            lines.append(f'<div class="quote">{_inline(line.lstrip()[1:].strip(), name_of)}</div>')
+        else:
+            lines.append(f"<div>{_inline(line, name_of) or '&nbsp;'}</div>")
+    return Markup("".join(lines))  # noqa: S704  # every piece was escaped in _inline
+
+
+def markdown_plain(content: str) -> str:
+    """The same without its marks, for one line."""
+
+    def bare(match: re.Match[str]) -> str:
+        inner = match["bold"] or match["colored"]
+        return markdown_plain(inner) if inner else match["code"] or match["label"] or ""
+
+    return _INLINE.sub(bare, _LINE_MARK.sub("", content))
+
+
+def _inline(text: str, name_of: NameOf) -> str:
+    parts: list[str] = []
+    position = 0
+    for match in _INLINE.finditer(text):
+        parts.append(_with_mentions(text[position : match.start()], name_of))
+        position = match.end()
+        if match["code"] is not None:
+            parts.append(f"<code>{_escape(match['code'])}</code>")
+        elif match["bold"] is not None:
+            parts.append(f"<b>{_inline(match['bold'], name_of)}</b>")
+        elif match["url"] is not None:
+            parts.append(anchor(match["url"], _escape(match["label"])))
+        else:
+            parts.append(f'<span class="{match["color"]}">{_inline(match["colored"], name_of)}</span>')
+    parts.append(_with_mentions(text[position:], name_of))
+    return "".join(parts)
+
+
+_COLOURS = ("gray", "black", "red", "green")
+_LOOPBACK = ("localhost", "127.0.0.1")
+
+
+class Part(dict[str, Any]):
+    """An object of a message for a template: what the wire leaves out is an empty text."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+def href(url: object) -> str:
+    """The address when a tap may open it (http and https), else ""."""
+    text = url if isinstance(url, str) else ""
+    return text if text.lower().startswith(("http://", "https://")) else ""
+
+
+def picture(url: object) -> dict[str, str]:
+    """`src` when the picture stands on this machine (no others are loaded), and where it stands."""
+    text = href(url)
+    try:
+        host = urlsplit(text).hostname or ""
+    except ValueError:
+        host = ""
+    return {"src": text if host in _LOOPBACK else "", "host": host}
+
+
+def articles(content: Mapping[str, Any]) -> list[Part]:
+    return [
+        Part(article, href=href(article.get("url")), picture=picture(article.get("picurl")))
+        for article in _rows(content, "articles")
+    ]
+
+
+def card(content: Mapping[str, Any], view: CardView | None) -> Part:
+    """A template card for templates/messages/template_card.html."""
+    shown = view.card if view is not None and view.card is not None else content
+    selected = view.selected if view is not None else {}
+    submit = part(shown, "submit_button")
+    greyed = (view.replace_name if view is not None else "") or str(shown.get("replace_text", ""))
+    return Part(
+        source=_source(part(shown, "source")),
+        menu=_menu(part(shown, "action_menu")),
+        title=part(shown, "main_title"),
+        emphasis=part(shown, "emphasis_content"),
+        quote=_linked(part(shown, "quote_area")),
+        text=shown.get("sub_title_text", ""),
+        image=picture(part(shown, "card_image").get("url")) if shown.get("card_image") else None,
+        ratio=_ratio(part(shown, "card_image").get("aspect_ratio")),
+        area=_area(part(shown, "image_text_area")),
+        vertical=_rows(shown, "vertical_content_list"),
+        rows=[_horizontal(row) for row in _rows(shown, "horizontal_content_list")],
+        jumps=[_linked(row) for row in _rows(shown, "jump_list")],
+        href=href(part(shown, "card_action").get("url")),
+        questions=_questions(shown, selected),
+        buttons=[_button(row, greyed) for row in _rows(shown, "button_list")],
+        submit={"key": submit.get("key", ""), "text": submit.get("text") or "提交"} if submit else None,
+        greyed=greyed,
+    )
+
+
+def part(card: Mapping[str, Any], name: str) -> Part:
+    """An object inside a card; an empty one where there is none."""
+    value = card.get(name)
+    return Part(value) if isinstance(value, Mapping) else Part()
+
+
+def _rows(card: Mapping[str, Any], name: str) -> list[Part]:
+    value = card.get(name)
+    return [Part(row) for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+
+
+def _ratio(value: object) -> int:
+    """Width to height in tenths, 13 to 22: the style sheet has one rule for each.
+
+    Brought between the two before it is counted with: in a card that shows no picture nobody has looked at it, and in
+    a passive reply it may be infinite or no number.
+    """
+    return int(min(2.2, max(1.3, value)) * 10) if isinstance(value, int | float) else 13
+
+
+def _menu(menu: Part) -> Part:
+    return Part(menu, action_list=_rows(menu, "action_list"))
+
+
+def _source(source: Part) -> Part:
+    colour = source.get("desc_color")
+    name = _COLOURS[colour] if isinstance(colour, int) and 0 <= colour < len(_COLOURS) else _COLOURS[0]
+    return Part(source, colour=name, icon=picture(source.get("icon_url")))
+
+
+def _linked(block: Part) -> Part:
+    return Part(block, href=href(block.get("url"))) if block else block
+
+
+def _area(area: Part) -> Part:
+    return Part(_linked(area), picture=picture(area.get("image_url"))) if area else area
+
+
+def _horizontal(row: Part) -> Part:
+    kind = row.get("type", 0)
+    link = href(row.get("url")) if kind == 1 else ""
+    return Part(row, href=f"/sandbox/media/{row.get('media_id')}" if kind == 2 else link)
+
+
+def _button(button: Part, greyed: str) -> Part:
+    is_link = button.get("type") == 1
+    return Part(
+        button,
+        style=button.get("style", 1),
+        href=href(button.get("url")) if is_link else "",
+        disabled=bool(greyed) and not is_link,
+    )
+
+
+def _questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    """Votes as boxes, selections as lists; what was chosen (or suggested by the card) is marked."""
+    found = []
+    parts = [(part(shown, "checkbox"), True), (part(shown, "button_selection"), False)]
+    parts += [(row, False) for row in _rows(shown, "select_list")]
+    for question, is_vote in parts:
+        if not question:
+            continue
+        name = str(question.get("question_key", ""))
+        chosen = selected.get(name)
+        suggested = {str(question.get("selected_id", ""))}
+        options = [
+            {
+                "id": option.get("id", ""),
+                "text": option.get("text", ""),
+                "chosen": (str(option.get("id")) in chosen)
+                if chosen is not None
+                else (option.get("is_checked") is True or str(option.get("id")) in suggested),
+            }
+            for option in _rows(question, "option_list")
+        ]
+        kind = ("checkbox" if question.get("mode") == 1 else "radio") if is_vote else "select"
+        found.append(
+            {
+                "key": name,
+                "title": question.get("title", ""),
+                "kind": kind,
+                "options": options,
+                "disabled": question.get("disable") is True,
+            }
+        )
+    return found
+
 
 # WeCom's own time; China has no other.
 _CHINA = timezone(timedelta(hours=8))
 _PREVIEW_LENGTH = 40
-_PLAIN = {"text": richtext.text_plain, "markdown": richtext.markdown_plain}
+_PLAIN = {"text": text_plain, "markdown": markdown_plain}
 _LABELS = {
     "image": _("Picture"),
     "voice": _("Voice"),
@@ -37,27 +315,27 @@ class Bubble:
         return bool(self.message.sender)
 
 
-def bubble(message: Message, folded: str, name_of: richtext.NameOf = str) -> Bubble:
+def bubble(message: Message, folded: str, name_of: NameOf = str) -> Bubble:
     """As this person sees it: a recalled message is gone, a card may have changed for her alone."""
     name = "recalled" if message.recalled else message.msgtype
     content = Part() if message.recalled else _content(message, folded, name_of)
     return Bubble(message, f"messages/{name}.html", content, local_time(message.sent_at))
 
 
-def _content(message: Message, folded: str, name_of: richtext.NameOf) -> Part:
+def _content(message: Message, folded: str, name_of: NameOf) -> Part:
     content = Part(message.content)
     kind = message.msgtype
     if kind == "text":
         mentioned = [*content.get("mentioned_list", ()), *content.get("mentioned_mobile_list", ())]
-        content["body"] = richtext.text_html(content["content"], name_of, mentioned)
+        content["body"] = text_html(content["content"], name_of, mentioned)
     elif kind == "markdown":
-        content["body"] = richtext.markdown_html(content["content"], name_of)
+        content["body"] = markdown_html(content["content"], name_of)
     elif kind == "textcard":
-        content.update(body=richtext.card_html(content["description"]), href=drawing.href(content["url"]))
+        content.update(body=card_html(content["description"]), href=href(content["url"]))
     elif kind == "news":
-        content["articles"] = drawing.articles(content)
+        content["articles"] = articles(content)
     elif kind == "template_card":
-        content = drawing.card(content, message.views.get(folded))
+        content = card(content, message.views.get(folded))
     return content
 
 
@@ -70,7 +348,7 @@ class Preview:
     recalled: bool = False
 
 
-def preview(message: Message, name_of: richtext.NameOf = str) -> Preview:
+def preview(message: Message, name_of: NameOf = str) -> Preview:
     content: dict[str, Any] = dict(message.content)
     if message.recalled:
         return Preview(recalled=True)
@@ -79,12 +357,12 @@ def preview(message: Message, name_of: richtext.NameOf = str) -> Preview:
         content = articles[0]
     plain = _PLAIN.get(message.msgtype)
     text = plain(str(content["content"])) if plain else _title(content)
-    text = richtext.names_plain(text, name_of)
+    text = names_plain(text, name_of)
     return Preview(" ".join(text.split())[:_PREVIEW_LENGTH], _LABELS.get(message.msgtype, ""))
 
 
 def _title(content: dict[str, Any]) -> str:
-    found = (drawing.part(content, "main_title").get("title"), content.get("title"), content.get("filename"))
+    found = (part(content, "main_title").get("title"), content.get("title"), content.get("filename"))
     return str(next((text for text in found if text), content.get("sub_title_text", "")))
 
 

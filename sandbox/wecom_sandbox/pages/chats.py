@@ -9,18 +9,15 @@ from urllib.parse import quote
 from aiohttp import web
 
 from wecom_sandbox.callbacks import clicks
-from wecom_sandbox.http import strict_json
-from wecom_sandbox.http.digits import read_integer
+from wecom_sandbox.http import bodies
+from wecom_sandbox.http.typed import read_integer
 from wecom_sandbox.messages.inbox import Message
-from wecom_sandbox.pages import browser, drawing, people
-from wecom_sandbox.pages.browser import Holder
+from wecom_sandbox.pages import bubbles, rendering
 from wecom_sandbox.pages.bubbles import bubble, local_time
 from wecom_sandbox.pages.phone import context, need_holder
-from wecom_sandbox.pages.rendering import page
-from wecom_sandbox.pages.translation import gettext_noop as _
-from wecom_sandbox.pages.translation import translations
-from wecom_sandbox.state.keys import WORLD
-from wecom_sandbox.state.world import App, World
+from wecom_sandbox.pages.rendering import Holder, page, translations
+from wecom_sandbox.pages.rendering import gettext_noop as _
+from wecom_sandbox.state.world import WORLD, App, World
 
 _TEXT_MOST = 2000
 # What the phone says when something cannot be done; clicks.Impossible has the keys.
@@ -85,7 +82,7 @@ async def robot(request: web.Request) -> web.StreamResponse:
 def _thread(
     request: web.Request, holder: Holder, title: str, messages: Iterable[Message], more: dict[str, object]
 ) -> web.Response:
-    name_of = people.namer(holder.company)
+    name_of = rendering.namer(holder.company)
     drawn = [bubble(message, holder.folded, name_of) for message in messages]
     values = {"title": title, "bubbles": drawn, "app": None, "menu": [], "thread": "", **more}
     return page(request, "phone/chat.html", context(holder, "messages") | values)
@@ -98,13 +95,13 @@ def _doing(
 
     async def answer(request: web.Request) -> web.StreamResponse:
         world = request.app[WORLD]
-        holder = browser.holder(request, world)
+        holder = rendering.find_holder(request, world)
         if holder is None or holder.member is None:
             return _refusal(request, _NOBODY if holder is None else _GUEST, 403)
         if request.content_type != "application/json":
             return _refusal(request, _NONSENSE, 415)
         try:
-            document = strict_json.loads(await request.read())
+            document = bodies.loads(await request.read())
             if not isinstance(document, dict):
                 raise ValueError("a JSON object is expected")
             return web.json_response(act(world, holder, _app(request, holder), document))
@@ -120,7 +117,7 @@ def _doing(
 
 def _refusal(request: web.Request, text: str, status: int) -> web.Response:
     """In the reader's language: the phone shows it."""
-    return web.json_response({"error": translations(browser.language(request)).gettext(text)}, status=status)
+    return web.json_response({"error": translations(rendering.language(request)).gettext(text)}, status=status)
 
 
 def write(world: World, holder: Holder, app: App, document: dict[str, Any]) -> dict[str, object]:
@@ -134,7 +131,7 @@ def menu(world: World, holder: Holder, app: App, document: dict[str, Any]) -> di
     if holder.member is None:
         return {}
     path = [int(index) for index in document["path"]]
-    return {"url": drawing.href(clicks.press_menu(world, holder.company, app, holder.member, path))}
+    return {"url": bubbles.href(clicks.press_menu(world, holder.company, app, holder.member, path))}
 
 
 def click(world: World, holder: Holder, app: App, document: dict[str, Any]) -> dict[str, object]:
@@ -158,7 +155,7 @@ async def article(request: web.Request) -> web.StreamResponse:
         "msgid": message.msgid,
         "index": request.match_info["index"],
         "sent_at": local_time(message.sent_at),
-        "source": drawing.href(found.get("content_source_url")),
+        "source": bubbles.href(found.get("content_source_url")),
     }
     return page(request, "phone/article.html", values, frames=True)
 

@@ -7,15 +7,14 @@ from itertools import islice
 from aiohttp import web
 
 from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
-from wecom_sandbox.http.digits import read_integer
-from wecom_sandbox.pages import people
+from wecom_sandbox.http.typed import read_integer
+from wecom_sandbox.pages import rendering
 from wecom_sandbox.pages.bubbles import local_time
+from wecom_sandbox.pages.rendering import gettext_noop as _
 from wecom_sandbox.pages.rendering import page
-from wecom_sandbox.pages.translation import gettext_noop as _
 from wecom_sandbox.state import administration
 from wecom_sandbox.state.directory import ACTIVE, DISABLED, Department
-from wecom_sandbox.state.keys import WORLD
-from wecom_sandbox.state.world import App, Company
+from wecom_sandbox.state.world import WORLD, App, Company
 
 FAULT_LABELS = {
     "busy": _("system busy (-1), nothing done"),
@@ -71,7 +70,7 @@ async def members(request: web.Request) -> web.StreamResponse:
     """?q= searches, ?from= goes on; joining, moving, disabling and leaving."""
     found, query, start = _company(request), request.query.get("q", ""), _start(request)
     # One more than is shown tells whether there are more.
-    shown = people.search(found, query, most=_SHOWN_PEOPLE + 1, start=start)
+    shown = rendering.search(found, query, most=_SHOWN_PEOPLE + 1, start=start)
     values = {
         "company": found,
         "people": shown[:_SHOWN_PEOPLE],

@@ -12,12 +12,10 @@ from typing import Any
 from aiohttp import web
 
 from wecom_sandbox.messages.inbox import Message
-from wecom_sandbox.pages import browser, people
-from wecom_sandbox.pages.browser import GUEST, Holder
+from wecom_sandbox.pages import rendering
 from wecom_sandbox.pages.bubbles import Preview, local_time, preview
-from wecom_sandbox.pages.rendering import page
-from wecom_sandbox.state.keys import WORLD
-from wecom_sandbox.state.world import App, World
+from wecom_sandbox.pages.rendering import GUEST, Holder, page
+from wecom_sandbox.state.world import WORLD, App, World
 
 # An event stream says that it lives, so that a closed browser is noticed.
 _HEARTBEAT_SECONDS = 15
@@ -50,7 +48,7 @@ async def home(request: web.Request) -> web.StreamResponse:
     world = request.app[WORLD]
     if "corpid" in request.query:
         return _change_holder(request, world)
-    holder = browser.holder(request, world)
+    holder = rendering.find_holder(request, world)
     if holder is None:
         raise web.HTTPFound("/phone/choose")
     return page(request, "phone/messages.html", context(holder, "messages") | {"rows": _conversations(world, holder)})
@@ -65,7 +63,7 @@ def _change_holder(request: web.Request, world: World) -> web.StreamResponse:
     following = request.query.get("next", "")
     inside = _INSIDE.fullmatch(following) is not None
     response = web.Response(status=302, headers={"Location": following if inside else "/phone"})
-    browser.hold_phone(response, corpid, member.folded if member else GUEST)
+    rendering.hold_phone(response, corpid, member.folded if member else GUEST)
     return response
 
 
@@ -76,7 +74,10 @@ async def choose(request: web.Request) -> web.StreamResponse:
     companies = [one for one in world.companies.values() if not wanted or one.corpid == wanted]
     query = request.query.get("q", "")
     groups: list[dict[str, Any]] = [
-        {"company": one, "people": [(found, people.initials(found)) for found in people.search(one, query, most=12)]}
+        {
+            "company": one,
+            "people": [(found, rendering.initials(found)) for found in rendering.search(one, query, most=12)],
+        }
         for one in companies
     ]
     values = {"groups": groups, "q": query, "corpid": wanted, "next": request.query.get("next", ""), "guest": GUEST}
@@ -118,7 +119,7 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 def need_holder(request: web.Request) -> Holder:
     """Raises the redirect to the page that asks who holds the phone."""
-    holder = browser.holder(request, request.app[WORLD])
+    holder = rendering.find_holder(request, request.app[WORLD])
     if holder is None:
         raise web.HTTPFound("/phone/choose")
     return holder
@@ -163,5 +164,5 @@ def _conversation(world: World, holder: Holder, link: str, message: Message) -> 
         title = holder.company.robots[message.robot].name or message.robot
     at = local_time(message.sent_at)
     is_today = at.date() == local_time(world.now()).date()
-    shown = preview(message, people.namer(holder.company))
+    shown = preview(message, rendering.namer(holder.company))
     return Conversation(title, link, shown, at, app, is_today) if title else None

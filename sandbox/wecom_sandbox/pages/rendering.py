@@ -2,17 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gettext
+import re
+from collections.abc import Callable, Mapping
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from wecom_sandbox.pages import browser
-from wecom_sandbox.pages.translation import translations
+from wecom_sandbox.state.directory import Member
+from wecom_sandbox.state.world import Company, World
+
+PHONE_COOKIE, LANGUAGE_COOKIE, TAPPED_COOKIE = "sandbox_phone", "sandbox_lang", "sandbox_tapped"
+# Somebody with a phone who is not a member of the company.
+GUEST = "~guest"
+_WECOM = re.compile(r"wxwork/[\d.]+", re.IGNORECASE)
+_YEAR_SECONDS = 365 * 24 * 3600
+
+
+class Holder:
+    """Who holds the phone of a browser. `member` None: a guest."""
+
+    def __init__(self, company: Company, member: Member | None) -> None:
+        self.company = company
+        self.member = member
+
+    @property
+    def userid(self) -> str:
+        return self.member.userid if self.member else ""
+
+    @property
+    def folded(self) -> str:
+        return self.member.folded if self.member else ""
+
+
+def find_holder(request: web.Request, world: World) -> Holder | None:
+    """None when nobody was chosen in this browser, or the person is gone."""
+    corpid, _, name = unquote(request.cookies.get(PHONE_COOKIE, "")).partition("/")
+    company = world.companies.get(corpid)
+    if company is None:
+        return None
+    if name == GUEST:
+        return Holder(company, None)
+    member = company.directory.find(name)
+    return Holder(company, member) if member else None
+
+
+def hold_phone(response: web.StreamResponse, corpid: str, name: str) -> None:
+    _set(response, PHONE_COOKIE, quote(f"{corpid}/{name}", safe=""))
+
+
+def is_wecom(request: web.Request) -> bool:
+    """The rule of WeCom's own JavaScript."""
+    return _WECOM.search(request.headers.get("User-Agent", "")) is not None
+
+
+def language(request: web.Request) -> str:
+    """zh-hans unless English was chosen by ?lang=en or before."""
+    chosen = request.query.get("lang") or request.cookies.get(LANGUAGE_COOKIE, "")
+    return "en" if chosen.lower().startswith("en") else "zh-hans"
+
+
+def remember_language(request: web.Request, response: web.StreamResponse) -> None:
+    if "lang" in request.query:
+        _set(response, LANGUAGE_COOKIE, language(request))
+
+
+def _set(response: web.StreamResponse, name: str, value: str) -> None:
+    response.set_cookie(name, value, max_age=_YEAR_SECONDS, path="/", httponly=True, samesite="Lax")
+
+
+CATALOGUES = Path(__file__).resolve().parent.parent / "locale"
+DOMAIN = "messages"
+Translate = Callable[[str], str]
+# The catalogue of each language that a page may be read in; English is what stands in the code.
+_CATALOGUE = {"zh-hans": "zh_Hans"}
+
+
+@cache
+def translations(language: str) -> gettext.NullTranslations:
+    """The translations of a language: "zh-hans" or "en"."""
+    wanted = _CATALOGUE.get(language)
+    if wanted is None:
+        return gettext.NullTranslations()
+    return gettext.translation(DOMAIN, CATALOGUES, [wanted], fallback=True)
+
+
+def gettext_noop(text: str) -> str:
+    """Marks a text for the catalogue where it stands before its reader's language is known."""
+    return text
+
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 # Pictures of messages may stand on the site under development; nothing else is loaded from anywhere.
@@ -57,7 +140,7 @@ def page(
 
     `embeddable`: other sites may show it in a frame (the QR page); `frames`: it shows pages of the sandbox in frames.
     """
-    code = browser.language(request)
+    code = language(request)
     other = "en" if code != "en" else "zh-hans"
     query = {name: value for name, value in request.query.items() if name != "lang"}
     values = {"language": code, "other_language": str(request.rel_url.with_query({**query, "lang": other}))}
@@ -69,5 +152,68 @@ def page(
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["Cache-Control"] = "no-store"
-    browser.remember_language(request, response)
+    remember_language(request, response)
     return response
+
+
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+class Refused(Exception):
+    """The visit cannot go on. `text` is what WeCom's page says (in Chinese, as WeCom says it)."""
+
+    def __init__(self, text: str, detail: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.detail = detail
+
+
+def netloc_of(redirect_uri: str) -> str:
+    """Host, with the port where the address names one, in small letters; "" when it is no clean http(s) address."""
+    if _UNSAFE.search(redirect_uri):
+        return ""
+    try:
+        parts = urlsplit(redirect_uri)
+        parts.port  # noqa: B018  # reading it is what checks it
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc:
+        return ""
+    return parts.netloc.lower()
+
+
+def with_code(redirect_uri: str, code: str, state: str) -> str:
+    """The address with code and state appended to its query; `code` "": refused by the person, state only."""
+    base, hash_sign, fragment = redirect_uri.partition("#")
+    added = f"code={quote(code, safe='')}&" if code else ""
+    separator = "&" if "?" in base else "?"
+    return f"{base}{separator}{added}state={quote(state, safe='')}{hash_sign}{fragment}"
+
+
+SHOWN = 30
+
+
+def namer(company: Company) -> Callable[[str], str]:
+    """What stands behind an @: the member's name; @all, a mobile number or an unknown userid as they are."""
+
+    def name_of(userid: str) -> str:
+        member = company.directory.find(userid)
+        return member.name if member else userid
+
+    return name_of
+
+
+def initials(member: Member) -> str:
+    """What stands in a picture's place: the last two characters of a Chinese name, the first letter of another."""
+    return member.name[:1].upper() if member.name.isascii() else member.name[-2:]
+
+
+def search(company: Company, text: str, *, most: int = SHOWN, start: int = 0) -> list[Member]:
+    """Members whose userid or name holds the text, all when it is empty: so many, from the place `start` on."""
+    wanted = text.strip().lower()
+    found = (
+        member
+        for folded, member in company.directory.members.items()
+        if not wanted or wanted in folded or wanted in member.name.lower()
+    )
+    return list(islice(found, start, start + most))

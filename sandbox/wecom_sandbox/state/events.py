@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wecom_sandbox.messages.ring import Ring
+from wecom_sandbox.messages.inbox import Ring
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -16,14 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from wecom_sandbox.http import strict_json, typed
-from wecom_sandbox.http.json_pieces import json_pieces
+from wecom_sandbox.http import bodies, typed
+from wecom_sandbox.http.bodies import json_pieces
 from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode
 from wecom_sandbox.state import administration
-from wecom_sandbox.state.files import Media
-from wecom_sandbox.state.jobs import Job
-from wecom_sandbox.state.steps import at_once
-from wecom_sandbox.state.world import Chat, Code, Ticket, Token, World
+from wecom_sandbox.state.files import Job, Media
+from wecom_sandbox.state.world import Chat, Code, Ticket, Token, World, at_once
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -61,7 +59,7 @@ def read(world: World, path: Path) -> None:
     if len(lines) > 1 and _is_object(lines[0]):
         restore(world, lines)
     else:
-        administration.load(world, strict_json.loads(content))
+        administration.load(world, bodies.loads(content))
 
 
 def write(world: World, path: Path) -> None:
@@ -124,7 +122,7 @@ def restore(world: World, lines: Iterable[bytes]) -> None:
 def restore_in_steps(world: World, number: int, line: bytes) -> Generator[None, None, None]:
     """One line; `number` 1 is the seed, which has a step for each row. Raises ValueError."""
     try:
-        document = strict_json.loads(line)
+        document = bodies.loads(line)
         if number == 1:
             yield from administration.load_in_steps(world, document)
             return
@@ -138,7 +136,7 @@ def restore_in_steps(world: World, number: int, line: bytes) -> Generator[None, 
 
 def _is_object(line: bytes) -> bool:
     with suppress(ValueError):
-        return isinstance(strict_json.loads(line), dict)
+        return isinstance(bodies.loads(line), dict)
     return False
 
 

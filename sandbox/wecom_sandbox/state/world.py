@@ -3,23 +3,102 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from wecom_sandbox.limits.faults import FaultBoard
-from wecom_sandbox.limits.limits import Limits
-from wecom_sandbox.messages.inbox import Mailroom
-from wecom_sandbox.messages.ring import Ring
+from aiohttp import web
+
+from wecom_sandbox.http.hosts import Authority
+from wecom_sandbox.limits.limits import FaultBoard, Limits
+from wecom_sandbox.messages.inbox import Mailroom, Ring
 from wecom_sandbox.settings import Settings
 from wecom_sandbox.state.bi import Bi
-from wecom_sandbox.state.clock import Clock
 from wecom_sandbox.state.directory import Department, Directory, Member, Visibility
 from wecom_sandbox.state.events import Callback, Outbox
-from wecom_sandbox.state.files import Files
-from wecom_sandbox.state.jobs import Jobs
-from wecom_sandbox.state.missing import Missing
-from wecom_sandbox.state.steps import at_once
+from wecom_sandbox.state.files import Files, Jobs
+
+# The last moment whose unix seconds have ten digits, as WeCom's hint ids want them.
+ENDS_AT = 9_999_999_999
+
+
+class Clock:
+    """Unix seconds as float. Goes back by `reset` alone, and not beyond ENDS_AT."""
+
+    def __init__(self) -> None:
+        self._offset_seconds = 0.0
+
+    def now(self) -> float:
+        return time.time() + self._offset_seconds
+
+    def reset(self) -> None:
+        """The machine's again: only where nothing is left that is of a later time."""
+        self._offset_seconds = 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Move forward. `seconds`: zero or more. Raises ValueError."""
+        if not seconds >= 0:
+            raise ValueError("seconds must be zero or more: the clock cannot go back")
+        if seconds > ENDS_AT - self.now():
+            raise ValueError(f"seconds must not take the clock beyond {ENDS_AT} (the year 2286)")
+        self._offset_seconds += seconds
+
+
+T = TypeVar("T")
+
+
+def at_once(steps: Generator[None, None, T]) -> T:
+    """Do all steps; what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+
+
+def find_leniencies(world: World) -> list[str]:
+    """A sentence for each company with apps whose callers' addresses are not looked at."""
+    if world.settings.trusted_ips_required:
+        return []
+    unlisted = {
+        company.corpid: [str(app.agentid) for app in company.apps.values() if app.trusted_ips is None]
+        for company in world.companies.values()
+    }
+    return [
+        f"{corpid}: no trusted_ips for app {', '.join(agentids)}, so callers' addresses are not checked; "
+        "WeCom answers 60020 to every address that is not listed (setting trusted_ips_required)"
+        for corpid, agentids in unlisted.items()
+        if agentids
+    ]
+
+
+_KEPT = 1000
+_PATH_MOST = 200
+
+
+class Missing:
+    """How often each path was asked for. Of more than _KEPT paths, the one asked for longest ago is forgotten."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def note(self, method: str, path: str) -> None:
+        key = (method, path[:_PATH_MOST])
+        self._counts[key] = self._counts.pop(key, 0) + 1
+        if len(self._counts) > _KEPT:
+            self._counts.popitem(last=False)
+
+    def clear(self) -> None:
+        self._counts.clear()
+
+    def as_json(self) -> list[dict[str, object]]:
+        """The most wanted first."""
+        rows = sorted(self._counts.items(), key=lambda row: (-row[1], row[0]))
+        return [{"method": method, "path": path, "count": count} for (method, path), count in rows]
+
 
 # Of all codes of sign-ins, of all user_tickets and of all groups; above, the oldest is forgotten, over or not.
 KEPT_CODES = 100_000
@@ -291,3 +370,8 @@ class World:
         for watched, folded in tuple(self._listeners):
             if watched == corpid:
                 self.changed(corpid, folded)
+
+
+WORLD = web.AppKey("world", World)
+# None: there is no port with TLS.
+AUTHORITY = web.AppKey[Authority | None]("authority")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from guanwecom.operations.busy import AGAIN_SECONDS, refusing_late
+from guanwecom.operations.middleware import AGAIN_SECONDS, refusing_late
 from tests.e2e.stack import BIN, running, wait_for_http
 from tests.e2e.waiting import eventually
 from tools.services import free_port

@@ -15,7 +15,7 @@ from django_celery_beat.models import PeriodicTask
 from pytest_django import Settings
 from redis import Redis
 
-from guanwecom.operations import explanations, health
+from guanwecom.operations import health
 from integrations.core.background import database_clock
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Card, DataSource, Heartbeat
@@ -181,7 +181,7 @@ def test_pictures_of_pages_that_wait_for_a_worker_are_told_with_its_command() ->
     Medium.objects.create(kind="picture", digest="d", queue="snapshots", recipe=b"", created_at=since, make_after=since)
 
     assert problems() == ["queue:snapshots"]
-    assert "worker-snapshots" in explanations.explain(health.read())[0].command
+    assert "worker-snapshots" in health.explain(health.read())[0].command
 
 
 def test_a_mail_door_that_was_killed_is_missed_and_one_that_ended_or_never_ran_is_not() -> None:
@@ -191,7 +191,7 @@ def test_a_mail_door_that_was_killed_is_missed_and_one_that_ended_or_never_ran_i
 
     assert problems() == ["tick", "mail"]
     with translation.override("en"):
-        explanation = explanations.explain(health.read())[-1]
+        explanation = health.explain(health.read())[-1]
     assert explanation.what.startswith("The mail door is not running: other systems keep their mails and try again")
     assert explanation.command == "systemctl restart guanwecom-mail-door\ndocker compose restart mail-door"
 
@@ -240,8 +240,8 @@ def test_a_valkey_that_takes_no_writes_is_named_as_that(
 
     assert state.problems == [code]
     with translation.override("en"):
-        assert explanations.name_parts(state) == "Valkey"
-        [explanation] = explanations.explain(state)
+        assert health.name_parts(state) == "Valkey"
+        [explanation] = health.explain(state)
     assert sentence in explanation.what
 
 
@@ -269,7 +269,7 @@ def test_a_periodic_task_that_was_switched_off(name: str) -> None:
 
     assert problems() == [f"task:{name}"]
     with translation.override("en"):
-        (explanation,) = explanations.explain(health.read())
+        (explanation,) = health.explain(health.read())
     assert explanation.what.startswith(f"The periodic task {name} is switched off: ")
     assert explanation.where.startswith(f"Switch it on in the administration: periodic tasks → {name}.")
 

@@ -119,7 +119,7 @@ def test_a_request_is_a_line_without_its_query(lines: Lines) -> None:
     assert line.pop("request_id") == answer.headers["X-Request-ID"]
     del line["timestamp"], line["ms"]
     assert line == {
-        **{"level": "info", "logger": "guanwecom.operations.access", "event": "request"},
+        **{"level": "info", "logger": "guanwecom.operations.middleware", "event": "request"},
         **{"method": "GET", "path": "/admin/accounts/user/", "view": "admin:accounts_user_changelist"},
         **{"status": 200, "user": person.pk, "client": "127.0.0.1"},
     }

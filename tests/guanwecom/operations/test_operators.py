@@ -12,7 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import AuditEntry
-from guanwecom.operations import operators, watch
+from guanwecom.operations import watch
 from guanwecom.operations.installation import hold
 from guanwecom.operations.watch import CONFIRMED_AFTER, DatabaseWatch
 from integrations.core.redis import valkey
@@ -26,9 +26,9 @@ PAGE = "/admin/notifications/operatorcontacts/1/change/"
 
 @pytest.fixture(autouse=True)
 def _nobody_remembered() -> Iterator[None]:
-    operators.forget()
+    watch.forget()
     yield
-    operators.forget()
+    watch.forget()
 
 
 def contacts(wire: Wire, emails: str = "a@example.com\nb@example.com") -> OperatorContacts:
@@ -48,8 +48,8 @@ def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Sett
     settings.OPERATOR_ROBOT = (wire.url, "4e5f6a7b")
     contacts(wire)
 
-    operators.remember()
-    operators.tell("推送已停止：beat", "beat 没有运行")
+    watch.remember()
+    watch.tell_operators("推送已停止：beat", "beat 没有运行")
 
     (sent,) = mail.outbox
     assert (sent.subject, sent.body) == ("推送已停止：beat", "beat 没有运行")
@@ -60,7 +60,7 @@ def test_both_ways_tell_those_of_the_environment_and_those_chosen(settings: Sett
 def test_before_anything_was_read_those_of_the_environment_are_told(settings: Settings, wire: Wire) -> None:
     settings.OPERATOR_EMAILS, settings.OPERATOR_ROBOT = ["ops@example.com"], (wire.url, "4e5f6a7b")
 
-    operators.tell("subject", "body")
+    watch.tell_operators("subject", "body")
 
     assert [sent.to for sent in mail.outbox] == [["ops@example.com"]]
     assert texts(wire) == ["subject\nbody"]
@@ -71,8 +71,8 @@ def test_from_a_copy_nobody_is_told(settings: Settings, wire: Wire) -> None:
     contacts(wire)
     hold()
 
-    operators.remember()
-    operators.tell("subject", "body")
+    watch.remember()
+    watch.tell_operators("subject", "body")
 
     assert mail.outbox == []
     assert texts(wire) == []
@@ -81,7 +81,7 @@ def test_from_a_copy_nobody_is_told(settings: Settings, wire: Wire) -> None:
 def test_what_is_too_long_for_a_group_is_cut(settings: Settings, wire: Wire) -> None:
     settings.OPERATOR_ROBOT = (wire.url, "4e5f6a7b")
 
-    operators.tell("主题", "文" * 1000)
+    watch.tell_operators("主题", "文" * 1000)
 
     (text,) = texts(wire)
     assert text.startswith("主题\n文文")
@@ -94,7 +94,7 @@ def test_a_robot_that_fails_keeps_no_mail_back(
     settings.OPERATOR_EMAILS, settings.OPERATOR_ROBOT = ["ops@example.com"], (wire.url, "4e5f6a7b")
     wire.sends.append(errcode(93000))
 
-    operators.tell("subject", "body")
+    watch.tell_operators("subject", "body")
 
     assert len(mail.outbox) == 1
     assert "the operators' group could not be told: wecom webhook_send 93000" in caplog.text

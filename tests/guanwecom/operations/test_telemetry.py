@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from guanwecom import environment_urls
+from guanwecom import environment
 from tests.http_server import serving
 from tests.notifications.wire import Wire
 
@@ -136,9 +136,9 @@ def test_without_the_setting_nothing_is_imported_or_sent(
 
 def test_what_is_asked_for_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     dsn = "https://publickey@sentry.example.com/1"
-    assert environment_urls.sentry_dsn(dsn) == dsn
+    assert environment.check_sentry_dsn(dsn) == dsn
 
-    monkeypatch.setattr(environment_urls, "find_spec", lambda _name: None)
+    monkeypatch.setattr(environment, "find_spec", lambda _name: None)
     with pytest.raises(ValueError, match="requirements-telemetry"):
-        environment_urls.sentry_dsn(dsn)
-    assert environment_urls.sentry_dsn("") == ""
+        environment.check_sentry_dsn(dsn)
+    assert environment.check_sentry_dsn("") == ""

@@ -26,8 +26,8 @@ from django.test import override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
-from guanwecom.operations.upgrade import apply, locks, plan
-from guanwecom.operations.upgrade.locks import EVERYTHING, NOTHING, WRITES, Lock, Work
+from guanwecom.operations import upgrade
+from guanwecom.operations.upgrade import EVERYTHING, NOTHING, WRITES, Lock, Work
 from guanwecom.version import VERSION
 from integrations.core import installation
 from integrations.core.heartbeats import beat
@@ -110,7 +110,7 @@ def test_what_an_operation_locks(operation: Operation, expected: list[Lock]) -> 
     before, after = state(), state()
     operation.state_forwards("shop", after)
 
-    assert locks.of(operation, "shop", before, after) == expected
+    assert upgrade.of(operation, "shop", before, after) == expected
 
 
 def test_how_long_follows_from_the_rows() -> None:
@@ -175,7 +175,7 @@ def test_no_milestone_is_skipped(former: str, present: str, refusals: list[str])
     Installation.objects.update(version=former)
 
     with override_settings(VERSION=present):
-        assert plan.read().refusals == refusals
+        assert upgrade.read().refusals == refusals
 
 
 @pytest.mark.django_db
@@ -228,16 +228,16 @@ def test_a_table_that_others_use_all_the_time_is_waited_for_and_nothing_is_half_
     with psycopg.connect(dbname=connection.settings_dict["NAME"], **where) as other:
         other.execute("SELECT count(*) FROM notifications_alertrule")
         with pytest.raises(
-            apply.TablesInUseError,
+            upgrade.TablesInUseError,
             match=r"^Others use the tables of notifications.0011_alert_rule_watched all the time: ",
         ):
-            apply.apply_pending(plan.read(), said.append, patience_seconds=0)
+            upgrade.apply_pending(upgrade.read(), said.append, patience_seconds=0)
         other.execute("SELECT count(*) FROM notifications_alertrule")  # it was not ended for a deadlock
     assert said == []
-    apply.apply_pending(plan.read(), said.append)
+    upgrade.apply_pending(upgrade.read(), said.append)
 
     assert said == [f"notifications.{name}: done" for name in later]
-    assert plan.read().steps == []
+    assert upgrade.read().steps == []
     assert (AlertRule.objects.filter(watched="").count(), WorkdayCalendar.objects.count()) == (0, 0)
 
 

@@ -12,7 +12,7 @@ from django.db import connections
 from django.utils import translation
 from pytest_django import Settings
 
-from guanwecom.operations import explanations, health, watch
+from guanwecom.operations import health, watch
 from guanwecom.operations.health import Served
 from guanwecom.operations.watch import CONFIRMED_AFTER
 from integrations.core.background import database_clock
@@ -157,7 +157,7 @@ def test_operators_get_the_words_and_the_command(settings: Settings, caplog: pyt
     heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=45)
     Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER).update(queues="urgent,celery")
 
-    watch.tell(health.read())
+    watch.tell_state(health.read())
 
     (sent,) = mail.outbox
     assert (sent.subject, sent.to) == ("推送已停止：beat, data", ["ops@example.com"])
@@ -180,7 +180,7 @@ def test_operators_get_the_words_and_the_command(settings: Settings, caplog: pyt
 def test_operators_are_told_that_it_runs_again(settings: Settings) -> None:
     settings.OPERATOR_EMAILS = ["ops@example.com"]
 
-    watch.tell(health.read())
+    watch.tell_state(health.read())
 
     (sent,) = mail.outbox
     assert (sent.subject, sent.body.splitlines()[0]) == ("推送已恢复运行", "beat 和所有队列的 worker 都在运行。")
@@ -190,7 +190,7 @@ def test_without_addresses_the_log_alone_says_so(settings: Settings, caplog: pyt
     settings.OPERATOR_EMAILS = []
     ticked(seconds_ago=31)
 
-    watch.tell(health.read())
+    watch.tell_state(health.read())
 
     assert mail.outbox == []
     assert "the engine stands still: tick" in caplog.text
@@ -201,7 +201,7 @@ def test_a_mail_server_that_does_not_answer_ends_nothing(settings: Settings, cap
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
 
-    watch.tell(health.read())
+    watch.tell_state(health.read())
 
     assert "operators could not be told of the engine: ConnectionRefusedError" in caplog.text
 
@@ -212,7 +212,7 @@ def test_a_mail_server_that_does_not_answer_ends_nothing(settings: Settings, cap
 )
 def test_durations_are_rough(seconds: float, words: str) -> None:
     with translation.override("en"):
-        assert explanations.format_duration(seconds) == words
+        assert health.format_duration(seconds) == words
 
 
 @pytest.mark.parametrize("code", ["beat", "mail", "web", *(f"queue:{name}" for name in QUEUES)])
@@ -220,7 +220,7 @@ def test_every_command_names_a_unit_and_a_service_that_there_are(project_root: P
     queue = Served(code.partition(":")[2], 0, None)
     state = replace(health.read(), queues=(queue,))
 
-    systemd, compose = explanations._explain_problem(code, state).command.splitlines()
+    systemd, compose = health._explain_problem(code, state).command.splitlines()
 
     unit = systemd.removeprefix("systemctl restart ").replace("@1", "@")
     assert (project_root / f"deploy/systemd/{unit}.service").exists()

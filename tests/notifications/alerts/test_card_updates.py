@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from pytest_django import Settings
-from wecom_sandbox.limits.faults import Fault
+from wecom_sandbox.limits.limits import Fault
 
 from notifications.alerts import card_updates
 from notifications.delivery.sending import circuit_breaker

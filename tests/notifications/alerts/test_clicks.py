@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from wecom_sandbox.limits.faults import Fault
+from wecom_sandbox.limits.limits import Fault
 
 from accounts.models import AuditEntry, User
 from integrations import callbacks

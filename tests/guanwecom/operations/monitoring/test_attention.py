@@ -14,8 +14,8 @@ from django.utils import timezone, translation
 from pytest_django import Settings
 
 from accounts.models import User
-from guanwecom.operations.monitoring import attention, expiry, limits
-from guanwecom.operations.monitoring.attention import monitoring_attentions
+from guanwecom.operations import monitoring
+from guanwecom.operations.monitoring import monitoring_attentions
 from integrations.core import installation
 from integrations.models import Installation, SiteAddress
 from notifications.delivery.channels.wecom_app import company_scope
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _unread() -> None:
-    expiry.forget()
+    monitoring.forget_secrets()
 
 
 def sentences(person: User) -> list[tuple[str, str]]:
@@ -67,7 +67,7 @@ def test_certificates_that_end_soon() -> None:
 def test_secrets_that_are_old_limits_that_are_used_and_queues_that_are_long(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention, "TASKS_AT_MOST", 1)
+    monkeypatch.setattr(monitoring, "TASKS_AT_MOST", 1)
     settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_COMPANY_PER_HOUR = 10, 0
     corp = make_corp(name="北山制造")
     Robot.objects.create(corp=corp, name="daily", key="0a1b2c3d")
@@ -88,7 +88,7 @@ def test_a_company_that_wecom_holds_back_has_used_nothing() -> None:
     corp = make_corp()
     query(lambda gate: gate.hold(company_scope(corp.corpid), seconds=120))
 
-    assert {one.share for one in limits.used()} == {0.0}
+    assert {one.share for one in monitoring.measure_limits()} == {0.0}
     assert sentences(make_superuser()) == []
 
 
@@ -102,12 +102,12 @@ def test_the_numbers_are_those_of_the_rules() -> None:
     rules = (Path(configured.BASE_DIR) / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8")
 
     for part in (
-        f"/ 86400 < {attention.CERTIFICATE_DAYS}\n",
-        f"/ 86400 > {attention.SECRET_DAYS}\n",
-        f"guanwecom_limit_used_ratio > {attention.LIMIT_SHARE}\n",
-        f"guanwecom_queue_tasks > {attention.TASKS_AT_MOST}\n",
-        f'guanwecom_work_waiting{{work!~"pictures|page_pictures"}} > {attention.WORK_AT_MOST}\n',
-        f'guanwecom_work_waiting{{work=~"pictures|page_pictures"}} > {attention.PICTURES_AT_MOST}\n',
+        f"/ 86400 < {monitoring.CERTIFICATE_DAYS}\n",
+        f"/ 86400 > {monitoring.SECRET_DAYS}\n",
+        f"guanwecom_limit_used_ratio > {monitoring.LIMIT_SHARE}\n",
+        f"guanwecom_queue_tasks > {monitoring.TASKS_AT_MOST}\n",
+        f'guanwecom_work_waiting{{work!~"pictures|page_pictures"}} > {monitoring.WORK_AT_MOST}\n',
+        f'guanwecom_work_waiting{{work=~"pictures|page_pictures"}} > {monitoring.PICTURES_AT_MOST}\n',
     ):
         assert part in rules
 

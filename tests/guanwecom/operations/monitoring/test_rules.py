@@ -17,8 +17,8 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
-import guanwecom.operations.busy  # noqa: F401  # registers its counters, as the start of web does
-from guanwecom.operations.access import _MONITORS
+import guanwecom.operations.middleware  # noqa: F401  # registers its counters, as the start of web does
+from guanwecom.operations.middleware import _MONITORS
 from integrations.core import installation
 from integrations.models import Installation
 from tests.guanwecom.operations.conftest import ticked

@@ -20,8 +20,8 @@ from cryptography.x509.oid import NameOID
 from pytest_django import Settings
 
 from accounts.models import AuditEntry
-from guanwecom.operations.monitoring import expiry, limits, waiting
-from guanwecom.operations.monitoring.limits import Used
+from guanwecom.operations import monitoring
+from guanwecom.operations.monitoring import LimitShare
 from integrations.companies import links
 from integrations.models import SiteAddress
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
@@ -35,30 +35,30 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _unread() -> None:
-    expiry.forget()
+    monitoring.forget_secrets()
 
 
 def test_work_is_counted_by_its_kind() -> None:
     (person,) = make_people(make_corp(), 1)
     make_run(make_subscription(person))
 
-    found = waiting.work(now=NOW)
+    found = monitoring.count_waiting_work(now=NOW)
 
-    assert found == {**dict.fromkeys(waiting.WORK, 0), "runs": 1}
+    assert found == {**dict.fromkeys(monitoring.WORK, 0), "runs": 1}
 
 
 def test_tasks_are_counted_by_their_queue() -> None:
     current_app.send_task("nothing", queue="data")
     current_app.send_task("nothing", queue="data")
 
-    assert waiting.tasks() == {"urgent": 0, "celery": 0, "data": 2, "charts": 0, "snapshots": 0}
+    assert monitoring.count_queued_tasks() == {"urgent": 0, "celery": 0, "data": 2, "charts": 0, "snapshots": 0}
 
 
 def test_without_valkey_no_queue_is_told(settings: Settings) -> None:
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
 
-    assert waiting.tasks() == {}
-    assert limits.used() == []
+    assert monitoring.count_queued_tasks() == {}
+    assert monitoring.measure_limits() == []
 
 
 def test_the_limits_are_used_by_calls(settings: Settings) -> None:
@@ -68,10 +68,10 @@ def test_the_limits_are_used_by_calls(settings: Settings) -> None:
     scopes = (address_scope(corp), company_scope(corp.corpid))
     query(lambda gate: gate.acquire([Request(id=str(number), scopes=scopes) for number in range(5)]))
 
-    assert limits.used() == [
-        Used("address_minute", None, 0.25),
-        Used("company_minute", corp.pk, 0.5),
-        Used("address_hour", None, 0.125),
+    assert monitoring.measure_limits() == [
+        LimitShare("address_minute", None, 0.25),
+        LimitShare("company_minute", corp.pk, 0.5),
+        LimitShare("address_hour", None, 0.125),
     ]
 
 
@@ -99,7 +99,7 @@ def test_certificates_of_files_and_rows(settings: Settings, tmp_path: Path) -> N
     corp = make_corp(ca_bundle=bundle.decode())
     make_corp(ca_bundle="broken")
 
-    found = {(one.kind, one.name): one.ends_at for one in expiry.certificates()}
+    found = {(one.kind, one.name): one.ends_at for one in monitoring.find_certificates()}
 
     assert found == {("mail_door", ""): ENDS, ("wecom", str(corp.pk)): ENDS + timedelta(days=1)}
 
@@ -130,7 +130,7 @@ def test_a_site_s_certificate_is_seen_also_when_it_has_ended(tls_port: int) -> N
 
     links.check_site_certificate(address.pk)
 
-    (found,) = expiry.certificates()
+    (found,) = monitoring.find_certificates()
     assert (found.kind, found.name, found.ends_at) == (
         "site",
         f"localhost:{tls_port}",
@@ -143,7 +143,7 @@ def test_where_nothing_answers_nothing_is_said() -> None:
 
     links.check_site_certificate(address.pk)
 
-    assert list(expiry.certificates()) == []
+    assert list(monitoring.find_certificates()) == []
 
 
 def test_a_site_is_looked_at_once_an_hour(django_capture_on_commit_callbacks: Any) -> None:
@@ -170,14 +170,14 @@ def test_a_secret_is_as_old_as_its_last_change() -> None:
 
     robot.name = "weekly"
     robot.save()
-    expiry.forget()
-    assert {(one.kind, one.row_id): one.set_at for one in expiry.secrets()}["robot.key", robot.pk] == NOW - timedelta(
-        days=400
-    )
+    monitoring.forget_secrets()
+    assert {(one.kind, one.row_id): one.set_at for one in monitoring.find_secrets()}[
+        "robot.key", robot.pk
+    ] == NOW - timedelta(days=400)
 
     robot.key = "4e5f6a7b"
     robot.save()
-    expiry.forget()
-    found = {(one.kind, one.row_id): one.set_at for one in expiry.secrets()}
+    monitoring.forget_secrets()
+    found = {(one.kind, one.row_id): one.set_at for one in monitoring.find_secrets()}
     assert found["robot.key", robot.pk] == AuditEntry.objects.order_by("pk").last().at  # type: ignore[union-attr]
     assert ("corp.contacts_secret", corp.pk) not in found

@@ -1,14 +1,17 @@
-"""Events of a company's directory, by who receives them: change_contact, subscribe, unsubscribe."""
+"""Changes of a company's directory: events by who receives them, what follows a renamed member, and tags.
+
+Calls of the API come here; the console and seeds go through `administration`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from wecom_sandbox.state.directory import Department, Member, Tag, Visibility, fold
 from wecom_sandbox.state.events import Outgoing, event
-from wecom_sandbox.state.world import Company, World
+from wecom_sandbox.state.world import Code, Company, Ticket, World
 
 # Fields of a member in a change_contact event: ours to WeCom's.
 _MEMBER_ELEMENTS = {
@@ -142,3 +145,45 @@ def _department_elements(department: Department) -> dict[str, object]:
 
 def _joined(values: Sequence[object]) -> str:
     return ",".join(str(value) for value in values)
+
+
+def carry_over(world: World, company: Company, old: Member, new: Member) -> None:
+    """Scopes of apps, messages and what was chosen in them, groups, codes and consents on their way."""
+    for app in company.apps.values():
+        app.scope.userids = [new.userid if fold(one) == old.folded else one for one in app.scope.userids]
+    company.forget_visibility()
+    world.mail.rename(company.corpid, old.folded, new.folded)
+    for chat in world.chats.values():
+        if chat.corpid == company.corpid and old.folded in chat.members:
+            chat.members = {new.folded if one == old.folded else one: None for one in chat.members}
+            chat.owner = new.folded if chat.owner == old.folded else chat.owner
+    passes: list[Code | Ticket] = [*world.codes.values(), *world.user_tickets.values()]
+    for one in passes:
+        if one.corpid == company.corpid and fold(one.userid) == old.folded:
+            one.userid = new.userid
+    for corpid, agentid, folded in list(world.consents):
+        if (corpid, folded) == (company.corpid, old.folded):
+            world.consents[corpid, agentid, new.folded] = world.consents.pop((corpid, agentid, folded))
+
+
+def put_tag(world: World, company: Company, tag: Tag, *, tell_contacts: bool) -> None:
+    """Add a tag or replace the one with this id; who enters or leaves a scope by that is told to its app."""
+    announcer = Announcer(world, company, tell_contacts=tell_contacts)
+    with announcer.scopes():
+        old = company.directory.tags.get(tag.tagid)
+        company.directory.put_tag(tag)
+        announcer.tag(old, tag)
+
+
+def remove_tag(world: World, company: Company, tagid: int) -> None:
+    """The tag is gone from all scopes, too. No event tells that. Raises KeyError."""
+    with Announcer(world, company).scopes():
+        company.directory.remove_tag(tagid)
+        for app in company.apps.values():
+            app.scope.tagids = [one for one in app.scope.tagids if one != tagid]
+        company.forget_visibility()
+
+
+def with_people(tag: Tag, userids: list[str], partyids: list[int]) -> Tag:
+    """The tag with exactly these, each once."""
+    return replace(tag, userids=list(dict.fromkeys(userids)), partyids=list(dict.fromkeys(partyids)))

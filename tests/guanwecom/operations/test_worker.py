@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError, connection
 from pytest_django import Settings
 
-from guanwecom.operations.pulse import Pulse
+from guanwecom.operations.worker import HeartbeatThread
 from integrations.core import heartbeats
 from integrations.core.heartbeats import process_name
 from integrations.models import Heartbeat
@@ -25,15 +25,15 @@ def rows() -> list[tuple[str, str, str]]:
 
 
 def test_a_process_is_heard_until_it_ends_in_order() -> None:
-    pulse = Pulse(WORKER, lambda: ["urgent", "celery"], watches=False)
-    pulse.start()
+    thread = HeartbeatThread(WORKER, lambda: ["urgent", "celery"], watches=False)
+    thread.start()
     eventually(lambda: rows() == [("worker", process_name(), "celery,urgent")])
 
-    pulse.end()
-    pulse.join()
+    thread.end()
+    thread.join()
     assert len(rows()) == 1
 
-    pulse.forget()
+    thread.forget()
     assert rows() == []
 
 
@@ -51,7 +51,10 @@ def test_who_ends_in_order_takes_the_dead_that_it_stood_in_for_along() -> None:
 
 def test_a_process_that_does_its_work_touches_its_file(settings: Settings, tmp_path: Path) -> None:
     settings.HEARTBEAT_FILE = str(tmp_path / "heartbeat")
-    idle, busy = Pulse(WORKER, lambda: None, watches=False), Pulse(WORKER, lambda: ["celery"], watches=False)
+    idle, busy = (
+        HeartbeatThread(WORKER, lambda: None, watches=False),
+        HeartbeatThread(WORKER, lambda: ["celery"], watches=False),
+    )
 
     idle._beat()
     assert not (tmp_path / "heartbeat").exists()
@@ -66,19 +69,19 @@ def test_a_process_that_does_not_do_its_work_is_not_heard() -> None:
     def none() -> None:
         called.set()
 
-    pulse = Pulse(WORKER, none, watches=False)
-    pulse.start()
+    thread = HeartbeatThread(WORKER, none, watches=False)
+    thread.start()
     called.wait()
-    pulse.end()
-    pulse.join()
+    thread.end()
+    thread.join()
 
     assert rows() == []
 
 
-def backends(monkeypatch: pytest.MonkeyPatch, *, watches: bool) -> tuple[Pulse, list[int]]:
-    """A running pulse without pauses, and the process of PostgreSQL that answers each of its beats."""
-    monkeypatch.setattr("guanwecom.operations.pulse.heartbeats.HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr("guanwecom.operations.operators._last", [])  # whom to tell, of this test alone
+def backends(monkeypatch: pytest.MonkeyPatch, *, watches: bool) -> tuple[HeartbeatThread, list[int]]:
+    """A running thread without pauses, and the process of PostgreSQL that answers each of its beats."""
+    monkeypatch.setattr("guanwecom.operations.worker.heartbeats.HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr("guanwecom.operations.watch._last", [])  # whom to tell, of this test alone
     found: list[int] = []
 
     def queues() -> list[str]:
@@ -86,13 +89,13 @@ def backends(monkeypatch: pytest.MonkeyPatch, *, watches: bool) -> tuple[Pulse, 
         found.append(connection.connection.info.backend_pid)
         return ["celery"]
 
-    pulse = Pulse(WORKER, queues, watches=watches)
-    pulse.start()
-    return pulse, found
+    thread = HeartbeatThread(WORKER, queues, watches=watches)
+    thread.start()
+    return thread, found
 
 
 def test_who_watches_keeps_a_connection_until_it_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    pulse, found = backends(monkeypatch, watches=True)
+    thread, found = backends(monkeypatch, watches=True)
     eventually(lambda: len(found) > 3)
     first = found[0]
     assert set(found[:3]) == {first}
@@ -103,17 +106,17 @@ def test_who_watches_keeps_a_connection_until_it_breaks(monkeypatch: pytest.Monk
     Heartbeat.objects.all().delete()
     eventually(lambda: rows() == [("worker", process_name(), "celery")])
 
-    pulse.end()
-    pulse.join()
+    thread.end()
+    thread.join()
     last = found[-1]
     eventually(lambda: not _is_there(last))
 
 
 def test_a_process_that_forks_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    pulse, found = backends(monkeypatch, watches=False)
+    thread, found = backends(monkeypatch, watches=False)
     eventually(lambda: len(found) > 3)
-    pulse.end()
-    pulse.join()
+    thread.end()
+    thread.join()
 
     assert len(set(found)) == len(found)
 
@@ -138,12 +141,12 @@ def test_what_goes_wrong_ends_no_pulse(error: Exception, line: str, caplog: pyte
         failing.set()
         raise error
 
-    pulse = Pulse(WORKER, fail, watches=False)
-    pulse.start()
+    thread = HeartbeatThread(WORKER, fail, watches=False)
+    thread.start()
     failing.wait()
-    assert pulse.is_alive()
-    pulse.end()
-    pulse.join()
+    assert thread.is_alive()
+    thread.end()
+    thread.join()
 
     assert line in caplog.text
     assert rows() == []

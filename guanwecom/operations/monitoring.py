@@ -1,0 +1,445 @@
+"""What administrators and monitors are told beside the engine's health: what waits, what is used up, what expires.
+
+The overview points at what the rules of deploy/prometheus tell, and no more; /metrics serves the numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import redis
+from celery import current_app
+from cryptography import x509
+from django.conf import settings
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from accounts.audit.signals import tracked_models
+from accounts.models import AuditEntry, UnsentAudit
+from accounts.users.scopes import sees_all
+from guanwecom.operations import health, middleware, tasks
+from integrations.clients.clock import read_boot_clock
+from integrations.core import metrics, sentences
+from integrations.core.background import database_clock
+from integrations.core.hooks import Attention
+from integrations.core.key_rotation import encrypted_columns
+from integrations.core.redis import valkey
+from integrations.models import BiConnection, CardData, Corp, DataSource, EventWork, Installation, SiteAddress
+from notifications.delivery.channels.wecom_app import address_scope, company_scope
+from notifications.delivery.limiter import Scope, StoreLostError
+from notifications.delivery.limiter.shared_gate import query
+from notifications.delivery.metrics import push_metrics
+from notifications.inbound.mail import backend as mail_backend
+from notifications.models import InboundFetch, IncomingMessage, MakerQueue, Medium, OutgoingMail, Run
+
+logger = logging.getLogger(__name__)
+
+# As in deploy/prometheus/rules.yml (a test compares).
+CERTIFICATE_DAYS, SECRET_DAYS = 21, 365
+LIMIT_SHARE = 0.9
+BACKUP_DAYS = 2
+TASKS_AT_MOST, WORK_AT_MOST, PICTURES_AT_MOST = 500, 1000, 50
+_SOON = timedelta(days=3)
+FAILOVER_SHOWN = timedelta(days=1)
+
+_PAGES = {
+    "site": "admin:integrations_siteaddress_changelist",
+    "wecom": "admin:integrations_corp_change",
+    "bi": "admin:integrations_biconnection_change",
+    "source": "admin:integrations_datasource_change",
+}
+
+
+def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
+    """For those who see all companies. Registered with integrations.core.hooks.attentions."""
+    if not sees_all(request.user):
+        return []
+    now = database_clock()()
+    return [*_installation(now), *_certificates(now), *_old_secrets(now), *_limits(), *_waiting(now)]
+
+
+def _installation(now: datetime) -> Iterator[Attention]:
+    """Say that no backup was made for days, and that a standby took over. One query."""
+    row = Installation.objects.first()
+    if row is None:
+        return
+    age = row.backup_age(now)
+    if age > timedelta(days=BACKUP_DAYS) and settings.ENVIRONMENT != "demo":
+        sentence = _("No backup has been made for %(count)d days.") % {"count": age.days}
+        yield Attention(sentence, _guide("guanwecombackupold"))
+    if row.failed_over_at is not None and row.failed_over_at > now - FAILOVER_SHOWN:
+        sentence = _(
+            "The database failed over, noticed at %(time)s. What an asynchronous standby had not received is lost: "
+            "check pushes that were sent by hand or over the API just before, and send again what is missing."
+        )
+        time = f"{localtime(row.failed_over_at):%Y-%m-%d %H:%M}"
+        yield Attention(sentence % {"time": time}, reverse("admin:notifications_run_changelist"), "warn")
+
+
+def _certificates(now: datetime) -> Iterator[Attention]:
+    for certificate in find_certificates():
+        left = certificate.ends_at - now
+        if left >= timedelta(days=CERTIFICATE_DAYS):
+            continue
+        days = max(0, left.days)
+        words = {"name": _name(certificate), "count": days}
+        sentence = ngettext(
+            "The certificate of %(name)s ends in %(count)d day.",
+            "The certificate of %(name)s ends in %(count)d days.",
+            days,
+        )
+        if left <= timedelta():
+            sentence = _("The certificate of %(name)s has ended.")
+        yield Attention(sentence % words, _page(certificate), "bad" if left < _SOON else "warn")
+
+
+def _name(certificate: Certificate) -> str:
+    """As an administrator calls it."""
+    names = {
+        "mail_door": _("the mail door"),
+        "valkey": _("Valkey's authority"),
+        "wecom": _("a company's own authority"),
+        "bi": _("the BI's own authority"),
+        "source": _("a data source's own authority"),
+    }
+    return names.get(certificate.kind, certificate.name)
+
+
+def _page(certificate: Certificate) -> str:
+    page = _PAGES.get(certificate.kind, "")
+    if not page:
+        return _guide("guanwecomcertificateends")
+    return reverse(page, args=[certificate.name] if page.endswith("_change") else [])
+
+
+def _guide(anchor: str) -> str:
+    """What to do; where the guides were not built, the overview itself."""
+    return sentences.guide_address("alarms", anchor) or reverse("admin:index")
+
+
+def _old_secrets(now: datetime) -> Iterator[Attention]:
+    old = [secret for secret in find_secrets() if now - secret.set_at > timedelta(days=SECRET_DAYS)]
+    if old:
+        sentence = ngettext(
+            "%(count)d stored secret has not been changed for a year.",
+            "%(count)d stored secrets have not been changed for a year.",
+            len(old),
+        )
+        yield Attention(sentence % {"count": len(old)}, _guide("guanwecomsecretold"), "warn")
+
+
+def _limits() -> Iterator[Attention]:
+    words = {
+        "address_minute": _("calls a minute of one address"),
+        "address_hour": _("calls an hour of one address"),
+        "company_minute": _("calls a minute of %(corp)s"),
+        "company_hour": _("calls an hour of %(corp)s"),
+    }
+    for used in measure_limits():
+        if used.share > LIMIT_SHARE:
+            sentence = _("%(percent)d %% of a limit of WeCom is used: %(limit)s. What is more waits.")
+            corp = Corp.objects.only("name").filter(pk=used.corp_id or 0).first()
+            facts = {"percent": round(100 * used.share), "limit": words[used.limit] % {"corp": corp}}
+            yield Attention(sentence % facts, reverse("admin:notifications_corpqueue_changelist"), "warn")
+
+
+def _waiting(now: datetime) -> Iterator[Attention]:
+    for queue, count in count_queued_tasks().items():
+        if count > TASKS_AT_MOST:
+            sentence = _("%(count)d tasks stand in the queue “%(queue)s”: add workers.")
+            yield Attention(sentence % {"count": count, "queue": queue}, _guide("guanwecomqueuelong"))
+    words = {
+        "runs": _("pushes to be made"),
+        "data": _("fetches of data"),
+        "pictures": _("pictures and files"),
+        "page_pictures": _("pictures of pages"),
+        "audit_for_syslog": _("audit entries for the syslog server"),
+        "events": _("changes of the directory"),
+        "inbound_files": _("files of other systems"),
+        "webhooks": _("answers to other systems"),
+        "mails": _("mails"),
+    }
+    for work, count in count_waiting_work(now=now).items():
+        if count > (PICTURES_AT_MOST if "pictures" in work else WORK_AT_MOST):
+            sentence = _("%(count)d %(work)s wait.") % {"count": count, "work": words.get(work, work)}
+            yield Attention(sentence, _guide("guanwecomworkwaits"), "warn")
+
+
+# Looking through the audit trail is not for every scrape.
+SECRETS_READ_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """`kind`: site, mail_door, valkey, wecom, bi or source. `name`: a site's host, the key of a row, or empty."""
+
+    kind: str
+    name: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True)
+class Secret:
+    """`kind`: the model and its column, as corp.secret. `set_at`: its last change that the audit trail knows."""
+
+    kind: str
+    row_id: int
+    set_at: datetime
+
+
+def find_certificates() -> Iterator[Certificate]:
+    """Of the site addresses as they were last seen, the mail door, Valkey's authority and those that companies, the BI
+    and sources have of their own. What cannot be read is left out."""
+    for address in SiteAddress.objects.order_by("pk"):
+        if address.certificate_ends_at is not None:
+            yield Certificate("site", address.domain, address.certificate_ends_at)
+    for kind, path in (("mail_door", settings.MAIL_DOOR_CERTIFICATE), ("valkey", settings.VALKEY_CA_BUNDLE)):
+        yield from _first_end(kind, "", _read(path))
+    for kind, model in (("wecom", Corp), ("bi", BiConnection), ("source", DataSource)):
+        rows = model._default_manager.exclude(ca_bundle="").values_list("pk", "ca_bundle")
+        for pk, bundle in rows:
+            yield from _first_end(kind, str(pk), bundle)
+
+
+def _first_end(kind: str, name: str, pem: str) -> Iterator[Certificate]:
+    try:
+        found = x509.load_pem_x509_certificates(pem.encode()) if pem else []
+    except ValueError:
+        return
+    if found:
+        yield Certificate(kind, name, min(one.not_valid_after_utc for one in found))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace") if path else ""
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True)
+class _Read:
+    secrets: tuple[Secret, ...]
+    until: float
+
+
+_last: list[_Read] = []
+
+
+def find_secrets() -> tuple[Secret, ...]:
+    """Every stored secret whose last change stands in the audit trail. What this process read is kept for
+    SECRETS_READ_SECONDS."""
+    now = read_boot_clock()
+    if not (_last and now < _last[0].until):
+        _last[:] = [_Read(tuple(_read_secrets()), now + SECRETS_READ_SECONDS)]
+    return _last[0].secrets
+
+
+def forget_secrets() -> None:
+    """Forget what this process read."""
+    _last.clear()
+
+
+def _read_secrets() -> Iterator[Secret]:
+    columns = encrypted_columns()
+    for model in tracked_models():
+        for column in columns.get(model, []):
+            # Not the field itself, which would be decrypted.
+            raw = model._base_manager.annotate(raw=Cast(column, TextField()))
+            present = set(raw.exclude(raw="").values_list("pk", flat=True))
+            changes = AuditEntry.objects.filter(model=model._meta.label_lower, object_id__in=present)
+            named = changes.annotate(text=Cast("changes", TextField())).filter(text__contains=f'["{column}"')
+            latest = {entry.object_id: entry.at for entry in named.order_by("pk").only("object_id", "at")}
+            for pk, at in latest.items():
+                if pk is not None:
+                    yield Secret(f"{model._meta.model_name}.{column}", pk, at)
+
+
+# More are not counted: they are too many in any case.
+COUNTED = 10_000
+# Rows of work by the name under which monitors know it; deliveries have a metric of their own.
+WORK: dict[str, Callable[[datetime], QuerySet[Any]]] = {
+    "runs": lambda _now: Run.objects.filter(status=Run.Status.WAITING),
+    "data": lambda _now: CardData.objects.waiting(),
+    "pictures": lambda _now: _media(MakerQueue.CHARTS),
+    "page_pictures": lambda _now: _media(MakerQueue.SNAPSHOTS),
+    "events": lambda _now: EventWork.objects.waiting(),
+    "inbound_files": lambda _now: InboundFetch.objects.all(),
+    "webhooks": lambda now: IncomingMessage.objects.to_call_back(now),
+    "audit_for_syslog": lambda _now: UnsentAudit.objects.all(),
+    "mails": lambda now: OutgoingMail.objects.due(now),
+}
+
+
+def _media(queue: MakerQueue) -> QuerySet[Medium]:
+    return Medium.objects.filter(status=Medium.Status.WAITING, queue=queue)
+
+
+def count_waiting_work(*, now: datetime) -> dict[str, int]:
+    """How many rows of each kind of work are to be done, counted up to COUNTED. Raises django.db.Error."""
+    return {name: rows(now).order_by()[:COUNTED].count() for name, rows in WORK.items()}
+
+
+def list_queues() -> Iterator[str]:
+    """The queues of settings, and those of pictures, files and pictures of pages."""
+    yield from (queue.name for queue in settings.CELERY_TASK_QUEUES)
+    yield from MakerQueue.values
+
+
+def count_queued_tasks() -> dict[str, int]:
+    """How many tasks stand in each queue and are in no worker's hands; empty where Valkey does not answer."""
+    steps = current_app.conf.broker_transport_options.get("priority_steps", [0, 3, 6, 9])
+    store, found = valkey(), {}
+    try:
+        for name in list_queues():
+            found[name] = sum(store.llen(name if not step else f"{name}\x06\x16{step}") for step in steps)
+    except redis.RedisError:
+        return {}
+    return found
+
+
+@dataclass(frozen=True)
+class LimitShare:
+    """`limit`: address_minute, address_hour, company_minute or company_hour. `corp_id`: None for an address, which
+    companies share; `share`: from 0 to 1."""
+
+    limit: str
+    corp_id: int | None
+    share: float
+
+
+def measure_limits() -> list[LimitShare]:
+    """Of message/send, for each enabled company and each address. Empty where the limiter cannot be asked."""
+    corps = list(Corp.objects.enabled().only("corpid", "proxy_url").order_by("pk"))
+    scopes = list(_scopes(corps))
+    try:
+        minutes = _shares(scopes, "minute")
+        hours = _shares(scopes, "hour")
+    except (StoreLostError, redis.RedisError) as error:
+        logger.warning("the limiter could not say what is used: %s", type(error).__name__)
+        return []
+    return [*minutes, *hours]
+
+
+def _scopes(corps: Iterable[Corp]) -> Iterator[tuple[str, int | None, Scope]]:
+    """Each scope once: rows that share a CorpId share its limits."""
+    seen: set[str] = set()
+    for corp in corps:
+        own: tuple[str, int | None, Scope] = ("company", corp.pk, company_scope(corp.corpid))
+        for kind, corp_id, scope in (("address", None, address_scope(corp)), own):
+            if scope.key not in seen:
+                seen.add(scope.key)
+                yield kind, corp_id, scope
+
+
+def _shares(scopes: list[tuple[str, int | None, Scope]], window: str) -> Iterator[LimitShare]:
+    """Of addresses the fullest stands for all."""
+    limited = [(kind, corp_id, _of_window(scope, window)) for kind, corp_id, scope in scopes]
+    limited = [one for one in limited if one[2].per_minute or one[2].per_hour]
+    if not limited:
+        return iter(())
+    theirs = [scope for *_, scope in limited]
+    # A hold is none of our calls: WeCom asked for it.
+    room = query(lambda gate: gate.room(theirs, within_seconds=0, is_urgent=True, minds_hold=False))
+    found: dict[tuple[str, int | None], float] = {}
+    for kind, corp_id, scope in limited:
+        share = 1 - room.calls[scope.key] / (scope.per_minute or scope.per_hour)
+        found[kind, corp_id] = max(share, found.get((kind, corp_id), 0.0))
+    return (LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in found.items())
+
+
+def _of_window(scope: Scope, window: str) -> Scope:
+    is_minute = window == "minute"
+    return replace(
+        scope, parallel=0, per_minute=scope.per_minute * is_minute, per_hour=scope.per_hour * (not is_minute)
+    )
+
+
+# What they count is shown by this process, too, whatever it has done itself.
+COUNTING = (middleware, tasks, mail_backend)
+
+
+class EngineCollector(Collector):
+    """Everything of one scrape. A Valkey that was emptied begins at 0 again, as Prometheus expects of a restart."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield from push_metrics()
+        yield from _engine_metrics()
+        yield from metrics.families()
+
+
+def _engine_metrics() -> Iterator[Metric]:
+    state = health.read()
+    yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", not state.problems)
+    yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)
+    workers = GaugeMetricFamily("guanwecom_queue_workers", "Live workers that take from a queue", labels=["queue"])
+    for queue in state.queues:
+        workers.add_metric([queue.name], queue.process_count)
+    yield workers
+    yield GaugeMetricFamily("guanwecom_mail_door_processes", "Mail doors that are alive", state.mail_door.process_count)
+    if state.tick_seconds is not None:
+        yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Since the last tick", state.tick_seconds)
+    yield GaugeMetricFamily("guanwecom_overdue_slots", "Times that nobody has claimed", state.overdue_count)
+    yield GaugeMetricFamily("guanwecom_overdue_seconds", "Since the oldest of them", state.overdue_seconds)
+    site = GaugeMetricFamily("guanwecom_site_info", "1: where the site is, for links", labels=["url"])
+    site.add_metric([SiteAddress.objects.default().url], 1)
+    yield site
+    if (row := Installation.objects.first()) is not None:
+        age = row.backup_age(database_clock()()).total_seconds()
+        yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Since the last good backup", age)
+    yield from _waiting_metrics()
+    yield from _limit_metrics()
+    yield from _expiry_metrics()
+
+
+def _waiting_metrics() -> Iterator[Metric]:
+    rows = GaugeMetricFamily("guanwecom_work_waiting", "Rows of work to be done", labels=["work"])
+    for name, count in count_waiting_work(now=database_clock()()).items():
+        rows.add_metric([name], count)
+    yield rows
+    queued = GaugeMetricFamily("guanwecom_queue_tasks", "Tasks that stand in a queue", labels=["queue"])
+    for name, count in count_queued_tasks().items():
+        queued.add_metric([name], count)
+    yield queued
+
+
+def _limit_metrics() -> Iterator[Metric]:
+    shares = GaugeMetricFamily(
+        "guanwecom_limit_used_ratio",
+        "How much of a limit of WeCom is used; corp: empty for an address, which companies share",
+        labels=["limit", "corp"],
+    )
+    for one in measure_limits():
+        shares.add_metric([one.limit, "" if one.corp_id is None else str(one.corp_id)], one.share)
+    yield shares
+
+
+def _expiry_metrics() -> Iterator[Metric]:
+    ends = GaugeMetricFamily(
+        "guanwecom_certificate_expiry_timestamp_seconds",
+        "When the first certificate of each kind ends, in Unix time",
+        labels=["kind", "name"],
+    )
+    for certificate in find_certificates():
+        ends.add_metric([certificate.kind, certificate.name], certificate.ends_at.timestamp())
+    yield ends
+    changes = GaugeMetricFamily(
+        "guanwecom_secret_set_timestamp_seconds",
+        "When a stored secret was last changed, in Unix time",
+        labels=["secret", "id"],
+    )
+    for secret in find_secrets():
+        changes.add_metric([secret.kind, str(secret.row_id)], secret.set_at.timestamp())
+    yield changes

@@ -1,0 +1,231 @@
+"""JSON of large documents, row by row."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from wecom_sandbox.errors import ApiError
+from wecom_sandbox.http.typed import read_integer
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
+def json_pieces(document: object) -> Iterator[bytes]:
+    """A piece for each row of the iterators that stand as lists in the document, or in objects in it.
+
+    The rows are made as their pieces are asked for; all other values are encoded whole.
+    """
+    if isinstance(document, Iterator):
+        yield b"["
+        for number, row in enumerate(document):
+            yield from _after_comma(number, json_pieces(row))
+        yield b"]"
+    elif isinstance(document, dict) and any(isinstance(value, Iterator) for value in document.values()):
+        yield b"{"
+        for number, (name, value) in enumerate(document.items()):
+            yield from _after_comma(number, json_pieces(name))
+            yield b": "
+            yield from json_pieces(value)
+        yield b"}"
+    else:
+        yield _ENCODER.encode(document).encode()
+
+
+def _after_comma(number: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """With the first piece, so that a row is one."""
+    yield (b", " if number else b"") + next(pieces)
+    yield from pieces
+
+
+def _finite(text: str) -> float:
+    """Raises ValueError for 1e400, which Python reads as infinity."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
+
+
+def _no_constant(name: str) -> NoReturn:
+    """NaN, Infinity and -Infinity, which Python's reader takes and no other does."""
+    raise ValueError(f"{name} is not JSON")
+
+
+# The escape of half a pair; most programs escape every Chinese letter, and those are no halves.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_STRICT = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+_LENIENT = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant, strict=False)
+
+
+def loads(text: str | bytes) -> object:
+    """The document. Raises ValueError also for what only Python reads, for halves of surrogate pairs (no UTF-8 holds
+    them) and for endless nesting.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8-sig")
+    try:
+        document: object = _STRICT.decode(text)
+        _check_unicode(text, document)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return document
+
+
+def load_at(text: str, start: int) -> object:
+    """The document that begins at `start`, whatever stands behind it, raw line ends in its texts. Raises ValueError."""
+    try:
+        document: object = _LENIENT.raw_decode(text, start)[0]
+        _check_unicode(text, document)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return document
+
+
+def _check_unicode(text: str, document: object) -> None:
+    """Raises UnicodeEncodeError, a ValueError, where an escape in `text` made half a surrogate pair."""
+    if _SURROGATE.search(text):
+        json.dumps(document, ensure_ascii=False).encode()
+
+
+_BOUNDARY = re.compile(r"""boundary=(?:"([^"]+)"|([^;\s]+))""", re.IGNORECASE)
+_NAME = re.compile(rb"""[;\s]name=(?:"([^"]*)"|([^;\s]+))""", re.IGNORECASE)
+_FILENAME = re.compile(rb"""[;\s]filename=(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))""", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    filename: str
+    content_type: str
+    body: bytes
+
+
+def read_media(content_type: str, body: bytes) -> Upload:
+    """The part named `media`. Raises ApiError 44001 where WeCom finds no data."""
+    match = _BOUNDARY.search(content_type)
+    if not content_type.lower().startswith("multipart/form-data") or match is None:
+        raise ApiError(44001)
+    boundary = b"--" + (match.group(1) or match.group(2)).encode(errors="surrogateescape")
+    for piece in (b"\r\n" + body).split(b"\r\n" + boundary)[1:]:
+        head, found, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        if not found or piece.startswith(b"--"):
+            continue
+        headers = _headers(head)
+        disposition = headers.get(b"content-disposition", b"")
+        if _first(_NAME, disposition) == b"media":
+            return _upload(headers, disposition, content)
+    raise ApiError(44001)
+
+
+def _headers(head: bytes) -> dict[bytes, bytes]:
+    lines = (line.partition(b":") for line in head.split(b"\r\n"))
+    return {name.strip().lower(): value.strip() for name, _, value in lines}
+
+
+def _first(pattern: re.Pattern[bytes], text: bytes) -> bytes | None:
+    match = pattern.search(text)
+    return None if match is None else match.group(1) or match.group(2) or b""
+
+
+def _upload(headers: dict[bytes, bytes], disposition: bytes, content: bytes) -> Upload:
+    filename = _first(_FILENAME, disposition)
+    if not filename or not content:
+        raise ApiError(44001)
+    try:
+        name = filename.decode()
+    except UnicodeDecodeError as error:
+        raise ApiError(40033) from error
+    kind = headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
+    return Upload(name.replace('\\"', '"'), kind, content)
+
+
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# Characters that no XML document may hold, not even escaped.
+_IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LISTS = frozenset(
+    {
+        "horizontal_content_list",
+        "vertical_content_list",
+        "jump_list",
+        "button_list",
+        "option_list",
+        "select_list",
+        "action_list",
+    }
+)
+# Names that are one word in a card's JSON and two in the CamelCase of a reply (pages 90241 and 90236).
+_ONE_WORD = {
+    "key_name": "keyname",
+    "check_box": "checkbox",
+    "app_id": "appid",
+    "page_path": "pagepath",
+    "user_id": "userid",
+}
+_INTEGERS = frozenset({"type", "style", "mode", "desc_color"})
+
+
+def write(elements: Mapping[str, object]) -> str:
+    """<xml>…</xml>: texts as CDATA, numbers bare, a mapping as nested elements, a list as repeated elements."""
+    return f"<xml>{_inner(elements)}</xml>"
+
+
+def _inner(elements: Mapping[str, object]) -> str:
+    return "".join(
+        f"<{name}>{_value(item)}</{name}>"
+        for name, value in elements.items()
+        for item in (value if isinstance(value, list) else [value])
+    )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return _inner(value)
+    if isinstance(value, int | float):
+        return str(value)
+    text = _IMPOSSIBLE.sub("\ufffd", str(value))
+    return "<![CDATA[" + text.replace("]]>", "]]]]><![CDATA[>") + "]]>"
+
+
+def parse(text: bytes) -> Element:
+    """Raises ValueError for anything that is not one harmless XML document."""
+    try:
+        root: Element = fromstring(text, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise ValueError("not XML") from error
+    return root
+
+
+def as_card(element: Element) -> dict[str, object]:
+    """<TemplateCard> in CamelCase as the card in JSON: MainTitle/Title becomes main_title.title."""
+    card: dict[str, Any] = {}
+    for child in element:
+        name = _WORD.sub("_", child.tag).lower()
+        name = _ONE_WORD.get(name, name)
+        value = as_card(child) if len(child) else _scalar(name, child.text or "")
+        if name in _LISTS:
+            card.setdefault(name, []).append(value)
+        else:
+            card[name] = value
+    return card
+
+
+def _scalar(name: str, text: str) -> object:
+    text = text.strip()
+    number = read_integer(text) if name in _INTEGERS else None
+    if number is not None:
+        return number
+    if name in ("is_checked", "disable"):
+        return text.lower() in ("true", "1")
+    if name == "aspect_ratio":
+        try:
+            return float(text)
+        except ValueError:
+            return text
+    return text
