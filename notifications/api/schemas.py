@@ -231,7 +231,7 @@ class MessagePreview(Schema):
         reached = sum(one.reason is None for one in found.recipients)
         unknown = [UnknownRecipient.of({**address.document(), "reason": why}) for address, why in found.unknown]
         return cls(
-            form=found.form.value,
+            form=found.source.terms.form.value,
             messages=found.message_count,
             reached=reached,
             not_reached=len(found.recipients) - reached,
