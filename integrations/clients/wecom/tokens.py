@@ -331,8 +331,7 @@ class TokenStore:
             stored = asdict(self._pause_of(error))
             seconds = stored.pop("remaining_seconds")
             with _explain_failure():
-                args = [owner, 2, json.dumps(stored), _milliseconds(seconds)]
-                self._publish_script(keys=self._keys(key), args=args)
+                self._publish_script(keys=self._keys(key), args=[owner, 2, json.dumps(stored), _milliseconds(seconds)])
             raise
         # Not always 300 s: WeCom may give the same token again with what is left of its time: renewing at a
         # fixed distance from its end would then ask on every call. Halving asks a handful of times.
@@ -396,7 +395,7 @@ class TrialTokens:
     def __init__(self) -> None:
         self._tokens: dict[str, str] = {}
         self._refusals: dict[str, ConfigurationError | RateLimitedError] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a ticket is fetched with a token
 
     def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken], kind: Kind = "token") -> str:
         """Return the token, as TokenStore does."""
