@@ -22,10 +22,10 @@ class NotificationsConfig(AppConfig):
         from integrations.callbacks import consumers
         from integrations.core import hooks
         from integrations.datasources.fetch import card_data_finished
-        from notifications.alerts import broken_rules
+        from notifications.alerts import evaluation
         from notifications.alerts.actions import CLICKS_CONSUMER
         from notifications.alerts.evaluation import follow
-        from notifications.alerts.messages import source_of_alert
+        from notifications.alerts.notices import source_of_alert
         from notifications.delivery.limiter import store_lost
         from notifications.delivery.maintenance import checks  # noqa: F401  # see above
         from notifications.delivery.rendering.report_contents import source_of_subscription
@@ -34,7 +34,7 @@ class NotificationsConfig(AppConfig):
         from notifications.delivery.runs.recall import readdress, withdraw
         from notifications.delivery.sending.circuit_breaker import calls_refused, probe_at_once
         from notifications.delivery.sending.throttling import calls_until_now
-        from notifications.inbound.source import source_of_message
+        from notifications.inbound.accept import source_of_message
         from notifications.receivers import disabling_holds_back, grant_to_roles, track_orders
         from notifications.sources import run_sources
         from notifications.subscriptions.attribute_rules import rules_naming
@@ -43,7 +43,7 @@ class NotificationsConfig(AppConfig):
         store_lost.register(calls_until_now)
         for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
             run_sources.register(source)
-        for module in (page_rights, ownership, broken_rules):
+        for module in (page_rights, ownership, evaluation):
             notice_contents.register(module.content_of_notice)
         panels.owned_by.register(ownership.owned_by)
         panels.objections_to.register(ownership.objections_to)

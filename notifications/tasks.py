@@ -18,15 +18,14 @@ from django.db import transaction
 from django.db.models import Q
 
 from integrations.core.background import Step, Tick, database_clock
-from notifications.alerts import broken_rules, card_updates, evaluation, incidents, notify
+from notifications.alerts import card_updates, evaluation, incidents, notify
 from notifications.delivery.attachments import jobs, snapshots
 from notifications.delivery.maintenance import clock_repair, purge, sweep
 from notifications.delivery.rendering import render, report_data
 from notifications.delivery.runs import auto_pause, idempotency, owner_notices, ownership, recall, scheduler
 from notifications.delivery.sending import circuit_breaker, send, uploads
 from notifications.delivery.sending import queue as sending_queue
-from notifications.inbound import fetch, webhook
-from notifications.inbound import purge as inbound_purge
+from notifications.inbound import calls, webhook
 from notifications.inbound.mail import outgoing
 from notifications.models import AlertRule, Incident, OutgoingMail, Priority, Run, Subscription
 
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from celery import Task
+    from django.db.models import QuerySet
+
+    from notifications.models.lookups import Moment
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ def _sweep(now: datetime) -> None:
 def _notify_owners(now: datetime) -> None:
     auto_pause.pause_failing(now=now)
     enqueue_runs(owner_notices.request_notices(now=now))
-    enqueue_runs(broken_rules.request_notices(now=now))
+    enqueue_runs(evaluation.request_broken_rule_notices(now=now))
 
 
 def _hand_out(now: datetime) -> None:
@@ -107,7 +109,7 @@ def _prepare(now: datetime) -> None:
 
 
 def _fetch_inbound(now: datetime) -> None:
-    enqueue_fetches(fetch.hand_out(now=now))
+    enqueue_fetches(calls.hand_out_fetches(now=now))
 
 
 def _recall(now: datetime) -> None:
@@ -132,7 +134,13 @@ def _purge(now: datetime) -> None:
     purge.purge_drafts(now=now)
     evaluation.purge(now=now)
     idempotency.purge(now=now)
-    inbound_purge.purge(now=now)
+    outgoing.purge(now=now)
+    calls.purge(now=now)
+
+
+def _due_for_purge(now: Moment) -> list[QuerySet[Any]]:
+    forgotten = [*purge.due(now), *calls.due_for_purge(now)]
+    return [*forgotten, evaluation.old(now), idempotency.due(now), outgoing.old(now)]
 
 
 def _notify_administrators(now: datetime) -> None:
@@ -153,12 +161,12 @@ TICK = Tick(
         Step(_make_media, jobs.due),
         Step(_prepare, lambda _now: []),
         Step(_update_cards, lambda now: [card_updates.changeable(now)]),
-        Step(_fetch_inbound, fetch.due),
+        Step(_fetch_inbound, calls.due_fetches),
         Step(_recall, lambda now: [recall.due(now)]),
         Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
         Step(_notify_administrators, lambda _now: [circuit_breaker.unnotified()]),
         Step(_call_back, webhook.due),
-        Step(_purge, lambda now: [*purge.due(now), evaluation.old(now), idempotency.due(now), *inbound_purge.due(now)]),
+        Step(_purge, _due_for_purge),
     ),
 )
 
@@ -243,7 +251,7 @@ def prepare_deliveries(delivery_ids: list[int]) -> None:
 def fetch_inbound(fetch_ids: list[int]) -> None:
     """Fetch the pictures and files that calls of inbound channels name, and make their messages."""
     for fetch_id in fetch_ids:
-        enqueue_runs(fetch.fetch(fetch_id, clock=database_clock()))
+        enqueue_runs(calls.fetch(fetch_id, clock=database_clock()))
 
 
 @shared_task(name="notifications.recall_deliveries", ignore_result=True)

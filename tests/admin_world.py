@@ -52,7 +52,7 @@ from integrations.models import (
     VerificationFile,
 )
 from notifications.api import tokens
-from notifications.inbound.mail.rules import MailRules
+from notifications.inbound.mail.parse import MailRules
 from notifications.models import (
     AlertReceiver,
     AlertRule,

@@ -60,7 +60,7 @@ WAYS = (
         "an alert to a changed card",
         "tests/notifications/alerts/test_notices.py::TestReminders::test_end_when_somebody_acknowledges_it",
         (
-            "notifications/alerts/ingest.py:receive",
+            "notifications/alerts/incidents.py:receive",
             "notifications/alerts/notify.py:request_notices",
             "notifications/delivery/rendering/render.py:render_runs",
             "notifications/delivery/sending/queue.py:hand_out",

@@ -41,7 +41,7 @@ from notifications.delivery.channels.wecom_app import address_scope, company_sco
 from notifications.delivery.limiter import Scope, StoreLostError
 from notifications.delivery.limiter.shared_gate import query
 from notifications.delivery.metrics import push_metrics
-from notifications.inbound.mail import backend as mail_backend
+from notifications.inbound.mail import server as mail_backend
 from notifications.models import InboundFetch, IncomingMessage, MakerQueue, Medium, OutgoingMail, Run
 
 logger = logging.getLogger(__name__)

@@ -47,7 +47,7 @@ from notifications.admin.push.one_page import ADDED_HERE, OnePage, apply_button,
 from notifications.admin.push.page import Part, folded, summaries
 from notifications.admin.rule_form import AlertRuleForm, RulePeopleForm, SilenceWindowForm
 from notifications.admin.subscription_forms import SCHEDULE_FIELDS, find_times_of_form
-from notifications.alerts import actions, charts, condition_words, conditions, evaluation, selectors, trial
+from notifications.alerts import actions, charts, conditions, evaluation, trial
 from notifications.alerts.actions import Action
 from notifications.alerts.conditions import CONDITIONS_AT_MOST, ConditionError, Filters, from_rows
 from notifications.delivery.runs import ownership
@@ -117,7 +117,7 @@ class RuleList(ChangeList):
         self.result_list = rules
 
 
-signals.describe(AlertRule, "conditions", lambda rows: "; ".join(map(condition_words.described, from_rows(rows))))
+signals.describe(AlertRule, "conditions", lambda rows: "; ".join(map(conditions.described, from_rows(rows))))
 signals.describe(AlertRule, "crontab", crontab_words)
 
 
@@ -530,7 +530,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     @admin.display(description=_("status"), ordering="status")
     def state(self, incident: Incident) -> SafeString:
         now = timezone.now()
-        tone = selectors.tone_of(incident, now) or "quiet"
+        tone = actions.tone_of(incident, now) or "quiet"
         words = incident.get_status_display()
         if incident.is_open and incident.is_silenced(now):
             words = gettext("silent")
@@ -559,10 +559,10 @@ class IncidentAdmin(ReadOnlyAdmin):
         return {
             "title": incident.title,
             "incident": incident,
-            "shown": selectors.shown(incident, person=person, now=now),
+            "shown": actions.shown(incident, person=person, now=now),
             "pictures": charts.shown(incident, person=person, now=now),
             "labels": list(incident.labels.items()),
-            "timeline": selectors.timeline(incident),
+            "timeline": actions.timeline(incident),
             "severity": self.level(incident),
             "notices": [
                 {"notice": one, "state": run_pill(one.run)}

@@ -49,22 +49,18 @@ from notifications.admin.inbound_form import COMMON_FIELDS, TEMPLATES, ChannelFo
 from notifications.admin.log import technical
 from notifications.admin.previews import read_template
 from notifications.admin.push.one_page import apply_button, problems_of
-from notifications.alerts.ingest import Alert
+from notifications.alerts.incidents import Alert
 from notifications.delivery import failures
 from notifications.delivery.rendering.preview import PhoneMessage, preview_message
 from notifications.delivery.runs import ownership, statistics
 from notifications.inbound import accept, calls, channels
-from notifications.inbound.accept import Incoming
-from notifications.inbound.alert_payloads import NoAlertsError, read_alerts
+from notifications.inbound.accept import Incoming, is_main_of
 from notifications.inbound.calls import CALLS_SHOWN, CallRefusedError
-from notifications.inbound.fields import tree_of
-from notifications.inbound.mail import page as mail_page
-from notifications.inbound.mapping import Mapped
-from notifications.inbound.payloads import Payload
-from notifications.inbound.presets import OTHER, PRESETS
+from notifications.inbound.channels import SCHEMES
+from notifications.inbound.mail import html as mail_page
+from notifications.inbound.mapping import OTHER, PRESETS, Mapped, tree_of
+from notifications.inbound.payloads import NoAlertsError, Payload, read_alerts
 from notifications.inbound.recipients import Kind, Why
-from notifications.inbound.signatures import SCHEMES
-from notifications.inbound.source import is_main_of
 from notifications.models import InboundCall, InboundChannel, IncomingMessage, Medium, Run
 from notifications.models.inbound import senders
 from notifications.reports.templates.merge_fields import PAYLOAD

@@ -24,11 +24,10 @@ from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Corp, Heartbeat
 from notifications.admin.subscription_forms import FIELD_CLASSES, audience_from
 from notifications.inbound import channels, mapping
-from notifications.inbound.mail.rules import EXTENSIONS, Forward, MailRules
-from notifications.inbound.mapping import Mapping, mapping_from
-from notifications.inbound.presets import OTHER, PRESETS
+from notifications.inbound.channels import SCHEMES, WEBHOOK_SCHEMES
+from notifications.inbound.mail.parse import EXTENSIONS, Forward, MailRules
+from notifications.inbound.mapping import OTHER, PRESETS, Mapping, mapping_from
 from notifications.inbound.recipients import Kind
-from notifications.inbound.signatures import SCHEMES, WEBHOOK_SCHEMES
 from notifications.models import InboundChannel
 from notifications.models.messages import FIGURES_AT_MOST
 from notifications.models.subscriptions import INCOMING_FORMS

@@ -41,7 +41,7 @@ from notifications.delivery.rendering.attachments import Plan
 from notifications.delivery.rendering.preview import begin_media, preview_message
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
 from notifications.models import Channel, Robot, Run, Subscription
-from notifications.reports.html_tables import shown_tables
+from notifications.reports.contents import shown_tables
 from notifications.reports.templates import merge_fields
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import Reachability, Recipient, find_recipients, trial_audience

@@ -42,7 +42,7 @@ from notifications.models import (
     ReportChart,
     Subscription,
 )
-from notifications.reports.templates import reference
+from notifications.reports.templates import column_names
 from notifications.subscriptions.schedules.descriptions import zone_label
 from notifications.tasks import enqueue_runs
 
@@ -130,8 +130,8 @@ class PagePictureInline(_ReportPart, AnyStackedInline):
 
 def template_help(zone: ZoneInfo) -> dict[str, Any]:
     """What a page shows of the template language, for a message that would be due now in this zone."""
-    times = reference.times(timezone.now(), zone)
-    return {"times": times, "formats": reference.formats(), "of_cards": reference.of_cards()}
+    times = column_names.times(timezone.now(), zone)
+    return {"times": times, "formats": column_names.formats(), "of_cards": column_names.of_cards()}
 
 
 _BOTH = ("notifications.change_report", "notifications.change_subscription")

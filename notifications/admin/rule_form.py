@@ -28,10 +28,13 @@ from notifications.admin.subscription_forms import (
     refusal,
 )
 from notifications.alerts import conditions
-from notifications.alerts.condition_words import AGAINST, AGGREGATES, COMPARISONS, UNITS
 from notifications.alerts.conditions import (
+    AGAINST,
+    AGGREGATES,
     BY_CHANGE,
+    COMPARISONS,
     CONDITIONS_AT_MOST,
+    UNITS,
     Against,
     Aggregate,
     Comparison,

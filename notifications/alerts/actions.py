@@ -1,4 +1,6 @@
-"""Actions on incidents: acknowledge, take over, silence, close; on a page, or by a click on a card. Each is idempotent.
+"""What employees see of incidents and do with them: acknowledge, take over, silence, close; on a page or a card.
+
+Each action is idempotent.
 
 What is believed of a click, an event from WeCom: who clicked what on which card. The card is named by a mark that only
 those who got it know; that the person may act is looked up here. Its code is used, and WeCom itself refuses one that it
@@ -12,10 +14,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q
 
 from accounts.audit import services
 from accounts.models import AuditEntry, User, WeComAccount, fold_userid
@@ -23,12 +26,16 @@ from integrations.callbacks import Batch, Consumer, Outcome
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import CallbackError
 from integrations.core.sentences import Sentence
-from notifications.alerts import card_updates, incidents, messages, recipients
+from notifications.alerts import card_updates, incidents, notices
 from notifications.models import Channel, Delivery, Incident, IncidentEvent, IncidentNotice, Receipt
 from notifications.models.deliveries import tidy_mark
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from accounts.models import User
     from integrations.models import CallbackEvent, Corp
+
 
 logger = logging.getLogger(__name__)
 
@@ -60,98 +67,62 @@ def act(action: Action, incident_ids: Collection[int], *, person: User, now: dat
     Of two people who take one at once the first has it. The cards that show them are marked to be changed, in the same
     transaction.
     """
+    done = Done()
     with transaction.atomic():
-        found = _locked(Incident.objects.filter(pk__in=incident_ids))
-        done = Done()
-        for incident in found:
-            if not recipients.may_act(incident, person):
+        # In the order of their ids, as everybody who locks several.
+        rows = Incident.objects.filter(pk__in=incident_ids).select_for_update(of=("self",))
+        locked = list(rows.order_by("pk").values_list("pk", flat=True))
+        for incident in Incident.objects.filter(pk__in=locked).with_people().order_by("pk"):
+            if not notices.may_act(incident, person):
                 done.refused.append(incident)
-            elif _ACTIONS[action](incident, person, now):
+            elif _change(action, incident, person, now):
                 done.changed.append(incident)
             else:
                 done.unchanged.append(incident)
-        card_updates.mark_stale(done.changed, now=now)
-        _record(action, done.changed, person)
+        incidents.mark_stale(done.changed, now=now)
+        for incident in done.changed:
+            corps = [] if incident.corp_id is None else [incident.corp_id]
+            note = f"{action.value} · {person}"
+            services.record(action=AuditEntry.Action.DONE, subject=incident, note=note, corps=corps)
     return done
 
 
-def _locked(rows: QuerySet[Incident]) -> Sequence[Incident]:
-    """In the order of their ids, as everybody who locks several."""
-    locked = list(rows.select_for_update(of=("self",)).order_by("pk").values_list("pk", flat=True))
-    return list(Incident.objects.filter(pk__in=locked).with_people().order_by("pk"))
+def _change(action: Action, incident: Incident, person: User, now: datetime) -> bool:
+    """Return whether it changed anything: who asks twice changes nothing.
 
-
-def _acknowledge(incident: Incident, person: User, now: datetime) -> bool:
-    if not incident.is_open or incident.acknowledged_at is not None:
+    Closing is for what its source will never end: the stretch that the source still reports opens nothing again. After
+    a silence that is ended people are reminded as if it had never been silent.
+    """
+    if not incident.is_open:
         return False
-    return _assign(incident, person, now)
-
-
-def _take_over(incident: Incident, person: User, now: datetime) -> bool:
-    if not incident.is_open or (incident.acknowledged_at is not None and incident.acknowledged_by_id == person.pk):
-        return False
-    return _assign(incident, person, now)
-
-
-def _assign(incident: Incident, person: User, now: datetime) -> bool:
-    incident.acknowledged_by, incident.acknowledged_at = person, now
-    if incident.notice_kind == Incident.Notice.REPEAT:
+    match action:
+        case Action.ACKNOWLEDGE | Action.TAKE_OVER:
+            is_theirs = action == Action.ACKNOWLEDGE or incident.acknowledged_by_id == person.pk
+            if incident.acknowledged_at is not None and is_theirs:
+                return False
+            incident.acknowledged_by, incident.acknowledged_at = person, now
+            kind, fields = Kind.ACKNOWLEDGED, ["acknowledged_by", "acknowledged_at"]
+            is_rescheduled = incident.notice_kind == Incident.Notice.REPEAT
+        case Action.SILENCE | Action.END_SILENCE:
+            is_begun = action == Action.SILENCE
+            if incident.is_silenced(now) is is_begun:
+                return False
+            incident.silenced_by, incident.silenced_until = (person, now + SILENCE) if is_begun else (None, None)
+            kind, fields = Kind.SILENCED if is_begun else Kind.UNSILENCED, ["silenced_by", "silenced_until"]
+            is_rescheduled = incident.notice_kind != Incident.Notice.FIRE
+        case Action.CLOSE:
+            incidents.resolve(incident, ends_at=now, source=incident.source, now=now, by=person)
+            return True
+    if is_rescheduled:
         incidents.schedule_reminder(incident, incident.source, since=now)
-    incident.save(update_fields=["acknowledged_by", "acknowledged_at", "notice_kind", "notice_due_at"])
-    incidents.note(incident, Kind.ACKNOWLEDGED, at=now, user=person)
-    return True
-
-
-def _silence(incident: Incident, person: User, now: datetime) -> bool:
-    """An hour from now; who asks again while it is silent changes nothing."""
-    if not incident.is_open or incident.is_silenced(now):
-        return False
-    incident.silenced_by, incident.silenced_until = person, now + SILENCE
-    return _silence_changed(incident, Kind.SILENCED, person, now)
-
-
-def _end_silence(incident: Incident, person: User, now: datetime) -> bool:
-    """Before its time: people are reminded as if it had never been silent."""
-    if not incident.is_open or not incident.is_silenced(now):
-        return False
-    incident.silenced_by, incident.silenced_until = None, None
-    return _silence_changed(incident, Kind.UNSILENCED, person, now)
-
-
-def _silence_changed(incident: Incident, kind: IncidentEvent.Kind, person: User, now: datetime) -> bool:
-    if incident.notice_kind != Incident.Notice.FIRE:
-        incidents.schedule_reminder(incident, incident.source, since=now)
-    incident.save(update_fields=["silenced_by", "silenced_until", "notice_kind", "notice_due_at"])
+    incident.save(update_fields=[*fields, "notice_kind", "notice_due_at"])
     incidents.note(incident, kind, at=now, user=person)
     return True
 
 
-def _close(incident: Incident, person: User, now: datetime) -> bool:
-    """By hand, for what its source will never end. The stretch that its source still reports opens nothing again."""
-    if not incident.is_open:
-        return False
-    incidents.resolve(incident, ends_at=now, source=incident.source, now=now, by=person)
-    return True
-
-
-_ACTIONS = {
-    Action.ACKNOWLEDGE: _acknowledge,
-    Action.TAKE_OVER: _take_over,
-    Action.SILENCE: _silence,
-    Action.END_SILENCE: _end_silence,
-    Action.CLOSE: _close,
-}
-
-
-def _record(action: Action, changed: Sequence[Incident], person: User) -> None:
-    for incident in changed:
-        corps = [] if incident.corp_id is None else [incident.corp_id]
-        services.record(action=AuditEntry.Action.DONE, subject=incident, note=f"{action.value} · {person}", corps=corps)
-
-
 # --- Clicks on the buttons of cards, from WeCom's callback events ---
 
-_BUTTONS = {messages.ACKNOWLEDGE: Action.ACKNOWLEDGE, messages.SILENCE: Action.SILENCE}
+_BUTTONS = {notices.ACKNOWLEDGE: Action.ACKNOWLEDGE, notices.SILENCE: Action.SILENCE}
 _NOTES = {Action.ACKNOWLEDGE: Sentence("Button: Take"), Action.SILENCE: Sentence("Button: Silence for 1 hour")}
 
 
@@ -179,10 +150,12 @@ def _handle(corp: Corp, event: CallbackEvent, now: datetime) -> None:
         return
     fields = callback.fields
     action = _BUTTONS.get(_text(fields, "EventKey"))
-    delivery = _delivery(corp, _text(fields, "TaskId"))
+    ours = Delivery.objects.filter(mark=tidy_mark(_text(fields, "TaskId")), corp=corp, channel=Channel.WECOM)
+    delivery = ours.filter(run__incident_notices__isnull=False).distinct().first()
     if action is None or delivery is None:  # of another card than ours
         return
-    receipt = _receipt(corp, delivery, callback.userid)
+    address = f"{corp.pk}:{fold_userid(callback.userid)}"[:128]
+    receipt = Receipt.objects.filter(delivery=delivery, address=address).select_related("user").first()
     if receipt is None:
         logger.warning("click corp=%d delivery=%d by somebody who did not get it", corp.pk, delivery.pk)
         return
@@ -194,17 +167,13 @@ def _handle(corp: Corp, event: CallbackEvent, now: datetime) -> None:
     if person is None:
         gone = list(Incident.objects.filter(pk__in=ids).order_by("pk"))
         _note_once(gone, Kind.REFUSED, receipt.user, action, now)
-        card_updates.mark_stale(gone, now=now)
+        incidents.mark_stale(gone, now=now)
         return
-    _act_by_click(action, ids, person, now)
-
-
-def _act_by_click(action: Action, incident_ids: Sequence[int], person: User, now: datetime) -> None:
-    done = act(action, incident_ids, person=person, now=now)
+    done = act(action, ids, person=person, now=now)
     _note_once(done.refused, Kind.REFUSED, person, action, now)
     _note_once([one for one in done.unchanged if not one.is_open], Kind.LATE, person, action, now)
     # Too late, or refused: the card may show something that is not so any more.
-    card_updates.mark_stale([*done.unchanged, *done.refused], now=now)
+    incidents.mark_stale([*done.unchanged, *done.refused], now=now)
 
 
 def _note_once(found: Sequence[Incident], kind: Kind, person: User | None, action: Action, now: datetime) -> None:
@@ -215,17 +184,6 @@ def _note_once(found: Sequence[Incident], kind: Kind, person: User | None, actio
     for incident in found:
         if incident.pk not in known:
             incidents.note(incident, kind, at=now, user=person, said=said)
-
-
-def _delivery(corp: Corp, mark: str) -> Delivery | None:
-    found = Delivery.objects.filter(mark=tidy_mark(mark), corp=corp, channel=Channel.WECOM)
-    return found.filter(run__incident_notices__isnull=False).distinct().first()
-
-
-def _receipt(corp: Corp, delivery: Delivery, userid: str) -> Receipt | None:
-    """That the message went to this account."""
-    address = f"{corp.pk}:{fold_userid(userid)}"[:128]
-    return Receipt.objects.filter(delivery=delivery, address=address).select_related("user").first()
 
 
 def _person(corp: Corp, userid: str) -> User | None:
@@ -242,3 +200,71 @@ def _person(corp: Corp, userid: str) -> User | None:
 def _text(fields: object, name: str) -> str:
     value = fields.get(name) if isinstance(fields, dict) else None
     return value.strip() if isinstance(value, str) else ""
+
+
+# How long one that is over stays in the list.
+SHOWN_FOR = timedelta(days=7)
+LISTED_AT_MOST = 100
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An incident as a page shows it. `state`: in words; `tone`: of the badge."""
+
+    incident: Incident
+    state: str
+    tone: str
+    is_silenced: bool
+    may_acknowledge: bool
+    may_take_over: bool
+
+
+def incident_for(person: User, pk: int) -> Incident | None:
+    """The incident, where the person is told of it or administers its company."""
+    incident = Incident.objects.with_people().filter(pk=pk).first()
+    return incident if incident is not None and notices.may_act(incident, person) else None
+
+
+def shown(incident: Incident, *, person: User, now: datetime) -> Shown:
+    """With what the person may do now. Who may see it at all is the caller's to ask."""
+    is_free = incident.is_open and incident.acknowledged_at is None
+    return Shown(
+        incident,
+        notices.state_line(incident, now),
+        tone_of(incident, now),
+        is_silenced=incident.is_silenced(now),
+        may_acknowledge=is_free,
+        may_take_over=incident.is_open and not is_free and incident.acknowledged_by_id != person.pk,
+    )
+
+
+def tone_of(incident: Incident, now: datetime) -> str:
+    """Of the badge of its state: good, bad, warn or none."""
+    if not incident.is_open:
+        return "good"
+    if incident.acknowledged_at is not None or incident.is_silenced(now):
+        return ""
+    return "bad" if incident.severity == "critical" else "warn"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """`is_cut`: there are more than are listed."""
+
+    incidents: Sequence[Shown]
+    is_cut: bool
+
+
+def incidents_of(person: User, *, now: datetime) -> Listing:
+    """What is open, and what was lately, newest first; only what the person is told of."""
+    recent = Q(status=Incident.Status.OPEN) | Q(resolved_at__gt=now - SHOWN_FOR, notified_at__isnull=False)
+    rows = Incident.objects.filter(recent).with_people().order_by("status", "-pk")
+    theirs = filter(notices.ConcernsOf(person), rows.iterator(chunk_size=500))
+    found = list(islice(theirs, LISTED_AT_MOST + 1))
+    listed = [shown(incident, person=person, now=now) for incident in found[:LISTED_AT_MOST]]
+    return Listing(listed, is_cut=len(found) > LISTED_AT_MOST)
+
+
+def timeline(incident: Incident) -> Sequence[IncidentEvent]:
+    """All of its events, the oldest first."""
+    return list(incident.events.select_related("user").order_by("at", "pk"))

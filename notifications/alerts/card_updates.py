@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ from django.utils import translation
 from integrations.clients.errors import (
     ConfigurationError,
     IntegrationError,
-    OutcomeUnknownError,
     RateLimitedError,
     TransientError,
 )
@@ -27,18 +26,17 @@ from integrations.clients.wecom import builders
 from integrations.companies import links
 from integrations.core import client_factory
 from integrations.core.background import guarded
-from notifications.alerts import messages
+from notifications.alerts import notices
 from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
 from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.locking import update_unlocked
 from notifications.delivery.sending import circuit_breaker, throttling
-from notifications.models import AlertCard, CardCode, Channel, CorpQueue, Delivery, Incident, Run
-from notifications.models.alerts import CODE_CHARACTERS, CODE_LIFETIME
+from notifications.models import AlertCard, CardCode, CorpQueue, Delivery
+from notifications.models.alerts import CODE_CHARACTERS
 from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
-    from integrations.clients.wecom.builders import Content
     from integrations.core.background import Clock
 
 logger = logging.getLogger(__name__)
@@ -61,19 +59,6 @@ class _CompanyWaitsError(Exception):
         self.seconds = seconds
 
 
-def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
-    """Note that the cards of these incidents show them as they were. In the transaction that changes them."""
-    if not incidents:
-        return
-    runs = Run.objects.filter(incident_notices__incident__in=incidents)
-    sent = Delivery.objects.filter(run__in=runs.values("pk"), channel=Channel.WECOM, created_at__gt=now - CODE_LIFETIME)
-    ids = list(sent.order_by("pk").values_list("pk", flat=True))
-    AlertCard.objects.bulk_create(
-        (AlertCard(delivery_id=pk, next_try_at=now) for pk in ids), ignore_conflicts=True, batch_size=1000
-    )
-    AlertCard.objects.filter(delivery__in=ids).update(is_stale=True, next_try_at=now, try_count=0)
-
-
 def changeable(now: Moment) -> QuerySet[AlertCard]:
     """Cards whose next change may be tried. Those of a company that is held up wait until it works again, or until
     something may find out whether it does."""
@@ -84,7 +69,8 @@ def changeable(now: Moment) -> QuerySet[AlertCard]:
 def due(*, now: datetime) -> list[int]:
     """Ids of cards to change now; nobody else gets them until their lease is over."""
     ids = list(changeable(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
-    return [pk for pk in ids if _claim(pk, now)]
+    # Not of the changeable ones: conditions on other tables are not checked again after waiting for a lock.
+    return [pk for pk in ids if _stale(now).filter(pk=pk).update(next_try_at=now + LEASE) == 1]
 
 
 def keep_code(delivery: Delivery, code: str, *, now: datetime) -> bool:
@@ -114,17 +100,16 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
                 count += _update(card_id, clock)
         except _CompanyWaitsError as waits:
             waiting_corps.add(corp_id)
-            _give_back(rows.filter(delivery__corp=corp_id), clock(), waits.seconds)
+            # Their leases end no later than the company's wait: people look at their cards.
+            now = clock()
+            until = now + timedelta(seconds=waits.seconds)
+            in_hand = rows.filter(delivery__corp=corp_id, is_stale=True, next_try_at__lte=now + LEASE)
+            in_hand.filter(next_try_at__gt=until).update(next_try_at=until)
     return count
 
 
 def _stale(now: Moment) -> QuerySet[AlertCard]:
     return AlertCard.objects.filter(is_stale=True, next_try_at__lte=now)
-
-
-def _claim(card_id: int, now: datetime) -> bool:
-    # Not of the changeable ones: conditions on other tables are not checked again after waiting for a lock.
-    return _stale(now).filter(pk=card_id).update(next_try_at=now + LEASE) == 1
 
 
 def _update(card_id: int, clock: Clock) -> bool:
@@ -143,32 +128,29 @@ def _update(card_id: int, clock: Clock) -> bool:
         return False
     if delivery.status == Delivery.Status.ACCEPTED:
         keep_code(delivery, delivery.response_code, now=delivery.settled_at or now)
-    notice = messages.notice_of(delivery.run, now=now, is_locked=False)
+    notice = notices.notice_of(delivery.run, now=now, is_locked=False)
     if notice is None:
         return _settle(card, "")
-    if messages.digest_of(notice) == card.shown or not _codes(delivery, now).exists():
+    if notices.digest_of(notice) == card.shown or not _codes(delivery, now).exists():
         return _settle(card)
     return _change_within_limits(card, clock)
 
 
 def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
     """Raises _CompanyWaitsError."""
-    permit = throttling.permit(_request(card.delivery))
+    delivery = card.delivery
+    scopes = (address_scope(delivery.corp, UPDATE_API), company_scope(delivery.corpid, UPDATE_API))
+    permit = throttling.permit(Request(id=f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True))
     if not isinstance(permit, Permit):
         raise _CompanyWaitsError(permit)
     try:
         return _change(card, clock)
     except (ConfigurationError, RateLimitedError) as error:
         outcome = outcome_of_error(error)
-        _postpone(card.delivery, outcome, clock())
+        _postpone(delivery, outcome, clock())
         raise _CompanyWaitsError(outcome.wait_seconds) from error
     finally:
         throttling.release([permit])
-
-
-def _request(delivery: Delivery) -> Request:
-    scopes = (address_scope(delivery.corp, UPDATE_API), company_scope(delivery.corpid, UPDATE_API))
-    return Request(id=f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
 
 
 def _change(card: AlertCard, clock: Clock) -> bool:
@@ -178,40 +160,31 @@ def _change(card: AlertCard, clock: Clock) -> bool:
     if code is None:
         return _settle(card)
     # Only now: there may be no second code for what changed while the limiter was waited for.
-    notice = messages.notice_of(delivery.run, now=clock(), is_locked=False)
+    notice = notices.notice_of(delivery.run, now=clock(), is_locked=False)
     if notice is None:
         _free(code)
         return _settle(card, "")
-    content, digest = _content(delivery, notice), messages.digest_of(notice)
+    with translation.override(delivery.language or settings.LANGUAGE_CODE):
+        url = links.site_address_for(delivery.corp).absolute(notices.page_path(notice.incidents, delivery.mark))
+        content = notices.content(notice, url=url, mark=delivery.mark, has_buttons=True)
+    digest = notices.digest_of(notice)
     update = builders.card_update(agentid=delivery.agentid, response_code=code.code, card=content)
     try:
         client_factory.wecom_client(delivery.corp).message_update_template_card(update)
     except (ConfigurationError, RateLimitedError):
         _free(code)
         raise
-    except OutcomeUnknownError as error:
-        # The code may be used up: the next one, if there is one, shows the same.
-        logger.warning("card of delivery=%d: nobody knows whether it was changed (%s)", delivery.pk, error.code)
-        _try_again(card, clock())
-        return False
-    except TransientError as error:
-        _free(code)
-        logger.info("card of delivery=%d not changed for the moment errcode=%s", delivery.pk, error.code)
-        _try_again(card, clock())
-        return False
     except IntegrationError as error:
-        logger.warning("card of delivery=%d not changed errcode=%s", delivery.pk, error.code)
-        _try_again(card, clock())
+        # After an unknown outcome the code may be used up: the next one, if there is one, shows the same.
+        is_for_now = isinstance(error, TransientError)
+        if is_for_now:
+            _free(code)
+        level = logging.INFO if is_for_now else logging.WARNING
+        logger.log(level, "card of delivery=%d not changed errcode=%s", delivery.pk, error.code)
+        _wait(card, clock(), try_count=card.try_count + 1)
         return False
     circuit_breaker.unblock([delivery.corp_id], now=clock())
     return _settle(card, digest)
-
-
-def _content(delivery: Delivery, notice: messages.AlertNotice) -> Content:
-    with translation.override(delivery.language or settings.LANGUAGE_CODE):
-        address = links.site_address_for(delivery.corp)
-        url = address.absolute(messages.page_path(notice.incidents, delivery.mark))
-        return messages.content(notice, url=url, mark=delivery.mark, has_buttons=True)
 
 
 def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
@@ -224,12 +197,6 @@ def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     update_unlocked(theirs, next_try_at=until)
     if outcome.is_configuration:  # the card has found out whether the company works
         CorpQueue.objects.blocked().filter(corp=delivery.corp_id).update(probe_at=until)
-
-
-def _give_back(in_hand: QuerySet[AlertCard], now: datetime, seconds: float) -> None:
-    """Their leases end no later than the company's wait: people look at their cards."""
-    until = now + timedelta(seconds=seconds)
-    in_hand.filter(is_stale=True, next_try_at__gt=until, next_try_at__lte=now + LEASE).update(next_try_at=until)
 
 
 def _use_code(delivery: Delivery, now: datetime) -> CardCode | None:
@@ -262,10 +229,6 @@ def _settle(card: AlertCard, shown: str | None = None) -> bool:
     if not mine.filter(next_try_at=card.next_try_at).update(is_stale=False, **changed) and changed:
         mine.update(is_stale=True, **changed)
     return bool(changed)
-
-
-def _try_again(card: AlertCard, now: datetime) -> None:
-    _wait(card, now, try_count=card.try_count + 1)
 
 
 def _wait(card: AlertCard, now: datetime, *, try_count: int) -> None:

@@ -15,12 +15,11 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from integrations.data.table import NUMERIC, Kind, Table
-from notifications.alerts import condition_words, conditions, earlier_days, recipients, verdicts
+from notifications.alerts import conditions, notices, verdicts
 from notifications.alerts.conditions import BY_CHANGE, BY_ROW, WITHOUT_VALUE, Against, Aggregate, Comparison
 from notifications.charts import definition as charts
-from notifications.charts import theme
-from notifications.charts.aggregate import POINTS_AT_MOST
-from notifications.charts.definition import TOP_AT_MOST, Chart, ChartKind
+from notifications.charts import drawing
+from notifications.charts.definition import POINTS_AT_MOST, TOP_AT_MOST, Chart, ChartKind
 from notifications.delivery.attachments import jobs, recipes
 from notifications.models import Medium
 from notifications.subscriptions.schedules import slots
@@ -94,7 +93,7 @@ def shown(incident: Incident, *, person: User, now: datetime) -> list[Shown]:
     """Nothing where there is none, or the person may not see the data. The permission to see the incident itself is
     the caller's to ask."""
     media = list(_media(incident).defer("recipe", "content", "svg"))
-    if not media or not recipients.may_see_data(incident, person):
+    if not media or not notices.may_see_data(incident, person):
         return []
     return [Shown(medium, _words(medium, now)) for medium in media]
 
@@ -103,7 +102,7 @@ def picture_of(incident: Incident, medium_id: int, *, person: User) -> Medium | 
     """The picture behind an address that a page got by `shown`, also while it is not ready; None where it is another
     incident's, or the person may not see the data."""
     medium = _media(incident).filter(pk=medium_id).defer("recipe").first()
-    return medium if medium is not None and recipients.may_see_data(incident, person) else None
+    return medium if medium is not None and notices.may_see_data(incident, person) else None
 
 
 def _media(incident: Incident) -> QuerySet[Medium]:
@@ -145,7 +144,7 @@ def recipe_of(
     if drawn is None:
         return None
     chart, rows = drawn
-    shape, zone = theme.Shape.FREE, rule.time_zone
+    shape, zone = drawing.Shape.FREE, rule.time_zone
     return chart.title, recipes.picture(chart, rows, shape=shape, language=language, time_zone=zone)
 
 
@@ -175,7 +174,7 @@ def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: 
         return None
     has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE | BY_CHANGE
     lines = tuple(float(one) for one in conditions.entered(condition)) if has_lines else ()
-    title = condition_words.described(condition)
+    title = conditions.described(condition)
     chart = Chart(
         kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=together, title=title, thresholds=lines
     )
@@ -184,7 +183,7 @@ def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: 
 
 def _latest_days(table: Table, axis: str, count: int) -> Table:
     """The rows of the latest so many days: among years of them the two that are compared would not be seen."""
-    days = [earlier_days.day_of(value) for value in table.values(axis)]
+    days = [verdicts.day_of(value) for value in table.values(axis)]
     first = max(day for day in days if day is not None) - timedelta(days=count - 1)
     return table.with_rows([row for row, day in zip(table.rows, days, strict=True) if day is not None and day >= first])
 

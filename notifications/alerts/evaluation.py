@@ -16,33 +16,30 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import QuerySet
 from django.forms.models import model_to_dict
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from integrations.core.background import database_clock, guarded
 from integrations.datasources import fetch
-from notifications.alerts import (
-    charts,
-    condition_words,
-    conditions,
-    earlier_days,
-    incidents,
-    kept_data,
-    verdicts,
-)
+from notifications.alerts import charts, conditions, incidents, verdicts
 from notifications.alerts.charts import Fired
 from notifications.alerts.conditions import ConditionError, Join
 from notifications.alerts.verdicts import Memory, Verdict
 from notifications.delivery.locking import BATCH, unlocked
+from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.rendering.report_contents import bi_link
-from notifications.models import AlertCheck, AlertRule, Incident
+from notifications.delivery.runs.notices import new_notice
+from notifications.models import AlertCheck, AlertRule, Incident, Run
 from notifications.models.alerts import TITLE_CHARACTERS
 from notifications.models.lookups import Moment
+from notifications.sources import Content
 from notifications.subscriptions.schedules import slots
 from notifications.subscriptions.schedules.slots import ScheduleError
 
 if TYPE_CHECKING:
     from integrations.data.table import Table
     from integrations.models import CardData
+
 
 logger = logging.getLogger(__name__)
 
@@ -175,12 +172,12 @@ def evaluate(rule: AlertRule, table: Table, *, at: datetime) -> dict[str, Verdic
     for name in filter(None, [*columns, rule.split_column]):
         conditions.position(table, name)
     found = [verdicts.resolve_dates(one, table, at) for one in entered]
-    kept = kept_data.of_parts(rule, earlier_days.againsts(found, table), at=at)
+    kept = verdicts.read_kept_parts(rule, found, table, at=at)
     parts = verdicts.parts_of(rule, table)
     if not parts and not rule.absent_checks:
         raise ConditionError("cut" if table.is_cut else "no_value")
     return {
-        part: verdicts.evaluate(found, Join(rule.join), its_table, _memory(rule.memory.get(part)), kept(part))
+        part: verdicts.evaluate(found, Join(rule.join), its_table, Memory(**rule.memory.get(part, {})), kept(part))
         for part, its_table in parts.items()
     }
 
@@ -342,7 +339,7 @@ def _report(
             "corp_id": rule.receiver.corp_id,
             "card_id": check.card_id,
             "title": title[:TITLE_CHARACTERS],
-            "summary": problem or (condition_words.findings(rule, verdict) if verdict is not None else ""),
+            "summary": problem or (conditions.findings(rule, verdict) if verdict is not None else ""),
             "severity": rule.severity,
             "labels": labels,
         },
@@ -371,6 +368,28 @@ def _next(rule: AlertRule, now: datetime) -> datetime | None:
     return None if found is None else found.due_at
 
 
-def _memory(row: dict[str, Any] | None) -> Memory:
-    """`texts`: of a version that kept the numbers of “has changed” apart."""
-    return Memory() if row is None else Memory({**row.get("texts", {}), **row.get("numbers", {})})
+# --- Rules whose data lacks a column or a card that they name: their owners are told, once each time ---
+
+
+def request_broken_rule_notices(*, now: datetime) -> list[int]:
+    """Make the notices of broken rules whose owners are not told yet. Returns the ids of their runs, to be rendered."""
+    run_ids = []
+    with transaction.atomic():
+        for rule in unlocked(AlertRule.objects.untold().order_by("pk"))[:BATCH]:
+            key, corp_id = f"rule:{rule.pk}:broken:{now:%Y%m%d%H%M%S}", rule.receiver.corp_id
+            notice = new_notice(key=key, person_id=rule.owner_id, corp_id=corp_id, now=now)
+            notice.save()
+            AlertRule.objects.filter(pk=rule.pk).update(owner_notified_at=now, owner_notice=notice)
+            run_ids.append(notice.pk)
+    return run_ids
+
+
+def content_of_notice(notice: Run) -> Content | None:
+    """Return the content of a notice; None for one that tells of no broken rule."""
+    rule = AlertRule.objects.filter(owner_notice=notice.pk).first()
+    if rule is None:
+        return None
+    title = _("Alert rule does not work: %(name)s") % {"name": rule.name}
+    text = _("%(problem)s\nUntil this is put right it raises no alert. Its page asks what the data is called today.")
+    link = reverse("admin:notifications_alertrule_change", args=[rule.pk])
+    return Content(tidy_title(title), tidy_text(text % {"problem": rule.problem}), link=link)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -14,12 +14,23 @@ from django.db.models import CharField, Max, Q, QuerySet, Value
 from django.db.models.functions import Cast, Concat
 
 from integrations.core.sentences import Sentence
-from notifications.alerts import card_updates
-from notifications.models import AlertRule, Incident, IncidentEvent
+from notifications.models import (
+    AlertCard,
+    AlertRule,
+    Channel,
+    Delivery,
+    InboundChannel,
+    Incident,
+    IncidentEvent,
+    Run,
+    Severity,
+)
+from notifications.models.alerts import CODE_LIFETIME
 
 if TYPE_CHECKING:
     from accounts.models import User
     from notifications.models import AlertSource
+
 
 Kind, Notice, Status = Incident.Kind, Incident.Notice, Incident.Status
 # What ends and begins again within this time is one incident, and one message in this time tells of it.
@@ -139,11 +150,16 @@ def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> O
                 resolve(former, ends_at=report.ends_at or now, source=source, now=now)
                 outcome.resolved.append(former)
             case Step.SEEN if former is not None:
-                _seen(former, report, now)
+                # What an earlier stretch was about is no news, however late it comes.
+                if report.starts_at >= former.stretch_at:
+                    former.stretch_at = report.starts_at
+                    _refresh(former, report)
+                former.seen_at = now
+                former.save(update_fields=["seen_at", "stretch_at"])
                 outcome.unchanged_count += 1
             case _:
                 outcome.unchanged_count += 1
-    card_updates.mark_stale([*outcome.resolved, *outcome.reopened], now=now)
+    mark_stale([*outcome.resolved, *outcome.reopened], now=now)
     return outcome
 
 
@@ -167,15 +183,6 @@ def _refresh(incident: Incident, report: Report) -> None:
         setattr(incident, name, value)
     if changed:
         incident.save(update_fields=changed)
-
-
-def _seen(incident: Incident, report: Report, now: datetime) -> None:
-    """What an earlier stretch was about is no news, however late it comes."""
-    if report.starts_at >= incident.stretch_at:
-        incident.stretch_at = report.starts_at
-        _refresh(incident, report)
-    incident.seen_at = now
-    incident.save(update_fields=["seen_at", "stretch_at"])
 
 
 def draft_incident(report: Report, *, now: datetime, **columns: Any) -> Incident:
@@ -258,19 +265,14 @@ def resolve(
     that came and went before waits until it is quiet."""
     incident.status, incident.ends_at, incident.resolved_at = Status.RESOLVED, ends_at, now
     incident.is_closed_by_hand = by is not None
-    is_due = (
-        source is not None and source.notifies_recovery and _last_notice_kind(incident) not in {None, Notice.RECOVER}
-    )
+    last_kind = incident.notices.order_by("-pk").values_list("kind", flat=True).first()
+    is_due = source is not None and source.notifies_recovery and last_kind not in {None, Notice.RECOVER}
     incident.notice_kind = Notice.RECOVER if is_due else ""
     incident.notice_due_at = (now + DAMPING if incident.reopened_count else now) if is_due else None
     incident.save(
         update_fields=["status", "ends_at", "resolved_at", "is_closed_by_hand", "notice_kind", "notice_due_at"]
     )
     note(incident, IncidentEvent.Kind.CLOSED if by else IncidentEvent.Kind.RESOLVED, at=now, user=by, said=why)
-
-
-def _last_notice_kind(incident: Incident) -> str | None:
-    return incident.notices.order_by("-pk").values_list("kind", flat=True).first()
 
 
 def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: datetime) -> None:
@@ -282,6 +284,19 @@ def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: 
         due_at = max(due_at, incident.silenced_until) if due_at else incident.silenced_until
     incident.notice_kind = Notice.REPEAT if due_at else ""
     incident.notice_due_at = due_at
+
+
+def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
+    """Note that the cards of these incidents show them as they were. In the transaction that changes them."""
+    if not incidents:
+        return
+    runs = Run.objects.filter(incident_notices__incident__in=incidents)
+    sent = Delivery.objects.filter(run__in=runs.values("pk"), channel=Channel.WECOM, created_at__gt=now - CODE_LIFETIME)
+    ids = list(sent.order_by("pk").values_list("pk", flat=True))
+    AlertCard.objects.bulk_create(
+        (AlertCard(delivery_id=pk, next_try_at=now) for pk in ids), ignore_conflicts=True, batch_size=1000
+    )
+    AlertCard.objects.filter(delivery__in=ids).update(is_stale=True, next_try_at=now, try_count=0)
 
 
 # --- What nobody will report any more: its channel or rule was deleted, disabled or changed ---
@@ -316,4 +331,51 @@ def end_watched(rule: AlertRule, *, now: datetime) -> None:
 def _end(found: Sequence[Incident], why: Sentence, now: datetime) -> None:
     for incident in found:
         resolve(incident, ends_at=now, source=None, now=now, why=why)
-    card_updates.mark_stale(found, now=now)
+    mark_stale(found, now=now)
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert of a payload. `fingerprint` says what it is about, `starts_at` tells one incident from the next;
+    `ends_at` stands only where it is over."""
+
+    fingerprint: str
+    title: str
+    severity: Severity
+    starts_at: datetime
+    ends_at: datetime | None
+    summary: str = ""
+    labels: Mapping[str, str] | None = None
+    link: str = ""
+
+
+def receive(alerts: Sequence[Alert], *, channel: InboundChannel, left_out_count: int, now: datetime) -> Outcome:
+    """Bring the channel's incidents up to what a sender says. Repeated, late and out of order it comes to the same.
+
+    `left_out_count`: alerts that the sender or we left out. In the caller's transaction: the channel is locked, so
+    that of two calls at once the second sees the incident that the first opened.
+    """
+    locked = InboundChannel.objects.select_for_update(of=("self",)).get(pk=channel.pk)
+    outcome = apply([_report(alert, locked) for alert in alerts], source=locked, now=now)
+    if left_out_count and outcome.opened:
+        first = outcome.opened[0]
+        first.truncated_count = left_out_count
+        first.save(update_fields=["truncated_count"])
+    return outcome
+
+
+def _report(alert: Alert, channel: InboundChannel) -> Report:
+    return Report(
+        key=key_of(f"channel:{channel.pk}", Incident.Kind.FIRING, alert.fingerprint),
+        starts_at=alert.starts_at,
+        ends_at=alert.ends_at,
+        columns={
+            "channel": channel,
+            "corp_id": channel.corp_id,
+            "title": alert.title,
+            "summary": alert.summary,
+            "severity": alert.severity,
+            "labels": dict(alert.labels or {}),
+            "link": alert.link,
+        },
+    )

@@ -6,14 +6,14 @@ A storm of one channel or rule becomes one message. A rule has hours, working da
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
 from integrations.core.sentences import Sentence
-from notifications.alerts import incidents, recipients
+from notifications.alerts import incidents, notices
 from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.locking import first_locked, unlocked
 from notifications.models import AlertRule, InboundChannel, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
@@ -71,8 +71,8 @@ def _of_source(model: type[Source], column: str, source_id: int | None, now: dat
     windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
     for incident in unlocked(due.select_related("channel__owner", "rule"))[:INCIDENTS_PER_NOTICE]:
         until = _quiet_until(incident, source, windows, now)
-        key = _group_key(incident)
-        if until <= now and incident.is_open and key not in groups and recipients.waits_for_company(incident):
+        key = (incident.notice_kind, incident.kind, incident.corp_id, *notices.audience_key(incident))
+        if until <= now and incident.is_open and key not in groups and notices.waits_for_company(incident):
             until = now + RECHECK_AFTER
         if until > now:
             Incident.objects.filter(pk=incident.pk).update(notice_due_at=min(until, now + RECHECK_AFTER))
@@ -83,10 +83,6 @@ def _of_source(model: type[Source], column: str, source_id: int | None, now: dat
         until = now + timedelta(seconds=source.gather_seconds)
         model._default_manager.filter(pk=source.pk).update(gather_until=until)
     return run_ids
-
-
-def _group_key(incident: Incident) -> tuple[Any, ...]:
-    return (incident.notice_kind, incident.kind, incident.corp_id, *recipients.audience_key(incident))
 
 
 def _quiet_until(
@@ -102,7 +98,8 @@ def _quiet_until(
 
 def _create_run(kind: str, together: list[Incident], source: Source | None, now: datetime) -> int:
     for incident in together:
-        _count(incident, kind)
+        incident.repeat_count += kind == Notice.REPEAT
+        incident.recovery_count += kind == Notice.RECOVER
     run = Run.objects.create(
         key=run_key(together[0], kind),
         trigger=Run.Trigger.ALERT,
@@ -115,8 +112,18 @@ def _create_run(kind: str, together: list[Incident], source: Source | None, now:
         IncidentNotice(incident=incident, run=run, kind=kind, number=_number(incident, kind)) for incident in together
     )
     for incident in together:
-        _move_on(incident, source, now)
-    _note_all(together, kind, now)
+        incident.notified_at = now
+        if incident.is_open:
+            incidents.schedule_reminder(incident, source, since=now)
+        else:
+            incident.notice_kind, incident.notice_due_at = "", None
+        incident.save(
+            update_fields=["notified_at", "notice_kind", "notice_due_at", "repeat_count", "recovery_count"],
+        )
+    note = _NOTES[Notice(kind)].stored()
+    IncidentEvent.objects.bulk_create(
+        IncidentEvent(incident=incident, kind=IncidentEvent.Kind.NOTIFIED, at=now, note=note) for incident in together
+    )
     return run.pk
 
 
@@ -128,38 +135,8 @@ def run_key(incident: Incident, kind: str) -> str:
 
 
 def _number(incident: Incident, kind: str) -> int:
-    match kind:
-        case Notice.REPEAT:
-            return incident.repeat_count
-        case Notice.RECOVER:
-            return incident.recovery_count
-        case _:
-            return 1
-
-
-def _count(incident: Incident, kind: str) -> None:
-    if kind == Notice.REPEAT:
-        incident.repeat_count += 1
-    elif kind == Notice.RECOVER:
-        incident.recovery_count += 1
-
-
-def _move_on(incident: Incident, source: Source | None, now: datetime) -> None:
-    incident.notified_at = now
-    if incident.is_open:
-        incidents.schedule_reminder(incident, source, since=now)
-    else:
-        incident.notice_kind, incident.notice_due_at = "", None
-    incident.save(
-        update_fields=["notified_at", "notice_kind", "notice_due_at", "repeat_count", "recovery_count"],
-    )
-
-
-def _note_all(together: Iterable[Incident], kind: str, now: datetime) -> None:
-    note = _NOTES[Notice(kind)].stored()
-    IncidentEvent.objects.bulk_create(
-        IncidentEvent(incident=incident, kind=IncidentEvent.Kind.NOTIFIED, at=now, note=note) for incident in together
-    )
+    counts = {Notice.REPEAT: incident.repeat_count, Notice.RECOVER: incident.recovery_count}
+    return counts.get(Notice(kind), 1)
 
 
 # --- When a rule may notify: hours, working days, silence windows. Pure. ---
@@ -170,7 +147,9 @@ def earliest_notice_at(rule: AlertRule, now: datetime, windows: Sequence[Silence
     its silence windows."""
     moment = now
     for _step in range(STEPS_AT_MOST):
-        found = _after_windows(windows, slots.zone(rule.time_zone), _within_hours(rule, moment))
+        within = _within_hours(rule, moment)
+        ends = [window_end(window, slots.zone(rule.time_zone), within) for window in windows]
+        found = max([within, *(end for end in ends if end is not None)])
         if found == moment:
             break
         moment = found
@@ -195,11 +174,6 @@ def window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> dateti
         if is_its_day and datetime.combine(day, from_time, where) <= local < ends:
             return ends.replace(fold=local.fold).astimezone(UTC)
     return None
-
-
-def _after_windows(windows: Sequence[SilenceWindow], where: tzinfo, moment: datetime) -> datetime:
-    ends = [end for window in windows if (end := window_end(window, where, moment)) is not None]
-    return max([moment, *ends])
 
 
 def _within_hours(rule: AlertRule, now: datetime) -> datetime:

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from integrations.data.figures import fold_text
-from notifications.alerts import conditions, earlier_days, verdicts
+from notifications.alerts import conditions, verdicts
 from notifications.alerts.conditions import BY_CHANGE, Condition, Join
 from notifications.alerts.verdicts import Memory
 from notifications.subscriptions.schedules import slots
@@ -41,7 +41,7 @@ def tried(rule: AlertRule, table: Table, *, today: date) -> Past | None:
         return None
     found = conditions.from_rows(rule.conditions)
     # A fall or a rise is of the day with the rows of the days before; the latest of these would be another day.
-    is_of_day = any(one.comparison in BY_CHANGE and not earlier_days.day_filters(one, table) for one in found)
+    is_of_day = any(one.comparison in BY_CHANGE and not verdicts.day_filters(one, table) for one in found)
     ago = today - timedelta(days=1000)
     is_relative = any(_at_day(rule, one, table, today) != _at_day(rule, one, table, ago) for one in found)
     memory: dict[str, Memory] = {}
@@ -85,5 +85,5 @@ def _holds(
 
 def _days_of(table: Table) -> list[date | None]:
     """Of each row, by the first column of days or times; empty where there is none."""
-    columns = earlier_days.day_columns(table)
-    return [earlier_days.day_of(value) for value in table.values(columns[0].name)] if columns else []
+    columns = verdicts.day_columns(table)
+    return [verdicts.day_of(value) for value in table.values(columns[0].name)] if columns else []

@@ -12,11 +12,11 @@ from django.conf import settings
 from django.utils import translation
 from django.utils.timezone import now
 
-from notifications.alerts import charts, condition_words, conditions, evaluation, past, recipients, verdicts
+from notifications.alerts import charts, conditions, evaluation, notices, past, verdicts
 from notifications.alerts.conditions import ConditionError
-from notifications.alerts.messages import AlertNotice, AlertRunSource
+from notifications.alerts.notices import AlertNotice, AlertRunSource
 from notifications.alerts.past import Past
-from notifications.charts.labels import cell_text
+from notifications.charts.drawing import cell_text
 from notifications.delivery.rendering import attachments
 from notifications.delivery.rendering.attachments import Plan, Wanted
 from notifications.delivery.rendering.preview import MessagePreview, preview_message
@@ -85,7 +85,7 @@ def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
         return Trial(problem=conditions.sentence(error))
     tables = verdicts.parts_of(rule, table)
     unknown = ConditionError("cut" if table.is_cut else "nothing_counts")
-    lines = {part: condition_words.findings(rule, verdict, unknown=unknown) for part, verdict in found.items()}
+    lines = {part: conditions.findings(rule, verdict, unknown=unknown) for part, verdict in found.items()}
     parts = [
         _shown(part, verdict.holds, lines[part].splitlines(), tables[part], verdict.rows)
         for part, verdict in sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN]
@@ -111,7 +111,7 @@ def _notices(rule: AlertRule, found: dict[str, verdicts.Verdict], at: datetime) 
     groups: dict[Hashable, list[Incident]] = defaultdict(list)
     with translation.override(settings.LANGUAGE_CODE):
         for incident in evaluation.draft_incidents(rule, found, now=at):
-            groups[recipients.audience_key(incident)].append(incident)
+            groups[notices.audience_key(incident)].append(incident)
     return [AlertNotice(together, Incident.Notice.FIRE, at) for together in groups.values()]
 
 

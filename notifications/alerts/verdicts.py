@@ -11,11 +11,12 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from types import MappingProxyType
 from typing import Any
 
 from integrations.data.figures import (
+    EARLIER,
     Change,
     NotNumericError,
     average,
@@ -23,6 +24,7 @@ from integrations.data.figures import (
     fold_text,
     in_zone,
     is_unknown,
+    newest_day,
     numbers_of,
     read_day,
     read_moment,
@@ -30,7 +32,7 @@ from integrations.data.figures import (
     total,
 )
 from integrations.data.table import Column, Kind, Table, Value
-from notifications.alerts import earlier_days
+from integrations.models import CardData
 from notifications.alerts.conditions import (
     BY_CHANGE,
     BY_ROW,
@@ -40,6 +42,7 @@ from notifications.alerts.conditions import (
     Comparison,
     Condition,
     ConditionError,
+    Filters,
     Join,
     Number,
     Unit,
@@ -52,9 +55,9 @@ from notifications.alerts.conditions import (
     span_of,
     wall_clock,
 )
-from notifications.alerts.earlier_days import Kept
 from notifications.models import AlertRule
 from notifications.reports.row_filters import cell_text
+from notifications.subscriptions.schedules import slots
 
 ROWS_MARKED = 200
 # What comparing with a span of days means.
@@ -164,28 +167,31 @@ def _answer(
     chosen = rows_counting(condition, table)
     if condition.aggregate in BY_ROW:
         return _by_row(condition, table, chosen), None
-    number = None if table.is_cut else _aggregated(condition, table, chosen)
+    number = None if table.is_cut else _aggregate(condition, table, chosen)
     if table.is_cut or (number is None and condition.comparison != Comparison.IS_NULL):
         return Found(None), None
     if condition.comparison in BY_CHANGE and number is not None:
-        return _moved(condition, table, number, chosen, kept), None
+        return _judge_change(condition, table, number, chosen, kept), None
     if condition.aggregate == Aggregate.CHANGE:
         change = Change(number, former, _is_percent(condition, table))
-        return _compared(condition, _in_percent(change), chosen), number
+        return _compare(condition, _in_percent(change), chosen), number
     if condition.comparison == Comparison.CHANGED and number is not None:
         holds = former not in {None, number}
         return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ()), number
-    return _compared(condition, number, chosen), None
+    return _compare(condition, number, chosen), None
 
 
-def _moved(
+def _judge_change(
     condition: Condition, table: Table, number: Number, chosen: list[int], kept: Mapping[Against, Kept]
 ) -> Found:
     """Whether the number fell or rose by more than the value since the earlier day."""
-    then = earlier_days.moved(condition, table)
+    then = move_days(condition, table)
     if then is not condition:
-        days = earlier_days.label(condition, table), earlier_days.label(then, table)
-        before, reason = _value_then(then, table), "no_earlier"
+        days = name_days(condition, table), name_days(then, table)
+        # Without any row of that day a count of none would be no answer.
+        days_alone = replace(then, filters=day_filters(then, table))
+        has_rows = bool(rows_counting(days_alone, table))
+        before, reason = _aggregate(then, table, rows_counting(then, table)) if has_rows else None, "no_earlier"
     else:
         found = kept.get(condition.against) if condition.against is not None else None
         days = "", "" if found is None else found.day.isoformat()
@@ -203,17 +209,10 @@ def _moved(
     return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else (), before=before, days=days)
 
 
-def _value_then(condition: Condition, table: Table) -> Number | None:
-    """Of the earlier day; None where the table has no row of it: then a count of none is no answer."""
-    if not rows_counting(earlier_days.of_days_alone(condition, table), table):
-        return None
-    return _aggregated(condition, table, rows_counting(condition, table))
-
-
 def _value_kept(condition: Condition, table: Table) -> Number | None:
     """Of data that was fetched earlier; None where it was cut, or had other columns."""
     try:
-        return None if table.is_cut else _aggregated(condition, table, rows_counting(condition, table))
+        return None if table.is_cut else _aggregate(condition, table, rows_counting(condition, table))
     except ConditionError:
         return None
 
@@ -232,12 +231,12 @@ def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition
     ConditionError where nobody knows which that is."""
     temporal = {column.name for column in table.columns if column.is_temporal}
     filters = tuple(
-        (name, tuple(one for value in values for one in _days(value, at)) if name in temporal else values)
+        (name, tuple(one for value in values for one in _filter_days(value, at)) if name in temporal else values)
         for name, values in condition.filters
     )
     fixed = replace(condition, filters=filters)
     if condition.comparison in BY_CHANGE:
-        return earlier_days.pinned(fixed, table, at)
+        return _pin_day(fixed, table, at)
     if condition.aggregate not in BY_ROW or condition.column not in temporal or not condition.values:
         return fixed
     ends = [_ends(value, at) for value in condition.values]
@@ -249,7 +248,7 @@ def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition
     return replace(fixed, values=(ends[0][1 if is_end else 0],))
 
 
-def _days(value: str, at: datetime) -> list[str]:
+def _filter_days(value: str, at: datetime) -> list[str]:
     """The days of a filter's value, or its moment."""
     span = span_of(value, at.date())
     return [_ends(value, at)[0]] if span is None else [day.isoformat() for day in span.days]
@@ -287,9 +286,7 @@ def _matcher(column: Column, values: Collection[str]) -> Callable[[Value], bool]
     if column.is_temporal:
         days = {read_day(value) for value in values} - {None}
         moments = {wall_clock(found) for value in values if (found := read_moment(value, UTC)) is not None}
-        return lambda cell: (
-            earlier_days.day_of(cell) in days or (isinstance(cell, datetime) and wall_clock(cell) in moments)
-        )
+        return lambda cell: day_of(cell) in days or (isinstance(cell, datetime) and wall_clock(cell) in moments)
     if column.is_numeric:
         numbers = {entered_number(value) for value in values} - {None}
         return lambda cell: to_decimal(cell) in numbers
@@ -313,7 +310,7 @@ def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
     return Found(holds if is_known else None, None, tuple(fitting[:ROWS_MARKED]), len(fitting))
 
 
-def _aggregated(condition: Condition, table: Table, chosen: list[int]) -> Number | None:
+def _aggregate(condition: Condition, table: Table, chosen: list[int]) -> Number | None:
     if condition.aggregate == Aggregate.COUNT and not condition.column:
         return Number(len(chosen))
     place = position(table, condition.column)
@@ -336,7 +333,7 @@ def _aggregated(condition: Condition, table: Table, chosen: list[int]) -> Number
             return total(numbers)
 
 
-def _compared(condition: Condition, number: Number | None, chosen: list[int]) -> Found:
+def _compare(condition: Condition, number: Number | None, chosen: list[int]) -> Found:
     if condition.comparison == Comparison.IS_NULL:
         holds = number is None
     else:
@@ -376,3 +373,101 @@ def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
     if len(parts) > PARTS_AT_MOST:
         raise ConditionError("too_many_parts", rule.split_column)
     return parts
+
+
+# --- The days that a fall or a rise compares ---
+#
+# Those of the condition's filters on a column of days, else the table's latest day; and the same days a day, week or
+# year before. A table without such a column holds one day, and is compared with what was fetched on the earlier one.
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was fetched on an earlier day, cut as the data is; `table` is None where nothing of it is kept."""
+
+    day: date
+    table: Table | None
+
+
+def day_of(value: Value) -> date | None:
+    """The day of a date or moment, by its own clock."""
+    return wall_clock(value).date() if isinstance(value, date) else None
+
+
+def day_columns(table: Table) -> list[Column]:
+    return [column for column in table.columns if column.is_temporal]
+
+
+def _pin_day(condition: Condition, table: Table, at: datetime) -> Condition:
+    """Return the condition with a filter on the newest day of the table, that of `at` at most, unless the condition
+    names days by itself, or the table has none. Raises ConditionError where it has several columns of them.
+    """
+    columns = day_columns(table)
+    if not columns or day_filters(condition, table):
+        return condition
+    if len(columns) > 1:
+        raise ConditionError("several_days", columns[0].name)
+    name = columns[0].name
+    newest = newest_day(table.values(name), until=at.date(), zone=at.tzinfo or UTC) or at.date()
+    return replace(condition, filters=(*condition.filters, (name, (date.isoformat(newest),))))
+
+
+def day_filters(condition: Condition, table: Table) -> Filters:
+    """Those on columns of days."""
+    return tuple(one for one in condition.filters if table.columns[position(table, one[0])].is_temporal)
+
+
+def move_days(condition: Condition, table: Table) -> Condition:
+    """Return the condition with each day of its filters moved to that with which it is compared. Itself where it has no
+    such filter. Raises ConditionError for a day at the beginning of the calendar.
+    """
+    own = {name for name, _values in day_filters(condition, table)}
+    if not own or condition.against is None:
+        return condition
+    filters = tuple(
+        (name, tuple(_move_day(value, condition.against) for value in values) if name in own else values)
+        for name, values in condition.filters
+    )
+    return replace(condition, filters=filters)
+
+
+def name_days(condition: Condition, table: Table) -> str:
+    """The days of its filters: one, or the first and the last."""
+    days = sorted(value for _name, values in day_filters(condition, table) for value in values)
+    return " – ".join(dict.fromkeys([days[0], days[-1]])) if days else ""
+
+
+def _move_day(value: str, against: Against) -> str:
+    """A day, or a day with a time behind it."""
+    try:
+        return f"{EARLIER[against](datetime.fromisoformat(value).date()).isoformat()}{value[10:]}"
+    except (OverflowError, ValueError) as error:
+        raise ConditionError("no_earlier", value) from error
+
+
+def read_kept_parts(
+    rule: AlertRule, conditions: Sequence[Condition], table: Table, *, at: datetime
+) -> Callable[[str], Mapping[Against, Kept]]:
+    """For each part of the rule's data read what was fetched on the earlier days that its conditions need, at about
+    this time of the day. They need none where the table has days itself."""
+    needed = set() if day_columns(table) else {one.against for one in conditions if one.against is not None}
+    days = {against: EARLIER[against](at.date()) for against in needed}
+    found = {against: _read_kept_day(rule, at, day) for against, day in days.items()}
+    return lambda part: {against: Kept(days[against], parts.get(fold_text(part))) for against, parts in found.items()}
+
+
+def _read_kept_day(rule: AlertRule, moment: datetime, day: date) -> dict[str, Table]:
+    """None where nothing is kept, or it had other columns."""
+    wanted = moment.replace(year=day.year, month=day.month, day=day.day)
+    midnight = wanted.replace(hour=0, minute=0, second=0, microsecond=0)
+    answers = CardData.objects.filter(card=rule.card_id, status=CardData.Status.READY)
+    that_day = answers.filter(slot_at__gte=midnight, slot_at__lt=midnight + timedelta(days=1))
+    distances = {pk: abs(at - wanted) for pk, at in that_day.values_list("pk", "slot_at") if at is not None}
+    if not distances:
+        return {}
+    pk = min(distances, key=lambda one: distances[one])
+    try:
+        table = localize(answers.get(pk=pk).table, slots.zone(rule.time_zone))
+        return {fold_text(part): its_table for part, its_table in parts_of(rule, table).items()}
+    except ConditionError:
+        return {}

@@ -20,10 +20,10 @@ from integrations.core.sentences import Sentence
 from integrations.models.fields import Unreadable
 from notifications.api.problems import ProblemError, response
 from notifications.api.tokens import count_call
-from notifications.inbound import calls, signatures
+from notifications.inbound import calls, channels
 from notifications.inbound.calls import CallRefusedError, Taken
+from notifications.inbound.channels import SCHEMES, Kept, Proof
 from notifications.inbound.payloads import BODY_BYTES, MULTIPART_BYTES, PayloadError, parsed
-from notifications.inbound.signatures import SCHEMES, Kept, Proof
 from notifications.models import InboundCall, InboundChannel
 from notifications.tasks import enqueue_fetches, enqueue_runs
 
@@ -99,9 +99,9 @@ def _authenticated(request: HttpRequest, channel: InboundChannel | None, query: 
 
 def _is_proven(channel: InboundChannel | None, proof: Proof) -> bool:
     if channel is None:
-        return signatures.verify("bearer", proof, Kept(), now=time.time())
+        return channels.verify("bearer", proof, Kept(), now=time.time())
     kept = Kept("" if isinstance(channel.secret, Unreadable) else channel.secret, channel.digest)
-    return signatures.verify(channel.scheme, proof, kept, now=timezone.now().timestamp())
+    return channels.verify(channel.scheme, proof, kept, now=timezone.now().timestamp())
 
 
 def _body(request: HttpRequest, channel: InboundChannel | None) -> bytes:
@@ -118,7 +118,7 @@ def _body(request: HttpRequest, channel: InboundChannel | None) -> bytes:
 
 def _repeat_key(channel: InboundChannel, proof: Proof) -> str:
     """No header counts beside a signature over the time: whoever makes a recorded call again may change it."""
-    signed = signatures.repeat_key(channel.scheme, proof, now=timezone.now().timestamp())
+    signed = channels.repeat_key(channel.scheme, proof, now=timezone.now().timestamp())
     return signed or next((proof.headers[name] for name in REPEAT_HEADERS if proof.headers.get(name)), "")
 
 

@@ -34,8 +34,19 @@ from notifications.api.schemas import (
 )
 from notifications.api.tokens import Action, address_of, token_for
 from notifications.delivery.runs import idempotency
-from notifications.inbound import files, uploads
-from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept, preview
+from notifications.inbound import content
+from notifications.inbound.accept import (
+    UPLOADS_KEPT,
+    DailyLimitError,
+    Incoming,
+    NobodyFoundError,
+    TooLargeError,
+    TooManyUploadsError,
+    accept,
+    find_uploads,
+    keep_upload,
+    preview,
+)
 from notifications.models import ApiToken, IncomingMessage, Priority, Receipt, Run
 from notifications.tasks import enqueue_runs
 
@@ -47,7 +58,7 @@ PREVIEWED_AT_MOST = 1000
 
 def _describe_form(message: dict[str, Any], file_name: str, *, is_many: bool) -> dict[str, Any]:
     binary: dict[str, Any] = {"type": "string", "format": "binary"}
-    file = {"type": "array", "items": binary, "maxItems": files.FILES_AT_MOST} if is_many else binary
+    file = {"type": "array", "items": binary, "maxItems": content.FILES_AT_MOST} if is_many else binary
     return {"type": "object", "properties": {**message, file_name: file}, "required": [*(message or [file_name])]}
 
 
@@ -133,10 +144,10 @@ def upload_file(request: HttpRequest) -> Status[UploadState]:
     if len(sent) != 1:
         raise ProblemError("invalid_request", more={"errors": [{"where": ["body", "file"], "what": "one file"}]})
     try:
-        upload = uploads.keep(token, _check_file(sent[0]), now=now)
-    except uploads.TooManyUploadsError as error:
+        upload = keep_upload(token, _check_file(sent[0]), now=now)
+    except TooManyUploadsError as error:
         raise ProblemError("too_many_uploads", headers={"Retry-After": str(error.retry_after_seconds)}) from error
-    return Status(201, UploadState.of(upload, upload.created_at + uploads.KEPT))
+    return Status(201, UploadState.of(upload, upload.created_at + UPLOADS_KEPT))
 
 
 # --- Reading a request ---
@@ -147,7 +158,7 @@ class _SendRequest:
     """Content of a request, with the files that it carries itself."""
 
     body: MessageIn
-    files: list[files.CheckedFile]
+    files: list[content.CheckedFile]
     fingerprint: str
 
 
@@ -178,14 +189,14 @@ def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
     """Build the message with the uploads and the company that it names. Raises ProblemError."""
     asked = request.body
     try:
-        known = uploads.of_token(token, asked.uploads, now=database_now())
-    except uploads.TooLargeError as error:
+        known = find_uploads(token, asked.uploads, now=database_now())
+    except TooLargeError as error:
         raise ProblemError("too_many_files") from error
     missing = [pk for pk in asked.uploads if pk not in known]
     if missing:
         raise ProblemError("upload_not_found", more={"errors": [{"where": ["body", "uploads"], "what": str(missing)}]})
     everything = [*request.files, *(known[pk] for pk in asked.uploads)]
-    if len(everything) > files.FILES_AT_MOST:
+    if len(everything) > content.FILES_AT_MOST:
         raise ProblemError("too_many_files")
     if asked.callback_url and not (is_callable(asked.callback_url) and token.signing_secret):
         raise ProblemError("callback_not_possible")
@@ -228,12 +239,12 @@ def _read_form(request: HttpRequest) -> tuple[Any, Any]:
         raise ProblemError("malformed_request") from error
 
 
-def _check_file(sent: Any) -> files.CheckedFile:
-    if sent.size > files.FILE_BYTES:
+def _check_file(sent: Any) -> content.CheckedFile:
+    if sent.size > content.FILE_BYTES:
         raise ProblemError("body_too_large")
     try:
-        return files.checked(sent.name or "", sent.read())
-    except files.FileRefusedError as error:
+        return content.checked(sent.name or "", sent.read())
+    except content.FileRefusedError as error:
         raise ProblemError("file_refused", str(error)) from error
 
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from notifications.delivery.runs import statistics
 from notifications.inbound.accept import CAPTION_CHARACTERS, WORDS_CHARACTERS, Preview
-from notifications.inbound.files import FILES_AT_MOST
+from notifications.inbound.content import FILES_AT_MOST
 from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, Kind
 from notifications.models import Delivery, IncomingMessage, Receipt, Run, Subscription, Upload
 from notifications.models.messages import FIGURES_AT_MOST, LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS

@@ -22,7 +22,7 @@ from ninja.security import HttpBearer
 from accounts.authentication.state import network_of
 from integrations.core.redis import seconds_to_wait
 from notifications.api.problems import ProblemError
-from notifications.inbound.signatures import digest_of
+from notifications.inbound.channels import digest_of
 from notifications.models import AlertRule, ApiToken, Run, Subscription
 from notifications.models.inbound import MAY_SEND
 

@@ -1,14 +1,22 @@
-"""Definition of a chart: kind, columns, aggregate, sorting. Pure."""
+"""Definition of a chart, and the points into which a table's rows are aggregated for it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
 from integrations.core.sentences import Sentence, SentenceError
-from integrations.data.table import NUMERIC, Table
+from integrations.data.figures import average, comparison_key, in_zone, is_unknown, total
+from integrations.data.table import NUMERIC, Kind, Month, Table, Value
+from notifications.charts.drawing import distinct_labels, drawable, moment_text, one_line, series_label, shown_within
 
 # More lines or parts than these nobody tells apart: the rest is one, 其他.
 SERIES_AT_MOST = 6
@@ -125,3 +133,376 @@ def from_document(document: Mapping[str, Any]) -> Chart:
         title=document.get("title", ""),
         thresholds=tuple(document.get("thresholds", ())),
     )
+
+
+# More places than these along an axis are counted together (times) or cut off (others).
+POINTS_AT_MOST = 120
+TIMED_BARS_AT_MOST = 31
+# Names have a little more room: the renderer cuts none that was made to fit.
+LABEL_PIXELS = 100
+_DAY = 24 * 60 * 60 * 1000
+
+
+class Unit(StrEnum):
+    """What one place on a time axis stands for."""
+
+    MOMENT = "moment"
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    YEAR = "year"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """`place`: milliseconds of UTC on a time axis, else a label. `value` is None where it is unknown."""
+
+    place: str | int
+    series: str
+    value: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """`places` and `series` in their order; `rest` is the name under which what was left out is counted together.
+    `negatives`: the parts of a whole that are none, since they are below zero."""
+
+    points: list[Point]
+    places: list[str] | None
+    series: list[str]
+    notes: list[str]
+    unit: Unit | None = None
+    rest: str = ""
+    negatives: Sequence[Decimal] = ()
+
+
+_FIGURES: dict[Aggregate, Callable[[Sequence[Decimal]], Decimal | None]] = {
+    Aggregate.SUM: total,
+    Aggregate.AVERAGE: average,
+    Aggregate.MAXIMUM: lambda numbers: max(numbers, default=None),
+    Aggregate.MINIMUM: lambda numbers: min(numbers, default=None),
+    Aggregate.COUNT: lambda numbers: Decimal(len(numbers)),
+}
+
+
+def figure_of(aggregate: Aggregate, numbers: Sequence[Decimal]) -> Decimal | None:
+    """Return what numbers come to; None for nothing, and for what is too large to be drawn."""
+    return drawable(_FIGURES[aggregate](numbers))
+
+
+@dataclass(slots=True)
+class _Groups:
+    """The known numbers of rows, by place and series, both in the order in which they first appear. Where rows are
+    counted, each known value is a 1."""
+
+    numbers: dict[tuple[str | int, str], list[Decimal]] = field(default_factory=dict)
+    places: dict[str | int, None] = field(default_factory=dict)
+    series: dict[str, None] = field(default_factory=dict)
+
+    def of(self, place: str | int, series: str) -> list[Decimal]:
+        self.places.setdefault(place)
+        self.series.setdefault(series)
+        return self.numbers.setdefault((place, series), [])
+
+    def figures(
+        self, aggregate: Aggregate, *, of_series: bool = False, is_size: bool = False
+    ) -> dict[str | int, Decimal | None]:
+        """Return what each place, or each series, comes to. `is_size`: how much there is, whatever its sign."""
+        found: dict[str | int, list[Decimal]] = {key: [] for key in (self.series if of_series else self.places)}
+        for (place, series), numbers in self.numbers.items():
+            value = figure_of(aggregate, numbers)
+            if value is not None:
+                found[series if of_series else place].append(abs(value) if is_size else value)
+        return {key: total(values) for key, values in found.items()}
+
+    def without_negatives(self, aggregate: Aggregate) -> tuple[_Groups, list[Decimal]]:
+        """Return the parts of a whole, and those that are none since they are below zero."""
+        found, negatives = _Groups(), []
+        for (place, series), numbers in self.numbers.items():
+            value = figure_of(aggregate, numbers)
+            if value is not None and value < 0:
+                negatives.append(value)
+            else:
+                found.of(place, series).extend(numbers)
+        return found, negatives
+
+    def renamed(self, name: Callable[[str | int, str], tuple[str | int, str]]) -> _Groups:
+        found = _Groups()
+        for (place, series), numbers in self.numbers.items():
+            found.of(*name(place, series)).extend(numbers)
+        return found
+
+
+def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shaped:
+    """The points of a chart that has an axis or parts. Raises ChartError where there is nothing to draw."""
+    is_timed = table.column(chart.x).is_temporal and chart.kind not in ROUND
+    unit = _unit(chart, table) if is_timed else None
+    groups = _grouped(chart, table, unit)
+    if not any(groups.numbers.values()):
+        raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
+    notes: list[str] = []
+    negatives: list[Decimal] = []
+    if chart.kind in ROUND:
+        groups, negatives = groups.without_negatives(chart.aggregate)
+    rest = _rest_name(groups)
+    groups = _few_series(chart, groups, rest, notes)
+    if unit is not None:
+        if unit not in {Unit.MOMENT, Unit.DAY} and not (unit is Unit.MONTH and _holds_months(table.values(chart.x))):
+            notes.append(_UNIT_NOTES[unit]() % {"counting": _COUNTING[chart.aggregate]()})
+        places: list[str] | None = None
+    else:
+        top = min(chart.top, top_at_most, PARTS_AT_MOST if chart.kind in ROUND else TOP_AT_MOST)
+        groups, places = _few_places(chart, groups, rest, top, notes)
+    notes += _doubts(table)
+    found = Shaped(_points(chart, groups, places), places, _series_order(groups, rest), notes, unit, rest)
+    return replace(_labelled(found), negatives=negatives)
+
+
+def _labelled(shaped: Shaped) -> Shaped:
+    """With names that have room, each of which looks like no other."""
+    # The rest comes first: it keeps its name.
+    places = distinct_labels([shaped.rest, *(shaped.places or ())], LABEL_PIXELS)
+    labels = distinct_labels([shaped.rest, *shaped.series], LABEL_PIXELS)
+    series = {name: series_label(label) for name, label in labels.items()}
+    points = [
+        Point(places[point.place] if isinstance(point.place, str) else point.place, series[point.series], point.value)
+        for point in shaped.points
+    ]
+    shown = None if shaped.places is None else [places[place] for place in shaped.places]
+    return replace(shaped, points=points, places=shown, series=[series[name] for name in shaped.series])
+
+
+def along(chart: Chart, table: Table) -> tuple[list[Decimal | None], list[str]]:
+    """Return what the rows of each place come to, and what is to be said about them: times from the first to the last,
+    names as they stand. Where no column is along an axis, all rows are at one place.
+
+    No times are counted together here: what the last day came to must not be a week's. Days after the day of the data
+    are a plan and left out.
+    """
+    is_timed = bool(chart.x) and table.column(chart.x).is_temporal
+    groups = _grouped(replace(chart, series=""), table, Unit.MOMENT if is_timed else None)
+    order = list(groups.places)
+    if is_timed:
+        end = _milliseconds(_floor(table.as_of, Unit.DAY)) + _DAY
+        order = sorted((place for place in order if _number(place) < end), key=_number)
+    return [figure_of(chart.aggregate, groups.of(place, "")) for place in order], _doubts(table)
+
+
+def is_planned(value: Value, table: Table) -> bool:
+    """Return whether a day or time is after the day of the data: then its row is a plan."""
+    return isinstance(value, date) and _moment(value) >= _floor(table.as_of, Unit.DAY) + timedelta(days=1)
+
+
+def shown_as(chart: Chart, table: Table) -> tuple[str, int | None]:
+    """Return what stands behind the chart's numbers, and with how many decimals they are shown; None: up to two."""
+    # A count has no unit of its own.
+    names = () if chart.aggregate == Aggregate.COUNT else chart.y
+    columns = [column for column in table.columns if column.name in names]
+    units = {"%" if column.kind is Kind.PERCENT else column.unit for column in columns}
+    decimals = {column.decimals for column in columns}
+    places = decimals.pop() if len(decimals) == 1 else None
+    if chart.aggregate == Aggregate.AVERAGE:
+        places = places or None  # that of whole numbers is none
+    return one_line(chart.unit or (units.pop() if len(units) == 1 else ""), 20), places
+
+
+def _doubts(table: Table) -> list[str]:
+    return [_("The data was longer than what is fetched at most")] if table.is_cut else []
+
+
+def _name_of(value: Value) -> str:
+    """Return what stands at an axis or in a legend, at whatever length."""
+    if isinstance(value, bool):
+        return pgettext("value", "yes") if value else pgettext("value", "no")
+    text = moment_text(value) if isinstance(value, datetime) else "" if value is None else str(value)
+    return one_line(text, len(text) + 1) or _("(empty)")
+
+
+def _group_name(value: Value, names: dict[Value, str]) -> str:
+    """Return the name of the group to which a value of a column belongs: as its first value is written. `names`: those
+    that are known of this column, by value and by comparison key."""
+    if value not in names:
+        key = comparison_key(value, timezone.get_current_timezone())
+        names[value] = names.setdefault(key, _name_of(None if key is None else value))
+    return names[value]
+
+
+def _grouped(chart: Chart, table: Table, unit: Unit | None) -> _Groups:
+    groups, is_count = _Groups(), chart.aggregate == Aggregate.COUNT
+    for place, series, value in _cells(chart, table, unit):
+        numbers = groups.of(place, series)
+        number = drawable((None if is_unknown(value) else 1) if is_count else value)
+        if number is not None:
+            numbers.append(number)
+    return groups
+
+
+def _cells(chart: Chart, table: Table, unit: Unit | None) -> Iterator[tuple[str | int, str, Value]]:
+    at, values_at = table.position(chart.x) if chart.x else None, [(name, table.position(name)) for name in chart.y]
+    series_at = table.position(chart.series) if chart.series else None
+    is_single = len(values_at) == 1
+    place_names: dict[Value, str] = {}
+    series_names: dict[Value, str] = {}
+    for row in table.rows:
+        place: str | int | None = ""
+        if at is not None:
+            place = _group_name(row[at], place_names) if unit is None else _time_place(row[at], unit)
+        if place is None:
+            continue
+        named = "" if series_at is None else _group_name(row[series_at], series_names)
+        for name, position in values_at:
+            yield place, named if is_single else _name_of(name), row[position]
+
+
+def _time_place(value: Value, unit: Unit) -> int | None:
+    return _milliseconds(_floor(value, unit)) if isinstance(value, date) else None
+
+
+def _moment(value: date) -> datetime:
+    """The wall clock that people read, as if it were UTC's."""
+    if not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return in_zone(value, timezone.get_current_timezone()).replace(tzinfo=UTC)
+
+
+def _floor(value: date, unit: Unit) -> datetime:
+    moment = _moment(value)
+    match unit:
+        case Unit.MOMENT:
+            return moment
+        case Unit.HOUR:
+            return moment.replace(minute=0, second=0, microsecond=0)
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    match unit:
+        case Unit.WEEK:
+            # The first days of year 1 have no Monday before them.
+            return day - timedelta(days=min(day.weekday(), day.toordinal() - 1))
+        case Unit.MONTH:
+            return day.replace(day=1)
+        case Unit.YEAR:
+            return day.replace(month=1, day=1)
+        case _:
+            return day
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def _unit(chart: Chart, table: Table) -> Unit:
+    """The finest in which the times have room side by side."""
+    times = {value for value in table.values(chart.x) if isinstance(value, date)}
+    limit = TIMED_BARS_AT_MOST if chart.kind in {ChartKind.BAR, ChartKind.STACKED} else POINTS_AT_MOST
+    # Days often come as moments, each of them a midnight.
+    has_clock = any(_moment(value) != _floor(value, Unit.DAY) for value in times)
+    finest = [Unit.MOMENT, Unit.HOUR] if has_clock else []
+    for unit in [Unit.MONTH] if _holds_months(times) else (*finest, Unit.DAY, Unit.WEEK, Unit.MONTH):
+        if len({_floor(value, unit) for value in times}) <= limit:
+            return unit
+    return Unit.YEAR
+
+
+def _holds_months(values: Iterable[Value]) -> bool:
+    return all(value is None or isinstance(value, Month) for value in values)
+
+
+_UNIT_NOTES: dict[Unit, Callable[[], str]] = {
+    Unit.HOUR: lambda: _("%(counting)s of each hour"),
+    Unit.WEEK: lambda: _("%(counting)s of each week"),
+    Unit.MONTH: lambda: _("%(counting)s of each month"),
+    Unit.YEAR: lambda: _("%(counting)s of each year"),
+}
+_COUNTING: dict[Aggregate, Callable[[], str]] = {
+    Aggregate.SUM: lambda: pgettext("of a chart's place", "sum"),
+    Aggregate.AVERAGE: lambda: pgettext("of a chart's place", "average"),
+    Aggregate.MAXIMUM: lambda: pgettext("of a chart's place", "maximum"),
+    Aggregate.MINIMUM: lambda: pgettext("of a chart's place", "minimum"),
+    Aggregate.COUNT: lambda: pgettext("of a chart's place", "number of rows"),
+}
+
+
+def _rest_name(groups: _Groups) -> str:
+    """其他, or where the data has one of its own something that is not in it."""
+    name = _("others")
+    while name in groups.places or name in groups.series:
+        name += "…"
+    return name
+
+
+def _few_series(chart: Chart, groups: _Groups, rest: str, notes: list[str]) -> _Groups:
+    if len(groups.series) <= SERIES_AT_MOST:
+        return groups
+    kept = set(_rank(groups.figures(chart.aggregate, of_series=True, is_size=True))[: SERIES_AT_MOST - 1])
+    left = len(groups.series) - len(kept)
+    notes.append(_("%(count)d of %(name)s count as “%(rest)s”") % _counted(left, chart.series, rest))
+    return groups.renamed(lambda place, series: (place, series if series in kept else rest))
+
+
+def _few_places(chart: Chart, groups: _Groups, rest: str, top: int, notes: list[str]) -> tuple[_Groups, list[str]]:
+    places = list(groups.places)
+    if chart.kind in {ChartKind.LINE, ChartKind.AREA}:
+        return _last_places(chart, groups, places, notes)
+    figures = groups.figures(chart.aggregate)
+    has_rest = len(places) > top
+    if has_rest:
+        sizes = figures if chart.sort == Sort.LARGEST else groups.figures(chart.aggregate, is_size=True)
+        kept = set(_rank(sizes)[:top])
+        notes.append(_("%(count)d of %(name)s count as “%(rest)s”") % _counted(len(places) - top, chart.x, rest))
+        groups = groups.renamed(lambda place, series: (place if place in kept else rest, series))
+        places = [place for place in places if place in kept]
+    ordered = [str(place) for place in _ordered(chart.sort, places, figures)]
+    return groups, [*ordered, rest] if has_rest else ordered
+
+
+def _last_places(chart: Chart, groups: _Groups, places: list[str | int], notes: list[str]) -> tuple[_Groups, list[str]]:
+    """A line that is no line in time: what is too long for it is cut off before its last places."""
+    ordered = [str(place) for place in _ordered(chart.sort, places, groups.figures(chart.aggregate))]
+    if len(ordered) > POINTS_AT_MOST:
+        notes.append(_("the last %(count)d of %(total)d") % {"count": POINTS_AT_MOST, "total": len(ordered)})
+        ordered = ordered[-POINTS_AT_MOST:]
+    shown = set(ordered)
+    groups.numbers = {key: numbers for key, numbers in groups.numbers.items() if key[0] in shown}
+    return groups, ordered
+
+
+def _counted(count: int, name: str, rest: str) -> dict[str, object]:
+    return {"count": count, "name": shown_within(_name_of(name), LABEL_PIXELS), "rest": rest}
+
+
+def _rank(figures: Mapping[str | int, Decimal | None], *, is_descending: bool = True) -> list[str | int]:
+    """Return places by what they come to; equal ones as in the source, unknown ones last."""
+    known = {place: value for place, value in figures.items() if value is not None}
+    return [
+        *sorted(known, key=known.__getitem__, reverse=is_descending),
+        *(place for place in figures if place not in known),
+    ]
+
+
+def _ordered(sort: Sort, places: Sequence[str | int], figures: Mapping[str | int, Decimal | None]) -> list[str | int]:
+    if sort in {Sort.LARGEST, Sort.SMALLEST}:
+        return _rank({place: figures[place] for place in places}, is_descending=sort == Sort.LARGEST)
+    return sorted(places, key=str) if sort == Sort.NAME else list(places)
+
+
+def _series_order(groups: _Groups, rest: str) -> list[str]:
+    named = [series for series in groups.series if series != rest]
+    return [*named, rest] if rest in groups.series else named
+
+
+def _points(chart: Chart, groups: _Groups, places: Iterable[str | int] | None) -> list[Point]:
+    order = sorted(groups.places, key=_number) if places is None else list(places)
+    # Areas lie on one another: one that is missing somewhere would tear the others down.
+    is_filled = chart.kind in {ChartKind.AREA, ChartKind.STACKED} and len(groups.series) > 1
+    points = []
+    for place in order:
+        for series in groups.series:
+            numbers = groups.numbers.get((place, series))
+            if numbers is not None or is_filled:
+                value = figure_of(chart.aggregate, numbers or [])
+                points.append(Point(place, series, Decimal(0) if value is None and is_filled else value))
+    return points
+
+
+def _number(place: str | int) -> int:
+    return place if isinstance(place, int) else 0

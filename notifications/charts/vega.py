@@ -17,11 +17,9 @@ from django.utils.translation import ngettext
 from integrations.data.figures import total
 from integrations.data.table import Table
 from notifications.charts import definition as charts
-from notifications.charts import labels, theme
-from notifications.charts.aggregate import Shaped, Unit, shape, shown_as
-from notifications.charts.definition import Chart, ChartKind
-from notifications.charts.parts import parts_svg
-from notifications.charts.table_image import number_spec, table_svg
+from notifications.charts import drawing
+from notifications.charts.definition import Chart, ChartKind, Shaped, Unit, shape, shown_as
+from notifications.charts.placed_charts import number_spec, parts_svg, table_svg
 
 Spec = dict[str, Any]
 
@@ -44,11 +42,11 @@ _TIME_FORMATS = {
 }
 
 
-def spec(chart: Chart, table: Table, *, language: str, shape_of: theme.Shape = theme.Shape.FREE) -> Spec:
+def spec(chart: Chart, table: Table, *, language: str, shape_of: drawing.Shape = drawing.Shape.FREE) -> Spec:
     """The drawing of `table`, 390 pixels wide: for Vega-Lite, or as `svg` where we place its parts ourselves. Equal
     arguments give equal specs. Raises ChartError, with a sentence."""
     charts.check(chart, table)
-    size = theme.SIZES[shape_of]
+    size = drawing.SIZES[shape_of]
     match chart.kind:
         case ChartKind.TABLE:
             return {"svg": table_svg(chart, table, size, language=language)}
@@ -67,9 +65,9 @@ def spec(chart: Chart, table: Table, *, language: str, shape_of: theme.Shape = t
         height = max(height, 110 + _ROW * len(shaped.places or ()))
     return _whole(
         {
-            "width": theme.WIDTH,
+            "width": drawing.WIDTH,
             "height": height,
-            "padding": theme.MARGIN,
+            "padding": drawing.MARGIN,
             "autosize": {"type": "fit", "contains": "padding"},
             "title": title,
             **body,
@@ -78,29 +76,29 @@ def spec(chart: Chart, table: Table, *, language: str, shape_of: theme.Shape = t
 
 
 def _whole(body: Spec) -> Spec:
-    return {"$schema": SCHEMA, "background": theme.PAPER, "config": theme.CONFIG, **body}
+    return {"$schema": SCHEMA, "background": drawing.PAPER, "config": drawing.CONFIG, **body}
 
 
-def _title(chart: Chart, table: Table, urgent: Sequence[str], notes: Sequence[str], size: theme.Size) -> Spec:
+def _title(chart: Chart, table: Table, urgent: Sequence[str], notes: Sequence[str], size: drawing.Size) -> Spec:
     """With the notes below it; where there is no room for notes, with those alone without which the drawing says
     something that is not so."""
     unit, _decimals = shown_as(chart, table)
-    text = labels.one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": unit} if unit else "")
-    room = theme.WIDTH - 2 * theme.MARGIN
-    lines = _lines([labels.as_of_text(table), *urgent, *notes] if size.has_notes else urgent, room)
-    limit = max(labels.limit_of(text, room, 16), *(labels.limit_of(line, room) for line in lines), 0)
-    return {"text": labels.within(text, room, 16), "limit": limit, **({"subtitle": lines} if lines else {})}
+    text = drawing.one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": unit} if unit else "")
+    room = drawing.WIDTH - 2 * drawing.MARGIN
+    lines = _lines([drawing.as_of_text(table), *urgent, *notes] if size.has_notes else urgent, room)
+    limit = max(drawing.limit_of(text, room, 16), *(drawing.limit_of(line, room) for line in lines), 0)
+    return {"text": drawing.within(text, room, 16), "limit": limit, **({"subtitle": lines} if lines else {})}
 
 
 def _lines(notes: Sequence[str], room: float) -> list[str]:
     """Beside one another as far as there is room."""
     lines: list[str] = []
     for note in notes:
-        if lines and labels.width_of(f"{lines[-1]} · {note}") <= room:
+        if lines and drawing.width_of(f"{lines[-1]} · {note}") <= room:
             lines[-1] = f"{lines[-1]} · {note}"
         else:
             lines.append(note)
-    return [labels.within(line, room, 12) for line in lines]
+    return [drawing.within(line, room, 12) for line in lines]
 
 
 def _below_zero(chart: Chart, shaped: Shaped, table: Table, language: str) -> list[str]:
@@ -111,7 +109,7 @@ def _below_zero(chart: Chart, shaped: Shaped, table: Table, language: str) -> li
         "%(count)d parts below zero, not drawn: %(sum)s together",
         len(shaped.negatives),
     )
-    added = labels.short(labels.drawable(total(shaped.negatives)), *shown_as(chart, table), language=language)
+    added = drawing.short(drawing.drawable(total(shaped.negatives)), *shown_as(chart, table), language=language)
     return [sentence % {"count": len(shaped.negatives), "sum": added}]
 
 
@@ -121,15 +119,17 @@ def _lies(chart: Chart, shaped: Shaped) -> bool:
 
 
 def _data(shaped: Shaped) -> Spec:
-    rows = [{"x": point.place, "y": labels.as_float(point.value), "s": point.series} for point in shaped.points]
+    rows = [{"x": point.place, "y": drawing.as_float(point.value), "s": point.series} for point in shaped.points]
     return {"data": {"values": rows}}
 
 
 def _colour(shaped: Shaped) -> Spec:
     """The rest is grey, whatever its place."""
     if len(shaped.series) <= 1:
-        return {"value": theme.COLOURS[0]}
-    colours = [theme.REST if series == shaped.rest else theme.COLOURS[i % 6] for i, series in enumerate(shaped.series)]
+        return {"value": drawing.COLOURS[0]}
+    colours = [
+        drawing.REST if series == shaped.rest else drawing.COLOURS[i % 6] for i, series in enumerate(shaped.series)
+    ]
     return {"field": "s", "type": "nominal", "scale": {"domain": shaped.series, "range": colours}, "sort": None}
 
 
@@ -166,12 +166,12 @@ def _values(language: str, **axis: Any) -> Spec:
 def label_expression(language: str) -> str:
     """How an axis writes its numbers. Ours alone: nothing of the data is in it."""
     text = "format(datum.value, ',~g')"
-    for scale, word, _decimals in reversed(labels.scales(language)):
+    for scale, word, _decimals in reversed(drawing.scales(language)):
         text = f"abs(datum.value) >= {scale:.0f} ? format(datum.value / {scale:.0f}, ',~g') + '{word}' : {text}"
     return text
 
 
-def _straight(chart: Chart, shaped: Shaped, size: theme.Size, language: str, table: Table) -> Spec:
+def _straight(chart: Chart, shaped: Shaped, size: drawing.Size, language: str, table: Table) -> Spec:
     if _lies(chart, shaped):
         return _lying(chart, shaped, language, table)
     place, values = _place(shaped), _values(language, domain=False, ticks=False)
@@ -180,7 +180,7 @@ def _straight(chart: Chart, shaped: Shaped, size: theme.Size, language: str, tab
     match chart.kind:
         case ChartKind.LINE:
             values["scale"] = {"zero": False, "nice": True}
-            dashes: Spec = {"domain": shaped.series, "range": list(theme.DASHES[: len(shaped.series)])}
+            dashes: Spec = {"domain": shaped.series, "range": list(drawing.DASHES[: len(shaped.series)])}
             dash = {"field": "s", "type": "nominal", "scale": dashes, "sort": None, "legend": _STROKES}
             if several:
                 colour["legend"] = _STROKES
@@ -200,7 +200,7 @@ def _standing(chart: Chart, shaped: Shaped, place: Spec, values: Spec, colour: S
     """Bars over a time axis: as wide as their unit. Side by side, or on one another."""
     count = max(1, len({point.place for point in shaped.points}))
     several = len(shaped.series) > 1
-    step = (theme.WIDTH - 80) / count
+    step = (drawing.WIDTH - 80) / count
     is_grouped = chart.kind == ChartKind.BAR and several
     if is_grouped:
         return _side_by_side(shaped, values, colour)
@@ -219,7 +219,7 @@ def _side_by_side(shaped: Shaped, values: Spec, colour: Spec) -> Spec:
     wanted = _time_format(shaped)
     named = {time: f"{_FIRST + timedelta(milliseconds=time):{wanted}}" for time in sorted(_times(shaped))}
     rows = [
-        {"x": named[point.place], "y": labels.as_float(point.value), "s": point.series}
+        {"x": named[point.place], "y": drawing.as_float(point.value), "s": point.series}
         for point in shaped.points
         if isinstance(point.place, int)
     ]
@@ -231,7 +231,7 @@ def _side_by_side(shaped: Shaped, values: Spec, colour: Spec) -> Spec:
 
 def _lying(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
     several = len(shaped.series) > 1
-    axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": _NAME_PIXELS, "labelColor": theme.INK}
+    axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": _NAME_PIXELS, "labelColor": drawing.INK}
     axis["labelOverlap"] = False
     names = {"field": "x", "type": "nominal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
     bars: Spec = {"y": names, "x": _values(language, domain=False, ticks=False)}
@@ -244,9 +244,9 @@ def _lying(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
     rows = [
         {
             "x": point.place,
-            "y": labels.as_float(point.value),
-            "t": labels.short(point.value, unit, decimals, language=language),
-            "c": theme.REST if point.place == shaped.rest else theme.COLOURS[0],
+            "y": drawing.as_float(point.value),
+            "t": drawing.short(point.value, unit, decimals, language=language),
+            "c": drawing.REST if point.place == shaped.rest else drawing.COLOURS[0],
         }
         for point in shaped.points
     ]
@@ -262,12 +262,12 @@ def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
     low, high = min(0.0, *values), max(0.0, *values)
     # Without figures at an end, a threshold there keeps off the edge.
     left = max(
-        (_FIGURE_GAP + labels.width_of(row["t"]) for row in rows if (row["y"] or 0) < 0),
+        (_FIGURE_GAP + drawing.width_of(row["t"]) for row in rows if (row["y"] or 0) < 0),
         default=_FIGURE_GAP * (low < 0),
     )
-    right = max((_FIGURE_GAP + labels.width_of(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=_FIGURE_GAP)
-    names = _FIGURE_GAP + max(min(_NAME_PIXELS, labels.width_of(row["x"])) for row in rows)
-    pixels = max(60.0, theme.WIDTH - 2 * theme.MARGIN - names - left - right)
+    right = max((_FIGURE_GAP + drawing.width_of(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=_FIGURE_GAP)
+    names = _FIGURE_GAP + max(min(_NAME_PIXELS, drawing.width_of(row["x"])) for row in rows)
+    pixels = max(60.0, drawing.WIDTH - 2 * drawing.MARGIN - names - left - right)
     step = ((high - low) or 1.0) / pixels
     return [low - left * step, high + right * step]
 
@@ -277,7 +277,7 @@ def _figures() -> Spec:
     ends = {"align": {"expr": FIGURE_ALIGN}, "dx": {"expr": FIGURE_OFFSET}}
     return {
         "mark": {"type": "text", "fontSize": 12, "invalid": "show", **ends},
-        "encoding": {"text": {"field": "t"}, "color": {"value": theme.INK}},
+        "encoding": {"text": {"field": "t"}, "color": {"value": drawing.INK}},
     }
 
 
@@ -287,18 +287,18 @@ def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool,
     drawn = {name: part for name, part in body.items() if name != "data"}
     axis = "x" if is_lying else "y"
     along = {axis: body["encoding"][axis]}
-    rows = [{"y": one, "t": labels.short(labels.drawable(one), language=language)} for one in thresholds]
+    rows = [{"y": one, "t": drawing.short(drawing.drawable(one), language=language)} for one in thresholds]
     beside: Spec = (
         {"align": "left", "dx": 3, "y": "height", "baseline": "top"}
         if is_lying
         else {"align": "left", "dx": 3, "dy": -3, "x": 0, "baseline": "bottom"}
     )
-    mark = {"type": "text", "color": theme.THRESHOLD, "fontSize": 12, **theme.BOLD, **beside}
+    mark = {"type": "text", "color": drawing.THRESHOLD, "fontSize": 12, **drawing.BOLD, **beside}
     figure = {"mark": mark, "encoding": {"text": {"field": "t"}}}
     lines: Spec = {
         "data": {"values": rows},
         "layer": [
-            {"mark": {"type": "rule", "color": theme.THRESHOLD, "strokeWidth": 1.5, "strokeDash": [6, 4]}},
+            {"mark": {"type": "rule", "color": drawing.THRESHOLD, "strokeWidth": 1.5, "strokeDash": [6, 4]}},
             *([figure] if is_lying else _edged(figure)),
         ],
         "encoding": along,
@@ -312,6 +312,6 @@ def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool,
 
 def _edged(text: Spec) -> list[Spec]:
     """A text on an edge of paper, so that it is read whatever lies below."""
-    mark = {**text["mark"], "color": theme.PAPER, "stroke": theme.PAPER, "strokeWidth": 4, "strokeJoin": "round"}
+    mark = {**text["mark"], "color": drawing.PAPER, "stroke": drawing.PAPER, "strokeWidth": 4, "strokeJoin": "round"}
     encoding = {name: channel for name, channel in text["encoding"].items() if name != "color"}
     return [{"mark": mark, "encoding": encoding}, text]

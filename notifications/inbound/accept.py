@@ -1,6 +1,7 @@
-"""Accepts a message of another system: writes it with its runs, pictures and files, once, in the caller's transaction.
+"""Messages of other systems: their uploads, their acceptance with runs, pictures and files, and what their runs send.
 
-The caller hands the runs out after the commit; where it dies in between, the sweep finds them.
+`accept` writes a message once, in the caller's transaction. The caller hands the runs out after the commit; where it
+dies in between, the sweep finds them.
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
 from integrations.clients.wecom import builders
 from integrations.models import Corp
 from notifications.delivery.leases import RENDER_LEASE
-from notifications.inbound import text
-from notifications.inbound.files import CheckedFile
+from notifications.inbound import content
+from notifications.inbound.content import CheckedFile, text_for
 from notifications.inbound.recipients import Address, Found, find
-from notifications.inbound.source import MessageSource
 from notifications.models import (
     ApiToken,
     InboundChannel,
@@ -29,12 +30,19 @@ from notifications.models import (
     MessageForm,
     OutgoingMail,
     Priority,
+    Receipt,
     Run,
+    Upload,
 )
+from notifications.models.lookups import Moment
 from notifications.models.messages import FIGURES_AT_MOST
-from notifications.sources import Audience, Figure, ReadyMedium
+from notifications.sources import Audience, Content, Figure, OneContent, ReadyMedium, Terms
 from notifications.subscriptions import reach
 from notifications.subscriptions.recipients import Recipient, chosen, resolve
+
+if TYPE_CHECKING:
+    from integrations.models import Corp, SiteAddress
+
 
 PEOPLE_AT_ONCE = 2000
 CAPTION_CHARACTERS, WORDS_CHARACTERS = 50, 100
@@ -121,7 +129,9 @@ def accept(incoming: Incoming, *, now: datetime) -> Accepted:
     Of the same key the first is kept, whatever the second says. Raises NobodyFoundError and DailyLimitError; nothing
     is written then.
     """
-    sender = _locked(incoming.sender)
+    # Of two messages of one sender the second waits: it finds the first by its key, and in the day's count.
+    rows = type(incoming.sender)._default_manager.select_for_update(of=("self",))
+    sender = rows.get(pk=incoming.sender.pk)
     known = IncomingMessage.objects.filter(key=incoming.key).first()
     if known is not None:
         return Accepted(known, [], is_new=False)
@@ -145,12 +155,6 @@ def preview(incoming: Incoming) -> Preview:
     carried = None if parts[0] is None else ReadyMedium(0, parts[0].kind, parts[0].name)
     run = _run(message, 0, now)
     return Preview(MessageSource(run, message, carried), run, len(parts), list(resolve(audience)), found.unknown)
-
-
-def _locked(sender: ApiToken | InboundChannel) -> ApiToken | InboundChannel:
-    """Of two messages of one sender the second waits: it finds the first by its key, and in the day's count."""
-    model = ApiToken if isinstance(sender, ApiToken) else InboundChannel
-    return model.objects.select_for_update(of=("self",)).get(pk=sender.pk)
 
 
 def _found(incoming: Incoming) -> Found:
@@ -211,8 +215,8 @@ def _parts(incoming: Incoming) -> tuple[MessageForm, list[CheckedFile | None]]:
 
 def _chosen_form(incoming: Incoming) -> MessageForm:
     has_picture = any(file.kind == Medium.Kind.PICTURE for file in incoming.files)
-    words = text.safe_text(incoming.text)
-    says_more = bool(words or incoming.figures or text.safe_link(incoming.link))
+    words = content.safe_text(incoming.text)
+    says_more = bool(words or incoming.figures or content.safe_link(incoming.link))
     if has_picture and incoming.figures:
         return MessageForm.NEWS_NOTICE
     if has_picture:
@@ -243,11 +247,14 @@ def _drafted(incoming: Incoming, found: Found, form: MessageForm, person_count: 
         origin=incoming.origin,
         **_named(incoming.sender),
         key=incoming.key,
-        title=text.safe_title(incoming.title) or str(incoming.sender.name),
-        text=text.safe_text(incoming.text),
+        title=content.safe_title(incoming.title) or str(incoming.sender.name),
+        text=content.safe_text(incoming.text),
         markup=incoming.markup,
-        link=text.safe_link(incoming.link),
-        figures=[_figure(one) for one in incoming.figures[:FIGURES_AT_MOST]],
+        link=content.safe_link(incoming.link),
+        figures=[
+            [content.safe_title(one.caption)[:CAPTION_CHARACTERS], content.safe_title(one.words)[:WORDS_CHARACTERS]]
+            for one in incoming.figures[:FIGURES_AT_MOST]
+        ],
         form=form,
         priority=incoming.priority,
         lifetime_hours=incoming.lifetime_hours,
@@ -262,11 +269,6 @@ def _drafted(incoming: Incoming, found: Found, form: MessageForm, person_count: 
         callback_state=IncomingMessage.Callback.WAITING if incoming.callback_url else IncomingMessage.Callback.NONE,
         callback_after=now if incoming.callback_url else None,
     )
-
-
-def _figure(one: Figure) -> list[str]:
-    caption, words = text.safe_title(one.caption), text.safe_title(one.words)
-    return [caption[:CAPTION_CHARACTERS], words[:WORDS_CHARACTERS]]
 
 
 def _runs(message: IncomingMessage, parts: list[CheckedFile | None], now: datetime) -> list[int]:
@@ -307,3 +309,153 @@ def _medium(run: Run, file: CheckedFile, now: datetime) -> Medium:
         make_after=now,
         made_at=now,
     )
+
+
+# --- The source of a message's run: what it says, and to whom ---
+
+# Of a text card, and of what goes out as one where the picture or file cannot be uploaded.
+_NEEDING_TEXT = frozenset({MessageForm.TEXTCARD, MessageForm.NEWS, MessageForm.IMAGE, MessageForm.FILE})
+_WITH_FIGURES = frozenset({MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
+
+
+def source_of_message(run: Run) -> MessageSource | None:
+    """For notifications.sources: None where the run is no incoming message's."""
+    if run.message is None:
+        return None
+    row = Medium.objects.filter(run=run.first_sent).only("kind", "name").order_by("pk").first()
+    medium = None if row is None else ReadyMedium(row.pk, Medium.Kind(row.kind), row.name)
+    return MessageSource(run, run.message, medium)
+
+
+def is_main_of(message: IncomingMessage, run: Run) -> bool:
+    """Whether the run says the message itself, and not one of the files behind it."""
+    return run.first_sent.key == f"message:{message.pk}"
+
+
+class MessageSource:
+    """The message itself, or a file that came with it; to the people whom its addresses named when it was accepted, or
+    to those whom the run that it sends again did not reach."""
+
+    def __init__(self, run: Run, message: IncomingMessage, medium: ReadyMedium | None) -> None:
+        self._run, self._message, self._medium = run, message, medium
+        self._is_file = not is_main_of(message, run)
+        self.terms = Terms(self._form(), message.priority, message.lifetime_hours, message.corp_id)
+
+    def _form(self) -> MessageForm:
+        if not self._is_file or self._medium is None:
+            return MessageForm(self._message.form)
+        return MessageForm.IMAGE if self._medium.kind == Medium.Kind.PICTURE else MessageForm.FILE
+
+    def audience(self) -> Audience:
+        run, people = self._run, self._message.people.order_by().values("pk")
+        if run.resends is not None:
+            unreached = Receipt.objects.unreached(run.resends, mark=run.resends_mark, with_unknown=run.resends_unknown)
+            people = people.filter(pk__in=unreached.values("user_id"))
+        return Audience(user_ids=people, corp_id=self._message.corp_id)
+
+    def contents(self, *, now: datetime) -> OneContent:
+        message = self._message
+        if self._is_file and self._medium is not None:
+            return OneContent(
+                Content(self._medium.name, self._plain(message.title), media=(self._medium,), link=message.link)
+            )
+        return OneContent(content_of(message, self.terms.form, self._medium))
+
+    def _plain(self, words: str) -> str:
+        return text_for(self.terms.form, words, IncomingMessage.Markup.PLAIN)
+
+    def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
+        """As its message form says."""
+
+    def note_unreached(self, reason: str) -> None:
+        """Its run says it."""
+
+
+def content_of(message: IncomingMessage, form: MessageForm, medium: ReadyMedium | None) -> Content:
+    """What a message says in this form, with the picture or file that it carries itself."""
+    title = text_for(form, message.title, IncomingMessage.Markup.PLAIN)
+    words, figures = text_for(form, message.text, message.markup), message.figures
+    if form not in _WITH_FIGURES:
+        # These say them in their text.
+        lines = [text_for(form, f"{caption}: {said}", IncomingMessage.Markup.PLAIN) for caption, said in figures]
+        words, figures = "\n".join([*lines, words]).strip(), []
+    return Content(
+        title=message.title,
+        text=words or (title if form in _NEEDING_TEXT else ""),
+        figures=tuple(Figure(caption, said) for caption, said in figures),
+        link=message.link,
+        media=() if medium is None else (medium,),
+    )
+
+
+# --- Uploads: pictures and files that wait a day for the messages that will carry them ---
+
+UPLOADS_KEPT = timedelta(days=1)
+# Of one token, at a time.
+UPLOADS_AT_MOST = 200
+BYTES_AT_MOST = 1024 * 1024 * 1024
+# Of one message, together: they are in memory while it is accepted.
+MESSAGE_BYTES = 60 * 1024 * 1024
+PURGED_AT_ONCE = 200
+
+
+class TooLargeError(Exception):
+    """The uploads of one message are too large together."""
+
+
+class TooManyUploadsError(Exception):
+    """So many, or so large ones, of the token wait already. `retry_after_seconds`: until the oldest is forgotten."""
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__("too many uploads")
+        self.retry_after_seconds = retry_after_seconds
+
+
+def keep_upload(token: ApiToken, file: CheckedFile, *, now: datetime) -> Upload:
+    """Raises TooManyUploadsError."""
+    with transaction.atomic():
+        ApiToken.objects.select_for_update(of=("self",)).get(pk=token.pk)
+        waiting = Upload.objects.filter(token=token, created_at__gt=now - UPLOADS_KEPT)
+        size = waiting.aggregate(total=Sum("size"))["total"] or 0
+        if waiting.count() >= UPLOADS_AT_MOST or size + len(file.content) > BYTES_AT_MOST:
+            oldest = waiting.order_by("created_at").values_list("created_at", flat=True)[0]
+            raise TooManyUploadsError(max(1, int((oldest + UPLOADS_KEPT - now).total_seconds())))
+        return Upload.objects.create(
+            token=token,
+            kind=file.kind,
+            name=file.name,
+            content_type=file.content_type,
+            size=len(file.content),
+            width=file.width,
+            height=file.height,
+            digest=file.digest,
+            content=file.content,
+            created_at=now,
+        )
+
+
+def find_uploads(token: ApiToken, ids: Collection[int], *, now: datetime) -> dict[int, CheckedFile]:
+    """Those of these uploads that are the token's and that it may still use, by id. Raises TooLargeError for more than
+    MESSAGE_BYTES together."""
+    rows = Upload.objects.filter(pk__in=ids, token=token, created_at__gt=now - UPLOADS_KEPT)
+    if (rows.aggregate(total=Sum("size"))["total"] or 0) > MESSAGE_BYTES:
+        raise TooLargeError
+    return {row.pk: _file(row) for row in rows}
+
+
+def _file(row: Upload) -> CheckedFile:
+    kind, content = Medium.Kind(row.kind), bytes(row.content)
+    return CheckedFile(row.name, kind, row.content_type, content, row.width, row.height)
+
+
+def due_uploads(now: Moment) -> QuerySet[Upload]:
+    """Uploads whose time is over."""
+    return Upload.objects.older_than(now - UPLOADS_KEPT)
+
+
+def purge_uploads(*, now: datetime) -> int:
+    """Forget at most PURGED_AT_ONCE uploads whose time is over. Returns how many."""
+    ids = list(due_uploads(now).order_by("created_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    rows = Upload.objects.filter(pk__in=ids)
+    # Raw: nothing hangs on an upload, and Django could read the contents of all to delete them.
+    return int(rows._raw_delete(rows.db)) if ids else 0

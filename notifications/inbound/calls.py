@@ -1,18 +1,20 @@
 """Takes a call of an inbound channel: keeps its payload for an hour, makes a message or incidents of it.
 
-Payloads and secrets stand in no log. Pictures and files that have yet to be fetched wait in a row for a worker
-(notifications.inbound.fetch); the call is answered before.
+Payloads and secrets stand in no log. Pictures and files that have yet to be fetched wait in a row for a worker, which
+fetches them and makes the message; the call is answered before.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import transaction
@@ -20,15 +22,32 @@ from django.db.models import F, QuerySet
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
+from integrations.clients.errors import UnreadableSecretError
+from integrations.clients.sources import Problem, SourceError
+from integrations.clients.sources.addresses import Reach
+from integrations.clients.sources.http_json import read_file
 from integrations.core.metrics import CountedMetric
-from integrations.core.sentences import Sentence
-from notifications.alerts import ingest, notify
+from integrations.core.sentences import NoData, Sentence
+from integrations.datasources.query import reach_for
+from integrations.models.fields import opened
+from integrations.models.jobs import LeaseLostError
+from notifications.alerts import incidents, notify
+from notifications.delivery.locking import unlocked
 from notifications.inbound import mapping
-from notifications.inbound.accept import Accepted, DailyLimitError, Incoming, NobodyFoundError, accept, check_limit
-from notifications.inbound.alert_payloads import NoAlertsError, read_alerts
-from notifications.inbound.files import CheckedFile
+from notifications.inbound.accept import (
+    MESSAGE_BYTES,
+    Accepted,
+    DailyLimitError,
+    Incoming,
+    NobodyFoundError,
+    accept,
+    check_limit,
+    due_uploads,
+    purge_uploads,
+)
+from notifications.inbound.content import FILE_BYTES, CheckedFile, FileRefusedError, checked
 from notifications.inbound.mapping import Mapped, MappingError
-from notifications.inbound.payloads import Payload
+from notifications.inbound.payloads import NoAlertsError, Payload, read_alerts
 from notifications.models import (
     InboundCall,
     InboundChannel,
@@ -41,6 +60,12 @@ from notifications.models import (
 from notifications.models.lookups import Moment
 from notifications.sources import Audience
 from notifications.subscriptions.reach import chosen_by_channel
+
+if TYPE_CHECKING:
+    from integrations.core.background import Clock
+
+logger = logging.getLogger(__name__)
+
 
 PAYLOAD_KEPT = timedelta(hours=1)
 # A larger payload is kept with its long texts cut, as those of pictures.
@@ -107,7 +132,10 @@ def _taken(channel: InboundChannel, payload: Payload, request_key: str, now: dat
     if known is not None or InboundFetch.objects.filter(key=key).exists():
         return Taken(Outcome.REPEATED, known)
     if mapped.urls:
-        _check_limit(channel, now)
+        try:
+            check_limit(channel, 1, now=now)  # its people are counted later
+        except DailyLimitError as error:
+            raise _over_limit(error) from error
         until = now + timedelta(seconds=FETCH_QUEUED_SECONDS)
         row = {"channel": channel, "payload": json.dumps(payload), "created_at": now, "lease_until": until}
         fetch, is_new = InboundFetch.objects.get_or_create(key=key, defaults=row)
@@ -124,7 +152,7 @@ def _taken_alerts(channel: InboundChannel, payload: Payload, now: datetime) -> T
         alerts, left_out_count = read_alerts(payload, now=now)
     except NoAlertsError as error:
         raise CallRefusedError("mapping_failed", error.sentence) from error
-    found = ingest.receive(alerts, channel=channel, left_out_count=left_out_count, now=now)
+    found = incidents.receive(alerts, channel=channel, left_out_count=left_out_count, now=now)
     is_news = bool(found.opened or found.reopened or found.resolved)
     return Taken(Outcome.ACCEPTED if is_news else Outcome.REPEATED, tells_of_alerts=is_news)
 
@@ -186,14 +214,6 @@ def accepted(incoming: Incoming, *, now: datetime) -> Accepted:
         raise CallRefusedError(
             "nobody_found", Sentence("Its recipients name nobody whom the channel reaches.")
         ) from error
-    except DailyLimitError as error:
-        raise _over_limit(error) from error
-
-
-def _check_limit(channel: InboundChannel, now: datetime) -> None:
-    """Of a message whose people are counted later: whether one would be too many. Raises CallRefusedError."""
-    try:
-        check_limit(channel, 1, now=now)
     except DailyLimitError as error:
         raise _over_limit(error) from error
 
@@ -275,11 +295,6 @@ def follow_up(job: InboundFetch, **changes: Any) -> None:
     waiting.filter(channel=job.channel_id).update(**changes)
 
 
-def due(now: Moment) -> list[QuerySet[Any]]:
-    """Payloads that are kept no longer."""
-    return [InboundPayload.objects.older_than(now - PAYLOAD_KEPT)]
-
-
 def forget(*, now: datetime) -> int:
     """Delete payloads that are kept no longer, and calls beyond the newest CALLS_SHOWN of each channel. Returns the
     number of rows."""
@@ -291,3 +306,174 @@ def forget(*, now: datetime) -> int:
         deleted, _by_model = calls.filter(pk__in=old).delete()
         count += deleted
     return count
+
+
+# --- Pictures and files behind a call's addresses: fetched in a worker, never in the call ---
+
+# For one file, and for all of a message.
+FILE_SECONDS = 20.0
+TOTAL_SECONDS = 60.0
+LEASE = timedelta(seconds=TOTAL_SECONDS + FILE_SECONDS + 30)
+# From handing it to a task until it is handed to another.
+QUEUED = timedelta(seconds=FETCH_QUEUED_SECONDS)
+QUEUED_AT_MOST = 100
+# After these the message goes without its files.
+TRIES_AT_MOST = 3
+# After these it is given up.
+GIVEN_UP_AFTER = 6
+
+
+_GIVEN_UP = Sentence("“%(name)s” was not fetched: each worker that tried it ended before.")
+_TOMORROW = Sentence("It waits for the next day: the channel has sent as much as it may today.")
+_ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no longer send messages.")
+
+
+def due_fetches(now: Moment) -> list[QuerySet[InboundFetch]]:
+    return [InboundFetch.objects.filter(lease_until__lte=now)]
+
+
+def hand_out_fetches(*, now: datetime) -> list[int]:
+    """Calls whose task got lost, or whose worker died; nobody else gets them for QUEUED."""
+    with transaction.atomic():
+        ids = [job.pk for job in unlocked(InboundFetch.objects.free(now).order_by("pk").only("pk"))[:QUEUED_AT_MOST]]
+        InboundFetch.objects.filter(pk__in=ids).update(lease_token="", lease_until=now + QUEUED)
+    return ids
+
+
+def fetch(fetch_id: int, *, clock: Clock) -> list[int]:
+    """Fetch what one call names, and accept its message. Returns the runs to hand out; none where another worker has
+    it. What cannot be fetched is left out, and noted."""
+    now = clock()
+    token = (
+        InboundFetch.objects.takeable(now).filter(pk=fetch_id).claim(until=now + LEASE, try_count=F("try_count") + 1)
+    )
+    job = InboundFetch.objects.held_by(fetch_id, token).first() if token else None
+    if job is None:
+        return []
+    usable = InboundChannel.objects.usable().filter(pk=job.channel_id, is_enabled=True)
+    channel = usable.select_related("owner", "corp").first()
+    if channel is None:
+        InboundFetch.objects.held_by(job.pk, job.lease_token).delete()
+        note(job.channel, InboundCall.Outcome.REFUSED, _ENDED, now=clock())
+        return []
+    try:
+        return _made(job, channel, clock)
+    except CallRefusedError as error:
+        _refused(job, error, clock())
+    except LeaseLostError:
+        pass
+    return []
+
+
+def _made(job: InboundFetch, channel: InboundChannel, clock: Clock) -> list[int]:
+    """Runs of its message. Raises CallRefusedError and LeaseLostError."""
+    mapped = mapped_of(channel, _payload_of(job), now=job.created_at)
+    urls = () if mapped is None else mapped.urls
+    room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files) if mapped is not None else 0
+    reach = reach_for(allows_private_addresses=channel.allows_private_addresses)
+    fetched: list[CheckedFile] = []
+    if job.try_count > TRIES_AT_MOST:
+        refused = [_GIVEN_UP % {"name": name or _parts_of(url)[0] or "file"} for name, url in urls]
+    else:
+        fetched, refused = _fetched(urls, room=room, reach=reach, clock=clock)
+    with transaction.atomic():
+        if not InboundFetch.objects.held_by(job.pk, job.lease_token).delete()[0]:
+            raise LeaseLostError
+        if mapped is None:  # the mapping was changed meanwhile
+            follow_up(job, outcome=InboundCall.Outcome.LEFT_OUT)
+            return []
+        incoming = incoming_of(channel, mapped, key=job.key, fetched=fetched, left_out=refused)
+        found = accepted(incoming, now=clock())
+        follow_up(job, message=found.message, reason="")
+    note_left_out(channel, (*mapped.refused, *refused), now=clock())
+    return found.run_ids
+
+
+def _refused(job: InboundFetch, error: CallRefusedError, now: datetime) -> None:
+    """Its sender was told that it is accepted: what is over the day's limit waits for the next, if it may."""
+    held = InboundFetch.objects.held_by(job.pk, job.lease_token)
+    then = now + timedelta(seconds=error.retry_after_seconds)
+    if now < then <= job.created_at + timedelta(hours=job.channel.lifetime_hours):
+        held.update(lease_token="", lease_until=then, try_count=0)
+        follow_up(job, reason=_TOMORROW.stored())
+        return
+    held.delete()
+    note(job.channel, InboundCall.Outcome.REFUSED, error.sentence, now=now)
+
+
+def _payload_of(job: InboundFetch) -> Payload:
+    """Raises CallRefusedError for one that is given up."""
+    if job.try_count > GIVEN_UP_AFTER:
+        raise CallRefusedError("internal_error", Sentence("Each worker that made its message ended before."))
+    try:
+        return json.loads(opened(job.payload))
+    except UnreadableSecretError as error:
+        sentence = Sentence("What was sent cannot be read with the present keys.")
+        raise CallRefusedError("internal_error", sentence) from error
+
+
+def _fetched(
+    urls: tuple[tuple[str, str], ...], *, room: int, reach: Reach, clock: Clock
+) -> tuple[list[CheckedFile], list[Sentence]]:
+    """`room`: bytes that all of them may have together."""
+    files, refused, end = [], [], clock() + timedelta(seconds=TOTAL_SECONDS)
+    for name, url in urls:
+        host, last = _parts_of(url)
+        shown = name or host or "file"
+        if clock() > end:
+            refused.append(Sentence("“%(name)s” was not fetched: all of them took too long.") % {"name": shown})
+            continue
+        at_most = min(room, FILE_BYTES)
+        try:
+            file = checked(name or last, read_file(url, reach=reach, seconds=FILE_SECONDS, bytes_at_most=at_most))
+        except SourceError as error:
+            refused.append(_why(error, shown, is_full=at_most < FILE_BYTES))
+        except FileRefusedError as error:
+            refused.append(error.sentence % {"name": shown})
+        else:
+            room -= len(file.content)
+            files.append(file)
+    return files, refused
+
+
+def _why(error: SourceError, name: str, *, is_full: bool) -> Sentence:
+    """`is_full`: whether others have left it less than a file may have."""
+    if error.problem != Problem.TOO_BIG:
+        why = NoData(error.problem.value, error.facts)
+        return Sentence("“%(name)s” was not fetched: %(reason)s") % {"name": name, "reason": why}
+    if is_full:
+        sentence = Sentence("“%(name)s” was not fetched: the files of a message may have 60 MB together.")
+        return sentence % {"name": name}
+    return Sentence("“%(name)s” is larger than 20 MB.") % {"name": name}
+
+
+def _parts_of(url: str) -> tuple[str, str]:
+    """Host, and the last part of its path: as path and query may hold a secret, only the host stands in a log."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", "file"
+    return parts.hostname or "", unquote(parts.path).rpartition("/")[2] or "file"
+
+
+# --- What is kept no longer ---
+
+CHUNK = 200
+
+
+def due_for_purge(now: Moment) -> list[QuerySet[Any]]:
+    return [_forgotten(now), due_uploads(now), InboundPayload.objects.older_than(now - PAYLOAD_KEPT)]
+
+
+def purge(*, now: datetime) -> int:
+    """Delete at most CHUNK messages, and as many uploads. Returns how many."""
+    ids = list(_forgotten(now).order_by("created_at").values_list("pk", flat=True)[:CHUNK])
+    if ids:
+        # Django reads what it deletes: not the texts and whole mails.
+        IncomingMessage.objects.filter(pk__in=ids).only("pk").delete()
+    forget(now=now)
+    return len(ids) + purge_uploads(now=now)
+
+
+def _forgotten(now: Moment) -> QuerySet[IncomingMessage]:
+    return IncomingMessage.objects.forgotten(now - timedelta(days=settings.LOG_RETENTION_DAYS))

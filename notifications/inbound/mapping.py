@@ -1,6 +1,13 @@
 """Makes a message of a payload, as the channel's mapping says: title, text, recipients, pictures and files. Pure.
 
-A mapping is kept as JSON. Its paths are JMESPath; what a path does not find is left out.
+A mapping is kept as JSON. Its paths are JMESPath; what a path does not find is left out. `tree_of` gives the fields of
+a payload from which an editor picks, `PRESETS` the ready-made mappings of the usual senders.
+
+Each preset is a file in `senders/`, with its words in English and Chinese. Payloads as documented by Grafana (webhook
+notifier), Alertmanager (webhook_config), Jenkins (Notification plugin), GitLab (webhook events) and Metabase
+(webhooks), and as the code of Superset (reports/notifications/webhook.py), DolphinScheduler (alert-http) and
+Nightingale (models/alert_cur_event.go) sends them; all read 2026-11-28, Nightingale's 2026-12-01. Guandata's custom
+push channel is not documented: its fields are picked from the first payload.
 """
 
 from __future__ import annotations
@@ -8,25 +15,31 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
+import tomllib
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as ReadOnly
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 from zoneinfo import ZoneInfo
+
+from django.utils.translation import get_language
 
 from integrations.clients import expressions
 from integrations.clients.expressions import TooMuchWork
 from integrations.core.sentences import Sentence, SentenceError
-from notifications.inbound.fields import view_of
-from notifications.inbound.files import FILES_AT_MOST, CheckedFile, FileRefusedError, checked
+from notifications.inbound.content import FILES_AT_MOST, CheckedFile, FileRefusedError, checked
 from notifications.inbound.payloads import Payload
 from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, Kind
 from notifications.models import IncomingMessage, MessageForm
 from notifications.models.messages import FIGURES_AT_MOST
 from notifications.reports.templates import renderer
-from notifications.reports.templates.merge_fields import PAYLOAD
+from notifications.reports.templates.merge_fields import PAYLOAD, quoted
 from notifications.reports.templates.renderer import Given
-from notifications.reports.templates.values import NOTHING, TemplateError
+from notifications.reports.templates.values import NOTHING, Exposed, ExpressionError, TemplateError, from_cell
 from notifications.sources import Figure
 
 ADDRESS_CHARACTERS = 200
@@ -263,3 +276,197 @@ def _bytes(name: str, content: str) -> bytes:
     except (binascii.Error, ValueError):
         sentence = Sentence("“%(name)s” is neither base64 nor an address with http or https.")
         raise FileRefusedError(sentence % {"name": name or "file"}) from None
+
+
+# --- Fields of a payload: as templates see them, and as the tree from which an editor picks ---
+
+SHOWN_CHARACTERS = 4000
+# Of the tree that an editor sees.
+ROWS_AT_MOST = 500
+ITEMS_AT_MOST = 5
+EXAMPLE_CHARACTERS = 80
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# Names that a template takes for its own.
+_NOT_ATTRIBUTES = frozenset({"true", "false", "none", "True", "False", "None"})
+
+
+class PayloadView(Exposed):
+    """An object of a payload in a template: `payload.commit.author`, `payload['commit id']`. What is not there is no
+    value."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, members: dict[str, Any]) -> None:
+        self._members = members
+
+    def exposed(self, name: str) -> Any:
+        return self._members.get(name, NOTHING)
+
+    def item(self, key: object) -> Any:
+        if not isinstance(key, str):
+            raise ExpressionError(Sentence("Write the name of a field in quotes."))
+        return self._members.get(key, NOTHING)
+
+    def shown(self) -> str:
+        return json.dumps(_plain(self), ensure_ascii=False)[:SHOWN_CHARACTERS]
+
+
+class ListView(Exposed, tuple[Any, ...]):
+    """A list of a payload: one goes through it, takes one by its number, or shows it whole."""
+
+    __slots__ = ()
+
+    def exposed(self, name: str) -> Any:
+        return NOTHING
+
+    def item(self, key: object) -> Any:
+        return self[key] if isinstance(key, int) and -len(self) <= key < len(self) else NOTHING
+
+    def shown(self) -> str:
+        values = [one for one in self if isinstance(one, str)]
+        if len(values) == len(self):
+            return ", ".join(values)[:SHOWN_CHARACTERS]
+        return json.dumps(_plain(self), ensure_ascii=False)[:SHOWN_CHARACTERS]
+
+
+def view_of(payload: Payload) -> Any:
+    """A payload as templates see it."""
+    if isinstance(payload, dict):
+        return PayloadView({name: view_of(value) for name, value in payload.items()})
+    if isinstance(payload, list):
+        return ListView(view_of(value) for value in payload)
+    return from_cell(payload)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, PayloadView):
+        return {name: _plain(one) for name, one in value._members.items()}
+    if isinstance(value, ListView):
+        return [_plain(one) for one in value]
+    if isinstance(value, str | int | bool):
+        return value
+    return None if value is NOTHING else float(value)
+
+
+# --- The tree ---------------------------------------------------------------------------------------------------------
+
+Steps = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the tree. `path`: in JMESPath; `template`: what a text gets by a click; both empty for the top.
+    `example`: its value, cut; empty where it only holds others. `depth`: from 0."""
+
+    name: str
+    path: str
+    template: str
+    example: str
+    depth: int
+    is_leaf: bool
+
+
+def tree_of(payload: Payload) -> list[Row]:
+    """The first ROWS_AT_MOST lines, in the order of the payload; of a list the first ITEMS_AT_MOST."""
+    rows: list[Row] = []
+    for row in _rows(payload, ()):
+        if len(rows) == ROWS_AT_MOST:
+            break
+        rows.append(row)
+    return rows
+
+
+def _rows(value: Payload, steps: Steps) -> Iterator[Row]:
+    for step, child in _members(value):
+        here = (*steps, step)
+        is_leaf = not isinstance(child, dict | list) or not child
+        example = _example(child) if is_leaf else ""
+        name = str(step) if isinstance(step, str) else f"[{step}]"
+        yield Row(name, path_of(here), template_of(here), example, len(steps), is_leaf)
+        yield from _rows(child, here)
+
+
+def _members(value: Payload) -> list[tuple[str | int, Any]]:
+    if isinstance(value, dict):
+        return list(value.items())
+    return list(enumerate(value[:ITEMS_AT_MOST])) if isinstance(value, list) else []
+
+
+def _example(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= EXAMPLE_CHARACTERS else f"{text[: EXAMPLE_CHARACTERS - 1]}…"
+
+
+def path_of(steps: Steps) -> str:
+    """In JMESPath: `alerts[0].labels."odd name"`."""
+    path = ""
+    for step in steps:
+        if isinstance(step, int):
+            path += f"[{step}]"
+            continue
+        name = step if _PLAIN_NAME.fullmatch(step) else json.dumps(step, ensure_ascii=False)
+        path += f".{name}" if path else name
+    return path
+
+
+def template_of(steps: Steps) -> str:
+    """As a template shows it: `{{ payload.alerts[0].labels['odd name'] }}`."""
+    parts = [_part(step) for step in steps]
+    return f"{{{{ {PAYLOAD}{''.join(parts)} }}}}"
+
+
+def _part(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    is_plain = _PLAIN_NAME.fullmatch(step) and step not in _NOT_ATTRIBUTES
+    return f".{step}" if is_plain else f"[{quoted(step)}]"
+
+
+# --- Ready-made mappings of the usual senders: how each proves itself, what to enter there ---
+
+OTHER = "other"
+FOLDER = Path(__file__).parent / "senders"
+# A text in English ("en") and Chinese ("zh").
+Words = ReadOnly[str, str]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A ready-made sender. `position`: among the others on the page. `is_alert`: a new channel opens incidents."""
+
+    position: int
+    words: Words
+    scheme: str
+    words_of_steps: tuple[Words, ...]
+    mapping: Mapping
+    is_alert: bool
+
+    @property
+    def label(self) -> str:
+        return _in_language(self.words)
+
+    @property
+    def steps(self) -> list[str]:
+        """What to do at the sender, a sentence each."""
+        return [_in_language(words) for words in self.words_of_steps]
+
+
+def _in_language(words: Words) -> str:
+    return words["zh" if (get_language() or "").startswith("zh") else "en"]
+
+
+def _read(path: Path) -> Preset:
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    return Preset(
+        document["position"],
+        document["label"],
+        document["scheme"],
+        tuple(document["steps"]),
+        mapping_from(document.get("mapping")),
+        document.get("is_alert", False),
+    )
+
+
+PRESETS: ReadOnly[str, Preset] = MappingProxyType(
+    dict(sorted(((path.stem, _read(path)) for path in FOLDER.glob("*.toml")), key=lambda one: one[1].position))
+)

@@ -19,14 +19,13 @@ from django.db.models import F, Max, QuerySet
 
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.sources import Problem, SourceError, http_json
-from integrations.clients.sources.addresses import Reach
 from integrations.core.background import guarded
 from integrations.core.sentences import Sentence
 from integrations.datasources.query import reach_for
 from integrations.models.fields import opened
 from notifications.delivery.locking import unlocked
 from notifications.delivery.runs import statistics
-from notifications.models import ApiToken, IncomingMessage
+from notifications.models import IncomingMessage
 from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
@@ -72,7 +71,9 @@ def call_back(message_id: int, *, clock: Clock) -> bool:
     message = waiting.settled().select_related("token__owner").defer("text", "original", "page").first()
     if message is None:
         return False
-    if message.token is not None and not _is_usable(message.token):
+    token = message.token
+    # One that expired still tells of the messages that were accepted before.
+    if token is not None and not (token.revoked_at is None and token.owner.is_active and token.owner.is_staff):
         _failed(waiting, message, _ENDED, clock(), is_last=True)
         return False
     try:
@@ -102,7 +103,9 @@ def _post(message: IncomingMessage, now: datetime) -> None:
     body, timestamp = _body(message), str(int(now.timestamp()))
     headers = {TIMESTAMP: timestamp, SIGNATURE: signature(opened(token.signing_secret), timestamp, body)}
     url = opened(message.callback_url)
-    http_json.post(url, body, headers=headers, reach=_reach_of(token), seconds=SECONDS_AT_MOST)
+    # As a data source's, while the owner is a superuser: nobody else may let a token into the internal network.
+    reach = reach_for(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)
+    http_json.post(url, body, headers=headers, reach=reach, seconds=SECONDS_AT_MOST)
 
 
 def _body(message: IncomingMessage) -> bytes:
@@ -123,16 +126,6 @@ def _body(message: IncomingMessage) -> bytes:
         "unknown_recipients": len(message.unknown),
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _is_usable(token: ApiToken) -> bool:
-    """One that expired still tells of the messages that were accepted before."""
-    return token.revoked_at is None and token.owner.is_active and token.owner.is_staff
-
-
-def _reach_of(token: ApiToken) -> Reach:
-    """As a data source's, while the owner is a superuser: nobody else may let a token into the internal network."""
-    return reach_for(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)
 
 
 def _failed(

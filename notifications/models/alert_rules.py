@@ -120,7 +120,7 @@ class AlertRule(AlertSource, Scheduled, Succeeded):
     failure_count = models.PositiveIntegerField(default=0, editable=False)
     problem = models.CharField(_("why there was no answer"), max_length=255, blank=True, editable=False)
     # Its data lacks a column or a card that it names: it raises nothing until that is put right. The owner is told once
-    # (notifications.alerts.broken_rules).
+    # (notifications.alerts.evaluation).
     is_broken = models.BooleanField(default=False, db_default=False, editable=False)
     owner_notified_at = models.DateTimeField(null=True, editable=False)
     owner_notice = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+", editable=False)

@@ -269,7 +269,7 @@ class AlertCard(models.Model):
     """A card with buttons on people's phones that no longer shows how things stand."""
 
     delivery = models.OneToOneField("Delivery", on_delete=models.CASCADE, related_name="+")
-    # The state that it showed last, as notifications.alerts.messages digests it.
+    # The state that it showed last, as notifications.alerts.notices digests it.
     shown = models.CharField(max_length=64, blank=True)
     is_stale = models.BooleanField(default=True)
     next_try_at = models.DateTimeField()

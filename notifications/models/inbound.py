@@ -91,7 +91,7 @@ class InboundChannel(AlertSource, Succeeded):
         verbose_name=_("only for the company"),
         help_text=_("Empty: for people of every company that its owner manages."),
     )
-    # Of notifications.inbound.presets, and of notifications.inbound.signatures.
+    # Of notifications.inbound.mapping, and of notifications.inbound.channels.
     preset = models.CharField(_("sender"), max_length=32, blank=True)
     scheme = models.CharField(_("proof"), max_length=32, default="bearer")
     # SHA-256 of the secret, in hexadecimal digits; empty where the secret itself is needed.

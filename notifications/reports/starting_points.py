@@ -18,7 +18,7 @@ from integrations.data.figures import adds_up
 from integrations.data.table import Column, Kind, Table
 from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartKind, Sort
 from notifications.models import MessageForm
-from notifications.reports.templates import field_choices, merge_fields
+from notifications.reports.templates import merge_fields
 from notifications.reports.templates.merge_fields import aggregate, change, date, latest_day, literal, shown
 
 # A card of WeCom shows one large number and up to six below it; three are read at a glance.
@@ -66,7 +66,7 @@ def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoin
     columns = _Columns(
         alias,
         heading,
-        field_choices.day_column_of(table),
+        merge_fields.day_column_of(table),
         [column.name for column in table.columns if column.kind is Kind.TEXT],
         [column for column in table.columns if column.is_numeric],
         list(table.names),
@@ -126,7 +126,7 @@ def _ranking(columns: _Columns) -> StartingPoint:
 def _title(columns: _Columns) -> str:
     if not columns.day:
         return literal(columns.heading)
-    day = date(latest_day(columns.alias, columns.day), field_choices.usual_date_pattern())
+    day = date(latest_day(columns.alias, columns.day), merge_fields.usual_date_pattern())
     return f"{literal(columns.heading)} {day}"
 
 

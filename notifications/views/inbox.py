@@ -23,17 +23,15 @@ from accounts.models import User
 from accounts.views import account, navigation
 from integrations.core.background import database_now
 from integrations.models import Corp
-from notifications.alerts import actions, charts, selectors
+from notifications.alerts import actions, charts
 from notifications.alerts.actions import Action
 from notifications.delivery.rendering import markdown
 from notifications.delivery.rendering.freeze import message_path
 from notifications.delivery.runs import inbox
-from notifications.inbound.mail import page
-from notifications.inbound.mail.page import SANDBOX
+from notifications.inbound.mail.html import SANDBOX, page_of
 from notifications.models import Delivery, IncomingMessage, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
-from notifications.reports.contents import thawed
-from notifications.reports.html_tables import page_count, shown_tables
+from notifications.reports.contents import page_count, shown_tables, thawed
 from notifications.subscriptions import preferences
 from notifications.views.media import made_answer
 
@@ -203,7 +201,7 @@ def whole_mail(request: HttpRequest, mark: str) -> HttpResponse:
     message_id = None if receipt is None else mail_of(receipt)
     if message_id is None:
         raise Http404
-    return page.page_of(message_id)
+    return page_of(message_id)
 
 
 def mail_of(receipt: Receipt) -> int | None:
@@ -228,11 +226,11 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """What is open and concerns me, and what was lately."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alerts")))
-    found = selectors.incidents_of(signed_in(request.user), now=timezone.now())
+    found = actions.incidents_of(signed_in(request.user), now=timezone.now())
     context = {
         "open_ones": [one for one in found.incidents if one.incident.is_open],
         "over": [one for one in found.incidents if not one.incident.is_open],
-        "listed_at_most": selectors.LISTED_AT_MOST if found.is_cut else None,
+        "listed_at_most": actions.LISTED_AT_MOST if found.is_cut else None,
     }
     return render(request, "notifications/alerts.html", context)
 
@@ -244,15 +242,15 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
     if not request.user.is_authenticated:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
     person, now = signed_in(request.user), database_now()
-    incident = selectors.incident_for(person, pk)
+    incident = actions.incident_for(person, pk)
     if incident is None:
         return render(request, "notifications/not_yours.html", status=404)
     context = {
-        "shown": selectors.shown(incident, person=person, now=now),
+        "shown": actions.shown(incident, person=person, now=now),
         "pictures": charts.shown(incident, person=person, now=now),
         "incident": incident,
         "labels": list(incident.labels.items()),
-        "timeline": selectors.timeline(incident),
+        "timeline": actions.timeline(incident),
     }
     return render(request, "notifications/alert.html", context)
 
@@ -262,7 +260,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
 def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
     """A picture (svg or png) of an alert's data, for those who may see it at this moment."""
     person = signed_in(request.user)
-    incident = selectors.incident_for(person, pk)
+    incident = actions.incident_for(person, pk)
     medium = None if incident is None else charts.picture_of(incident, picture, person=person)
     return made_answer(medium, extension)
 

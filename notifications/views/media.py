@@ -22,7 +22,7 @@ from accounts.authentication.state import network_of
 from accounts.models import User
 from integrations.core.http import without_session
 from integrations.core.redis import LIMIT_SECONDS, allows
-from notifications.charts.theme import in_dark
+from notifications.charts.drawing import in_dark
 from notifications.delivery.attachments import urls
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.rendering.preview import MediumState, state_of

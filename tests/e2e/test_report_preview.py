@@ -24,7 +24,7 @@ from tests.e2e.stack import BIN, Program, running, wait_for_log
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.e2e.waiting import eventually
 from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.test_rules import check, make_rule
+from tests.notifications.alerts.rules import check, make_rule
 from tests.notifications.factories import make_corp
 from tests.sandbox.programs import npm_modules
 

@@ -16,7 +16,7 @@ from integrations.data.figures import read_number
 from integrations.data.table import DASH, Column, Kind, Table, format_number
 from notifications.alerts import verdicts
 from notifications.alerts.conditions import Aggregate, Comparison, Condition, Join
-from notifications.charts import labels
+from notifications.charts import drawing
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 
@@ -61,7 +61,7 @@ def test_a_cell_of_a_table_is_the_value_of_a_text_and_reads_back(table: Table) -
     [column], given_tables = table.columns, Given(NOW, SHANGHAI, {"c": table})
 
     for row, (value,) in enumerate(table.rows):
-        in_table, number = labels.cell_text(value, column), figures.to_decimal(value)
+        in_table, number = drawing.cell_text(value, column), figures.to_decimal(value)
 
         assert renderer.rendered(f"{{{{ c.value('值', {row})|thousands }}}}", given_tables, "") == in_table
         read = read_number(in_table)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from notifications.alerts.messages import AlertRunSource
+from notifications.alerts.notices import AlertRunSource
 from notifications.delivery.rendering.report_contents import SubscriptionSource
 from notifications.delivery.runs.owner_notices import NoticeSource
-from notifications.inbound.source import MessageSource
+from notifications.inbound.accept import MessageSource
 from notifications.models import IncomingMessage, Run
 from notifications.sources import source_of
 from tests.notifications.factories import NOW, make_run, make_subscription

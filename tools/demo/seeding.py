@@ -22,8 +22,7 @@ from integrations.models.companies import HomePage
 from integrations.models.datasources import SourceKind
 from notifications.alerts import conditions
 from notifications.alerts.conditions import Aggregate, Comparison, Condition
-from notifications.inbound.channels import FIRST_SCHEMES
-from notifications.inbound.signatures import kept_of
+from notifications.inbound.channels import FIRST_SCHEMES, kept_of
 from notifications.models import (
     AlertReceiver,
     AlertRule,

@@ -66,7 +66,7 @@ from notifications.admin.subscription_forms import find_times_of_form
 from notifications.delivery.rendering import page_pictures
 from notifications.models import MessageForm, OwnRowsRule, Report, Subscription
 from notifications.reports.starting_points import StartingPoint, offered_points, starting_points
-from notifications.reports.templates import field_choices, renderer
+from notifications.reports.templates import merge_fields, renderer
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -248,7 +248,7 @@ class PushPage(OnePage, PreviewMixin):
             "is_push_page": True,
             "draft": self.draft_offered(request, subscription),
             "starting_points": offered_points(),
-            "field_formats": field_choices.formats(),
+            "field_formats": merge_fields.formats(),
             "chooser": person_chooser("as", self.admin_site, person, chosen=person),
             "of_person": OwnRowsRule.OF_PERSON,
             "attributes_way": way_out(Attribute, request, field="own-rows-attribute"),
@@ -408,7 +408,7 @@ def _limits(*forms: Any) -> str:
 def _offered(draft: PushDraft, tables: Mapping[str, Table], by: User) -> dict[str, Any]:
     """What the page offers once the data is there: fields to insert, starting points made of the first card, and with
     which of its columns and which attribute own rows would begin."""
-    groups = [group for alias, table in tables.items() for group in field_choices.groups_of(table, alias)]
+    groups = [group for alias, table in tables.items() for group in merge_fields.groups_of(table, alias)]
     points: list[StartingPoint] = []
     pair = None
     if tables:
@@ -422,7 +422,7 @@ def _offered(draft: PushDraft, tables: Mapping[str, Table], by: User) -> dict[st
                 "is_number": group.is_number,
                 "fields": [{"label": one.label, "template": one.template} for one in group.fields],
             }
-            for group in [*groups, field_choices.day_fields(tables)]
+            for group in [*groups, merge_fields.day_fields(tables)]
         ],
         "columns": {alias: list(table.names) for alias, table in tables.items()},
         "pair": pair,

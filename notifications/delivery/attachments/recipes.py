@@ -16,7 +16,7 @@ from integrations.clients.snapshots import Kind, Options, Theme, Width
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.data.table import Table, from_document, to_document
 from notifications.charts import definition as charts
-from notifications.charts import renderer, theme
+from notifications.charts import drawing, renderer
 from notifications.charts.definition import Chart, ChartError
 from notifications.charts.vega import spec
 from notifications.delivery.attachments import spreadsheets
@@ -40,7 +40,7 @@ class Made:
     cover: bytes = b""
 
 
-def picture(chart: Chart, table: Table, *, shape: theme.Shape, language: str, time_zone: str = "") -> bytes:
+def picture(chart: Chart, table: Table, *, shape: drawing.Shape, language: str, time_zone: str = "") -> bytes:
     """The recipe of a chart of `table`. `time_zone`: of the times in it; the site's where it is not given."""
     return _packed(
         {
@@ -116,8 +116,8 @@ def _parts(document: dict[str, Any]) -> list[spreadsheets.Part]:
 def _drawn(document: dict[str, Any]) -> Made:
     chart, table = charts.from_document(document["chart"]), from_document(document["table"])
     try:
-        found = spec(chart, table, language=document["language"], shape_of=theme.Shape(document["shape"]))
-        drawn = renderer.draw(found, scale=theme.SCALE)
+        found = spec(chart, table, language=document["language"], shape_of=drawing.Shape(document["shape"]))
+        drawn = renderer.draw(found, scale=drawing.SCALE)
     except ChartError as error:
         raise MediumError(error.sentence) from error
     except renderer.DrawingError as error:

@@ -21,7 +21,7 @@ from xlsxwriter.worksheet import Worksheet
 from integrations.clients.wecom.builders import in_reading_order
 from integrations.data.figures import in_zone, to_decimal
 from integrations.data.table import USUAL_DECIMALS, Column, Kind, Month, Table, Value
-from notifications.charts.labels import cell_text, head_unit
+from notifications.charts.drawing import cell_text, head_unit
 
 # A spreadsheet's own limits, one row for the head and one for what is left out.
 ROWS_AT_MOST = 1_048_576 - 2

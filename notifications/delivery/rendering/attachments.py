@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from integrations.clients.snapshots import Kind
-from notifications.charts import theme
+from notifications.charts import drawing
 from notifications.charts.definition import Chart
 from notifications.delivery.attachments import jobs, recipes
 from notifications.delivery.attachments.spreadsheets import file_name
@@ -21,12 +21,12 @@ MEDIA_FORMS = PICTURE_FORMS | FILE_FORMS | {MessageForm.FILE}
 # Half of the time for which it is kept: nobody gets one that is forgotten before it is looked at.
 PREVIEW_SHARED = jobs.PREVIEW_KEPT / 2
 _SHAPES = {
-    MessageForm.NEWS: theme.Shape.NEWS,
-    MessageForm.NEWS_NOTICE: theme.Shape.CARD,
-    MessageForm.IMAGE: theme.Shape.FREE,
+    MessageForm.NEWS: drawing.Shape.NEWS,
+    MessageForm.NEWS_NOTICE: drawing.Shape.CARD,
+    MessageForm.IMAGE: drawing.Shape.FREE,
 }
 # Width by height of what stands above the words, as WeCom shows it.
-_COVERS = {MessageForm.NEWS: 1068 / 455, MessageForm.NEWS_NOTICE: theme.CARD_RATIO}
+_COVERS = {MessageForm.NEWS: 1068 / 455, MessageForm.NEWS_NOTICE: drawing.CARD_RATIO}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def plan(
     shown = [
         Wanted(
             Medium.Kind.PICTURE,
-            recipes.picture(chart, tables[alias], shape=theme.Shape.FREE, language=language, time_zone=time_zone),
+            recipes.picture(chart, tables[alias], shape=drawing.Shape.FREE, language=language, time_zone=time_zone),
             chart.title or titles[alias],
             alias,
         )
@@ -92,7 +92,7 @@ def plan(
     if form in PICTURE_FORMS and drawable:
         alias, chart = drawable[0]
         # A mail has all the room that a picture wants.
-        shape = theme.Shape.FREE if channel == Channel.EMAIL else _SHAPES[form]
+        shape = drawing.Shape.FREE if channel == Channel.EMAIL else _SHAPES[form]
         recipe = recipes.picture(chart, tables[alias], shape=shape, language=language, time_zone=time_zone)
         carried = Wanted(Medium.Kind.PICTURE, recipe, chart.title or titles[alias], alias)
     elif form in FILE_FORMS and content.cards:

@@ -33,9 +33,9 @@ from integrations.clients.wecom.cards import (
     Jump,
     VerticalItem,
 )
-from notifications.charts.theme import CARD_RATIO
+from notifications.charts.drawing import CARD_RATIO
 from notifications.models import MessageForm
-from notifications.reports.templates.escaping import escaped
+from notifications.reports.templates.values import escaped
 from notifications.sources import Figure
 
 # A card's description knows tags. Ours has only <br>: what looks like a tag in the text is shown, not obeyed.

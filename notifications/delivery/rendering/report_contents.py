@@ -536,8 +536,6 @@ class SubscriptionSource:
         """Its run says it."""
 
 
-_SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UPDATE})
-
 
 def source_of_subscription(run: Run) -> SubscriptionSource | None:
     """Raises RenderingError where the subscription is gone."""

@@ -1,4 +1,4 @@
-"""The HTML of a mail: as a text or WeCom's Markdown for a message, and cleaned for our own page. Pure.
+"""Makes of a mail what a message is made of, and shows the whole mail as a page of its own.
 
 HTML from outside is hostile: a parser needs time that grows with the square of the nesting, so that what is nested
 too deep is read without one.
@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import base64
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import unescape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import nh3
+from django.http import Http404, HttpResponse
 from django.utils.html import escape, urlize
+from django.utils.translation import gettext as _
 from markdownify import MarkdownConverter
 
 from integrations.clients.wecom.builders import in_reading_order
-from notifications.models import MessageForm
-from notifications.reports.templates.escaping import escaped
+from notifications.inbound.content import CheckedFile, FileRefusedError, checked
+from notifications.inbound.mail.parse import MailRules, ParsedMail
+from notifications.models import IncomingMessage, Medium, MessageForm
+from notifications.reports.templates.values import escaped
 
 if TYPE_CHECKING:
     from notifications.inbound.mail.parse import Part
+
 
 # Of a mail's HTML so much is looked at; a message holds 2048 bytes, and the page of a message need not be longer.
 HTML_CHARACTERS = 400_000
@@ -311,3 +318,120 @@ class _Markdown(_Plain):
     def convert_blockquote(self, el: Any, text: str, parent_tags: set[str]) -> str:
         lines = [line for line in text.strip().split("\n") if line.strip()]
         return "\n\n" + "\n".join(f"> {line.lstrip('> ')}" for line in lines) + "\n\n"
+
+
+# --- What a message is made of ---
+
+# What is smaller is an icon or a logo, in pixels.
+PICTURE_WIDTH, PICTURE_HEIGHT = 200, 100
+# WeCom would show each as a message of its own.
+SENT_FILES_AT_MOST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """`text`: names the files that are not sent, too. `files`: the picture first, where there is one."""
+
+    title: str
+    text: str
+    markup: str
+    link: str
+    files: tuple[CheckedFile, ...]
+
+
+def convert(mail: ParsedMail, rules: MailRules, form: str) -> Converted:
+    """What `rules` take of the mail. `form`: of the message, empty for automatic: with a picture a news card, which
+    knows no Markdown."""
+    picture = _picture(mail) if rules.takes_picture else None
+    is_markdown = form == MessageForm.MARKDOWN or (not form and picture is None)
+    text, markup = _text(mail, rules, form, is_markdown=is_markdown) if rules.takes_text else ("", "plain")
+    files, left_out = files_of(mail, rules)
+    if line := not_sent(left_out):
+        text = f"{text}\n\n{escaped(line, MessageForm.MARKDOWN) if markup == 'markdown' else line}".strip()
+    return Converted(
+        title=mail.subject,
+        text=text,
+        markup=markup,
+        link=first_link(mail.html, mail.text),
+        files=((picture,) if picture else ()) + files,
+    )
+
+
+def not_sent(names: Sequence[str]) -> str:
+    """A line that names the files; empty where there are none."""
+    return _("Not sent: %(names)s") % {"names": ", ".join(names)} if names else ""
+
+
+def _text(mail: ParsedMail, rules: MailRules, form: str, *, is_markdown: bool) -> tuple[str, str]:
+    """The words without their footer, and their markup. Cards have no room for addresses: they lead to the page."""
+    text, markup = "", IncomingMessage.Markup.PLAIN
+    if is_markdown and (text := markdown(mail.html)):
+        markup = IncomingMessage.Markup.MARKDOWN
+    elif not is_markdown:
+        text = html_text(mail.html, with_links=form == MessageForm.TEXT)
+    markers = [*rules.footers, *(escaped(marker, MessageForm.MARKDOWN) for marker in rules.footers)]
+    return before_marker(text or mail.text, markers), markup
+
+
+def _picture(mail: ParsedMail) -> CheckedFile | None:
+    """The first in the mail that is no icon, as one that WeCom shows."""
+    for part in mail.pictures:
+        try:
+            found = checked(part.name, part.content)
+        except FileRefusedError:
+            continue
+        if found.kind == Medium.Kind.PICTURE and found.width >= PICTURE_WIDTH and found.height >= PICTURE_HEIGHT:
+            return found
+    return None
+
+
+def files_of(mail: ParsedMail, rules: MailRules) -> tuple[tuple[CheckedFile, ...], tuple[str, ...]]:
+    """Those that are sent, and the names of those that are not."""
+    files: list[CheckedFile] = []
+    left_out = list(mail.left_out)
+    for part in mail.files:
+        extension = part.name.rpartition(".")[2].lower()
+        try:
+            if extension not in rules.attachments or len(files) >= SENT_FILES_AT_MOST:
+                left_out.append(part.name)
+            else:
+                files.append(checked(part.name, part.content))
+        except FileRefusedError:
+            left_out.append(part.name)
+    return tuple(files), tuple(left_out) if rules.attachments else ()
+
+
+# --- The whole mail as a page of its own, for a frame on the pages that show it ---
+
+# The frame that shows it has no origin and runs nothing; it loads nothing but the pictures that stand in it. Links open
+# beside it.
+SANDBOX = ["allow-popups", "allow-popups-to-escape-sandbox"]
+_POLICY = {
+    "default-src": ["'none'"],
+    "img-src": ["data:"],
+    "style-src": ["'unsafe-inline'"],
+    "base-uri": ["'none'"],
+    "frame-ancestors": ["'self'"],
+    "sandbox": SANDBOX,
+}
+# As mails are meant to look: on white paper, whatever the page around it does.
+_HEAD = """<!doctype html><html><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>:root{color-scheme:light}body{margin:12px;background:#fff;color:#1d2129;font:15px/1.6 sans-serif;
+overflow-wrap:anywhere}img{max-width:100%;height:auto}pre{white-space:pre-wrap}img[src=""]{display:none}</style>
+"""
+
+
+def page_of(message_id: int) -> HttpResponse:
+    """For whoever may see the message. Raises Http404 where it was no mail."""
+    mail = IncomingMessage.objects.filter(pk=message_id, origin=IncomingMessage.Origin.MAIL)
+    message = mail.only("title", "text", "page").first()
+    if message is None:
+        raise Http404
+    # Empty of a mail that came before pages were stored.
+    body = zlib.decompress(message.page).decode() if message.page else f"<pre>{escape(message.text)}</pre>"
+    page = f"{_HEAD}<title>{escape(message.title)}</title></head><body>{body}</body></html>"
+    headers = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
+    response = HttpResponse(page, headers=headers)
+    response._csp_replace = _POLICY  # type: ignore[attr-defined]  # the place where django-csp looks
+    return response

@@ -31,9 +31,8 @@ from notifications.delivery.channels import email
 from notifications.delivery.channels.outcomes import Kind as OutcomeKind
 from notifications.inbound.accept import check_limit
 from notifications.inbound.mail import html
-from notifications.inbound.mail.convert import files_of, not_sent
-from notifications.inbound.mail.parse import PASSED_ON, UnreadableMailError, parse
-from notifications.inbound.mail.rules import MailRules
+from notifications.inbound.mail.html import files_of, not_sent
+from notifications.inbound.mail.parse import PASSED_ON, MailRules, UnreadableMailError, parse
 from notifications.models import InboundChannel, IncomingMessage, OutgoingMail, Receipt, Run
 from notifications.models.lookups import Moment
 from notifications.models.messages import TITLE_CHARACTERS

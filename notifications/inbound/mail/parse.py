@@ -1,4 +1,4 @@
-"""Reads a mail: subject, body, inline pictures, attachments. Pure.
+"""Reads a mail: subject, body, inline pictures, attachments; and the rules of a channel for it. Pure.
 
 Whatever arrives is bounded before it is read: the lines, the nesting and the length of a header decide how long
 reading takes, and none of them is what a BI sends.
@@ -7,10 +7,11 @@ reading takes, and none of them is what a BI sends.
 from __future__ import annotations
 
 import codecs
+import ipaddress
 import mimetypes
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -18,12 +19,66 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
 from email.utils import collapse_rfc2231_value, parseaddr
+from enum import StrEnum
 from html import unescape
 from typing import Any
 from urllib.parse import unquote
 
 from integrations.clients.wecom.builders import in_reading_order
-from notifications.inbound.files import FILE_BYTES, tidy_name
+from notifications.inbound.content import FILE_BYTES, tidy_name
+
+# Of what `notifications.inbound.content` lets through, what a BI sends.
+EXTENSIONS = ("xlsx", "xls", "csv", "pdf", "docx", "pptx", "png", "jpg", "jpeg")
+
+
+class Forward(StrEnum):
+    """Who gets the mail itself, too, by our own mail server."""
+
+    NOBODY = ""
+    UNKNOWN = "unknown"
+    EVERYBODY = "everybody"
+
+
+@dataclass(frozen=True, slots=True)
+class MailRules:
+    """Kept in InboundChannel.mapping. A rule that is missing there has the value that it has here.
+
+    `networks`: from where the channel may sign in; empty: from wherever one may connect. `attachments`: extensions in
+    small letters; empty: none are sent. `footers`: beginnings of lines; from the first such line on, the rest is left
+    out. `tells_sender`: of people who cannot be reached, by mail. `mail_domains`: mails because of a mail go to these
+    alone, so that nobody sends words to whom they like by our mail server.
+    """
+
+    networks: tuple[str, ...] = ()
+    takes_text: bool = True
+    takes_picture: bool = True
+    attachments: tuple[str, ...] = EXTENSIONS
+    footers: tuple[str, ...] = ()
+    tells_sender: bool = False
+    forward: str = Forward.NOBODY
+    mail_domains: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, mapping: Mapping[str, Any]) -> MailRules:
+        """From a channel's row."""
+        known = {one.name for one in fields(cls)}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in mapping.items() if name in known
+        }
+        return cls(**values)
+
+    def document(self) -> dict[str, Any]:
+        """For a channel's row."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    def admits(self, address: str) -> bool:
+        """Whether the channel may sign in from this IP address."""
+        networks = [ipaddress.ip_network(network) for network in self.networks]
+        return not networks or any(ipaddress.ip_address(address) in network for network in networks)
+
+    def mails_to(self, address: str) -> bool:
+        return address.rpartition("@")[2].lower() in self.mail_domains
+
 
 # A mail of 30 MB in base64 has some 400,000.
 LINES_AT_MOST = 600_000
@@ -71,7 +126,7 @@ class UnreadableMailError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A picture or a file. `name`: as notifications.inbound.files tidies it; `content_type`: as the sender says, in
+    """A picture or a file. `name`: as notifications.inbound.content tidies it; `content_type`: as the sender says, in
     small letters; `cid`: by which the HTML names it; empty for an attachment."""
 
     name: str

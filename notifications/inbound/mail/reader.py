@@ -20,9 +20,8 @@ from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from notifications.inbound.mail import html
-from notifications.inbound.mail.convert import Converted, convert
-from notifications.inbound.mail.parse import ParsedMail, UnreadableMailError, parse
-from notifications.inbound.mail.rules import MailRules
+from notifications.inbound.mail.html import Converted, convert
+from notifications.inbound.mail.parse import MailRules, ParsedMail, UnreadableMailError, parse
 
 logger = logging.getLogger(__name__)
 

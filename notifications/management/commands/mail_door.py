@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from notifications.inbound.mail.process import door_of_settings, serve
+from notifications.inbound.mail.intake import door_of_settings, serve
 from notifications.tasks import enqueue_runs
 
 

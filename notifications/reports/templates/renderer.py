@@ -1,37 +1,434 @@
 """Renders titles and texts of reports in a sandbox of primitive values. Pure.
 
 Of Jinja2's language a small part is left: what a report does not need is refused when it is saved. What is left is
-bounded: in characters of the template, in what comes out, in steps, and in seconds.
+bounded: in characters of the template, in what comes out, in steps, and in seconds. Everything that a template does to
+a value comes through the environment here, and only what is allowed by name passes.
 """
 
 from __future__ import annotations
 
+import operator
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import DecimalException
+from datetime import date, datetime
+from decimal import Decimal, DecimalException
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from django.utils.translation import gettext as _
+from jinja2 import TemplateSyntaxError, nodes, pass_context
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
 from integrations.core.sentences import Sentence
-from integrations.data.figures import LAST_WORKDAY, Workday, last_workday
-from integrations.data.table import Table
-from notifications.reports.templates import dates
-from notifications.reports.templates.compiler import compiled, plain_text
-from notifications.reports.templates.environment import OUTPUT_CHARACTERS, RENDERING, too_long
-from notifications.reports.templates.numbers import Change
-from notifications.reports.templates.placeholders import UnknownView
-from notifications.reports.templates.tables import TableView
-from notifications.reports.templates.values import ExpressionError, Function, TemplateError
+from integrations.data.figures import ARITHMETIC, LAST_WORKDAY, Workday, last_workday
+from integrations.data.table import DASH, LARGEST, Table
+from notifications.reports.templates import values
+from notifications.reports.templates.tables import TableView, UnknownView
+from notifications.reports.templates.values import (
+    NOTHING,
+    Change,
+    Exposed,
+    ExpressionError,
+    Function,
+    Nothing,
+    TemplateError,
+    escaped,
+    to_number,
+)
+
+OUTPUT_CHARACTERS = 20_000
+# Under this name a template's context holds the work that it is part of; no template can name it.
+RENDERING = "_rendering"
+# A brace right before an opening is text: Jinja2 would take the two for an opening. Within a tag all stays as it is.
+_BRACE = re.compile(r"\{(?=\{[{%#])|(\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\})", re.DOTALL)
+_OF_LOOPS = frozenset({"index", "index0", "first", "last", "length", "revindex"})
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": ARITHMETIC.add,
+    "-": ARITHMETIC.subtract,
+    "*": ARITHMETIC.multiply,
+    "/": ARITHMETIC.divide,
+    "%": ARITHMETIC.remainder,
+}
+
+
+class Work(Protocol):
+    """One rendering: the message form it is for, and how much it may still do."""
+
+    form: str
+
+    def charge(self, steps: int) -> None:
+        """Count work done. Raises ExpressionError when it is too much."""
+
+
+def too_long() -> Sentence:
+    return Sentence("The text would be longer than %(most)d characters.") % {"most": OUTPUT_CHARACTERS}
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Everything that a template does to a value comes through here, and only what is allowed by name passes."""
+
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
+    intercepted_unops = frozenset({"+", "-"})
+
+    def preprocess(self, source: str, name: str | None = None, filename: str | None = None) -> str:
+        return _BRACE.sub(lambda found: found[1] or "{{ '{' }}", source)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, Exposed):
+            return obj.exposed(attribute)
+        if isinstance(obj, LoopContext) and attribute in _OF_LOOPS:
+            return getattr(obj, attribute)
+        if isinstance(obj, Nothing):
+            return NOTHING
+        raise ExpressionError(Sentence("There is nothing called “%(name)s” here.") % {"name": attribute[:64]})
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, Exposed):
+            return obj.item(argument)
+        if isinstance(obj, tuple) and type(argument) is int:
+            return obj[argument] if -len(obj) <= argument < len(obj) else NOTHING
+        if isinstance(obj, Nothing):
+            return NOTHING
+        raise ExpressionError(Sentence("This has no parts in square brackets."))
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  # as Jinja2 has it
+        if not isinstance(__obj, Function):
+            raise ExpressionError(Sentence("This cannot be called."))
+        __context[RENDERING].charge(1)
+        # Within loops Jinja2 hands its own variables on; functions of templates have no use for them.
+        given = {name: value for name, value in kwargs.items() if name not in {"_loop_vars", "_block_vars"}}
+        return __obj(*args, **given)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        context[RENDERING].charge(1)
+        if isinstance(left, date) and operator in {"+", "-"} and type(right) is int:
+            return values.moved(left, right if operator == "+" else -right)
+        return _computed(operator, left, right)
+
+    def call_unop(self, context: Context, sign: str, value: Any) -> Any:
+        number = to_number(value) if not isinstance(value, str) else None
+        if number is None:
+            return NOTHING
+        return -number if sign == "-" else number
+
+
+def _computed(sign: str, left: Any, right: Any) -> Any:
+    if isinstance(left, Nothing) or isinstance(right, Nothing):
+        return NOTHING
+    if not isinstance(left, int | float | Decimal) or not isinstance(right, int | float | Decimal):
+        raise ExpressionError(Sentence("Only numbers can be computed with; texts are joined by ~."))
+    if all(type(each) is int and abs(each) < LARGEST for each in (left, right)) and sign in {"+", "-"}:
+        return {"+": operator.add, "-": operator.sub}[sign](left, right)
+    first, second = to_number(left), to_number(right)
+    if first is None or second is None or max(abs(first), abs(second)) >= LARGEST:
+        raise ExpressionError(Sentence("This number is too large."))
+    if second == 0 and sign in {"/", "%"}:
+        return NOTHING
+    result = _OPERATORS[sign](first, second)
+    if abs(result) >= LARGEST:
+        raise ExpressionError(Sentence("This number is too large."))
+    return result
+
+
+@pass_context
+def _shown(context: Context, value: Any) -> str:
+    """Anything that goes into the text, as the form takes it."""
+    work: Work = context[RENDERING]
+    return escaped(_written(value), work.form)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, Nothing):
+        return DASH
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if isinstance(value, int | float | Decimal):
+        return values.plain(value)
+    if isinstance(value, date):
+        return values.written(value)
+    if isinstance(value, Exposed):
+        return value.shown()
+    raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
+
+
+def _bounded(text: str) -> str:
+    if len(text) > OUTPUT_CHARACTERS:
+        raise ExpressionError(too_long())
+    return text
+
+
+@pass_context
+def joined(context: Context, parts: list[Any]) -> str:
+    """What ~ stands for."""
+    context[RENDERING].charge(len(parts))
+    return _bounded("".join(_written(part) for part in parts))
+
+
+@pass_context
+def counted(context: Context, items: Any) -> Any:
+    """What a loop goes through, a step for each round."""
+    if isinstance(items, Nothing):
+        return ()
+    if not isinstance(items, tuple | list):
+        raise ExpressionError(Sentence("One can go through the rows of a card only: for row in card.rows."))
+    return _steps(context[RENDERING], items)
+
+
+class _steps:  # noqa: N801  # an iterable, used as a function
+    """Counts as it is gone through; has a length, for loop.last."""
+
+    def __init__(self, work: Work, items: Any) -> None:
+        self._work, self._items = work, items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._items:
+            self._work.charge(1)
+            yield item
+
+
+def _default(value: Any, other: Any) -> Any:
+    return other if value is None or isinstance(value, Nothing) or value == "" else value
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, str | tuple | list):
+        return len(value)
+    raise ExpressionError(Sentence("This has no length."))
+
+
+def _clipped(value: Any, length: int = 20) -> str:
+    text = _written(value)
+    if type(length) is not int or length < 1:
+        raise ExpressionError(Sentence("A length is 1 or more."))
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _list_joined(values: Any, by: str = ", ") -> str:
+    if not isinstance(values, tuple | list) or not isinstance(by, str):
+        raise ExpressionError(Sentence("Only a list can be joined."))
+    text, size = [], 0
+    for value in values:
+        text.append(_written(value))
+        size += len(text[-1]) + len(by)
+        if size > OUTPUT_CHARACTERS:
+            raise ExpressionError(too_long())
+    return by.join(text)
+
+
+def _absolute(value: Any) -> Any:
+    number = to_number(value)
+    return NOTHING if number is None else abs(number)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A filter, as `value | name`. `chinese`: by which it is known, too. `example`: of what the help shows."""
+
+    name: str
+    chinese: str
+    call: Callable[..., Any]
+    example: str = ""
+
+
+FORMATS = (
+    Format("thousands", "千分位", values.thousands, "1234567.8"),
+    Format("wan", "万", values.in_wan, "1234567.8"),
+    Format("yi", "亿", values.in_yi, "1234567890"),
+    Format("short", "自动", values.short, "1234567.8"),
+    Format("percent", "百分比", values.percent, "0.1234"),
+    Format("round", "四舍五入", values.rounded, "12.56"),
+    Format("signed", "带符号", values.signed, "12.56"),
+    Format("abs", "绝对值", _absolute, "12.56"),
+    Format("date", "日期", values.written_or_dash),
+    Format("days", "加天数", values.moved),
+    Format("default", "默认", _default),
+    Format("clip", "截取", _clipped),
+    Format("join", "连接", _list_joined),
+    Format("length", "长度", _length),
+)
+_TESTS = {
+    "empty": lambda value: value is None or isinstance(value, Nothing) or value == "",
+    "number": lambda value: isinstance(value, int | Decimal) and not isinstance(value, bool),
+}
+
+
+def _made_environment() -> _Environment:
+    environment = _Environment(
+        autoescape=False,  # _shown does it, for WeCom's forms
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        cache_size=0,
+        extensions=(),
+    )
+    environment.globals.clear()
+    environment.filters.clear()
+    environment.tests.clear()
+    for each in FORMATS:
+        environment.filters[each.name] = environment.filters[each.chinese] = each.call
+    environment.filters["万亿"] = values.short  # its former name, in stored templates
+    environment.filters[joined.__name__] = joined
+    environment.filters[counted.__name__] = counted
+    environment.tests.update(_TESTS)
+    return environment
+
+
+ENVIRONMENT = _made_environment()
+
+
+TEMPLATE_CHARACTERS = 10_000
+DEPTH_AT_MOST = 30
+_LINE_END = re.compile(r"\r\n?")
+_LANGUAGE = (
+    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Getattr, nodes.Getitem),
+    *(nodes.Call, nodes.Keyword, nodes.Filter, nodes.Test, nodes.Compare, nodes.Operand, nodes.And, nodes.Or),
+    *(nodes.Not, nodes.CondExpr, nodes.If, nodes.For, nodes.Assign, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div),
+    *(nodes.Mod, nodes.Neg, nodes.Pos, nodes.Concat, nodes.List, nodes.Tuple),
+)
+
+
+def plain_text(source: str) -> str | None:
+    """What comes out of a template in which nothing is computed, as of most titles; None for any other."""
+    if "{" in source or len(source) > TEMPLATE_CHARACTERS:
+        return None
+    return _LINE_END.sub("\n", source)
+
+
+@lru_cache(maxsize=256)
+def compiled(source: str, known: frozenset[str]) -> Any:
+    """A template of Jinja2, in which `known` are the names that it is given. Raises TemplateError with the line."""
+    if len(source) > TEMPLATE_CHARACTERS:
+        sentence = Sentence("The template is longer than %(most)d characters.")
+        raise TemplateError(0, sentence % {"most": TEMPLATE_CHARACTERS})
+    try:
+        tree = ENVIRONMENT.parse(source)
+        _check_depth(tree)
+        _check_language(tree)
+        _check_names(tree, known)
+        return ENVIRONMENT.from_string(_guarded(tree))
+    except TemplateSyntaxError as error:
+        raise TemplateError(error.lineno, _spelt(error)) from error
+    except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError) as error:
+        raise TemplateError(
+            0, Sentence("The template is nested too deeply, or holds a number that is too long.")
+        ) from error
+
+
+def _check_depth(tree: nodes.Node) -> None:
+    level: list[nodes.Node] = [tree]
+    for _depth in range(DEPTH_AT_MOST):
+        level = [child for node in level for child in node.iter_child_nodes()]
+        if not level:
+            return
+    raise TemplateError(level[0].lineno, Sentence("The template is nested too deeply."))
+
+
+def _check_language(tree: nodes.Node) -> None:
+    for node in _all(tree):
+        if not isinstance(node, _LANGUAGE):
+            sentence = Sentence("“%(what)s” is not part of a report's templates.")
+            raise TemplateError(node.lineno, sentence % {"what": _WORDS.get(type(node), type(node).__name__)})
+        problem = _problem(node)
+        if problem:
+            raise TemplateError(node.lineno, problem)
+
+
+def _problem(node: nodes.Node) -> Sentence | None:
+    """Why a node of the language is not allowed as it is written."""
+    if isinstance(node, nodes.Name | nodes.Getattr):
+        name = node.name if isinstance(node, nodes.Name) else node.attr
+        return Sentence("Names do not begin with “_”.") if name.startswith("_") else None
+    if isinstance(node, nodes.Const) and isinstance(node.value, int | float) and abs(node.value) >= LARGEST:
+        return Sentence("This number is too large.")  # 1e9999 is infinity, which Jinja2 would write as a name
+    if isinstance(node, nodes.Filter | nodes.Test):
+        known = ENVIRONMENT.filters if isinstance(node, nodes.Filter) else ENVIRONMENT.tests
+        if node.name not in known or node.name.startswith("_"):
+            names = ", ".join(sorted(name for name in known if not name.startswith("_")))
+            return Sentence("There is no format “%(name)s”. There is: %(known)s.") % {"name": node.name, "known": names}
+    if isinstance(node, nodes.Call | nodes.Filter | nodes.Test) and (node.dyn_args or node.dyn_kwargs):
+        return Sentence("Arguments are written one by one.")
+    if isinstance(node, nodes.Assign | nodes.For) and not isinstance(node.target, nodes.Name):
+        return Sentence("Only one name at a time can be set.")
+    if isinstance(node, nodes.For) and node.recursive:
+        return Sentence("“%(what)s” is not part of a report's templates.") % {"what": "recursive"}
+    if isinstance(node, nodes.List | nodes.Tuple) and not all(isinstance(one, nodes.Const) for one in node.items):
+        return Sentence("A list holds texts and numbers only.")
+    return None
+
+
+def _check_names(tree: nodes.Node, known: frozenset[str]) -> None:
+    names = [node for node in _all(tree) if isinstance(node, nodes.Name)]
+    assigned = {node.name for node in names if node.ctx == "store"}
+    for node in names:
+        if node.ctx == "store" and node.name in known:
+            sentence = Sentence("“%(name)s” has a meaning already; choose another name.")
+            raise TemplateError(node.lineno, sentence % {"name": node.name})
+        if node.ctx == "load" and node.name not in known | assigned | {"loop"}:
+            raise TemplateError(node.lineno, Sentence("There is nothing called “%(name)s” here.") % {"name": node.name})
+
+
+def _guarded(node: Any) -> Any:
+    """The same tree, in which loops count their rounds and ~ minds the length."""
+    for name, value in node.iter_fields():
+        if isinstance(value, list):
+            setattr(node, name, [_guarded(each) if isinstance(each, nodes.Node) else each for each in value])
+        elif isinstance(value, nodes.Node):
+            setattr(node, name, _guarded(value))
+    if isinstance(node, nodes.For):
+        node.iter = nodes.Filter(node.iter, counted.__name__, [], [], None, None, lineno=node.lineno)
+    if isinstance(node, nodes.Concat):
+        parts = nodes.List(node.nodes, lineno=node.lineno)
+        return nodes.Filter(parts, joined.__name__, [], [], None, None, lineno=node.lineno)
+    node.environment = ENVIRONMENT
+    return node
+
+
+def _all(tree: nodes.Node) -> Iterator[nodes.Node]:
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(node.iter_child_nodes())
+
+
+def _spelt(error: TemplateSyntaxError) -> Sentence:
+    return Sentence("This cannot be read as a template (%(detail)s).") % {"detail": error.message}
+
+
+_WORDS: dict[type[nodes.Node], str] = {
+    nodes.Macro: "macro",
+    nodes.CallBlock: "call",
+    nodes.FilterBlock: "filter",
+    nodes.AssignBlock: "set … endset",
+    nodes.Include: "include",
+    nodes.Import: "import",
+    nodes.FromImport: "from … import",
+    nodes.Extends: "extends",
+    nodes.Block: "block",
+    nodes.Pow: "**",
+    nodes.FloorDiv: "//",
+    nodes.Slice: "[:]",
+    nodes.Dict: "{}",
+    nodes.NSRef: "namespace",
+}
+
 
 STEPS_AT_MOST = 1_000_000
 SECONDS_AT_MOST = 5.0
 _KEYWORDS = frozenset({"and", "or", "not", "in", "is", "if", "else", "elif", "for", "set"})
 _FUNCTIONS = {
     "change": Function(Change),
-    **{name: Function(dates.of_day(period)) for name, period in dates.AROUND.items()},
+    **{name: Function(values.of_day(period)) for name, period in values.AROUND.items()},
 }
 
 
@@ -63,7 +460,7 @@ def rendered(source: str, given: Given, form: str, *, is_cut: bool = False) -> s
         return text
     template = compiled(source, frozenset({*given.tables, *given.values, *_time_names(), *_FUNCTIONS}))
     work = _Rendering(form, is_cut=is_cut)
-    names = dates.named_times(given.slot_at, given.zone)
+    names = values.named_times(given.slot_at, given.zone)
     today = given.slot_at.astimezone(given.zone).date()
     if any(name in source for name in LAST_WORKDAY):
         names |= dict.fromkeys(LAST_WORKDAY, last_workday(today, given.calendar()))
@@ -85,7 +482,7 @@ def reserved_names() -> frozenset[str]:
 @lru_cache(maxsize=1)
 def _time_names() -> frozenset[str]:
     epoch = datetime(2026, 1, 1, tzinfo=ZoneInfo("UTC"))
-    return frozenset(dates.named_times(epoch, ZoneInfo("UTC"))) | {*LAST_WORKDAY}
+    return frozenset(values.named_times(epoch, ZoneInfo("UTC"))) | {*LAST_WORKDAY}
 
 
 class _Rendering:

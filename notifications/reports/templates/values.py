@@ -1,16 +1,37 @@
-"""Errors of report templates, in sentences for their author."""
+"""Values that templates compute with: numbers, days, what stands for "no value", their formats and their errors. Pure.
+
+WeCom knows no way to write a mark so that it is shown: what would be one has a look-alike in its place (`escaped`).
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.utils.dates import WEEKDAYS_ABBR
+from django.utils.translation import gettext as _
+
 from integrations.core.sentences import Sentence, SentenceError
-from integrations.data.figures import comparison_key, day_of, fold_text, in_zone, is_unknown, read_number, to_decimal
-from integrations.data.table import DASH, NUMERIC, TEMPORAL, Column, Kind, Value
+from integrations.data import figures, table
+from integrations.data import figures as days
+from integrations.data.figures import (
+    ARITHMETIC,
+    comparison_key,
+    day_of,
+    fold_text,
+    in_zone,
+    is_unknown,
+    read_number,
+    to_decimal,
+)
+from integrations.data.table import DASH, DOWN, NUMERIC, SAME, TEMPORAL, UP, Column, Kind, Month, Value
+from notifications.charts.drawing import describe_change
+from notifications.models.subscriptions import MessageForm
 
 
 class TemplateError(SentenceError):
@@ -164,3 +185,274 @@ def _pair(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
     return (lambda cell: fold_text(cell) if isinstance(cell, str) else None), (
         fold_text(wanted) if isinstance(wanted, str) else None
     )
+
+
+USUAL_FORMAT = "YYYY-MM-DD"
+MONTH_FORMAT = "YYYY-MM"
+MOMENT_FORMAT = "YYYY-MM-DD HH:mm"
+_TOKEN = re.compile(r"YYYY|YY|MM|M|DD|D|HH|H|mm|ss|ddd|W|Q")
+_TOKENS: dict[str, Callable[[Any], str]] = {
+    "YYYY": lambda at: f"{at.year:04}",
+    "YY": lambda at: f"{at.year % 100:02}",
+    "MM": lambda at: f"{at.month:02}",
+    "M": lambda at: str(at.month),
+    "DD": lambda at: f"{at.day:02}",
+    "D": lambda at: str(at.day),
+    "HH": lambda at: f"{getattr(at, 'hour', 0):02}",
+    "H": lambda at: str(getattr(at, "hour", 0)),
+    "mm": lambda at: f"{getattr(at, 'minute', 0):02}",
+    "ss": lambda at: f"{getattr(at, 'second', 0):02}",
+    "ddd": lambda at: str(WEEKDAYS_ABBR[at.weekday()]),
+    "W": lambda at: str(at.isocalendar().week),
+    "Q": lambda at: str((at.month + 2) // 3),
+}
+# With one of these the year is that of the day, not that of the week.
+_WITHIN_YEARS = {"MM", "M", "DD", "D", "Q"}
+MOST_DAYS = 10_000
+_FORMAT_CHARACTERS = 64
+
+
+class Period(days.Period, Exposed):
+    """Days from `start` to `end`, both counted, as templates see them."""
+
+    __slots__ = ()
+
+    def exposed(self, name: str) -> Any:
+        return exposed_of({"start": self.start, "end": self.end, "days": len(self.days)}, name)
+
+    def shown(self) -> str:
+        return self.formatted(USUAL_FORMAT)
+
+    def formatted(self, pattern: str) -> str:
+        return _("%(start)s to %(end)s") % {"start": written(self.start, pattern), "end": written(self.end, pattern)}
+
+
+def written(at: Any, pattern: str = "") -> str:
+    """A day, moment or period by a pattern of YYYY, MM, M, DD, D, HH, H, mm, ss, ddd (weekday), W (week), Q (quarter).
+
+    Raises ExpressionError for what is no time.
+    """
+    if not isinstance(pattern, str) or len(pattern) > _FORMAT_CHARACTERS:
+        raise ExpressionError(
+            Sentence("A time's format is a short text, such as %(example)s.") % {"example": "YYYY-MM-DD"}
+        )
+    if isinstance(at, Period):
+        return at.formatted(pattern or USUAL_FORMAT)
+    if not isinstance(at, date):
+        raise ExpressionError(Sentence("This is neither a day nor a time."))
+    if not pattern:
+        pattern = MOMENT_FORMAT if isinstance(at, datetime) else MONTH_FORMAT if isinstance(at, Month) else USUAL_FORMAT
+    tokens = set(_TOKEN.findall(pattern))
+    if "W" in tokens and not tokens & _WITHIN_YEARS:
+        # The days around New Year belong to a week of the other year: 2027-01-01 is 2026年第53周.
+        pattern = pattern.replace("YYYY", f"{at.isocalendar().year:04}")
+    return _TOKEN.sub(lambda found: _TOKENS[found[0]](at), pattern)
+
+
+def written_or_dash(at: Any, pattern: str = "") -> str:
+    """A date or period by `pattern`, as `written`; a dash for anything else."""
+    return DASH if not isinstance(at, date | Period) else written(at, pattern)
+
+
+def moved(day: date, number: int) -> date:
+    """So many days later; a negative number goes back. Raises ExpressionError for more than 10,000."""
+    if isinstance(number, bool) or not isinstance(number, int) or abs(number) > MOST_DAYS or not isinstance(day, date):
+        raise ExpressionError(Sentence("A day is moved by a number of days, %(most)d at most.") % {"most": MOST_DAYS})
+    try:
+        return day + timedelta(days=number)
+    except OverflowError as error:
+        raise ExpressionError(Sentence("There is no such day.")) from error
+
+
+# The moment itself, in the subscription's time zone.
+SLOT, SLOT_CHINESE = "slot", "计划时间"
+
+
+# The periods around any day, such as the latest of a table.
+AROUND: dict[str, Callable[[date], days.Period]] = {
+    "week_of": days.week_of,
+    "month_of": days.month_of,
+    "quarter_of": days.quarter_of,
+    "year_of": days.year_of,
+}
+
+
+def of_day(period: Callable[[date], days.Period]) -> Callable[[Any], Any]:
+    """For templates: nothing around no day. Raises ExpressionError for what is no day."""
+
+    def around(day: Any) -> Any:
+        if isinstance(day, Nothing):
+            return NOTHING
+        if not isinstance(day, date):
+            raise ExpressionError(Sentence("This is neither a day nor a time."))
+        found = period(day)
+        return Period(found.start, found.end)
+
+    return around
+
+
+def named_times(slot_at: datetime, zone: ZoneInfo) -> dict[str, Any]:
+    """Return each relative date of the slot's day in `zone`, and the slot itself, by both of their names."""
+    return dict(_named_times(slot_at, zone))
+
+
+# One time of one subscription is rendered for each of its recipients.
+@lru_cache(maxsize=16)
+def _named_times(slot_at: datetime, zone: ZoneInfo) -> dict[str, Any]:
+    local = slot_at.astimezone(zone)
+    named: dict[str, Any] = {
+        name: Period(found.start, found.end) if isinstance(found, days.Period) else found
+        for name, found in days.named_days(local.date()).items()
+    }
+    return named | dict.fromkeys((SLOT, SLOT_CHINESE), local)
+
+
+MOST_DECIMALS = 10
+WAN, YI = Decimal(10_000), Decimal(100_000_000)
+
+
+class Figure(Decimal):
+    """A number of a column: it knows how many decimals the column shows, and whether it is a percentage."""
+
+    __slots__ = ("decimals", "is_percent")
+
+    decimals: int | None
+    is_percent: bool
+
+    @classmethod
+    def of(cls, number: Decimal, column: Column, *, keeps_decimals: bool = True) -> Decimal:
+        """Return the number with what its column says. `keeps_decimals`: not of a mean, which has more of them."""
+        is_percent, decimals = column.kind is Kind.PERCENT, column.decimals if keeps_decimals else None
+        if not is_percent and decimals is None:
+            return number
+        figure = cls(number)
+        figure.is_percent, figure.decimals = is_percent, decimals
+        return figure
+
+
+def plain(value: Any) -> str:
+    """A number as it stands in a text where no format is named: 12, 12.35, -3; 12.5% of a column of percentages."""
+    return _format(value, lambda number: table.format_number(number, _decimals_of(value), grouped=False))
+
+
+def rounded(value: Any, decimals: int = 0) -> str:
+    """Write without decimals, or with as many as named."""
+    places = _decimals(decimals)
+    return _format(value, lambda number: table.format_number(number, places, grouped=False))
+
+
+def thousands(value: Any, decimals: int | None = None) -> str:
+    """1,234,567.8: with as many decimals as the column shows or the number has (two at most), or as named."""
+    places = _decimals_of(value) if decimals is None else _decimals(decimals)
+    return _format(value, lambda number: table.format_number(number, places))
+
+
+def in_wan(value: Any, decimals: int = 1) -> str:
+    """Write in units of 10,000; what is less than one unit as it is."""
+    return _divide(value, WAN, decimals, "万")
+
+
+def in_yi(value: Any, decimals: int = 2) -> str:
+    """Write in units of 100,000,000; what is less than one unit as it is."""
+    return _divide(value, YI, decimals, "亿")
+
+
+def short(value: Any, decimals: int | None = None) -> str:
+    """Write in 亿 or 万, as the rounded number asks for it, else as it is."""
+    places = None if decimals is None else _decimals(decimals)
+    return _format(value, lambda number: table.format_short(number, places))
+
+
+def percent(value: Any, decimals: int = 1) -> str:
+    """0.123 is 12.3%; a number of a column of percentages is one already."""
+    places = _decimals(decimals)
+    if getattr(value, "is_percent", False):
+        return rounded(value, places)
+    return _format(value, lambda number: f"{table.format_number(number * 100, places, grouped=False)}%")
+
+
+def signed(value: Any, decimals: int = 1) -> str:
+    """+1.5, -1.5, 0.0."""
+    text = rounded(value, decimals)
+    return f"+{text}" if text not in (DASH, "") and text[0] != "-" and text.strip("0.%") else text
+
+
+class Change(Exposed):
+    """A change from `before` to `now`, shown as ↑5.0%, ↓5.0% or →0.0%; in words where there is no percentage; as a dash
+    where there is nothing to compare with.
+    """
+
+    __slots__ = ("_change",)
+
+    def __init__(self, now: Any, before: Any) -> None:
+        is_percent = getattr(now, "is_percent", False) and getattr(before, "is_percent", False)
+        self._change = figures.Change(to_number(now), to_number(before), is_percent=is_percent)
+
+    @property
+    def arrow(self) -> str:
+        """Which way it went: one of ↑ ↓ →, or a dash."""
+        difference = self._change.difference
+        if difference is None:
+            return DASH
+        return SAME if difference == 0 else UP if difference > 0 else DOWN
+
+    def exposed(self, name: str) -> Any:
+        change = self._change
+        known = {"difference": change.difference, "percent": change.ratio, "now": change.new, "before": change.old}
+        return exposed_of(
+            {"arrow": self.arrow, **{key: NOTHING if one is None else one for key, one in known.items()}}, name
+        )
+
+    def shown(self) -> str:
+        return describe_change(self._change)
+
+
+def _decimals_of(value: Any) -> int | None:
+    return getattr(value, "decimals", None)
+
+
+def _format(value: Any, write: Callable[[Decimal], str]) -> str:
+    number = to_number(value)
+    if number is None:
+        return DASH
+    try:
+        return write(number) + ("%" if getattr(value, "is_percent", False) else "")
+    except OverflowError as error:
+        raise ExpressionError(Sentence("This number is too large.")) from error
+
+
+def _divide(value: Any, by: Decimal, decimals: int, unit: str) -> str:
+    number, places = to_number(value), _decimals(decimals)
+    if number is None or abs(number) < by:
+        return plain(value)
+    return _format(
+        ARITHMETIC.divide(number, by), lambda one: f"{table.format_number(one, places, grouped=False)}{unit}"
+    )
+
+
+def _decimals(decimals: Any) -> int:
+    if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= MOST_DECIMALS:
+        raise ExpressionError(Sentence("The number of decimals is from 0 to %(most)d.") % {"most": MOST_DECIMALS})
+    return decimals
+
+
+# Tags of text messages and cards, a mention as <@all>, and what a Markdown message obeys within a line.
+_TAG = re.compile(r"<(?=@|[\s/!]*[A-Za-z])")
+_MARKDOWN = str.maketrans(
+    {"<": "＜", ">": "＞", "*": "＊", "`": "ˋ", "[": "［", "]": "］", "#": "＃", "_": "＿", "~": "～"}
+)  # noqa: RUF001  # look-alikes on purpose
+# Control characters, also those that turn the direction of reading: PostgreSQL refuses the first, people are fooled
+# by the others.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
+
+
+def escaped(text: str, form: str) -> str:
+    """`text` on one line, of which nothing is markup in a message of this form.
+
+    Where the form is empty the line stays plain text: a title is also the subject of a mail, the name of a file and a
+    heading of our own pages. It is escaped when a message is composed of it.
+    """
+    line = _CONTROLS.sub(" ", text)
+    if form == MessageForm.MARKDOWN:
+        return line.translate(_MARKDOWN)
+    return _TAG.sub("＜", line) if form else line  # noqa: RUF001  # see above

@@ -23,7 +23,7 @@ from notifications.delivery.runs.scheduler import TICK
 from notifications.models import Medium, Subscription, TickClaim
 from tests.guanwecom.operations.conftest import heard, ticked
 from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import make_run, make_subscription
 from tools.services import start_valkey
 

@@ -17,8 +17,8 @@ from guanwecom.version import VERSION
 from integrations.core import installation
 from integrations.models import EngineWatch, Installation
 from notifications.delivery.runs import scheduler
-from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
 from notifications.inbound.mail.intake import Intake
+from notifications.inbound.mail.server import Mail, RefusedError, SignIn
 from notifications.models import Delivery, Run, Subscription
 from notifications.tasks import render_runs, tick
 from tests.notifications.factories import (

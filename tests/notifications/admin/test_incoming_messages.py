@@ -16,7 +16,7 @@ from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import names
 from notifications.inbound.accept import accept
-from notifications.inbound.files import checked
+from notifications.inbound.content import checked
 from notifications.inbound.recipients import Address, Kind
 from notifications.models import Delivery, InboundChannel, IncomingMessage, Run
 from notifications.sources import Figure

@@ -22,8 +22,7 @@ from tests.accounts.people import sent_form
 from tests.guandata import GuandataAnswers
 from tests.integrations.clients.sources.place import make_card, make_source
 from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.test_admin import row
-from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.alerts.rules import make_rule, row
 from tests.notifications.factories import make_corp, make_manager, make_person, make_subscription, make_superuser
 from tests.notifications.preview_pages import fetch, preview
 from tests.notifications.reports.places import make_data_report, page_values

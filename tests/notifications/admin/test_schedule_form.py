@@ -22,7 +22,7 @@ from notifications.subscriptions.schedules.descriptions import crontab_words, de
 from tests.browser_form import untouched
 from tests.notifications.admin.test_admin import client_of, errors_of, said, values, version_on
 from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import (
     make_corp,
     make_manager,

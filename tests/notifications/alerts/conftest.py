@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 import requests
+import responses
 from django.db import transaction
 from django.test import Client
 from wecom_sandbox.callbacks import clicks
@@ -22,18 +23,22 @@ from wecom_sandbox.state.world import World
 from accounts.models import User
 from integrations import callbacks
 from integrations.callbacks import work_through
-from integrations.models import Corp
-from notifications.alerts import card_updates, ingest, notify
+from integrations.models import Card, Corp, DataSource
+from notifications.alerts import card_updates, incidents, notify
 from notifications.delivery.limiter import shared_gate
 from notifications.delivery.sending import throttling
-from notifications.inbound import signatures
-from notifications.inbound.alert_payloads import read_alerts
-from notifications.models import AlertReceiver, InboundChannel, Incident, IncidentEvent
+from notifications.inbound import channels
+from notifications.inbound.payloads import read_alerts
+from notifications.models import AlertReceiver, AlertRule, InboundChannel, Incident, IncidentEvent
+from tests.bi import make_bi
+from tests.guandata import HOST as HOST_OF_BI
+from tests.guandata import PASSWORD, GuandataAnswers
 from tests.integrations.directory.wecom_events import AES_KEY, APP, TOKEN, Recorder, recording
+from tests.notifications.alerts.rules import make_rule
 from tests.notifications.api.conftest import make_editor
 from tests.notifications.conftest import FakeClock
 from tests.notifications.engine import Engine, FollowingClock, sandbox_in_thread
-from tests.notifications.factories import NOW, make_corp, make_person
+from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
 from tests.notifications.inbound.channels import SECRET
 from tests.rows import join, put
 from tests.sandbox_process import CORPID, company
@@ -52,7 +57,7 @@ def make_alert_channel(*people: User, corp: Corp | None = None, **fields: Any) -
     owner = make_editor(*([corp] if corp is not None else []))
     defaults = {"name": "数据平台", "owner": owner, "corp": corp, "is_alert": True, "is_enabled": True}
     channel = InboundChannel(**{**defaults, **fields})
-    channel.digest = signatures.digest_of(SECRET)
+    channel.digest = channels.digest_of(SECRET)
     put(channel)
     join(channel, "users", people)
     return channel
@@ -85,7 +90,7 @@ def hand_in(channel: InboundChannel, *alerts: Row, now: datetime = NOW, truncate
     """Bring the channel's incidents up to these alerts, as a call does."""
     read, _left_out = read_alerts({"alerts": list(alerts)}, now=now)
     with transaction.atomic():
-        found = ingest.receive(read, channel=channel, left_out_count=truncated, now=now)
+        found = incidents.receive(read, channel=channel, left_out_count=truncated, now=now)
     return Counts(len(found.opened), len(found.reopened), len(found.resolved), found.unchanged_count)
 
 
@@ -226,3 +231,48 @@ def payload(*alerts: Row, **more: Any) -> str:
             **more,
         }
     )
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def people(corp: Corp) -> list[User]:
+    return [make_person(corp, "zhang", name="张三"), make_person(corp, "li", name="李四")]
+
+
+@pytest.fixture
+def card(corp: Corp) -> Card:
+    source = DataSource.objects.create(name="数仓", kind="sql", corp=corp)
+    return Card.objects.create(name="各城市销售额", source=source, sql="SELECT 1")
+
+
+@pytest.fixture
+def rule(corp: Corp, card: Card, people: list[User]) -> AlertRule:
+    return make_rule(card, make_receiver(*people, corp=corp))
+
+
+@pytest.fixture
+def bi_card(corp: Corp) -> Card:
+    """Of the BI: 128.5 in 华东, 96 in 华南."""
+    make_bi(base_url=HOST_OF_BI, api_login="robot", api_password=PASSWORD)
+    source = DataSource.objects.create(name="观远", kind="guandata", corp=corp)
+    return Card.objects.create(source=source, name="区域销售额", bi_card_id="c1")
+
+
+@pytest.fixture
+def bi() -> Iterator[GuandataAnswers]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
+        answers = GuandataAnswers(wire)
+        answers.gives("sign_in")
+        answers.gives("card_data")
+        yield answers
+
+
+@pytest.fixture
+def root() -> Client:
+    client = Client(headers={"host": "localhost:3001"})
+    client.force_login(make_superuser(), backend="django.contrib.auth.backends.ModelBackend")
+    return client

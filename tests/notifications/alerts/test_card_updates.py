@@ -9,7 +9,7 @@ import pytest
 from pytest_django import Settings
 from wecom_sandbox.limits.limits import Fault
 
-from notifications.alerts import card_updates
+from notifications.alerts import card_updates, incidents
 from notifications.delivery.sending import circuit_breaker
 from notifications.models import AlertCard, CardCode, CorpQueue, Delivery, Incident
 from tests.notifications.alerts.conftest import Duty, alert
@@ -94,7 +94,7 @@ def test_after_too_many_calls_a_card_that_changes_meanwhile_waits_too(stale: Dut
     stale.world.faults.clear()
     stale.clock.advance(seconds=5)
 
-    card_updates.mark_stale(list(Incident.objects.all()), now=stale.clock.now)
+    incidents.mark_stale(list(Incident.objects.all()), now=stale.clock.now)
 
     assert update(stale, due(stale)) == 0
     assert call_count(stale) == 1
@@ -194,7 +194,7 @@ def test_a_card_shows_what_is_so_when_its_only_code_is_used(duty: Duty) -> None:
     """An incident that ends while the limiter is waited for would stand on the phone as if it went on."""
     duty.tell(alert())
     Incident.objects.update(acknowledged_by=duty.people["jim"], acknowledged_at=duty.clock.now)
-    card_updates.mark_stale(list(Incident.objects.all()), now=duty.clock.now)
+    incidents.mark_stale(list(Incident.objects.all()), now=duty.clock.now)
     ids = due(duty)
     clock = after(duty, 2, lambda: duty.hand_in(alert(ends=duty.clock.now)))
 

@@ -14,7 +14,7 @@ from hypothesis import settings as rules
 from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table
-from notifications.alerts import condition_words, verdicts
+from notifications.alerts import conditions, verdicts
 from notifications.alerts.conditions import (
     Aggregate,
     Comparison,
@@ -29,7 +29,7 @@ from notifications.alerts.conditions import (
 )
 from notifications.alerts.verdicts import ROWS_MARKED, Memory, evaluate
 from notifications.models import AlertRule
-from tests.notifications.alerts.lines import parse
+from tests.notifications.alerts.rules import parse
 
 AS_OF = datetime(2026, 11, 24, 1, tzinfo=UTC)
 COLUMNS = (Column("城市", Kind.TEXT), Column("销售额", Kind.NUMBER, "元"), Column("日期", Kind.DATE))
@@ -420,7 +420,7 @@ def test_are_described_in_words(line: str, chinese: str, english: str) -> None:
     [condition] = parse(line)
     for language, words in (("zh-hans", chinese), ("en", english)):
         with override(language):
-            assert condition_words.described(condition) == words
+            assert conditions.described(condition) == words
 
 
 @pytest.mark.parametrize(
@@ -435,4 +435,4 @@ def test_what_was_found_is_said_in_words(line: str, words: str) -> None:
     rule = AlertRule(conditions=to_rows(parse(line)))
     verdict = evaluate(parse(line), Join.ALL, SALES.with_rows(rows), Memory())
     with override("zh-hans"):
-        assert condition_words.findings(rule, verdict) == words.format(count=len(rows))
+        assert conditions.findings(rule, verdict) == words.format(count=len(rows))

@@ -13,14 +13,13 @@ from django.utils.translation import override
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import packed
-from notifications.alerts import condition_words, past, verdicts
+from notifications.alerts import conditions, past, verdicts
 from notifications.alerts.conditions import Condition, ConditionError, Join, from_rows, to_rows
 from notifications.alerts.past import Past
 from notifications.alerts.verdicts import Found, Memory
 from notifications.models import AlertCheck, AlertRule, Incident
 from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.lines import parse
-from tests.notifications.alerts.test_rules import check, make_rule
+from tests.notifications.alerts.rules import check, make_rule, parse
 from tests.notifications.factories import NOW, make_corp, make_person
 
 TODAY = date(2026, 11, 24)
@@ -90,7 +89,7 @@ def test_says_both_values_and_marks_the_rows_of_the_day() -> None:
 
     assert verdict.rows == (0, 1)
     with override("zh-hans"):
-        words = condition_words.findings(rule, verdict)
+        words = conditions.findings(rule, verdict)
     assert words == "销售额 合计 比上周同日 下降超过 20%：2026-11-24 为 80，2026-11-17 为 120 (↓33.3%)"
 
 
@@ -112,7 +111,7 @@ def test_a_change_that_has_no_percentage_is_said_by_its_values(
     verdict = verdicts.evaluate([fixed], Join.ALL, table, Memory())
 
     with override("zh-hans"):
-        assert condition_words.findings(rule, verdict).endswith(f"：{words}")
+        assert conditions.findings(rule, verdict).endswith(f"：{words}")
 
 
 @pytest.mark.parametrize(

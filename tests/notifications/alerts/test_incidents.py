@@ -21,15 +21,10 @@ from notifications.alerts.incidents import Report, decide, key_of
 from notifications.delivery.maintenance import purge
 from notifications.models import InboundChannel, Incident, IncidentEvent, Run
 from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel
-from tests.notifications.factories import NOW, make_corp, make_person
+from tests.notifications.factories import NOW, make_person
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def corp(db: None) -> Corp:
-    return make_corp()
 
 
 @pytest.fixture

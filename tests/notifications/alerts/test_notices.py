@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+import zoneinfo
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -11,13 +12,24 @@ from django.db import transaction
 
 from accounts.models import User
 from integrations.models import Card, Corp, DataSource
-from notifications.alerts import actions, incidents
+from notifications.alerts import actions, incidents, notify
 from notifications.alerts.actions import Action
 from notifications.alerts.incidents import DAMPING, Report
 from notifications.delivery.runs import owner_notices
-from notifications.models import AlertReceiver, Channel, Delivery, InboundChannel, Incident, IncidentNotice, Robot, Run
+from notifications.models import (
+    AlertReceiver,
+    AlertRule,
+    Channel,
+    Delivery,
+    InboundChannel,
+    Incident,
+    IncidentNotice,
+    Robot,
+    Run,
+    SilenceWindow,
+)
 from tests.notifications.alerts.conftest import Duty, Row, alert, make_receiver
-from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.alerts.rules import STEP, check, make_rule, table
 from tests.notifications.factories import NOW, make_corp, make_person
 
 pytestmark = pytest.mark.django_db
@@ -455,3 +467,131 @@ class TestTheListOfAStorm:
         duty.tell(alert("Disk"), alert("Cpu"))
 
         assert self.text(duty).split("\n")[1:] == ["· Disk 磁盘快满了", "· Cpu 磁盘快满了"]
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=zoneinfo.ZoneInfo("Asia/Shanghai"))
+
+
+class TestHours:
+    @pytest.mark.parametrize(
+        ("fields", "now", "expected"),
+        [
+            ({}, "2026-11-28 03:00", "2026-11-28 03:00"),
+            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 10:00", "2026-11-24 10:00"),
+            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 03:00", "2026-11-24 09:00"),
+            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 18:00", "2026-11-25 09:00"),
+            ({"notify_from": time(22), "notify_until": time(6)}, "2026-11-24 03:00", "2026-11-24 03:00"),
+            ({"notify_from": time(22), "notify_until": time(6)}, "2026-11-24 12:00", "2026-11-24 22:00"),
+            ({"notifies_on_workdays_only": True}, "2026-11-28 12:00", "2026-11-30 00:00"),
+            ({"notifies_on_workdays_only": True, "notify_from": time(9)}, "2026-10-03 12:00", "2026-10-08 09:00"),
+        ],
+    )
+    def test_say_when_people_may_be_told(
+        self, rule: AlertRule, fields: dict[str, Any], now: str, expected: str
+    ) -> None:
+        for name, value in fields.items():
+            setattr(rule, name, value)
+
+        assert notify.earliest_notice_at(rule, at(now)) == at(expected)
+
+    def test_keep_the_notice_and_not_the_incident_back(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(notify_from=time(10), notify_until=time(18))  # NOW is 09:00:30
+        check(rule, NOW, table(上海=1))
+
+        assert notify.request_notices(now=NOW) == []
+        assert len(notify.request_notices(now=NOW + timedelta(hours=1))) == 1
+        assert Run.objects.count() == 1
+
+
+class TestSilenceWindows:
+    """2026-11-24 is a Tuesday."""
+
+    @pytest.mark.parametrize(
+        ("now", "expected"),
+        [
+            ("2026-11-24 21:59", "2026-11-24 21:59"),
+            ("2026-11-24 22:00", "2026-11-25 06:00"),
+            ("2026-11-25 05:59", "2026-11-25 06:00"),  # the night that began on its day
+            ("2026-11-25 23:00", "2026-11-25 23:00"),  # Wednesday is none of its days
+            ("2026-11-26 11:00", "2026-11-26 18:00"),  # once
+            ("2026-11-26 18:00", "2026-11-26 18:00"),
+        ],
+    )
+    def test_keep_people_untold_until_they_end(self, rule: AlertRule, now: str, expected: str) -> None:
+        windows = [
+            SilenceWindow(rule=rule, name="夜间", weekdays="1,2", from_time=time(22), to_time=time(6)),
+            SilenceWindow(
+                rule=rule,
+                name="检修",
+                kind="once",
+                starts_at=at("2026-11-26 10:00"),
+                ends_at=at("2026-11-26 18:00"),
+            ),
+        ]
+
+        assert notify.earliest_notice_at(rule, at(now), windows) == at(expected)
+
+    @pytest.mark.parametrize(
+        ("now", "expected"),
+        [
+            ("2026-10-25T00:10", "2026-10-25T00:30"),  # 02:10 for the first time
+            ("2026-10-25T00:40", "2026-10-25T00:40"),
+            ("2026-10-25T01:10", "2026-10-25T01:30"),  # 02:10 for the second time
+            ("2026-10-25T01:30", "2026-10-25T01:30"),
+        ],
+    )
+    @pytest.mark.parametrize("is_window", [True, False])
+    def test_end_in_an_hour_that_clocks_show_twice(
+        self, rule: AlertRule, now: str, expected: str, *, is_window: bool
+    ) -> None:
+        """In Berlin 03:00 became 02:00 on 2026-10-25."""
+        rule.time_zone = "Europe/Berlin"
+        windows = [SilenceWindow(rule=rule, name="夜间", weekdays="6", from_time=time(22), to_time=time(2, 30))]
+        if not is_window:
+            rule.notify_from, rule.notify_until, windows = time(2, 30), time(22), []
+
+        found = notify.earliest_notice_at(rule, datetime.fromisoformat(f"{now}+00:00"), windows)
+
+        assert found == datetime.fromisoformat(f"{expected}+00:00")
+
+    def test_and_hours_hold_together(self, rule: AlertRule) -> None:
+        rule.notify_from, rule.notify_until = time(9), time(18)
+        lunch = SilenceWindow(rule=rule, name="早会", weekdays="2", from_time=time(9), to_time=time(10))
+
+        assert notify.earliest_notice_at(rule, at("2026-11-24 03:00"), [lunch]) == at("2026-11-24 10:00")
+
+    def test_that_never_end_come_to_an_answer(self, rule: AlertRule) -> None:
+        always = SilenceWindow(rule=rule, name="x", weekdays="1,2,3,4,5,6,7", from_time=time(0), to_time=time(0))
+
+        assert notify.earliest_notice_at(rule, at("2026-11-24 03:00"), [always]) > at("2026-12-24 03:00")
+
+    def test_what_lasts_is_told_when_a_window_ends(self, rule: AlertRule) -> None:
+        SilenceWindow.objects.create(
+            rule=rule, name="检修", kind="once", starts_at=NOW - STEP, ends_at=NOW + timedelta(hours=2)
+        )
+        check(rule, NOW, table(上海=1))
+
+        assert notify.request_notices(now=NOW) == []
+        assert notify.request_notices(now=NOW + timedelta(hours=1)) == []
+        assert len(notify.request_notices(now=NOW + timedelta(hours=2))) == 1
+
+    def test_that_are_taken_away_keep_nothing_back_any_longer(self, rule: AlertRule) -> None:
+        SilenceWindow.objects.create(
+            rule=rule, name="停产", kind="once", starts_at=NOW - STEP, ends_at=NOW + timedelta(days=10)
+        )
+        check(rule, NOW, table(上海=1))
+        assert notify.request_notices(now=NOW) == []
+
+        SilenceWindow.objects.all().delete()
+
+        assert len(notify.request_notices(now=NOW + notify.RECHECK_AFTER)) == 1
+
+    def test_and_hours_that_are_changed_count_at_once(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(notify_from=time(20), notify_until=time(21))  # NOW is 09:00:30
+        check(rule, NOW, table(上海=1))
+        assert notify.request_notices(now=NOW) == []
+
+        AlertRule.objects.update(notify_from=time(8))
+
+        assert len(notify.request_notices(now=NOW + notify.RECHECK_AFTER)) == 1

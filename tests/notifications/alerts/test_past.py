@@ -11,7 +11,7 @@ from notifications.alerts import past
 from notifications.alerts.conditions import to_rows
 from notifications.alerts.past import Past
 from notifications.models import AlertRule
-from tests.notifications.alerts.lines import parse
+from tests.notifications.alerts.rules import parse
 from tests.notifications.factories import NOW
 
 TODAY = date(2026, 11, 24)

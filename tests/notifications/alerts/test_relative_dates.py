@@ -15,7 +15,7 @@ from notifications.alerts import conditions, verdicts
 from notifications.alerts.conditions import Condition, ConditionError, Join, check
 from notifications.alerts.verdicts import Memory
 from notifications.models import WorkdayCalendar
-from tests.notifications.alerts.lines import parse
+from tests.notifications.alerts.rules import parse
 
 TODAY = date(2026, 11, 24)
 CHINA = ZoneInfo("Asia/Shanghai")

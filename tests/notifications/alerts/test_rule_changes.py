@@ -14,34 +14,24 @@ from integrations.models import Card, CardData
 from integrations.models.datasources import packed
 from notifications.alerts import conditions, evaluation, notify
 from notifications.models import AlertCheck, AlertRule, Incident
-from tests.notifications.alerts.lines import parse
-from tests.notifications.alerts.test_admin import row
+from tests.notifications.alerts.rules import STEP, check, parse, row, table
 from tests.notifications.alerts.test_rule_page import change, client_of, send
-from tests.notifications.alerts.test_rules import (  # fixtures
-    STEP,
-    card,  # noqa: F401
-    check,
-    corp,  # noqa: F401
-    people,  # noqa: F401
-    rule,  # noqa: F401
-    table,
-)
 from tests.notifications.factories import NOW, make_superuser
 
 pytestmark = pytest.mark.django_db
 OTHER = conditions.to_rows(parse("sum 销售额 < 90"))
 
 
-def on_its_page(rule: AlertRule) -> None:  # noqa: F811
+def on_its_page(rule: AlertRule) -> None:
     answer = send(client_of(make_superuser()), change(rule), **row(0, "sum", "销售额", "lt", "90"))
     assert answer.status_code == 302, answer.context["problems"]
 
 
-def past_all_pages(rule: AlertRule) -> None:  # noqa: F811
+def past_all_pages(rule: AlertRule) -> None:
     AlertRule.objects.update(conditions=OTHER)
 
 
-def at_its_card(rule: AlertRule) -> None:  # noqa: F811
+def at_its_card(rule: AlertRule) -> None:
     Card.objects.update(sql="SELECT 2")
 
 
@@ -50,8 +40,8 @@ DOORS = [on_its_page, past_all_pages, at_its_card]
 
 @pytest.mark.parametrize("door", DOORS)
 def test_what_was_open_ends_and_what_is_found_then_is_another_incident(
-    rule: AlertRule,  # noqa: F811
-    people: list[User],  # noqa: F811
+    rule: AlertRule,
+    people: list[User],
     door: Callable[[AlertRule], None],
 ) -> None:
     """Also within the minutes in which what ends and begins again is one incident. Nobody is told of an end."""
@@ -74,7 +64,7 @@ def test_what_was_open_ends_and_what_is_found_then_is_another_incident(
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_change_is_not_reckoned_from_what_other_conditions_saw(
-    rule: AlertRule,  # noqa: F811
+    rule: AlertRule,
     door: Callable[[AlertRule], None],
 ) -> None:
     AlertRule.objects.update(conditions=conditions.to_rows(parse("change 销售额 <= -50")))
@@ -88,7 +78,7 @@ def test_a_change_is_not_reckoned_from_what_other_conditions_saw(
 
 
 @pytest.mark.parametrize("fields", [{"name": "别名"}, {"severity": "critical"}, {"hold_checks": 1}])
-def test_what_changes_nothing_of_it_lets_it_go_on(rule: AlertRule, fields: dict[str, Any]) -> None:  # noqa: F811
+def test_what_changes_nothing_of_it_lets_it_go_on(rule: AlertRule, fields: dict[str, Any]) -> None:
     check(rule, NOW, table(上海=1))
     AlertRule.objects.update(**fields)
     Card.objects.update(name="另一个名称")
@@ -100,7 +90,7 @@ def test_what_changes_nothing_of_it_lets_it_go_on(rule: AlertRule, fields: dict[
 
 @pytest.mark.parametrize(("zone", "outcome"), [("Asia/Shanghai", "firing"), ("Asia/Tokyo", "fine")])
 def test_the_day_is_that_of_the_slot_whenever_it_is_decided(
-    rule: AlertRule,  # noqa: F811
+    rule: AlertRule,
     zone: str,
     outcome: str,
 ) -> None:
@@ -116,7 +106,7 @@ def test_the_day_is_that_of_the_slot_whenever_it_is_decided(
     assert evaluation.decide(waiting.pk, state, now=slot_at + timedelta(minutes=6)) == outcome
 
 
-def test_data_of_a_former_card_decides_nothing(rule: AlertRule) -> None:  # noqa: F811
+def test_data_of_a_former_card_decides_nothing(rule: AlertRule) -> None:
     waiting = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=NOW, requested_at=NOW)
     other = Card.objects.create(name="另一张", source=rule.card.source, sql="SELECT 2")
     AlertRule.objects.update(card=other)
@@ -127,7 +117,7 @@ def test_data_of_a_former_card_decides_nothing(rule: AlertRule) -> None:  # noqa
     assert AlertRule.objects.get().failure_count == 0
 
 
-def test_in_a_row_does_not_count_over_a_time_in_which_it_was_disabled(rule: AlertRule) -> None:  # noqa: F811
+def test_in_a_row_does_not_count_over_a_time_in_which_it_was_disabled(rule: AlertRule) -> None:
     AlertRule.objects.update(hold_checks=2)
     check(rule, NOW, table(上海=1))
     AlertRule.objects.update(is_enabled=False)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
 import pytest
-import responses
 from django.contrib.auth.models import Permission
 from django.test import Client
 
@@ -17,15 +15,12 @@ from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.datasources import packed
 from notifications.models import AlertReceiver, AlertRule, Draft, Incident
 from notifications.subscriptions.recipients import named_audience, resolve
-from tests.bi import make_bi
 from tests.browser_form import untouched
-from tests.guandata import HOST as HOST_OF_BI
-from tests.guandata import PASSWORD, GuandataAnswers
+from tests.guandata import GuandataAnswers
 from tests.notifications import preview_pages
 from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.test_admin import row
-from tests.notifications.alerts.test_rules import make_rule
-from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
+from tests.notifications.alerts.rules import make_rule, row
+from tests.notifications.factories import NOW, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/notifications/alertrule/"
@@ -33,30 +28,8 @@ ADD = f"{LIST}add/"
 
 
 @pytest.fixture
-def corp(db: None) -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
-def card(corp: Corp) -> Card:
-    """Of the BI: 128.5 in 华东, 96 in 华南."""
-    make_bi(base_url=HOST_OF_BI, api_login="robot", api_password=PASSWORD)
-    source = DataSource.objects.create(name="观远", kind="guandata", corp=corp)
-    return Card.objects.create(source=source, name="区域销售额", bi_card_id="c1")
-
-
-@pytest.fixture
-def bi() -> Iterator[GuandataAnswers]:
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
-        answers = GuandataAnswers(wire)
-        answers.gives("sign_in")
-        answers.gives("card_data")
-        yield answers
-
-
-@pytest.fixture
-def root() -> Client:
-    return client_of(make_superuser())
+def card(bi_card: Card) -> Card:
+    return bi_card
 
 
 def client_of(person: User) -> Client:

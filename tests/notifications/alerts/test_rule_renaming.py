@@ -9,30 +9,18 @@ from django.test import Client
 from django.utils import timezone
 
 from integrations.data.table import Column, Kind, Table
-from integrations.models import Card, CardData, Corp, DataSource
+from integrations.models import Card, CardData, Corp
 from integrations.models.datasources import packed
 from notifications.models import AlertRule
 from tests.browser_form import untouched
 from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.test_rule_page import LIST, change, client_of, root
-from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.alerts.rules import make_rule
+from tests.notifications.alerts.test_rule_page import LIST, change, client_of
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person
 
-__all__ = ["root"]
 pytestmark = pytest.mark.django_db
 PREVIEW, RENAME = f"{LIST}try/", f"{LIST}rename/"
 RENAMED = Table((Column("大区", Kind.TEXT), Column("销售额(元)", Kind.NUMBER)), (("华东", 20),), NOW)
-
-
-@pytest.fixture
-def corp(db: None) -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
-def card(corp: Corp) -> Card:
-    source = DataSource.objects.create(name="数仓", kind="sql", corp=corp)
-    return Card.objects.create(name="各区销售额", source=source, sql="SELECT 1")
 
 
 @pytest.fixture
@@ -57,7 +45,7 @@ def state_over(client: Client, values: dict[str, Any], **data: Any) -> dict[str,
 def test_the_page_asks_for_each_missing_column_and_proposes_the_one_most_like_it(root: Client, rule: AlertRule) -> None:
     state = state_over(root, page_of(root, rule), content=packed(RENAMED))
     assert state["missing"].count("<select") == 2
-    assert "“各区销售额”已没有列“区域”" in state["missing"]
+    assert "“各城市销售额”已没有列“区域”" in state["missing"]
     assert '<option value="销售额(元)" selected>' in state["missing"]
     assert "这条规则不会触发预警" in state["missing"]
     # Said once: neither is it said beside the rows, nor that there is no column of days.

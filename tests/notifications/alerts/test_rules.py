@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from dataclasses import replace
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +11,9 @@ import pytest
 
 from accounts.models import Attribute, AttributeValue, User
 from accounts.users.attributes import set_values
-from integrations.data.table import Column, Kind, Table
+from integrations.data.table import Table
 from integrations.datasources import fetch
-from integrations.models import Card, CardData, Corp, DataSource
+from integrations.models import Card, CardData, Corp
 from integrations.models.datasources import packed
 from notifications.admin.rule_form import Row, condition_of
 from notifications.alerts import (
@@ -26,60 +25,17 @@ from notifications.alerts import (
 )
 from notifications.alerts.actions import Action
 from notifications.alerts.conditions import ConditionError
-from notifications.alerts.recipients import audience_of
+from notifications.alerts.notices import audience_of
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import owner_notices
-from notifications.models import AlertCard, AlertCheck, AlertRule, Incident, Run, SilenceWindow
+from notifications.models import AlertCard, AlertCheck, AlertRule, Incident, Run
 from notifications.subscriptions.recipients import resolve
 from tests.bi import make_bi
-from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.lines import parse
+from tests.notifications.alerts.rules import COLUMNS, STEP, check, make_rule, parse, table
 from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.factories import NOW, make_corp, make_person
 
 pytestmark = pytest.mark.django_db
-STEP = timedelta(minutes=10)
-COLUMNS = (Column("城市", Kind.TEXT), Column("销售额", Kind.NUMBER, "元"))
-
-
-@pytest.fixture
-def corp(db: None) -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
-def people(corp: Corp) -> list[User]:
-    return [make_person(corp, "zhang", name="张三"), make_person(corp, "li", name="李四")]
-
-
-@pytest.fixture
-def card(corp: Corp) -> Card:
-    source = DataSource.objects.create(name="数仓", kind="sql", corp=corp)
-    return Card.objects.create(name="各城市销售额", source=source, sql="SELECT 1")
-
-
-@pytest.fixture
-def rule(corp: Corp, card: Card, people: list[User]) -> AlertRule:
-    return make_rule(card, make_receiver(*people, corp=corp))
-
-
-def make_rule(card: Card, receiver: Any, text: str = "sum 销售额 < 100", **fields: Any) -> AlertRule:
-    rows = conditions.to_rows(parse(text))
-    defaults = {"name": "销售额过低", "crontab": "*/10 * * * *", "next_run_at": NOW}
-    return AlertRule.objects.create(card=card, receiver=receiver, conditions=rows, **{**defaults, **fields})
-
-
-def table(**sales: Decimal | float | None) -> Table:
-    return Table(COLUMNS, tuple(sales.items()), NOW)
-
-
-def check(rule: AlertRule, slot_at: datetime, data: Table | None) -> AlertCheck.Outcome | None:
-    """One check whose data came, or failed."""
-    row = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, requested_at=slot_at)
-    state = CardData(card=rule.card, slot_at=slot_at, status="failed", problem_code="timeout")
-    if data is not None:
-        state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=packed(data))
-    return evaluation.decide(row.pk, state, now=slot_at)
 
 
 class TestChecks:
@@ -115,13 +71,6 @@ class TestChecks:
         AlertRule.objects.update(join="any")
 
         assert check(rule, NOW + STEP, table(上海=500)) == AlertCheck.Outcome.FIRING
-
-    def test_give_an_incident_the_severity_of_the_rule(self, rule: AlertRule) -> None:
-        AlertRule.objects.update(severity="critical")
-
-        check(rule, NOW, table(上海=1))
-
-        assert Incident.objects.get().severity == "critical"
 
     def test_are_forgotten_after_a_month(self, rule: AlertRule) -> None:
         check(rule, NOW, table(上海=1))
@@ -517,40 +466,6 @@ class TestEnds:
         assert (told.status, told.notice_due_at) == ("open", None)
 
 
-class TestHours:
-    def at(self, text: str) -> datetime:
-        return datetime.fromisoformat(text).replace(tzinfo=zoneinfo.ZoneInfo("Asia/Shanghai"))
-
-    @pytest.mark.parametrize(
-        ("fields", "now", "expected"),
-        [
-            ({}, "2026-11-28 03:00", "2026-11-28 03:00"),
-            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 10:00", "2026-11-24 10:00"),
-            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 03:00", "2026-11-24 09:00"),
-            ({"notify_from": time(9), "notify_until": time(18)}, "2026-11-24 18:00", "2026-11-25 09:00"),
-            ({"notify_from": time(22), "notify_until": time(6)}, "2026-11-24 03:00", "2026-11-24 03:00"),
-            ({"notify_from": time(22), "notify_until": time(6)}, "2026-11-24 12:00", "2026-11-24 22:00"),
-            ({"notifies_on_workdays_only": True}, "2026-11-28 12:00", "2026-11-30 00:00"),
-            ({"notifies_on_workdays_only": True, "notify_from": time(9)}, "2026-10-03 12:00", "2026-10-08 09:00"),
-        ],
-    )
-    def test_say_when_people_may_be_told(
-        self, rule: AlertRule, fields: dict[str, Any], now: str, expected: str
-    ) -> None:
-        for name, value in fields.items():
-            setattr(rule, name, value)
-
-        assert notify.earliest_notice_at(rule, self.at(now)) == self.at(expected)
-
-    def test_keep_the_notice_and_not_the_incident_back(self, rule: AlertRule) -> None:
-        AlertRule.objects.update(notify_from=time(10), notify_until=time(18))  # NOW is 09:00:30
-        check(rule, NOW, table(上海=1))
-
-        assert notify.request_notices(now=NOW) == []
-        assert len(notify.request_notices(now=NOW + timedelta(hours=1))) == 1
-        assert Run.objects.count() == 1
-
-
 class TestApi:
     def test_checks_a_rule_after_a_data_update(self, corp: Corp, rule: AlertRule) -> None:
         client = make_token(make_editor(corp), may_alert=True)[1]
@@ -601,99 +516,3 @@ def test_an_incident_leads_into_the_bi_where_its_card_is(rule: AlertRule, page: 
     check(rule, NOW, table(上海=1))
 
     assert Incident.objects.get().link == link
-
-
-class TestSilenceWindows:
-    """2026-11-24 is a Tuesday."""
-
-    def at(self, text: str) -> datetime:
-        return datetime.fromisoformat(text).replace(tzinfo=zoneinfo.ZoneInfo("Asia/Shanghai"))
-
-    @pytest.mark.parametrize(
-        ("now", "expected"),
-        [
-            ("2026-11-24 21:59", "2026-11-24 21:59"),
-            ("2026-11-24 22:00", "2026-11-25 06:00"),
-            ("2026-11-25 05:59", "2026-11-25 06:00"),  # the night that began on its day
-            ("2026-11-25 23:00", "2026-11-25 23:00"),  # Wednesday is none of its days
-            ("2026-11-26 11:00", "2026-11-26 18:00"),  # once
-            ("2026-11-26 18:00", "2026-11-26 18:00"),
-        ],
-    )
-    def test_keep_people_untold_until_they_end(self, rule: AlertRule, now: str, expected: str) -> None:
-        windows = [
-            SilenceWindow(rule=rule, name="夜间", weekdays="1,2", from_time=time(22), to_time=time(6)),
-            SilenceWindow(
-                rule=rule,
-                name="检修",
-                kind="once",
-                starts_at=self.at("2026-11-26 10:00"),
-                ends_at=self.at("2026-11-26 18:00"),
-            ),
-        ]
-
-        assert notify.earliest_notice_at(rule, self.at(now), windows) == self.at(expected)
-
-    @pytest.mark.parametrize(
-        ("now", "expected"),
-        [
-            ("2026-10-25T00:10", "2026-10-25T00:30"),  # 02:10 for the first time
-            ("2026-10-25T00:40", "2026-10-25T00:40"),
-            ("2026-10-25T01:10", "2026-10-25T01:30"),  # 02:10 for the second time
-            ("2026-10-25T01:30", "2026-10-25T01:30"),
-        ],
-    )
-    @pytest.mark.parametrize("is_window", [True, False])
-    def test_end_in_an_hour_that_clocks_show_twice(
-        self, rule: AlertRule, now: str, expected: str, *, is_window: bool
-    ) -> None:
-        """In Berlin 03:00 became 02:00 on 2026-10-25."""
-        rule.time_zone = "Europe/Berlin"
-        windows = [SilenceWindow(rule=rule, name="夜间", weekdays="6", from_time=time(22), to_time=time(2, 30))]
-        if not is_window:
-            rule.notify_from, rule.notify_until, windows = time(2, 30), time(22), []
-
-        found = notify.earliest_notice_at(rule, datetime.fromisoformat(f"{now}+00:00"), windows)
-
-        assert found == datetime.fromisoformat(f"{expected}+00:00")
-
-    def test_and_hours_hold_together(self, rule: AlertRule) -> None:
-        rule.notify_from, rule.notify_until = time(9), time(18)
-        lunch = SilenceWindow(rule=rule, name="早会", weekdays="2", from_time=time(9), to_time=time(10))
-
-        assert notify.earliest_notice_at(rule, self.at("2026-11-24 03:00"), [lunch]) == self.at("2026-11-24 10:00")
-
-    def test_that_never_end_come_to_an_answer(self, rule: AlertRule) -> None:
-        always = SilenceWindow(rule=rule, name="x", weekdays="1,2,3,4,5,6,7", from_time=time(0), to_time=time(0))
-
-        assert notify.earliest_notice_at(rule, self.at("2026-11-24 03:00"), [always]) > self.at("2026-12-24 03:00")
-
-    def test_what_lasts_is_told_when_a_window_ends(self, rule: AlertRule) -> None:
-        SilenceWindow.objects.create(
-            rule=rule, name="检修", kind="once", starts_at=NOW - STEP, ends_at=NOW + timedelta(hours=2)
-        )
-        check(rule, NOW, table(上海=1))
-
-        assert notify.request_notices(now=NOW) == []
-        assert notify.request_notices(now=NOW + timedelta(hours=1)) == []
-        assert len(notify.request_notices(now=NOW + timedelta(hours=2))) == 1
-
-    def test_that_are_taken_away_keep_nothing_back_any_longer(self, rule: AlertRule) -> None:
-        SilenceWindow.objects.create(
-            rule=rule, name="停产", kind="once", starts_at=NOW - STEP, ends_at=NOW + timedelta(days=10)
-        )
-        check(rule, NOW, table(上海=1))
-        assert notify.request_notices(now=NOW) == []
-
-        SilenceWindow.objects.all().delete()
-
-        assert len(notify.request_notices(now=NOW + notify.RECHECK_AFTER)) == 1
-
-    def test_and_hours_that_are_changed_count_at_once(self, rule: AlertRule) -> None:
-        AlertRule.objects.update(notify_from=time(20), notify_until=time(21))  # NOW is 09:00:30
-        check(rule, NOW, table(上海=1))
-        assert notify.request_notices(now=NOW) == []
-
-        AlertRule.objects.update(notify_from=time(8))
-
-        assert len(notify.request_notices(now=NOW + notify.RECHECK_AFTER)) == 1

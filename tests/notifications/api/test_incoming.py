@@ -17,7 +17,7 @@ from accounts.models import AuditEntry, User
 from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
-from notifications.inbound import uploads
+from notifications.inbound import accept
 from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, Receipt, Run, Upload
 from tests.notifications.api.conftest import Caller, client_with, make_editor, make_token
 from tests.notifications.api.test_security import assert_problem
@@ -160,7 +160,7 @@ def test_a_repeated_key_gives_the_first_answer_and_no_second_message(client: Cal
 def test_a_repeat_is_answered_also_when_what_it_names_is_gone(client: Caller, corp: Corp, zhang: User) -> None:
     document = message("zhang", uploads=[upload(client, "a.png", png()).json()["id"]], corp=corp.corpid)
     first = send(client, document, **{"Idempotency-Key": "disk-1"})
-    Upload.objects.update(created_at=timezone.now() - uploads.KEPT)
+    Upload.objects.update(created_at=timezone.now() - accept.UPLOADS_KEPT)
     Corp.objects.update(corpid="ww0000000000000909")
 
     second = send(client, document, **{"Idempotency-Key": "disk-1"})
@@ -212,14 +212,14 @@ def test_an_upload_serves_several_messages_of_its_token_for_a_day(
 
     assert [send(client, document).status_code for _time in range(2)] == [202, 202]
     assert_problem(send(other, document), 422, "upload_not_found")
-    Upload.objects.update(created_at=timezone.now() - uploads.KEPT)
+    Upload.objects.update(created_at=timezone.now() - accept.UPLOADS_KEPT)
     assert_problem(send(client, document), 422, "upload_not_found")
-    uploads.purge(now=timezone.now())
+    accept.purge_uploads(now=timezone.now())
     assert (Upload.objects.count(), Medium.objects.count()) == (0, 2)
 
 
 def test_so_many_uploads_wait_and_no_more(client: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "UPLOADS_AT_MOST", 1)
+    monkeypatch.setattr(accept, "UPLOADS_AT_MOST", 1)
     upload(client, "a.pdf", PDF)
 
     answer = upload(client, "b.pdf", PDF)
@@ -316,7 +316,7 @@ def test_too_many_files_are_refused(client: Caller, zhang: User, monkeypatch: py
 
     assert_problem(send_form(client, message("zhang"), *sent), 422, "too_many_files")
     pk = upload(client, "a.pdf", PDF).json()["id"]
-    monkeypatch.setattr(uploads, "MESSAGE_BYTES", len(PDF) - 1)
+    monkeypatch.setattr(accept, "MESSAGE_BYTES", len(PDF) - 1)
     assert_problem(send(client, message("zhang", uploads=[pk])), 422, "too_many_files")
 
 

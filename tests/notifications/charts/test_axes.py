@@ -8,9 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from integrations.data.table import Column, Kind, Table, Value
-from notifications.charts import theme
-from notifications.charts.aggregate import Unit, shape
-from notifications.charts.definition import Chart, ChartKind
+from notifications.charts import drawing
+from notifications.charts.definition import Chart, ChartKind, Unit, shape
 from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, SVG, parsed, texts
@@ -89,7 +88,7 @@ def test_figures_of_lying_bars_stand_beyond_their_ends(draw: Draw) -> None:
     }
     assert figures == {"120元": "start", "0元": "start", "-90元": "end", "-5元": "end"}
     assert all(float(text.get("font-size", "0px")[:-2]) >= 12 for text in drawn.iter(f"{SVG}text"))
-    assert theme.WIDTH == 390
+    assert drawing.WIDTH == 390
 
 
 def test_a_threshold_leaves_the_figures_of_both_sides(draw: Draw) -> None:

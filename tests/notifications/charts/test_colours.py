@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from integrations.data.table import Column, Kind, Table
-from notifications.charts import theme
+from notifications.charts import drawing
 from notifications.charts.definition import Chart, ChartKind
 from notifications.charts.vega import spec
 from tests.notifications.charts.tables import AS_OF, FIRST, SVG, parsed
@@ -22,8 +22,8 @@ from tests.notifications.charts.test_spec import objects, rows
 
 LEAST = 13.0
 # A chart stands on white paper, and on dark paper on pages in dark mode.
-DARK = theme.IN_DARK[theme.PAPER]
-GROUNDS = (theme.PAPER, DARK)
+DARK = drawing.IN_DARK[drawing.PAPER]
+GROUNDS = (drawing.PAPER, DARK)
 VISIONS = {
     "all": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
     "no red": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
@@ -117,7 +117,7 @@ CHARTS = dict(charts())
 @pytest.mark.parametrize("name", list(CHARTS))
 @pytest.mark.parametrize("ground", GROUNDS)
 def test_colours_of_one_chart_are_told_apart(name: str, ground: str) -> None:
-    shown = theme.IN_DARK if ground == DARK else {}
+    shown = drawing.IN_DARK if ground == DARK else {}
     drawn = {
         colour: laid_over(shown.get(colour, colour), opacity, ground)
         for colour, opacity in marked(CHARTS[name]).items()

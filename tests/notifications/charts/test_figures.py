@@ -11,7 +11,7 @@ from django.utils import translation
 
 from integrations.data.figures import Change
 from integrations.data.table import Column, Kind, Month
-from notifications.charts.labels import cell_text, describe_change, drawable, short
+from notifications.charts.drawing import cell_text, describe_change, drawable, short
 
 
 @pytest.mark.parametrize(

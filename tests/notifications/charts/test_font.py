@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from notifications.charts import font, theme
+from notifications.charts import drawing, renderer
 
 # Ligatures, kerning, digits between letters, signs put together, and letters that differ by country.
 TEXTS = ("日销售额 1,234.5万元", "office waffle ffi AVATAR a1b2", "e\u0301 か\u309a \u1112\u1161\u11ab 骨直返曜 ½ ①")
@@ -44,53 +44,53 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_draws_what_the_packaged_font_draws() -> None:
     packaged = drawn(Path(str(resources.files("noto_cjk_sans_otc"))), PACKAGED)
 
-    assert drawn(font.folder(), theme.PREPARED_FONT) == packaged
+    assert drawn(renderer.folder(), drawing.PREPARED_FONT) == packaged
     assert drawn(Path("/nowhere"), "a font that nobody has") != packaged
 
 
 @pytest.mark.usefixtures("temporary")
 def test_is_prepared_once_and_again_where_it_was_cleaned_up() -> None:
-    [file] = font.folder().iterdir()
+    [file] = renderer.folder().iterdir()
     before = file.stat().st_ino
 
-    assert [one.stat().st_ino for one in font.folder().iterdir()] == [before]
+    assert [one.stat().st_ino for one in renderer.folder().iterdir()] == [before]
 
     file.unlink()
-    assert [one.name for one in font.folder().iterdir()] == [file.name]
+    assert [one.name for one in renderer.folder().iterdir()] == [file.name]
 
 
 def test_takes_no_font_from_a_folder_that_somebody_else_laid(temporary: Path) -> None:
-    ours = font.folder()
+    ours = renderer.folder()
     assert ours.stat().st_mode & 0o777 == 0o700
 
     laid = ours.rename(temporary / "laid")
     ours.symlink_to(laid)
 
-    assert font.folder() == Path(str(resources.files("noto_cjk_sans_otc")))
+    assert renderer.folder() == Path(str(resources.files("noto_cjk_sans_otc")))
 
 
 def test_draws_with_the_packaged_font_where_none_can_be_written(
     temporary: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     packaged = Path(str(resources.files("noto_cjk_sans_otc")))
-    ours = font.folder()
+    ours = renderer.folder()
     laid = ours.rename(temporary / "laid")
     ours.write_text("no folder")
 
-    assert [font.folder(), font.folder()] == [packaged, packaged]
+    assert [renderer.folder(), renderer.folder()] == [packaged, packaged]
 
     assert len(caplog.messages) == 1
     assert "drawings take longer" in caplog.messages[0]
     ours.unlink()
     laid.rename(ours)
-    assert font.folder() == ours
+    assert renderer.folder() == ours
 
 
 def test_a_full_disk_keeps_no_part_of_the_font(temporary: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
     try:
-        found = font.folder()
+        found = renderer.folder()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 

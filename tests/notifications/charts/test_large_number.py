@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from integrations.data.table import Column, Kind, Table
-from notifications.charts import theme
+from notifications.charts import drawing
 from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind
 from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
@@ -69,7 +69,7 @@ def test_the_line_goes_from_margin_to_margin(draw: Draw) -> None:
 
     [path] = re.findall(r'aria-roledescription="line mark"[^>]* d="M([^"]*)"', svg)
     places = [float(point.partition(",")[0]) for point in path.split("L")]
-    assert (places[0], places[-1]) == (theme.MARGIN, theme.WIDTH - theme.MARGIN)
+    assert (places[0], places[-1]) == (drawing.MARGIN, drawing.WIDTH - drawing.MARGIN)
 
 
 def test_the_line_has_one_place_for_each_day_in_the_order_of_days() -> None:

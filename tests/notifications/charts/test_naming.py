@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table
-from notifications.charts.aggregate import LABEL_PIXELS, shape
-from notifications.charts.definition import Chart, ChartKind
-from notifications.charts.labels import distinct_labels, limit_of, shown_within
+from notifications.charts.definition import LABEL_PIXELS, Chart, ChartKind, shape
+from notifications.charts.drawing import distinct_labels, limit_of, shown_within
 from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, FIRST, texts

@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 from integrations.data import figures
 from integrations.data.figures import read_number
 from integrations.data.table import Column, Kind, Month, Table, format_number
-from notifications.charts import labels
-from notifications.charts.aggregate import shape
-from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort
-from notifications.charts.table_image import fitting
+from notifications.charts import drawing
+from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort, shape
+from notifications.charts.placed_charts import fitting
 from notifications.charts.vega import spec
 from notifications.delivery.attachments import spreadsheets
-from notifications.reports.html_tables import shown_table
+from notifications.reports.contents import shown_table
 from tests.notifications.charts.tables import AS_OF
 
 NUMBERS = st.decimals(-(10**7), 10**7, places=2) | st.integers(-(10**7), 10**7) | st.none()
@@ -52,7 +51,7 @@ def test_labels_of_bars_are_the_totals_of_their_known_values(rows: list[tuple[st
 
     for name in {name for name, _value in rows}:
         known = figures.numbers_of(table, "v", [place for place, row in enumerate(rows) if row[0] == name])
-        assert found[name] == labels.short(figures.total(known), language="zh-hans")
+        assert found[name] == drawing.short(figures.total(known), language="zh-hans")
     assert bars(table_of([*rows, ("华东", None)])) == {**bars(table), "华东": bars(table).get("华东")}
     assert bars(table_of(rows[::-1])) == bars(table)
 

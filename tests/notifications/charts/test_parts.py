@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from integrations.data.table import Column, Kind, Table
-from notifications.charts import theme
+from notifications.charts import drawing
 from notifications.charts.definition import Chart, ChartKind
 from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
@@ -23,8 +23,8 @@ def table_of(*values: Any) -> Table:
 
 
 @pytest.mark.parametrize("kind", [ChartKind.PIE, ChartKind.DONUT])
-@pytest.mark.parametrize("shape", list(theme.Shape))
-def test_what_is_below_zero_is_told_with_its_sum(draw: Draw, kind: ChartKind, shape: theme.Shape) -> None:
+@pytest.mark.parametrize("shape", list(drawing.Shape))
+def test_what_is_below_zero_is_told_with_its_sum(draw: Draw, kind: ChartKind, shape: drawing.Shape) -> None:
     found = spec(Chart(kind, "n", ("v",)), table_of(100, -40, 100, -2.5), language="zh-hans", shape_of=shape)
 
     words = texts(draw(found).svg)

@@ -15,11 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table
-from notifications.charts import aggregate as charts_aggregate
 from notifications.charts import definition as charts
-from notifications.charts import theme
 from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind, Sort
-from notifications.charts.vega import FIGURE_ALIGN, FIGURE_OFFSET, spec
+from notifications.charts.drawing import COLOURS, INK, PAPER, REST, SIZES, WIDTH, Shape
+from notifications.charts.vega import FIGURE_ALIGN, FIGURE_OFFSET, label_expression, spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, CHARTS, CITIES, DAYS, SALES, SVG, marks, parsed, texts
 
@@ -98,8 +97,6 @@ ATTRIBUTES = {
 
 
 def assert_holds_nothing_of_the_data_but_words(found: dict[str, Any], language: str) -> None:
-    from notifications.charts.vega import label_expression  # noqa: PLC0415  # beside what is compared with it
-
     json.dumps(found, allow_nan=False)
     for each in objects(found):
         assert not {"url", "href", "signal", "transform", "params", "datasets", "tooltip"} & each.keys()
@@ -121,9 +118,9 @@ _MARKS = ("line", "area", "bar", "text")
 
 
 @settings(max_examples=120)
-@given(drawings(), st.sampled_from(theme.Shape), st.sampled_from(["zh-hans", "en"]))
+@given(drawings(), st.sampled_from(Shape), st.sampled_from(["zh-hans", "en"]))
 def test_nothing_of_the_data_is_a_field_an_expression_or_an_address(
-    drawing: tuple[Chart, Table], shape: theme.Shape, language: str
+    drawing: tuple[Chart, Table], shape: Shape, language: str
 ) -> None:
     try:
         found = spec(*drawing, language=language, shape_of=shape)
@@ -149,7 +146,7 @@ def test_hostile_data_is_drawn_and_injects_nothing(draw: Draw, drawing: tuple[Ch
     assert tags <= {"svg", "g", "path", "text", "tspan", "rect", "line", "defs", "clipPath", "title"}
     assert not [name for element in parsed(drawn.svg).iter() for name in element.keys() if "href" in name]  # noqa: SIM118
     assert drawn.png.startswith(b"\x89PNG")
-    assert drawn.width == theme.WIDTH
+    assert drawn.width == WIDTH
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -188,9 +185,9 @@ def test_times_that_have_no_room_are_counted_together() -> None:
     moments = tuple((datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=30 * i), 1) for i in range(10_000))
     table = Table((Column("t", Kind.DATETIME), Column("v", Kind.NUMBER)), moments, AS_OF)
 
-    shaped = charts_aggregate.shape(Chart(ChartKind.LINE, "t", ("v",)), table)
+    shaped = charts.shape(Chart(ChartKind.LINE, "t", ("v",)), table)
 
-    assert shaped.unit == charts_aggregate.Unit.WEEK
+    assert shaped.unit == charts.Unit.WEEK
     assert sum(point.value or 0 for point in shaped.points) == 10_000
     assert shaped.notes == ["按周汇总"]
 
@@ -209,9 +206,7 @@ def test_what_months_come_to_is_said_as_it_is(aggregate: str, note: str) -> None
     days = tuple((date(2020, 1, 1) + timedelta(days=n), 1) for n in range(1500))
     table = Table((Column("d", Kind.DATE), Column("v", Kind.NUMBER)), days, AS_OF)
 
-    assert charts_aggregate.shape(Chart(ChartKind.LINE, "d", ("v",), aggregate=Aggregate(aggregate)), table).notes == [
-        note
-    ]
+    assert charts.shape(Chart(ChartKind.LINE, "d", ("v",), aggregate=Aggregate(aggregate)), table).notes == [note]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +217,7 @@ def test_the_rest_is_counted_as_the_others_are(aggregate: str, rest: float) -> N
     table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("a", 9), ("b", 3), ("c", 4), ("a", 9)), AS_OF)
     chart = Chart(ChartKind.BAR, "n", ("v",), top=1, aggregate=Aggregate(aggregate))
 
-    shaped = charts_aggregate.shape(chart, table)
+    shaped = charts.shape(chart, table)
 
     assert shaped.places == ["a", "其他"]
     assert [point.value for point in shaped.points if point.place == "其他"] == [rest]
@@ -235,7 +230,7 @@ def test_more_series_than_can_be_told_apart_become_one() -> None:
         AS_OF,
     )
 
-    shaped = charts_aggregate.shape(Chart(ChartKind.AREA, "d", ("v",), series="s"), table)
+    shaped = charts.shape(Chart(ChartKind.AREA, "d", ("v",), series="s"), table)
 
     assert shaped.series == ["s5", "s6", "s7", "s8", "s9", "其他"]
     assert {point.value for point in shaped.points if point.series == "其他"} == {10.0}
@@ -244,7 +239,7 @@ def test_more_series_than_can_be_told_apart_become_one() -> None:
 def test_the_rest_has_another_name_where_the_data_has_that_one() -> None:
     table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("其他", 9), ("b", 3), ("c", 4)), AS_OF)
 
-    assert charts_aggregate.shape(Chart(ChartKind.BAR, "n", ("v",), top=2), table).places == ["其他", "c", "其他…"]
+    assert charts.shape(Chart(ChartKind.BAR, "n", ("v",), top=2), table).places == ["其他", "c", "其他…"]
 
 
 def test_what_is_no_number_is_left_out() -> None:
@@ -254,7 +249,7 @@ def test_what_is_no_number_is_left_out() -> None:
         AS_OF,
     )
 
-    shaped = charts_aggregate.shape(Chart(ChartKind.BAR, "n", ("v",)), table)
+    shaped = charts.shape(Chart(ChartKind.BAR, "n", ("v",)), table)
 
     assert [(point.place, point.value) for point in shaped.points if point.value is not None] == [("d", Decimal(5))]
     assert shaped.notes == []
@@ -316,13 +311,13 @@ GOLDEN: dict[str, tuple[dict[str, int], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("shape", list(theme.Shape))
+@pytest.mark.parametrize("shape", list(Shape))
 @pytest.mark.parametrize("name", list(CHARTS))
-def test_each_kind_has_its_size_in_each_shape(draw: Draw, name: str, shape: theme.Shape) -> None:
+def test_each_kind_has_its_size_in_each_shape(draw: Draw, name: str, shape: Shape) -> None:
     drawn = draw(spec(*CHARTS[name], language="zh-hans", shape_of=shape))
 
-    size = theme.SIZES[shape]
-    assert drawn.width == theme.WIDTH
+    size = SIZES[shape]
+    assert drawn.width == WIDTH
     assert drawn.height == size.height if size.is_fixed else 200 <= drawn.height <= 400
 
 
@@ -333,7 +328,7 @@ def test_each_kind_is_made_of_its_marks_and_words(draw: Draw, name: str) -> None
     found, words = GOLDEN[name]
     assert marks(drawn.svg) == found
     assert set(words) <= set(texts(drawn.svg))
-    assert parsed(drawn.svg).find(f"{SVG}rect").get("fill") == theme.PAPER  # type: ignore[union-attr]  # else it fails
+    assert parsed(drawn.svg).find(f"{SVG}rect").get("fill") == PAPER  # type: ignore[union-attr]  # else it fails
 
 
 @pytest.mark.parametrize("name", ["bar of days", "stacked by days"])
@@ -368,8 +363,8 @@ def _number(value: int) -> Table:
 def test_colours_are_okabe_and_itos_and_the_rest_is_grey() -> None:
     found = spec(CHARTS["bar"][0], SALES, language="zh-hans")
 
-    assert {row["c"] for row in rows(found)} == {"#0072B2", theme.REST}
-    assert all(set(colour[1:].lower()) <= set(string.hexdigits.lower()) for colour in theme.COLOURS)
+    assert {row["c"] for row in rows(found)} == {"#0072B2", REST}
+    assert all(set(colour[1:].lower()) <= set(string.hexdigits.lower()) for colour in COLOURS)
 
 
 def test_english_counts_in_thousands_and_millions() -> None:
@@ -390,9 +385,9 @@ def test_a_threshold_crosses_no_figure_out(draw: Draw) -> None:
     assert [one["mark"]["type"] for one in bars["layer"]] == ["bar"]
     assert [one["mark"]["type"] for one in line["layer"]] == ["rule", "text"]
     edge, letters = figures["layer"]
-    assert (edge["mark"]["color"], edge["mark"]["stroke"]) == (theme.PAPER, theme.PAPER)
+    assert (edge["mark"]["color"], edge["mark"]["stroke"]) == (PAPER, PAPER)
     assert edge["encoding"] == {"text": {"field": "t"}}
-    assert letters["encoding"]["color"] == {"value": theme.INK}
+    assert letters["encoding"]["color"] == {"value": INK}
     svg = draw(found).svg
     assert svg.count("stroke-dasharray") == 1
     assert svg.index("stroke-dasharray") < svg.index("元</text>")
@@ -404,4 +399,4 @@ def test_the_figure_of_a_threshold_stands_out_from_a_line(draw: Draw) -> None:
     svg = draw(spec(chart, DAYS, language="zh-hans")).svg
 
     assert texts(svg).count("155.0万") == 2  # its edge, and its letters
-    assert f'stroke="{theme.PAPER}" stroke-width="4"' in svg
+    assert f'stroke="{PAPER}" stroke-width="4"' in svg

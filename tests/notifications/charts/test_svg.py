@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications.charts import svg, theme
-from notifications.charts.labels import FONT_SIZE
+from notifications.charts import drawing
+from notifications.charts.drawing import FONT_SIZE
 from notifications.charts.vega import SCHEMA
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import texts
@@ -22,22 +22,22 @@ WORDS = (
 
 @pytest.mark.parametrize("words", WORDS)
 def test_texts_are_cut_where_the_renderer_would_cut_them(draw: Draw, words: str) -> None:
-    mark = {"type": "text", "limit": ROOM, "font": theme.FONT, "fontSize": FONT_SIZE}
+    mark = {"type": "text", "limit": ROOM, "font": drawing.FONT, "fontSize": FONT_SIZE}
     data = {"values": [{"t": words}]}
     measured = {"$schema": SCHEMA, "data": data, "mark": mark, "encoding": {"text": {"field": "t"}}}
 
-    assert [svg.cut(words, ROOM, FONT_SIZE)] == texts(draw(measured).svg)
+    assert [drawing.cut(words, ROOM, FONT_SIZE)] == texts(draw(measured).svg)
 
 
 @given(st.text(st.sampled_from("上海aW1 …😀é"), max_size=60), st.booleans())
 def test_what_is_seen_has_room(words: str, is_bold: bool) -> None:
-    seen = svg.cut(words, ROOM, FONT_SIZE, is_bold=is_bold)
+    seen = drawing.cut(words, ROOM, FONT_SIZE, is_bold=is_bold)
 
-    assert svg.width(seen, FONT_SIZE, is_bold=is_bold) < ROOM
+    assert drawing.width(seen, FONT_SIZE, is_bold=is_bold) < ROOM
     assert seen == words or (seen.endswith("…") and words.startswith(seen[:-1]))
 
 
 def test_words_are_no_tags() -> None:
-    found = svg.whole(40, [svg.text('<b x="1">&amp;</b>', 0, 20, room=500)])
+    found = drawing.whole(40, [drawing.text('<b x="1">&amp;</b>', 0, 20, room=500)])
 
     assert texts(found) == ['<b x="1">&amp;</b>']

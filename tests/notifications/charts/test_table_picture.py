@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table
-from notifications.charts import labels, theme
-from notifications.charts import table_image as columns_of
+from notifications.charts import drawing
+from notifications.charts import placed_charts as columns_of
 from notifications.charts.definition import Chart, ChartKind, Sort
 from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
@@ -129,9 +129,9 @@ def test_whatever_is_no_text_has_room_for_all_of_it(table: Table) -> None:
     assert columns
     for position, column in enumerate(columns):
         start, width = places[position]
-        assert theme.MARGIN <= round(start) <= start + width <= theme.WIDTH - theme.MARGIN + 0.5
+        assert drawing.MARGIN <= round(start) <= start + width <= drawing.WIDTH - drawing.MARGIN + 0.5
         if column.kind != Kind.TEXT:
-            assert all(labels.width_of(row[position]) <= width - columns_of.GAP + 0.11 for row in cells)
+            assert all(drawing.width_of(row[position]) <= width - columns_of.GAP + 0.11 for row in cells)
 
 
 @pytest.mark.parametrize("language", ["zh-hans", "en"])

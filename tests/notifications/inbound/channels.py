@@ -9,9 +9,8 @@ from typing import Any
 from django.test import Client
 
 from accounts.models import User
-from notifications.inbound.mapping import Mapping
-from notifications.inbound.presets import PRESETS
-from notifications.inbound.signatures import kept_of
+from notifications.inbound.channels import kept_of
+from notifications.inbound.mapping import PRESETS, Mapping
 from notifications.models import InboundChannel
 from tests.rows import join, put
 

@@ -12,11 +12,13 @@ import pytest
 from django.db import transaction
 
 from integrations.models import Corp
+from notifications.delivery.maintenance import purge as runs_purge
 from notifications.delivery.maintenance import sweep
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending import uploads
+from notifications.inbound import calls
 from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept, preview
-from notifications.inbound.files import checked
+from notifications.inbound.content import checked
 from notifications.inbound.recipients import Address, Kind, Why
 from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, MessageForm, Receipt, Run
 from notifications.sources import Figure
@@ -286,3 +288,34 @@ def test_what_is_undone_with_the_callers_transaction_is_not_accepted(corp: Corp,
 def _raises(error: type[Exception], function: Callable[[], None]) -> None:
     with pytest.raises(error):
         function()
+
+
+LATER = NOW + timedelta(days=366)
+
+
+def test_a_message_is_forgotten_after_the_last_of_its_runs() -> None:
+    corp = make_corp()
+    files = [checked(f"{number}.pdf", b"%PDF-1.7 rest") for number in range(2)]
+    person = make_person(corp, "Zhang")
+    for run_id in accept(incoming(make_sender(make_manager(corp)), person, files=files), now=NOW).run_ids:
+        render_run(run_id=run_id, now=NOW)
+    Run.objects.update(status=Run.Status.FINISHED)
+
+    assert calls.purge(now=LATER) == 0
+    while runs_purge.purge(now=LATER):
+        left = IncomingMessage.objects.count()
+        assert left == 1
+    assert calls.due_for_purge(LATER)[0].exists()
+    assert calls.purge(now=LATER) == 1
+
+    assert [model.objects.count() for model in (IncomingMessage, Run, Medium)] == [0, 0, 0]
+    assert person.__class__.objects.filter(pk=person.pk).exists()
+
+
+def test_a_message_that_was_just_accepted_stays() -> None:
+    corp = make_corp()
+    accept(incoming(make_sender(make_manager(corp)), make_person(corp, "Zhang")), now=NOW)
+    Run.objects.all().delete()
+
+    assert calls.purge(now=NOW + timedelta(days=364)) == 0
+    assert IncomingMessage.objects.exists()

@@ -347,12 +347,6 @@ def test_equal_refusals_are_one_line_of_the_log(channel: InboundChannel) -> None
     assert reasons(channel) == ["The secret or the signature is missing or wrong."]
 
 
-def test_a_channel_of_somebody_who_may_not_enter_any_more_is_nobodys(channel: InboundChannel, owner: User) -> None:
-    User.objects.filter(pk=owner.pk).update(is_staff=False)
-
-    assert call(channel, {"title": "x"}).status_code == 401
-
-
 @pytest.mark.parametrize(
     ("body", "kind", "status", "code"),
     [

@@ -13,9 +13,9 @@ from accounts.models import User
 from accounts.users.roles import Role
 from integrations.models import Corp
 from notifications.api import tokens
-from notifications.inbound import fetch
-from notifications.inbound.mail.backend import RefusedError
+from notifications.inbound import calls
 from notifications.inbound.mail.intake import Intake
+from notifications.inbound.mail.server import RefusedError
 from notifications.inbound.mapping import Mapping
 from notifications.models import ApiToken, InboundCall, InboundChannel, InboundFetch, IncomingMessage
 from tests.notifications.factories import make_corp, make_manager, make_person
@@ -140,7 +140,7 @@ def test_what_waits_for_its_files_is_refused(lose: Any, owner: User, zhang: User
     [job] = InboundFetch.objects.all()
     lose(owner)
 
-    assert fetch.fetch(job.pk, clock=timezone.now) == []
+    assert calls.fetch(job.pk, clock=timezone.now) == []
 
     assert not IncomingMessage.objects.exists()
     assert not InboundFetch.objects.exists()

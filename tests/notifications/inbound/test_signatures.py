@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from notifications.inbound.signatures import REPLAY_SECONDS, SCHEMES, Proof, kept_of, verify
+from notifications.inbound.channels import REPLAY_SECONDS, SCHEMES, Proof, kept_of, verify
 
 SECRET = "gwi_secret"
 BODY = b'{"a": 1}'

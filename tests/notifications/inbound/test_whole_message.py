@@ -14,7 +14,7 @@ from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import owner_notices, recall
 from notifications.inbound.accept import accept
-from notifications.inbound.files import checked
+from notifications.inbound.content import checked
 from notifications.models import Delivery, InboundChannel, IncomingMessage, Receipt, Run
 from tests.notifications.admin.test_admin import client_of
 from tests.notifications.api.conftest import make_editor

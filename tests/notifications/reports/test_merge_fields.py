@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table
-from notifications.reports.templates import field_choices, merge_fields
+from notifications.reports.templates import merge_fields
 from notifications.reports.templates.column_names import columns_in
-from notifications.reports.templates.field_choices import FieldGroup
-from notifications.reports.templates.merge_fields import Field
+from notifications.reports.templates.merge_fields import Field, FieldGroup
 from notifications.reports.templates.renderer import Given, rendered
 
 AT_NINE = datetime(2026, 11, 28, 1, tzinfo=UTC)
@@ -45,7 +44,7 @@ def text_of(template: str, data: Table | None = None) -> str:
 
 
 def every_field(data: Table) -> list[tuple[FieldGroup, Field]]:
-    groups = [*field_choices.groups_of(data, "sales"), field_choices.day_fields({"sales": data})]
+    groups = [*merge_fields.groups_of(data, "sales"), merge_fields.day_fields({"sales": data})]
     return [(group, field) for group in groups for field in group.fields]
 
 
@@ -76,7 +75,7 @@ def test_a_field_shows_what_its_label_says(label: str, text: str) -> None:
 def test_every_field_reads_back_under_its_label_in_every_format() -> None:
     for group, field in every_field(table()):
         assert merge_fields.parts_of(f"共{field.template}\n元", HEADINGS) == ["共", field, "\n元"]
-        for style, _name in field_choices.formats() if group.is_number else ():
+        for style, _name in merge_fields.formats() if group.is_number else ():
             template = field.template.replace("|thousands", f"|{style}" if style else "")
             [part] = merge_fields.parts_of(template, HEADINGS) or []
             assert isinstance(part, Field)
@@ -90,7 +89,7 @@ def test_columns_of_any_name_can_be_inserted(region: str, number: str, day: str)
     if len({region, number, day}) < 3:
         return
     data = table(region=region, number=number, day=day)
-    for group in field_choices.groups_of(data, "sales"):
+    for group in merge_fields.groups_of(data, "sales"):
         field = group.fields[0]
         assert merge_fields.parts_of(field.template, HEADINGS) == [field]
         text_of(field.template, data)
@@ -154,8 +153,8 @@ def test_among_several_cards_a_label_names_its_card() -> None:
 
 def test_a_table_without_days_offers_nothing_about_days() -> None:
     data = Table((Column("销售额", Kind.NUMBER),), ((Decimal(1),),), AT_NINE)
-    assert [group.label for group in field_choices.groups_of(data, "sales")] == ["全部数据"]
-    assert "最新一天" not in {field.label for field in field_choices.day_fields({"sales": data}).fields}
+    assert [group.label for group in merge_fields.groups_of(data, "sales")] == ["全部数据"]
+    assert "最新一天" not in {field.label for field in merge_fields.day_fields({"sales": data}).fields}
 
 
 def test_a_table_without_numbers_offers_its_rows() -> None:

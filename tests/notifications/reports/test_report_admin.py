@@ -18,7 +18,7 @@ from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import packed
 from notifications.models import OwnRowsRule, Report
 from notifications.reports.starting_points import starting_points
-from notifications.reports.templates import reference, renderer
+from notifications.reports.templates import column_names, renderer
 from tests.guandata import GuandataAnswers, fixture
 from tests.notifications import preview_pages
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_report, make_subscription
@@ -300,9 +300,9 @@ def test_the_page_helps_with_templates(root: Client) -> None:
 
 
 def test_names_of_the_help_are_those_of_the_templates() -> None:
-    for entry in [*reference.times(NOW, ZoneInfo("UTC")), *reference.formats()]:
+    for entry in [*column_names.times(NOW, ZoneInfo("UTC")), *column_names.formats()]:
         renderer.check(f"{{{{ {entry.source} }}}}")
-    for entry in reference.of_cards():
+    for entry in column_names.of_cards():
         renderer.check(entry.source if entry.source.startswith("{") else f"{{{{ {entry.source} }}}}", ["sales"])
 
 

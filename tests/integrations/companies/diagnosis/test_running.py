@@ -426,9 +426,6 @@ def test_nobody_is_asked_while_a_page_is_shown_or_a_button_pressed(superuser: ob
     assert wire.paths() == []
 
 
-SECOND, MINUTE = dt.timedelta(seconds=1), dt.timedelta(minutes=1)
-
-
 def carry_out_lost(run: CheckRun, *, now: dt.datetime) -> list[int]:
     freed = runner.carry_out(run_id=run.pk, clock=lambda: now)
     run.refresh_from_db()

@@ -9,13 +9,13 @@ from typing import Any
 from django.utils import translation
 
 from integrations.models import Corp, SiteAddress
-from notifications.charts import theme
+from notifications.charts import drawing
 from notifications.charts.definition import Chart
 from notifications.delivery.attachments import recipes
 from notifications.delivery.rendering import attachments, freeze
 from notifications.delivery.rendering.freeze import Batch
 from notifications.delivery.rendering.preview import STAND_IN
-from notifications.inbound.source import MessageSource
+from notifications.inbound.accept import MessageSource
 from notifications.models import (
     Attachment,
     Channel,
@@ -91,7 +91,7 @@ def body_of(delivery: Delivery) -> dict[str, Any]:
 
 
 def make_medium(run: Run, **fields: Any) -> Medium:
-    recipe = recipes.picture(CHART, TABLE, shape=theme.Shape.FREE, language="zh-hans")
+    recipe = recipes.picture(CHART, TABLE, shape=drawing.Shape.FREE, language="zh-hans")
     defaults = {
         "run": run,
         "kind": Medium.Kind.PICTURE,

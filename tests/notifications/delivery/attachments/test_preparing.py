@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from integrations.models import SiteAddress
 from notifications.charts.definition import Chart, ChartKind
-from notifications.charts.theme import Shape
+from notifications.charts.drawing import Shape
 from notifications.delivery.attachments import jobs, recipes, urls
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.channels import email

@@ -22,7 +22,7 @@ from notifications.models import Delivery, FreeDays, Run
 from notifications.subscriptions.schedules import slots
 from notifications.views import overview
 from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import (
     make_corp,
     make_manager,

@@ -6,9 +6,9 @@ from typing import Any
 
 from accounts.models import User
 from notifications.inbound import channels
-from notifications.inbound.mail.backend import Mail, SignIn
 from notifications.inbound.mail.intake import Intake
-from notifications.inbound.mail.rules import MailRules
+from notifications.inbound.mail.parse import MailRules
+from notifications.inbound.mail.server import Mail, SignIn
 from notifications.models import InboundChannel
 
 

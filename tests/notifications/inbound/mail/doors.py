@@ -16,8 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from notifications.inbound.mail.backend import Backend
-from notifications.inbound.mail.server import Door, Limits
+from notifications.inbound.mail.server import Backend, Door, Limits
 
 LIMITS = Limits(
     size_bytes=1_000_000,

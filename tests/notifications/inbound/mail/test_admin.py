@@ -12,7 +12,7 @@ from pytest_django import Settings
 from integrations.core import heartbeats
 from integrations.models import Corp, Heartbeat
 from notifications.inbound.mail.intake import Intake
-from notifications.inbound.mail.rules import EXTENSIONS, MailRules
+from notifications.inbound.mail.parse import EXTENSIONS, MailRules
 from notifications.models import InboundChannel, IncomingMessage
 from tests.browser_form import untouched
 from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser

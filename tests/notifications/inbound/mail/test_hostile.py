@@ -19,8 +19,8 @@ import pytest
 from integrations.core.background import database_clock
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail import html
-from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
 from notifications.inbound.mail.parse import UnreadableMailError, find_message_id, parse
+from notifications.inbound.mail.server import Mail, RefusedError, SignIn
 from notifications.models import Delivery, IncomingMessage, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.inbound.mail.channels import make_mail_channel, take

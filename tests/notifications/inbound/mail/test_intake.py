@@ -17,12 +17,11 @@ from accounts.models import Attribute, AttributeValue, User, fold_value
 from integrations.core.background import database_clock
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
-from notifications.inbound.files import FILE_BYTES
-from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
-from notifications.inbound.mail.intake import Intake
-from notifications.inbound.mail.process import MEGABYTE
-from notifications.inbound.mail.rules import MailRules
-from notifications.inbound.signatures import digest_of
+from notifications.inbound.channels import digest_of
+from notifications.inbound.content import FILE_BYTES
+from notifications.inbound.mail.intake import MEGABYTE, Intake
+from notifications.inbound.mail.parse import MailRules
+from notifications.inbound.mail.server import Mail, RefusedError, SignIn
 from notifications.models import Delivery, InboundCall, InboundChannel, IncomingMessage, OutgoingMail, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.inbound.mail import senders

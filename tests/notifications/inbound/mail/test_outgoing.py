@@ -20,8 +20,8 @@ from integrations.core.background import database_clock
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail import outgoing
-from notifications.inbound.mail.backend import RefusedError
-from notifications.inbound.mail.rules import MailRules
+from notifications.inbound.mail.parse import MailRules
+from notifications.inbound.mail.server import RefusedError
 from notifications.models import Delivery, InboundChannel, IncomingMessage, OutgoingMail, Run
 from tests.notifications.factories import make_corp, make_manager, make_person
 from tests.notifications.inbound.mail import senders

@@ -9,9 +9,8 @@ from email.mime.text import MIMEText
 import pytest
 from django.utils import translation
 
-from notifications.inbound.mail.parse import LINES_AT_MOST, UnreadableMailError
+from notifications.inbound.mail.parse import LINES_AT_MOST, MailRules, UnreadableMailError
 from notifications.inbound.mail.reader import BEGINNING_BYTES, MailReading, read
-from notifications.inbound.mail.rules import MailRules
 from tests.notifications.inbound.mail import senders
 
 # Each paragraph opens all of the fonts again: 163 kB become 90 MB.

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
-from notifications.inbound.mail.backend import Mail, RefusedError, SignIn
-from notifications.inbound.mail.server import RECIPIENTS_AT_MOST, Limits
+from notifications.inbound.mail.server import RECIPIENTS_AT_MOST, Limits, Mail, RefusedError, SignIn
 from tests.e2e.waiting import eventually
 from tests.notifications.inbound.mail.doors import LIMITS, OpenDoor, certificate, open_door
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from accounts.models import User
+from accounts.models import Attribute, User
+from accounts.users.attributes import set_values
 from integrations.models import Card, Corp, DataSource
-from notifications.alerts import actions, recipients
+from notifications.alerts import actions, notices
 from notifications.alerts.actions import Action
-from notifications.models import CardCode, Channel, Delivery, InboundChannel, Incident, Robot
+from notifications.models import AlertRule, CardCode, Channel, Delivery, InboundChannel, Incident, Robot
 from tests.notifications.alerts.conftest import Duty, alert, make_alert_channel, make_receiver
-from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 @pytest.fixture
@@ -41,8 +39,8 @@ def incident(corp: Corp, channel: InboundChannel) -> Incident:
 
 
 def test_who_is_told_may_and_a_colleague_may_not(incident: Incident, corp: Corp, on_duty: User) -> None:
-    assert recipients.may_act(incident, on_duty)
-    assert not recipients.may_act(incident, make_person(corp, "li"))
+    assert notices.may_act(incident, on_duty)
+    assert not notices.may_act(incident, make_person(corp, "li"))
 
 
 def test_what_goes_to_a_groups_robot_is_for_nobody_by_name(incident: Incident, corp: Corp, on_duty: User) -> None:
@@ -52,34 +50,34 @@ def test_what_goes_to_a_groups_robot_is_for_nobody_by_name(incident: Incident, c
     rule = make_rule(Card.objects.create(source=source, name="销售额", sql="SELECT 1"), receiver)
     Incident.objects.update(channel=None, rule=rule)
 
-    assert not recipients.may_act(Incident.objects.get(), on_duty)
+    assert not notices.may_act(Incident.objects.get(), on_duty)
 
 
 def test_who_is_told_may_not_while_the_channels_owner_may_not_send(incident: Incident, on_duty: User) -> None:
     User.objects.filter(pk=incident.channel.owner_id).update(is_active=False)  # type: ignore[union-attr]  # the fixture's
 
-    assert not recipients.may_act(Incident.objects.get(), on_duty)
+    assert not notices.may_act(Incident.objects.get(), on_duty)
 
 
 def test_whom_the_owner_does_not_reach_may_not(incident: Incident, channel: InboundChannel) -> None:
     stranger = make_person(make_corp(), "li")
     channel.users.add(stranger)
 
-    assert not recipients.may_act(Incident.objects.get(), stranger)
+    assert not notices.may_act(Incident.objects.get(), stranger)
 
 
 def test_administrators_of_the_company_may_if_they_may_change_incidents(incident: Incident, corp: Corp) -> None:
-    assert recipients.may_act(incident, make_manager(corp, permissions="change_incident"))
-    assert recipients.may_act(incident, make_superuser())
-    assert not recipients.may_act(incident, make_manager(corp, permissions="view_incident"))
-    assert not recipients.may_act(incident, make_manager(make_corp(), permissions="change_incident"))
+    assert notices.may_act(incident, make_manager(corp, permissions="change_incident"))
+    assert notices.may_act(incident, make_superuser())
+    assert not notices.may_act(incident, make_manager(corp, permissions="view_incident"))
+    assert not notices.may_act(incident, make_manager(make_corp(), permissions="change_incident"))
 
 
 def test_of_every_company_only_who_sees_all_may(incident: Incident, corp: Corp) -> None:
     incident.corp = None
 
-    assert not recipients.may_act(incident, make_manager(corp, permissions="change_incident"))
-    assert recipients.may_act(incident, make_superuser())
+    assert not notices.may_act(incident, make_manager(corp, permissions="change_incident"))
+    assert notices.may_act(incident, make_superuser())
 
 
 def test_an_administrator_of_another_company_closes_nothing(incident: Incident) -> None:
@@ -124,3 +122,60 @@ def test_a_late_click_brings_the_code_by_which_its_card_tells_the_end(duty: Duty
 
     assert ("late", "李雷") in duty.timeline()
     assert duty.card("hanmeimei", position=0)["main_title"]["title"].startswith("[已恢复]")
+
+
+@pytest.fixture
+def people() -> list[User]:
+    corp = make_corp()
+    return [make_person(corp, userid) for userid in ("zhang", "li", "stranger")]
+
+
+@pytest.fixture
+def rule(people: list[User]) -> AlertRule:
+    """Split by city: zhang answers for Shanghai and Beijing, li for no city."""
+    city = Attribute.objects.create(name="城市", is_many_valued=True)
+    set_values(attribute=city, values={people[0].pk: ["上海", "北京"], people[2].pk: ["上海"]})
+    card = Card.objects.create(name="销售", source=DataSource.objects.create(name="数仓", kind="sql"), sql="SELECT 1")
+    return make_rule(card, make_receiver(*people[:2]), split_column="城市", split_attribute=city)
+
+
+def open_parts(rule: AlertRule, *parts: str) -> None:
+    times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
+    Incident.objects.bulk_create(
+        Incident(key=f"rule:{rule.pk}:firing:{part}", rule=rule, part=part, title=part, **times) for part in parts
+    )
+
+
+def listed(person: User) -> list[str]:
+    return [one.incident.part for one in actions.incidents_of(person, now=NOW).incidents]
+
+
+def test_of_a_rule_that_is_split_each_sees_the_parts_of_their_own(rule: AlertRule, people: list[User]) -> None:
+    open_parts(rule, "上海", "广州", "北京")
+
+    assert [listed(person) for person in people] == [["北京", "上海"], [], []]
+
+
+def test_many_parts_cost_no_more_questions_than_few(rule: AlertRule, people: list[User]) -> None:
+    counts = []
+    for number in range(2):
+        open_parts(rule, *(f"城市 {number}-{part}" for part in range(1 + 299 * number)))
+        with CaptureQueriesContext(connection) as asked:
+            assert listed(people[0]) == []
+        counts.append(len(asked))
+
+    assert counts[0] == counts[1]
+
+
+def test_more_than_are_listed_are_told_of(rule: AlertRule, people: list[User]) -> None:
+    rule.split_attribute = None
+    rule.save()
+    open_parts(rule, *map(str, range(actions.LISTED_AT_MOST)))
+    assert not actions.incidents_of(people[1], now=NOW).is_cut
+
+    open_parts(rule, "one more")
+
+    listing = actions.incidents_of(people[1], now=NOW)
+    assert listing.is_cut
+    assert [one.incident.part for one in listing.incidents][0] == "one more"
+    assert len(listing.incidents) == actions.LISTED_AT_MOST

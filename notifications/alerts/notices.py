@@ -1,4 +1,4 @@
-"""Messages of alerts: a card with buttons, a card with a link, or plain text, and to whom their runs go.
+"""Messages of alerts: who gets them, and the card with buttons, the card with a link, or the plain text that they get.
 
 A card shows how things stand when it is made or changed; `digest_of` tells whether that is still so.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -18,14 +20,33 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, npgettext, pgettext
 
+from accounts.models import AttributeValue, User, fold_value
+from accounts.users.scopes import sees_all_corps
 from integrations.clients.wecom import builders, cards
 from integrations.clients.wecom.builders import body_bytes
 from integrations.clients.wecom.cards import Button, HorizontalItem, Source
+from integrations.models import Card, Corp
 from notifications import sources
-from notifications.alerts.recipients import audience_of
 from notifications.delivery.rendering import message_builder
 from notifications.delivery.rendering.message_builder import clipped
-from notifications.models import Incident, IncidentEvent, IncidentNotice, MessageForm, Priority, Run, Severity
+from notifications.models import (
+    Channel,
+    Incident,
+    IncidentEvent,
+    IncidentNotice,
+    MessageForm,
+    Operator,
+    Priority,
+    Receipt,
+    Robot,
+    RulesMatch,
+    Run,
+    Severity,
+)
+from notifications.sources import Audience, Rule
+from notifications.subscriptions import reach
+from notifications.subscriptions.attribute_rules import matching
+from notifications.subscriptions.recipients import chosen, named_audience, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +54,7 @@ if TYPE_CHECKING:
     from accounts.models import User
     from integrations.clients.wecom.builders import Content
     from integrations.models import Corp, SiteAddress
+
 
 ACKNOWLEDGE, SILENCE = "alert-take", "alert-silence-1h"
 NAMED_AT_MOST = 10
@@ -141,15 +163,28 @@ def text_of(notice: AlertNotice) -> str:
 def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> Content:
     """The card as things stand: the buttons that still make sense, or none. `mark`: unique to the delivery, by which a
     click names it."""
+    lead, colour = notice.lead, GREY
+    if notice.is_over or notice.kind == Notice.RECOVER:
+        colour = GREEN
+    elif _worst(notice.incidents) == Severity.CRITICAL:
+        colour = RED
+    origin = str(lead.source) if lead.source is not None else _("Alerts")
+    description = "" if len(notice.incidents) > 1 else " ".join(lead.summary.split())
     head = cards.Head(
         title=clipped(title_of(notice), TITLE_CHARACTERS),
-        description=clipped(_description(notice), DESCRIPTION_CHARACTERS),
-        source=Source(text=clipped(_origin(notice.lead), 20), colour=_colour(notice)),
+        description=clipped(description, DESCRIPTION_CHARACTERS),
+        source=Source(text=clipped(origin, 20), colour=colour),
         task_id=mark,
         url=url,
     )
     rows = [*_rows(notice)]
-    text = clipped("\n".join([*_state_lines(notice), *_list(notice)]), TEXT_CHARACTERS)
+    states = {state_line(one, notice.now) for one in notice.incidents}
+    # How many there are comes first: the end of a long text is cut off.
+    lines = [states.pop() if len(states) == 1 else _counts(notice), *_further(notice)]
+    if len(notice.incidents) > 1:
+        shared, names = _names(notice.incidents)
+        lines += [*shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
+    text = clipped("\n".join(lines), TEXT_CHARACTERS)
     buttons = _buttons(notice) if has_buttons else []
     if buttons:
         return cards.button_interaction(head, buttons=buttons, sub_title=text, horizontal_items=rows)
@@ -168,10 +203,8 @@ def digest_of(notice: AlertNotice) -> str:
 def page_path(incidents: Sequence[Incident], mark: str) -> str:
     """The page of one incident, or the list where a message tells of several. `mark` says through which company
     somebody who is not signed in comes."""
-    query = urlencode({"m": mark})
-    if len(incidents) == 1:
-        return f"/alerts/{incidents[0].pk}/?{query}"
-    return f"/alerts/?{query}"
+    page = f"{incidents[0].pk}/" if len(incidents) == 1 else ""
+    return f"/alerts/{page}?{urlencode({'m': mark})}"
 
 
 def state_line(incident: Incident, now: datetime) -> str:
@@ -211,22 +244,6 @@ def _worst(incidents: Sequence[Incident]) -> Severity:
     return next(one for one in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if one in found)
 
 
-def _colour(notice: AlertNotice) -> int:
-    if notice.is_over or notice.kind == Notice.RECOVER:
-        return GREEN
-    return RED if _worst(notice.incidents) == Severity.CRITICAL else GREY
-
-
-def _origin(incident: Incident) -> str:
-    return str(incident.source) if incident.source is not None else _("Alerts")
-
-
-def _description(notice: AlertNotice) -> str:
-    if len(notice.incidents) > 1:
-        return ""
-    return " ".join(notice.lead.summary.split())
-
-
 def _rows(notice: AlertNotice) -> Iterator[HorizontalItem]:
     first = min(one.starts_at for one in notice.incidents)
     yield HorizontalItem(_("Since"), clock(first, notice.now))
@@ -241,11 +258,6 @@ def _distinctive_labels(incident: Incident) -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in incident.labels.items() if name not in {"alertname", "severity"})
 
 
-def _state_lines(notice: AlertNotice) -> list[str]:
-    lines = {state_line(one, notice.now) for one in notice.incidents}
-    return [lines.pop()] if len(lines) == 1 else [_counts(notice)]
-
-
 def _counts(notice: AlertNotice) -> str:
     open_ones = [one for one in notice.incidents if one.is_open]
     words = {
@@ -254,14 +266,6 @@ def _counts(notice: AlertNotice) -> str:
         "over": len(notice.incidents) - len(open_ones),
     }
     return _("%(open)d open, of them %(taken)d taken; %(over)d over") % words
-
-
-def _list(notice: AlertNotice) -> list[str]:
-    """How many there are comes first: the end of a long text is cut off."""
-    if len(notice.incidents) == 1:
-        return _further(notice)
-    shared, names = _names(notice.incidents)
-    return [*_further(notice), *shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
 
 
 def _names(incidents: Sequence[Incident]) -> tuple[list[str], list[str]]:
@@ -313,3 +317,95 @@ def _buttons(notice: AlertNotice) -> list[Button]:
 
 def _name(person: User | None) -> str:
     return _("somebody") if person is None else person.get_full_name()
+
+
+def audience_of(incident: Incident) -> Audience:
+    """Whom an incident concerns now; nobody where its channel or rule is gone. Of a rule that is split by an attribute
+    those of its people whose attribute has the incident's value; of a channel those of the people chosen there whom its
+    owner reaches."""
+    if incident.rule is None:
+        return Audience() if incident.channel is None else reach.named_by_channel(incident.channel)
+    audience = named_audience(incident.rule.receiver)
+    attribute = incident.rule.split_attribute
+    if attribute is None or audience.channel == Channel.ROBOT:
+        return audience
+    theirs = Rule(attribute, Operator.ONE_OF, (incident.part,))
+    people = User.objects.filter(chosen(audience)).filter(matching([theirs], RulesMatch.ALL))
+    return Audience(
+        user_ids=people.order_by().values("pk"),
+        corp_id=audience.corp_id,
+        channel=audience.channel,
+        fallback_channel=audience.fallback_channel,
+    )
+
+
+def waits_for_company(incident: Incident) -> bool:
+    """Whether nobody can be told of it now, and somebody could if a disabled company were enabled."""
+    audience = audience_of(incident)
+    disabled = set(Corp.objects.filter(is_enabled=False).values_list("pk", flat=True))
+    if audience.channel == Channel.ROBOT:
+        return Robot.objects.filter(pk=audience.robot_id or 0, corp__in=disabled).exists()
+    reasons = {person.reason for person in resolve(audience)} if disabled else {None}
+    return None not in reasons and (Receipt.Reason.CORP_DISABLED in reasons or audience.corp_id in disabled)
+
+
+def audience_key(incident: Incident) -> tuple[object, ...]:
+    """The same for incidents that concern the same people."""
+    if incident.rule is None:
+        return ("channel", incident.channel_id)
+    rule = incident.rule
+    return ("rule", rule.pk, incident.part) if rule.split_attribute_id is not None else ("receiver", rule.receiver_id)
+
+
+class ConcernsOf:
+    """Whether incidents concern `person`: one of those who are notified, and could still be; not a leaver, not barred,
+    not disabled. Asks once for each rule or channel and once for the person's values, of however many incidents."""
+
+    def __init__(self, person: User) -> None:
+        self._person = person
+        self._notified: dict[tuple[int | None, int | None], bool] = {}
+
+    def __call__(self, incident: Incident) -> bool:
+        return self._has_part(incident) and self._is_notified(incident)
+
+    def _has_part(self, incident: Incident) -> bool:
+        attribute = None if incident.rule is None else incident.rule.split_attribute_id
+        return attribute is None or fold_value(incident.part) in self._values[attribute]
+
+    def _is_notified(self, incident: Incident) -> bool:
+        key = (incident.rule_id, incident.channel_id)
+        if key not in self._notified:
+            rule, channel = incident.rule, incident.channel
+            audience = Audience() if channel is None else reach.named_by_channel(channel)
+            if rule is not None:
+                audience = named_audience(rule.receiver)
+            people = () if audience.channel == Channel.ROBOT else resolve(audience, only=self._person.pk)
+            self._notified[key] = any(one.reason is None for one in people)
+        return self._notified[key]
+
+    @cached_property
+    def _values(self) -> Mapping[int, set[str]]:
+        found: dict[int, set[str]] = defaultdict(set)
+        for attribute_id, folded in AttributeValue.objects.filter(user=self._person).values_list("attribute", "folded"):
+            found[attribute_id].add(folded)
+        return found
+
+
+def may_act(incident: Incident, person: User) -> bool:
+    """Recipients, and administrators of the company who may change incidents."""
+    return person.is_active and (ConcernsOf(person)(incident) or _administers(incident, person))
+
+
+def may_see_data(incident: Incident, person: User) -> bool:
+    """Of those who may see the incident: whoever is notified of it, and administrators who see the card that it is
+    about. A rule's people and its card may belong to different companies."""
+    is_seen = incident.card_id is not None and Card.objects.visible_to(person).filter(pk=incident.card_id).exists()
+    return is_seen or ConcernsOf(person)(incident)
+
+
+def _administers(incident: Incident, person: User) -> bool:
+    if not person.is_staff or not person.has_perm("notifications.change_incident"):
+        return False
+    if incident.corp_id is None:
+        return sees_all_corps(person)
+    return Corp.objects.visible_to(person).filter(pk=incident.corp_id).exists()

@@ -1,35 +1,148 @@
-"""Formats values for charts and tables, and says how a figure changed. Pure."""
+"""Colours, sizes, labels and SVG elements that all charts share. Pure.
+
+A drawing is dark on white; `in_dark` gives the same one for pages in dark mode. Where we place the parts of a drawing
+ourselves, `text`, `rectangle` and `path` write its SVG: Vega takes as long to measure letters as painting takes.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
+from itertools import accumulate
+from typing import Any
 
 from django.utils import timezone
+from django.utils.html import escape
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from integrations.data import table
 from integrations.data.figures import ARITHMETIC, Change, ChangeKind, in_zone, is_unknown, to_decimal
-from integrations.data.table import (
-    CHINESE_SCALES,
-    DASH,
-    DOWN,
-    ENGLISH_SCALES,
-    SAME,
-    UP,
-    Column,
-    Kind,
-    Scales,
-    Table,
-    Value,
-    format_number,
-    format_short,
-    round_number,
-)
+from integrations.data.table import DASH, Column, Kind, Table, Value, format_number
+
+# The packaged font has no bold letters; a system may have them, under its usual name.
+BOLD_FONT = "Noto Sans CJK SC, PingFang SC, Microsoft YaHei, sans-serif"
+# Of our own, in drawings alone (notifications.charts.renderer).
+PREPARED_FONT = "Guanwecom Sans CJK SC"
+FONT = f"{PREPARED_FONT}, {BOLD_FONT}"
+BOLD: dict[str, Any] = {"font": BOLD_FONT, "fontWeight": "bold"}
+PAPER = "#ffffff"
+INK = "#1f2329"
+FAINT = "#5f6670"
+RULE = "#dfe2e6"
+BAND = "#f4f6f8"
+# Okabe and Ito's colours, told apart by colour-blind people; those that stand out on white come first.
+# Source: jfly.uni-koeln.de/color (Color Universal Design, 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# One more for the parts of a whole, and a grey: both as far from all others as colours of their kind can be, for people
+# who see no red, no green or no blue, too (tests/notifications/charts/test_colours.py).
+PART_COLOURS = (*COLOURS, "#5A2D00")
+REST = "#54595e"
+THRESHOLD = COLOURS[1]
+# What tells lines apart also without colours.
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4])
+
+# What a drawing has in place of these colours on a dark page; test_colours.py sees that the others stand out on both.
+IN_DARK = {
+    PAPER: "#1c1e21",
+    INK: "#e8eaed",
+    FAINT: "#a6adb8",
+    RULE: "#3a3f45",
+    BAND: "#26292d",
+    PART_COLOURS[-1]: "#f0e442",
+}
+_PAINT = re.compile(r'(?<=")(#[0-9a-fA-F]{6}|white|black)(?=")')
+_NAMED = {"white": PAPER, "black": INK}
+
+WIDTH = 390
+MARGIN = 12
+# Device pixels for each of the drawing's: 1072 wide, as WeCom wants a news picture (1068 x 455).
+SCALE = 2.75
+
+
+class Shape(StrEnum):
+    """FREE: as high as it must be. CARD: the picture of a card, at WeCom's narrowest ratio 1.3. NEWS: 1068 by 455."""
+
+    FREE = "free"
+    CARD = "card"
+    NEWS = "news"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """In pixels of a phone's page. `is_fixed`: else it is the usual height, and many bars need more. `row_count`: how
+    many bars or rows have room. `has_notes`: whether there is room for a line below the title."""
+
+    height: int
+    is_fixed: bool
+    row_count: int
+    has_notes: bool = True
+
+
+SIZES = {
+    Shape.FREE: Size(300, is_fixed=False, row_count=20),
+    Shape.CARD: Size(300, is_fixed=True, row_count=8),
+    Shape.NEWS: Size(166, is_fixed=True, row_count=4, has_notes=False),
+}
+CARD_RATIO = WIDTH / SIZES[Shape.CARD].height
+
+CONFIG: dict[str, Any] = {
+    "font": FONT,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": FAINT,
+        "labelFontSize": 12,
+        "labelOverlap": "greedy",
+        # Names have limits of their own.
+        "labelLimit": 0,
+        "labelSeparation": 8,
+        "tickColor": RULE,
+        "domainColor": RULE,
+        "gridColor": RULE,
+        "title": None,
+    },
+    "legend": {
+        "orient": "top",
+        "direction": "horizontal",
+        "title": None,
+        "labelColor": INK,
+        "labelFontSize": 12,
+        "labelLimit": 110,
+        "columns": 3,
+        "symbolSize": 90,
+        "offset": 4,
+    },
+    "title": {
+        "anchor": "start",
+        "font": BOLD_FONT,
+        "subtitleFont": FONT,
+        "color": INK,
+        "fontSize": 15,
+        "subtitleColor": FAINT,
+        "subtitleFontSize": 12,
+        "offset": 8,
+    },
+    "range": {"category": list(COLOURS)},
+}
+
+
+def in_dark(svg: str) -> str:
+    """A drawing of ours in the colours for a dark page."""
+    colours = {light.lower(): dark for light, dark in IN_DARK.items()}
+
+    def dark(paint: re.Match[str]) -> str:
+        colour = _NAMED.get(paint[0], paint[0])
+        return colours.get(colour.lower(), colour)
+
+    return _PAINT.sub(dark, svg)
+
 
 # A larger number is a mistake; the difference of two of these can still be written.
 LARGEST = Decimal(10) ** 29
@@ -72,16 +185,16 @@ def as_float(number: Decimal | None) -> float | None:
     return None if number is None else float(number)
 
 
-def scales(language: str) -> Scales:
+def scales(language: str) -> table.Scales:
     """Return the units in which large numbers are counted."""
-    return CHINESE_SCALES if language.startswith("zh") else ENGLISH_SCALES
+    return table.CHINESE_SCALES if language.startswith("zh") else table.ENGLISH_SCALES
 
 
 def short(number: Decimal | None, unit: str = "", decimals: int | None = None, *, language: str) -> str:
     """Write a drawable number with what it is counted in, 1.2万元; a small one, or a percentage, as in a table."""
     if number is None:
         return DASH
-    text = "" if unit == "%" else format_short(number, scales=scales(language))
+    text = "" if unit == "%" else table.format_short(number, scales=scales(language))
     return f"{text if text[-1:].isalpha() else format_number(number, decimals)}{unit}"
 
 
@@ -129,10 +242,10 @@ def describe_change(change: Change, decimals: int = 1, *, value_decimals: int | 
     if change.new is None or change.old is None or change.difference is None:
         return DASH
     if change.kind is ChangeKind.POINTS:
-        rounded = round_number(change.difference, decimals)
+        rounded = table.round_number(change.difference, decimals)
         return _("%(points)s points") % {"points": f"{'+' if rounded > 0 else ''}{format_number(rounded, decimals)}"}
     if change.ratio is not None:
-        arrow = SAME if not change.ratio else UP if change.ratio > 0 else DOWN
+        arrow = table.SAME if not change.ratio else table.UP if change.ratio > 0 else table.DOWN
         percent = format_number(abs(ARITHMETIC.multiply(change.ratio, Decimal(100))), decimals, grouped=False)
         return f"{arrow}{percent}%"
     old, new = (f"{format_number(value, value_decimals)}{unit}" for value in (change.old, change.new))
@@ -229,3 +342,70 @@ def _letter_width(letter: str) -> float:
     if unicodedata.east_asian_width(letter) in "WFA":
         return 1.0
     return 0.95 if letter in _BROAD else 0.75 if letter.isupper() else 0.58
+
+
+# How wide the packaged font's letters are from the space to the tilde, in thousandths of the font's size.
+_WIDTHS = (
+    *(224, 323, 474, 555, 555, 921, 680, 278, 338, 338, 467, 555, 278, 347, 278, 392, 555, 555, 555, 555, 555, 555),
+    *(555, 555, 555, 555, 278, 278, 555, 555, 555, 474, 946, 608, 657, 638, 688, 589, 552, 689, 728, 293, 535, 646),
+    *(543, 812, 723, 742, 633, 742, 635, 596, 599, 721, 575, 878, 573, 531, 603, 338, 392, 338, 555, 559, 606, 563),
+    *(618, 510, 620, 554, 325, 564, 607, 275, 275, 552, 284, 926, 610, 606, 620, 620, 388, 468, 377, 607, 521, 802),
+    *(498, 521, 475, 338, 270, 338, 555),
+)
+# A system's font may have bold ones, which are so much wider.
+_BOLD = 1.08
+
+
+def whole(height: float, parts: Iterable[str]) -> str:
+    """A drawing of the usual width, on paper."""
+    size = f'width="{WIDTH}" height="{height:g}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {WIDTH} {height:g}"'
+    ground = f'<rect {size} fill="{PAPER}"/>'
+    return "".join([head, f' font-family="{FONT}">', ground, *parts, "</svg>"])
+
+
+def rectangle(left: float, top: float, width: float, height: float, colour: str) -> str:
+    place = f'x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}"'
+    return f'<rect {place} fill="{colour}"/>'
+
+
+def path(outline: str, x: float, y: float, colour: str) -> str:
+    """With an edge of paper. `outline`: around the point 0,0, which is drawn at `x`, `y`."""
+    edge = f'stroke="{PAPER}" stroke-width="1.5" stroke-miterlimit="10"'
+    return f'<path transform="translate({x:g},{y:g})" d="{outline}" fill="{colour}" {edge}/>'
+
+
+def text(  # noqa: PLR0913  # a text has as many sides
+    words: str,
+    x: float,
+    middle: float,
+    *,
+    room: float,
+    size: int = FONT_SIZE,
+    colour: str = INK,
+    anchor: str = "start",
+    is_bold: bool = False,
+) -> str:
+    """One line, cut visibly where it is wider than `room`. `middle`: of its height. `anchor`: which end of it stands at
+    `x`: start, middle, end."""
+    bold = f' font-family="{BOLD_FONT}" font-weight="bold"' if is_bold else ""
+    look = f'text-anchor="{anchor}" font-size="{size}px" fill="{colour}"{bold}'
+    place = f"translate({x:g},{middle + round(0.3 * size + 0.01):g})"
+    return f'<text transform="{place}" {look}>{escape(cut(words, room, size, is_bold=is_bold))}</text>'
+
+
+def cut(words: str, room: float, size: int, *, is_bold: bool = False) -> str:
+    """What is seen of it where there is room for so many pixels."""
+    ends = list(accumulate(width(letter, size, is_bold=is_bold) for letter in words))
+    if not ends or ends[-1] < room:
+        return words
+    return f"{words[: bisect_left(ends, room - size)]}…"
+
+
+def width(words: str, size: int, *, is_bold: bool = False) -> float:
+    """In pixels. Letters beyond ASCII are estimated, rather too wide; Chinese ones have this width."""
+    share = size / 1000 * (_BOLD if is_bold else 1)
+    return sum(
+        share * _WIDTHS[ord(letter) - 32] if " " <= letter <= "~" else size / FONT_SIZE * width_of(letter)
+        for letter in words
+    )

@@ -1,10 +1,11 @@
-"""Fits a table's columns onto a phone's width, and formats its cells. Pure.
+"""Draws tables, large numbers, pies and rings, whose parts we place ourselves. Pure.
 
-Texts may be cut, visibly. A number or a date is whole or not there: half of it reads as another one.
+Texts in a table may be cut, visibly. A number or a date is whole or not there: half of it reads as another one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -13,20 +14,32 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from integrations.core.sentences import Sentence
-from integrations.data.figures import Change, ChangeKind, rank_rows
-from integrations.data.table import Column, Kind, Table, Value
-from notifications.charts import labels, svg, theme
-from notifications.charts.aggregate import along, is_planned, shown_as
-from notifications.charts.definition import COLUMNS_AT_MOST, Aggregate, Chart, ChartError, Sort
+from integrations.data.figures import Change, ChangeKind, rank_rows, total
+from integrations.data.table import Column, Kind, Table, Value, format_number
+from notifications.charts import drawing
+from notifications.charts.definition import (
+    COLUMNS_AT_MOST,
+    LABEL_PIXELS,
+    Aggregate,
+    Chart,
+    ChartError,
+    ChartKind,
+    Shaped,
+    Sort,
+    along,
+    is_planned,
+    shown_as,
+)
+from notifications.charts.drawing import FONT_SIZE, short, shown_within
 
 # Between a column and the next one.
 GAP = 14
 # What fits to the pixel is cut by the renderer.
 _SLACK = 2.0
-ROOM = theme.WIDTH - 2 * theme.MARGIN
+ROOM = drawing.WIDTH - 2 * drawing.MARGIN
 # No text wants more than this; none that is longer gets less than five Chinese letters.
 _WIDE = 170.0
-_NARROW = 5.0 * labels.FONT_SIZE + GAP
+_NARROW = 5.0 * drawing.FONT_SIZE + GAP
 
 Cells = list[list[str]]
 
@@ -34,7 +47,7 @@ Cells = list[list[str]]
 def fitting(columns: Sequence[Column], rows: Sequence[Sequence[Value]], *, language: str) -> tuple[list[Column], Cells]:
     """As many of the first columns as have room, and the words of their cells, by rows: numbers in full, or all of
     them in short (1,235万) where that makes room. `rows` hold a value for each column."""
-    cells = [[labels.cell_text(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
+    cells = [[drawing.cell_text(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
     if not _fits(columns, cells):
         cells = [[_short(value, column, language) for value, column in zip(row, columns, strict=True)] for row in rows]
     count = len(columns)
@@ -52,7 +65,7 @@ def places(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]
         widths = [low + share * (high - low) for low, high in zip(least, wished, strict=True)]
     else:
         widths = [width * max(1.0, ROOM / sum(wished)) for width in wished]
-    found, start = [], float(theme.MARGIN)
+    found, start = [], float(drawing.MARGIN)
     for width in widths:
         found.append((round(start, 1), round(width, 1)))
         start += width
@@ -61,15 +74,15 @@ def places(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]
 
 def head(column: Column) -> str:
     """The column's name, at most 60 characters, with its unit."""
-    name, unit = labels.one_line(column.name, 60), labels.one_line(labels.head_unit(column), 20)
+    name, unit = drawing.one_line(column.name, 60), drawing.one_line(drawing.head_unit(column), 20)
     return f"{name} ({unit})" if unit else name
 
 
 def _short(value: Value, column: Column, language: str) -> str:
-    number = labels.drawable(value)
+    number = drawing.drawable(value)
     if number is None or column.kind is Kind.PERCENT:
-        return labels.cell_text(value, column)
-    return labels.short(number, decimals=column.decimals, language=language)
+        return drawing.cell_text(value, column)
+    return drawing.short(number, decimals=column.decimals, language=language)
 
 
 def _fits(columns: Sequence[Column], cells: Cells) -> bool:
@@ -88,13 +101,13 @@ def _wished(columns: Sequence[Column], cells: Cells) -> list[float]:
     """Heads may be cut, as texts may."""
     found = []
     for position, column in enumerate(columns):
-        longest, named = _longest(cells, position), min(_WIDE, labels.width_of(head(column)) + GAP)
+        longest, named = _longest(cells, position), min(_WIDE, drawing.width_of(head(column)) + GAP)
         found.append(max(min(_WIDE, longest) if column.kind == Kind.TEXT else longest, named))
     return found
 
 
 def _longest(cells: Cells, position: int) -> float:
-    return max((labels.width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP
+    return max((drawing.width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP
 
 
 # --- Drawings whose parts we place ourselves, pixel by pixel: the picture of a table, and one large number. Pure ---
@@ -108,7 +121,7 @@ _NUMBER_HEIGHT = 220
 _SPARKS = 60
 
 
-def table_svg(chart: Chart, table: Table, size: theme.Size, *, language: str) -> str:
+def table_svg(chart: Chart, table: Table, size: drawing.Size, *, language: str) -> str:
     """The first rows and columns of a table, with what is left out said below them."""
     chosen = _columns(chart, table)
     room = (size.height - _HEAD - _FOOT) // _ROW - 1
@@ -119,7 +132,7 @@ def table_svg(chart: Chart, table: Table, size: theme.Size, *, language: str) ->
     height = size.height if size.is_fixed else _HEAD + _ROW * (len(rows) + 1) + _FOOT
     # The head and every other row on a faint ground.
     parts = [
-        svg.rectangle(theme.MARGIN - 6, _HEAD + _ROW * line, ROOM + 12, _ROW, theme.BAND)
+        drawing.rectangle(drawing.MARGIN - 6, _HEAD + _ROW * line, ROOM + 12, _ROW, drawing.BAND)
         for line in range(0, len(rows) + 1, 2)
     ]
     for column, (start, width), texts in zip(columns, places(columns, cells), zip(*cells, strict=True), strict=True):
@@ -127,14 +140,14 @@ def table_svg(chart: Chart, table: Table, size: theme.Size, *, language: str) ->
         x, anchor = (start + width - GAP, "end") if is_number else (start, "start")
         for line, words in enumerate([head(column), *texts]):
             middle = _HEAD + _ROW * line + _ROW / 2
-            parts.append(svg.text(words, x, middle, room=width - GAP, anchor=anchor, is_bold=line == 0))
-    title, foot = labels.one_line(chart.title or _("Table")), labels.one_line(_foot(table, len(rows), len(columns)))
-    parts.append(svg.text(title, theme.MARGIN, 20, room=ROOM, size=15, is_bold=True))
-    parts.append(svg.text(foot, theme.MARGIN, height - 14, room=ROOM, colour=theme.FAINT))
-    return svg.whole(height, parts)
+            parts.append(drawing.text(words, x, middle, room=width - GAP, anchor=anchor, is_bold=line == 0))
+    title, foot = drawing.one_line(chart.title or _("Table")), drawing.one_line(_foot(table, len(rows), len(columns)))
+    parts.append(drawing.text(title, drawing.MARGIN, 20, room=ROOM, size=15, is_bold=True))
+    parts.append(drawing.text(foot, drawing.MARGIN, height - 14, room=ROOM, colour=drawing.FAINT))
+    return drawing.whole(height, parts)
 
 
-def number_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) -> Spec:
+def number_spec(chart: Chart, table: Table, size: drawing.Size, *, language: str) -> Spec:
     """What the last place came to, how that differs from the one before, and the way there as a small line."""
     numbers, notes = along(chart, table)
     known = [number for number in numbers if number is not None]
@@ -142,30 +155,30 @@ def number_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) 
         raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
     unit, decimals = shown_as(chart, table)
     height = size.height if size.is_fixed else _NUMBER_HEIGHT
-    number = labels.short(known[-1], unit, decimals, language=language)
+    number = drawing.short(known[-1], unit, decimals, language=language)
     layers = [
-        _said(chart.title or chart.y[0], y=22, size=15, colour=theme.INK, is_bold=True),
-        _said(number, y=64, size=_FIGURE, colour=theme.COLOURS[0], is_bold=True),
+        _said(chart.title or chart.y[0], y=22, size=15, colour=drawing.INK, is_bold=True),
+        _said(number, y=64, size=_FIGURE, colour=drawing.COLOURS[0], is_bold=True),
     ]
     if len(known) > 1:
         is_percent = table.column(chart.y[0]).kind is Kind.PERCENT and chart.aggregate != Aggregate.COUNT
         change = Change(known[-1], known[-2], is_percent)
-        layers.append(_said(_change_text(change, unit, decimals), y=98, size=13, colour=theme.INK))
+        layers.append(_said(_change_text(change, unit, decimals), y=98, size=13, colour=drawing.INK))
         layers.append(_spark(numbers[-_SPARKS:], top=112, bottom=height - 34))
-    foot = " · ".join([labels.as_of_text(table), *notes])
-    layers.append(_said(foot, y=height - 14, size=labels.FONT_SIZE, colour=theme.FAINT))
+    foot = " · ".join([drawing.as_of_text(table), *notes])
+    layers.append(_said(foot, y=height - 14, size=drawing.FONT_SIZE, colour=drawing.FAINT))
     return _placed(layers, height)
 
 
 def _placed(layers: list[Spec], height: float) -> Spec:
-    return {"width": theme.WIDTH, "height": height, "padding": 0, "autosize": "none", "layer": layers}
+    return {"width": drawing.WIDTH, "height": height, "padding": 0, "autosize": "none", "layer": layers}
 
 
 def _said(text: str, *, y: float, size: int, colour: str, is_bold: bool = False) -> Spec:
     mark = {"type": "text", "align": "left", "baseline": "middle", "fontSize": size, "color": colour}
-    shown = labels.within(labels.one_line(text), ROOM, size)
-    mark |= {**(theme.BOLD if is_bold else {}), "limit": labels.limit_of(shown, ROOM, size)}
-    place = {"x": {"value": theme.MARGIN}, "y": {"value": y}, "text": {"field": "t"}}
+    shown = drawing.within(drawing.one_line(text), ROOM, size)
+    mark |= {**(drawing.BOLD if is_bold else {}), "limit": drawing.limit_of(shown, ROOM, size)}
+    place = {"x": {"value": drawing.MARGIN}, "y": {"value": y}, "text": {"field": "t"}}
     return {"data": {"values": [{"t": shown}]}, "mark": mark, "encoding": place}
 
 
@@ -196,7 +209,7 @@ def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
 
 
 def _foot(table: Table, row_count: int, column_count: int) -> str:
-    said = [labels.as_of_text(table)]
+    said = [drawing.as_of_text(table)]
     rows = len(table.rows) - row_count
     columns = len(table.columns) - column_count
     if rows or table.is_cut:
@@ -210,17 +223,94 @@ def _foot(table: Table, row_count: int, column_count: int) -> str:
 def _change_text(change: Change, unit: str, decimals: int | None) -> str:
     if change.ratio is not None and abs(change.ratio) >= 100:
         return _("much more than before")
-    said = labels.describe_change(change, value_decimals=decimals, unit=unit)
+    said = drawing.describe_change(change, value_decimals=decimals, unit=unit)
     return said if change.kind is ChangeKind.WORDS else _("%(change)s against the value before") % {"change": said}
 
 
 def _spark(numbers: Sequence[Decimal | None], *, top: int, bottom: int) -> Spec:
-    rows = [{"x": place, "y": labels.as_float(number)} for place, number in enumerate(numbers)]
-    across = {"range": [theme.MARGIN, theme.WIDTH - theme.MARGIN], "nice": False, "zero": False}
+    rows = [{"x": place, "y": drawing.as_float(number)} for place, number in enumerate(numbers)]
+    across = {"range": [drawing.MARGIN, drawing.WIDTH - drawing.MARGIN], "nice": False, "zero": False}
     up = {"range": [bottom, top], "zero": False, "nice": False}
     place = {
         "x": {"field": "x", "type": "quantitative", "scale": across, "axis": None},
         "y": {"field": "y", "type": "quantitative", "scale": up, "axis": None},
     }
-    mark = {"type": "line", "strokeWidth": 2, "color": theme.COLOURS[0]}
+    mark = {"type": "line", "strokeWidth": 2, "color": drawing.COLOURS[0]}
     return {"data": {"values": rows}, "mark": mark, "encoding": place}
+
+
+# How much of a ring is empty.
+_HOLE = 0.55
+# An arc whose ends are nearer, in pixels, begins and ends at one point, and is left out by whoever draws it.
+_DRAWN_APART = 0.002
+_LINE, _LEGEND_ROW = 14, 16
+_SQUARE = "M-4.743,-4.743h9.487v9.487h-9.487Z"
+_LABEL_LEFT, _LABEL_ROOM, _LEGEND_GAP = 16, 150, 4
+
+
+def parts_svg(
+    chart: Chart, table: Table, shaped: Shaped, title: str, notes: Sequence[str], size: drawing.Size, *, language: str
+) -> str:
+    """`notes`: the lines below the title. Raises ChartError."""
+    totals = {str(point.place): point.value for point in shaped.points if point.value is not None and point.value > 0}
+    whole = total(list(totals.values()))
+    if whole is None:
+        raise ChartError(Sentence("There is nothing to draw: no value is above zero."))
+    names = [place for place in shaped.places or () if place in totals]
+    parts = [totals[place] / whole for place in names]
+    shares = [
+        f"{shown_within(place, LABEL_PIXELS)} {format_number(part * 100, 1)}%"
+        for place, part in zip(names, parts, strict=True)
+    ]
+    colours = [drawing.REST if place == shaped.rest else drawing.PART_COLOURS[i] for i, place in enumerate(names)]
+    room, top = drawing.WIDTH - 2 * drawing.MARGIN, 37 + _LINE * len(notes)
+    labels = [drawing.cut(share, _LABEL_ROOM, FONT_SIZE) for share in shares]
+    left = (
+        drawing.WIDTH
+        - drawing.MARGIN
+        - math.ceil(_LABEL_LEFT + max(drawing.width(label, FONT_SIZE) for label in labels))
+    )
+    wide, high = left - _LEGEND_GAP - drawing.MARGIN, size.height - drawing.MARGIN - top - 2
+    x, y, radius = drawing.MARGIN + wide / 2, top + high / 2, min(wide, high) / 2
+    hole = _HOLE * radius if chart.kind == ChartKind.DONUT else 0.0
+    drawn, start = [], 0.0
+    for part, colour in zip(parts, colours, strict=True):
+        drawn.append(drawing.path(_sector(start, start + float(part), radius, hole), x, y, colour))
+        start += float(part)
+    unit, decimals = shown_as(chart, table)
+    # Averages and percentages add up to nothing.
+    if hole and chart.aggregate in {Aggregate.SUM, Aggregate.COUNT} and unit != "%":
+        said = short(whole, decimals=decimals, language=language)
+        drawn.append(drawing.text(said, x, y, room=room, size=18, anchor="middle", is_bold=True))
+    for line, (label, colour) in enumerate(zip(labels, colours, strict=True)):
+        middle = top + _LEGEND_ROW * line + 6
+        drawn.append(drawing.path(_SQUARE, left + 6, middle, colour))
+        drawn.append(drawing.text(label, left + _LABEL_LEFT, middle, room=_LABEL_ROOM))
+    drawn.append(drawing.text(title, drawing.MARGIN, 19.5, room=room, size=15, is_bold=True))
+    for line, note in enumerate(notes):
+        drawn.append(drawing.text(note, drawing.MARGIN, 35.5 + _LINE * line, room=room, colour=drawing.FAINT))
+    return drawing.whole(size.height, drawn)
+
+
+def _sector(start: float, end: float, radius: float, hole: float) -> str:
+    """From one share of the circle to another one, clockwise from above, around the point 0,0."""
+    if 2 * math.pi * (hole or radius) * (1 - (end - start)) < _DRAWN_APART:
+        return _circle(radius, 0) + (_circle(hole, 1) if hole else "") + "Z"
+    large = int(end - start > 0.5)
+    back = f"A{_at(hole)},{_at(hole)},0,{large},1,{_point(end, hole)}" if hole else ""
+    arc = f"M{_point(end, radius)}A{_at(radius)},{_at(radius)},0,{large},0,{_point(start, radius)}"
+    return f"{arc}L{_point(start, hole)}{back}Z"
+
+
+def _circle(radius: float, sweep: int) -> str:
+    half = f"A{_at(radius)},{_at(radius)},0,1,{sweep},0,"
+    return f"M0,{_at(-radius)}{half}{_at(radius)}{half}{_at(-radius)}"
+
+
+def _point(share: float, radius: float) -> str:
+    angle = 2 * math.pi * share
+    return f"{_at(radius * math.sin(angle))},{_at(-radius * math.cos(angle))}"
+
+
+def _at(number: float) -> str:
+    return f"{round(number, 3) + 0.0:g}"

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.utils import translation
 
 from integrations.clients import expressions
 from integrations.clients.expressions import ExpressionRefused, TooMuchWork
-from notifications.inbound.fields import ITEMS_AT_MOST, ROWS_AT_MOST, tree_of
-from notifications.inbound.mapping import Mapping, MappingError, apply, mapping_from
+from notifications.inbound import mapping
+from notifications.inbound.channels import WEBHOOK_SCHEMES
+from notifications.inbound.mapping import (
+    FOLDER,
+    ITEMS_AT_MOST,
+    OTHER,
+    PRESETS,
+    ROWS_AT_MOST,
+    Mapping,
+    MappingError,
+    apply,
+    mapping_from,
+    tree_of,
+)
 from notifications.inbound.payloads import PayloadError, parsed
 from notifications.reports.templates import merge_fields
 from notifications.reports.templates.merge_fields import Field
@@ -237,3 +252,32 @@ def test_a_mapping_survives_being_kept() -> None:
 
     assert mapping_from(whole.document()) == whole
     assert mapping_from({"title": "t", "of another release": 1}) == Mapping(title="t")
+
+
+FILES = sorted(FOLDER.glob("*.toml"))
+PATHS = ("recipient_path", "only_path", "key_path", "link_path", "severity_path")
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_a_file_holds_what_is_known_in_both_languages(path: Path) -> None:
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    preset = PRESETS[path.stem]
+
+    assert set(document) <= {"position", "scheme", "is_alert", "label", "steps", "mapping"}
+    assert set(document.get("mapping", {})) <= set(Mapping.__dataclass_fields__)
+    assert [set(words) for words in (document["label"], *document["steps"])] == [{"en", "zh"}] * (
+        1 + len(document["steps"])
+    )
+    assert preset.scheme in WEBHOOK_SCHEMES
+    for template in (preset.mapping.title, preset.mapping.text):
+        mapping.check_template(template)
+    for expression in (*(getattr(preset.mapping, name) for name in PATHS), *preset.mapping.file_paths):
+        mapping.check_path(expression)
+
+
+def test_labels_are_in_the_readers_language_and_the_unknown_one_is_last() -> None:
+    with translation.override("zh-hans"):
+        assert PRESETS["guandata"].label == "观远（自定义推送渠道）"
+    with translation.override("en"):
+        assert PRESETS["guandata"].label == "Guandata (custom push channel)"
+    assert list(PRESETS)[-1] == OTHER

@@ -1,0 +1,90 @@
+"""Rules, their data and their checks for tests.
+
+A condition is a line: `sum 销售额 < 1000 where 城市=上海|北京; 品类=酒`, `sum 销售额 fell 20 % week`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from integrations.data.table import Column, Kind, Table
+from integrations.models import Card, CardData
+from integrations.models.datasources import packed
+from notifications.alerts import conditions, evaluation
+from notifications.alerts.conditions import Against, Aggregate, Comparison, Condition, Unit
+from notifications.models import AlertCheck, AlertRule
+from tests.notifications.factories import NOW
+
+STEP = timedelta(minutes=10)
+COLUMNS = (Column("城市", Kind.TEXT), Column("销售额", Kind.NUMBER, "元"))
+
+SIGNS = {
+    ">": Comparison.GREATER,
+    ">=": Comparison.AT_LEAST,
+    "<": Comparison.LESS,
+    "<=": Comparison.AT_MOST,
+    "=": Comparison.EQUAL,
+    "!=": Comparison.UNEQUAL,
+    "between": Comparison.BETWEEN,
+    "outside": Comparison.OUTSIDE,
+    "is null": Comparison.IS_NULL,
+    "changed": Comparison.CHANGED,
+    "fell": Comparison.FELL,
+    "rose": Comparison.ROSE,
+}
+_UNITS = {"%": Unit.PERCENT, "%0": Unit.PERCENT_FROM_ZERO, "amount": Unit.AMOUNT}
+_LINE = re.compile(
+    rf"(?P<aggregate>[a-z]+) (?:(?P<column>\S+) )?(?P<sign>{'|'.join(SIGNS)})"
+    r"(?: (?P<values>.+?))?(?: where (?P<rows>.+))?"
+)
+
+
+def parse(text: str) -> list[Condition]:
+    return [_parsed(line) for line in text.splitlines()]
+
+
+def _parsed(line: str) -> Condition:
+    found = _LINE.fullmatch(line)
+    assert found is not None, line
+    values, change = found["values"] or "", tuple[Any, ...]()
+    if SIGNS[found["sign"]] in conditions.BY_CHANGE:
+        values, unit, against = values.split()
+        change = (Against(against), _UNITS[unit])
+    return Condition(
+        Aggregate(found["aggregate"]),
+        found["column"] or "",
+        SIGNS[found["sign"]],
+        tuple(values.split(" and ")) if values else (),
+        conditions.parse_filters(found["rows"] or ""),
+        *change,
+    )
+
+
+def make_rule(card: Card, receiver: Any, text: str = "sum 销售额 < 100", **fields: Any) -> AlertRule:
+    rows = conditions.to_rows(parse(text))
+    defaults = {"name": "销售额过低", "crontab": "*/10 * * * *", "next_run_at": NOW}
+    return AlertRule.objects.create(card=card, receiver=receiver, conditions=rows, **{**defaults, **fields})
+
+
+def table(**sales: Decimal | float | None) -> Table:
+    return Table(COLUMNS, tuple(sales.items()), NOW)
+
+
+def check(rule: AlertRule, slot_at: datetime, data: Table | None) -> AlertCheck.Outcome | None:
+    """One check whose data came, or failed."""
+    row = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, requested_at=slot_at)
+    state = CardData(card=rule.card, slot_at=slot_at, status="failed", problem_code="timeout")
+    if data is not None:
+        state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=packed(data))
+    return evaluation.decide(row.pk, state, now=slot_at)
+
+
+def row(
+    number: int, aggregate: str, column: str, comparison: str, value: str, second: str = "", filters: str = ""
+) -> dict[str, str]:
+    """A condition as a browser sends it."""
+    parts = {"aggregate": aggregate, "column": column, "comparison": comparison, "value": value, "second": second}
+    return {f"conditions-{number}-{name}": text for name, text in {**parts, "filters": filters}.items()}
