@@ -300,3 +300,24 @@ def write_restart(service: str, *, unit: str = "") -> str:
 
 def _say_logs() -> str:
     return _("All threads of the workers may be busy, or their tasks fail: look into the workers' logs.")
+
+
+def document(state: EngineHealth) -> dict[str, object]:
+    """Write `state` as the monitors read it; ages in seconds, None where nothing was heard."""
+    return {
+        "status": "down" if state.problems else "ok",
+        "problems": state.problems,
+        "beat": _document_served(state.beat),
+        "queues": {queue.name: _document_served(queue) for queue in state.queues},
+        "mail_door": _document_served(state.mail_door),
+        "tick": {"seconds": _rounded(state.tick_seconds)},
+        "overdue": {"count": state.overdue_count, "seconds": _rounded(state.overdue_seconds)},
+    }
+
+
+def _document_served(served: Served) -> dict[str, object]:
+    return {"processes": served.process_count, "silent_seconds": _rounded(served.silent_seconds)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)

@@ -22,7 +22,7 @@ from django.db.models import Count
 from django.utils import timezone, translation
 
 from guanwecom import environment
-from guanwecom.operations import health, pages, upgrade
+from guanwecom.operations import health, upgrade
 from integrations.companies.diagnosis.results import export_text
 from integrations.core import installation
 from integrations.core.key_rotation import encrypted_columns
@@ -130,7 +130,7 @@ def _migrations() -> object:
 
 
 def _engine() -> object:
-    return pages.document(health.read())
+    return health.document(health.read())
 
 
 def _queues() -> object:

@@ -536,7 +536,6 @@ class SubscriptionSource:
         """Its run says it."""
 
 
-
 def source_of_subscription(run: Run) -> SubscriptionSource | None:
     """Raises RenderingError where the subscription is gone."""
     if run.trigger in Run.OF_THEIR_OWN or run.message_id is not None:

@@ -33,7 +33,7 @@ from notifications.models import (
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import find_recipients, trial_audience
 from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.test_rules import check, make_rule, table
+from tests.notifications.alerts.rules import check, make_rule, table
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 
