@@ -5,4 +5,4 @@ from pathlib import Path
 # Written by whatever builds the product: tools/bundle.py, deploy/install.sh, the Dockerfile.
 _COMMIT = Path(__file__).with_name("COMMIT")
 _BUILT = _COMMIT.read_text(encoding="ascii").strip() if _COMMIT.exists() else ""
-VERSION = "1.0.0" + (f"+g{_BUILT}" if _BUILT else "")
+VERSION = "1.1.0" + (f"+g{_BUILT}" if _BUILT else "")

@@ -77,7 +77,7 @@ def main() -> int:
 
 
 def version() -> str:
-    """Return what the bundle's product calls itself, such as 1.0.0+g0b858e2."""
+    """Return what the bundle's product calls itself, such as 1.1.0+g0b858e2."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return f"{project['project']['version']}+g{commit()}"
 

@@ -1,6 +1,7 @@
-"""All tables of accounts as of 0.9.0, each whole, after those that it refers to.
+"""All tables of accounts as of 1.1.0.
 
-Roles and the loginId are rows that come after every migrate (accounts.receivers).
+The database itself refuses to change entries of the audit trail, to delete them but for those that are too old, and to
+empty their table. Who has the database's own rights can take this away; nobody who has the product's can.
 """
 
 import django.contrib.auth.models
@@ -14,6 +15,22 @@ from django.conf import settings
 from django.db import migrations, models
 
 
+APPEND_ONLY = """
+CREATE FUNCTION accounts_auditentry_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND current_setting('guanwecom.removes_old_audit', true) = 'on' THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'the audit trail is append-only' USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON accounts_auditentry
+FOR EACH ROW EXECUTE FUNCTION accounts_auditentry_is_append_only();
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON accounts_auditentry
+FOR EACH STATEMENT EXECUTE FUNCTION accounts_auditentry_is_append_only();
+"""
+
+
 class Migration(migrations.Migration):
 
     initial = True
@@ -25,6 +42,86 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.CreateModel(
+            name='PeopleExport',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
+                ('lease_until', models.DateTimeField(editable=False, null=True)),
+                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
+                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
+                ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'being made'), ('done', 'ready'), ('failed', 'stopped')], default='waiting', max_length=8, verbose_name='status')),
+                ('requested_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='requested')),
+                ('language', models.CharField(max_length=10)),
+                ('user_ids', models.JSONField(default=list)),
+                ('row_count', models.PositiveIntegerField(default=0, verbose_name='people')),
+                ('done_count', models.PositiveIntegerField(default=0)),
+                ('expires_at', models.DateTimeField(verbose_name='kept until')),
+            ],
+            options={
+                'verbose_name': 'sheet of people',
+                'verbose_name_plural': 'sheets of people',
+                'ordering': ['-pk'],
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
+            name='PeopleImport',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
+                ('lease_until', models.DateTimeField(editable=False, null=True)),
+                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
+                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
+                ('status', models.CharField(choices=[('waiting', 'waiting'), ('reading', 'being checked'), ('asking', 'waits for your yes'), ('confirmed', 'confirmed'), ('applying', 'being written'), ('done', 'done'), ('refused', 'cannot be read'), ('stopped', 'stopped, nothing changed'), ('discarded', 'discarded')], default='waiting', max_length=12, verbose_name='status')),
+                ('mode', models.CharField(blank=True, choices=[('all', 'all or nothing'), ('skip', 'skip the refused rows')], max_length=8, verbose_name='refused rows')),
+                ('file_name', models.CharField(max_length=255, verbose_name='file')),
+                ('match_by', models.CharField(choices=[('username', 'username = account in the file'), ('email', 'e-mail'), ('mobile', 'mobile'), ('attribute', 'employee number')], default='username', max_length=12, verbose_name='people are found by')),
+                ('clears_empty', models.BooleanField(default=False, verbose_name='empty cells clear what is there')),
+                ('requested_by_name', models.CharField(max_length=255, verbose_name='administrator')),
+                ('requested_from', models.GenericIPAddressField(editable=False, null=True)),
+                ('requested_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='uploaded')),
+                ('confirmed_by_name', models.CharField(blank=True, max_length=255, verbose_name='confirmed by')),
+                ('confirmed_from', models.GenericIPAddressField(editable=False, null=True)),
+                ('confirmed_at', models.DateTimeField(null=True, verbose_name='confirmed at')),
+                ('layout', models.CharField(blank=True, editable=False, max_length=8)),
+                ('titles', models.JSONField(default=list, editable=False)),
+                ('row_count', models.PositiveIntegerField(default=0, verbose_name='rows')),
+                ('counts', models.JSONField(default=dict, editable=False)),
+                ('reason', models.CharField(blank=True, editable=False, max_length=32)),
+                ('words', models.JSONField(default=dict, editable=False)),
+            ],
+            options={
+                'verbose_name': 'import of people',
+                'verbose_name_plural': 'imports of people',
+                'ordering': ['-pk'],
+                'default_permissions': ('view', 'add'),
+            },
+        ),
+        migrations.CreateModel(
+            name='UnsentAudit',
+            fields=[
+                ('entry_id', models.BigIntegerField(primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
+            ],
+            options={
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
+            name='Lockout',
+            fields=[
+            ],
+            options={
+                'verbose_name': 'wrong passwords',
+                'verbose_name_plural': 'wrong passwords',
+                'proxy': True,
+                'default_permissions': ('view', 'delete'),
+                'indexes': [],
+                'constraints': [],
+            },
+            bases=('axes.accessattempt',),
+        ),
         migrations.CreateModel(
             name='User',
             fields=[
@@ -43,38 +140,17 @@ class Migration(migrations.Migration):
                 ('made_username', models.CharField(blank=True, db_default='', default='', editable=False, max_length=150)),
                 ('session_epoch', models.PositiveIntegerField(default=0, editable=False)),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
                 ('managed_corps', models.ManyToManyField(blank=True, help_text='Sees only these WeCom companies in the administration.', related_name='+', to='integrations.corp', verbose_name='manages companies')),
+                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
             ],
             options={
                 'verbose_name': 'user',
                 'verbose_name_plural': 'users',
                 'permissions': [('assign_roles', 'Can hand out roles')],
-                'indexes': [models.Index(django.db.models.functions.text.Lower('username'), name='users_by_folded_username'), models.Index(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='users_by_folded_email'), models.Index(condition=models.Q(('mobile', ''), _negated=True), fields=['mobile'], name='users_by_mobile'), models.Index(condition=models.Q(('name', ''), _negated=True), fields=['name'], name='users_by_name')],
             },
             managers=[
                 ('objects', django.contrib.auth.models.UserManager()),
             ],
-        ),
-        migrations.CreateModel(
-            name='WeComAccount',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='wecom_accounts', to=settings.AUTH_USER_MODEL, verbose_name='user')),
-                ('corp', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='wecom_accounts', to='integrations.corp', verbose_name='WeCom company name')),
-                ('userid', models.CharField(blank=True, help_text="The account in WeCom's contacts: neither the WeChat ID nor the display name.", max_length=64, verbose_name='WeCom account')),
-                ('userid_folded', models.CharField(blank=True, editable=False, max_length=64)),
-                ('is_primary', models.BooleanField(default=True, help_text='Of several accounts of one person, messages go to this one.', verbose_name='receives messages')),
-                ('proven_corp_id', models.BigIntegerField(editable=False, null=True)),
-                ('proven_userid', models.CharField(blank=True, editable=False, max_length=64)),
-                ('signed_in_at', models.DateTimeField(editable=False, null=True, verbose_name='last sign-in with WeCom')),
-                ('left_at', models.DateTimeField(editable=False, null=True)),
-            ],
-            options={
-                'verbose_name': 'WeCom account',
-                'verbose_name_plural': 'WeCom accounts',
-                'constraints': [models.UniqueConstraint(condition=models.Q(('userid_folded', ''), _negated=True), fields=('corp', 'userid_folded'), name='one_account_per_wecom_identity'), models.UniqueConstraint(condition=models.Q(('is_primary', True)), fields=('user',), name='one_primary_account_per_user'), models.CheckConstraint(condition=models.Q(('left_at__isnull', True), ('userid_folded', ''), _connector='OR'), name='no_userid_once_the_person_left')],
-            },
         ),
         migrations.CreateModel(
             name='Attribute',
@@ -102,19 +178,17 @@ class Migration(migrations.Migration):
             name='AttributeValue',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='attribute_values', to=settings.AUTH_USER_MODEL)),
-                ('attribute', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='values', to='accounts.attribute')),
                 ('position', models.PositiveSmallIntegerField(default=0)),
                 ('value', models.CharField(max_length=255)),
                 ('folded', models.CharField(editable=False, max_length=255)),
                 ('is_unique', models.BooleanField(default=False, editable=False)),
+                ('attribute', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='values', to='accounts.attribute')),
+                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='attribute_values', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'verbose_name': 'value of a user attribute',
                 'verbose_name_plural': 'values of user attributes',
                 'default_permissions': (),
-                'indexes': [models.Index(fields=['attribute', 'folded', 'user'], name='people_by_attribute_value')],
-                'constraints': [models.UniqueConstraint(fields=('user', 'attribute', 'position'), name='attribute_values_by_user'), models.UniqueConstraint(condition=models.Q(('is_unique', True)), fields=('attribute', 'folded'), name='one_person_per_unique_value')],
             },
         ),
         migrations.CreateModel(
@@ -122,7 +196,6 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='time')),
-                ('actor', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='administrator')),
                 ('actor_name', models.CharField(blank=True, max_length=255, verbose_name='administrator')),
                 ('ip', models.GenericIPAddressField(null=True, verbose_name='IP address')),
                 ('action', models.CharField(choices=[('created', 'created'), ('changed', 'changed'), ('deleted', 'deleted'), ('done', 'done'), ('signed-in', 'signed in'), ('sign-in-failed', 'sign-in failed'), ('locked-out', 'locked out'), ('unlocked', 'unlocked')], max_length=16, verbose_name='action')),
@@ -131,6 +204,7 @@ class Migration(migrations.Migration):
                 ('subject', models.CharField(blank=True, max_length=255, verbose_name='what')),
                 ('changes', models.JSONField(default=list, verbose_name='changes')),
                 ('note', models.CharField(blank=True, max_length=500, verbose_name='note')),
+                ('actor', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='administrator')),
                 ('corp', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='integrations.corp', verbose_name='WeCom company name')),
             ],
             options={
@@ -138,90 +212,42 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'audit trail',
                 'ordering': ['-pk'],
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['corp', '-id'], name='audit_by_corp'), models.Index(fields=['model', 'object_id', '-id'], name='audit_by_object'), models.Index(fields=['at'], name='audit_by_time')],
+            },
+        ),
+        migrations.CreateModel(
+            name='DepartmentGroup',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('with_subdepartments', models.BooleanField(default=True, verbose_name='with the departments below it')),
+                ('may_lend_rights', models.BooleanField(default=False, editable=False)),
+                ('department', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='groups', to='integrations.department', verbose_name='department')),
+                ('group', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='auth.group', verbose_name='group')),
+            ],
+            options={
+                'verbose_name': 'group of a department',
+                'verbose_name_plural': 'groups of departments',
+                'ordering': ['department__corp__name', 'pk'],
             },
         ),
         migrations.CreateModel(
             name='DirectoryPolicy',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('corp', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='directory_policy', to='integrations.corp', verbose_name='WeCom company name')),
                 ('mode', models.CharField(choices=[('off', 'off'), ('link', 'link people who are here already'), ('create', 'link, create and update people')], default='off', help_text="Off: nothing runs at night, and WeCom's directory has no effect on anybody here. People whom it has created, linked, or put into groups stay so when this is changed.", max_length=8, verbose_name='effect of the directory')),
                 ('match_username', models.BooleanField(default=True, verbose_name='by username = WeCom account')),
                 ('match_email', models.BooleanField(default=False, help_text='Works only where WeCom shows the app e-mail addresses.', verbose_name='by e-mail')),
                 ('match_mobile', models.BooleanField(default=False, help_text='Works only where WeCom shows the app mobile numbers.', verbose_name='by mobile')),
-                ('number_attribute', models.ForeignKey(blank=True, help_text='The user attribute that holds it. Only attributes that are marked as employee number.', limit_choices_to={'is_employee_number': True}, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.attribute', verbose_name='by employee number')),
                 ('number_field', models.CharField(blank=True, help_text="The company's own field in WeCom's contacts that holds the employee number, by its exact name. The app must be allowed to see it. Empty: the WeCom account is the employee number.", max_length=64, verbose_name='field in WeCom')),
                 ('leavers', models.CharField(choices=[('unlink', 'unlink them'), ('disable', 'unlink and disable them')], default='disable', help_text="Nobody is ever deleted here. People with another company's account are only unlinked.", max_length=8, verbose_name='people deleted in WeCom')),
                 ('changed_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
+                ('corp', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='directory_policy', to='integrations.corp', verbose_name='WeCom company name')),
+                ('number_attribute', models.ForeignKey(blank=True, help_text='The user attribute that holds it. Only attributes that are marked as employee number.', limit_choices_to={'is_employee_number': True}, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.attribute', verbose_name='by employee number')),
             ],
             options={
                 'verbose_name': 'directory policy',
                 'verbose_name_plural': 'directory policies',
                 'ordering': ['corp__name'],
                 'default_permissions': ('view', 'add', 'change'),
-            },
-        ),
-        migrations.CreateModel(
-            name='PeopleRun',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='people_run', to='integrations.syncrun')),
-                ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('overtaken', 'overtaken by a later run'), ('failed', 'stopped')], default='waiting', max_length=16, verbose_name='status')),
-                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
-                ('lease_until', models.DateTimeField(editable=False, null=True)),
-                ('done_up_to', models.BigIntegerField(default=0, editable=False)),
-                ('done_count', models.PositiveIntegerField(default=0, verbose_name='people looked at')),
-                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
-                ('started_at', models.DateTimeField(null=True, verbose_name='started')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('counts', models.JSONField(default=dict, verbose_name='written')),
-            ],
-            options={
-                'verbose_name': 'people of a directory run',
-                'verbose_name_plural': 'people of directory runs',
-                'default_permissions': (),
-                'indexes': [models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['status'], name='claimable_people_runs')],
-            },
-        ),
-        migrations.CreateModel(
-            name='LinkConflict',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('member', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='link_conflict', to='integrations.member', verbose_name='member')),
-                ('reason', models.CharField(choices=[('nobody', 'nobody here fits'), ('several', 'several people here fit'), ('shared', 'several members share the e-mail or mobile'), ('other_account', 'the person has another WeCom account of this company'), ('other_company', 'the person belongs to another company'), ('protected', 'the person may enter the administration: link by hand'), ('password_only', 'the person signs in with a password only: link by hand'), ('disabled', 'the person is disabled here'), ('username_taken', 'somebody else has this username'), ('company_missing', 'somebody has this WeCom account without a company'), ('came_back', 'this WeCom account had been deleted: it may be another person now')], max_length=16, verbose_name='reason')),
-                ('since', models.DateTimeField(verbose_name='since')),
-            ],
-            options={
-                'verbose_name': 'person of WeCom who is not linked',
-                'verbose_name_plural': 'Not linked with WeCom',
-                'ordering': ['pk'],
-                'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['reason', 'id'], name='conflicts_by_reason')],
-            },
-        ),
-        migrations.CreateModel(
-            name='PeopleExport',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'being made'), ('done', 'ready'), ('failed', 'stopped')], default='waiting', max_length=8, verbose_name='status')),
-                ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('requested_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='requested')),
-                ('language', models.CharField(max_length=10)),
-                ('user_ids', models.JSONField(default=list)),
-                ('row_count', models.PositiveIntegerField(default=0, verbose_name='people')),
-                ('done_count', models.PositiveIntegerField(default=0)),
-                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
-                ('lease_until', models.DateTimeField(editable=False, null=True)),
-                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('expires_at', models.DateTimeField(verbose_name='kept until')),
-            ],
-            options={
-                'verbose_name': 'sheet of people',
-                'verbose_name_plural': 'sheets of people',
-                'ordering': ['-pk'],
-                'default_permissions': (),
             },
         ),
         migrations.CreateModel(
@@ -234,72 +260,23 @@ class Migration(migrations.Migration):
                 'default_permissions': (),
             },
         ),
-        migrations.CreateModel(
-            name='DepartmentGroup',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('department', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='groups', to='integrations.department', verbose_name='department')),
-                ('with_subdepartments', models.BooleanField(default=True, verbose_name='with the departments below it')),
-                ('group', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='auth.group', verbose_name='group')),
-                ('may_lend_rights', models.BooleanField(default=False, editable=False)),
-            ],
-            options={
-                'verbose_name': 'group of a department',
-                'verbose_name_plural': 'groups of departments',
-                'ordering': ['department__corp__name', 'pk'],
-                'constraints': [models.UniqueConstraint(fields=('department', 'group'), name='one_row_per_department_and_group')],
-            },
+        migrations.AddField(
+            model_name='peopleexport',
+            name='requested_by',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL),
         ),
         migrations.CreateModel(
             name='GivenGroup',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='given_groups', to='integrations.corp')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='given_groups', to=settings.AUTH_USER_MODEL)),
                 ('group', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='auth.group')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='given_groups', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'verbose_name': 'group given by a directory',
                 'verbose_name_plural': 'groups given by directories',
                 'default_permissions': (),
-                'constraints': [models.UniqueConstraint(fields=('corp', 'user', 'group'), name='one_given_group')],
-            },
-        ),
-        migrations.CreateModel(
-            name='PeopleImport',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('waiting', 'waiting'), ('reading', 'being checked'), ('asking', 'waits for your yes'), ('confirmed', 'confirmed'), ('applying', 'being written'), ('done', 'done'), ('refused', 'cannot be read'), ('stopped', 'stopped, nothing changed'), ('discarded', 'discarded')], default='waiting', max_length=12, verbose_name='status')),
-                ('mode', models.CharField(blank=True, choices=[('all', 'all or nothing'), ('skip', 'skip the refused rows')], max_length=8, verbose_name='refused rows')),
-                ('file_name', models.CharField(max_length=255, verbose_name='file')),
-                ('corp', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='integrations.corp', verbose_name='WeCom company name')),
-                ('match_by', models.CharField(choices=[('username', 'username = account in the file'), ('email', 'e-mail'), ('mobile', 'mobile'), ('attribute', 'employee number')], default='username', max_length=12, verbose_name='people are found by')),
-                ('clears_empty', models.BooleanField(default=False, verbose_name='empty cells clear what is there')),
-                ('requested_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('requested_by_name', models.CharField(max_length=255, verbose_name='administrator')),
-                ('requested_from', models.GenericIPAddressField(editable=False, null=True)),
-                ('requested_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='uploaded')),
-                ('confirmed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('confirmed_by_name', models.CharField(blank=True, max_length=255, verbose_name='confirmed by')),
-                ('confirmed_from', models.GenericIPAddressField(editable=False, null=True)),
-                ('confirmed_at', models.DateTimeField(null=True, verbose_name='confirmed at')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
-                ('lease_until', models.DateTimeField(editable=False, null=True)),
-                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
-                ('layout', models.CharField(blank=True, editable=False, max_length=8)),
-                ('titles', models.JSONField(default=list, editable=False)),
-                ('row_count', models.PositiveIntegerField(default=0, verbose_name='rows')),
-                ('counts', models.JSONField(default=dict, editable=False)),
-                ('reason', models.CharField(blank=True, editable=False, max_length=32)),
-                ('words', models.JSONField(default=dict, editable=False)),
-            ],
-            options={
-                'verbose_name': 'import of people',
-                'verbose_name_plural': 'imports of people',
-                'ordering': ['-pk'],
-                'default_permissions': ('view', 'add'),
-                'indexes': [models.Index(condition=models.Q(('status__in', ['waiting', 'reading', 'confirmed', 'applying'])), fields=['status'], name='claimable_people_imports')],
             },
         ),
         migrations.CreateModel(
@@ -312,11 +289,25 @@ class Migration(migrations.Migration):
                 'default_permissions': (),
             },
         ),
+        migrations.AddField(
+            model_name='peopleimport',
+            name='confirmed_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='peopleimport',
+            name='corp',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='integrations.corp', verbose_name='WeCom company name'),
+        ),
+        migrations.AddField(
+            model_name='peopleimport',
+            name='requested_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
         migrations.CreateModel(
             name='ImportRow',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='rows', to='accounts.peopleimport')),
                 ('number', models.PositiveIntegerField(verbose_name='row')),
                 ('outcome', models.CharField(choices=[('change', 'would change'), ('refused', 'refused'), ('applied', 'changed')], max_length=8, verbose_name='outcome')),
                 ('user_id', models.BigIntegerField(null=True)),
@@ -325,79 +316,107 @@ class Migration(migrations.Migration):
                 ('changes', models.JSONField(default=list)),
                 ('reason', models.CharField(blank=True, max_length=32)),
                 ('words', models.JSONField(default=dict)),
+                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='rows', to='accounts.peopleimport')),
             ],
             options={
                 'default_permissions': (),
-                'indexes': [models.Index(fields=['run', 'outcome', 'number'], name='import_rows_by_outcome')],
             },
         ),
         migrations.CreateModel(
-            name='PeopleMove',
+            name='LinkConflict',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.corp', verbose_name='From')),
-                ('target', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.corp', verbose_name='To')),
-                ('requested_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='administrator')),
-                ('requested_by_name', models.CharField(max_length=255, verbose_name='administrator')),
-                ('ip', models.GenericIPAddressField(null=True, verbose_name='IP address')),
-                ('requested_at', models.DateTimeField(verbose_name='requested')),
-                ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('stopped', 'stopped')], default='waiting', max_length=16, verbose_name='status')),
-                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
-                ('lease_until', models.DateTimeField(editable=False, null=True)),
-                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
-                ('last_account', models.BigIntegerField(default=0)),
-                ('done_up_to', models.BigIntegerField(default=0)),
-                ('total_count', models.PositiveIntegerField(default=0, verbose_name='accounts')),
-                ('done_count', models.PositiveIntegerField(default=0, verbose_name='accounts looked at')),
-                ('moved_count', models.PositiveIntegerField(default=0, verbose_name='accounts moved')),
-                ('left', models.JSONField(default=dict, verbose_name='left as before')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
+                ('reason', models.CharField(choices=[('nobody', 'nobody here fits'), ('several', 'several people here fit'), ('shared', 'several members share the e-mail or mobile'), ('other_account', 'the person has another WeCom account of this company'), ('other_company', 'the person belongs to another company'), ('protected', 'the person may enter the administration: link by hand'), ('password_only', 'the person signs in with a password only: link by hand'), ('disabled', 'the person is disabled here'), ('username_taken', 'somebody else has this username'), ('company_missing', 'somebody has this WeCom account without a company'), ('came_back', 'this WeCom account had been deleted: it may be another person now')], max_length=16, verbose_name='reason')),
+                ('since', models.DateTimeField(verbose_name='since')),
+                ('member', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='link_conflict', to='integrations.member', verbose_name='member')),
             ],
             options={
-                'verbose_name': 'move of people',
-                'verbose_name_plural': 'moves of people',
-                'ordering': ['-pk'],
-                'default_permissions': (),
-                'indexes': [models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['lease_until'], name='claimable_people_moves')],
+                'verbose_name': 'person of WeCom who is not linked',
+                'verbose_name_plural': 'Not linked with WeCom',
+                'ordering': ['pk'],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
             name='LinkRequest',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.corp', verbose_name='WeCom company name')),
                 ('userid', models.CharField(max_length=64, verbose_name='WeCom account')),
                 ('userid_folded', models.CharField(editable=False, max_length=64)),
                 ('first_requested_at', models.DateTimeField(verbose_name='first requested')),
                 ('requested_at', models.DateTimeField(verbose_name='last requested')),
                 ('request_count', models.PositiveIntegerField(default=1, verbose_name='times requested')),
+                ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.corp', verbose_name='WeCom company name')),
                 ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='link with the user')),
             ],
             options={
-                'verbose_name': 'request to be linked',
-                'verbose_name_plural': 'requests to be linked',
-                'ordering': ['-requested_at'],
-                'default_permissions': ('view', 'change', 'delete'),
-                'indexes': [models.Index(fields=['requested_at'], name='link_request_last')],
-                'constraints': [models.UniqueConstraint(fields=('corp', 'userid_folded'), name='one_link_request_per_identity')],
+                'default_permissions': (),
             },
         ),
         migrations.CreateModel(
-            name='TotpDevice',
+            name='PeopleMove',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('user', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('key', integrations.models.fields.EncryptedTextField(verbose_name='key')),
-                ('confirmed_at', models.DateTimeField(verbose_name='set up')),
-                ('is_independent', models.BooleanField(db_default=False, default=False)),
-                ('last_counter', models.BigIntegerField(default=0)),
-                ('failed_count', models.PositiveIntegerField(default=0)),
-                ('failed_at', models.DateTimeField(null=True)),
-                ('recovery_digests', models.JSONField(default=list)),
+                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
+                ('lease_until', models.DateTimeField(editable=False, null=True)),
+                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
+                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
+                ('requested_by_name', models.CharField(max_length=255, verbose_name='administrator')),
+                ('ip', models.GenericIPAddressField(null=True, verbose_name='IP address')),
+                ('requested_at', models.DateTimeField(verbose_name='requested')),
+                ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('stopped', 'stopped')], default='waiting', max_length=16, verbose_name='status')),
+                ('last_account', models.BigIntegerField(default=0)),
+                ('done_up_to', models.BigIntegerField(default=0)),
+                ('total_count', models.PositiveIntegerField(default=0, verbose_name='accounts')),
+                ('done_count', models.PositiveIntegerField(default=0, verbose_name='accounts looked at')),
+                ('moved_count', models.PositiveIntegerField(default=0, verbose_name='accounts moved')),
+                ('left', models.JSONField(default=dict, verbose_name='left as before')),
+                ('requested_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='administrator')),
+                ('source', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.corp', verbose_name='From')),
+                ('target', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.corp', verbose_name='To')),
             ],
             options={
-                'verbose_name': 'authenticator app',
-                'verbose_name_plural': 'authenticator apps',
+                'verbose_name': 'move of people',
+                'verbose_name_plural': 'moves of people',
+                'ordering': ['-pk'],
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
+            name='PeopleRun',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
+                ('lease_until', models.DateTimeField(editable=False, null=True)),
+                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
+                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
+                ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('overtaken', 'overtaken by a later run'), ('failed', 'stopped')], default='waiting', max_length=16, verbose_name='status')),
+                ('done_up_to', models.BigIntegerField(default=0, editable=False)),
+                ('done_count', models.PositiveIntegerField(default=0, verbose_name='people looked at')),
+                ('started_at', models.DateTimeField(null=True, verbose_name='started')),
+                ('counts', models.JSONField(default=dict, verbose_name='written')),
+                ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='people_run', to='integrations.syncrun')),
+            ],
+            options={
+                'verbose_name': 'people of a directory run',
+                'verbose_name_plural': 'people of directory runs',
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
+            name='SignedInSession',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('session_key', models.CharField(max_length=40, unique=True)),
+                ('user_agent', models.CharField(blank=True, max_length=255)),
+                ('began_at', models.DateTimeField()),
+                ('last_used_at', models.DateTimeField()),
+                ('corp', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='integrations.corp')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'verbose_name': 'session',
+                'verbose_name_plural': 'sessions',
                 'default_permissions': (),
             },
         ),
@@ -416,33 +435,138 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='Lockout',
-            fields=[
-            ],
-            options={
-                'verbose_name': 'wrong passwords',
-                'verbose_name_plural': 'wrong passwords',
-                'proxy': True,
-                'default_permissions': ('view', 'delete'),
-            },
-            bases=('axes.accessattempt',),
-        ),
-        migrations.CreateModel(
-            name='SignedInSession',
+            name='TotpDevice',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('session_key', models.CharField(max_length=40, unique=True)),
-                ('corp', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='integrations.corp')),
-                ('user_agent', models.CharField(blank=True, max_length=255)),
-                ('began_at', models.DateTimeField()),
-                ('last_used_at', models.DateTimeField()),
+                ('key', integrations.models.fields.EncryptedTextField(verbose_name='key')),
+                ('confirmed_at', models.DateTimeField(verbose_name='set up')),
+                ('is_independent', models.BooleanField(db_default=False, default=False)),
+                ('last_counter', models.BigIntegerField(default=0)),
+                ('failed_count', models.PositiveIntegerField(default=0)),
+                ('failed_at', models.DateTimeField(null=True)),
+                ('recovery_digests', models.JSONField(default=list)),
+                ('user', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'verbose_name': 'session',
-                'verbose_name_plural': 'sessions',
+                'verbose_name': 'authenticator app',
+                'verbose_name_plural': 'authenticator apps',
                 'default_permissions': (),
-                'indexes': [models.Index(models.F('user'), models.OrderBy(models.F('last_used_at'), descending=True), name='session_of_person'), models.Index(fields=['last_used_at'], name='session_last_used')],
             },
         ),
+        migrations.CreateModel(
+            name='WeComAccount',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('userid', models.CharField(blank=True, help_text="The account in WeCom's contacts: neither the WeChat ID nor the display name.", max_length=64, verbose_name='WeCom account')),
+                ('userid_folded', models.CharField(blank=True, editable=False, max_length=64)),
+                ('is_primary', models.BooleanField(default=True, help_text='Of several accounts of one person, messages go to this one.', verbose_name='receives messages')),
+                ('proven_corp_id', models.BigIntegerField(editable=False, null=True)),
+                ('proven_userid', models.CharField(blank=True, editable=False, max_length=64)),
+                ('signed_in_at', models.DateTimeField(editable=False, null=True, verbose_name='last sign-in with WeCom')),
+                ('left_at', models.DateTimeField(editable=False, null=True)),
+                ('corp', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='wecom_accounts', to='integrations.corp', verbose_name='WeCom company name')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='wecom_accounts', to=settings.AUTH_USER_MODEL, verbose_name='user')),
+            ],
+            options={
+                'verbose_name': 'WeCom account',
+                'verbose_name_plural': 'WeCom accounts',
+            },
+        ),
+        migrations.AddIndex(
+            model_name='user',
+            index=models.Index(django.db.models.functions.text.Lower('username'), name='users_by_folded_username'),
+        ),
+        migrations.AddIndex(
+            model_name='user',
+            index=models.Index(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='users_by_folded_email'),
+        ),
+        migrations.AddIndex(
+            model_name='user',
+            index=models.Index(condition=models.Q(('mobile', ''), _negated=True), fields=['mobile'], name='users_by_mobile'),
+        ),
+        migrations.AddIndex(
+            model_name='user',
+            index=models.Index(condition=models.Q(('name', ''), _negated=True), fields=['name'], name='users_by_name'),
+        ),
+        migrations.AddIndex(
+            model_name='attributevalue',
+            index=models.Index(fields=['attribute', 'folded', 'user'], name='people_by_attribute_value'),
+        ),
+        migrations.AddConstraint(
+            model_name='attributevalue',
+            constraint=models.UniqueConstraint(fields=('user', 'attribute', 'position'), name='attribute_values_by_user'),
+        ),
+        migrations.AddConstraint(
+            model_name='attributevalue',
+            constraint=models.UniqueConstraint(condition=models.Q(('is_unique', True)), fields=('attribute', 'folded'), name='one_person_per_unique_value'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['corp', '-id'], name='audit_by_corp'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['model', 'object_id', '-id'], name='audit_by_object'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['at'], name='audit_by_time'),
+        ),
+        migrations.AddConstraint(
+            model_name='departmentgroup',
+            constraint=models.UniqueConstraint(fields=('department', 'group'), name='one_row_per_department_and_group'),
+        ),
+        migrations.AddConstraint(
+            model_name='givengroup',
+            constraint=models.UniqueConstraint(fields=('corp', 'user', 'group'), name='one_given_group'),
+        ),
+        migrations.AddIndex(
+            model_name='peopleimport',
+            index=models.Index(condition=models.Q(('status__in', ['waiting', 'reading', 'confirmed', 'applying'])), fields=['status'], name='claimable_people_imports'),
+        ),
+        migrations.AddIndex(
+            model_name='importrow',
+            index=models.Index(fields=['run', 'outcome', 'number'], name='import_rows_by_outcome'),
+        ),
+        migrations.AddIndex(
+            model_name='linkconflict',
+            index=models.Index(fields=['reason', 'id'], name='conflicts_by_reason'),
+        ),
+        migrations.AddIndex(
+            model_name='linkrequest',
+            index=models.Index(fields=['requested_at'], name='link_request_last'),
+        ),
+        migrations.AddConstraint(
+            model_name='linkrequest',
+            constraint=models.UniqueConstraint(fields=('corp', 'userid_folded'), name='one_link_request_per_identity'),
+        ),
+        migrations.AddIndex(
+            model_name='peoplemove',
+            index=models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['lease_until'], name='claimable_people_moves'),
+        ),
+        migrations.AddIndex(
+            model_name='peoplerun',
+            index=models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['status'], name='claimable_people_runs'),
+        ),
+        migrations.AddIndex(
+            model_name='signedinsession',
+            index=models.Index(models.F('user'), models.OrderBy(models.F('last_used_at'), descending=True), name='session_of_person'),
+        ),
+        migrations.AddIndex(
+            model_name='signedinsession',
+            index=models.Index(fields=['last_used_at'], name='session_last_used'),
+        ),
+        migrations.AddConstraint(
+            model_name='wecomaccount',
+            constraint=models.UniqueConstraint(condition=models.Q(('userid_folded', ''), _negated=True), fields=('corp', 'userid_folded'), name='one_account_per_wecom_identity'),
+        ),
+        migrations.AddConstraint(
+            model_name='wecomaccount',
+            constraint=models.UniqueConstraint(condition=models.Q(('is_primary', True)), fields=('user',), name='one_primary_account_per_user'),
+        ),
+        migrations.AddConstraint(
+            model_name='wecomaccount',
+            constraint=models.CheckConstraint(condition=models.Q(('left_at__isnull', True), ('userid_folded', ''), _connector='OR'), name='no_userid_once_the_person_left'),
+        ),
+        migrations.RunSQL([APPEND_ONLY]),
     ]

@@ -16,7 +16,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db import DatabaseError, OperationalError, connection, models, transaction
 from django.db.backends.utils import CursorWrapper
@@ -31,8 +30,8 @@ from django.utils.translation import gettext as _
 from integrations.core import installation
 from integrations.models import Installation
 
-# Versions whose migrations must have run before any later one's: nobody jumps over them.
-MILESTONES = ("1.0.0",)
+# The version whose tables upgrades start from.
+FIRST = "1.1.0"
 # The last version that did not write down which one it was.
 UNRECORDED = "0.9.0"
 BACKUP_FRESH = timedelta(days=1)
@@ -65,7 +64,7 @@ def read() -> Plan:
     executor = MigrationExecutor(connection)
     former = _former_version(executor)
     steps = list(_steps(executor)) if former else list(_new(executor))
-    refusals = [*_encoding(), *_jump(former, settings.VERSION)]
+    refusals = [*_encoding(), *_refuse_old(former)]
     warnings = [*_space(steps), *(_backup(timezone.now()) if former and steps else [])]
     unknown = sorted(key for key in executor.loader.applied_migrations if _is_ours(executor, key))
     if unknown:
@@ -102,15 +101,13 @@ def _encoding() -> list[str]:
     return [text % {"encoding": encoding}]
 
 
-def _jump(former: str, present: str) -> list[str]:
-    before, after = installation.numbers(former), installation.numbers(present)
-    skipped = [version for version in MILESTONES if before < installation.numbers(version) < after] if former else []
-    if not skipped:
+def _refuse_old(former: str) -> list[str]:
+    if not former or installation.numbers(former) >= installation.numbers(FIRST):
         return []
     text = _(
-        "Version %(former)s cannot be upgraded to %(present)s at once. Install %(first)s first, and upgrade to it."
+        "A database of version %(former)s cannot be upgraded: upgrades start from %(first)s. Begin with a new one."
     )
-    return [text % {"former": former, "present": present, "first": skipped[0]}]
+    return [text % {"former": former, "first": FIRST}]
 
 
 def _new(executor: MigrationExecutor) -> Iterator[Step]:

@@ -546,8 +546,6 @@ class CardData(Leased):
     card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="answers", verbose_name=_("card"))
     # None: for a page.
     slot_at = models.DateTimeField(_("for"), null=True)
-    # Unused; processes of release 1.0.0 select it during an upgrade.
-    day = models.DateField(null=True)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     # A table's document, compressed; empty unless ready.
     content = models.BinaryField(default=b"", editable=False)

@@ -114,8 +114,8 @@ def test_the_guide_installs_the_bundle_without_a_network(machine: Machine, proje
     assert states(machine) == {"active"}
     assert machine.run("stat", "-c", "%a %U:%G", "/etc/guanwecom/.env").stdout == "640 root:guanwecom\n"
     commit = archive.name.partition("+g")[2][:7]
-    assert f"to 1.0.0+g{commit}." in machine.run("guanwecom", "upgrade", "--check").stdout
-    assert f"guanwecom-1.0.0+g{commit}-linux-" in archive.name
+    assert f"to 1.1.0+g{commit}." in machine.run("guanwecom", "upgrade", "--check").stdout
+    assert f"guanwecom-1.1.0+g{commit}-linux-" in archive.name
 
 
 def test_the_script_upgrades_under_traffic(machine: Machine) -> None:
