@@ -102,7 +102,7 @@ def test_the_page_shows_the_chart_of_somebodys_own_rows(
         assert faults_of(page) == {}
 
 
-def test_a_chart_that_cannot_be_drawn_says_why_and_a_file_can_be_opened(
+def test_a_chart_without_its_column_is_refused_as_by_a_run_and_a_file_can_be_opened(
     open_page: OpenPage, report: Report, charts_worker: Program
 ) -> None:
     wait_for_log("ready.", charts_worker)
@@ -111,7 +111,9 @@ def test_a_chart_that_cannot_be_drawn_says_why_and_a_file_can_be_opened(
     page, _refusals = open_page(report)
     page.get_by_label("消息形式").select_option("xlsx")
 
-    expect(page.locator(".preview-chart .problem")).to_have_text("数据中没有列“成本”。")
+    expect(page.locator("[data-preview-place] .problem")).to_contain_text("没有列“成本”。")
+    page.locator("[name=charts-0-y]").fill("销售额")
+    expect(page.locator(".preview-chart img")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="打开文件").click()
     assert download.value.suggested_filename == "preview.xlsx"
