@@ -33,9 +33,9 @@ from tests.e2e.waiting import eventually
 from tests.nightly import IS_NIGHTLY
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
-# The newest commit that renamed columns: until the first release each app has one initial migration, which is edited.
+# The commit that begins each app with one migration; those that follow only add to its tables.
 # Move it on with a release.
-OLDER_COMMIT = "6e6a31453485c5010efca281481185c16f07c46b"
+OLDER_COMMIT = "418d4bb372795887bc72748ecfdcc767fc2c3d0c"
 # Prints each table's columns: whether they take NULL, and whether a row may be inserted without naming them.
 PRINT_COLUMNS = """
 import json
@@ -143,7 +143,7 @@ def test_processes_of_the_older_commit_push_and_serve_on_our_schema(older_stack:
     assert login_page.status_code == 200
 
 
-# Makes the tables as 0.9.0 left them: each app's initial migration, and all of others.
+# Makes the tables as 1.1.0 left them: each app's initial migration, and all of others.
 MIGRATE_TO_FIRST = """
 import django
 django.setup()
@@ -191,7 +191,7 @@ PUSHES = 12
 
 @pytest.fixture
 def first_database(process_environ: dict[str, str], project_root: Path) -> Iterator[dict[str, str]]:
-    """The environment of programs with a database as 0.9.0 left it."""
+    """The environment of programs with a database as 1.1.0 left it."""
     url = urlsplit(process_environ["DATABASE_URL"])
     name, server = f"{url.path.lstrip('/')}_first", url._replace(path="/postgres").geturl()
     postgresql_programs.execute(server, f'CREATE DATABASE "{name}"')
