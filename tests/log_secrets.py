@@ -28,6 +28,8 @@ CHARACTERS_LEAST, WORDS_LEAST = 12, 20
 KNOWN_MOST = 400
 # So much is collected before it is looked through.
 _CHARACTERS_AT_ONCE = 1_000_000
+# Times stand in logs for reasons of their own, and sealed texts hold some.
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _MIXED = re.compile(r"(?=.*[A-Za-z])(?:(?=.*\d)|(?=.*[a-z])(?=.*[A-Z]))[!-~]+")
 # What secrets.token_urlsafe(32) and longer ones give, beside something else in its line: WeCom's tokens and codes, keys
 # of our API. Not what mails hold in base64, which programs without a mail server write out.
@@ -96,8 +98,10 @@ def secrets_in(value: str) -> Iterator[str]:
         address = urlsplit(value)
         for text in (unquote(address.password or ""), *(text for _, text in parse_qsl(address.query))):
             yield from secrets_in(text)
-    elif len(value) >= CHARACTERS_LEAST and (
-        _MIXED.fullmatch(value) or (len(value) >= WORDS_LEAST and not re.search(r"\s", value))
+    elif (
+        len(value) >= CHARACTERS_LEAST
+        and not _TIME.match(value)
+        and (_MIXED.fullmatch(value) or (len(value) >= WORDS_LEAST and not re.search(r"\s", value)))
     ):
         yield value
 

@@ -23,8 +23,9 @@ PAGES = [row for row in TABLE if row.method == "get" and row.expected["U"] == 20
 SILENT = re.compile(r"<(script|style|template|pre|code)\b.*?</\1>", re.DOTALL)
 NAMED = re.compile(r'\b(?:title|placeholder|aria-label|alt)="([^"]*)"')
 HAN = re.compile(r"[\u4e00-\u9fff]+")
-# A language's own name; where the BI, which speaks Chinese, shows something.
-CHINESE_NAMES = ("中文", "管理中心", "系统集成", "单点登录")
+# A language's own name; where the BI, which speaks Chinese, shows something; a message as it will arrive, in the
+# language of the installation.
+CHINESE_NAMES = ("中文", "管理中心", "系统集成", "单点登录", "查看全部")
 # Sentences of English: three words that are neither names nor codes, one after the other.
 SENTENCE = re.compile(r"\b[A-Za-z]?[a-z]+ [a-z]+ [a-z]+\b")
 

@@ -42,7 +42,8 @@ def test_what_is_about_the_whole_form_stands_first(admin_client: Client, admin_u
     ).text
 
     assert problems(page) == [
-        "This page was open for too long to tell what others changed. Check and save again.",
+        "Somebody else saved this after you had opened the page. What you typed is kept below and not saved yet. "
+        'Save once more to put it in place of that. <a href="">Show what is saved now, without my changes</a>',
         '<a href="#id_username">Username</a>: This field is required.',
     ]
 

@@ -111,8 +111,6 @@ def test_the_entry_and_the_tab_of_the_page_are_marked(world: World) -> None:
     assert [(str(tab.label), tab.is_current) for tab in answer.context["tabs"]] == [
         ("规则", False),
         ("事件", True),
-        ("路由", False),
-        ("接收方", False),
     ]
     assert answer.content.decode().count('aria-current="page"') == 1
 

@@ -10,7 +10,7 @@ from django.test import Client
 from accounts.models import Attribute, AuditEntry, User
 from accounts.users.scopes import audit_entries_visible_to
 from integrations.models import Card, Corp, DataSource, SourceKind
-from notifications.models import AlertReceiver, AttributeRule, ReportCard, Subscription
+from notifications.models import AttributeRule, ReportCard, Subscription
 from tests.audit import clear_trail
 from tests.browser_form import untouched
 from tests.notifications.factories import (
@@ -22,16 +22,9 @@ from tests.notifications.factories import (
     make_superuser,
 )
 from tests.notifications.inbound.channels import make_channel
-from tests.rows import join
 
 pytestmark = pytest.mark.django_db
 NO_RULE = {f"rules-0-{part}": "" for part in ("attribute", "operator", "values")}
-
-
-def receiver(_owner: User, person: User, corp: Corp | None) -> AlertReceiver:
-    made = AlertReceiver.objects.create(name="duty before", corp=corp)
-    join(made, "users", [person])
-    return made
 
 
 def channel(owner: User, person: User, corp: Corp | None) -> Any:
@@ -50,7 +43,7 @@ def push(_owner: User, person: User, corp: Corp | None) -> Subscription:
     return subscription
 
 
-@pytest.mark.parametrize("make", [receiver, channel, push])
+@pytest.mark.parametrize("make", [channel, push])
 @pytest.mark.parametrize("way", ["before after", "none after", "before none"])
 def test_who_sees_one_company_reads_nothing_of_the_other(make: Any, way: str) -> None:
     corps = {name: make_corp(name=name) for name in ("before", "after")}

@@ -9,11 +9,7 @@ import pytest
 from django.db import IntegrityError
 from django.test import Client
 
-from accounts.models import Attribute
-from integrations.models import Corp
-from notifications.models import Operator, Report, ReportCard, ReportChart, Run, Subscription
-from notifications.sources import Rule
-from notifications.subscriptions.attribute_rules import rules_of, save_rules
+from notifications.models import Report, ReportCard, ReportChart, Run, Subscription
 from tests.browser_form import untouched
 from tests.notifications.admin.test_push_page import ADD, LIST, as_browsers_send, change, client_of, make_card, writer
 from tests.notifications.factories import make_corp, make_person, make_report, make_subscription, make_superuser
@@ -169,95 +165,20 @@ def again(client: Client, path: str, answer: Any) -> Any:
     return client.post(path, {**untouched(answer.content.decode(), "subscription_form"), "_enable": "1"})
 
 
-def test_fields_and_people_saved_meanwhile_are_said_with_who_saved_them(root: Client, push: Subscription) -> None:
+def test_who_saves_second_is_told_who_saved_first_and_decides(root: Client, push: Subscription) -> None:
     path, first = change(push), client_of(make_person(username="first", name="先来", is_superuser=True, is_staff=True))
-    other = make_person(Corp.objects.get(), "hanmeimei", name="韩梅梅")
     mine = as_browsers_send(root, path, name="第二人的名字", _enable="1")
-    theirs = {"local_time": "10:30", "users": [push.users.get().pk, other.pk], "valid_to_0": "2030-01-01"}
-    saved = first.post(path, as_browsers_send(first, path, _enable="1", **theirs, valid_to_1="00:00:00"))
-    assert saved.status_code == 302, saved.context["problems"]
+    assert first.post(path, as_browsers_send(first, path, local_time="10:30", _enable="1")).status_code == 302
 
     answer = root.post(path, mine)
 
-    said = problems(answer)
-    assert "先来" in said
-    assert "“09:00:00” → “10:30:00”" in said
-    assert "韩梅梅" in said
+    assert "先来" in problems(answer)
+    assert "只看现在保存的内容，不要我的修改" in answer.content.decode()
     push.refresh_from_db()
     assert (push.name, push.local_time) == ("日报", time(10, 30))
     assert again(root, path, answer).status_code == 302
     push.refresh_from_db()
-    assert (push.name, push.local_time, push.users.count()) == ("第二人的名字", time(10, 30), 2)
-    assert push.valid_to is not None
-
-
-def test_what_both_changed_is_the_seconds_to_decide(root: Client, push: Subscription) -> None:
-    path, first = change(push), client_of(make_superuser())
-    mine = as_browsers_send(root, path, local_time="08:00", _enable="1")
-    first.post(path, as_browsers_send(first, path, local_time="10:30", _enable="1"))
-
-    answer = root.post(path, mine)
-
-    assert "只看现在保存的内容，不要我的修改" in answer.content.decode()
-    assert "“10:30:00”" in str(answer.context["adminform"].form.errors["local_time"])
-    assert again(root, path, answer).status_code == 302
-    push.refresh_from_db()
-    assert push.local_time == time(8)
-
-
-def test_attribute_rules_saved_meanwhile_are_said_and_kept(root: Client, push: Subscription) -> None:
-    path, region = change(push), Attribute.objects.create(key="region", name="区域")
-    mine = as_browsers_send(root, path, name="改名", _enable="1")
-    save_rules(push, [Rule(region, Operator.IS, ("华东",))])
-
-    answer = root.post(path, mine)
-
-    assert "华东" in problems(answer)
-    assert again(root, path, answer).status_code == 302
-    assert [rule.values for rule in rules_of(push)] == [("华东",)]
-
-
-def test_rows_saved_meanwhile_stand_beside_ones_own(root: Client, push: Subscription) -> None:
-    path, report = change(push), push.report
-    first = client_of(make_person(username="first", name="先来", is_superuser=True, is_staff=True))
-    mine = as_browsers_send(root, path, _enable="1", **{"report_cards-0-title": "我的标题"})
-    card = make_card("库存")
-    theirs = {
-        "report_cards-TOTAL_FORMS": "2", "report_cards-1-card": card.pk, "report_cards-1-alias": "stock",
-        "report_cards-1-position": "1", "charts-0-title": "新标题",
-    }  # fmt: skip
-    saved = first.post(path, as_browsers_send(first, path, _enable="1", **theirs))
-    assert saved.status_code == 302, saved.context["problems"]
-
-    answer = root.post(path, mine)
-
-    said = problems(answer)
-    assert "先来" in said
-    assert "新增 stock" in said
-    assert "修改 sales" in said
-    assert [one.title for one in report.report_cards.all()] == ["门店", ""]
-    assert again(root, path, answer).status_code == 302
-    assert [(one.alias, one.title) for one in report.report_cards.all()] == [("sales", "我的标题"), ("stock", "")]
-    assert report.charts.get().title == "新标题"
-
-
-def test_a_row_that_was_taken_away_meanwhile_stays_only_where_one_had_changed_it(
-    root: Client, push: Subscription
-) -> None:
-    path, report = change(push), push.report
-    untouched_one = as_browsers_send(root, path, name="改名", _enable="1")
-    touched = as_browsers_send(root, path, _enable="1", **{"charts-0-title": "我的图"})
-    report.charts.all().delete()
-
-    answer = root.post(path, untouched_one)
-    assert "去掉 sales" in problems(answer)
-    assert again(root, path, answer).status_code == 302
-    assert not report.charts.exists()
-
-    answer = root.post(path, touched)
-    assert "去掉 sales" in problems(answer)
-    assert again(root, path, answer).status_code == 302
-    assert report.charts.get().title == "我的图"
+    assert (push.name, push.local_time) == ("第二人的名字", time(9))
 
 
 def test_a_draft_that_is_older_than_what_was_saved_says_so(root: Client, push: Subscription) -> None:
@@ -268,12 +189,12 @@ def test_a_draft_that_is_older_than_what_was_saved_says_so(root: Client, push: S
 
     answer = root.post(path, as_browsers_send(root, f"{path}?draft=1", _enable="1"))
 
-    assert "“10:30:00”" in problems(answer)
+    assert "保存了此内容" in problems(answer)
     push.refresh_from_db()
     assert push.name == "日报"
     assert again(root, path, answer).status_code == 302
     push.refresh_from_db()
-    assert (push.name, push.local_time) == ("我的草稿", time(10, 30))
+    assert push.name == "我的草稿"
 
 
 def test_drafts_of_two_on_one_page_are_their_own(root: Client, push: Subscription) -> None:

@@ -436,7 +436,7 @@ class TestEnds:
 
         assert incidents.end_orphaned(now=NOW + STEP) == 1
 
-        assert self.lines(told)[-1] == ("resolved", "路由或规则已被删除。")
+        assert self.lines(told)[-1] == ("resolved", "接入通道或规则已被删除。")
 
     def test_are_none_for_a_rule_that_goes_on(self, rule: AlertRule, told: Incident) -> None:
         AlertRule.objects.update(is_enabled=False)

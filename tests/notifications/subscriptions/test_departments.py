@@ -236,7 +236,7 @@ def test_the_preview_counts_the_people_of_the_departments(root: Client, company:
     company.member("unlinked", 2)
 
     sent = values(make_report(), departments=[company.key(1)], with_subdepartments="on")
-    html = root.post(reverse("admin:notifications_subscription_preview"), sent).json()["html"]
+    html = root.post(reverse("admin:notifications_subscription_preview"), sent).json()["outlook"]
 
     assert "1 人" in html
     assert "所选部门中有 1 名成员未关联用户" in html

@@ -217,7 +217,7 @@ class TestAdministrators:
     def preview(self, admin: Client, subscription: Subscription, *people: User, is_known: bool = True) -> str:
         known = {"_id": str(subscription.pk)} if is_known else {}
         form = {**values(subscription.report, *people), **known}
-        return str(admin.post(reverse("admin:notifications_subscription_preview"), form).json()["html"])
+        return str(admin.post(reverse("admin:notifications_subscription_preview"), form).json()["outlook"])
 
     @pytest.mark.parametrize("kind", ["paused", "declined"])
     def test_the_preview_counts_the_choice(self, admin: Client, person: User, corp: Corp, kind: str) -> None:
