@@ -232,10 +232,7 @@ GUIDES: dict[Cause, Guide] = {
         what=_(
             "More people are signing in from this network, or for this company, than this site takes within a minute."
         ),
-        who=_(
-            "Please try again in a minute. If it lasts, whoever runs this server can raise SIGN_INS_PER_ADDRESS or "
-            "SIGN_INS_PER_COMPANY."
-        ),
+        who=_("Please try again in a minute. If it lasts, whoever runs this server can raise SIGN_INS_PER_ADDRESS."),
     ),
 }
 

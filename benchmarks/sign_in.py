@@ -34,7 +34,7 @@ WARM_UP = 30
 OURS, NOT_COPIED, BARE = "ours", "ours, not copied", "bare"
 CONTENDERS = (BARE, OURS, NOT_COPIED)
 # Counted as always, and never reached: one address signs everybody in here.
-LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000", "SIGN_INS_PER_COMPANY": "1000000"}
+LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000"}
 
 
 # --- In the process that is measured ----------------------------------------------------------------------------------

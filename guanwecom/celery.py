@@ -21,6 +21,23 @@ app = Celery(
     fixups=["guanwecom.worker_connections:fixup"],
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    task_routes={
+        "notifications.tick": {"queue": "urgent"},
+        **{f"integrations.{name}": {"queue": "data"} for name in ("fetch_card_data", "test_source", "test_unsaved")},
+    },
+    task_annotations={"notifications.make_medium": {"sends_nothing": True}},
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    worker_consumer="guanwecom.operations.worker:LastingConsumer",
+    worker_hijack_root_logger=False,
+    # Workers and beat wait for a broker that is away however long it takes; the default is 100 tries, some 50 minutes.
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    beat_scheduler="guanwecom.operations.beat:LivingScheduler",
+)
 app.autodiscover_tasks()
 app.steps["consumer"].add("guanwecom.operations.worker:HeartbeatStep")
 

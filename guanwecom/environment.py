@@ -124,18 +124,6 @@ percent = whole(0, 100)
 days = whole(1, 36_500)
 hours = whole(1, 8_760)
 minutes = whole(1, 10_080)
-seconds = whole(1, 3_600)
-
-
-def fractional_seconds(text: str) -> float:
-    """Seconds above 0 and up to 3600. Raises ValueError."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not 0 < number <= 3_600:
-        raise ValueError(f"expected seconds above 0 and up to 3600, not {_shown(text)}")
-    return number
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
@@ -347,7 +335,8 @@ def email(text: str) -> dict[str, Any]:
         raise ValueError(NOT_AN_ADDRESS) from None
     if parts.scheme.startswith("smtp") and not config["EMAIL_HOST"]:
         raise ValueError("names no host (the value is not shown)")
-    return config
+    config = {name: value for name, value in config.items() if value and name.startswith("EMAIL_")}
+    return {**config, "EMAIL_TIMEOUT": 15}
 
 
 def parse_robot_webhook(text: str) -> tuple[str, str] | None:
@@ -365,7 +354,7 @@ def check_sentry_dsn(text: str) -> str:
     """http:// or https:// with a host; empty for none. Raises ValueError, which does not show it, and where Sentry's
     package is not installed."""
     if text and find_spec("sentry_sdk") is None:
-        raise ValueError("needs the packages of requirements-telemetry.txt")
+        raise ValueError("needs the package sentry-sdk: pip install sentry-sdk")
     parts = urlsplit(text)
     if text and (parts.scheme not in {"http", "https"} or not parts.hostname):
         raise ValueError("expected an address that begins with https:// (the value is not shown)")

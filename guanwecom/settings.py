@@ -23,7 +23,6 @@ if os.environ.get("ENVIRONMENT") not in {"demo", "test"}:  # those two must not 
 # --- Where this runs -------------------------------------------------------------------------------------------------
 # production refuses the sandbox; demo and test are for one machine.
 ENVIRONMENT = e.read(e.one_of("production", "demo", "test"), "ENVIRONMENT", "production")
-DEBUG = e.read(e.boolean, "DEBUG", "false")
 # The name of this deployment, for those who run a copy of its database elsewhere: under another name nothing is sent.
 INSTALLATION_NAME = e.read(e.optional_name, "INSTALLATION_NAME", "")
 VERSION = version.VERSION
@@ -50,7 +49,6 @@ INSTALLED_APPS = [
     *("django_celery_beat", "axes", "csp"),
     *("notifications", "accounts", "integrations"),
 ]
-_AFTER_SIGN_IN = ("SessionRecord", "WeComSession", "SessionLifetime", "SecondFactor")
 MIDDLEWARE = [
     "guanwecom.operations.middleware.AccessMiddleware",
     "integrations.core.http.ContentPolicyMiddleware",
@@ -63,7 +61,10 @@ MIDDLEWARE = [
     *("django.middleware.locale.LocaleMiddleware", "django.middleware.common.CommonMiddleware"),
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    *(f"accounts.authentication.middleware.{_name}Middleware" for _name in _AFTER_SIGN_IN),
+    "accounts.authentication.middleware.SessionRecordMiddleware",
+    "accounts.authentication.middleware.WeComSessionMiddleware",
+    "accounts.authentication.middleware.SessionLifetimeMiddleware",
+    "accounts.authentication.middleware.SecondFactorMiddleware",
     "accounts.audit.middleware.AuditMiddleware",
     "guanwecom.operations.middleware.CopyMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -71,7 +72,6 @@ MIDDLEWARE = [
     *("axes.middleware.AxesMiddleware", "accounts.views.confirmation.ConfirmationMiddleware"),
 ]
 ROOT_URLCONF = "guanwecom.urls"
-WSGI_APPLICATION = "guanwecom.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -87,11 +87,11 @@ TEMPLATES = [
 FORM_RENDERER = "guanwecom.form_renderer.FormRenderer"
 
 # --- Database, cache, broker -----------------------------------------------------------------------------------------
-DATABASES = {"default": e.read(e.database, "DATABASE_URL")}
+_database = e.read(e.database, "DATABASE_URL")
 # PostgreSQL's own address where DATABASE_URL is that of a pooler: these commands need a session of their own.
 _direct = e.read(lambda text: e.database(text) if text else None, "DATABASE_DIRECT_URL", "")
-if _direct and {*sys.argv[1:2]} & {"backup", "restore", "upgrade"}:
-    DATABASES = {"default": _direct}
+_needs_direct = {*sys.argv[1:2]} & {"backup", "restore", "upgrade"}
+DATABASES = {"default": _direct if _direct and _needs_direct else _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 VALKEY_URL = e.read(e.check_valkey_address, "VALKEY_URL")
 # The password that Sentinels ask for, where they ask for one.
@@ -101,6 +101,7 @@ VALKEY_CA_BUNDLE = e.read(e.certificates, "VALKEY_CA_BUNDLE", "")
 VALKEY_OPTIONS = e.valkey_options(VALKEY_URL, VALKEY_CA_BUNDLE, VALKEY_SENTINEL_PASSWORD)
 CACHES = {"default": e.valkey_cache(VALKEY_URL, VALKEY_OPTIONS)}
 
+# guanwecom.celery has what does not depend on the environment.
 CELERY_BROKER_URL = e.celery_broker_url(VALKEY_URL)
 # Left to itself, Celery takes any certificate.
 CELERY_BROKER_USE_SSL = e.valkey_tls(VALKEY_URL, VALKEY_CA_BUNDLE) or False
@@ -116,23 +117,6 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
 # adds a worker for "urgent" alone (docs/en/install.md), so that one is free when all others are at work.
 # What fetches data waits for other people's systems: "data", for which production has workers of its own, too.
 CELERY_TASK_QUEUES = [Queue("urgent"), Queue("celery"), Queue("data")]
-CELERY_TASK_DEFAULT_QUEUE = "celery"
-CELERY_TASK_ROUTES = {
-    "notifications.tick": {"queue": "urgent"},
-    **{f"integrations.{name}": {"queue": "data"} for name in ("fetch_card_data", "test_source", "test_unsaved")},
-}
-CELERY_TASK_ANNOTATIONS = {"notifications.make_medium": {"sends_nothing": True}}
-CELERY_TASK_IGNORE_RESULT = CELERY_TASK_ACKS_LATE = CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_CONSUMER = "guanwecom.operations.worker:LastingConsumer"
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# Workers and beat wait for a broker that is away however long it takes; the default is 100 tries, some 50 minutes.
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULER = "guanwecom.operations.beat:LivingScheduler"
-# How soon beat notices a changed entry, in seconds.
-CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 
 # --- People ----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
@@ -150,15 +134,9 @@ LOGOUT_REDIRECT_URL = "login"
 
 # --- Wrong passwords (docs/en/administration.md) ---------------------------------------------------------------------
 # After so many for one username from one address, that address is locked out for that username …
-LOCKOUT_TRIES = e.read(e.count, "LOCKOUT_TRIES", "5")
-# … and after so many from all addresses together, every browser that has not signed in with that username before.
-LOCKOUT_TRIES_ANYWHERE = e.read(e.count, "LOCKOUT_TRIES_ANYWHERE", "50")
-# For so long after the last of them, in minutes.
+LOCKOUT_TRIES = e.read(e.whole(1, 49), "LOCKOUT_TRIES", "5")
+# … for so long after the last of them, in minutes.
 LOCKOUT_MINUTES = e.read(e.minutes, "LOCKOUT_MINUTES", "15")
-# After so many from one address for all usernames together, that address waits after each further one …
-LOCKOUT_TRIES_ADDRESS = e.read(e.count, "LOCKOUT_TRIES_ADDRESS", "50")
-# … for so long, in seconds: a whole company may share the address.
-LOCKOUT_ADDRESS_SECONDS = e.read(e.seconds, "LOCKOUT_ADDRESS_SECONDS", "60")
 AXES_HANDLER = "accounts.authentication.lockout.LockoutHandler"
 AXES_FAILURE_LIMIT = LOCKOUT_TRIES
 AXES_COOLOFF_TIME = timedelta(minutes=LOCKOUT_MINUTES)
@@ -178,8 +156,6 @@ SESSION_ENGINE = "accounts.authentication.session_store"
 STAFF_SESSION_HOURS = e.read(e.hours, "STAFF_SESSION_HOURS", "12")
 # … and without being used, in minutes.
 STAFF_SESSION_IDLE_MINUTES = e.read(e.minutes, "STAFF_SESSION_IDLE_MINUTES", "60")
-# How long everybody else's lasts after the sign-in, in days.
-EMPLOYEE_SESSION_DAYS = e.read(e.days, "EMPLOYEE_SESSION_DAYS", "30")
 # How long a password (or what counts like one) lets its person change rights, secrets, addresses and API tokens, in
 # minutes.
 CONFIRMATION_MINUTES = e.read(e.minutes, "CONFIRMATION_MINUTES", "15")
@@ -192,17 +168,9 @@ HOST_COOKIES = e.read(e.boolean, "HOST_COOKIES", "false")
 SESSION_COOKIE_NAME = "__Host-sessionid" if HOST_COOKIES else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if HOST_COOKIES else "csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HOST_COOKIES
-SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
-CSRF_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
-# Not no-referrer everywhere: browsers would then send "Origin: null" with each form, which the CSRF check must refuse.
-# The sign-in views, whose addresses carry codes, set no-referrer themselves.
-SECURE_REFERRER_POLICY = "same-origin"
-SECURE_CONTENT_TYPE_NOSNIFF = True
-X_FRAME_OPTIONS = "DENY"
 # Nothing of another host, nothing written into a page, no eval. integrations.core.http adds where a sign-in
 # begins, and the login page who shows the QR code.
 CONTENT_SECURITY_POLICY = {
@@ -223,8 +191,6 @@ LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", _("Simplified Chinese")), ("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "guanwecom" / "locale"]
 FORMAT_MODULE_PATH = "guanwecom.formats"
-USE_I18N = True
-USE_TZ = True
 # The zone in which times are shown where a subscription names no other, and with which a new one begins.
 TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
 
@@ -233,7 +199,7 @@ STATIC_URL = "/static/"
 # Where `manage.py collectstatic` puts what the web processes serve.
 STATIC_ROOT = e.read(e.folder(BASE_DIR / "staticfiles"), "STATIC_ROOT", "")
 # The guides as `make docs` builds them, which web processes serve under /docs/ to who may enter the administration.
-GUIDES_FOLDER = e.read(e.folder(BASE_DIR / "docs" / "_build" / "html"), "GUIDES_FOLDER", "")
+GUIDES_FOLDER = BASE_DIR / "docs" / "_build" / "html"
 # Outside production static files are served as they lie in the source, without collecting them before.
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = ENVIRONMENT != "production"
@@ -244,19 +210,14 @@ STORAGES = {
 }
 
 # --- WeCom -----------------------------------------------------------------------------------------------------------
-# A call to WeCom: time to connect, and for the whole call, in seconds.
-WECOM_CONNECT_TIMEOUT_SECONDS = e.read(e.fractional_seconds, "WECOM_CONNECT_TIMEOUT_SECONDS", "3.05")
-WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.fractional_seconds, "WECOM_TOTAL_TIMEOUT_SECONDS", "20")
-# How long the state of one sign-in may wait for its code, in seconds (WeCom's codes live 300).
-LOGIN_STATE_SECONDS = e.read(e.seconds, "LOGIN_STATE_SECONDS", "300")
+# How long a whole call to WeCom may take, in seconds.
+WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.whole(1, 29), "WECOM_TOTAL_TIMEOUT_SECONDS", "20")
 # How many steps of sign-ins with WeCom (start, callback, QR panel) one address may take within a minute. A sign-in
 # takes two or three; generous, since a whole company behind one address may begin its day at once.
 SIGN_INS_PER_ADDRESS = e.read(e.count, "SIGN_INS_PER_ADDRESS", "1200")
 # How many codes of one company are redeemed within a minute, wherever they come from. WeCom takes 10,000 calls a minute
 # of a company for each API.
-SIGN_INS_PER_COMPANY = e.read(e.count, "SIGN_INS_PER_COMPANY", "12000")
-# Whether WeCom's menu lets people share our pages with colleagues. What they show is each person's own, so: no.
-SHARING_IN_WECOM = e.read(e.boolean, "SHARING_IN_WECOM", "false")
+SIGN_INS_PER_COMPANY = 12_000
 
 # --- Directory -------------------------------------------------------------------------------------------------------
 # How many people of a hundred a synchronisation may disable unasked, beside up to 20 (half at most); 0: nobody.
@@ -272,45 +233,34 @@ DATA_ALLOW_LOOPBACK = e.read(e.boolean, "DATA_ALLOW_LOOPBACK", "false")
 
 # --- Push engine -----------------------------------------------------------------------------------------------------
 # How often beat looks for what is due, in seconds (guanwecom.operations.beat).
-DISPATCH_INTERVAL_SECONDS = e.read(e.whole(1, 60), "DISPATCH_INTERVAL_SECONDS", "2")
+DISPATCH_INTERVAL_SECONDS = 2
 # Beat writes these rows as it starts, and leaves one that was switched off as it is. Ticks that nobody took for a day
 # expire. Not sooner: beat says until when by its host's clock, and workers compare that with theirs.
-_TICK_SECONDS = {
-    "notifications.tick": DISPATCH_INTERVAL_SECONDS,
-    "integrations.tick": 10,
-    "accounts.directory_tick": 60,
-    "accounts.people_import_tick": 60,
-}
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     **{
         name: {"task": name, "schedule": seconds, "options": {"expire_seconds": 24 * 60 * 60}}
-        for name, seconds in _TICK_SECONDS.items()
+        for name, seconds in (
+            ("notifications.tick", DISPATCH_INTERVAL_SECONDS),
+            ("integrations.tick", 10),
+            ("accounts.directory_tick", 60),
+            ("accounts.people_import_tick", 60),
+        )
     },
     "accounts.purge_audit": {"task": "accounts.purge_audit", "schedule": timedelta(days=1)},
     "notifications.notify_of_owners": {"task": "notifications.notify_of_owners", "schedule": timedelta(hours=1)},
 }
-# How long a worker may hold a delivery, in seconds; longer than WECOM_TOTAL_TIMEOUT_SECONDS (a system check).
-DELIVERY_LEASE_SECONDS = e.read(e.seconds, "DELIVERY_LEASE_SECONDS", "60")
+# How long a worker may hold a delivery, in seconds: longer than its call takes.
+DELIVERY_LEASE_SECONDS = 3 * WECOM_TOTAL_TIMEOUT_SECONDS
 # What monitors bring to /metrics and /healthz/engine as a bearer token, at least 32 characters; unset: neither exists.
 METRICS_TOKEN = e.read(e.optional_secret, "METRICS_TOKEN", "")
-# Calls of the HTTP API within a minute: with one token, and from one address (of IPv6: its /48), whatever it brings.
+# Calls of the HTTP API within a minute with one token.
 API_CALLS_PER_TOKEN = e.read(e.count, "API_CALLS_PER_TOKEN", "120")
-API_CALLS_PER_ADDRESS = e.read(e.count, "API_CALLS_PER_ADDRESS", "600")
 # How long runs, deliveries and receipts are kept, in days.
 LOG_RETENTION_DAYS = e.read(e.days, "LOG_RETENTION_DAYS", "365")
 # How many calls one sending task has under way at once; a worker has a task in each of its threads.
 SEND_PARALLEL_PER_TASK = e.read(e.whole(1, 1000), "SEND_PARALLEL_PER_TASK", "50")
 
-# How long the address of a pushed picture is good, in days: phones ask for it each time that they show the message.
-PICTURE_LINK_DAYS = e.read(e.days, "PICTURE_LINK_DAYS", "30")
-# How many pictures one address (of IPv6: its /48) may fetch by such links within a minute; generous, since the phones
-# of a whole company may stand behind one.
-PICTURES_PER_ADDRESS = e.read(e.count, "PICTURES_PER_ADDRESS", "3000")
-
 # --- Pictures of the BI's pages, by workers with -Q snapshots (docs/en/page-pictures.md) -----------------------------
-# The path of Chromium; unset: the first that is found. Above so many megabytes of memory it is ended.
-SNAPSHOT_BROWSER = e.read(str, "SNAPSHOT_BROWSER", "")
-SNAPSHOT_MEGABYTES = e.read(e.whole(300, 100_000), "SNAPSHOT_MEGABYTES", "1500")
 # Hosts beside the BI's own that its pages load from, with a port other than 80 and 443, separated by commas. The
 # browser reaches no other.
 SNAPSHOT_HOSTS = e.read(e.hosts, "SNAPSHOT_HOSTS", "")
@@ -319,11 +269,7 @@ SNAPSHOT_SELECTORS = {sign: e.read(str, f"SNAPSHOT_{sign}_SELECTOR", "") for sig
 
 # --- Mail: to the administrators when pushes are held up or stand still -------------------------------------------
 # smtp://user:password@host:25, smtp+tls://…:587 or smtp+ssl://…:465. Unset: nothing is mailed.
-_mail = e.read(e.email, "EMAIL_URL", "")
-EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_BACKEND"], _mail["EMAIL_HOST"] or "", _mail["EMAIL_PORT"] or 25
-EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"] or "", _mail["EMAIL_HOST_PASSWORD"] or ""
-EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMAIL_USE_SSL", False)
-EMAIL_TIMEOUT = 15
+vars().update(e.read(e.email, "EMAIL_URL", ""))  # EMAIL_BACKEND, EMAIL_HOST …
 DEFAULT_FROM_EMAIL = e.read(e.mail_address, "EMAIL_FROM", "guanwecom@localhost")
 # Who is told, separated by commas.
 OPERATOR_EMAILS = e.read(e.mail_addresses, "OPERATOR_EMAILS", "")
@@ -333,8 +279,6 @@ OPERATOR_ROBOT = e.read(e.parse_robot_webhook, "OPERATOR_ROBOT_URL", "")
 # --- The mail door: takes other systems' mails by SMTP and makes messages of them (docs/en/mail-door.md) -------------
 # Where `manage.py mail_door` listens.
 MAIL_DOOR_LISTEN = e.read(e.listen_address, "MAIL_DOOR_LISTEN", "127.0.0.1:2525")
-# How it calls itself, a host name: in its greeting and in what it mails back.
-MAIL_DOOR_NAME = e.read(e.short_name, "MAIL_DOOR_NAME", "guanwecom")
 # What stands behind the @ where the part before it names an account: loginId@wecom.local. Separated by commas.
 MAIL_DOOR_DOMAINS = e.read(e.mail_domains, "MAIL_DOOR_DOMAINS", "wecom.local")
 # From where one may connect; empty: from nowhere. The default is every private network.
@@ -350,15 +294,6 @@ MAIL_DOOR_KEY = e.read(str, "MAIL_DOOR_KEY", "")
 MAIL_DOOR_TLS_FROM_START = e.read(e.boolean, "MAIL_DOOR_TLS_FROM_START", "false")
 # Whether passwords may come without TLS from other machines. From this one they may.
 MAIL_DOOR_PLAIN_SIGN_IN = e.read(e.boolean, "MAIL_DOOR_PLAIN_SIGN_IN", "false")
-# The largest mail, in millions of bytes as it is sent: attachments grow by a third, and one of 20 MB is to fit.
-MAIL_DOOR_SIZE_MB = e.read(e.whole(1, 100), "MAIL_DOOR_SIZE_MB", "30")
-# Connections at once, together and from one address.
-MAIL_DOOR_CONNECTIONS = e.read(e.count, "MAIL_DOOR_CONNECTIONS", "100")
-MAIL_DOOR_CONNECTIONS_PER_ADDRESS = e.read(e.count, "MAIL_DOOR_CONNECTIONS_PER_ADDRESS", "20")
-# Mails of one channel within a minute, counted by each process for itself.
-MAIL_DOOR_MAILS_PER_MINUTE = e.read(e.count, "MAIL_DOOR_MAILS_PER_MINUTE", "6000")
-# How long a sender may take for one command, or for a whole mail, in seconds.
-MAIL_DOOR_TIMEOUT_SECONDS = e.read(e.seconds, "MAIL_DOOR_TIMEOUT_SECONDS", "300")
 
 # --- Limits of the platform, respected ahead of time by all workers together (docs/en/push-engine.md); 0: no limit ---
 # Calls of message/send in any 60 seconds: from one egress address, for all companies together …
@@ -370,21 +305,20 @@ LIMIT_ADDRESS_PER_HOUR = e.read(e.limit, "LIMIT_ADDRESS_PER_HOUR", "600000")
 LIMIT_COMPANY_PER_HOUR = e.read(e.limit, "LIMIT_COMPANY_PER_HOUR", "150000")
 # Calls under way at once for one company: above an unpublished number WeCom answers 45033.
 LIMIT_COMPANY_PARALLEL = e.read(e.limit, "LIMIT_COMPANY_PARALLEL", "300")
-# Messages of one app to one member in any minute and hour; WeCom drops the surplus without a word.
+# Messages of one app to one member in any minute; WeCom drops the surplus without a word.
 LIMIT_MEMBER_PER_MINUTE = e.read(e.limit, "LIMIT_MEMBER_PER_MINUTE", "30")
-LIMIT_MEMBER_PER_HOUR = e.read(e.limit, "LIMIT_MEMBER_PER_HOUR", "1000")
-# Messages of one group robot in any minute, and mails in any minute.
-LIMIT_ROBOT_PER_MINUTE = e.read(e.limit, "LIMIT_ROBOT_PER_MINUTE", "20")
+# Mails in any minute.
 LIMIT_MAIL_PER_MINUTE = e.read(e.limit, "LIMIT_MAIL_PER_MINUTE", "0")
 # The share of calls per minute and hour, of parallel calls and of daily budgets kept for urgent messages, in percent.
-LIMIT_RESERVED_PERCENT = e.read(e.percent, "LIMIT_RESERVED_PERCENT", "2")
+LIMIT_RESERVED_PERCENT = 2
 # Processes that leave by another public address than the others name it here: each name has its calls per minute.
 EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 
 # --- Logging ---------------------------------------------------------------------------------------------------------
-_log_format = e.read(e.one_of("json", "console"), "LOG_FORMAT", "json" if ENVIRONMENT == "production" else "console")
-LOGGING = logs.configuration(e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"), _log_format)
-# Errors to Sentry, by its own integrations of Django and Celery (requirements-telemetry.txt). Unset: nothing is sent.
+LOGGING = logs.configuration(
+    e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO"), "console" if ENVIRONMENT == "demo" else "json"
+)
+# Errors to Sentry, by its own integrations of Django and Celery (`pip install sentry-sdk`). Unset: nothing is sent.
 if _dsn := e.read(e.check_sentry_dsn, "SENTRY_DSN", ""):
     import sentry_sdk
 
@@ -399,8 +333,6 @@ if _dsn := e.read(e.check_sentry_dsn, "SENTRY_DSN", ""):
         include_local_variables=False,
         auto_session_tracking=False,
     )
-# Whether each request is a line, without its query; not for those of monitors and of static files.
-ACCESS_LOG = e.read(e.boolean, "ACCESS_LOG", "true")
 
 # --- Health of a process, for whoever looks at it from outside (compose.yaml) ----------------------------------------
 # A file that web, workers and beat touch every few seconds while they do their work; empty: none.

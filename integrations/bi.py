@@ -605,11 +605,15 @@ def _answers(saved: BiConnection) -> bool:
     return found.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+# Memory of the browser's processes together, above which it is ended.
+BROWSER_MEGABYTES = 1500
+
+
 class _BrowserSnapshots:
     """One browser for this process, signed in by our single sign-on anew for each picture."""
 
     def __init__(self) -> None:
-        self._key: tuple[str, Access, int] | None = None
+        self._key: tuple[str, Access] | None = None
         self._lasting: LastingBrowser | None = None
 
     def take(self, saved: BiConnection, path: str, identity: str, options: Options, *, now: datetime) -> Picture:
@@ -621,14 +625,14 @@ class _BrowserSnapshots:
         """Another connection has another browser: it reaches the BI's hosts alone."""
         hosts = (snapshots.host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
         access = Access(hosts, proxy_url=opened(saved.proxy_url), time_zone=settings.TIME_ZONE)
-        path = settings.SNAPSHOT_BROWSER or snapshots.installed_browser()
+        path = snapshots.installed_browser()
         if not path:
             raise SnapshotError(Reason.NOT_INSTALLED)
-        key = (path, access, settings.SNAPSHOT_MEGABYTES)
+        key = (path, access)
         if self._lasting is None or key != self._key:
             self.close()
             self._key = key
-            self._lasting = LastingBrowser(path, access, megabytes_at_most=settings.SNAPSHOT_MEGABYTES)
+            self._lasting = LastingBrowser(path, access, megabytes_at_most=BROWSER_MEGABYTES)
         return self._lasting
 
     def close(self) -> None:

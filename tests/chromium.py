@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,14 @@ def required_chromium() -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     return path
+
+
+def path_with_chromium(folder: Path) -> str:
+    """Return a PATH on which the tests' Chromium is the one that a worker finds."""
+    link = folder / "bin" / "chromium"
+    link.parent.mkdir()
+    link.symlink_to(required_chromium())
+    return f"{link.parent}:{os.environ['PATH']}"
 
 
 def page_browser() -> str:

@@ -38,7 +38,6 @@ NO_CHROMIUM = (
 )
 ENVIRON = {
     "ENVIRONMENT": "test",
-    "DEBUG": "false",
     "SECRET_KEY": "invented for tests, never used elsewhere",
     "FIELD_ENCRYPTION_KEYS": "dGVzdHMtb25seS1rZXktMC10ZXN0cy1vbmx5LWtleS0=",
     "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
@@ -46,9 +45,6 @@ ENVIRON = {
     "DATA_ALLOW_LOOPBACK": "true",
     "TIME_ZONE": "Asia/Shanghai",
     "LOG_LEVEL": "INFO",
-    # Whether `make docs` ran on this machine changes no page.
-    "GUIDES_FOLDER": "/nowhere",
-    "ACCESS_LOG": "false",
     # Tests share sessions, and a run may take long: only tests about confirming are asked for a password.
     "CONFIRMATION_MINUTES": "600",
     # Playwright's synchronous interface runs inside an event loop, where Django refuses database access by default.

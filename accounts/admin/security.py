@@ -129,7 +129,7 @@ class LockoutAdmin(AnyModelAdmin):
         tone, words = "quiet", gettext("not locked")
         if row.failures_since_start >= settings.LOCKOUT_TRIES:
             tone, words = "bad", gettext("locked")
-        elif (row.from_address or 0) >= settings.LOCKOUT_TRIES_ADDRESS:  # annotated in get_queryset
+        elif (row.from_address or 0) >= lockout.TRIES_ADDRESS:  # annotated in get_queryset
             tone, words = "warn", gettext("the address waits after each try")
         return format_html('<span class="pill pill-{}">{}</span>', tone, words)
 

@@ -1,12 +1,12 @@
 """Locks after wrong passwords. django-axes keeps the table, the rules are ours.
 
 - For one username from one address (of IPv6: one /48): settings.LOCKOUT_TRIES wrong passwords lock that pair.
-- For one username from everywhere: settings.LOCKOUT_TRIES_ANYWHERE lock out every browser that has not signed in with
+- For one username from everywhere: TRIES_ANYWHERE lock out every browser that has not signed in with
   that username by password before. A browser that has is counted by itself, wherever it is: so nobody can keep the
   right person out for good by guessing wrong from many addresses.
-- For all usernames from one address together (one common password tried on many people): after
-  settings.LOCKOUT_TRIES_ADDRESS wrong passwords each further one makes that address wait, settings.
-  LOCKOUT_ADDRESS_SECONDS only, since a whole company may share it. Known browsers are not concerned.
+- For all usernames from one address together (one common password tried on many people): after TRIES_ADDRESS wrong
+  passwords each further one makes that address wait, ADDRESS_SECONDS only, since a whole company may share it. Known
+  browsers are not concerned.
 - What is refused while locked is not counted, so a lock ends settings.LOCKOUT_MINUTES after the last counted try.
 - A try is counted before the password is looked at, and forgotten if it was right: of many at one moment no more are
   looked at than the limit allows.
@@ -43,6 +43,9 @@ from accounts.models import AuditEntry, Lockout, User
 
 logger = logging.getLogger(__name__)
 
+# More than settings.LOCKOUT_TRIES can be: the pair of a username and an address is locked before either.
+TRIES_ANYWHERE = TRIES_ADDRESS = 50
+ADDRESS_SECONDS = 60
 _COOKIE = "guanwecom-known"
 _COOKIE_SECONDS = 180 * 24 * 3600
 _COOKIE_SALT = "accounts.lockout.known-browser"
@@ -197,11 +200,11 @@ def _counts(request: HttpRequest, username: str, now: datetime, *, besides: int 
     known = _known_browser(request, username)
     own, around = Q(username=username), _address(request)
     period = timedelta(minutes=settings.LOCKOUT_MINUTES)
-    address_wait = timedelta(seconds=settings.LOCKOUT_ADDRESS_SECONDS)
+    address_wait = timedelta(seconds=ADDRESS_SECONDS)
     limits = {
         "here": (own & _place(request, username), settings.LOCKOUT_TRIES, period),
-        "anywhere": (own & Q(user_agent=_ANY_BROWSER) & _unless(known), settings.LOCKOUT_TRIES_ANYWHERE, period),
-        _ADDRESS: (around & _unless(known), settings.LOCKOUT_TRIES_ADDRESS, address_wait),
+        "anywhere": (own & Q(user_agent=_ANY_BROWSER) & _unless(known), TRIES_ANYWHERE, period),
+        _ADDRESS: (around & _unless(known), TRIES_ADDRESS, address_wait),
     }
     totals = {name: Sum("failures_since_start", filter=rows) for name, (rows, *_rest) in limits.items()}
     last = {

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  # the name of a class
 REMEMBERED_SECONDS = 30 * 24 * 3600
+EMPLOYEE_SESSION_DAYS = 30
 # In the session: the corp through which the person signed in. Absent after sign-in by password.
 CORP_KEY = "corp_id"
 # In the session: by which way it was opened. Absent in sessions from before it was written down.
@@ -255,7 +256,7 @@ def is_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: date
 
 def longest() -> timedelta:
     """How long any session can last."""
-    return timedelta(days=settings.EMPLOYEE_SESSION_DAYS)
+    return timedelta(days=EMPLOYEE_SESSION_DAYS)
 
 
 # --- Browser. A sibling domain can plant the session cookie of somebody else: its victim would go on in that person's

@@ -24,6 +24,8 @@ from django.http import HttpRequest, HttpResponseBase
 
 from integrations.core.redis import COUNTING, Limit, key_and_count, script, valkey
 
+# How long the state of a sign-in may wait for its code: as long as WeCom's codes live.
+STATE_SECONDS = 300
 USED_SECONDS = 300
 # As long as WeCom takes a code.
 CODE_SECONDS = 300
@@ -105,7 +107,7 @@ return {{0, kept[3], kept[4], ''}}
 
 
 def begin(*, state: LoginState, browser: str, step_limit: Limit | None = None) -> str | None:
-    """Keep `state` for settings.LOGIN_STATE_SECONDS. Returns the text for WeCom's `state` parameter.
+    """Keep `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter.
 
     None past `step_limit`, which counts this.
     """
@@ -116,7 +118,7 @@ def begin(*, state: LoginState, browser: str, step_limit: Limit | None = None) -
         state.corp_id,
         state.kind.value,
         state.target,
-        settings.LOGIN_STATE_SECONDS,
+        STATE_SECONDS,
         steps,
     ]
     return text if script(_BEGIN)(keys=[_key(text), step_key], args=values) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import template
-from django.conf import settings
 from django.urls import reverse
 
 from accounts.authentication.flow import surface_of
@@ -30,7 +29,7 @@ def share_off_url(context: dict[str, Any]) -> str:
     Inside WeCom, for somebody who came through a company; there is no request on some error pages.
     """
     request = context.get("request")
-    if request is None or settings.SHARING_IN_WECOM or not hasattr(request, "session"):
+    if request is None or not hasattr(request, "session"):
         return ""
     is_inside = surface_of(request.headers.get("User-Agent", "")).is_inside_wecom
     return reverse("wecom-signature") if is_inside and CORP_KEY in request.session else ""

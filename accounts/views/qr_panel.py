@@ -6,7 +6,6 @@ import logging
 import secrets
 
 import redis
-from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -97,7 +96,7 @@ def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
             "params": links.panel_params(corp, begun.state, language=flow.wecom_language()),
             "page": links.panel_page(corp, begun.state, language=flow.wecom_language()),
             "is_official": links.has_official_panel(corp),
-            "renew_after_ms": round(settings.LOGIN_STATE_SECONDS * RENEWED_AFTER * 1000),
+            "renew_after_ms": round(state.STATE_SECONDS * RENEWED_AFTER * 1000),
         }
     )
     state.keep_browser_id(response, request, begun.browser_id)

@@ -36,7 +36,7 @@ TICKS = {tick.name: tick for tick in (notifications_tasks.TICK, integrations_tas
 LOOK_AFTER_SECONDS = 0.1
 # Where the database's clock moves by more than this between two questions, the order of the entries is made anew.
 STEP_SECONDS = 1.0
-# It turns every settings.CELERY_BEAT_MAX_LOOP_INTERVAL seconds at least.
+# It turns every five seconds at least (django_celery_beat).
 STUCK_SECONDS = 15
 # How soon beat begins once a copy was confirmed.
 COPY_SECONDS = 2.0
@@ -79,7 +79,7 @@ def _seconds_since_look(now: datetime) -> float:
 
 
 class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery_beat has no types
-    """Named in settings.CELERY_BEAT_SCHEDULER."""
+    """Named in guanwecom.celery."""
 
     Entry = PeriodicEntry
     # Whether it asks in this turn for changed entries. Each turn asks twice, and there are several in a second.

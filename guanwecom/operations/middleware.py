@@ -72,7 +72,7 @@ def _note(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
     view, method = _view(request), request.method if request.method in _METHODS else "other"
     _REQUESTS.add(view, str(method), str(response.status_code))
     _SECONDS.add(seconds, view)
-    if not settings.ACCESS_LOG or view == "static" or view in _MONITORS:
+    if view == "static" or view in _MONITORS:
         return
     user = getattr(request, "_cached_user", None)  # set where the view looked; asking would ask the database
     facts = {"method": method, "path": path_for_logs(request), "view": view, "status": response.status_code}

@@ -32,7 +32,7 @@ class InstallationTask(Task[Any, Any]):
     """
 
     abstract = True
-    # One that only draws may see some seconds late that its database became a copy (settings.CELERY_TASK_ANNOTATIONS).
+    # One that only draws may see some seconds late that its database became a copy (guanwecom.celery).
     sends_nothing = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

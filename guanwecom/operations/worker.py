@@ -147,7 +147,7 @@ LOOK_SECONDS = 2
 
 
 class LastingConsumer(Consumer):
-    """Named in settings.CELERY_WORKER_CONSUMER."""
+    """Named in guanwecom.celery."""
 
     # Celery's, which its stubs leave out.
     controller: Any

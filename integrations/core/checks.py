@@ -17,37 +17,10 @@ from integrations.models.fields import Unreadable
 
 @checks.register()
 def find_impossible_combinations(**_kwargs: Any) -> list[checks.CheckMessage]:
-    lease, total = settings.DELIVERY_LEASE_SECONDS, settings.WECOM_TOTAL_TIMEOUT_SECONDS
-    broker_timeout = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
     door_host, _port = settings.MAIL_DOOR_LISTEN
     is_local = door_host in {"localhost", "::1"} or door_host.startswith("127.")
     certificate = settings.MAIL_DOOR_CERTIFICATE
     combinations = [
-        (
-            "E002",
-            lease <= total,
-            "DELIVERY_LEASE_SECONDS is not longer than WECOM_TOTAL_TIMEOUT_SECONDS.",
-            "Another worker would take over a delivery whose call is still under way. Make the lease longer.",
-        ),
-        (
-            "E003",
-            total <= settings.WECOM_CONNECT_TIMEOUT_SECONDS,
-            "WECOM_TOTAL_TIMEOUT_SECONDS is not longer than WECOM_CONNECT_TIMEOUT_SECONDS.",
-            "The whole call would end before a slow connection stands. Make the total longer.",
-        ),
-        (
-            "E004",
-            settings.DEBUG and settings.ENVIRONMENT == "production",
-            "DEBUG is on in production.",
-            "Error pages would show settings and data to anybody. Set DEBUG=false.",
-        ),
-        # The broker gives an unacknowledged task to another worker after the visibility timeout: not while it works.
-        (
-            "E005",
-            broker_timeout <= lease,
-            f"DELIVERY_LEASE_SECONDS is not shorter than the broker's visibility timeout ({broker_timeout} s).",
-            "A task would run a second time while the first one still holds its delivery. Make the lease shorter.",
-        ),
         (
             "E009",
             settings.MAIL_DOOR_KEY and not certificate,

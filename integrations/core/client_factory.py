@@ -36,6 +36,8 @@ class CallbackColumns:
     verified_at: str
 
 
+# How long a connection may take to be made.
+CONNECT_SECONDS = 3.05
 CALLBACK_COLUMNS = {
     CallbackEvent.Kind.APP: CallbackColumns("callback_token", "callback_aes_key", "callback_verified_at"),
     CallbackEvent.Kind.CONTACTS: CallbackColumns(
@@ -99,7 +101,7 @@ def network_client(corp: Corp) -> NetworkClient:
         base_url=corp.api_base_url,
         proxy=opened(corp.proxy_url),
         ca_bundle=certificate_path(corp.ca_bundle),
-        connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
+        connect_seconds=CONNECT_SECONDS,
         total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
     )
 
@@ -157,7 +159,7 @@ def _guandata_client(
         app_token=opened(connection.app_token),
         proxy=opened(connection.proxy_url),
         ca_bundle=certificate_path(connection.ca_bundle),
-        connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
+        connect_seconds=CONNECT_SECONDS,
         total_seconds=total_seconds or settings.WECOM_TOTAL_TIMEOUT_SECONDS,
         observe=metrics.count_bi_call,
     )
@@ -184,9 +186,7 @@ def _client(corp: Corp, store: TokenStore | TrialTokens, *, agentid: int | None,
 
 
 def _timeouts() -> Timeouts:
-    return Timeouts(
-        connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS, total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS
-    )
+    return Timeouts(connect_seconds=CONNECT_SECONDS, total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS)
 
 
 @cache

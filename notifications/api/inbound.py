@@ -18,6 +18,7 @@ from accounts.authentication.state import network_of
 from integrations.core.background import database_now
 from integrations.core.sentences import Sentence
 from integrations.models.fields import Unreadable
+from notifications.api import tokens
 from notifications.api.problems import ProblemError, response
 from notifications.api.tokens import count_call
 from notifications.inbound import calls, channels
@@ -60,7 +61,7 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
 
 def _received(request: HttpRequest, public_id: str, query: dict[str, str]) -> Taken:
     """Raises ProblemError."""
-    count_call(f"in:address:{network_of(request) or 'unknown'}", settings.API_CALLS_PER_ADDRESS)
+    count_call(f"in:address:{network_of(request) or 'unknown'}", tokens.CALLS_PER_ADDRESS)
     found = InboundChannel.objects.usable().select_related("owner", "corp")
     channel = found.filter(public_id=public_id, kind=InboundChannel.Kind.WEBHOOK).first()
     body = _authenticated(request, channel, query)

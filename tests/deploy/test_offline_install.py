@@ -145,7 +145,7 @@ def test_the_guide_backs_up_and_restores(machine: Machine, project_root: Path) -
     (restore,) = blocks(project_root, "backup", "Restore")
     (copy,) = blocks(project_root, "backup", "A restored copy does not send")
     (support,) = blocks(project_root, "backup", "A file for support")
-    assert "No migration is pending." in machine.type(f"export DEBUG=nonsense\n{upgrade}")
+    assert "No migration is pending." in machine.type(f"export LOG_LEVEL=nonsense\n{upgrade}")
 
     machine.run("systemctl", "start", "guanwecom-backup.service")
     assert "guanwecom-backup.timer" in machine.run("systemctl", "list-timers").stdout

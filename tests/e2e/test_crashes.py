@@ -37,7 +37,7 @@ print(json.dumps(scheduler.claim_due(now=timezone.now())), flush=True)
 
 @pytest.fixture
 def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
-    env = {**process_environ, "DELIVERY_LEASE_SECONDS": str(LEASE_SECONDS)}
+    env = {**process_environ, "WECOM_TOTAL_TIMEOUT_SECONDS": str(LEASE_SECONDS // 3)}
     with crowd(40, env=env, root=project_root, folder=tmp_path) as stack:
         yield stack
 

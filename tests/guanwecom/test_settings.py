@@ -227,16 +227,6 @@ def test_cookies_that_no_sibling_domain_can_plant(project_root: Path, host_cooki
     assert value(project_root, f"[{asked}]", HOST_COOKIES=host_cookies) == str(names)
 
 
-def test_debug_in_production_is_refused_by_the_checks(project_root: Path) -> None:
-    variables = {**GOOD, "ENVIRONMENT": "production", "DEBUG": "true", "PATH": os.environ["PATH"]}
-    command = [sys.executable, "manage.py", "check"]
-
-    done = subprocess.run(command, env=variables, cwd=project_root, capture_output=True, text=True, check=False)  # noqa: S603  # our own command
-
-    assert done.returncode != 0
-    assert "(integrations.E004) DEBUG is on in production." in done.stderr
-
-
 def test_a_key_can_be_made_before_any_setting_stands(project_root: Path) -> None:
     command = [sys.executable, "manage.py", "generate_key"]
 

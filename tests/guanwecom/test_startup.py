@@ -27,9 +27,9 @@ WRONG = [
         "not 'https://bi.example.com'",
     ),
     (
-        {"ENVIRONMENT": "production", "DEBUG": "true"},
-        "(integrations.E004) DEBUG is on in production. "
-        "Error pages would show settings and data to anybody. Set DEBUG=false.",
+        {"MAIL_DOOR_KEY": "/etc/guanwecom/mail.key"},
+        "(integrations.E009) MAIL_DOOR_KEY is set without a certificate. "
+        "Name the file of the certificate in MAIL_DOOR_CERTIFICATE, or leave both empty.",
     ),
 ]
 
@@ -70,15 +70,6 @@ def test_no_process_starts_with_settings_that_do_not_hold(
     of_ours = [line for line in lines if not any(words in line for words in said_anyway)]
     assert of_ours == [f"guanwecom does not start: {reason}"]
     assert done.returncode == 4
-
-
-def test_a_lease_that_is_too_short_keeps_a_worker_from_its_work(
-    process_environ: dict[str, str], project_root: Path
-) -> None:
-    done = python({**process_environ, "DELIVERY_LEASE_SECONDS": "10"}, project_root, *PROGRAMS["worker"][1:])
-
-    assert done.returncode == 4
-    assert done.stderr.startswith("guanwecom does not start: (integrations.E002) DELIVERY_LEASE_SECONDS is not longer")
 
 
 def test_a_worker_starts_itself_anew_when_it_is_asked_to(

@@ -188,7 +188,6 @@ def demo_environ(place: Place, *, database: str, valkey: str) -> dict[str, str]:
         **load_keys(place),
         MARK: str(place.folder),
         "ENVIRONMENT": "demo",
-        "DEBUG": "false",
         "DATABASE_URL": database,
         "VALKEY_URL": valkey,
         "ALLOWED_HOSTS": "localhost",

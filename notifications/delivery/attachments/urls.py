@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.core import signing
 
 from notifications.models import Medium
 
 _SALT = "notifications.media.links"
+# Phones ask for a picture each time that they show the message.
+LINK_DAYS = 30
 
 
 def picture_path(medium_id: int, *, now: datetime) -> str:
-    """The path of a picture, good for PICTURE_LINK_DAYS from `now` on. Of the same moment it is always the same."""
-    until = int((now + timedelta(days=settings.PICTURE_LINK_DAYS)).timestamp())
+    """The path of a picture, good for LINK_DAYS from `now` on. Of the same moment it is always the same."""
+    until = int((now + timedelta(days=LINK_DAYS)).timestamp())
     signed = signing.Signer(salt=_SALT, sep=".").sign(f"{medium_id}-{until}")
     return f"/p/{signed}.png"
 

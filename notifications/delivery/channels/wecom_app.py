@@ -21,6 +21,10 @@ from notifications.models import Priority
 _API = "message_send"
 
 
+# Source: developer.work.weixin.qq.com/document/path/90454.
+MEMBER_PER_HOUR = 1000
+
+
 class WeComApp:
     """Channel.WECOM."""
 
@@ -77,7 +81,8 @@ def app_name(corpid: str, agentid: int) -> str:
 
 def member_limits(app: str) -> Member:
     """Messages a minute and an hour. Source: developer.work.weixin.qq.com/document/path/90454 (30 and 1000)."""
-    return Member(app, settings.LIMIT_MEMBER_PER_MINUTE, settings.LIMIT_MEMBER_PER_HOUR)
+    per_minute = settings.LIMIT_MEMBER_PER_MINUTE
+    return Member(app, per_minute, MEMBER_PER_HOUR if per_minute else 0)
 
 
 def app_scopes(corp: Corp) -> tuple[Scope, ...]:

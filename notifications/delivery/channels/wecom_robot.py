@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import ClassVar
 
-from django.conf import settings
-
 from integrations.clients.errors import IntegrationError, UnreadableSecretError
 from integrations.core import client_factory
 from integrations.models import Corp
@@ -16,6 +14,10 @@ from notifications.delivery.limiter import Request, Scope
 from notifications.models import Priority, Robot
 
 logger = logging.getLogger(__name__)
+
+
+# Of one robot. Source: developer.work.weixin.qq.com/document/path/91770.
+MESSAGES_PER_MINUTE = 20
 
 
 class WeComRobot:
@@ -31,7 +33,7 @@ class WeComRobot:
         )
 
     def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
-        return (Scope(f"robot:{delivery.robot_id}", per_minute=settings.LIMIT_ROBOT_PER_MINUTE),)
+        return (Scope(f"robot:{delivery.robot_id}", per_minute=MESSAGES_PER_MINUTE),)
 
     def caller(self, delivery: Sendable) -> Caller:
         robot, body = Robot.objects.filter(pk=delivery.robot_id or 0).first(), bytes(delivery.body)

@@ -170,7 +170,7 @@ def _is_told_enough(row: OutgoingMail, now: datetime) -> bool:
 
 
 def _attempt(row: OutgoingMail, mail: EmailMultiAlternatives, clock: Clock) -> None:
-    message_id = f"<{row.key}@{settings.MAIL_DOOR_NAME}>"
+    message_id = f"<{row.key}@guanwecom>"
     mail.extra_headers |= {"Date": format_datetime(row.created_at), "Message-ID": message_id}
     outcome = email.sent(mail)
     if outcome.kind == OutcomeKind.ACCEPTED:

@@ -25,22 +25,6 @@ def test_the_settings_as_they_are_shipped_are_fine() -> None:
     assert found() == []
 
 
-@pytest.mark.parametrize(("anywhere", "expected"), [(5, ["accounts.E001"]), (6, [])])
-def test_one_address_must_not_lock_a_username_for_all(settings: Settings, anywhere: int, expected: list[str]) -> None:
-    settings.LOCKOUT_TRIES, settings.LOCKOUT_TRIES_ANYWHERE = 5, anywhere
-
-    assert found() == expected
-
-
-@pytest.mark.parametrize(("of_address", "expected"), [(5, ["accounts.E003"]), (6, [])])
-def test_one_person_must_not_make_all_at_their_address_wait(
-    settings: Settings, of_address: int, expected: list[str]
-) -> None:
-    settings.LOCKOUT_TRIES, settings.LOCKOUT_TRIES_ADDRESS = 5, of_address
-
-    assert found() == expected
-
-
 @pytest.mark.parametrize(
     ("backends", "expected"),
     [([GATE, WECOM, PASSWORDS], []), ([PASSWORDS, GATE], ["accounts.E002"]), ([WECOM], [])],

@@ -34,8 +34,9 @@ HERE, THERE = "203.0.113.5", "198.51.100.7"
 
 
 @pytest.fixture(autouse=True)
-def _limits(settings: Any) -> None:
-    settings.LOCKOUT_TRIES, settings.LOCKOUT_TRIES_ANYWHERE, settings.LOCKOUT_MINUTES = 3, 6, 15
+def _limits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.LOCKOUT_TRIES, settings.LOCKOUT_MINUTES = 3, 15
+    monkeypatch.setattr("accounts.authentication.lockout.TRIES_ANYWHERE", 6)
 
 
 @pytest.fixture
@@ -158,16 +159,20 @@ class TestManyAtOneMoment:
         assert 1 <= self.tried_count() <= 3
         assert Lockout.objects.get().failures_since_start == self.tried_count()
 
-    def test_for_many_usernames_from_one_address(self, person: User, settings: Any) -> None:
-        settings.LOCKOUT_TRIES_ADDRESS = 5
+    def test_for_many_usernames_from_one_address(
+        self, person: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("accounts.authentication.lockout.TRIES_ADDRESS", 5)
 
         self.at_once(20, username="p{}")
 
         assert 1 <= self.tried_count() <= 5
         assert Lockout.objects.count() == self.tried_count()
 
-    def test_for_many_usernames_from_an_address_that_has_waited(self, person: User, settings: Any) -> None:
-        settings.LOCKOUT_TRIES_ADDRESS = 5
+    def test_for_many_usernames_from_an_address_that_has_waited(
+        self, person: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("accounts.authentication.lockout.TRIES_ADDRESS", 5)
         fail(browser(), 2, username="first")
         fail(browser(), 2, username="second")
         fail(browser(), 2, username="third")
@@ -369,8 +374,8 @@ class TestManyUsernames:
     """One common password, tried on everybody from one address."""
 
     @pytest.fixture(autouse=True)
-    def _address_limit(self, settings: Any) -> None:
-        settings.LOCKOUT_TRIES_ADDRESS, settings.LOCKOUT_ADDRESS_SECONDS = 5, 60
+    def _address_limit(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("accounts.authentication.lockout.TRIES_ADDRESS", 5)
 
     def spray(self, times: int, address: str = HERE, first: int = 0) -> list[int]:
         numbers = range(first, first + times)

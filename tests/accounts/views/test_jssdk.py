@@ -80,10 +80,8 @@ def test_says_that_wecom_gives_no_ticket(inside: Visitor, wecom: WeCom) -> None:
     assert (response.status_code, response.json()) == (503, {"error": "wecom"})
 
 
-def test_pages_ask_for_it_inside_wecom_alone(inside: Visitor, desktop: Visitor, person: User, settings: Any) -> None:
+def test_pages_ask_for_it_inside_wecom_alone(inside: Visitor, desktop: Visitor, person: User) -> None:
     desktop.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
 
     assert 'data-url="/wecom/signature/"' in inside.get("/account/").content.decode()
     assert "share_off" not in desktop.get("/account/").content.decode()
-    settings.SHARING_IN_WECOM = True
-    assert "share_off" not in inside.get("/account/").content.decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from integrations.models import Corp, DataSource, SourceKind
 from notifications.models import Medium, PagePicture, Receipt, Subscription
 from tests.bi import KEY, make_bi
 from tests.bi_pages import card, rows_on
-from tests.chromium import required_chromium
+from tests.chromium import path_with_chromium
 from tests.e2e.console import PASSWORD, Console
 from tests.e2e.processes.test_leaver import connected
 from tests.e2e.processes.test_main_job import phone_of
@@ -33,9 +34,9 @@ PICTURE_MS = 180_000
 
 
 @pytest.fixture
-def snapshots(stack: Stack) -> Iterator[None]:
+def snapshots(stack: Stack, tmp_path: Path) -> Iterator[None]:
     """A worker that takes pictures, beside the product's other programs."""
-    env = {**stack.env, "SNAPSHOT_BROWSER": required_chromium(), "SNAPSHOT_CARD_SELECTOR": ".bi-card"}
+    env = {**stack.env, "PATH": path_with_chromium(tmp_path), "SNAPSHOT_CARD_SELECTOR": ".bi-card"}
     celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "snapshots", "-n", "snapshots@%h"]
     with ExitStack() as exits:
         worker = replace(stack, env=env).start(

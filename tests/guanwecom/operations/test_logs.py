@@ -25,7 +25,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 
 def handler_of(form: str, output: io.StringIO) -> logging.Handler:
-    """One that writes as a process does that was started with LOG_FORMAT."""
+    """One that writes as a process does, as JSON or for a console."""
     described = logs.configuration("INFO", form)["formatters"]["line"]
     made = logging.StreamHandler(output)
     made.setFormatter(
@@ -101,13 +101,7 @@ def test_what_looks_like_a_credential_is_masked(said: str, shown: str) -> None:
 # --- Requests --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def _access(settings: Settings) -> None:
-    settings.ACCESS_LOG = True
-
-
 @pytest.mark.django_db
-@pytest.mark.usefixtures("_access")
 def test_a_request_is_a_line_without_its_query(lines: Lines) -> None:
     person = make_superuser()
     client = Client()
@@ -126,7 +120,6 @@ def test_a_request_is_a_line_without_its_query(lines: Lines) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("_access")
 @pytest.mark.parametrize(
     ("path", "shown"),
     [
@@ -143,7 +136,6 @@ def test_values_in_a_path_are_shown_where_they_are_numbers(path: str, shown: str
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("_access")
 def test_monitors_and_static_files_are_no_lines(lines: Lines) -> None:
     for path in ("/healthz/live", "/healthz/ready", "/static/nothing.css"):
         Client().get(path)

@@ -48,9 +48,8 @@ def click(stack: Stack, path: str) -> requests.Response:
 def test_the_id_of_a_click_stands_on_the_lines_of_its_call_of_wecom(
     process_environ: dict[str, str], project_root: Path, tmp_path: Path
 ) -> None:
-    ours = {"LOG_FORMAT": "json", "ACCESS_LOG": "true"}
     with start_sandbox() as sandbox, ExitStack() as exits:
-        stack = Stack(env={**process_environ, **ours}, root=project_root, folder=tmp_path, sandbox=sandbox)
+        stack = Stack(env=process_environ, root=project_root, folder=tmp_path, sandbox=sandbox)
         SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{stack.web_url}/"})
         ways = dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), sandbox.base_url)
         Corp.objects.create(name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET, is_enabled=True, **ways)

@@ -183,7 +183,7 @@ def duty(
     db: None, clock: FakeClock, valkey_client: redis.Redis, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Duty]:
     """All clocks are one: the database's, Valkey's, WeCom's."""
-    settings.LIMIT_MEMBER_PER_MINUTE = settings.LIMIT_MEMBER_PER_HOUR = 0
+    settings.LIMIT_MEMBER_PER_MINUTE = 0
     valkey_client.flushdb()
     world = World()
     world.clock = FollowingClock(clock)

@@ -53,9 +53,10 @@ def test_operations_are_named_without_the_modules_they_stand_in() -> None:
 
 
 @pytest.fixture
-def headers(corp: Corp, settings: Any) -> Iterator[dict[str, str]]:
+def headers(corp: Corp, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """What a good caller brings. The requests run inside the test's transaction, as those of Django's own client."""
-    settings.API_CALLS_PER_TOKEN = settings.API_CALLS_PER_ADDRESS = 1_000_000
+    settings.API_CALLS_PER_TOKEN = 1_000_000
+    monkeypatch.setattr("notifications.api.tokens.CALLS_PER_ADDRESS", 1_000_000)
     make_subscription(report=make_report(corp=corp))
     client = make_token(make_editor(corp), may_alert=True, may_send=True, sends_to="everyone")[1]
     for signal in (request_started, request_finished):

@@ -191,8 +191,10 @@ class TestLimits:
         assert 1 <= int(refused.headers["Retry-After"]) <= LIMIT_SECONDS
         assert calm.get(LIST).status_code == 200
 
-    def test_one_address_waits_whatever_it_brings(self, editor: User, settings: Any) -> None:
-        settings.API_CALLS_PER_ADDRESS = 2
+    def test_one_address_waits_whatever_it_brings(
+        self, editor: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("notifications.api.tokens.CALLS_PER_ADDRESS", 2)
         client = make_token(editor)[1]
         for _try in range(2):
             assert_problem(client_with("gwc_guess").get(LIST, REMOTE_ADDR="192.0.2.9"), 401, "invalid_token")
@@ -200,8 +202,11 @@ class TestLimits:
         assert_problem(client.get(LIST, REMOTE_ADDR="192.0.2.9"), 429, "too_many_requests")
         assert client.get(LIST, REMOTE_ADDR="192.0.2.10").status_code == 200
 
-    def test_an_address_over_its_limit_does_not_use_up_a_tokens(self, editor: User, settings: Any) -> None:
-        settings.API_CALLS_PER_ADDRESS, settings.API_CALLS_PER_TOKEN = 1, 2
+    def test_an_address_over_its_limit_does_not_use_up_a_tokens(
+        self, editor: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.API_CALLS_PER_TOKEN = 2
+        monkeypatch.setattr("notifications.api.tokens.CALLS_PER_ADDRESS", 1)
         client = make_token(editor)[1]
         for _try in range(5):
             client.get(LIST, REMOTE_ADDR="192.0.2.11")

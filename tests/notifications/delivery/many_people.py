@@ -25,7 +25,7 @@ LEASE_SECONDS = 21
 @contextmanager
 def stack_of_many(*, env: dict[str, str], root: Path, folder: Path) -> Iterator[Stack]:
     """One company, one person for each message; no worker yet."""
-    ours = {**env, "DELIVERY_LEASE_SECONDS": str(LEASE_SECONDS)}
+    ours = {**env, "WECOM_TOTAL_TIMEOUT_SECONDS": str(LEASE_SECONDS // 3)}
     with crowd(MESSAGES, env=ours, root=root, folder=folder) as stack:
         yield stack
 

@@ -72,8 +72,9 @@ BODIES = (
 
 
 @pytest.fixture
-def channels(settings: Any) -> list[InboundChannel]:
-    settings.API_CALLS_PER_TOKEN = settings.API_CALLS_PER_ADDRESS = 1_000_000
+def channels(settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[InboundChannel]:
+    settings.API_CALLS_PER_TOKEN = 1_000_000
+    monkeypatch.setattr("notifications.api.tokens.CALLS_PER_ADDRESS", 1_000_000)
     corp = make_corp()
     owner, person = make_manager(corp), make_person(corp, "a")
     greedy = make_channel(owner, person, mapping=GREEDY, daily_limit=1_000_000)

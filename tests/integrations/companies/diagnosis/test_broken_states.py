@@ -53,7 +53,7 @@ class AtTheWire(Scene):
     client: Client
     capture: DjangoCaptureOnCommitCallbacks
     settings: Any
-    patience: tuple[float, float]
+    patience: float
 
     def page(self, end: str = "change/") -> str:
         return f"/admin/integrations/corp/{self.corp.pk}/{end}"
@@ -81,15 +81,14 @@ class AtTheWire(Scene):
 
     def fault(self, kind: str, endpoint: str = "*", **values: Any) -> None:
         if kind == "hang":
-            self.wait_for_wecom(SOON, SOON)
+            self.wait_for_wecom(SOON)
         super().fault(kind, endpoint, **values)
 
     def remove_fault(self) -> None:
         self.sandbox.control("DELETE", "faults", {})
-        self.wait_for_wecom(*self.patience)
+        self.wait_for_wecom(self.patience)
 
-    def wait_for_wecom(self, connect_seconds: float, total_seconds: float) -> None:
-        self.settings.WECOM_CONNECT_TIMEOUT_SECONDS = connect_seconds
+    def wait_for_wecom(self, total_seconds: float) -> None:
         self.settings.WECOM_TOTAL_TIMEOUT_SECONDS = total_seconds
 
     def run(self, **values: str) -> None:
@@ -172,7 +171,7 @@ def scene(
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-CN"
     scene = AtTheWire(
         **servers, site_url="http://localhost:3001", client=client, capture=django_capture_on_commit_callbacks,
-        settings=settings, patience=(settings.WECOM_CONNECT_TIMEOUT_SECONDS, settings.WECOM_TOTAL_TIMEOUT_SECONDS),
+        settings=settings, patience=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
     )  # fmt: skip
     scene.begin(1)
     return scene

@@ -617,7 +617,7 @@ def test_whoever_has_the_address_sees_the_picture_until_it_is_too_old(client: Cl
     fresh = (timezone.now() - NOW) / timedelta(days=1)
 
     answer = client.get(picture_url(medium, days=fresh))
-    too_old = client.get(picture_url(medium, days=fresh - settings.PICTURE_LINK_DAYS - 1))
+    too_old = client.get(picture_url(medium, days=fresh - urls.LINK_DAYS - 1))
 
     assert (answer.status_code, answer.content, answer["Content-Type"]) == (200, PNG, "image/png")
     assert answer["Cache-Control"] == "private, max-age=86400"
@@ -648,7 +648,9 @@ def test_nobody_guesses_or_changes_an_address(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("_address")
-def test_addresses_are_fetched_so_often_and_no_more(client: Client, settings: Any) -> None:
-    settings.PICTURES_PER_ADDRESS = 2
+def test_addresses_are_fetched_so_often_and_no_more(
+    client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifications.views.media.PICTURES_PER_ADDRESS", 2)
 
     assert [client.get("/p/x.png").status_code for _ in range(3)] == [404, 404, 429]

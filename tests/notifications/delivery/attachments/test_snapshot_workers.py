@@ -20,7 +20,7 @@ from notifications.delivery.rendering.render import render_run
 from notifications.models import Attempt, Delivery, Medium, MessageForm, PagePicture, Receipt
 from tests.bi import KEY, make_bi
 from tests.bi_pages import card, rows_on
-from tests.chromium import required_chromium
+from tests.chromium import path_with_chromium
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.integrations.clients.snapshots.test_strange_pages import Site, served
@@ -41,7 +41,7 @@ ALL_WITHIN_SECONDS = 900
 @pytest.fixture
 def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
     """The sandbox with twelve people and their accounts in the BI; no worker yet."""
-    environ = {**process_environ, "SNAPSHOT_BROWSER": required_chromium(), "SNAPSHOT_CARD_SELECTOR": ".bi-card"}
+    environ = {**process_environ, "PATH": path_with_chromium(tmp_path), "SNAPSHOT_CARD_SELECTOR": ".bi-card"}
     members: list[dict[str, Any]] = [{"userid": userid, "name": userid, "department": [2]} for userid in PEOPLE]
     users = [
         {"login_id": name, "sees": {"区域": SEES[name]}} if name in SEES else {"login_id": name} for name in PEOPLE

@@ -60,7 +60,7 @@ class Chromium:
 @pytest.fixture
 def wire(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[responses.RequestsMock]:
     make_bi()
-    settings.SNAPSHOT_BROWSER = "chromium"
+    monkeypatch.setattr(bi_snapshots.snapshots, "installed_browser", lambda: "chromium")
     monkeypatch.setattr(bi_snapshots, "LastingBrowser", Chromium)
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock

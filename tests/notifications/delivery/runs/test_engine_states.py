@@ -83,7 +83,8 @@ def engine(
 ) -> Iterator[tuple[Engine, str]]:
     """All clocks are one: the database's, Valkey's, WeCom's. And the sandbox's address."""
     settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_MEMBER_PER_MINUTE = CALLS_PER_MINUTE, MESSAGES_PER_MEMBER
-    settings.LIMIT_MEMBER_PER_HOUR, settings.WECOM_TOTAL_TIMEOUT_SECONDS = 0, 60
+    settings.WECOM_TOTAL_TIMEOUT_SECONDS = 60
+    monkeypatch.setattr("notifications.delivery.channels.wecom_app.MEMBER_PER_HOUR", 0)
     world = World()
     world.clock = FollowingClock(clock)
     engine = Engine(clock, world, valkey_client)

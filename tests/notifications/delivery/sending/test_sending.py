@@ -95,7 +95,7 @@ def test_what_fails_before_the_call_is_certain_and_tried_again(
     delivery: Delivery, wire: Wire, clock: FakeClock, settings: Settings
 ) -> None:
     """A client that cannot be built, as no check has foreseen: nothing was sent, so nothing is unclear."""
-    del settings.WECOM_CONNECT_TIMEOUT_SECONDS
+    del settings.WECOM_TOTAL_TIMEOUT_SECONDS
 
     send(delivery, clock)
 

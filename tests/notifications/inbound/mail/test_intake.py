@@ -19,7 +19,7 @@ from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.channels import digest_of
 from notifications.inbound.content import FILE_BYTES
-from notifications.inbound.mail.intake import MEGABYTE, Intake
+from notifications.inbound.mail.intake import SIZE_BYTES, Intake
 from notifications.inbound.mail.parse import MailRules
 from notifications.inbound.mail.server import Mail, RefusedError, SignIn
 from notifications.models import Delivery, InboundCall, InboundChannel, IncomingMessage, OutgoingMail, Run
@@ -304,7 +304,7 @@ def test_the_door_lets_a_mail_through_that_carries_the_largest_file(settings: Se
     message = MIMEMultipart("mixed")
     message.attach(MIMEApplication(bytes(FILE_BYTES)))
 
-    assert len(senders.as_sent(message)) < settings.MAIL_DOOR_SIZE_MB * MEGABYTE
+    assert len(senders.as_sent(message)) < SIZE_BYTES
 
 
 def test_a_mail_costs_as_many_queries_however_many_files_it_has(channel: InboundChannel, zhang: User) -> None:
