@@ -24,7 +24,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
     task_routes={
         "notifications.tick": {"queue": "urgent"},
-        **{f"integrations.{name}": {"queue": "data"} for name in ("fetch_card_data", "test_source", "test_unsaved")},
+        "integrations.fetch_card_data": {"queue": "data"},
     },
     task_annotations={"notifications.make_medium": {"sends_nothing": True}},
     task_ignore_result=True,

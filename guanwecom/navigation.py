@@ -140,7 +140,11 @@ SECTIONS = (
                 "notifications.OperatorContacts",
                 "django_celery_beat.PeriodicTask",
             ),
-            _entry(pgettext_lazy("menu", "Audit"), "accounts.AuditEntry"),
+            _entry(
+                pgettext_lazy("menu", "Audit and jobs"),
+                ("accounts.AuditEntry", pgettext_lazy("menu", "Audit")),
+                "integrations.Job",
+            ),
         ),
     ),
 )

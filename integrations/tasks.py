@@ -13,12 +13,30 @@ from integrations.companies import console, links, services
 from integrations.companies.diagnosis import runner
 from integrations.core.background import Step, Tick, database_clock, database_now
 from integrations.datasources import fetch, source_tests
+from integrations.jobs import requests
+from integrations.jobs import runner as jobs_runner
 from integrations.models import CheckRun, StagedCredentials
 
 logger = logging.getLogger(__name__)
 
+# The rooms whose import registers kinds of jobs.
+KINDS = (source_tests,)
+
 # A step of a change in WeCom that takes longer was broken off.
 CONSOLE_WRITE_SECONDS = 180
+
+
+@shared_task(name=requests.TASK, ignore_result=True, acks_late=False)
+def run_job(job_id: int) -> None:
+    """Do one job; a repeat of a finished one does nothing. The row outlives the message, which is acknowledged early:
+    what takes longer than the broker waits must not begin twice."""
+    jobs_runner.run_job(job_id)
+
+
+def queue_jobs(now: datetime) -> None:
+    """Send the jobs that are due and on no message's way, and forget the old ones."""
+    requests.queue_due(now)
+    requests.purge_jobs(now)
 
 
 @shared_task(name="integrations.run_check", expires=600, time_limit=120)
@@ -115,22 +133,6 @@ def fetch_card_data(row_id: int) -> None:
     fetch.carry_out(row_id=row_id, clock=database_clock())
 
 
-@shared_task(
-    name=source_tests.SOURCE_TEST_TASK, expires=source_tests.TASK_SECONDS, time_limit=source_tests.TASK_SECONDS
-)
-def test_source(source_id: int) -> None:
-    """Try a data source that was saved; a repeat of a finished test does nothing."""
-    source_tests.carry_out_source_test(source_id=source_id, clock=database_clock())
-
-
-@shared_task(
-    name=source_tests.UNSAVED_TEST_TASK, expires=source_tests.TASK_SECONDS, time_limit=source_tests.TASK_SECONDS
-)
-def test_unsaved(token: str) -> None:
-    """Try a data source or a card that is not saved yet; a repeat of a finished test does nothing."""
-    source_tests.carry_out_unsaved_test(token=token, clock=database_clock())
-
-
 def sweep_card_data(now: datetime) -> None:
     """Queue what is due: tried again, lost with a queue, or left by a worker that died. Forget what is old."""
     fetch.sweep(clock=database_clock())
@@ -141,6 +143,7 @@ TICK = Tick(
     "integrations.tick",
     at_least_seconds=60,
     steps=(
+        Step(queue_jobs, lambda now: [requests.find_unqueued(now), requests.find_forgettable(now)]),
         Step(retry_checks, lambda now: [CheckRun.objects.due_again(now)]),
         Step(retry_credentials, lambda now: [StagedCredentials.objects.due(now)]),
         Step(sweep_events, lambda now: [callbacks.unheld_work(now)]),

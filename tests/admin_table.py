@@ -274,6 +274,7 @@ SOURCES = [
         expect(INTEGRATION, 302, unseen=(INTEGRATION_ELSEWHERE, 404)),
         method="post",
         args=("source",),
+        changed_by=INTEGRATION,
     ),
     Row("integrations_datasource_try", expect(f"{INTEGRATION} {INTEGRATION_ELSEWHERE}"), method="post"),
     Row(
@@ -307,6 +308,25 @@ SOURCES = [
     ),
     Row("integrations_card_choose_state", expect(CARD_KEEPERS, unseen=(CARD_KEEPERS_ELSEWHERE, 404)), query=OF_SOURCE),
     Row("integrations_card_state", expect(CARD_KEEPERS, unseen=(CARD_KEEPERS_ELSEWHERE, 404)), args=("card",)),
+]
+
+# A job of the first company that failed, which nobody of the table asked for.
+JOB_BLIND = f"{INTEGRATION_ELSEWHERE} N PA P1 P2 RA R1 R2"
+JOBS = [
+    lists("integrations_job", EVERYBODY_INSIDE, ""),
+    Row("integrations_job_change", expect(INTEGRATION, unseen=(JOB_BLIND, 302)), args=("job",)),
+    history("integrations_job", "job", INTEGRATION, JOB_BLIND),
+    never("integrations_job_add"),
+    never("integrations_job_change", "job", method="post"),
+    never("integrations_job_delete", "job", method="post"),
+    Row("integrations_job_state", expect(INTEGRATION, unseen=(JOB_BLIND, 404)), args=("job",)),
+    Row(
+        "integrations_job_retry",
+        expect(INTEGRATION, 302, unseen=(JOB_BLIND, 404)),
+        method="post",
+        args=("job",),
+        changed_by=INTEGRATION,
+    ),
 ]
 
 ACCOUNTS = [
@@ -779,4 +799,4 @@ ACTIONS = [
     action("auth_group", "delete_selected", "group", expect("U", 302), "U", post="yes"),
 ]
 
-TABLE = [*SITE, *LOOK_UPS, *CORPS, *BI, *SOURCES, *ACCOUNTS, *ORDERS, *DIRECTORY, *ACTIONS]
+TABLE = [*SITE, *LOOK_UPS, *CORPS, *BI, *SOURCES, *JOBS, *ACCOUNTS, *ORDERS, *DIRECTORY, *ACTIONS]

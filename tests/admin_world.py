@@ -45,6 +45,7 @@ from integrations.models import (
     Corp,
     DataSource,
     Department,
+    Job,
     Member,
     SiteAddress,
     StagedCredentials,
@@ -234,6 +235,10 @@ def _orders(world: World, first: Corp) -> None:
         "robot": Robot.objects.create(name="Alpha group", corp=first, key="robot-key"),
         "source": (source := DataSource.objects.create(name="Alpha data", kind="guandata", corp=first)),
         "card": Card.objects.create(name="Alpha card", source=source, bi_card_id="c1"),
+        "job": Job.objects.create(
+            **{"kind": "source.test", "subject": "Alpha data", "corp": first, "status": "failed", "problem": "broken"},
+            **{"requested_at": now, "due_at": now, "finished_at": now},
+        ),
         "queue": CorpQueue.objects.create(corp=first),
         "token": _token(world.people["P1"], first),
         "message": IncomingMessage.objects.create(
@@ -341,7 +346,7 @@ def state() -> dict[str, list[Any]]:
 def statements() -> dict[str, str]:
     """What state() asks, by table. Kept: Django takes longer to word it for fifty models than a database to answer."""
     models = (
-        *(Corp, StagedCredentials, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, BiListing),
+        *(Corp, StagedCredentials, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, BiListing, Job),
         *(DataSource, Card, CardData),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport),
         *(SignInPolicy, Lockout, Group),

@@ -16,13 +16,13 @@ from accounts.models import (
     PeopleImport,
     User,
 )
-from integrations.models import Card, Corp, DataSource, Member, SyncRun
+from integrations.models import Card, Corp, DataSource, Job, Member, SyncRun
 from notifications.models import Delivery, Receipt, Report, Robot, Run, Subscription
 
 pytestmark = pytest.mark.django_db
 LISTS = (
     *(Corp, SyncRun, Member, LinkConflict, DirectoryPolicy, DepartmentGroup, Lockout, PeopleExport, PeopleImport),
-    *(DataSource, Card, Report, Subscription, Run, Delivery, Receipt, Robot),
+    *(Job, DataSource, Card, Report, Subscription, Run, Delivery, Receipt, Robot),
 )
 
 

@@ -12,7 +12,7 @@ from accounts.audit import services
 from accounts.models import AuditEntry
 from integrations.core import installation
 from integrations.core.background import database_clock
-from integrations.models import ConsoleWrite, EventWork, Installation
+from integrations.models import ConsoleWrite, EventWork, Installation, Job
 from integrations.models.installation import THE_ONE, Place
 from notifications.delivery.maintenance import restored
 
@@ -31,6 +31,7 @@ def confirm() -> int | None:
     count = restored.end_waiting(now=database_clock()())
     # WeCom told the original, which has acted on it; the next synchronisation reads the directory whole.
     EventWork.objects.waiting().delete()
+    Job.objects.unfinished().delete()
     unfinished = ConsoleWrite.objects.unfinished()
     unfinished.update(status=ConsoleWrite.Status.FAILED, problem=ConsoleWrite.Problem.OUTDATED)
     Installation.objects.filter(pk=THE_ONE).update(

@@ -3,6 +3,6 @@
 Django imports this package; each module registers its pages.
 """
 
-from integrations.admin import bi, companies, datasources, site_address
+from integrations.admin import bi, companies, datasources, jobs, site_address
 
-__all__ = ["bi", "companies", "datasources", "site_address"]
+__all__ = ["bi", "companies", "datasources", "jobs", "site_address"]

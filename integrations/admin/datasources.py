@@ -28,8 +28,8 @@ from integrations.admin.datasource_forms import NAMES, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, WAYS, AnyModelAdmin, ConfirmedChanges, describe_way
 from integrations.data.table import Kind
 from integrations.datasources import fetch, source_tests
-from integrations.datasources.source_tests import UnsavedTest
-from integrations.models import Card, CardData, DataSource, SourceKind, datasources
+from integrations.jobs.registry import explain_failure, explain_wait
+from integrations.models import Card, CardData, DataSource, Job, SourceKind, datasources
 from integrations.models.datasources import SECRETS
 from integrations.models.fields import corp_condition
 
@@ -79,8 +79,7 @@ class UnsavedTests(AnyModelAdmin):
             return JsonResponse({"html": html, "is_unfinished": False})
         tried: Any = form.instance
         source, card = (tried.source, tried) if isinstance(tried, Card) else (tried, None)
-        person_id, now = _person_id(request), timezone.now()
-        token = source_tests.request_unsaved_test(source, card, person_id=person_id, now=now)
+        token = source_tests.request_unsaved_test(source, card, by=request.user, now=timezone.now())
         return self._state(request, token)
 
     def tried_view(self, request: HttpRequest, token: str) -> JsonResponse:
@@ -90,22 +89,19 @@ class UnsavedTests(AnyModelAdmin):
         return self._state(request, token)
 
     def _state(self, request: HttpRequest, token: str) -> JsonResponse:
-        found = source_tests.latest_unsaved_test(token, person_id=_person_id(request))
-        if found is None:
+        job = source_tests.latest_unsaved_test(token, by=request.user)
+        if job is None:
             raise Http404
-        is_given_up = source_tests.is_given_up(found, now=timezone.now())
-        is_running = found.finished_at is None and not is_given_up
-        table = found.table
         context = {
-            "test": found,
-            "is_running": is_running,
-            "problem": _sentence(found, is_given_up=is_given_up),
-            "table": table,
+            "job": job,
+            "wait": explain_wait(job),
+            "problem": explain_failure(job) if job.status == Job.Status.FAILED else "",
+            "table": source_tests.find_first_rows(job),
         }
         return JsonResponse(
             {
                 "html": render_to_string(TEMPLATE, context, request),
-                "is_unfinished": is_running,
+                "is_unfinished": job.is_unfinished,
                 "url": reverse(f"admin:{self._view_name('tried')}", args=[token]),
             }
         )
@@ -216,7 +212,7 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
     def test_view(self, request: HttpRequest, source_id: int) -> HttpResponse:
         """Try the source in the background; the page from which one came polls state_view."""
         source = self._source(request, source_id)
-        source_tests.request_source_test(source.pk, now=timezone.now())
+        source_tests.request_source_test(source, by=request.user, now=timezone.now())
         self.log_change(request, source, gettext("Tested."))
         page = reverse("admin:integrations_datasource_change", args=[source.pk])
         sent = request.POST.get("next", "")
@@ -236,7 +232,7 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
         """Saved, it is tried at once."""
         super().save_model(request, obj, form, change)
         if source_tests.can_be_tested(obj):
-            source_tests.request_source_test(obj.pk, now=timezone.now())
+            source_tests.request_source_test(obj, by=request.user, now=timezone.now())
 
     def response_post_save_add(self, request: HttpRequest, obj: DataSource) -> HttpResponseRedirect:
         return self.response_post_save_change(request, obj)
@@ -445,16 +441,16 @@ def _source_test(source: DataSource) -> dict[str, Any]:
     """What the section of the test needs; nothing for a source that has none."""
     if not source_tests.can_be_tested(source):
         return {}
-    found, now = source_tests.latest_source_test(source.pk), timezone.now()
-    is_running = found is not None and found.finished_at is None
-    problem = ""
-    if found is not None and found.problem:
-        problem = datasources.explain_problem(found.problem, found.facts)
-    elif found is not None and is_running and now - found.requested_at >= source_tests.WAITED_AT_MOST:
-        is_running, problem = False, gettext("No worker has answered: does one take from the queue “data”?")
-    context = {"test": found, "is_running": is_running, "problem": problem}
+    test = source_tests.latest_source_test(source, now=timezone.now())
+    has_failed = test is not None and test.status == Job.Status.FAILED
+    context = {
+        "test": test,
+        "wait": explain_wait(test) if test is not None else "",
+        "problem": explain_failure(test) if test is not None and has_failed else "",
+    }
     html = render_to_string("admin/integrations/datasource/_test.html", context)
-    return {"source": source, "source_test": {"is_unfinished": is_running, "html": html}}
+    is_unfinished = test is not None and test.is_unfinished
+    return {"source": source, "source_test": {"is_unfinished": is_unfinished, "html": html}}
 
 
 def _test_of(card: Card) -> dict[str, Any]:
@@ -484,16 +480,3 @@ def _problems(form: Any) -> Iterator[str]:
         if name not in UNTRIED:
             label = form.fields[name].label if name in form.fields else ""
             yield from (gettext("%(field)s: %(problem)s") % {"field": label, "problem": text} for text in texts)
-
-
-def _sentence(found: UnsavedTest, *, is_given_up: bool) -> str:
-    if is_given_up:
-        return gettext("No worker has answered: does one take from the queue “data”?")
-    return datasources.explain_problem(found.problem, found.facts) if found.problem else ""
-
-
-def _person_id(request: HttpRequest) -> int:
-    """The admin's own check has let nobody else in."""
-    if request.user.pk is None:
-        raise PermissionDenied
-    return int(request.user.pk)

@@ -1,51 +1,38 @@
-"""Tests of data sources by a worker of the queue "data": as saved, and as it stands in a form.
+"""Tests of data sources, as jobs of the queue "data": as saved, before any card asks one, and as it stands in a form.
 
-Results are kept in the cache, for whoever looks at the page now. What was typed into a form waits there encrypted, for
-two minutes at most; so do the rows that came of it. No password is in a task, a result or a page.
+    token = request_unsaved_test(source, card, by=person, now=now)    # `card` None: the source alone
+    latest_unsaved_test(token, by=person)                             # None for anybody else
+
+What was typed into a form waits in the cache, encrypted, for five minutes at most; so do the rows that came of it. No
+password is in a job, a task or a page.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.cache import cache
 from django.utils.crypto import get_random_string
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from integrations.clients.sources import Problem, SourceError
-from integrations.core import background
-from integrations.core.background import Clock
 from integrations.data.table import Table, from_document, to_document
 from integrations.datasources import fetch, query
-from integrations.models import Card, DataSource, SourceKind
-from integrations.models.datasources import SECRETS
-from integrations.models.fields import Unreadable, cipher
+from integrations.jobs import requests
+from integrations.jobs.registry import JobFailedError, job_kind
+from integrations.jobs.runner import JobRun
+from integrations.models import Card, DataSource, Job, SourceKind
+from integrations.models.datasources import SECRETS, explain_problem
+from integrations.models.fields import Person, Unreadable, cipher
 
-if TYPE_CHECKING:
-    from integrations.core.background import Clock
-
-
-SOURCE_TEST_TASK = "integrations.test_source"
-TASK_SECONDS = 120
-SOURCE_TEST_KEPT = timedelta(hours=1)
-# After so long no worker answers any more.
-WAITED_AT_MOST = timedelta(seconds=TASK_SECONDS + 30)
+SOURCE_TEST = "source.test"
+# Who looks later asks again.
+SHOWN_FOR = timedelta(hours=1)
 # The service answered; what its queries ask for lies below its address.
 ANSWERED = frozenset({Problem.NOT_FOUND, Problem.NO_TABLE, Problem.NOT_UNDERSTOOD, Problem.EXPRESSION})
-
-
-@dataclass(frozen=True)
-class SourceTest:
-    """`finished_at`: None while it is tried. `problem`: a code of clients.sources.errors; empty where it answers."""
-
-    requested_at: datetime
-    finished_at: datetime | None = None
-    milliseconds: int = 0
-    problem: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def can_be_tested(source: DataSource) -> bool:
@@ -53,44 +40,57 @@ def can_be_tested(source: DataSource) -> bool:
     return source.kind in (SourceKind.SQL, SourceKind.JSON)
 
 
-def request_source_test(source_id: int, *, now: datetime) -> None:
-    cache.set(_source_test_key(source_id), SourceTest(now), SOURCE_TEST_KEPT.total_seconds())
-    background.queue_by_name_on_commit(SOURCE_TEST_TASK, [source_id], expires_seconds=TASK_SECONDS)
+def request_source_test(source: DataSource, *, by: Person | None, now: datetime) -> Job:
+    """Have the source tried as it is saved now."""
+    return requests.request_job(SOURCE_TEST, key=source.pk, subject=source.name, corp=source.corp, by=by, now=now)
 
 
-def latest_source_test(source_id: int) -> SourceTest | None:
-    found: SourceTest | None = cache.get(_source_test_key(source_id))
-    return found
+def latest_source_test(source: DataSource, *, now: datetime) -> Job | None:
+    """Return the last one of the last hour."""
+    job = requests.newest_job(SOURCE_TEST, source.pk)
+    return job if job is not None and job.requested_at > now - SHOWN_FOR else None
 
 
-def carry_out_source_test(*, source_id: int, clock: Clock) -> None:
-    """Try the source and keep what came of it; nothing where the test is no longer wanted."""
-    asked, source = latest_source_test(source_id), DataSource.objects.defer(*SECRETS).filter(pk=source_id).first()
-    if asked is None or asked.finished_at is not None or source is None:
-        return
-    began_at = clock()
-    found: dict[str, Any] = {}
+def explain_source_test(job: Job) -> str:
+    if job.problem == Problem.SOURCE_OFF and job.facts.get("deleted"):
+        return _("The data source was deleted.")
+    return explain_problem(job.problem, job.facts)
+
+
+@job_kind(
+    SOURCE_TEST,
+    label=gettext_lazy("Test of a data source"),
+    explain=explain_source_test,
+    queue="data",
+    keep=timedelta(hours=1),
+    see="integrations.change_datasource",
+    retry="integrations.change_datasource",
+    template="admin/integrations/datasource/_answered.html",
+)
+def test_source(run: JobRun) -> dict[str, Any]:
+    """Ask the source for nothing but an answer. Returns the milliseconds that it took."""
+    source = DataSource.objects.defer(*SECRETS).filter(pk=int(run.job.key or 0)).first()
+    if source is None:
+        raise JobFailedError(Problem.SOURCE_OFF.value, deleted=True)
+    began_at = run.clock()
+    failure = None
     try:
         query.try_source(source, now=began_at)
     except SourceError as error:
         if not (source.kind == SourceKind.JSON and error.problem in ANSWERED):
-            found = {"problem": error.problem.value, "facts": error.facts}
-    ended_at = clock()
-    took = round((ended_at - began_at).total_seconds() * 1000)
-    cache.set(
-        _source_test_key(source_id),
-        replace(asked, finished_at=ended_at, milliseconds=took, **found),
-        SOURCE_TEST_KEPT.total_seconds(),
-    )
+            failure = JobFailedError(error.problem.value, **error.facts)
+    if failure is not None:  # outside the block: inside, it would carry the other error, and with it the source's text
+        raise failure
+    return {"milliseconds": round((run.clock() - began_at).total_seconds() * 1000)}
 
 
-def _source_test_key(source_id: int) -> str:
-    return f"integrations.source_test:{source_id}"
+# --- Before saving ---
 
-
-UNSAVED_TEST_TASK = "integrations.test_unsaved"
-UNSAVED_TEST_KEPT = timedelta(minutes=5)
+UNSAVED_TEST = "source.try"
+KEPT = timedelta(minutes=5)
 ROWS_SHOWN = 10
+# The problem of a job that comes when what was typed is not kept any more.
+FORGOTTEN = "forgotten"
 _OF_SOURCE = (
     *("kind", "sql_url", "http_url", "http_headers", "allows_private_addresses", "ca_bundle", "timeout_seconds"),
 )
@@ -100,68 +100,56 @@ _OF_CARD = (
 )
 
 
-@dataclass(frozen=True)
-class UnsavedTest:
-    """`sealed`: what is tried, then its first rows. `finished_at`: None while it is tried. `problem`: a code of
-    clients.sources.errors; empty where it answers."""
-
-    person_id: int
-    requested_at: datetime
-    sealed: str
-    finished_at: datetime | None = None
-    milliseconds: int = 0
-    problem: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def table(self) -> Table | None:
-        """The first rows, of a card that was tried and answered."""
-        if self.finished_at is None or not self.sealed:
-            return None
-        return from_document(_opened(self.sealed))
-
-
-def request_unsaved_test(source: DataSource, card: Card | None, *, person_id: int, now: datetime) -> str:
+def request_unsaved_test(source: DataSource, card: Card | None, *, by: Person, now: datetime) -> str:
     """Have it tried. `source`: a saved one is read again by the worker, unless it is tried itself."""
     typed: dict[str, Any] = {"source": source.pk} if card is not None else _values(source, _OF_SOURCE)
     if card is not None:
         typed["card"] = _values(card, _OF_CARD)
-    found = UnsavedTest(person_id, now, _sealed(typed))
-    if any(isinstance(value, Unreadable) for value in typed.values()):
-        found = replace(found, sealed="", finished_at=now, problem=Problem.KEY_MISSING.value)
     token = get_random_string(32)
-    cache.set(_unsaved_test_key(token), found, UNSAVED_TEST_KEPT.total_seconds())
-    if found.finished_at is None:
-        background.queue_by_name_on_commit(UNSAVED_TEST_TASK, [token], expires_seconds=TASK_SECONDS)
+    is_unreadable = any(isinstance(value, Unreadable) for value in typed.values())
+    _keep(f"{token}:typed", {} if is_unreadable else typed)
+    requests.request_job(UNSAVED_TEST, key=token, subject=source.name, by=by, now=now)
     return token
 
 
-def latest_unsaved_test(token: str, *, person_id: int) -> UnsavedTest | None:
-    found: UnsavedTest | None = cache.get(_unsaved_test_key(token))
-    return found if found is not None and found.person_id == person_id else None
+def latest_unsaved_test(token: str, *, by: Person) -> Job | None:
+    job = requests.newest_job(UNSAVED_TEST, token)
+    return job if job is not None and job.asked_by_id == by.pk else None
 
 
-def is_given_up(found: UnsavedTest, *, now: datetime) -> bool:
-    """Whether no worker answers any more."""
-    return found.finished_at is None and now - found.requested_at >= WAITED_AT_MOST
+def find_first_rows(job: Job) -> Table | None:
+    """Return the first rows of a card that was tried and answered, as long as they are kept."""
+    rows = _kept(f"{job.key}:rows")
+    return from_document(rows) if rows is not None else None
 
 
-def carry_out_unsaved_test(*, token: str, clock: Clock) -> None:
-    """Try it and keep what came of it; nothing where it was tried already, or is no longer wanted."""
-    asked: UnsavedTest | None = cache.get(_unsaved_test_key(token))
-    if asked is None or asked.finished_at is not None:
-        return
-    began_at = clock()
-    done: dict[str, Any] = {"sealed": ""}
+def explain_unsaved_test(job: Job) -> str:
+    if job.problem == FORGOTTEN:
+        return _("No worker came in time, and what was typed is not kept any longer. Test it on its page once more.")
+    return explain_problem(job.problem, job.facts)
+
+
+@job_kind(
+    UNSAVED_TEST,
+    label=gettext_lazy("Test of what is not saved yet"),
+    explain=explain_unsaved_test,
+    queue="data",
+    keep=KEPT,
+    template="admin/integrations/datasource/_answered.html",
+)
+def try_unsaved(run: JobRun) -> dict[str, Any]:
+    """Ask the source, or for the first rows of the card. Returns the milliseconds that it took."""
+    typed, began_at = _kept(f"{run.job.key}:typed"), run.clock()
+    failure = JobFailedError(FORGOTTEN) if typed is None else JobFailedError(Problem.KEY_MISSING.value)
     try:
-        table = _read(_opened(asked.sealed), began_at)
-        done["sealed"] = "" if table is None else _sealed(to_document(table))
+        table = _read(typed, began_at) if typed else None
     except SourceError as error:
-        done |= {"problem": error.problem.value, "facts": error.facts}
-    ended_at = clock()
-    took = round((ended_at - began_at).total_seconds() * 1000)
-    found = replace(asked, finished_at=ended_at, milliseconds=took, **done)
-    cache.set(_unsaved_test_key(token), found, UNSAVED_TEST_KEPT.total_seconds())
+        typed, failure = None, JobFailedError(error.problem.value, **error.facts)
+    if not typed:  # outside the block: inside, it would carry the other error, and with it the source's text
+        raise failure
+    if table is not None:
+        _keep(f"{run.job.key}:rows", to_document(table))
+    return {"milliseconds": round((run.clock() - began_at).total_seconds() * 1000)}
 
 
 def _read(typed: dict[str, Any], now: datetime) -> Table | None:
@@ -186,13 +174,10 @@ def _values(row: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names}
 
 
-def _sealed(document: Any) -> str:
-    return cipher().encrypt(json.dumps(document).encode()).decode()
+def _keep(name: str, document: Any) -> None:
+    cache.set(f"{UNSAVED_TEST}:{name}", cipher().encrypt(json.dumps(document).encode()), KEPT.total_seconds())
 
 
-def _opened(sealed: str) -> Any:
-    return json.loads(cipher().decrypt(sealed.encode()))
-
-
-def _unsaved_test_key(token: str) -> str:
-    return f"integrations.unsaved_test:{token}"
+def _kept(name: str) -> Any:
+    sealed = cache.get(f"{UNSAVED_TEST}:{name}")
+    return None if sealed is None else json.loads(cipher().decrypt(sealed))

@@ -33,6 +33,7 @@ from integrations.models.directory import (
     fold_userid,
 )
 from integrations.models.installation import EngineWatch, Heartbeat, Installation
+from integrations.models.jobs import Job
 
 __all__ = [
     "DEFAULT_SITE_ADDRESS",
@@ -53,6 +54,7 @@ __all__ = [
     "Heartbeat",
     "HttpMethod",
     "Installation",
+    "Job",
     "Member",
     "MemberRename",
     "Membership",

@@ -10,12 +10,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
 
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.expressions import Combinable
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from integrations.models.companies import Corp
+
 Row = TypeVar("Row", bound="Leased")
-Job = TypeVar("Job", bound="BackgroundJob")
+JobRow = TypeVar("JobRow", bound="BackgroundJob")
 
 # A time, or an expression for one, as the database's own Now().
 Moment: TypeAlias = datetime | Combinable
@@ -52,7 +56,7 @@ class Leased(models.Model):
         abstract = True
 
 
-class BackgroundJobQuerySet(LeasedQuerySet[Job]):
+class BackgroundJobQuerySet(LeasedQuerySet[JobRow]):
     def unfinished(self) -> Self:
         return self.filter(status__in=[*self.model.WAITING, *self.model.RUNNING])
 
@@ -68,13 +72,13 @@ class BackgroundJobQuerySet(LeasedQuerySet[Job]):
     def held_by(self, pk: int, token: str) -> Self:
         return super().held_by(pk, token).filter(status__in=self.model.RUNNING)
 
-    def change(self, job: Job, **changes: Any) -> None:
+    def change(self, job: JobRow, **changes: Any) -> None:
         """Write these columns of a job that is ours. Raises LeaseLostError."""
         if not self.held_by(job.pk, job.lease_token).update(**changes):
             raise LeaseLostError
 
     @contextmanager
-    def hold(self, job: Job, *, until: datetime) -> Iterator[Job]:
+    def hold(self, job: JobRow, *, until: datetime) -> Iterator[JobRow]:
         """A transaction that holds the row of a job that is ours, moves its lease on, and saves what is changed of it.
 
         Raises LeaseLostError.
@@ -116,3 +120,87 @@ class BackgroundJob(Leased):
         """End a row that is locked; for good, or, without `at`, until somebody answers. Whoever calls saves it."""
         self.status, self.finished_at = status, at
         self.lease_token, self.lease_until = "", None
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def unfinished(self) -> Self:
+        return self.filter(status__in=[Job.Status.WAITING, Job.Status.RUNNING])
+
+    def due(self, now: Moment) -> Self:
+        """What a worker may take: jobs whose time has come, and those whose worker is silent. One that waits behind a
+        running one of its key is none."""
+        running = Job.objects.filter(kind=OuterRef("kind"), key=OuterRef("key"), status=Job.Status.RUNNING)
+        is_free = Q(status=Job.Status.RUNNING) | ~Exists(running)
+        return self.unfinished().filter(is_free, due_at__lte=now)
+
+
+class Job(models.Model):
+    """One piece of work in the background. `kind` names the function that does it (integrations.jobs.registry); the row
+    says what it is about, who asked, how far it is, and what came of it."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RUNNING = "running", pgettext_lazy("job", "running")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+
+    kind = models.CharField(_("kind"), max_length=32)
+    # What it is about, as a source's key: of a kind and key one job waits and one runs. NULL: any number.
+    key = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001  # NULL is never the same
+    subject = models.CharField(_("about"), max_length=200, blank=True)
+    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, null=True, related_name="jobs", verbose_name=_("company"))
+    # What its function needs and what it gives, as plain values. Never a secret.
+    payload = models.JSONField(default=dict)
+    result = models.JSONField(default=dict)
+    status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
+    # Waiting: not before then. Running: the end of its lease.
+    due_at = models.DateTimeField()
+    # A message to the workers is under way.
+    queued_until = models.DateTimeField(null=True)
+    lease_token = models.CharField(max_length=32, blank=True, editable=False)
+    # How many workers took it since it was asked for.
+    try_count = models.PositiveSmallIntegerField(default=0, editable=False)
+    # Progress: 0 of 0 where it cannot be told.
+    done_count = models.PositiveIntegerField(default=0)
+    total_count = models.PositiveIntegerField(default=0)
+    # Why it failed: a code of its kind, and plain values for the sentence.
+    problem = models.CharField(max_length=32, blank=True)
+    facts = models.JSONField(default=dict)
+    # No foreign key: this app knows no user model.
+    asked_by_id = models.BigIntegerField(null=True)
+    asked_by = models.CharField(_("requested by"), max_length=255, blank=True)
+    requested_at = models.DateTimeField(_("requested"))
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
+    # Only of a finished one.
+    forget_at = models.DateTimeField(null=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("background job")
+        verbose_name_plural = _("background jobs")
+        ordering = ["-pk"]
+        default_permissions = ()  # each kind says who sees its jobs
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "key"], condition=Q(status="waiting", key__isnull=False), name="one_waiting_job_per_key"
+            ),
+            models.UniqueConstraint(
+                fields=["kind", "key"], condition=Q(status="running", key__isnull=False), name="one_running_job_per_key"
+            ),
+        ]
+        indexes = [
+            # The few that a worker may take: JobQuerySet.due.
+            models.Index(fields=["due_at"], condition=Q(status__in=["waiting", "running"]), name="unfinished_jobs"),
+            # The newest job of a key.
+            models.Index(fields=["kind", "key", "-id"], name="newest_jobs"),
+            models.Index(fields=["forget_at"], condition=Q(forget_at__isnull=False), name="jobs_to_forget"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}".replace("  ", " ")
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.status in (self.Status.WAITING, self.Status.RUNNING)

@@ -21,7 +21,7 @@ EVERYTHING = {
     "数据": ["卡片与数据源"],
     "人员": ["用户", "通讯录"],
     "系统集成": ["企业微信配置", "观远 BI", "接入"],
-    "系统管理": ["设置", "审计"],
+    "系统管理": ["设置", "审计与任务"],
 }
 
 
@@ -124,7 +124,7 @@ def test_a_form_has_no_tabs_by_which_one_could_lose_what_was_typed(world: World)
 
 
 def test_a_list_alone_has_no_tabs(world: World) -> None:
-    assert client_of(world, "U").get("/admin/accounts/auditentry/").context["tabs"] == ()
+    assert client_of(world, "U").get("/admin/integrations/corp/").context["tabs"] == ()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from django.db.models.functions import Cast, Coalesce, Concat
 from integrations.companies.diagnosis import runner
 from integrations.core.sentences import Sentence
 from integrations.datasources import fetch
+from integrations.jobs import requests
 from notifications.delivery.leases import QUEUE_LEASE, RENDER_LEASE
 from notifications.delivery.locking import BATCH, update_unlocked
 from notifications.models import (
@@ -66,6 +67,7 @@ def repair(*, now: datetime) -> int:
     _repair_incidents(now)
     fetch.repair_times(now=now)
     runner.repair_times(now=now)
+    requests.repair_times(now=now)
     logger.warning("the clock was set back: %d runs had been claimed in what is the future now", count)
     return count
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -11,13 +10,14 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from integrations import tasks
 from integrations.datasources import source_tests
+from integrations.jobs.registry import LONG_WAIT
 from integrations.models import DataSource
 from tests.http_server import serving
 from tests.integrations.admin.test_source_admin import SOURCE
 from tests.integrations.clients.sources.databases import SECRET, Database
 from tests.integrations.clients.sources.place import make_source
+from tests.jobs import do_jobs
 
 pytestmark = pytest.mark.django_db
 
@@ -42,24 +42,15 @@ def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(root: Client,
     assert "True" in said(root, source)
     assert "正在测试连接" in said(root, source)
 
-    tasks.test_source(source.pk)
+    do_jobs()
     assert "False" in said(root, source)
     assert "连接正常" in root.get(page).content.decode()
 
     DataSource.objects.update(sql_url=postgresql.url.replace(SECRET, "wrong"))
     answer = root.post(reverse("admin:integrations_datasource_test", args=[source.pk]), {"next": "//evil.example.com"})
     assert answer["Location"] == f"{page}#test"
-    tasks.test_source(source.pk)
+    do_jobs()
     assert 'class="problem" role="alert"' in said(root, source)
-
-
-def test_a_test_that_is_over_is_not_run_again(postgresql: Database) -> None:
-    source = make_source(kind="sql", sql_url=postgresql.url, allows_private_addresses=True)
-    source_tests.request_source_test(source.pk, now=timezone.now())
-    tasks.test_source(source.pk)
-    first = source_tests.latest_source_test(source.pk)
-    tasks.test_source(source.pk)
-    assert source_tests.latest_source_test(source.pk) == first
 
 
 class Service(BaseHTTPRequestHandler):
@@ -80,20 +71,37 @@ def test_a_web_service_answers_or_says_why_not(root: Client, settings: Any, stat
     settings.DATA_ALLOW_LOOPBACK = True
     with serving(Service, status=status) as port:
         source = make_source(kind="json", http_url=f"http://127.0.0.1:{port}", allows_private_addresses=True)
-        source_tests.request_source_test(source.pk, now=timezone.now())
-        tasks.test_source(source.pk)
+        source_tests.request_source_test(source, by=None, now=timezone.now())
+        do_jobs()
     assert tone in said(root, source)
 
 
 def test_a_test_that_no_worker_takes_says_so_in_the_end(root: Client) -> None:
     source = make_source(kind="json", http_url="https://api.example.com")
-    source_tests.request_source_test(source.pk, now=timezone.now() - source_tests.WAITED_AT_MOST - timedelta(seconds=1))
+    source_tests.request_source_test(source, by=None, now=timezone.now() - LONG_WAIT)
+
     assert "没有 worker 响应" in said(root, source)
+
+
+def test_what_was_found_is_shown_for_an_hour(root: Client) -> None:
+    source = make_source(kind="json", http_url="https://api.example.com")
+    source_tests.request_source_test(source, by=None, now=timezone.now() - source_tests.SHOWN_FOR)
+
+    assert "尚未测试" in said(root, source)
+
+
+def test_a_source_that_was_deleted_meanwhile_is_named(root: Client) -> None:
+    source = make_source(kind="json", http_url="https://api.example.com")
+    job = source_tests.request_source_test(source, by=None, now=timezone.now())
+    source.delete()
+    do_jobs()
+
+    assert "数据源已删除" in root.get(reverse("admin:integrations_job_change", args=[job.pk])).text
 
 
 def test_the_page_of_a_new_card_says_what_came_of_its_source(root: Client, postgresql: Database) -> None:
     source = make_source(kind="sql", sql_url=postgresql.url, allows_private_addresses=True)
-    source_tests.request_source_test(source.pk, now=timezone.now())
-    tasks.test_source(source.pk)
+    source_tests.request_source_test(source, by=None, now=timezone.now())
+    do_jobs()
     page = root.get(f"{reverse('admin:integrations_card_add')}?source={source.pk}").content.decode()
     assert "连接正常" in page

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -14,11 +13,11 @@ from django.urls import reverse
 from django.utils import timezone
 from sqlalchemy.exc import OperationalError
 
-from integrations import tasks
 from integrations.clients.sources import Problem
 from integrations.clients.sources.sql import conceal_silence, explain_driver_error, explain_sql_error
 from integrations.datasources import source_tests
-from integrations.models import Card, Corp, DataSource
+from integrations.jobs.registry import LONG_WAIT
+from integrations.models import Card, Corp, DataSource, Job
 from integrations.models.datasources import explain_problem
 from tests.browser_form import untouched
 from tests.http_server import serving
@@ -28,6 +27,7 @@ from tests.integrations.clients.sources import databases
 from tests.integrations.clients.sources.databases import Database
 from tests.integrations.clients.sources.place import make_source
 from tests.integrations.conftest import staff
+from tests.jobs import do_jobs
 
 __all__ = ["root"]
 pytestmark = pytest.mark.django_db
@@ -44,7 +44,7 @@ def tried(client: Client, address: str, values: dict[str, Any]) -> str:
     answer = client.post(address, values).json()
     if answer["is_unfinished"]:
         assert "正在测试" in answer["html"]
-        tasks.test_unsaved(token_of(answer))
+        do_jobs()
         answer = client.get(answer["url"]).json()
     assert not answer["is_unfinished"]
     return str(answer["html"])
@@ -78,8 +78,10 @@ def test_what_is_wrong_without_asking_anybody_is_said_at_once(
 
 def test_a_password_is_neither_in_the_cache_nor_in_an_answer(root: Client) -> None:
     answer = root.post(TRY_SOURCE, {**SOURCE, **FIELDS, "db_password": SECRET})
-    kept = cache.get(f"integrations.unsaved_test:{token_of(answer.json())}")
+    kept = cache.get(f"{source_tests.UNSAVED_TEST}:{token_of(answer.json())}:typed")
+    assert kept
     assert SECRET not in repr(kept)
+    assert SECRET not in str(list(Job.objects.values()))
     assert SECRET not in answer.content.decode()
 
 
@@ -136,16 +138,22 @@ def test_a_test_is_its_own_person_s_alone(root: Client, client: Client, corp: Co
     assert root.get("/admin/integrations/datasource/try/forged/").status_code == 404
 
 
-def test_no_worker_is_said_in_the_end_and_a_test_is_not_run_twice(root: Client, postgresql: Database) -> None:
-    source = DataSource(kind="sql", sql_url=postgresql.url, allows_private_addresses=True, timeout_seconds=5)
-    late = timezone.now() - source_tests.WAITED_AT_MOST - timedelta(seconds=1)
-    person_id = int(root.session["_auth_user_id"])
-    token = source_tests.request_unsaved_test(source, None, person_id=person_id, now=late)
+def test_what_no_worker_came_for_is_said_and_not_kept(root: Client, django_user_model: Any) -> None:
+    source = DataSource(kind="json", http_url="https://api.example.com")
+    person = django_user_model.objects.get()
+    token = source_tests.request_unsaved_test(source, None, by=person, now=timezone.now() - LONG_WAIT)
     assert "没有 worker" in root.get(f"{TRY_SOURCE}{token}/").json()["html"]
-    tasks.test_unsaved(token)
-    first = source_tests.latest_unsaved_test(token, person_id=person_id)
-    tasks.test_unsaved(token)
-    assert source_tests.latest_unsaved_test(token, person_id=person_id) == first
+    cache.clear()
+    do_jobs()
+    assert "不再保留" in root.get(f"{TRY_SOURCE}{token}/").json()["html"]
+
+
+def test_credentials_that_no_key_opens_are_said(root: Client, settings: Any) -> None:
+    source = make_source(kind="json", http_url="https://api.example.com", http_headers={"Authorization": SECRET})
+    settings.FIELD_ENCRYPTION_KEYS = ["b3RoZXIta2V5LW90aGVyLWtleS1vdGhlci1rZXktMTI="]
+    page = reverse("admin:integrations_datasource_change", args=[source.pk])
+    html = tried(root, TRY_SOURCE, {**untouched(root.get(page).text, "datasource_form"), "_id": source.pk})
+    assert "FIELD_ENCRYPTION_KEYS" in html
 
 
 def test_a_source_of_another_company_is_not_tried(client: Client, corp: Corp, other_corp: Corp) -> None:

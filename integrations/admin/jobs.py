@@ -1,0 +1,132 @@
+"""The page of all work in the background: what waits, how far it is, what came of it, and a button to try again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
+
+from integrations.admin.base import ReadRows, own_page, pill
+from integrations.core.admin_pages import CappedPaginator
+from integrations.jobs import requests
+from integrations.jobs.registry import explain_failure, explain_wait, kinds, label_job
+from integrations.models import Corp, Job
+from integrations.models.fields import corp_condition
+
+FOLDER = "admin/integrations/job"
+TONES = {Job.Status.DONE: "good", Job.Status.FAILED: "bad"}
+
+
+def find_visible_jobs(request: HttpRequest) -> QuerySet[Job]:
+    """Jobs that the request's person asked for, and those of the kinds and companies that they may see."""
+    person = request.user
+    seen = [kind.name for kind in kinds.values() if kind.see and person.has_perm(kind.see)]
+    corps = Q(corp__in=Corp.objects.visible_to(person)) if corp_condition(person) else Q()
+    return Job.objects.filter(Q(asked_by_id=person.pk) | Q(corps, kind__in=seen))
+
+
+def render_state(request: HttpRequest, job: Job) -> dict[str, Any]:
+    """What a page shows of a job while it lasts, as integrations/live.js takes it."""
+    kind = kinds.get(job.kind)
+    context = {
+        "job": job,
+        "tone": TONES.get(Job.Status(job.status), "quiet"),
+        "wait": explain_wait(job),
+        "problem": explain_failure(job) if job.status == Job.Status.FAILED else "",
+        "template": kind.template if kind is not None and job.status == Job.Status.DONE else "",
+        "may_retry": may_retry(request, job),
+    }
+    html = render_to_string(f"{FOLDER}/_state.html", context, request)
+    return {"html": html, "is_unfinished": job.is_unfinished}
+
+
+def may_retry(request: HttpRequest, job: Job) -> bool:
+    kind = kinds.get(job.kind)
+    is_over = job.status == Job.Status.FAILED and kind is not None
+    return bool(is_over and kind and kind.retry and request.user.has_perm(kind.retry))
+
+
+@admin.register(Job)
+class JobAdmin(ReadRows):
+    actions = None
+    paginator = CappedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    list_display = ("requested_at", "kind_shown", "subject", "status_shown", "asked_by", "finished_at")
+    list_filter = ("status",)
+    search_fields = ("subject", "asked_by")
+    empty_list = _("What workers do for you in the background stands here, with how far it is and what came of it.")
+
+    class Media:
+        css = {"all": ["integrations/corp.css"]}
+        js = ["integrations/live.js"]
+
+    @admin.display(description=_("kind"), ordering="kind")
+    def kind_shown(self, job: Job) -> str:
+        return label_job(job)
+
+    @admin.display(description=_("status"), ordering="status")
+    def status_shown(self, job: Job) -> str:
+        return pill(TONES.get(Job.Status(job.status), "quiet"), job.get_status_display())
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        return find_visible_jobs(request).select_related("corp")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """The menu offers it to those who may see a kind of jobs of everybody."""
+        return any(kind.see and request.user.has_perm(kind.see) for kind in kinds.values())
+
+    def has_view_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
+        """Everybody who may enter sees the own ones; get_queryset holds no others."""
+        return True
+
+    def get_urls(self) -> list[URLPattern]:
+        wrapped = self.admin_site.admin_view
+        own = [
+            path("<int:job_id>/state/", wrapped(require_GET(self.state_view)), name="integrations_job_state"),
+            path("<int:job_id>/retry/", wrapped(require_POST(self.retry_view)), name="integrations_job_retry"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        job = self.get_object(request, object_id)
+        if job is None or request.method == "POST":
+            return super().change_view(request, object_id, form_url, extra_context)
+        context = {
+            "title": label_job(job),
+            "job": job,
+            "state": render_state(request, job),
+            "state_url": reverse("admin:integrations_job_state", args=[job.pk]),
+            "media": self.media,
+        }
+        return own_page(self, request, f"{FOLDER}/page.html", context)
+
+    def state_view(self, request: HttpRequest, job_id: int) -> JsonResponse:
+        return JsonResponse(render_state(request, self._job(request, job_id)))
+
+    def retry_view(self, request: HttpRequest, job_id: int) -> HttpResponseRedirect:
+        """Have a failed job done once more, with the rights of who presses."""
+        job = self._job(request, job_id)
+        if job.status == Job.Status.FAILED:
+            if not may_retry(request, job):
+                raise PermissionDenied
+            job = requests.retry_job(job, by=request.user, now=timezone.now())
+            self.log_change(request, job, gettext("Tried again."))
+        return HttpResponseRedirect(reverse("admin:integrations_job_change", args=[job.pk]))
+
+    def _job(self, request: HttpRequest, job_id: int) -> Job:
+        job: Job | None = self.get_object(request, str(job_id))
+        if job is None:
+            raise Http404
+        return job

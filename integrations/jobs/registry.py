@@ -1,0 +1,102 @@
+"""The kinds of jobs. A kind is one function, registered by name in the room that owns the work:
+
+    @job_kind("source.test", label=_("Test of a data source"), queue="data", seconds=120)
+    def test_source(run: JobRun) -> dict[str, Any]: ...
+
+It returns the job's result, or raises JobFailedError with a code and plain values, of which `explain` makes a sentence
+when it is shown. It may be called again after its worker died, so what it did must bear that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from integrations.core.heartbeats import is_served
+from integrations.models import Job
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+    from integrations.jobs.runner import JobRun
+
+DEFAULT_QUEUE = "celery"
+# A job that waits for longer gets a sentence that says why.
+LONG_WAIT = timedelta(seconds=20)
+# What the runner itself may write as a problem.
+BROKEN, LOST = "broken", "lost"
+
+
+class JobFailedError(Exception):
+    """The job ends as failed. `problem`: a code of its kind; `facts`: plain values for the sentence."""
+
+    def __init__(self, problem: str, **facts: Any) -> None:
+        super().__init__(problem)
+        self.problem, self.facts = problem, facts
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """`seconds`: how long it may take. `tries`: how many workers may die of it. `joins_running`: a request is answered
+    with the running job of its key; else it waits behind that one. `keep`: how long a finished job stays. `see` and
+    `retry`: permissions, for the jobs of companies that a person sees; without `see` a job is for who asked alone.
+    `template`: what a job's page shows beside its state.
+    """
+
+    name: str
+    label: StrOrPromise
+    do: Callable[[JobRun], dict[str, Any]]
+    explain: Callable[[Job], str]
+    queue: str = DEFAULT_QUEUE
+    seconds: int = 120
+    tries: int = 5
+    joins_running: bool = False
+    keep: timedelta = timedelta(days=1)
+    see: str = ""
+    retry: str = ""
+    template: str = ""
+
+
+kinds: dict[str, JobKind] = {}
+
+
+def job_kind(name: str, **options: Any) -> Callable[[Callable[[JobRun], dict[str, Any]]], Any]:
+    """Register the function as the kind `name`, with the fields of JobKind."""
+
+    def register(do: Callable[[JobRun], dict[str, Any]]) -> Callable[[JobRun], dict[str, Any]]:
+        kinds[name] = JobKind(name=name, do=do, **options)
+        return do
+
+    return register
+
+
+def label_job(job: Job) -> str:
+    """Name the kind in the reader's language; a kind of another release by its name."""
+    return str(kinds[job.kind].label) if job.kind in kinds else job.kind
+
+
+def explain_failure(job: Job) -> str:
+    """Say why a failed job failed, in the reader's language."""
+    if job.problem == LOST:
+        return _("The worker that did this ended before it was done, every time. Try again, and look into its log.")
+    if job.problem == BROKEN or job.kind not in kinds:
+        return _("This stopped because of an error in this program. The log of the worker tells more.")
+    return kinds[job.kind].explain(job)
+
+
+def explain_wait(job: Job) -> str:
+    """Say why a job has been waiting for long; empty while it has not, or goes on by itself at a later time."""
+    now = timezone.now()
+    if job.status != Job.Status.WAITING or now - job.due_at < LONG_WAIT:
+        return ""
+    queue = kinds[job.kind].queue if job.kind in kinds else DEFAULT_QUEUE
+    if is_served(queue, now=now):
+        return _("The workers of the queue “%(queue)s” are busy: this begins after what came before.") % {
+            "queue": queue
+        }
+    return _("No worker has answered: does one take from the queue “%(queue)s”?") % {"queue": queue}

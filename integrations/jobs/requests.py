@@ -1,0 +1,149 @@
+"""Asks for jobs, and hands them to the workers.
+
+requests.request_job("source.test", key=source.pk, subject=source.name, by=request.user, now=now)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from celery import current_app
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from kombu.exceptions import OperationalError
+
+from integrations.core.background import repeat_on_conflict
+from integrations.jobs.registry import DEFAULT_QUEUE, kinds
+from integrations.models import Corp, Job
+from integrations.models.fields import Person
+from integrations.models.jobs import Moment
+
+logger = logging.getLogger(__name__)
+
+TASK = "integrations.run_job"
+# A message that no worker has taken for so long is lost, and sent again.
+QUEUED_FOR = timedelta(seconds=60)
+QUEUED_AT_MOST = 100
+
+
+def request_job(
+    kind: str,
+    *,
+    now: datetime,
+    key: object = None,
+    subject: object = "",
+    payload: dict[str, Any] | None = None,
+    corp: Corp | None = None,
+    by: Person | None = None,
+) -> Job:
+    """Have a job done soon. `key`: what it is about; `subject`: the same in words. A job with this key that still waits
+    is answered instead, with the new payload; of one that runs, `joins_running` of its kind decides."""
+    wanted = {
+        "payload": payload or {},
+        "corp": corp,
+        "subject": str(subject)[:200],
+        "asked_by_id": None if by is None else by.pk,
+        "asked_by": "" if by is None else by.get_username()[:255],
+        "requested_at": now,
+        "due_at": now,
+    }
+    job = repeat_on_conflict(partial(_join_or_insert, kind, None if key is None else str(key), wanted))
+    send_on_commit([job])
+    return job
+
+
+@transaction.atomic
+def _join_or_insert(kind: str, key: str | None, wanted: dict[str, Any]) -> Job:
+    """The row stays locked until the caller commits: a worker must not begin before what the caller writes is seen."""
+    if key is not None:
+        same = Job.objects.filter(kind=kind, key=key)
+        if waiting := same.filter(status=Job.Status.WAITING).select_for_update(no_key=True, of=("self",)).first():
+            for name, value in wanted.items():
+                setattr(waiting, name, value)
+            waiting.save()
+            return waiting
+        running = same.filter(status=Job.Status.RUNNING).first() if kinds[kind].joins_running else None
+        if running is not None:
+            return running
+    return Job.objects.create(kind=kind, key=key, **wanted)
+
+
+def newest_job(kind: str, key: object) -> Job | None:
+    """The last one that was asked for, finished or not."""
+    return Job.objects.filter(kind=kind, key=str(key)).order_by("-requested_at", "-pk").first()
+
+
+def retry_job(job: Job, *, by: Person, now: datetime) -> Job:
+    """Have a failed job done once more, with the rights of who asks now. Where the same was asked for meanwhile, that
+    one is it."""
+    again = repeat_on_conflict(partial(_wait_again, job, by, now))
+    send_on_commit([again])
+    return again
+
+
+@transaction.atomic
+def _wait_again(job: Job, by: Person, now: datetime) -> Job:
+    held = Job.objects.select_for_update(no_key=True, of=("self",)).get(pk=job.pk)
+    waiting = held.key and Job.objects.filter(kind=held.kind, key=held.key, status=Job.Status.WAITING).first()
+    if waiting or held.status != Job.Status.FAILED:
+        return waiting or held
+    held.status, held.requested_at, held.due_at = Job.Status.WAITING, now, now
+    held.asked_by_id, held.asked_by = by.pk, by.get_username()[:255]
+    held.started_at = held.finished_at = held.forget_at = held.queued_until = None
+    held.problem, held.facts, held.try_count, held.done_count, held.total_count = "", {}, 0, 0, 0
+    held.save()
+    return held
+
+
+# --- Messages to the workers: one after the commit, and another where that one was lost ---
+
+
+def send_on_commit(jobs: Iterable[Job]) -> None:
+    transaction.on_commit(partial(_send, [(job.pk, job.kind) for job in jobs]))
+
+
+def find_unqueued(now: Moment) -> QuerySet[Job]:
+    """What a worker should take and no message is under way for."""
+    return Job.objects.due(now).exclude(queued_until__gt=now)
+
+
+def queue_due(now: datetime) -> None:
+    """Send what is due: its time has come, its message was lost, or its worker died."""
+    _send(list(find_unqueued(now).order_by("due_at").values_list("pk", "kind")[:QUEUED_AT_MOST]))
+
+
+def _send(found: list[tuple[int, str]]) -> None:
+    """Without a broker the rows wait for the next tick."""
+    if not found:
+        return
+    rows = Job.objects.filter(pk__in=[pk for pk, _kind in found])
+    rows.update(queued_until=Now() + QUEUED_FOR)
+    try:
+        for pk, kind in found:
+            queue = kinds[kind].queue if kind in kinds else DEFAULT_QUEUE
+            current_app.send_task(TASK, args=(pk,), queue=queue, expires=QUEUED_FOR.total_seconds(), ignore_result=True)
+    except OperationalError as error:
+        logger.error("the queue cannot be reached task=%s error=%s", TASK, type(error).__name__)
+        rows.update(queued_until=None)
+
+
+def purge_jobs(now: datetime) -> None:
+    """Delete the finished jobs that nobody needs to see any more."""
+    find_forgettable(now).delete()
+
+
+def find_forgettable(now: Moment) -> QuerySet[Job]:
+    return Job.objects.filter(forget_at__lte=now)
+
+
+def repair_times(*, now: datetime) -> None:
+    """After a clock that ran ahead was set back: what lies in the future then begins now."""
+    jobs = Job.objects.unfinished()
+    jobs.filter(status=Job.Status.RUNNING, due_at__gt=now + 2 * QUEUED_FOR).update(due_at=now)
+    jobs.filter(status=Job.Status.WAITING, due_at__gt=now + timedelta(days=1)).update(due_at=now)
+    jobs.filter(queued_until__gt=now + 2 * QUEUED_FOR).update(queued_until=None)

@@ -1,0 +1,142 @@
+"""Does one job: claims its row, calls the function of its kind, and writes what came of it.
+
+The row is the truth and the message only a hint: two messages, or a worker that comes back after its lease ended, do no
+harm, since whatever is written needs the token of the claim.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from integrations.core.background import database_clock, database_now, guarded, is_database_away, lease_kept
+from integrations.core.metrics import LONG_SECONDS, TimedMetric
+from integrations.jobs.registry import BROKEN, LOST, JobFailedError, JobKind, kinds
+from integrations.jobs.requests import send_on_commit
+from integrations.models import Job
+from integrations.models.jobs import LeaseLostError
+
+logger = logging.getLogger(__name__)
+
+# A worker that is silent for so long is dead: another one takes its job.
+LEASE_SECONDS = 30
+# How often the lease is renewed, and what was reported becomes visible.
+RENEW_SECONDS = 2.0
+# A failed job that can be tried again stays for so long at least.
+FAILED_FOR = timedelta(days=7)
+
+_SECONDS = TimedMetric(
+    "guanwecom_job_duration_seconds", "How long jobs took, by outcome", "kind", "outcome", edges=LONG_SECONDS
+)
+
+
+class JobRun:
+    """A job that this worker has, as its function sees it. `clock`: the database's."""
+
+    def __init__(self, job: Job, kind: JobKind) -> None:
+        self.job, self.kind, self.clock = job, kind, database_clock()
+        self._ends_at = self.clock() + timedelta(seconds=kind.seconds)
+        self._is_lost = False
+
+    def report(self, done: int, total: int) -> None:
+        """Say how far it is. Raises LeaseLostError where another worker has it, or its time is over."""
+        self.job.done_count, self.job.total_count = done, total
+        if self._is_lost:
+            raise LeaseLostError
+
+    def renew(self) -> None:
+        """Move the lease on and show the progress, from another connection, unless the job takes too long."""
+        now = self.clock()
+        if now >= self._ends_at:
+            self._is_lost = True
+            return
+        counts = {"done_count": self.job.done_count, "total_count": self.job.total_count}
+        if not self._mine().update(due_at=now + timedelta(seconds=LEASE_SECONDS), **counts):
+            # A test's own transaction hides the row from here: only one that is seen can be lost.
+            self._is_lost = Job.objects.filter(pk=self.job.pk).exists()
+
+    def end(self, **columns: Any) -> None:
+        """Write the end of a job that is ours. Raises LeaseLostError."""
+        columns |= {"done_count": self.job.done_count, "total_count": self.job.total_count}
+        if not self._mine().update(lease_token="", **columns):
+            raise LeaseLostError
+
+    def _mine(self) -> Any:
+        return Job.objects.filter(pk=self.job.pk, lease_token=self.job.lease_token, status=Job.Status.RUNNING)
+
+
+def run_job(job_id: int) -> None:
+    """Do a job that is due; nothing where another worker has it, or it is over."""
+    job = _claim(job_id)
+    if job is not None:
+        try:
+            _do(job)
+        except LeaseLostError:
+            logger.warning("job %s of the kind %s went to another worker, or was too slow", job.pk, job.kind)
+
+
+def _do(job: Job) -> None:
+    kind = kinds[job.kind]
+    run = JobRun(job, kind)
+    started_at = run.clock()
+    with guarded(logger, "job %s of the kind %s broke", job.pk, job.kind, unless=(LeaseLostError,)) as block:
+        outcome = _call(run)
+    if is_database_away(block.error):
+        return  # its lease ends, and another worker goes on
+    if block.error is not None:
+        outcome = {"status": Job.Status.FAILED, "problem": BROKEN}
+    now = run.clock()
+    run.end(**outcome, **_times(kind, outcome["status"], now))
+    _SECONDS.add((now - started_at).total_seconds(), job.kind, outcome["status"])
+    _send_next(job)
+
+
+def _call(run: JobRun) -> dict[str, Any]:
+    """The columns that say what came of it. Raises whatever the function raises but JobFailedError."""
+    try:
+        with lease_kept(run.renew, seconds=RENEW_SECONDS):
+            return {"status": Job.Status.DONE, "result": run.kind.do(run)}
+    except JobFailedError as failure:
+        return {"status": Job.Status.FAILED, "problem": failure.problem, "facts": failure.facts}
+
+
+@transaction.atomic
+def _claim(job_id: int) -> Job | None:
+    """Take the job for this worker. One that too many workers died of is ended instead."""
+    now = database_now()
+    due = Job.objects.due(now).filter(pk=job_id)
+    job = due.select_for_update(no_key=True, skip_locked=True, of=("self",)).first()
+    if job is None or job.kind not in kinds:  # or of a release that comes
+        return None
+    kind = kinds[job.kind]
+    job.queued_until = None
+    if job.try_count >= kind.tries:
+        ended = {"status": Job.Status.FAILED, "problem": LOST, "lease_token": ""}
+        Job.objects.filter(pk=job.pk).update(**ended, **_times(kind, Job.Status.FAILED, now))
+        logger.error("job %s of the kind %s is given up: its workers died", job.pk, job.kind)
+        _send_next(job)
+        return None
+    job.status, job.lease_token, job.due_at = (
+        Job.Status.RUNNING,
+        uuid.uuid4().hex,
+        now + timedelta(seconds=LEASE_SECONDS),
+    )
+    job.started_at, job.try_count = now, job.try_count + 1
+    job.save(update_fields=["status", "lease_token", "due_at", "queued_until", "started_at", "try_count"])
+    return job
+
+
+def _times(kind: JobKind, status: str, now: datetime) -> dict[str, datetime]:
+    stays = status == Job.Status.FAILED and kind.retry
+    kept = max(kind.keep, FAILED_FOR) if stays else kind.keep
+    return {"finished_at": now, "forget_at": now + kept}
+
+
+def _send_next(job: Job) -> None:
+    """Hand out the one that waited behind this one."""
+    if job.key is not None:
+        send_on_commit(Job.objects.filter(kind=job.kind, key=job.key, status=Job.Status.WAITING))

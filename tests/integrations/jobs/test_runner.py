@@ -1,0 +1,221 @@
+"""One runner for all jobs: who gets one, what ends it, and what waits behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from accounts.models import User
+from integrations import tasks
+from integrations.core.background import database_now
+from integrations.jobs import registry, requests, runner
+from integrations.jobs.registry import JobFailedError, JobKind
+from integrations.jobs.runner import JobRun
+from integrations.models import Job
+from tests.jobs import do_jobs
+
+pytestmark = pytest.mark.django_db
+NAME = "test.kind"
+Install = Callable[..., JobKind]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Registers the function as a kind."""
+
+    def install(do: Callable[[JobRun], dict[str, Any]], **options: Any) -> JobKind:
+        kind = JobKind(NAME, "A kind", do, lambda job: f"It failed by {job.problem}.", **options)
+        monkeypatch.setitem(registry.kinds, NAME, kind)
+        return kind
+
+    return install
+
+
+def ask(key: object = None, **more: Any) -> Job:
+    return requests.request_job(NAME, key=key, now=timezone.now(), **more)
+
+
+def fail(_run: JobRun) -> dict[str, Any]:
+    raise JobFailedError("reason", number=3)
+
+
+def test_a_job_ends_with_its_result_and_is_forgotten_later(install: Install) -> None:
+    def add(run: JobRun) -> dict[str, Any]:
+        run.report(2, 2)
+        return {"sum": sum(run.job.payload["numbers"])}
+
+    install(add, keep=timedelta(hours=1))
+    job = ask(payload={"numbers": [1, 2]})
+    tasks.run_job(job.pk)
+    tasks.run_job(job.pk)
+
+    job.refresh_from_db()
+    assert (job.status, job.result, job.try_count) == ("done", {"sum": 3}, 1)
+    assert (job.done_count, job.total_count, job.lease_token) == (2, 2, "")
+    assert job.finished_at is not None
+    requests.purge_jobs(job.finished_at + timedelta(minutes=59))
+    assert Job.objects.exists()
+    requests.purge_jobs(job.finished_at + timedelta(hours=1))
+    assert not Job.objects.exists()
+
+
+def test_a_failed_job_says_why_stays_longer_and_can_be_tried_again_by_somebody_else(install: Install) -> None:
+    install(fail, keep=timedelta(hours=1), retry="accounts.change_user")
+    job = ask(by=User.objects.create(username="first"))
+    tasks.run_job(job.pk)
+
+    job.refresh_from_db()
+    assert (job.status, job.problem, job.facts) == ("failed", "reason", {"number": 3})
+    assert registry.explain_failure(job) == "It failed by reason."
+    assert job.finished_at is not None
+    assert job.forget_at == job.finished_at + runner.FAILED_FOR
+
+    install(lambda _run: {})
+    second = User.objects.create(username="second")
+    again = requests.retry_job(job, by=second, now=timezone.now())
+    assert (again.pk, again.status, again.asked_by_id, again.problem) == (job.pk, "waiting", second.pk, "")
+    do_jobs()
+    job.refresh_from_db()
+    assert (job.status, job.forget_at is not None) == ("done", True)
+    assert requests.retry_job(job, by=second, now=timezone.now()).status == "done"
+
+
+def test_an_error_of_our_own_ends_the_job_and_names_the_log(install: Install) -> None:
+    install(lambda _run: {"sum": 1 // 0})
+    job = ask()
+    tasks.run_job(job.pk)
+
+    job.refresh_from_db()
+    assert (job.status, job.problem, job.facts) == ("failed", registry.BROKEN, {})
+
+
+def test_a_database_that_is_away_ends_nothing(install: Install) -> None:
+    def lose(_run: JobRun) -> dict[str, Any]:
+        raise OperationalError
+
+    install(lose)
+    job = ask()
+    tasks.run_job(job.pk)
+
+    job.refresh_from_db()
+    assert job.status == "running"
+    assert not Job.objects.due(timezone.now()).exists()
+    assert Job.objects.due(timezone.now() + timedelta(seconds=runner.LEASE_SECONDS + 1)).exists()
+
+
+def test_of_one_key_one_job_waits_and_takes_the_newest_payload(install: Install) -> None:
+    install(lambda run: dict(run.job.payload))
+    first, other = ask(7, payload={"n": 1}), ask(8, payload={"n": 1})
+    assert ask(7, payload={"n": 2}).pk == first.pk
+    do_jobs()
+
+    first.refresh_from_db()
+    other.refresh_from_db()
+    assert (first.result, other.result) == ({"n": 2}, {"n": 1})
+    assert ask(7).pk != first.pk
+    assert ask().pk != ask().pk
+
+
+@pytest.mark.parametrize("joins_running", [True, False])
+def test_what_is_asked_for_while_its_key_runs(install: Install, joins_running: bool) -> None:
+    asked: list[Job] = []
+
+    def work(run: JobRun) -> dict[str, Any]:
+        if not asked:
+            asked.append(ask(7))
+            tasks.run_job(asked[0].pk)  # another worker, which gets nothing
+            asked[0].refresh_from_db()
+            assert asked[0].status == ("running" if joins_running else "waiting")
+        return {}
+
+    install(work, joins_running=joins_running)
+    job = ask(7)
+    do_jobs()
+
+    assert (asked[0].pk == job.pk) is joins_running
+    assert not Job.objects.unfinished().exists()
+
+
+def test_a_worker_that_returns_too_late_writes_nothing(install: Install) -> None:
+    def work(run: JobRun) -> dict[str, Any]:
+        Job.objects.update(lease_token="another", due_at=timezone.now() + timedelta(seconds=30))
+        run.renew()
+        run.report(1, 2)
+        raise AssertionError("not reached")
+
+    install(work)
+    job = ask()
+    tasks.run_job(job.pk)
+
+    job.refresh_from_db()
+    assert (job.status, job.lease_token, job.done_count) == ("running", "another", 0)
+
+
+def test_a_job_that_takes_too_long_is_not_renewed(install: Install) -> None:
+    def work(run: JobRun) -> dict[str, Any]:
+        due_at = Job.objects.get().due_at
+        run.renew()
+        assert Job.objects.get().due_at == due_at
+        return {}
+
+    install(work, seconds=0)
+    ask()
+    do_jobs()
+
+    assert Job.objects.get().status == "done"
+
+
+def test_a_job_that_its_workers_die_of_is_given_up(install: Install) -> None:
+    install(fail, tries=2)
+    job = ask(7)
+    Job.objects.update(status="running", lease_token="dead", try_count=2, due_at=database_now())
+    behind = Job.objects.create(kind=NAME, key="7", requested_at=timezone.now(), due_at=timezone.now())
+    do_jobs()
+
+    job.refresh_from_db()
+    behind.refresh_from_db()
+    assert (job.status, job.problem, behind.status, behind.problem) == ("failed", registry.LOST, "failed", "reason")
+
+
+def test_a_kind_of_another_release_waits_for_it() -> None:
+    job = Job.objects.create(kind="unknown", requested_at=timezone.now(), due_at=timezone.now())
+    tasks.run_job(job.pk)
+
+    job.refresh_from_db()
+    assert job.status == "waiting"
+    assert registry.label_job(job) == "unknown"
+
+
+def test_a_tick_sends_what_is_due_and_on_no_messages_way(install: Install) -> None:
+    now = timezone.now()
+    kind = install(fail)
+    registry.kinds[NAME] = replace(kind, queue="data")
+    waiting, later, running, dead = (Job.objects.create(kind=NAME, requested_at=now, due_at=now) for _ in range(4))
+    Job.objects.filter(pk=later.pk).update(due_at=now + timedelta(minutes=1))
+    Job.objects.filter(pk=running.pk).update(status="running", due_at=now + timedelta(seconds=30))
+    Job.objects.filter(pk=dead.pk).update(status="running")
+
+    assert {job.pk for job in requests.find_unqueued(now)} == {waiting.pk, dead.pk}
+    assert tasks.TICK.is_anything_due()
+    tasks.queue_jobs(now)
+
+    assert not requests.find_unqueued(now).exists()
+    assert requests.find_unqueued(now + 2 * requests.QUEUED_FOR).count() == 4
+
+
+def test_a_clock_that_was_set_back_leaves_no_job_behind(install: Install) -> None:
+    now, ahead = timezone.now(), timezone.now() + timedelta(days=400)
+    for status in ("waiting", "running"):
+        Job.objects.create(kind=NAME, status=status, requested_at=ahead, due_at=ahead, queued_until=ahead)
+    soon = Job.objects.create(kind=NAME, requested_at=now, due_at=now + timedelta(hours=2))
+    requests.repair_times(now=now)
+
+    assert Job.objects.due(now).exclude(queued_until__gt=now).count() == 2
+    soon.refresh_from_db()
+    assert soon.due_at == now + timedelta(hours=2)
