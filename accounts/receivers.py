@@ -72,7 +72,7 @@ def track_people_and_companies() -> None:
 _RESULTS = ("uploaded_at", "check_requested_at", "checked_at", "checked_url", "outcome", "detail")
 _OF_STAGING = ("staged_by", "staged_at", "next_try_at", "settled_at", "problem", "facts", "errcode", "caller_ip")
 _BI_TEST = (
-    *("check_requested_at", "check_as", "checked_at", "checked_version", "check_results"),
+    *("checked_at", "checked_version", "check_results"),
     *("connection_version", "key_saved_at", "changed_at"),
 )
 _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from http import HTTPStatus
@@ -16,27 +16,28 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from integrations.clients import guandata_sso, snapshots
 from integrations.clients.errors import ConfigurationError, IntegrationError, UnreadableSecretError
-from integrations.clients.guandata import GuandataClient
 from integrations.clients.guandata_sso import Claims, PageForms, entrance, has_reserved, in_path, page_for, sealed
 from integrations.clients.lasting_browser import LastingBrowser
 from integrations.clients.network import Beginning, moment_of
 from integrations.clients.snapshots import Access, Options, Picture, Reason, SnapshotError
-from integrations.clients.sources import Problem, SourceError
-from integrations.clients.sources.guandata_card import as_source_error
 from integrations.core import client_factory, hooks
-from integrations.core.client_factory import forget_bi_token, guandata_client, testing_guandata_client
+from integrations.core.client_factory import forget_bi_token, testing_guandata_client
 from integrations.core.http import is_own_page, is_plain
 from integrations.core.validators import without_invisible
-from integrations.models import BiConnection, BiListing, Corp, DataSource, SourceKind
+from integrations.jobs import requests
+from integrations.jobs.registry import job_kind
+from integrations.jobs.runner import JobRun
+from integrations.models import BiConnection, Corp, DataSource, Job, SourceKind
 from integrations.models.companies import HomePage
 from integrations.models.datasources import THE_ONE
 from integrations.models.fields import opened
@@ -292,6 +293,7 @@ def public_key(connection: BiConnection) -> tuple[str, str] | None:
     return guandata_sso.public_line(key), guandata_sso.public_pem(key)
 
 
+TEST = "bi.test"
 Clock = Callable[[], datetime]
 OK, UNCLEAR, WARNING, WRONG = "ok", "unclear", "warning", "wrong"
 # Parts of an address to which a BI sends who is not signed in.
@@ -309,38 +311,41 @@ class Finding:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def request_test(*, person: Person, now: datetime) -> None:
-    """Note that `person` asks for a test, and as whom that person enters the BI: the token is tried for them."""
-    saved = ensure_connection()
-    try:
-        found = external_id(saved, person)
-    except CannotEnter:
-        found = ""
-    saved.check_requested_at, saved.checked_at, saved.check_as = now, None, found
-    saved.save(update_fields=["check_requested_at", "checked_at", "check_as"])
+def request_test(*, by: Person, now: datetime) -> Job:
+    """Have the connection tested as it is saved now. The token is tried for who asks."""
+    return requests.request_job(TEST, key=THE_ONE, by=by, now=now)
 
 
-def give_up_test(*, clock: Clock) -> None:
-    """Say so where the test could not be handed to the background."""
-    _keep_findings([Finding("address", WRONG, "not-queued")], clock=clock)
-
-
-def carry_out_test(*, clock: Clock) -> None:
+@job_kind(
+    TEST,
+    label=gettext_lazy("Test of the connection to the BI"),
+    explain=lambda _job: "",  # its findings say what is wrong; itself it does not fail
+    see="integrations.change_biconnection",
+    retry="integrations.change_biconnection",
+)
+def test_connection(run: JobRun) -> dict[str, Any]:
     """Take every step and keep what was found, with the version of the connection that it is about. No token is tried
     where nobody has begun with single sign-on."""
-    saved = BiConnection.objects.filter(pk=THE_ONE).first()
-    if saved is None or saved.checked_at is not None:
-        return
-    findings = [_address(saved, clock)]
+    saved = ensure_connection()
+    findings = [_address(saved, run.clock)]
     if findings[0].status != WRONG:
         is_signed_on = saved.has_key or saved.is_enabled
-        findings += [*([_token(saved, saved.check_as, clock)] if is_signed_on else []), *_api(saved)]
-    _keep_findings(findings, clock=clock, version=saved.connection_version)
+        findings += [*([_token(saved, _id_of_asker(saved, run), run.clock)] if is_signed_on else []), *_api(saved)]
+    BiConnection.objects.filter(pk=saved.pk).update(
+        checked_at=run.clock(),
+        checked_version=saved.connection_version,
+        check_results=[asdict(finding) for finding in findings],
+    )
+    return {}
 
 
-def _keep_findings(findings: list[Finding], *, clock: Clock, version: int = 0) -> None:
-    found = [asdict(finding) for finding in findings]
-    BiConnection.objects.filter(pk=THE_ONE).update(checked_at=clock(), checked_version=version, check_results=found)
+def _id_of_asker(saved: BiConnection, run: JobRun) -> str:
+    """As whom the person who asked enters the BI; empty where that is not known."""
+    person = get_user_model()._default_manager.filter(pk=run.job.asked_by_id or 0, is_active=True).first()
+    try:
+        return "" if person is None else external_id(saved, person)
+    except CannotEnter:
+        return ""
 
 
 def _address(saved: BiConnection, clock: Clock) -> Finding:
@@ -471,7 +476,6 @@ def _word_obstacles() -> dict[Obstacle, str]:
 def _word_outcomes() -> dict[tuple[str, str], str]:
     failed = _word_obstacles()
     return {
-        ("address", "not-queued"): _("The test could not begin: the queue cannot be reached. Check that Valkey runs."),
         ("address", "missing"): failed[Obstacle.NO_ADDRESS],
         ("address", "reached"): _("The BI answers (HTTP %(status)s)."),
         ("address", "server-error"): _("The BI answers with an error of its own (HTTP %(status)s)."),
@@ -505,76 +509,6 @@ def _word_outcomes() -> dict[tuple[str, str], str]:
         ("pages", "accepted"): _("The app token lists %(count)s pages."),
         ("pages", "refused"): _("The BI refuses the app token: %(message)s"),
     }
-
-
-# What is younger is shown without asking again, and a question that waits longer was lost.
-FRESH = timedelta(minutes=10)
-NOT_QUEUED = "not-queued"
-
-
-def latest_listing(page_id: str = "") -> BiListing | None:
-    """The last one of the connection as it is now, finished or under way. `page_id`: empty for the list of pages."""
-    return BiListing.objects.filter(page_id=page_id, version=_version()).first()
-
-
-def request_listing(*, page_id: str, now: datetime, anew: bool = False) -> int | None:
-    """Note that somebody wants the list. The id for the task that carries it out; None where a fresh one is there, or
-    under way. `anew`: whether a finished one is asked for again, which failures are anyway."""
-    row, is_new = BiListing.objects.get_or_create(page_id=page_id, defaults={"requested_at": now})
-    stale = Q(requested_at__lte=now - FRESH) | ~Q(version=_version()) | ~Q(problem_code="")
-    if anew:
-        stale |= Q(listed_at__isnull=False)
-    mine = BiListing.objects.filter(pk=row.pk) if is_new else BiListing.objects.filter(stale, pk=row.pk)
-    values = {"requested_at": now, "version": _version(), "listed_at": None, "problem_code": "", "problem_facts": {}}
-    return row.pk if mine.update(**values) else None
-
-
-def give_up_listing(listing_id: int, *, clock: Clock) -> None:
-    """Say so where the question could not be handed to the background."""
-    BiListing.objects.filter(pk=listing_id).update(listed_at=clock(), problem_code=NOT_QUEUED)
-
-
-def carry_out_listing(*, listing_id: int, clock: Clock) -> None:
-    """Ask the BI and keep what it lists, or why it does not; nothing where that was done already."""
-    row = BiListing.objects.filter(pk=listing_id, listed_at__isnull=True).first()
-    if row is None:
-        return
-    found: dict[str, object]
-    try:
-        found = {"entries": _entries(row.page_id)}
-    except SourceError as error:
-        found = {"problem_code": error.problem.value, "problem_facts": error.facts}
-    requested = BiListing.objects.filter(pk=row.pk, requested_at=row.requested_at)  # not for who asked again meanwhile
-    requested.update(listed_at=clock(), **found)
-
-
-def _entries(page_id: str) -> list[list[str]]:
-    """Raises SourceError."""
-    failure: SourceError
-    try:
-        client = _client()
-        if page_id:
-            return [[card.card_id, card.name, card.kind] for card in client.page_cards(page_id)]
-        return [[page.page_id, page.name, page.kind] for page in client.page_list() if not page.is_deleted]
-    except UnreadableSecretError:
-        failure = SourceError(Problem.KEY_MISSING)
-    except IntegrationError as error:
-        failure = as_source_error(error, settings.WECOM_TOTAL_TIMEOUT_SECONDS)
-    # Raised outside the block: inside, it would carry the other error, and with it the BI's text.
-    raise failure
-
-
-def _client() -> GuandataClient:
-    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first()
-    if connection is None or not connection.base_url:
-        raise SourceError(Problem.NOT_SET_UP, missing="bi-address")
-    if not connection.app_token:
-        raise SourceError(Problem.NOT_SET_UP, missing="app-token")
-    return guandata_client(connection)
-
-
-def _version() -> int:
-    return BiConnection.objects.filter(pk=THE_ONE).values_list("connection_version", flat=True).first() or 0
 
 
 # A BI whose first page takes longer is down.

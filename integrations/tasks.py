@@ -12,7 +12,7 @@ from integrations import bi, callbacks
 from integrations.companies import console, links, services
 from integrations.companies.diagnosis import runner
 from integrations.core.background import Step, Tick, database_clock, database_now
-from integrations.datasources import fetch, source_tests
+from integrations.datasources import catalogue, fetch, source_tests
 from integrations.jobs import requests
 from integrations.jobs import runner as jobs_runner
 from integrations.models import CheckRun, StagedCredentials
@@ -20,7 +20,7 @@ from integrations.models import CheckRun, StagedCredentials
 logger = logging.getLogger(__name__)
 
 # The rooms whose import registers kinds of jobs.
-KINDS = (source_tests,)
+KINDS = (source_tests, bi, catalogue)
 
 # A step of a change in WeCom that takes longer was broken off.
 CONSOLE_WRITE_SECONDS = 180
@@ -113,18 +113,6 @@ def queue_events(corp_id: int, consumer: str) -> None:
         consume_events.delay(corp_id, consumer)
     except OperationalError as error:
         logger.error("events corp=%s consumer=%s not queued error=%s", corp_id, consumer, type(error).__name__)
-
-
-@shared_task(name="integrations.check_bi", expires=600, time_limit=120)
-def check_bi(_connection_id: int) -> None:
-    """Test the connection to the BI; a repeat of a finished test does nothing."""
-    bi.carry_out_test(clock=database_clock())
-
-
-@shared_task(name="integrations.list_bi", expires=600, time_limit=120)
-def list_bi(listing_id: int) -> None:
-    """Have the BI list its pages, or the cards of one; a repeat of a finished one does nothing."""
-    bi.carry_out_listing(listing_id=listing_id, clock=database_clock())
 
 
 @shared_task(name=fetch.TASK, ignore_result=True, expires=fetch.TASK_SECONDS)

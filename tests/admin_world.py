@@ -37,7 +37,6 @@ from accounts.users.roles import Role
 from integrations.companies.callbacks import generate_callback_keys
 from integrations.models import (
     BiConnection,
-    BiListing,
     CallbackEvent,
     Card,
     CardData,
@@ -346,7 +345,7 @@ def state() -> dict[str, list[Any]]:
 def statements() -> dict[str, str]:
     """What state() asks, by table. Kept: Django takes longer to word it for fifty models than a database to answer."""
     models = (
-        *(Corp, StagedCredentials, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, BiListing, Job),
+        *(Corp, StagedCredentials, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, Job),
         *(DataSource, Card, CardData),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport),
         *(SignInPolicy, Lockout, Group),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.utils import timezone
 
 from integrations.clients import guandata_sso
-from integrations.models import BiConnection
+from integrations.datasources import catalogue
+from integrations.models import BiConnection, Job
 from integrations.models.datasources import THE_ONE
 from tests.integrations.clients.guandata.opening import opened
 
@@ -41,3 +44,11 @@ def page_in(location: str) -> str:
     parts = urlsplit(location)
     kept = [pair for pair in parts.query.split("&") if pair and not pair.startswith(("ssoToken=", "provider="))]
     return parts.path + ("?" + "&".join(kept) if kept else "")
+
+
+def make_listing(entries: Sequence[Sequence[str]] = (), page_id: str = "", *, at: datetime, **columns: Any) -> Job:
+    """What the BI, as it is connected now, listed when it was last asked."""
+    version = BiConnection.objects.values_list("connection_version", flat=True).first() or 0
+    known = {"payload": {"page": page_id, "version": version}, "result": {"entries": [list(one) for one in entries]}}
+    times = {"requested_at": at, "due_at": at, "finished_at": at}
+    return Job.objects.create(kind=catalogue.LIST, key=f"/{page_id}", **{"status": "done", **known, **times, **columns})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -35,11 +33,11 @@ from integrations.bi import PLACE_OF_KEY, explain_findings, explain_obstacle
 from integrations.clients.guandata_sso import Flaw, KeyRefused, has_reserved, is_template, load
 from integrations.core import hooks, http, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
-from integrations.core.background import queue_on_commit
 from integrations.core.http import is_own_page
-from integrations.models import BiConnection, SiteAddress
+from integrations.jobs.registry import explain_failure, explain_wait
+from integrations.jobs.requests import newest_job
+from integrations.models import BiConnection, Job, SiteAddress
 from integrations.models.datasources import THE_ONE
-from integrations.tasks import check_bi
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -230,8 +228,6 @@ FLAWS: dict[Flaw, _StrPromise] = {
 
 
 FOLDER = "admin/integrations/biconnection"
-# A test that still waits after so long has no worker.
-WORKER_MISSING = timedelta(seconds=20)
 # Who receives the tokens, or says who somebody is, could enter the BI as anybody, superusers among them.
 IDENTITY_FIELDS = ("base_url", "external_id_source", "ca_bundle")
 # The same holds for what stands in the way to the BI: a test sends a token of whoever tests.
@@ -333,7 +329,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             message = gettext("The data source “%(name)s” was added: pushes and alerts take cards of the BI from it.")
             messages.info(request, message % {"name": source})
         if not bi.CONNECTION_FIELDS.isdisjoint(changed):
-            _start_test(request)
+            bi.request_test(by=request.user, now=timezone.now())
             messages.info(request, gettext("The connection is being tested: the result appears on this page."))
 
     def response_post_save_change(self, request: HttpRequest, obj: BiConnection) -> HttpResponseRedirect:
@@ -391,7 +387,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
     def test_view(self, request: HttpRequest) -> HttpResponse:
         """Have the connection tested in the background; the page polls state_view."""
         self._connection(request)
-        _start_test(request)
+        bi.request_test(by=request.user, now=timezone.now())
         return self._to_page("test")
 
     def state_view(self, request: HttpRequest) -> JsonResponse:
@@ -414,12 +410,14 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         return never_cache(lambda _request: response)(request)
 
     def _test_state(self, saved: BiConnection) -> dict[str, Any]:
-        requested_at = saved.check_requested_at
-        is_running = requested_at is not None and saved.checked_at is None
+        job = newest_job(bi.TEST, THE_ONE)
+        is_running = job is not None and job.is_unfinished
         context = {
             "bi": saved,
             "is_running": is_running,
-            "seems_lost": is_running and requested_at is not None and timezone.now() - requested_at >= WORKER_MISSING,
+            "job": job,
+            "wait": explain_wait(job) if job is not None else "",
+            "problem": explain_failure(job) if job is not None and job.status == Job.Status.FAILED else "",
             "is_outdated": saved.checked_at is not None and saved.checked_version != saved.connection_version,
             "lines": explain_findings(saved.check_results) if saved.checked_at else [],
         }
@@ -436,9 +434,3 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
     def _to_page(self, section: str = "") -> HttpResponseRedirect:
         address = reverse("admin:integrations_biconnection_change", args=[THE_ONE])
         return HttpResponseRedirect(f"{address}#{section}" if section else address)
-
-
-def _start_test(request: HttpRequest) -> None:
-    """The page shows what comes of it."""
-    bi.request_test(person=request.user, now=timezone.now())
-    queue_on_commit(check_bi, THE_ONE, otherwise=partial(bi.give_up_test, clock=timezone.now))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,13 +16,11 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.translation import gettext
 
-from integrations import bi
 from integrations.admin.base import own_page
 from integrations.admin.datasource_forms import CardForm
-from integrations.core.background import queue_on_commit
-from integrations.models import BiListing, Card, DataSource, SourceKind, datasources
+from integrations.datasources import catalogue
+from integrations.models import Card, DataSource, SourceKind
 from integrations.models.fields import corp_condition
-from integrations.tasks import list_bi
 
 # The name of a draft in addresses: what was typed may be too long for one.
 KEY = "draft"
@@ -100,9 +97,7 @@ def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     choosing = _choosing(model_admin, request)
     if request.method == "POST":
         page_id, is_again = choosing.page_id, "again" in request.POST
-        listing_id = bi.request_listing(page_id=page_id, now=timezone.now(), anew=is_again)
-        if listing_id is not None:
-            queue_on_commit(list_bi, listing_id, otherwise=partial(bi.give_up_listing, listing_id, clock=timezone.now))
+        catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now(), anew=is_again)
         return HttpResponseRedirect(choosing.address(page=page_id))
     context = {
         "title": gettext("Choose a card of the BI"),
@@ -144,19 +139,19 @@ def _number(text: str) -> int:
 
 
 def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:
-    found = bi.latest_listing(choosing.page_id)
-    is_running = found is not None and found.listed_at is None
+    found = catalogue.latest_listing(choosing.page_id)
+    is_running = found is not None and found.is_running
     wanted = request.GET.get("q", "").strip()
-    entries = [] if found is None or is_running or found.problem_code else found.entries
+    entries = found.entries if found is not None else []
     may_mend = request.user.has_perm("integrations.change_biconnection") and not corp_condition(request.user)
-    pages = bi.latest_listing() if choosing.page_id else None
+    pages = catalogue.latest_listing() if choosing.page_id else None
     names = {one[0]: one[1] for one in pages.entries} if pages else {}
     fitting = [one for one in entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
     context = {
         "choosing": choosing,
         "listing": found,
         "is_running": is_running,
-        "problem": listing_problem(found),
+        "problem": found.explain_problem() if found is not None else "",
         # Where the connection is mended, for who may open that page.
         "bi_address": reverse("admin:integrations_biconnection_changelist") if may_mend else "",
         "again_address": choosing.address(page=choosing.page_id),
@@ -181,12 +176,3 @@ def _row(choosing: Choosing, entry: list[str]) -> dict[str, Any]:
     chosen = {"bi_page_id": choosing.page_id, "bi_card_id": its_id, "name": (name or its_id)[:ID_CHARACTERS]}
     address = choosing.form_address(**chosen) if has_rows else ""
     return {"id": its_id, "name": name or its_id, "kind": kind, "is_card": is_card, "address": address}
-
-
-def listing_problem(found: BiListing | None) -> str:
-    """Why the BI lists nothing, as a sentence; empty where it does."""
-    if found is None or not found.problem_code:
-        return ""
-    if found.problem_code == bi.NOT_QUEUED:
-        return gettext("The BI could not be asked: the queue cannot be reached. Check that Valkey runs.")
-    return datasources.explain_problem(found.problem_code, found.problem_facts)

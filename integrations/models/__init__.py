@@ -13,7 +13,6 @@ from integrations.models.companies import (
 )
 from integrations.models.datasources import (
     BiConnection,
-    BiListing,
     Card,
     CardData,
     CardView,
@@ -38,7 +37,6 @@ from integrations.models.jobs import Job
 __all__ = [
     "DEFAULT_SITE_ADDRESS",
     "BiConnection",
-    "BiListing",
     "CallbackEvent",
     "Card",
     "CardData",

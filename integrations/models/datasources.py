@@ -289,9 +289,6 @@ class BiConnection(models.Model):
     ca_bundle = models.TextField(_("CA bundle"), blank=True, help_text=_("PEM certificates of a private authority."))
     # --- Its last test: counts only for the version that it saw -------------------------------------------------------
     connection_version = models.PositiveIntegerField(default=1, editable=False)
-    check_requested_at = models.DateTimeField(null=True, editable=False)
-    # As whom the person who asked for the test enters the BI; empty where that is not known.
-    check_as = models.CharField(max_length=255, blank=True, editable=False)
     checked_at = models.DateTimeField(null=True, editable=False)
     checked_version = models.PositiveIntegerField(default=0, editable=False)
     check_results = models.JSONField(default=list, editable=False)
@@ -310,28 +307,6 @@ class BiConnection(models.Model):
     def has_key(self) -> bool:
         """Without reading the key: it is known by when it was saved."""
         return self.key_saved_at is not None
-
-
-class BiListing(models.Model):
-    """What the BI listed when somebody last asked: its pages, or the cards of one of them. For choosing only."""
-
-    # Empty for the list of pages itself.
-    page_id = models.CharField(max_length=100, unique=True, blank=True)
-    requested_at = models.DateTimeField()
-    # Which connection was asked: what another one lists counts no more.
-    version = models.PositiveIntegerField(default=0)
-    listed_at = models.DateTimeField(null=True)
-    # [[id, name, kind]]
-    entries = models.JSONField(default=list)
-    # Why there is none (integrations.models.datasources), and what stands in the sentence.
-    problem_code = models.CharField(max_length=32, blank=True)
-    problem_facts = models.JSONField(default=dict)
-
-    class Meta:
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return self.page_id or "/"
 
 
 SECONDS_AT_MOST = 120

@@ -29,8 +29,6 @@ from accounts.users.attributes import set_values
 from accounts.views.errors import ErrorDetails, seal
 from integrations.data.table import Column, Kind, Table
 from integrations.models import (
-    BiConnection,
-    BiListing,
     Card,
     CardData,
     ConsoleWrite,
@@ -68,7 +66,7 @@ from notifications.models import (
     SilenceWindow,
     Subscription,
 )
-from tests.bi import make_bi
+from tests.bi import make_bi, make_listing
 
 PASSWORD = "a long enough password"
 NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)
@@ -179,12 +177,9 @@ def _make_data(corp: Corp) -> None:
         **common,
     )
     CardData.objects.create(card=cards[2], **common)
-    version = BiConnection.objects.get().connection_version
-    asked = {"requested_at": NOW, "listed_at": NOW, "version": version}
-    BiListing.objects.create(entries=[[f"p{number}", f"销售总览 {number}", "PAGE"] for number in range(20)], **asked)
-    entries = [["c1", "每日销售额", "CHART"], ["t1", "标题", "TEXT"]]
-    BiListing.objects.create(page_id="p1", entries=entries, **asked)
-    BiListing.objects.create(page_id="p2", problem_code="not-admitted", **asked)
+    make_listing([[f"p{number}", f"销售总览 {number}", "PAGE"] for number in range(20)], at=NOW)
+    make_listing([["c1", "每日销售额", "CHART"], ["t1", "标题", "TEXT"]], "p1", at=NOW)
+    make_listing([], "p2", at=NOW, status="failed", problem="not-admitted")
 
 
 def _make_token(owner: User, corp: Corp) -> None:

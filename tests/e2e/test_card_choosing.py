@@ -10,12 +10,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from integrations import tasks
-from integrations.models import BiListing, Card, DataSource
+from integrations.models import Card, DataSource, Job
 from tests.bi import make_bi
 from tests.e2e.pages import make_rows
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
+from tests.jobs import do_jobs
 from tests.sandbox.test_bi import SEED
 from tests.sandbox_process import SandboxHandle
 
@@ -32,7 +32,7 @@ def browser_context_args() -> dict[str, Any]:
 def listed(page: Page) -> None:
     """The worker's part, while the page waits for it."""
     expect(page.get_by_text("正在查询 BI…")).to_be_visible()
-    tasks.list_bi(BiListing.objects.get(listed_at__isnull=True).pk)
+    do_jobs()
 
 
 @pytest.mark.parametrize("javascript", [True, False])
@@ -40,7 +40,7 @@ def test_a_card_is_chosen_from_what_the_bi_lists(
     browser: Browser, live_server: LiveServer, running_sandbox: SandboxHandle, javascript: bool
 ) -> None:
     make_rows()
-    BiListing.objects.all().delete()
+    Job.objects.all().delete()
     running_sandbox.load({"companies": [], "bi": SEED})
     make_bi(is_enabled=False, base_url=f"{running_sandbox.base_url}/guandata", app_token="app-token")
     context = browser.new_context(locale="zh-CN", viewport={"width": 390, "height": 844})

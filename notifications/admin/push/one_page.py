@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
@@ -26,15 +25,14 @@ from django.views.decorators.http import require_POST
 from accounts.models import AttributeValue, WeComAccount, fold_value
 from accounts.users.contacts import whom_to_ask
 from accounts.users.scopes import people_visible_to
-from integrations import bi
-from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS, listing_problem
+from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS
 from integrations.core.admin_pages import AnyModelAdmin
-from integrations.core.background import queue_on_commit
 from integrations.data.table import Kind, Table
-from integrations.models import BiConnection, BiListing, Card, DataSource, Department, SourceKind
+from integrations.datasources import catalogue
+from integrations.datasources.catalogue import Listing
+from integrations.models import BiConnection, Card, DataSource, Department, SourceKind
 from integrations.models.datasources import THE_ONE
 from integrations.models.fields import corp_condition
-from integrations.tasks import list_bi
 from notifications.admin.base import administrator
 from notifications.admin.report_forms import is_key
 from notifications.models import Draft
@@ -271,8 +269,8 @@ def choices(request: HttpRequest) -> JsonResponse:
     # Whoever does not see the BI learns no name of its pages.
     page_id = _known_page(request.POST.get("page", "")) if source is not None else ""
     if source is not None and "poll" not in request.POST:
-        _ask_bi(page_id)
-    listing = bi.latest_listing(page_id) if source is not None else None
+        catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now())
+    listing = catalogue.latest_listing(page_id) if source is not None else None
     cards = Card.objects.visible_to(request.user).filter(name__icontains=wanted).select_related("source")
     context = {
         "wanted": wanted,
@@ -284,8 +282,8 @@ def choices(request: HttpRequest) -> JsonResponse:
         "may_add_card": request.user.has_perm(_NEW_CARD),
         "listing": listing,
         "with_pictures": "pictures" in request.POST,
-        "is_running": listing is not None and listing.listed_at is None,
-        "problem": listing_problem(listing),
+        "is_running": listing is not None and listing.is_running,
+        "problem": listing.explain_problem() if listing is not None else "",
         **_way_to_bi(request),
         "are_cards_hidden": Card.objects.hidden_from(request.user).exists(),
         "card_ask": "" if request.user.has_perm(_NEW_CARD) else whom_to_ask(request.user, _NEW_CARD),
@@ -333,7 +331,7 @@ def choose(request: HttpRequest) -> JsonResponse:
         raise Http404
     known = Card.objects.filter(source=source, bi_page_id=page_id, bi_card_id=card_id).order_by("pk").first()
     if known is None:
-        names = {its_id: name for its_id, name, has_rows in _entries(bi.latest_listing(page_id), "") if has_rows}
+        names = {its_id: name for its_id, name, has_rows in _entries(catalogue.latest_listing(page_id), "") if has_rows}
         if card_id not in names:
             raise Http404
         name = _free_name(source, names[card_id] or card_id)
@@ -341,25 +339,16 @@ def choose(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"id": known.pk, "name": known.name})
 
 
-def _ask_bi(page_id: str) -> None:
-    """Have the BI list, where what it listed is old, or it failed."""
-    listing_id = bi.request_listing(page_id=page_id, now=timezone.now())
-    if listing_id is not None:
-        give_up = partial(bi.give_up_listing, listing_id, clock=timezone.now)
-        queue_on_commit(list_bi, listing_id, otherwise=give_up)
-
-
 def _known_page(page_id: str) -> str:
     """Empty for what is no page of the BI's list."""
-    pages = bi.latest_listing() if page_id else None
+    pages = catalogue.latest_listing() if page_id else None
     return page_id if pages is not None and any(one[0] == page_id for one in pages.entries) else ""
 
 
-def _entries(listing: BiListing | None, wanted: str) -> list[tuple[str, str, bool]]:
+def _entries(listing: Listing | None, wanted: str) -> list[tuple[str, str, bool]]:
     """The id and name of each page or card, and whether it holds rows."""
-    if listing is None or listing.listed_at is None or listing.problem_code:
-        return []
-    fitting = [one for one in listing.entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
+    entries = listing.entries if listing is not None else []
+    fitting = [one for one in entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
     return [(one[0], one[1] or one[0], one[2] not in WITHOUT_ROWS) for one in fitting]
 
 
@@ -370,7 +359,7 @@ def _bi_source(request: HttpRequest) -> DataSource | None:
 
 
 def _name_of(page_id: str) -> str:
-    pages = bi.latest_listing() if page_id else None
+    pages = catalogue.latest_listing() if page_id else None
     return {one[0]: one[1] for one in pages.entries}.get(page_id, page_id) if pages else page_id
 
 

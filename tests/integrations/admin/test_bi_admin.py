@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,13 +15,14 @@ from pytest_django import Settings
 
 from accounts.models import AuditEntry, DirectoryPolicy, User
 from accounts.users.roles import Role
-from guanwecom.celery import app
 from integrations.clients import guandata_sso
-from integrations.models import BiConnection, Corp, DataSource, SiteAddress
+from integrations.jobs.registry import LONG_WAIT
+from integrations.models import BiConnection, Corp, DataSource, Job, SiteAddress
 from tests.accounts.people import sent_form, with_role
 from tests.bi import BI, KEY, PUBLIC, claims_in, make_bi
 from tests.guandata import APP_TOKEN, PASSWORD
 from tests.integrations.conftest import client_of
+from tests.jobs import do_jobs
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/integrations/biconnection/"
@@ -33,13 +32,6 @@ PAGE = f"{LIST}1/change/"
 @pytest.fixture(autouse=True)
 def _one_host(settings: Settings) -> None:
     settings.EXTRA_ALLOWED_HOSTS = ["testserver"]
-
-
-@pytest.fixture
-def celery_at_once() -> Iterator[None]:
-    app.conf.task_always_eager = app.conf.task_eager_propagates = True
-    yield
-    app.conf.task_always_eager = app.conf.task_eager_propagates = False
 
 
 @pytest.fixture
@@ -186,7 +178,7 @@ class TestData:
 
     def test_what_no_test_looks_at_starts_none(self, admin_client: Client, bi: BiConnection) -> None:
         save(admin_client, desktop_home="/home")
-        assert BiConnection.objects.get().check_requested_at is None
+        assert not Job.objects.exists()
 
 
 class TestSecrets:
@@ -383,13 +375,11 @@ class TestEntering:
 
 
 class TestTesting:
-    def test_runs_in_the_background_and_shows_what_was_found(
-        self, admin_client: Client, bi: BiConnection, django_capture_on_commit_callbacks: Any, celery_at_once: None
-    ) -> None:
+    def test_runs_in_the_background_and_shows_what_was_found(self, admin_client: Client, bi: BiConnection) -> None:
         with responses.RequestsMock() as wire:
             wire.add(responses.GET, f"{BI}/", status=200)
-            with django_capture_on_commit_callbacks(execute=True):
-                response = admin_client.post(f"{LIST}test/")
+            response = admin_client.post(f"{LIST}test/")
+            do_jobs()
 
         assert response.headers["Location"] == f"{PAGE}#test"
         state = admin_client.get(f"{LIST}state/").json()
@@ -411,20 +401,13 @@ class TestTesting:
         assert page.index(sentence) < page.index('name="base_url"')
 
     def test_that_waits_too_long_says_that_no_worker_runs(self, admin_client: Client, bi: BiConnection) -> None:
-        BiConnection.objects.update(check_requested_at=timezone.now() - timedelta(seconds=30))
+        admin_client.post(f"{LIST}test/")
+        Job.objects.update(due_at=timezone.now() - LONG_WAIT)
 
         state = admin_client.get(f"{LIST}state/").json()
 
         assert state["is_unfinished"] is True
-        assert "No worker has taken the test yet" in state["html"]
-
-    def test_without_a_broker_says_so(
-        self, admin_client: Client, bi: BiConnection, no_broker: None, django_capture_on_commit_callbacks: Any
-    ) -> None:
-        with django_capture_on_commit_callbacks(execute=True):
-            admin_client.post(f"{LIST}test/")
-
-        assert "the queue cannot be reached" in admin_client.get(f"{LIST}state/").json()["html"]
+        assert "No worker has answered" in state["html"]
 
 
 class TestCompanies:

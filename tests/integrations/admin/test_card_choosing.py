@@ -10,18 +10,19 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 import responses
+from django.contrib.auth.models import AnonymousUser
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from integrations.bi import carry_out_listing, latest_listing, request_listing
-from integrations.models import BiConnection, BiListing, Card, Corp
-from integrations.tasks import list_bi
-from tests.bi import make_bi
+from integrations.datasources.catalogue import latest_listing, request_listing
+from integrations.models import Card, Corp, Job
+from tests.bi import make_bi, make_listing
 from tests.guandata import APP_TOKEN, HOST, GuandataAnswers
 from tests.integrations.admin.test_source_admin import ALL, BACKEND, CARD
-from tests.integrations.clients.sources.place import NOW, Clock, make_card, make_source
+from tests.integrations.clients.sources.place import NOW, make_card, make_source
 from tests.integrations.conftest import staff
+from tests.jobs import do_jobs
 
 pytestmark = pytest.mark.django_db
 CHOOSE = "admin:integrations_card_choose"
@@ -46,23 +47,14 @@ def shown(client: Client, address: str = "", **sent: Any) -> str:
     return client.get(address or reverse(CHOOSE), sent or None).text
 
 
-def answered(entries: list[list[str]], page_id: str = "", **values: Any) -> BiListing:
-    """As the last question was answered."""
-    version = BiConnection.objects.get().connection_version
-    known = {"requested_at": NOW, "listed_at": NOW, "version": version, "entries": entries, **values}
-    return BiListing.objects.update_or_create(page_id=page_id, defaults=known)[0]
-
-
 class TestListing:
     def test_pages_and_cards_are_asked_for_in_the_background_and_kept(self, bi: GuandataAnswers) -> None:
         bi.gives("page_list", body={"token": APP_TOKEN})
         bi.gives("page_cards", headers={"token": APP_TOKEN})
 
         for page_id in ("", "p1"):
-            listing_id = request_listing(page_id=page_id, now=NOW)
-            assert listing_id is not None
-            list_bi(listing_id)
-            list_bi(listing_id)
+            request_listing(page_id=page_id, by=AnonymousUser(), now=timezone.now())
+            do_jobs()
 
         pages, cards = latest_listing(), latest_listing("p1")
         assert pages is not None
@@ -71,38 +63,25 @@ class TestListing:
         assert cards.entries[0][0] == "c1"
         assert (bi.calls("page_list"), bi.calls("page_cards")) == (1, 1)
 
-    def test_a_fresh_list_is_not_asked_for_again_unless_somebody_says_so(self, bi: GuandataAnswers) -> None:
-        first = request_listing(page_id="", now=NOW)
-        assert request_listing(page_id="", now=NOW, anew=True) is None  # under way
-        BiListing.objects.update(listed_at=NOW)
+    @pytest.mark.parametrize(
+        ("listed", "minutes", "anew", "is_asked"),
+        [
+            ({}, 9, False, False),
+            ({}, 9, True, True),
+            ({}, 10, False, True),
+            ({"status": "running", "finished_at": None}, 19, True, False),
+            ({"status": "failed", "problem": "broken"}, 1, False, True),
+            ({"payload": {"page": "", "version": 99}}, 1, False, True),  # of another connection
+        ],
+    )
+    def test_what_is_fresh_or_under_way_is_not_asked_for_again(
+        self, bi: GuandataAnswers, listed: dict[str, Any], minutes: int, anew: bool, is_asked: bool
+    ) -> None:
+        known = make_listing([["p1", "x", ""]], at=NOW, **listed)
 
-        assert request_listing(page_id="", now=NOW + timedelta(minutes=9)) is None
-        assert request_listing(page_id="", now=NOW + timedelta(minutes=9), anew=True) == first
-        BiListing.objects.update(listed_at=NOW)
-        assert request_listing(page_id="", now=NOW + timedelta(minutes=19)) == first
+        job = request_listing(page_id="", by=AnonymousUser(), now=NOW + timedelta(minutes=minutes), anew=anew)
 
-    def test_a_failed_list_and_one_of_another_connection_are_asked_for_again(self, bi: GuandataAnswers) -> None:
-        answered([["p1", "x", ""]])
-        assert request_listing(page_id="", now=NOW) is None
-        BiConnection.objects.update(connection_version=99)
-
-        assert latest_listing() is None
-        assert request_listing(page_id="", now=NOW) is not None
-        BiListing.objects.update(listed_at=NOW, problem_code="broken")
-        assert request_listing(page_id="", now=NOW) is not None
-
-    def test_who_was_overtaken_writes_nothing(self, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch) -> None:
-        bi.gives("page_list")
-        listing_id = request_listing(page_id="", now=NOW)
-        assert listing_id is not None
-
-        def later() -> Any:
-            BiListing.objects.update(requested_at=NOW + timedelta(minutes=11))
-            return NOW
-
-        carry_out_listing(listing_id=listing_id, clock=later)
-
-        assert BiListing.objects.get().listed_at is None
+        assert (job.pk != known.pk) is is_asked
 
     @pytest.mark.parametrize(
         ("changes", "answer", "problem", "missing"),
@@ -126,24 +105,21 @@ class TestListing:
         make_bi(**{"base_url": HOST, "app_token": APP_TOKEN, **changes})
         if answer:
             bi.gives("page_list", **answer)
-        listing_id = request_listing(page_id="", now=NOW)
-        assert listing_id is not None
+        job = request_listing(page_id="", by=AnonymousUser(), now=NOW)
+        do_jobs()
 
-        carry_out_listing(listing_id=listing_id, clock=Clock())
-
-        row = BiListing.objects.get()
-        assert (row.problem_code, row.entries, row.listed_at) == (problem, [], NOW)
-        assert row.problem_facts.get("missing") == missing
-        assert APP_TOKEN not in str(row.problem_facts)
+        job.refresh_from_db()
+        assert (job.status, job.problem, job.result) == ("failed", problem, {})
+        assert job.facts.get("missing") == missing
+        assert APP_TOKEN not in str(job.facts)
 
     def test_a_token_that_no_key_opens_is_said(self, bi: GuandataAnswers, settings: Any) -> None:
-        listing_id = request_listing(page_id="", now=NOW)
-        assert listing_id is not None
+        job = request_listing(page_id="", by=AnonymousUser(), now=NOW)
         settings.FIELD_ENCRYPTION_KEYS = ["b3RoZXIta2V5LW90aGVyLWtleS1vdGhlci1rZXktMTI="]
+        do_jobs()
 
-        carry_out_listing(listing_id=listing_id, clock=Clock())
-
-        assert BiListing.objects.get().problem_code == "key-missing"
+        job.refresh_from_db()
+        assert job.problem == "key-missing"
 
 
 def test_a_page_then_a_card_fill_in_the_form_of_a_new_card(root: Client, bi: GuandataAnswers) -> None:
@@ -153,10 +129,10 @@ def test_a_page_then_a_card_fill_in_the_form_of_a_new_card(root: Client, bi: Gua
 
     asked: Any = root.post(reverse(CHOOSE), {**CARD, "name": "", "source": source.pk})
     running = shown(root, asked.url)
-    answered([["p1", "销售<总览>", "PAGE"]])
+    make_listing([["p1", "销售<总览>", "PAGE"]], at=NOW)
     pages = shown(root, asked.url)
     root.post(asked.url, {"page": "p1"})
-    answered([["c1", "每日销售额", "CHART"], ["t1", "标题", "TEXT"]], "p1")
+    make_listing([["c1", "每日销售额", "CHART"], ["t1", "标题", "TEXT"]], "p1", at=NOW)
     cards = shown(root, source=source.pk, page="p1")
 
     assert "The BI is being asked" in running
@@ -197,7 +173,7 @@ def leave_form(client: Client, query: str = "", **typed: Any) -> str:
 
 def test_what_was_typed_stays_until_the_card_is_chosen(root: Client, bi: GuandataAnswers) -> None:
     source = make_source()
-    answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
+    make_listing([["c1", "每日销售额", "CHART"]], "p1", at=timezone.now())
 
     listed = leave_form(root, source=source.pk, name="我的名称", **TYPED)
     searched = shown(root, f"{listed}&q=每日")
@@ -211,7 +187,7 @@ def test_what_was_typed_stays_until_the_card_is_chosen(root: Client, bi: Guandat
 
 def test_a_name_that_was_left_empty_is_that_of_the_chosen_card(root: Client, bi: GuandataAnswers) -> None:
     source = make_source()
-    answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
+    make_listing([["c1", "每日销售额", "CHART"]], "p1", at=timezone.now())
 
     cards = shown(root, leave_form(root, source=source.pk, name="", **TYPED))
 
@@ -222,7 +198,7 @@ def test_each_tab_has_what_was_typed_in_it_and_nobody_else_has(
     root: Client, bi: GuandataAnswers, django_user_model: Any
 ) -> None:
     source = make_source()
-    answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
+    make_listing([["c1", "每日销售额", "CHART"]], "p1", at=timezone.now())
     first, second = (leave_form(root, source=source.pk, name=name) for name in ("甲", "乙"))
     links = [link_to("c1", shown(root, listed)) for listed in (first, second)]
     stranger = Client()
@@ -234,7 +210,7 @@ def test_each_tab_has_what_was_typed_in_it_and_nobody_else_has(
 
 def test_what_is_too_long_to_keep_is_left_behind_and_the_list_opens(root: Client, bi: GuandataAnswers) -> None:
     source = make_source()
-    answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
+    make_listing([["c1", "每日销售额", "CHART"]], "p1", at=timezone.now())
 
     listed = leave_form(root, source=source.pk, name="甲", bi_filters="x" * 100_001)
 
@@ -244,7 +220,7 @@ def test_what_is_too_long_to_keep_is_left_behind_and_the_list_opens(root: Client
 
 def test_what_was_typed_over_a_saved_card_stays_and_is_saved_as_a_change(root: Client, bi: GuandataAnswers) -> None:
     card = make_card(bi_filters=[{"name": "a", "filterType": "IN"}])
-    answered([["c9", "另一张", "CHART"]], "p1", requested_at=timezone.now())
+    make_listing([["c9", "另一张", "CHART"]], "p1", at=timezone.now())
 
     listed = leave_form(root, f"?card={card.pk}", source=card.source_id, name="新名", bi_filters="", kinds="{}")
     link = link_to("c9", shown(root, listed))
@@ -260,7 +236,7 @@ def test_what_was_typed_over_a_saved_card_stays_and_is_saved_as_a_change(root: C
 
 def test_a_saved_card_is_chosen_anew_and_nothing_is_saved_by_it(root: Client, bi: GuandataAnswers) -> None:
     card = make_card()
-    answered([["c9", "另一张", "CHART"]], "p9")
+    make_listing([["c9", "另一张", "CHART"]], "p9", at=NOW)
 
     cards = shown(root, source=card.source_id, card=card.pk, page="p9")
     link = next(part for part in cards.split('"') if "bi_card_id=c9" in part).replace("&amp;", "&")
@@ -274,7 +250,7 @@ def test_a_saved_card_is_chosen_anew_and_nothing_is_saved_by_it(root: Client, bi
 
 def test_many_are_searched_and_cut_visibly(root: Client, bi: GuandataAnswers) -> None:
     source = make_source()
-    answered([[f"p{number}", f"页面 {number}", "PAGE"] for number in range(230)])
+    make_listing([[f"p{number}", f"页面 {number}", "PAGE"] for number in range(230)], at=NOW)
 
     whole = shown(root, source=source.pk)
     found = shown(root, source=source.pk, q=" 页面 229 ")
@@ -287,7 +263,7 @@ def test_many_are_searched_and_cut_visibly(root: Client, bi: GuandataAnswers) ->
 
 def test_a_failure_is_said_with_the_way_to_mend_it_and_the_id_can_be_typed(root: Client, bi: GuandataAnswers) -> None:
     source = make_source()
-    answered([], problem_code="not-set-up", problem_facts={"missing": "app-token"})
+    make_listing(at=NOW, status="failed", problem="not-set-up", facts={"missing": "app-token"})
 
     page = shown(root, source=source.pk)
 
@@ -299,11 +275,11 @@ def test_a_failure_is_said_with_the_way_to_mend_it_and_the_id_can_be_typed(root:
 
 def test_the_state_is_the_page_s_own_part(root: Client, bi: GuandataAnswers) -> None:
     source = make_source()
-    answered([["p1", "销售总览", "PAGE"]], listed_at=None)
+    make_listing([["p1", "销售总览", "PAGE"]], at=timezone.now(), status="running")
     address = reverse("admin:integrations_card_choose_state")
 
     assert root.get(address, {"source": source.pk}).json()["is_unfinished"] is True
-    BiListing.objects.update(listed_at=timezone.now())
+    Job.objects.update(status="done")
     state = root.get(address, {"source": source.pk}).json()
 
     assert state["is_unfinished"] is False
@@ -335,19 +311,19 @@ class TestWhoMay:
             return client.get(reverse(CHOOSE), sent).status_code, client.post(reverse(CHOOSE), sent).status_code
 
         assert status(source=mine.pk) == (200, 302)
-        before = BiListing.objects.count()
+        before = Job.objects.count()
         for source in (hidden, other_kind):
             assert status(source=source.pk) == (404, 404)
         assert status(source=mine.pk, card=card.pk) == (404, 404)
         assert status(source="x") == (404, 404)
         assert status(source=mine.pk, page="p" * 101) == (404, 404)
-        assert BiListing.objects.count() == before
+        assert Job.objects.count() == before
 
     def test_without_the_right_to_the_connection_no_link_leads_there(
         self, client: Client, bi: GuandataAnswers, corp: Corp
     ) -> None:
         source = make_source(corp=corp)
-        answered([], problem_code="unreachable", problem_facts={"reason": "x"})
+        make_listing(at=NOW, status="failed", problem="unreachable", facts={"reason": "x"})
         client.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
 
         page = client.get(reverse(CHOOSE), {"source": source.pk}, headers={"accept-language": "en"}).text

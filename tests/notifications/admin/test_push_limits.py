@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from integrations.data.table import Column, Kind, Table
-from integrations.models import BiListing, Card, CardData, Corp, DataSource, Department
+from integrations.models import Card, CardData, Corp, DataSource, Department, Job
 from integrations.models.datasources import packed
 from notifications.delivery.rendering import render
 from notifications.models import Delivery, Report, ReportCard, Robot, Subscription
@@ -90,9 +90,7 @@ def test_a_bi_that_is_down_leaves_the_cards_that_are_here(root: Client) -> None:
     bi_source()
     make_card()
     root.post(f"{LIST}data/", {})
-    BiListing.objects.update(
-        listed_at=timezone.now(), problem_code="unreachable", problem_facts={"reason": "connection"}
-    )
+    Job.objects.update(status="failed", problem="unreachable", facts={"reason": "connection"})
     html = root.post(f"{LIST}data/", {"poll": "1"}).json()["html"]
     assert "门店销售额" in html
     assert 'class="problem"' in html

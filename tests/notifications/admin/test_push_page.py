@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Attribute, User
-from integrations.models import BiConnection, BiListing, Card, DataSource, SourceKind
+from integrations.models import Card, DataSource, Job, SourceKind
 from notifications.models import (
     Draft,
     OwnRowsRule,
@@ -23,7 +23,7 @@ from notifications.models import (
     Run,
     Subscription,
 )
-from tests.bi import make_bi
+from tests.bi import make_bi, make_listing
 from tests.browser_form import untouched
 from tests.notifications.factories import (
     make_corp,
@@ -419,12 +419,7 @@ def bi_source(**values: Any) -> DataSource:
 
 
 def listed(page_id: str, *entries: tuple[str, str, str]) -> None:
-    """What the BI, as it is connected now, listed a moment ago."""
-    version = BiConnection.objects.values_list("connection_version", flat=True).first() or 0
-    now = timezone.now()
-    BiListing.objects.create(
-        page_id=page_id, version=version, requested_at=now, listed_at=now, entries=[list(entry) for entry in entries]
-    )
+    make_listing(entries, page_id, at=timezone.now())
 
 
 def test_a_card_of_the_bi_becomes_one_here_once(root: Client) -> None:
@@ -471,9 +466,7 @@ def test_polling_does_not_ask_a_bi_that_failed_again(root: Client) -> None:
     bi_source()
     first = root.post(f"{LIST}data/", {}).json()
     assert first["is_unfinished"] is True
-    BiListing.objects.update(
-        listed_at=timezone.now(), problem_code="unreachable", problem_facts={"reason": "connection"}
-    )
+    Job.objects.update(status="failed", problem="unreachable", facts={"reason": "connection"})
     polled = root.post(f"{LIST}data/", {"poll": "1"}).json()
     assert polled["is_unfinished"] is False
     assert 'class="problem"' in polled["html"]
@@ -482,7 +475,7 @@ def test_polling_does_not_ask_a_bi_that_failed_again(root: Client) -> None:
 def test_an_invented_page_of_the_bi_is_not_asked_for(root: Client) -> None:
     bi_source()
     root.post(f"{LIST}data/", {"page": "invented"})
-    assert list(BiListing.objects.values_list("page_id", flat=True)) == [""]
+    assert [job.payload["page"] for job in Job.objects.all()] == [""]
 
 
 @pytest.mark.parametrize("text", ["\x00", "%_'", "x" * 5000])

@@ -1,0 +1,105 @@
+"""Pages of the BI and their cards, to choose a card from: each list is a job, fresh for ten minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils.translation import gettext_lazy
+
+from integrations.clients.errors import IntegrationError, UnreadableSecretError
+from integrations.clients.guandata import GuandataClient
+from integrations.clients.sources import Problem, SourceError
+from integrations.clients.sources.guandata_card import as_source_error
+from integrations.core.client_factory import guandata_client
+from integrations.jobs import requests
+from integrations.jobs.registry import JobFailedError, explain_failure, explain_wait, job_kind
+from integrations.jobs.runner import JobRun
+from integrations.models import BiConnection, Job
+from integrations.models.datasources import THE_ONE, explain_problem
+from integrations.models.fields import Person
+
+LIST = "bi.list"
+# What is younger is shown without asking again.
+FRESH = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the BI listed when somebody last asked, or why it does not: pages, or the cards of one."""
+
+    job: Job
+
+    @property
+    def is_running(self) -> bool:
+        return self.job.is_unfinished
+
+    @property
+    def entries(self) -> list[list[str]]:
+        """Each as id, name and kind; empty while it is asked, and where it failed."""
+        entries: list[list[str]] = self.job.result.get("entries", [])
+        return entries
+
+    def explain_problem(self) -> str:
+        """Say why there is no list; empty where there is one, or it comes soon."""
+        return explain_failure(self.job) if self.job.status == Job.Status.FAILED else explain_wait(self.job)
+
+
+def latest_listing(page_id: str = "") -> Listing | None:
+    """The last one of the connection as it is now, finished or under way. `page_id`: empty for the list of pages."""
+    job = requests.newest_job(LIST, f"/{page_id}")
+    return Listing(job) if job is not None and job.payload.get("version") == _version() else None
+
+
+def request_listing(*, page_id: str, by: Person, now: datetime, anew: bool = False) -> Job:
+    """Have the BI list, unless a fresh list is there, or under way. `anew`: whether a finished one is asked for again,
+    which failures are anyway."""
+    known = latest_listing(page_id)
+    if known is not None:
+        is_fresh = known.job.status == Job.Status.DONE and known.job.requested_at > now - FRESH
+        if known.is_running or (is_fresh and not anew):
+            return known.job
+    payload = {"page": page_id, "version": _version()}
+    return requests.request_job(LIST, key=f"/{page_id}", subject=page_id, payload=payload, by=by, now=now)
+
+
+@job_kind(
+    LIST,
+    label=gettext_lazy("List of the BI's pages and cards"),
+    explain=lambda job: explain_problem(job.problem, job.facts),
+    keep=timedelta(hours=1),
+    see="integrations.change_biconnection",
+    retry="integrations.change_biconnection",
+)
+def list_pages(run: JobRun) -> dict[str, Any]:
+    """Ask the BI for its pages, or for the cards of one. Returns their ids, names and kinds."""
+    page_id = run.job.payload["page"]
+    try:
+        client = _client()
+        if page_id:
+            return {"entries": [[card.card_id, card.name, card.kind] for card in client.page_cards(page_id)]}
+        pages = client.page_list()
+        return {"entries": [[page.page_id, page.name, page.kind] for page in pages if not page.is_deleted]}
+    except UnreadableSecretError:
+        failure = SourceError(Problem.KEY_MISSING)
+    except IntegrationError as error:
+        failure = as_source_error(error, settings.WECOM_TOTAL_TIMEOUT_SECONDS)
+    except SourceError as error:
+        failure = error
+    # Raised outside the block: inside, it would carry the other error, and with it the BI's text.
+    raise JobFailedError(failure.problem.value, **failure.facts)
+
+
+def _client() -> GuandataClient:
+    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first()
+    if connection is None or not connection.base_url:
+        raise SourceError(Problem.NOT_SET_UP, missing="bi-address")
+    if not connection.app_token:
+        raise SourceError(Problem.NOT_SET_UP, missing="app-token")
+    return guandata_client(connection)
+
+
+def _version() -> int:
+    return BiConnection.objects.filter(pk=THE_ONE).values_list("connection_version", flat=True).first() or 0
