@@ -69,8 +69,8 @@ def track_people_and_companies() -> None:
     post_save.connect(_note_done, sender=LogEntry, dispatch_uid="accounts.tracked.done")
 
 
-_RESULTS = ("uploaded_at", "check_requested_at", "checked_at", "checked_url", "outcome", "detail")
-_OF_STAGING = ("staged_by", "staged_at", "next_try_at", "settled_at", "problem", "facts", "errcode", "caller_ip")
+_RESULTS = ("uploaded_at", "checked_at", "checked_url", "outcome", "detail")
+_OF_STAGING = ("staged_by", "staged_at", "settled_at", "problem", "facts", "errcode", "caller_ip")
 _BI_TEST = (
     *("checked_at", "checked_version", "check_results"),
     *("connection_version", "key_saved_at", "changed_at"),

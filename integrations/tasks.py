@@ -15,12 +15,12 @@ from integrations.core.background import Step, Tick, database_clock, database_no
 from integrations.datasources import catalogue, fetch, source_tests
 from integrations.jobs import requests
 from integrations.jobs import runner as jobs_runner
-from integrations.models import CheckRun, StagedCredentials
+from integrations.models import CheckRun
 
 logger = logging.getLogger(__name__)
 
 # The rooms whose import registers kinds of jobs.
-KINDS = (source_tests, bi, catalogue)
+KINDS = (source_tests, bi, catalogue, links, services)
 
 # A step of a change in WeCom that takes longer was broken off.
 CONSOLE_WRITE_SECONDS = 180
@@ -50,33 +50,6 @@ def retry_checks(now: datetime) -> None:
     """Queue the checks whose time has come to be tried again, and those whose place in the queue was lost."""
     for run_id in runner.claim_due_again(now=now):
         run_check.delay(run_id)
-
-
-@shared_task(name="integrations.check_credentials", expires=600, time_limit=120)
-def check_credentials(staged_id: int) -> None:
-    """Have WeCom confirm new credentials of a company, then check its connection with them; a repeat does nothing."""
-    corp = services.carry_out_credentials_check(staged_id=staged_id, clock=database_clock())
-    if corp is not None:
-        for run in runner.request_checks(corp=corp, checks=None, now=database_now()):
-            run_check.delay(run.pk)
-
-
-def retry_credentials(now: datetime) -> None:
-    """Queue the credentials whose time has come to be tried again, and those whose place in the queue was lost."""
-    for staged_id in services.claim_due_credentials(now=now):
-        check_credentials.delay(staged_id)
-
-
-@shared_task(name="integrations.check_verification_file", expires=600, time_limit=60)
-def check_verification_file(file_id: int) -> None:
-    """Look for one verification file at its public address; a repeat of a finished check does nothing."""
-    links.run_file_check(file_id=file_id, clock=database_clock())
-
-
-@shared_task(name=links.CERTIFICATE_TASK, ignore_result=True, expires=links.CERTIFICATE_TASK_SECONDS, time_limit=60)
-def check_site_certificate(address_id: int) -> None:
-    """Note when the certificate of one site address ends."""
-    links.check_site_certificate(address_id)
 
 
 def request_site_certificates(now: datetime) -> None:
@@ -133,7 +106,6 @@ TICK = Tick(
     steps=(
         Step(queue_jobs, lambda now: [requests.find_unqueued(now), requests.find_forgettable(now)]),
         Step(retry_checks, lambda now: [CheckRun.objects.due_again(now)]),
-        Step(retry_credentials, lambda now: [StagedCredentials.objects.due(now)]),
         Step(sweep_events, lambda now: [callbacks.unheld_work(now)]),
         Step(sweep_card_data, fetch.due),
         Step(request_site_certificates, lambda now: [links.find_due_certificates(now)]),

@@ -32,9 +32,10 @@ from integrations.core.background import queue_on_commit
 from integrations.core.client_factory import callback_crypto
 from integrations.core.hooks import offered_landing_pages
 from integrations.core.http import inner_page_from, rooted
-from integrations.core.sentences import unqueued
-from integrations.models import CallbackEvent, ConsoleWrite, Corp, SiteAddress, StagedCredentials, VerificationFile
-from integrations.tasks import CONSOLE_WRITE_SECONDS, check_credentials, check_verification_file, run_console_write
+from integrations.jobs.registry import explain_failure, explain_wait
+from integrations.jobs.requests import newest_jobs
+from integrations.models import CallbackEvent, ConsoleWrite, Corp, Job, SiteAddress, StagedCredentials, VerificationFile
+from integrations.tasks import CONSOLE_WRITE_SECONDS, run_console_write
 
 if TYPE_CHECKING:
     from integrations.admin.companies import NewCredentials
@@ -295,22 +296,18 @@ class CredentialPages(CorpPages):
 
     def stage_credentials(self, request: HttpRequest, corp: Corp, new: NewCredentials) -> None:
         """Keep what a superuser handed in, and have WeCom asked in the background."""
-        staged = services.stage_credentials(
-            corp=corp, agentid=new.agentid, secret=new.secret, by=str(request.user), now=timezone.now()
+        services.stage_credentials(
+            corp=corp, agentid=new.agentid, secret=new.secret, by=request.user, now=timezone.now()
         )
         self.log_change(request, corp, gettext("New AgentId and Secret handed in."))
         messages.info(
             request, gettext("WeCom is asked to confirm the new AgentId and Secret. Until then the old ones serve.")
         )
-        _queue_credentials_check(staged)
 
     def credentials_check_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         corp = self._corp_of_superuser(request, corp_id)
-        staged = services.check_credentials_again(corp=corp, now=timezone.now())
-        if staged is None:
+        if not services.check_credentials_again(corp=corp, by=request.user, now=timezone.now()):
             messages.info(request, gettext("No new credentials wait any more."))
-        else:
-            _queue_credentials_check(staged)
         return self._to_page(corp, "credentials")
 
     def credentials_discard_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
@@ -327,11 +324,6 @@ class CredentialPages(CorpPages):
         if not request.user.is_superuser:
             raise PermissionDenied
         return corp
-
-
-def _queue_credentials_check(staged: StagedCredentials) -> None:
-    """Without a broker they wait for beat, which looks every few seconds for what is due."""
-    queue_on_commit(check_credentials, staged.pk, otherwise=lambda: None)
 
 
 CallbackKind = CallbackEvent.Kind
@@ -521,13 +513,14 @@ class VerificationPages(CorpPages):
             return self._to_page(corp, VERIFICATION_SECTION)
         self.log_change(request, corp, gettext("Verification file %(name)s uploaded.") % {"name": file})
         messages.success(request, gettext("%(name)s is served from now on.") % {"name": file})
-        _start_check(request, file)
+        links.request_file_check(file, by=request.user, now=timezone.now())
         return self._to_page(corp, VERIFICATION_SECTION)
 
     def check_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
         """Look for the file at its public address in the background; the page polls files_view."""
         corp = self._corp(request, corp_id, to_change=True)
-        _start_check(request, get_object_or_404(VerificationFile, pk=file_id, corp=corp))
+        file = get_object_or_404(VerificationFile, pk=file_id, corp=corp)
+        links.request_file_check(file, by=request.user, now=timezone.now())
         return self._to_page(corp, VERIFICATION_SECTION)
 
     def remove_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
@@ -545,29 +538,23 @@ class VerificationPages(CorpPages):
     def verification_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """What the corp's page shows of its files, and whether to ask again."""
         site = links.site_address_for(corp)
-        rows = [_row(site, file) for file in corp.verification_files.all()]
+        files = list(corp.verification_files.all())
+        checks = newest_jobs(links.FILE_CHECK, [file.pk for file in files])
+        rows = [_row(site, file, checks.get(str(file.pk))) for file in files]
         context = {"corp": corp, "rows": rows, "can_act": self.has_change_permission(request, corp)}
         html = render_to_string("admin/integrations/corp/_verification_files.html", context, request)
         return {"is_unfinished": any(row["is_unfinished"] for row in rows), "html": html}
 
 
-def _start_check(request: HttpRequest, file: VerificationFile) -> None:
-    def give_up() -> None:
-        links.withdraw_file_check(file)
-        messages.error(request, unqueued().what)
-
-    if links.request_file_check(file=file, now=timezone.now()):
-        queue_on_commit(check_verification_file, file.pk, otherwise=give_up)
-
-
-def _row(site: SiteAddress, file: VerificationFile) -> dict[str, Any]:
+def _row(site: SiteAddress, file: VerificationFile, check: Job | None) -> dict[str, Any]:
     url = links.verification_file_url(site, file)
-    waiting = timezone.now() - file.check_requested_at if file.check_requested_at else timedelta()
     return {
         "file": file,
         "url": url,
-        "is_unfinished": file.is_being_checked,
-        "seems_lost": file.is_being_checked and waiting >= WORKER_MISSING,
+        "check": check,
+        "is_unfinished": check is not None and check.is_unfinished,
+        "wait": explain_wait(check) if check is not None else "",
+        "problem": explain_failure(check) if check is not None and check.status == Job.Status.FAILED else "",
         "is_outdated": bool(file.checked_url) and file.checked_url != url,
         "is_found": file.outcome == VerificationFile.Outcome.FOUND,
         "explanation": links.explain_file_outcome(file),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from integrations import bi
 from integrations.clients import network
@@ -24,18 +24,17 @@ from integrations.clients.errors import ConfigurationError, Explanation, Transie
 from integrations.clients.network import Page, SiteClient
 from integrations.clients.wecom import oauth
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN
-from integrations.core import background
 from integrations.core.http import origin_of, rooted
 from integrations.core.sentences import translated
 from integrations.core.validators import without_invisible
-from integrations.models import Corp, SiteAddress, VerificationFile
+from integrations.jobs import requests
+from integrations.jobs.registry import job_kind
+from integrations.jobs.runner import JobRun
+from integrations.models import Corp, Job, SiteAddress, VerificationFile
 from integrations.models.jobs import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from integrations.models import Corp
+    from integrations.models.fields import Person
 
 
 # The path of the callback. The higher app that answers it puts this route into its own urls.
@@ -138,8 +137,7 @@ def panel_page(corp: Corp, state: str, language: str = "zh") -> str:
 
 
 FILE_BYTES_AT_MOST = 1024
-# A second click while a check is under way waits for that one, unless it seems lost.
-UNDER_WAY_SECONDS = 60
+FILE_CHECK = "site.file"
 _FILE_NAME = re.compile(r"WW_verify_([0-9A-Za-z]{16})\.txt")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -195,33 +193,30 @@ def verification_file_url(site: SiteAddress, file: VerificationFile) -> str:
     return site.absolute(reverse("verification-file", args=[file.code]))
 
 
-def request_file_check(*, file: VerificationFile, now: datetime) -> bool:
-    """Note that the public address is to be looked at. Returns False while such a look is under way."""
-    recent = now - timedelta(seconds=UNDER_WAY_SECONDS)
-    if file.is_being_checked and file.check_requested_at is not None and file.check_requested_at > recent:
-        return False
-    VerificationFile.objects.filter(pk=file.pk).update(check_requested_at=now)
-    file.check_requested_at = now
-    return True
+def request_file_check(file: VerificationFile, *, by: Person, now: datetime) -> Job:
+    """Have the public address looked at, unless that is under way."""
+    return requests.request_job(FILE_CHECK, key=file.pk, subject=file.name, corp=file.corp, by=by, now=now)
 
 
-def withdraw_file_check(file: VerificationFile) -> None:
-    """Note that the check asked for will not come; what an earlier one found stands again."""
-    asked = VerificationFile.objects.filter(pk=file.pk, check_requested_at=file.check_requested_at)
-    asked.update(check_requested_at=None)
+@job_kind(
+    FILE_CHECK,
+    label=gettext_lazy("Check of a verification file"),
+    explain=lambda _job: "",  # the file says what was found; the check itself does not fail
+    seconds=60,
+    joins_running=True,
+    see="integrations.change_corp",
+    retry="integrations.change_corp",
+)
+def check_file(run: JobRun) -> dict[str, Any]:
+    """Look for the file, if it is still there, at its public address."""
+    file = VerificationFile.objects.select_related("corp__site_address").filter(pk=int(run.job.key or 0)).first()
+    if file is not None:
+        look_for_file(file, now=run.clock())
+    return {}
 
 
-def check_file_now(*, file_id: int, clock: Callable[[], datetime]) -> None:
-    """Look at the public address now, whether or not somebody asked for it."""
-    VerificationFile.objects.filter(pk=file_id).update(check_requested_at=clock())
-    run_file_check(file_id=file_id, clock=clock)
-
-
-def run_file_check(*, file_id: int, clock: Callable[[], datetime]) -> None:
-    """Look at the public address and note what was found. Does nothing where no check is wanted; safe to run twice."""
-    file = VerificationFile.objects.select_related("corp__site_address").filter(pk=file_id).first()
-    if file is None or not file.is_being_checked:
-        return
+def look_for_file(file: VerificationFile, *, now: datetime) -> None:
+    """Look at the public address and note what was found."""
     url = verification_file_url(site_address_for(file.corp), file)
     try:
         outcome, detail = _judge_page(SiteClient().fetch(url), file.code)
@@ -229,9 +224,11 @@ def run_file_check(*, file_id: int, clock: Callable[[], datetime]) -> None:
         outcome, detail = FileOutcome.UNTRUSTED, error.message
     except TransientError as error:
         outcome, detail = FileOutcome.UNREACHABLE, error.message
-    VerificationFile.objects.filter(pk=file.pk).update(
-        checked_at=clock(), checked_url=url, outcome=outcome, detail=without_invisible(detail)[:255]
-    )
+    found = {"checked_at": now, "checked_url": url, "outcome": outcome, "detail": without_invisible(detail)[:255]}
+    for name, value in found.items():
+        setattr(file, name, value)
+    # By its key, for a file that is removed meanwhile stays so.
+    VerificationFile.objects.filter(pk=file.pk).update(**found)
 
 
 def _judge_page(page: Page, code: str) -> tuple[FileOutcome, str]:
@@ -287,9 +284,7 @@ FILE_EXPLANATIONS = {
 }
 
 
-# The task that calls check, and how long it may wait in its queue: the next hour brings it again.
-CERTIFICATE_TASK = "integrations.check_site_certificate"
-CERTIFICATE_TASK_SECONDS = 600
+CERTIFICATE = "site.certificate"
 CHECKED_EVERY = timedelta(hours=1)
 _CERTIFICATE_SECONDS = 10.0
 
@@ -302,18 +297,27 @@ def find_due_certificates(now: Moment) -> QuerySet[SiteAddress]:
 
 
 def request_due_certificates(*, now: datetime) -> None:
-    """Queue the addresses that are due; each once, whoever asks how often."""
+    """Have the addresses looked at that are due; each once, whoever asks how often."""
     addresses = find_due_certificates(now)
-    for pk in addresses.order_by("pk").values_list("pk", flat=True):
-        if addresses.filter(pk=pk).update(certificate_checked_at=now):
-            background.queue_by_name_on_commit(CERTIFICATE_TASK, [pk], expires_seconds=CERTIFICATE_TASK_SECONDS)
+    for address in addresses.order_by("pk"):
+        if addresses.filter(pk=address.pk).update(certificate_checked_at=now):
+            requests.request_job(CERTIFICATE, key=address.pk, subject=address.url, now=now)
 
 
-def check_site_certificate(address_id: int) -> None:
-    """Look at the certificate of one address. What was seen before goes where nothing answers any more."""
-    address = SiteAddress.objects.filter(pk=address_id).first()
-    if address is None:
-        return
-    parts = urlsplit(address.url)
-    found = network.ends_at(parts.hostname or "", parts.port or 443, seconds=_CERTIFICATE_SECONDS)
-    SiteAddress.objects.filter(pk=address_id, url=address.url).update(certificate_ends_at=found)
+@job_kind(
+    CERTIFICATE,
+    label=gettext_lazy("Look at the certificate of a site address"),
+    explain=lambda _job: "",  # the address says what was found; the look itself does not fail
+    seconds=60,
+    keep=CHECKED_EVERY,
+    see="integrations.change_siteaddress",
+    retry="integrations.change_siteaddress",
+)
+def check_certificate(run: JobRun) -> dict[str, Any]:
+    """Note when the certificate of one address ends. What was seen before goes where nothing answers any more."""
+    address = SiteAddress.objects.filter(pk=int(run.job.key or 0)).first()
+    if address is not None:
+        parts = urlsplit(address.url)
+        found = network.ends_at(parts.hostname or "", parts.port or 443, seconds=_CERTIFICATE_SECONDS)
+        SiteAddress.objects.filter(pk=address.pk, url=address.url).update(certificate_ends_at=found)
+    return {}

@@ -9,17 +9,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Max
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from integrations.clients.errors import IntegrationError, TransientError, UnreadableSecretError
 from integrations.companies import links
-from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis import results, runner
 from integrations.companies.diagnosis.app import judge_agent, judge_agent_refusal
 from integrations.companies.diagnosis.findings import (
     BlockingCheck,
@@ -30,9 +31,12 @@ from integrations.companies.diagnosis.findings import (
     wrong,
 )
 from integrations.core import hooks, http
-from integrations.core.background import database_clock
+from integrations.core.background import database_clock, queue_by_name_on_commit
 from integrations.core.client_factory import token_store, trial_client
 from integrations.core.validators import without_invisible
+from integrations.jobs import requests
+from integrations.jobs.registry import Again, job_kind
+from integrations.jobs.runner import JobRun
 from integrations.models import CheckRun, Corp, SiteAddress, StagedCredentials, VerificationFile
 from integrations.models.fields import corp_condition
 
@@ -188,18 +192,20 @@ def link_changes(*, address: SiteAddress, url: str) -> list[LinkChange]:
 
 logger = logging.getLogger(__name__)
 CredentialsState = StagedCredentials.State
+CONFIRM = "corp.credentials"
 # What may pass by itself, as a network that is down or a trusted IP that is being entered, is tried again so often …
 TRY_AGAIN = timedelta(minutes=1)
 # … and for so long.
 TRIED_FOR = timedelta(hours=24)
 
 
-def stage_credentials(*, corp: Corp, agentid: int, secret: str, by: str, now: datetime) -> StagedCredentials:
-    """Keep new credentials of `corp` in place of others that wait. The caller queues their check."""
-    values = {"agentid": agentid, "secret": secret, "state": CredentialsState.WAITING, "staged_by": by[:255]}
-    values |= {"staged_at": now, "next_try_at": now + TRY_AGAIN, "settled_at": None}
-    values |= {"problem": "", "facts": {}, "errcode": None, "caller_ip": None}
-    return StagedCredentials.objects.update_or_create(corp=corp, defaults=values)[0]
+def stage_credentials(*, corp: Corp, agentid: int, secret: str, by: Person, now: datetime) -> StagedCredentials:
+    """Keep new credentials of `corp` in place of others that wait, and have WeCom asked about them."""
+    values = {"agentid": agentid, "secret": secret, "state": CredentialsState.WAITING, "staged_by": str(by)[:255]}
+    values |= {"staged_at": now, "settled_at": None, "problem": "", "facts": {}, "errcode": None, "caller_ip": None}
+    staged = StagedCredentials.objects.update_or_create(corp=corp, defaults=values)[0]
+    requests.request_job(CONFIRM, key=corp.pk, subject=corp.name, corp=corp, by=by, now=now)
+    return staged
 
 
 def discard_credentials(*, corp: Corp) -> bool:
@@ -210,24 +216,33 @@ def discard_credentials(*, corp: Corp) -> bool:
         return bool(StagedCredentials.objects.filter(corp=corp).exclude(state=CredentialsState.IN_FORCE).delete()[0])
 
 
-def check_credentials_again(*, corp: Corp, now: datetime) -> StagedCredentials | None:
-    """Have them checked once more, for a day again; None where there are none (any more). The caller queues it."""
+def check_credentials_again(*, corp: Corp, by: Person, now: datetime) -> bool:
+    """Have them checked once more, for a day again. False where there are none (any more)."""
     staged = StagedCredentials.objects.filter(corp=corp).exclude(state=CredentialsState.IN_FORCE)
-    if not staged.update(
-        state=CredentialsState.WAITING, staged_at=now, next_try_at=now + TRY_AGAIN, problem="", errcode=None
-    ):
-        return None
-    return staged.first()
+    if not staged.update(state=CredentialsState.WAITING, staged_at=now, problem="", errcode=None):
+        return False
+    requests.request_job(CONFIRM, key=corp.pk, subject=corp.name, corp=corp, by=by, now=now)
+    return True
 
 
-def claim_due_credentials(*, now: datetime) -> list[int]:
-    """Those whose time has come, for the caller to queue."""
-    due = StagedCredentials.objects.due(now)
-    return [
-        staged.pk
-        for staged in due.only("pk", "next_try_at")
-        if due.filter(pk=staged.pk, next_try_at=staged.next_try_at).update(next_try_at=now + TRY_AGAIN)
-    ]
+@job_kind(
+    CONFIRM,
+    label=gettext_lazy("Confirmation of new credentials"),
+    explain=lambda _job: "",  # the company's page says what WeCom answered; asking itself does not fail
+    see="integrations.change_corp",
+    retry="integrations.change_corp",
+)
+def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
+    """Have WeCom confirm the new credentials of a company, then have its connection checked with them."""
+    staged = StagedCredentials.objects.filter(corp=int(run.job.key or 0), state=CredentialsState.WAITING).first()
+    if staged is None:
+        return {}
+    corp = carry_out_credentials_check(staged_id=staged.pk, clock=run.clock)
+    if corp is not None:
+        runs = runner.request_checks(corp=corp, checks=None, now=run.clock())
+        queue_by_name_on_commit("integrations.run_check", [one.pk for one in runs], expires_seconds=600)
+    waits = StagedCredentials.objects.filter(pk=staged.pk, state=CredentialsState.WAITING).exists()
+    return Again(run.clock() + TRY_AGAIN) if waits else {}
 
 
 def carry_out_credentials_check(*, staged_id: int, clock: Callable[[], datetime]) -> Corp | None:
@@ -244,7 +259,6 @@ def carry_out_credentials_check(*, staged_id: int, clock: Callable[[], datetime]
     goes_on = finding.heals and now < staged.staged_at + TRIED_FOR
     _as_read(staged).update(
         state=CredentialsState.WAITING if goes_on else CredentialsState.REFUSED,
-        next_try_at=now + TRY_AGAIN if goes_on else None,
         problem=finding.problem,
         facts=dict(finding.facts),
         errcode=finding.errcode,
@@ -280,7 +294,7 @@ def _found(corp: Corp, staged: StagedCredentials) -> Finding:
 def _put_in_force(corp: Corp, staged: StagedCredentials, *, now: datetime) -> Corp | None:
     """None where others were staged, or these discarded, while WeCom was asked."""
     _hold(corp)
-    settled = {"state": CredentialsState.IN_FORCE, "secret": "", "next_try_at": None, "settled_at": now, "problem": ""}
+    settled = {"state": CredentialsState.IN_FORCE, "secret": "", "settled_at": now, "problem": ""}
     if not _as_read(staged).update(**settled):
         return None
     corp.agentid, corp.secret = staged.agentid, staged.secret

@@ -3,15 +3,15 @@
     @job_kind("source.test", label=_("Test of a data source"), queue="data", seconds=120)
     def test_source(run: JobRun) -> dict[str, Any]: ...
 
-It returns the job's result, or raises JobFailedError with a code and plain values, of which `explain` makes a sentence
-when it is shown. It may be called again after its worker died, so what it did must bear that.
+It returns the job's result, or Again, or raises JobFailedError with a code and plain values, of which `explain` makes a
+sentence when it is shown. It may be called again after its worker died, so what it did must bear that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
@@ -41,6 +41,16 @@ class JobFailedError(Exception):
 
 
 @dataclass(frozen=True)
+class Again:
+    """What a function returns whose work waits for something else: the job begins anew at this time."""
+
+    at: datetime
+
+
+JobFunction = Callable[["JobRun"], "dict[str, Any] | Again"]
+
+
+@dataclass(frozen=True)
 class JobKind:
     """`seconds`: how long it may take. `tries`: how many workers may die of it. `joins_running`: a request is answered
     with the running job of its key; else it waits behind that one. `keep`: how long a finished job stays. `see` and
@@ -50,7 +60,7 @@ class JobKind:
 
     name: str
     label: StrOrPromise
-    do: Callable[[JobRun], dict[str, Any]]
+    do: JobFunction
     explain: Callable[[Job], str]
     queue: str = DEFAULT_QUEUE
     seconds: int = 120
@@ -65,10 +75,10 @@ class JobKind:
 kinds: dict[str, JobKind] = {}
 
 
-def job_kind(name: str, **options: Any) -> Callable[[Callable[[JobRun], dict[str, Any]]], Any]:
+def job_kind(name: str, **options: Any) -> Callable[[JobFunction], JobFunction]:
     """Register the function as the kind `name`, with the fields of JobKind."""
 
-    def register(do: Callable[[JobRun], dict[str, Any]]) -> Callable[[JobRun], dict[str, Any]]:
+    def register(do: JobFunction) -> JobFunction:
         kinds[name] = JobKind(name=name, do=do, **options)
         return do
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from celery import current_app
 from django.db import transaction
-from django.db.models import QuerySet
-from django.db.models.functions import Now
+from django.db.models import DateTimeField, QuerySet, Value
+from django.db.models.functions import Least, Now
 from kombu.exceptions import OperationalError
 
 from integrations.core.background import repeat_on_conflict
@@ -50,7 +50,7 @@ def request_job(
         "asked_by_id": None if by is None else by.pk,
         "asked_by": "" if by is None else by.get_username()[:255],
         "requested_at": now,
-        "due_at": now,
+        "due_at": _by_database(now),
     }
     job = repeat_on_conflict(partial(_join_or_insert, kind, None if key is None else str(key), wanted))
     send_on_commit([job])
@@ -73,6 +73,17 @@ def _join_or_insert(kind: str, key: str | None, wanted: dict[str, Any]) -> Job:
     return Job.objects.create(kind=kind, key=key, **wanted)
 
 
+def _by_database(now: datetime) -> Any:
+    """The time, unless this host's clock is ahead: workers, who ask the database, would not take the job yet."""
+    return Least(Value(now, output_field=DateTimeField()), Now())
+
+
+def newest_jobs(kind: str, keys: Iterable[object]) -> dict[str, Job]:
+    """Map each key to the last job that was asked for, finished or not."""
+    found = Job.objects.filter(kind=kind, key__in=[str(key) for key in keys])
+    return {str(job.key): job for job in found.order_by("requested_at", "pk")}
+
+
 def newest_job(kind: str, key: object) -> Job | None:
     """The last one that was asked for, finished or not."""
     return Job.objects.filter(kind=kind, key=str(key)).order_by("-requested_at", "-pk").first()
@@ -92,7 +103,7 @@ def _wait_again(job: Job, by: Person, now: datetime) -> Job:
     waiting = held.key and Job.objects.filter(kind=held.kind, key=held.key, status=Job.Status.WAITING).first()
     if waiting or held.status != Job.Status.FAILED:
         return waiting or held
-    held.status, held.requested_at, held.due_at = Job.Status.WAITING, now, now
+    held.status, held.requested_at, held.due_at = Job.Status.WAITING, now, _by_database(now)
     held.asked_by_id, held.asked_by = by.pk, by.get_username()[:255]
     held.started_at = held.finished_at = held.forget_at = held.queued_until = None
     held.problem, held.facts, held.try_count, held.done_count, held.total_count = "", {}, 0, 0, 0

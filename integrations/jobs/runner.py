@@ -11,11 +11,11 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from integrations.core.background import database_clock, database_now, guarded, is_database_away, lease_kept
 from integrations.core.metrics import LONG_SECONDS, TimedMetric
-from integrations.jobs.registry import BROKEN, LOST, JobFailedError, JobKind, kinds
+from integrations.jobs.registry import BROKEN, LOST, Again, JobFailedError, JobKind, kinds
 from integrations.jobs.requests import send_on_commit
 from integrations.models import Job
 from integrations.models.jobs import LeaseLostError
@@ -90,18 +90,25 @@ def _do(job: Job) -> None:
     if block.error is not None:
         outcome = {"status": Job.Status.FAILED, "problem": BROKEN}
     now = run.clock()
-    run.end(**outcome, **_times(kind, outcome["status"], now))
+    try:
+        with transaction.atomic():
+            run.end(**outcome, **_times(kind, outcome["status"], now))
+    except IntegrityError:  # the same was asked for meanwhile: that one goes on
+        run.end(status=Job.Status.DONE, **_times(kind, Job.Status.DONE, now))
     _SECONDS.add((now - started_at).total_seconds(), job.kind, outcome["status"])
-    _send_next(job)
+    _send_next(job, now)
 
 
 def _call(run: JobRun) -> dict[str, Any]:
     """The columns that say what came of it. Raises whatever the function raises but JobFailedError."""
     try:
         with lease_kept(run.renew, seconds=RENEW_SECONDS):
-            return {"status": Job.Status.DONE, "result": run.kind.do(run)}
+            result = run.kind.do(run)
     except JobFailedError as failure:
         return {"status": Job.Status.FAILED, "problem": failure.problem, "facts": failure.facts}
+    if isinstance(result, Again):
+        return {"status": Job.Status.WAITING, "due_at": result.at, "try_count": 0}
+    return {"status": Job.Status.DONE, "result": result}
 
 
 @transaction.atomic
@@ -118,7 +125,7 @@ def _claim(job_id: int) -> Job | None:
         ended = {"status": Job.Status.FAILED, "problem": LOST, "lease_token": ""}
         Job.objects.filter(pk=job.pk).update(**ended, **_times(kind, Job.Status.FAILED, now))
         logger.error("job %s of the kind %s is given up: its workers died", job.pk, job.kind)
-        _send_next(job)
+        _send_next(job, now)
         return None
     job.status, job.lease_token, job.due_at = (
         Job.Status.RUNNING,
@@ -131,12 +138,14 @@ def _claim(job_id: int) -> Job | None:
 
 
 def _times(kind: JobKind, status: str, now: datetime) -> dict[str, datetime]:
+    if status == Job.Status.WAITING:
+        return {}
     stays = status == Job.Status.FAILED and kind.retry
     kept = max(kind.keep, FAILED_FOR) if stays else kind.keep
     return {"finished_at": now, "forget_at": now + kept}
 
 
-def _send_next(job: Job) -> None:
+def _send_next(job: Job, now: datetime) -> None:
     """Hand out the one that waited behind this one."""
     if job.key is not None:
-        send_on_commit(Job.objects.filter(kind=job.kind, key=job.key, status=Job.Status.WAITING))
+        send_on_commit(Job.objects.due(now).filter(kind=job.kind, key=job.key))

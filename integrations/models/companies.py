@@ -314,7 +314,6 @@ class VerificationFile(models.Model):
     )
     code = models.CharField(_("code"), max_length=16, db_index=True)
     uploaded_at = models.DateTimeField(_("uploaded"))
-    check_requested_at = models.DateTimeField(_("check requested"), null=True)
     checked_at = models.DateTimeField(_("checked"), null=True)
     # Where the check looked: it says nothing of an address that was saved since.
     checked_url = models.CharField(_("checked address"), max_length=512, blank=True)
@@ -335,12 +334,6 @@ class VerificationFile(models.Model):
     @property
     def name(self) -> str:
         return f"WW_verify_{self.code}.txt"
-
-    @property
-    def is_being_checked(self) -> bool:
-        if self.check_requested_at is None:
-            return False
-        return self.checked_at is None or self.checked_at < self.check_requested_at
 
 
 class CallbackEvent(models.Model):
@@ -531,12 +524,6 @@ class ConsoleWrite(models.Model):
         return f"{self.corp_id} {self.kind} {self.status} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
 
 
-class StagedCredentialsQuerySet(models.QuerySet["StagedCredentials"]):
-    def due(self, now: Moment) -> Self:
-        """Never tried for want of a worker, or to be tried again. Served by the index staged_credentials_due."""
-        return self.filter(next_try_at__lte=now)
-
-
 class StagedCredentials(models.Model):
     """AgentId and Secret that serve once WeCom says that they belong together. The last ones of each corp stay here,
     without the Secret, to say since when they are in force."""
@@ -554,8 +541,6 @@ class StagedCredentials(models.Model):
     state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.WAITING)
     staged_by = models.CharField(max_length=255, blank=True)
     staged_at = models.DateTimeField()
-    # Only of one that waits.
-    next_try_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)
     # What the last try found, as in CheckRun.
     problem = models.CharField(max_length=32, blank=True)
@@ -563,15 +548,10 @@ class StagedCredentials(models.Model):
     errcode = models.IntegerField(null=True)
     caller_ip = models.GenericIPAddressField(null=True)
 
-    objects = StagedCredentialsQuerySet.as_manager()
-
     class Meta:
         verbose_name = _("new credentials")
         verbose_name_plural = _("new credentials")
         default_permissions = ()
-        indexes = [
-            models.Index(fields=["next_try_at"], condition=Q(next_try_at__isnull=False), name="staged_credentials_due")
-        ]
 
     def __str__(self) -> str:
         return f"{self.corp} · {self.agentid}"

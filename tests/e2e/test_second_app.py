@@ -18,10 +18,10 @@ from accounts.models import User, WeComAccount
 from accounts.users.roles import Role
 from integrations.companies import services
 from integrations.models import Corp, StagedCredentials
-from integrations.tasks import check_credentials
 from tests import user_agents as ua
 from tests.e2e.joined import Joined, join
 from tests.e2e.session import signed_in
+from tests.jobs import do_jobs
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
@@ -120,7 +120,7 @@ def test_the_secret_of_another_app_never_serves_though_a_superuser_pastes_it(
     waiting = page.locator("#staged-credentials .pill")
     expect(waiting).to_have_text("检查中")
 
-    check_credentials(StagedCredentials.objects.get().pk)
+    do_jobs()
     expect(waiting).to_have_text("被拒绝")
     redeemed(attacker, joined, code_of_a_tap(victim, joined))
 

@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from integrations import callbacks, tasks
 from integrations.callbacks import Consumer, Outcome
-from integrations.companies import services
+from integrations.companies import links
 from integrations.hooks import Registry
-from integrations.models import CallbackEvent, CardData, Corp, EventLane, SiteAddress
+from integrations.jobs import requests
+from integrations.models import CallbackEvent, CardData, Corp, EventLane, Job, SiteAddress
 from integrations.tasks import TICK
 from tests.integrations.clients.sources.place import make_card
 from tests.integrations.diagnosing import check_run, queued
@@ -47,9 +48,14 @@ def due_check(corp: Corp) -> None:
     check_run(corp, "ip", "wrong", next_try_at=timezone.now() - timedelta(seconds=1))
 
 
-def due_credentials(corp: Corp) -> None:
-    at = timezone.now() - services.TRY_AGAIN
-    services.stage_credentials(corp=corp, agentid=1000002, secret="s" * 43, by="root", now=at)
+def due_job(_corp: Corp) -> None:
+    requests.request_job("source.test", now=timezone.now())
+    Job.objects.update(queued_until=None)  # its message was lost
+
+
+def old_job(_corp: Corp) -> None:
+    now = timezone.now()
+    Job.objects.create(kind="source.test", status="done", requested_at=now, due_at=now, forget_at=now)
 
 
 def due_event(corp: Corp) -> None:
@@ -98,9 +104,10 @@ class Case:
 
 CASES = (
     Case(due_check, lambda: names() == ["integrations.run_check"]),
-    Case(due_credentials, lambda: names() == ["integrations.check_credentials"]),
+    Case(due_job, lambda: Job.objects.filter(queued_until__isnull=False).exists()),
+    Case(old_job, lambda: not Job.objects.exists()),
     Case(due_event, lambda: names() == ["integrations.consume_events"]),
-    Case(due_certificate, lambda: names() == ["integrations.check_site_certificate"]),
+    Case(due_certificate, lambda: Job.objects.filter(kind=links.CERTIFICATE).exists()),
     Case(untold_data, lambda: CardData.objects.filter(notified_at__isnull=False).exists()),
     Case(old_data, lambda: not CardData.objects.exists()),
     Case(old_preview, lambda: not CardData.objects.exists()),

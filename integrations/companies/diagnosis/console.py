@@ -196,8 +196,7 @@ def check_verification_files(question: Question) -> Finding:
     """Fetch each verification file at its public address."""
     names: list[str] = []
     for file in VerificationFile.objects.filter(corp=question.corp):
-        links.check_file_now(file_id=file.pk, clock=timezone.now)
-        file.refresh_from_db()
+        links.look_for_file(file, now=timezone.now())
         if file.outcome != VerificationFile.Outcome.FOUND:
             return wrong(file.outcome, {"file": file.name, "url": file.checked_url}, detail=file.detail)
         names.append(file.name)

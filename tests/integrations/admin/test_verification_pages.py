@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,21 +13,15 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import User
-from guanwecom.celery import app
-from integrations.models import Corp, SiteAddress, VerificationFile
+from integrations.jobs.registry import LONG_WAIT
+from integrations.models import Corp, Job, SiteAddress, VerificationFile
 from tests.integrations.conftest import client_of
+from tests.jobs import do_jobs
 from tools.services import free_port
 
 pytestmark = pytest.mark.django_db
 CODE = "0123456789abcDEF"
 NAME = f"WW_verify_{CODE}.txt"
-
-
-@pytest.fixture(autouse=True)
-def _tasks_at_once() -> Iterator[None]:
-    app.conf.task_always_eager = app.conf.task_eager_propagates = True
-    yield
-    app.conf.task_always_eager = app.conf.task_eager_propagates = False
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +49,9 @@ def panel(client: Client, corp: Corp) -> dict[str, Any]:
     return dict(client.get(url(corp, "verification_panel")).json())
 
 
-def test_an_uploaded_file_is_served_checked_and_written_into_the_history(
-    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: Any
-) -> None:
-    with django_capture_on_commit_callbacks(execute=True):
-        response = upload(admin_client, corp)
+def test_an_uploaded_file_is_served_checked_and_written_into_the_history(admin_client: Client, corp: Corp) -> None:
+    response = upload(admin_client, corp)
+    do_jobs()
 
     assert response.redirect_chain == [(f"/admin/integrations/corp/{corp.pk}/change/#verification", 302)]
     assert said(response) == [f"{NAME} is served from now on."]
@@ -97,17 +87,6 @@ def test_no_file_is_refused_with_a_sentence(admin_client: Client, corp: Corp) ->
     assert said(response) == ["Choose the file first."]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_without_a_queue_the_check_is_withdrawn_and_says_why(admin_client: Client, corp: Corp, no_broker: None) -> None:
-    file = stored(corp)
-
-    response: Any = admin_client.post(url(corp, "verification_check", file.pk), follow=True)
-
-    assert said(response) == ["The queue cannot be reached: is Valkey running?"]
-    file.refresh_from_db()
-    assert not file.is_being_checked
-
-
 def test_without_the_form_s_token_nothing_is_taken_in(superuser: User, corp: Corp) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(superuser, backend="django.contrib.auth.backends.ModelBackend")
@@ -116,14 +95,12 @@ def test_without_the_form_s_token_nothing_is_taken_in(superuser: User, corp: Cor
     assert VerificationFile.objects.count() == 0
 
 
-def test_the_check_button_looks_again(
-    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: Any
-) -> None:
+def test_the_check_button_looks_again(admin_client: Client, corp: Corp) -> None:
     file = stored(corp)
     assert ">not tried<" in panel(admin_client, corp)["html"]
 
-    with django_capture_on_commit_callbacks(execute=True):
-        response = admin_client.post(url(corp, "verification_check", file.pk))
+    response = admin_client.post(url(corp, "verification_check", file.pk))
+    do_jobs()
 
     assert response["Location"].endswith("/change/#verification")
     shown = panel(admin_client, corp)
@@ -134,25 +111,26 @@ def test_the_check_button_looks_again(
 
 
 def test_a_check_that_waits_is_followed_and_says_when_no_worker_takes_it(admin_client: Client, corp: Corp) -> None:
-    file = stored(corp, check_requested_at=timezone.now())
+    file = stored(corp)
+    admin_client.post(url(corp, "verification_check", file.pk))
 
     shown = panel(admin_client, corp)
-    VerificationFile.objects.update(check_requested_at=timezone.now() - timedelta(seconds=21))
+    Job.objects.update(due_at=timezone.now() - LONG_WAIT)
     later = panel(admin_client, corp)
 
     assert (shown["is_unfinished"], later["is_unfinished"]) == (True, True)
     assert "looking…" in shown["html"]
-    assert "Is the worker process running?" not in shown["html"]
-    assert "Is the worker process running?" in later["html"]
+    assert "No worker has answered" not in shown["html"]
+    assert "No worker has answered" in later["html"]
     assert url(corp, "verification_check", file.pk) not in shown["html"]
-    assert url(corp, "verification_check", file.pk) in later["html"]
+    assert later["html"].count("<progress") == 1
     page = admin_client.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
     assert f'data-url="{url(corp, "verification_panel")}" data-unfinished' in page
 
 
 def test_a_good_result_says_how_far_it_goes_and_an_old_one_that_it_is_old(admin_client: Client, corp: Corp) -> None:
     base, now = SiteAddress.objects.default().url, timezone.now()
-    stored(corp, check_requested_at=now, checked_at=now, outcome="found", checked_url=f"{base}{NAME}")
+    stored(corp, checked_at=now, outcome="found", checked_url=f"{base}{NAME}")
 
     fresh = panel(admin_client, corp)["html"]
     SiteAddress.objects.update(url="https://new.example.com/")
@@ -167,7 +145,7 @@ def test_a_good_result_says_how_far_it_goes_and_an_old_one_that_it_is_old(admin_
 
 def test_a_redirection_s_target_cannot_write_into_the_page(admin_client: Client, corp: Corp) -> None:
     now = timezone.now()
-    stored(corp, check_requested_at=now, checked_at=now, outcome="redirected", detail="HTTP 302 <script>x</script>")
+    stored(corp, checked_at=now, outcome="redirected", detail="HTTP 302 <script>x</script>")
 
     assert "HTTP 302 &lt;script&gt;x&lt;/script&gt;" in panel(admin_client, corp)["html"]
 
@@ -191,8 +169,7 @@ def test_another_company_s_file_cannot_be_named_under_one_s_own(
     response = client_of(administrator).post(url(corp, action, theirs.pk))
 
     assert response.status_code == 404
-    theirs.refresh_from_db()
-    assert theirs.check_requested_at is None
+    assert not Job.objects.exists()
 
 
 def test_one_sees_the_files_of_this_company_only(administrator: User, corp: Corp, other_corp: Corp) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import pytest
 import responses
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import AnonymousUser, Group
 from django.db import connection, connections, transaction
 from django.db.models.signals import pre_delete
 from django.test import Client
@@ -25,15 +25,15 @@ from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
 from integrations.core.client_factory import token_store
 from integrations.directory.sync import request_run
-from integrations.models import CheckRun, Corp, StagedCredentials, SyncRun
-from integrations.tasks import check_credentials, retry_credentials
+from integrations.models import CheckRun, Corp, Job, StagedCredentials, SyncRun
 from tests.integrations.companies.diagnosis.wire import AGENT, API, Wire, refusal
 from tests.integrations.companies.test_corp_admin import ADD, errors_of, page, post, text_of
 from tests.integrations.conftest import client_of, staff
-from tests.integrations.diagnosing import queued
+from tests.jobs import do_jobs
 
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
+LATER = NOW + dt.timedelta(seconds=1)
 NEW = "new-secret"
 State = StagedCredentials.State
 
@@ -53,7 +53,7 @@ def used(corp: Corp) -> Corp:
 
 
 def staged(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> StagedCredentials:
-    return services.stage_credentials(corp=corp, agentid=agentid, secret=NEW, by="root", now=at)
+    return services.stage_credentials(corp=corp, agentid=agentid, secret=NEW, by=AnonymousUser(), now=at)
 
 
 def tried(waiting: StagedCredentials, *, at: dt.datetime = NOW) -> StagedCredentials:
@@ -114,7 +114,7 @@ class TestAskingWeCom:
         refused = tried(staged(used))
 
         assert in_force() == OLD
-        assert (refused.state, refused.problem, refused.next_try_at) == (State.REFUSED, problem, None)
+        assert (refused.state, refused.problem) == (State.REFUSED, problem)
         explained = services.explain_credentials(refused)
         assert explained is not None
         assert explained.what == "The Secret belongs to another app than the AgentId."
@@ -125,7 +125,7 @@ class TestAskingWeCom:
         refused = tried(staged(used))
 
         assert in_force() == OLD
-        assert (refused.state, refused.errcode, refused.next_try_at) == (State.REFUSED, 40001, None)
+        assert (refused.state, refused.errcode) == (State.REFUSED, 40001)
         assert wire.paths() == ["gettoken"]
 
     def test_an_address_that_is_not_trusted_yet_is_waited_for_and_named(self, used: Corp, wire: Wire) -> None:
@@ -135,7 +135,6 @@ class TestAskingWeCom:
         waiting = tried(staged(used))
 
         assert (waiting.state, waiting.caller_ip) == (State.WAITING, "203.0.113.9")
-        assert waiting.next_try_at == NOW + services.TRY_AGAIN
 
     def test_silence_is_tried_for_a_day(self, used: Corp, wire: Wire) -> None:
         for _time in range(2):
@@ -145,7 +144,7 @@ class TestAskingWeCom:
 
         refused = tried(waiting, at=NOW + services.TRIED_FOR)
 
-        assert (refused.state, refused.next_try_at) == (State.REFUSED, None)
+        assert refused.state == State.REFUSED
         assert in_force() == OLD
 
     def test_an_app_that_became_another_company_meanwhile_is_refused_unasked(self, used: Corp, wire: Wire) -> None:
@@ -164,9 +163,7 @@ class TestAskingWeCom:
             if change == "discarded":
                 services.discard_credentials(corp=used)
             else:
-                services.stage_credentials(
-                    corp=used, agentid=1000002, secret="newer", by="", now=NOW + dt.timedelta(seconds=1)
-                )
+                services.stage_credentials(corp=used, agentid=1000002, secret="newer", by=AnonymousUser(), now=LATER)
             return 200, {}, '{"errcode": 0, "errmsg": "ok", "access_token": "sim-token", "expires_in": 7200}'
 
         wire.mock.add_callback("GET", f"{API}/gettoken", callback=answer)
@@ -242,39 +239,42 @@ class TestAskingWeCom:
 
 
 class TestInTheBackground:
-    def test_the_connection_is_checked_with_what_came_into_force(
-        self, used: Corp, wire: Wire, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-    ) -> None:
+    def test_the_connection_is_checked_with_what_came_into_force(self, used: Corp, wire: Wire) -> None:
         wire.token(secret=NEW)
         wire.agent()
 
-        check_credentials(staged(used).pk)
-        check_credentials(StagedCredentials.objects.get().pk)
+        staged(used)
+        do_jobs()
 
         assert set(CheckRun.objects.values_list("connection_version", flat=True)) == {2}
         assert wire.paths() == ["gettoken", "agent/get"]
+        assert Job.objects.get().status == "done"
 
-    def test_beat_queues_what_is_due_once(self, used: Corp) -> None:
-        waiting = staged(used, at=timezone.now() - services.TRY_AGAIN)
+    def test_what_may_pass_is_tried_again_a_minute_later_until_it_is_discarded(self, used: Corp, wire: Wire) -> None:
+        wire.token(secret=NEW)
+        wire.agent(refusal(60020))
+        staged(used, at=timezone.now())
+        do_jobs()
 
-        retry_credentials(timezone.now())
-        retry_credentials(timezone.now())
-
-        assert queued() == [("integrations.check_credentials", [waiting.pk])]
+        job = Job.objects.get()
+        assert (job.status, job.try_count) == ("waiting", 0)
+        assert job.due_at - timezone.now() > dt.timedelta(seconds=30)
+        services.discard_credentials(corp=used)
+        Job.objects.update(due_at=timezone.now())
+        do_jobs()
+        assert Job.objects.get().status == "done"
+        assert len(wire.paths()) == 2
 
 
 class TestThePage:
-    def test_a_new_secret_waits_and_the_old_one_serves(
-        self, admin_client: Client, used: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-    ) -> None:
-        with django_capture_on_commit_callbacks(execute=True):
-            text = text_of(post(admin_client, page(used), new_secret=NEW, name="新名"))
+    def test_a_new_secret_waits_and_the_old_one_serves(self, admin_client: Client, used: Corp) -> None:
+        text = text_of(post(admin_client, page(used), new_secret=NEW, name="新名"))
 
         assert in_force() == OLD
         assert Corp.objects.get().name == "新名"
         waiting = StagedCredentials.objects.get()
         assert (waiting.agentid, waiting.secret, waiting.staged_by) == (1000002, NEW, "root")
-        assert queued() == [("integrations.check_credentials", [waiting.pk])]
+        assert Job.objects.get().kind == services.CONFIRM
         assert "being checked New AgentId 1000002 and Secret, handed in by root at" in text
         assert NEW not in text
         assert not AuditEntry.objects.filter(changes__icontains=NEW).exists()

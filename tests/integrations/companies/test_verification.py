@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone, translation
@@ -16,8 +17,8 @@ from pytest_django.live_server_helper import LiveServer
 
 from integrations.companies import links
 from integrations.models import Corp, SiteAddress, VerificationFile
-from integrations.tasks import check_verification_file
 from tests.integrations.clients.wecom.server import listening
+from tests.jobs import do_jobs
 from tools.services import free_port
 
 pytestmark = pytest.mark.django_db
@@ -199,15 +200,14 @@ def at(corp: Corp, url: str) -> VerificationFile:
     """A file whose check is wanted, of a corp that is reached at `url`."""
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
     file = stored(corp)
-    links.request_file_check(file=file, now=timezone.now())
+    links.request_file_check(file, by=AnonymousUser(), now=timezone.now())
     return file
 
 
 def checked(file: VerificationFile) -> VerificationFile:
-    check_verification_file(file.pk)
+    do_jobs()
     file.refresh_from_db()
     assert file.checked_at is not None
-    assert not file.is_being_checked
     return file
 
 
@@ -295,46 +295,10 @@ def test_each_failure_says_what_who_and_where_in_both_languages(outcome: Outcome
     assert not set(texts["en"]) & set(texts["zh-hans"])
 
 
-def test_a_check_that_nobody_asked_for_opens_no_connection(corp: Corp) -> None:
-    with proxy_that_answers(plain(BODY)) as url:
-        SiteAddress.objects.update(url=f"{url}/")
-        file = stored(corp)
-        check_verification_file(file.pk)
-
-    file.refresh_from_db()
-    assert (file.checked_at, file.outcome) == (None, "")
-
-
-def test_a_repeated_task_opens_no_second_connection(corp: Corp) -> None:
-    connections: list[object] = []
-
-    def serve(connection: socket.socket) -> None:
-        connections.append(connection.recv(65536))
-        connection.sendall(plain(BODY))
-
-    with listening(serve) as url:
-        file = checked(at(corp, url))
-        check_verification_file(file.pk)
-
-    assert len(connections) == 1
-
-
 def test_a_removed_file_s_check_does_nothing(corp: Corp) -> None:
     file = at(corp, "http://127.0.0.1:1")
-    pk = file.pk
     file.delete()
 
-    check_verification_file(pk)
+    do_jobs()
 
     assert VerificationFile.objects.count() == 0
-
-
-def test_a_second_click_waits_for_the_check_under_way_unless_it_seems_lost(corp: Corp) -> None:
-    file = stored(corp)
-    later: Callable[[int], dt.datetime] = lambda seconds: NOW + dt.timedelta(seconds=seconds)  # noqa: E731  # short
-
-    asked = [links.request_file_check(file=file, now=later(seconds)) for seconds in (0, 59, 60)]
-
-    assert asked == [True, False, True]
-    file.refresh_from_db()
-    assert file.check_requested_at == later(60)

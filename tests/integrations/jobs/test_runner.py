@@ -15,7 +15,7 @@ from accounts.models import User
 from integrations import tasks
 from integrations.core.background import database_now
 from integrations.jobs import registry, requests, runner
-from integrations.jobs.registry import JobFailedError, JobKind
+from integrations.jobs.registry import Again, JobFailedError, JobFunction, JobKind
 from integrations.jobs.runner import JobRun
 from integrations.models import Job
 from tests.jobs import do_jobs
@@ -29,7 +29,7 @@ Install = Callable[..., JobKind]
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Registers the function as a kind."""
 
-    def install(do: Callable[[JobRun], dict[str, Any]], **options: Any) -> JobKind:
+    def install(do: JobFunction, **options: Any) -> JobKind:
         kind = JobKind(NAME, "A kind", do, lambda job: f"It failed by {job.problem}.", **options)
         monkeypatch.setitem(registry.kinds, NAME, kind)
         return kind
@@ -86,6 +86,33 @@ def test_a_failed_job_says_why_stays_longer_and_can_be_tried_again_by_somebody_e
     assert requests.retry_job(job, by=second, now=timezone.now()).status == "done"
 
 
+def test_a_job_that_waits_for_something_begins_anew_at_its_time(install: Install) -> None:
+    at = timezone.now() + timedelta(minutes=1)
+    install(lambda _run: Again(at))
+    job = ask(7)
+    tasks.run_job(job.pk)
+
+    job.refresh_from_db()
+    assert (job.status, job.due_at, job.try_count, job.queued_until) == ("waiting", at, 0, None)
+    assert not Job.objects.due(timezone.now()).exists()
+
+
+def test_a_job_that_waits_for_something_gives_way_to_the_same_one_asked_for_meanwhile(install: Install) -> None:
+    asked: list[Job] = []
+
+    def work(_run: JobRun) -> dict[str, Any] | Again:
+        if asked:
+            return {}
+        asked.append(ask(7))
+        return Again(timezone.now() + timedelta(minutes=1))
+
+    install(work)
+    ask(7)
+    do_jobs()
+
+    assert list(Job.objects.values_list("status", flat=True)) == ["done", "done"]
+
+
 def test_an_error_of_our_own_ends_the_job_and_names_the_log(install: Install) -> None:
     install(lambda _run: {"sum": 1 // 0})
     job = ask()
@@ -107,6 +134,15 @@ def test_a_database_that_is_away_ends_nothing(install: Install) -> None:
     assert job.status == "running"
     assert not Job.objects.due(timezone.now()).exists()
     assert Job.objects.due(timezone.now() + timedelta(seconds=runner.LEASE_SECONDS + 1)).exists()
+
+
+def test_a_host_whose_clock_is_ahead_holds_no_job_up(install: Install) -> None:
+    install(lambda _run: {})
+    job = requests.request_job(NAME, now=timezone.now() + timedelta(hours=1))
+    do_jobs()
+
+    job.refresh_from_db()
+    assert job.status == "done"
 
 
 def test_of_one_key_one_job_waits_and_takes_the_newest_payload(install: Install) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from celery import current_app
@@ -17,17 +16,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry
 from guanwecom.operations import monitoring
 from guanwecom.operations.monitoring import LimitShare
 from integrations.companies import links
-from integrations.models import SiteAddress
+from integrations.models import Job, SiteAddress
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
 from notifications.delivery.limiter import Request, query
 from notifications.models import Robot
 from tests.audit import move_trail
+from tests.jobs import do_jobs
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription
 
 pytestmark = pytest.mark.django_db
@@ -126,9 +127,10 @@ def _answer(listener: socket.socket, context: ssl.SSLContext) -> None:
 
 
 def test_a_site_s_certificate_is_seen_also_when_it_has_ended(tls_port: int) -> None:
-    address = SiteAddress.objects.create(url=f"https://localhost:{tls_port}/")
+    SiteAddress.objects.create(url=f"https://localhost:{tls_port}/")
 
-    links.check_site_certificate(address.pk)
+    links.request_due_certificates(now=timezone.now())
+    do_jobs()
 
     (found,) = monitoring.find_certificates()
     assert (found.kind, found.name, found.ends_at) == (
@@ -139,23 +141,24 @@ def test_a_site_s_certificate_is_seen_also_when_it_has_ended(tls_port: int) -> N
 
 
 def test_where_nothing_answers_nothing_is_said() -> None:
-    address = SiteAddress.objects.create(url="https://localhost:1/", certificate_ends_at=ENDS)
+    SiteAddress.objects.create(url="https://localhost:1/", certificate_ends_at=ENDS)
 
-    links.check_site_certificate(address.pk)
+    links.request_due_certificates(now=timezone.now())
+    do_jobs()
 
     assert list(monitoring.find_certificates()) == []
 
 
-def test_a_site_is_looked_at_once_an_hour(django_capture_on_commit_callbacks: Any) -> None:
+def test_a_site_is_looked_at_once_an_hour() -> None:
     address = SiteAddress.objects.create(url="https://localhost:1/")
     SiteAddress.objects.create(url="http://localhost:1/")
 
-    def queued(minutes: int) -> int:
-        with django_capture_on_commit_callbacks() as callbacks:
-            links.request_due_certificates(now=NOW + timedelta(minutes=minutes))
-        return len(callbacks)
+    def is_asked_for(minutes: int) -> bool:
+        now = NOW + timedelta(minutes=minutes)
+        links.request_due_certificates(now=now)
+        return Job.objects.get().requested_at == now
 
-    assert [queued(minutes) for minutes in (0, 1, 59, 60, 61)] == [1, 0, 0, 1, 0]
+    assert [is_asked_for(minutes) for minutes in (0, 1, 59, 60, 61)] == [True, False, False, True, False]
     address.refresh_from_db()
     assert address.certificate_checked_at == NOW + timedelta(minutes=60)
 
