@@ -34,9 +34,9 @@ from integrations.clients.guandata_sso import Flaw, KeyRefused, has_reserved, is
 from integrations.core import hooks, http, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.http import is_own_page
-from integrations.jobs.registry import explain_failure, explain_wait
+from integrations.jobs.registry import describe_job
 from integrations.jobs.requests import newest_job
-from integrations.models import BiConnection, Job, SiteAddress
+from integrations.models import BiConnection, SiteAddress
 from integrations.models.datasources import THE_ONE
 
 if TYPE_CHECKING:
@@ -410,20 +410,15 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         return never_cache(lambda _request: response)(request)
 
     def _test_state(self, saved: BiConnection) -> dict[str, Any]:
-        job = newest_job(bi.TEST, THE_ONE)
-        is_running = job is not None and job.is_unfinished
         context = {
             "bi": saved,
-            "is_running": is_running,
-            "job": job,
-            "wait": explain_wait(job) if job is not None else "",
-            "problem": explain_failure(job) if job is not None and job.status == Job.Status.FAILED else "",
+            **describe_job(newest_job(bi.TEST, THE_ONE)),
             "is_outdated": saved.checked_at is not None and saved.checked_version != saved.connection_version,
             "lines": explain_findings(saved.check_results) if saved.checked_at else [],
         }
         parts = {"connection-state": render_to_string(f"{FOLDER}/_state.html", context)}
         html = render_to_string(f"{FOLDER}/_test.html", context)
-        return {"is_unfinished": is_running, "html": html, "parts": parts}
+        return {"is_unfinished": context["is_unfinished"], "html": html, "parts": parts}
 
     def _connection(self, request: HttpRequest) -> BiConnection:
         """The row, for somebody who may change it; else 403."""

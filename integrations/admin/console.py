@@ -32,8 +32,8 @@ from integrations.core.background import queue_on_commit
 from integrations.core.client_factory import callback_crypto
 from integrations.core.hooks import offered_landing_pages
 from integrations.core.http import inner_page_from, rooted
-from integrations.jobs.registry import explain_failure, explain_wait
-from integrations.jobs.requests import newest_jobs
+from integrations.jobs.registry import describe_job
+from integrations.jobs.requests import newest_job, newest_jobs
 from integrations.models import CallbackEvent, ConsoleWrite, Corp, Job, SiteAddress, StagedCredentials, VerificationFile
 from integrations.tasks import CONSOLE_WRITE_SECONDS, run_console_write
 
@@ -107,6 +107,7 @@ class ConsolePages(CorpPages):
         staged_html = ""
         if staged is not None:
             context = {"staged": staged, "explanation": services.explain_credentials(staged)}
+            context |= describe_job(newest_job(services.CONFIRM, corp.pk)) if is_checked else {}
             staged_html = render_to_string(f"{FOLDER}/_staged_credentials.html", context)
         runs = results.find_latest_runs(corp)
         state = corp_state(corp, runs)
@@ -551,10 +552,7 @@ def _row(site: SiteAddress, file: VerificationFile, check: Job | None) -> dict[s
     return {
         "file": file,
         "url": url,
-        "check": check,
-        "is_unfinished": check is not None and check.is_unfinished,
-        "wait": explain_wait(check) if check is not None else "",
-        "problem": explain_failure(check) if check is not None and check.status == Job.Status.FAILED else "",
+        **describe_job(check),
         "is_outdated": bool(file.checked_url) and file.checked_url != url,
         "is_found": file.outcome == VerificationFile.Outcome.FOUND,
         "explanation": links.explain_file_outcome(file),

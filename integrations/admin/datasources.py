@@ -28,8 +28,8 @@ from integrations.admin.datasource_forms import NAMES, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, WAYS, AnyModelAdmin, ConfirmedChanges, describe_way
 from integrations.data.table import Kind
 from integrations.datasources import fetch, source_tests
-from integrations.jobs.registry import explain_failure, explain_wait
-from integrations.models import Card, CardData, DataSource, Job, SourceKind, datasources
+from integrations.jobs.registry import describe_job
+from integrations.models import Card, CardData, DataSource, SourceKind, datasources
 from integrations.models.datasources import SECRETS
 from integrations.models.fields import corp_condition
 
@@ -93,9 +93,7 @@ class UnsavedTests(AnyModelAdmin):
         if job is None:
             raise Http404
         context = {
-            "job": job,
-            "wait": explain_wait(job),
-            "problem": explain_failure(job) if job.status == Job.Status.FAILED else "",
+            **describe_job(job),
             "table": source_tests.find_first_rows(job),
         }
         return JsonResponse(
@@ -441,16 +439,9 @@ def _source_test(source: DataSource) -> dict[str, Any]:
     """What the section of the test needs; nothing for a source that has none."""
     if not source_tests.can_be_tested(source):
         return {}
-    test = source_tests.latest_source_test(source, now=timezone.now())
-    has_failed = test is not None and test.status == Job.Status.FAILED
-    context = {
-        "test": test,
-        "wait": explain_wait(test) if test is not None else "",
-        "problem": explain_failure(test) if test is not None and has_failed else "",
-    }
+    context = describe_job(source_tests.latest_source_test(source, now=timezone.now()))
     html = render_to_string("admin/integrations/datasource/_test.html", context)
-    is_unfinished = test is not None and test.is_unfinished
-    return {"source": source, "source_test": {"is_unfinished": is_unfinished, "html": html}}
+    return {"source": source, "source_test": {"is_unfinished": context["is_unfinished"], "html": html}}
 
 
 def _test_of(card: Card) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations.admin.base import ReadRows, own_page, pill
 from integrations.core.admin_pages import CappedPaginator
 from integrations.jobs import requests
-from integrations.jobs.registry import explain_failure, explain_wait, kinds, label_job
+from integrations.jobs.registry import describe_job, kinds, label_job
 from integrations.models import Corp, Job
 from integrations.models.fields import corp_condition
 
@@ -38,10 +38,8 @@ def render_state(request: HttpRequest, job: Job) -> dict[str, Any]:
     """What a page shows of a job while it lasts, as integrations/live.js takes it."""
     kind = kinds.get(job.kind)
     context = {
-        "job": job,
+        **describe_job(job),
         "tone": TONES.get(Job.Status(job.status), "quiet"),
-        "wait": explain_wait(job),
-        "problem": explain_failure(job) if job.status == Job.Status.FAILED else "",
         "template": kind.template if kind is not None and job.status == Job.Status.DONE else "",
         "may_retry": may_retry(request, job),
     }

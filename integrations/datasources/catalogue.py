@@ -44,7 +44,7 @@ class Listing:
 
     def explain_problem(self) -> str:
         """Say why there is no list; empty where there is one, or it comes soon."""
-        return explain_failure(self.job) if self.job.status == Job.Status.FAILED else explain_wait(self.job)
+        return explain_failure(self.job) or explain_wait(self.job)
 
 
 def latest_listing(page_id: str = "") -> Listing | None:

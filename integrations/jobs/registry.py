@@ -90,10 +90,22 @@ def label_job(job: Job) -> str:
     return str(kinds[job.kind].label) if job.kind in kinds else job.kind
 
 
+def describe_job(job: Job | None) -> dict[str, Any]:
+    """What the templates of a job's progress need, in the reader's language. `job`: None where nobody asked for one."""
+    return {
+        "job": job,
+        "is_unfinished": job is not None and job.is_unfinished,
+        "wait": explain_wait(job) if job is not None else "",
+        "problem": explain_failure(job) if job is not None else "",
+    }
+
+
 def explain_failure(job: Job) -> str:
-    """Say why a failed job failed, in the reader's language."""
+    """Say why a job failed; empty where it has not."""
+    if job.status != Job.Status.FAILED:
+        return ""
     if job.problem == LOST:
-        return _("The worker that did this ended before it was done, every time. Try again, and look into its log.")
+        return _("Every worker that did this ended, or was too slow. Try again, and look into the log of the workers.")
     if job.problem == BROKEN or job.kind not in kinds:
         return _("This stopped because of an error in this program. The log of the worker tells more.")
     return kinds[job.kind].explain(job)

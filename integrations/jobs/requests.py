@@ -13,8 +13,8 @@ from typing import Any
 
 from celery import current_app
 from django.db import transaction
-from django.db.models import DateTimeField, QuerySet, Value
-from django.db.models.functions import Least, Now
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from integrations.core.background import repeat_on_conflict
@@ -50,10 +50,10 @@ def request_job(
         "asked_by_id": None if by is None else by.pk,
         "asked_by": "" if by is None else by.get_username()[:255],
         "requested_at": now,
-        "due_at": _by_database(now),
+        "due_at": Now(),  # the workers' clock: this host's may be ahead
     }
     job = repeat_on_conflict(partial(_join_or_insert, kind, None if key is None else str(key), wanted))
-    send_on_commit([job])
+    send_on_commit(Job.objects.filter(pk=job.pk))
     return job
 
 
@@ -73,11 +73,6 @@ def _join_or_insert(kind: str, key: str | None, wanted: dict[str, Any]) -> Job:
     return Job.objects.create(kind=kind, key=key, **wanted)
 
 
-def _by_database(now: datetime) -> Any:
-    """The time, unless this host's clock is ahead: workers, who ask the database, would not take the job yet."""
-    return Least(Value(now, output_field=DateTimeField()), Now())
-
-
 def newest_jobs(kind: str, keys: Iterable[object]) -> dict[str, Job]:
     """Map each key to the last job that was asked for, finished or not."""
     found = Job.objects.filter(kind=kind, key__in=[str(key) for key in keys])
@@ -93,7 +88,7 @@ def retry_job(job: Job, *, by: Person, now: datetime) -> Job:
     """Have a failed job done once more, with the rights of who asks now. Where the same was asked for meanwhile, that
     one is it."""
     again = repeat_on_conflict(partial(_wait_again, job, by, now))
-    send_on_commit([again])
+    send_on_commit(Job.objects.filter(pk=again.pk))
     return again
 
 
@@ -103,7 +98,7 @@ def _wait_again(job: Job, by: Person, now: datetime) -> Job:
     waiting = held.key and Job.objects.filter(kind=held.kind, key=held.key, status=Job.Status.WAITING).first()
     if waiting or held.status != Job.Status.FAILED:
         return waiting or held
-    held.status, held.requested_at, held.due_at = Job.Status.WAITING, now, _by_database(now)
+    held.status, held.requested_at, held.due_at = Job.Status.WAITING, now, Now()
     held.asked_by_id, held.asked_by = by.pk, by.get_username()[:255]
     held.started_at = held.finished_at = held.forget_at = held.queued_until = None
     held.problem, held.facts, held.try_count, held.done_count, held.total_count = "", {}, 0, 0, 0
@@ -114,8 +109,9 @@ def _wait_again(job: Job, by: Person, now: datetime) -> Job:
 # --- Messages to the workers: one after the commit, and another where that one was lost ---
 
 
-def send_on_commit(jobs: Iterable[Job]) -> None:
-    transaction.on_commit(partial(_send, [(job.pk, job.kind) for job in jobs]))
+def send_on_commit(jobs: QuerySet[Job]) -> None:
+    """Send those of `jobs` that a worker may take then."""
+    transaction.on_commit(partial(_send, jobs.due(Now())))
 
 
 def find_unqueued(now: Moment) -> QuerySet[Job]:
@@ -125,15 +121,16 @@ def find_unqueued(now: Moment) -> QuerySet[Job]:
 
 def queue_due(now: datetime) -> None:
     """Send what is due: its time has come, its message was lost, or its worker died."""
-    _send(list(find_unqueued(now).order_by("due_at").values_list("pk", "kind")[:QUEUED_AT_MOST]))
+    _send(find_unqueued(now))
 
 
-def _send(found: list[tuple[int, str]]) -> None:
-    """Without a broker the rows wait for the next tick."""
-    if not found:
-        return
+def _send(jobs: QuerySet[Job]) -> None:
+    """Without a broker the rows wait for the next tick. One that a worker took meanwhile is not called queued: that
+    would keep the next tick from sending it where this worker dies."""
+    found = list(jobs.order_by("due_at").values_list("pk", "kind")[:QUEUED_AT_MOST])
     rows = Job.objects.filter(pk__in=[pk for pk, _kind in found])
-    rows.update(queued_until=Now() + QUEUED_FOR)
+    if not rows.due(Now()).update(queued_until=Now() + QUEUED_FOR):
+        return
     try:
         for pk, kind in found:
             queue = kinds[kind].queue if kind in kinds else DEFAULT_QUEUE

@@ -96,7 +96,7 @@ def _do(job: Job) -> None:
     except IntegrityError:  # the same was asked for meanwhile: that one goes on
         run.end(status=Job.Status.DONE, **_times(kind, Job.Status.DONE, now))
     _SECONDS.add((now - started_at).total_seconds(), job.kind, outcome["status"])
-    _send_next(job, now)
+    _send_next(job)
 
 
 def _call(run: JobRun) -> dict[str, Any]:
@@ -125,14 +125,10 @@ def _claim(job_id: int) -> Job | None:
         ended = {"status": Job.Status.FAILED, "problem": LOST, "lease_token": ""}
         Job.objects.filter(pk=job.pk).update(**ended, **_times(kind, Job.Status.FAILED, now))
         logger.error("job %s of the kind %s is given up: its workers died", job.pk, job.kind)
-        _send_next(job, now)
+        _send_next(job)
         return None
-    job.status, job.lease_token, job.due_at = (
-        Job.Status.RUNNING,
-        uuid.uuid4().hex,
-        now + timedelta(seconds=LEASE_SECONDS),
-    )
-    job.started_at, job.try_count = now, job.try_count + 1
+    job.status, job.lease_token, job.try_count = Job.Status.RUNNING, uuid.uuid4().hex, job.try_count + 1
+    job.started_at, job.due_at = now, now + timedelta(seconds=LEASE_SECONDS)
     job.save(update_fields=["status", "lease_token", "due_at", "queued_until", "started_at", "try_count"])
     return job
 
@@ -145,7 +141,7 @@ def _times(kind: JobKind, status: str, now: datetime) -> dict[str, datetime]:
     return {"finished_at": now, "forget_at": now + kept}
 
 
-def _send_next(job: Job, now: datetime) -> None:
+def _send_next(job: Job) -> None:
     """Hand out the one that waited behind this one."""
     if job.key is not None:
-        send_on_commit(Job.objects.due(now).filter(kind=job.kind, key=job.key))
+        send_on_commit(Job.objects.filter(kind=job.kind, key=job.key))

@@ -288,9 +288,7 @@ def test_the_state_is_the_page_s_own_part(root: Client, bi: GuandataAnswers) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_question_is_queued_and_a_missing_queue_is_said(
-    root: Client, bi: GuandataAnswers, valkey_client: redis.Redis, settings: Any
-) -> None:
+def test_the_question_is_queued(root: Client, bi: GuandataAnswers, valkey_client: redis.Redis, settings: Any) -> None:
     source = make_source()
 
     root.post(reverse(CHOOSE), {"source": source.pk})

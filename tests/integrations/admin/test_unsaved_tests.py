@@ -141,7 +141,8 @@ def test_a_test_is_its_own_person_s_alone(root: Client, client: Client, corp: Co
 def test_what_no_worker_came_for_is_said_and_not_kept(root: Client, django_user_model: Any) -> None:
     source = DataSource(kind="json", http_url="https://api.example.com")
     person = django_user_model.objects.get()
-    token = source_tests.request_unsaved_test(source, None, by=person, now=timezone.now() - LONG_WAIT)
+    token = source_tests.request_unsaved_test(source, None, by=person, now=timezone.now())
+    Job.objects.update(due_at=timezone.now() - LONG_WAIT)
     assert "没有 worker" in root.get(f"{TRY_SOURCE}{token}/").json()["html"]
     cache.clear()
     do_jobs()

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import pytest
 import responses
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import AnonymousUser, Group
+from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 from django.db.models.signals import pre_delete
 from django.test import Client
@@ -25,6 +25,7 @@ from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
 from integrations.core.client_factory import token_store
 from integrations.directory.sync import request_run
+from integrations.jobs.registry import BROKEN
 from integrations.models import CheckRun, Corp, Job, StagedCredentials, SyncRun
 from tests.integrations.companies.diagnosis.wire import AGENT, API, Wire, refusal
 from tests.integrations.companies.test_corp_admin import ADD, errors_of, page, post, text_of
@@ -53,7 +54,7 @@ def used(corp: Corp) -> Corp:
 
 
 def staged(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> StagedCredentials:
-    return services.stage_credentials(corp=corp, agentid=agentid, secret=NEW, by=AnonymousUser(), now=at)
+    return services.stage_credentials(corp=corp, agentid=agentid, secret=NEW, by=User(username="root"), now=at)
 
 
 def tried(waiting: StagedCredentials, *, at: dt.datetime = NOW) -> StagedCredentials:
@@ -163,7 +164,9 @@ class TestAskingWeCom:
             if change == "discarded":
                 services.discard_credentials(corp=used)
             else:
-                services.stage_credentials(corp=used, agentid=1000002, secret="newer", by=AnonymousUser(), now=LATER)
+                services.stage_credentials(
+                    corp=used, agentid=1000002, secret="newer", by=User(username="root"), now=LATER
+                )
             return 200, {}, '{"errcode": 0, "errmsg": "ok", "access_token": "sim-token", "expires_in": 7200}'
 
         wire.mock.add_callback("GET", f"{API}/gettoken", callback=answer)
@@ -323,6 +326,14 @@ class TestThePage:
         assert "No new credentials wait any more." in text_of(
             admin_client.post(page(used, "credentials_check"), follow=True)
         )
+
+    def test_a_check_that_broke_is_said(self, admin_client: Client, used: Corp) -> None:
+        staged(used)
+        Job.objects.update(status=Job.Status.FAILED, problem=BROKEN, finished_at=NOW)
+
+        parts = admin_client.get(reverse("admin:integrations_corp_steps", args=[used.pk])).json()["parts"]
+
+        assert "error in this program" in parts["staged-credentials"]
 
     def test_it_says_since_when_they_are_in_force(self, admin_client: Client, used: Corp, wire: Wire) -> None:
         wire.token(secret=NEW)

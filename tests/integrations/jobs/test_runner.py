@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from accounts.models import User
 from integrations import tasks
@@ -176,6 +177,19 @@ def test_what_is_asked_for_while_its_key_runs(install: Install, joins_running: b
 
     assert (asked[0].pk == job.pk) is joins_running
     assert not Job.objects.unfinished().exists()
+
+
+def test_what_a_worker_has_is_not_queued_again_by_who_asks_for_it(
+    install: Install, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    install(fail, joins_running=True)
+    now = timezone.now()
+    Job.objects.create(kind=NAME, key="7", status="running", requested_at=now, due_at=now + timedelta(seconds=30))
+    with django_capture_on_commit_callbacks(execute=True):
+        ask(7)
+
+    # Else a tick would pass it over for a minute, if its worker died.
+    assert Job.objects.get().queued_until is None
 
 
 def test_a_worker_that_returns_too_late_writes_nothing(install: Install) -> None:
