@@ -21,7 +21,7 @@ from integrations.core.background import repeat_on_conflict
 from integrations.jobs.registry import DEFAULT_QUEUE, kinds
 from integrations.models import Corp, Job
 from integrations.models.fields import Person
-from integrations.models.jobs import Moment
+from integrations.models.jobs import JobQuerySet, Moment
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _wait_again(job: Job, by: Person, now: datetime) -> Job:
 # --- Messages to the workers: one after the commit, and another where that one was lost ---
 
 
-def send_on_commit(jobs: QuerySet[Job]) -> None:
+def send_on_commit(jobs: JobQuerySet) -> None:
     """Send those of `jobs` that a worker may take then."""
     transaction.on_commit(partial(_send, jobs.due(Now())))
 

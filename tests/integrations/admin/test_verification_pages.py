@@ -187,7 +187,7 @@ def test_the_list_takes_as_many_queries_for_ten_files_as_for_one(
 ) -> None:
     stored(corp)
     panel(admin_client, corp)  # the first request of a session writes it down
-    with django_assert_num_queries(5):  # the host, person, corp, site address, files
+    with django_assert_num_queries(6):  # the host, person, corp, site address, files, their checks
         panel(admin_client, corp)
     for number in range(10):
         stored(corp, f"{number:016}")
