@@ -129,10 +129,10 @@ def test_a_page_then_a_card_fill_in_the_form_of_a_new_card(root: Client, bi: Gua
 
     asked: Any = root.post(reverse(CHOOSE), {**CARD, "name": "", "source": source.pk})
     running = shown(root, asked.url)
-    make_listing([["p1", "销售<总览>", "PAGE"]], at=NOW)
+    make_listing([["p1", "销售<总览>", "PAGE"]], at=timezone.now())
     pages = shown(root, asked.url)
     root.post(asked.url, {"page": "p1"})
-    make_listing([["c1", "每日销售额", "CHART"], ["t1", "标题", "TEXT"]], "p1", at=NOW)
+    make_listing([["c1", "每日销售额", "CHART"], ["t1", "标题", "TEXT"]], "p1", at=timezone.now())
     cards = shown(root, source=source.pk, page="p1")
 
     assert "The BI is being asked" in running

@@ -192,5 +192,5 @@ def test_the_list_takes_as_many_queries_for_ten_files_as_for_one(
     for number in range(10):
         stored(corp, f"{number:016}")
 
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         panel(admin_client, corp)
