@@ -31,8 +31,8 @@ USER 0
 # hadolint ignore=DL3008,DL3009  # as above; lists do not matter in a stage that stays behind
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
 RUN python3 -m venv .venv
-COPY requirements-dev.txt ./
-RUN pip install --no-cache-dir --require-hashes -r requirements-dev.txt
+COPY requirements/dev.txt ./
+RUN pip install --no-cache-dir --require-hashes -r dev.txt
 COPY . ./
 RUN python tools/catalogues.py compile && python -m tools.guides
 
@@ -55,7 +55,7 @@ RUN python tools/catalogues.py compile \
     && SECRET_KEY=invented-for-collectstatic-and-not-kept FIELD_ENCRYPTION_KEYS="$(python manage.py generate_key)" \
        DATABASE_URL=postgresql://build@/build VALKEY_URL=redis://build/0 \
        python manage.py collectstatic --noinput --verbosity 0 \
-    && rm -rf docs tests tools requirements*.txt
+    && rm -rf docs tests tools requirements requirements.txt
 COPY --from=guides /opt/guanwecom/docs/_build/html docs/_build/html
 
 # Babel and pip are for installing only, and so are the sources of catalogues.
@@ -63,13 +63,13 @@ FROM build AS build-guanwecom
 RUN pip uninstall --yes babel pip && find . -name '*.po' -delete && python -m compileall -q .
 
 FROM build AS build-charts
-COPY requirements-charts.txt ./
-RUN pip install --no-cache-dir --require-hashes -r requirements-charts.txt && rm requirements-charts.txt \
+COPY requirements/charts.txt ./
+RUN pip install --no-cache-dir --require-hashes -r charts.txt && rm charts.txt \
     && pip uninstall --yes babel pip && find . -name '*.po' -delete && python -m compileall -q .
 
 FROM build AS build-snapshots
-COPY requirements-snapshots.txt ./
-RUN pip install --no-cache-dir --require-hashes -r requirements-snapshots.txt && rm requirements-snapshots.txt \
+COPY requirements/snapshots.txt ./
+RUN pip install --no-cache-dir --require-hashes -r snapshots.txt && rm snapshots.txt \
     && pip uninstall --yes babel pip && find . -name '*.po' -delete && python -m compileall -q .
 
 FROM runtime AS charts

@@ -1,7 +1,7 @@
 # What developers run. `make` alone lists it. The first call sets up .venv by itself (tools/bootstrap.sh).
 RUN := .venv/bin/python
 # Each contains the ones before it and is held to their versions.
-SETS := requirements requirements-telemetry requirements-charts requirements-snapshots requirements-demo requirements-dev
+SETS := requirements requirements/charts requirements/snapshots requirements/demo requirements/dev
 # A worker that is done takes tests from those that are not (pytest-xdist). How many workers: tests/services.py.
 TESTS := $(RUN) -m pytest -n auto --dist worksteal
 # Byte code is kept, whatever the environment says: tests start dozens of our programs.
@@ -53,7 +53,7 @@ messages: setup-dev ## bring the Chinese catalogues up to the code and compile t
 	$(RUN) tools/catalogues.py update
 	$(RUN) tools/catalogues.py compile
 
-requirements: setup-dev ## pin the requirements*.in files with hashes; UPGRADE=1 takes newer versions
+requirements: setup-dev ## pin the .in files of requirements with hashes; UPGRADE=1 takes newer versions
 	@for set in $(SETS); do $(RUN) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" \
 		$(if $(UPGRADE),--upgrade) $$set.in -o $$set.txt || exit; done
@@ -61,7 +61,7 @@ requirements: setup-dev ## pin the requirements*.in files with hashes; UPGRADE=1
 sbom: setup-dev ## write sbom/*.cdx.json: every package that is pinned, as CycloneDX
 	@mkdir -p sbom
 	@for set in $(SETS); do $(RUN) -m cyclonedx_py requirements --output-reproducible --short-PURLs \
-		--pyproject pyproject.toml -o sbom/$$set.cdx.json $$set.txt || exit; done
+		--pyproject pyproject.toml -o sbom/$$(basename $$set).cdx.json $$set.txt || exit; done
 
 bundle: setup-dev ## make dist/guanwecom-….tar.gz, which installs the committed code without internet; SNAPSHOTS=1: with page pictures
 	@$(RUN) -m tools.bundle $(if $(SNAPSHOTS),--snapshots)

@@ -77,14 +77,14 @@ read_options() {
 
 check_machine() {
     [ "$(id -u)" = 0 ] || [ "$dry_run" ] || refuse "run it as root"
-    [ -f manage.py ] && [ -f requirements-charts.txt ] || refuse "run it from the bundle or a clone of guanwecom"
+    [ -f manage.py ] && [ -f requirements/charts.txt ] || refuse "run it from the bundle or a clone of guanwecom"
     "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null ||
         refuse "no Python 3.11 to 3.14; PYTHON=/path/to/python names one"
     "$python" -c 'import ensurepip, venv' 2>/dev/null || refuse "Python has no venv; on Debian: apt install python3-venv"
     [ "$dry_run" ] || command -v systemctl >/dev/null || refuse "this machine has no systemd"
     [ "$dry_run" ] || [ ! "$nginx" ] || command -v nginx >/dev/null || refuse "nginx is missing; --no-nginx does without"
     [ "$dry_run" ] || [ ! "$snapshots" ] || command -v chromium >/dev/null || refuse "chromium is missing"
-    [ ! "$snapshots" ] || [ ! -d wheels ] || [ -f requirements-snapshots.txt ] ||
+    [ ! "$snapshots" ] || [ ! -d wheels ] || [ -f requirements/snapshots.txt ] ||
         refuse "this bundle was made without --snapshots"
     if [ -f SHA256SUMS ]; then
         sha256sum --quiet --check SHA256SUMS || refuse "the bundle is damaged: its checksums do not match"
@@ -130,10 +130,10 @@ install_release() {
     run rm -rf "$release"
     run install -d -m 755 "$prefix" "$prefix/releases" "$release"
     run cp -R accounts deploy guanwecom integrations notifications "$release/"
-    run cp manage.py gunicorn.conf.py pyproject.toml .env.example requirements-charts.txt "$release/"
+    run cp manage.py gunicorn.conf.py pyproject.toml .env.example "$release/"
     [ "$dry_run" ] || commit >"$release/guanwecom/COMMIT"
     run "$python" -m venv "$release/.venv"
-    pip_install requirements-charts.txt
+    pip_install requirements/charts.txt
     if [ -d wheels ]; then
         run cp -R staticfiles "$release/"
     else
@@ -158,7 +158,7 @@ pip_install() {
 install_snapshots() {
     [ "$snapshots" ] || return 0
     say "what takes pictures of pages"
-    pip_install requirements-snapshots.txt
+    pip_install requirements/snapshots.txt
 }
 
 write_settings() {

@@ -539,10 +539,6 @@ def _answers(saved: BiConnection) -> bool:
     return found.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-# Memory of the browser's processes together, above which it is ended.
-BROWSER_MEGABYTES = 1500
-
-
 class _BrowserSnapshots:
     """One browser for this process, signed in by our single sign-on anew for each picture."""
 
@@ -566,7 +562,7 @@ class _BrowserSnapshots:
         if self._lasting is None or key != self._key:
             self.close()
             self._key = key
-            self._lasting = LastingBrowser(path, access, megabytes_at_most=BROWSER_MEGABYTES)
+            self._lasting = LastingBrowser(path, access)
         return self._lasting
 
     def close(self) -> None:

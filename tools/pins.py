@@ -9,17 +9,8 @@ from packaging.utils import canonicalize_name
 from pip_requirements_parser import RequirementsFile
 
 ROOT = Path(__file__).resolve().parent.parent
-# What may be left out: the others do not contain it, but for the developers'.
-OPTIONAL = "requirements-telemetry"
 # Each of the others contains the ones before it and is held to their versions. The Makefile compiles in this order.
-SETS = (
-    "requirements",
-    OPTIONAL,
-    "requirements-charts",
-    "requirements-snapshots",
-    "requirements-demo",
-    "requirements-dev",
-)
+SETS = ("requirements", "requirements/charts", "requirements/snapshots", "requirements/demo", "requirements/dev")
 
 
 def check(root: Path = ROOT) -> list[str]:
@@ -27,7 +18,7 @@ def check(root: Path = ROOT) -> list[str]:
     problems: list[str] = []
     earlier: dict[str, set[str]] = {}
     for name in SETS:
-        pins = _pins(root / f"{name}.txt", problems)
+        pins = _pins(root, name, problems)
         wanted = RequirementsFile.from_file(str(root / f"{name}.in"), include_nested=True).requirements
         for requirement in (one.req for one in wanted if not one.is_constraint):
             versions = pins.get(canonicalize_name(requirement.name), set())
@@ -41,21 +32,21 @@ def check(root: Path = ROOT) -> list[str]:
         for package, versions in earlier.items():
             if pins.get(package) != versions:
                 problems.append(f"{name}.txt: {package} is pinned otherwise in an earlier file")
-        earlier |= {} if name == OPTIONAL else pins
+        earlier |= pins
     return problems
 
 
-def _pins(path: Path, problems: list[str]) -> dict[str, set[str]]:
+def _pins(root: Path, name: str, problems: list[str]) -> dict[str, set[str]]:
     """The versions by package (several where markers choose); `problems` gets what is not one pin with its hashes."""
-    file = RequirementsFile.from_file(str(path))
+    file = RequirementsFile.from_file(str(root / f"{name}.txt"))
     for line in (*file.options, *file.invalid_lines):
-        problems.append(f"{path.name}: this line does not belong there: {line.line}")
+        problems.append(f"{name}.txt: this line does not belong there: {line.line}")
     pins: dict[str, set[str]] = {}
     for one in file.requirements:
         if not one.is_pinned or one.link:
-            problems.append(f"{path.name}: {one.name} is not pinned to one version")
+            problems.append(f"{name}.txt: {one.name} is not pinned to one version")
         if not one.hash_options:
-            problems.append(f"{path.name}: {one.name} has no hash")
+            problems.append(f"{name}.txt: {one.name} has no hash")
         pins.setdefault(canonicalize_name(one.name), set()).update(part.version for part in one.specifier or ())
     return pins
 

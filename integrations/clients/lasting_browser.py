@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import signal
 import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from integrations.clients.snapshots import (
     DRAWN_WITHIN_SECONDS,
@@ -22,9 +24,6 @@ from integrations.clients.snapshots import (
     SnapshotError,
 )
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
 # After the time of a page: what has not returned by then hangs.
 HANGS_AFTER_SECONDS = 20
 # A browser starts within so many seconds, or never.
@@ -36,7 +35,6 @@ PICTURES_AT_MOST = 200
 # No browser of ours that still runs has begun so long ago without its process being there.
 LEFT_AFTER_SECONDS = 24 * 60 * 60
 _TEMPORARY = ("playwright_*", "playwright-artifacts-*")
-_MEGABYTE = 1024 * 1024
 _FOLDER = "--user-data-dir="
 
 
@@ -47,12 +45,12 @@ class LastingBrowser:
     refuses to work, and whoever waits for it from outside can end what hangs.
     """
 
-    def __init__(self, executable: str, access: Access, *, megabytes_at_most: int) -> None:
+    def __init__(self, executable: str, access: Access, *, megabytes_at_most: int = 1500) -> None:
         """`megabytes_at_most`: of all processes of the browser together; above it the browser is ended."""
         self._executable, self._access, self._megabytes_at_most = executable, access, megabytes_at_most
         self._thread: ThreadPoolExecutor | None = None
         self._browser: SnapshotBrowser | None = None
-        self._processes: list[Any] = []
+        self._processes: set[_Process] = set()
         self._count = 0
 
     def take(
@@ -84,10 +82,11 @@ class LastingBrowser:
         family = self._family()
         folders = _folders_of(family)
         for one in family:
-            with suppress(_psutil().Error):
-                one.kill()
-        if family:
-            _psutil().wait_procs(family, timeout=ENDS_WITHIN_SECONDS)
+            with suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGKILL)
+        deadline = time.monotonic() + ENDS_WITHIN_SECONDS
+        while time.monotonic() < deadline and not _list_processes().isdisjoint(family):
+            time.sleep(0.02)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         if self._thread is not None:
@@ -95,7 +94,7 @@ class LastingBrowser:
                 # Its thread has what is left of it, and is free again now.
                 wait([self._thread.submit(self._browser.close)], ENDS_WITHIN_SECONDS)
             self._thread.shutdown(wait=False, cancel_futures=True)
-        self._thread, self._browser, self._processes, self._count = None, None, [], 0
+        self._thread, self._browser, self._processes, self._count = None, None, set(), 0
 
     def megabytes(self) -> int:
         """Of all processes of the browser together; what they share counts once."""
@@ -108,14 +107,14 @@ class LastingBrowser:
     def _running(self) -> SnapshotBrowser:
         if self._browser is None:
             remove_left_folders(Path(tempfile.gettempdir()))
-            known = {one.pid for one in _children()}
+            known = _list_children()
             started = self._threads().submit(SnapshotBrowser, self._executable, self._access)
             try:
                 self._browser = started.result(STARTS_WITHIN_SECONDS)
             except TimeoutError:
                 raise SnapshotError(Reason.BROWSER_FAILED) from None
             finally:
-                self._processes = [one for one in _children() if one.pid not in known]
+                self._processes = _list_children() - known
                 if self._browser is None:
                     self.kill()
         return self._browser
@@ -134,31 +133,51 @@ class LastingBrowser:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshots")
         return self._thread
 
-    def _family(self) -> list[Any]:
-        found = []
-        for one in self._processes:
-            with suppress(_psutil().Error):
-                found += [*one.children(recursive=True), one]
-        return found
+    def _family(self) -> set[_Process]:
+        """Return those that still run of the processes that were started, and what they started."""
+        running = _list_processes()
+        family = running & self._processes
+        while more := {one for one in running - family if one.parent in {other.pid for other in family}}:
+            family |= more
+        return family
 
 
-def _children() -> list[Any]:
-    children: list[Any] = _psutil().Process().children()
-    return children
+class _Process(NamedTuple):
+    """A process of this machine. `started`: by the system's clock, so that another one of its number is none."""
+
+    pid: int
+    parent: int
+    started: int
 
 
-def _folders_of(processes: list[Any]) -> set[str]:
-    """In which a browser keeps its profile: playwright removes it, but not of one that is killed."""
+def _list_processes() -> set[_Process]:
+    """List the running processes of this machine; one that only waits to be read out has ended."""
     found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            words = path.read_text().rpartition(")")[2].split()
+            if words[0] != "Z":
+                found.add(_Process(int(path.parent.name), int(words[1]), int(words[19])))
+    return found
+
+
+def _list_children() -> set[_Process]:
+    return {one for one in _list_processes() if one.parent == os.getpid()}
+
+
+def _folders_of(processes: set[_Process]) -> set[str]:
+    """Return where a browser keeps its profile: playwright removes it, but not of one that is killed."""
+    words: set[str] = set()
     for one in processes:
-        with suppress(_psutil().Error):
-            found |= {word.removeprefix(_FOLDER) for word in one.cmdline() if word.startswith(_FOLDER)}
-    return {folder for folder in found if Path(folder).name.startswith("playwright_")}
+        with suppress(OSError):
+            words |= {*Path(f"/proc/{one.pid}/cmdline").read_text(errors="replace").split("\0")}
+    folders = {word.removeprefix(_FOLDER) for word in words if word.startswith(_FOLDER)}
+    return {folder for folder in folders if Path(folder).name.startswith("playwright_")}
 
 
 def remove_left_folders(place: Path) -> None:
     """Those of browsers that were killed together with their worker, so that nobody removed them."""
-    used = {folder for one in _psutil().process_iter() for folder in _folders_of([one])}
+    used = _folders_of(_list_processes())
     before = time.time() - LEFT_AFTER_SECONDS
     for folder in (found for pattern in _TEMPORARY for found in place.glob(pattern)):
         with suppress(OSError):
@@ -166,22 +185,11 @@ def remove_left_folders(place: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _megabytes_of(process: Any) -> int:
+def _megabytes_of(process: _Process) -> int:
     """Where the system does not say what it shares with others: all that it has."""
-    psutil = _psutil()
-    with suppress(psutil.NoSuchProcess):
-        try:
-            return int(process.memory_full_info().pss // _MEGABYTE)
-        except (psutil.AccessDenied, AttributeError):
-            return int(process.memory_info().rss // _MEGABYTE)
+    for name, field in (("smaps_rollup", "Pss"), ("status", "VmRSS")):
+        with suppress(OSError):
+            text = Path(f"/proc/{process.pid}/{name}").read_text()
+            if found := re.search(rf"^{field}: +(\d+) kB", text, re.MULTILINE):
+                return int(found[1]) // 1024
     return 0
-
-
-@cache
-def _psutil() -> ModuleType:
-    """Raises SnapshotError where it is not installed."""
-    try:
-        import psutil  # optional package: requirements-snapshots.txt brings it
-    except ImportError as error:
-        raise SnapshotError(Reason.NOT_INSTALLED) from error
-    return psutil

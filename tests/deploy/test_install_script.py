@@ -77,7 +77,7 @@ def test_parts_can_be_left_out(project_root: Path, options: tuple[str, ...], abs
 def test_page_pictures_come_with_their_packages_and_their_worker(project_root: Path) -> None:
     printed = install(project_root, "--dry-run", *SITE, "--snapshots").stdout.splitlines()
 
-    assert any(line.endswith("--require-hashes -r requirements-snapshots.txt") for line in printed)
+    assert any(line.endswith("--require-hashes -r requirements/snapshots.txt") for line in printed)
     assert "+ systemctl enable --quiet guanwecom-worker-snapshots" in printed
     assert "+ systemctl start guanwecom-worker-snapshots" in printed
 
@@ -111,9 +111,10 @@ def test_it_refuses_a_machine_without_systemd(project_root: Path, tmp_path: Path
 
 
 def test_a_damaged_bundle_is_refused(project_root: Path, tmp_path: Path) -> None:
-    (tmp_path / "deploy").mkdir()
+    for name in ("deploy", "requirements"):
+        (tmp_path / name).mkdir()
     shutil.copy(project_root / "deploy/install.sh", tmp_path / "deploy")
-    for name in ("manage.py", "requirements-charts.txt"):
+    for name in ("manage.py", "requirements/charts.txt"):
         (tmp_path / name).write_text("")
     (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  manage.py\n")
 

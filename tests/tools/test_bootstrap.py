@@ -38,11 +38,12 @@ class Machine:
     def __init__(self, folder: Path, project_root: Path) -> None:
         self.clone, self.bin, self.home = folder / "clone", folder / "bin", folder / "home"
         (self.clone / "tools").mkdir(parents=True)
+        (self.clone / "requirements").mkdir()
         self.home.mkdir()
         self.bin.mkdir()
         shutil.copy(project_root / "tools" / "bootstrap.sh", self.clone / "tools")
         (self.clone / "tools" / "catalogues.py").write_text("import sys; print('catalogues', *sys.argv[1:])")
-        for name in ("requirements", "requirements-snapshots", "requirements-demo", "requirements-dev"):
+        for name in ("requirements", "requirements/snapshots", "requirements/demo", "requirements/dev"):
             (self.clone / f"{name}.txt").write_text("")
         (self.clone / "sandbox").mkdir()
         (self.clone / "sandbox" / "pyproject.toml").write_text(PYPROJECT)
@@ -80,7 +81,7 @@ def machine(tmp_path: Path, project_root: Path) -> Machine:
     return Machine(tmp_path, project_root)
 
 
-INSTALLS = "Installing requirements-demo.txt into .venv"
+INSTALLS = "Installing requirements/demo.txt into .venv"
 
 
 def test_sets_up_once_and_is_silent_afterwards(machine: Machine) -> None:
@@ -98,7 +99,7 @@ def test_a_changed_requirements_file_installs_again(machine: Machine) -> None:
     machine.add_python("python3")
     machine.set_up()
 
-    (machine.clone / "requirements-demo.txt").write_text("# changed\n")
+    (machine.clone / "requirements/demo.txt").write_text("# changed\n")
 
     assert INSTALLS in machine.set_up().stdout
     assert INSTALLS not in machine.set_up().stdout
@@ -106,7 +107,7 @@ def test_a_changed_requirements_file_installs_again(machine: Machine) -> None:
 
 def test_a_failed_installation_is_tried_again(machine: Machine) -> None:
     machine.add_python("python3")
-    (machine.clone / "requirements-demo.txt").write_text("no-such-package==1\n")
+    (machine.clone / "requirements/demo.txt").write_text("no-such-package==1\n")
     assert machine.set_up().returncode != 0
 
     assert INSTALLS in machine.set_up().stdout
@@ -114,7 +115,7 @@ def test_a_failed_installation_is_tried_again(machine: Machine) -> None:
 
 def test_what_the_tests_installed_serves_the_demo(machine: Machine) -> None:
     machine.add_python("python3")
-    assert "Installing requirements-dev.txt" in machine.set_up("dev").stdout
+    assert "Installing requirements/dev.txt" in machine.set_up("dev").stdout
 
     assert machine.set_up("demo").stdout == "catalogues compile\n"
 

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from xlsxwriter import Workbook
-from xlsxwriter.format import Format
-from xlsxwriter.worksheet import Worksheet
+from openpyxl import Workbook
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.styles import Alignment, Font, PatternFill
+from openpyxl.utils import get_column_letter
 
 from integrations.clients.wecom.builders import in_reading_order
 from integrations.data.figures import in_zone, to_decimal
@@ -95,53 +97,45 @@ def _fitting(make: Callable[[int], bytes], row_count: int) -> bytes:
         rows = min(rows - 1, int(rows * FILE_BYTES / len(made) * 0.95))
 
 
-_HEAD, _HEAD_OF_NUMBERS, _QUOTED, _GENERAL = "head", "head of numbers", "quoted", "General"
-
-
-class _Formats(dict[str, Format]):
-    """How cells look: the formats of a file, a few by name and the others by their number format."""
-
-    def __init__(self, book: Workbook) -> None:
-        self._book = book
-        head = {"bold": True, "bg_color": "#E8EEF5"}
-        self[_HEAD], self[_HEAD_OF_NUMBERS] = book.add_format(head), book.add_format({**head, "align": "right"})
-        # Text that begins as a formula does stays text when somebody edits it.
-        self[_QUOTED] = book.add_format({"quote_prefix": True})
-
-    def __missing__(self, number_format: str) -> Format:
-        made = self[number_format] = self._book.add_format({"num_format": number_format})
-        return made
+_HEAD_FONT, _HEAD_FILL = Font(bold=True), PatternFill("solid", fgColor="E8EEF5")
+_RIGHT = Alignment(horizontal="right")
 
 
 def _workbook(found: Sequence[Part], row_count: int) -> bytes:
-    output = io.BytesIO()
     # Rows go to a temporary file as they come. A value's type is decided here, never guessed from its text.
-    with Workbook(output, {"constant_memory": True}) as book:
-        formats = _Formats(book)
-        used: set[str] = set()
-        for part in found:
-            _write_sheet(book.add_worksheet(_sheet_name(part.title, used)), part, row_count, formats)
+    book = Workbook(write_only=True)
+    used: set[str] = set()
+    for part in found:
+        _write_sheet(book.create_sheet(_sheet_name(part.title, used)), part, row_count)
+    output = io.BytesIO()
+    book.save(output)
     return output.getvalue()
 
 
-def _write_sheet(sheet: Worksheet, part: Part, row_count: int, formats: _Formats) -> None:
+def _write_sheet(sheet: Any, part: Part, row_count: int) -> None:
     """The head, the values, and what is left out."""
     columns = part.table.columns[:COLUMNS_AT_MOST]
     rows = part.table.rows[:row_count]
-    for position, width in enumerate(_column_widths(columns, rows)):
-        sheet.set_column(position, position, width)
-    sheet.freeze_panes(1, 0)
+    for position, width in enumerate(_column_widths(columns, rows), start=1):
+        sheet.column_dimensions[get_column_letter(position)].width = width
+    sheet.freeze_panes = "A2"
     if rows and columns:
-        sheet.autofilter(0, 0, len(rows), len(columns) - 1)
-    for position, column in enumerate(columns):
-        _write_text(sheet, 0, position, _head(column), formats[_HEAD_OF_NUMBERS if column.is_numeric else _HEAD])
+        sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}{len(rows) + 1}"
+    sheet.append([_head_cell(sheet, column) for column in columns])
     numbers = [_number_formats(column) for column in columns]
-    for number, row in enumerate(rows, start=1):
-        for position, (value, column) in enumerate(zip(row, columns, strict=False)):
-            _write(sheet, number, position, value, column, numbers[position], formats)
+    for row in rows:
+        sheet.append([_cell(sheet, *cell) for cell in zip(row, columns, numbers, strict=False)])
     left_out = _left_out(part, len(rows))
     if left_out:
-        _write_text(sheet, len(rows) + 1, 0, left_out, formats[_GENERAL])
+        sheet.append([_text_cell(sheet, left_out)])
+
+
+def _head_cell(sheet: Any, column: Column) -> WriteOnlyCell:
+    cell = _text_cell(sheet, _head(column))
+    cell.font, cell.fill = _HEAD_FONT, _HEAD_FILL
+    if column.is_numeric:
+        cell.alignment = _RIGHT
+    return cell
 
 
 def _number_formats(column: Column) -> tuple[str, str]:
@@ -154,35 +148,29 @@ def _number_formats(column: Column) -> tuple[str, str]:
     return whole, other
 
 
-def _write(
-    sheet: Worksheet,
-    row: int,
-    position: int,
-    value: Value,
-    column: Column,
-    number_formats: tuple[str, str],
-    formats: _Formats,
-) -> None:
+def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, str]) -> WriteOnlyCell | bool | None:
     plain = _plain(value)
-    match plain:
-        case None:
-            return
-        case bool():
-            sheet.write_boolean(row, position, plain)
-        case str():
-            is_quoted = plain.startswith(_FORMULA_STARTS)
-            _write_text(sheet, row, position, plain, formats[_QUOTED if is_quoted else _GENERAL])
-        case date():
-            sheet.write_datetime(row, position, plain, formats[_date_format(plain)])
-        case _:
-            # To a spreadsheet 12.5% is 0.125.
-            number = float(Decimal(str(plain)).scaleb(-2)) if column.kind is Kind.PERCENT else plain
-            sheet.write_number(row, position, number, formats[number_formats[plain % 1 != 0]])
+    if plain is None or isinstance(plain, bool):
+        return plain
+    if isinstance(plain, str):
+        return _text_cell(sheet, plain)
+    if isinstance(plain, date):
+        cell = WriteOnlyCell(sheet, plain)
+        cell.number_format = _date_format(plain)
+        return cell
+    # To a spreadsheet 12.5% is 0.125.
+    cell = WriteOnlyCell(sheet, float(Decimal(str(plain)).scaleb(-2)) if column.kind is Kind.PERCENT else plain)
+    cell.number_format = number_formats[plain % 1 != 0]
+    return cell
 
 
-def _write_text(sheet: Worksheet, row: int, column: int, text: str, style: Format) -> None:
+def _text_cell(sheet: Any, text: str) -> WriteOnlyCell:
     """Text is text whatever it begins with, without the letters that the format cannot hold."""
-    sheet.write_string(row, column, _NOT_IN_CELLS.sub("", text)[:CELL_CHARACTERS], style)
+    cell = WriteOnlyCell(sheet, _NOT_IN_CELLS.sub("", text)[:CELL_CHARACTERS])
+    cell.data_type = "s"
+    # What begins as a formula does stays text when somebody edits it.
+    cell.quotePrefix = text.startswith(_FORMULA_STARTS)
+    return cell
 
 
 def _date_format(value: date) -> str:

@@ -99,7 +99,7 @@ def obstacle(*, now: datetime) -> Sentence | None:
     found = _obstacle_of_connection()
     if found is None and not is_served(jobs.SNAPSHOTS_QUEUE, now=now):
         return Sentence(
-            "No worker takes pictures of pages: an administrator installs requirements-snapshots.txt and Chromium, and "
+            "No worker takes pictures of pages: an administrator installs requirements/snapshots.txt and Chromium, and "
             "starts a worker with -Q snapshots."
         )
     return found

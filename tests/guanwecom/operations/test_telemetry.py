@@ -139,6 +139,6 @@ def test_what_is_asked_for_must_be_installed(monkeypatch: pytest.MonkeyPatch) ->
     assert environment.check_sentry_dsn(dsn) == dsn
 
     monkeypatch.setattr(environment, "find_spec", lambda _name: None)
-    with pytest.raises(ValueError, match="requirements-telemetry"):
+    with pytest.raises(ValueError, match="sentry-sdk"):
         environment.check_sentry_dsn(dsn)
     assert environment.check_sentry_dsn("") == ""

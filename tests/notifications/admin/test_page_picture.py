@@ -258,11 +258,11 @@ def test_who_gets_none_stands_beside_the_form(push: Subscription, owner: User, c
 def test_without_a_worker_the_page_says_what_to_install(push: Subscription, owner: User, corp: Corp) -> None:
     enter_bi(corp)
     client = client_of(owner)
-    assert "requirements-snapshots.txt" in client.get(change(push)).content.decode()
+    assert "requirements/snapshots.txt" in client.get(change(push)).content.decode()
 
     Heartbeat.objects.create(kind=Heartbeat.Kind.WORKER, name="snap@1", queues="snapshots", beat_at=timezone.now())
 
-    assert "requirements-snapshots.txt" not in client.get(change(push)).content.decode()
+    assert "requirements/snapshots.txt" not in client.get(change(push)).content.decode()
 
 
 def test_the_list_of_data_offers_pictures_where_the_page_asks_for_them(owner: User, corp: Corp) -> None:

@@ -41,7 +41,7 @@ def rows(browser: LastingBrowser, bi: SandboxHandle) -> int:
 
 
 def started(browser: LastingBrowser) -> list[psutil.Process]:
-    return [one for process in browser._processes for one in [process, *process.children(recursive=True)]]
+    return [psutil.Process(one.pid) for one in browser._family()]
 
 
 def test_it_starts_when_a_picture_is_asked_for_and_ends_with_all_its_processes(
@@ -73,7 +73,7 @@ def test_a_browser_that_died_is_followed_by_another(browser: LastingBrowser, bi:
 def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
     rows(browser, bi)
     processes = started(browser)
-    [folder] = lasting_browser._folders_of(processes)
+    [folder] = lasting_browser._folders_of(browser._family())
     assert Path(folder).exists()
     monkeypatch.setattr(lasting_browser, "HANGS_AFTER_SECONDS", 1)
     for process in processes:

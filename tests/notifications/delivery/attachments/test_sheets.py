@@ -59,7 +59,7 @@ def test_a_workbook_has_typed_cells_a_frozen_head_and_fitting_widths() -> None:
     assert [(cell.value, cell.number_format) for cell in sheet[3]][1] == (12, "#,##0")
     assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("A2", "A1:C3")
     assert all(cell.font.bold for cell in sheet[1])
-    assert sheet.column_dimensions["B"].width == 16.7109375  # 16 letters and their margin
+    assert sheet.column_dimensions["B"].width == 16  # 16 letters and their margin
 
 
 @pytest.mark.parametrize("text", STARTS)
