@@ -2,7 +2,7 @@
 
 `.venv/bin/python -m tools.screenshots [TREE [NAME …]]` takes those of one language (en, zh-cn) into its folder. It
 needs a Chromium (CHROMIUM names its path), and DEMO_WEB_PORT and DEMO_SANDBOX_PORT as `make demo` had them. Phone pages
-have 390 px, the others 1440 px. tests/e2e/gallery.py draws every page that employees see, with all its errors.
+have 390 px, the others 1440 px.
 """
 
 from __future__ import annotations

@@ -56,16 +56,6 @@ def open_all(page: Page) -> None:
     page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
 
 
-def test_a_value_is_copied_by_one_click(page: Page, address: str, corp: Corp) -> None:
-    stand_still(page)
-    page.click("[data-copy=value-home-page]")
-
-    expect(page.get_by_role("button", name="已复制")).to_be_visible()
-    assert page.evaluate("navigator.clipboard.readText()") == links.home_page_link(corp)
-    page.clock.run_for(SAID_MS)
-    expect(page.get_by_role("button", name="已复制")).to_have_count(0)
-
-
 def test_who_copies_by_keyboard_stays_where_they_are(page: Page, address: str) -> None:
     stand_still(page)
     page.focus("[data-copy=value-domain]")
@@ -125,22 +115,6 @@ def test_a_preview_survives_a_server_that_is_away_for_a_moment_and_says_when_it_
     expect(page.locator("[data-live] [role=alert]")).to_have_text(
         "页面与服务器的连接已断开，请刷新页面。", timeout=60_000
     )
-
-
-def test_a_link_to_an_inner_page_is_built_and_copied_without_leaving_the_page(
-    page: Page, address: str, corp: Corp
-) -> None:
-    page.get_by_label("页面", exact=True).select_option("other")
-    page.get_by_label("路径", exact=True).fill("survey-engine")
-    page.get_by_role("button", name="生成链接").click()
-
-    expect(page.locator("#link-result")).to_have_value(links.home_page_link(corp, "survey-engine"))
-    expect(page.locator("[data-copy=link-result]")).to_be_focused()
-    stand_still(page)
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="已复制")).to_be_visible()
-    assert page.evaluate("navigator.clipboard.readText()") == links.home_page_link(corp, "survey-engine")
-    expect(page).to_have_url(address)
 
 
 def test_the_result_of_a_test_appears_while_one_looks(page: Page, address: str, corp: Corp) -> None:

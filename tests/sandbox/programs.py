@@ -1,4 +1,4 @@
-"""Programs that others wrote, to hold against the sandbox: packages of npm, Prometheus Alertmanager."""
+"""Programs that others wrote, to hold against the sandbox: packages of npm."""
 
 from __future__ import annotations
 
@@ -54,12 +54,3 @@ def _install_npm_packages() -> str:
             return f"npm could not install WeCom's own packages: {error.stderr[-500:]}"
         mark.write_text(wanted, encoding="utf-8")
     return ""
-
-
-def alertmanager() -> str:
-    """Alertmanager's program, as Debian names it or as Prometheus does."""
-    names = (os.environ.get("ALERTMANAGER"), "prometheus-alertmanager", "alertmanager")
-    found = next((path for name in names if name and (path := shutil.which(name))), None)
-    if found is None:
-        missing("Alertmanager is not installed (Debian: prometheus-alertmanager): it was not tried")
-    return str(found)

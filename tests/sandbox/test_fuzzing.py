@@ -174,50 +174,6 @@ def test_any_call_gets_an_errcode(name: str, secret: str, query: dict[str, str],
     administration.load(World(), json.loads(json.dumps(administration.dump(world))))
 
 
-# Calls that read a number from a text, with the field that holds it: of the query, or of the body.
-TEXT = {"touser": "lilei", "msgtype": "text", "agentid": AGENTID, "text": {"content": "x"}}
-NUMBERED: list[tuple[str, str, str, dict[str, Any] | None]] = [
-    ("user/list", SECRET, "department_id", None),
-    ("department/get", CONTACTS_SECRET, "id", None),
-    ("department/delete", CONTACTS_SECRET, "id", None),
-    ("tag/get", SECRET, "tagid", None),
-    ("agent/get", SECRET, "agentid", None),
-    ("user/list_id", CONTACTS_SECRET, "cursor", {}),
-    ("user/list_id", CONTACTS_SECRET, "limit", {}),
-    ("message/get_statistics", SECRET, "time_type", {}),
-    ("message/update_template_card", SECRET, "partyids", {"agentid": AGENTID, "button": {"replace_name": "x"}}),
-    ("message/update_template_card", SECRET, "tagids", {"agentid": AGENTID, "button": {"replace_name": "x"}}),
-    *(("message/send", SECRET, name, TEXT) for name in ("agentid", "safe", "toparty", "totag")),
-    ("message/send", SECRET, "duplicate_check_interval", TEXT | {"enable_duplicate_check": 1}),
-    ("department/update", CONTACTS_SECRET, "id", {"name": "x"}),
-]
-NUMBERS = st.sampled_from(ODD_NUMBERS) | st.text("0123456789-+_. ٣²", max_size=25)
-
-
-@EXAMPLES
-@given(st.sampled_from(NUMBERED), NUMBERS)
-def test_any_number_gets_an_errcode(case: tuple[str, str, str, dict[str, Any] | None], text: str) -> None:
-    name, secret, field, body = case
-    world = World()
-    administration.load(world, {"companies": [company(contacts_old_ips=["127.0.0.1"])]})
-    query = {"access_token": token(world, secret)}
-    if name == "message/update_template_card":
-        raw = json.dumps(TEXT | {"msgtype": "template_card", "template_card": BUTTON}).encode()
-        sent = call.answer(world, "message/send", Request("POST", "/cgi-bin/message/send", query, raw, "127.0.0.1"))
-        body = {**(body or {}), "response_code": json.loads(sent.body)["response_code"], field: [text]}
-    elif body is None:
-        query[field] = text
-    else:
-        body = body | {field: text}
-    method = "GET" if body is None else "POST"
-
-    reply = call.answer(
-        world, name, Request(method, f"/cgi-bin/{name}", query, json.dumps(body or {}).encode(), "127.0.0.1")
-    )
-
-    assert json.loads(reply.body)["errcode"] == reply.errcode
-
-
 @EXAMPLES
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
 def test_any_body_gets_an_errcode(world: World, body: bytes) -> None:
@@ -241,15 +197,6 @@ def test_any_form(content_type: str, body: bytes) -> None:
     for kind in (content_type, "multipart/form-data; boundary=B"):
         with pytest.raises(ApiError):
             read_media(kind, body)
-
-
-@EXAMPLES
-@given(st.text(max_size=120))
-def test_any_ciphertext(text: str) -> None:
-    key = courier.aes_key("XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM")
-
-    with pytest.raises(courier.BadCallback):
-        courier.decrypt(text, key=key, receiveid=CORPID)
 
 
 @EXAMPLES

@@ -1,7 +1,7 @@
 """The states in which a company's connection is broken: how each comes about, what our page says, how it is put right.
 
 The words are those that an administrator reads, written down here and not taken from the code. The table is walked
-through at the wire (test_broken_states.py), and a few of it in a browser (tests/e2e/processes/).
+through at the wire (test_broken_states.py).
 """
 
 from __future__ import annotations

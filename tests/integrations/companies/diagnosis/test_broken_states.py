@@ -1,7 +1,4 @@
-"""A company with WeCom in each broken state in turn, against a sandbox: it is named with its fix, and put right.
-
-Six of them are looked at in a browser, too (tests/e2e/processes/test_broken_states.py).
-"""
+"""A company with WeCom in each broken state in turn, against a sandbox: it is named with its fix, and put right."""
 
 from __future__ import annotations
 
