@@ -1,14 +1,10 @@
-"""Two measures of how hard the code is to follow: what a test enters of it, and its longest chain of imports.
+"""Holds the three ways of docs/en/architecture.md to so many files and rooms: `python -m tools.trace`.
 
-`python -m tools.trace ways` traces the three ways of docs/en/architecture.md, one test each, from the functions where a
-view, a task or a consumer begins its part: neither what a test prepares, nor the site's middleware, nor the steps of a
-tick that do other work is counted. Celery is set up before, as in a process that has begun. It fails where a way enters
-more files or rooms than WAYS allows.
-`python -m tools.trace test TEST [FILE:FUNCTION]...` traces one test; with functions, only what runs below these.
-`python -m tools.trace imports` prints the longest chain of imports over the four packages.
+Each way is the test that goes it, traced from the functions where a view, a task or a consumer begins its part: neither
+what a test prepares, nor the site's middleware, nor the steps of a tick that do other work is counted, nor what runs at
+import. Celery is set up before, as in a process that has begun.
 
 A room is an entry of an app's root: a package such as accounts/views with all below it, or a module beside it.
-Code that runs at import is not counted.
 """
 
 from __future__ import annotations
@@ -18,12 +14,10 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
-from graphlib import TopologicalSorter
 from pathlib import Path, PurePath
 from types import FrameType
 from typing import NamedTuple
 
-import grimp
 import pytest
 from celery import current_app
 
@@ -136,22 +130,6 @@ def find_rooms(files: Collection[str]) -> list[str]:
     return sorted({room_of(file) for file in files})
 
 
-def longest_chain(imports: Mapping[str, set[str]]) -> list[str]:
-    """The longest way along `imports`, which must have no circle."""
-    chains: dict[str, list[str]] = {}
-    for module in TopologicalSorter(imports).static_order():
-        below = [chains[imported] for imported in sorted(imports.get(module, ()))]
-        chains[module] = [module, *max(below, key=len, default=[])]
-    return max(chains.values(), key=len, default=[])
-
-
-def our_imports() -> dict[str, set[str]]:
-    """What each module of ours imports when it runs: imports for type checkers do not count, nor do migrations."""
-    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True)
-    ours = {module for module in graph.modules if ".migrations" not in module}
-    return {module: graph.find_modules_directly_imported_by(module) & ours for module in ours}
-
-
 def trace(starts: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
     """The files of each of these tests, in one run of pytest."""
     recorder = Trace(starts)
@@ -160,46 +138,23 @@ def trace(starts: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
     return recorder.files
 
 
-def report(title: str, files: set[str]) -> None:
-    rooms = find_rooms(files)
-    print(f"\n{title}: {len(files)} files, {len(rooms)} rooms")
-    for room in rooms:
-        print(f"  {room}: {', '.join(sorted(_below(room, file) for file in files if room_of(file) == room))}")
-
-
-def report_ways() -> int:
+def main() -> int:
     """Print every way; an exit code of 1 where one is longer than it may be."""
+    os.chdir(ROOT)
     traced = trace({way.test: way.starts for way in WAYS})
     exit_code = 0
     for way in WAYS:
         files = traced[way.test]
-        report(way.title, files)
-        if len(files) > way.files_at_most or len(find_rooms(files)) > way.rooms_at_most:
+        rooms = find_rooms(files)
+        print(f"\n{way.title}: {len(files)} files, {len(rooms)} rooms")
+        for room in rooms:
+            inside = sorted(file.removeprefix(room).removeprefix("/") for file in files if room_of(file) == room)
+            print(f"  {room}: {', '.join(name or 'itself' for name in inside)}")
+        if len(files) > way.files_at_most or len(rooms) > way.rooms_at_most:
             print(f"  Too long: at most {way.files_at_most} files, {way.rooms_at_most} rooms.")
             exit_code = 1
     return exit_code
 
 
-def _below(room: str, file: str) -> str:
-    return file.removeprefix(room).removeprefix("/") or "itself"
-
-
-def main(arguments: list[str]) -> int:
-    os.chdir(ROOT)
-    match arguments:
-        case ["ways"]:
-            return report_ways()
-        case ["test", test, *starts]:
-            for name, files in trace({test: starts}).items():
-                report(name, files)
-        case ["imports"]:
-            chain = longest_chain(our_imports())
-            print(f"{len(chain)} modules", *chain, sep="\n")
-        case _:
-            print(__doc__)
-            return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -113,24 +113,6 @@ def test_update_leaves_chinese_to_people_and_writes_no_english(root: Path) -> No
     assert [path.name for path in (root / "accounts" / "locale").iterdir()] == ["zh_Hans"]
 
 
-def test_update_without_a_change_writes_nothing(root: Path, chinese: CatalogueFile) -> None:
-    before = chinese.po.stat().st_mtime_ns
-
-    lines = catalogues.update("accounts", root)
-
-    assert lines == [f"{NAME}: 13 texts, 13 untranslated, unchanged"]
-    assert chinese.po.stat().st_mtime_ns == before
-
-
-def test_moving_a_text_to_another_line_changes_no_catalogue(root: Path, chinese: CatalogueFile) -> None:
-    before = chinese.po.read_bytes()
-    (root / "accounts" / "views.py").write_text("\n\n\n" + PYTHON)
-
-    catalogues.update("accounts", root)
-
-    assert chinese.po.read_bytes() == before
-
-
 def test_update_keeps_translations_and_drops_unused_texts_without_guessing(root: Path, chinese: CatalogueFile) -> None:
     translate_all(root)
     (root / "accounts" / "views.py").write_text(PYTHON.replace('"Delete"', '"Deletes"'))
@@ -150,12 +132,6 @@ def test_an_app_without_texts_gets_no_catalogue(tmp_path: Path) -> None:
     assert catalogues.update("accounts", tmp_path) == []
     assert catalogues.check("accounts", tmp_path) == []
     assert catalogues.compile_app("accounts", tmp_path) == []
-
-
-def test_check_is_silent_when_everything_is_translated(root: Path, chinese: CatalogueFile) -> None:
-    translate_all(root)
-
-    assert catalogues.check("accounts", root) == []
 
 
 NAME = "accounts/locale/zh_Hans/LC_MESSAGES/django.po"
@@ -270,13 +246,6 @@ def test_one_word_stands_for_one_thing(text: str, faults: list[str]) -> None:
     assert catalogues.message_faults(Message("Text", text)) == faults
 
 
-def test_check_refuses_an_app_without_a_catalogue(root: Path) -> None:
-    problems = catalogues.check("accounts", root)
-
-    assert len(problems) == len(EVERY_TEXT)
-    assert f"{NAME}: missing: 'Save'" in problems
-
-
 def test_compiled_catalogues_give_the_translations(root: Path, chinese: CatalogueFile) -> None:
     translate_all(root)
 
@@ -336,19 +305,6 @@ def test_fill_refuses_what_does_not_fit_and_writes_nothing(
 
     assert str(caught.value) == problem
     assert chinese.po.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("%(b)s and %(a)d and %(a)d", ["%(a)", "%(b)"]),
-        ("%s of %d, 100%%", ["%s", "%d"]),
-        ("{name} {0} {}", ["{0}", "{name}", "{}"]),
-        ("100 % sure", []),
-    ],
-)
-def test_placeholders(text: str, expected: list[str]) -> None:
-    assert catalogues.placeholders(text) == expected
 
 
 def test_the_command_line_updates_checks_fills_and_compiles(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,13 +19,13 @@ from integrations.data.table import Column, Kind, Table, from_document
 from integrations.models import BiConnection, Card, Corp, SiteAddress
 from notifications.delivery.attachments import recipes
 from notifications.delivery.rendering import render
-from notifications.models import Delivery, Medium, Receipt, Report, ReportCard, Run, Subscription
+from notifications.models import Delivery, Medium, Receipt, Report, ReportCard, Subscription
 from notifications.reports.contents import thawed
 from notifications.sources import Audience
 from notifications.subscriptions.recipients import reachability
 from tests.bi import BI, make_bi
 from tests.browser_form import untouched
-from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
+from tests.notifications.factories import NOW, make_run
 from tests.notifications.reports.places import answer
 from tests.sandbox_process import start_sandbox
 from tools.demo import content, seeding
@@ -86,23 +86,6 @@ def test_seeding_again_changes_addresses_and_keeps_what_a_person_changed() -> No
     assert Subscription.objects.get(name="每日天气简报").crontab == "0 8 * * *"
     assert SiteAddress.objects.default().url == "http://localhost:4001/"
     assert {corp.api_base_url for corp in Corp.objects.all()} == {"http://127.0.0.1:4002"}
-
-
-def test_resetting_removes_the_demo_and_nothing_else() -> None:
-    person = make_person(make_corp(), "mine")
-    mine = make_run(make_subscription(person, report=make_report()))
-    render.render_run(run_id=mine.pk, now=NOW)
-    seed()
-    demo_run = make_run(Subscription.objects.get(name="每日天气简报"))
-    render.render_run(run_id=demo_run.pk, now=NOW)
-
-    seeding.reset()
-
-    kept = {"Corp": 1, "User": 1, "WeComAccount": 1, "Report": 1, "Subscription": 1}
-    # What was sent to my own person by the demo's subscription for everyone went with its run.
-    assert counts() == kept
-    assert list(Run.objects.all()) == [mine]
-    assert Delivery.objects.get().run == mine
 
 
 def test_production_is_refused_and_nothing_is_written(settings: Settings) -> None:
@@ -238,13 +221,3 @@ def test_a_bi_that_somebody_connected_stays() -> None:
     seed()
 
     assert BiConnection.objects.get().base_url == BI
-    seeding.reset()
-    assert BiConnection.objects.exists()
-
-
-def test_a_reset_takes_the_stand_in_s_connection_along() -> None:
-    seed()
-
-    seeding.reset()
-
-    assert not BiConnection.objects.exists()

@@ -23,7 +23,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psutil
 from cryptography.fernet import Fernet
 
 from integrations.clients.snapshots import installed_browser
@@ -121,17 +120,14 @@ def sole_owner(place: Place) -> Iterator[None]:
 
 
 def check_ports(place: Place) -> None:
-    """Raises DemoRefused if a port is taken, naming its owner where the system tells."""
+    """Raises DemoRefused if a port is taken."""
     for name, port, variable in (
         ("web", place.web_port, "DEMO_WEB_PORT"),
         ("sandbox", place.sandbox_port, "DEMO_SANDBOX_PORT"),
         ("mail", place.mail_port, "DEMO_MAIL_PORT"),
     ):
         if not all(_is_free(family, host, port) for family, host in _loopback()):
-            raise DemoRefused(
-                f"Port {port} ({name}) is taken by {_port_owner(port)}. "
-                f"Stop that, or choose another port: {variable}={port + 10} make demo"
-            )
+            raise DemoRefused(f"Port {port} ({name}) is taken. Choose another: {variable}={port + 10} make demo")
 
 
 def _loopback() -> list[tuple[socket.AddressFamily, str]]:
@@ -159,17 +155,6 @@ def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _port_owner(port: int) -> str:
-    try:
-        for connection in psutil.net_connections(kind="tcp"):
-            address = connection.laddr
-            if address and address.port == port and connection.status == psutil.CONN_LISTEN and connection.pid:
-                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
-    except psutil.Error:
-        pass  # not this user's to know, or gone by now
-    return "another program"
 
 
 def load_keys(place: Place) -> dict[str, str]:
@@ -206,15 +191,12 @@ def demo_environ(place: Place, *, database: str, valkey: str) -> dict[str, str]:
 
 
 def make_database_folder(place: Place) -> None:
-    """Make the folder for PostgreSQL. Where it lacks beside what belongs to a database, all data begins anew.
+    """Make the folder for PostgreSQL.
 
     As root it is a link to a folder in /var/tmp: PostgreSQL runs as `nobody` then, who gets into no private folder.
     """
     if place.database.exists():
         return
-    if (place.folder / "keys.json").exists():
-        throw_away(place)
-        print(f"The demo's data begins anew: {place.folder} holds no PostgreSQL, in which it is kept now.", flush=True)
     place.database.unlink(missing_ok=True)  # a link whose folder somebody has removed
     if os.geteuid() == 0:
         place.database.symlink_to(tempfile.mkdtemp(prefix="guanwecom-demo-", dir="/var/tmp"))  # noqa: S108  # its name is new

@@ -32,13 +32,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--sandbox-seed", type=Path, help="write the same companies there, for python -m wecom_sandbox --seed"
     )
-    parser.add_argument("--reset", action="store_true", help="remove the demo's rows first")
     options = parser.parse_args(arguments)
     if settings.ENVIRONMENT == "production":
         print("The demo has a password that everybody knows: not in production.", file=sys.stderr)
         return 1
-    if options.reset:
-        seeding.reset()
     seeded = seeding.seed(web_address=options.web_address, sandbox_address=options.sandbox_address, now=timezone.now())
     if options.sandbox_seed is not None:
         _write(options.sandbox_seed, seeding.sandbox_seed(seeded.companies))

@@ -17,7 +17,7 @@ from integrations.companies import callbacks, links
 from integrations.companies.services import save_site_address
 from integrations.core.client_factory import callback_crypto
 from integrations.directory import request_run
-from integrations.models import BiConnection, CallbackEvent, Card, Corp, DataSource, SiteAddress, SyncRun
+from integrations.models import CallbackEvent, Card, Corp, DataSource, SiteAddress, SyncRun
 from integrations.models.companies import HomePage
 from integrations.models.datasources import SourceKind
 from notifications.alerts import conditions
@@ -26,16 +26,13 @@ from notifications.inbound.channels import FIRST_SCHEMES, kept_of
 from notifications.models import (
     AlertReceiver,
     AlertRule,
-    Delivery,
     InboundChannel,
-    Incident,
     MessageForm,
     OwnRowsRule,
     PagePicture,
     Report,
     ReportCard,
     ReportChart,
-    Run,
     Subscription,
 )
 from notifications.subscriptions.schedules import slots
@@ -44,7 +41,6 @@ from tools.demo.content import (
     HARVEST,
     POWER,
     REGIONS,
-    REPORTS,
     WEATHER,
     WEATHER_PAGE,
     DemoCompany,
@@ -87,17 +83,6 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
     rule.save()
 
 
-def reset_alerts() -> None:
-    """Remove what `seed` wrote, and what came of it."""
-    incidents = Incident.objects.filter(rule__name=RULE)
-    Run.objects.filter(incident_notices__incident__in=incidents).delete()
-    incidents.delete()
-    AlertRule.objects.filter(name=RULE).delete()
-    AlertReceiver.objects.filter(name=RULE).delete()
-    Card.objects.filter(name=CARD).delete()
-    DataSource.objects.filter(name=ALERT_SOURCE).delete()
-
-
 NAME = "邮件（演示）"
 # Known to everybody on purpose, as the demo's other password: its mail door listens on this machine only.
 MAIL_USER, MAIL_PASSWORD = "demo", "guanwecom-demo"  # noqa: S105  # see above
@@ -116,10 +101,6 @@ def seed_mail(owner: User) -> None:
             "is_enabled": True,
         },
     )
-
-
-def reset_mail() -> None:
-    InboundChannel.objects.filter(public_id=MAIL_USER).delete()
 
 
 ADMIN = "admin"
@@ -165,29 +146,6 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
     seed_alerts(corps[0], users[:4], now=now)
     seed_mail(admin)
     return Seeded(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))
-
-
-@transaction.atomic
-def reset() -> None:
-    """Remove the demo's companies with their people, messages and accounts, and its subscriptions."""
-    corps = Corp.objects.filter(corpid__in=[company.corpid for company in demo_companies()])
-    reset_alerts()
-    reset_mail()
-    subscriptions = Subscription.objects.filter(name__in=[OFTEN, WEEKLY, OWN])
-    Run.objects.filter(deliveries__corp__in=corps).delete()
-    Run.objects.filter(subscription__in=subscriptions).delete()
-    Run.objects.filter(corp__in=corps).delete()
-    Delivery.objects.filter(corp__in=corps).delete()
-    Subscription.objects.filter(report__corp__in=corps).delete()
-    subscriptions.delete()
-    Report.objects.filter(corp__in=corps).delete()
-    Report.objects.filter(title__in=[one.title for one in REPORTS], subscriptions=None).delete()
-    Card.objects.filter(source__name=SOURCE, report_cards=None).delete()
-    DataSource.objects.filter(name=SOURCE, cards=None).delete()
-    Attribute.objects.filter(key=REGION, own_rows_rules=None, subscription_rules=None).delete()
-    User.objects.filter(wecom_accounts__corp__in=corps).delete()
-    BiConnection.objects.filter(base_url__endswith=content.PATH).delete()
-    corps.delete()
 
 
 def sandbox_seed(corps: list[Corp]) -> dict[str, Any]:
