@@ -97,12 +97,12 @@ def make_subscriptions(due: int, others: int) -> None:
 def make_personal_subscriptions(corp: Any) -> None:
     from accounts.models import User
     from notifications.models import Report, Subscription
-    from notifications.subscriptions.schedules import slots
+    from notifications.subscriptions.schedules import reschedule
 
     report = Report.objects.create(title="日报", body="x")
     for person in User.objects.order_by("pk"):
         subscription = Subscription(name="x", report=report, crontab="* * * * *")
-        slots.reschedule(subscription, now=datetime.now(UTC))
+        reschedule(subscription, now=datetime.now(UTC))
         subscription.valid_to = (subscription.next_run_at or datetime.now(UTC)) + timedelta(seconds=30)
         subscription.save()
         subscription.users.add(person)

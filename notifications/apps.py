@@ -26,38 +26,46 @@ class NotificationsConfig(AppConfig):
         from notifications.alerts.actions import CLICKS_CONSUMER
         from notifications.alerts.evaluation import follow
         from notifications.alerts.notices import source_of_alert
+        from notifications.delivery import maintenance  # noqa: F401  # see above
         from notifications.delivery.limiter import store_lost
-        from notifications.delivery.maintenance import checks  # noqa: F401  # see above
         from notifications.delivery.rendering.report_contents import source_of_subscription
-        from notifications.delivery.runs import ownership, page_rights
         from notifications.delivery.runs.owner_notices import notice_contents, source_of_notice
+        from notifications.delivery.runs.ownership import (
+            find_objections,
+            find_owned,
+            follow_leavers,
+            hand_over,
+            succeed,
+            write_ownership_notice,
+            write_page_notice,
+        )
         from notifications.delivery.runs.recall import readdress, withdraw
-        from notifications.delivery.sending.circuit_breaker import calls_refused, probe_at_once
-        from notifications.delivery.sending.throttling import calls_until_now
+        from notifications.delivery.sending.queue import find_refused_calls, probe_at_once
+        from notifications.delivery.sending.send import read_calls_until_now
         from notifications.inbound.accept import source_of_message
         from notifications.receivers import disabling_holds_back, grant_to_roles, track_orders
         from notifications.sources import run_sources
-        from notifications.subscriptions.attribute_rules import rules_naming
+        from notifications.subscriptions.recipients import find_rules_naming
         from notifications.tasks import enqueue_waiting_runs
 
-        store_lost.register(calls_until_now)
+        store_lost.register(read_calls_until_now)
         for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
             run_sources.register(source)
-        for module in (page_rights, ownership, evaluation):
-            notice_contents.register(module.content_of_notice)
-        panels.owned_by.register(ownership.owned_by)
-        panels.objections_to.register(ownership.objections_to)
-        panels.handing_over.register(ownership.hand_over)
-        panels.people_disabled.register(ownership.succeed)
+        for content_of in (write_page_notice, write_ownership_notice, evaluation.content_of_notice):
+            notice_contents.register(content_of)
+        panels.owned_by.register(find_owned)
+        panels.objections_to.register(find_objections)
+        panels.handing_over.register(hand_over)
+        panels.people_disabled.register(succeed)
         consumers.register(CLICKS_CONSUMER)
         for answer in (follow, enqueue_waiting_runs):
             card_data_finished.register(answer)
-        values_dropped.register(rules_naming)
+        values_dropped.register(find_rules_naming)
         people_left.register(withdraw)
-        people_left.register(ownership.follow_leavers)
+        people_left.register(follow_leavers)
         hooks.member_renamed.register(readdress)
         hooks.connection_mended.register(probe_at_once)
-        hooks.calls_refused.register(calls_refused)
+        hooks.calls_refused.register(find_refused_calls)
         hooks.corp_disabling.register(disabling_holds_back)
         hooks.landing_pages.register(hooks.LandingPage("", _("Home"), in_menu=True))
         for tab in EMPLOYEE_TABS:

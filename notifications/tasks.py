@@ -19,12 +19,43 @@ from django.db.models import Q
 
 from integrations.core.background import Step, Tick, database_clock
 from notifications.alerts import card_updates, evaluation, incidents, notify
-from notifications.delivery.attachments import jobs, snapshots
-from notifications.delivery.maintenance import clock_repair, purge, sweep
+from notifications.delivery.attachments import (
+    CHARTS_QUEUE,
+    FILE_SECONDS_AT_MOST,
+    PAGE_SECONDS_AT_MOST,
+    QUEUED,
+    SECONDS_AT_MOST,
+    SNAPSHOTS_QUEUE,
+    find_media_to_make,
+    hand_out_media,
+    hand_out_previews,
+    produce_media_in_turn,
+    produce_medium,
+    sort_out_media,
+    sweep_media,
+)
+from notifications.delivery.maintenance import (
+    find_purgeable,
+    find_sweepable,
+    purge_drafts,
+    purge_incidents,
+    purge_runs,
+    repair_clock_damage,
+    sweep,
+)
 from notifications.delivery.rendering import render, report_data
-from notifications.delivery.runs import auto_pause, idempotency, owner_notices, ownership, recall, scheduler
-from notifications.delivery.sending import circuit_breaker, send, uploads
-from notifications.delivery.sending import queue as sending_queue
+from notifications.delivery.runs import recall, scheduler
+from notifications.delivery.runs.owner_notices import pause_failing, request_owner_notices
+from notifications.delivery.runs.ownership import request_ownership_notices
+from notifications.delivery.runs.triggers import find_old_requests, purge_requests
+from notifications.delivery.sending import send, uploads
+from notifications.delivery.sending.queue import (
+    ensure_queues,
+    find_unnotified,
+    find_without_queue,
+    hand_out,
+    notify_administrators,
+)
 from notifications.inbound import calls, webhook
 from notifications.inbound.mail import outgoing
 from notifications.models import AlertRule, Incident, OutgoingMail, Priority, Run, Subscription
@@ -35,7 +66,7 @@ if TYPE_CHECKING:
     from celery import Task
     from django.db.models import QuerySet
 
-    from notifications.models.lookups import Moment
+    from integrations.models.jobs import Moment
 
 logger = logging.getLogger(__name__)
 
@@ -80,30 +111,30 @@ def _notify_incidents(now: datetime) -> None:
 
 
 def _sweep(now: datetime) -> None:
-    circuit_breaker.ensure_queues()
-    enqueue_runs(sweep.sweep(now=now).run_ids)
+    ensure_queues()
+    enqueue_runs(sweep(now=now).run_ids)
 
 
 def _notify_owners(now: datetime) -> None:
-    auto_pause.pause_failing(now=now)
-    enqueue_runs(owner_notices.request_notices(now=now))
+    pause_failing(now=now)
+    enqueue_runs(request_owner_notices(now=now))
     enqueue_runs(evaluation.request_broken_rule_notices(now=now))
 
 
 def _hand_out(now: datetime) -> None:
-    while found := sending_queue.hand_out(now=now):
+    while found := hand_out(now=now):
         enqueue_deliveries(found.urgent, queue=URGENT_QUEUE)
         enqueue_deliveries(found.ordinary)
 
 
 def _make_media(now: datetime) -> None:
-    jobs.sweep(now=now)
-    _enqueue_media(jobs.hand_out(now=now))
+    sweep_media(now=now)
+    _enqueue_media(hand_out_media(now=now))
 
 
 def _prepare(now: datetime) -> None:
-    uploads.renew(now=now)
-    found = uploads.hand_out(now=now)
+    uploads.renew_uploads(now=now)
+    found = uploads.hand_out_uploads(now=now)
     _enqueue(prepare_deliveries, found.urgent, UPLOADS_PER_TASK, URGENT_QUEUE)
     _enqueue(prepare_deliveries, found.ordinary, UPLOADS_PER_TASK)
 
@@ -129,22 +160,22 @@ def _send_mails(now: datetime) -> None:
 
 
 def _purge(now: datetime) -> None:
-    purge.purge(now=now)
-    purge.purge_incidents(now=now)
-    purge.purge_drafts(now=now)
+    purge_runs(now=now)
+    purge_incidents(now=now)
+    purge_drafts(now=now)
     evaluation.purge(now=now)
-    idempotency.purge(now=now)
+    purge_requests(now=now)
     outgoing.purge(now=now)
     calls.purge(now=now)
 
 
 def _due_for_purge(now: Moment) -> list[QuerySet[Any]]:
-    forgotten = [*purge.due(now), *calls.due_for_purge(now)]
-    return [*forgotten, evaluation.old(now), idempotency.due(now), outgoing.old(now)]
+    forgotten = [*find_purgeable(now), *calls.due_for_purge(now)]
+    return [*forgotten, evaluation.old(now), find_old_requests(now), outgoing.old(now)]
 
 
 def _notify_administrators(now: datetime) -> None:
-    circuit_breaker.notify_administrators(now=now)
+    notify_administrators(now=now)
 
 
 TICK = Tick(
@@ -155,16 +186,16 @@ TICK = Tick(
         Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
         Step(_check_rules, evaluation.due),
         Step(_notify_incidents, lambda now: [incidents.orphaned(), Incident.objects.notice_due(now)]),
-        Step(_sweep, lambda now: [*sweep.due(now), circuit_breaker.without_queue()]),
+        Step(_sweep, lambda now: [*find_sweepable(now), find_without_queue()]),
         Step(_notify_owners, lambda _now: [Run.objects.unnotified(), AlertRule.objects.untold()]),
         Step(_hand_out, lambda _now: []),
-        Step(_make_media, jobs.due),
+        Step(_make_media, find_media_to_make),
         Step(_prepare, lambda _now: []),
         Step(_update_cards, lambda now: [card_updates.changeable(now)]),
         Step(_fetch_inbound, calls.due_fetches),
         Step(_recall, lambda now: [recall.due(now)]),
         Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
-        Step(_notify_administrators, lambda _now: [circuit_breaker.unnotified()]),
+        Step(_notify_administrators, lambda _now: [find_unnotified()]),
         Step(_call_back, webhook.due),
         Step(_purge, _due_for_purge),
     ),
@@ -177,7 +208,7 @@ def tick() -> None:
     now = database_clock()()
     # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
     if scheduler.clock_was_set_back(scheduler.TICK, now=now):
-        clock_repair.repair(now=now)
+        repair_clock_damage(now=now)
     if not scheduler.claim_tick(scheduler.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
     # What is due goes out also where something cannot be swept.
@@ -188,7 +219,7 @@ def tick() -> None:
 @shared_task(name="notifications.notify_of_owners", ignore_result=True)
 def notify_of_owners() -> None:
     """Runs each hour: tell who may hand over what lost its owner, and of tokens that expire."""
-    enqueue_runs(ownership.request_notices(now=database_clock()()))
+    enqueue_runs(request_ownership_notices(now=database_clock()()))
 
 
 @shared_task(name="notifications.render_runs", ignore_result=True)
@@ -212,7 +243,7 @@ def send_deliveries(delivery_ids: list[int]) -> None:
     ignore_result=True,
     acks_late=False,
     reject_on_worker_lost=False,
-    time_limit=jobs.SECONDS_AT_MOST,
+    time_limit=SECONDS_AT_MOST,
 )
 def make_medium(medium_ids: list[int]) -> None:
     """Make these pictures one after the other, or this file."""
@@ -220,7 +251,7 @@ def make_medium(medium_ids: list[int]) -> None:
         # Threads know no time limits, and the renderer would hold up all others in this process.
         logger.error("pictures and files are made in a worker of their own: -Q charts --pool prefork")
         return
-    jobs.make_in_turn(medium_ids, clock=database_clock())
+    produce_media_in_turn(medium_ids, clock=database_clock())
 
 
 @shared_task(
@@ -228,7 +259,7 @@ def make_medium(medium_ids: list[int]) -> None:
     ignore_result=True,
     acks_late=False,
     reject_on_worker_lost=False,
-    time_limit=snapshots.SECONDS_AT_MOST,
+    time_limit=PAGE_SECONDS_AT_MOST,
 )
 def take_snapshots(medium_ids: list[int]) -> None:
     """Take these pictures of pages of the BI; of a task there is one, so that its time limit ends nothing else."""
@@ -236,7 +267,7 @@ def take_snapshots(medium_ids: list[int]) -> None:
         logger.error("pictures of pages are taken in a worker of their own: -Q snapshots --pool prefork")
         return
     for medium_id in medium_ids:
-        jobs.make(medium_id, clock=database_clock())
+        produce_medium(medium_id, clock=database_clock())
 
 
 @shared_task(name="notifications.prepare_deliveries", ignore_result=True)
@@ -312,17 +343,17 @@ def enqueue_fetches(fetch_ids: Sequence[int]) -> None:
 
 def enqueue_previews(medium_ids: list[int]) -> None:
     """Hand out what somebody who looks at a page waits for, without waiting for the next tick."""
-    _enqueue_media(jobs.hand_out_previews(medium_ids, now=database_clock()()))
+    _enqueue_media(hand_out_previews(medium_ids, now=database_clock()()))
 
 
 def _enqueue_media(medium_ids: list[int]) -> None:
-    found = jobs.sorted_out(medium_ids)
+    found = sort_out_media(medium_ids)
     for together in found.pictures:
-        _enqueue(make_medium, together, len(together), jobs.CHARTS_QUEUE)
-    _enqueue(make_medium, found.files, 1, jobs.CHARTS_QUEUE, time_limit=jobs.FILE_SECONDS_AT_MOST)
+        _enqueue(make_medium, together, len(together), CHARTS_QUEUE)
+    _enqueue(make_medium, found.files, 1, CHARTS_QUEUE, time_limit=FILE_SECONDS_AT_MOST)
     # Without a worker they are handed out again and again; the queue holds those of the last time.
-    expires = jobs.QUEUED.total_seconds()
-    _enqueue(take_snapshots, found.snapshots, 1, jobs.SNAPSHOTS_QUEUE, expires=expires)
+    expires = QUEUED.total_seconds()
+    _enqueue(take_snapshots, found.snapshots, 1, SNAPSHOTS_QUEUE, expires=expires)
 
 
 def _enqueue(

@@ -20,7 +20,7 @@ from integrations.models import Card, Corp, DataSource
 from notifications.inbound import channels
 from notifications.models import AlertReceiver, AlertRule, InboundChannel, Operator, Report, Robot, Subscription
 from notifications.sources import Rule
-from notifications.subscriptions.attribute_rules import save_rules
+from notifications.subscriptions.recipients import save_rules
 from tests.browser_form import untouched
 from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
 from tests.notifications.reports.places import make_data_report, make_region

@@ -19,7 +19,7 @@ from integrations.core import heartbeats, installation
 from integrations.core.background import AnyRow, database_clock
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Heartbeat
-from notifications.delivery.attachments import jobs
+from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, count_overdue_by_queue, find_overdue
 from notifications.delivery.runs import scheduler
 from notifications.models import AlertRule, Subscription, TickClaim
 
@@ -27,7 +27,7 @@ from notifications.models import AlertRule, Subscription, TickClaim
 TICK_STALE_SECONDS = 30
 SLOT_OVERDUE_SECONDS = 30
 # Queues that an installation may leave unserved: nothing waits in them while nothing is asked of them.
-OPTIONAL_QUEUES = (jobs.CHARTS_QUEUE, jobs.SNAPSHOTS_QUEUE)
+OPTIONAL_QUEUES = (CHARTS_QUEUE, SNAPSHOTS_QUEUE)
 # Beat's entries. An administrator may switch them off.
 PERIODIC_TASKS = tuple(settings.CELERY_BEAT_SCHEDULE)
 COUNTED = 1000
@@ -97,7 +97,7 @@ class EngineHealth:
 _OVERDUE = timedelta(seconds=SLOT_OVERDUE_SECONDS)
 # Most of the time nothing is late, and this one question spares several long ones.
 _LATE = AnyRow(
-    lambda now: [Subscription.objects.due(now - _OVERDUE), AlertRule.objects.due(now - _OVERDUE), jobs.overdue(now)]
+    lambda now: [Subscription.objects.due(now - _OVERDUE), AlertRule.objects.due(now - _OVERDUE), find_overdue(now)]
 )
 
 
@@ -107,7 +107,7 @@ def read() -> EngineHealth:
     beats = list(Heartbeat.objects.values_list("kind", "queues", "beat_at"))
     is_late = _LATE.exists()
     count, oldest = _overdue(now) if is_late else (0, None)
-    waiting = jobs.overdue_counts(OPTIONAL_QUEUES, now=now, at_most=COUNTED) if is_late else {}
+    waiting = count_overdue_by_queue(OPTIONAL_QUEUES, now=now, at_most=COUNTED) if is_late else {}
     period = TickClaim.objects.filter(name=scheduler.TICK).values_list("period", flat=True).first()
     heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
     workers = [(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER]

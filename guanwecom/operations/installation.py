@@ -14,7 +14,7 @@ from integrations.core import installation
 from integrations.core.background import database_clock
 from integrations.models import ConsoleWrite, EventWork, Installation, Job
 from integrations.models.installation import THE_ONE, Place
-from notifications.delivery.maintenance import restored
+from notifications.delivery.maintenance import end_waiting
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def confirm() -> int | None:
     # As it is under the lock: of two who confirm at once, the second would end what has begun since.
     if not installation.is_copied(installation.present()):
         return None
-    count = restored.end_waiting(now=database_clock()())
+    count = end_waiting(now=database_clock()())
     # WeCom told the original, which has acted on it; the next synchronisation reads the directory whole.
     EventWork.objects.waiting().delete()
     Job.objects.unfinished().delete()

@@ -37,9 +37,8 @@ from integrations.core.hooks import Attention
 from integrations.core.key_rotation import encrypted_columns
 from integrations.core.redis import valkey
 from integrations.models import BiConnection, CardData, Corp, DataSource, EventWork, Installation, SiteAddress
-from notifications.delivery.channels.wecom_app import address_scope, company_scope
-from notifications.delivery.limiter import Scope, StoreLostError
-from notifications.delivery.limiter.shared_gate import query
+from notifications.delivery.channels import address_scope, company_scope
+from notifications.delivery.limiter import Scope, StoreLostError, query
 from notifications.delivery.metrics import push_metrics
 from notifications.inbound.mail import server as mail_backend
 from notifications.models import InboundFetch, IncomingMessage, MakerQueue, Medium, OutgoingMail, Run

@@ -29,7 +29,7 @@ from integrations.core.key_rotation import encrypted_columns
 from integrations.core.redis import valkey
 from integrations.models import CallbackEvent, CardData, Corp, Heartbeat, Installation, SyncRun
 from integrations.models.fields import Unreadable
-from notifications.delivery.attachments.jobs import CHARTS_QUEUE
+from notifications.delivery.attachments import CHARTS_QUEUE
 from notifications.models import Attempt, Delivery, Run
 
 ERRORS_AT_MOST = 200

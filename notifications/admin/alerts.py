@@ -50,13 +50,13 @@ from notifications.admin.subscription_forms import SCHEDULE_FIELDS, find_times_o
 from notifications.alerts import actions, charts, conditions, evaluation, trial
 from notifications.alerts.actions import Action
 from notifications.alerts.conditions import CONDITIONS_AT_MOST, ConditionError, Filters, from_rows
-from notifications.delivery.runs import ownership
+from notifications.delivery.runs.ownership import describe_owner
 from notifications.models import AlertReceiver, AlertRule, Incident, SilenceWindow
 from notifications.reports.templates.column_names import ColumnName
 from notifications.sources import RenderingError
-from notifications.subscriptions import addressees
-from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import crontab_words, described
+from notifications.subscriptions.addressees import describe_addressees
+from notifications.subscriptions.calendar import describe_crontab, describe_schedule
+from notifications.subscriptions.schedules import reschedule
 from notifications.views.media import made_answer
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class RuleList(ChangeList):
         super().get_results(request)
         rules = list(self.result_list)
         receivers = {rule.receiver_id: rule.receiver for rule in rules}
-        words = addressees.in_words(list(receivers.values()), AlertReceiver, seen_by=administrator(request))
+        words = describe_addressees(list(receivers.values()), AlertReceiver, seen_by=administrator(request))
         incidents = Incident.objects.filter(rule__in=rules).order_by().values_list("rule")
         found = incidents.annotate(open=Count("pk", filter=_OPEN), last=Max("opened_at"))
         counted = {key: (open_total, last) for key, open_total, last in found}
@@ -118,7 +118,7 @@ class RuleList(ChangeList):
 
 
 signals.describe(AlertRule, "conditions", lambda rows: "; ".join(map(conditions.described, from_rows(rows))))
-signals.describe(AlertRule, "crontab", crontab_words)
+signals.describe(AlertRule, "crontab", describe_crontab)
 
 
 PARTS = (
@@ -362,7 +362,7 @@ class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
             obj.owner = obj.owner or administrator(request)
             obj.save()
         if not change or changed & SCHEDULE_FIELDS:
-            slots.reschedule(obj, now=database_now())
+            reschedule(obj, now=database_now())
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         obj.save(update_fields=changed)
         evaluation.renew(obj, now=database_now())
@@ -384,9 +384,9 @@ class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
     def when(self, rule: AlertRule) -> str:
         """With the next check."""
         if not rule.is_enabled or rule.next_run_at is None:
-            return described(rule)
+            return describe_schedule(rule)
         after = gettext("next: %(time)s") % {"time": f"{timezone.localtime(rule.next_run_at):%m-%d %H:%M}"}
-        return format_html('{}<div class="help">{}</div>', described(rule), after)
+        return format_html('{}<div class="help">{}</div>', describe_schedule(rule), after)
 
     @admin.display(description=_("last incident"))
     def last_incident(self, rule: AlertRule) -> str:
@@ -402,7 +402,7 @@ class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
         return moment(rule.checked_slot_at)
 
     def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
-        owner = ownership.owner_line(rule, administrator(request))
+        owner = describe_owner(rule, administrator(request))
         return {"rule": rule, "owner": owner, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
 
 

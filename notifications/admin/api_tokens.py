@@ -29,7 +29,7 @@ from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges
 from integrations.models import Corp
 from notifications.admin.base import RowContextMixin, SuccessorPage, administrator, for_person, moment, offered_groups
 from notifications.api import tokens
-from notifications.delivery.runs import ownership
+from notifications.delivery.runs.ownership import describe_owner
 from notifications.inbound.accept import sent_today
 from notifications.models import ApiToken, Subscription
 
@@ -285,7 +285,7 @@ def _facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> list[
     return [
         (_("name"), token.name),
         (_("begins with"), shown.begins_with(token)),
-        (_("owner"), ownership.owner_line(token, administrator(request))),
+        (_("owner"), describe_owner(token, administrator(request))),
         (_("may"), shown.purposes(token)),
         *_reach_facts(token),
         *facts(token),

@@ -32,9 +32,9 @@ from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Corp
 from integrations.models.fields import Person
-from notifications.delivery.runs import ownership
+from notifications.delivery.runs.ownership import ACTING, choose_successor, find_changeable, find_offered_successors
 from notifications.models import Delivery, Incident, IncidentNotice, IncomingMessage, Receipt, Run, Subscription
-from notifications.subscriptions.attribute_rules import rules_list, rules_of
+from notifications.subscriptions.recipients import list_rules, read_rules
 
 # A search that means more people than this names nobody in particular: it finds what concerns so many of them.
 PEOPLE_AT_MOST = 100
@@ -131,7 +131,7 @@ TONES = {
     **dict.fromkeys(["failed", "unknown", "missed", "invalid", "unlicensed", "refused"], "bad"),
     "paused": "warn",
 }
-# Of a run that ended (notifications.delivery.failures).
+# Of a run that ended (notifications.delivery.explanations).
 LOST_SOME = _("finished, not everybody reached")
 
 
@@ -158,7 +158,7 @@ class RecipientsMixin(AnyModelAdmin):
     @admin.display(description=_("attribute rules"))
     def rules(self, addressed: Any) -> SafeString:
         """For those who may view and not change."""
-        return rules_list(rules_of(addressed))
+        return list_rules(read_rules(addressed))
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "departments":
@@ -192,22 +192,22 @@ class SuccessorPage(AnyModelAdmin):
         editor = administrator(request)
         if not editor.has_perm(f"notifications.change_{self.opts.model_name}"):
             raise PermissionDenied
-        row = ownership.find_changeable(self.model, pk, editor)
+        row = find_changeable(self.model, pk, editor)
         if row is None:
             raise Http404
         form = SuccessorForm(
             request.POST if request.method == "POST" else None, initial={"successor": row.successor_id}
         )
         field: Any = form.fields["successor"]
-        field.queryset = ownership.offered_successors(row, editor)
+        field.queryset = find_offered_successors(row, editor)
         if not field.queryset.exists():  # there are people, and a new one would not be offered either
             field.disabled, field.help_text = True, gettext("Nobody whom you see may take it over.")
         if form.is_valid():
-            if not (sentence := ownership.choose_successor(row, form.cleaned_data["successor"])):
+            if not (sentence := choose_successor(row, form.cleaned_data["successor"])):
                 messages.success(request, gettext("The successor was saved."))
                 return HttpResponseRedirect(reverse(f"admin:notifications_{self.opts.model_name}_change", args=[pk]))
             form.add_error("successor", sentence)
-        context = {"title": gettext("Successor"), "row": row, "form": form, "acts": isinstance(row, ownership.ACTING)}
+        context = {"title": gettext("Successor"), "row": row, "form": form, "acts": isinstance(row, ACTING)}
         return own_page(self, request, "admin/notifications/successor.html", context)
 
 

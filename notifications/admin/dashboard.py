@@ -24,10 +24,13 @@ from integrations.core.hooks import Attention, Line
 from integrations.models import Corp
 from notifications.admin import log
 from notifications.admin.base import administrator, moment
-from notifications.delivery.attachments import jobs
+from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, count_overdue
+from notifications.delivery.explanations import name_runs, prepare_names
 from notifications.delivery.rendering.report_contents import expect_recipients
-from notifications.delivery.runs import auto_pause, names, ownership, statistics
-from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
+from notifications.delivery.runs import statistics
+from notifications.delivery.runs.owner_notices import explain_auto_pauses
+from notifications.delivery.runs.ownership import find_attentions
+from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.models import (
     AlertReceiver,
     AlertRule,
@@ -41,10 +44,10 @@ from notifications.models import (
     Run,
     Subscription,
 )
-from notifications.subscriptions import reasons
-from notifications.subscriptions.recipients import resolve, trial_audience
-from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import calendar_ends, described
+from notifications.subscriptions.addressees import explain_naming
+from notifications.subscriptions.calendar import describe_schedule, warn_of_calendar_end
+from notifications.subscriptions.recipients import resolve_audience, trial_audience
+from notifications.subscriptions.schedules import unknown_years
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -89,7 +92,7 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     Eleven queries, two more while the calendar ends.
     """
     now = timezone.now()
-    found = ownership.attentions(administrator(request), now) + _about_calendar(request, now) + _about_times(request)
+    found = find_attentions(administrator(request), now) + _about_calendar(request, now) + _about_times(request)
     if request.user.has_perm("notifications.view_delivery"):
         deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
         found += _about_deliveries(deliveries, now) + _about_media(now)
@@ -145,7 +148,7 @@ def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]
     return [
         Attention(sentence, reverse("admin:notifications_subscription_change", args=[one.pk]))
         for one in paused
-        for sentence in auto_pause.sentences([one])
+        for sentence in explain_auto_pauses([one])
     ]
 
 
@@ -226,8 +229,8 @@ def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> list[Att
 def _about_media(now: datetime) -> list[Attention]:
     """Pictures and files that no worker makes: messages wait for them."""
     found = []
-    for queue in (jobs.CHARTS_QUEUE, jobs.SNAPSHOTS_QUEUE):
-        if count := jobs.overdue_count(queue, now=now, at_most=COUNTED):
+    for queue in (CHARTS_QUEUE, SNAPSHOTS_QUEUE):
+        if count := count_overdue(queue, now=now, at_most=COUNTED):
             sentence = ngettext(
                 "%(count)s picture or file waits and none is being made: does a worker take from the queue "
                 "“%(queue)s”?",
@@ -243,7 +246,7 @@ def _about_media(now: datetime) -> list[Attention]:
 def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
     """Warn before days begin that are not known, where pushes or alert rules go by them: one line, which names
     them, with the way to where the days are entered, else to those that are concerned."""
-    years = slots.unknown_years([(now + CALENDAR_NOTICE).date()])
+    years = unknown_years([(now + CALENDAR_NOTICE).date()])
     if not years:
         return []
     names, addresses = list[str](), list[str]()
@@ -258,7 +261,7 @@ def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
     if not names:
         return []
     listed = pgettext("between days of the week", ", ").join(names[:NAMED_AT_MOST])
-    words = {"calendar": calendar_ends(years[0]), "names": listed + " …" * (len(names) > NAMED_AT_MOST)}
+    words = {"calendar": warn_of_calendar_end(years[0]), "names": listed + " …" * (len(names) > NAMED_AT_MOST)}
     return [Attention(_("%(calendar)s It concerns: %(names)s") % words, addresses[0], "warn")]
 
 
@@ -370,7 +373,7 @@ def person_panel(request: HttpRequest, person: User) -> SafeString:
 def _pushes(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
     if not request.user.has_perm("notifications.view_subscription"):
         return
-    why = reasons.of_person(person, Subscription)
+    why = explain_naming(person, Subscription)
     seen = Subscription.objects.visible_to(request.user).filter(pk__in=why, is_enabled=True)
     seen = seen.exclude(channel=Channel.ROBOT).select_related("report__page_picture").order_by("name", "pk")
     pushes = list(seen[:SHOWN_AT_MOST])
@@ -381,7 +384,7 @@ def _pushes(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
             _("Push"),
             one.name,
             reverse("admin:notifications_subscription_change", args=[one.pk]),
-            described(one),
+            describe_schedule(one),
             _joined(why[one.pk]),
             found.reason_text,
         )
@@ -391,7 +394,7 @@ def _alerts(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
     """Of the rules whose recipients name the person."""
     if not request.user.has_perm("notifications.view_alertrule"):
         return
-    why = reasons.of_person(person, AlertReceiver)
+    why = explain_naming(person, AlertReceiver)
     rules = AlertRule.objects.visible_to(request.user).filter(receiver__in=why, is_enabled=True)
     rules = rules.exclude(receiver__channel=Channel.ROBOT).select_related("receiver", "split_attribute")
     for one in rules.order_by("name", "pk")[:SHOWN_AT_MOST]:
@@ -402,7 +405,7 @@ def _alerts(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
                 "attribute": one.split_attribute,
             }
         url = reverse("admin:notifications_alertrule_change", args=[one.pk])
-        [found] = resolve(trial_audience(one.receiver, person.pk))
+        [found] = resolve_audience(trial_audience(one.receiver, person.pk))
         yield AddressedLine(_("Alert"), one.name, url, "", reason, found.reason_text)
 
 
@@ -413,9 +416,9 @@ def _joined(reasons_found: list[str]) -> str:
 def _messages(request: HttpRequest, person: User) -> list[dict[str, Any]]:
     """The newest, with the way to each."""
     receipts = Receipt.objects.visible_to(request.user).filter(user=person).order_by("-pk")
-    nameable = names.nameable(receipts, path="run__").select_related("delivery__corp")
+    nameable = prepare_names(receipts, path="run__").select_related("delivery__corp")
     shown = list(nameable.defer("delivery__body", "delivery__text")[:MESSAGES_SHOWN])
-    named = names.of_runs({one.run_id: one.run for one in shown}.values())
+    named = name_runs({one.run_id: one.run for one in shown}.values())
     return [
         {
             "url": reverse("admin:notifications_receipt_change", args=[one.pk]),

@@ -45,10 +45,12 @@ from notifications.admin.log import (
     step_to_run,
     technical,
 )
-from notifications.delivery import failures
+from notifications.delivery import explanations
+from notifications.delivery.explanations import name_runs, prepare_names
 from notifications.delivery.rendering.preview import PhoneMessage, read_message
-from notifications.delivery.runs import names, recall, triggers
-from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
+from notifications.delivery.runs import recall
+from notifications.delivery.runs.triggers import next_number, refuse_resend, request_resend, resend_key
+from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.models import Delivery, MakerQueue, Medium, Receipt, Run
 from notifications.subscriptions.recipients import SET_ON_PERSON
 from notifications.tasks import enqueue_runs
@@ -57,7 +59,7 @@ from notifications.views.media import picture_answer
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
 
-    from notifications.models.receipts import ReceiptQuerySet
+    from notifications.models.deliveries import ReceiptQuerySet
 
 
 class StatusFilter(FormFilter):
@@ -99,7 +101,7 @@ class DeliveryAdmin(ExportedLog):
     search_help_text = _("Person (name, username, WeCom account), title, or the address of a message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        seen = names.nameable(Delivery.objects.visible_to(request.user), path="run__").select_related("corp")
+        seen = prepare_names(Delivery.objects.visible_to(request.user), path="run__").select_related("corp")
         return seen.defer("body", "plain_body", "text", *CORP_SECRETS)
 
     def get_urls(self) -> list[URLPattern]:
@@ -186,11 +188,11 @@ class DeliveryAdmin(ExportedLog):
         return [*words, *counts, *why, gettext("created"), gettext("settled")]
 
     def csv_lines(self, rows: list[Delivery]) -> Iterator[list[str]]:
-        named = names.of_runs({one.run_id: one.run for one in rows}.values())
+        named = name_runs({one.run_id: one.run for one in rows}.values())
         for one in rows:
             words = [one.title, named[one.run_id], one.corp.name, one.get_status_display()]
             counts = (one.recipient_count, one.accepted_count, self.exceptions(one), one.attempt_count)
-            said = failures.explain_delivery(one)
+            said = explanations.explain_delivery(one)
             why = ["", "", ""] if said is None else [said.what, said.who, said.where]
             times = plain_moment(one.created_at), plain_moment(one.settled_at)
             yield [*words, *map(str, counts), str(one.errcode or ""), *why, *times]
@@ -206,7 +208,7 @@ class DeliveryAdmin(ExportedLog):
             "technical": _technical(delivery),
             "attempts": delivery.attempts.order_by("number"),
             "preview": _preview(delivery),
-            "failures": failures_shown(failures.explain_delivery(delivery, with_answer=True)),
+            "failures": failures_shown(explanations.explain_delivery(delivery, with_answer=True)),
             "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
             **people_context(request, delivery=delivery.pk),
             **log.run_actions(request, delivery.run),
@@ -374,7 +376,7 @@ def _deliveries(request: HttpRequest, keys: str) -> list[Delivery]:
 
 
 def _resend_line(delivery: Delivery) -> Line:
-    refusal = triggers.message_refusal(delivery)
+    refusal = refuse_resend(delivery)
     if refusal is not None:
         return Line(delivery, str(refusal), is_possible=False)
     run, mark = delivery.run, delivery.mark
@@ -382,19 +384,19 @@ def _resend_line(delivery: Delivery) -> Line:
     unknown_count = Receipt.objects.unknown(run, mark=mark).count()
     words = people_words(count) if count else gettext("Nobody is known not to have got it.")
     is_possible = bool(count or unknown_count)
-    return Line(delivery, words, is_possible, unknown_count, triggers.next_number(run))
+    return Line(delivery, words, is_possible, unknown_count, next_number(run))
 
 
 def _resend(request: HttpRequest, line: Line, *, with_unknown: bool) -> tuple[Run, bool] | None:
     number = request.POST.get(f"number-{line.delivery.pk}", "")
     if not (number.isascii() and number.isdigit() and len(number) < 6):
         return None
-    known = Run.objects.filter(key=triggers.resend_key(line.delivery.run, int(number), line.delivery)).first()
+    known = Run.objects.filter(key=resend_key(line.delivery.run, int(number), line.delivery)).first()
     if known is not None:
         return known, False
     if not line.is_possible:
         return None
-    runs, is_new = triggers.request_resend(
+    runs, is_new = request_resend(
         line.delivery.run,
         delivery=line.delivery,
         number=int(number),
@@ -467,7 +469,7 @@ class ReceiptList(base.LogList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         receipts = list(self.result_list)
-        named = names.of_runs({one.run_id: one.run for one in receipts if one.delivery_id is None}.values())
+        named = name_runs({one.run_id: one.run for one in receipts if one.delivery_id is None}.values())
         for receipt in receipts:
             receipt.run_name = named.get(receipt.run_id, "")
         self.result_list = receipts
@@ -488,7 +490,7 @@ class ReceiptAdmin(ExportedLog):
     search_help_text = _("Person (name, username, WeCom account), or the address of a message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
-        seen = names.nameable(Receipt.objects.visible_to(request.user), path="run__")
+        seen = prepare_names(Receipt.objects.visible_to(request.user), path="run__")
         seen = seen.select_related("user", "delivery__corp")
         may_open_people = Value(request.user.has_perm("accounts.view_user"), output_field=BooleanField())
         seen = seen.annotate(may_open_people=may_open_people)
@@ -503,9 +505,9 @@ class ReceiptAdmin(ExportedLog):
         return [*who, *why, gettext("message"), gettext("due"), gettext("read"), gettext("run")]
 
     def csv_lines(self, rows: list[Receipt]) -> Iterator[list[str]]:
-        named = names.of_runs({one.run_id: one.run for one in rows}.values())
+        named = name_runs({one.run_id: one.run for one in rows}.values())
         for one in rows:
-            said, title = failures.explain_receipt(one), "" if one.delivery is None else one.delivery.title
+            said, title = explanations.explain_receipt(one), "" if one.delivery is None else one.delivery.title
             why = [said.what, said.who, said.where] if said is not None else [one.reason_text, "", ""]
             times = plain_moment(one.run.slot_at), plain_moment(one.read_at)
             who = [log.person(one), log.company_and_account(one), log.state_words(one)]
@@ -570,7 +572,7 @@ class ReceiptAdmin(ExportedLog):
             "technical": technical(
                 [(gettext("number"), receipt.pk), (pgettext("receipt", "address"), receipt.address)]
             ),
-            "failures": failures_shown(failures.explain_receipt(receipt, with_answer=True)),
+            "failures": failures_shown(explanations.explain_receipt(receipt, with_answer=True)),
             "held_up": held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
         }
 

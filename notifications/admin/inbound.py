@@ -50,9 +50,10 @@ from notifications.admin.log import technical
 from notifications.admin.previews import read_template
 from notifications.admin.push.one_page import apply_button, problems_of
 from notifications.alerts.incidents import Alert
-from notifications.delivery import failures
+from notifications.delivery import explanations
 from notifications.delivery.rendering.preview import PhoneMessage, preview_message
-from notifications.delivery.runs import ownership, statistics
+from notifications.delivery.runs import statistics
+from notifications.delivery.runs.ownership import describe_owner
 from notifications.inbound import accept, calls, channels
 from notifications.inbound.accept import Incoming, is_main_of
 from notifications.inbound.calls import CALLS_SHOWN, CallRefusedError
@@ -162,7 +163,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         elif channel is not None and may:
             extra |= _mail_context(channel)
         if channel is not None and may:
-            extra["owner"] = ownership.owner_line(channel, administrator(request))
+            extra["owner"] = describe_owner(channel, administrator(request))
         return super().changeform_view(request, object_id, form_url, extra)
 
     def _page_context(self, channel: InboundChannel) -> dict[str, Any]:
@@ -501,7 +502,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
         runs = list(
             Run.objects.visible_to(request.user).filter(message=message).select_related("resends").order_by("pk")
         )
-        reasons = failures.explain_runs(runs)
+        reasons = explanations.explain_runs(runs)
         files = dict(Medium.objects.filter(run__in=runs).values_list("run", "name"))
         return {
             "title": message.title,

@@ -29,7 +29,7 @@ from notifications.inbound.mail.parse import EXTENSIONS, Forward, MailRules
 from notifications.inbound.mapping import OTHER, PRESETS, Mapping, mapping_from
 from notifications.inbound.recipients import Kind
 from notifications.models import InboundChannel
-from notifications.models.messages import FIGURES_AT_MOST
+from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.models.subscriptions import INCOMING_FORMS
 from notifications.reports.templates.values import TemplateError
 from notifications.sources import Audience

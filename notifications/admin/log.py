@@ -30,9 +30,11 @@ from integrations.companies.diagnosis import results
 from integrations.core.admin_pages import read_newest_first
 from notifications.admin import base
 from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, administrator, pill, run_people, run_pill
-from notifications.delivery import failures
+from notifications.delivery import explanations
+from notifications.delivery.explanations import name_run, prepare_names
 from notifications.delivery.rendering import report_data
-from notifications.delivery.runs import names, recall, triggers
+from notifications.delivery.runs import recall
+from notifications.delivery.runs.triggers import can_be_resent, find_parts
 from notifications.models import Delivery, Receipt, Run, Subscription
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class Step:
 
 def step_to_run(request: HttpRequest, run: Run) -> Step:
     may = request.user.has_perm("notifications.view_run")
-    return Step(names.of_run(run), reverse("admin:notifications_run_change", args=[run.pk]) if may else "")
+    return Step(name_run(run), reverse("admin:notifications_run_change", args=[run.pk]) if may else "")
 
 
 def step_to_delivery(request: HttpRequest, delivery: Delivery) -> Step:
@@ -85,7 +87,7 @@ def latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, A
     takes them.
     """
     runs = list(Run.objects.visible_to(request.user).filter(subscription=subscription)[:RUNS_SHOWN])
-    reasons = failures.explain_runs(runs)
+    reasons = explanations.explain_runs(runs)
     unfinished = [run for run in runs if run.status in {Run.Status.WAITING, Run.Status.SENDING}]
     for run in unfinished:
         problem = report_data.problem_so_far(run) if run.status == Run.Status.WAITING else None
@@ -106,7 +108,7 @@ def run_actions(request: HttpRequest, run: Run) -> dict[str, str]:
         return {}
     is_message = run.message_id is not None
     found = {"whole": gettext("The whole message, with its files:") if is_message else gettext("The whole run:")}
-    parts = triggers.parts_of(run) if triggers.can_be_resent(run) else []
+    parts = find_parts(run) if can_be_resent(run) else []
     if any(Receipt.objects.unreached(part, with_unknown=True).exists() for part in parts):
         found["resend_url"] = reverse("admin:notifications_run_resend", args=[run.pk])
     if recall.can_be_recalled(run, now=timezone.now()):
@@ -194,7 +196,7 @@ def reason(receipt: Receipt) -> str:
     """Why the person did not get it, in words; empty where nothing went wrong."""
     if receipt.reason:
         return receipt.reason_text
-    said = failures.explain_receipt(receipt)
+    said = explanations.explain_receipt(receipt)
     return "" if said is None else said.what
 
 
@@ -352,8 +354,8 @@ class ExactRunFilter(ExactFilter):
     column = "run"
 
     def label(self, request: HttpRequest, key: int) -> str:
-        run = names.nameable(Run.objects.visible_to(request.user)).filter(pk=key).first()
-        return "" if run is None else f"{names.of_run(run)} {base.plain_moment(run.slot_at)}"
+        run = prepare_names(Run.objects.visible_to(request.user)).filter(pk=key).first()
+        return "" if run is None else f"{name_run(run)} {base.plain_moment(run.slot_at)}"
 
 
 class ExactDeliveryFilter(ExactFilter):

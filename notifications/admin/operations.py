@@ -28,9 +28,9 @@ from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
 from integrations.core.background import database_now
 from notifications.admin.base import RowContextMixin, moment
 from notifications.delivery.runs import statistics
-from notifications.delivery.sending import circuit_breaker
+from notifications.delivery.sending.queue import CORP_SECRETS, explain_block, find_held_until
 from notifications.models import CorpQueue, Delivery, OperatorContacts, WorkdayCalendar
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import reschedule_by_workdays
 
 
 class QueueList(ChangeList):
@@ -60,7 +60,7 @@ class CorpQueueAdmin(FixedRows, RowContextMixin):
             )
             for name, total in sums.items()
         }
-        return CorpQueue.objects.visible_to(request.user).defer(*circuit_breaker.CORP_SECRETS).annotate(**totals)
+        return CorpQueue.objects.visible_to(request.user).defer(*CORP_SECRETS).annotate(**totals)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return QueueList
@@ -135,7 +135,7 @@ def state_of(queue: CorpQueue) -> tuple[str, str]:
     if queue.corp is not None and not queue.corp.is_enabled:
         return "quiet", gettext("the company is disabled")
     if queue.blocked_since is not None:
-        until = circuit_breaker.held_until(queue, now=timezone.now())
+        until = find_held_until(queue, now=timezone.now())
         if until is None:
             return "bad", gettext("held up")
         return "bad", gettext("held until %(time)s") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"}
@@ -143,7 +143,7 @@ def state_of(queue: CorpQueue) -> tuple[str, str]:
 
 
 def blocked_lines(queue: CorpQueue) -> list[str]:
-    return circuit_breaker.explanation(queue).splitlines() if queue.blocked_since is not None else []
+    return explain_block(queue).splitlines() if queue.blocked_since is not None else []
 
 
 @admin.register(OperatorContacts)
@@ -208,4 +208,4 @@ class WorkdayCalendarAdmin(OneRowAdmin):
 
     def save_model(self, request: HttpRequest, obj: WorkdayCalendar, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        slots.reschedule_by_workdays(now=database_now())
+        reschedule_by_workdays(now=database_now())

@@ -36,8 +36,7 @@ from notifications import tasks
 from notifications.admin import subscription_forms
 from notifications.admin.base import administrator
 from notifications.admin.report_forms import is_key
-from notifications.delivery.rendering import page_pictures
-from notifications.delivery.rendering.attachments import Plan
+from notifications.delivery.rendering.attachments import Plan, pages_for_editor
 from notifications.delivery.rendering.preview import begin_media, preview_message
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
 from notifications.models import Channel, Robot, Run, Subscription
@@ -93,7 +92,7 @@ def render_draft(
     order, parts, pages, page_problem = draft.subscription, draft.parts, None, ""
     if parts.picture is not None:
         try:
-            pages = page_pictures.pages_for_editor(parts.picture, by, at)
+            pages = pages_for_editor(parts.picture, by, at)
         except RenderingError as error:
             page_problem = str(error)
     to: Recipient | Robot | None = order.robot if order.channel == Channel.ROBOT else None

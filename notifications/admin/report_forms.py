@@ -26,12 +26,17 @@ from integrations.data.table import Table
 from integrations.models import Card, Corp
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
-from notifications.delivery.rendering import message_builder
-from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS
+from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS, Words, build_body, tidy_text, tidy_title
 from notifications.delivery.rendering.report_contents import ReportParts
 from notifications.delivery.rendering.report_data import latest_tables
-from notifications.delivery.runs import page_rights
 from notifications.delivery.runs.inbox import link_target
+from notifications.delivery.runs.ownership import (
+    end_page_rights,
+    explain_showing_as,
+    may_show_as,
+    show_as_owner,
+    show_as_recipients,
+)
 from notifications.models import (
     REPORT_FORMS,
     MessageForm,
@@ -46,7 +51,7 @@ from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError
 from notifications.sources import RenderingError
-from notifications.subscriptions.recipients import named_audience, reachability
+from notifications.subscriptions.recipients import count_reachability, named_audience
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -153,12 +158,12 @@ class ReportForm(VersionedForm):
         return cleaned
 
     def _check_plain(self, report: Report) -> None:
-        title, text = message_builder.tidy_title(report.title), message_builder.tidy_text(report.body)
+        title, text = tidy_title(report.title), tidy_text(report.body)
         url = "https://example.invalid/m/"
-        words = message_builder.Words(title, text, url, picture_url=url, task_id="mark")
+        words = Words(title, text, url, picture_url=url, task_id="mark")
         for value, _label in REPORT_FORMS:
             try:
-                message_builder.body(MessageForm(value), words, agentid=1, userids=["a"])
+                build_body(MessageForm(value), words, agentid=1, userids=["a"])
             except MessageError as error:
                 raise ValidationError(str(RenderingError.of(error))) from error
 
@@ -184,7 +189,7 @@ class ReportForm(VersionedForm):
             orders = orders.exclude(pk=self.spared_subscription)
         for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
             audience = replace(named_audience(subscription), corp_id=corp.pk if corp else None)
-            if not reachability(audience, seen_by=self.person, named=0).concerns_somebody:
+            if not count_reachability(audience, seen_by=self.person, named=0).concerns_somebody:
                 message = _("With this company the push “%(name)s” would reach nobody. Disable it first.")
                 self.add_error("corp", message % {"name": subscription})
 
@@ -366,7 +371,7 @@ class PagePictureForm(AnyModelForm):
     def begin(self, report: Report, person: User) -> None:
         """Offer the owner's view to the owner alone."""
         self.person = person
-        if page_rights.may_show_as(report, person):
+        if may_show_as(report, person):
             is_mine = self.instance.shown_as_id == person.pk
             self.initial["seen_by"] = Seen.AS_OWNER if is_mine else Seen.AS_RECIPIENTS
         else:
@@ -375,7 +380,7 @@ class PagePictureForm(AnyModelForm):
     @property
     def consequence(self) -> str:
         """What it means to show it as oneself sees it."""
-        return page_rights.consequence(self.person)
+        return explain_showing_as(self.person)
 
     def save(self, commit: bool = True) -> PagePicture:
         """Whose view it shows is written by page_rights alone, also where it changed since the page was opened."""
@@ -389,9 +394,9 @@ class PagePictureForm(AnyModelForm):
     def _show(self, picture: PagePicture) -> None:
         is_wanted = self.cleaned_data.get("seen_by") == Seen.AS_OWNER
         if is_wanted and picture.shown_as_id != self.person.pk:
-            page_rights.show_as_owner(picture, by=self.person)
+            show_as_owner(picture, by=self.person)
         elif not is_wanted and picture.shown_as_id is not None:
-            page_rights.show_as_recipients(picture)
+            show_as_recipients(picture)
 
 
 class PagePictureFormSet(VersionedFormSet):
@@ -424,4 +429,4 @@ def note_edit(report: Report, edited: Iterable[Any], by: User) -> list[int]:
     """Call it before the forms and formsets of an edit are saved: where somebody else than its owner changes anything,
     the owner's view of the page is shown no more. Returns the run that tells the owner."""
     is_edited = report.pk is not None and any(one is not None and one.has_changed() for one in edited)
-    return page_rights.note_edit(report, by=by, now=timezone.now()) if is_edited else []
+    return end_page_rights(report, by=by, now=timezone.now()) if is_edited else []

@@ -31,7 +31,7 @@ from notifications.admin.previews import (
 )
 from notifications.admin.report_forms import PagePictureForm, PagePictureFormSet, note_edit
 from notifications.admin.subscription_forms import all_zones
-from notifications.delivery.runs import page_rights
+from notifications.delivery.runs.ownership import may_show_as
 from notifications.models import (
     REPORT_FORMS,
     MessageForm,
@@ -43,7 +43,7 @@ from notifications.models import (
     Subscription,
 )
 from notifications.reports.templates import column_names
-from notifications.subscriptions.schedules.descriptions import zone_label
+from notifications.subscriptions.calendar import zone_label
 from notifications.tasks import enqueue_runs
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class PagePictureInline(_ReportPart, AnyStackedInline):
     extra = max_num = 1
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        is_offered = page_rights.may_show_as(obj or Report(), administrator(request))
+        is_offered = may_show_as(obj or Report(), administrator(request))
         return [*report_forms.FIELDS, *(["seen_by"] if is_offered else [])]
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:

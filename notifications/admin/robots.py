@@ -20,7 +20,7 @@ from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, Versi
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
 from notifications.admin.base import administrator, for_person
-from notifications.delivery.runs import page_rights
+from notifications.delivery.runs.ownership import end_page_rights_of_robot
 from notifications.models import Robot
 from notifications.tasks import enqueue_runs
 
@@ -110,7 +110,7 @@ class RobotAdmin(ConfirmedChanges, AnyModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Robot, form: Any, change: bool) -> None:
         if change and form.cleaned_data.get("webhook"):
-            enqueue_runs(page_rights.note_new_key(obj, by=administrator(request), now=timezone.now()))
+            enqueue_runs(end_page_rights_of_robot(obj, by=administrator(request), now=timezone.now()))
         super().save_model(request, obj, form, change)
 
     @admin.display(description=_("company"), ordering="corp__name")

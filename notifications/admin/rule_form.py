@@ -44,9 +44,8 @@ from notifications.alerts.conditions import (
 )
 from notifications.delivery.rendering.report_data import latest_tables
 from notifications.models import AlertReceiver, AlertRule, Repeat, SilenceWindow
-from notifications.subscriptions.attribute_rules import save_rules
-from notifications.subscriptions.recipients import Reachability, reachability
-from notifications.subscriptions.schedules.slots import TIME_FIELDS
+from notifications.subscriptions.recipients import Reachability, count_reachability, save_rules
+from notifications.subscriptions.schedules import TIME_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -245,7 +244,7 @@ class RulePeopleForm(RecipientsFormPart):
         if robot is not None and corp is not None and robot.corp_id != corp.pk:
             self.add_error("robot", _("This robot's group is of another company."))
         if not self.errors:
-            self.found = reachability(audience_from(cleaned, corp=corp), seen_by=self.person)
+            self.found = count_reachability(audience_from(cleaned, corp=corp), seen_by=self.person)
             # People who cannot be reached now may be later: they are named after saving.
             if self.needs_people and not self.found.concerns_somebody and not self.found.unreachable_count:
                 raise ValidationError(refusal(self.found))

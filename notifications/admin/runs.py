@@ -38,9 +38,11 @@ from notifications.admin.log import (
     people_words,
     technical,
 )
-from notifications.delivery import failures
+from notifications.delivery import explanations
+from notifications.delivery.explanations import name_run, name_runs, prepare_names
 from notifications.delivery.rendering import report_data
-from notifications.delivery.runs import names, recall, statistics, triggers
+from notifications.delivery.runs import recall, statistics
+from notifications.delivery.runs.triggers import can_be_resent, find_parts, next_number, request_resend
 from notifications.models import Delivery, Receipt, Run
 from notifications.tasks import enqueue_runs
 
@@ -113,7 +115,7 @@ class RunList(base.LogList):
 def _described(rows: Iterable[Run]) -> list[Run]:
     """The runs with names, and why they went wrong, for all at once."""
     runs = list(rows)
-    reasons, named = failures.explain_runs(runs), names.of_runs(runs)
+    reasons, named = explanations.explain_runs(runs), name_runs(runs)
     for run in runs:
         described: Any = run
         described.reason_shown, described.plain_name = reasons[run.pk], named[run.pk]
@@ -142,7 +144,7 @@ class RunAdmin(ExportedLog):
         fine = deliveries.filter(status=Delivery.Status.ACCEPTED)
         accepted = fine.annotate(total=Sum("recipient_count") - Sum("invalid_count") - Sum("unlicensed_count"))
         unsettled = deliveries.filter(status__in=Delivery.UNSETTLED).annotate(total=Sum("recipient_count"))
-        seen = names.nameable(Run.objects.visible_to(request.user))
+        seen = prepare_names(Run.objects.visible_to(request.user))
         return seen.annotate(
             accepted_total=Coalesce(Subquery(accepted.values("total")), 0),
             waiting_total=Coalesce(Subquery(unsettled.values("total")), 0),
@@ -229,7 +231,7 @@ class RunAdmin(ExportedLog):
         deliveries = run.deliveries.filter(pk__in=Delivery.objects.visible_to(request.user))
         listed = deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN]
         return {
-            "title": names.of_run(run),
+            "title": name_run(run),
             "subtitle": None,
             "run": run,
             "facts": _run_facts(request, run),
@@ -239,7 +241,7 @@ class RunAdmin(ExportedLog):
             "deliveries": [(one, pill(one.status, one.get_status_display())) for one in listed],
             "states": _states(run, deliveries),
             "reasons": _reasons(request, run),
-            "failures": failures.explain_deliveries(deliveries),
+            "failures": explanations.explain_deliveries(deliveries),
             "held_up": held_up(request, deliveries),
             **people_context(request, run=run.pk),
             **log.run_actions(request, run),
@@ -295,7 +297,7 @@ def _run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
         )
     if run.rendered_at is not None and (unknown := report_data.unknown_values(run)):
         facts.append((_("values that do not fit"), ", ".join(f"{name}: {count}" for name, count in unknown.items())))
-    return [*facts, (_("error"), failures.explain_runs([run])[run.pk])] if run.error else facts
+    return [*facts, (_("error"), explanations.explain_runs([run])[run.pk])] if run.error else facts
 
 
 def _technical(run: Run) -> str:
@@ -350,13 +352,13 @@ def _reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
 def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpResponse:
     """First a page that says to how many, then the run. The same page sent twice sends once."""
     run = _run(request, pk)
-    if not triggers.can_be_resent(run):
+    if not can_be_resent(run):
         raise PermissionDenied
     number = request.POST.get("number", "")
     if request.method == "POST" and number.isascii() and number.isdigit() and len(number) < 6:
         with_unknown = request.POST.get("with_unknown") == "on"
         person = administrator(request)
-        again, is_new = triggers.request_resend(
+        again, is_new = request_resend(
             run, number=int(number), with_unknown=with_unknown, person=person, now=database_now()
         )
         if is_new:
@@ -365,14 +367,14 @@ def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
         else:
             messages.info(request, gettext("This was asked for already; it is sent once."))
         return _to(request, again[0] if again else run)
-    parts = triggers.parts_of(run)
+    parts = find_parts(run)
     count = _count_people([Receipt.objects.unreached(part) for part in parts])
     unknown_count = _count_people([Receipt.objects.unknown(part) for part in parts])
     context = {
         "title": gettext("Send again to those not reached"),
         "lines": [*_of_message(run), people_words(count) if count else gettext("Nobody is known not to have got it.")],
         "unknown_count": unknown_count,
-        "number": triggers.next_number(run),
+        "number": next_number(run),
         "button": gettext("Send again") if count or unknown_count else "",
     }
     return _page(request, run, site, context)
@@ -429,5 +431,5 @@ def _to(request: HttpRequest, run: Run) -> HttpResponse:
 
 def _page(request: HttpRequest, run: Run, site: AdminSite, context: dict[str, Any]) -> HttpResponse:
     request.current_app = site.name  # as Django's own admin views do
-    context = {**site.each_context(request), "opts": Run._meta, "run": run, "run_name": names.of_run(run), **context}
+    context = {**site.each_context(request), "opts": Run._meta, "run": run, "run_name": name_run(run), **context}
     return TemplateResponse(request, "admin/notifications/run_action.html", context)

@@ -39,21 +39,32 @@ from notifications.models import (
     RulesMatch,
     Subscription,
 )
-from notifications.models.attribute_rules import RULES_AT_MOST, VALUES_AT_MOST
+from notifications.models.subscriptions import RULES_AT_MOST, VALUES_AT_MOST
 from notifications.sources import Audience, Expected, Rule
-from notifications.subscriptions.attribute_rules import rules_of
-from notifications.subscriptions.recipients import INCOMPLETE, SET_ON_PERSON, Reachability, reachability
-from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import (
+from notifications.subscriptions.calendar import (
     WEEKDAYS,
     ZONES,
-    calendar_notes,
     month_day_label,
-    notes,
     time_line,
+    write_calendar_notes,
+    write_notes,
     zone_label,
 )
-from notifications.subscriptions.schedules.slots import TIME_FIELDS, ScheduleError
+from notifications.subscriptions.recipients import (
+    INCOMPLETE,
+    SET_ON_PERSON,
+    Reachability,
+    count_reachability,
+    read_rules,
+)
+from notifications.subscriptions.schedules import (
+    TIME_FIELDS,
+    ScheduleError,
+    due_times,
+    find_slots,
+    next_due,
+    read_zone,
+)
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -62,7 +73,7 @@ if TYPE_CHECKING:
 
 
 # A change of one of these sets the next run anew.
-SCHEDULE_FIELDS = frozenset({*slots.TIME_FIELDS, "is_enabled"})
+SCHEDULE_FIELDS = frozenset({*TIME_FIELDS, "is_enabled"})
 
 
 # What each way of writing a schedule needs, with what is said where it is missing.
@@ -174,7 +185,7 @@ def tidy(cleaned: dict[str, Any]) -> None:
 
 def candidate(cleaned: dict[str, Any], pk: int | None) -> Subscription:
     """A subscription, not saved, with the schedule of a form's values."""
-    known = {name: cleaned[name] for name in slots.TIME_FIELDS if cleaned.get(name) is not None}
+    known = {name: cleaned[name] for name in TIME_FIELDS if cleaned.get(name) is not None}
     return Subscription(pk=pk, **known)
 
 
@@ -195,7 +206,7 @@ def check(form: forms.ModelForm[Any], cleaned: dict[str, Any], *, now: datetime)
 
 def _check_times(form: forms.ModelForm[Any], found: Subscription, now: datetime) -> None:
     try:
-        first = next(slots.slots(found, now), None)
+        first = next(find_slots(found, now), None)
     except ScheduleError as error:
         form.add_error("crontab", str(error))
         return
@@ -204,7 +215,7 @@ def _check_times(form: forms.ModelForm[Any], found: Subscription, now: datetime)
         return
     # An enabled one has a time to come; one that has run out may still be given another name.
     is_scheduled_anew = form.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(form.changed_data)
-    if is_scheduled_anew and form.cleaned_data.get("is_enabled") and slots.next_due(found, now) is None:
+    if is_scheduled_anew and form.cleaned_data.get("is_enabled") and next_due(found, now) is None:
         form.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
 
 
@@ -215,14 +226,14 @@ def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool
     """Find the next times of a push, or of a rule, which only looks at these times: crowded ones are no matter. Returns
     what the page shows."""
     try:
-        zone = slots.zone(order.time_zone)
-        found = list(islice(slots.due_times(order, now), TIMES_SHOWN))
+        zone = read_zone(order.time_zone)
+        found = list(islice(due_times(order, now), TIMES_SHOWN))
     except ScheduleError as error:
         return {"schedule_error": str(error)}
     return {
         "time_zone": zone_label(order.time_zone),  # as people call it
         "next_times": [time_line(each, zone, is_saved=order.pk is not None) for each in found],
-        "schedule_notes": (calendar_notes if is_check else notes)(order, found),
+        "schedule_notes": (write_calendar_notes if is_check else write_notes)(order, found),
     }
 
 
@@ -372,7 +383,7 @@ class RecipientsFormPart(VersionedForm):
     )
 
     def values_of(self, row: Any) -> dict[str, Any]:
-        return {**super().values_of(row), "rules": RulesField().prepare_value(rules_of(row))}
+        return {**super().values_of(row), "rules": RulesField().prepare_value(read_rules(row))}
 
     def offer_recipients(self) -> None:
         """What this administrator may choose. Whoever is chosen already may stay, also where unseen."""
@@ -381,7 +392,7 @@ class RecipientsFormPart(VersionedForm):
         fields["robot"].queryset = Robot.objects.visible_to(self.person)
         fields["rules_match"].required = False  # left out, it stays as it is
         if is_known:
-            self.initial["rules"] = list(rules_of(self.instance))
+            self.initial["rules"] = list(read_rules(self.instance))
         chosen = self.instance.users.values_list("pk", flat=True) if is_known else []
         fields["users"].queryset = people_visible_to(self.person) | User.objects.filter(pk__in=chosen)
         chosen = self.instance.departments.values_list("pk", flat=True) if is_known else []
@@ -480,7 +491,7 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
             return
         audience = audience_from(cleaned, corp=cleaned["report"].corp)
         audience = replace(audience, subscription_id=self.instance.pk)
-        self.found = reachability(audience, seen_by=self.person, expected=self.expected(cleaned))
+        self.found = count_reachability(audience, seen_by=self.person, expected=self.expected(cleaned))
         # A disabled one may be saved in any case: or a company that was disabled could not be tidied up after.
         if cleaned.get("is_enabled") and not self.found.concerns_somebody:
             raise ValidationError(refusal(self.found))

@@ -45,19 +45,26 @@ from notifications.admin.push.page import PushPage
 from notifications.admin.report_forms import note_edit
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, SCHEDULE_FIELDS, WHO_FIELDS
 from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
-from notifications.delivery.runs import auto_pause, ownership, triggers
+from notifications.delivery.runs.owner_notices import explain_auto_pauses, restart_failure_count
+from notifications.delivery.runs.ownership import describe_owner
+from notifications.delivery.runs.triggers import TriggerRefusedError, explain_under_way, request_run
 from notifications.models import Channel, Receipt, Run, Subscription
-from notifications.subscriptions import addressees
-from notifications.subscriptions.attribute_rules import save_rules
-from notifications.subscriptions.recipients import find_recipients, named_audience, reachability, trial_audience
-from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import (
-    calendar_notes,
-    crontab_words,
-    described,
+from notifications.subscriptions.addressees import describe_addressees
+from notifications.subscriptions.calendar import (
+    describe_crontab,
+    describe_schedule,
     moment_line,
+    write_calendar_notes,
     zone_label,
 )
+from notifications.subscriptions.recipients import (
+    count_reachability,
+    find_recipients,
+    named_audience,
+    save_rules,
+    trial_audience,
+)
+from notifications.subscriptions.schedules import due_times, reschedule
 from notifications.tasks import enqueue_runs
 
 
@@ -67,7 +74,7 @@ class PushList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         pushes = list(self.result_list)
-        words = addressees.in_words(pushes, Subscription, seen_by=administrator(request))
+        words = describe_addressees(pushes, Subscription, seen_by=administrator(request))
         expected = expect_recipients(pushes, timezone.now())
         for push in pushes:
             push.addressees_shown = words[push.pk]
@@ -75,7 +82,7 @@ class PushList(ChangeList):
         self.result_list = pushes
 
 
-signals.describe(Subscription, "crontab", crontab_words)
+signals.describe(Subscription, "crontab", describe_crontab)
 
 
 @admin.register(Subscription)
@@ -163,7 +170,7 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
 
     @admin.display(description=_("schedule"))
     def when(self, subscription: Subscription) -> str:
-        return described(subscription)
+        return describe_schedule(subscription)
 
     @admin.display(description=_("next run"), ordering="next_run_at")
     def next_run(self, subscription: Subscription) -> str:
@@ -211,9 +218,9 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
         if "channel" in changed:
             changed |= {"robot", "fallback_channel"}  # emptied by the form where the channel has none
         if change and "is_enabled" in changed and obj.is_enabled:
-            changed |= auto_pause.resume(obj, now=database_now())
+            changed |= restart_failure_count(obj, now=database_now())
         if change and changed & SCHEDULE_FIELDS:
-            slots.reschedule(obj, now=database_now())
+            reschedule(obj, now=database_now())
             # All of them: the form empties what another way of writing the schedule needed.
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         if change and obj.owner is not None and not obj.owner.is_active:
@@ -224,7 +231,7 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
             return
         obj.owner = administrator(request)
         obj.save()
-        slots.reschedule(obj, now=database_now())  # now that it has the key from which its spread is drawn
+        reschedule(obj, now=database_now())  # now that it has the key from which its spread is drawn
         obj.save(update_fields=["next_run_at"])
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -253,8 +260,8 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
 
     def _tell_of_schedule(self, request: HttpRequest, subscription: Subscription) -> None:
         """What is saved without a complaint, but ought to be known."""
-        times = list(islice(slots.due_times(subscription, timezone.now()), subscription_forms.TIMES_SHOWN))
-        for sentence in calendar_notes(subscription, times):
+        times = list(islice(due_times(subscription, timezone.now()), subscription_forms.TIMES_SHOWN))
+        for sentence in write_calendar_notes(subscription, times):
             messages.warning(request, sentence)
         if not times:
             sentence = gettext("No time of the schedule lies within this validity: it is sent by hand only.")
@@ -262,16 +269,16 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
 
     def row_context(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
         if request.method == "GET" and not subscription.is_enabled:
-            for sentence in auto_pause.sentences([subscription]):
+            for sentence in explain_auto_pauses([subscription]):
                 messages.warning(request, sentence)
         person, now = administrator(request), timezone.now()
         expected = expected_contents(subscription, now)
-        reach = reachability(named_audience(subscription), seen_by=person, expected=expected)
+        reach = count_reachability(named_audience(subscription), seen_by=person, expected=expected)
         times = subscription_forms.find_times(subscription, now)
         message = render_saved(subscription, by=person, now=now)
         return {
             "subscription": subscription,
-            "owner": ownership.owner_line(subscription, person),
+            "owner": describe_owner(subscription, person),
             "can_act": self.has_change_permission(request, subscription),
             "state": latest_runs(request, subscription),
             "state_url": reverse("admin:notifications_subscription_runs", args=[subscription.pk]),
@@ -320,17 +327,17 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
         """First a page that says to how many people, then the run. The same page sent twice runs once."""
         subscription = self.changeable(request, pk)
         expected = expected_contents(subscription, timezone.now())
-        found = reachability(named_audience(subscription), seen_by=administrator(request), expected=expected)
+        found = count_reachability(named_audience(subscription), seen_by=administrator(request), expected=expected)
         # By newer data there may be rows for somebody.
         is_possible = found.reachable_count or found.reasons & Receipt.OF_CONTENT
         refusal = [] if is_possible else subscription_forms.refusal(found)
         if request.method == "POST" and not refusal:
             try:
                 return self._request(request, subscription, Run.Trigger.MANUAL)
-            except triggers.TriggerRefusedError as error:
+            except TriggerRefusedError as error:
                 refusal = [error.sentence]
         elif Run.objects.under_way().filter(subscription=subscription).exists():
-            refusal.append(triggers.under_way_sentence())
+            refusal.append(explain_under_way())
         context = {
             "title": gettext("Run now"),
             "subscription": subscription,
@@ -373,7 +380,7 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
         token = form_key_in(request)
         if not token:
             raise PermissionDenied
-        run, is_new = triggers.request_run(
+        run, is_new = request_run(
             subscription, trigger=trigger, token=token, person=administrator(request), now=database_now()
         )
         if is_new:

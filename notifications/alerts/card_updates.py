@@ -26,15 +26,15 @@ from integrations.clients.wecom import builders
 from integrations.companies import links
 from integrations.core import client_factory
 from integrations.core.background import guarded
+from integrations.models.jobs import Moment
 from notifications.alerts import notices
-from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
-from notifications.delivery.channels.wecom_app import address_scope, company_scope
+from notifications.delivery.channels import Outcome, address_scope, company_scope, outcome_of_error
 from notifications.delivery.limiter import Permit, Request
-from notifications.delivery.locking import update_unlocked
-from notifications.delivery.sending import circuit_breaker, throttling
+from notifications.delivery.rows import update_unlocked
+from notifications.delivery.sending.queue import take_probes, unblock_companies
+from notifications.delivery.sending.send import ask_permit, hold_scopes, release_permits
 from notifications.models import AlertCard, CardCode, CorpQueue, Delivery
 from notifications.models.alerts import CODE_CHARACTERS
-from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
     from integrations.core.background import Clock
@@ -88,7 +88,7 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
     """
     rows = AlertCard.objects.filter(pk__in=list(card_ids)).order_by("next_try_at", "pk")
     corp_of = dict(rows.values_list("pk", "delivery__corp"))
-    probes = circuit_breaker.probes(set(corp_of.values()), now=clock())
+    probes = take_probes(set(corp_of.values()), now=clock())
     count, waiting_corps = 0, {corp_id for corp_id, may_probe in probes.items() if not may_probe}
     for card_id, corp_id in corp_of.items():
         if is_stopping():
@@ -140,7 +140,7 @@ def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
     """Raises _CompanyWaitsError."""
     delivery = card.delivery
     scopes = (address_scope(delivery.corp, UPDATE_API), company_scope(delivery.corpid, UPDATE_API))
-    permit = throttling.permit(Request(id=f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True))
+    permit = ask_permit(Request(id=f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True))
     if not isinstance(permit, Permit):
         raise _CompanyWaitsError(permit)
     try:
@@ -150,7 +150,7 @@ def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
         _postpone(delivery, outcome, clock())
         raise _CompanyWaitsError(outcome.wait_seconds) from error
     finally:
-        throttling.release([permit])
+        release_permits([permit])
 
 
 def _change(card: AlertCard, clock: Clock) -> bool:
@@ -183,7 +183,7 @@ def _change(card: AlertCard, clock: Clock) -> bool:
         logger.log(level, "card of delivery=%d not changed errcode=%s", delivery.pk, error.code)
         _wait(card, clock(), try_count=card.try_count + 1)
         return False
-    circuit_breaker.unblock([delivery.corp_id], now=clock())
+    unblock_companies([delivery.corp_id], now=clock())
     return _settle(card, digest)
 
 
@@ -191,7 +191,7 @@ def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     """All cards of the company wait as long as the answer asks for; it counts as no try of theirs."""
     logger.info("corp=%d: changes of cards wait errcode=%s", delivery.corp_id, outcome.errcode)
     if outcome.is_rate_limited:
-        throttling.hold([company_scope(delivery.corpid, UPDATE_API)], outcome)
+        hold_scopes([company_scope(delivery.corpid, UPDATE_API)], outcome)
     until = now + timedelta(seconds=outcome.wait_seconds)
     theirs = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
     update_unlocked(theirs, next_try_at=until)

@@ -20,9 +20,9 @@ from notifications.alerts.conditions import BY_CHANGE, BY_ROW, WITHOUT_VALUE, Ag
 from notifications.charts import definition as charts
 from notifications.charts import drawing
 from notifications.charts.definition import POINTS_AT_MOST, TOP_AT_MOST, Chart, ChartKind
-from notifications.delivery.attachments import jobs, recipes
+from notifications.delivery.attachments import CHARTS_QUEUE, OVERDUE, count_overdue, picture_recipe, recipe_digest
 from notifications.models import Medium
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import read_zone
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -79,7 +79,7 @@ def request_charts(rule: AlertRule, fired: Sequence[Fired], *, slot_at: datetime
             incident=incident,
             kind=Medium.Kind.PICTURE,
             recipe=recipe,
-            digest=recipes.digest(Medium.Kind.PICTURE, recipe),
+            digest=recipe_digest(Medium.Kind.PICTURE, recipe),
             created_at=now,
             make_after=now,
         )
@@ -111,7 +111,7 @@ def _media(incident: Incident) -> QuerySet[Medium]:
 
 def _recipes(rule: AlertRule, fired: Sequence[Fired], slot_at: datetime) -> Iterator[tuple[Incident, bytes]]:
     """Of the conditions that hold, one after another, since it is they that opened the incident."""
-    language, at = get_language() or settings.LANGUAGE_CODE, slot_at.astimezone(slots.zone(rule.time_zone))
+    language, at = get_language() or settings.LANGUAGE_CODE, slot_at.astimezone(read_zone(rule.time_zone))
     for index, condition in enumerate(conditions.from_rows(rule.conditions)):
         for one in fired:
             if not one.verdict.found[index].holds:
@@ -126,8 +126,8 @@ def _words(medium: Medium, now: datetime) -> str:
         return ""
     if medium.status == Medium.Status.FAILED:
         return _("Could not be made: %(reason)s") % {"reason": medium.error_text}
-    is_overdue = not medium.make_count and now - medium.created_at >= jobs.OVERDUE
-    if is_overdue and jobs.overdue_count(jobs.CHARTS_QUEUE, now=now, at_most=1):
+    is_overdue = not medium.make_count and now - medium.created_at >= OVERDUE
+    if is_overdue and count_overdue(CHARTS_QUEUE, now=now, at_most=1):
         return _("It is not drawn: no worker takes from the queue “charts”. Your administrator can start one.")
     return _("It is still being drawn: open this page again in a moment.")
 
@@ -145,7 +145,7 @@ def recipe_of(
         return None
     chart, rows = drawn
     shape, zone = drawing.Shape.FREE, rule.time_zone
-    return chart.title, recipes.picture(chart, rows, shape=shape, language=language, time_zone=zone)
+    return chart.title, picture_recipe(chart, rows, shape=shape, language=language, time_zone=zone)
 
 
 def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: str = "") -> tuple[Chart, Table] | None:

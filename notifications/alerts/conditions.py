@@ -29,7 +29,7 @@ from integrations.data.figures import (
 )
 from integrations.data.table import DASH, USUAL_DECIMALS, Kind, Month, Table, format_number, round_number
 from notifications.charts.drawing import describe_change
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import read_workdays
 
 if TYPE_CHECKING:
     from notifications.alerts.verdicts import Found, Verdict
@@ -249,7 +249,7 @@ def span_of(text: str, today: date) -> Period | None:
     """The days of a relative date, a month or a day; None for anything else."""
     name = _bare(text)
     is_last_workday = name in map(_bare, LAST_WORKDAY)  # the only one for which days that were entered count
-    named = last_workday(today, slots.read_workdays()) if is_last_workday else _relative_days(today).get(name)
+    named = last_workday(today, read_workdays()) if is_last_workday else _relative_days(today).get(name)
     if named is not None:
         return named if isinstance(named, Period) else Period(named, named)
     day = read_day(text)

@@ -21,20 +21,19 @@ from django.utils.translation import gettext as _
 
 from integrations.core.background import database_clock, guarded
 from integrations.datasources import fetch
+from integrations.models.jobs import Moment
 from notifications.alerts import charts, conditions, incidents, verdicts
 from notifications.alerts.charts import Fired
 from notifications.alerts.conditions import ConditionError, Join
 from notifications.alerts.verdicts import Memory, Verdict
-from notifications.delivery.locking import BATCH, unlocked
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.rendering.report_contents import bi_link
-from notifications.delivery.runs.notices import new_notice
+from notifications.delivery.rows import BATCH, unlocked
+from notifications.delivery.runs.owner_notices import new_notice
 from notifications.models import AlertCheck, AlertRule, Incident, Run
 from notifications.models.alerts import TITLE_CHARACTERS
-from notifications.models.lookups import Moment
 from notifications.sources import Content
-from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.slots import ScheduleError
+from notifications.subscriptions.schedules import ScheduleError, next_due, read_zone
 
 if TYPE_CHECKING:
     from integrations.data.table import Table
@@ -202,7 +201,7 @@ def _decide_rule(
         # The source says that it does not know the card any more, or else nothing of it.
         is_broken = True if state and state.is_lost else None
         return _without_data(rule, check, problem, now, is_broken=is_broken), []
-    zone = slots.zone(rule.time_zone)
+    zone = read_zone(rule.time_zone)
     table = verdicts.localize(state.table, zone)
     try:
         found = evaluate(rule, table, at=check.slot_at.astimezone(zone))
@@ -361,7 +360,7 @@ def _request_check(rule: AlertRule, *, slot_at: datetime, now: datetime) -> Aler
 
 def _next(rule: AlertRule, now: datetime) -> datetime | None:
     try:
-        found = slots.next_due(rule, now)
+        found = next_due(rule, now)
     except ScheduleError:
         logger.exception("rule=%d has no times", rule.pk)
         return None

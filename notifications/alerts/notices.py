@@ -27,8 +27,7 @@ from integrations.clients.wecom.builders import body_bytes
 from integrations.clients.wecom.cards import Button, HorizontalItem, Source
 from integrations.models import Card, Corp
 from notifications import sources
-from notifications.delivery.rendering import message_builder
-from notifications.delivery.rendering.message_builder import clipped
+from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
 from notifications.models import (
     Channel,
     Incident,
@@ -45,8 +44,7 @@ from notifications.models import (
 )
 from notifications.sources import Audience, Rule
 from notifications.subscriptions import reach
-from notifications.subscriptions.attribute_rules import matching
-from notifications.subscriptions.recipients import chosen, named_audience, resolve
+from notifications.subscriptions.recipients import match_chosen, match_rules, named_audience, resolve_audience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,13 +149,13 @@ def title_of(notice: AlertNotice) -> str:
         name = str(lead.source) if lead.source is not None else lead.title
         words = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
         words = words % {"name": name, "count": count}
-    return message_builder.tidy_title(f"{_badge(notice)} {words}")
+    return tidy_title(f"{_badge(notice)} {words}")
 
 
 def text_of(notice: AlertNotice) -> str:
     """The whole in plain words: for mail, a group's robot, and the page of the message."""
     blocks = ["\n".join(_facts(one, notice.now)) for one in notice.incidents[:NAMED_AT_MOST]]
-    return message_builder.tidy_text("\n\n".join([*blocks, *_further(notice)]))
+    return tidy_text("\n\n".join([*blocks, *_further(notice)]))
 
 
 def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> Content:
@@ -171,9 +169,9 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
     origin = str(lead.source) if lead.source is not None else _("Alerts")
     description = "" if len(notice.incidents) > 1 else " ".join(lead.summary.split())
     head = cards.Head(
-        title=clipped(title_of(notice), TITLE_CHARACTERS),
-        description=clipped(description, DESCRIPTION_CHARACTERS),
-        source=Source(text=clipped(origin, 20), colour=colour),
+        title=clip_text(title_of(notice), TITLE_CHARACTERS),
+        description=clip_text(description, DESCRIPTION_CHARACTERS),
+        source=Source(text=clip_text(origin, 20), colour=colour),
         task_id=mark,
         url=url,
     )
@@ -184,7 +182,7 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
     if len(notice.incidents) > 1:
         shared, names = _names(notice.incidents)
         lines += [*shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
-    text = clipped("\n".join(lines), TEXT_CHARACTERS)
+    text = clip_text("\n".join(lines), TEXT_CHARACTERS)
     buttons = _buttons(notice) if has_buttons else []
     if buttons:
         return cards.button_interaction(head, buttons=buttons, sub_title=text, horizontal_items=rows)
@@ -251,7 +249,7 @@ def _rows(notice: AlertNotice) -> Iterator[HorizontalItem]:
         yield HorizontalItem(_("Until"), clock(notice.lead.ends_at, notice.now))
     if len(notice.incidents) == 1:
         for name, value in list(_distinctive_labels(notice.lead))[:3]:
-            yield HorizontalItem(clipped(name, 12), clipped(value, VALUE_CHARACTERS) or "—")
+            yield HorizontalItem(clip_text(name, 12), clip_text(value, VALUE_CHARACTERS) or "—")
 
 
 def _distinctive_labels(incident: Incident) -> Iterator[tuple[str, str]]:
@@ -330,7 +328,7 @@ def audience_of(incident: Incident) -> Audience:
     if attribute is None or audience.channel == Channel.ROBOT:
         return audience
     theirs = Rule(attribute, Operator.ONE_OF, (incident.part,))
-    people = User.objects.filter(chosen(audience)).filter(matching([theirs], RulesMatch.ALL))
+    people = User.objects.filter(match_chosen(audience)).filter(match_rules([theirs], RulesMatch.ALL))
     return Audience(
         user_ids=people.order_by().values("pk"),
         corp_id=audience.corp_id,
@@ -345,7 +343,7 @@ def waits_for_company(incident: Incident) -> bool:
     disabled = set(Corp.objects.filter(is_enabled=False).values_list("pk", flat=True))
     if audience.channel == Channel.ROBOT:
         return Robot.objects.filter(pk=audience.robot_id or 0, corp__in=disabled).exists()
-    reasons = {person.reason for person in resolve(audience)} if disabled else {None}
+    reasons = {person.reason for person in resolve_audience(audience)} if disabled else {None}
     return None not in reasons and (Receipt.Reason.CORP_DISABLED in reasons or audience.corp_id in disabled)
 
 
@@ -379,7 +377,7 @@ class ConcernsOf:
             audience = Audience() if channel is None else reach.named_by_channel(channel)
             if rule is not None:
                 audience = named_audience(rule.receiver)
-            people = () if audience.channel == Channel.ROBOT else resolve(audience, only=self._person.pk)
+            people = () if audience.channel == Channel.ROBOT else resolve_audience(audience, only=self._person.pk)
             self._notified[key] = any(one.reason is None for one in people)
         return self._notified[key]
 

@@ -14,10 +14,9 @@ from django.db import transaction
 
 from integrations.core.sentences import Sentence
 from notifications.alerts import incidents, notices
-from notifications.delivery.leases import RENDER_LEASE
-from notifications.delivery.locking import first_locked, unlocked
+from notifications.delivery.rows import RENDER_LEASE, first_locked, unlocked
 from notifications.models import AlertRule, InboundChannel, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import read_workdays, read_zone
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -148,7 +147,7 @@ def earliest_notice_at(rule: AlertRule, now: datetime, windows: Sequence[Silence
     moment = now
     for _step in range(STEPS_AT_MOST):
         within = _within_hours(rule, moment)
-        ends = [window_end(window, slots.zone(rule.time_zone), within) for window in windows]
+        ends = [window_end(window, read_zone(rule.time_zone), within) for window in windows]
         found = max([within, *(end for end in ends if end is not None)])
         if found == moment:
             break
@@ -180,10 +179,10 @@ def _within_hours(rule: AlertRule, now: datetime) -> datetime:
     """Hours that end before they begin go over midnight, and belong to the day on which they begin."""
     if rule.notify_from is None and rule.notify_until is None and not rule.notifies_on_workdays_only:
         return now
-    where = slots.zone(rule.time_zone)
+    where = read_zone(rule.time_zone)
     local = now.astimezone(where)
     start, end = rule.notify_from or time(0), rule.notify_until or time(0)
-    is_workday = slots.read_workdays() if rule.notifies_on_workdays_only else None
+    is_workday = read_workdays() if rule.notifies_on_workdays_only else None
     for days in range(-1, DAYS_SEARCHED):
         day = local.date() + timedelta(days=days)
         if is_workday is not None and not is_workday(day):

@@ -11,7 +11,7 @@ from integrations.data.figures import fold_text
 from notifications.alerts import conditions, verdicts
 from notifications.alerts.conditions import BY_CHANGE, Condition, Join
 from notifications.alerts.verdicts import Memory
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import read_zone
 
 if TYPE_CHECKING:
     from integrations.data.table import Table
@@ -35,7 +35,7 @@ def tried(rule: AlertRule, table: Table, *, today: date) -> Past | None:
 
     A rule with relative dates is tried on each day over all rows until then; another over the rows of that day alone.
     """
-    table = verdicts.localize(table, slots.zone(rule.time_zone))
+    table = verdicts.localize(table, read_zone(rule.time_zone))
     days = _days_of(table)
     if not days or len(table.rows) > ROWS_AT_MOST or table.is_cut:
         return None
@@ -60,7 +60,7 @@ def tried(rule: AlertRule, table: Table, *, today: date) -> Past | None:
 
 
 def _at_day(rule: AlertRule, condition: Condition, table: Table, day: date) -> Condition:
-    return verdicts.resolve_dates(condition, table, datetime.combine(day, time(), slots.zone(rule.time_zone)))
+    return verdicts.resolve_dates(condition, table, datetime.combine(day, time(), read_zone(rule.time_zone)))
 
 
 def _holds(

@@ -17,12 +17,11 @@ from notifications.alerts.conditions import ConditionError
 from notifications.alerts.notices import AlertNotice, AlertRunSource
 from notifications.alerts.past import Past
 from notifications.charts.drawing import cell_text
-from notifications.delivery.rendering import attachments
-from notifications.delivery.rendering.attachments import Plan, Wanted
+from notifications.delivery.rendering.attachments import NOTHING, Plan, Wanted
 from notifications.delivery.rendering.preview import MessagePreview, preview_message
 from notifications.models import Channel, Incident, Medium, Robot, Run
 from notifications.subscriptions.recipients import Recipient, find_recipients, trial_audience
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import read_zone
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -69,14 +68,14 @@ class Trial:
     is_cut: bool = False
     as_of: datetime | None = None
     as_of_day: date | None = None
-    pictures: Plan = attachments.NOTHING
+    pictures: Plan = NOTHING
     past: Past | None = None
     notices: list[AlertNotice] = field(default_factory=list)
 
 
 def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
     """What a check would find in `table`, but for changes against the check before."""
-    zone = slots.zone(rule.time_zone)
+    zone = read_zone(rule.time_zone)
     at, table = now().astimezone(zone), verdicts.localize(table, zone)
     try:
         found = evaluation.evaluate(rule, table, at=at)

@@ -57,7 +57,7 @@ from notifications.alerts.conditions import (
 )
 from notifications.models import AlertRule
 from notifications.reports.row_filters import cell_text
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import read_zone
 
 ROWS_MARKED = 200
 # What comparing with a span of days means.
@@ -467,7 +467,7 @@ def _read_kept_day(rule: AlertRule, moment: datetime, day: date) -> dict[str, Ta
         return {}
     pk = min(distances, key=lambda one: distances[one])
     try:
-        table = localize(answers.get(pk=pk).table, slots.zone(rule.time_zone))
+        table = localize(answers.get(pk=pk).table, read_zone(rule.time_zone))
         return {fold_text(part): its_table for part, its_table in parts_of(rule, table).items()}
     except ConditionError:
         return {}

@@ -28,7 +28,14 @@ from notifications.api.schemas import (
     SubscriptionPage,
 )
 from notifications.api.tokens import Action, TokenAuth, address_of, rules_of, token_for
-from notifications.delivery.runs import idempotency, triggers
+from notifications.delivery.runs.triggers import (
+    KEY_PATTERN,
+    KeyReusedError,
+    TriggerRefusedError,
+    TriggerRequest,
+    read_fingerprint,
+    trigger_run,
+)
 from notifications.models import Run
 from notifications.tasks import enqueue_runs
 
@@ -137,7 +144,7 @@ def run_subscription(
     idempotency_key: str | None = Header(
         None,
         alias="Idempotency-Key",
-        pattern=idempotency.KEY_PATTERN,
+        pattern=KEY_PATTERN,
         description="The same key with the same request within 24 hours gives the same answer and no second run.",
     ),
 ) -> HttpResponse:
@@ -150,24 +157,24 @@ def run_subscription(
     if subscription is None:
         raise ProblemError("not_found")
     asked = asked or RunRequest()
-    run_request = triggers.TriggerRequest(
+    run_request = TriggerRequest(
         token=token,
         trigger=Run.Trigger(asked.trigger),
         ip=address_of(request),
         key=idempotency_key or "",
-        fingerprint=idempotency.fingerprint_of("POST", request.path, asked.model_dump_json()),
+        fingerprint=read_fingerprint("POST", request.path, asked.model_dump_json()),
     )
     try:
-        answer = triggers.trigger(
+        answer = trigger_run(
             subscription,
             request=run_request,
             now=database_now(),
             words=lambda run: RunState.of(run).model_dump_json(),
             enqueue=lambda run_id: enqueue_runs([run_id]),
         )
-    except triggers.TriggerRefusedError as error:
+    except TriggerRefusedError as error:
         raise ProblemError(error.code, error.sentence) from error
-    except idempotency.KeyReusedError as error:
+    except KeyReusedError as error:
         raise ProblemError("idempotency_key_reused") from error
     headers = {"Location": reverse("api-1:get_run", args=[answer.run_id])}
     if answer.is_repeated:

@@ -33,7 +33,7 @@ from notifications.api.schemas import (
     UploadState,
 )
 from notifications.api.tokens import Action, address_of, token_for
-from notifications.delivery.runs import idempotency
+from notifications.delivery.runs.triggers import KEY_PATTERN, KeyReusedError, answer_once, read_fingerprint
 from notifications.inbound import content
 from notifications.inbound.accept import (
     UPLOADS_KEPT,
@@ -87,7 +87,7 @@ def send_message(
     idempotency_key: str | None = Header(
         None,
         alias="Idempotency-Key",
-        pattern=idempotency.KEY_PATTERN,
+        pattern=KEY_PATTERN,
         description="The same key with the same request within 24 hours gives the same answer and no second message.",
     ),
 ) -> HttpResponse | Status[MessagePreview]:
@@ -182,7 +182,7 @@ def _read_request(request: HttpRequest) -> _SendRequest:
         raise ValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
     carried = [_check_file(file) for file in sent]
     parts = [body.model_dump_json(), *(file.digest for file in carried)]
-    return _SendRequest(body, carried, idempotency.fingerprint_of("POST", request.path, "\n".join(parts)))
+    return _SendRequest(body, carried, read_fingerprint("POST", request.path, "\n".join(parts)))
 
 
 def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
@@ -262,13 +262,13 @@ def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str
         return Run.objects.get(pk=accepted.run_ids[0]), MessageState.of(accepted.message, [], None).model_dump_json()
 
     try:
-        answer = idempotency.once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
+        answer = answer_once(token=token, key=key, fingerprint=asked.fingerprint, now=now, make=make)
     except NobodyFoundError as error:
         unknown = [UnknownRecipient.of({**address.document(), "reason": why}) for address, why in error.unknown]
         raise ProblemError("nobody_found", more={"unknown": [one.model_dump() for one in unknown]}) from error
     except DailyLimitError as error:
         raise ProblemError("daily_limit_reached", headers={"Retry-After": str(error.retry_after_seconds)}) from error
-    except idempotency.KeyReusedError as error:
+    except KeyReusedError as error:
         raise ProblemError("idempotency_key_reused") from error
     headers = {"Location": reverse("api-1:get_message", args=[json.loads(answer.text)["id"]])}
     if answer.is_repeated:

@@ -15,7 +15,7 @@ from notifications.inbound.accept import CAPTION_CHARACTERS, WORDS_CHARACTERS, P
 from notifications.inbound.content import FILES_AT_MOST
 from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, Kind
 from notifications.models import Delivery, IncomingMessage, Receipt, Run, Subscription, Upload
-from notifications.models.messages import FIGURES_AT_MOST, LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
+from notifications.models.inbound import FIGURES_AT_MOST, LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from notifications.models.subscriptions import MAX_LIFETIME_HOURS
 from notifications.sources import Figure
 

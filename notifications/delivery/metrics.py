@@ -17,8 +17,7 @@ from prometheus_client.core import (
 from integrations.companies import callbacks
 from notifications.delivery import counters
 from notifications.delivery.runs import statistics
-from notifications.delivery.sending import circuit_breaker
-from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
+from notifications.delivery.sending.queue import CORP_SECRETS, find_held_until
 from notifications.models import CorpQueue, Delivery, Incident, Priority
 
 
@@ -84,7 +83,7 @@ def _queues() -> Iterable[Metric]:
     now = timezone.now()
     for queue in queues:
         labels = [str(queue.corp_id)]
-        held_until = circuit_breaker.held_until(queue, now=now)
+        held_until = find_held_until(queue, now=now)
         until.add_metric(labels, 0 if held_until is None else held_until.timestamp())
         budget.add_metric(labels, queue.daily_budget)
         spent.add_metric(labels, used.get(queue.pk, 0))

@@ -18,7 +18,8 @@ from django.utils import timezone
 
 from integrations.clients.wecom import builders
 from integrations.models import Corp
-from notifications.delivery.leases import RENDER_LEASE
+from integrations.models.jobs import Moment
+from notifications.delivery.rows import RENDER_LEASE
 from notifications.inbound import content
 from notifications.inbound.content import CheckedFile, text_for
 from notifications.inbound.recipients import Address, Found, find
@@ -34,11 +35,10 @@ from notifications.models import (
     Run,
     Upload,
 )
-from notifications.models.lookups import Moment
-from notifications.models.messages import FIGURES_AT_MOST
+from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.sources import Audience, Content, Figure, OneContent, ReadyMedium, Terms
 from notifications.subscriptions import reach
-from notifications.subscriptions.recipients import Recipient, chosen, resolve
+from notifications.subscriptions.recipients import Recipient, match_chosen, resolve_audience
 
 if TYPE_CHECKING:
     from integrations.models import Corp, SiteAddress
@@ -154,7 +154,9 @@ def preview(incoming: Incoming) -> Preview:
     message = _drafted(incoming, found, form, 0, now)
     carried = None if parts[0] is None else ReadyMedium(0, parts[0].kind, parts[0].name)
     run = _run(message, 0, now)
-    return Preview(MessageSource(run, message, carried), run, len(parts), list(resolve(audience)), found.unknown)
+    return Preview(
+        MessageSource(run, message, carried), run, len(parts), list(resolve_audience(audience)), found.unknown
+    )
 
 
 def _found(incoming: Incoming) -> Found:
@@ -164,10 +166,10 @@ def _found(incoming: Incoming) -> Found:
     if incoming.corp is not None:
         people = people.filter(pk__in=reach.receiving([incoming.corp.pk]))
     if incoming.among is not None:
-        people = people.filter(chosen(incoming.among))
+        people = people.filter(match_chosen(incoming.among))
     found = find(incoming.addresses, among=people, corps=reach.corps_of(incoming.sender))
     if incoming.audience is not None:
-        beside = people.filter(chosen(incoming.audience)).order_by().values_list("pk", flat=True)
+        beside = people.filter(match_chosen(incoming.audience)).order_by().values_list("pk", flat=True)
         found = replace(found, user_ids=found.user_ids | set(beside))
     return replace(found, user_ids=found.user_ids.difference(incoming.already)) if incoming.already else found
 

@@ -30,9 +30,9 @@ from integrations.core.metrics import CountedMetric
 from integrations.core.sentences import NoData, Sentence
 from integrations.datasources.query import reach_for
 from integrations.models.fields import opened
-from integrations.models.jobs import LeaseLostError
+from integrations.models.jobs import LeaseLostError, Moment
 from notifications.alerts import incidents, notify
-from notifications.delivery.locking import unlocked
+from notifications.delivery.rows import unlocked
 from notifications.inbound import mapping
 from notifications.inbound.accept import (
     MESSAGE_BYTES,
@@ -57,7 +57,6 @@ from notifications.models import (
     MessageForm,
     Priority,
 )
-from notifications.models.lookups import Moment
 from notifications.sources import Audience
 from notifications.subscriptions.reach import chosen_by_channel
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from integrations.clients.wecom.builders import in_reading_order
 from integrations.core.sentences import Sentence, SentenceError
 from notifications.models import IncomingMessage, Medium, MessageForm
-from notifications.models.messages import LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
+from notifications.models.inbound import LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from notifications.reports.templates.values import escaped
 
 # Also halves of surrogate pairs, which no database takes. Lines and tabs stay.

@@ -35,7 +35,7 @@ from notifications.inbound.content import FILES_AT_MOST, CheckedFile, FileRefuse
 from notifications.inbound.payloads import Payload
 from notifications.inbound.recipients import ADDRESSES_AT_MOST, Address, Kind
 from notifications.models import IncomingMessage, MessageForm
-from notifications.models.messages import FIGURES_AT_MOST
+from notifications.models.inbound import FIGURES_AT_MOST
 from notifications.reports.templates import renderer
 from notifications.reports.templates.merge_fields import PAYLOAD, quoted
 from notifications.reports.templates.renderer import Given

@@ -23,10 +23,10 @@ from integrations.core.background import guarded
 from integrations.core.sentences import Sentence
 from integrations.datasources.query import reach_for
 from integrations.models.fields import opened
-from notifications.delivery.locking import unlocked
+from integrations.models.jobs import Moment
+from notifications.delivery.rows import unlocked
 from notifications.delivery.runs import statistics
 from notifications.models import IncomingMessage
-from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
     from integrations.core.background import Clock

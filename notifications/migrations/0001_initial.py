@@ -10,8 +10,8 @@ import django.db.models.functions.comparison
 import integrations.models.fields
 import notifications.models.deliveries
 import notifications.models.inbound
-import notifications.models.operators
-import notifications.models.workday_calendar
+import notifications.models.recipients
+import notifications.models.subscriptions
 from django.conf import settings
 from django.db import migrations, models
 
@@ -595,7 +595,7 @@ class Migration(migrations.Migration):
             name='OperatorContacts',
             fields=[
                 ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
-                ('emails', models.TextField(blank=True, help_text='One a line. The mail server is set by EMAIL_URL in .env.', validators=[notifications.models.operators.check_addresses], verbose_name='e-mail addresses')),
+                ('emails', models.TextField(blank=True, help_text='One a line. The mail server is set by EMAIL_URL in .env.', validators=[notifications.models.recipients.check_addresses], verbose_name='e-mail addresses')),
                 ('robot', models.ForeignKey(blank=True, help_text='Its group is told the same, also where no mail server is set.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='notifications.robot', verbose_name='group robot')),
             ],
             options={
@@ -858,7 +858,7 @@ class Migration(migrations.Migration):
             name='WorkdayCalendar',
             fields=[
                 ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
-                ('days', models.TextField(blank=True, help_text='They count before those that this version knows. One line for each day or stretch: the date, off or work, and a name, as “2027-02-05 to 2027-02-11 off Spring Festival” or “2027-02-14 work”. Several lines can be pasted at once.', validators=[notifications.models.workday_calendar.check_days], verbose_name='holidays and make-up days')),
+                ('days', models.TextField(blank=True, help_text='They count before those that this version knows. One line for each day or stretch: the date, off or work, and a name, as “2027-02-05 to 2027-02-11 off Spring Festival” or “2027-02-14 work”. Several lines can be pasted at once.', validators=[notifications.models.subscriptions.check_days], verbose_name='holidays and make-up days')),
             ],
             options={
                 'verbose_name': 'Holidays',

@@ -14,7 +14,7 @@ from accounts.models import User
 from accounts.users.scopes import rights_changeable_by
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField
-from notifications.models.lookups import Moment
+from integrations.models.jobs import Moment
 from notifications.models.recipients import Succeeded
 from notifications.models.subscriptions import Subscription
 
@@ -158,7 +158,7 @@ class AcceptedRequest(models.Model):
         verbose_name_plural = _("accepted requests")
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["token", "key"], name="one_request_per_idempotency_key")]
-        # What is too old: notifications.delivery.runs.idempotency.
+        # What is too old: notifications.delivery.runs.triggers.
         indexes = [models.Index(fields=["created_at"], name="request_accepted")]
 
     def __str__(self) -> str:

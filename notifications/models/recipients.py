@@ -1,15 +1,51 @@
-"""Abstract models: recipients and channel of subscriptions and alert receivers; the successor of what has an owner."""
+"""Who is meant: robots, what subscriptions and alert rules say of recipients and channel, successors, operators."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from django.conf import settings
 from django.contrib.auth.models import Group
+from django.core.validators import validate_email
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from integrations.models import Department
-from notifications.models.robots import Robot
+from accounts.users.scopes import scope_condition
+from integrations.models import Corp, Department
+from integrations.models.fields import EncryptedTextField
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from integrations.models.fields import Person
+
+
+class RobotQuerySet(models.QuerySet["Robot"]):
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(corp__in=Corp.objects.visible_to(person))
+
+
+class Robot(models.Model):
+    """A robot of a group. `corp`: whose group it is; it decides who may use the robot, and by which way we call."""
+
+    name = models.CharField(_("name"), max_length=128, help_text=_("As people know the group, for example 销售日报群."))
+    corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
+    key = EncryptedTextField(_("webhook key"))
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = RobotQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("group robot")
+        verbose_name_plural = _("group robots")
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["corp", "name"], name="one_robot_per_name")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Channel(models.TextChoices):
@@ -27,7 +63,7 @@ class RulesMatch(models.TextChoices):
 
 class Addressed(models.Model):
     """Names recipients (notifications.subscriptions.recipients.named_audience). Its attribute rules:
-    notifications.models.attribute_rules.
+    notifications.models.subscriptions.
     """
 
     to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
@@ -80,3 +116,95 @@ class Succeeded(models.Model):
 
     class Meta:
         abstract = True
+
+
+class AlertReceiverQuerySet(models.QuerySet["AlertReceiver"]):
+    def visible_to(self, person: Person) -> Self:
+        """Of one corp: for those who may see the corp; of all corps: for those who may see all."""
+        return self.filter(scope_condition(person))
+
+
+class AlertReceiver(Addressed):
+    """Who is told of the alerts of one rule, and on which way. They are chosen on the rule's page."""
+
+    # That of the rule.
+    name = models.CharField(_("name"), max_length=128)
+    corp = models.ForeignKey(
+        Corp,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        verbose_name=_("only for the company"),
+        help_text=_("Empty: for people of every company."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = AlertReceiverQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("recipients of an alert rule")
+        verbose_name_plural = _("recipients of alert rules")
+        ordering = ["name", "pk"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def only_corp_id(self) -> int | None:
+        return self.corp_id
+
+
+THE_ONE = 1
+
+
+def check_addresses(text: str) -> None:
+    """Raises ValidationError for a line that is no mail address."""
+    for address in text.split():
+        validate_email(address)
+
+
+class OperatorContactsQuerySet(models.QuerySet["OperatorContacts"]):
+    def with_emails(self) -> OperatorContactsQuerySet:
+        return self.exclude(emails="")
+
+    def addresses(self) -> list[str]:
+        """Those of the environment and those that were saved, each once."""
+        saved = self.values_list("emails", flat=True).first() or ""
+        return list(dict.fromkeys([*settings.OPERATOR_EMAILS, *saved.split()]))
+
+    def chosen_robot(self) -> Robot | None:
+        """With its company."""
+        return Robot.objects.select_related("corp").filter(pk__in=self.values("robot")).first()
+
+
+class OperatorContacts(models.Model):
+    """One row, beside what the environment names (OPERATOR_EMAILS, OPERATOR_ROBOT_URL)."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    emails = models.TextField(
+        _("e-mail addresses"),
+        blank=True,
+        validators=[check_addresses],
+        help_text=_("One a line. The mail server is set by EMAIL_URL in .env."),
+    )
+    robot = models.ForeignKey(
+        Robot,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("group robot"),
+        help_text=_("Its group is told the same, also where no mail server is set."),
+    )
+
+    objects = OperatorContactsQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = pgettext_lazy("menu", "Standstills")
+        verbose_name_plural = pgettext_lazy("menu", "Standstills")
+        default_permissions = ("view", "change")
+        constraints = [models.CheckConstraint(condition=Q(pk=THE_ONE), name="one_row_of_operator_contacts")]
+
+    def __str__(self) -> str:
+        return str(_("who is told of standstills"))

@@ -15,12 +15,24 @@ from accounts.users.scopes import sees_all_corps
 from integrations.core import sentences
 from integrations.models import Corp
 from integrations.models.fields import EVERYTHING
-from notifications.models.lookups import Moment, RunStatus
+from integrations.models.jobs import Moment
 
 if TYPE_CHECKING:
     from typing import Self
 
     from integrations.models.fields import Person
+
+
+class RunStatus(models.TextChoices):
+    """Of notifications.models.runs.Run, by which queries of other models ask, too."""
+
+    WAITING = "waiting", _("waiting")
+    SENDING = "sending", _("sending")
+    FINISHED = "finished", _("finished")
+    MISSED = "missed", _("missed")
+    FAILED = "failed", _("failed")
+    # Not worth sending, by what the subscription asks of its data; no failure.
+    SKIPPED = "skipped", _("not sent")
 
 
 # Of a run; one that ended says in `error` whom it did not reach.
@@ -132,7 +144,7 @@ class Run(models.Model):
     recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
     # A stored sentence (integrations.core.sentences), also of one that ended: whom it did not reach
-    # (notifications.delivery.failures).
+    # (notifications.delivery.explanations).
     error = models.TextField(_("error"), blank=True)
     # Of its data (notifications.delivery.rendering.skip_rules); empty where its report has none.
     fingerprint = models.CharField(max_length=64, blank=True)

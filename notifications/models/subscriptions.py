@@ -1,26 +1,28 @@
-"""Reports and subscriptions: what is sent, to whom, when, and who takes a break. Alert rules share the schedule."""
+"""Reports and subscriptions: what is sent, to whom, when; who takes a break; drafts, and the workday calendar."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Self, TypeVar
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
-from accounts.models import User
+from accounts.models import Attribute, User
 from accounts.users.scopes import scope_condition
 from integrations.models import Corp
-from notifications.models.lookups import Moment
-from notifications.models.recipients import Addressed, Succeeded
+from integrations.models.jobs import Moment
+from notifications.models.recipients import Addressed, AlertReceiver, Succeeded
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from integrations.models.fields import Person
+
 
 # An hour: what is due at nine still comes before ten.
 MAX_JITTER_SECONDS = 60 * 60 - 1
@@ -70,7 +72,7 @@ class ScheduledQuerySet(models.QuerySet[M]):
 
 
 class Scheduled(models.Model):
-    """Has times (notifications.subscriptions.schedules.slots). Whatever is scheduled has `is_enabled`, too."""
+    """Has times (notifications.subscriptions.schedules). Whatever is scheduled has `is_enabled`, too."""
 
     repeat = models.CharField(_("how often"), max_length=16, choices=Repeat.choices, default=Repeat.CRONTAB)
     local_time = models.TimeField(_("at"), null=True, blank=True)
@@ -103,7 +105,7 @@ class Scheduled(models.Model):
     time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
     valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
     valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
-    # Set by notifications.subscriptions.schedules.slots and whoever claims it alone: when it is due, spread included.
+    # Set by notifications.subscriptions.schedules and whoever claims it alone: when it is due, spread included.
     # Empty when no further slot exists.
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
 
@@ -353,3 +355,174 @@ class SubscriptionChoice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subscription_id} {self.user_id} {self.kind}"
+
+
+# --- Rules that choose people by an attribute ---
+
+
+RULES_AT_MOST = 20
+VALUES_AT_MOST = 500
+
+
+class Operator(models.TextChoices):
+    """How a person's values of the attribute compare with those of the rule, in whatever letters."""
+
+    IS = "is", pgettext_lazy("attribute rule", "is")
+    CONTAINS = "contains", pgettext_lazy("attribute rule", "contains")
+    ONE_OF = "one_of", pgettext_lazy("attribute rule", "is one of")
+
+
+class AttributeRuleQuerySet(models.QuerySet["AttributeRule"]):
+    def of(self, order: Addressed) -> Self:
+        return self.filter(**order_field(order))
+
+
+class AttributeRule(models.Model):
+    """One condition on one attribute, of one subscription or alert receiver; several are joined by its `rules_match`.
+
+    PROTECT: a rule deleted with its attribute would leave the others, and these reach more people.
+    """
+
+    subscription = models.ForeignKey(
+        Subscription,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="attribute_rules",
+        verbose_name=_("push"),
+    )
+    receiver = models.ForeignKey(
+        AlertReceiver,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="attribute_rules",
+        verbose_name=_("alert receiver"),
+    )
+    attribute = models.ForeignKey(
+        Attribute, on_delete=models.PROTECT, related_name="subscription_rules", verbose_name=_("user attribute")
+    )
+    operator = models.CharField(_("comparison"), max_length=8, choices=Operator.choices)
+    # As entered, one or more: exactly one unless the operator is ONE_OF.
+    values = models.JSONField(_("values"), default=list)
+
+    objects = AttributeRuleQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("attribute rule")
+        verbose_name_plural = _("attribute rules")
+        ordering = ["pk"]
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(subscription__isnull=False, receiver__isnull=True)
+                | Q(subscription__isnull=True, receiver__isnull=False),
+                name="attribute_rule_of_one",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.order}: {self.attribute} {self.get_operator_display()} {', '.join(self.values)}"
+
+    @property
+    def order(self) -> Subscription | AlertReceiver:
+        """What names its recipients by this rule."""
+        return self.receiver or cast("Subscription", self.subscription)  # one of them, says the constraint
+
+
+def order_field(order: Addressed) -> dict[str, Any]:
+    """The columns of a rule that belongs to `order`."""
+    return {"receiver" if isinstance(order, AlertReceiver) else "subscription": order}
+
+
+# --- Days on which China works or not, as administrators entered them: they count before the published ones ---
+
+
+_DAY = r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?"
+_LINE = re.compile(rf"{_DAY}(?:\s*(?:to|至|到|[-~～–—])\s*{_DAY})?[\s,，;；]+(?:(off|休)|work|班)(?:[\s,，;；].*)?")  # noqa: RUF001  # as people write them
+
+
+def read_days(text: str) -> Mapping[date, bool]:
+    """Map days to whether China works. Raises ValidationError for a line that cannot be read."""
+    days: dict[date, bool] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        found = _LINE.fullmatch(line.strip())
+        try:
+            numbers = [int(each) for each in found.groups()[:6] if each] if found else []
+            first, last = date(*numbers[:3]), date(*numbers[-3:])
+            stretch = range((last - first).days + 1)
+        except (TypeError, ValueError):
+            stretch = range(0)
+        if found and 0 < len(stretch) <= 31:  # no holiday is as long; a slip of the pen in a year is longer
+            days |= {first + timedelta(days=ahead): not found[7] for ahead in stretch}
+        elif line.strip():
+            sentence = gettext("Line %(number)d cannot be read: “%(line)s”.")
+            raise ValidationError(sentence % {"number": number, "line": line.strip()[:64]})
+    return days
+
+
+def check_days(text: str) -> None:
+    """Raises ValidationError."""
+    read_days(text)
+
+
+class WorkdayCalendarQuerySet(models.QuerySet["WorkdayCalendar"]):
+    def entered(self) -> Mapping[date, bool]:
+        return read_days(self.values_list("days", flat=True).first() or "")
+
+
+class WorkdayCalendar(models.Model):
+    """One row, for all companies: the calendar of China is one."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    days = models.TextField(
+        _("holidays and make-up days"),
+        blank=True,
+        validators=[check_days],
+        help_text=_(
+            "They count before those that this version knows. One line for each day or stretch: the date, off or work, "
+            "and a name, as “2027-02-05 to 2027-02-11 off Spring Festival” or “2027-02-14 work”. Several lines can be "
+            "pasted at once."
+        ),
+    )
+
+    objects = WorkdayCalendarQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = pgettext_lazy("menu", "Holidays")
+        verbose_name_plural = pgettext_lazy("menu", "Holidays")
+        default_permissions = ("view", "change")
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="one_workday_calendar")]
+
+    def __str__(self) -> str:
+        return str(_("holidays and make-up days"))
+
+
+# --- What somebody typed on a page and has not saved ---
+
+
+DRAFT_KEPT = timedelta(days=30)
+
+
+class DraftQuerySet(models.QuerySet["Draft"]):
+    def old(self, now: Moment) -> Self:
+        """Those to which nobody came back within DRAFT_KEPT."""
+        return self.filter(saved_at__lte=now - DRAFT_KEPT)
+
+
+class Draft(models.Model):
+    """One for each person and page. It holds no secret: no page that keeps drafts has a field for one."""
+
+    person = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    # "push:7", or "push:new" of the page for a new one.
+    page = models.CharField(max_length=32)
+    # As the page sends its form: application/x-www-form-urlencoded.
+    values = models.TextField()
+    saved_at = models.DateTimeField(db_index=True)
+
+    objects = DraftQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["person", "page"], name="one_draft_per_person_and_page")]
+
+    def __str__(self) -> str:
+        return f"{self.person_id} {self.page}"

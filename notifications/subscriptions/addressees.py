@@ -1,28 +1,34 @@
-"""Whom pushes and alert receivers name, in a few words, for lists: the same few queries for any number of them."""
+"""Whom pushes and alert rules name: in words, why they name a person, and what a person chooses of their own."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
-from accounts.models import User
+from accounts.models import User, WeComAccount
 from accounts.users.scopes import people_visible_to
-from notifications.models import AlertReceiver, AttributeRule, Subscription
+from integrations.directory import departments
+from integrations.models import Department, Membership
+from notifications.models import AlertReceiver, AttributeRule, Receipt, Subscription, SubscriptionChoice
+from notifications.subscriptions.recipients import find_concerned_orders
 
 if TYPE_CHECKING:
     from integrations.models.fields import Person
+
 
 Model: TypeAlias = type[Subscription] | type[AlertReceiver]
 # So many of each kind are named, more are counted.
 NAMED_AT_MOST = 2
 
 
-def in_words(orders: Sequence[Any], model: Model, *, seen_by: Person) -> dict[int, str]:
+def describe_addressees(orders: Sequence[Any], model: Model, *, seen_by: Person) -> dict[int, str]:
     """By the key of each of these orders of `model`. People whom `seen_by` does not see are counted, not named. Seven
     queries at most."""
     keys = [one.pk for one in orders]
@@ -32,21 +38,21 @@ def in_words(orders: Sequence[Any], model: Model, *, seen_by: Person) -> dict[in
             found[one.pk].append(_("a group robot's group"))
         elif one.to_everyone:
             found[one.pk].append(_("everyone"))
-    for pk, (count, names) in _named(model, "departments", keys, Q()).items():
+    for pk, (count, names) in _name_addressees(model, "departments", keys, Q()).items():
         words = ngettext("%(count)d department", "%(count)d departments", count) % {"count": count}
-        found[pk].append(_joined(names) if len(names) == count else words)
-    for pk, (count, names) in _named(model, "groups", keys, Q()).items():
+        found[pk].append(_join_words(names) if len(names) == count else words)
+    for pk, (count, names) in _name_addressees(model, "groups", keys, Q()).items():
         words = ngettext("%(count)d group", "%(count)d groups", count) % {"count": count}
-        found[pk].append(_joined(names) if len(names) == count else words)
-    for pk, (count, names) in _named(model, "users", keys, Q(user__in=people_visible_to(seen_by))).items():
+        found[pk].append(_join_words(names) if len(names) == count else words)
+    for pk, (count, names) in _name_addressees(model, "users", keys, Q(user__in=people_visible_to(seen_by))).items():
         words = ngettext("%(count)d person", "%(count)d people", count) % {"count": count}
-        found[pk].append(_joined(names) if len(names) == count else words)
-    for pk, words in _rules(model, keys).items():
+        found[pk].append(_join_words(names) if len(names) == count else words)
+    for pk, words in _describe_rules(model, keys).items():
         found[pk].append(words)
-    return {pk: _joined(found[pk]) or _("nobody") for pk in keys}
+    return {pk: _join_words(found[pk]) or _("nobody") for pk in keys}
 
 
-def _named(model: Model, field: str, keys: list[int], visible: Q) -> dict[int, tuple[int, list[str]]]:
+def _name_addressees(model: Model, field: str, keys: list[int], visible: Q) -> dict[int, tuple[int, list[str]]]:
     """By order how many of a kind it names, and the names of those who are `visible`, where they are few. Two
     queries at most."""
     through: Any = getattr(model, field).through
@@ -62,20 +68,138 @@ def _named(model: Model, field: str, keys: list[int], visible: Q) -> dict[int, t
     return {pk: (count, names[pk]) for pk, count in counts.items()}
 
 
-def _rules(model: Model, keys: list[int]) -> dict[int, str]:
+def _describe_rules(model: Model, keys: list[int]) -> dict[int, str]:
     column = "subscription" if model is Subscription else "receiver"
     rows = AttributeRule.objects.filter(**{f"{column}__in": keys}).select_related("attribute").order_by("pk")
     rules: dict[int, list[str]] = defaultdict(list)
     for row in rows:
         words = pgettext("attribute, comparison, values", "%(attribute)s %(operator)s %(values)s")
-        values = _joined([*row.values[:NAMED_AT_MOST], *(["…"] if len(row.values) > NAMED_AT_MOST else [])])
+        values = _join_words([*row.values[:NAMED_AT_MOST], *(["…"] if len(row.values) > NAMED_AT_MOST else [])])
         owner = row.subscription_id if model is Subscription else row.receiver_id
         if owner is not None:
             rules[owner].append(
                 words % {"attribute": row.attribute, "operator": row.get_operator_display(), "values": values}
             )
-    return {pk: _joined(found) for pk, found in rules.items()}
+    return {pk: _join_words(found) for pk, found in rules.items()}
 
 
-def _joined(words: list[str]) -> str:
+def _join_words(words: list[str]) -> str:
     return pgettext("between reasons", ", ").join(words)
+
+
+# --- Why they name a person: by name, group, department or attributes, or as everyone ---
+
+
+def explain_naming(person: User, model: type[Subscription] | type[AlertReceiver]) -> dict[int, list[str]]:
+    """By the key of each order of `model` that names the person, whether it reaches them or not, in words why. Ten
+    queries at most, and one for each level of departments."""
+    found: dict[int, list[str]] = defaultdict(list)
+    orders: QuerySet[Any] = model._default_manager.order_by()
+    for pk in orders.filter(users=person).values_list("pk", flat=True):
+        found[pk].append(_("chosen by name"))
+    theirs = orders.filter(groups__in=person.groups.values("pk"))
+    for pk, name in theirs.values_list("pk", "groups__name"):
+        found[pk].append(_("group “%(name)s”") % {"name": name})
+    accounts = list(WeComAccount.objects.complete().filter(user=person))
+    for pk, department in _find_by_department(orders, accounts):
+        found[pk].append(_("department “%(name)s”") % {"name": department})
+    for pk in find_concerned_orders(person, model):
+        found[pk].append(_("by attributes"))
+    if person.is_active and any(account.is_primary for account in accounts):
+        for pk in orders.filter(to_everyone=True).values_list("pk", flat=True):
+            found[pk].append(_("everyone"))
+    return found
+
+
+def _find_by_department(orders: QuerySet[Any], accounts: list[WeComAccount]) -> list[tuple[int, str]]:
+    """As recipients.resolve means it: a chosen department that is there, with those below it where that is chosen."""
+    member = Q(pk__in=[])
+    for account in accounts:
+        member |= Q(member__corp=account.corp_id, member__userid_folded=account.userid_folded)
+    own = Membership.objects.able().filter(member, department__removed_at=None).values_list("department_id", flat=True)
+    standing = set(own)
+    around = departments.at_and_above(standing) if standing else set()
+    named = Department.objects.in_bulk(around)
+    chosen = orders.filter(departments__in=around).values_list("pk", "departments", "with_subdepartments")
+    return [(pk, str(named[one])) for pk, one, with_those_below in chosen if with_those_below or one in standing]
+
+
+# --- A person's own pushes, and the choice to pause or decline one ---
+
+
+SHOWN_AT_MOST = 200
+# Of the newest receipts: what reached the person in a way that no row here names any more.
+RECEIPTS_READ = 500
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSubscription:
+    """`name`: the push's own, since its title may be a template.
+
+    `choice`: a SubscriptionChoice.Kind, or empty while it is sent. `next_at`: when it is due again, if known.
+    """
+
+    pk: int
+    name: str
+    choice: str
+    next_at: datetime | None
+
+
+def find_own_subscriptions(person: User) -> list[OwnSubscription]:
+    """Those in force, by name. Seven queries; for members of departments one more for each level of these."""
+    found = _find_concerning(person).order_by("name", "next_run_at", "pk")
+    rows = list(found[:SHOWN_AT_MOST])
+    choices: dict[int, str] = dict(
+        SubscriptionChoice.objects.filter(user=person, subscription__in=[row.pk for row in rows]).values_list(
+            "subscription_id", "kind"
+        )
+    )
+    return [OwnSubscription(row.pk, row.name, choices.get(row.pk, ""), row.next_run_at) for row in rows]
+
+
+def choose_subscription(person: User, *, subscription_id: int, kind: str, now: datetime) -> bool:
+    """Note what `person` chose; an empty `kind` resumes. False for a subscription that does not concern the person.
+
+    Messages that are made already still arrive.
+    """
+    if not _find_concerning(person).filter(pk=subscription_id).exists():
+        return False
+    if kind:
+        SubscriptionChoice.objects.update_or_create(
+            subscription_id=subscription_id, user=person, defaults={"kind": kind, "chosen_at": now}
+        )
+    else:
+        SubscriptionChoice.objects.filter(subscription_id=subscription_id, user=person).delete()
+    return True
+
+
+def _find_concerning(person: User) -> QuerySet[Subscription]:
+    """Enabled subscriptions that name the person, a group or department of theirs, what their attributes say, or
+    everyone; and those that have reached them."""
+    accounts = list(WeComAccount.objects.complete().filter(user=person))
+    corp_id = next((account.corp_id for account in accounts if account.is_primary), None)
+    newest = Receipt.objects.filter(user=person).order_by("-pk").values("run_id")[:RECEIPTS_READ]
+    reached = list(
+        Subscription.objects.filter(runs__in=[row["run_id"] for row in newest]).values_list("pk", flat=True).distinct()
+    )
+    named = (
+        Q(users=person) | Q(groups__in=person.groups.values("pk")) | Q(pk__in=reached) | _match_departments(accounts)
+    )
+    named |= Q(pk__in=find_concerned_orders(person))
+    if corp_id is not None:
+        named |= Q(to_everyone=True)
+    keys = Subscription.objects.filter(named).order_by().values("pk")
+    return Subscription.objects.filter(Q(report__corp=None) | Q(report__corp=corp_id), pk__in=keys, is_enabled=True)
+
+
+def _match_departments(accounts: list[WeComAccount]) -> Q:
+    """As recipients.resolve means it: a chosen department that is there, with those below it where that is chosen."""
+    member = Q(pk__in=[])
+    for account in accounts:
+        member |= Q(member__corp=account.corp_id, member__userid_folded=account.userid_folded)
+    own = Membership.objects.able().filter(member, department__removed_at=None).values_list("department_id", flat=True)
+    standing = set(own)
+    if not standing:
+        return Q(pk__in=[])
+    around = departments.at_and_above(standing)
+    return Q(departments__in=standing) | Q(departments__in=around, with_subdepartments=True)

@@ -12,7 +12,7 @@ from accounts.users.scopes import sees_all
 from integrations.models import Corp
 from notifications.models import ApiToken, InboundChannel
 from notifications.sources import Audience
-from notifications.subscriptions.recipients import chosen
+from notifications.subscriptions.recipients import match_chosen
 
 
 def reachable(
@@ -29,7 +29,7 @@ def reachable(
         people = people.filter(pk__in=receiving(Corp.objects.visible_to(owner)))
     if corp_ids is not None:
         people = people.filter(pk__in=receiving(corp_ids))
-    return people if audience is None else people.filter(chosen(audience))
+    return people if audience is None else people.filter(match_chosen(audience))
 
 
 def people_of(sender: ApiToken | InboundChannel) -> QuerySet[User]:
@@ -61,7 +61,7 @@ def named_by_channel(channel: InboundChannel) -> Audience:
     Nobody while its owner may not send messages."""
     if not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
         return Audience()
-    people = _people_of_channel(channel).filter(chosen(chosen_by_channel(channel)))
+    people = _people_of_channel(channel).filter(match_chosen(chosen_by_channel(channel)))
     return Audience(user_ids=people.order_by().values("pk"), corp_id=channel.corp_id)
 
 

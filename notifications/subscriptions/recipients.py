@@ -5,22 +5,51 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from itertools import chain
+from operator import and_, or_
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Case, Exists, FilteredRelation, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db import transaction
+from django.db.models import (
+    Case,
+    Exists,
+    F,
+    FilteredRelation,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
-from accounts.models import User, WeComAccount, barred_by_wecom
+from accounts.models import Attribute, AttributeValue, User, WeComAccount, barred_by_wecom, fold_value
 from accounts.users.scopes import people_visible_to
 from integrations.core.sentences import Sentence
 from integrations.directory import departments
 from integrations.models import Department, Member
-from notifications.models import Addressed, Channel, Receipt, Run, Subscription, SubscriptionChoice
-from notifications.sources import NOT_KNOWN, Audience, Expected, LeftOut, RunContents
-from notifications.subscriptions.attribute_rules import matching, rules_by_order
+from notifications.models import (
+    Addressed,
+    AlertReceiver,
+    AttributeRule,
+    Channel,
+    Operator,
+    Receipt,
+    RulesMatch,
+    Run,
+    Subscription,
+    SubscriptionChoice,
+)
+from notifications.models.subscriptions import order_field
+from notifications.sources import NOT_KNOWN, Audience, Expected, LeftOut, Rule, RunContents
 
 if TYPE_CHECKING:
     from integrations.models.fields import Person
+
 
 Reason = Receipt.Reason
 _OF_CHOICE = {SubscriptionChoice.Kind.PAUSED: Reason.PAUSED, SubscriptionChoice.Kind.DECLINED: Reason.DECLINED}
@@ -149,7 +178,7 @@ def named_audiences(orders: Sequence[Addressed]) -> dict[int, Audience]:
         rows = relation.through.objects.filter(**{f"{names[0]}__in": [order.pk for order in orders]})
         for pk, key in rows.order_by(names[1]).values_list(*names):
             named[field_name, pk].append(key)
-    rules = rules_by_order(orders)
+    rules = read_rules_by_order(orders)
     return {
         order.pk: Audience(
             user_ids=tuple(named["users", order.pk]),
@@ -169,7 +198,7 @@ def named_audiences(orders: Sequence[Addressed]) -> dict[int, Audience]:
     }
 
 
-def resolve(audience: Audience, *, only: int | None = None) -> Iterator[Recipient]:
+def resolve_audience(audience: Audience, *, only: int | None = None) -> Iterator[Recipient]:
     """Each person once, ordered by company, then by id: the same rows always give the same order.
 
     "Everyone" means active people with a complete account whom WeCom lets in, of the one company if the audience names
@@ -180,17 +209,18 @@ def resolve(audience: Audience, *, only: int | None = None) -> Iterator[Recipien
     """
     if audience.channel == Channel.ROBOT:
         return
-    people = User.objects.filter(chosen(audience))
-    yield from _recipients(audience, people if only is None else people.filter(pk=only))
+    people = User.objects.filter(match_chosen(audience))
+    yield from _read_recipients(audience, people if only is None else people.filter(pk=only))
 
 
 def find_recipients(audience: Audience, contents: RunContents | None) -> Iterator[Recipient]:
-    """Each person as `resolve` finds them; whoever can be reached and gets nothing of `contents` has the reason, too.
+    """Each person as `resolve_audience` finds them; whoever can be reached and gets nothing of `contents` has the
+    reason, too.
 
     Sending asks this, and so does whatever says before how many people will get it. `contents`: None where it is not
     known who gets what of it.
     """
-    yield from apply_contents(resolve(audience), contents)
+    yield from apply_contents(resolve_audience(audience), contents)
 
 
 def apply_contents(people: Iterable[Recipient], contents: RunContents | None) -> Iterator[Recipient]:
@@ -205,8 +235,8 @@ def apply_contents(people: Iterable[Recipient], contents: RunContents | None) ->
         yield person if why is None else person.left_out(why)
 
 
-def resolve_all(audiences: Mapping[int, Audience]) -> dict[int, list[Recipient]]:
-    """Find the people of each audience as `resolve` does, by the same keys.
+def resolve_audiences(audiences: Mapping[int, Audience]) -> dict[int, list[Recipient]]:
+    """Find the people of each audience as `resolve_audience` does, by the same keys.
 
     A fixed number of queries for every hundred different audiences. Equal ones share their list, unless somebody has
     paused one of them. One of more than COUNTED_AT_MOST people is left out: a page must not wait for it.
@@ -220,7 +250,9 @@ def resolve_all(audiences: Mapping[int, Audience]) -> dict[int, list[Recipient]]
         part = enumerate(different[start : start + AUDIENCES_AT_ONCE], start)
         first, *others = (
             User.objects.filter(
-                pk__in=User.objects.filter(Q(pk__in=[]) if one.channel == Channel.ROBOT else chosen(one, branches))
+                pk__in=User.objects.filter(
+                    Q(pk__in=[]) if one.channel == Channel.ROBOT else match_chosen(one, branches)
+                )
                 .order_by()
                 .values("pk")[: COUNTED_AT_MOST + 1]
             )
@@ -254,16 +286,16 @@ def resolve_all(audiences: Mapping[int, Audience]) -> dict[int, list[Recipient]]
     return resolved
 
 
-def recheck(audience: Audience, user_ids: Collection[int]) -> dict[int, Recipient]:
+def recheck_people(audience: Audience, user_ids: Collection[int]) -> dict[int, Recipient]:
     """By user how `audience` reaches these people now, whether it still chooses them or not. A query for each 5000."""
     ids = list(user_ids)
     parts = (ids[start : start + PEOPLE_AT_ONCE] for start in range(0, len(ids), PEOPLE_AT_ONCE))
-    found = (_recipients(audience, User.objects.filter(pk__in=part)) for part in parts)
+    found = (_read_recipients(audience, User.objects.filter(pk__in=part)) for part in parts)
     return {recipient.user_id: recipient for recipient in chain.from_iterable(found)}
 
 
-def _recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Recipient]:
-    for row in _read_people(people, _choice(audience.subscription_id)):
+def _read_recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Recipient]:
+    for row in _read_people(people, _choice_of(audience.subscription_id)):
         yield _to_recipient(audience, row)
 
 
@@ -278,10 +310,10 @@ def _read_people(people: QuerySet[User], choice: Subquery | Value) -> Iterator[t
 
 
 def _to_recipient(audience: Audience, row: tuple[Any, ...]) -> Recipient:
-    return _by_channel(audience, row[-1], _recipient(audience.corp_id, *row[:-1]))
+    return _choose_channel(audience, row[-1], _make_recipient(audience.corp_id, *row[:-1]))
 
 
-def reachability(
+def count_reachability(
     audience: Audience, *, seen_by: Person, named: int = 20, expected: Expected = NOT_KNOWN
 ) -> Reachability:
     """Return what saving a subscription for `audience` would mean. `expected`: what it would send, where that is known.
@@ -295,8 +327,8 @@ def reachability(
             first_id = first_id or recipient.user_id
         else:
             unreachable.append(recipient)
-    named_people = _named(unreachable, seen_by, named)
-    unlinked_count, removed = _unlinked_count(audience), _removed(audience)
+    named_people = _name_unreachable(unreachable, seen_by, named)
+    unlinked_count, removed = _count_unlinked(audience), _find_removed(audience)
     reasons = frozenset(one.reason for one in unreachable if one.reason is not None)
     people = (named_people, unlinked_count, removed, reasons, first_id, str(expected.note or ""))
     is_count_known = expected.is_known or not reachable_count
@@ -317,7 +349,7 @@ _COLUMNS = (
 )
 
 
-def _choice(subscription_id: int | None) -> Subquery | Value:
+def _choice_of(subscription_id: int | None) -> Subquery | Value:
     """What the person has chosen about the subscription; empty where nothing."""
     if subscription_id is None:
         return Value("")
@@ -325,7 +357,7 @@ def _choice(subscription_id: int | None) -> Subquery | Value:
     return Subquery(chosen.values("kind")[:1])
 
 
-def chosen(audience: Audience, branches: departments.Branches | None = None) -> Q:
+def match_chosen(audience: Audience, branches: departments.Branches | None = None) -> Q:
     """The condition on User for the people whom an audience names, reachable or not. `branches`: those of its
     departments' companies, where they are read already."""
     named = Q(pk__in=audience.user_ids)
@@ -338,34 +370,34 @@ def chosen(audience: Audience, branches: departments.Branches | None = None) -> 
             linked = linked.filter(corp_id=audience.corp_id)
         named |= Q(Exists(linked), is_active=True)
     if audience.department_ids:
-        standing = WeComAccount.objects.in_departments(_reached(audience, branches))
+        standing = WeComAccount.objects.in_departments(_find_reached(audience, branches))
         named |= Q(pk__in=standing.order_by().values("user_id"))
     if audience.rules:
-        named |= matching(audience.rules, audience.rules_match)
+        named |= match_rules(audience.rules, audience.rules_match)
     return named
 
 
-def _reached(audience: Audience, branches: departments.Branches | None = None) -> set[int]:
+def _find_reached(audience: Audience, branches: departments.Branches | None = None) -> set[int]:
     reached = departments.reached if branches is None else branches.reached
     return reached(audience.department_ids, with_those_below=audience.with_subdepartments)
 
 
-def _unlinked_count(audience: Audience) -> int:
+def _count_unlinked(audience: Audience) -> int:
     if not audience.department_ids:
         return 0
     account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
-    members = Member.objects.able().filter(~Exists(account), memberships__department__in=_reached(audience))
+    members = Member.objects.able().filter(~Exists(account), memberships__department__in=_find_reached(audience))
     return members.values("pk").distinct().count()
 
 
-def _removed(audience: Audience) -> list[str]:
+def _find_removed(audience: Audience) -> list[str]:
     if not audience.department_ids:
         return []
     gone = Department.objects.filter(pk__in=list(audience.department_ids), removed_at__isnull=False)
     return [str(one) for one in gone[:DEPARTMENTS_NAMED]]
 
 
-def _recipient(
+def _make_recipient(
     only_corp_id: int | None,
     user_id: int,
     is_active: bool,
@@ -405,7 +437,7 @@ def mail_address(user_id: int, email: str) -> str:
     return f"mail:{user_id}:{email}"[:ADDRESS_CHARACTERS]
 
 
-def _by_channel(audience: Audience, email: str, by_app: Recipient) -> Recipient:
+def _choose_channel(audience: Audience, email: str, by_app: Recipient) -> Recipient:
     """The person as the audience's channels reach him: by the app, else by mail where that is the second channel."""
     is_mailed = audience.channel == Channel.EMAIL
     if by_app.reason in Receipt.BY_CHOICE:
@@ -423,7 +455,7 @@ def _by_channel(audience: Audience, email: str, by_app: Recipient) -> Recipient:
     return by_app
 
 
-def _named(recipients: list[Recipient], seen_by: Person, count: int) -> list[Unreachable]:
+def _name_unreachable(recipients: list[Recipient], seen_by: Person, count: int) -> list[Unreachable]:
     # In steps: there may be thousands, and a database limits the values in one condition.
     listed: list[Unreachable] = []
     for start in range(0, len(recipients), NAMES_AT_ONCE):
@@ -434,3 +466,112 @@ def _named(recipients: list[Recipient], seen_by: Person, count: int) -> list[Unr
         if len(listed) >= count:
             break
     return listed
+
+
+# --- Rules that choose people by their attributes ---
+
+
+def read_rules(order: Addressed) -> tuple[Rule, ...]:
+    """Return the rules of a subscription or an alert receiver. One query."""
+    return read_rules_by_order([order])[order.pk]
+
+
+def read_rules_by_order(orders: Sequence[Addressed]) -> dict[int, tuple[Rule, ...]]:
+    """Map the key of each of `orders`, which are of one model, to its rules. One query."""
+    column = "subscription_id" if isinstance(orders[0], Subscription) else "receiver_id"
+    found: dict[int, list[Rule]] = {order.pk: [] for order in orders}
+    rows = AttributeRule.objects.filter(**{f"{column}__in": found}).select_related("attribute").order_by("pk")
+    for row in rows:
+        found[getattr(row, column)].append(Rule(row.attribute, Operator(row.operator), tuple(row.values)))
+    return {pk: tuple(rules) for pk, rules in found.items()}
+
+
+def list_rules(rules: Iterable[Rule]) -> SafeString:
+    """In words, one below the other; a dash where there are none."""
+    lines = [(str(rule.attribute), rule.operator.label, "; ".join(rule.values)) for rule in rules]
+    return format_html_join("", "<div>{} {} {}</div>", lines) or format_html("{}", "—")
+
+
+def save_rules(order: Addressed, rules: Iterable[Rule]) -> bool:
+    """Give a subscription or a receiver exactly these rules; those that it has already stay. Returns whether anything
+    changed.
+
+    One by one, so that the audit trail names each.
+    """
+    wanted = list(rules)
+    with transaction.atomic():
+        kept = []
+        rows = list(AttributeRule.objects.of(order).select_related("attribute"))
+        [owner] = order_field(order)
+        for row in rows:
+            setattr(row, owner, order)  # which knows the companies that it was moved between
+            same = Rule(row.attribute, Operator(row.operator), tuple(row.values))
+            if same in wanted:
+                wanted.remove(same)
+                kept.append(row)
+            else:
+                row.delete()
+        for rule in wanted:
+            AttributeRule.objects.create(
+                **order_field(order),
+                attribute=rule.attribute,
+                operator=rule.operator,
+                values=list(rule.values),
+            )
+        return bool(wanted) or len(kept) < len(rows)
+
+
+def find_rules_naming(attribute: Attribute, folded_values: Collection[str]) -> list[str]:
+    """Those, in words, that compare `attribute` with one of these values. One query."""
+    rows = AttributeRule.objects.filter(attribute=attribute).order_by("pk")
+    rows = rows.select_related("attribute", "subscription", "receiver")
+    named = set(folded_values)
+    return [str(row) for row in rows if not named.isdisjoint(map(fold_value, row.values))]
+
+
+def match_rules(rules: Sequence[Rule], match: str) -> Q:
+    """The condition on User for people who match all, or any, of `rules`; nobody where there are none."""
+    if not rules:
+        return Q(pk__in=[])
+    return reduce(or_ if match == RulesMatch.ANY else and_, map(_rule_condition, rules))
+
+
+def find_concerned_orders(person: User, model: type[Subscription] | type[AlertReceiver] = Subscription) -> list[int]:
+    """Ids of the orders of `model` whose rules the person matches. Two queries: rules on attributes without a value of
+    the person cannot match, so the others need not be read, except where all must."""
+    values: dict[int, set[str]] = defaultdict(set)
+    for attribute_id, folded in AttributeValue.objects.filter(user=person).values_list("attribute_id", "folded"):
+        values[attribute_id].add(folded)
+    if not values:
+        return []
+    column = "subscription" if model is Subscription else "receiver"
+    touched = AttributeRule.objects.filter(attribute__in=values, **{f"{column}__isnull": False}).order_by()
+    rows: QuerySet[Any] = AttributeRule.objects.filter(**{f"{column}__in": touched.values(column)})
+    answers: dict[tuple[int, str], list[bool]] = defaultdict(list)
+    for row in rows.select_related("attribute").annotate(match=F(f"{column}__rules_match"), order_key=F(column)):
+        rule = Rule(row.attribute, Operator(row.operator), tuple(row.values))
+        answers[row.order_key, row.match].append(is_match(rule, values[row.attribute_id]))
+    return [key for (key, match), found in answers.items() if (any(found) if match == RulesMatch.ANY else all(found))]
+
+
+def is_match(rule: Rule, folded_values: Collection[str]) -> bool:
+    """As _condition, for one person whose values are known."""
+    wanted = {fold_value(value) for value in rule.values}
+    if rule.operator == Operator.CONTAINS and not rule.attribute.is_many_valued:
+        return any(part in value for part in wanted for value in folded_values)
+    has_one = not wanted.isdisjoint(folded_values)
+    if rule.operator == Operator.IS and rule.attribute.is_many_valued:
+        return has_one and wanted.issuperset(folded_values)
+    return has_one
+
+
+def _rule_condition(rule: Rule) -> Q:
+    """Of an attribute with several values "is" means: this one and no other."""
+    theirs = AttributeValue.objects.of(rule.attribute).filter(user=OuterRef("pk"))
+    folded = [fold_value(value) for value in rule.values]
+    if rule.operator == Operator.CONTAINS and not rule.attribute.is_many_valued:
+        return Q(Exists(theirs.filter(folded__contains=folded[0])))
+    condition = Q(Exists(theirs.filter(folded__in=folded)))
+    if rule.operator == Operator.IS and rule.attribute.is_many_valued:
+        condition &= ~Q(Exists(theirs.exclude(folded__in=folded)))
+    return condition

@@ -25,14 +25,14 @@ from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.alerts import actions, charts
 from notifications.alerts.actions import Action
-from notifications.delivery.rendering import markdown
 from notifications.delivery.rendering.freeze import message_path
+from notifications.delivery.rendering.message_builder import make_excerpt, render_markdown
 from notifications.delivery.runs import inbox
 from notifications.inbound.mail.html import SANDBOX, page_of
 from notifications.models import Delivery, IncomingMessage, Receipt, Run, SubscriptionChoice
 from notifications.models.deliveries import tidy_mark
 from notifications.reports.contents import page_count, shown_tables, thawed
-from notifications.subscriptions import preferences
+from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
 from notifications.views.media import made_answer
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _group_by_push(receipts: list[Receipt]) -> list[tuple[str, list[tuple[Receip
     groups: dict[str, list[tuple[Receipt, str]]] = {}
     for receipt in receipts:
         if receipt.delivery:
-            shown = (receipt, markdown.excerpt(receipt.delivery.text))
+            shown = (receipt, make_excerpt(receipt.delivery.text))
             groups.setdefault(_name_group(receipt.run), []).append(shown)
     return list(groups.items())
 
@@ -109,7 +109,7 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
     delivery = receipt.delivery
     context = {
         "delivery": delivery,
-        "content": markdown.shown(delivery.text, delivery.message_form),
+        "content": render_markdown(delivery.text, delivery.message_form),
         "link": inbox.link_target(delivery.link),
         **_read_report(delivery, request.GET.get("page", "")),
         "attachments": inbox.attachments_of(delivery),
@@ -150,7 +150,7 @@ def _read_report(delivery: Delivery, page: str) -> dict[str, object]:
 @login_required
 def my_subscriptions(request: HttpRequest) -> HttpResponse:
     """List what is sent to me, what I have paused, and what I do not want."""
-    found = preferences.of_person(signed_in(request.user))
+    found = find_own_subscriptions(signed_in(request.user))
     context = {
         "wanted": [one for one in found if one.choice != Kind.DECLINED],
         "declined": [one for one in found if one.choice == Kind.DECLINED],
@@ -166,7 +166,7 @@ def choose(request: HttpRequest, pk: int) -> HttpResponse:
     kind = request.POST.get("choice", "")
     if kind not in {"", *Kind}:
         return HttpResponseBadRequest()
-    is_mine = preferences.choose(signed_in(request.user), subscription_id=pk, kind=kind, now=timezone.now())
+    is_mine = choose_subscription(signed_in(request.user), subscription_id=pk, kind=kind, now=timezone.now())
     if not is_mine:
         raise Http404
     messages.success(request, _CHOICE_ANSWERS[kind])

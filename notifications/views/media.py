@@ -22,10 +22,10 @@ from accounts.models import User
 from integrations.core.http import without_session
 from integrations.core.redis import LIMIT_SECONDS, allows
 from notifications.charts.drawing import in_dark
-from notifications.delivery.attachments import urls
-from notifications.delivery.attachments.spreadsheets import file_name
+from notifications.delivery.attachments import find_linked_picture
 from notifications.delivery.rendering.preview import MediumState, state_of
 from notifications.delivery.runs import inbox
+from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Attachment, Medium
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def picture(request: HttpRequest, signed: str) -> HttpResponse:
     """
     if not _is_allowed(request):
         return HttpResponse(status=429, headers={"Retry-After": str(LIMIT_SECONDS)})
-    medium = urls.picture_of(signed, now=timezone.now())
+    medium = find_linked_picture(signed, now=timezone.now())
     if medium is None:
         raise Http404
     return _answer(
@@ -84,7 +84,7 @@ def attachment(request: HttpRequest, mark: str, position: int, extension: str) -
     content = content_of(row.medium, extension)
     if row.medium.kind == Medium.Kind.PICTURE:
         return _answer(content, _type_of(row.medium, extension), {})
-    name = row.medium.name or file_name(row.delivery.title, row.delivery.created_at, extension)
+    name = row.medium.name or write_file_name(row.delivery.title, row.delivery.created_at, extension)
     disposition = f"attachment; filename*=UTF-8''{quote(name)}"
     return _answer(content, _type_of(row.medium, extension), {"Content-Disposition": disposition})
 

@@ -14,7 +14,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from notifications.delivery.runs import names
+from notifications.delivery.explanations import name_runs
 from notifications.models import Run
 
 if TYPE_CHECKING:
@@ -86,5 +86,5 @@ def _of_list(model_admin: ModelAdmin[Any], request: HttpRequest, text: str) -> F
 
 def _run_names(runs: list[Run]) -> dict[int, str]:
     """With the time for which each was due."""
-    found = names.of_runs(runs)
+    found = name_runs(runs)
     return {run.pk: f"{found[run.pk]} {timezone.localtime(run.slot_at):%Y-%m-%d %H:%M}" for run in runs}

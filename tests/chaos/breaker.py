@@ -17,8 +17,9 @@ from django.db import connection
 from accounts.models import fold_userid
 from integrations.companies import services
 from integrations.models import Corp
-from notifications.delivery.runs import recall, triggers
+from notifications.delivery.runs import recall
 from notifications.delivery.runs.recall import withdraw
+from notifications.delivery.runs.triggers import can_be_resent, request_resend
 from notifications.models import Attempt, Report, Run, Subscription
 from tests.chaos import database
 from tests.chaos.orders import administrator
@@ -244,8 +245,8 @@ class Breaker:
         person, now = administrator(), self._town.now()
         if recalls and recall.can_be_recalled(run, now=now):
             recall.request_recall(run, person=person, now=now)
-        elif not recalls and triggers.can_be_resent(run):
-            triggers.request_resend(run, number=1, with_unknown=False, person=person, now=now)
+        elif not recalls and can_be_resent(run):
+            request_resend(run, number=1, with_unknown=False, person=person, now=now)
 
     def _order_of(self, what: Disturbance) -> Subscription:
         return self._town.orders[int(what.target) % len(self._town.orders)]

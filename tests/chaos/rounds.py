@@ -192,7 +192,7 @@ def _complaints_of_alert(name: str) -> Iterator[str]:
 def _complaints_of_order(town: Town, order: Subscription) -> Iterator[str]:
     """Its slot ran once, or is recorded as missed for a reason; each of its people has a receipt."""
     # Written before its time, under a clock that was set back, and no run of the slot
-    # (notifications.delivery.maintenance.clock_repair).
+    # (notifications.delivery.maintenance).
     runs = list(Run.objects.filter(subscription=order, trigger=Run.Trigger.SCHEDULE).exclude(key__contains=":early:"))
     if len(runs) != 1:
         yield f"{order} ran {len(runs)} times"

@@ -10,9 +10,9 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Attribute
 from notifications.models import Operator
-from notifications.models.attribute_rules import RULES_AT_MOST
+from notifications.models.subscriptions import RULES_AT_MOST
 from notifications.sources import Rule
-from notifications.subscriptions.attribute_rules import rules_of, save_rules
+from notifications.subscriptions.recipients import read_rules, save_rules
 from tests.e2e.session import signed_in
 from tests.e2e.waiting import until_data_is_listed
 from tests.notifications.factories import make_corp, make_person, make_subscription
@@ -47,7 +47,7 @@ def test_a_rule_in_an_added_row_is_saved(live_server: LiveServer, page: Page) ->
     page.locator("[name=_enable]").click()
 
     expect(page.locator(".messagelist .success")).to_be_visible()
-    [rule] = rules_of(subscription)
+    [rule] = read_rules(subscription)
     assert (rule.attribute, rule.values) == (title, ("经理",))
 
 
@@ -68,4 +68,4 @@ def test_a_removed_rule_is_gone_and_the_preview_is_made_anew(live_server: LiveSe
     page.locator("[name=_enable]").click()
 
     expect(page.locator(".messagelist .success")).to_be_visible()
-    assert rules_of(subscription) == (second,)
+    assert read_rules(subscription) == (second,)

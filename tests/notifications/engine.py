@@ -20,15 +20,15 @@ from wecom_sandbox.server import Reach, serving_on
 from wecom_sandbox.state.world import Clock, World
 
 from integrations.clients.wecom.errcodes import STALE_TOKEN_CODES
+from notifications.delivery import maintenance
 from notifications.delivery.channels import channel_of
 from notifications.delivery.limiter import Gate
-from notifications.delivery.maintenance import sweep
 from notifications.delivery.rendering import render
-from notifications.delivery.runs import owner_notices, recall, scheduler
-from notifications.delivery.sending import circuit_breaker, send
-from notifications.delivery.sending.queue import claim_deliveries, hand_out
-from notifications.delivery.sending.settle import Ended, settle_all
-from notifications.delivery.sending.throttling import Admission
+from notifications.delivery.runs import recall, scheduler
+from notifications.delivery.runs.owner_notices import request_owner_notices
+from notifications.delivery.sending.queue import claim_deliveries, ensure_queues, hand_out
+from notifications.delivery.sending.send import Admission, send_deliveries
+from notifications.delivery.sending.settle import Ended, settle_calls
 from notifications.models import CorpQueue, Delivery, Run
 from tests.chaos.judge import Arrived, arrived
 from tests.notifications.conftest import FakeClock
@@ -88,9 +88,9 @@ class Engine:
     def tick(self) -> None:
         now = self.clock.now
         self._publish("render", scheduler.claim_due(now=now))
-        circuit_breaker.ensure_queues()
-        self._publish("render", sweep.sweep(now=now).run_ids)
-        self._publish("render", owner_notices.request_notices(now=now))
+        ensure_queues()
+        self._publish("render", maintenance.sweep(now=now).run_ids)
+        self._publish("render", request_owner_notices(now=now))
         self._hand_out()
         self._publish("recall", recall.to_recall(now=now))
 
@@ -103,7 +103,7 @@ class Engine:
         elif kind == "recall":
             recall.recall_deliveries(ids, clock=self.clock, is_stopping=_never)
         else:
-            send.send_deliveries(ids, clock=self.clock, is_stopping=_never)
+            send_deliveries(ids, clock=self.clock, is_stopping=_never)
 
     def stop_at(self, position: int) -> None:
         """A worker takes a task when it was already asked to end."""
@@ -113,7 +113,7 @@ class Engine:
         elif kind == "recall":
             recall.recall_deliveries(ids, clock=self.clock, is_stopping=lambda: True)
         else:
-            send.send_deliveries(ids, clock=self.clock, is_stopping=lambda: True)
+            send_deliveries(ids, clock=self.clock, is_stopping=lambda: True)
 
     def die_before_the_call(self, position: int) -> None:
         kind, ids = self._dequeued(position)
@@ -132,7 +132,7 @@ class Engine:
     def settle_late(self) -> None:
         """Who was thought dead comes back with his answers, in whatever order."""
         ended, self.gone = self.gone, []
-        settle_all(ended)
+        settle_calls(ended)
 
     def lose_store(self) -> None:
         """Valkey was restarted: tasks, tokens and the limiter's memory are gone."""

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission
 from accounts.models import User, WeComAccount, fold_userid
 from integrations.models import Corp
 from notifications.models import Report, Run, Subscription
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import reschedule
 from tests.rows import join, put
 
 API = "https://wecom.example.test"
@@ -77,7 +77,7 @@ def make_subscription(*people: User, now: datetime = NOW, **fields: Any) -> Subs
     defaults = {"name": "每日九点", "crontab": "0 9 * * *", "time_zone": "Asia/Shanghai"}
     subscription = Subscription(**{**defaults, **fields})
     if "next_run_at" not in fields:
-        slots.reschedule(subscription, now=now.replace(hour=0))
+        reschedule(subscription, now=now.replace(hour=0))
     put(subscription)
     join(subscription, "users", people)
     return subscription

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from integrations.core.background import Clock
-from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, pending
+from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, find_pending
 from notifications.delivery.sending.send import send_deliveries
 
 
@@ -16,4 +16,4 @@ def send_delivery(delivery_id: int, *, clock: Clock) -> bool:
 
 def claim_delivery(delivery_id: int, *, now: datetime) -> StartedAttempt | None:
     """None if it may not be tried now."""
-    return next(iter(claim_deliveries(pending([delivery_id]), now=now)), None)
+    return next(iter(claim_deliveries(find_pending([delivery_id]), now=now)), None)

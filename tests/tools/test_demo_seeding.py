@@ -17,12 +17,12 @@ from accounts.models import AttributeValue, User, WeComAccount
 from integrations.bi import public_key
 from integrations.data.table import Column, Kind, Table, from_document
 from integrations.models import BiConnection, Card, Corp, SiteAddress
-from notifications.delivery.attachments import recipes
+from notifications.delivery.attachments import make_from_recipe
 from notifications.delivery.rendering import render
 from notifications.models import Delivery, Medium, Receipt, Report, ReportCard, Subscription
 from notifications.reports.contents import thawed
 from notifications.sources import Audience
-from notifications.subscriptions.recipients import reachability
+from notifications.subscriptions.recipients import count_reachability
 from tests.bi import BI, make_bi
 from tests.browser_form import untouched
 from tests.notifications.factories import NOW, make_run
@@ -47,7 +47,10 @@ def test_two_companies_with_two_hundred_reachable_people() -> None:
     seed()
 
     assert counts() == {"Corp": 2, "User": 200, "WeComAccount": 200, "Report": 3, "Subscription": 3}
-    assert reachability(Audience(to_everyone=True), seen_by=User.objects.get(username="admin")).reachable_count == 200
+    assert (
+        count_reachability(Audience(to_everyone=True), seen_by=User.objects.get(username="admin")).reachable_count
+        == 200
+    )
     assert {corp.api_base_url for corp in Corp.objects.enabled()} == {"http://127.0.0.1:3002"}
 
 
@@ -129,7 +132,7 @@ def test_reports_say_what_the_data_sets_say() -> None:
         render.render_run(run_id=run.pk, now=NOW)
 
     drawn = Medium.objects.filter(run__in=runs[:2], kind=Medium.Kind.PICTURE, queue="charts")
-    assert [recipes.make(one.kind, bytes(one.recipe)).content[:4] for one in drawn] == [b"\x89PNG"] * 3
+    assert [make_from_recipe(one.kind, bytes(one.recipe)).content[:4] for one in drawn] == [b"\x89PNG"] * 3
     assert Medium.objects.filter(run=runs[1], queue="snapshots").count() == 1  # as its owner sees the page
     weather, power = (Delivery.objects.filter(run=run).order_by("pk")[0] for run in runs[:2])
     assert weather.title == "西雅图天气简报 2015年12月31日"

@@ -35,7 +35,7 @@ from notifications.models import (
     ReportChart,
     Subscription,
 )
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import reschedule
 from tools.demo import content
 from tools.demo.content import (
     HARVEST,
@@ -79,7 +79,7 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
         conditions=conditions.to_rows([HOT]),
         crontab="* * * * *",
     )
-    slots.reschedule(rule, now=now)
+    reschedule(rule, now=now)
     rule.save()
 
 
@@ -290,7 +290,7 @@ def _subscription(
         subscription.crontab = crontab
     else:
         return existing
-    slots.reschedule(subscription, now=now)
+    reschedule(subscription, now=now)
     subscription.save()
     return subscription
 

@@ -31,7 +31,7 @@ from notifications.admin.report_forms import (
     read_parts,
 )
 from notifications.admin.subscription_forms import SubscriptionForm
-from notifications.delivery.rendering.page_pictures import RecipientPages
+from notifications.delivery.rendering.attachments import RecipientPages
 from notifications.delivery.rendering.report_contents import ReportParts, expect, order_of
 from notifications.models import (
     AttributeRule,

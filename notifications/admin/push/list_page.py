@@ -23,12 +23,21 @@ from notifications.admin import subscription_forms
 from notifications.admin.base import administrator
 from notifications.admin.push.form import copy_push
 from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
-from notifications.delivery.runs import auto_pause
+from notifications.delivery.runs.owner_notices import restart_failure_count
 from notifications.models import Delivery, Run, Subscription
-from notifications.subscriptions.recipients import named_audience, reachability
-from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import WEEKDAYS, moment_line, zone_label
-from notifications.subscriptions.schedules.week import DAYS, Hour, Week, limit_per_hour, limit_per_minute, week
+from notifications.subscriptions.calendar import (
+    DAYS,
+    WEEKDAYS,
+    Hour,
+    Week,
+    limit_per_hour,
+    limit_per_minute,
+    moment_line,
+    plan_week,
+    zone_label,
+)
+from notifications.subscriptions.recipients import count_reachability, named_audience
+from notifications.subscriptions.schedules import ScheduleError, reschedule
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -170,17 +179,17 @@ def _outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_by: Us
 def _enable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
     if subscription.is_enabled:
         return Outcome(subscription, gettext("is enabled already"))
-    found = reachability(
+    found = count_reachability(
         named_audience(subscription), seen_by=seen_by, named=1, expected=expected_contents(subscription, now)
     )
     if not found.concerns_somebody:
         return Outcome(subscription, subscription_forms.refusal(found)[0])
     subscription.is_enabled = True
     try:
-        slots.reschedule(subscription, now=now)
-    except slots.ScheduleError as error:
+        reschedule(subscription, now=now)
+    except ScheduleError as error:
         return Outcome(subscription, str(error.sentence))
-    columns = {"is_enabled", "next_run_at", *auto_pause.resume(subscription, now=now)}
+    columns = {"is_enabled", "next_run_at", *restart_failure_count(subscription, now=now)}
     people = ngettext("reaches %(count)d person", "reaches %(count)d people", found.reachable_count)
     line = gettext("%(people)s, next %(time)s") % {
         "people": people % {"count": found.reachable_count} if found.is_count_known else gettext("not known how many"),
@@ -280,7 +289,7 @@ def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest)
         for pk, (expected, recipients) in expect_recipients(subscriptions[:COUNTED_AT_MOST], timezone.now()).items()
         if expected.is_known
     }
-    found = week(subscriptions, people, start=start, now=timezone.now(), zone=timezone.get_current_timezone())
+    found = plan_week(subscriptions, people, start=start, now=timezone.now(), zone=timezone.get_current_timezone())
     limit = limit_per_hour()
     context: dict[str, Any] = {
         "title": gettext("What goes out when"),

@@ -36,7 +36,7 @@ from integrations.models.fields import corp_condition
 from notifications.admin.base import administrator
 from notifications.admin.report_forms import is_key
 from notifications.models import Draft
-from notifications.models.drafts import KEPT
+from notifications.models.subscriptions import DRAFT_KEPT
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -421,7 +421,7 @@ def keep(person: User, page: str, values: QueryDict, *, now: datetime) -> bool:
 
 
 def find(person: User, page: str, *, now: datetime) -> Draft | None:
-    return Draft.objects.filter(person=person, page=page, saved_at__gt=now - KEPT).first()
+    return Draft.objects.filter(person=person, page=page, saved_at__gt=now - DRAFT_KEPT).first()
 
 
 def values_of(draft: Draft) -> QueryDict:

@@ -63,7 +63,7 @@ from notifications.admin.reports import (
     template_help,
 )
 from notifications.admin.subscription_forms import find_times_of_form
-from notifications.delivery.rendering import page_pictures
+from notifications.delivery.rendering.attachments import find_obstacle
 from notifications.models import MessageForm, OwnRowsRule, Report, Subscription
 from notifications.reports.starting_points import StartingPoint, offered_points, starting_points
 from notifications.reports.templates import merge_fields, renderer
@@ -268,7 +268,7 @@ class PushPage(OnePage, PreviewMixin):
             context["problems"] = problems
             context["errors"] = None  # Django's line, in place of which the list stands
             inlines = context["inline_admin_formsets"]
-            context["page_picture_obstacle"] = page_pictures.obstacle(now=timezone.now())
+            context["page_picture_obstacle"] = find_obstacle(now=timezone.now())
             context["page_picture"] = next((one.formset for one in inlines if one.formset.prefix == PREFIX), None)
             context["folded_parts"] = folded(PARTS, (form, form.content), inlines, is_sent=request.method == "POST")
         return super().render_change_form(request, context, *args, **kwargs)

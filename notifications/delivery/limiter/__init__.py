@@ -1,30 +1,448 @@
-"""Rate limiter for all workers, on Valkey's clock (docs/en/push-engine.md, Limits)."""
+"""The limiter: asks Valkey whether calls may begin. Each question is one Lua script: no two workers use one room."""
 
-from notifications.delivery.limiter.gate import (
-    Budget,
-    Gate,
-    Member,
-    PastCall,
-    Permit,
-    Request,
-    Room,
-    Scope,
-    StoreLostError,
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import redis
+from django.conf import settings
+
+from integrations.clients.clock import read_boot_clock
+from integrations.core.redis import valkey
+from integrations.hooks import Hook
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What calls are counted for: an egress address, a company, a robot. 0 stands for no limit.
+
+    `per_minute`, `per_hour`: calls in any 60 seconds, and in any hour. `parallel`: calls under way at once.
+    `reserved_percent`: the share of all three that is kept for urgent messages.
+    """
+
+    key: str
+    per_minute: int = 0
+    per_hour: int = 0
+    parallel: int = 0
+    reserved_percent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The limits of one app towards each of its members, in messages; what WeCom gets above them it drops in silence.
+    `app` names the app, 0 stands for no limit."""
+
+    app: str
+    per_minute: int = 0
+    per_hour: int = 0
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether messages to one person are counted at all."""
+        return bool(self.per_minute or self.per_hour)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Person-messages (a message to 1000 people counts 1000) of one app in a day, as days are counted in China.
+    They are counted in any case; 0 stands for no limit. `reserved_percent`: the share kept for urgent messages."""
+
+    app: str
+    per_day: int = 0
+    reserved_percent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call that wants to begin. `members` are the folded userids that it reaches, `persons` how many. `id`: of this
+    call alone, or two would count as one."""
+
+    id: str
+    scopes: tuple[Scope, ...]
+    is_urgent: bool = False
+    member: Member | None = None
+    members: tuple[str, ...] = ()
+    budget: Budget | None = None
+    persons: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """One call may begin now. It counts as under way until `Gate.release` says that it ended, or its lease ends.
+
+    `epoch`: of the store that granted it. One that came after it, empty or old, knows nothing of this call, unless it
+    was told of it by a row (`Gate.is_known`).
+    """
+
+    request: Request
+    epoch: str = ""
+    granted_at: float = field(default_factory=read_boot_clock)
+
+    @property
+    def age_seconds(self) -> float:
+        """Since it was granted, by the machine's boot clock."""
+        return read_boot_clock() - self.granted_at
+
+
+@dataclass(frozen=True, slots=True)
+class PastCall:
+    """A call of the last hours, as the rows remember it, for a store that has lost everything.
+
+    `ended_seconds_ago` is negative for one that may be under way still.
+    """
+
+    request: Request
+    ended_seconds_ago: float
+    is_today: bool = True
+
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+_FOLDER = Path(__file__).parent
+_SCRIPTS = (
+    *("acquire", "begin_restore", "cancel", "clear", "end_restore", "known"),
+    *("lose", "read", "release", "restore"),
 )
-from notifications.delivery.limiter.shared_gate import gate, member_waits, query, store_lost
+_PREFIX = "push:limit:"
+# Set once the store knows the calls of the past. It names the server under which it was set (epoch.lua): it goes with
+# everything else when the store is emptied, and is worth nothing in a store that came back with an old snapshot.
+_READY = f"{_PREFIX}ready"
+# Who fills the store has it, and prolongs it with each batch; a worker that died at it is waited for no longer.
+_RESTORING = f"{_PREFIX}restoring"
+_RESTORING_SECONDS = 20
+_PAST_AT_ONCE = 500
+_CLEARED_AT_ONCE = 1000
+# What was asked of us for a time stays asked, and its keys end by themselves.
+_KEPT = (":hold", ":ceiling")
+# Members checked by one script, which holds Valkey up for 1 ms for each 250 or so.
+MEMBERS_AT_ONCE = 5000
+# How long a company that had too many calls under way (45033) is kept to fewer.
+CEILING_SECONDS = 300
 
-__all__ = [
-    "Budget",
-    "Gate",
-    "Member",
-    "PastCall",
-    "Permit",
-    "Request",
-    "Room",
-    "Scope",
-    "StoreLostError",
-    "query",
-    "gate",
-    "member_waits",
-    "store_lost",
-]
+
+# A store's clock that moves by so much beside the machine's boot clock was set; less is drift between two questions.
+STEP_MS = 250
+
+
+class StoreLostError(Exception):
+    """The store does not know the past, because it is new, was emptied, came back with an old snapshot, or its clock
+    was set: `Gate.restore` first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many calls each window will have room for."""
+
+    calls: Mapping[str, int]
+
+    def of(self, *scopes: Scope) -> int | None:
+        """What all of `scopes` have room for; None where none has a limit."""
+        limited = [self.calls[scope.key] for scope in scopes if scope.per_minute or scope.per_hour]
+        return min(limited) if limited else None
+
+
+class Gate:
+    """The limiter of all workers that share one Valkey.
+
+    `lease_seconds`: how long a call may take at most; a killed worker's calls count that long. `now_ms` replaces
+    Valkey's clock in tests.
+    """
+
+    def __init__(self, store: redis.Redis, *, lease_seconds: float, now_ms: Any = None) -> None:
+        self._store = store
+        self._lease_ms = round(lease_seconds * 1000)
+        self._now_ms = now_ms
+        # By the epoch of the store: by how many milliseconds, at least and at most, it is ahead of the boot clock.
+        self._ahead: dict[bytes, tuple[float, float]] = {}
+        self._scripts = {name: self._script(name) for name in _SCRIPTS}
+
+    def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
+        """For each request a permit, or the seconds after which to ask again. Raises StoreLostError."""
+        answers: list[Permit | float] = []
+        for batch in _batches(requests):
+            epoch, _now, waits = self._run("acquire", self._question(batch))
+            answers += [_answer(request, wait, epoch.decode()) for request, wait in zip(batch, waits, strict=True)]
+        return answers
+
+    def release(self, permits: Iterable[Permit]) -> None:
+        """The calls of `permits` ended now."""
+        ended = [
+            word for permit in permits for scope in permit.request.scopes for word in (_key(scope), permit.request.id)
+        ]
+        if ended:
+            self._scripts["release"](args=[self._json(ended=ended)])
+
+    def cancel(self, permits: Iterable[Permit]) -> None:
+        """No call was made with `permits`: they count no longer, but for members and hours, which that may cost a
+        while."""
+        self._scripts["cancel"](keys=[_READY], args=[self._json(unused=[_unused(permit) for permit in permits])])
+
+    def is_known(self, permits: Sequence[Permit]) -> list[bool]:
+        """Whether the store still knows that it granted each. To be asked once the call's row is committed, before the
+        call: a store that is lost later learns of the call by its row."""
+        epoch = self._scripts["known"](keys=[_READY])
+        return [epoch is not None and permit.epoch == epoch.decode() for permit in permits]
+
+    def hold(self, scope: Scope, *, seconds: float) -> None:
+        """Nothing begins in `scope` for so long, whoever asks: the other side said that it has had too much."""
+        until = self._now() + round(seconds * 1000)
+        self._store.set(f"{_key(scope)}:hold", until, px=max(1, round(seconds * 1000)))
+
+    def lower_parallel(self, scope: Scope) -> int:
+        """Let half as many calls be under way in `scope` as are now, for some minutes. Returns how many."""
+        flying = int(self._store.zcount(_key(scope), f"({self._now()}", "+inf"))
+        ceiling = max(1, flying // 2)
+        self._store.set(f"{_key(scope)}:ceiling", ceiling, ex=CEILING_SECONDS)
+        return ceiling
+
+    def room(
+        self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, minds_hold: bool = True
+    ) -> Room:
+        """What each window will have room for within so long; none where it is held and `minds_hold`. Takes nothing.
+        Raises StoreLostError."""
+        known = {scope.key: scope for scope in scopes}
+        rooms = self._answers(
+            within=round(within_seconds * 1000),
+            scopes=[{**_scope(scope), "urgent": is_urgent, "minds_hold": minds_hold} for scope in known.values()],
+        )[2]
+        return Room(dict(zip(known, rooms, strict=True)))
+
+    def used_today(self, budgets: Sequence[Budget]) -> list[int]:
+        """Person-messages of each app so far. Raises StoreLostError."""
+        return [int(count) for count in self._answers(budgets=[_budget_key(budget) for budget in budgets])[3]]
+
+    def member_waits(self, member: Member, userids: Sequence[str]) -> list[float]:
+        """For each folded userid the seconds until the app may write to it again: 0 for now. Raises StoreLostError."""
+        waits: list[float] = []
+        for start in range(0, len(userids), MEMBERS_AT_ONCE):
+            keys = [_member_prefix(member) + userid for userid in userids[start : start + MEMBERS_AT_ONCE]]
+            found = self._answers(members=keys, per_minute=member.per_minute, per_hour=member.per_hour)[4]
+            waits += [int(wait) / 1000 for wait in found]
+        return waits
+
+    def restore(self, calls: Iterable[PastCall]) -> bool:
+        """Fill a store that does not know the past: what it holds goes, and the calls of the past are written. False
+        where another worker is at it, or the store was lost meanwhile."""
+        token = secrets.token_hex(8)
+        identity = self._scripts["begin_restore"](keys=[_READY, _RESTORING], args=[token, _RESTORING_SECONDS])
+        if identity is None or identity == b"known":
+            return identity is not None
+        mine = {"token": token, "identity": identity.decode(), "seconds": _RESTORING_SECONDS}
+        counts = (key for key in self._keys() if not key.endswith(_KEPT))
+        for keys in _chunks(counts, _CLEARED_AT_ONCE):
+            if not self._scripts["clear"](keys=[_RESTORING], args=[self._json(keys=keys, **mine)]):
+                return False
+        for past in _chunks(map(_past, calls), _PAST_AT_ONCE):
+            if not self._scripts["restore"](keys=[_RESTORING], args=[self._json(calls=past, **mine)]):
+                return False
+        return bool(self._scripts["end_restore"](keys=[_READY, _RESTORING], args=[token, identity]))
+
+    def _keys(self) -> Iterator[str]:
+        """The limiter's keys, but that of who fills the store. Others keep theirs in the same store."""
+        for key in map(bytes.decode, self._store.scan_iter(f"{_PREFIX}*", count=_CLEARED_AT_ONCE)):
+            if key != _RESTORING:
+                yield key
+
+    def _script(self, name: str) -> Any:
+        parts = [(_FOLDER / f"{part}.lua").read_text(encoding="utf-8") for part in ("epoch", name)]
+        return self._store.register_script("\n".join(parts))
+
+    def _answers(self, **question: Any) -> list[list[Any]]:
+        usual: dict[str, Any] = {"scopes": [], "budgets": [], "members": [], "within": 0}
+        return self._run("read", {**usual, **question})
+
+    def _run(self, name: str, question: Mapping[str, Any]) -> list[Any]:
+        asked_at = read_boot_clock()
+        answer = self._scripts[name](keys=[_READY], args=[self._json(**question)])
+        if answer is None:
+            raise StoreLostError
+        if self._now_ms is None:
+            epoch, now_ms = answer[:2]
+            # The store's time is a whole number of milliseconds, rounded down.
+            self._check_clock(epoch, least=now_ms - read_boot_clock() * 1000, most=now_ms + 1 - asked_at * 1000)
+        return list(answer)
+
+    def _check_clock(self, epoch: bytes, *, least: float, most: float) -> None:
+        """Raise StoreLostError where the store's clock was set since it was asked before: its windows are wrong, and
+        what it has just granted is void. `least`, `most`: by how much it is ahead of the boot clock."""
+        known_least, known_most = self._ahead.get(epoch, (least, most))
+        step = max(0.0, least - known_most) or min(0.0, most - known_least)
+        if abs(step) > STEP_MS:
+            kept = [key for key in self._keys() if key.endswith(_KEPT)]
+            lost = json.dumps({"epoch": epoch.decode(), "step": round(step), "kept": kept})
+            if self._scripts["lose"](keys=[_READY], args=[lost]):
+                logger.warning("the clock of the limiter's store was set by %+.1f s", step / 1000)
+            raise StoreLostError
+        # An answer that was long under way says little: what is known stays, moved by the drift.
+        self._ahead = {epoch: (max(least, known_least + step), min(most, known_most + step))}
+
+    def _json(self, **question: Any) -> str:
+        moment = {} if self._now_ms is None else {"now": self._now_ms()}
+        return json.dumps({"lease": self._lease_ms, **moment, **question}, separators=(",", ":"))
+
+    def _now(self) -> int:
+        if self._now_ms is not None:
+            return int(self._now_ms())
+        seconds, microseconds = self._store.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    def _question(self, requests: Sequence[Request]) -> dict[str, Any]:
+        scopes = {scope.key: scope for request in requests for scope in request.scopes}
+        positions = {key: number for number, key in enumerate(scopes, start=1)}
+        return {
+            "scopes": [_scope(scope) for scope in scopes.values()],
+            "calls": [_call(request, positions) for request in requests],
+        }
+
+
+def _answer(request: Request, wait_ms: int, epoch: str) -> Permit | float:
+    return Permit(request, epoch) if wait_ms == 0 else wait_ms / 1000
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    left = iter(items)
+    while chunk := list(islice(left, size)):
+        yield chunk
+
+
+def _batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
+    """Requests in their order, so that one script sees a bounded number of members."""
+    batch: list[Request] = []
+    member_count = 0
+    for request in requests:
+        if batch and member_count + len(request.members) > MEMBERS_AT_ONCE:
+            yield batch
+            batch, member_count = [], 0
+        batch.append(request)
+        member_count += len(request.members)
+    if batch:
+        yield batch
+
+
+def _key(scope: Scope) -> str:
+    return _PREFIX + scope.key
+
+
+def _budget_key(budget: Budget) -> str:
+    return f"{_PREFIX}day:{budget.app}"
+
+
+def _member_prefix(member: Member) -> str:
+    return f"{_PREFIX}member:{member.app}:"
+
+
+def _scope(scope: Scope) -> dict[str, Any]:
+    return {
+        "key": _key(scope),
+        "limit": scope.per_minute,
+        "per_hour": scope.per_hour,
+        "parallel": scope.parallel,
+        "reserved": scope.reserved_percent,
+    }
+
+
+def _call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
+    wanted: dict[str, Any] = {
+        "id": request.id,
+        "urgent": request.is_urgent,
+        "scopes": [positions[scope.key] for scope in request.scopes],
+    }
+    if request.budget is not None:
+        wanted |= {
+            "budget": _budget_key(request.budget),
+            "per_day": request.budget.per_day,
+            "reserved_of_day": request.budget.reserved_percent,
+            "persons": request.persons,
+        }
+    member = request.member
+    if member is not None and member.is_limited:
+        wanted |= {
+            "member_prefix": _member_prefix(member),
+            "members": request.members,
+            "per_minute": member.per_minute,
+            "per_hour": member.per_hour,
+        }
+    return wanted
+
+
+def _unused(permit: Permit) -> dict[str, Any]:
+    request = permit.request
+    said: dict[str, Any] = {
+        "epoch": permit.epoch,
+        "id": request.id,
+        "windows": [_key(scope) for scope in request.scopes],
+    }
+    if request.budget is not None:
+        said |= {"budget": _budget_key(request.budget), "persons": request.persons}
+    return said
+
+
+def _past(call: PastCall) -> dict[str, Any]:
+    request = call.request
+    known: dict[str, Any] = {
+        "id": request.id,
+        "ago": round(call.ended_seconds_ago * 1000),
+        "windows": [_key(scope) for scope in request.scopes],
+        "hours": [_key(scope) for scope in request.scopes if scope.per_hour],
+        "members": [] if request.member is None else [_member_prefix(request.member) + it for it in request.members],
+    }
+    if request.budget is not None and call.is_today:
+        known |= {"budget": _budget_key(request.budget), "persons": request.persons}
+    return known
+
+
+# On top of the call's own total deadline: its way from the permit into a thread.
+PERMIT_SECONDS = 10
+
+# Asked for the calls with which a store begins that does not know the past.
+store_lost: Hook[[], Iterable[PastCall]] = Hook()
+
+
+def gate(*, call_seconds: float | None = None) -> Gate:
+    """The gate on settings.VALKEY_URL. `call_seconds`: how long a call may take, where that is not
+    WECOM_TOTAL_TIMEOUT_SECONDS."""
+    longest = settings.WECOM_TOTAL_TIMEOUT_SECONDS if call_seconds is None else call_seconds
+    return _gate(settings.VALKEY_URL, longest + PERMIT_SECONDS)
+
+
+def query(question: Callable[[Gate], T]) -> T:
+    """The gate's answer; a store that does not know the past is filled before, with the calls that attempts tell of.
+
+    Raises StoreLostError while another worker fills it.
+    """
+    try:
+        return question(gate())
+    except StoreLostError:
+        if not gate().restore(chain.from_iterable(store_lost())):
+            raise
+        logger.warning(
+            "the limiter's store was empty, old or another one, or its clock was set: it begins from the attempts "
+            "of the last hour and day"
+        )
+    return question(gate())
+
+
+def member_waits(member: Member, userids: Sequence[str]) -> list[float]:
+    """For each folded userid the seconds until the app may write to it again: 0 for now.
+
+    0 also where the limiter cannot be asked: before the call it is asked again.
+    """
+    try:
+        return query(lambda gate: gate.member_waits(member, userids))
+    except (StoreLostError, redis.RedisError) as error:
+        logger.warning("the limiter could not be asked before freezing: %s", type(error).__name__)
+        return [0.0] * len(userids)
+
+
+@cache
+def _gate(_url: str, lease_seconds: float) -> Gate:
+    """The address is part of the cache's key only."""
+    return Gate(valkey(), lease_seconds=lease_seconds)

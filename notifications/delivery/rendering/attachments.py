@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from integrations.clients.snapshots import Kind
+from accounts.users import bi_accounts
+from integrations import bi
+from integrations.clients.snapshots import Kind, Options, Theme, Width
+from integrations.core.heartbeats import is_served
+from integrations.core.sentences import Sentence
 from notifications.charts import drawing
 from notifications.charts.definition import Chart
-from notifications.delivery.attachments import jobs, recipes
-from notifications.delivery.attachments.spreadsheets import file_name
-from notifications.models import Channel, MakerQueue, Medium, MessageForm
-from notifications.sources import Content, PageView, ReadyMedium
+from notifications.delivery.attachments import (
+    PREVIEW_KEPT,
+    SNAPSHOTS_QUEUE,
+    file_recipe,
+    page_recipe,
+    picture_recipe,
+    recipe_digest,
+)
+from notifications.delivery.spreadsheets import write_file_name
+from notifications.models import Channel, MakerQueue, Medium, MessageForm, PagePicture
+from notifications.sources import Content, PageView, ReadyMedium, RenderingError
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
 
 PICTURE_FORMS = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
 FILE_FORMS = frozenset({MessageForm.XLSX, MessageForm.CSV})
 MEDIA_FORMS = PICTURE_FORMS | FILE_FORMS | {MessageForm.FILE}
 # Half of the time for which it is kept: nobody gets one that is forgotten before it is looked at.
-PREVIEW_SHARED = jobs.PREVIEW_KEPT / 2
+PREVIEW_SHARED = PREVIEW_KEPT / 2
 _SHAPES = {
     MessageForm.NEWS: drawing.Shape.NEWS,
     MessageForm.NEWS_NOTICE: drawing.Shape.CARD,
@@ -55,7 +70,7 @@ class Plan:
 NOTHING = Plan()
 
 
-def plan(
+def plan_attachments(
     form: MessageForm,
     channel: str,
     content: Content,
@@ -70,21 +85,21 @@ def plan(
     A chart of a card that the content does not have is left out.
     """
     if content.media:
-        return _ready(form, content.media)
+        return _plan_ready(form, content.media)
     tables = content.tables
     titles = {card.alias: card.title for card in content.cards}
     drawable = [(alias, chart) for alias, chart in charts if alias in tables]
     shown = [
         Wanted(
             Medium.Kind.PICTURE,
-            recipes.picture(chart, tables[alias], shape=drawing.Shape.FREE, language=language, time_zone=time_zone),
+            picture_recipe(chart, tables[alias], shape=drawing.Shape.FREE, language=language, time_zone=time_zone),
             chart.title or titles[alias],
             alias,
         )
         for alias, chart in drawable
     ]
     if content.page is not None:
-        page = wanted_page(form, content.page)
+        page = want_page(form, content.page)
         shown.insert(0, page)
         if form in PICTURE_FORMS or form == MessageForm.FILE:
             return Plan(page, tuple(shown))
@@ -93,50 +108,152 @@ def plan(
         alias, chart = drawable[0]
         # A mail has all the room that a picture wants.
         shape = drawing.Shape.FREE if channel == Channel.EMAIL else _SHAPES[form]
-        recipe = recipes.picture(chart, tables[alias], shape=shape, language=language, time_zone=time_zone)
+        recipe = picture_recipe(chart, tables[alias], shape=shape, language=language, time_zone=time_zone)
         carried = Wanted(Medium.Kind.PICTURE, recipe, chart.title or titles[alias], alias)
     elif form in FILE_FORMS and content.cards:
         kind = Medium.Kind(form.value)
         sheets = [(card.title, card.table) for card in content.cards]
         sheets = sheets if kind == Medium.Kind.XLSX else sheets[:1]
-        carried = Wanted(kind, recipes.file(sheets, language=language, time_zone=time_zone), "")
+        carried = Wanted(kind, file_recipe(sheets, language=language, time_zone=time_zone), "")
         shown.append(carried)
     return Plan(carried, tuple(shown))
 
 
-def wanted_page(form: MessageForm, page: PageView) -> Wanted:
+def want_page(form: MessageForm, page: PageView) -> Wanted:
     """Its picture, with the cover of a message that has one above its words; or its PDF."""
     is_pdf = form == MessageForm.FILE
     options = replace(page.options, kind=Kind.PDF if is_pdf else Kind.PICTURE, cover_ratio=_COVERS.get(form, 0.0))
     return Wanted(
         Medium.Kind.FILE if is_pdf else Medium.Kind.PICTURE,
-        recipes.page(page.path, page.identity, options),
+        page_recipe(page.path, page.identity, options),
         page.name,
-        name=file_name(page.name, page.slot_at, "pdf" if is_pdf else "png"),
+        name=write_file_name(page.name, page.slot_at, "pdf" if is_pdf else "png"),
         content_type="application/pdf" if is_pdf else "image/png",
         queue=MakerQueue.SNAPSHOTS,
     )
 
 
-def _ready(form: MessageForm, media: Sequence[ReadyMedium]) -> Plan:
+def _plan_ready(form: MessageForm, media: Sequence[ReadyMedium]) -> Plan:
     """What came with a message: all of it on its page, and the first that fits in a form that carries something."""
     shown = tuple(Wanted(one.kind, b"", one.name, medium_id=one.medium_id) for one in media)
     wanted = Medium.Kind.PICTURE if form in PICTURE_FORMS else Medium.Kind.FILE if form == MessageForm.FILE else None
     return Plan(next((one for one in shown if one.kind == wanted), None), shown)
 
 
-def preview(wanted: Wanted, *, now: datetime) -> Medium:
+def preview_medium(wanted: Wanted, *, now: datetime) -> Medium:
     """A medium that belongs to no run, for whoever looks at a form; asked for again soon, it is the same, unless it
     could not be made."""
-    digest = recipes.digest(wanted.kind, wanted.recipe)
+    digest = recipe_digest(wanted.kind, wanted.recipe)
     same = Medium.objects.previews().filter(digest=digest, created_at__gt=now - PREVIEW_SHARED)
     known = same.exclude(status=Medium.Status.FAILED).order_by("-pk").first()
     if known is not None:
         return known
-    return Medium.objects.create(digest=digest, created_at=now, make_after=now, **row_of(wanted))
+    return Medium.objects.create(digest=digest, created_at=now, make_after=now, **medium_fields(wanted))
 
 
-def row_of(wanted: Wanted) -> dict[str, Any]:
+def medium_fields(wanted: Wanted) -> dict[str, Any]:
     """The columns of its medium that say what is to be made."""
     names = ("kind", "recipe", "name", "content_type", "queue")
     return {name: getattr(wanted, name) for name in names}
+
+
+# --- Pictures of pages of the BI: which page, as whom, and why there is none ---
+
+
+FindIdentities: TypeAlias = Callable[[Collection[int]], dict[int, str]]
+
+
+class RecipientPages:
+    """The page as each person's account in the BI sees it, or for all of them as the owner's does."""
+
+    def __init__(
+        self,
+        picture: PagePicture,
+        slot_at: datetime,
+        *,
+        owner_id: int | None = None,
+        find_identities: FindIdentities = bi_accounts.identities,
+    ) -> None:
+        """`owner_id`: as whom all see it. Raises RenderingError where nobody gets a picture."""
+        self._picture, self._slot_at, self._find_identities = picture, slot_at, find_identities
+        self._identities: dict[int, str] = {}
+        self._owners = ""
+        if (obstacle := _find_connection_obstacle()) is not None:
+            raise RenderingError(obstacle)
+        self.is_split = owner_id is None
+        if owner_id is not None:
+            self._owners = bi_accounts.identities([owner_id]).get(owner_id, "")
+            if not self._owners:
+                raise RenderingError(
+                    Sentence("The picture of a page is shown as the owner sees it, who has no account in the BI.")
+                )
+
+    def learn(self, user_ids: Collection[int]) -> None:
+        """Look up the accounts of all these people at once."""
+        if self.is_split:
+            self._identities = self._find_identities(user_ids)
+
+    def identity_of(self, user_id: int) -> str:
+        """Empty for somebody who has none."""
+        return self._identities.get(user_id, "") if self.is_split else self._owners
+
+    def view_of(self, user_id: int | None) -> PageView:
+        """None: a group, which is nobody. Raises RenderingError."""
+        if user_id is None and self.is_split:
+            raise RenderingError(
+                Sentence(
+                    "Everybody in the group would see the same: a picture of a page with each recipient's own rights "
+                    "cannot go to a robot."
+                )
+            )
+        return _make_view(self._picture, self._owners if user_id is None else self.identity_of(user_id), self._slot_at)
+
+
+def find_pages(
+    picture: PagePicture | None,
+    owner_id: int | None,
+    slot_at: datetime,
+    *,
+    is_trial: bool,
+    find_identities: FindIdentities = bi_accounts.identities,
+) -> RecipientPages | None:
+    """None where the report has no picture of a page. `owner_id`: of the push: as the owner sees it only in the owner's
+    own pushes, and never for somebody who has a push sent to themselves to try it. Raises RenderingError."""
+    if picture is None:
+        return None
+    is_owners = picture.shown_as_id is not None and picture.shown_as_id == owner_id
+    shown_as = picture.shown_as_id if is_owners and not is_trial else None
+    return RecipientPages(picture, slot_at, owner_id=shown_as, find_identities=find_identities)
+
+
+def pages_for_editor(picture: PagePicture, editor: User, slot_at: datetime) -> RecipientPages:
+    """For a preview: as the editor's own account sees it, whoever will get it. `picture` need not be saved. Raises
+    RenderingError, with a sentence."""
+    if _find_connection_obstacle() is None and not bi_accounts.identities([editor.pk]).get(editor.pk):
+        raise RenderingError(
+            Sentence("You have no account in the BI: its page is previewed with your own rights alone.")
+        )
+    return RecipientPages(picture, slot_at, owner_id=editor.pk)
+
+
+def find_obstacle(*, now: datetime) -> Sentence | None:
+    """Why no picture of a page can be taken at this installation now; None where nothing is in the way."""
+    found = _find_connection_obstacle()
+    if found is None and not is_served(SNAPSHOTS_QUEUE, now=now):
+        return Sentence(
+            "No worker takes pictures of pages: an administrator installs requirements/snapshots.txt and Chromium, and "
+            "starts a worker with -Q snapshots."
+        )
+    return found
+
+
+def _find_connection_obstacle() -> Sentence | None:
+    saved = bi.connection()
+    if saved.is_enabled and saved.base_url and saved.has_key:
+        return None
+    return Sentence("Nobody enters the BI from here: its address or key is missing, or it is switched off.")
+
+
+def _make_view(picture: PagePicture, identity: str, slot_at: datetime) -> PageView:
+    options = Options(Width(picture.width), Theme(picture.theme), is_cropped=picture.is_cropped)
+    return PageView(picture.path, identity, picture.name, slot_at, options)

@@ -16,9 +16,26 @@ from integrations.clients.wecom.builders import MessageError
 from integrations.companies import links
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
-from notifications.delivery.attachments import jobs, recipes, snapshots, urls
-from notifications.delivery.bulk import insert_contents, insert_deliveries, write_receipts
-from notifications.delivery.rendering import attachments, message_builder
+from notifications.delivery.attachments import PATIENCE, WORDS_BEFORE, picture_path, recipe_digest
+from notifications.delivery.rendering.attachments import (
+    MEDIA_FORMS,
+    NOTHING,
+    PICTURE_FORMS,
+    Plan,
+    Wanted,
+    medium_fields,
+)
+from notifications.delivery.rendering.message_builder import (
+    PLAIN_FORMS,
+    TITLE_CHARACTERS,
+    Words,
+    build_body,
+    build_mail_body,
+    build_robot_body,
+    clip_text,
+    drop_picture,
+)
+from notifications.delivery.rows import insert_contents, insert_deliveries, write_receipts
 from notifications.models import (
     Attachment,
     Channel,
@@ -48,7 +65,7 @@ class Batch:
     people: list[Recipient]
     content: Content
     content_id: int | None = None
-    media: attachments.Plan = attachments.NOTHING
+    media: Plan = NOTHING
     wait_seconds: float = 0
     channel: str = Channel.WECOM
     robot: Robot | None = None
@@ -59,11 +76,11 @@ def message_path(mark: str) -> str:
     return f"/m/{mark}/"
 
 
-def words_of(content: Content, address: SiteAddress, mark: str) -> message_builder.Words:
+def words_of(content: Content, address: SiteAddress, mark: str) -> Words:
     """Return the words of a message of this content, with its page at `address`. A long title is cut visibly."""
     url = address.absolute(message_path(mark))
-    title = message_builder.clipped(content.title, message_builder.TITLE_CHARACTERS)
-    return message_builder.Words(title=title, text=content.text, url=url, figures=content.figures)
+    title = clip_text(content.title, TITLE_CHARACTERS)
+    return Words(title=title, text=content.text, url=url, figures=content.figures)
 
 
 def mail_batches(
@@ -137,7 +154,7 @@ class Frozen:
     """A delivery that is still to be written, and what its page shows, in its order."""
 
     delivery: Delivery
-    shown: list[tuple[attachments.Wanted, Medium]]
+    shown: list[tuple[Wanted, Medium]]
 
     def attachments(self) -> Iterator[Attachment]:
         """Once the delivery is written."""
@@ -150,7 +167,7 @@ def freeze(draft: Delivery, source: RunSource, batch: Batch, address: SiteAddres
     """Write the pictures and files of a message, and compose it. Raises RenderingError."""
     media = _media_of(draft, batch.media, now=now)
     carried = media[batch.media.carried] if batch.media.carried else None
-    picture_url = "" if carried is None else address.absolute(urls.picture_path(carried.pk, now=now))
+    picture_url = "" if carried is None else address.absolute(picture_path(carried.pk, now=now))
     delivery = compose(draft, source, batch, address, picture_url, now=now)
     delivery.medium = carried
     return Frozen(delivery, [(each, media[each]) for each in batch.media.shown])
@@ -175,7 +192,7 @@ def compose(
     delivery.next_attempt_at = now + timedelta(seconds=batch.wait_seconds)
     form, words = MessageForm(delivery.message_form), replace(words, task_id=mark)
 
-    def body(form: MessageForm, words: message_builder.Words) -> bytes:
+    def body(form: MessageForm, words: Words) -> bytes:
         own = None
         if batch.channel == Channel.WECOM:
             userids = [person.userid for person in people]
@@ -185,11 +202,11 @@ def compose(
     try:
         if batch.media.carried is not None:
             delivery.status = Delivery.Status.PREPARING
-            if form in attachments.PICTURE_FORMS:
+            if form in PICTURE_FORMS:
                 words = replace(words, picture_url=picture_url)
-            delivery.plain_body = body(*message_builder.without_picture(form, words))
-        elif form in attachments.MEDIA_FORMS:
-            form = message_builder.PLAIN_FORMS[form]
+            delivery.plain_body = body(*drop_picture(form, words))
+        elif form in MEDIA_FORMS:
+            form = PLAIN_FORMS[form]
         delivery.body = body(form, words)
     except MessageError as error:
         raise RenderingError.of(error) from error
@@ -207,36 +224,36 @@ def _mark(draft: Delivery, batch: Batch, now: datetime) -> str:
     return salted_hmac("notifications.mark", parts, algorithm="sha256").hexdigest()[:32]
 
 
-def _media_of(delivery: Delivery, planned: attachments.Plan, *, now: datetime) -> dict[attachments.Wanted, Medium]:
+def _media_of(delivery: Delivery, planned: Plan, *, now: datetime) -> dict[Wanted, Medium]:
     """The row of each medium of the plan: what the run has already is not made a second time."""
     wanted = [*planned.shown, *([planned.carried] if planned.carried else [])]
-    give_up_at = max(now + jobs.PATIENCE, delivery.expires_at - snapshots.WORDS_BEFORE)
+    give_up_at = max(now + PATIENCE, delivery.expires_at - WORDS_BEFORE)
     return {each: _medium(delivery.run, each, now, give_up_at) for each in wanted}
 
 
-def _medium(run: Run, wanted: attachments.Wanted, now: datetime, give_up_at: datetime) -> Medium:
+def _medium(run: Run, wanted: Wanted, now: datetime, give_up_at: datetime) -> Medium:
     if wanted.medium_id is not None:
         return Medium.objects.only("pk").get(pk=wanted.medium_id, run=run and run.first_sent)
-    digest = recipes.digest(wanted.kind, wanted.recipe)
-    fields = {"created_at": now, "make_after": now, **attachments.row_of(wanted)}
+    digest = recipe_digest(wanted.kind, wanted.recipe)
+    fields = {"created_at": now, "make_after": now, **medium_fields(wanted)}
     if wanted.queue == MakerQueue.SNAPSHOTS:
         fields["give_up_at"] = give_up_at
     found, _is_new = Medium.objects.get_or_create(run=run, digest=digest, defaults=fields)
     return found
 
 
-def _body(batch: Batch, form: MessageForm, words: message_builder.Words, link: str, address: SiteAddress) -> bytes:
+def _body(batch: Batch, form: MessageForm, words: Words, link: str, address: SiteAddress) -> bytes:
     """The exact bytes of the batch's call. Raises messages.MessageError."""
     match batch.channel:
         case Channel.ROBOT:
-            return message_builder.robot_body(form, replace(words, url=_report_link(link, address)))
+            return build_robot_body(form, replace(words, url=_report_link(link, address)))
         case Channel.EMAIL:
             message_id = f"<{words.url.rstrip('/').rpartition('/')[2]}@{address.domain.partition(':')[0]}>"
             sender, to = settings.DEFAULT_FROM_EMAIL, batch.people[0].email
-            return message_builder.mail_body(words, sender=sender, to=to, message_id=message_id)
+            return build_mail_body(words, sender=sender, to=to, message_id=message_id)
         case _:
             userids = [person.userid for person in batch.people]
-            return message_builder.body(form, words, agentid=batch.corp.agentid, userids=userids)
+            return build_body(form, words, agentid=batch.corp.agentid, userids=userids)
 
 
 def _report_link(link: str, address: SiteAddress) -> str:

@@ -6,7 +6,10 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
@@ -85,7 +88,7 @@ def tidy_text(text: str) -> str:
     return in_reading_order(text).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str]) -> bytes:
+def build_body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str]) -> bytes:
     """The bytes to send to `userids` (1 to 1000). What is too long is cut between two characters; the link stays.
 
     Raises messages.MessageError for what cannot be a message, as an empty title.
@@ -99,17 +102,17 @@ def body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str
     return body_bytes(message)
 
 
-def _text(words: Words) -> Content:
+def _build_text(words: Words) -> Content:
     label = _("View all")
     link = f'<a href="{words.url}">{label}</a>'
-    return text_content(_around(_text_head(words), words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT))
+    return text_content(_fit_around(_text_head(words), words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT))
 
 
-def _markdown(words: Words) -> Content:
+def _build_markdown(words: Words) -> Content:
     label = _("View all")
     link = f"[{label}]({words.url})"
     return markdown_content(
-        _around(_markdown_head(words), words.text, f"\n{link}", builders.MARKDOWN_BYTES, MessageForm.MARKDOWN)
+        _fit_around(_markdown_head(words), words.text, f"\n{link}", builders.MARKDOWN_BYTES, MessageForm.MARKDOWN)
     )
 
 
@@ -122,66 +125,66 @@ def _markdown_head(words: Words) -> str:
     return f"**{escaped(words.title, MessageForm.MARKDOWN)}**\n"
 
 
-def _textcard(words: Words) -> Content:
+def _build_textcard(words: Words) -> Content:
     broken = (words.text or words.title).translate(_NO_TAGS).replace("\n", "<br>")  # WeCom wants a description
     return textcard_content(
         title=builders.clip_utf8(words.title, builders.TITLE_BYTES),
-        description=_cut(broken, builders.DESCRIPTION_BYTES, MessageForm.TEXTCARD),
+        description=_cut_text(broken, builders.DESCRIPTION_BYTES, MessageForm.TEXTCARD),
         url=words.url,
         button_text=pgettext("button of a card, at most 4 characters", "View"),
     )
 
 
-def _news(words: Words) -> Content:
+def _build_news(words: Words) -> Content:
     """A picture with title and text below it."""
     article = Article(
         title=builders.clip_utf8(words.title, TITLE_BYTES),
-        description=builders.clip_utf8(words.text, DESCRIPTION_BYTES, cut_here()),
+        description=builders.clip_utf8(words.text, DESCRIPTION_BYTES, say_cut_here()),
         url=words.url,
         picture_url=words.picture_url,
     )
     return news_content([article])
 
 
-def _text_notice(words: Words) -> Content:
+def _build_text_notice(words: Words) -> Content:
     """A card with the first figure large, the others as lines, and the text below them."""
-    emphasis, lines = _emphasised(words.figures)
+    emphasis, lines = _split_emphasis(words.figures)
     return cards.text_notice(
-        _head(words),
+        _build_head(words),
         emphasis=emphasis,
-        sub_title=clipped(words.text, CARD_TEXT, cut_here()),
-        horizontal_items=_lines(lines),
+        sub_title=clip_text(words.text, CARD_TEXT, say_cut_here()),
+        horizontal_items=_build_lines(lines),
         jumps=[Jump(title=_("View all"), url=words.url)],
     )
 
 
-def _news_notice(words: Words) -> Content:
+def _build_news_notice(words: Words) -> Content:
     """A card with the picture large, the figures as lines. Needs `picture_url`."""
     first, _end, rest = words.text.partition("\n")
     is_short = len(first) <= CARD_DESCRIPTION
     text = rest.strip() if is_short else words.text
-    below = [VerticalItem(clipped(text, VERTICAL_TITLE), "")] if 0 < len(text) <= VERTICAL_TITLE else []
+    below = [VerticalItem(clip_text(text, VERTICAL_TITLE), "")] if 0 < len(text) <= VERTICAL_TITLE else []
     if len(text) > VERTICAL_TITLE:
-        below = [VerticalItem(_("Summary"), clipped(text, CARD_TEXT, cut_here()))]
+        below = [VerticalItem(_("Summary"), clip_text(text, CARD_TEXT, say_cut_here()))]
     return cards.news_notice(
-        _head(words, first if is_short else ""),
+        _build_head(words, first if is_short else ""),
         image=CardImage(words.picture_url, CARD_RATIO),
-        horizontal_items=_lines(words.figures),
+        horizontal_items=_build_lines(words.figures),
         vertical_items=below,
         jumps=[Jump(title=_("View all"), url=words.url)],
     )
 
 
-def _head(words: Words, description: str = "") -> cards.Head:
+def _build_head(words: Words, description: str = "") -> cards.Head:
     return cards.Head(
-        title=clipped(words.title, CARD_TITLE),
+        title=clip_text(words.title, CARD_TITLE),
         description=description,
         task_id=words.task_id,
         url=words.url,
     )
 
 
-def _emphasised(figures: Sequence[Figure]) -> tuple[Emphasis | None, Sequence[Figure]]:
+def _split_emphasis(figures: Sequence[Figure]) -> tuple[Emphasis | None, Sequence[Figure]]:
     """The first figure large, and the others. Of one that is too long only whole words stand large, never half a
     number; one that has no such word stands among the others."""
     if not figures:
@@ -193,32 +196,33 @@ def _emphasised(figures: Sequence[Figure]) -> tuple[Emphasis | None, Sequence[Fi
     if not large:
         return None, figures
     below = " ".join([first.caption, *rest])
-    return Emphasis(large, clipped(below, EMPHASIS_TEXT)), others
+    return Emphasis(large, clip_text(below, EMPHASIS_TEXT)), others
 
 
-def _lines(figures: Sequence[Figure]) -> list[HorizontalItem]:
+def _build_lines(figures: Sequence[Figure]) -> list[HorizontalItem]:
     """A line each. WeCom shows six; the last one says how many more there are."""
     at_most = cards.HORIZONTAL_ITEMS_AT_MOST
     shown = figures if len(figures) <= at_most else figures[: at_most - 1]
     lines = [
-        HorizontalItem(clipped(figure.caption, ITEM_NAME) or "–", clipped(figure.words, ITEM_VALUE)) for figure in shown
+        HorizontalItem(clip_text(figure.caption, ITEM_NAME) or "–", clip_text(figure.words, ITEM_VALUE))
+        for figure in shown
     ]  # noqa: RUF001
     if len(shown) < len(figures):
         lines.append(HorizontalItem("…", _("%(count)d more: View all") % {"count": len(figures) - len(shown)}))
     return lines
 
 
-def cut_here() -> str:
+def say_cut_here() -> str:
     """What stands where a text was cut."""
     return "… " + _("View all")
 
 
-def clipped(text: str, characters: int, suffix: str = "…") -> str:
+def clip_text(text: str, characters: int, suffix: str = "…") -> str:
     """`text` in at most so many characters, cut visibly."""
     return text if len(text) <= characters else text[: max(0, characters - len(suffix))] + suffix
 
 
-def robot_body(form: MessageForm, words: Words) -> bytes:
+def build_robot_body(form: MessageForm, words: Words) -> bytes:
     """The bytes for a group's robot, in the form or in the closest that it knows. `words.url` may be empty: a
     message's own page is for its recipients, and a group has none that we know. A picture and a file are still
     missing: they come when it is prepared."""
@@ -229,28 +233,28 @@ def robot_body(form: MessageForm, words: Words) -> bytes:
         return body_bytes(builders.robot_content(file_content(NOT_UPLOADED)))
     if form in _ROBOT_FORMS and url:
         return body_bytes(builders.robot_content(_CONTENTS[form](replace(words, url=url))))
-    return _robot_text(form, words)
+    return _build_robot_text(form, words)
 
 
 _ROBOT_FORMS = frozenset({MessageForm.NEWS, MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
 
 
-def _robot_text(form: MessageForm, words: Words) -> bytes:
+def _build_robot_text(form: MessageForm, words: Words) -> bytes:
     """Markdown only of what was written as Markdown. A card's words were not: of them nothing may become a link, nor a
     mention as <@all>, which a robot obeys; alerts bring words of strangers."""
     if form == MessageForm.MARKDOWN:
         tail = f"\n[{_('View all')}]({words.url})" if words.url else ""
-        said = _around(_markdown_head(words), words.text, tail, builders.ROBOT_MARKDOWN_BYTES, MessageForm.MARKDOWN)
+        said = _fit_around(_markdown_head(words), words.text, tail, builders.ROBOT_MARKDOWN_BYTES, MessageForm.MARKDOWN)
         payload = builders.robot_markdown(said)
     else:
         tail = f"\n{words.url}" if words.url else ""
         said = f"{words.title}\n{words.text}".translate(_NO_TAGS)
-        payload = builders.robot_text(_around("", said, tail, builders.TEXT_BYTES))
+        payload = builders.robot_text(_fit_around("", said, tail, builders.TEXT_BYTES))
     return body_bytes(payload)
 
 
-def mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:
-    """What a mail is made of at each attempt (notifications.delivery.channels.email). Its picture or file is its
+def build_mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:
+    """What a mail is made of at each attempt (notifications.delivery.channels). Its picture or file is its
     delivery's.
     """
     figures = "".join(f"{figure.caption}: {figure.words}\n" for figure in words.figures)
@@ -260,13 +264,13 @@ def mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:
 
 
 _CONTENTS: dict[MessageForm, Callable[[Words], Content]] = {
-    MessageForm.TEXT: _text,
-    MessageForm.MARKDOWN: _markdown,
-    MessageForm.TEXTCARD: _textcard,
-    MessageForm.NEWS: _news,
+    MessageForm.TEXT: _build_text,
+    MessageForm.MARKDOWN: _build_markdown,
+    MessageForm.TEXTCARD: _build_textcard,
+    MessageForm.NEWS: _build_news,
     MessageForm.IMAGE: lambda _words: image_content(NOT_UPLOADED),
-    MessageForm.TEXT_NOTICE: _text_notice,
-    MessageForm.NEWS_NOTICE: _news_notice,
+    MessageForm.TEXT_NOTICE: _build_text_notice,
+    MessageForm.NEWS_NOTICE: _build_news_notice,
     **dict.fromkeys((MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE), lambda _words: file_content(NOT_UPLOADED)),
 }
 # What says the same where there is no picture and no file.
@@ -280,7 +284,7 @@ PLAIN_FORMS = {
 }
 
 
-def without_picture(form: MessageForm, words: Words) -> tuple[MessageForm, Words]:
+def drop_picture(form: MessageForm, words: Words) -> tuple[MessageForm, Words]:
     """The closest form that needs neither picture nor file, which says so first."""
     said = _("(The file could not be made.)") if form in _FILES else _("(The picture could not be made.)")
     return PLAIN_FORMS[form], replace(words, text=f"{said}\n{words.text}".strip(), picture_url="")
@@ -289,16 +293,16 @@ def without_picture(form: MessageForm, words: Words) -> tuple[MessageForm, Words
 _FILES = frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE})
 
 
-def _around(head: str, text: str, tail: str, limit_bytes: int, form: MessageForm | None = None) -> str:
+def _fit_around(head: str, text: str, tail: str, limit_bytes: int, form: MessageForm | None = None) -> str:
     """`text` between `head` and `tail`, cut so that the whole fits; `form`: whose marks the text may hold. Raises
     MessageError where head and tail leave no room for it."""
     room = limit_bytes - len(head.encode()) - len(tail.encode())
     if room < len("…".encode()):
         raise MessageError("url", f"leaves no room for a text within {limit_bytes} bytes")
-    return head + _cut(text, room, form) + tail
+    return head + _cut_text(text, room, form) + tail
 
 
-def _cut(text: str, room: int, form: MessageForm | None) -> str:
+def _cut_text(text: str, room: int, form: MessageForm | None) -> str:
     """`text` in at most `room` bytes, cut visibly: never within a mark of the form, and what is open is closed."""
     plain = builders.clip_utf8(text, room)
     if form is None or plain == text:
@@ -321,3 +325,79 @@ def _cut(text: str, room: int, form: MessageForm | None) -> str:
         if excess <= 0:
             return cut
         spare += excess
+
+
+# --- WeCom's Markdown as HTML on our own page, escaped first. Pure ---
+
+
+_HEADING = re.compile(r"(#{1,6})\s+(.+)")
+_QUOTE = re.compile(r"&gt;\s?(.*)")
+_MARKUP = re.compile(r"^#{1,6}\s|^>\s?|\*\*|`|</?font[^>]*>", re.MULTILINE)
+# On escaped text, so what they let through cannot end an attribute or open a tag.
+_INLINE = (
+    (re.compile(r"\[([^\[\]\n]+)\]\((https?://[^\s()]+)\)"), r'<a href="\2" rel="noopener noreferrer">\1</a>'),
+    (re.compile(r"\*\*([^*\n]+)\*\*"), r"<strong>\1</strong>"),
+    (re.compile(r"`([^`\n]+)`"), r"<code>\1</code>"),
+    (
+        re.compile(r"&lt;font color=&quot;(info|comment|warning)&quot;&gt;(.*?)&lt;/font&gt;"),
+        r'<span class="font-\1">\2</span>',
+    ),
+)
+
+
+def render_markdown(text: str, form: str) -> SafeString:
+    """`text` as HTML: Markdown of a Markdown message, paragraphs of any other."""
+    if form == MessageForm.MARKDOWN:
+        blocks = [_render_block(kind, lines) for kind, lines in _group_lines(str(escape(text)).split("\n"))]
+    else:
+        blocks = [
+            _render_paragraph(lines) for kind, lines in _group_lines(str(escape(text)).split("\n"), plain=True) if kind
+        ]
+    return mark_safe("\n".join(filter(None, blocks)))  # noqa: S308  # made of escaped text and our own tags
+
+
+def make_excerpt(text: str) -> str:
+    """`text` on one line without marks, for lists."""
+    return " ".join(_MARKUP.sub("", text).split())
+
+
+def _group_lines(lines: list[str], *, plain: bool = False) -> list[tuple[str, list[str]]]:
+    """Lines of one kind that follow each other; each heading stands alone, an empty kind separates paragraphs."""
+    numbered = [(_line_kind(line, plain), line) for line in lines]
+    groups = groupby(enumerate(numbered), key=lambda at: (at[1][0], at[0] if at[1][0] == "heading" else 0))
+    return [(kind, [line for _position, (_kind_again, line) in group]) for (kind, _number), group in groups]
+
+
+def _line_kind(line: str, plain: bool) -> str:
+    if not line.strip():
+        return ""
+    if plain:
+        return "text"
+    if _HEADING.match(line):
+        return "heading"
+    return "quote" if _QUOTE.match(line) else "text"
+
+
+def _render_block(kind: str, lines: list[str]) -> str:
+    match kind:
+        case "heading":
+            found = _HEADING.match(lines[0])
+            # The page's own title is its h1.
+            return f"<h2>{_render_inline(found[2])}</h2>" if found else ""
+        case "quote":
+            inner = [_QUOTE.sub(r"\1", line, count=1) for line in lines]
+            return f"<blockquote>{'<br>'.join(map(_render_inline, inner))}</blockquote>"
+        case "text":
+            return f"<p>{'<br>'.join(map(_render_inline, lines))}</p>"
+    return ""
+
+
+def _render_paragraph(lines: list[str]) -> str:
+    return f"<p>{'<br>'.join(lines)}</p>"
+
+
+def _render_inline(escaped: str) -> str:
+    """One line: in WeCom, too, no mark goes beyond its end."""
+    for pattern, replacement in _INLINE:
+        escaped = pattern.sub(replacement, escaped)
+    return escaped

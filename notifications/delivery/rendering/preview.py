@@ -23,11 +23,12 @@ from django.utils.translation import ngettext
 from accounts.models import User
 from integrations.companies import links
 from integrations.models import Corp
-from notifications.delivery.attachments import jobs
-from notifications.delivery.attachments.spreadsheets import file_name
-from notifications.delivery.rendering import attachments, markdown, message_builder
+from notifications.delivery.attachments import PREVIEW_KEPT
+from notifications.delivery.rendering.attachments import FILE_FORMS, MEDIA_FORMS, NOTHING, Plan, preview_medium
 from notifications.delivery.rendering.freeze import Batch, compose, draft_delivery, mail_batches
+from notifications.delivery.rendering.message_builder import render_markdown, say_cut_here
 from notifications.delivery.rendering.render import plan_media
+from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, MakerQueue, Medium, MessageForm, Robot, Run
 from notifications.sources import Content, LeftOut, RunSource
 from notifications.subscriptions.recipients import Recipient
@@ -74,7 +75,7 @@ class MessagePreview:
     delivery: Delivery | None = None
     content: Content | None = None
     phone: PhoneMessage | None = None
-    media: attachments.Plan = attachments.NOTHING
+    media: Plan = NOTHING
     lacks: bool = False
     left_out: LeftOut | None = None
 
@@ -105,7 +106,7 @@ def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *
             is_title_cut=content.title != (phone.title or delivery.title),
             has_picture=phone.has_picture or (is_pictured and batch.channel == Channel.EMAIL),
         )
-        return MessagePreview(delivery, content, phone, batch.media, form in attachments.MEDIA_FORMS and not carried)
+        return MessagePreview(delivery, content, phone, batch.media, form in MEDIA_FORMS and not carried)
 
 
 def _batch(source: RunSource, to: Recipient | Robot | None, content: Content) -> Batch:
@@ -133,9 +134,9 @@ def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = ""
         found = replace(found, has_picture=True, picture=picture)
     if kind != "file":
         return found
-    is_table = delivery.message_form in attachments.FILE_FORMS
+    is_table = delivery.message_form in FILE_FORMS
     extension = str(delivery.message_form) if is_table else "png"
-    return replace(found, file_name=medium_name or file_name(delivery.title, delivery.created_at, extension))
+    return replace(found, file_name=medium_name or write_file_name(delivery.title, delivery.created_at, extension))
 
 
 def _textcard(card: dict[str, Any], text: str) -> PhoneMessage:
@@ -153,7 +154,7 @@ def _text(content: dict[str, Any], text: str) -> PhoneMessage:
 
 def _markdown(content: dict[str, Any], text: str) -> PhoneMessage:
     whole = content["content"]
-    return PhoneMessage("markdown", markdown.shown(whole, MessageForm.MARKDOWN), is_cut=text not in whole)
+    return PhoneMessage("markdown", render_markdown(whole, MessageForm.MARKDOWN), is_cut=text not in whole)
 
 
 def _news(content: dict[str, Any], text: str) -> PhoneMessage:
@@ -173,7 +174,7 @@ def _card(card: dict[str, Any], text: str) -> PhoneMessage:
         str(card["card_type"]),
         _lines("\n".join([*first, said]).strip()),
         title.get("title", ""),
-        is_cut=said.endswith(message_builder.cut_here()),
+        is_cut=said.endswith(say_cut_here()),
         has_picture="card_image" in card,
         large=emphasis.get("title", ""),
         below_large=emphasis.get("desc", ""),
@@ -228,14 +229,14 @@ class MediumState:
     problem: str = ""
 
 
-def begin_media(plan: attachments.Plan, *, by: User, now: datetime) -> Drawings | None:
+def begin_media(plan: Plan, *, by: User, now: datetime) -> Drawings | None:
     """Ask for all that the plan wants. None, with nothing asked for, where so many wait already that another one would
     not be there in time."""
     wanted = list(dict.fromkeys([*plan.shown, *([plan.carried] if plan.carried else [])]))
     waiting = Medium.objects.previews().filter(status=Medium.Status.WAITING)
     if wanted and waiting[:WAITING_AT_MOST].count() == WAITING_AT_MOST:
         return None
-    media = {each: attachments.preview(each, now=now) for each in wanted}
+    media = {each: preview_medium(each, now=now) for each in wanted}
     drawings = {each: Drawing(each.title, token_of(medium, by, now), each.alias) for each, medium in media.items()}
     return Drawings(
         carried=drawings[plan.carried] if plan.carried else None,
@@ -252,7 +253,7 @@ def token_of(medium: Medium, by: User, now: datetime) -> str:
 def state_of(token: str, *, by: User, now: datetime) -> MediumState | None:
     """None for a token that is not the person's own, is too old, or whose drawing is forgotten."""
     try:
-        medium_id, user_id, since = signing.loads(token, salt=_SALT, max_age=jobs.PREVIEW_KEPT)
+        medium_id, user_id, since = signing.loads(token, salt=_SALT, max_age=PREVIEW_KEPT)
     except signing.BadSignature:
         return None
     medium = Medium.objects.previews().filter(pk=medium_id).defer("recipe").first()

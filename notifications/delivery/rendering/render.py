@@ -23,11 +23,10 @@ from integrations.core.background import guarded, lease_kept
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from notifications.delivery import limiter
-from notifications.delivery.channels.wecom_app import app_name, member_limits
-from notifications.delivery.failures import explain_no_messages
-from notifications.delivery.leases import RENDER_LEASE
-from notifications.delivery.locking import share_freezing, update_unlocked
-from notifications.delivery.rendering import attachments, report_data
+from notifications.delivery.channels import app_name, member_limits
+from notifications.delivery.explanations import explain_no_messages
+from notifications.delivery.rendering import report_data
+from notifications.delivery.rendering.attachments import Plan, plan_attachments
 from notifications.delivery.rendering.freeze import (
     Batch,
     freeze_contents,
@@ -35,6 +34,7 @@ from notifications.delivery.rendering.freeze import (
     write_deliveries,
 )
 from notifications.delivery.rendering.report_data import DataPending
+from notifications.delivery.rows import RENDER_LEASE, share_freezing, update_unlocked
 from notifications.models import Channel, MessageForm, Receipt, ReportCard, Robot, Run
 from notifications.sources import (
     Audience,
@@ -46,7 +46,7 @@ from notifications.sources import (
     RunSource,
     source_of,
 )
-from notifications.subscriptions.recipients import Recipient, find_recipients, recheck
+from notifications.subscriptions.recipients import Recipient, find_recipients, recheck_people
 
 if TYPE_CHECKING:
     from integrations.core.background import Clock
@@ -166,14 +166,14 @@ def _plan_messages(run: Run, now: datetime) -> _Plan:
 def plan_media(form: MessageForm, contents: RunContents, batches: Iterable[Batch]) -> list[Batch]:
     """Return the batches with their pictures and files, planned once for all who get a content on one channel."""
     language = translation.get_language() or settings.LANGUAGE_CODE
-    known: dict[tuple[int, str], attachments.Plan] = {}
+    known: dict[tuple[int, str], Plan] = {}
     found = []
     for batch in batches:
         content, channel = batch.content, batch.channel
         key = id(content), channel
         if key not in known:
             zone = content.time_zone
-            known[key] = attachments.plan(form, channel, content, contents.charts, language=language, time_zone=zone)
+            known[key] = plan_attachments(form, channel, content, contents.charts, language=language, time_zone=zone)
         found.append(replace(batch, media=known[key]))
     return found
 
@@ -253,7 +253,7 @@ def _update_plan(plan: _Plan) -> _Plan:
     if not planned:
         return plan
     share_freezing({batch.corp.pk for batch in plan.batches})
-    found = recheck(plan.audience, planned)
+    found = recheck_people(plan.audience, planned)
     changed = {pk: _update_recipient(planned[pk], person) for pk, person in found.items() if person != planned[pk]}
     if not changed:
         return plan

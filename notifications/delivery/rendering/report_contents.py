@@ -21,8 +21,9 @@ from integrations.core.sentences import Sentence
 from integrations.data.table import Table
 from integrations.models import Card
 from notifications.charts.definition import Chart
-from notifications.delivery.rendering import message_builder, report_data, skip_rules
-from notifications.delivery.rendering.page_pictures import RecipientPages, pages_of
+from notifications.delivery.rendering import report_data, skip_rules
+from notifications.delivery.rendering.attachments import RecipientPages, find_pages
+from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
 from notifications.models import (
     Delivery,
     MessageForm,
@@ -51,20 +52,19 @@ from notifications.sources import (
     RenderingError,
     Terms,
 )
+from notifications.subscriptions.calendar import moment_line
 from notifications.subscriptions.recipients import (
     Recipient,
     apply_contents,
     audience_of,
     named_audiences,
-    resolve_all,
+    resolve_audiences,
     trial_audience,
 )
-from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import moment_line
+from notifications.subscriptions.schedules import read_workdays
 
 if TYPE_CHECKING:
     from integrations.models import Corp, SiteAddress
-    from notifications.models import Subscription
 
 # Whose attributes are read by name; of more people all values of the attributes are read.
 PEOPLE_NAMED = 500
@@ -274,7 +274,7 @@ def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bo
     """Return what a saved push would send now."""
     parts = read_saved_parts(subscription.report)
     tables = parts.find_latest_tables() if parts.own_rows else {}
-    pages = partial(pages_of, parts.picture, subscription.owner_id, now, is_trial=is_trial)
+    pages = partial(find_pages, parts.picture, subscription.owner_id, now, is_trial=is_trial)
     return expect(parts, tables, order_of(subscription, now), pages)
 
 
@@ -295,7 +295,7 @@ def expect_recipients(
         audiences = named_audiences(subscriptions)
     else:
         audiences = {one.pk: replace(trial_audience(one, only), subscription_id=one.pk) for one in subscriptions}
-    resolved = resolve_all(audiences)
+    resolved = resolve_audiences(audiences)
     people = {one.user_id for theirs in resolved.values() for one in theirs if one.reason is None}
     reader = AttributeReader(people)
     find_identities = cache(lambda: bi_accounts.identities(people))
@@ -304,7 +304,7 @@ def expect_recipients(
         its = parts[one.pk]
         data = {card.alias: tables[card.card_id] for card in its.cards if card.card_id in tables}
         identities: Any = {"find_identities": lambda _ids: find_identities()}
-        pages = partial(pages_of, its.picture, one.owner_id, now, is_trial=False, **identities)
+        pages = partial(find_pages, its.picture, one.owner_id, now, is_trial=False, **identities)
         expected = expect(its, data if its.own_rows else {}, order_of(one, now), pages, reader)
         recipients = resolved.get(one.pk)
         if recipients is not None and expected.contents is not None and expected.contents.is_split:
@@ -326,16 +326,16 @@ def written(parts: ReportParts, tables: dict[str, Table], order: Order, link: st
     note = "\n".join(filter(None, [_stale_note(tables, order), *_cut_notes(shown)]))
     title, text, figures = report.title, report.body, ""
     if report.is_template:
-        given = Given(order.slot_at, order.zone, tables, calendar=slots.read_workdays)
+        given = Given(order.slot_at, order.zone, tables, calendar=read_workdays)
         title = _rendered(Sentence("title"), title, given, "")
         text = _rendered(Sentence("body"), text, given, order.form)
         figures = _rendered(Sentence("key figures"), report.figures, given, "")
-    title, text = message_builder.tidy_title(title), message_builder.tidy_text(text)
+    title, text = tidy_title(title), tidy_text(text)
     text = f"{note}\n{text}" if note else text
     if report.is_template:
         if not title and not text:
             raise RenderingError(Sentence("Title and text are empty."))
-        title = title or message_builder.tidy_title(text.partition("\n")[0])
+        title = title or tidy_title(text.partition("\n")[0])
     return Content(
         title=title,
         text=text,
@@ -440,7 +440,7 @@ def _figures(text: str) -> tuple[Figure, ...]:
     for line in text.splitlines():
         parts = _COLON.split(line, maxsplit=1)
         if len(parts) == 2 and parts[1].strip():
-            found.append(Figure(*(message_builder.clipped(part.strip(), FIGURE_CHARACTERS) for part in parts)))
+            found.append(Figure(*(clip_text(part.strip(), FIGURE_CHARACTERS) for part in parts)))
     return tuple(found[:FIGURES_AT_MOST])
 
 
@@ -513,7 +513,7 @@ class SubscriptionSource:
         if reason := self.find_reason_to_skip(tables):
             raise NotWorthSending(reason)
         is_trial = self.run.first_sent.trigger == Run.Trigger.TRIAL
-        pages = pages_of(self.parts.picture, self.subscription.owner_id, self.run.slot_at, is_trial=is_trial)
+        pages = find_pages(self.parts.picture, self.subscription.owner_id, self.run.slot_at, is_trial=is_trial)
         return Contents(self.parts, tables, order, pages)
 
     def find_reason_to_skip(self, tables: dict[str, Table]) -> Sentence | None:

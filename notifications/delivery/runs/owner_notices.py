@@ -6,14 +6,16 @@ channel is notified. A notice is a run like any other, with the same guarantees.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -21,23 +23,25 @@ from django.utils.translation import ngettext
 
 from integrations.core.sentences import Sentence
 from integrations.hooks import Hook
-from notifications.delivery.failures import explain_runs
-from notifications.delivery.locking import BATCH, unlocked
+from notifications.delivery.explanations import explain_runs, name_runs, prepare_names
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
-from notifications.delivery.runs import auto_pause, names
-from notifications.delivery.runs.notices import new_notice
+from notifications.delivery.rows import BATCH, RENDER_LEASE, unlocked
 from notifications.models import (
     Channel,
+    Delivery,
     IncidentNotice,
     MessageForm,
     Priority,
+    Receipt,
     Run,
+    Subscription,
 )
 from notifications.sources import Audience, Content, NotWorthSending, OneContent, Terms
-from notifications.subscriptions.schedules.descriptions import moment_line
+from notifications.subscriptions.calendar import moment_line
 
 if TYPE_CHECKING:
     from integrations.models import Corp, SiteAddress
+
 
 # An owner gets one notice in this time at most, of all that went wrong since the last.
 EVERY = timedelta(minutes=10)
@@ -47,14 +51,14 @@ notice_contents: Hook[[Run], Content | None] = Hook()
 LIFETIME_HOURS = 24
 
 
-def request_notices(*, now: datetime) -> list[int]:
+def request_owner_notices(*, now: datetime) -> list[int]:
     """Make the notices of runs whose owners are not told yet. Returns the ids of their runs, to be rendered.
 
     Nobody is told of a subscription without an owner, of what a paused one missed or let become worthless, nor of what
     was taken back.
     """
     with transaction.atomic():
-        unnotified = _notifiable(now).select_related("subscription__report").order_by("pk")
+        unnotified = _find_notifiable(now).select_related("subscription__report").order_by("pk")
         by_owner: dict[int | None, list[Run]] = defaultdict(list)
         for run in unlocked(unnotified)[:BATCH]:
             by_owner[_owner_id(run)].append(run)
@@ -94,13 +98,13 @@ class NoticeSource:
         NotWorthSending where nothing of that is left."""
         if content := notice_contents.first(self._notice):
             return OneContent(content)
-        notified = _once_per_message(names.nameable(self._notice.notified_runs.order_by("pk")))
+        notified = _once_per_message(prepare_names(self._notice.notified_runs.order_by("pk")))
         runs, count = list(notified[:NAMED_AT_MOST]), notified.count()
         if not runs:
             raise NotWorthSending(Sentence("What it was to tell of is settled."))
-        title = _title(count, notified.exclude(status=Run.Status.FINISHED).count())
-        text = _text(runs, count - len(runs))
-        return OneContent(Content(tidy_title(title), tidy_text(text), link=_link(self._notice, runs)))
+        title = _title_notice(count, notified.exclude(status=Run.Status.FINISHED).count())
+        text = _write_notice(runs, count - len(runs))
+        return OneContent(Content(tidy_title(title), tidy_text(text), link=_link_notice(self._notice, runs)))
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
         """As its message form says."""
@@ -117,7 +121,7 @@ def _once_per_message(runs: QuerySet[Run]) -> QuerySet[Run]:
     return runs.filter(~Exists(earlier))
 
 
-def _notifiable(now: datetime) -> QuerySet[Run]:
+def _find_notifiable(now: datetime) -> QuerySet[Run]:
     notices = IncidentNotice.objects.filter(run=OuterRef("pk")).order_by("pk")
     owner_of_alert = notices.values(found=Coalesce("incident__rule__owner", "incident__channel__owner"))[:1]
     runs = Run.objects.unnotified().annotate(
@@ -143,7 +147,7 @@ def _mark_notified(runs: Sequence[Run], notice: Run | None, now: datetime) -> No
     notified.update(owner_notified_at=now, owner_notice=notice)
 
 
-def _title(count: int, unsent_count: int) -> str:
+def _title_notice(count: int, unsent_count: int) -> str:
     """`unsent_count`: how many of them were not sent at all."""
     if unsent_count == count:
         title = ngettext("A push was not sent", "%(count)d pushes were not sent", count)
@@ -152,24 +156,140 @@ def _title(count: int, unsent_count: int) -> str:
     return title % {"count": count}
 
 
-def _text(runs: Sequence[Run], further_count: int) -> str:
-    reasons, named = explain_runs(runs), names.of_runs(runs)
+def _write_notice(runs: Sequence[Run], further_count: int) -> str:
+    reasons, named = explain_runs(runs), name_runs(runs)
     lines = [
         _("“%(name)s”, due %(time)s: %(reason)s")
-        % {"name": named[run.pk], "time": moment_line(run.slot_at, _time_zone(run)), "reason": reasons[run.pk]}
+        % {"name": named[run.pk], "time": moment_line(run.slot_at, _zone_of(run)), "reason": reasons[run.pk]}
         for run in runs
     ]
     if further_count:
         more = ngettext("and %(count)d more push", "and %(count)d more pushes", further_count)
         lines.append(more % {"count": further_count})
-    lines += auto_pause.sentences(run.subscription for run in runs if run.subscription is not None)
+    lines += explain_auto_pauses(run.subscription for run in runs if run.subscription is not None)
     return "\n".join(lines)
 
 
-def _time_zone(run: Run) -> str:
+def _zone_of(run: Run) -> str:
     return settings.TIME_ZONE if run.subscription is None else run.subscription.time_zone
 
 
-def _link(notice: Run, runs: Sequence[Run]) -> str:
+def _link_notice(notice: Run, runs: Sequence[Run]) -> str:
     run = runs[0] if len(runs) == 1 else notice
     return reverse("admin:notifications_run_change", args=[run.pk])
+
+
+def new_notice(*, key: str, person_id: int | None, corp_id: int | None, now: datetime) -> Run:
+    """Return the run of a notice to one person, which is not saved yet."""
+    return Run(
+        key=key,
+        corp_id=corp_id,
+        trigger=Run.Trigger.NOTICE,
+        requested_by_id=person_id,
+        slot_at=now,
+        claimed_at=now,
+        render_after=now + RENDER_LEASE,
+    )
+
+
+logger = logging.getLogger(__name__)
+
+
+# --- Subscriptions pause themselves after several failed runs in a row ---
+
+
+Status = Delivery.Status
+
+# So many runs are looked at for each failure that counts: those between that say nothing are passed over.
+_RUNS_PER_FAILURE = 4
+
+
+class _Verdict(Enum):
+    """What a run says of its subscription."""
+
+    WORKED = "worked"
+    FAILED = "failed"
+    # Taken back, or held up by a company that is disabled, blocked or paused.
+    NOTHING = "nothing"
+
+
+def pause_failing(*, now: datetime) -> int:
+    """Pause those of which a run has just gone wrong and as many in a row have failed as they allow. Returns how many.
+
+    Called before the owners are told, who so learn of it. Safe in any number at once: the row of a subscription is
+    locked.
+    """
+    concerned = Subscription.objects.filter(is_enabled=True, pauses_after_failures__gt=0)
+    wrong = concerned.filter(pk__in=Run.objects.unnotified().values("subscription")).values_list("pk", flat=True)
+    paused_ids = [pk for pk in wrong.order_by("pk") if _pause_subscription(pk, now)]
+    if paused_ids:
+        logger.warning("paused after failures: subscriptions=%s", paused_ids)
+    return len(paused_ids)
+
+
+@transaction.atomic
+def _pause_subscription(pk: int, now: datetime) -> bool:
+    rows = Subscription.objects.select_for_update(of=("self",)).filter(is_enabled=True, pauses_after_failures__gt=0)
+    subscription = rows.filter(pk=pk).first()
+    if subscription is None or _count_failures_in_a_row(subscription) < subscription.pauses_after_failures:
+        return False
+    subscription.is_enabled, subscription.failures_paused_at = False, now
+    subscription.save(update_fields=["is_enabled", "failures_paused_at"])
+    return True
+
+
+def _count_failures_in_a_row(subscription: Subscription) -> int:
+    """Counted no further than it allows."""
+    at_most, count = subscription.pauses_after_failures, 0
+    for verdict in map(_judge_run, _find_ended_runs(subscription)[: at_most * _RUNS_PER_FAILURE]):
+        if verdict is _Verdict.WORKED or count == at_most:
+            break
+        count += verdict is _Verdict.FAILED
+    return count
+
+
+def _find_ended_runs(subscription: Subscription) -> QuerySet[Run]:
+    """Its runs for everybody that have ended since it was enabled last, the newest first."""
+    ended = Run.objects.filter(
+        subscription=subscription, status__in=[Run.Status.FAILED, Run.Status.FINISHED, Run.Status.SKIPPED]
+    ).exclude(trigger__in=Run.PARTIAL)
+    if subscription.failures_counted_from is not None:
+        ended = ended.filter(claimed_at__gte=subscription.failures_counted_from)
+    deliveries = Delivery.objects.filter(run=OuterRef("pk"))
+    reached = deliveries.filter(
+        status__in=[Status.ACCEPTED, Status.UNKNOWN], recipient_count__gt=F("invalid_count") + F("unlicensed_count")
+    )
+    receipts = Receipt.objects.filter(run=OuterRef("pk"))
+    return ended.order_by("-pk").annotate(
+        is_reaching=Exists(reached),
+        is_held_up=Exists(deliveries.filter(status=Status.CANCELED))
+        | Exists(receipts.filter(reason=Receipt.Reason.CORP_DISABLED)),
+    )
+
+
+def _judge_run(run: Run) -> _Verdict:
+    if run.recall_requested_at is not None:
+        return _Verdict.NOTHING
+    if run.status == Run.Status.FAILED:
+        return _Verdict.FAILED
+    is_reaching: bool = run.is_reaching  # type: ignore[attr-defined]  # annotated in _ended
+    is_held_up: bool = run.is_held_up  # type: ignore[attr-defined]  # see above
+    if run.status == Run.Status.SKIPPED or is_reaching or not run.error:
+        return _Verdict.WORKED
+    return _Verdict.NOTHING if is_held_up else _Verdict.FAILED
+
+
+def restart_failure_count(subscription: Subscription, *, now: datetime) -> set[str]:
+    """For whoever enables it again: the count begins anew. Returns the columns that are to be saved."""
+    subscription.failures_paused_at, subscription.failures_counted_from = None, now
+    return {"failures_paused_at", "failures_counted_from"}
+
+
+def explain_auto_pauses(subscriptions: Iterable[Subscription]) -> list[str]:
+    """Of those that have paused themselves, each once: what happened, and what to do."""
+    sentence = _(
+        "“%(name)s” has paused itself after %(count)d failed runs in a row. Put right what the runs say, then tick "
+        "“enabled” on its page."
+    )
+    found = {one.pk: one for one in subscriptions if one.failures_paused_at is not None}
+    return [sentence % {"name": one, "count": one.pauses_after_failures} for one in found.values()]

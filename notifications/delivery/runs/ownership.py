@@ -33,9 +33,9 @@ from accounts.users.scopes import (
 from integrations.core.hooks import Attention
 from integrations.models import Corp, Member
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
-from notifications.delivery.runs import page_rights
-from notifications.delivery.runs.notices import new_notice
-from notifications.models import AlertRule, ApiToken, InboundChannel, Run, Subscription
+from notifications.delivery.runs.owner_notices import new_notice
+from notifications.delivery.runs.recall import cancel_waiting
+from notifications.models import AlertRule, ApiToken, InboundChannel, PagePicture, Report, Robot, Run, Subscription
 from notifications.models.inbound import RIGHTS, senders
 from notifications.sources import Content
 
@@ -46,20 +46,20 @@ NAMED_AT_MOST = 5
 EXPIRY_NOTICE = timedelta(days=14)
 
 
-def owned_by(owner: User, editor: User) -> list[tuple[str, str, str, str]]:
+def find_owned(owner: User, editor: User) -> list[tuple[str, str, str, str]]:
     """Key, name and page of what works for `owner`, as far as `editor` may hand it over, and the usable successor."""
-    rows = _working(Q(owner=owner), now=timezone.now(), seen_by=editor)
-    return [(_key(row), _name(row), _page(row), str(_find_successor(row) or "")) for row in rows]
+    rows = _find_working(Q(owner=owner), now=timezone.now(), seen_by=editor)
+    return [(_key_of(row), _name_row(row), _page_of(row), str(_find_successor(row) or "")) for row in rows]
 
 
-def owner_line(row: Any, viewer: User) -> str:
+def describe_owner(row: Any, viewer: User) -> str:
     """Who owns `row` and who succeeds, with the ways to where `viewer` can change it, if that is possible."""
     if row.owner is None:
         return _("nobody")
     line: str = str(row.owner)
     may_open = viewer.has_perm("accounts.change_user") and people_changeable_by(viewer).filter(pk=row.owner_id).exists()
-    if may_open and _working(Q(pk=row.pk), now=timezone.now(), seen_by=viewer, models=[type(row)]):
-        line = format_html('{} · <a href="{}">{}</a>', line, _owner_page(row.owner), _("Hand it over"))
+    if may_open and _find_working(Q(pk=row.pk), now=timezone.now(), seen_by=viewer, models=[type(row)]):
+        line = format_html('{} · <a href="{}">{}</a>', line, _owner_page_of(row.owner), _("Hand it over"))
     line = format_html("{} · {}", line, _("successor: %(person)s") % {"person": row.successor or _("nobody")})
     if find_changeable(type(row), row.pk, viewer) is None:
         return line
@@ -67,12 +67,12 @@ def owner_line(row: Any, viewer: User) -> str:
     return format_html('{} <a href="{}">{}</a>', line, url, _("Choose"))
 
 
-def objections_to(owner: User, keys: Collection[str], successor: User, editor: User) -> list[str]:
+def find_objections(owner: User, keys: Collection[str], successor: User, editor: User) -> list[str]:
     """Why `successor` may not take over what is named by `keys`, in whole sentences."""
     is_theirs = successor == editor or rights_changeable_by(editor).filter(pk=successor.pk).exists()
     if not (is_theirs and _may_act(successor)):
         return [_("You may not have %(person)s take something over.") % {"person": successor}]
-    return list(filter(None, (_objection(row, successor) for row in _choose_rows(owner, keys, editor))))
+    return list(filter(None, (_object_to(row, successor) for row in _choose_rows(owner, keys, editor))))
 
 
 @transaction.atomic
@@ -80,7 +80,7 @@ def hand_over(owner: User, keys: Collection[str], successor: User, editor: User)
     """Make `successor` the owner of what is named by `keys`, to which `objections_to` has none. Returns of how much."""
     rows = _choose_rows(owner, keys, editor, is_locked=True)
     for row in rows:
-        _give(row, successor)
+        _give_row(row, successor)
     return len(rows)
 
 
@@ -94,7 +94,7 @@ def find_changeable(model: Any, pk: int, editor: User) -> Any:
     return model.objects.visible_to(editor).select_related("owner", "successor").filter(pk=pk).first()
 
 
-def offered_successors(row: Any, editor: User) -> QuerySet[User]:
+def find_offered_successors(row: Any, editor: User) -> QuerySet[User]:
     """People whom `editor` sees, who may manage such things and, of what acts, have no more rights than its owner."""
     may_manage = User.objects.with_perm(f"notifications.change_{row._meta.model_name}", backend=RIGHTS)
     people = people_visible_to(editor).filter(pk__in=may_manage.filter(is_staff=True)).exclude(pk=row.owner_id)
@@ -104,7 +104,7 @@ def offered_successors(row: Any, editor: User) -> QuerySet[User]:
 def choose_successor(row: Any, successor: User | None) -> str:
     """Save who takes `row` over when its owner is disabled. Returns why not, in a whole sentence; empty: saved."""
     row.successor = successor
-    if successor is not None and (sentence := _objection(row, successor)):
+    if successor is not None and (sentence := _object_to(row, successor)):
         return sentence
     row.save(update_fields=["successor"])
     return ""
@@ -139,9 +139,9 @@ def _succeed(owner: User, now: datetime) -> list[str]:
     managers = _find_managers(owner, now)
     taken: dict[User, list[Any]] = defaultdict(list)
     # Also what is disabled: it would stop in silence when it is enabled again.
-    for row in _working(Q(owner=owner, successor__isnull=False), now=now, is_locked=True, is_used=_is_usable):
+    for row in _find_working(Q(owner=owner, successor__isnull=False), now=now, is_locked=True, is_used=_is_usable):
         if (successor := _find_successor(row)) is not None:
-            _give(row, successor)
+            _give_row(row, successor)
             taken[successor].append(row)
     runs = []
     for successor, rows in taken.items():
@@ -150,13 +150,13 @@ def _succeed(owner: User, now: datetime) -> list[str]:
         told = dict.fromkeys([successor.pk, *(one.pk for one in managers)])
         runs += [new_notice(key=f"{key}:{pk}", person_id=pk, corp_id=None, now=now) for pk in told]
     Run.objects.bulk_create(runs)
-    return [_taken_sentence(owner, successor, rows) for successor, rows in taken.items()]
+    return [_explain_taken(owner, successor, rows) for successor, rows in taken.items()]
 
 
 def _find_successor(row: Any) -> User | None:
     """Return who takes `row` over: its successor, if that person may own it now."""
     successor: User | None = row.successor
-    if successor is None or not _may_act(successor) or _objection(row, successor):
+    if successor is None or not _may_act(successor) or _object_to(row, successor):
         return None
     may = not isinstance(row, ACTING) or User.objects.filter(_is_weaker(row.owner), pk=successor.pk).exists()
     return successor if may else None
@@ -169,9 +169,9 @@ def _is_weaker(owner: User) -> Q:
     return no_stronger_than(able)
 
 
-def _objection(row: Any, successor: User) -> str:
+def _object_to(row: Any, successor: User) -> str:
     """Why `successor` may not own `row`, in a whole sentence; empty: nothing is against it."""
-    words = {"person": successor, "name": _name(row)}
+    words = {"person": successor, "name": _name_row(row)}
     sends = isinstance(row, InboundChannel) or getattr(row, "may_send", False)
     if sends and not senders().filter(pk=successor.pk).exists():
         return _("%(person)s may not send messages, and %(name)s does.") % words
@@ -182,10 +182,10 @@ def _objection(row: Any, successor: User) -> str:
     return ""
 
 
-def _give(row: Any, successor: User) -> None:
+def _give_row(row: Any, successor: User) -> None:
     if isinstance(row, Subscription):
         # Also what the editor had shown: the recipients of this push were chosen by somebody else.
-        page_rights.note_edit(row.report, by=None, now=timezone.now())
+        end_page_rights(row.report, by=None, now=timezone.now())
     row.owner, row.successor = successor, None
     row.save(update_fields=["owner", "successor"])
 
@@ -193,17 +193,17 @@ def _give(row: Any, successor: User) -> None:
 # --- Who is told ------------------------------------------------------------------------------------------------------
 
 
-def attentions(person: User, now: datetime) -> list[Attention]:
+def find_attentions(person: User, now: datetime) -> list[Attention]:
     """List what lost its owner or soon does, and tokens that expire soon. Two queries, four more if there is any."""
     found = []
     for owner, rows in _find_forsaken(now=now, seen_by=person).items():
-        url = _owner_page(owner) if person.has_perm("accounts.change_user") else _page(rows[0])
-        found.append(Attention(_sentence(owner, rows), url, "warn" if _may_act(owner) else "bad"))
-    expiring = _working(Q(expires_at__lte=now + EXPIRY_NOTICE), now=now, seen_by=person, models=[ApiToken])
-    return [*found, *(Attention(_expiry(token), _page(token), "warn") for token in expiring)]
+        url = _owner_page_of(owner) if person.has_perm("accounts.change_user") else _page_of(rows[0])
+        found.append(Attention(_explain_forsaken(owner, rows), url, "warn" if _may_act(owner) else "bad"))
+    expiring = _find_working(Q(expires_at__lte=now + EXPIRY_NOTICE), now=now, seen_by=person, models=[ApiToken])
+    return [*found, *(Attention(_explain_expiry(token), _page_of(token), "warn") for token in expiring)]
 
 
-def request_notices(*, now: datetime) -> list[int]:
+def request_ownership_notices(*, now: datetime) -> list[int]:
     """Let successors take over. Tell those who may hand it over of what else lost its owner or soon does, each month
     until it is done, and owners of tokens that expire soon, once. Returns the ids of these notices' runs, to be
     rendered."""
@@ -220,40 +220,44 @@ def request_notices(*, now: datetime) -> list[int]:
     return [run.pk for run in Run.objects.bulk_create(runs)]
 
 
-def content_of_notice(notice: Run) -> Content | None:
+def write_ownership_notice(notice: Run) -> Content | None:
     """Return the content of a notice; None for one of another kind, or of what is not there any more."""
     kind, *rest = notice.key.split(":")
     if kind == "expiry" and (token := ApiToken.objects.filter(pk=rest[0]).first()):
-        return Content(tidy_title(_("An API token expires soon")), tidy_text(_expiry(token)), link=_page(token))
+        return Content(
+            tidy_title(_("An API token expires soon")), tidy_text(_explain_expiry(token)), link=_page_of(token)
+        )
     if kind == "taken":
-        return _taken_content(notice, *rest)
+        return _write_taken_notice(notice, *rest)
     owner = User.objects.filter(pk=rest[0]).first() if kind == "owned" else None
-    rows = [] if owner is None else _working(Q(owner=owner), now=notice.slot_at, seen_by=notice.requested_by)
+    rows = [] if owner is None else _find_working(Q(owner=owner), now=notice.slot_at, seen_by=notice.requested_by)
     if owner is None or not rows:  # handed over meanwhile
         return None
     title = tidy_title(_("Somebody has to take over from %(person)s") % {"person": owner})
-    return Content(title, tidy_text(_sentence(owner, rows)), link=_owner_page(owner))
+    return Content(title, tidy_text(_explain_forsaken(owner, rows)), link=_owner_page_of(owner))
 
 
-def _taken_content(notice: Run, owner_id: str, successor_id: str, _at: str, named: str, _person: str) -> Content | None:
+def _write_taken_notice(
+    notice: Run, owner_id: str, successor_id: str, _at: str, named: str, _person: str
+) -> Content | None:
     people = User.objects.in_bulk([int(owner_id), int(successor_id)])
     rows: list[Any] = []
     for number, pk in (one.split(".") for one in named.split(",")):
         owned = Q(pk=pk, owner=successor_id)
         model, by = MODELS[int(number)], notice.requested_by
-        rows += _working(owned, now=notice.slot_at, seen_by=by, models=[model], is_used=_is_usable)
+        rows += _find_working(owned, now=notice.slot_at, seen_by=by, models=[model], is_used=_is_usable)
     if not rows or len(people) < 2:
         return None
     owner, successor = people[int(owner_id)], people[int(successor_id)]
     title = _("%(successor)s has taken over from %(person)s") % {"successor": successor, "person": owner}
-    return Content(tidy_title(title), tidy_text(_taken_sentence(owner, successor, rows)), link=_page(rows[0]))
+    return Content(tidy_title(title), tidy_text(_explain_taken(owner, successor, rows)), link=_page_of(rows[0]))
 
 
 def _find_managers(owner: User, now: datetime) -> list[User]:
     """List those who may hand over something of what `owner` has in use."""
     holders = holders_of("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
     theirs = [one for one in holders if rights_changeable_by(one).filter(pk=owner.pk).exists()]
-    return [one for one in theirs if _working(Q(owner=owner), now=now, seen_by=one)]
+    return [one for one in theirs if _find_working(Q(owner=owner), now=now, seen_by=one)]
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------
@@ -268,7 +272,7 @@ def _is_used(model: Any, now: datetime) -> Q:
     return _is_usable(model, now) if model is ApiToken else Q(is_enabled=True)
 
 
-def _working(
+def _find_working(
     condition: Q,
     *,
     now: datetime,
@@ -302,7 +306,7 @@ def _find_forsaken(*, now: datetime, seen_by: User | None = None) -> dict[User, 
     is_forsaken = Q(is_active=False) | Q(is_staff=False) | _has_left() | may_not_send
     owners = list(User.objects.filter(is_forsaken, pk__in=first.union(*others)))
     by_owner: dict[User, list[Any]] = defaultdict(list)
-    for row in _working(Q(owner__in=owners), now=now, seen_by=seen_by) if owners else []:
+    for row in _find_working(Q(owner__in=owners), now=now, seen_by=seen_by) if owners else []:
         by_owner[row.owner].append(row)
     return by_owner
 
@@ -314,8 +318,8 @@ def _has_left() -> Q:
 
 
 def _choose_rows(owner: User, keys: Collection[str], editor: User, *, is_locked: bool = False) -> list[Any]:
-    rows = _working(Q(owner=owner), now=timezone.now(), seen_by=editor, is_locked=is_locked)
-    return [row for row in rows if _key(row) in keys]
+    rows = _find_working(Q(owner=owner), now=timezone.now(), seen_by=editor, is_locked=is_locked)
+    return [row for row in rows if _key_of(row) in keys]
 
 
 def _is_within(row: Any, successor: User) -> bool:
@@ -338,30 +342,30 @@ def _may_act(owner: User) -> bool:
 # --- Words ------------------------------------------------------------------------------------------------------------
 
 
-def _key(row: Any) -> str:
+def _key_of(row: Any) -> str:
     return f"{row._meta.model_name}:{row.pk}"
 
 
-def _name(row: Any) -> str:
+def _name_row(row: Any) -> str:
     return _("%(kind)s “%(name)s”") % {"kind": row._meta.verbose_name, "name": row.name}
 
 
-def _names(rows: Collection[Any]) -> str:
+def _name_rows(rows: Collection[Any]) -> str:
     """Return the names of the first rows, and three dots for more."""
     more = ["…"] if len(rows) > NAMED_AT_MOST else []
-    return _(", ").join([*map(_name, list(rows)[:NAMED_AT_MOST]), *more])
+    return _(", ").join([*map(_name_row, list(rows)[:NAMED_AT_MOST]), *more])
 
 
-def _page(row: Any) -> str:
+def _page_of(row: Any) -> str:
     return reverse(f"admin:notifications_{row._meta.model_name}_change", args=[row.pk])
 
 
-def _owner_page(owner: User) -> str:
+def _owner_page_of(owner: User) -> str:
     return f"{reverse('admin:accounts_user_change', args=[owner.pk])}#owned"
 
 
-def _sentence(owner: User, rows: Collection[Any]) -> str:
-    words = {"person": owner, "names": _names(rows)}
+def _explain_forsaken(owner: User, rows: Collection[Any]) -> str:
+    words = {"person": owner, "names": _name_rows(rows)}
     if _may_act(owner):
         return _("%(person)s has left in WeCom or may not send any more, and owns %(names)s.") % words
     if any(isinstance(row, ACTING) for row in rows):
@@ -369,11 +373,111 @@ def _sentence(owner: User, rows: Collection[Any]) -> str:
     return _("%(person)s was disabled and owns %(names)s: nobody is told what goes wrong with it.") % words
 
 
-def _taken_sentence(owner: User, successor: User, rows: Collection[Any]) -> str:
-    words = {"person": owner, "successor": successor, "names": _names(rows)}
+def _explain_taken(owner: User, successor: User, rows: Collection[Any]) -> str:
+    words = {"person": owner, "successor": successor, "names": _name_rows(rows)}
     return _("%(successor)s, chosen in advance, has taken over from %(person)s: %(names)s.") % words
 
 
-def _expiry(token: ApiToken) -> str:
+def _explain_expiry(token: ApiToken) -> str:
     words = {"name": token.name, "day": f"{timezone.localtime(token.expires_at):%Y-%m-%d}"}
     return _("The API token “%(name)s” expires on %(day)s; calls with it are refused then. Make another one.") % words
+
+
+# --- With whose rights the picture of a page is taken: each recipient's, or the owner's where the owner wants it so ---
+
+# The owner's end when somebody else edits a push that sends it, or changes the key of the robot to which it goes; then
+# the owner gets a notice.
+_KEY = "page-rights"
+
+
+class NotTheOwnerError(Exception):
+    """Somebody wants to show everybody what another person may see."""
+
+
+def may_show_as(report: Report, person: User) -> bool:
+    """Whether the person may have the page picture of the report shown to all as they see it themselves: they own each
+    push that sends it. Of a report that nobody sends yet they will own the first."""
+    if not person.is_active:
+        return False
+    return report.pk is None or not Subscription.objects.filter(report=report.pk).exclude(owner=person.pk).exists()
+
+
+def explain_showing_as(person: User) -> str:
+    """What it means to show it as this person, in whole sentences: for the choice, before it is made."""
+    return _(
+        "Every recipient sees the page as %(name)s sees it in the BI, with all rows that %(name)s may see: also who "
+        "may see less there or has no account, and whoever joins a chosen department, group or chat later. It ends "
+        "when somebody else edits the push, or the webhook address of the robot to which it goes."
+    ) % {"name": person.get_full_name()}
+
+
+def show_as_owner(picture: PagePicture, *, by: User) -> None:
+    """From now on all recipients see it as `by` does. Saves. Raises NotTheOwnerError."""
+    if not may_show_as(picture.report, by):
+        raise NotTheOwnerError
+    picture.shown_as, picture.ended_by, picture.ended_at = by, None, None
+    picture.save(update_fields=_COLUMNS)
+
+
+def show_as_recipients(picture: PagePicture) -> None:
+    """From now on each recipient sees it with their own rights. Saves."""
+    picture.shown_as, picture.ended_by, picture.ended_at = None, None, None
+    picture.save(update_fields=_COLUMNS)
+
+
+_COLUMNS = ("shown_as", "ended_by", "ended_at")
+
+
+@transaction.atomic
+def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[int]:
+    """Somebody has edited a push that sends the report, or the report. Where its page is shown as another person sees
+    it, that ends. Returns the run of the notice to that person, to be rendered after the transaction; where nobody does
+    that, the engine renders it a little later. `by`: None where a push was handed over to another owner.
+
+    Call it before what `by` chooses is saved: whoever is the owner may choose it anew in the same edit.
+    """
+    rows = PagePicture.objects.select_for_update(of=("self",)).filter(report=report.pk, shown_as__isnull=False)
+    picture = rows.exclude(shown_as=by).first()
+    if picture is None:
+        return []
+    owner_id = picture.shown_as_id
+    picture.shown_as, picture.ended_by, picture.ended_at = None, by, now
+    picture.save(update_fields=_COLUMNS)
+    key = f"{_KEY}:{picture.pk}:{now:%Y%m%d%H%M%S%f}"
+    notice = new_notice(key=key, person_id=owner_id, corp_id=report.corp_id, now=now)
+    notice.save()
+    return [notice.pk]
+
+
+@transaction.atomic
+def end_page_rights_of_robot(robot: Robot, *, by: User, now: datetime) -> list[int]:
+    """End what goes to the robot as somebody else than `by` sees it: with another key it goes to another group. What
+    waits is canceled. Returns the notices as `end_page_rights` does. Call it before the key is saved."""
+    shown = Report.objects.filter(page_picture__shown_as__isnull=False, subscriptions__robot=robot)
+    if reports := list(shown.exclude(page_picture__shown_as=by).distinct()):
+        cancel_waiting(robot, reports, now=now)
+    return [run_id for report in reports for run_id in end_page_rights(report, by=by, now=now)]
+
+
+def write_page_notice(notice: Run) -> Content | None:
+    """What tells the owner that a page is shown with each recipient's own rights again, and by whose edit: it names the
+    pushes of the report that are the owner's. None for a notice of another kind."""
+    kind, _colon, rest = notice.key.partition(":")
+    if kind != _KEY:
+        return None
+    picture = PagePicture.objects.select_related("ended_by").filter(pk=rest.partition(":")[0]).first()
+    pushes = Subscription.objects.filter(report__page_picture=picture, owner=notice.requested_by_id)
+    owned = list(pushes.order_by("pk")) if picture is not None else []
+    words = {
+        "name": ", ".join(one.name for one in owned),
+        "page": picture or "",
+        "person": picture.ended_by.get_full_name() if picture is not None and picture.ended_by else _("somebody"),
+    }
+    text = _(
+        "%(person)s has edited the push “%(name)s”, or the robot to which it goes. Its picture of the page “%(page)s” "
+        "is no longer shown as you see it: each recipient now gets it with their own rights in the BI, and whoever has "
+        "no account there gets no message. To share what you see again, open the push and choose it anew."
+    )
+    link = reverse("admin:notifications_subscription_change", args=[owned[0].pk]) if owned else ""
+    title = _("Your page picture is no longer shown as you see it")
+    return Content(tidy_title(title), tidy_text(text % words), link=link)

@@ -25,13 +25,12 @@ from integrations.clients.wecom.builders import body_bytes
 from integrations.core import client_factory
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
-from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
-from notifications.delivery.channels.wecom_app import address_scope, company_scope
+from integrations.models.jobs import Moment
+from notifications.delivery.channels import Outcome, address_scope, company_scope, outcome_of_error
 from notifications.delivery.limiter import Permit, Request
-from notifications.delivery.locking import exclude_freezing, unlocked, update_unlocked
-from notifications.delivery.sending import throttling
+from notifications.delivery.rows import exclude_freezing, unlocked, update_unlocked
+from notifications.delivery.sending.send import ask_permit, hold_scopes, release_permits
 from notifications.models import Channel, Delivery, Receipt, Report, Robot, Run
-from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -273,7 +272,7 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
             break
         if delivery.corp_id in waiting_corps:
             continue
-        permit = throttling.permit(_request(delivery))
+        permit = ask_permit(_request(delivery))
         if not isinstance(permit, Permit):
             waiting_corps.add(delivery.corp_id)
             continue
@@ -283,7 +282,7 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
             waiting_corps.add(delivery.corp_id)
             _postpone(delivery, outcome_of_error(error), clock())
         finally:
-            throttling.release([permit])
+            release_permits([permit])
     return count
 
 
@@ -318,7 +317,7 @@ def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     """All that is to be recalled of the company waits as long as the answer asks for."""
     logger.info("corp=%d: recalls wait errcode=%s", delivery.corp_id, outcome.errcode)
     if outcome.is_rate_limited:
-        throttling.hold([company_scope(delivery.corpid, RECALL_API)], outcome)
+        hold_scopes([company_scope(delivery.corpid, RECALL_API)], outcome)
     until = now + timedelta(seconds=outcome.wait_seconds)
     runs = Run.objects.filter(recall_requested_at__isnull=False).values("pk")
     asked = Q(run__in=runs) | Q(recall_requested_at__isnull=False)

@@ -17,12 +17,9 @@ from django.db.models.functions import Least
 from integrations.clients.clock import read_boot_clock
 from integrations.core.background import guarded
 from integrations.core.sentences import Sentence
-from notifications.delivery.bulk import PlannedRun, insert_runs, move_subscriptions
-from notifications.delivery.leases import RENDER_LEASE
-from notifications.delivery.locking import unlocked
+from notifications.delivery.rows import RENDER_LEASE, PlannedRun, insert_runs, move_subscriptions, unlocked
 from notifications.models import Report, Run, Subscription, TickClaim
-from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.slots import DueTime, ScheduleError
+from notifications.subscriptions.schedules import TIME_FIELDS, DueTime, ScheduleError, due_times
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +97,8 @@ class LookBack:
 
 
 # What a plan is made of: of a subscription's fifty columns each costs time, thousands of times.
-_PLANNED_BY = (*slots.TIME_FIELDS, "grace_minutes", "next_run_at", "report")
-_schedule_of = attrgetter(*slots.TIME_FIELDS)
+_PLANNED_BY = (*TIME_FIELDS, "grace_minutes", "next_run_at", "report")
+_schedule_of = attrgetter(*TIME_FIELDS)
 
 
 def plan(
@@ -141,10 +138,10 @@ def _look_back(subscription: Subscription, first: datetime, now: datetime) -> _F
     just_before_first = first - timedelta(seconds=1)
     missed: list[DueTime] = []
     if first < grace_start:
-        old = takewhile(lambda time: time.due_at < grace_start, slots.due_times(subscription, just_before_first))
+        old = takewhile(lambda time: time.due_at < grace_start, due_times(subscription, just_before_first))
         missed = list(islice(old, MISSED_COUNTED))
     due: list[DueTime] = []
-    for found in slots.due_times(subscription, max(just_before_first, grace_start - timedelta(seconds=1))):
+    for found in due_times(subscription, max(just_before_first, grace_start - timedelta(seconds=1))):
         if found.due_at > now:
             return _Found(missed, due, found)
         if found.due_at >= grace_start:

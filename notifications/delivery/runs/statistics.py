@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db.models import Count, F, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
-from notifications.delivery.channels.wecom_app import app_name
+from notifications.delivery.channels import app_name
 from notifications.delivery.limiter import Budget, StoreLostError, query
 from notifications.models import Attempt, CorpQueue, Delivery
 

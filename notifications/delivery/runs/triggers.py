@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.audit import services, signals
 from accounts.models import AuditEntry
 from integrations.core.sentences import Sentence
-from notifications.delivery.leases import RENDER_LEASE
-from notifications.delivery.runs import idempotency
-from notifications.delivery.runs.idempotency import Answer
+from integrations.models.jobs import Moment
+from notifications.delivery.rows import RENDER_LEASE
 from notifications.delivery.runs.scheduler import run_fields
-from notifications.models import ApiToken, Delivery, Receipt, Run, Subscription
+from notifications.models import AcceptedRequest, ApiToken, Delivery, Receipt, Run, Subscription
+from notifications.models.api import KEY_CHARACTERS
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -31,11 +32,11 @@ OVER = (Run.Status.SENDING, Run.Status.FINISHED)
 def can_be_resent(run: Run) -> bool:
     """Whether the run has come as far as having receipts, and its order or message still says what to send."""
     if run.message_id is not None:
-        return run.recall_requested_at is None and bool(parts_of(run))
+        return run.recall_requested_at is None and bool(find_parts(run))
     return run.status in OVER and run.subscription_id is not None and run.recall_requested_at is None
 
 
-def parts_of(run: Run) -> list[Run]:
+def find_parts(run: Run) -> list[Run]:
     """What is sent again with the run: of an incoming message the message and each of its files, as they went out
     first, else the run alone."""
     if run.message_id is None:
@@ -43,7 +44,7 @@ def parts_of(run: Run) -> list[Run]:
     return list(run.together().filter(trigger=Run.Trigger.MESSAGE, status__in=OVER).order_by("pk"))
 
 
-def message_refusal(delivery: Delivery) -> Sentence | None:
+def refuse_resend(delivery: Delivery) -> Sentence | None:
     """Why this one message cannot be sent again; None where it can, to those whom it did not reach."""
     if delivery.is_recall_requested:
         return Sentence("It was taken back.")
@@ -70,7 +71,7 @@ def request_resend(
     `delivery`: the one message that is sent again, to its people alone. `number`: which resending of the run this is,
     from next_number. It is worthless its full lifetime from now. Its subscription's present text is sent.
     """
-    parts = [run] if delivery is not None else parts_of(run)
+    parts = [run] if delivery is not None else find_parts(run)
     first_sent = Run.objects.filter(pk__in=[part.first_sent.pk for part in parts]).order_by("pk")
     list(first_sent.select_for_update(of=("self",)))
     keys = {resend_key(part, number, delivery): part for part in parts}
@@ -81,7 +82,7 @@ def request_resend(
     again = [
         Run.objects.create(
             key=key,
-            **_fields(part, now),
+            **_resend_fields(part, now),
             requested_by=person,
             resends=part,
             resends_unknown=with_unknown,
@@ -91,11 +92,11 @@ def request_resend(
         if len(parts) == 1 or Receipt.objects.unreached(part, with_unknown=with_unknown).exists()
     ]
     note = _("Sent again: %(what)s") % {"what": delivery or run}
-    services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=_corps(run, delivery))
+    services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=_corps_of(run, delivery))
     return again, True
 
 
-def _fields(run: Run, now: datetime) -> dict[str, Any]:
+def _resend_fields(run: Run, now: datetime) -> dict[str, Any]:
     """Of the run that sends `run` again."""
     if run.subscription is not None:
         return run_fields(run.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
@@ -105,7 +106,7 @@ def _fields(run: Run, now: datetime) -> dict[str, Any]:
     return {**fields, "slot_at": now, "claimed_at": now, "render_after": now + RENDER_LEASE}
 
 
-def _corps(run: Run, delivery: Delivery | None) -> list[int]:
+def _corps_of(run: Run, delivery: Delivery | None) -> list[int]:
     corp_id = run.corp_id if delivery is None else delivery.corp_id
     return [] if corp_id is None else [corp_id]
 
@@ -138,7 +139,7 @@ class TriggerRequest:
     fingerprint: str = ""
 
 
-def trigger(
+def trigger_run(
     subscription: Subscription,
     *,
     request: TriggerRequest,
@@ -153,11 +154,11 @@ def trigger(
     """
 
     def make() -> tuple[Run, str]:
-        run = _made(subscription, request, now)
+        run = _make_run(subscription, request, now)
         enqueue(run.pk)
         return run, words(run)
 
-    return idempotency.once(token=request.token, key=request.key, fingerprint=request.fingerprint, now=now, make=make)
+    return answer_once(token=request.token, key=request.key, fingerprint=request.fingerprint, now=now, make=make)
 
 
 def request_run(
@@ -169,22 +170,22 @@ def request_run(
     """
     key = f"{trigger}:{token}"
     with transaction.atomic():
-        current = _locked(subscription)
+        current = _lock_subscription(subscription)
         if trigger not in Run.PARTIAL and not Run.objects.filter(key=key).exists():
             _check_alone(current)
         fields = run_fields(current, trigger, slot_at=now, now=now)
         return Run.objects.get_or_create(key=key, defaults={**fields, "requested_by": person})
 
 
-def _locked(subscription: Subscription) -> Subscription:
+def _lock_subscription(subscription: Subscription) -> Subscription:
     """As it is now. Locked: of two that ask at once, or one beside a dispatcher, the second must see the run of
     the first."""
     return Subscription.objects.select_for_update(of=("self",)).select_related("report").get(pk=subscription.pk)
 
 
-def _made(subscription: Subscription, request: TriggerRequest, now: datetime) -> Run:
-    current = _locked(subscription)
-    _check(current, now)
+def _make_run(subscription: Subscription, request: TriggerRequest, now: datetime) -> Run:
+    current = _lock_subscription(subscription)
+    _check_subscription(current, now)
     run = Run.objects.create(
         **run_fields(current, request.trigger, slot_at=now, now=now),
         key=f"api:{current.pk}:{secrets.token_hex(16)}",
@@ -198,7 +199,7 @@ def _made(subscription: Subscription, request: TriggerRequest, now: datetime) ->
     return run
 
 
-def _check(subscription: Subscription, now: datetime) -> None:
+def _check_subscription(subscription: Subscription, now: datetime) -> None:
     if not subscription.is_enabled:
         sentence = _("The push is disabled: it runs by hand only, in the administration.")
         raise TriggerRefusedError("subscription_disabled", sentence)
@@ -211,9 +212,74 @@ def _check(subscription: Subscription, now: datetime) -> None:
 
 def _check_alone(subscription: Subscription) -> None:
     if Run.objects.under_way().filter(subscription=subscription).exists():
-        raise TriggerRefusedError("run_under_way", under_way_sentence())
+        raise TriggerRefusedError("run_under_way", explain_under_way())
 
 
-def under_way_sentence() -> str:
+def explain_under_way() -> str:
     """Why a run has to wait for another one's end."""
     return _("A run of this push is under way; of one push one runs at a time.")
+
+
+# --- Idempotency-Key: a repeated request gets the first one's answer, for 24 hours ---
+
+
+KEPT = timedelta(hours=24)
+PURGED_AT_ONCE = 2000
+# Printable ASCII characters without spaces.
+KEY_PATTERN = rf"^[!-~]{{1,{KEY_CHARACTERS}}}$"
+
+
+class KeyReusedError(Exception):
+    """The key belongs to another request of the same token."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the caller is told of a run; `is_repeated`: it was told the same before."""
+
+    text: str
+    run_id: int
+    is_repeated: bool = False
+
+
+def read_fingerprint(method: str, path: str, body: str) -> str:
+    """SHA-256, as 64 hexadecimal digits: equal for requests that ask for the same."""
+    return hashlib.sha256("\n".join((method, path, body)).encode()).hexdigest()
+
+
+def answer_once(
+    *, token: ApiToken, key: str, fingerprint: str, now: datetime, make: Callable[[], tuple[Run, str]]
+) -> Answer:
+    """What `make` answers, or answered when it was asked with this key before; without a key always the first. In one
+    transaction.
+
+    `make` makes the run and words the answer; an exception from it undoes everything, so that the key stays free. Two
+    at once: the second waits for the first one's transaction at the unique key. Raises KeyReusedError.
+    """
+    with transaction.atomic():
+        if not key:
+            run, text = make()
+            return Answer(text, run.pk)
+        mine = AcceptedRequest.objects.filter(token=token, key=key)
+        mine.older_than(now - KEPT).delete()
+        request, is_new = AcceptedRequest.objects.get_or_create(
+            token=token, key=key, defaults={"fingerprint": fingerprint, "created_at": now}
+        )
+        if request.fingerprint != fingerprint:
+            raise KeyReusedError
+        if not is_new:
+            return Answer(request.answer, request.run_id or 0, is_repeated=True)
+        request.run, request.answer = make()
+        request.save(update_fields=["run", "answer"])
+        return Answer(request.answer, request.run.pk)
+
+
+def find_old_requests(now: Moment) -> QuerySet[AcceptedRequest]:
+    """Requests whose time is over."""
+    return AcceptedRequest.objects.older_than(now - KEPT)
+
+
+def purge_requests(*, now: datetime) -> int:
+    """Forget at most PURGED_AT_ONCE requests whose time is over. Returns how many."""
+    ids = list(find_old_requests(now).order_by("created_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    return AcceptedRequest.objects.filter(pk__in=ids).delete()[0] if ids else 0

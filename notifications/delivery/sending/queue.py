@@ -14,19 +14,22 @@ from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.core.mail import send_mail
+from django.db import connection, transaction
+from django.db.models import Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
 
+from integrations.clients.errors import operation_of
+from integrations.clients.wecom import errcodes
+from integrations.core.hooks import CallsRefused
+from integrations.core.sentences import of_errcode
 from integrations.models import Corp
-from notifications.delivery.bulk import begin_attempts
-from notifications.delivery.channels.base import SENT, Sendable
-from notifications.delivery.channels.wecom_app import app_scopes
-from notifications.delivery.leases import QUEUE_LEASE
+from notifications.delivery.channels import CONFIGURATION_WAIT_SECONDS, SENT, Outcome, Sendable, app_scopes
 from notifications.delivery.limiter import Scope, StoreLostError, query
-from notifications.delivery.locking import unlocked
-from notifications.delivery.sending import circuit_breaker
-from notifications.models import Attempt, Channel, Delivery, Priority, Run
+from notifications.delivery.rows import QUEUE_LEASE, begin_attempts, unlocked, update_unlocked
+from notifications.models import Attempt, Channel, CorpQueue, Delivery, OperatorContacts, Priority, Run
 
 logger = logging.getLogger(__name__)
 
@@ -59,39 +62,43 @@ def hand_out(*, now: datetime, limit: int = AT_ONCE) -> HandedOut:
     found = []
     for is_urgent in (True, False):
         rows = sendable.filter(priority=Priority.URGENT if is_urgent else Priority.ORDINARY)
-        by_way = _of_companies(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
+        by_way = _hand_out_by_company(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
         # Robots and mail have limits of their own, which seldom bind: what must wait comes back from its task.
-        by_way.append(_queued(rows.exclude(channel=Channel.WECOM), limit, now))
-        found.append(_interleaved(by_way))
+        by_way.append(_queue_deliveries(rows.exclude(channel=Channel.WECOM), limit, now))
+        found.append(_interleave(by_way))
     return HandedOut(*found)
 
 
-def _of_companies(sendable: QuerySet[Delivery], now: datetime, limit: int, *, is_urgent: bool) -> list[list[int]]:
+def _hand_out_by_company(
+    sendable: QuerySet[Delivery], now: datetime, limit: int, *, is_urgent: bool
+) -> list[list[int]]:
     """Ids by company, each in its order."""
-    corps = list(_corps_with(sendable))
+    corps = list(_find_corps_with(sendable))
     if not corps:
         return []
     waiting = {corp.pk: sendable.filter(corp=corp).order_by()[:limit].count() for corp in corps}
-    shares = _shares(corps, waiting, _outstanding(corps, now), is_urgent=is_urgent)
-    for pk, may_probe in circuit_breaker.probes([pk for pk, share in shares.items() if share], now=now).items():
+    shares = _share_room(corps, waiting, _count_outstanding(corps, now), is_urgent=is_urgent)
+    for pk, may_probe in take_probes([pk for pk, share in shares.items() if share], now=now).items():
         shares[pk] = int(may_probe)
-    return [_queued(sendable.filter(corp=corp), shares[corp.pk], now) for corp in corps if shares[corp.pk] > 0]
+    return [
+        _queue_deliveries(sendable.filter(corp=corp), shares[corp.pk], now) for corp in corps if shares[corp.pk] > 0
+    ]
 
 
-def _corps_with(sendable: QuerySet[Delivery]) -> QuerySet[Corp]:
+def _find_corps_with(sendable: QuerySet[Delivery]) -> QuerySet[Corp]:
     # By a subquery: of EXISTS the database makes a join, which reads all that wait.
     theirs = sendable.filter(corp=OuterRef("pk")).order_by().values("pk")[:1]
     found = Corp.objects.enabled().alias(first=Subquery(theirs)).filter(first__isnull=False)
     return found.only("corpid", "proxy_url").order_by("pk")
 
 
-def _outstanding(corps: Sequence[Corp], now: datetime) -> dict[int, int]:
+def _count_outstanding(corps: Sequence[Corp], now: datetime) -> dict[int, int]:
     """How many are in tasks' hands already: they will take of the room, too."""
     queued = Delivery.objects.filter(channel=Channel.WECOM, status=Delivery.Status.PENDING, queued_until__gt=now)
     return {corp.pk: queued.filter(corp=corp).order_by()[:AT_ONCE].count() for corp in corps}
 
 
-def _shares(
+def _share_room(
     corps: Sequence[Corp], waiting: Mapping[int, int], outstanding: Mapping[int, int], *, is_urgent: bool
 ) -> dict[int, int]:
     """How many of those that wait, of each company: what every window has room for, in equal parts."""
@@ -110,11 +117,11 @@ def _shares(
         most = room.of(scope)
         if most is not None:
             left = max(0, most - sum(outstanding[pk] for pk in corp_ids))
-            shares |= evenly({pk: shares[pk] for pk in corp_ids}, left)
+            shares |= share_evenly({pk: shares[pk] for pk in corp_ids}, left)
     return shares
 
 
-def evenly(wanted: Mapping[int, int], total: int) -> dict[int, int]:
+def share_evenly(wanted: Mapping[int, int], total: int) -> dict[int, int]:
     """Parts of `total`: as equal as can be, none larger than wanted, the rest of a small one shared by the others."""
     given = dict.fromkeys(wanted, 0)
     open_keys = sorted(wanted, key=lambda key: wanted[key])
@@ -126,7 +133,7 @@ def evenly(wanted: Mapping[int, int], total: int) -> dict[int, int]:
     return given
 
 
-def _queued(sendable: QuerySet[Delivery], count: int, now: datetime) -> list[int]:
+def _queue_deliveries(sendable: QuerySet[Delivery], count: int, now: datetime) -> list[int]:
     with transaction.atomic():
         first = sendable.order_by("priority", "next_attempt_at", "pk").only("pk")
         ids = [delivery.pk for delivery in unlocked(first)[:count]]
@@ -134,7 +141,7 @@ def _queued(sendable: QuerySet[Delivery], count: int, now: datetime) -> list[int
     return ids
 
 
-def _interleaved(by_corp: Sequence[list[int]]) -> list[int]:
+def _interleave(by_corp: Sequence[list[int]]) -> list[int]:
     """One of each company in turn."""
     return [pk for turn in zip_longest(*by_corp) for pk in turn if pk is not None]
 
@@ -160,9 +167,9 @@ class StartedAttempt:
         return self.delivery.pk
 
 
-def pending(delivery_ids: Collection[int]) -> list[Sendable]:
+def find_pending(delivery_ids: Collection[int]) -> list[Sendable]:
     """Those that wait still, as the limiter is asked for them. What is sent is what the claim returns."""
-    return _sendables(Delivery.objects.filter(pk__in=delivery_ids, status=Delivery.Status.PENDING))
+    return _read_sendables(Delivery.objects.filter(pk__in=delivery_ids, status=Delivery.Status.PENDING))
 
 
 def claim_deliveries(
@@ -178,7 +185,7 @@ def claim_deliveries(
     known, token = {row.pk: row for row in deliveries}, token or uuid.uuid4()
     with transaction.atomic():
         # PostgreSQL reads a row again once it has its lock: these are the values that nobody can change any more.
-        locked = _sendables(unlocked(Delivery.objects.sendable(now).filter(pk__in=known).order_by("pk")))
+        locked = _read_sendables(unlocked(Delivery.objects.sendable(now).filter(pk__in=known).order_by("pk")))
         rows = [row for row in locked if row == known[row.pk]]
         if not rows:
             return []
@@ -191,7 +198,7 @@ def claim_deliveries(
     return [StartedAttempt(ids[row.pk], row, row.attempt_count, token, now) for row in rows]
 
 
-def claimed_without_answer(delivery_ids: Collection[int], token: uuid.UUID) -> list[Attempt]:
+def find_unanswered_claim(delivery_ids: Collection[int], token: uuid.UUID) -> list[Attempt]:
     """The attempts of a claim that failed, if it took effect all the same: the answer to its COMMIT was lost."""
     with transaction.atomic():
         # Waits where the claim is still being committed.
@@ -200,7 +207,7 @@ def claimed_without_answer(delivery_ids: Collection[int], token: uuid.UUID) -> l
     return list(Attempt.objects.filter(delivery__in=held, fencing_token=token))
 
 
-def _sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
+def _read_sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
     run = Run.objects.filter(pk=OuterRef("run")).values(at=Coalesce("due_at", "slot_at"))
     # No join: its run would be locked with it.
     return [Sendable(*row) for row in rows.values_list(*SENT, Subquery(run))]
@@ -217,3 +224,166 @@ def _mark_sending(rows: Collection[Sendable], token: uuid.UUID, now: datetime) -
     )
     for row in rows:
         row.attempt_count += 1
+
+
+# --- A company that cannot be sent to: its messages wait, administrators are told once, and it resumes by itself ---
+
+
+def find_without_queue() -> QuerySet[Corp]:
+    """Companies that have no row yet."""
+    return Corp.objects.filter(~Exists(CorpQueue.objects.filter(corp=OuterRef("pk"))))
+
+
+def ensure_queues() -> None:
+    """A row for each company, and the one of all."""
+    known = set(CorpQueue.objects.values_list("corp_id", flat=True))
+    missing = [pk for pk in (None, *Corp.objects.order_by("pk").values_list("pk", flat=True)) if pk not in known]
+    CorpQueue.objects.bulk_create([CorpQueue(corp_id=pk) for pk in missing], ignore_conflicts=True)
+
+
+def block_company(corp_id: int, outcome: Outcome, *, now: datetime) -> None:
+    """The company cannot be sent to: its messages wait, and one after the other finds out whether it works again."""
+    queue, _is_new = CorpQueue.objects.get_or_create(corp_id=corp_id)
+    is_first = CorpQueue.objects.filter(pk=queue.pk, blocked_since__isnull=True).update(blocked_since=now)
+    CorpQueue.objects.filter(pk=queue.pk).update(
+        blocked_errcode=outcome.errcode,
+        blocked_error=outcome.message,
+        probe_at=now + timedelta(seconds=outcome.held_seconds),
+    )
+    if is_first:
+        logger.warning("corp=%d cannot send (errcode=%s): its queue waits", corp_id, outcome.errcode)
+
+
+def unblock_companies(corp_ids: Collection[int], *, now: datetime) -> None:
+    """It works again: what waited for it is due."""
+    # Asked after nearly every call, and nearly always in vain.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM notifications_corpqueue WHERE blocked_since IS NOT NULL LIMIT 1")
+        if cursor.fetchone() is None:
+            return
+    blocked = CorpQueue.objects.blocked().filter(corp__in=corp_ids)
+    for queue in blocked:
+        if not blocked.filter(pk=queue.pk).update(**_CLEARED):
+            continue
+        _release_waiting(queue, now=now)
+        logger.warning("corp=%d can send again", queue.corp_id)
+
+
+def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsRefused]:
+    """Map companies to why its messages wait, since when, and for how many recipients. Two queries, and one more where
+    WeCom did not answer. Registered with integrations.core.hooks.
+    """
+    unanswered = Q(errcode__isnull=True) & ~Q(error="")
+    theirs = Delivery.objects.filter(corp__in=[corp.pk for corp in corps], channel=Channel.WECOM).unsettled()
+    began, said = Min("created_at", filter=unanswered), Max("error", filter=unanswered)
+    rows = theirs.order_by().values_list("corp").annotate(people=Sum("recipient_count"), began=began, said=said)
+    found, people = dict[int, CallsRefused](), dict[int, int]()
+    for pk, count, since, error in rows:
+        people[pk] = count
+        if operation_of(error or ""):
+            found[pk] = CallsRefused(None, since, None, count)
+    if found:  # a message that waits without an answer does not speak for a company that got others since
+        last = Attempt.objects.filter(delivery__corp=OuterRef("pk"), delivery__channel=Channel.WECOM)
+        last = last.filter(finished_at__isnull=False).order_by("-started_at")
+        outcomes = Corp.objects.filter(pk__in=found).annotate(outcome=Subquery(last.values("outcome")[:1]))
+        for pk in outcomes.filter(outcome__in=[Attempt.Outcome.ACCEPTED, Attempt.Outcome.REFUSED]).values_list(
+            "pk", flat=True
+        ):
+            del found[pk]
+    for queue in CorpQueue.objects.blocked().filter(corp__in=[corp.pk for corp in corps]):
+        pk, until = int(queue.corp_id or 0), find_held_until(queue, now=now)
+        found[pk] = CallsRefused(queue.blocked_errcode, queue.blocked_since, until, people.get(pk, 0))
+    return found
+
+
+def probe_at_once(corp_id: int, now: datetime) -> None:
+    """Something about the company's connection was mended: the next tick tries one message. Where none waits to find
+    out, it counts as mended."""
+    if not Delivery.objects.filter(corp=corp_id, channel=Channel.WECOM).unsettled().exists():
+        unblock_companies([corp_id], now=now)
+    queue = CorpQueue.objects.blocked().filter(corp=corp_id).first()
+    if queue is not None and CorpQueue.objects.blocked().filter(pk=queue.pk).update(probe_at=now):
+        _release_waiting(queue, now=now)
+
+
+def _release_waiting(queue: CorpQueue, *, now: datetime) -> None:
+    """What waits as long as a broken configuration makes it wait is due. What the limiter holds back asks it again."""
+    soon = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
+    waiting = Delivery.objects.filter(
+        corp=queue.corp_id, status__in=[Delivery.Status.PENDING, Delivery.Status.PREPARING]
+    )
+    update_unlocked(waiting.filter(next_attempt_at__gt=now, next_attempt_at__lte=soon), next_attempt_at=now)
+
+
+_CLEARED = {
+    "blocked_since": None,
+    "blocked_errcode": None,
+    "blocked_error": "",
+    "probe_at": None,
+    "notified_at": None,
+}
+
+
+def take_probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
+    """Map the blocked ones of these companies to whether one message may be tried there now. Whoever asks takes it, for
+    as long as a task may have the message in hand: if it is lost, another one is tried."""
+    found = {}
+    for queue in CorpQueue.objects.blocked().filter(corp__in=corp_ids):
+        due = CorpQueue.objects.filter(Q(probe_at__isnull=True) | Q(probe_at__lte=now), pk=queue.pk)
+        found[int(queue.corp_id or 0)] = due.update(probe_at=now + QUEUE_LEASE) == 1
+    return found
+
+
+def find_unnotified() -> QuerySet[CorpQueue]:
+    """Blocked companies of which no mail was written; none where no addresses are set."""
+    rows = CorpQueue.objects.blocked().filter(notified_at__isnull=True)
+    return rows if settings.OPERATOR_EMAILS else rows.filter(Exists(OperatorContacts.objects.with_emails()))
+
+
+def notify_administrators(*, now: datetime) -> int:
+    """One mail for each company that became blocked, where addresses are set. Returns how many were written."""
+    count = 0
+    for queue in find_unnotified().select_related("corp").defer(*CORP_SECRETS):
+        # Before the mail, so that it is sent at most once: a hanging mail server must not be asked at every tick.
+        if CorpQueue.objects.filter(pk=queue.pk, notified_at__isnull=True).update(notified_at=now):
+            _mail_operators(queue)
+            count += 1
+    return count
+
+
+def _mail_operators(queue: CorpQueue) -> None:
+    with translation.override(settings.LANGUAGE_CODE):
+        subject = _("Pushes of %(corp)s are held up") % {"corp": queue.corp}
+        try:
+            send_mail(subject, explain_block(queue), None, OperatorContacts.objects.addresses())
+        except OSError as error:
+            logger.error("corp=%s: the administrators could not be told: %s", queue.corp_id, type(error).__name__)
+
+
+def find_held_until(queue: CorpQueue, *, now: datetime) -> datetime | None:
+    """Until when WeCom gives the company no token; None where no time is known at which it goes on."""
+    is_limit = queue.blocked_since is not None and queue.blocked_errcode == errcodes.RATE_LIMITED
+    return queue.probe_at if is_limit and queue.probe_at is not None and queue.probe_at > now else None
+
+
+def explain_block(queue: CorpQueue) -> str:
+    """What holds the company up, until when where that is known, who can mend it and where, in sentences."""
+    what = [queue.blocked_error]
+    if queue.blocked_errcode is not None:
+        # Of the limits, that of gettoken alone holds a company up.
+        operation = "gettoken" if queue.blocked_errcode == errcodes.RATE_LIMITED else ""
+        what = of_errcode(queue.blocked_errcode, operation=operation).sentences
+    until = find_held_until(queue, now=timezone.now())
+    if until is not None:
+        what.insert(0, _("Held until %(time)s.") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"})
+    return "\n".join([*what, _("Nothing is lost: what waits goes out by itself as soon as it works again.")])
+
+
+# Of a company that comes with its queue: each would be decrypted, and none is needed.
+CORP_SECRETS = tuple(
+    f"corp__{name}"
+    for name in (
+        *("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key"),
+        *("callback_token", "callback_aes_key", "proxy_url", "ca_bundle"),
+    )
+)

@@ -1,41 +1,69 @@
 """Sends deliveries: ask the limiter, claim, commit, call, settle. No transaction is open while WeCom is asked.
 
-A task has some messages under way at once: threads make the calls (`Callers`), the task alone
+A task has some messages under way at once: threads make the calls (`CallBatch`), the task alone
 speaks to the database, over one connection, for many rows at a time.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
+import redis
 from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet, Sum
 from structlog.contextvars import bind_contextvars
 
 from integrations.clients.clock import read_boot_clock
-from integrations.core.background import guarded
-from notifications.delivery.channels import Caller, Sendable, channel_of
-from notifications.delivery.channels.outcomes import NO_THREAD, NOT_CLAIMED, NOT_COUNTED, Outcome, crashed, not_begun
-from notifications.delivery.leases import STOP_SECONDS, TASK_SECONDS
-from notifications.delivery.limiter.shared_gate import PERMIT_SECONDS
-from notifications.delivery.sending import throttling
-from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, claimed_without_answer
-from notifications.delivery.sending.settle import Ended, reconnecting, settle, settle_all
-from notifications.delivery.sending.throttling import Admission
+from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
+from integrations.core.background import database_clock, guarded
+from integrations.models import Corp
+from notifications.delivery.channels import (
+    NO_THREAD,
+    NOT_CLAIMED,
+    NOT_COUNTED,
+    SENT,
+    Caller,
+    Outcome,
+    Requester,
+    Sendable,
+    app_name,
+    channel_of,
+    crashed,
+    not_begun,
+)
+from notifications.delivery.limiter import (
+    PERMIT_SECONDS,
+    Budget,
+    PastCall,
+    Permit,
+    Request,
+    Scope,
+    StoreLostError,
+    gate,
+    query,
+)
+from notifications.delivery.rows import STOP_SECONDS, TASK_SECONDS
+from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, find_pending, find_unanswered_claim
+from notifications.delivery.sending.settle import Ended, retry_reconnected, settle_attempt, settle_calls
+from notifications.models import Attempt, Channel, CorpQueue, Delivery
 
 if TYPE_CHECKING:
     from integrations.core.background import Clock
-    from notifications.delivery.limiter import Permit
+
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +115,7 @@ class _Task:
     def __init__(self, delivery_ids: Iterable[int], clock: Clock) -> None:
         self._clock = clock
         self._admission = Admission(delivery_ids)
-        self._flights: Flights[_Flying, _Answered] = Flights(callers())
+        self._calls: CallBatch[_Flying, _Answered] = CallBatch(call_threads())
         self._passed_over: list[int] = []
         # Claims that failed, by their tokens: each may have taken effect all the same.
         self._failed_claims: dict[UUID, list[int]] = {}
@@ -95,7 +123,7 @@ class _Task:
 
     @property
     def has_flying(self) -> bool:
-        return bool(self._flights)
+        return bool(self._calls)
 
     @property
     def has_more(self) -> bool:
@@ -103,33 +131,33 @@ class _Task:
 
     def begin(self) -> None:
         """Begin as many calls as limits and threads allow."""
-        room = settings.SEND_PARALLEL_PER_TASK - len(self._flights)
+        room = settings.SEND_PARALLEL_PER_TASK - len(self._calls)
         # Half: claiming many rows at a time costs the database as much as claiming one.
-        if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._flights:
+        if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._calls:
             return
         admitted = self._admission.admit(room)
         if not admitted:
             return
         attempts = {attempt.delivery_id: attempt for attempt in self._claimed([each.delivery for each, _ in admitted])}
-        throttling.cancel([permit for each, permit in admitted if each.delivery.pk not in attempts])
+        cancel_permits([permit for each, permit in admitted if each.delivery.pk not in attempts])
         begun = [(attempts[each.delivery.pk], permit) for each, permit in admitted if each.delivery.pk in attempts]
         # Only now: a store that is lost from here on learns of these calls from their attempts.
-        for (attempt, permit), is_counted in zip(begun, throttling.known([it[1] for it in begun]), strict=True):
+        for (attempt, permit), is_counted in zip(begun, find_known_permits([it[1] for it in begun]), strict=True):
             self._call(attempt, permit, is_counted=is_counted)
 
     def settle_ended(self, *, waits_for_room: bool) -> None:
         """Wait a moment for calls under way, or for the limiter, and write down what ended."""
-        if not self._flights:
+        if not self._calls:
             if waits_for_room:
                 time.sleep(self._admission.seconds_to_next())
             return
-        ended = self._flights.wait(len(self._flights), seconds=SETTLE_SECONDS)
+        ended = self._calls.wait(seconds=SETTLE_SECONDS)
         if not ended:
             return
-        throttling.release([flying.permit for flying, _answered in ended])
-        settled = [_ended(flying.attempt, answered) for flying, answered in ended]
-        throttling.slow_down(settled)
-        settle_all(settled)
+        release_permits([flying.permit for flying, _x in ended])
+        settled = [_note_end(flying.attempt, answered) for flying, answered in ended]
+        slow_down(settled)
+        settle_calls(settled)
 
     def give_back(self) -> None:
         """What was not tried can be handed out again: at once, or when the limiter has room for it."""
@@ -165,8 +193,8 @@ class _Task:
         """Nothing was sent of them: left to the sweep they would count as unclear, and a robot's are never repeated."""
         for token, ids in list(self._failed_claims.items()):
             with guarded(logger, "a failed claim could not be looked at") as look:
-                for attempt in reconnecting(partial(claimed_without_answer, ids, token)):
-                    settle(attempt, NOT_CLAIMED, duration_ms=None, now=self._clock())
+                for attempt in retry_reconnected(partial(find_unanswered_claim, ids, token)):
+                    settle_attempt(attempt, NOT_CLAIMED, duration_ms=None, now=self._clock())
             if look.error is None:
                 del self._failed_claims[token]
 
@@ -179,15 +207,15 @@ class _Task:
             unprepared = not_begun(prepared.error)
             caller = lambda: unprepared  # noqa: E731  # as short as it is
         clock, context = self._clock, copy_context()
-        call = lambda: context.run(_answer, delivery, caller, permit, clock)  # noqa: E731  # as short as it is
-        self._flights.begin(_Flying(attempt, permit), call)
+        call = lambda: context.run(_make_call, delivery, caller, permit, clock)  # noqa: E731  # as short as it is
+        self._calls.begin(_Flying(attempt, permit), call)
 
 
 def _not_counted() -> Outcome:
     return NOT_COUNTED
 
 
-def _answer(delivery: Sendable, caller: Caller, permit: Permit, clock: Clock) -> _Answered:
+def _make_call(delivery: Sendable, caller: Caller, permit: Permit, clock: Clock) -> _Answered:
     """One call. One whose permit is too old is not made: the limiter may have given its place away before it ended.
 
     Runs in a context of its own, so that what its lines say beside their words ends with it.
@@ -198,7 +226,7 @@ def _answer(delivery: Sendable, caller: Caller, permit: Permit, clock: Clock) ->
     return _Answered(outcome, round((read_boot_clock() - started) * 1000), clock())
 
 
-def _ended(attempt: StartedAttempt, answered: _Answered | BaseException) -> Ended:
+def _note_end(attempt: StartedAttempt, answered: _Answered | BaseException) -> Ended:
     """What became of a call. One that failed as nobody foresaw has sent something, or not."""
     if isinstance(answered, BaseException):
         logger.error("delivery=%d: its call failed", attempt.delivery_id, exc_info=answered)
@@ -215,8 +243,8 @@ T = TypeVar("T")
 THREADS_AT_MOST = 400
 
 
-class Callers:
-    """A pool whose threads a process that ends does not wait for.
+class CallThreads:
+    """Threads that a process that ends does not wait for.
 
     Not ThreadPoolExecutor: it joins its threads at exit, and a worker that was asked to end would stay until a
     hanging call has timed out.
@@ -225,50 +253,37 @@ class Callers:
     def __init__(self, thread_count: int = THREADS_AT_MOST) -> None:
         self._thread_count = thread_count
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        # As many entries as threads that are free. No semaphore: it is written in Python, and taken for each call.
-        self._idle: SimpleQueue[None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
         self._started_count = 0
         self._lock = threading.Lock()
 
     def submit(self, call: Callable[[], None]) -> None:
-        """Begin `call` as soon as a thread is free. It must not raise: nobody is there to hear of it."""
+        """Begin `call`, which must not raise, as soon as a thread is free."""
         self._calls.put(call)
-        try:
-            self._idle.get_nowait()
-        except Empty:
-            self._start_thread()
-
-    def _start_thread(self) -> None:
+        if self._idle.acquire(blocking=False):
+            return
         with self._lock:
             if self._started_count >= self._thread_count:
                 return
             self._started_count += 1
-        threading.Thread(target=self._work, name="call", daemon=True).start()
+        threading.Thread(target=self._make_calls, name="call", daemon=True).start()
 
-    def _work(self) -> None:
+    def _make_calls(self) -> None:
         while True:
             call = self._calls.get()
-            try:
-                call()
-            except BaseException:  # the edge of the loop
-                logger.exception("a call raised")
+            call()
             del call
-            self._idle.put(None)
+            self._idle.release()
 
 
-class Flights(Generic[K, T]):
-    """Calls under way, each under a key, for one thread that waits for them.
+class CallBatch(Generic[K, T]):
+    """Calls under way, each under a key, for one thread that waits for them."""
 
-    No futures: each has locks, which cost more than a hundredth of a call; here there is one event.
-    """
-
-    def __init__(self, callers: Callers) -> None:
-        self._callers = callers
+    def __init__(self, threads: CallThreads) -> None:
+        self._threads = threads
         self._count = 0
         self._ended: deque[tuple[K, T | BaseException]] = deque()
-        # How many are waited for, and the word that so many ended.
-        self._wanted = 0
-        self._is_enough = threading.Event()
+        self._have_all_ended = threading.Event()
 
     def __len__(self) -> int:
         return self._count
@@ -276,28 +291,254 @@ class Flights(Generic[K, T]):
     def begin(self, key: K, call: Callable[[], T]) -> None:
         """Begin `call` as soon as a thread is free."""
         self._count += 1
-        self._callers.submit(lambda: self._end(key, call))
+        self._threads.submit(partial(self._make_call, key, call))
 
-    def wait(self, wanted: int, *, seconds: float) -> list[tuple[K, T | BaseException]]:
-        """Those that ended since, each once, with what it returned or raised: when `wanted` have, or after so long."""
-        self._is_enough.clear()
-        self._wanted = wanted
-        if len(self._ended) < wanted:
-            self._is_enough.wait(seconds)
+    def wait(self, *, seconds: float) -> list[tuple[K, T | BaseException]]:
+        """Return those that ended since, with what each returned or raised: when all have, or after so long."""
+        self._have_all_ended.clear()
+        if len(self._ended) < self._count:
+            self._have_all_ended.wait(seconds)
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
         self._count -= len(ended)
         return ended
 
-    def _end(self, key: K, call: Callable[[], T]) -> None:
+    def _make_call(self, key: K, call: Callable[[], T]) -> None:
         try:
             self._ended.append((key, call()))
         except BaseException as error:  # noqa: BLE001  # whoever waits gets it
             self._ended.append((key, error))
-        if len(self._ended) >= self._wanted:
-            self._is_enough.set()
+        if len(self._ended) >= self._count:
+            self._have_all_ended.set()
 
 
 @cache
-def callers() -> Callers:
-    """The threads of this process."""
-    return Callers()
+def call_threads() -> CallThreads:
+    """Return the threads of this process."""
+    return CallThreads()
+
+
+# A task waits for the limiter no longer than this, in seconds: a longer wait is the row's.
+PATIENCE_SECONDS = 2.0
+# When to ask again while the limiter cannot be asked, in seconds.
+UNREACHABLE_SECONDS = 5.0
+RESTORING_SECONDS = 0.5
+# A wait that WeCom imposes is kept by the rows; the limiter holds back the others of the company no longer than this.
+HOLD_SECONDS_AT_MOST = 120
+
+
+@dataclass
+class Waiting:
+    """A message that has not begun. `retry_at`, `waiting_since`: seconds of the boot clock."""
+
+    delivery: Sendable
+    request: Request
+    retry_at: float = 0.0
+    waiting_since: float | None = None
+
+
+class Admission:
+    """The messages of one task that have not begun."""
+
+    def __init__(self, delivery_ids: Iterable[int]) -> None:
+        self._waiting = {each.delivery.pk: each for each in _waiting(list(delivery_ids))}
+        # Given back with a time of their own, in seconds.
+        self._postponed: dict[int, float] = {}
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether any of them has neither begun nor been given back."""
+        return bool(self._waiting)
+
+    def seconds_to_next(self) -> float:
+        """How many seconds until it is worth asking again; 0 for now."""
+        now = read_boot_clock()
+        return max(0.0, min((each.retry_at for each in self._waiting.values()), default=now) - now)
+
+    def admit(self, count: int) -> list[tuple[Waiting, Permit]]:
+        """Up to `count` messages that may begin now, each with its permit. The others keep waiting, or are let go."""
+        now = read_boot_clock()
+        ready = [each for each in self._waiting.values() if each.retry_at <= now][:count]
+        if not ready:
+            return []
+        admitted = []
+        for each, answer in zip(ready, _ask_limiter([each.request for each in ready]), strict=True):
+            if isinstance(answer, Permit):
+                del self._waiting[each.delivery.pk]
+                admitted.append((each, answer))
+            else:
+                self._wait(each, answer, now)
+        return admitted
+
+    def give_back(self, *, now: datetime, passed_over: Collection[int]) -> None:
+        """Nobody has them in hand any more. Those that the limiter held back have a time before which not to try."""
+        idle = [*self._waiting, *passed_over]
+        if idle:
+            _update_pending(idle, queued_until=None)
+        by_wait: dict[float, list[int]] = defaultdict(list)
+        for pk, seconds in self._postponed.items():
+            by_wait[round(seconds, 1)].append(pk)
+        for seconds, ids in by_wait.items():
+            _update_pending(ids, queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
+
+    def _wait(self, each: Waiting, seconds: float, now: float) -> None:
+        each.waiting_since = each.waiting_since or now
+        if now + seconds - each.waiting_since > PATIENCE_SECONDS:
+            del self._waiting[each.delivery.pk]
+            self._postponed[each.delivery.pk] = seconds
+        else:
+            each.retry_at = now + seconds
+
+
+def release_permits(permits: Sequence[Permit]) -> None:
+    """Calls ended. Where that cannot be said they count until their leases end."""
+    try:
+        gate().release(permits)
+    except redis.RedisError as error:
+        logger.warning("the limiter could not be told of %d ended calls: %s", len(permits), type(error).__name__)
+
+
+def cancel_permits(permits: Sequence[Permit]) -> None:
+    """Calls were not made: they count no longer. Where that cannot be said they count until their leases end."""
+    if not permits:
+        return
+    try:
+        gate().cancel(permits)
+    except redis.RedisError as error:
+        logger.warning("the limiter could not be told of %d unused permits: %s", len(permits), type(error).__name__)
+
+
+def find_known_permits(permits: Sequence[Permit]) -> list[bool]:
+    """Whether each still counts, now that its call's row is committed. None does where that cannot be said."""
+    if not permits:
+        return []
+    try:
+        return gate().is_known(permits)
+    except redis.RedisError as error:
+        logger.warning("the limiter could not be asked for %d permits: %s", len(permits), type(error).__name__)
+        return [False] * len(permits)
+
+
+def slow_down(ended: Iterable[Ended]) -> None:
+    """Where WeCom said that it has had too much, everybody waits; where it had too many at once, fewer go at once."""
+    for each in ended:
+        if not each.outcome.is_rate_limited:
+            continue
+        delivery = each.attempt.delivery
+        hold_scopes(channel_of(delivery.channel).held_scopes(delivery), each.outcome)
+
+
+def hold_scopes(scopes: Iterable[Scope], outcome: Outcome) -> None:
+    """Nothing begins there for as long as the other side wants, at most HOLD_SECONDS_AT_MOST; without a limiter the
+    rows alone wait."""
+    for scope in scopes:
+        try:
+            gate().hold(scope, seconds=min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST))
+            if outcome.errcode == TOO_MANY_PARALLEL:
+                gate().lower_parallel(scope)
+        except redis.RedisError as error:
+            logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
+
+
+def ask_permits(requests: Sequence[Request], *, call_seconds: float | None = None) -> list[Permit | float]:
+    """For one call each, waiting up to PATIENCE_SECONDS for them; else the seconds until it is worth asking again.
+    `call_seconds`: how long a call may take, where that is not WECOM_TOTAL_TIMEOUT_SECONDS."""
+    until = read_boot_clock() + PATIENCE_SECONDS
+    answers: list[Permit | float] = [0.0] * len(requests)
+    asked = list(range(len(requests)))
+    while asked:
+        found = _ask_limiter([requests[place] for place in asked], call_seconds=call_seconds)
+        for place, answer in zip(asked, found, strict=True):
+            answers[place] = answer
+        waits = {place: answer for place in asked if not isinstance(answer := answers[place], Permit)}
+        asked = [place for place, seconds in waits.items() if read_boot_clock() + seconds <= until]
+        if asked:
+            time.sleep(min(waits[place] for place in asked))
+    return answers
+
+
+def ask_permit(request: Request, *, call_seconds: float | None = None) -> Permit | float:
+    """The same for one call."""
+    [answer] = ask_permits([request], call_seconds=call_seconds)
+    return answer
+
+
+def _ask_limiter(requests: Sequence[Request], *, call_seconds: float | None = None) -> Sequence[Permit | float]:
+    """Without a limiter nothing begins: whoever sends blindly is blocked for everybody."""
+    try:
+        return query(lambda _usual: gate(call_seconds=call_seconds).acquire(requests))
+    except StoreLostError:  # another worker fills it just now
+        return [RESTORING_SECONDS] * len(requests)
+    except redis.RedisError as error:
+        logger.error("the limiter cannot be asked: %s", type(error).__name__)
+        return [UNREACHABLE_SECONDS] * len(requests)
+
+
+def _waiting(ids: Sequence[int]) -> Iterator[Waiting]:
+    """Each delivery with what it asks of the limiter, in the order of `ids`. Left out is what waits no longer."""
+    rows = {row.pk: row for row in find_pending(ids)}
+    corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
+    budgets = CorpQueue.objects.filter(corp__in=corps).daily_budgets() if rows else {}
+    requesters: dict[tuple[str, int], Requester] = {}
+    # Why not the id of the attempt? Another task may be given the same message: what it does with its permit, as giving
+    # it back, must not touch this one.
+    task = secrets.token_hex(4)
+    for row in (rows[pk] for pk in ids if pk in rows):
+        way = (row.channel, row.corp_id)
+        if way not in requesters:
+            budget = budgets.get(row.corp_id, 0)
+            requesters[way] = channel_of(row.channel).requester(corps[row.corp_id], daily_budget=budget)
+        request = requesters[way](row)
+        yield Waiting(row, replace(request, id=f"{request.id}.{task}"))
+
+
+@transaction.atomic
+def _update_pending(ids: Collection[int], **fields: datetime | None) -> None:
+    """Locked in the order of their keys, as everywhere: otherwise two that share rows could wait in a circle."""
+    rows = Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING).order_by("pk")
+    held = list(rows.select_for_update().values_list("pk", flat=True))
+    Delivery.objects.filter(pk__in=held).update(**fields)
+
+
+# --- What a limiter whose store was emptied, or is old, learns from the attempts ---
+
+# Nothing counts longer towards a minute or an hour.
+HOUR = timedelta(hours=1, minutes=1)
+CHINA = ZoneInfo("Asia/Shanghai")
+
+
+def read_calls_until_now() -> Iterator[PastCall]:
+    """Registered with notifications.delivery.limiter."""
+    return read_past_calls(now=database_clock()())
+
+
+def read_past_calls(*, now: datetime) -> Iterator[PastCall]:
+    """Every attempt of the last hour; of today's others, for the budgets, one sum for each app."""
+    made = Attempt.objects.exclude(outcome=Attempt.Outcome.NOT_SENT, errcode__isnull=True)
+    midnight = now.astimezone(CHINA).replace(hour=0, minute=0, second=0, microsecond=0)
+    yield from _read_calls(made.filter(started_at__gte=now - HOUR), midnight, now)
+    yield from _sum_calls(made.filter(started_at__gte=midnight, started_at__lt=now - HOUR))
+
+
+def _read_calls(attempts: QuerySet[Attempt], midnight: datetime, now: datetime) -> Iterator[PastCall]:
+    corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk()
+    longest = timedelta(seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS + PERMIT_SECONDS)
+    requesters: dict[tuple[str, int], Requester] = {}
+    columns = ("number", "started_at", "finished_at", *(f"delivery__{name}" for name in SENT))
+    rows = attempts.order_by("pk").values_list(*columns).iterator(chunk_size=500)
+    for number, started_at, finished_at, *sent in rows:
+        delivery = Sendable(*sent)
+        delivery.attempt_count = number - 1
+        way = (delivery.channel, delivery.corp_id)
+        if way not in requesters:
+            requesters[way] = channel_of(delivery.channel).requester(corps[delivery.corp_id], daily_budget=0)
+        ended_at = finished_at or started_at + longest
+        yield PastCall(requesters[way](delivery), (now - ended_at).total_seconds(), is_today=started_at >= midnight)
+
+
+def _sum_calls(attempts: QuerySet[Attempt]) -> Iterator[PastCall]:
+    apps = attempts.filter(delivery__channel=Channel.WECOM).order_by().values("delivery__corpid", "delivery__agentid")
+    for corpid, agentid, persons in apps.annotate(persons=Sum("delivery__recipient_count")).values_list(
+        "delivery__corpid", "delivery__agentid", "persons"
+    ):
+        budget = Budget(app_name(corpid, agentid))
+        yield PastCall(Request(id="earlier today", scopes=(), budget=budget, persons=persons), ended_seconds_ago=0)

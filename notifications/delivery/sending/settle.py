@@ -9,21 +9,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import Exists, F, OuterRef, QuerySet
+from django.utils import translation
 from structlog.contextvars import bound_contextvars
 
-from accounts.models import fold_userid
+from accounts.models import WeComAccount, fold_userid
 from integrations.clients.wecom.errcodes import BUSY
 from integrations.core.background import guarded
 from notifications.delivery import counters
-from notifications.delivery.bulk import settle_attempts, settle_deliveries
-from notifications.delivery.channels import channel_of
-from notifications.delivery.channels.outcomes import Kind, Outcome
+from notifications.delivery.channels import Kind, Outcome, channel_of
 from notifications.delivery.counters import EndedCall
-from notifications.delivery.locking import update_unlocked
-from notifications.delivery.sending import circuit_breaker
-from notifications.delivery.sending.queue import StartedAttempt
-from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt
+from notifications.delivery.rendering.freeze import mail_batches, write_deliveries
+from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource
+from notifications.delivery.rows import settle_attempts, settle_deliveries, share_freezing, update_unlocked
+from notifications.delivery.sending.queue import StartedAttempt, block_company, unblock_companies
+from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt, Run
+from notifications.sources import Content, RenderingError
+from notifications.subscriptions.recipients import Recipient, mail_address
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -49,7 +53,9 @@ _ATTEMPT_OUTCOMES = {
 }
 
 
-def settle(attempt: Attempt | StartedAttempt, outcome: Outcome, *, duration_ms: int | None, now: datetime) -> bool:
+def settle_attempt(
+    attempt: Attempt | StartedAttempt, outcome: Outcome, *, duration_ms: int | None, now: datetime
+) -> bool:
     """Write the attempt's outcome and, if its lease still holds, the delivery's. Returns whether it held."""
     with transaction.atomic():
         # The delivery first, as the sweep does: another order could deadlock.
@@ -66,24 +72,26 @@ def settle(attempt: Attempt | StartedAttempt, outcome: Outcome, *, duration_ms: 
         )
         if delivery is None:
             return False
-        _write(delivery, attempt, outcome, now)
+        _settle_delivery(delivery, attempt, outcome, now)
         # Together: where the answer to the COMMIT is lost, a repeat finds the lease gone and does neither.
         if outcome.kind == Kind.POSTPONED:
             _postpone_corp(delivery, outcome, now)
         if outcome.is_configuration and delivery.channel == Channel.WECOM:
-            circuit_breaker.block(delivery.corp_id, outcome, now=now)
+            block_company(delivery.corp_id, outcome, now=now)
     return True
 
 
-def _write(delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, now: datetime) -> None:
-    fields = decide(delivery, attempt, outcome, now=now)
+def _settle_delivery(delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, now: datetime) -> None:
+    fields = decide_fields(delivery, attempt, outcome, now=now)
     if fields["status"] in {Delivery.Status.ACCEPTED, Delivery.Status.FAILED}:
         fields |= _write_exceptions(delivery, outcome)
     released = {"fencing_token": None, "lease_until": None, "queued_until": None}
     Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
 
 
-def decide(delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
+def decide_fields(
+    delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, *, now: datetime
+) -> dict[str, Any]:
     """The delivery's new fields. Writes nothing; reads the attempts where WeCom was busy."""
     said = {"errcode": outcome.errcode, "error": outcome.message}
     match outcome.kind:
@@ -91,7 +99,7 @@ def decide(delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outco
             answered = {"msgid": outcome.msgid, "response_code": outcome.response_code}
             return {"status": Delivery.Status.ACCEPTED, "settled_at": now, **said, **answered}
         case Kind.REFUSED if _is_to_be_uploaded_anew(delivery, outcome):
-            again = _pending(now, backoff(delivery.attempt_count))
+            again = _pend_again(now, backoff_seconds(delivery.attempt_count))
             return {**again, "status": Delivery.Status.PREPARING, "media_until": None, **said}
         case Kind.REFUSED | Kind.RECIPIENTS:
             # Certain for this attempt, but an earlier one may have been delivered.
@@ -99,9 +107,9 @@ def decide(delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outco
             status = Delivery.Status.FAILED if is_certain else Delivery.Status.UNKNOWN
             return {"status": status, "settled_at": now, **said}
         case Kind.NOT_SENT:
-            return {**_pending(now, backoff(delivery.attempt_count)), **said}
+            return {**_pend_again(now, backoff_seconds(delivery.attempt_count)), **said}
         case Kind.POSTPONED:
-            return {**_pending(now, outcome.wait_seconds), **said}
+            return {**_pend_again(now, outcome.wait_seconds), **said}
         case Kind.UNCLEAR:
             return {**_after_unclear(delivery, attempt, outcome, now), **said}
 
@@ -117,21 +125,21 @@ def _after_unclear(
 ) -> dict[str, Any]:
     """The same bytes again while WeCom's duplicate check covers them; then nobody knows, and it stays so."""
     unclear_since = delivery.unclear_since or attempt.started_at
-    wait_seconds = _busy_wait(delivery) if outcome.errcode == BUSY else backoff(delivery.attempt_count)
+    wait_seconds = _busy_wait(delivery) if outcome.errcode == BUSY else backoff_seconds(delivery.attempt_count)
     unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now, "unclear_since": unclear_since}
     if wait_seconds is None or not channel_of(delivery.channel).is_repeat_safe:
         return unknown
-    pending = _pending(now, wait_seconds)
+    pending = _pend_again(now, wait_seconds)
     if pending["next_attempt_at"] >= unclear_since + timedelta(seconds=REPEAT_SECONDS):
         return unknown
     return {**pending, "unclear_since": unclear_since}
 
 
-def _pending(now: datetime, wait_seconds: float) -> dict[str, Any]:
+def _pend_again(now: datetime, wait_seconds: float) -> dict[str, Any]:
     return {"status": Delivery.Status.PENDING, "next_attempt_at": now + timedelta(seconds=wait_seconds)}
 
 
-def backoff(attempt_count: int) -> float:
+def backoff_seconds(attempt_count: int) -> float:
     """Seconds until the next try, the first time 5, each time twice as many, 15 minutes at most; spread by a fifth."""
     doubled = BACKOFF_SECONDS * 2 ** min(attempt_count - 1, 20)
     return _with_jitter(min(doubled, BACKOFF_SECONDS_AT_MOST))
@@ -162,15 +170,15 @@ def _postpone_corp(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
 def _write_exceptions(delivery: Delivery, outcome: Outcome) -> dict[str, int]:
     """Receipts that differ from their delivery: the people whom WeCom names. Returns the delivery's counts."""
     receipts = Receipt.objects.filter(delivery=delivery, status="")
-    unlicensed_count = _mark(receipts, delivery, outcome.unlicensed_userids, Receipt.Status.UNLICENSED)
+    unlicensed_count = _mark_receipts(receipts, delivery, outcome.unlicensed_userids, Receipt.Status.UNLICENSED)
     if outcome.is_for_everyone:
         invalid_count = receipts.update(status=Receipt.Status.INVALID)
     else:
-        invalid_count = _mark(receipts, delivery, outcome.invalid_userids, Receipt.Status.INVALID)
+        invalid_count = _mark_receipts(receipts, delivery, outcome.invalid_userids, Receipt.Status.INVALID)
     return {"invalid_count": invalid_count, "unlicensed_count": unlicensed_count}
 
 
-def _mark(receipts: Any, delivery: Delivery, userids: Collection[str], status: Receipt.Status) -> int:
+def _mark_receipts(receipts: Any, delivery: Delivery, userids: Collection[str], status: Receipt.Status) -> int:
     # Folded: WeCom answers in lower case whatever was sent.
     addresses = {f"{delivery.corp_id}:{fold_userid(userid)}" for userid in userids}
     return int(receipts.filter(address__in=addresses).update(status=status)) if addresses else 0
@@ -191,16 +199,16 @@ class Ended:
     ended_at: datetime
 
 
-def settle_all(ended: Sequence[Ended]) -> None:
+def settle_calls(ended: Sequence[Ended]) -> None:
     """Settle each. What was simply accepted, which is nearly everything, is written together."""
     answered = {each.attempt.delivery.corp_id for each in ended if _proves_configuration(each)}
     if answered:
-        reconnecting(lambda: circuit_breaker.unblock(answered, now=ended[0].ended_at))
-    counters.count_ended([_counted(each) for each in ended])
+        retry_reconnected(lambda: unblock_companies(answered, now=ended[0].ended_at))
+    counters.count_ended([_as_ended_call(each) for each in ended])
     plain = [each for each in ended if each.outcome.is_plainly_accepted]
     if len(plain) > 1:
         with guarded(logger, "%d accepted deliveries could not be settled together", len(plain)) as written:
-            reconnecting(lambda: _settle_accepted(plain))
+            retry_reconnected(lambda: _settle_accepted(plain))
         if written.error is not None:
             plain = []
     else:
@@ -211,7 +219,7 @@ def settle_all(ended: Sequence[Ended]) -> None:
             _settle_alone(each)
 
 
-def reconnecting(write: Callable[[], T]) -> T:
+def retry_reconnected(write: Callable[[], T]) -> T:
     """Do `write`, and once more over a new connection where the database failed, as when this one was cut. It must be
     safe to repeat.
 
@@ -228,7 +236,7 @@ def reconnecting(write: Callable[[], T]) -> T:
         return write()
 
 
-def _counted(each: Ended) -> EndedCall:
+def _as_ended_call(each: Ended) -> EndedCall:
     delivery, outcome, lag_seconds = each.attempt.delivery, each.outcome, None
     if outcome.kind == Kind.ACCEPTED and delivery.due_at is not None:
         lag_seconds = max(0.0, (each.ended_at - delivery.due_at).total_seconds())
@@ -243,8 +251,8 @@ def _proves_configuration(each: Ended) -> bool:
 def _settle_alone(each: Ended) -> None:
     delivery = each.attempt.delivery
     with guarded(logger, "delivery=%d could not be settled", delivery.pk) as row:
-        is_held = reconnecting(
-            lambda: settle(each.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
+        is_held = retry_reconnected(
+            lambda: settle_attempt(each.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
         )
     if row.error is not None:  # its lease will end
         return
@@ -275,3 +283,72 @@ def _settle_accepted(ended: Sequence[Ended]) -> None:
         if delivery.pk not in held or len(held) <= LINES_AT_MOST:
             with bound_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk):
                 logger.info("accepted ms=%d%s", each.duration_ms, "" if delivery.pk in held else _LOST)
+
+
+REFUSED = (Receipt.Status.INVALID, Receipt.Status.UNLICENSED)
+
+
+def fall_back(run_ids: Collection[int], *, now: datetime) -> int:
+    """Mail those whom the first channel of these runs did not reach. Returns how many mails.
+
+    The caller has locked the runs, with nothing under way. Whoever has a mail of the run already gets no second one.
+    Whoever leaves meanwhile gets none, or one that is withdrawn: who withdraws waits for us.
+    """
+    if not run_ids:
+        return 0
+    runs = Run.objects.filter(
+        Exists(_unreached().filter(run=OuterRef("pk"))),
+        pk__in=run_ids,
+        subscription__fallback_channel=Channel.EMAIL,
+        recall_requested_at__isnull=True,
+    )
+    found = list(runs.select_related("subscription__report").order_by("pk"))
+    if not found:
+        return 0
+    share_freezing(set(_unreached().filter(run__in=found).order_by().values_list("delivery__corp", flat=True)))
+    return sum(_mail_run(run, now) for run in found)
+
+
+def _unreached() -> QuerySet[Receipt]:
+    mailed = Receipt.objects.filter(run=OuterRef("run"), user=OuterRef("user"), channel=Channel.EMAIL)
+    # WeCom names leavers as invalid: they get no mail in its place.
+    barred = WeComAccount.objects.shut_out().filter(user=OuterRef("user"), corp=OuterRef("delivery__corp"))
+    people = Receipt.objects.filter(channel=Channel.WECOM, status__in=REFUSED, user__is_active=True)
+    people = people.exclude(user__email="").exclude(delivery__recall_requested_at__isnull=False)
+    return people.filter(~Exists(mailed), ~Exists(barred))
+
+
+def _mail_run(run: Run, now: datetime) -> int:
+    if run.subscription is None:
+        return 0
+    source = SubscriptionSource(run, run.subscription, ReportParts(run.subscription.report))
+    rows = _unreached().filter(run=run).order_by("pk").values_list("delivery_id", *_COLUMNS)
+    people = {_as_recipient(*row): delivery_id for delivery_id, *row in rows}
+    sent = Delivery.objects.only("title", "text", "link", "content").in_bulk(set(people.values()))
+
+    def content_of(person: Recipient) -> tuple[Content, int | None]:
+        """What WeCom was handed for the person: of own rows these, as they were."""
+        delivery = sent[people[person]]
+        return Content(delivery.title, delivery.text, link=delivery.link), delivery.content_id
+
+    with translation.override(settings.LANGUAGE_CODE):
+        try:
+            batches = list(mail_batches(list(people), source.terms.corp_id, content_of))
+            write_deliveries(run, source, batches, now)
+        except RenderingError as error:
+            logger.warning("run=%d: no mail to those who were not reached: %s", run.pk, error)
+            return 0
+    _count_mailed(run, list(people))
+    return len(batches)
+
+
+_COLUMNS = ("user_id", "delivery__corp_id", "user__email")
+
+
+def _as_recipient(user_id: int, corp_id: int | None, email: str) -> Recipient:
+    address = mail_address(user_id, email)
+    return Recipient(user_id, corp_id, "", address, reason=None, channel=Channel.EMAIL, email=email)
+
+
+def _count_mailed(run: Run, people: Sequence[Recipient]) -> None:
+    Run.objects.filter(pk=run.pk).update(recipient_count=F("recipient_count") + len(people))

@@ -1,45 +1,65 @@
 """Uploads what messages carry, pictures and files, then freezes their bytes.
 
-A task has some uploads under way at once: threads make the calls (`Callers`), the task alone speaks to the database
+A task has some uploads under way at once: threads make the calls (`CallBatch`), the task alone speaks to the database
 and the cache, for many rows at a time. Retries are rows (`next_attempt_at`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from django.core.cache import cache
 from django.db import transaction
+from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models.functions import Length
+from django.utils import translation
 from structlog.contextvars import bind_contextvars
 
 from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import IntegrationError
-from integrations.clients.wecom.builders import MessageError
+from integrations.clients.wecom.builders import MessageError, body_bytes, robot_image
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import MediaKind
 from integrations.core import client_factory
 from integrations.core.background import guarded
-from notifications.delivery.channels.outcomes import ROBOT_GONE, Kind, Outcome, outcome_of_error
-from notifications.delivery.channels.wecom_app import address_scope, company_scope
-from notifications.delivery.leases import QUEUE_LEASE, STOP_SECONDS, TASK_SECONDS
-from notifications.delivery.limiter import Permit, Request
-from notifications.delivery.limiter.shared_gate import PERMIT_SECONDS
-from notifications.delivery.locking import unlocked, update_unlocked
-from notifications.delivery.sending import circuit_breaker, shared_uploads, throttling, upload_bodies, upload_rows
-from notifications.delivery.sending.queue import HandedOut
-from notifications.delivery.sending.send import SETTLE_SECONDS, Flights, callers
-from notifications.delivery.sending.settle import backoff
-from notifications.delivery.sending.shared_uploads import Uploaded
-from notifications.delivery.sending.upload_rows import Prepared
+from integrations.models import Corp
+from notifications.delivery.channels import ROBOT_GONE, Kind, Outcome, address_scope, company_scope, outcome_of_error
+from notifications.delivery.limiter import PERMIT_SECONDS, Permit, Request
+from notifications.delivery.rows import (
+    QUEUE_LEASE,
+    STOP_SECONDS,
+    TASK_SECONDS,
+    Frozen,
+    freeze_deliveries,
+    in_parts,
+    unlocked,
+    update_unlocked,
+)
+from notifications.delivery.sending.queue import CALLED, HandedOut, block_company, take_probes, unblock_companies
+from notifications.delivery.sending.send import (
+    SETTLE_SECONDS,
+    CallBatch,
+    ask_permits,
+    call_threads,
+    hold_scopes,
+    release_permits,
+)
+from notifications.delivery.sending.settle import backoff_seconds
+from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
 
 if TYPE_CHECKING:
     from integrations.core.background import Clock
+
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +76,7 @@ SAME_UNDER_WAY = timedelta(seconds=1)
 HOLDS_UP_OTHERS = timedelta(seconds=15)
 
 
-def hand_out(*, now: datetime) -> HandedOut:
+def hand_out_uploads(*, now: datetime) -> HandedOut:
     """Deliveries whose picture or file is made; nobody else gets them for QUEUE_LEASE. Of a company that is held up
     one finds out, now and then, whether it works again."""
     ready = Delivery.objects.preparable(now).unqueued(now).order_by("priority", "next_attempt_at", "pk")
@@ -65,9 +85,9 @@ def hand_out(*, now: datetime) -> HandedOut:
         rows = list(unlocked(ready.only("pk", "priority", "corp_id", "channel", "message_form"))[:HANDED_OUT_AT_ONCE])
         if not rows:
             return HandedOut()
-        probes = circuit_breaker.probes({row.corp_id for row in rows if upload_bodies.is_uploaded(row)}, now=now)
+        probes = take_probes({row.corp_id for row in rows if is_uploaded(row)}, now=now)
         for row in rows:
-            if upload_bodies.is_uploaded(row) and row.corp_id in probes:
+            if is_uploaded(row) and row.corp_id in probes:
                 if not probes[row.corp_id]:
                     continue
                 probes[row.corp_id] = False
@@ -76,7 +96,7 @@ def hand_out(*, now: datetime) -> HandedOut:
     return HandedOut(found[True], found[False])
 
 
-def renew(*, now: datetime) -> int:
+def renew_uploads(*, now: datetime) -> int:
     """Messages that were not sent while WeCom kept what was uploaded for them are prepared anew. None of them was
     tried in a way that may have reached anybody."""
     # Not those that a task has in its hands: it has read their bytes already.
@@ -102,7 +122,7 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
         if not task.has_flying or (stop_at is not None and read_boot_clock() >= stop_at):
             break
         task.settle_ended()
-    upload_rows.give_back_unbegun(task.waiting)
+    give_unbegun_back(task.waiting)
     return task.prepared_count
 
 
@@ -129,19 +149,19 @@ class _Task:
         self.waiting = delivery_ids
         self.prepared_count = 0
         self._clock = clock
-        self._sizes = upload_rows.sizes(delivery_ids)
-        self._flights: Flights[_Upload, str] = Flights(callers())
+        self._sizes = read_sizes(delivery_ids)
+        self._calls: CallBatch[_Upload, str] = CallBatch(call_threads())
         self._flying_bytes = 0
 
     @property
     def has_flying(self) -> bool:
-        return bool(self._flights)
+        return bool(self._calls)
 
     def begin(self, *, may_go_on: Callable[[], bool]) -> None:
         """Claim as many as have room, begin their uploads, and freeze those that need none. Until there is no room,
         none is left, or `may_go_on`, asked after each chunk, says no: each may wait for the limiter."""
         # Half: claiming many rows at a time costs the database as much as claiming one.
-        while self.waiting and (not self._flights or len(self._flights) * 2 <= AT_ONCE):
+        while self.waiting and (not self._calls or len(self._calls) * 2 <= AT_ONCE):
             chunk = self._next_chunk()
             if not chunk:
                 return
@@ -153,29 +173,29 @@ class _Task:
 
     def settle_ended(self) -> None:
         """Wait a moment for uploads under way, and write down what ended."""
-        ended = self._flights.wait(len(self._flights), seconds=SETTLE_SECONDS)
+        ended = self._calls.wait(seconds=SETTLE_SECONDS)
         if not ended:
             return
-        throttling.release([upload.permit for upload, _answer in ended])
+        release_permits([upload.permit for upload, _answer in ended])
         self._flying_bytes -= sum(len(upload.content) for upload, _answer in ended)
         now, prepared = self._clock(), []
         for upload, answer in ended:
             # One that fails is tried again when its lease has ended.
             with guarded(logger, "delivery=%d could not be prepared", upload.first.pk):
-                prepared += _settled(upload, answer, now)
+                prepared += _settle_upload(upload, answer, now)
         works = {
             upload.first.corp_id for upload, answer in ended if isinstance(answer, str) and _is_wecom(upload.first)
         }
         if works:
-            circuit_breaker.unblock(works, now=now)
-        self.prepared_count += upload_rows.freeze(prepared, now)
+            unblock_companies(works, now=now)
+        self.prepared_count += freeze_prepared(prepared, now)
 
     def _next_chunk(self) -> list[int]:
         chunk: list[int] = []
-        room, bytes_left = AT_ONCE - len(self._flights), BYTES_AT_ONCE - self._flying_bytes
+        room, bytes_left = AT_ONCE - len(self._calls), BYTES_AT_ONCE - self._flying_bytes
         while self.waiting and len(chunk) < room:
             bytes_left -= self._sizes.get(self.waiting[0], 0)
-            if bytes_left < 0 and (chunk or self._flights):
+            if bytes_left < 0 and (chunk or self._calls):
                 break
             chunk.append(self.waiting.pop(0))
         return chunk
@@ -183,32 +203,32 @@ class _Task:
     def _claimed(self, chunk: list[int]) -> list[Delivery]:
         """One by one where that fails."""
         with guarded(logger, "%d deliveries could not be claimed together", len(chunk)) as together:
-            found = upload_rows.claim(chunk, self._clock())
+            found = claim_preparable(chunk, self._clock())
         if together.error is None:
             return found
         found = []
         for pk in chunk:
             with guarded(logger, "delivery=%d could not be prepared", pk):
-                found += upload_rows.claim([pk], self._clock())
+                found += claim_preparable([pk], self._clock())
         return found
 
     def _begin(self, held: list[Delivery]) -> None:
         made = [one for one in held if _is_made(one)]
         prepared = [Prepared(one, reason=one.medium.error if one.medium else "") for one in held if one not in made]
-        contents = upload_rows.contents(made)
+        contents = read_contents(made)
         to_upload = []
         for one in made:
             with guarded(logger, "delivery=%d could not be prepared", one.pk):
                 content = contents[one.medium_id or 0]
-                if not upload_bodies.is_uploaded(one):
-                    complete = partial(upload_bodies.filled, held=one, content=content)
-                    prepared.append(Prepared(one, complete, size=upload_bodies.size_in_body(one, content)))
+                if not is_uploaded(one):
+                    complete = partial(fill_body, held=one, content=content)
+                    prepared.append(Prepared(one, complete, size=count_picture_bytes(one, content)))
                 elif one.channel == Channel.ROBOT and one.robot is None:
-                    prepared.append(_refused(one, ROBOT_GONE.message))
+                    prepared.append(_refuse_medium(one, ROBOT_GONE.message))
                 else:
                     to_upload.append(_upload_of(one, content))
-        uploads = [one for one in _together(to_upload) if not self._is_elsewhere(one, prepared)]
-        self.prepared_count += upload_rows.freeze(prepared, self._clock())
+        uploads = [one for one in _join_equal(to_upload) if not self._is_elsewhere(one, prepared)]
+        self.prepared_count += freeze_prepared(prepared, self._clock())
         self._call(uploads)
 
     def _is_elsewhere(self, upload: _Upload, prepared: list[Prepared]) -> bool:
@@ -218,24 +238,24 @@ class _Task:
         seconds = HOLDS_UP_OTHERS.total_seconds()
         pk, used = upload.first.pk, upload.used
         try:
-            known = shared_uploads.begin(upload.key, delivery_id=pk, seconds_at_most=seconds, used=used)
-        except shared_uploads.UnderWayError:
-            _come_back(upload.held, self._clock())
+            known = begin_upload(upload.key, delivery_id=pk, seconds_at_most=seconds, used=used)
+        except UnderWayError:
+            _postpone_same(upload.held, self._clock())
             return True
-        prepared += _filled_by(upload.held, known) if known else []
+        prepared += _fill_all(upload.held, known) if known else []
         return known is not None
 
     def _call(self, uploads: Sequence[_Upload]) -> None:
-        answers = throttling.permits([_request(one.first) for one in uploads], call_seconds=Timeouts().transfer_seconds)
+        answers = ask_permits([_request(one.first) for one in uploads], call_seconds=Timeouts().transfer_seconds)
         for upload, answer in zip(uploads, answers, strict=True):
             if isinstance(answer, Permit):
                 upload.permit = answer
                 self._flying_bytes += len(upload.content)
-                self._flights.begin(upload, partial(copy_context().run, _caller(upload)))
+                self._calls.begin(upload, partial(copy_context().run, _prepare_upload(upload)))
             else:
-                _end(upload)
+                _end_shared(upload)
                 for one in upload.held:
-                    upload_rows.give_back(one, self._clock() + timedelta(seconds=answer))
+                    give_delivery_back(one, self._clock() + timedelta(seconds=answer))
 
 
 # --- Steps ---
@@ -251,14 +271,14 @@ def _is_made(held: Delivery) -> bool:
 
 def _upload_of(one: Delivery, content: bytes) -> _Upload:
     """For this one alone, with all that its call needs: a row of which that cannot be told asks for no permit."""
-    upload = _Upload([one], content, upload_bodies.name_of(one), upload_bodies.media_type_of(one))
+    upload = _Upload([one], content, file_name_of(one), media_type_of(one))
     if one.is_shared:  # type: ignore[attr-defined]  # annotated by `claim`
-        upload.key = shared_uploads.key_of(one, content, upload.name)
-        upload.used = upload_bodies.media_id_of(one)
+        upload.key = upload_key(one, content, upload.name)
+        upload.used = read_media_id(one)
     return upload
 
 
-def _together(uploads: Sequence[_Upload]) -> list[_Upload]:
+def _join_equal(uploads: Sequence[_Upload]) -> list[_Upload]:
     """What is the same is uploaded once."""
     alone: list[_Upload] = []
     shared: dict[tuple[str, str], _Upload] = {}
@@ -282,7 +302,7 @@ class _NoThreadError(Exception):
     """No thread was free in time."""
 
 
-def _caller(upload: _Upload) -> Callable[[], str]:
+def _prepare_upload(upload: _Upload) -> Callable[[], str]:
     """The upload, ready to be made in a thread without a database. Returns the media_id; raises MessageError,
     IntegrationError, _NoThreadError."""
     held, content, permit = upload.first, upload.content, upload.permit
@@ -302,47 +322,47 @@ def _caller(upload: _Upload) -> Callable[[], str]:
     return call
 
 
-def _settled(upload: _Upload, answer: str | BaseException, now: datetime) -> list[Prepared]:
+def _settle_upload(upload: _Upload, answer: str | BaseException, now: datetime) -> list[Prepared]:
     """What can be frozen by it; the rest is given back. Who carries the same as one that failed tries for itself."""
     found = Uploaded(answer, now + UPLOADED_FOR) if isinstance(answer, str) else None
-    _end(upload, found)
+    _end_shared(upload, found)
     if found is not None:
-        return _filled_by(upload.held, found)
-    _come_back(upload.held[1:], now)
+        return _fill_all(upload.held, found)
+    _postpone_same(upload.held[1:], now)
     match answer:
         case IntegrationError():
-            return _failed(upload.first, answer, now)
+            return _settle_failure(upload.first, answer, now)
         case MessageError():
-            return [_refused(upload.first, str(answer))]
+            return [_refuse_medium(upload.first, str(answer))]
         case _NoThreadError():
-            _come_back([upload.first], now)
+            _postpone_same([upload.first], now)
         case BaseException():
             logger.error("delivery=%d: its upload failed", upload.first.pk, exc_info=answer)
     return []
 
 
-def _end(upload: _Upload, found: Uploaded | None = None) -> None:
+def _end_shared(upload: _Upload, found: Uploaded | None = None) -> None:
     if upload.key:
-        shared_uploads.end(upload.key, found, delivery_id=upload.first.pk)
+        end_upload(upload.key, found, delivery_id=upload.first.pk)
 
 
-def _come_back(held: Iterable[Delivery], now: datetime) -> None:
+def _postpone_same(held: Iterable[Delivery], now: datetime) -> None:
     """Nothing was tried: many looks must not make the wait long after a failure."""
     for one in held:
-        upload_rows.give_back(one, now + SAME_UNDER_WAY, prepare_count=one.prepare_count - 1)
+        give_delivery_back(one, now + SAME_UNDER_WAY, prepare_count=one.prepare_count - 1)
 
 
-def _failed(held: Delivery, error: IntegrationError, now: datetime) -> list[Prepared]:
+def _settle_failure(held: Delivery, error: IntegrationError, now: datetime) -> list[Prepared]:
     """Nothing was sent, whatever became of the upload: what may pass is tried again, later each time."""
     outcome = outcome_of_error(error)
     match outcome.kind:
         case Kind.REFUSED | Kind.RECIPIENTS:
-            return [_refused(held, str(error))]
+            return [_refuse_medium(held, str(error))]
         case Kind.POSTPONED:
             _hold_up(held, outcome, now)
-            upload_rows.give_back(held, now + timedelta(seconds=outcome.wait_seconds), outcome)
+            give_delivery_back(held, now + timedelta(seconds=outcome.wait_seconds), outcome)
         case _:
-            upload_rows.give_back(held, now + timedelta(seconds=backoff(held.prepare_count)), outcome)
+            give_delivery_back(held, now + timedelta(seconds=backoff_seconds(held.prepare_count)), outcome)
     logger.info("delivery=%d not uploaded errcode=%s", held.pk, outcome.errcode)
     return []
 
@@ -351,16 +371,276 @@ def _hold_up(held: Delivery, outcome: Outcome, now: datetime) -> None:
     if not _is_wecom(held):
         return
     if outcome.is_configuration:
-        circuit_breaker.block(held.corp_id, outcome, now=now)
+        block_company(held.corp_id, outcome, now=now)
     elif outcome.is_rate_limited:
-        throttling.hold([company_scope(held.corpid, UPLOAD_API)], outcome)
+        hold_scopes([company_scope(held.corpid, UPLOAD_API)], outcome)
 
 
-def _refused(held: Delivery, reason: str) -> Prepared:
+def _refuse_medium(held: Delivery, reason: str) -> Prepared:
     """WeCom does not take the picture or file: the words go without it."""
     logger.warning("delivery=%d: its picture or file was refused", held.pk)
     return Prepared(held, reason=reason)
 
 
-def _filled_by(held: Iterable[Delivery], found: Uploaded) -> list[Prepared]:
-    return [Prepared(one, lambda body: upload_bodies.with_media_id(body, found.media_id), found.until) for one in held]
+def _fill_all(held: Iterable[Delivery], found: Uploaded) -> list[Prepared]:
+    return [Prepared(one, lambda body: set_media_id(body, found.media_id), found.until) for one in held]
+
+
+# --- Shared uploads: what several messages of a run carry alike is uploaded once for the application that sends it ---
+
+# In the cache, and no more than a help: where it forgets, the same is uploaded again, which harms nobody. What is
+# shared is named by all that an upload consists of, so nobody gets another's picture, whatever becomes of the rows.
+
+# Much less than WeCom keeps it.
+SHARED_FOR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """`until`: when WeCom may have forgotten it."""
+
+    media_id: str
+    until: datetime
+
+
+class UnderWayError(Exception):
+    """Another task uploads the same just now."""
+
+
+def begin_upload(key: str, *, delivery_id: int, seconds_at_most: float, used: str = "") -> Uploaded | None:
+    """What was uploaded under this key; None: the caller uploads it, and says so by `end`. Raises UnderWayError.
+
+    `delivery_id`: of whoever asks; who asks again has lost the task before. `seconds_at_most`: how long an upload that
+    died or is slow holds up the others. `used`: the media_id that a message had before it came back; WeCom has
+    forgotten that one.
+    """
+    lock = _lock(key)
+    is_mine = cache.add(lock, delivery_id, timeout=seconds_at_most) or cache.get(lock) == delivery_id
+    # Only now: whoever had the lock before may have just finished.
+    known: Uploaded | None = cache.get(key)
+    if known is None or known.media_id == used:
+        if not is_mine:
+            raise UnderWayError
+        return None
+    if is_mine:
+        end_upload(key, delivery_id=delivery_id)
+    return known
+
+
+def end_upload(key: str, found: Uploaded | None = None, *, delivery_id: int) -> None:
+    """The upload that the caller has begun is over. `found`: what the others get; None where there is nothing."""
+    if found is not None:
+        cache.set(key, found, timeout=SHARED_FOR.total_seconds())
+    lock = _lock(key)
+    if cache.get(lock) == delivery_id:  # else another has begun meanwhile
+        cache.delete(lock)
+
+
+def _lock(key: str) -> str:
+    return f"{key}:lock"
+
+
+def upload_key(delivery: Delivery, content: bytes, name: str) -> str:
+    """Equal for equal bytes of one run, by the same name, through the same application or robot."""
+    sender = (delivery.run_id, delivery.channel, delivery.corp_id, delivery.corpid, delivery.agentid, delivery.robot_id)
+    content_type = delivery.medium.content_type if delivery.medium else ""
+    parts = (*sender, delivery.message_form, delivery.medium_id, content_type, name)
+    digest = hashlib.sha256(repr([str(part) for part in parts]).encode("utf-8", "replace") + b"\0" + content)
+    return f"upload:{digest.hexdigest()}"
+
+
+# --- What of a message is uploaded, under which name, and where it goes in the body ---
+
+_UPLOADED = {
+    Channel.WECOM: frozenset({MessageForm.IMAGE, MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}),
+    Channel.ROBOT: frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}),
+}
+_MEDIA_TYPES = {
+    MessageForm.IMAGE: "image/png",
+    MessageForm.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    MessageForm.CSV: "text/csv",
+}
+_EXTENSIONS = {MessageForm.XLSX: "xlsx", MessageForm.CSV: "csv"}
+
+
+def is_uploaded(delivery: Delivery) -> bool:
+    """Else it goes in the body itself, or by its address."""
+    return delivery.message_form in _UPLOADED.get(Channel(delivery.channel), ())
+
+
+def file_name_of(delivery: Delivery) -> str:
+    """As it came, or in the message's language by its title."""
+    with translation.override(delivery.language):
+        extension = _EXTENSIONS.get(MessageForm(delivery.message_form), "png")
+        medium = delivery.medium
+        return (medium.name if medium else "") or write_file_name(delivery.title, delivery.created_at, extension)
+
+
+def read_media_id(delivery: Delivery) -> str:
+    """Empty before its first upload."""
+    body = json.loads(bytes(delivery.body))
+    return str(body[body["msgtype"]].get("media_id", ""))
+
+
+def set_media_id(body: dict[str, Any], media_id: str) -> dict[str, Any]:
+    """The body after an upload."""
+    return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": media_id}}
+
+
+def fill_body(body: dict[str, Any], held: Delivery, content: bytes) -> dict[str, Any]:
+    """A robot's picture stands in the message itself; news and cards have its address already."""
+    if _holds_picture(held):
+        return robot_image(content)
+    if held.channel == Channel.EMAIL:
+        digest = hashlib.sha256(content).hexdigest()
+        return body | {"medium": {"id": held.medium_id, "name": file_name_of(held), "digest": digest}}
+    return body
+
+
+def count_picture_bytes(held: Delivery, content: bytes) -> int:
+    """How many bytes of the content `filled` writes into the body."""
+    return len(content) if _holds_picture(held) else 0
+
+
+def _holds_picture(held: Delivery) -> bool:
+    return held.channel == Channel.ROBOT and held.message_form == MessageForm.IMAGE
+
+
+def media_type_of(delivery: Delivery) -> str:
+    """As it came with the message, or by its form."""
+    given = delivery.medium.content_type if delivery.medium else ""
+    return given or _MEDIA_TYPES[MessageForm(delivery.message_form)]
+
+
+# --- Rows: claimed together under a lease with a fencing token, and frozen together ---
+
+# Only who still holds the token freezes the bytes, once; the lease ends by itself, since uploading twice harms nobody.
+# Longer than the longest upload (integrations.clients.wecom.calls.Timeouts.transfer_seconds).
+LEASE = timedelta(seconds=120)
+# Of pictures in the bodies that one statement writes, or one picture: on its way each is in memory some eight times.
+BODY_BYTES_AT_ONCE = 4 * 2**20
+
+_FREE: dict[str, None] = {"fencing_token": None, "lease_until": None, "queued_until": None}
+_READ = (
+    *("run", "corp", "channel", "message_form", "priority", "created_at", "title", "corpid", "agentid", "body"),
+    *("language", "prepare_count", "fencing_token"),
+    *("robot__key", "medium__name", "medium__content_type", "medium__status", "medium__error"),
+)
+
+
+def read_sizes(delivery_ids: Collection[int]) -> dict[int, int]:
+    """Bytes of what each of them carries."""
+    rows = Delivery.objects.filter(pk__in=delivery_ids, medium__isnull=False).order_by()
+    return dict(rows.values_list("pk", Length("medium__content")))
+
+
+def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Delivery]:
+    """Those that may be prepared now, with company, robot and medium, but without its content; ours until the lease
+    ends. `is_shared`: others carry the same."""
+    token = uuid.uuid4()
+    mine = Delivery.objects.preparable(now).filter(pk__in=delivery_ids).order_by("pk")
+    with transaction.atomic():
+        ids = [row.pk for row in unlocked(mine.only("pk"))]
+        if not ids:
+            return []
+        Delivery.objects.filter(pk__in=ids).update(
+            fencing_token=token, lease_until=now + LEASE, prepare_count=F("prepare_count") + 1
+        )
+        others = Delivery.objects.filter(medium=OuterRef("medium")).exclude(pk=OuterRef("pk"))
+        # Inside: the token of a worker that takes it over later is not ours.
+        rows = Delivery.objects.filter(pk__in=ids).select_related("robot", "medium").only(*_READ).order_by("pk")
+        found = list(rows.annotate(is_shared=Exists(others)))
+        corps = Corp.objects.only(*CALLED).in_bulk({row.corp_id for row in found})
+    for row in found:
+        row.corp = corps[row.corp_id]
+    return found
+
+
+def read_contents(held: Iterable[Delivery]) -> dict[int, bytes]:
+    """What they carry, by the medium's id."""
+    ids = [row.medium_id for row in held if row.medium_id]
+    return {pk: bytes(content) for pk, content in Medium.objects.filter(pk__in=ids).values_list("pk", "content")}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """`completed`: makes the final body of what the row holds; raises MessageError. Without it the words go alone, and
+    `reason` says why. `until`: when what was uploaded is forgotten. `size`: bytes of a picture that the body holds."""
+
+    held: Delivery
+    completed: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    until: datetime | None = None
+    reason: str = ""
+    size: int = 0
+
+
+def freeze_prepared(prepared: Iterable[Prepared], now: datetime) -> int:
+    """Write the final bytes, so many at a time as BODY_BYTES_AT_ONCE says. Returns how many may be sent now."""
+    parts = in_parts(prepared, lambda one: one.size, BODY_BYTES_AT_ONCE)
+    return sum(_freeze_part(part, now) for part in parts)
+
+
+def _freeze_part(prepared: Sequence[Prepared], now: datetime) -> int:
+    """One by one where that fails together: a bad row is tried again when its lease has ended, and does not keep the
+    others."""
+    with guarded(logger, "%d deliveries could not be frozen together", len(prepared)) as together:
+        count = _freeze_together(prepared, now)
+    if together.error is None:
+        return count
+    count = 0
+    for one in prepared if len(prepared) > 1 else ():
+        with guarded(logger, "delivery=%d could not be frozen", one.held.pk):
+            count += _freeze_together([one], now)
+    return count
+
+
+@transaction.atomic
+def _freeze_together(prepared: Sequence[Prepared], now: datetime) -> int:
+    """From what the rows hold now: people may have been taken out of them meanwhile."""
+    by_id = {one.held.pk: one for one in prepared}
+    rows = _preparing(by_id).select_for_update(of=("self",)).order_by("pk")
+    frozen = []
+    for row in rows.only("body", "plain_body", "channel", "fencing_token"):
+        one = by_id[row.pk]
+        if row.fencing_token == one.held.fencing_token:
+            final = _complete_body(row, one)
+            if final.body:
+                frozen.append(final)
+            else:  # prepared anew, its plain body is gone
+                failed = {"status": Delivery.Status.FAILED, "settled_at": now, "error": final.error}
+                Delivery.objects.filter(pk=row.pk).update(**failed, **_FREE)
+    freeze_deliveries(frozen, now)
+    return len(frozen)
+
+
+def _complete_body(row: Delivery, one: Prepared) -> Frozen:
+    """Without a body where there is none."""
+    reason = one.reason
+    if one.completed is not None:
+        try:
+            return Frozen(row.pk, _dump_body(row, one.completed(json.loads(bytes(row.body)))), one.until)
+        except MessageError as error:
+            logger.warning("delivery=%d: its picture or file does not fit into it", row.pk)
+            reason = str(error)
+    return Frozen(row.pk, bytes(row.plain_body), None, reason)
+
+
+def give_delivery_back(held: Delivery, at: datetime, outcome: Outcome | None = None, **fields: Any) -> None:
+    """It is tried again at that time. `outcome`: what became of the upload, for whoever looks at it."""
+    said = {"errcode": outcome.errcode, "error": outcome.message} if outcome else {}
+    mine = _preparing([held.pk]).filter(fencing_token=held.fencing_token)
+    mine.update(next_attempt_at=at, **said, **fields, **_FREE)
+
+
+def give_unbegun_back(delivery_ids: Collection[int]) -> None:
+    """They can be handed out again."""
+    if delivery_ids:
+        update_unlocked(_preparing(delivery_ids).filter(queued_until__isnull=False), queued_until=None)
+
+
+def _preparing(ids: Collection[int]) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(pk__in=list(ids), status=Delivery.Status.PREPARING)
+
+
+def _dump_body(delivery: Delivery, body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode() if delivery.channel == Channel.EMAIL else body_bytes(body)

@@ -27,15 +27,15 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from integrations.core.background import Clock, guarded
-from notifications.delivery.channels import email
-from notifications.delivery.channels.outcomes import Kind as OutcomeKind
+from integrations.models.jobs import Moment
+from notifications.delivery import channels
+from notifications.delivery.channels import Kind as OutcomeKind
 from notifications.inbound.accept import check_limit
 from notifications.inbound.mail import html
 from notifications.inbound.mail.html import files_of, not_sent
 from notifications.inbound.mail.parse import PASSED_ON, MailRules, UnreadableMailError, parse
 from notifications.models import InboundChannel, IncomingMessage, OutgoingMail, Receipt, Run
-from notifications.models.lookups import Moment
-from notifications.models.messages import TITLE_CHARACTERS
+from notifications.models.inbound import TITLE_CHARACTERS
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ def _is_told_enough(row: OutgoingMail, now: datetime) -> bool:
 def _attempt(row: OutgoingMail, mail: EmailMultiAlternatives, clock: Clock) -> None:
     message_id = f"<{row.key}@guanwecom>"
     mail.extra_headers |= {"Date": format_datetime(row.created_at), "Message-ID": message_id}
-    outcome = email.sent(mail)
+    outcome = channels.sent(mail)
     if outcome.kind == OutcomeKind.ACCEPTED:
         _settle(row, OutgoingMail.Status.SENT)
     elif outcome.kind in _CANNOT_BE_REPEATED or row.attempt_count > len(RETRY_AFTER):

@@ -14,7 +14,7 @@ from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun
 from integrations.directory import admit_member
 from integrations.models import Member
 from notifications.sources import Audience
-from notifications.subscriptions.recipients import resolve
+from notifications.subscriptions.recipients import resolve_audience
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, links, make
 from tests.audit import clear_trail
@@ -279,7 +279,9 @@ def test_a_leaver_with_another_companys_account_is_only_unlinked_and_receives_th
     assert lilei.is_active
     assert lilei.wecom_accounts.get(is_primary=True) == there
     everybody = Audience(to_everyone=True, corp_id=other.pk)
-    assert [(one.user_id, one.corp_id, one.reason) for one in resolve(everybody)] == [(lilei.pk, other.pk, None)]
+    assert [(one.user_id, one.corp_id, one.reason) for one in resolve_audience(everybody)] == [
+        (lilei.pk, other.pk, None)
+    ]
     trail = AuditEntry.objects.order_by("pk").values_list("object_id", "changes")
     moved = [(key, some) for key, some in trail if "is_primary" in some[0]]
     left = lilei.wecom_accounts.get(corp=people.corp)

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from guanwecom.operations import installation as operation
 from integrations.core import installation
 from notifications import tasks
-from notifications.delivery.attachments import recipes
+from notifications.delivery.attachments import file_recipe
 from notifications.models import Medium
 from tests.notifications.charts.tables import DAYS
 from tests.notifications.delivery.attachments.places import make_medium, make_run
@@ -25,7 +25,7 @@ def _unknown(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_file() -> Medium:
-    return make_medium(make_run(), kind=Medium.Kind.CSV, recipe=recipes.file([("x", DAYS)], language="zh-hans"))
+    return make_medium(make_run(), kind=Medium.Kind.CSV, recipe=file_recipe([("x", DAYS)], language="zh-hans"))
 
 
 def is_made(medium: Medium) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from integrations.core.sentences import NoData, Sentence, counted_sentence, joined, shown
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import owner_notices
+from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Delivery, Run
 from tests.notifications.delivery.test_failures import in_language
 from tests.notifications.factories import (
@@ -109,7 +109,7 @@ def test_a_run_that_failed_is_read_in_the_language_of_its_administrator(written_
 def test_the_owner_is_told_in_the_language_of_the_site() -> None:
     run = failed_run("en")
 
-    [notice] = owner_notices.request_notices(now=NOW)
+    [notice] = request_owner_notices(now=NOW)
     render_run(run_id=notice, now=NOW)
 
     delivery = Delivery.objects.get()

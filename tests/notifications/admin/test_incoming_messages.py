@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from integrations.models import Corp
+from notifications.delivery.explanations import name_run
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import names
 from notifications.inbound.accept import accept
 from notifications.inbound.content import checked
 from notifications.inbound.recipients import Address, Kind
@@ -135,8 +135,8 @@ def test_its_runs_are_named_by_it_and_lead_back_to_it(message: IncomingMessage, 
 
     page = client_of(editor).get(reverse("admin:notifications_run_change", args=[run.pk])).content.decode()
 
-    assert names.of_run(run) == "磁盘快满了 · 数据仓库"
-    assert names.of_run(file_run) == "磁盘快满了（文件 1） · 数据仓库"
+    assert name_run(run) == "磁盘快满了 · 数据仓库"
+    assert name_run(file_run) == "磁盘快满了（文件 1） · 数据仓库"
     assert page_of(message) in page
     assert "数据仓库" in page
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry, User
 from integrations.models import Corp
 from notifications import tasks
-from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import recall
 from notifications.models import Delivery, Receipt, Run
@@ -208,7 +208,7 @@ def test_a_waiting_message_is_canceled_and_the_other_goes_out(root: Client, run:
     assert page("recall", first) not in root.get(one_page(first)).content.decode()
     # The run tells of no loss, and nobody gets the rest again.
     change(other, status="accepted", settled_at=NOW)
-    sweep(now=NOW)
+    maintenance.sweep(now=NOW)
     run.refresh_from_db()
     assert (run.status, run.error) == ("finished", "")
     assert not Receipt.objects.unreached(run).exists()

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import User, WeComAccount
 from integrations.models import Corp, DataSource, Heartbeat, SourceKind
-from notifications.delivery.attachments.recipes import page_of
+from notifications.delivery.attachments import read_page_recipe
 from notifications.models import Medium, PagePicture, Run, Subscription
 from tests.bi import make_bi
 from tests.notifications.admin.test_push_page import ADD, LIST, as_browsers_send, change, client_of, listed
@@ -229,7 +229,7 @@ def test_the_preview_is_taken_with_the_editors_own_account_whoever_is_chosen(
 
 def recipe_of(medium: Medium) -> Any:
     assert medium.queue == "snapshots"
-    return page_of(bytes(medium.recipe))
+    return read_page_recipe(bytes(medium.recipe))
 
 
 def test_an_editor_without_an_account_in_the_bi_sees_why_there_is_no_picture(push: Subscription, corp: Corp) -> None:

@@ -22,8 +22,7 @@ from integrations.models import Corp, Department, Member, Membership
 from notifications.delivery.rendering import report_contents
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Receipt, Run, Subscription, SubscriptionChoice
-from notifications.subscriptions import recipients
-from notifications.subscriptions.recipients import named_audience, named_audiences, resolve, resolve_all
+from notifications.subscriptions.recipients import named_audience, named_audiences, resolve_audience, resolve_audiences
 from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change, client_of
 from tests.notifications.factories import (
     make_corp,
@@ -223,9 +222,9 @@ def test_whoever_paused_it_or_gets_it_by_another_way_counts_as_sending_counts_th
             SubscriptionChoice.objects.create(subscription=one, user=people[1], kind="paused", chosen_at=timezone.now())
         pushes.append(one)
 
-    found = resolve_all(named_audiences(pushes))
+    found = resolve_audiences(named_audiences(pushes))
 
-    assert found == {one.pk: list(resolve(named_audience(one))) for one in pushes}
+    assert found == {one.pk: list(resolve_audience(named_audience(one))) for one in pushes}
     assert len({tuple(each) for each in found.values()}) == 7
 
 
@@ -244,7 +243,7 @@ def test_a_page_checks_the_own_rows_of_so_many_people_and_says_of_the_rest_where
 def test_a_push_to_very_many_people_is_counted_on_its_own_page(
     root: Client, people: list[User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipients, "COUNTED_AT_MOST", 2)
+    monkeypatch.setattr("notifications.subscriptions.recipients.COUNTED_AT_MOST", 2)
     few, many = make_subscription(*people[:2]), make_subscription(*people)
 
     listed = root.get(LIST).content.decode()

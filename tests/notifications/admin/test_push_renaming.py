@@ -14,7 +14,7 @@ from integrations.data.table import Column, Table
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.datasources import packed
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import owner_notices
+from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Delivery, ReportChart, Run, Subscription
 from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change, client_of, writer
 from tests.notifications.factories import (
@@ -184,7 +184,7 @@ def test_nothing_is_sent_the_owner_is_told_and_the_list_shows_it(root: Client, p
     assert run.status == Run.Status.FAILED
     assert f"“{column}”" in run.error_text
     assert not Delivery.objects.exists()
-    [notice] = owner_notices.request_notices(now=NOW)
+    [notice] = request_owner_notices(now=NOW)
     [told] = render_run(run_id=notice, now=NOW)
     assert run.error_text in Delivery.objects.get(pk=told).text
     assert run.error_text in root.get(LIST).content.decode()

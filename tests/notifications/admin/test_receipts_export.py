@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 
 from accounts.models import User
 from integrations.clients.wecom import errcodes
-from notifications.delivery.failures import NO_LICENCE
+from notifications.delivery.explanations import NO_LICENCE
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.send import send_deliveries
 from notifications.models import Receipt, Run

@@ -17,7 +17,7 @@ from integrations.models import Corp
 from notifications.admin.subscription_forms import RulesField, RulesWidget
 from notifications.models import AttributeRule, Operator, Subscription
 from notifications.sources import Rule
-from notifications.subscriptions.attribute_rules import rules_of, save_rules
+from notifications.subscriptions.recipients import read_rules, save_rules
 from tests.notifications.admin.test_admin import client_of, values, version_on
 from tests.notifications.factories import (
     make_corp,
@@ -160,7 +160,7 @@ class TestPage:
         again = root.post(
             page, {**form, **rows((title, "is", "经理")), "name": "新名", "page_version": version_on(root, page)}
         )
-        stored = rules_of(subscription)
+        stored = read_rules(subscription)
         root.post(page, {**form, **rows(("", "is", "")), "name": "新名", "page_version": version_on(root, page)})
 
         assert (saved.status_code, again.status_code) == (302, 302)

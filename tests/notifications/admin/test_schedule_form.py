@@ -17,8 +17,8 @@ from accounts.models import User
 from integrations.models import Card, DataSource
 from notifications.admin import operations
 from notifications.models import FreeDays, MonthDay, Repeat, Report, Subscription, WorkdayCalendar
-from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.descriptions import crontab_words, described
+from notifications.subscriptions.calendar import describe_crontab, describe_schedule
+from notifications.subscriptions.schedules import is_published_workday, last_known_year, nearest_workday
 from tests.browser_form import untouched
 from tests.notifications.admin.test_admin import client_of, errors_of, said, values, version_on
 from tests.notifications.alerts.conftest import make_receiver
@@ -49,7 +49,7 @@ def order() -> tuple[Report, User]:
 @pytest.fixture
 def _in_november(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A day on which the calendar ends soon, whatever the library knows by now."""
-    now = datetime(slots.last_known_year(), 12, 28, tzinfo=UTC)
+    now = datetime(last_known_year(), 12, 28, tzinfo=UTC)
     monkeypatch.setattr(timezone, "now", lambda: now)
     monkeypatch.setattr(operations, "database_now", lambda: now)
     return iter(())
@@ -97,7 +97,7 @@ def test_a_preset_is_saved_and_described(
     assert (subscription.local_time, subscription.crontab) == (time(9, 5), "")
     assert subscription.next_run_at is not None
     assert f"{subscription.next_run_at:%H:%M:%S}" == "01:05:00"
-    assert described(subscription) == words
+    assert describe_schedule(subscription) == words
     assert words in root.get("/admin/notifications/subscription/").content.decode()
 
 
@@ -105,7 +105,7 @@ def test_a_crontab_is_kept_and_described_in_words(root: Client, order: tuple[Rep
     subscription = saved(root, order, crontab="5 9 * * 1-5", free_days="skip")
 
     assert (subscription.repeat, subscription.crontab) == (Repeat.CRONTAB, "5 9 * * 1-5")
-    assert described(subscription) == "每周一、周二、周三、周四、周五 09:05，仅工作日"
+    assert describe_schedule(subscription) == "每周一、周二、周三、周四、周五 09:05，仅工作日"
 
 
 def test_what_another_way_of_writing_needed_is_emptied(root: Client, order: tuple[Report, User]) -> None:
@@ -179,7 +179,7 @@ def test_free_days_only_are_refused_where_no_make_up_day_is_known(root: Client, 
 def test_the_end_of_the_calendar_is_told_before_and_after_saving(
     root: Client, order: tuple[Report, User], fields: dict[str, Any], is_told: bool
 ) -> None:
-    year = str(slots.last_known_year() + 1)
+    year = str(last_known_year() + 1)
 
     before = preview(root, values(*order, **fields))
     answer = root.post(ADD, values(*order, **fields))
@@ -362,7 +362,7 @@ def test_a_known_schedule_keeps_its_zone_where_the_site_has_another(
     ],
 )
 def test_a_crontab_reads_as_words(crontab: str, words: str) -> None:
-    assert crontab_words(crontab) == words
+    assert describe_crontab(crontab) == words
 
 
 # --- Days that are entered by hand ------------------------------------------------------------------------------------
@@ -379,8 +379,8 @@ def entered(client: Client, days: str) -> Any:
 def test_days_that_are_entered_move_the_next_times_and_end_the_warning(
     root: Client, order: tuple[Report, User]
 ) -> None:
-    year = slots.last_known_year() + 1
-    first = slots.nearest_workday(date(year, 1, 2), slots.is_published_workday)
+    year = last_known_year() + 1
+    first = nearest_workday(date(year, 1, 2), is_published_workday)
     push = saved(root, order, **MONTHLY)
     due_at = datetime(year - 1, 12, 28, tzinfo=UTC)
     due = make_subscription(free_days="skip", crontab="5 9 * * *", next_run_at=due_at)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from notifications.models import Robot
-from notifications.subscriptions.schedules import week as weeks
+from notifications.subscriptions.calendar import plan_week
 from tests.notifications.factories import (
     make_corp,
     make_manager,
@@ -82,7 +82,7 @@ def test_of_today_only_what_is_to_come_is_shown() -> None:
     push = make_subscription(name="often", crontab="0 9,15 * * *", time_zone="Asia/Shanghai")
     now = datetime(2026, 12, 1, 14, 17, tzinfo=zone)
 
-    found = weeks.week([push], {}, start=now.date(), now=now, zone=zone)
+    found = plan_week([push], {}, start=now.date(), now=now, zone=zone)
 
     assert sorted(found.hours)[:3] == [(now.date(), 15), *((date(2026, 12, 2), hour) for hour in (9, 15))]
 
@@ -157,7 +157,7 @@ def test_without_limits_nothing_is_said_of_them(root: Client, settings: Settings
 def test_more_times_than_a_page_holds_are_cut_and_an_unusable_schedule_is_named(
     root: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weeks, "TIMES_AT_MOST", 5)
+    monkeypatch.setattr("notifications.subscriptions.calendar.TIMES_AT_MOST", 5)
     make_subscription(name="minutely", crontab="* * * * *")
     make_subscription(name="broken", crontab="0 9 30 2 *", next_run_at=None)
 

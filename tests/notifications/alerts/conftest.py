@@ -25,8 +25,7 @@ from integrations import callbacks
 from integrations.callbacks import work_through
 from integrations.models import Card, Corp, DataSource
 from notifications.alerts import card_updates, incidents, notify
-from notifications.delivery.limiter import shared_gate
-from notifications.delivery.sending import throttling
+from notifications.delivery import limiter
 from notifications.inbound import channels
 from notifications.inbound.payloads import read_alerts
 from notifications.models import AlertReceiver, AlertRule, InboundChannel, Incident, IncidentEvent
@@ -188,8 +187,8 @@ def duty(
     world = World()
     world.clock = FollowingClock(clock)
     engine = Engine(clock, world, valkey_client)
-    monkeypatch.setattr(shared_gate, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
-    monkeypatch.setattr(throttling, "database_clock", lambda: clock)
+    monkeypatch.setattr(limiter, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
+    monkeypatch.setattr("notifications.delivery.sending.send.database_clock", lambda: clock)
     with recording() as recorder, sandbox_in_thread(world) as url:
         yield on_duty(engine, recorder, url)
 

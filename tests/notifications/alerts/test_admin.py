@@ -18,7 +18,7 @@ from integrations.models import Card, Corp, DataSource, Department, Member, Memb
 from notifications.alerts import conditions, evaluation, trial
 from notifications.delivery.rendering import preview as rendering
 from notifications.models import AlertReceiver, AlertRule, InboundChannel, Incident, Medium, SilenceWindow
-from notifications.subscriptions.recipients import named_audience, resolve
+from notifications.subscriptions.recipients import named_audience, resolve_audience
 from tests.accounts.people import sent_form
 from tests.guandata import GuandataAnswers
 from tests.notifications import preview_pages
@@ -273,10 +273,10 @@ class TestPeople:
         answer = save(root, path, **row(0, "any", "销售额", "lt", "0"), **people)
 
         assert answer.status_code == 302, answer.context["adminform"].form.people.errors
-        told = {one.user_id for one in resolve(named_audience(receiver))}
+        told = {one.user_id for one in resolve_audience(named_audience(receiver))}
         assert told == {north.pk, lead.pk}
         set_values(attribute=region, values={north.pk: ["华南"]})
-        assert {one.user_id for one in resolve(named_audience(receiver))} == {lead.pk}
+        assert {one.user_id for one in resolve_audience(named_audience(receiver))} == {lead.pk}
         assert 'value="华北"' in root.get(path).content.decode()
 
     def test_with_a_robot_of_no_group_are_refused(self, root: Client, card: Card, receiver: AlertReceiver) -> None:

@@ -10,7 +10,7 @@ from pytest_django import Settings
 from wecom_sandbox.limits.limits import Fault
 
 from notifications.alerts import card_updates, incidents
-from notifications.delivery.sending import circuit_breaker
+from notifications.delivery.sending.queue import unblock_companies
 from notifications.models import AlertCard, CardCode, CorpQueue, Delivery, Incident
 from tests.notifications.alerts.conftest import Duty, alert
 from tests.notifications.factories import NOW
@@ -119,7 +119,7 @@ def test_cards_wait_until_the_companys_queue_works_again(stale: Duty) -> None:
     )
     assert due(stale) == []
 
-    circuit_breaker.unblock([stale.corp.pk], now=stale.clock.now)
+    unblock_companies([stale.corp.pk], now=stale.clock.now)
 
     assert update(stale, due(stale)) == 3
 

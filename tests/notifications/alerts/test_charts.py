@@ -19,10 +19,16 @@ from integrations.models import Card, Corp, DataSource
 from notifications.alerts import charts, conditions
 from notifications.charts.definition import Chart
 from notifications.charts.vega import spec
-from notifications.delivery.attachments import jobs
-from notifications.delivery.maintenance import purge
-from notifications.delivery.rendering import attachments
+from notifications.delivery.attachments import (
+    OVERDUE,
+    PREVIEW_KEPT,
+    hand_out_media,
+    hand_out_previews,
+    sweep_media,
+)
+from notifications.delivery.maintenance import purge_incidents
 from notifications.delivery.rendering import preview as rendering
+from notifications.delivery.rendering.attachments import Wanted, preview_medium
 from notifications.models import AlertCheck, AlertRule, Incident, Medium
 from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel
 from tests.notifications.alerts.rules import STEP, check, parse
@@ -159,19 +165,19 @@ class TestLifeOfOne:
         check(rule, NOW, DATA)
         [of_the_alert] = Medium.objects.exclude(incident=None)
 
-        assert jobs.hand_out(now=NOW) == [of_the_alert.pk, of_a_report.pk]
+        assert hand_out_media(now=NOW) == [of_the_alert.pk, of_a_report.pk]
 
     def test_it_is_no_preview(self, rule: AlertRule, clock: FakeClock) -> None:
         check(rule, NOW, DATA)
         medium, user = Medium.objects.get(), make_superuser()
-        wanted = attachments.Wanted(Medium.Kind.PICTURE, bytes(medium.recipe), "")
+        wanted = Wanted(Medium.Kind.PICTURE, bytes(medium.recipe), "")
 
-        assert attachments.preview(wanted, now=NOW) != medium
-        assert jobs.hand_out_previews([medium.pk], now=NOW) == []
+        assert preview_medium(wanted, now=NOW) != medium
+        assert hand_out_previews([medium.pk], now=NOW) == []
         token = rendering.token_of(medium, user, timezone.now())
         assert rendering.state_of(token, by=user, now=timezone.now()) is None
         drawn()
-        jobs.sweep(now=NOW + jobs.PREVIEW_KEPT)
+        sweep_media(now=NOW + PREVIEW_KEPT)
         assert list(Medium.objects.all()) == [medium]
 
     def test_it_goes_with_its_incident(self, rule: AlertRule, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,8 +188,8 @@ class TestLifeOfOne:
         Incident.objects.filter(pk=gone.pk).update(status="resolved", resolved_at=NOW)
         later = NOW + timedelta(days=31)
 
-        assert purge.purge_incidents(now=NOW + timedelta(days=29)) == 0
-        assert [purge.purge_incidents(now=later) for _ in range(3)] == [1, 1, 0]
+        assert purge_incidents(now=NOW + timedelta(days=29)) == 0
+        assert [purge_incidents(now=later) for _ in range(3)] == [1, 1, 0]
         assert list(Incident.objects.all()) == [kept]
         assert Medium.objects.get().incident == kept
 
@@ -258,7 +264,7 @@ class TestOnTheAlertPage:
         [address] = pictures_on(client, f"/alerts/{Incident.objects.get().pk}/")
         Incident.objects.update(status="resolved", resolved_at=NOW)
 
-        purge.purge_incidents(now=NOW + timedelta(days=31))
+        purge_incidents(now=NOW + timedelta(days=31))
 
         assert client.get(address).status_code == 404
 
@@ -275,7 +281,7 @@ class TestOnTheAlertPage:
             return str(words)
 
         assert "仍在绘制" in said()
-        Medium.objects.update(created_at=timezone.now() - jobs.OVERDUE)
+        Medium.objects.update(created_at=timezone.now() - OVERDUE)
         assert "charts" in said()  # nobody makes anything
         make_medium(make_run(), status="ready", made_at=timezone.now())
         assert "仍在绘制" in said()  # a worker is busy

@@ -18,7 +18,7 @@ from integrations.models import Corp
 from notifications.alerts import actions, incidents, notify
 from notifications.alerts.actions import Action
 from notifications.alerts.incidents import Report, decide, key_of
-from notifications.delivery.maintenance import purge
+from notifications.delivery.maintenance import purge_incidents
 from notifications.models import InboundChannel, Incident, IncidentEvent, Run
 from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel
 from tests.notifications.factories import NOW, make_person
@@ -212,8 +212,8 @@ def test_what_is_over_for_a_year_is_forgotten_and_what_is_open_stays(channel: In
     hand_in(channel, alert(), alert(instance="2"))
     hand_in(channel, alert(ends=NOW + MINUTE))
 
-    assert purge.purge_incidents(now=NOW + timedelta(days=29)) == 0
-    assert purge.purge_incidents(now=NOW + timedelta(days=31)) == 1
+    assert purge_incidents(now=NOW + timedelta(days=29)) == 0
+    assert purge_incidents(now=NOW + timedelta(days=31)) == 1
     assert [one.status for one in Incident.objects.all()] == ["open"]
 
 

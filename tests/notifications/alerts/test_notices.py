@@ -15,7 +15,7 @@ from integrations.models import Card, Corp, DataSource
 from notifications.alerts import actions, incidents, notify
 from notifications.alerts.actions import Action
 from notifications.alerts.incidents import DAMPING, Report
-from notifications.delivery.runs import owner_notices
+from notifications.delivery.runs.owner_notices import NoticeSource, request_owner_notices
 from notifications.models import (
     AlertReceiver,
     AlertRule,
@@ -410,7 +410,7 @@ def test_who_cannot_be_told_stands_in_the_log(duty: Duty) -> None:
 
     [run] = Run.objects.all()
     assert (run.recipient_count, run.skipped_count) == (1, 1)
-    assert owner_notices.request_notices(now=duty.clock.now) == []
+    assert request_owner_notices(now=duty.clock.now) == []
 
 
 def test_an_alert_that_reaches_nobody_is_told_to_the_owner_of_its_channel(duty: Duty) -> None:
@@ -424,8 +424,8 @@ def test_an_alert_that_reaches_nobody_is_told_to_the_owner_of_its_channel(duty: 
     assert list(Incident.objects.get().events.filter(kind="notified").values_list("note", flat=True)) == [run.error]
     notice = Run.objects.get(trigger="notice")
     assert (notice.requested_by, list(notice.notified_runs.all())) == (duty.channel.owner, [run])
-    assert "DiskFull 磁盘快满了" in owner_notices.NoticeSource(notice).contents(now=NOW).of(None).text
-    assert owner_notices.request_notices(now=duty.clock.now + timedelta(days=1)) == []
+    assert "DiskFull 磁盘快满了" in NoticeSource(notice).contents(now=NOW).of(None).text
+    assert request_owner_notices(now=duty.clock.now + timedelta(days=1)) == []
 
 
 def test_a_silence_is_ended_before_its_time(duty: Duty) -> None:

@@ -14,7 +14,7 @@ from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.datasources import packed
 from notifications.models import AlertReceiver, AlertRule, Draft, Incident
-from notifications.subscriptions.recipients import named_audience, resolve
+from notifications.subscriptions.recipients import named_audience, resolve_audience
 from tests.browser_form import untouched
 from tests.guandata import GuandataAnswers
 from tests.notifications import preview_pages
@@ -54,7 +54,7 @@ def send_new(client: Client, card: Card, **changes: Any) -> Any:
 
 
 def notified(rule: AlertRule) -> set[int]:
-    return {one.user_id for one in resolve(named_audience(rule.receiver))}
+    return {one.user_id for one in resolve_audience(named_audience(rule.receiver))}
 
 
 # --- People -----------------------------------------------------------------------------------------------------------

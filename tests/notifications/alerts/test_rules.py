@@ -27,9 +27,9 @@ from notifications.alerts.actions import Action
 from notifications.alerts.conditions import ConditionError
 from notifications.alerts.notices import audience_of
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import owner_notices
+from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import AlertCard, AlertCheck, AlertRule, Incident, Run
-from notifications.subscriptions.recipients import resolve
+from notifications.subscriptions.recipients import resolve_audience
 from tests.bi import make_bi
 from tests.notifications.alerts.rules import COLUMNS, STEP, check, make_rule, parse, table
 from tests.notifications.api.conftest import make_editor, make_token
@@ -298,7 +298,7 @@ def test_an_alert_that_reaches_nobody_is_told_to_the_owner_of_its_rule(
     [run_id] = notify.request_notices(now=NOW)
     render_run(run_id=run_id, now=NOW)
 
-    [notice_id] = owner_notices.request_notices(now=NOW)
+    [notice_id] = request_owner_notices(now=NOW)
 
     assert Run.objects.get(pk=notice_id).requested_by == owner
     assert len(render_run(run_id=notice_id, now=NOW)) == 1
@@ -386,7 +386,7 @@ class TestSplit:
 
         assert len(notify.request_notices(now=NOW)) == 2
         for incident in Incident.objects.all():
-            told = [one.user_id for one in resolve(audience_of(incident))]
+            told = [one.user_id for one in resolve_audience(audience_of(incident))]
             assert told == [people[0].pk if incident.part == "上海" else people[1].pk]
 
     def test_values_are_compared_as_own_rows_of_reports_are(
@@ -400,7 +400,7 @@ class TestSplit:
         check(rule, NOW, Table(COLUMNS, rows, NOW))
 
         told = {
-            incident.part: sorted(one.user_id for one in resolve(audience_of(incident)))
+            incident.part: sorted(one.user_id for one in resolve_audience(audience_of(incident)))
             for incident in Incident.objects.all()
         }
         assert told == {"SHANGHAI": [people[0].pk], "Beijing": sorted(one.pk for one in people)}

@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry, User
 from integrations.core.background import database_now
 from integrations.models import Corp
-from notifications.delivery.runs import idempotency, triggers
+from notifications.delivery.runs.triggers import purge_requests, trigger_run
 from notifications.models import AcceptedRequest, ApiToken, Run, Subscription
 from tests.audit import clear_trail
 from tests.notifications.api.conftest import client_with, make_editor, make_token
@@ -295,14 +295,14 @@ class TestIdempotency:
         self, client: Client, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Committed, then the process is gone: the caller saw a broken connection and asks again."""
-        real = triggers.trigger
+        real = trigger_run
 
         def crashing(*args: Any, **kwargs: Any) -> Any:
             real(*args, **kwargs)
             raise SystemExit
 
         with monkeypatch.context() as patch:
-            patch.setattr(triggers, "trigger", crashing)
+            patch.setattr("notifications.api.app.trigger_run", crashing)
             with pytest.raises(SystemExit):
                 run_once(client, subscription, "night-7")
 
@@ -418,9 +418,9 @@ def test_old_requests_are_forgotten(editor: User) -> None:
             token=token, key=f"k{number}", fingerprint="f", created_at=now - timedelta(hours=hours)
         )
 
-    assert idempotency.purge(now=now) == 2
+    assert purge_requests(now=now) == 2
     assert AcceptedRequest.objects.get().key == "k0"
-    assert idempotency.purge(now=now) == 0
+    assert purge_requests(now=now) == 0
 
 
 def test_a_token_that_is_deleted_leaves_its_runs(editor: User, subscription: Subscription) -> None:

@@ -21,7 +21,7 @@ from notifications.charts import drawing
 from notifications.charts.definition import Aggregate, Chart, ChartKind, Sort, shape
 from notifications.charts.placed_charts import fitting
 from notifications.charts.vega import spec
-from notifications.delivery.attachments import spreadsheets
+from notifications.delivery.spreadsheets import cut_parts, write_csv, write_xlsx
 from notifications.reports.contents import shown_table
 from tests.notifications.charts.tables import AS_OF
 
@@ -63,12 +63,12 @@ def test_cells_of_pictures_pages_and_files_are_the_value(
 ) -> None:
     table = table_of(rows, kind)
     sign, share = ("%", 100) if kind is Kind.PERCENT else ("", 1)
-    [part] = spreadsheets.parts([("x", table)])
+    [part] = cut_parts([("x", table)])
 
     pictured = [row[1] for row in fitting(table.columns, table.rows, language="zh-hans")[1]]
     paged = [row[1][0] for row in shown_table("x", table, 100).rows]
-    sheet = [row[1] for row in cells_of(spreadsheets.xlsx([part]))[1:]]
-    separated = [row[1] for row in csv.reader(io.StringIO(spreadsheets.csv_text(part).decode("utf-8-sig")))][1:]
+    sheet = [row[1] for row in cells_of(write_xlsx([part]))[1:]]
+    separated = [row[1] for row in csv.reader(io.StringIO(write_csv(part).decode("utf-8-sig")))][1:]
 
     exact = [figures.to_decimal(value) for _name, value in rows]
     written = [format_number(value) if value is None else f"{format_number(value)}{sign}" for value in exact]
@@ -128,7 +128,7 @@ def test_months_stay_months() -> None:
 
     assert drawn["encoding"]["x"]["axis"]["format"] == "%Y-%m"
     assert drawn["title"]["subtitle"] == ["截至 2026-11-24 09:00"]
-    assert cells_of(spreadsheets.xlsx(spreadsheets.parts([("x", table)])))[1][0].number_format == "yyyy-mm"
+    assert cells_of(write_xlsx(cut_parts([("x", table)])))[1][0].number_format == "yyyy-mm"
 
 
 @pytest.mark.parametrize(("is_fetch_time", "words"), [(False, "截至 "), (True, "取数时间 ")])

@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from accounts.models import DirectoryPolicy, User, WeComAccount
 from integrations.models import Corp, Member
-from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.recall import withdraw
 from notifications.delivery.sending.send import send_deliveries
@@ -151,7 +151,7 @@ class TestTheGroupRobot:
         delivery = self.to_group(robot)
         claim_delivery(delivery.pk, now=NOW)
 
-        sweep(now=clock.advance(seconds=61))
+        maintenance.sweep(now=clock.advance(seconds=61))
 
         delivery.refresh_from_db()
         assert delivery.status == Delivery.Status.UNKNOWN
@@ -378,13 +378,13 @@ class TestTheSecondChannel:
         wire.sends.append(answer)
         send_all(clock)
 
-        assert sweep(now=clock.now).mailed_count == 2
-        assert sweep(now=clock.now).mailed_count == 0
+        assert maintenance.sweep(now=clock.now).mailed_count == 2
+        assert maintenance.sweep(now=clock.now).mailed_count == 0
         assert Run.objects.get().status == Run.Status.SENDING
         assert send_all(clock) == 2
 
         assert sorted(message.to[0] for message in mail.outbox) == ["han@example.com", "jim@example.com"]
-        assert sweep(now=clock.now).finished_count == 1
+        assert maintenance.sweep(now=clock.now).finished_count == 1
         assert Receipt.objects.filter(channel="email").count() == 2
 
     def test_takes_them_before_whichever_statement_of_a_sweep_the_answer_is_written_down(
@@ -406,12 +406,12 @@ class TestTheSecondChannel:
             wire.sends.append(errcode(81013))
             statements = count(1)
             with connection.execute_wrapper(answered_before(position)):
-                sweep(now=clock.now)
+                maintenance.sweep(now=clock.now)
             if Delivery.objects.filter(status="pending", channel="wecom").exists():
                 break  # it ended before that statement
-            sweep(now=clock.now)
+            maintenance.sweep(now=clock.now)
             send_all(clock)
-            sweep(now=clock.now)
+            maintenance.sweep(now=clock.now)
             assert [message.to for message in mail.outbox] == [[address]], position
             mail.outbox.clear()
 
@@ -443,7 +443,7 @@ class TestTheSecondChannel:
         send_all(clock)
         leave(corp, "jim")
 
-        assert sweep(now=clock.now).mailed_count == 0
+        assert maintenance.sweep(now=clock.now).mailed_count == 0
         assert not Receipt.objects.filter(channel="email").exists()
 
     def test_is_not_used_for_what_nobody_knows(self, corp: Corp, wire: Wire, clock: FakeClock) -> None:
@@ -451,5 +451,5 @@ class TestTheSecondChannel:
         rendered(make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email"))
         Delivery.objects.update(status=Delivery.Status.UNKNOWN)
 
-        assert sweep(now=clock.now).mailed_count == 0
+        assert maintenance.sweep(now=clock.now).mailed_count == 0
         assert mail.outbox == []

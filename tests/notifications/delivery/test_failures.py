@@ -14,8 +14,8 @@ from django.utils.translation import gettext
 
 from integrations.clients.wecom import errcodes
 from integrations.models import Corp
-from notifications.delivery import failures
-from notifications.delivery.channels.outcomes import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
+from notifications.delivery import explanations
+from notifications.delivery.channels import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
 from notifications.delivery.rendering.render import render_run
 from notifications.models import CorpQueue, Delivery, Receipt, Run
 from tests.notifications.factories import (
@@ -96,7 +96,9 @@ def test_somebody_without_an_interface_licence_is_explained(
     store(delivery, status="accepted", errcode=0, unlicensed_count=1)
     Receipt.objects.filter(pk=receipt.pk).update(status=Receipt.Status.UNLICENSED)
     with translation.override(language):
-        said = failures.explain_receipt(Receipt.objects.select_related("delivery").get(pk=receipt.pk), with_answer=True)
+        said = explanations.explain_receipt(
+            Receipt.objects.select_related("delivery").get(pk=receipt.pk), with_answer=True
+        )
     assert said is not None
 
     client = in_language(make_superuser(), language)
@@ -125,7 +127,7 @@ def test_what_no_answer_or_another_one_means(delivery: Delivery, fields: dict[st
     store(delivery, **{"status": "failed", **fields})
 
     with translation.override("en"):
-        found = failures.explain_delivery(delivery, with_answer=True)
+        found = explanations.explain_delivery(delivery, with_answer=True)
 
     assert found is not None
     assert found.what.startswith(what)
@@ -137,9 +139,9 @@ def test_what_no_answer_or_another_one_means(delivery: Delivery, fields: dict[st
 def test_what_arrived_has_no_failure(delivery: Delivery, receipt: Receipt) -> None:
     store(delivery, status="accepted", errcode=0, error="")
 
-    assert failures.explain_delivery(delivery, with_answer=True) is None
-    assert failures.explain_receipt(receipt, with_answer=True) is None
-    assert failures.explain_deliveries(delivery.run.deliveries.all()) == []
+    assert explanations.explain_delivery(delivery, with_answer=True) is None
+    assert explanations.explain_receipt(receipt, with_answer=True) is None
+    assert explanations.explain_deliveries(delivery.run.deliveries.all()) == []
 
 
 def test_while_its_company_is_held_each_page_of_the_push_says_so(delivery: Delivery, receipt: Receipt) -> None:

@@ -12,10 +12,11 @@ from django.utils import timezone
 
 from accounts.models import User
 from integrations.models import Corp
-from notifications.delivery.failures import sum_up_losses
-from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery import maintenance
+from notifications.delivery.explanations import sum_up_losses
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import owner_notices, recall
+from notifications.delivery.runs import recall
+from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Delivery, Receipt, Run, SubscriptionChoice
 from tests.notifications.admin.test_admin import client_of
 from tests.notifications.conftest import FakeClock
@@ -62,14 +63,14 @@ def ended(run: Run, *deliveries: dict[str, Any]) -> Run:
         for name, value in {**PLAIN, **fields}.items():
             setattr(original, name, value)
         original.save()
-    sweep(now=NOW)
+    maintenance.sweep(now=NOW)
     run.refresh_from_db()
     assert run.status == Run.Status.FINISHED
     return run
 
 
 def notices() -> list[Run]:
-    return list(Run.objects.filter(pk__in=owner_notices.request_notices(now=NOW)))
+    return list(Run.objects.filter(pk__in=request_owner_notices(now=NOW)))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_a_content_that_wecom_refuses_is_reported_all_the_way(
     wire.sends.append(errcode(40058))
     assert send_delivery(Delivery.objects.get().pk, clock=clock)
 
-    sweep(now=clock.now)
+    maintenance.sweep(now=clock.now)
     [notice] = notices()
     render_run(run_id=notice.pk, now=NOW)
 
@@ -141,7 +142,7 @@ def test_a_content_that_wecom_refuses_is_reported_all_the_way(
 def test_what_became_worthless_is_reported(owner: User, clock: FakeClock) -> None:
     run = rendered(owner, owner=owner, lifetime_hours=1)
 
-    sweep(now=clock.advance(hours=2))
+    maintenance.sweep(now=clock.advance(hours=2))
 
     run.refresh_from_db()
     assert run.error_text == "已过期，未发给 1 个接收人。"
@@ -152,7 +153,7 @@ def test_what_was_recalled_is_no_loss(owner: User) -> None:
     run = rendered(owner, owner=owner)
     recall.request_recall(run, person=make_superuser(), now=NOW)
 
-    sweep(now=NOW)
+    maintenance.sweep(now=NOW)
 
     run.refresh_from_db()
     assert (run.status, run.error_text) == (Run.Status.FINISHED, "")
@@ -162,7 +163,7 @@ def test_what_was_recalled_is_no_loss(owner: User) -> None:
 def test_what_a_paused_one_lets_become_worthless_is_no_news(owner: User, clock: FakeClock) -> None:
     run = rendered(owner, owner=owner, lifetime_hours=1, is_paused=True)
 
-    sweep(now=clock.advance(hours=2))
+    maintenance.sweep(now=clock.advance(hours=2))
 
     run.refresh_from_db()
     assert run.error_text

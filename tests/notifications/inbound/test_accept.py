@@ -12,10 +12,10 @@ import pytest
 from django.db import transaction
 
 from integrations.models import Corp
-from notifications.delivery.maintenance import purge as runs_purge
-from notifications.delivery.maintenance import sweep
+from notifications.delivery import maintenance
+from notifications.delivery.maintenance import purge_runs
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.sending import uploads
+from notifications.delivery.sending.uploads import prepare_deliveries
 from notifications.inbound import calls
 from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept, preview
 from notifications.inbound.content import checked
@@ -252,7 +252,7 @@ def test_a_file_is_uploaded_as_what_it_is_under_its_name(
     wire.sends.append({"errcode": 0, "errmsg": "", "type": kind, "media_id": "media-1", "created_at": "1764000000"})
     (delivery,) = sent(incoming(sender, make_person(corp, "Zhang"), files=[file]))
 
-    uploads.prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
+    prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
     send_delivery(delivery.pk, clock=clock)
 
     upload, message = wire.bodies
@@ -268,8 +268,8 @@ def test_a_file_is_uploaded_as_what_it_is_under_its_name(
 def test_a_sender_that_dies_before_handing_out_leaves_the_run_to_the_sweep(corp: Corp, sender: ApiToken) -> None:
     run_ids = accept(incoming(sender, make_person(corp, "Zhang")), now=NOW).run_ids
 
-    assert sweep.sweep(now=NOW).run_ids == []
-    assert sweep.sweep(now=NOW + timedelta(seconds=21)).run_ids == run_ids
+    assert maintenance.sweep(now=NOW).run_ids == []
+    assert maintenance.sweep(now=NOW + timedelta(seconds=21)).run_ids == run_ids
 
 
 def test_what_is_undone_with_the_callers_transaction_is_not_accepted(corp: Corp, sender: ApiToken) -> None:
@@ -302,7 +302,7 @@ def test_a_message_is_forgotten_after_the_last_of_its_runs() -> None:
     Run.objects.update(status=Run.Status.FINISHED)
 
     assert calls.purge(now=LATER) == 0
-    while runs_purge.purge(now=LATER):
+    while purge_runs(now=LATER):
         left = IncomingMessage.objects.count()
         assert left == 1
     assert calls.due_for_purge(LATER)[0].exists()

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.sending import uploads
+from notifications.delivery.sending.uploads import prepare_deliveries
 from notifications.inbound.mapping import Mapping
 from notifications.models import Delivery, InboundChannel, Run
 from tests.notifications.conftest import FakeClock
@@ -41,7 +41,7 @@ def send_all(clock: FakeClock) -> None:
     for run in Run.objects.filter(status=Run.Status.WAITING).order_by("pk"):
         render_run(run_id=run.pk, now=clock())
     waiting = list(Delivery.objects.filter(status=Delivery.Status.PREPARING).values_list("pk", flat=True))
-    uploads.prepare_deliveries(waiting, clock=clock, is_stopping=lambda: False)
+    prepare_deliveries(waiting, clock=clock, is_stopping=lambda: False)
     for pk in Delivery.objects.unsettled().order_by("pk").values_list("pk", flat=True):
         clock.advance(seconds=1)
         assert send_delivery(pk, clock=clock)

@@ -12,7 +12,8 @@ from django.utils import timezone
 from accounts.models import AuditEntry, User, WeComAccount
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import owner_notices, recall
+from notifications.delivery.runs import recall
+from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.inbound.accept import accept
 from notifications.inbound.content import checked
 from notifications.models import Delivery, InboundChannel, IncomingMessage, Receipt, Run
@@ -208,14 +209,14 @@ def test_nobody_else_takes_it_back_or_sends_it_again(name: str, message: Incomin
 def test_the_owner_learns_once_that_a_message_failed(message: IncomingMessage, editor: User) -> None:
     Run.objects.update(status="failed", error="没有按时开始。")
 
-    [notice_id] = owner_notices.request_notices(now=now())
+    [notice_id] = request_owner_notices(now=now())
     render_run(run_id=notice_id, now=now())
 
     delivery = Delivery.objects.get(run=notice_id)
     assert json.loads(bytes(delivery.body))["touser"] == "Owner"
     assert delivery.title == "1 次推送没有发出"
     assert delivery.text.count("磁盘快满了 · 数据仓库") == 1
-    assert owner_notices.request_notices(now=now() + timedelta(days=1)) == []
+    assert request_owner_notices(now=now() + timedelta(days=1)) == []
 
 
 def test_the_owner_of_a_channel_learns_it_and_nobody_else(corp: Corp, editor: User, zhang: User) -> None:
@@ -224,7 +225,7 @@ def test_the_owner_of_a_channel_learns_it_and_nobody_else(corp: Corp, editor: Us
     accept(incoming(channel, zhang, corp=corp), now=now())
     Run.objects.update(status="failed", error="没有按时开始。")
 
-    notices = Run.objects.filter(pk__in=owner_notices.request_notices(now=now()))
+    notices = Run.objects.filter(pk__in=request_owner_notices(now=now()))
 
     assert [run.requested_by for run in notices] == [editor]
     assert "Grafana" in _text_of(notices[0])
@@ -240,13 +241,13 @@ def test_an_owner_is_told_of_many_at_most_every_ten_minutes(editor: User, zhang:
     for _number in range(12):
         accept(incoming(sender, zhang, corp=corp), now=now())
     Run.objects.update(status="failed", error="没有按时开始。")
-    [first] = owner_notices.request_notices(now=now())
+    [first] = request_owner_notices(now=now())
     accept(incoming(sender, zhang, corp=corp), now=now())
     Run.objects.filter(status="waiting", message__isnull=False).update(status="failed", error="没有按时开始。")
 
     assert Run.objects.get(pk=first).notified_runs.count() == 12
-    assert owner_notices.request_notices(now=now() + timedelta(minutes=9)) == []
-    assert len(owner_notices.request_notices(now=now() + timedelta(minutes=11))) == 1
+    assert request_owner_notices(now=now() + timedelta(minutes=9)) == []
+    assert len(request_owner_notices(now=now() + timedelta(minutes=11))) == 1
 
 
 def test_a_message_that_was_taken_back_is_no_news(message: IncomingMessage, editor: User) -> None:
@@ -254,4 +255,4 @@ def test_a_message_that_was_taken_back_is_no_news(message: IncomingMessage, edit
     recall.request_recall(runs()[0], person=editor, now=now())
 
     assert {run.status for run in runs()} == {"failed"}
-    assert owner_notices.request_notices(now=now()) == []
+    assert request_owner_notices(now=now()) == []

@@ -15,7 +15,7 @@ from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications.delivery.rendering.message_builder import Words, body
+from notifications.delivery.rendering.message_builder import Words, build_body
 from notifications.models import MessageForm
 from notifications.sources import Figure
 
@@ -34,7 +34,7 @@ def card(
     form: MessageForm, text: str = "说明", title: str = "日报", figures: tuple[Figure, ...] = ()
 ) -> dict[str, Any]:
     words = Words(title, text, URL, figures, "https://bi.example.com/p/x.png", "mark-1")
-    made: dict[str, Any] = json.loads(body(form, words, agentid=1000002, userids=["LiLei"]))["template_card"]
+    made: dict[str, Any] = json.loads(build_body(form, words, agentid=1000002, userids=["LiLei"]))["template_card"]
     return made
 
 

@@ -19,12 +19,12 @@ from integrations.datasources import fetch
 from integrations.models import BiConnection, CardData, Corp
 from integrations.models.datasources import THE_ONE
 from notifications import tasks
-from notifications.delivery.attachments import jobs
-from notifications.delivery.leases import RENDER_LEASE
-from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery import maintenance
+from notifications.delivery.attachments import produce_medium
 from notifications.delivery.rendering import render, report_data
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import owner_notices
+from notifications.delivery.rows import RENDER_LEASE
+from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import (
     Channel,
     Delivery,
@@ -133,8 +133,8 @@ class TestWaiting:
         render_run(run_id=run.pk, now=NOW)
         answer(report)
 
-        assert sweep(now=NOW + report_data.RECHECK_AFTER - timedelta(seconds=1)).run_ids == []
-        assert sweep(now=NOW + report_data.RECHECK_AFTER).run_ids == [run.pk]
+        assert maintenance.sweep(now=NOW + report_data.RECHECK_AFTER - timedelta(seconds=1)).run_ids == []
+        assert maintenance.sweep(now=NOW + report_data.RECHECK_AFTER).run_ids == [run.pk]
 
     def test_a_worker_that_is_killed_costs_less_than_a_minute(self, corp: Corp) -> None:
         """Whatever it was at: the run's rendering that was handed to it is lost, and then the fetch of its card."""
@@ -143,7 +143,7 @@ class TestWaiting:
         entries = settings.CELERY_BEAT_SCHEDULE
         ticks = timedelta(seconds=sum(entries[f"{app}.tick"]["schedule"] for app in ("integrations", "notifications")))
 
-        assert sweep(now=NOW + RENDER_LEASE).run_ids == [run.pk]
+        assert maintenance.sweep(now=NOW + RENDER_LEASE).run_ids == [run.pk]
         render_run(run_id=run.pk, now=NOW + RENDER_LEASE)
         row = CardData.objects.get()
         assert fetch._claim(row.pk, NOW + RENDER_LEASE) is not None
@@ -159,7 +159,7 @@ class TestWaiting:
 
         run.refresh_from_db()
         assert run.render_after >= NOW + timedelta(seconds=40) + RENDER_LEASE
-        assert sweep(now=NOW + timedelta(seconds=50)).run_ids == []
+        assert maintenance.sweep(now=NOW + timedelta(seconds=50)).run_ids == []
 
     def test_a_worker_that_hangs_while_it_plans_loses_the_run(
         self, corp: Corp, monkeypatch: pytest.MonkeyPatch
@@ -170,7 +170,7 @@ class TestWaiting:
 
         render._renewal(run.pk, NOW)()
 
-        assert sweep(now=NOW).run_ids == [run.pk]
+        assert maintenance.sweep(now=NOW).run_ids == [run.pk]
 
     def test_failed_data_fails_the_run_with_its_sentence_and_the_owner_is_told(self, corp: Corp) -> None:
         report, owner = make_data_report(), make_person(corp, "owner")
@@ -182,7 +182,7 @@ class TestWaiting:
 
         assert status_of(run) == Run.Status.FAILED
         assert run.error_text == f"卡片“{card_of(report)}”没有数据：{CardData.objects.get().problem}"
-        [notice] = owner_notices.request_notices(now=NOW)
+        [notice] = request_owner_notices(now=NOW)
         [pk] = render_run(run_id=notice, now=NOW)
         assert run.error_text in Delivery.objects.get(pk=pk).text
 
@@ -342,7 +342,7 @@ class TestOwnRows:
         run.refresh_from_db()
         assert (run.status, run.recipient_count, run.skipped_count) == (Run.Status.SENDING, 2, 1)
         Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=NOW)
-        sweep(now=NOW)
+        maintenance.sweep(now=NOW)
         run.refresh_from_db()
         assert (run.status, run.error_text) == (Run.Status.FINISHED, "有 1 位接收人的消息未能生成：原因见送达明细。")
 
@@ -432,7 +432,7 @@ class TestOwnRows:
         Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=NOW)
         Receipt.objects.filter(user=people[1]).update(status=Receipt.Status.INVALID)
 
-        sweep(now=NOW)
+        maintenance.sweep(now=NOW)
 
         mail = Delivery.objects.get(channel=Channel.EMAIL)
         assert mail.text == "合计 10,040 元，4 行"  # noqa: RUF001
@@ -461,7 +461,7 @@ class TestSkipping:
         assert (run.status, run.error_text) == (Run.Status.SKIPPED, "未发送：数据为空。")  # noqa: RUF001
         assert run.finished_at is not None
         assert not Delivery.objects.exists()
-        assert owner_notices.request_notices(now=NOW) == []
+        assert request_owner_notices(now=NOW) == []
         assert not Run.objects.under_way().exists()
 
     def test_unchanged_data_is_not_sent_again(self, corp: Corp) -> None:
@@ -550,7 +550,7 @@ def test_files_and_charts_have_the_times_of_the_subscriptions_zone(corp: Corp) -
         render_run(run_id=run.pk, now=NOW)
 
     for medium in Medium.objects.all():
-        jobs.make(medium.pk, clock=lambda: NOW)
+        produce_medium(medium.pk, clock=lambda: NOW)
 
     contents = Medium.objects.order_by("pk").values_list("content", flat=True)
     written = [bytes(content).decode("utf-8-sig") for content in contents]

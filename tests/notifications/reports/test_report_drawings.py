@@ -18,9 +18,9 @@ from django.utils import timezone
 
 from integrations.models import Card
 from notifications import tasks
-from notifications.delivery.attachments import jobs
-from notifications.delivery.rendering import attachments
+from notifications.delivery.attachments import PREVIEW_KEPT, hand_out_previews, produce_medium
 from notifications.delivery.rendering import preview as rendering
+from notifications.delivery.rendering.attachments import _SHAPES, Wanted, preview_medium
 from notifications.models import MakerQueue, Medium, Report, ReportChart
 from tests.notifications import preview_pages
 from tests.notifications.delivery.attachments.places import make_medium, make_run
@@ -87,14 +87,14 @@ def test_the_picture_that_a_message_carries_stands_in_it(root: Client, card: Car
     phone, page = html.split('<figure class="preview-chart">')
     assert len(making_addresses(phone)) == len(making_addresses(page)) == 1
     shapes = sorted(recipe_of(medium)["shape"] for medium in Medium.objects.all())
-    assert shapes == sorted({"free", attachments._SHAPES[form]})  # type: ignore[index]  # a form by its value
+    assert shapes == sorted({"free", _SHAPES[form]})  # type: ignore[index]  # a form by its value
 
 
 @pytest.mark.parametrize("form", ["xlsx", "csv"])
 def test_a_file_can_be_opened(root: Client, card: Card, form: str) -> None:
     [address] = making_addresses(preview(root, card, title="日报", _form=form, _at="2026-11-24T09:00"))
 
-    assert jobs.make(Medium.objects.get().pk, clock=timezone.now)
+    assert produce_medium(Medium.objects.get().pk, clock=timezone.now)
     found = root.get(address).json()
     response = root.get(found["address"])
 
@@ -166,13 +166,13 @@ def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> N
 
 
 def test_what_was_requested_already_is_not_made_twice_unless_it_failed() -> None:
-    now, wanted = timezone.now(), attachments.Wanted(Medium.Kind.CSV, b"recipe", "")
-    first = attachments.preview(wanted, now=now)
+    now, wanted = timezone.now(), Wanted(Medium.Kind.CSV, b"recipe", "")
+    first = preview_medium(wanted, now=now)
 
-    assert attachments.preview(wanted, now=now) == first
-    assert attachments.preview(wanted, now=now + jobs.PREVIEW_KEPT / 2) != first  # soon forgotten
+    assert preview_medium(wanted, now=now) == first
+    assert preview_medium(wanted, now=now + PREVIEW_KEPT / 2) != first  # soon forgotten
     Medium.objects.update(status="failed")
-    assert attachments.preview(wanted, now=now) != first
+    assert preview_medium(wanted, now=now) != first
 
 
 def test_too_many_at_once_are_refused(root: Client, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,8 +191,8 @@ def test_it_goes_to_the_workers_at_once_before_what_messages_wait_for(root: Clie
     medium = Medium.objects.get()
     Medium.objects.update(make_after=timezone.now() - timedelta(seconds=1))
 
-    assert jobs.hand_out_previews([medium.pk], now=timezone.now()) == [medium.pk]
-    assert jobs.hand_out_previews([medium.pk], now=timezone.now()) == []
+    assert hand_out_previews([medium.pk], now=timezone.now()) == [medium.pk]
+    assert hand_out_previews([medium.pk], now=timezone.now()) == []
     tasks.enqueue_previews([medium.pk])  # nothing is left to hand out
 
 

@@ -10,14 +10,14 @@ from django.contrib.auth.models import Group
 from accounts.models import Attribute
 from integrations.models import Department
 from notifications.models import AlertReceiver, AttributeRule, Robot, Subscription
-from notifications.subscriptions.addressees import in_words
+from notifications.subscriptions.addressees import describe_addressees
 from tests.notifications.factories import make_corp, make_manager, make_person, make_subscription, make_superuser
 
 pytestmark = pytest.mark.django_db
 
 
 def words_of(order: Subscription | AlertReceiver, seen_by: Any = None) -> str:
-    return in_words([order], type(order), seen_by=seen_by or make_superuser())[order.pk]
+    return describe_addressees([order], type(order), seen_by=seen_by or make_superuser())[order.pk]
 
 
 def test_a_few_are_named_and_many_are_counted() -> None:
@@ -64,4 +64,4 @@ def test_many_take_as_many_queries_as_one(django_assert_num_queries: Any) -> Non
     pushes, root = [make_subscription(make_person()) for _number in range(5)], make_superuser()
 
     with django_assert_num_queries(5):
-        in_words(pushes, Subscription, seen_by=root)
+        describe_addressees(pushes, Subscription, seen_by=root)

@@ -16,9 +16,16 @@ from accounts.users.attributes import set_values
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AttributeRule, Operator, Receipt, RulesMatch, Subscription
 from notifications.sources import Audience, Rule
-from notifications.subscriptions import attribute_rules, preferences
-from notifications.subscriptions.attribute_rules import rules_of, save_rules
-from notifications.subscriptions.recipients import named_audience, reachability, resolve
+from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
+from notifications.subscriptions.recipients import (
+    count_reachability,
+    is_match,
+    match_rules,
+    named_audience,
+    read_rules,
+    resolve_audience,
+    save_rules,
+)
 from tests.audit import clear_trail
 from tests.notifications.admin.test_admin import client_of
 from tests.notifications.factories import (
@@ -53,7 +60,7 @@ def make_people(corp: Any, attribute: Attribute, *values: list[str]) -> list[Use
 
 
 def chosen(*rules: Rule, match: str = RulesMatch.ALL, **more: Any) -> list[int]:
-    return [one.user_id for one in resolve(Audience(rules=rules, rules_match=match, **more))]
+    return [one.user_id for one in resolve_audience(Audience(rules=rules, rules_match=match, **more))]
 
 
 class TestOneRule:
@@ -137,7 +144,7 @@ def test_who_cannot_be_reached_has_a_receipt_with_the_reason(title: Attribute) -
     set_values(attribute=title, values={person.pk: ["经理"] for person in people.values()})
     subscription = make_subscription()
     save_rules(subscription, [Rule(title, IS, ("经理",))])
-    preferences.choose(people[Receipt.Reason.PAUSED], subscription_id=subscription.pk, kind="paused", now=NOW)
+    choose_subscription(people[Receipt.Reason.PAUSED], subscription_id=subscription.pk, kind="paused", now=NOW)
     run = make_run(subscription)
 
     render_run(run_id=run.pk, now=NOW)
@@ -150,18 +157,18 @@ def test_they_are_resolved_when_a_run_begins(title: Attribute) -> None:
     [person] = make_people(make_corp(), title, ["助理"])
     subscription = make_subscription()
     save_rules(subscription, [Rule(title, IS, ("经理",))])
-    assert list(resolve(named_audience(subscription))) == []
+    assert list(resolve_audience(named_audience(subscription))) == []
 
     set_values(attribute=title, values={person.pk: ["经理"]})
 
-    assert [one.user_id for one in resolve(named_audience(subscription))] == [person.pk]
+    assert [one.user_id for one in resolve_audience(named_audience(subscription))] == [person.pk]
 
 
 def test_the_preview_counts_them(title: Attribute) -> None:
     make_people(make_corp(), title, ["经理"], ["经理"], ["助理"])
     make_people(make_corp(is_enabled=False), title, ["经理"])
 
-    found = reachability(Audience(rules=(Rule(title, IS, ("经理",)),)), seen_by=make_superuser())
+    found = count_reachability(Audience(rules=(Rule(title, IS, ("经理",)),)), seen_by=make_superuser())
 
     assert (found.reachable_count, found.unreachable_count) == (2, 1)
 
@@ -178,7 +185,7 @@ class TestSaving:
 
         assert changed
         assert AttributeRule.objects.get(operator="is").pk == kept
-        assert rules_of(subscription) == (first, Rule(regions, CONTAINS, ("华北",)))
+        assert read_rules(subscription) == (first, Rule(regions, CONTAINS, ("华北",)))
         entries = AuditEntry.objects.filter(model="notifications.attributerule").order_by("pk")
         assert [(entry.action, entry.corp_id) for entry in entries] == [
             ("deleted", subscription.report.corp_id),
@@ -290,7 +297,7 @@ class TestOwnSubscriptions:
         save_rules(both, [here, elsewhere])
         save_rules(others, [elsewhere])
 
-        found = preferences.of_person(person)
+        found = find_own_subscriptions(person)
 
         assert {one.pk for one in found} == {mine.pk, any_of.pk}
 
@@ -316,7 +323,4 @@ def test_one_person_matches_as_the_database_says(
     rule = Rule(attribute, operator, tuple(wanted if operator == ONE_OF else wanted[:1]))
     stored = {value.folded for value in person.attribute_values.filter(attribute=attribute)}
 
-    assert (
-        attribute_rules.matches(rule, stored)
-        == User.objects.filter(attribute_rules.matching([rule], RulesMatch.ALL), pk=person.pk).exists()
-    )
+    assert is_match(rule, stored) == User.objects.filter(match_rules([rule], RulesMatch.ALL), pk=person.pk).exists()

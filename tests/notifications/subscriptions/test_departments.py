@@ -16,8 +16,8 @@ from integrations.models import Corp, Department, Member, Membership
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Receipt, Subscription
 from notifications.sources import Audience
-from notifications.subscriptions import preferences
-from notifications.subscriptions.recipients import named_audience, reachability, resolve
+from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
+from notifications.subscriptions.recipients import count_reachability, named_audience, resolve_audience
 from tests.accounts.people import with_role
 from tests.notifications.admin.test_admin import client_of, errors_of, said, values, version_on
 from tests.notifications.factories import (
@@ -69,7 +69,7 @@ def company() -> Company:
 
 
 def reasons(audience: Audience) -> dict[int, Receipt.Reason | None]:
-    return {recipient.user_id: recipient.reason for recipient in resolve(audience)}
+    return {recipient.user_id: recipient.reason for recipient in resolve_audience(audience)}
 
 
 # --- Who is meant -----------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def test_who_stands_in_ten_departments_or_is_named_besides_counts_once(company: 
 
     audience = Audience([person.pk], department_ids=[company.key(1), company.key(2)], to_everyone=True)
 
-    assert [recipient.user_id for recipient in resolve(audience)] == [person.pk]
+    assert [recipient.user_id for recipient in resolve_audience(audience)] == [person.pk]
 
 
 def test_people_who_cannot_be_reached_have_their_reason(company: Company) -> None:
@@ -126,7 +126,7 @@ def test_a_department_that_is_gone_reaches_nobody(company: Company) -> None:
     company.person("sales", 2)
     Department.objects.filter(pk=company.key(2)).update(removed_at=NOW)
 
-    found = reachability(Audience(department_ids=[company.key(2)]), seen_by=make_superuser())
+    found = count_reachability(Audience(department_ids=[company.key(2)]), seen_by=make_superuser())
 
     assert (found.reachable_count, found.unreachable_count, found.removed) == (0, 0, ["销售部"])
 
@@ -144,7 +144,7 @@ def test_members_who_are_nobody_here_are_counted(company: Company) -> None:
     company.member("unlinked", 2, 3)
     company.member("gone", 2, presence="deleted", left_at=NOW)
 
-    found = reachability(Audience(department_ids=[company.key(2)]), seen_by=make_superuser())
+    found = count_reachability(Audience(department_ids=[company.key(2)]), seen_by=make_superuser())
 
     assert (found.reachable_count, found.unlinked_count) == (1, 1)
 
@@ -162,7 +162,7 @@ def test_queries_do_not_grow_with_people_and_departments(company: Company) -> No
 
     def count() -> int:
         with CaptureQueriesContext(connection) as queries:
-            list(resolve(named_audience(subscription)))
+            list(resolve_audience(named_audience(subscription)))
         return len(queries)
 
     before = count()
@@ -171,7 +171,7 @@ def test_queries_do_not_grow_with_people_and_departments(company: Company) -> No
     for person in make_people(company.corp, 50):
         company.member(person.wecom_accounts.get().userid, 1, 2)
 
-    assert len(list(resolve(named_audience(subscription)))) == 51
+    assert len(list(resolve_audience(named_audience(subscription)))) == 51
     assert count() == before
 
 
@@ -313,7 +313,7 @@ def test_a_chosen_department_that_is_gone_is_shown_as_such(root: Client, company
 
 
 def shown_to(person: User) -> list[str]:
-    return [one.name for one in preferences.of_person(person)]
+    return [one.name for one in find_own_subscriptions(person)]
 
 
 def make_department_order(company: Company, number: int, title: str, **fields: Any) -> Subscription:
@@ -346,15 +346,15 @@ def test_what_a_member_sees_is_what_a_run_would_send(company: Company) -> None:
 
     for person in people:
         sent = [order for order in orders if person.pk in reasons(named_audience(order))]
-        assert {one.pk for one in preferences.of_person(person)} == {order.pk for order in sent}
+        assert {one.pk for one in find_own_subscriptions(person)} == {order.pk for order in sent}
 
 
 def test_a_member_can_decline_before_the_first_message(company: Company) -> None:
     east, other = company.person("East", 3), company.person("finance", 4)
     order = make_department_order(company, 2, "销售日报")
 
-    assert preferences.choose(east, subscription_id=order.pk, kind="declined", now=NOW)
-    assert not preferences.choose(other, subscription_id=order.pk, kind="declined", now=NOW)
+    assert choose_subscription(east, subscription_id=order.pk, kind="declined", now=NOW)
+    assert not choose_subscription(other, subscription_id=order.pk, kind="declined", now=NOW)
     assert reasons(named_audience(order)) == {east.pk: Reason.DECLINED}
 
 

@@ -20,8 +20,8 @@ from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Run, Subscription, SubscriptionChoice
 from notifications.sources import Audience
-from notifications.subscriptions import preferences
-from notifications.subscriptions.recipients import named_audience, resolve
+from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
+from notifications.subscriptions.recipients import named_audience, resolve_audience
 from tests.notifications.admin.test_admin import client_of, values, version_on
 from tests.notifications.factories import (
     NOW,
@@ -55,7 +55,7 @@ def signed_in(person: User, client: Client) -> Client:
 
 
 def titles(person: User) -> list[str]:
-    return [one.name for one in preferences.of_person(person)]
+    return [one.name for one in find_own_subscriptions(person)]
 
 
 class TestList:
@@ -105,7 +105,7 @@ class TestList:
             name="销售日报",
             next_run_at=NOW,
         )
-        preferences.choose(person, subscription_id=subscription.pk, kind=kind, now=NOW)
+        choose_subscription(person, subscription_id=subscription.pk, kind=kind, now=NOW)
 
         text = signed_in.get("/subscriptions/", headers=HOST).content.decode()
 
@@ -139,33 +139,33 @@ class TestChoice:
 
     def test_counts_where_everyone_is_meant(self, person: User) -> None:
         subscription = make_subscription(to_everyone=True)
-        preferences.choose(person, subscription_id=subscription.pk, kind="paused", now=NOW)
+        choose_subscription(person, subscription_id=subscription.pk, kind="paused", now=NOW)
 
-        assert [one.reason for one in resolve(named_audience(subscription))] == [Receipt.Reason.PAUSED]
+        assert [one.reason for one in resolve_audience(named_audience(subscription))] == [Receipt.Reason.PAUSED]
 
     def test_of_one_subscription_leaves_the_others(self, person: User) -> None:
         paused, other = make_subscription(person), make_subscription(person)
-        preferences.choose(person, subscription_id=paused.pk, kind="paused", now=NOW)
+        choose_subscription(person, subscription_id=paused.pk, kind="paused", now=NOW)
 
-        assert [one.reason for one in resolve(named_audience(other))] == [None]
+        assert [one.reason for one in resolve_audience(named_audience(other))] == [None]
 
     def test_does_not_stop_a_trial_for_oneself(self, person: User) -> None:
         subscription = make_subscription(person)
-        preferences.choose(person, subscription_id=subscription.pk, kind="declined", now=NOW)
+        choose_subscription(person, subscription_id=subscription.pk, kind="declined", now=NOW)
         run = make_run(subscription, trigger=Run.Trigger.TRIAL, requested_by=person)
 
         render_run(run_id=run.pk, now=NOW)
 
         assert Receipt.objects.get(run=run).status == ""
-        assert [one.reason for one in resolve(Audience([person.pk]))] == [None]
+        assert [one.reason for one in resolve_audience(Audience([person.pk]))] == [None]
 
     @pytest.mark.parametrize(("channel", "fallback"), [("wecom", "email"), ("email", "")])
     def test_counts_for_mail_too(self, person: User, channel: str, fallback: str) -> None:
         User.objects.filter(pk=person.pk).update(email="lilei@example.com")
         subscription = make_subscription(person, channel=channel, fallback_channel=fallback)
-        preferences.choose(person, subscription_id=subscription.pk, kind="declined", now=NOW)
+        choose_subscription(person, subscription_id=subscription.pk, kind="declined", now=NOW)
 
-        assert [one.reason for one in resolve(named_audience(subscription))] == [Receipt.Reason.DECLINED]
+        assert [one.reason for one in resolve_audience(named_audience(subscription))] == [Receipt.Reason.DECLINED]
 
     def test_can_be_taken_back(self, signed_in: Client, person: User) -> None:
         subscription = make_subscription(person, report=make_report(), name="销售日报")
@@ -176,7 +176,7 @@ class TestChoice:
             assert shown in text
             assert list(SubscriptionChoice.objects.values_list("kind", flat=True)) == [kind] * bool(kind)
 
-        assert [one.reason for one in resolve(named_audience(subscription))] == [None]
+        assert [one.reason for one in resolve_audience(named_audience(subscription))] == [None]
 
     @pytest.mark.parametrize("pk", [None, 999_999, 2**62])
     def test_about_somebody_elses_subscription_is_refused(self, signed_in: Client, pk: int | None) -> None:
@@ -223,7 +223,7 @@ class TestAdministrators:
     def test_the_preview_counts_the_choice(self, admin: Client, person: User, corp: Corp, kind: str) -> None:
         han = make_person(corp, "han")
         subscription = make_subscription(person, han)
-        preferences.choose(person, subscription_id=subscription.pk, kind=kind, now=NOW)
+        choose_subscription(person, subscription_id=subscription.pk, kind=kind, now=NOW)
 
         text = self.preview(admin, subscription, person, han)
 
@@ -233,7 +233,7 @@ class TestAdministrators:
 
     def test_a_new_subscription_is_nobodys_choice(self, admin: Client, person: User) -> None:
         subscription = make_subscription(person)
-        preferences.choose(person, subscription_id=subscription.pk, kind="declined", now=NOW)
+        choose_subscription(person, subscription_id=subscription.pk, kind="declined", now=NOW)
 
         text = self.preview(admin, subscription, person, is_known=False)
 
@@ -241,7 +241,7 @@ class TestAdministrators:
 
     def test_one_that_all_have_paused_can_still_be_changed(self, admin: Client, person: User) -> None:
         subscription = make_subscription(person)
-        preferences.choose(person, subscription_id=subscription.pk, kind="paused", now=NOW)
+        choose_subscription(person, subscription_id=subscription.pk, kind="paused", now=NOW)
         page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
 
         sent = values(subscription.report, person, name="改名", page_version=version_on(admin, page))
@@ -338,7 +338,7 @@ class TestHome:
 
 def test_a_choice_goes_with_its_person_or_subscription(person: User) -> None:
     subscription = make_subscription(person)
-    preferences.choose(person, subscription_id=subscription.pk, kind="paused", now=NOW + timedelta(days=1))
+    choose_subscription(person, subscription_id=subscription.pk, kind="paused", now=NOW + timedelta(days=1))
 
     subscription.delete()
 

@@ -12,7 +12,7 @@ from accounts.models import DirectoryPolicy, User, WeComAccount
 from integrations.models import Member
 from notifications.models import Receipt, Run
 from notifications.sources import Audience
-from notifications.subscriptions.recipients import audience_of, reachability, resolve
+from notifications.subscriptions.recipients import audience_of, count_reachability, resolve_audience
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -29,14 +29,14 @@ Reason = Receipt.Reason
 
 
 def reasons(audience: Audience) -> dict[int, Receipt.Reason | None]:
-    return {recipient.user_id: recipient.reason for recipient in resolve(audience)}
+    return {recipient.user_id: recipient.reason for recipient in resolve_audience(audience)}
 
 
 def test_a_person_with_both_attributes_is_reached_at_the_account_as_given() -> None:
     corp = make_corp()
     person = make_person(corp, "LiLei")
 
-    [recipient] = resolve(Audience([person.pk]))
+    [recipient] = resolve_audience(Audience([person.pk]))
 
     assert (recipient.user_id, recipient.corp_id, recipient.userid) == (person.pk, corp.pk, "LiLei")
     assert (recipient.address, recipient.reason) == (f"{corp.pk}:lilei", None)
@@ -94,7 +94,7 @@ def test_an_account_that_wecom_would_read_as_others_is_skipped(userid: str) -> N
 def test_a_skipped_person_has_an_address_of_his_own() -> None:
     person = make_person()
 
-    [recipient] = resolve(Audience([person.pk]))
+    [recipient] = resolve_audience(Audience([person.pk]))
 
     assert recipient.address == f"user:{person.pk}"
 
@@ -145,7 +145,9 @@ def test_only_the_primary_account_counts() -> None:
     only_secondary = User.objects.create(username="secondary")
     WeComAccount.objects.create(user=only_secondary, corp=corp, userid="sec", is_primary=False)
 
-    found = {recipient.user_id: recipient.address for recipient in resolve(Audience([person.pk, only_secondary.pk]))}
+    found = {
+        recipient.user_id: recipient.address for recipient in resolve_audience(Audience([person.pk, only_secondary.pk]))
+    }
 
     assert found == {person.pk: f"{corp.pk}:lilei", only_secondary.pk: f"user:{only_secondary.pk}"}
 
@@ -154,7 +156,7 @@ def test_the_order_is_by_company_then_person() -> None:
     first, second = make_corp(), make_corp()
     people = [make_person(corp, f"u{n}") for n, corp in enumerate([second, first, second, first])]
 
-    order = [recipient.user_id for recipient in resolve(Audience(to_everyone=True))]
+    order = [recipient.user_id for recipient in resolve_audience(Audience(to_everyone=True))]
 
     assert order == [people[n].pk for n in (1, 3, 0, 2)]
 
@@ -178,7 +180,9 @@ def test_reachability_counts_all_and_names_the_first() -> None:
     reached = make_person(corp, "lilei")
     lost = [make_person(name=f"Person {n}", username=f"lost{n}") for n in range(5)]
 
-    found = reachability(Audience([reached.pk, *(person.pk for person in lost)]), seen_by=make_superuser(), named=2)
+    found = count_reachability(
+        Audience([reached.pk, *(person.pk for person in lost)]), seen_by=make_superuser(), named=2
+    )
 
     assert (found.reachable_count, found.unreachable_count) == (1, 5)
     with translation.override("en"):
@@ -192,7 +196,7 @@ def test_people_whom_the_administrator_does_not_see_are_counted_but_not_named() 
     gone, stranger = make_person(corp, "gone", is_active=False), make_person(other, "stranger")
     manager = make_manager(corp)
 
-    found = reachability(Audience([gone.pk, stranger.pk], corp_id=corp.pk), seen_by=manager)
+    found = count_reachability(Audience([gone.pk, stranger.pk], corp_id=corp.pk), seen_by=manager)
 
     assert found.unreachable_count == 2
     assert [person.name for person in found.unreachable] == [str(gone)]
@@ -201,4 +205,4 @@ def test_people_whom_the_administrator_does_not_see_are_counted_but_not_named() 
 def test_nobody_chosen_is_nobody() -> None:
     make_person(make_corp(), "lilei")
 
-    assert reachability(Audience(), seen_by=make_superuser()).reachable_count == 0
+    assert count_reachability(Audience(), seen_by=make_superuser()).reachable_count == 0

@@ -18,7 +18,7 @@ from guanwecom.operations import monitoring
 from guanwecom.operations.monitoring import monitoring_attentions
 from integrations.core import installation
 from integrations.models import Installation, SiteAddress
-from notifications.delivery.channels.wecom_app import company_scope
+from notifications.delivery.channels import company_scope
 from notifications.delivery.limiter import Request, query
 from notifications.models import Robot
 from tests.audit import move_trail

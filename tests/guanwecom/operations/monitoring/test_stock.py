@@ -24,7 +24,7 @@ from guanwecom.operations import monitoring
 from guanwecom.operations.monitoring import LimitShare
 from integrations.companies import links
 from integrations.models import Job, SiteAddress
-from notifications.delivery.channels.wecom_app import address_scope, company_scope
+from notifications.delivery.channels import address_scope, company_scope
 from notifications.delivery.limiter import Request, query
 from notifications.models import Robot
 from tests.audit import move_trail

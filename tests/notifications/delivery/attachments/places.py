@@ -11,8 +11,9 @@ from django.utils import translation
 from integrations.models import Corp, SiteAddress
 from notifications.charts import drawing
 from notifications.charts.definition import Chart
-from notifications.delivery.attachments import recipes
-from notifications.delivery.rendering import attachments, freeze
+from notifications.delivery.attachments import picture_recipe, recipe_digest
+from notifications.delivery.rendering import freeze
+from notifications.delivery.rendering.attachments import Plan, plan_attachments
 from notifications.delivery.rendering.freeze import Batch
 from notifications.delivery.rendering.preview import STAND_IN
 from notifications.inbound.accept import MessageSource
@@ -54,10 +55,8 @@ def make_run(**fields: Any) -> Run:
     return Run.objects.create(**{**defaults, **fields})
 
 
-def planned(
-    form: MessageForm, channel: str = Channel.WECOM, content: Content = CONTENT, chart: Chart = CHART
-) -> attachments.Plan:
-    return attachments.plan(form, channel, content, [("sales", chart)], language="zh-hans")
+def planned(form: MessageForm, channel: str = Channel.WECOM, content: Content = CONTENT, chart: Chart = CHART) -> Plan:
+    return plan_attachments(form, channel, content, [("sales", chart)], language="zh-hans")
 
 
 def make_delivery(
@@ -91,11 +90,11 @@ def body_of(delivery: Delivery) -> dict[str, Any]:
 
 
 def make_medium(run: Run, **fields: Any) -> Medium:
-    recipe = recipes.picture(CHART, TABLE, shape=drawing.Shape.FREE, language="zh-hans")
+    recipe = picture_recipe(CHART, TABLE, shape=drawing.Shape.FREE, language="zh-hans")
     defaults = {
         "run": run,
         "kind": Medium.Kind.PICTURE,
-        "digest": recipes.digest("picture", recipe + new_mark().encode()),
+        "digest": recipe_digest("picture", recipe + new_mark().encode()),
         "recipe": recipe,
         "created_at": NOW,
         "make_after": NOW,

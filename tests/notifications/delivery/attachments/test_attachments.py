@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from integrations.clients.snapshots import Options
-from notifications.delivery.maintenance import purge
+from notifications.delivery.maintenance import purge_runs
 from notifications.models import Channel, Delivery, Medium, MessageForm, Run, new_mark
 from notifications.sources import Content, PageView
 from tests.notifications.delivery.attachments.places import make_delivery, make_medium, make_run
@@ -136,7 +136,7 @@ def test_it_goes_with_its_message(person: User, delivery: Delivery, settings: An
     Run.objects.update(status=Run.Status.FINISHED, claimed_at=old, finished_at=old)
     Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=old)
 
-    while purge.purge(now=timezone.now()):
+    while purge_runs(now=timezone.now()):
         pass
 
     assert not Medium.objects.exists()

@@ -18,16 +18,44 @@ from django.utils import timezone
 from integrations.models import SiteAddress
 from notifications.charts.definition import Chart, ChartKind
 from notifications.charts.drawing import Shape
-from notifications.delivery.attachments import jobs, recipes, urls
-from notifications.delivery.attachments.spreadsheets import file_name
-from notifications.delivery.channels import email
-from notifications.delivery.channels.outcomes import ROBOT_GONE
-from notifications.delivery.channels.wecom_app import company_scope
-from notifications.delivery.limiter import Permit, Request, shared_gate
-from notifications.delivery.maintenance import sweep
-from notifications.delivery.rendering import attachments
+from notifications.delivery import channels, limiter, maintenance
+from notifications.delivery.attachments import (
+    LINK_DAYS,
+    OVERDUE,
+    PATIENCE,
+    QUEUED,
+    QUEUED_AT_MOST,
+    TRIES_AT_MOST,
+    count_overdue,
+    hand_out_media,
+    picture_path,
+    picture_recipe,
+    produce_medium,
+    sweep_media,
+)
+from notifications.delivery.channels import ROBOT_GONE, company_scope
+from notifications.delivery.limiter import Permit, Request
+from notifications.delivery.rendering.attachments import FILE_FORMS, PICTURE_FORMS
 from notifications.delivery.runs import recall
-from notifications.delivery.sending import queue, shared_uploads, throttling, upload_rows, uploads
+from notifications.delivery.sending.queue import HandedOut, find_pending
+from notifications.delivery.sending.send import ask_permit
+from notifications.delivery.sending.uploads import (
+    LEASE,
+    SAME_UNDER_WAY,
+    UPLOAD_API,
+    UPLOADED_FOR,
+    Prepared,
+    Uploaded,
+    begin_upload,
+    claim_preparable,
+    end_upload,
+    freeze_prepared,
+    hand_out_uploads,
+    prepare_deliveries,
+    renew_uploads,
+    upload_key,
+)
+from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Attachment, Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.sources import Content
 from tests.notifications.conftest import FakeClock
@@ -52,7 +80,7 @@ def failed(medium: Medium, error: str = "没有数据") -> None:
 
 
 def prepared(delivery: Delivery, clock: FakeClock) -> Delivery:
-    uploads.prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
+    prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
     delivery.refresh_from_db()
     return delivery
 
@@ -65,7 +93,7 @@ def medium_of(delivery: Delivery) -> Medium:
 # --- Written ---
 
 
-@pytest.mark.parametrize("form", sorted(attachments.PICTURE_FORMS | attachments.FILE_FORMS))
+@pytest.mark.parametrize("form", sorted(PICTURE_FORMS | FILE_FORMS))
 def test_a_message_with_a_picture_or_a_file_is_written_as_being_prepared(form: MessageForm) -> None:
     delivery = make_delivery(make_corp(), form)
 
@@ -74,7 +102,7 @@ def test_a_message_with_a_picture_or_a_file_is_written_as_being_prepared(form: M
     assert "未能生成" in bytes(delivery.plain_body).decode()
     assert not Delivery.objects.sendable(NOW).exists()
     assert not Delivery.objects.preparable(NOW).exists()  # before its medium is made
-    assert sweep.sweep(now=NOW).lease_count == 0
+    assert maintenance.sweep(now=NOW).lease_count == 0
 
 
 def test_equal_pictures_of_a_run_are_made_once_and_shown_by_each_message() -> None:
@@ -107,7 +135,7 @@ def test_a_picture_is_uploaded_for_its_message_and_frozen_into_it(wire: Wire, cl
     prepared(delivery, clock)
 
     assert (delivery.status, delivery.plain_body, delivery.lease_until) == (Status.PENDING, b"", None)
-    assert delivery.media_until == NOW + uploads.UPLOADED_FOR
+    assert delivery.media_until == NOW + UPLOADED_FOR
     assert body_of(delivery) | {"duplicate_check_interval": 0} == {
         "touser": "LiLei|HanMei",
         "msgtype": "image",
@@ -129,7 +157,7 @@ def test_a_file_is_made_and_uploaded_as_one(wire: Wire, clock: FakeClock, form: 
     delivery = make_delivery(make_corp(api_base_url=wire.url), form)
     wire.sends.append({**UPLOADED, "type": "file"})
 
-    assert jobs.make(medium_of(delivery).pk, clock=clock)
+    assert produce_medium(medium_of(delivery).pk, clock=clock)
     prepared(delivery, clock)
 
     assert body_of(delivery)["file"] == {"media_id": "media-1"}
@@ -199,14 +227,14 @@ def test_a_company_that_cannot_be_sent_to_is_held_up_by_an_upload_and_goes_on(wi
 
     prepared(first, clock)
     clock.advance(seconds=60)
-    early = uploads.hand_out(now=clock())
+    early = hand_out_uploads(now=clock())
     clock.advance(seconds=120)
-    found = uploads.hand_out(now=clock())
+    found = hand_out_uploads(now=clock())
 
-    assert early == queue.HandedOut([], [])
+    assert early == HandedOut([], [])
     assert len(found.ordinary) == 1
     assert prepared(Delivery.objects.get(pk=found.ordinary[0]), clock).status == Status.PENDING
-    assert len(uploads.hand_out(now=clock.advance(seconds=130)).ordinary) == 1
+    assert len(hand_out_uploads(now=clock.advance(seconds=130)).ordinary) == 1
 
 
 def test_uploads_count_against_limits_of_their_own(
@@ -214,7 +242,7 @@ def test_uploads_count_against_limits_of_their_own(
 ) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE = 1
     settings.LIMIT_RESERVED_PERCENT = 0
-    monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     corp = make_corp(api_base_url=wire.url)
     first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
     for delivery in (first, second):
@@ -242,7 +270,7 @@ def of_one_run(corp: Any, count: int) -> list[Delivery]:
 def key_of(delivery: Delivery) -> str:
     """Under which its upload is shared."""
     content = bytes(Medium.objects.get(pk=medium_of(delivery).pk).content)
-    return shared_uploads.key_of(delivery, content, file_name(delivery.title, delivery.created_at, "png"))
+    return upload_key(delivery, content, write_file_name(delivery.title, delivery.created_at, "png"))
 
 
 def test_the_same_picture_of_a_run_is_uploaded_once(wire: Wire, clock: FakeClock) -> None:
@@ -254,7 +282,7 @@ def test_the_same_picture_of_a_run_is_uploaded_once(wire: Wire, clock: FakeClock
     prepared(second, clock)
 
     assert [body_of(one)["image"] for one in (first, second)] == [{"media_id": "media-1"}] * 2
-    assert first.media_until == second.media_until == NOW + uploads.UPLOADED_FOR
+    assert first.media_until == second.media_until == NOW + UPLOADED_FOR
     assert len(wire.bodies) == 1
 
 
@@ -263,12 +291,12 @@ def test_who_finds_the_same_upload_under_way_comes_back_for_it(wire: Wire, clock
 
     key = key_of(first)
 
-    assert shared_uploads.begin(key, delivery_id=first.pk, seconds_at_most=60) is None
+    assert begin_upload(key, delivery_id=first.pk, seconds_at_most=60) is None
     assert prepared(second, clock).status == Status.PREPARING
-    found = shared_uploads.Uploaded("media-1", NOW + uploads.UPLOADED_FOR)
-    shared_uploads.end(key, found, delivery_id=first.pk)
+    found = Uploaded("media-1", NOW + UPLOADED_FOR)
+    end_upload(key, found, delivery_id=first.pk)
 
-    assert second.next_attempt_at == NOW + uploads.SAME_UNDER_WAY
+    assert second.next_attempt_at == NOW + SAME_UNDER_WAY
     assert second.prepare_count == 0  # nothing was tried: should it fail later, it comes back as soon as any other
     clock.now = second.next_attempt_at
     assert body_of(prepared(second, clock))["image"] == {"media_id": "media-1"}
@@ -279,7 +307,7 @@ def test_an_upload_that_died_does_not_hold_up_its_own_message(wire: Wire, clock:
     delivery, _other = of_one_run(make_corp(api_base_url=wire.url), 2)
     wire.sends.append(UPLOADED)
 
-    assert shared_uploads.begin(key_of(delivery), delivery_id=delivery.pk, seconds_at_most=60) is None
+    assert begin_upload(key_of(delivery), delivery_id=delivery.pk, seconds_at_most=60) is None
     assert prepared(delivery, clock).status == Status.PENDING  # by another worker
 
     assert body_of(delivery)["image"] == {"media_id": "media-1"}
@@ -335,20 +363,20 @@ def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
     """It may last longer than a message: then its permit must not end before it does."""
     settings.WECOM_TOTAL_TIMEOUT_SECONDS = 0.05
     settings.LIMIT_COMPANY_PARALLEL, settings.LIMIT_RESERVED_PERCENT = 1, 0
-    monkeypatch.setattr(shared_gate, "PERMIT_SECONDS", 0)
-    monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(limiter, "PERMIT_SECONDS", 0)
+    monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     corp = make_corp(api_base_url=wire.url)
     first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
     for delivery in (first, second):
         ready(medium_of(delivery))
     wire.sends.extend([UPLOADED, UPLOADED])
-    request = Request("other", (company_scope(corp.corpid, uploads.UPLOAD_API),))
+    request = Request("other", (company_scope(corp.corpid, UPLOAD_API),))
     meanwhile: list[Permit | float] = []
 
     def upload_is_slow() -> None:
         wire.on_send = lambda: None
         time.sleep(0.2)
-        meanwhile.append(throttling.permit(request, call_seconds=1))
+        meanwhile.append(ask_permit(request, call_seconds=1))
 
     wire.on_send = upload_is_slow
     prepared(first, clock)
@@ -421,7 +449,7 @@ def test_a_mail_carries_its_picture_or_file(
     ready(medium_of(delivery), PNG if form == MessageForm.IMAGE else b"\xef\xbb\xbfa,b\r\n")
 
     prepared(delivery, clock)
-    email.Mail().caller(queue.pending([delivery.pk])[0])()
+    channels.Mail().caller(find_pending([delivery.pk])[0])()
 
     [sent] = mailoutbox
     parts = [part.get_content_type() for part in sent.message().walk() if not part.is_multipart()]
@@ -437,15 +465,15 @@ def test_a_worker_that_dies_before_freezing_leaves_it_to_the_next(wire: Wire, cl
     ready(medium_of(delivery))
     wire.sends.append(UPLOADED)
 
-    [held] = upload_rows.claim([delivery.pk], clock())  # and there it ends
+    [held] = claim_preparable([delivery.pk], clock())  # and there it ends
     prepared(delivery, clock)
     assert delivery.status == Status.PREPARING  # while the lease lasts
-    clock.now += upload_rows.LEASE + timedelta(seconds=1)
+    clock.now += LEASE + timedelta(seconds=1)
     prepared(delivery, clock)
 
     assert delivery.status == Status.PENDING
-    late = upload_rows.Prepared(held, lambda body: body | {"image": {"media_id": "late"}})
-    assert upload_rows.freeze([late], clock()) == 0
+    late = Prepared(held, lambda body: body | {"image": {"media_id": "late"}})
+    assert freeze_prepared([late], clock()) == 0
     assert body_of(delivery)["image"] == {"media_id": "media-1"}
 
 
@@ -453,12 +481,12 @@ def test_a_canceled_message_is_not_frozen_by_an_upload_under_way(clock: FakeCloc
     run = make_run()
     delivery = make_delivery(make_corp(), MessageForm.IMAGE, run=run)
     ready(medium_of(delivery))
-    [held] = upload_rows.claim([delivery.pk], clock())
+    [held] = claim_preparable([delivery.pk], clock())
 
     Run.objects.update(recall_requested_at=NOW)
     recall.cancel_recalled(now=NOW)
 
-    assert upload_rows.freeze([upload_rows.Prepared(held, lambda body: body)], clock()) == 0
+    assert freeze_prepared([Prepared(held, lambda body: body)], clock()) == 0
     delivery.refresh_from_db()
     assert delivery.status == Status.CANCELED
 
@@ -466,7 +494,7 @@ def test_a_canceled_message_is_not_frozen_by_an_upload_under_way(clock: FakeCloc
 def test_what_is_worthless_is_canceled_while_it_is_prepared() -> None:
     delivery = make_delivery(make_corp(), MessageForm.IMAGE)
 
-    sweep.sweep(now=NOW + timedelta(hours=25))
+    maintenance.sweep(now=NOW + timedelta(hours=25))
 
     delivery.refresh_from_db()
     assert delivery.status == Status.CANCELED
@@ -478,10 +506,10 @@ def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: Wire, clo
     delivery = make_delivery(corp, MessageForm.IMAGE)
     delivery.receipts.create(run=delivery.run, channel=Channel.WECOM, address=f"{corp.pk}:lilei")
     ready(medium_of(delivery))
-    [held] = upload_rows.claim([delivery.pk], clock())
+    [held] = claim_preparable([delivery.pk], clock())
 
     recall.withdraw(corp, ["lilei"], NOW)
-    upload_rows.freeze([upload_rows.Prepared(held, lambda body: body | {"image": {"media_id": "m"}})], clock())
+    freeze_prepared([Prepared(held, lambda body: body | {"image": {"media_id": "m"}})], clock())
 
     assert (body_of(delivery)["touser"], body_of(delivery)["image"]) == ("HanMei", {"media_id": "m"})
 
@@ -493,9 +521,9 @@ def test_what_was_uploaded_too_long_ago_is_uploaded_anew(wire: Wire, clock: Fake
     wire.sends.extend([UPLOADED, {**UPLOADED, "media_id": "media-2"}])
     prepared(delivery, clock)
 
-    clock.now += uploads.UPLOADED_FOR
+    clock.now += UPLOADED_FOR
     assert not send_delivery(delivery.pk, clock=clock)
-    assert uploads.renew(now=clock()) == 1
+    assert renew_uploads(now=clock()) == 1
     prepared(delivery, clock)
 
     assert (delivery.status, body_of(delivery)["image"]) == (Status.PENDING, {"media_id": "media-2"})
@@ -509,7 +537,7 @@ def test_what_may_have_arrived_is_never_written_anew(wire: Wire, clock: FakeCloc
     assert send_delivery(delivery.pk, clock=clock)
     Delivery.objects.update(media_until=NOW)
 
-    assert uploads.renew(now=NOW) == 0
+    assert renew_uploads(now=NOW) == 0
     clock.advance(minutes=5)
     assert send_delivery(delivery.pk, clock=clock)
 
@@ -537,27 +565,27 @@ def test_a_paused_or_disabled_company_uploads_nothing(clock: FakeClock) -> None:
     delivery = make_delivery(make_corp(is_enabled=False), MessageForm.IMAGE)
     ready(medium_of(delivery))
 
-    assert uploads.hand_out(now=NOW) == queue.HandedOut([], [])
+    assert hand_out_uploads(now=NOW) == HandedOut([], [])
     assert prepared(delivery, clock).status == Status.PREPARING
 
 
 def test_a_delivery_is_handed_out_once(clock: FakeClock) -> None:
     delivery = make_delivery(make_corp(), MessageForm.IMAGE)
-    assert uploads.hand_out(now=NOW) == queue.HandedOut([], [])
+    assert hand_out_uploads(now=NOW) == HandedOut([], [])
     ready(medium_of(delivery))
 
-    assert uploads.hand_out(now=NOW) == queue.HandedOut([], [delivery.pk])
-    assert uploads.hand_out(now=NOW) == queue.HandedOut([], [])
+    assert hand_out_uploads(now=NOW) == HandedOut([], [delivery.pk])
+    assert hand_out_uploads(now=NOW) == HandedOut([], [])
 
 
 # --- Made ---
 
 
 def test_what_ends_its_worker_each_time_is_given_up(clock: FakeClock) -> None:
-    medium = make_medium(make_run(), make_count=jobs.TRIES_AT_MOST)
+    medium = make_medium(make_run(), make_count=TRIES_AT_MOST)
 
-    assert not jobs.make(medium.pk, clock=clock)
-    assert jobs.sweep(now=NOW) == 1
+    assert not produce_medium(medium.pk, clock=clock)
+    assert sweep_media(now=NOW) == 1
 
     medium.refresh_from_db()
     assert (medium.status, bytes(medium.recipe)) == (Medium.Status.FAILED, b"")
@@ -567,8 +595,8 @@ def test_what_ends_its_worker_each_time_is_given_up(clock: FakeClock) -> None:
 def test_what_no_worker_takes_is_given_up_and_pointed_at(clock: FakeClock) -> None:
     medium = make_medium(make_run())
 
-    assert jobs.overdue_count("charts", now=NOW + jobs.OVERDUE, at_most=10) == 1
-    assert jobs.sweep(now=NOW + jobs.PATIENCE) == 1
+    assert count_overdue("charts", now=NOW + OVERDUE, at_most=10) == 1
+    assert sweep_media(now=NOW + PATIENCE) == 1
 
     medium.refresh_from_db()
     assert "charts" in medium.error_text
@@ -576,16 +604,16 @@ def test_what_no_worker_takes_is_given_up_and_pointed_at(clock: FakeClock) -> No
 
 def test_no_more_is_handed_out_than_is_made_soon() -> None:
     run = make_run()
-    for _ in range(jobs.QUEUED_AT_MOST["charts"] + 5):
+    for _ in range(QUEUED_AT_MOST["charts"] + 5):
         make_medium(run, recipe=b"")
 
-    assert len(jobs.hand_out(now=NOW)) == jobs.QUEUED_AT_MOST["charts"]
-    assert jobs.hand_out(now=NOW) == []
-    assert len(jobs.hand_out(now=NOW + jobs.QUEUED)) == jobs.QUEUED_AT_MOST["charts"]
+    assert len(hand_out_media(now=NOW)) == QUEUED_AT_MOST["charts"]
+    assert hand_out_media(now=NOW) == []
+    assert len(hand_out_media(now=NOW + QUEUED)) == QUEUED_AT_MOST["charts"]
 
 
 def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> None:
-    broken = recipes.picture(
+    broken = picture_recipe(
         Chart(ChartKind.BAR, "没有", ("销售额",)),
         CONTENT.cards[0].table,
         shape=Shape.FREE,
@@ -593,7 +621,7 @@ def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> No
     )
     medium = make_medium(make_run(), recipe=broken)
 
-    assert not jobs.make(medium.pk, clock=clock)
+    assert not produce_medium(medium.pk, clock=clock)
 
     medium.refresh_from_db()
     assert (medium.status, medium.error_text) == (Medium.Status.FAILED, "数据中没有列“没有”。")
@@ -603,7 +631,7 @@ def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> No
 
 
 def picture_url(medium: Medium, **units: float) -> str:
-    return urls.picture_path(medium.pk, now=NOW + timedelta(**units))
+    return picture_path(medium.pk, now=NOW + timedelta(**units))
 
 
 @pytest.fixture
@@ -617,7 +645,7 @@ def test_whoever_has_the_address_sees_the_picture_until_it_is_too_old(client: Cl
     fresh = (timezone.now() - NOW) / timedelta(days=1)
 
     answer = client.get(picture_url(medium, days=fresh))
-    too_old = client.get(picture_url(medium, days=fresh - urls.LINK_DAYS - 1))
+    too_old = client.get(picture_url(medium, days=fresh - LINK_DAYS - 1))
 
     assert (answer.status_code, answer.content, answer["Content-Type"]) == (200, PNG, "image/png")
     assert answer["Cache-Control"] == "private, max-age=86400"

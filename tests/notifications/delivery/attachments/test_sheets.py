@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table, to_document
-from notifications.delivery.attachments import recipes, spreadsheets
+from notifications.delivery.attachments import file_recipe, make_from_recipe
+from notifications.delivery.spreadsheets import cut_parts, write_csv, write_file_name, write_xlsx
 
 AS_OF = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 STARTS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "=cmd|' /C calc'!A0", "'=1"]
@@ -30,11 +31,11 @@ def table_of(*rows: tuple[Any, ...], kinds: tuple[Kind, ...], is_cut: bool = Fal
 
 
 def xlsx(tables: list[tuple[str, Table]]) -> bytes:
-    return spreadsheets.xlsx(spreadsheets.parts(tables))
+    return write_xlsx(cut_parts(tables))
 
 
 def csv_text(table: Table) -> bytes:
-    return spreadsheets.csv_text(spreadsheets.parts([("x", table)])[0])
+    return write_csv(cut_parts([("x", table)])[0])
 
 
 def opened(content: bytes) -> openpyxl.Workbook:
@@ -123,7 +124,7 @@ def test_each_table_has_a_sheet_with_a_name_that_a_spreadsheet_takes() -> None:
 
 
 def test_what_has_no_room_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spreadsheets, "FILE_BYTES", 6000)
+    monkeypatch.setattr("notifications.delivery.spreadsheets.FILE_BYTES", 6000)
     table = table_of(*((f"{n:0100d}",) for n in range(1000)), kinds=(Kind.TEXT,))
 
     with translation.override("zh-hans"):
@@ -136,7 +137,7 @@ def test_what_has_no_room_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_cells_are_shared_out_among_the_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spreadsheets, "CELLS_AT_MOST", 100)
+    monkeypatch.setattr("notifications.delivery.spreadsheets.CELLS_AT_MOST", 100)
     wide = table_of(*[(n,) * 4 for n in range(50)], kinds=(Kind.NUMBER,) * 4)
     narrow = table_of(*[(n,) for n in range(50)], kinds=(Kind.NUMBER,))
     short = table_of((7,), kinds=(Kind.NUMBER,))
@@ -153,12 +154,12 @@ def test_cells_are_shared_out_among_the_sheets(monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_a_recipe_leaves_out_is_said_by_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     table = table_of(*[(n,) for n in range(50)], kinds=(Kind.NUMBER,))
-    monkeypatch.setattr(spreadsheets, "CELLS_AT_MOST", 10)
-    recipe = recipes.file([("x", table)], language="zh-hans")
+    monkeypatch.setattr("notifications.delivery.spreadsheets.CELLS_AT_MOST", 10)
+    recipe = file_recipe([("x", table)], language="zh-hans")
     monkeypatch.undo()
 
-    book = opened(recipes.make("xlsx", recipe).content)
-    text = recipes.make("csv", recipe).content.decode("utf-8-sig")
+    book = opened(make_from_recipe("xlsx", recipe).content)
+    text = make_from_recipe("csv", recipe).content.decode("utf-8-sig")
 
     said = f"共 50 行，本文件只容得下前 10 行。{WHAT_TO_DO}"
     assert [cell.value for cell in book.worksheets[0]["A"]][-2:] == [9, said]
@@ -169,7 +170,7 @@ def test_a_recipe_of_the_version_before_is_still_made() -> None:
     table = table_of((1,), (2,), kinds=(Kind.NUMBER,))
     before = {"version": 1, "tables": [["x", to_document(table)]], "language": "en", "time_zone": ""}
 
-    book = opened(recipes.make("xlsx", zlib.compress(json.dumps(before).encode())).content)
+    book = opened(make_from_recipe("xlsx", zlib.compress(json.dumps(before).encode())).content)
 
     assert [cell.value for cell in book.worksheets[0]["A"]] == ["c0", 1, 2]
 
@@ -203,7 +204,7 @@ def test_data_that_was_cut_before_is_said_to_be() -> None:
 )
 def test_a_file_has_a_name_that_every_system_takes(title: str, name: str) -> None:
     with translation.override("en"):
-        assert spreadsheets.file_name(title, AS_OF, "xlsx") == name
+        assert write_file_name(title, AS_OF, "xlsx") == name
 
 
 @settings(max_examples=25, deadline=None)

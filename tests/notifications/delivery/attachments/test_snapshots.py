@@ -17,11 +17,25 @@ import responses
 from pytest_django import Settings
 
 from integrations import bi as bi_snapshots
+from integrations.clients import snapshots
 from integrations.clients.snapshots import Kind, Options, Picture, Reason, SnapshotError
 from integrations.core import heartbeats
 from integrations.models import Heartbeat
-from notifications.delivery.attachments import jobs, recipes, snapshots
-from notifications.delivery.sending import uploads
+from notifications.delivery.attachments import (
+    AGAIN_AFTER,
+    OVERDUE,
+    PATIENCE,
+    QUEUED_AT_MOST,
+    TRIES_AT_MOST,
+    count_overdue,
+    count_overdue_by_queue,
+    hand_out_media,
+    page_recipe,
+    produce_medium,
+    recipe_digest,
+    sweep_media,
+)
+from notifications.delivery.sending.uploads import prepare_deliveries
 from notifications.models import Attachment, Delivery, MakerQueue, Medium, MessageForm
 from notifications.sources import Content, PageView
 from tests.bi import BI, claims_in, make_bi
@@ -60,7 +74,7 @@ class Chromium:
 @pytest.fixture
 def wire(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[responses.RequestsMock]:
     make_bi()
-    monkeypatch.setattr(bi_snapshots.snapshots, "installed_browser", lambda: "chromium")
+    monkeypatch.setattr(snapshots, "installed_browser", lambda: "chromium")
     monkeypatch.setattr(bi_snapshots, "LastingBrowser", Chromium)
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
@@ -77,9 +91,9 @@ def asked_pages(wire: responses.RequestsMock) -> int:
 
 
 def make_page(identity: str = "lilei", page: str = "page/p1", **fields: Any) -> Medium:
-    recipe = recipes.page(page, identity, Options(kind=Kind.PICTURE))
+    recipe = page_recipe(page, identity, Options(kind=Kind.PICTURE))
     defaults = {
-        **{"run": make_run(), "kind": "picture", "recipe": recipe, "digest": recipes.digest("picture", recipe)},
+        **{"run": make_run(), "kind": "picture", "recipe": recipe, "digest": recipe_digest("picture", recipe)},
         **{"name": "看板.png", "content_type": "image/png", "queue": MakerQueue.SNAPSHOTS},
         **{"created_at": NOW, "make_after": NOW, "give_up_at": NOW + timedelta(hours=20)},
     }
@@ -96,7 +110,7 @@ def test_what_the_browser_sees_as_the_account_is_the_picture(wire: responses.Req
     answers(wire, PNG)
     medium = make_page()
 
-    assert jobs.make(medium.pk, clock=clock)
+    assert produce_medium(medium.pk, clock=clock)
 
     medium.refresh_from_db()
     assert (medium.status, bytes(medium.content)) == (Status.READY, PNG)
@@ -109,9 +123,9 @@ def test_an_error_page_is_tried_a_few_times_and_never_sent(wire: responses.Reque
     answers(wire, b"<html>")
     medium = make_page()
 
-    for _ in range(jobs.TRIES_AT_MOST):
-        assert not jobs.make(medium.pk, clock=clock)
-        clock.advance(seconds=snapshots.AGAIN_AFTER.total_seconds())
+    for _ in range(TRIES_AT_MOST):
+        assert not produce_medium(medium.pk, clock=clock)
+        clock.advance(seconds=AGAIN_AFTER.total_seconds())
 
     medium.refresh_from_db()
     assert (medium.status, bytes(medium.content)) == (Status.FAILED, b"")
@@ -122,7 +136,7 @@ def test_an_account_that_the_bi_refuses_is_not_tried_again(wire: responses.Reque
     answers(wire, b"", status=401)
     medium = make_page()
 
-    jobs.make(medium.pk, clock=clock)
+    produce_medium(medium.pk, clock=clock)
 
     medium.refresh_from_db()
     assert medium.status == Status.FAILED
@@ -134,30 +148,30 @@ def test_while_the_bi_is_down_one_picture_finds_out_and_none_is_lost(
 ) -> None:
     media = [make_page(f"person{number}") for number in range(300)]
     answers(wire, ConnectionError())
-    handed_out = jobs.hand_out(now=clock())
-    assert len(handed_out) == jobs.QUEUED_AT_MOST["snapshots"]
+    handed_out = hand_out_media(now=clock())
+    assert len(handed_out) == QUEUED_AT_MOST["snapshots"]
 
     for pk in handed_out:  # they stand in the queue already
-        jobs.make(pk, clock=clock)
+        produce_medium(pk, clock=clock)
 
     assert asked_pages(wire) == 1
     assert set(Medium.objects.values_list("status", "make_count")) == {(Status.WAITING, 0)}
-    assert jobs.hand_out(now=clock()) == []
+    assert hand_out_media(now=clock()) == []
     assert "没有响应" in Medium.objects.all()[0].error_text
 
     for _ in range(20):  # an hour later: nothing was given up, and as long as a worker lives, nothing will be
-        now = clock.advance(seconds=snapshots.AGAIN_AFTER.total_seconds() + 30)
+        now = clock.advance(seconds=AGAIN_AFTER.total_seconds() + 30)
         served(now)
-        jobs.sweep(now=now)
-        for pk in jobs.hand_out(now=now):
-            jobs.make(pk, clock=clock)
+        sweep_media(now=now)
+        for pk in hand_out_media(now=now):
+            produce_medium(pk, clock=clock)
     assert asked_pages(wire) == 21
 
     answers(wire, PNG)
-    clock.advance(seconds=snapshots.AGAIN_AFTER.total_seconds())
-    while found := jobs.hand_out(now=clock()):
+    clock.advance(seconds=AGAIN_AFTER.total_seconds())
+    while found := hand_out_media(now=clock()):
         for pk in found:
-            assert jobs.make(pk, clock=clock)
+            assert produce_medium(pk, clock=clock)
     assert Medium.objects.filter(status=Status.READY).count() == len(media)
 
 
@@ -168,11 +182,11 @@ def test_a_page_that_alone_does_not_answer_keeps_no_other_waiting(
     wire.get(BI + "/", body="<html>")
     wire.add_callback("GET", PAGES, lambda asked: (504, {}, "") if "broken" in str(asked.url) else (200, {}, PNG))
 
-    for _ in range(jobs.TRIES_AT_MOST):
-        for pk in jobs.hand_out(now=clock()):
-            jobs.make(pk, clock=clock)
+    for _ in range(TRIES_AT_MOST):
+        for pk in hand_out_media(now=clock()):
+            produce_medium(pk, clock=clock)
         assert {one.status for one in Medium.objects.exclude(pk=broken.pk)} == {Status.READY}
-        clock.advance(seconds=snapshots.AGAIN_AFTER.total_seconds())
+        clock.advance(seconds=AGAIN_AFTER.total_seconds())
 
     broken.refresh_from_db()
     assert broken.status == Status.FAILED
@@ -184,10 +198,10 @@ def test_what_the_message_does_not_live_to_see_is_given_up_with_the_reason(
 ) -> None:
     answers(wire, ConnectionError())
     medium = make_page(give_up_at=NOW + timedelta(hours=1))
-    jobs.make(medium.pk, clock=clock)
+    produce_medium(medium.pk, clock=clock)
     served(clock.advance(hours=1))
 
-    assert jobs.sweep(now=clock()) == 1
+    assert sweep_media(now=clock()) == 1
 
     medium.refresh_from_db()
     assert (medium.status, "没有响应" in medium.error_text) == (Status.FAILED, True)
@@ -195,14 +209,14 @@ def test_what_the_message_does_not_live_to_see_is_given_up_with_the_reason(
 
 def test_without_a_worker_messages_wait_half_an_hour(clock: FakeClock, django_assert_num_queries: Any) -> None:
     medium = make_page()
-    assert jobs.overdue_count("snapshots", now=NOW + jobs.OVERDUE, at_most=10) == 1
-    assert jobs.overdue_count("charts", now=NOW + jobs.OVERDUE, at_most=10) == 0
-    late = NOW + jobs.OVERDUE
-    assert jobs.overdue_counts(("charts", "snapshots"), now=late, at_most=10) == {"charts": 0, "snapshots": 1}
+    assert count_overdue("snapshots", now=NOW + OVERDUE, at_most=10) == 1
+    assert count_overdue("charts", now=NOW + OVERDUE, at_most=10) == 0
+    late = NOW + OVERDUE
+    assert count_overdue_by_queue(("charts", "snapshots"), now=late, at_most=10) == {"charts": 0, "snapshots": 1}
     with django_assert_num_queries(1):
-        assert jobs.overdue_counts(("charts",), now=NOW, at_most=10) == {"charts": 0}
+        assert count_overdue_by_queue(("charts",), now=NOW, at_most=10) == {"charts": 0}
 
-    assert jobs.sweep(now=NOW + jobs.PATIENCE) == 1
+    assert sweep_media(now=NOW + PATIENCE) == 1
 
     medium.refresh_from_db()
     assert "snapshots" in medium.error_text
@@ -212,20 +226,20 @@ def test_a_worker_that_died_in_the_middle_costs_a_try_and_no_message(
     wire: responses.RequestsMock, clock: FakeClock
 ) -> None:
     medium = make_page(make_count=1, make_after=NOW + timedelta(seconds=100))  # as it left the row
-    assert jobs.hand_out(now=NOW) == []
+    assert hand_out_media(now=NOW) == []
 
     clock.advance(seconds=110)
     answers(wire, PNG)
 
-    assert [jobs.make(pk, clock=clock) for pk in jobs.hand_out(now=clock())] == [True]
-    assert not jobs.make(medium.pk, clock=clock)  # a second worker, later
+    assert [produce_medium(pk, clock=clock) for pk in hand_out_media(now=clock())] == [True]
+    assert not produce_medium(medium.pk, clock=clock)  # a second worker, later
 
 
 def test_where_nobody_enters_the_bi_it_fails_with_a_sentence(clock: FakeClock) -> None:
     make_bi(is_enabled=False)
     medium = make_page()
 
-    jobs.make(medium.pk, clock=clock)
+    produce_medium(medium.pk, clock=clock)
 
     medium.refresh_from_db()
     assert (medium.status, "单点登录" in medium.error_text) == (Status.FAILED, True)
@@ -236,7 +250,7 @@ def test_its_words_go_without_a_picture_that_could_not_be_taken(clock: FakeClock
     delivery = make_delivery(make_corp(), MessageForm.IMAGE, content=Content("日报", "今天", page=page))
     Medium.objects.update(status=Status.FAILED, error="x")
 
-    assert uploads.prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
+    assert prepare_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
 
     delivery.refresh_from_db()
     assert (delivery.status, json.loads(bytes(delivery.body))["msgtype"]) == (Delivery.Status.PENDING, "textcard")

@@ -11,7 +11,7 @@ from celery import signals
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from notifications import tasks
-from notifications.delivery.attachments import jobs, recipes
+from notifications.delivery.attachments import file_recipe, produce_medium
 from notifications.models import Medium
 from tests.notifications.charts.tables import DAYS
 from tests.notifications.delivery.attachments.places import make_medium, make_run
@@ -19,7 +19,7 @@ from tests.notifications.factories import NOW
 
 pytestmark = pytest.mark.django_db
 
-FILE = {"kind": Medium.Kind.XLSX, "recipe": recipes.file([("x", DAYS)], language="zh-hans")}
+FILE = {"kind": Medium.Kind.XLSX, "recipe": file_recipe([("x", DAYS)], language="zh-hans")}
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_nobody_else_begins_before_that_time_is_over(fields: dict[str, Any], sec
     medium = make_medium(make_run(), **fields)
 
     with pytest.raises(Exception, match="decompress"):
-        jobs.make(medium.pk, clock=lambda: NOW)
+        produce_medium(medium.pk, clock=lambda: NOW)
 
     medium.refresh_from_db()
     assert (medium.make_count, medium.make_after - NOW) == (1, timedelta(seconds=seconds))

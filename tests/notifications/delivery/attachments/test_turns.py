@@ -6,7 +6,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from notifications.delivery.attachments import jobs, recipes
+from notifications.delivery.attachments import (
+    BEGUN_WITHIN,
+    QUEUED,
+    file_recipe,
+    hand_out_media,
+    produce_media_in_turn,
+    sort_out_media,
+)
 from notifications.models import Incident, Medium
 from tests.notifications.charts.tables import DAYS
 from tests.notifications.delivery.attachments.places import make_medium, make_run
@@ -15,7 +22,7 @@ from tests.notifications.factories import NOW
 pytestmark = pytest.mark.django_db
 
 # Quickly made, and without the renderer.
-CSV = {"kind": Medium.Kind.CSV, "recipe": recipes.file([("x", DAYS)], language="zh-hans")}
+CSV = {"kind": Medium.Kind.CSV, "recipe": file_recipe([("x", DAYS)], language="zh-hans")}
 
 
 def states() -> list[tuple[str, int]]:
@@ -26,7 +33,7 @@ def test_one_that_cannot_be_made_keeps_no_other(caplog: pytest.LogCaptureFixture
     run = make_run()
     ids = [make_medium(run, **CSV).pk, make_medium(run, **CSV | {"recipe": b"broken"}).pk, make_medium(run, **CSV).pk]
 
-    jobs.make_in_turn(ids, clock=lambda: NOW)
+    produce_media_in_turn(ids, clock=lambda: NOW)
 
     assert states() == [("ready", 1), ("waiting", 1), ("ready", 1)]
     assert caplog.messages == [f"medium={ids[1]} could not be made"]
@@ -34,34 +41,34 @@ def test_one_that_cannot_be_made_keeps_no_other(caplog: pytest.LogCaptureFixture
 
 def test_what_was_not_begun_in_time_may_be_made_at_once_and_was_not_tried() -> None:
     run = make_run()
-    ids = [make_medium(run, **CSV, make_after=NOW + jobs.QUEUED).pk for _ in range(3)]
-    moments = [NOW, *[NOW + jobs.BEGUN_WITHIN] * 20]
+    ids = [make_medium(run, **CSV, make_after=NOW + QUEUED).pk for _ in range(3)]
+    moments = [NOW, *[NOW + BEGUN_WITHIN] * 20]
 
-    jobs.make_in_turn(ids, clock=lambda: moments.pop(0))
+    produce_media_in_turn(ids, clock=lambda: moments.pop(0))
 
     assert states() == [("ready", 1), ("waiting", 0), ("waiting", 0)]
-    assert list(Medium.objects.due(NOW + jobs.BEGUN_WITHIN).order_by("pk").values_list("pk", flat=True)) == ids[1:]
+    assert list(Medium.objects.due(NOW + BEGUN_WITHIN).order_by("pk").values_list("pk", flat=True)) == ids[1:]
 
 
 def test_the_others_of_a_task_wait_no_longer_than_the_one_that_ended_it(monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run()
-    ids = [make_medium(run, make_after=NOW + jobs.QUEUED).pk for _ in range(2)]
+    ids = [make_medium(run, make_after=NOW + QUEUED).pk for _ in range(2)]
 
     def end(*_arguments: object) -> None:
         raise SystemExit
 
-    monkeypatch.setattr(recipes, "make", end)
+    monkeypatch.setattr("notifications.delivery.attachments.make_from_recipe", end)
     with pytest.raises(SystemExit):
-        jobs.make_in_turn(ids, clock=lambda: NOW)
+        produce_media_in_turn(ids, clock=lambda: NOW)
 
     assert states() == [("waiting", 1), ("waiting", 0)]
-    assert jobs.hand_out(now=NOW + timedelta(seconds=44)) == []
-    assert jobs.hand_out(now=NOW + timedelta(seconds=45)) == [ids[1], ids[0]]
+    assert hand_out_media(now=NOW + timedelta(seconds=44)) == []
+    assert hand_out_media(now=NOW + timedelta(seconds=45)) == [ids[1], ids[0]]
 
 
 def test_what_another_task_has_begun_meanwhile_is_left_to_it() -> None:
     run, leased_until = make_run(), NOW + timedelta(seconds=45)
-    ids = [make_medium(run, **CSV, make_after=NOW + jobs.QUEUED).pk for _ in range(4)]
+    ids = [make_medium(run, **CSV, make_after=NOW + QUEUED).pk for _ in range(4)]
     Medium.objects.filter(pk__in=ids[:2]).update(make_count=1, make_after=leased_until)
     calls: list[datetime] = []
 
@@ -71,7 +78,7 @@ def test_what_another_task_has_begun_meanwhile_is_left_to_it() -> None:
             Medium.objects.filter(pk=ids[2]).update(make_count=1, make_after=leased_until)
         return NOW
 
-    jobs.make_in_turn(ids, clock=clock)
+    produce_media_in_turn(ids, clock=clock)
 
     assert states() == [("waiting", 1), ("waiting", 1), ("waiting", 1), ("ready", 1)]
     assert set(Medium.objects.filter(pk__in=ids[:3]).values_list("make_after", flat=True)) == {leased_until}
@@ -79,14 +86,14 @@ def test_what_another_task_has_begun_meanwhile_is_left_to_it() -> None:
 
 def test_what_another_task_draws_is_not_handed_out_again_when_time_is_up() -> None:
     run, leased_until = make_run(), NOW + timedelta(seconds=45)
-    ids = [make_medium(run, **CSV, make_after=NOW + jobs.QUEUED).pk for _ in range(3)]
+    ids = [make_medium(run, **CSV, make_after=NOW + QUEUED).pk for _ in range(3)]
     Medium.objects.filter(pk=ids[1]).update(make_count=1, make_after=leased_until)
-    moments = [NOW, *[NOW + jobs.BEGUN_WITHIN] * 20]
+    moments = [NOW, *[NOW + BEGUN_WITHIN] * 20]
 
-    jobs.make_in_turn(ids, clock=lambda: moments.pop(0))
+    produce_media_in_turn(ids, clock=lambda: moments.pop(0))
 
     assert states() == [("ready", 1), ("waiting", 1), ("waiting", 0)]
-    assert list(Medium.objects.due(NOW + jobs.BEGUN_WITHIN).values_list("pk", flat=True)) == ids[2:]
+    assert list(Medium.objects.due(NOW + BEGUN_WITHIN).values_list("pk", flat=True)) == ids[2:]
 
 
 def test_pictures_of_incidents_and_previews_wait_for_no_other() -> None:
@@ -96,7 +103,7 @@ def test_pictures_of_incidents_and_previews_wait_for_no_other() -> None:
     Medium.objects.filter(pk__in=ids[:3]).update(run=None, incident=incident)
     Medium.objects.filter(pk__in=ids[3:5]).update(run=None)
 
-    found = jobs.sorted_out(ids).pictures
+    found = sort_out_media(ids).pictures
 
     assert found[:5] == [[pk] for pk in ids[:5]]
     assert [len(together) for together in found[5:]] == [2] * 8
@@ -107,7 +114,7 @@ def test_a_task_draws_several_where_many_wait(count: int, sizes: list[int]) -> N
     run = make_run()
     ids = [make_medium(run).pk for _ in range(count)]
 
-    found = jobs.sorted_out(ids)
+    found = sort_out_media(ids)
 
     assert [len(together) for together in found.pictures] == sizes
     assert [pk for together in found.pictures for pk in together] == ids
@@ -118,7 +125,7 @@ def test_what_was_begun_before_is_drawn_alone() -> None:
     ids = [make_medium(run).pk for _ in range(18)]
     Medium.objects.filter(pk__in=ids[:2]).update(make_count=1)
 
-    assert jobs.sorted_out(ids).pictures == [
+    assert sort_out_media(ids).pictures == [
         *([one, two] for one, two in zip(ids[2::2], ids[3::2], strict=True)),
         [ids[0]],
         [ids[1]],

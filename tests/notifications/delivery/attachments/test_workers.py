@@ -23,7 +23,14 @@ from integrations.data.table import Column, Kind, Table, Value
 from integrations.models import Corp
 from integrations.models.datasources import ROWS_AT_MOST
 from notifications import tasks
-from notifications.delivery.attachments import jobs, recipes
+from notifications.delivery.attachments import (
+    CHARTS_QUEUE,
+    FILE_SECONDS_AT_MOST,
+    SECONDS_AT_MOST,
+    TRIES_AT_MOST,
+    file_recipe,
+    hand_out_media,
+)
 from notifications.models import Attempt, Delivery, Medium, MessageForm, Run
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
@@ -84,7 +91,7 @@ def corp(stack: Stack) -> Corp:
 
 
 def make_within(seconds: int, medium_id: int) -> None:
-    tasks.make_medium.apply_async(([medium_id],), queue=jobs.CHARTS_QUEUE, time_limit=seconds)
+    tasks.make_medium.apply_async(([medium_id],), queue=CHARTS_QUEUE, time_limit=seconds)
 
 
 def due_now() -> None:
@@ -138,7 +145,7 @@ def test_drawing_processes_end_when_idle_and_begin_with_the_next_picture(stack: 
             medium = make_delivery(corp, MessageForm.IMAGE, run=make_run(), chart=replace(CHART, title=title)).medium
             assert medium is not None
             made = Medium.objects.filter(pk=medium.pk, status="ready", make_count=1)
-            make_within(jobs.SECONDS_AT_MOST, medium.pk)
+            make_within(SECONDS_AT_MOST, medium.pk)
 
             eventually(made.exists, stack.programs.values())
             eventually(lambda: not family.children(), stack.programs.values())
@@ -155,7 +162,7 @@ def test_a_drawing_process_keeps_its_connection_from_one_picture_to_the_next(sta
         for title in ("first", "second"):
             medium = make_delivery(corp, MessageForm.IMAGE, run=run, chart=replace(CHART, title=title)).medium
             assert medium is not None
-            make_within(jobs.SECONDS_AT_MOST, medium.pk)
+            make_within(SECONDS_AT_MOST, medium.pk)
             eventually(Medium.objects.filter(pk=medium.pk, status="ready").exists, stack.programs.values())
             with connection.cursor() as cursor:
                 cursor.execute(writer)
@@ -168,7 +175,7 @@ def test_a_drawing_process_keeps_its_connection_from_one_picture_to_the_next(sta
 def test_a_chart_that_hangs_and_a_worker_killed_while_uploading_cost_no_message_and_double_none(
     stack: Stack, corp: Corp
 ) -> None:
-    assert tasks.make_medium.time_limit == jobs.SECONDS_AT_MOST
+    assert tasks.make_medium.time_limit == SECONDS_AT_MOST
     run, sandbox = make_run(), stack.sandbox
     hanging = make_delivery(corp, MessageForm.IMAGE, run=run, chart=replace(CHART, title=ENDLESS))
     for form in (MessageForm.IMAGE, MessageForm.XLSX):
@@ -182,16 +189,16 @@ def test_a_chart_that_hangs_and_a_worker_killed_while_uploading_cost_no_message_
         start_charts(stack, exits, "charts", "tests.notifications.delivery.attachments.hanging_worker")
         wait_for_log("ready.", killed)
         # As a tick does, but for the time limit (tasks.make_medium.time_limit), for which nobody waits here.
-        first, *others = jobs.hand_out(now=timezone.now())
+        first, *others = hand_out_media(now=timezone.now())
         assert first == hung.get().pk
         make_within(2, first)
         for medium_id in others:
-            make_within(jobs.FILE_SECONDS_AT_MOST, medium_id)
+            make_within(FILE_SECONDS_AT_MOST, medium_id)
 
         # The chart comes first, and holds up the others no longer than that.
         eventually(Medium.objects.filter(status="ready", kind="xlsx").exists, stack.programs.values())
         if not hung.get().make_count:  # a busy machine's worker had not even begun it
-            make_within(jobs.FILE_SECONDS_AT_MOST, first)
+            make_within(FILE_SECONDS_AT_MOST, first)
         eventually(lambda: hung.get().make_count == 1, stack.programs.values())
         tasks._prepare(timezone.now())
         eventually(lambda: sandbox.calls("media/upload"), stack.programs.values())
@@ -199,7 +206,7 @@ def test_a_chart_that_hangs_and_a_worker_killed_while_uploading_cost_no_message_
         assert [sandbox.messages(CORPID, userid) for userid in USERIDS] == [[], []]
 
         # What was begun comes back as soon as its lease ends: here the test ends it.
-        hung.update(make_count=jobs.TRIES_AT_MOST, make_after=timezone.now())
+        hung.update(make_count=TRIES_AT_MOST, make_after=timezone.now())
         tasks._make_media(timezone.now())
         Delivery.objects.update(lease_until=timezone.now(), queued_until=timezone.now())
         stack.start_worker(exits, "second")
@@ -220,14 +227,14 @@ def test_the_largest_workbook_is_made_within_its_time_and_says_what_it_leaves_ou
     day, moment = date(2026, 11, 24), datetime(2026, 11, 24, 1, 30, tzinfo=UTC)
     rows = tuple(_row(n, day, moment) for n in range(ROWS_AT_MOST))
     table = Table(tuple(Column(f"列{place}", kind) for place, kind in enumerate(kinds)), rows, timezone.now())
-    recipe = recipes.file([(f"卡片{number}", table) for number in range(10)], language="zh-hans")
+    recipe = file_recipe([(f"卡片{number}", table) for number in range(10)], language="zh-hans")
     medium = make_medium(make_run(), kind=Medium.Kind.XLSX, recipe=recipe)
     due_now()
     with ExitStack() as exits:
         start_charts(stack, exits, "charts")
 
         tasks._make_media(timezone.now())
-        wait = 2 * jobs.FILE_SECONDS_AT_MOST
+        wait = 2 * FILE_SECONDS_AT_MOST
         eventually(Medium.objects.exclude(status="waiting").exists, stack.programs.values(), seconds=wait)
 
     medium.refresh_from_db()

@@ -16,7 +16,7 @@ from tests.programs import needs
 from tools.services import Service, start_valkey
 
 # Not imported by name: its package has a function of the same name.
-GATE = import_module("notifications.delivery.limiter.gate")
+GATE = import_module("notifications.delivery.limiter")
 COMPANY = Scope("company:ww1:send", per_minute=5)
 MEMBER = Member("ww1:1", per_minute=2)
 BUDGET = Budget("ww1:1")

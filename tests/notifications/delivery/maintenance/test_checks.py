@@ -9,7 +9,7 @@ import redis
 from django.core import checks
 from pytest_django import Settings
 
-from notifications.delivery.leases import QUEUE_LEASE, TASK_SECONDS
+from notifications.delivery.rows import QUEUE_LEASE, TASK_SECONDS
 from tools.services import start_valkey
 
 

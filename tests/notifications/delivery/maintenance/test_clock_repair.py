@@ -11,7 +11,7 @@ from django.db.models import Model
 from integrations.models import Card, CardData, CheckRun, DataSource
 from notifications import tasks
 from notifications.alerts import evaluation
-from notifications.delivery.maintenance import clock_repair
+from notifications.delivery.maintenance import repair_clock_damage
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import scheduler
 from notifications.models import (
@@ -67,7 +67,7 @@ def test_a_slot_that_was_only_recorded_runs_when_it_comes() -> None:
     early = Run.objects.get(slot_at=utc("2026-11-25 01:00"))
     assert early.status == Run.Status.MISSED
 
-    clock_repair.repair(now=NOW)
+    repair_clock_damage(now=NOW)
     [pk] = scheduler.claim_due(now=utc("2026-11-25 01:00"))
 
     run = Run.objects.get(pk=pk)
@@ -83,7 +83,7 @@ def test_a_slot_that_ran_before_its_time_does_not_run_again() -> None:
     scheduler.claim_due(now=utc("2026-11-25 01:00:10"))
     Run.objects.update(status=Run.Status.FINISHED)
 
-    clock_repair.repair(now=NOW)
+    repair_clock_damage(now=NOW)
     assert next_of(subscription) == utc("2026-11-25 01:00")
     assert scheduler.claim_due(now=utc("2026-11-25 01:00:10")) == []
 
@@ -95,7 +95,7 @@ def test_a_run_for_a_slot_to_come_of_which_nothing_was_made_waits_for_its_time()
     subscription = make_subscription(next_run_at=utc("2026-11-25 01:00"))
     [pk] = scheduler.claim_due(now=utc("2026-11-25 01:00:10"))
 
-    clock_repair.repair(now=NOW)
+    repair_clock_damage(now=NOW)
 
     assert Run.objects.get(pk=pk).status == Run.Status.MISSED
     assert len(scheduler.claim_due(now=utc("2026-11-25 01:00:10"))) == 1
@@ -107,7 +107,7 @@ def test_one_whose_validity_had_ended_goes_on() -> None:
     scheduler.claim_due(now=NOW + YEAR)
     assert next_of(subscription) is None
 
-    clock_repair.repair(now=NOW)
+    repair_clock_damage(now=NOW)
 
     assert next_of(subscription) == utc("2026-11-25 01:00")
 
@@ -116,7 +116,7 @@ def test_what_was_claimed_before_stays() -> None:
     subscription = make_subscription(next_run_at=NOW + YEAR)  # as an administrator has set it
     run = make_run(subscription, claimed_at=NOW, render_after=NOW + timedelta(seconds=60))
 
-    assert clock_repair.repair(now=NOW) == 0
+    assert repair_clock_damage(now=NOW) == 0
 
     assert next_of(subscription) == NOW + YEAR
     run.refresh_from_db()
@@ -127,19 +127,19 @@ def test_a_run_that_waits_is_rendered_now() -> None:
     subscription = make_subscription(next_run_at=None)
     run = make_run(subscription, claimed_at=NOW + YEAR, render_after=NOW + YEAR)
 
-    assert clock_repair.repair(now=NOW) == 1
+    assert repair_clock_damage(now=NOW) == 1
 
     run.refresh_from_db()
     assert (run.claimed_at, run.render_after) == (NOW, NOW)
-    assert clock_repair.repair(now=NOW) == 0
+    assert repair_clock_damage(now=NOW) == 0
 
 
 def test_more_than_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock_repair, "BATCH", 2)
+    monkeypatch.setattr("notifications.delivery.maintenance.BATCH", 2)
     subscriptions = [make_subscription(next_run_at=utc("2026-11-25 01:00")) for _ in range(5)]
     scheduler.claim_due(now=NOW + YEAR)
 
-    clock_repair.repair(now=NOW)
+    repair_clock_damage(now=NOW)
 
     assert {next_of(one) for one in subscriptions} == {utc("2026-11-25 01:00")}
 
@@ -162,7 +162,7 @@ def test_messages_wait_no_longer_than_under_a_right_clock(
 ) -> None:
     delivery = make_delivery(status, **wrong)
 
-    clock_repair.repair(now=NOW)
+    repair_clock_damage(now=NOW)
 
     delivery.refresh_from_db()
     is_of_pending = "unclear_since" not in wrong and status == Delivery.Status.SENDING
@@ -174,7 +174,7 @@ def test_a_lease_from_the_future_ends(settings: Any) -> None:
     delivery = make_delivery(Delivery.Status.SENDING, lease_until=NOW + YEAR)
     held = make_delivery(Delivery.Status.SENDING, lease_until=NOW + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS))
 
-    clock_repair.repair(now=NOW)
+    repair_clock_damage(now=NOW)
 
     for row, seconds in ((delivery, 0), (held, settings.DELIVERY_LEASE_SECONDS)):
         row.refresh_from_db()
@@ -214,7 +214,7 @@ def test_runs_pictures_and_companies_wait_no_longer_than_under_a_right_clock(
 
     for written, repaired in ((NOW + longest, NOW + longest), (NOW + longest + timedelta(seconds=1), NOW)):
         rows.update(**{field: written})
-        clock_repair.repair(now=NOW)
+        repair_clock_damage(now=NOW)
         assert rows.values_list(field, flat=True).get() == repaired
 
 
@@ -234,7 +234,7 @@ class TestAlertRules:
         evaluation.claim_due(now=NOW + YEAR)
         evaluation.claim_due(now=NOW + YEAR + timedelta(minutes=10))
 
-        clock_repair.repair(now=NOW)
+        repair_clock_damage(now=NOW)
 
         rule.refresh_from_db()
         assert rule.next_run_at == utc("2026-11-24 01:10")
@@ -246,7 +246,7 @@ class TestAlertRules:
             rule=rule, card=rule.card, slot_at=NOW + YEAR, requested_at=NOW + YEAR, outcome=AlertCheck.Outcome.FINE
         )
 
-        clock_repair.repair(now=NOW)
+        repair_clock_damage(now=NOW)
 
         rule.refresh_from_db()
         assert rule.checked_slot_at == NOW
@@ -264,7 +264,7 @@ class TestIncidents:
         far = NOW + YEAR
         Incident.objects.update(seen_at=far, notified_at=far, notice_due_at=far, silenced_until=far)
 
-        clock_repair.repair(now=NOW)
+        repair_clock_damage(now=NOW)
 
         incident.refresh_from_db()
         assert (incident.seen_at, incident.notified_at, incident.notice_due_at) == (NOW, NOW, NOW)
@@ -274,7 +274,7 @@ class TestIncidents:
         later = NOW + timedelta(minutes=50)
         Incident.objects.update(notice_due_at=later, silenced_until=later)
 
-        clock_repair.repair(now=NOW)
+        repair_clock_damage(now=NOW)
 
         incident.refresh_from_db()
         assert (incident.notice_due_at, incident.silenced_until) == (later, later)
@@ -286,7 +286,7 @@ class TestIncidents:
         rule = AlertRule.objects.create(name="过低", card=card, receiver=receiver, crontab="0 * * * *", conditions=[])
         Incident.objects.update(channel=None, rule=rule, starts_at=NOW + YEAR, stretch_at=NOW + YEAR)
 
-        clock_repair.repair(now=NOW)
+        repair_clock_damage(now=NOW)
 
         incident.refresh_from_db()
         assert (incident.starts_at, incident.stretch_at) == (NOW, NOW)
@@ -304,7 +304,7 @@ class TestDataOfCards:
             card=card, slot_at=NOW, requested_at=far, next_try_at=far, lease_token="x", lease_until=far
         )
 
-        clock_repair.repair(now=NOW)
+        repair_clock_damage(now=NOW)
 
         assert list(CardData.objects.due(NOW)) == [row]
         assert CardData.objects.get().requested_at == NOW
@@ -315,7 +315,7 @@ class TestDataOfCards:
         CardData.objects.create(card=card, slot_at=NOW + YEAR, status="ready", **times)
         kept = CardData.objects.create(card=card, slot_at=NOW, status="ready", **times)
 
-        clock_repair.repair(now=NOW)
+        repair_clock_damage(now=NOW)
 
         assert list(CardData.objects.all()) == [kept]
 
@@ -325,7 +325,7 @@ def test_checks_of_the_diagnosis_are_tried_now() -> None:
     times = {"requested_at": far, "started_at": far, "next_try_at": far}
     run = CheckRun.objects.create(corp=make_corp(), check_name="token", connection_version=1, **times)
 
-    clock_repair.repair(now=NOW)
+    repair_clock_damage(now=NOW)
 
     run.refresh_from_db()
     assert (run.requested_at, run.started_at, run.next_try_at) == (NOW, NOW, NOW)

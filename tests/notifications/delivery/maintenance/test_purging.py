@@ -8,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from notifications import tasks
-from notifications.delivery.maintenance import purge
+from notifications.delivery.maintenance import find_purgeable, purge_drafts, purge_runs
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Attempt, Delivery, Draft, FrozenContent, Receipt, Run
 from tests.between import just_before
@@ -35,11 +35,11 @@ def run() -> Run:
 
 
 def test_a_chunk_at_a_time_until_nothing_of_the_run_is_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge, "CHUNK", 4)
+    monkeypatch.setattr("notifications.delivery.maintenance.CHUNK", 4)
     again = make_run(make_subscription(), now=LATER, status="finished", resends=run)
 
     counts = []
-    while count := purge.purge(now=LATER):
+    while count := purge_runs(now=LATER):
         counts.append(count)
 
     assert counts == [4, 2, 1, 1, 1]
@@ -54,7 +54,7 @@ def test_what_was_frozen_of_reports_goes_with_them() -> None:
     content = FrozenContent.objects.create(run=run, document=b"x")
     Run.objects.update(status="skipped")
 
-    while purge.purge(now=LATER):
+    while purge_runs(now=LATER):
         pass
 
     assert not FrozenContent.objects.filter(pk=content.pk).exists()
@@ -67,7 +67,7 @@ def test_what_was_frozen_of_reports_goes_with_them() -> None:
 def test_what_is_under_way_or_young_is_kept(changes: dict[str, object], run: Run) -> None:
     Run.objects.filter(pk=run.pk).update(**changes)
 
-    assert purge.purge(now=LATER) == 0
+    assert purge_runs(now=LATER) == 0
     assert Receipt.objects.count() == 6
 
 
@@ -75,18 +75,18 @@ def test_drafts_that_nobody_came_back_to_go_at_the_tick() -> None:
     person = make_person()
     for page, age in (("push:new", timedelta(days=30)), ("push:7", timedelta(days=29, hours=23))):
         Draft.objects.create(person=person, page=page, values="name=x", saved_at=NOW - age)
-    assert [rows.exists() for rows in purge.due(NOW)] == [False, False, True]
+    assert [rows.exists() for rows in find_purgeable(NOW)] == [False, False, True]
 
     tasks._purge(NOW)
 
     assert list(Draft.objects.values_list("page", flat=True)) == ["push:7"]
-    assert purge.purge_drafts(now=NOW) == 0
+    assert purge_drafts(now=NOW) == 0
 
 
 def test_a_draft_to_which_somebody_comes_back_at_this_moment_stays() -> None:
     Draft.objects.create(person=make_person(), page="push:new", values="name=x", saved_at=NOW - timedelta(days=30))
 
     with just_before("DELETE", lambda: Draft.objects.update(saved_at=NOW)):
-        assert purge.purge_drafts(now=NOW) == 0
+        assert purge_drafts(now=NOW) == 0
 
     assert Draft.objects.exists()

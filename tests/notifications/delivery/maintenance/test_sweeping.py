@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.queue import hand_out
 from notifications.models import Delivery, Run
@@ -27,17 +27,17 @@ def rendered(number: int = 1) -> list[int]:
 def test_a_lost_rendering_is_found_after_its_time_and_handed_out_once() -> None:
     run = make_run(make_subscription(), render_after=NOW + timedelta(seconds=60))
 
-    assert sweep(now=NOW + timedelta(seconds=59)).run_ids == []
-    assert sweep(now=NOW + timedelta(seconds=60)).run_ids == [run.pk]
-    assert sweep(now=NOW + timedelta(seconds=61)).run_ids == []
-    assert sweep(now=NOW + timedelta(seconds=120)).run_ids == [run.pk]
+    assert maintenance.sweep(now=NOW + timedelta(seconds=59)).run_ids == []
+    assert maintenance.sweep(now=NOW + timedelta(seconds=60)).run_ids == [run.pk]
+    assert maintenance.sweep(now=NOW + timedelta(seconds=61)).run_ids == []
+    assert maintenance.sweep(now=NOW + timedelta(seconds=120)).run_ids == [run.pk]
 
 
 @pytest.mark.parametrize("status", [status for status in Run.Status if status != Run.Status.WAITING])
 def test_other_runs_are_not_rendered_again(status: Run.Status) -> None:
     make_run(make_subscription(), status=status)
 
-    assert sweep(now=NOW).run_ids == []
+    assert maintenance.sweep(now=NOW).run_ids == []
 
 
 def test_a_lost_sending_task_is_made_up_for() -> None:
@@ -60,7 +60,7 @@ def test_a_lease_that_cannot_be_settled_holds_up_no_other(caplog: pytest.LogCapt
         return execute(sql, parameters, *rest)
 
     with connection.execute_wrapper(refuse_the_first):
-        swept = sweep(now=NOW + timedelta(minutes=2))
+        swept = maintenance.sweep(now=NOW + timedelta(minutes=2))
 
     assert swept.lease_count == 1
     assert f"delivery={bad.pk}: its ended lease could not be settled" in caplog.text
@@ -103,14 +103,14 @@ def test_side_by_side_each_message_is_queued_once() -> None:
 @pytest.mark.parametrize("status", ["accepted", "failed", "unknown", "canceled"])
 def test_a_run_is_finished_when_its_last_delivery_is_settled(status: str) -> None:
     rendered()
-    assert sweep(now=NOW).finished_count == 0
+    assert maintenance.sweep(now=NOW).finished_count == 0
     Delivery.objects.update(status=status)
 
-    assert sweep(now=NOW + timedelta(seconds=5)).finished_count == 1
+    assert maintenance.sweep(now=NOW + timedelta(seconds=5)).finished_count == 1
 
     run = Run.objects.get()
     assert (run.status, run.finished_at) == (Run.Status.FINISHED, NOW + timedelta(seconds=5))
-    assert sweep(now=NOW + timedelta(seconds=6)).finished_count == 0
+    assert maintenance.sweep(now=NOW + timedelta(seconds=6)).finished_count == 0
 
 
 @pytest.mark.parametrize("status", ["pending", "sending"])
@@ -118,5 +118,5 @@ def test_a_run_with_an_unsettled_delivery_goes_on(status: str) -> None:
     rendered()
     Delivery.objects.update(status=status, lease_until=NOW + timedelta(seconds=60))
 
-    assert sweep(now=NOW).finished_count == 0
+    assert maintenance.sweep(now=NOW).finished_count == 0
     assert Run.objects.get().status == Run.Status.SENDING

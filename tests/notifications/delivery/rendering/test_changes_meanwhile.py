@@ -13,7 +13,7 @@ from accounts.directory.sync import apply_to
 from accounts.models import DirectoryPolicy, User, WeComAccount
 from integrations.core import hooks
 from integrations.models import Corp, Member
-from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Run
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
@@ -155,7 +155,7 @@ class TestSideBySide:
         work = Elsewhere(lambda: leave_wecom(corp))
         writes = Meanwhile(work.until_it_waits, lambda sql: "INSERT INTO notifications_delivery" in sql)
         with connection.execute_wrapper(writes):
-            assert sweep(now=NOW).mailed_count == 1
+            assert maintenance.sweep(now=NOW).mailed_count == 1
         work.join()
 
         assert Delivery.objects.get(channel="email").status == "canceled"

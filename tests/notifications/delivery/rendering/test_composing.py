@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.clients.wecom.builders import MessageError
-from notifications.delivery.rendering.message_builder import Words, body, mail_body, robot_body, tidy_text, tidy_title
+from notifications.delivery.rendering.message_builder import (
+    Words,
+    build_body,
+    build_mail_body,
+    build_robot_body,
+    tidy_text,
+    tidy_title,
+)
 from notifications.models import MessageForm
 from notifications.sources import Figure
 
@@ -27,13 +34,13 @@ def _english() -> Iterator[None]:
 
 
 def composed(form: MessageForm, text: str, title: str = "Sales") -> dict[str, object]:
-    made = body(form, Words(title, text, URL), agentid=1000002, userids=["LiLei", "han"])
+    made = build_body(form, Words(title, text, URL), agentid=1000002, userids=["LiLei", "han"])
     answer: dict[str, object] = json.loads(made)
     return answer
 
 
 def test_a_text_message_byte_by_byte() -> None:
-    made = body(MessageForm.TEXT, Words("日报", "销售额 100", URL), agentid=1000002, userids=["LiLei", "han"])
+    made = build_body(MessageForm.TEXT, Words("日报", "销售额 100", URL), agentid=1000002, userids=["LiLei", "han"])
 
     content = f'日报\\n销售额 100\\n<a href=\\"{URL}\\">View all</a>'
     expected = (
@@ -96,7 +103,7 @@ LINE = '**合计 <font color="warning">下降 `3`</font>** [明细](https://bi.e
 def test_a_cut_leaves_no_tag_no_link_and_no_mark_open(form: MessageForm) -> None:
     tags = ("<a", "</a>") if form == MessageForm.TEXT else ("<font", "</font>")
     for before in range(len(LINE.encode())):
-        made = body(form, Words("t", "a" * before + "\n" + LINE * 40, URL), agentid=1, userids=["x"])
+        made = build_body(form, Words("t", "a" * before + "\n" + LINE * 40, URL), agentid=1, userids=["x"])
         content = json.loads(made)[form]["content"]
         cut = content.rpartition("\n")[0].rpartition("\n")[2]
 
@@ -109,20 +116,24 @@ def test_a_cut_leaves_no_tag_no_link_and_no_mark_open(form: MessageForm) -> None
 
 
 def test_what_is_marked_from_end_to_end_is_cut_and_closed() -> None:
-    made = body(MessageForm.MARKDOWN, Words("t", f'**<font color="info">{"销" * 900}', URL), agentid=1, userids=["x"])
+    made = build_body(
+        MessageForm.MARKDOWN, Words("t", f'**<font color="info">{"销" * 900}', URL), agentid=1, userids=["x"]
+    )
 
     assert "销…</font>**\n[View all]" in json.loads(made)["markdown"]["content"]
 
 
 def test_marks_that_are_never_closed_leave_room_for_the_link() -> None:
-    made = body(MessageForm.TEXT, Words("t", '<a href="https://x.example/">' * 200, URL), agentid=1, userids=["x"])
+    made = build_body(
+        MessageForm.TEXT, Words("t", '<a href="https://x.example/">' * 200, URL), agentid=1, userids=["x"]
+    )
 
     assert len(json.loads(made)["text"]["content"].encode()) <= 2048
 
 
 def test_a_link_that_leaves_no_room_at_a_robot_is_refused_with_a_reason() -> None:
     with pytest.raises(MessageError, match="url: leaves no room"):
-        robot_body(MessageForm.TEXT, Words("日报", "正文", "https://bi.example.com/" + "页" * 900))
+        build_robot_body(MessageForm.TEXT, Words("日报", "正文", "https://bi.example.com/" + "页" * 900))
 
 
 @given(st.text(st.sampled_from("销a\n<é😀"), min_size=1, max_size=400), st.text("销a😀", min_size=1, max_size=128))
@@ -174,9 +185,9 @@ def test_a_title_is_no_markup(form: MessageForm, shown: str) -> None:
 
 
 def test_a_title_is_no_markup_at_a_robot() -> None:
-    body = json.loads(robot_body(MessageForm.MARKDOWN, Words(MARKED, "text", "")))
+    build_body = json.loads(build_robot_body(MessageForm.MARKDOWN, Words(MARKED, "text", "")))
 
-    assert body["markdown"]["content"] == f"**{AS_MARKDOWN}**\ntext"
+    assert build_body["markdown"]["content"] == f"**{AS_MARKDOWN}**\ntext"
 
 
 @pytest.mark.parametrize("form", [MessageForm.TEXTCARD, MessageForm.TEXT_NOTICE])
@@ -184,7 +195,7 @@ def test_titles_of_cards_and_subjects_of_mails_are_plain_text(form: MessageForm)
     """There WeCom and mail programs know no marks: the title stays as it was written."""
     card = composed(form, "text", title="**y**")[{MessageForm.TEXTCARD: "textcard"}.get(form, "template_card")]
     mail = json.loads(
-        mail_body(Words("**y**", "text", URL), sender="a@example.test", to="b@example.test", message_id="")
+        build_mail_body(Words("**y**", "text", URL), sender="a@example.test", to="b@example.test", message_id="")
     )
 
     assert isinstance(card, dict)
@@ -201,9 +212,9 @@ def test_nothing_in_a_message_turns_the_direction_of_reading(form: MessageForm) 
     turned = f"a{TURNING}b"
     words = Words(turned, turned, URL, figures=(Figure(turned, turned), Figure(turned, turned)), picture_url=URL)
 
-    app = body(form, words, agentid=1000002, userids=["LiLei"]).decode()
-    robot = robot_body(form, words).decode()
-    mail = mail_body(words, sender="a@example.test", to="b@example.test", message_id="").decode()
+    app = build_body(form, words, agentid=1000002, userids=["LiLei"]).decode()
+    robot = build_robot_body(form, words).decode()
+    mail = build_mail_body(words, sender="a@example.test", to="b@example.test", message_id="").decode()
 
     assert not set(TURNING) & set(app + robot + mail)
     assert (tidy_title(turned), tidy_text(turned)) == ("ab", "ab")

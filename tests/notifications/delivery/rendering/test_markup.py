@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications.delivery.rendering.markdown import excerpt, shown
+from notifications.delivery.rendering.message_builder import make_excerpt, render_markdown
 from notifications.models import MessageForm
 
 
@@ -32,7 +32,7 @@ from notifications.models import MessageForm
     ],
 )
 def test_markdown(text: str, html: str) -> None:
-    assert shown(text, MessageForm.MARKDOWN) == html
+    assert render_markdown(text, MessageForm.MARKDOWN) == html
 
 
 @pytest.mark.parametrize("form", list(MessageForm))
@@ -47,21 +47,21 @@ def test_markdown(text: str, html: str) -> None:
     ],
 )
 def test_what_is_hostile_is_shown_and_not_obeyed(text: str, form: MessageForm) -> None:
-    html = shown(text, form)
+    html = render_markdown(text, form)
 
     assert not re.search(r"<(script|img|font)|href=\"javascript|\"\s*on\w+=", html)
 
 
 def test_other_forms_know_no_marks() -> None:
-    assert shown("**a** > b\n\nc", MessageForm.TEXTCARD) == "<p>**a** &gt; b</p>\n<p>c</p>"
+    assert render_markdown("**a** > b\n\nc", MessageForm.TEXTCARD) == "<p>**a** &gt; b</p>\n<p>c</p>"
 
 
 @given(st.text(st.sampled_from("ab*`#>[](){}<>\"'&:/\n ht"), max_size=200))
 def test_only_our_own_tags_come_out(text: str) -> None:
-    tags = set(re.findall(r"<\s*/?\s*([^\s>/]*)", shown(text, MessageForm.MARKDOWN)))
+    tags = set(re.findall(r"<\s*/?\s*([^\s>/]*)", render_markdown(text, MessageForm.MARKDOWN)))
 
     assert tags <= {"p", "br", "h2", "blockquote", "strong", "code", "a", "span"}
 
 
 def test_an_excerpt_is_one_line_without_marks() -> None:
-    assert excerpt('# A\n**b** `c`\n> d <font color="info">e</font>') == "A b c d e"
+    assert make_excerpt('# A\n**b** `c`\n> d <font color="info">e</font>') == "A b c d e"

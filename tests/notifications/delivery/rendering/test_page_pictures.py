@@ -13,10 +13,10 @@ from accounts.users.attribute_definitions import ensure_bi_login_id
 from integrations.clients.snapshots import Kind, Options, Theme, Width
 from integrations.core import heartbeats
 from integrations.models import Corp, Heartbeat
-from notifications.delivery.attachments import jobs, recipes
-from notifications.delivery.rendering import page_pictures
+from notifications.delivery.attachments import SNAPSHOTS_QUEUE, read_page_recipe
+from notifications.delivery.rendering.attachments import find_obstacle, pages_for_editor
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import triggers
+from notifications.delivery.runs.triggers import request_resend
 from notifications.models import (
     Channel,
     Delivery,
@@ -63,7 +63,7 @@ def rendered(push: Subscription, **fields: Any) -> Run:
 
 def recipe_of(delivery: Delivery) -> tuple[str, str, Options]:
     assert delivery.medium is not None
-    return recipes.page_of(bytes(delivery.medium.recipe))
+    return read_page_recipe(bytes(delivery.medium.recipe))
 
 
 def identities() -> dict[str, str]:
@@ -180,7 +180,7 @@ def test_nor_when_a_trial_is_sent_again(corp: Corp, people: list[User]) -> None:
     trial = rendered(push, trigger=Run.Trigger.TRIAL, requested_by=editor)
     assert trial.skipped_count == 1
 
-    [again], _is_new = triggers.request_resend(trial, number=1, with_unknown=False, person=editor, now=NOW)
+    [again], _is_new = request_resend(trial, number=1, with_unknown=False, person=editor, now=NOW)
     render_run(run_id=again.pk, now=NOW)
 
     again.refresh_from_db()
@@ -228,7 +228,7 @@ def test_many_people_cost_no_more_questions(corp: Corp, people: list[User], djan
 
 class TestPreview:
     def test_it_is_the_editors_own(self, people: list[User]) -> None:
-        pages = page_pictures.pages_for_editor(PagePicture(bi_id="p1", name="看板"), people[1], NOW)
+        pages = pages_for_editor(PagePicture(bi_id="p1", name="看板"), people[1], NOW)
         view = pages.view_of(people[0].pk)
 
         assert (view.identity, view.path) == ("hanmeimei", "page/p1")
@@ -237,13 +237,13 @@ class TestPreview:
         editor = make_person(username="editor")  # of no company
 
         with pytest.raises(RenderingError):
-            page_pictures.pages_for_editor(PagePicture(bi_id="p1", name="看板"), editor, NOW)
+            pages_for_editor(PagePicture(bi_id="p1", name="看板"), editor, NOW)
 
     def test_what_is_missing_is_said(self, corp: Corp) -> None:
-        assert "snapshots" in str(page_pictures.obstacle(now=NOW))
+        assert "snapshots" in str(find_obstacle(now=NOW))
 
-        heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=[jobs.SNAPSHOTS_QUEUE])
-        assert page_pictures.obstacle(now=Heartbeat.objects.get().beat_at) is None
+        heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=[SNAPSHOTS_QUEUE])
+        assert find_obstacle(now=Heartbeat.objects.get().beat_at) is None
 
         make_bi(is_enabled=False)
-        assert page_pictures.obstacle(now=NOW) is not None
+        assert find_obstacle(now=NOW) is not None

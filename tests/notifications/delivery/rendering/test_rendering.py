@@ -13,9 +13,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
 from integrations.models import SiteAddress
-from notifications.delivery.leases import RENDER_LEASE
 from notifications.delivery.rendering import render
 from notifications.delivery.rendering.render import render_run
+from notifications.delivery.rows import RENDER_LEASE
 from notifications.models import Delivery, MessageForm, Receipt, Run, Subscription
 from tests.notifications.factories import (
     NOW,

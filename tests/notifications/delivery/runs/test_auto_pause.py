@@ -12,9 +12,9 @@ from django.utils import timezone
 from accounts.models import User
 from integrations.models import Corp
 from notifications import tasks
-from notifications.delivery.maintenance import sweep
+from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import auto_pause
+from notifications.delivery.runs.owner_notices import pause_failing
 from notifications.models import Delivery, Receipt, Run, Subscription
 from tests.notifications.admin.test_admin import client_of, values, version_on
 from tests.notifications.factories import (
@@ -52,12 +52,12 @@ def ended(subscription: Subscription, outcome: str, **fields: Any) -> Run:
     run = make_run(subscription, **fields)
     render_run(run_id=run.pk, now=NOW)
     Delivery.objects.filter(run=run).update(status=outcome.partition(":")[2], settled_at=NOW)
-    sweep.sweep(now=NOW)
+    maintenance.sweep(now=NOW)
     return run
 
 
 def is_paused(subscription: Subscription) -> bool:
-    auto_pause.pause_failing(now=NOW)
+    pause_failing(now=NOW)
     subscription.refresh_from_db()
     assert (subscription.failures_paused_at is None) is subscription.is_enabled
     return not subscription.is_enabled
@@ -142,7 +142,7 @@ def test_its_owner_is_notified_what_happened_and_what_to_do(subscription: Subscr
 def test_it_stands_in_the_list_on_its_page_and_on_the_overview(subscription: Subscription) -> None:
     for _number in range(3):
         ended(subscription, "failed")
-    auto_pause.pause_failing(now=NOW)
+    pause_failing(now=NOW)
     browser = client_of(make_superuser())
     page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
 

@@ -10,10 +10,10 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoAssertNumQueries
 
-from notifications.delivery.leases import RENDER_LEASE
+from notifications.delivery.rows import RENDER_LEASE
 from notifications.delivery.runs import scheduler
 from notifications.models import FreeDays, Repeat, Run, Subscription, TickClaim
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import next_due
 from tests.notifications.factories import NOW, make_corp, make_report, make_run, make_subscription, utc
 
 pytestmark = pytest.mark.django_db
@@ -189,7 +189,7 @@ def test_a_row_that_cannot_be_planned_fails_visibly_and_blocks_nobody(caplog: py
 
 def test_what_is_spread_runs_when_its_seconds_have_passed_and_is_known_by_its_slot() -> None:
     subscription = make_subscription(jitter_seconds=600, next_run_at=utc("2026-11-24 01:00"))
-    due = slots.next_due(subscription, utc("2026-11-24 00:59:59"))
+    due = next_due(subscription, utc("2026-11-24 00:59:59"))
     assert due is not None
     assert due.due_at > due.slot_at == utc("2026-11-24 01:00")
     Subscription.objects.update(next_run_at=due.due_at)
@@ -201,7 +201,7 @@ def test_what_is_spread_runs_when_its_seconds_have_passed_and_is_known_by_its_sl
     assert run.key == f"sub:{subscription.pk}:2026-11-24T01:00Z"
     assert (run.slot_at, run.due_at) == (due.slot_at, due.due_at)
     subscription.refresh_from_db()
-    following = slots.next_due(subscription, due.due_at)
+    following = next_due(subscription, due.due_at)
     assert following is not None
     assert subscription.next_run_at == following.due_at
 

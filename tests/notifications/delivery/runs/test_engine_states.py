@@ -33,11 +33,18 @@ from wecom_sandbox.state.world import World
 from accounts.models import User, WeComAccount
 from integrations.companies import services
 from integrations.models import Corp
-from notifications.delivery.limiter import shared_gate
-from notifications.delivery.runs import owner_notices, recall, scheduler, triggers
-from notifications.delivery.sending import throttling
+from notifications.delivery import limiter
+from notifications.delivery.runs import recall, scheduler
+from notifications.delivery.runs.owner_notices import EVERY
+from notifications.delivery.runs.triggers import (
+    TriggerRefusedError,
+    can_be_resent,
+    next_number,
+    request_resend,
+    request_run,
+)
 from notifications.models import CorpQueue, Delivery, MessageForm, Receipt, Run, Subscription
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import find_slots
 from tests.chaos.judge import doubled, stuck, unfounded, wrongs
 from tests.nightly import IS_NIGHTLY
 from tests.notifications.conftest import FakeClock
@@ -84,15 +91,15 @@ def engine(
     """All clocks are one: the database's, Valkey's, WeCom's. And the sandbox's address."""
     settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_MEMBER_PER_MINUTE = CALLS_PER_MINUTE, MESSAGES_PER_MEMBER
     settings.WECOM_TOTAL_TIMEOUT_SECONDS = 60
-    monkeypatch.setattr("notifications.delivery.channels.wecom_app.MEMBER_PER_HOUR", 0)
+    monkeypatch.setattr("notifications.delivery.channels.MEMBER_PER_HOUR", 0)
     world = World()
     world.clock = FollowingClock(clock)
     engine = Engine(clock, world, valkey_client)
-    monkeypatch.setattr(shared_gate, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
-    for module in (throttling, services):
-        monkeypatch.setattr(module, "database_clock", lambda: clock)
+    monkeypatch.setattr(limiter, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
+    for module in ("notifications.delivery.sending.send", services.__name__):
+        monkeypatch.setattr(f"{module}.database_clock", lambda: clock)
     # A clock that stands still waits for nobody: what must wait goes back to its row at once.
-    monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     with sandbox_in_thread(world) as url:
         yield engine, url
 
@@ -257,10 +264,9 @@ class Machine(RuleBasedStateMachine):
         is_free = not Run.objects.under_way().filter(subscription=order).exists()
         try:
             requested = [
-                triggers.request_run(order, trigger=Run.Trigger.MANUAL, token=token, person=self.me, now=now)
-                for _ in range(2)
+                request_run(order, trigger=Run.Trigger.MANUAL, token=token, person=self.me, now=now) for _ in range(2)
             ]
-        except triggers.TriggerRefusedError:
+        except TriggerRefusedError:
             assert not is_free
             return
         assert is_free
@@ -270,10 +276,10 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 5))
     def a_run_is_sent_again(self, pick: int) -> None:
         run = self._some_run(pick)
-        if run is None or not triggers.can_be_resent(run):
+        if run is None or not can_be_resent(run):
             return
-        number = triggers.next_number(run)
-        [again], _is_new = triggers.request_resend(
+        number = next_number(run)
+        [again], _is_new = request_resend(
             run, number=number, with_unknown=False, person=self.me, now=self.engine.clock.now
         )
         self.engine.broker.append(("render", [again.pk]))
@@ -337,7 +343,7 @@ class Machine(RuleBasedStateMachine):
     def _drain(self) -> None:
         self._work_until_all_is_over()
         if Run.objects.unnotified().exists():
-            self.engine.clock.now += owner_notices.EVERY
+            self.engine.clock.now += EVERY
             self._work_until_all_is_over()
 
     def _work_until_all_is_over(self) -> None:
@@ -376,7 +382,7 @@ class Machine(RuleBasedStateMachine):
             order.refresh_from_db()
             assert order.next_run_at is not None
             after = first - timedelta(seconds=1)
-            had = sum(1 for _ in takewhile(order.next_run_at.__gt__, slots.slots(order, after)))
+            had = sum(1 for _ in takewhile(order.next_run_at.__gt__, find_slots(order, after)))
             known = Run.objects.filter(subscription=order, trigger=Run.Trigger.SCHEDULE)
             found = known.aggregate(total=Sum("slot_count", default=0))["total"]
             if found != had < scheduler.MISSED_COUNTED:

@@ -19,7 +19,7 @@ from integrations.models import Card, CheckRun, Corp, DataSource, SiteAddress
 from notifications.admin import dashboard
 from notifications.delivery.runs.statistics import Counts, Day, last_days, of_corps
 from notifications.models import Delivery, FreeDays, Run
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import last_known_year
 from notifications.views import overview
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule
@@ -344,7 +344,7 @@ def test_host_cookies_are_advised_where_every_address_is_https(
 def test_an_alert_rule_that_goes_by_working_days_is_named_before_the_calendar_ends(
     root: Client, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], is_concerned: bool
 ) -> None:
-    unknown_day = date(slots.last_known_year() + 1, 2, 1)
+    unknown_day = date(last_known_year() + 1, 2, 1)
     monkeypatch.setattr(dashboard, "CALENDAR_NOTICE", unknown_day - timezone.localdate())
     source = DataSource.objects.create(name="数据仓库", kind="sql")
     card = Card.objects.create(name="门店销售额", source=source, sql="SELECT 1")

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from notifications.alerts import notify
-from notifications.delivery.runs import names
+from notifications.delivery.explanations import name_run, name_runs
 from notifications.models import Incident, IncidentNotice, Run
 from tests.notifications.alerts.conftest import make_alert_channel
 from tests.notifications.factories import make_person, make_run, make_subscription, make_superuser
@@ -46,7 +46,7 @@ def test_an_alert_is_named_by_its_title_and_what_happened(kind: str, chinese: st
     found = {}
     for language in ("zh-hans", "en"):
         with translation.override(language):
-            found[language] = names.of_run(run)
+            found[language] = name_run(run)
 
     assert found == {"zh-hans": chinese, "en": english}
 
@@ -56,7 +56,7 @@ def test_a_storm_is_named_by_its_channel_with_the_number_of_its_alerts() -> None
 
     run = make_alert("fire", make_incident(key="a", channel=channel), make_incident(key="b", channel=channel))
 
-    assert names.of_run(run) == "机房：2 条预警 · 触发"
+    assert name_run(run) == "机房：2 条预警 · 触发"
 
 
 def test_what_is_gone_is_named_without_a_key() -> None:
@@ -65,7 +65,7 @@ def test_what_is_gone_is_named_without_a_key() -> None:
         Run.objects.create(key=f"{trigger}:1", trigger=trigger, **times) for trigger in ("alert", "notice", "schedule")
     )
 
-    assert [names.of_run(run) for run in (alert, notice, push)] == ["已删除的预警", "通知负责人", "已删除的推送"]
+    assert [name_run(run) for run in (alert, notice, push)] == ["已删除的预警", "通知负责人", "已删除的推送"]
 
 
 def test_a_notice_names_whom_it_goes_to() -> None:
@@ -74,7 +74,7 @@ def test_a_notice_names_whom_it_goes_to() -> None:
 
     run = Run.objects.create(key="notice:1", trigger="notice", requested_by=owner, **times)
 
-    assert names.of_run(run) == "通知负责人：李雷 (lilei)"
+    assert name_run(run) == "通知负责人：李雷 (lilei)"
 
 
 def test_names_of_many_take_two_queries(django_assert_num_queries: Any) -> None:
@@ -82,7 +82,7 @@ def test_names_of_many_take_two_queries(django_assert_num_queries: Any) -> None:
     runs.append(make_run(make_subscription(name="日报")))
 
     with django_assert_num_queries(2):
-        found = names.of_runs(runs)
+        found = name_runs(runs)
 
     assert list(found.values()) == ["销售额过低 · 触发"] * 5 + ["日报"]
 

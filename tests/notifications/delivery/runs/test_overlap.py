@@ -15,9 +15,9 @@ from django.urls import reverse
 
 from accounts.models import User
 from notifications import tasks
-from notifications.delivery.locking import unlocked
-from notifications.delivery.runs import scheduler, triggers
-from notifications.delivery.runs.triggers import TriggerRefusedError
+from notifications.delivery.rows import unlocked
+from notifications.delivery.runs import scheduler
+from notifications.delivery.runs.triggers import TriggerRefusedError, request_run
 from notifications.models import Run, Subscription
 from tests.notifications.admin.test_admin import client_of
 from tests.notifications.factories import (
@@ -52,7 +52,7 @@ def request_by_hand(
     subscription: Subscription, token: str = "t1", trigger: Run.Trigger = Run.Trigger.MANUAL
 ) -> tuple[Run, bool]:
     person, _is_new = User.objects.get_or_create(username="clicker")
-    return triggers.request_run(subscription, trigger=trigger, token=token, person=person, now=NOW)
+    return request_run(subscription, trigger=trigger, token=token, person=person, now=NOW)
 
 
 # --- The clock ----------------------------------------------------------------------------------------------------

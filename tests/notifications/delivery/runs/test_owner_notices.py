@@ -14,7 +14,8 @@ from django.urls import reverse
 from accounts.models import User
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import owner_notices, scheduler
+from notifications.delivery.runs import scheduler
+from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Channel, Delivery, Priority, Receipt, Run, Subscription
 from tests.notifications.admin.test_admin import client_of
 from tests.notifications.factories import (
@@ -49,7 +50,7 @@ def make_wrong(subscription: Subscription, status: Run.Status = Run.Status.MISSE
 
 def notices(now: datetime = NOW) -> list[Run]:
     """Make and render the notices."""
-    ids = owner_notices.request_notices(now=now)
+    ids = request_owner_notices(now=now)
     for pk in ids:
         render_run(run_id=pk, now=NOW)
     return list(Run.objects.filter(pk__in=ids).order_by("pk"))
@@ -203,7 +204,7 @@ def test_many_at_once_notify_of_each_run_once(owner: User) -> None:
 
     def work() -> None:
         barrier.wait()
-        owner_notices.request_notices(now=NOW)
+        request_owner_notices(now=NOW)
         connection.close()
 
     threads = [threading.Thread(target=work) for _ in range(4)]

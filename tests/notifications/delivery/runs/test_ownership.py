@@ -17,7 +17,13 @@ from accounts.users.roles import Role
 from integrations.core.sentences import shown
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import ownership
+from notifications.delivery.runs.ownership import (
+    find_attentions,
+    find_objections,
+    find_owned,
+    hand_over,
+    request_ownership_notices,
+)
 from notifications.models import ApiToken, Delivery, InboundChannel, PagePicture, Run, Subscription
 from notifications.tasks import notify_of_owners
 from tests.accounts.people import sent_form, with_role
@@ -154,13 +160,13 @@ def test_nobody_has_somebody_stronger_take_something_over(chief: User, leaver: U
     """Whoever may renew a channel's secret would act with that person's rights."""
     root = User.objects.create(username="root", is_staff=True, is_superuser=True)
     elsewhere = with_role("elsewhere", Role.PUSH_EDITOR, make_corp(name="别处"))
-    keys = [one[0] for one in ownership.owned_by(leaver, chief)]
+    keys = [one[0] for one in find_owned(leaver, chief)]
     assert len(keys) == 3
 
     for person in (root, elsewhere):
         response = save(client_of(chief), leaver, successor=person.pk)
         assert "successor" in response.context["adminform"].form.errors
-        assert ownership.objections_to(leaver, keys, person, chief) == [f"您不能让{person}接管。"]
+        assert find_objections(leaver, keys, person, chief) == [f"您不能让{person}接管。"]
     assert owners() == ["leaver"] * 3
 
 
@@ -169,32 +175,32 @@ def test_nobody_takes_over_what_they_may_not_manage(leaver: User, corp: Corp) ->
     editor = with_role("editor", Role.PUSH_EDITOR, corp)
     stranger = with_role("stranger", Role.SYSTEM_ADMINISTRATOR, make_corp(name="别处"))
 
-    assert [one[0].split(":")[0] for one in ownership.owned_by(leaver, editor)] == ["subscription"]
-    assert ownership.owned_by(leaver, stranger) == []
+    assert [one[0].split(":")[0] for one in find_owned(leaver, editor)] == ["subscription"]
+    assert find_owned(leaver, stranger) == []
     channel = f"inboundchannel:{InboundChannel.objects.get().pk}"
-    assert ownership.hand_over(leaver, [channel], editor, editor) == 0
+    assert hand_over(leaver, [channel], editor, editor) == 0
     assert "此人名下的内容" not in client_of(editor).get(page_of(leaver)).text
     assert client_of(editor).post(page_of(leaver), {"successor": editor.pk}).status_code == 403
 
 
 def test_rows_are_locked_while_they_are_handed_over(chief: User, leaver: User) -> None:
     """Of two who hand over the same thing at once the second finds it gone."""
-    keys = [one[0] for one in ownership.owned_by(leaver, chief)]
+    keys = [one[0] for one in find_owned(leaver, chief)]
 
     with CaptureQueriesContext(connection) as queries:
-        assert ownership.hand_over(leaver, keys, chief, chief) == 3
+        assert hand_over(leaver, keys, chief, chief) == 3
 
     locked = [one["sql"] for one in queries if "FOR NO KEY UPDATE" in one["sql"]]
     for table in ("apitoken", "inboundchannel", "subscription", "alertrule"):
         assert sum(f'FOR NO KEY UPDATE OF "notifications_{table}"' in sql for sql in locked) == 1
-    assert ownership.hand_over(leaver, keys, chief, chief) == 0
+    assert hand_over(leaver, keys, chief, chief) == 0
 
 
 def test_nobody_shows_what_they_see_to_recipients_of_a_push_that_they_take_over(chief: User, leaver: User) -> None:
     push = Subscription.objects.get()
     picture = PagePicture.objects.create(report=push.report, bi_id="p1", name="看板", shown_as=chief)
 
-    assert ownership.hand_over(leaver, [f"subscription:{push.pk}"], chief, chief) == 1
+    assert hand_over(leaver, [f"subscription:{push.pk}"], chief, chief) == 1
 
     picture.refresh_from_db()
     assert picture.shown_as is None
@@ -214,9 +220,9 @@ def test_a_push_without_an_owner_who_can_act_belongs_to_whoever_saves_it(leaver:
 def test_what_reaches_all_companies_goes_to_nobody_who_manages_some(chief: User, leaver: User, corp: Corp) -> None:
     InboundChannel.objects.update(corp=None)
     ApiToken.objects.update(sends_to=ApiToken.SendReach.EVERYONE)
-    keys = [one[0] for one in ownership.owned_by(leaver, chief)]
+    keys = [one[0] for one in find_owned(leaver, chief)]
 
-    assert ownership.objections_to(leaver, keys, chief, chief) == [
+    assert find_objections(leaver, keys, chief, chief) == [
         "API 令牌“仓库”的范围超出了chief管理的公司。",
         "接入通道“监控”的范围超出了chief管理的公司。",
     ]
@@ -227,9 +233,7 @@ def test_a_channel_goes_to_nobody_who_may_not_send(chief: User, leaver: User, co
     reader.wecom_accounts.create(corp=corp, userid="R", userid_folded="r")
     channel = f"inboundchannel:{InboundChannel.objects.get().pk}"
 
-    assert ownership.objections_to(leaver, [channel], reader, chief) == [
-        "reader无权发送消息，而接入通道“监控”需要发送。"
-    ]
+    assert find_objections(leaver, [channel], reader, chief) == ["reader无权发送消息，而接入通道“监控”需要发送。"]
 
 
 def test_whoever_owns_something_is_not_deleted(leaver: User) -> None:
@@ -248,7 +252,7 @@ def test_whoever_owns_something_is_not_deleted(leaver: User) -> None:
 
 def told() -> list[tuple[str, str, str, str]]:
     """To whom, title, text and link of each notice made now."""
-    ids = ownership.request_notices(now=timezone.now())
+    ids = request_ownership_notices(now=timezone.now())
     for pk in ids:
         render_run(run_id=pk, now=timezone.now())
     rows = Delivery.objects.filter(run__in=ids).order_by("pk")
@@ -262,16 +266,16 @@ def test_those_who_manage_it_are_told_once_a_month_and_read_it_on_the_overview(c
 
     assert told() == [("Chief", "需要有人接管leaver的内容", sentence, f"{page_of(leaver)}#owned")]
     assert told() == []
-    assert ownership.request_notices(now=timezone.now() + timedelta(days=32)) != []
-    found = ownership.attentions(chief, timezone.now())
+    assert request_ownership_notices(now=timezone.now() + timedelta(days=32)) != []
+    found = find_attentions(chief, timezone.now())
     assert [(one.sentence, one.url, one.tone) for one in found] == [(sentence, f"{page_of(leaver)}#owned", "bad")]
     assert sentence in client_of(chief).get("/admin/").text
 
 
 def test_nobody_is_told_of_what_was_handed_over_meanwhile(chief: User, leaver: User) -> None:
     User.objects.filter(pk=leaver.pk).update(is_active=False)
-    [notice] = ownership.request_notices(now=timezone.now())
-    assert ownership.hand_over(leaver, [one[0] for one in ownership.owned_by(leaver, chief)], chief, chief) == 3
+    [notice] = request_ownership_notices(now=timezone.now())
+    assert hand_over(leaver, [one[0] for one in find_owned(leaver, chief)], chief, chief) == 3
 
     assert render_run(run_id=notice, now=timezone.now()) == []
 
@@ -286,7 +290,7 @@ def test_they_are_told_before_it_stops_when_the_owner_has_left_in_wecom(chief: U
 
     assert person == "Chief"
     assert text.startswith("leaver已离开企业微信或不能再发送，其名下有API 令牌“仓库”")
-    assert [one.tone for one in ownership.attentions(chief, timezone.now())] == ["warn"]
+    assert [one.tone for one in find_attentions(chief, timezone.now())] == ["warn"]
 
 
 def test_the_owner_of_a_token_is_told_before_it_expires(leaver: User, corp: Corp) -> None:
@@ -301,11 +305,11 @@ def test_the_owner_of_a_token_is_told_before_it_expires(leaver: User, corp: Corp
     page = f"/admin/notifications/apitoken/{token.pk}/change/"
     assert told() == [("Leaver", "API 令牌即将到期", sentence, page)]
     assert told() == []
-    assert [(one.sentence, one.url) for one in ownership.attentions(leaver, now)] == [(sentence, page)]
+    assert [(one.sentence, one.url) for one in find_attentions(leaver, now)] == [(sentence, page)]
 
 
 def test_what_is_in_order_or_not_in_use_is_not_told(chief: User, leaver: User) -> None:
-    assert ownership.request_notices(now=timezone.now()) == []
+    assert request_ownership_notices(now=timezone.now()) == []
     User.objects.filter(pk=leaver.pk).update(is_active=False)
     ApiToken.objects.update(revoked_at=timezone.now())
     InboundChannel.objects.update(is_enabled=False)
@@ -314,7 +318,7 @@ def test_what_is_in_order_or_not_in_use_is_not_told(chief: User, leaver: User) -
     notify_of_owners()
 
     assert not Run.objects.exists()
-    assert ownership.attentions(chief, timezone.now()) == []
+    assert find_attentions(chief, timezone.now()) == []
 
 
 def test_nobody_hears_of_it_who_may_not_hand_it_over(leaver: User, corp: Corp) -> None:
@@ -323,5 +327,5 @@ def test_nobody_hears_of_it_who_may_not_hand_it_over(leaver: User, corp: Corp) -
     stranger = with_role("stranger", Role.SYSTEM_ADMINISTRATOR, make_corp(name="别处"))
     make_person(corp, "nobody")
 
-    assert ownership.request_notices(now=timezone.now()) == []
-    assert [ownership.attentions(one, timezone.now()) for one in (reader, stranger)] == [[], []]
+    assert request_ownership_notices(now=timezone.now()) == []
+    assert [find_attentions(one, timezone.now()) for one in (reader, stranger)] == [[], []]

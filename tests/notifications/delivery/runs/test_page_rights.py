@@ -11,7 +11,14 @@ from accounts.models import User
 from integrations.models import Corp
 from notifications.admin.push.form import copy_push
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import page_rights
+from notifications.delivery.runs.ownership import (
+    NotTheOwnerError,
+    end_page_rights,
+    explain_showing_as,
+    may_show_as,
+    show_as_owner,
+    show_as_recipients,
+)
 from notifications.models import Delivery, PagePicture, Report, Run
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_subscription
 
@@ -46,40 +53,40 @@ def test_the_owner_of_all_pushes_may_show_what_they_see(report: Report, owner: U
     make_subscription(owner=owner, report=report)
     picture = make_picture(report, ended_at=NOW)
 
-    page_rights.show_as_owner(picture, by=owner)
+    show_as_owner(picture, by=owner)
 
     picture.refresh_from_db()
     assert (picture.shown_as, picture.ended_at) == (owner, None)
 
 
 def test_of_a_new_report_its_writer_may(owner: User) -> None:
-    assert page_rights.may_show_as(Report(), owner)
+    assert may_show_as(Report(), owner)
 
 
 def test_nobody_else_may(report: Report, owner: User, other: User) -> None:
     make_subscription(owner=owner, report=report)
     picture = make_picture(report)
 
-    with pytest.raises(page_rights.NotTheOwnerError):
-        page_rights.show_as_owner(picture, by=other)
+    with pytest.raises(NotTheOwnerError):
+        show_as_owner(picture, by=other)
 
     make_subscription(owner=other, report=report)  # a second push of the same content
-    with pytest.raises(page_rights.NotTheOwnerError):
-        page_rights.show_as_owner(picture, by=owner)
+    with pytest.raises(NotTheOwnerError):
+        show_as_owner(picture, by=owner)
     assert PagePicture.objects.get().shown_as is None
 
 
 def test_nor_somebody_who_is_disabled(report: Report, owner: User) -> None:
     owner.is_active = False
 
-    assert not page_rights.may_show_as(report, owner)
+    assert not may_show_as(report, owner)
 
 
 def test_it_ends_when_somebody_else_edits_and_the_owner_is_told(report: Report, owner: User, other: User) -> None:
     push = make_subscription(owner=owner, report=report, name="每日九点")
     picture = make_picture(report, shown_as=owner)
 
-    [notice_id] = page_rights.note_edit(report, by=other, now=NOW)
+    [notice_id] = end_page_rights(report, by=other, now=NOW)
 
     picture.refresh_from_db()
     assert (picture.shown_as, picture.ended_by, picture.ended_at) == (None, other, NOW)
@@ -90,13 +97,13 @@ def test_it_ends_when_somebody_else_edits_and_the_owner_is_told(report: Report, 
     assert "销售看板" in delivery.text
     assert delivery.link == reverse("admin:notifications_subscription_change", args=[push.pk])
     assert [receipt.user for receipt in delivery.receipts.all()] == [owner]
-    assert page_rights.note_edit(report, by=other, now=NOW) == []
+    assert end_page_rights(report, by=other, now=NOW) == []
 
 
 def test_it_goes_on_after_the_owners_own_edit(report: Report, owner: User) -> None:
     picture = make_picture(report, shown_as=owner)
 
-    assert page_rights.note_edit(report, by=owner, now=NOW) == []
+    assert end_page_rights(report, by=owner, now=NOW) == []
 
     picture.refresh_from_db()
     assert picture.shown_as == owner
@@ -105,7 +112,7 @@ def test_it_goes_on_after_the_owners_own_edit(report: Report, owner: User) -> No
 
 def test_the_notice_stands_also_where_the_push_is_gone(report: Report, owner: User, other: User) -> None:
     picture = make_picture(report, shown_as=owner)
-    [notice_id] = page_rights.note_edit(report, by=other, now=NOW)
+    [notice_id] = end_page_rights(report, by=other, now=NOW)
     picture.delete()
 
     render_run(run_id=notice_id, now=NOW)
@@ -116,7 +123,7 @@ def test_the_notice_stands_also_where_the_push_is_gone(report: Report, owner: Us
 def test_each_recipient_again(report: Report, owner: User) -> None:
     picture = make_picture(report, shown_as=owner)
 
-    page_rights.show_as_recipients(picture)
+    show_as_recipients(picture)
 
     picture.refresh_from_db()
     assert picture.shown_as is None
@@ -132,4 +139,4 @@ def test_a_copy_shows_each_recipient_their_own(report: Report, owner: User) -> N
 
 
 def test_what_it_means_is_said_with_the_name(owner: User) -> None:
-    assert page_rights.consequence(owner).count("李雷") == 2
+    assert explain_showing_as(owner).count("李雷") == 2

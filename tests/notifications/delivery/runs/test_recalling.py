@@ -12,13 +12,13 @@ from pytest_django import Settings
 
 from accounts.models import User
 from integrations.models import Corp
-from notifications.delivery.channels.outcomes import Kind, Outcome
-from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery import maintenance
+from notifications.delivery.channels import Kind, Outcome
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import recall as runs_recall
 from notifications.delivery.sending.queue import hand_out
 from notifications.delivery.sending.send import send_deliveries
-from notifications.delivery.sending.settle import settle
+from notifications.delivery.sending.settle import settle_attempt
 from notifications.models import Delivery, Run
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription, make_superuser
@@ -94,7 +94,7 @@ def test_what_is_under_way_is_recalled_when_it_is_settled(run: Run, me: User, wi
     assert attempt is not None
     assert recall(run, me, clock) == 0
 
-    settle(attempt, Outcome(Kind.ACCEPTED, errcode=0, msgid="m7"), duration_ms=1, now=NOW)
+    settle_attempt(attempt, Outcome(Kind.ACCEPTED, errcode=0, msgid="m7"), duration_ms=1, now=NOW)
 
     assert recall_due(clock) == 1
     assert json.loads(wire.bodies[-1]) == {"msgid": "m7"}
@@ -107,10 +107,10 @@ def test_what_comes_back_to_its_queue_does_not_go_out_again(
     attempt = claim_delivery(Delivery.objects.get().pk, now=NOW)
     assert attempt is not None
     recall(run, me, clock)
-    settle(attempt, Outcome(kind), duration_ms=1, now=NOW)
+    settle_attempt(attempt, Outcome(kind), duration_ms=1, now=NOW)
 
     assert hand_out(now=clock.advance(hours=1)).ordinary == []
-    sweep(now=clock.now)
+    maintenance.sweep(now=clock.now)
 
     assert Delivery.objects.get().status == status
 

@@ -7,9 +7,9 @@ import pytest
 from accounts.models import User
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import triggers
+from notifications.delivery.runs.triggers import can_be_resent, next_number, request_resend
 from notifications.models import Delivery, Receipt, Robot, Run
-from notifications.subscriptions import preferences
+from notifications.subscriptions.addressees import choose_subscription
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -35,7 +35,7 @@ def me() -> User:
 def resent(run: Run, me: User, *, number: int = 1, with_unknown: bool = False) -> list[str]:
     """Who is sent to again."""
     run.refresh_from_db()
-    [again], is_new = triggers.request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)
+    [again], is_new = request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)
     assert is_new
     render_run(run_id=again.pk, now=NOW)
     return sorted(Receipt.objects.filter(run=again, delivery__isnull=False).values_list("address", flat=True))
@@ -75,15 +75,15 @@ def test_those_of_whom_nobody_knows_only_when_that_is_confirmed(corp: Corp, me: 
 def test_one_page_sends_again_once(corp: Corp, me: User) -> None:
     run = one_each(corp)
 
-    number = triggers.next_number(run)
+    number = next_number(run)
 
     are_new = [
-        triggers.request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)[1]
+        request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)[1]
         for with_unknown in (False, True)
     ]
 
     assert are_new == [True, False]
-    assert triggers.next_number(run) == 2
+    assert next_number(run) == 2
 
 
 def test_who_was_linked_meanwhile_gets_it_now(corp: Corp, me: User) -> None:
@@ -108,12 +108,12 @@ def test_who_wanted_none_of_it_gets_none_of_it_later(corp: Corp, me: User, kind:
     """Nor after changing one's mind: resending repairs what went wrong, and nothing went wrong here."""
     han = make_person(corp, "han")
     subscription = make_subscription(make_person(corp, "lilei"), han)
-    preferences.choose(han, subscription_id=subscription.pk, kind=kind, now=NOW)
+    choose_subscription(han, subscription_id=subscription.pk, kind=kind, now=NOW)
     run = make_run(subscription)
     render_run(run_id=run.pk, now=NOW)
     Delivery.objects.update(status="failed")
     assert list(Receipt.objects.unreached(run).values_list("address", flat=True)) == [f"{corp.pk}:lilei"]
-    preferences.choose(han, subscription_id=subscription.pk, kind="", now=NOW)
+    choose_subscription(han, subscription_id=subscription.pk, kind="", now=NOW)
 
     assert resent(run, me) == [f"{corp.pk}:lilei"]
     assert not Receipt.objects.filter(run__resends=run, user=han).exists()
@@ -125,7 +125,7 @@ def test_who_declined_after_it_failed_is_left_in_peace(corp: Corp, me: User) -> 
     run = make_run(subscription)
     render_run(run_id=run.pk, now=NOW)
     Delivery.objects.update(status="failed")
-    preferences.choose(han, subscription_id=subscription.pk, kind="declined", now=NOW)
+    choose_subscription(han, subscription_id=subscription.pk, kind="declined", now=NOW)
 
     assert resent(run, me) == [f"{corp.pk}:lilei"]
     skipped = Receipt.objects.get(run__resends=run, user=han)
@@ -135,7 +135,7 @@ def test_who_declined_after_it_failed_is_left_in_peace(corp: Corp, me: User) -> 
 def test_where_all_wanted_none_of_it_nothing_is_offered(corp: Corp) -> None:
     lilei = make_person(corp, "lilei")
     subscription = make_subscription(lilei)
-    preferences.choose(lilei, subscription_id=subscription.pk, kind="declined", now=NOW)
+    choose_subscription(lilei, subscription_id=subscription.pk, kind="declined", now=NOW)
     run = make_run(subscription)
     render_run(run_id=run.pk, now=NOW)
 
@@ -151,4 +151,4 @@ def test_what_can_be_sent_again(changes: dict[str, object], may: bool, corp: Cor
     Run.objects.filter(pk=run.pk).update(**changes)
     run.refresh_from_db()
 
-    assert triggers.can_be_resent(run) == may
+    assert can_be_resent(run) == may

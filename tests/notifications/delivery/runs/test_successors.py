@@ -14,7 +14,7 @@ from accounts.models import AuditEntry, User
 from accounts.users.roles import Role
 from integrations.models import Card, Corp, DataSource
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.runs import ownership
+from notifications.delivery.runs.ownership import request_ownership_notices, succeed
 from notifications.models import (
     AlertReceiver,
     AlertRule,
@@ -137,7 +137,7 @@ def test_the_successor_becomes_the_owner_of_each_kind(owner: User, heir: User, c
     names = "API 令牌“仓库”、接入通道“监控”、接入通道“邮件”、推送“日报”、预警规则“过低”"
     text = f"heir作为事先指定的接任人，已从owner接管：{names}。"
     assert render_notices() == dict.fromkeys(["heir", "chief"], ("heir已接管owner的内容", text))
-    assert ownership.request_notices(now=timezone.now()) == []
+    assert request_ownership_notices(now=timezone.now()) == []
 
 
 def test_the_page_says_who_takes_over_and_what_they_took(owner: User, heir: User, chief: User) -> None:
@@ -209,7 +209,7 @@ def test_a_successor_who_may_not_own_it_is_not_used_and_managers_are_told(
     heir.groups.clear()
     User.objects.filter(pk=owner.pk).update(is_active=False)
 
-    ownership.request_notices(now=timezone.now())
+    request_ownership_notices(now=timezone.now())
 
     assert owners() == ["owner"] * 5
     assert {name: title for name, (title, _text) in render_notices().items()} == {"chief": "需要有人接管owner的内容"}
@@ -220,7 +220,7 @@ def test_a_successor_who_was_disabled_too_is_not_used(owner: User, heir: User, c
     User.objects.filter(pk=heir.pk).update(**change)
     User.objects.filter(pk=owner.pk).update(is_active=False)
 
-    assert ownership.succeed() == []
+    assert succeed() == []
 
     assert owners() == ["owner"] * 5
 
@@ -229,7 +229,7 @@ def test_a_successor_who_was_deleted_leaves_the_choice_empty(owner: User, heir: 
     heir.delete()
     User.objects.filter(pk=owner.pk).update(is_active=False)
 
-    assert ownership.succeed() == []
+    assert succeed() == []
 
     assert owners() == ["owner"] * 5
     assert [row.successor for model in MODELS for row in model.objects.all()] == [None] * 5
@@ -240,7 +240,7 @@ def test_what_acts_never_gains_rights_by_a_successor_who_rose_meanwhile(owner: U
     User.objects.filter(pk=heir.pk).update(is_superuser=True)
     User.objects.filter(pk=owner.pk).update(is_active=False)
 
-    ownership.succeed()
+    succeed()
 
     assert owners() == ["owner", "owner", "owner", "heir", "heir"]
 
@@ -249,7 +249,7 @@ def test_a_successor_of_another_company_takes_over_nothing_of_this_one(owner: Us
     heir.managed_corps.set([make_corp(name="别处")])
     User.objects.filter(pk=owner.pk).update(is_active=False)
 
-    assert ownership.succeed() == []
+    assert succeed() == []
 
     assert owners() == ["owner"] * 5
 
@@ -270,7 +270,7 @@ def test_what_was_disabled_is_taken_over_too(owner: User, heir: User, chief: Use
 def test_an_owner_who_stays_keeps_everything(owner: User, chief: User) -> None:
     save(client_of(chief), owner, name="别名")
 
-    assert ownership.succeed() == []
+    assert succeed() == []
 
     assert owners() == ["owner"] * 5
 

@@ -14,7 +14,7 @@ from accounts.directory.sync import apply_to
 from accounts.models import DirectoryPolicy, User
 from integrations.core import hooks
 from integrations.models import Corp, Member
-from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.recall import readdress, withdraw
 from notifications.models import Attempt, Delivery, MessageForm, Receipt, Run
@@ -66,7 +66,7 @@ def test_a_message_for_one_leaver_is_canceled(corp: Corp) -> None:
     assert receipts(delivery) == {"lilei": SKIPPED}
     assert counts(delivery.run_id) == (0, 1)
     assert claim_delivery(delivery.pk, now=NOW) is None
-    sweep(now=NOW)
+    maintenance.sweep(now=NOW)
     assert Run.objects.get().status == Run.Status.FINISHED
 
 

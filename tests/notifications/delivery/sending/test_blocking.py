@@ -19,11 +19,19 @@ from integrations.companies.services import save_corp
 from integrations.core.background import database_clock
 from integrations.core.client_factory import token_store
 from integrations.models import Corp
-from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
-from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery import maintenance
+from notifications.delivery.channels import Outcome, outcome_of_error
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.sending import circuit_breaker
-from notifications.delivery.sending.queue import hand_out
+from notifications.delivery.sending.queue import (
+    block_company,
+    ensure_queues,
+    explain_block,
+    find_held_until,
+    hand_out,
+    notify_administrators,
+    probe_at_once,
+    unblock_companies,
+)
 from notifications.delivery.sending.send import send_deliveries
 from notifications.models import CorpQueue, Delivery
 from tests.notifications.conftest import FakeClock
@@ -84,7 +92,7 @@ def test_what_waited_is_due_the_moment_that_it_is_shown_to_work(corp: Corp, wire
     wire.sends.extend([errcode(60020)] * 2)
     assert send_all(ids, clock) == 2
 
-    circuit_breaker.unblock([corp.pk], now=clock.advance(seconds=30))
+    unblock_companies([corp.pk], now=clock.advance(seconds=30))
 
     assert sorted(hand_out(now=clock.now).ordinary) == ids
 
@@ -116,7 +124,7 @@ def test_without_tokens_for_an_hour_the_company_is_held_until_then_and_all_goes_
 
     queue = CorpQueue.objects.get(corp=corp)
     assert (queue.blocked_since, queue.blocked_errcode) == (NOW, 45009)
-    assert circuit_breaker.held_until(queue, now=NOW) == NOW + timedelta(hours=1)
+    assert find_held_until(queue, now=NOW) == NOW + timedelta(hours=1)
     assert hand_out(now=clock.advance(minutes=59)).ordinary == []
     [probe] = hand_out(now=clock.advance(minutes=1)).ordinary
     token_store().forget(corp.corpid, corp.agentid)  # Valkey's own clock has not moved
@@ -204,7 +212,7 @@ class TestSomethingWasMended:
     def test_a_company_that_works_is_left_as_it_is(self, corp: Corp) -> None:
         CorpQueue.objects.create(corp=corp)
 
-        circuit_breaker.probe_at_once(corp.pk, NOW)
+        probe_at_once(corp.pk, NOW)
 
         assert CorpQueue.objects.get().probe_at is None
 
@@ -236,7 +244,7 @@ def test_a_secret_that_no_key_opens_holds_pushes_until_it_is_entered_again(
 
     queue = CorpQueue.objects.get(corp=corp)
     assert (statuses(), queue.blocked_since, queue.blocked_errcode) == (["pending"], NOW, -9001)
-    assert "FIELD_ENCRYPTION_KEYS" in circuit_breaker.explanation(queue)
+    assert "FIELD_ENCRYPTION_KEYS" in explain_block(queue)
     assert wire.bodies == []
     Corp.objects.filter(pk=corp.pk).update(secret="entered again", proxy_url="")
     clock.advance(seconds=121)
@@ -249,21 +257,21 @@ def test_the_administrators_are_notified_once(corp: Corp, wire: Wire, clock: Fak
     wire.sends.append(errcode(60020))
     send_all(personal(corp, 1), clock)
 
-    assert [circuit_breaker.notify_administrators(now=NOW) for _ in range(3)] == [1, 0, 0]
+    assert [notify_administrators(now=NOW) for _ in range(3)] == [1, 0, 0]
 
     [message] = mail.outbox
     assert message.to == ["ops@example.com"]
     assert "北山制造" in message.subject
     assert "可信" in message.body  # 60020: the trusted addresses
-    circuit_breaker.unblock([corp.pk], now=NOW)
-    circuit_breaker.block(corp.pk, _broken(), now=NOW)
-    assert circuit_breaker.notify_administrators(now=NOW) == 1
+    unblock_companies([corp.pk], now=NOW)
+    block_company(corp.pk, _broken(), now=NOW)
+    assert notify_administrators(now=NOW) == 1
 
 
 def test_without_addresses_nobody_is_mailed(corp: Corp) -> None:
-    circuit_breaker.block(corp.pk, _broken(), now=NOW)
+    block_company(corp.pk, _broken(), now=NOW)
 
-    assert circuit_breaker.notify_administrators(now=NOW) == 0
+    assert notify_administrators(now=NOW) == 0
     assert mail.outbox == []
     assert CorpQueue.objects.get().notified_at is None
 
@@ -274,9 +282,9 @@ def test_a_mail_server_that_does_not_answer_is_not_asked_by_every_tick(
     settings.OPERATOR_EMAILS = ["ops@example.com"]
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
-    circuit_breaker.block(corp.pk, _broken(), now=NOW)
+    block_company(corp.pk, _broken(), now=NOW)
 
-    assert [circuit_breaker.notify_administrators(now=NOW) for _ in range(2)] == [1, 0]
+    assert [notify_administrators(now=NOW) for _ in range(2)] == [1, 0]
 
     assert f"corp={corp.pk}: the administrators could not be told: ConnectionRefusedError" in caplog.text
 
@@ -298,7 +306,7 @@ class TestAPause:
 
         assert hand_out(now=NOW).ordinary == []
         assert send_all(ids, clock) == 0
-        sweep(now=clock.advance(hours=23))
+        maintenance.sweep(now=clock.advance(hours=23))
         assert statuses() == ["pending"] * 2
 
         self.switch(of, corp, ids, is_paused=False)
@@ -330,7 +338,7 @@ class TestAPause:
     def test_does_not_make_worthless_messages_live_longer(self, corp: Corp, ids: list[int], clock: FakeClock) -> None:
         self.switch("company", corp, ids, is_paused=True)
 
-        sweep(now=clock.advance(hours=25))
+        maintenance.sweep(now=clock.advance(hours=25))
 
         assert statuses() == ["canceled"] * 2
 
@@ -351,8 +359,8 @@ def test_every_company_gets_a_queue_and_all_of_them_one(corp: Corp) -> None:
     other = make_corp()
     CorpQueue.objects.create(corp=corp, daily_budget=7)
 
-    circuit_breaker.ensure_queues()
-    circuit_breaker.ensure_queues()
+    ensure_queues()
+    ensure_queues()
 
     assert sorted(CorpQueue.objects.values_list("corp_id", "daily_budget"), key=str) == sorted(
         [(corp.pk, 7), (other.pk, 0), (None, 0)], key=str

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.recall import readdress, withdraw
-from notifications.delivery.sending.queue import claim_deliveries, pending
+from notifications.delivery.sending.queue import claim_deliveries, find_pending
 from notifications.delivery.sending.send import send_deliveries
 from notifications.models import Attempt, Delivery, Receipt
 from tests.notifications.conftest import FakeClock
@@ -119,17 +119,17 @@ def test_a_picture_that_was_renewed_meanwhile_is_sent_with_its_new_id(
 
 
 def test_a_message_that_another_task_tried_meanwhile_asks_the_limiter_anew(corp: Corp, delivery: Delivery) -> None:
-    read = pending([delivery.pk])
+    read = find_pending([delivery.pk])
     Delivery.objects.update(attempt_count=1)
 
     assert claim_deliveries(read, now=NOW) == []
 
-    [attempt] = claim_deliveries(pending([delivery.pk]), now=NOW)
+    [attempt] = claim_deliveries(find_pending([delivery.pk]), now=NOW)
     assert attempt.number == 2
 
 
 def test_a_row_that_somebody_rewrites_just_now_is_left_to_them(corp: Corp, delivery: Delivery) -> None:
-    read = pending([delivery.pk])
+    read = find_pending([delivery.pk])
     begun, done = threading.Event(), threading.Event()
 
     def rewrite() -> None:
@@ -142,13 +142,13 @@ def test_a_row_that_somebody_rewrites_just_now_is_left_to_them(corp: Corp, deliv
     thread = threading.Thread(target=rewrite)
     thread.start()
     begun.wait(20)
-    while_it_is_held = claim_deliveries(pending([delivery.pk]), now=NOW)
+    while_it_is_held = claim_deliveries(find_pending([delivery.pk]), now=NOW)
     done.set()
     thread.join()
 
     assert while_it_is_held == []
     assert claim_deliveries(read, now=NOW) == []
-    [attempt] = claim_deliveries(pending([delivery.pk]), now=NOW)
+    [attempt] = claim_deliveries(find_pending([delivery.pk]), now=NOW)
     assert json.loads(bytes(attempt.delivery.body))["touser"] == "jim"
     assert attempt.delivery.recipient_count == 1
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from integrations.models import Corp
-from notifications.delivery.channels.wecom_app import company_scope
+from notifications.delivery.channels import company_scope
 from notifications.delivery.limiter import query
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.sending.queue import HandedOut, evenly, hand_out
+from notifications.delivery.sending.queue import HandedOut, hand_out, share_evenly
 from notifications.delivery.sending.send import send_deliveries
 from notifications.models import Delivery, Priority
 from tests.notifications.conftest import FakeClock
@@ -180,7 +180,7 @@ def test_what_the_limits_hold_back_is_sent_by_and_by(wire: Wire, clock: FakeCloc
 
 @given(wanted=st.dictionaries(st.integers(), st.integers(0, 50), max_size=8), total=st.integers(0, 200))
 def test_even_parts(wanted: dict[int, int], total: int) -> None:
-    parts = evenly(wanted, total)
+    parts = share_evenly(wanted, total)
 
     assert parts.keys() == wanted.keys()
     assert all(0 <= parts[key] <= wanted[key] for key in wanted)

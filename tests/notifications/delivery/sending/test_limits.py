@@ -14,15 +14,18 @@ from pytest_django import Settings
 
 from integrations.core.background import database_clock
 from integrations.models import Corp
-from notifications.delivery.channels.outcomes import Kind, Outcome
-from notifications.delivery.channels.wecom_app import address_scope, app_name, company_scope, member_limits
+from notifications.delivery.channels import Kind, Outcome, address_scope, app_name, company_scope, member_limits
 from notifications.delivery.limiter import Budget, Request, gate, query
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.sending import throttling
-from notifications.delivery.sending.queue import claim_deliveries, pending
-from notifications.delivery.sending.send import send_deliveries
-from notifications.delivery.sending.settle import Ended, settle_all
-from notifications.delivery.sending.throttling import Admission
+from notifications.delivery.sending.queue import claim_deliveries, find_pending
+from notifications.delivery.sending.send import (
+    UNREACHABLE_SECONDS,
+    Admission,
+    cancel_permits,
+    read_past_calls,
+    send_deliveries,
+)
+from notifications.delivery.sending.settle import Ended, settle_calls
 from notifications.models import Attempt, CorpQueue, Delivery, Receipt
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
@@ -141,7 +144,7 @@ def test_without_a_limiter_nothing_is_split_and_nothing_is_sent(
     delivery.refresh_from_db()
     assert wire.bodies == []
     assert (delivery.status, delivery.attempt_count, delivery.queued_until) == (Delivery.Status.PENDING, 0, None)
-    assert delivery.next_attempt_at == NOW + timedelta(seconds=throttling.UNREACHABLE_SECONDS)
+    assert delivery.next_attempt_at == NOW + timedelta(seconds=UNREACHABLE_SECONDS)
 
 
 @pytest.mark.parametrize("is_flushed", [False, True], ids=["known", "lost"])
@@ -224,10 +227,10 @@ def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings
     [(_other, second)] = Admission([delivery.pk]).admit(1)
     scope = company_scope(corp.corpid)
 
-    throttling.cancel([first])
+    cancel_permits([first])
 
     assert gate().room([scope], within_seconds=0).of(scope) == settings.LIMIT_COMPANY_PER_MINUTE - 1
-    throttling.cancel([second])
+    cancel_permits([second])
     assert gate().room([scope], within_seconds=0).of(scope) == settings.LIMIT_COMPANY_PER_MINUTE
 
 
@@ -248,7 +251,7 @@ def test_the_past_of_an_hour_is_restored_call_by_call_and_the_day_in_sums(corp: 
             outcome=outcome, errcode=code,
         )  # fmt: skip
 
-    past = list(throttling.past_calls(now=noon))
+    past = list(read_past_calls(now=noon))
 
     assert [(call.request.id, call.ended_seconds_ago, call.request.persons) for call in past] == [
         (f"{ids[0]}.1", 300, 1),
@@ -307,11 +310,11 @@ def test_many_tasks_together_stay_within_the_companys_minute(
 
 def test_a_lost_lease_among_many_changes_nothing_of_its_message(corp: Corp, wire: Wire, clock: FakeClock) -> None:
     ids = personal(corp, 3)
-    attempts = claim_deliveries(pending(ids), now=NOW)
+    attempts = claim_deliveries(find_pending(ids), now=NOW)
     Delivery.objects.filter(pk=ids[1]).update(fencing_token="00000000-0000-0000-0000-000000000001")
     outcomes = [Outcome(Kind.ACCEPTED, errcode=0, msgid=f"m{number}") for number in range(3)]
 
-    settle_all([Ended(attempt, outcome, 7, NOW) for attempt, outcome in zip(attempts, outcomes, strict=True)])
+    settle_calls([Ended(attempt, outcome, 7, NOW) for attempt, outcome in zip(attempts, outcomes, strict=True)])
 
     rows = Delivery.objects.order_by("pk").values_list("status", "msgid", "settled_at", "lease_until")
     assert [row[:2] for row in rows] == [("accepted", "m0"), ("sending", ""), ("accepted", "m2")]

@@ -18,11 +18,11 @@ from pytest_django import Settings
 from accounts.models import AuditEntry, User
 from accounts.users.roles import Role
 from integrations.models import Corp
-from notifications.delivery.channels.wecom_app import app_name
+from notifications.delivery.channels import app_name
 from notifications.delivery.limiter import Budget, Request, query
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import statistics
-from notifications.delivery.sending import circuit_breaker
+from notifications.delivery.sending.queue import ensure_queues
 from notifications.models import CorpQueue, Delivery
 from tests.databases import somebody_waits
 from tests.notifications.factories import (
@@ -71,7 +71,7 @@ def sent_today(corp: Corp, persons: int) -> None:
 def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp: Corp) -> None:
     waiting(corp, 3)
     sent_today(corp, 1200)
-    circuit_breaker.ensure_queues()
+    ensure_queues()
 
     text = root.get(LIST).content.decode()
 
@@ -92,7 +92,7 @@ def cells(client: Client, name: str) -> list[str]:
 def test_the_row_of_all_counts_what_waits_everywhere(root: Client, corp: Corp) -> None:
     waiting(corp, 3)
     waiting(make_corp(), 2)
-    circuit_breaker.ensure_queues()
+    ensure_queues()
 
     assert cells(root, "waiting") == ["5 人次", "3 人次", "2 人次"]
     assert cells(root, "time_left") == ["—", "1 分钟", "1 分钟"]
@@ -100,7 +100,7 @@ def test_the_row_of_all_counts_what_waits_everywhere(root: Client, corp: Corp) -
 
 def test_while_all_is_paused_every_row_says_so_and_nothing_is_estimated(root: Client, corp: Corp) -> None:
     waiting(corp, 3)
-    circuit_breaker.ensure_queues()
+    ensure_queues()
     CorpQueue.objects.filter(corp=None).update(is_paused=True)
 
     assert cells(root, "state") == ["暂停", "全部公司已暂停"]
@@ -109,7 +109,7 @@ def test_while_all_is_paused_every_row_says_so_and_nothing_is_estimated(root: Cl
 
 def test_a_company_without_tokens_is_called_held_until_a_time(root: Client, corp: Corp) -> None:
     waiting(corp, 3)
-    circuit_breaker.ensure_queues()
+    ensure_queues()
     until = timezone.now() + timedelta(minutes=50)
     CorpQueue.objects.filter(corp=corp).update(blocked_since=NOW, blocked_errcode=45009, probe_at=until)
     shown = f"{timezone.localtime(until):%Y-%m-%d %H:%M}"
@@ -124,7 +124,7 @@ def test_a_company_without_tokens_is_called_held_until_a_time(root: Client, corp
 
 def test_a_disabled_company_is_not_called_in_order(root: Client, corp: Corp) -> None:
     waiting(corp, 3)
-    circuit_breaker.ensure_queues()
+    ensure_queues()
     Corp.objects.update(is_enabled=False)
 
     assert cells(root, "state") == ["正常", "公司已停用"]
@@ -136,7 +136,7 @@ def test_a_disabled_company_is_not_called_in_order(root: Client, corp: Corp) -> 
     [(799, "799 / 1,000 (79 %)", ""), (800, "800 / 1,000 (80 %)", "warn"), (1000, "1,000 / 1,000 (100 %)", "bad")],
 )
 def test_a_day_that_is_nearly_used_is_marked(used: int, shown: str, tone: str, root: Client, corp: Corp) -> None:
-    circuit_breaker.ensure_queues()
+    ensure_queues()
     CorpQueue.objects.filter(corp=corp).update(daily_budget=1000)
     sent_today(corp, used)
 
@@ -145,12 +145,12 @@ def test_a_day_that_is_nearly_used_is_marked(used: int, shown: str, tone: str, r
 
 
 def test_the_list_asks_the_same_number_of_questions_for_any_number_of_companies(root: Client, corp: Corp) -> None:
-    circuit_breaker.ensure_queues()
+    ensure_queues()
     root.get(LIST)
     with_one = _queries(root)
     for _ in range(20):
         make_corp()
-    circuit_breaker.ensure_queues()
+    ensure_queues()
 
     assert _queries(root) == with_one
 
@@ -173,7 +173,7 @@ def test_pausing_and_the_budget_are_saved_and_stand_in_the_audit_trail(root: Cli
 
 
 def test_all_companies_are_stopped_by_one_tick(root: Client, corp: Corp) -> None:
-    circuit_breaker.ensure_queues()
+    ensure_queues()
     every = CorpQueue.objects.get(corp=None)
     assert "daily_budget" not in root.get(change(every)).content.decode()
     waiting(corp, 1)

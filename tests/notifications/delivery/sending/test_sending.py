@@ -14,12 +14,12 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from integrations.models import Corp
-from notifications.delivery.channels.outcomes import Kind, Outcome
-from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery import maintenance
+from notifications.delivery.channels import Kind, Outcome
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.queue import hand_out
 from notifications.delivery.sending.send import send_deliveries
-from notifications.delivery.sending.settle import settle
+from notifications.delivery.sending.settle import settle_attempt
 from notifications.models import Attempt, Delivery, Receipt
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import (
@@ -412,7 +412,7 @@ def test_a_worthless_message_is_canceled(delivery: Delivery, wire: Wire, clock: 
     clock.advance(hours=24)
 
     assert not send_delivery(delivery.pk, clock=clock)
-    assert sweep(now=clock.now).given_up_count == 1
+    assert maintenance.sweep(now=clock.now).given_up_count == 1
 
     delivery.refresh_from_db()
     assert (delivery.status, delivery.settled_at) == (Delivery.Status.CANCELED, clock.now)
@@ -425,7 +425,7 @@ def test_a_worthless_message_that_may_have_arrived_is_unknown(delivery: Delivery
     send(delivery, clock)
     clock.advance(minutes=10)
 
-    sweep(now=clock.now)
+    maintenance.sweep(now=clock.now)
 
     delivery.refresh_from_db()
     assert delivery.status == Delivery.Status.UNKNOWN
@@ -439,7 +439,7 @@ def test_an_unclear_message_whose_repeats_were_held_up_is_unknown_in_the_end(
     clock.advance(hours=3.5)
 
     assert not send_delivery(delivery.pk, clock=clock)
-    sweep(now=clock.now)
+    maintenance.sweep(now=clock.now)
 
     delivery.refresh_from_db()
     assert delivery.status == Delivery.Status.UNKNOWN
@@ -451,10 +451,10 @@ def test_a_worker_that_died_during_the_call_is_followed_by_the_same_bytes(
 ) -> None:
     claim_delivery(delivery.pk, now=NOW)
     clock.advance(seconds=59)
-    assert sweep(now=clock.now).lease_count == 0
+    assert maintenance.sweep(now=clock.now).lease_count == 0
 
     clock.advance(seconds=2)
-    assert sweep(now=clock.now).lease_count == 1
+    assert maintenance.sweep(now=clock.now).lease_count == 1
 
     delivery.refresh_from_db()
     assert waits_between(delivery, clock, 4, 6)
@@ -471,7 +471,7 @@ def test_a_lease_without_an_attempt_means_that_nothing_was_sent(delivery: Delive
     Attempt.objects.all().delete()
     clock.advance(minutes=2)
 
-    sweep(now=clock.now)
+    maintenance.sweep(now=clock.now)
 
     delivery.refresh_from_db()
     assert waits_between(delivery, clock, 0, 0)
@@ -482,11 +482,11 @@ def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, wire
     attempt = claim_delivery(delivery.pk, now=NOW)
     assert attempt is not None
     clock.advance(minutes=2)
-    sweep(now=clock.now)
+    maintenance.sweep(now=clock.now)
     delivery.refresh_from_db()
     before = (delivery.status, delivery.next_attempt_at, delivery.unclear_since)
 
-    is_held = settle(attempt, Outcome(Kind.REFUSED, errcode=40058), duration_ms=1, now=clock.now)
+    is_held = settle_attempt(attempt, Outcome(Kind.REFUSED, errcode=40058), duration_ms=1, now=clock.now)
 
     assert not is_held
     delivery.refresh_from_db()
@@ -579,7 +579,7 @@ def test_the_sweep_and_a_late_worker_do_not_wait_in_a_circle(delivery: Delivery)
 
     def settle_late() -> None:
         try:
-            results.append(settle(attempt, Outcome(Kind.ACCEPTED, errcode=0), duration_ms=1, now=NOW))
+            results.append(settle_attempt(attempt, Outcome(Kind.ACCEPTED, errcode=0), duration_ms=1, now=NOW))
         except Exception as error:  # noqa: BLE001  # the test looks at what the thread got
             results.append(error)
         connection.close()

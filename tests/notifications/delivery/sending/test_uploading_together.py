@@ -12,9 +12,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from notifications.delivery.channels.wecom_app import company_scope
-from notifications.delivery.limiter import Permit, Request, Scope, shared_gate
-from notifications.delivery.sending import throttling, upload_rows, uploads
+from notifications.delivery import limiter
+from notifications.delivery.channels import company_scope
+from notifications.delivery.limiter import Permit, Request, Scope
+from notifications.delivery.sending.send import ask_permits
+from notifications.delivery.sending.uploads import LEASE, SAME_UNDER_WAY, UPLOAD_API, prepare_deliveries
 from notifications.models import Channel, Delivery, Medium, MessageForm, Robot
 from tests.notifications.conftest import FakeClock
 from tests.notifications.delivery.attachments.places import body_of, make_delivery, make_run
@@ -43,7 +45,7 @@ def prepare(deliveries: list[Delivery], clock: FakeClock, *, stops_after: float 
     """`stops_after`: so many looks whether the worker is asked to end."""
     looks = iter(range(1_000_000))
     ids = [delivery.pk for delivery in deliveries]
-    count = uploads.prepare_deliveries(ids, clock=clock, is_stopping=lambda: next(looks) >= stops_after)
+    count = prepare_deliveries(ids, clock=clock, is_stopping=lambda: next(looks) >= stops_after)
     for delivery in deliveries:
         delivery.refresh_from_db()
     return count
@@ -51,7 +53,7 @@ def prepare(deliveries: list[Delivery], clock: FakeClock, *, stops_after: float 
 
 def statements(deliveries: list[Delivery], clock: FakeClock) -> int:
     with CaptureQueriesContext(connection) as asked:
-        uploads.prepare_deliveries([one.pk for one in deliveries], clock=clock, is_stopping=lambda: False)
+        prepare_deliveries([one.pk for one in deliveries], clock=clock, is_stopping=lambda: False)
     return len(asked)
 
 
@@ -114,7 +116,7 @@ def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: Wir
     assert body_of(first)["msgtype"] == "textcard"
     assert (second.status, second.next_attempt_at, second.prepare_count) == (
         Status.PREPARING,
-        NOW + uploads.SAME_UNDER_WAY,
+        NOW + SAME_UNDER_WAY,
         0,
     )
     clock.now = second.next_attempt_at
@@ -130,7 +132,7 @@ def test_a_row_that_cannot_be_frozen_keeps_no_other_from_it(wire: Wire, clock: F
     assert prepare([broken, other], clock) == 1
 
     assert (broken.status, other.status) == (Status.PREPARING, Status.PENDING)
-    assert broken.lease_until == NOW + upload_rows.LEASE  # then it is tried again
+    assert broken.lease_until == NOW + LEASE  # then it is tried again
 
 
 @pytest.mark.parametrize("is_same", [True, False])
@@ -144,18 +146,18 @@ def test_one_whose_upload_cannot_be_made_keeps_no_other_from_its_picture(
 
     assert prepare([broken, *others], clock) == 2
 
-    assert (broken.status, broken.lease_until) == (Status.PREPARING, NOW + upload_rows.LEASE)
+    assert (broken.status, broken.lease_until) == (Status.PREPARING, NOW + LEASE)
     assert [one.status for one in others] == [Status.PENDING] * 2
 
 
 def test_a_task_that_is_to_end_goes_on_to_no_other_chunk(
     wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "AT_ONCE", 1)
-    monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("notifications.delivery.sending.uploads.AT_ONCE", 1)
+    monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     first, second = with_pictures(wire, 2)
     Delivery.objects.update(queued_until=NOW + timedelta(seconds=60))
-    shared_gate.gate().hold(company_scope(first.corpid, uploads.UPLOAD_API), seconds=30)
+    limiter.gate().hold(company_scope(first.corpid, UPLOAD_API), seconds=30)
 
     assert prepare([first, second], clock, stops_after=1) == 0
 
@@ -166,7 +168,7 @@ def test_a_task_that_is_to_end_goes_on_to_no_other_chunk(
 def test_of_large_files_one_is_under_way_at_a_time(
     wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "BYTES_AT_ONCE", 150)
+    monkeypatch.setattr("notifications.delivery.sending.uploads.BYTES_AT_ONCE", 150)
     deliveries = with_pictures(wire, 3)
     under_way, seen = threading.Semaphore(1), []
 
@@ -186,7 +188,7 @@ def test_of_large_files_one_is_under_way_at_a_time(
 def test_pictures_in_bodies_are_written_few_at_a_time(
     wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upload_rows, "BYTES_AT_ONCE", 250)
+    monkeypatch.setattr("notifications.delivery.sending.uploads.BODY_BYTES_AT_ONCE", 250)
     deliveries, picture = with_pictures(wire, 5), b"\x89PNG\r\n\x1a\n" + b"\0" * 100
     Medium.objects.update(content=picture)
     robot = Robot.objects.create(corp=deliveries[0].corp, name="群", key="0123456789abcdef")
@@ -203,8 +205,8 @@ def test_pictures_in_bodies_are_written_few_at_a_time(
 def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_back(
     wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "AT_ONCE", 1)
-    monkeypatch.setattr(uploads, "STOP_SECONDS", 0)
+    monkeypatch.setattr("notifications.delivery.sending.uploads.AT_ONCE", 1)
+    monkeypatch.setattr("notifications.delivery.sending.uploads.STOP_SECONDS", 0)
     hanging, other = with_pictures(wire, 2)
     Delivery.objects.update(queued_until=NOW + timedelta(seconds=60))
     goes_on = threading.Event()
@@ -214,9 +216,9 @@ def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_ba
     assert prepare([hanging, other], clock, stops_after=1) == 0
     goes_on.set()
 
-    assert (hanging.status, hanging.lease_until) == (Status.PREPARING, NOW + upload_rows.LEASE)
+    assert (hanging.status, hanging.lease_until) == (Status.PREPARING, NOW + LEASE)
     assert (other.status, other.lease_until, other.queued_until) == (Status.PREPARING, None, None)
-    clock.now += upload_rows.LEASE + timedelta(seconds=1)
+    clock.now += LEASE + timedelta(seconds=1)
     assert prepare([hanging, other], clock) == 2
 
 
@@ -224,9 +226,9 @@ def test_calls_for_which_there_is_no_room_wait_and_the_others_begin(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.LIMIT_RESERVED_PERCENT = 0
-    monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     scope = Scope("company:x:media_upload", per_minute=2, per_hour=0, parallel=0, reserved_percent=0)
 
-    answers = throttling.permits([Request(f"upload:{number}", (scope,)) for number in range(3)])
+    answers = ask_permits([Request(f"upload:{number}", (scope,)) for number in range(3)])
 
     assert [isinstance(answer, Permit) for answer in answers] == [True, True, False]

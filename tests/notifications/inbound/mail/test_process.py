@@ -19,8 +19,8 @@ from django.db import connection, transaction
 from accounts.models import User
 from integrations.core.background import database_clock
 from integrations.models import Corp, Heartbeat
-from notifications.delivery.leases import RENDER_LEASE
-from notifications.delivery.maintenance import sweep
+from notifications.delivery import maintenance
+from notifications.delivery.rows import RENDER_LEASE
 from notifications.models import InboundChannel, IncomingMessage, Run
 from tests.e2e.stack import Program, running, wait_for_log
 from tests.e2e.waiting import eventually
@@ -132,7 +132,7 @@ def test_killed_between_commit_and_answer_nobody_gets_the_message_twice_and_noth
 
     run = Run.objects.get()
     assert list(IncomingMessage.objects.get().people.all()) == [person]
-    assert sweep.sweep(now=database_clock()() + RENDER_LEASE).run_ids == [run.pk]
+    assert maintenance.sweep(now=database_clock()() + RENDER_LEASE).run_ids == [run.pk]
 
 
 def test_hostile_mails_of_one_channel_hold_up_no_other(

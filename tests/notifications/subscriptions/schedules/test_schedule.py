@@ -12,8 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications.models import FreeDays, Subscription
-from notifications.subscriptions.schedules import slots
-from notifications.subscriptions.schedules.slots import ScheduleError, crontab_slots
+from notifications.subscriptions.schedules import (
+    DueTime,
+    ScheduleError,
+    crontab_slots,
+    due_times,
+    find_slots,
+    next_due,
+    read_zone,
+    reschedule,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +31,7 @@ def utc(text: str) -> datetime:
 
 
 def next_slots(crontab: str, time_zone: str, after: datetime, count: int) -> list[datetime]:
-    return list(islice(crontab_slots(crontab, slots.zone(time_zone), after), count))
+    return list(islice(crontab_slots(crontab, read_zone(time_zone), after), count))
 
 
 @pytest.fixture(autouse=True)
@@ -140,14 +148,14 @@ def daily(**fields: object) -> Subscription:
 
 
 def next_of(subscription: Subscription, after: str) -> datetime | None:
-    found = slots.next_due(subscription, utc(after))
+    found = next_due(subscription, utc(after))
     return None if found is None else found.slot_at
 
 
 def test_validity_limits_the_times_from_inclusive_to_exclusive() -> None:
     subscription = daily(valid_from=utc("2026-11-25 09:00"), valid_to=utc("2026-11-27 09:00"))
 
-    found = list(slots.due_times(subscription, utc("2026-11-20 00:00")))
+    found = list(due_times(subscription, utc("2026-11-20 00:00")))
 
     assert [one.slot_at for one in found] == [utc("2026-11-25 09:00"), utc("2026-11-26 09:00")]
 
@@ -165,7 +173,7 @@ def test_after_the_end_of_validity_there_is_no_next_time() -> None:
 def test_a_disabled_subscription_has_no_next_time() -> None:
     subscription = daily(is_enabled=False, next_run_at=utc("2026-11-25 09:00"))
 
-    slots.reschedule(subscription, now=utc("2026-11-24 00:00"))
+    reschedule(subscription, now=utc("2026-11-24 00:00"))
 
     assert subscription.next_run_at is None
 
@@ -173,7 +181,7 @@ def test_a_disabled_subscription_has_no_next_time() -> None:
 def test_rescheduling_looks_ahead_only() -> None:
     subscription = daily(next_run_at=utc("2026-11-01 09:00"))
 
-    slots.reschedule(subscription, now=utc("2026-11-24 12:00"))
+    reschedule(subscription, now=utc("2026-11-24 12:00"))
 
     assert subscription.next_run_at == utc("2026-11-25 09:00")
 
@@ -184,7 +192,7 @@ def test_rescheduling_looks_ahead_only() -> None:
 def test_a_crontab_without_free_days_leaves_whole_days_out() -> None:
     subscription = Subscription(crontab="*/30 9 * * *", time_zone="Asia/Shanghai", free_days=FreeDays.SKIP)
 
-    found = list(islice(slots.slots(subscription, utc("2026-09-30 01:00")), 4))
+    found = list(islice(find_slots(subscription, utc("2026-09-30 01:00")), 4))
 
     # 09:30 of the last day before the holidays, then the 8th.
     assert found == [
@@ -196,21 +204,21 @@ def test_a_crontab_without_free_days_leaves_whole_days_out() -> None:
 def test_a_crontab_of_free_days_only_ends_instead_of_searching_for_ever(crontab: str) -> None:
     subscription = Subscription(crontab=crontab, time_zone="Asia/Shanghai", free_days=FreeDays.SKIP)
 
-    assert next(slots.slots(subscription, utc("2098-01-01 00:00")), None) is None
+    assert next(find_slots(subscription, utc("2098-01-01 00:00")), None) is None
 
 
 def test_the_leap_day_is_found_on_a_working_day_years_ahead() -> None:
     subscription = Subscription(crontab="0 9 29 2 *", time_zone="Asia/Shanghai", free_days=FreeDays.SKIP)
 
     # 2032 and 2036 are not known: 29 February is a Sunday, then a Friday.
-    assert next(slots.slots(subscription, utc("2030-01-01 00:00"))) == utc("2036-02-29 01:00")
+    assert next(find_slots(subscription, utc("2030-01-01 00:00"))) == utc("2036-02-29 01:00")
 
 
 # --- Spread ----------------------------------------------------------------------------------------------------------
 
 
 def due(subscription: Subscription, after: str, count: int) -> list[tuple[datetime, datetime]]:
-    found = islice(slots.due_times(subscription, utc(after)), count)
+    found = islice(due_times(subscription, utc(after)), count)
     return [(one.slot_at, one.due_at) for one in found]
 
 
@@ -247,10 +255,10 @@ def test_a_slot_whose_spread_is_not_over_is_still_to_come() -> None:
     [(slot_at, due_at)] = due(subscription, "2026-11-24 00:00", 1)
     assert due_at > slot_at
 
-    just_before = slots.next_due(subscription, due_at - timedelta(seconds=1))
-    just_then = slots.next_due(subscription, due_at)
+    just_before = next_due(subscription, due_at - timedelta(seconds=1))
+    just_then = next_due(subscription, due_at)
 
-    assert just_before == slots.DueTime(slot_at, due_at, 600)
+    assert just_before == DueTime(slot_at, due_at, 600)
     assert just_then is not None
     assert just_then.slot_at == utc("2026-11-25 09:00")
 
@@ -259,7 +267,7 @@ def test_a_slot_whose_spread_is_not_over_is_still_to_come() -> None:
 def test_a_spread_never_reaches_the_next_slot(jitter_seconds: int, pk: int, after: datetime) -> None:
     subscription = Subscription(pk=pk, crontab="*/5 * * * *", time_zone="UTC", jitter_seconds=jitter_seconds)
 
-    found = list(islice(slots.due_times(subscription, after), 5))
+    found = list(islice(due_times(subscription, after), 5))
 
     assert all(one.slot_at <= one.due_at < following.slot_at for one, following in pairwise(found))
     assert found[0].due_at > after

@@ -7,7 +7,13 @@ from datetime import date, timedelta
 import pytest
 
 from notifications.models import WorkdayCalendar
-from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules import (
+    is_published_workday,
+    last_known_year,
+    nearest_workday,
+    read_workdays,
+    unknown_years,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -28,54 +34,54 @@ pytestmark = pytest.mark.django_db
     ],
 )
 def test_the_days_that_the_state_council_published_for_2026(day: str, is_worked_on: bool) -> None:
-    assert slots.read_workdays()(date.fromisoformat(day)) is is_worked_on
+    assert read_workdays()(date.fromisoformat(day)) is is_worked_on
 
 
 def test_beyond_the_last_known_year_monday_to_friday_count() -> None:
-    monday = date(slots.last_known_year() + 1, 1, 4)
+    monday = date(last_known_year() + 1, 1, 4)
     monday += timedelta(days=(8 - monday.isoweekday()) % 7)
     week = [monday + timedelta(days=n) for n in range(7)]
 
-    assert [slots.read_workdays()(day) for day in week] == [True] * 5 + [False] * 2
-    assert slots.unknown_years([date(slots.last_known_year(), 12, 31), *week]) == [monday.year]
+    assert [read_workdays()(day) for day in week] == [True] * 5 + [False] * 2
+    assert unknown_years([date(last_known_year(), 12, 31), *week]) == [monday.year]
 
 
 def test_before_the_first_known_year_monday_to_friday_count() -> None:
-    assert slots.read_workdays()(date(1999, 10, 8))  # a Friday
-    assert slots.unknown_years([date(1999, 10, 8)]) == []
+    assert read_workdays()(date(1999, 10, 8))  # a Friday
+    assert unknown_years([date(1999, 10, 8)]) == []
 
 
 def test_the_nearest_working_day_in_both_directions() -> None:
-    published = slots.is_published_workday
-    assert slots.nearest_workday(date(2026, 10, 1), published) == date(2026, 10, 8)
-    assert slots.nearest_workday(date(2026, 10, 4), published, step=-1) == date(2026, 9, 30)
+    published = is_published_workday
+    assert nearest_workday(date(2026, 10, 1), published) == date(2026, 10, 8)
+    assert nearest_workday(date(2026, 10, 4), published, step=-1) == date(2026, 9, 30)
     for step in (1, -1):
-        assert slots.nearest_workday(date(2026, 2, 14), published, step=step) == date(2026, 2, 14)
+        assert nearest_workday(date(2026, 2, 14), published, step=step) == date(2026, 2, 14)
 
 
 def test_no_stretch_of_free_days_is_longer_than_a_move_looks_back() -> None:
     first = date(2004, 1, 1)
-    days = [first + timedelta(days=n) for n in range((date(slots.last_known_year(), 12, 1) - first).days)]
+    days = [first + timedelta(days=n) for n in range((date(last_known_year(), 12, 1) - first).days)]
 
-    assert max((slots.nearest_workday(day, slots.is_published_workday) - day).days for day in days) <= 10
+    assert max((nearest_workday(day, is_published_workday) - day).days for day in days) <= 10
 
 
 @pytest.mark.parametrize("day", ["01-01", "05-01", "05-02", "10-01", "10-02", "10-03"])
 def test_holidays_that_no_year_moves_are_known_of_every_year(day: str) -> None:
-    years = range(slots.last_known_year() + 1, slots.last_known_year() + 8)
-    assert [year for year in years if slots.read_workdays()(date.fromisoformat(f"{year}-{day}"))] == []
+    years = range(last_known_year() + 1, last_known_year() + 8)
+    assert [year for year in years if read_workdays()(date.fromisoformat(f"{year}-{day}"))] == []
 
 
 def test_what_is_entered_counts_before_what_is_published() -> None:
-    year = slots.last_known_year() + 1
+    year = last_known_year() + 1
     days = f"{year}-02-05 至 {year}年2月7日 休 春节\n\n {year}/1/1\t班\t\n2026-11-25 off, move\n2026-11-21 work"
     WorkdayCalendar.objects.create(days=days)
 
-    is_workday = slots.read_workdays()
+    is_workday = read_workdays()
     assert [is_workday(date(year, 2, day)) for day in (5, 6, 7)] == [False] * 3
     assert (is_workday(date(year, 1, 1)), is_workday(date(2026, 11, 25)), is_workday(date(2026, 11, 21))) == (
         True,
         False,
         True,
     )
-    assert slots.unknown_years([date(year, 2, 1), date(year + 1, 2, 1)]) == [year + 1]
+    assert unknown_years([date(year, 2, 1), date(year + 1, 2, 1)]) == [year + 1]

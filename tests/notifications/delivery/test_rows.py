@@ -10,7 +10,7 @@ import pytest
 from django.db import DataError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from notifications.delivery import bulk
+from notifications.delivery.rows import insert_contents, insert_deliveries
 from notifications.models import Delivery, FrozenContent, Priority, Run
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 
@@ -51,7 +51,7 @@ def test_deliveries_read_back_as_they_were(run: Run) -> None:
     )
     given = [columns(row) for row in (plain, odd)]
 
-    bulk.insert_deliveries([plain, odd])
+    insert_deliveries([plain, odd])
 
     found = [columns(Delivery.objects.get(mark=row.mark)) for row in (plain, odd)]
     assert found == [{**row, "id": pk} for row, pk in zip(given, (plain.pk, odd.pk), strict=True)]
@@ -60,7 +60,7 @@ def test_deliveries_read_back_as_they_were(run: Run) -> None:
 def test_each_delivery_gets_the_id_of_its_row(run: Run) -> None:
     rows = [delivery(run, title=f"{number}") for number in range(30)]
 
-    bulk.insert_deliveries(rows)
+    insert_deliveries(rows)
 
     assert dict(Delivery.objects.values_list("pk", "title")) == {row.pk: row.title for row in rows}
     assert len({row.pk for row in rows}) == 30
@@ -68,7 +68,7 @@ def test_each_delivery_gets_the_id_of_its_row(run: Run) -> None:
 
 def test_a_title_that_is_too_long_is_refused_not_cut(run: Run) -> None:
     with pytest.raises(DataError), transaction.atomic():
-        bulk.insert_deliveries([delivery(run, title="长" * 129)])
+        insert_deliveries([delivery(run, title="长" * 129)])
 
     assert not Delivery.objects.exists()
 
@@ -76,11 +76,11 @@ def test_a_title_that_is_too_long_is_refused_not_cut(run: Run) -> None:
 def test_so_much_text_as_one_statement_does_not_take_is_written_by_several(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "MESSAGE_BYTES_AT_ONCE", 1000)
+    monkeypatch.setattr("notifications.delivery.rows.MESSAGE_BYTES_AT_ONCE", 1000)
     rows = [delivery(run, text="长" * 100, body=b"x" * 50, plain_body=b"y" * 50) for _number in range(5)]
 
     with CaptureQueriesContext(connection) as asked:
-        bulk.insert_deliveries(rows)
+        insert_deliveries(rows)
 
     assert [query["sql"].count("长" * 100) for query in asked] == [2, 2, 1]
     assert {row.pk for row in rows} == set(Delivery.objects.values_list("pk", flat=True))
@@ -88,15 +88,15 @@ def test_so_much_text_as_one_statement_does_not_take_is_written_by_several(
 
 def test_no_delivery_is_no_statement(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
-        bulk.insert_deliveries([])
-        assert bulk.insert_contents(1, []) == []
+        insert_deliveries([])
+        assert insert_contents(1, []) == []
 
 
 def test_contents_keep_their_order_beyond_one_statement(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "CONTENTS_AT_ONCE", 3)
+    monkeypatch.setattr("notifications.delivery.rows.CONTENTS_AT_ONCE", 3)
     documents = [bytes([number, 0, 255 - number]) for number in range(8)]
 
-    ids = bulk.insert_contents(run.pk, documents)
+    ids = insert_contents(run.pk, documents)
 
     kept = {row.pk: row for row in FrozenContent.objects.all()}
     assert [bytes(kept[pk].document) for pk in ids] == documents

@@ -33,6 +33,7 @@ from notifications.models import AlertRule, FreeDays, MonthDay, Repeat, Subscrip
 if TYPE_CHECKING:
     from notifications.models import Scheduled
 
+
 logger = logging.getLogger(__name__)
 
 # On what of a subscription its times depend; where they are spread, on its key as well.
@@ -60,7 +61,7 @@ class DueTime:
     spread_seconds: int = 0
 
 
-def zone(time_zone: str) -> ZoneInfo:
+def read_zone(time_zone: str) -> ZoneInfo:
     """Return the time zone of this name. Raises ScheduleError."""
     try:
         return ZoneInfo(time_zone)
@@ -68,12 +69,12 @@ def zone(time_zone: str) -> ZoneInfo:
         raise ScheduleError(Sentence("“%(name)s” is not a time zone.") % {"name": time_zone}) from error
 
 
-def slots(subscription: Scheduled, after: datetime) -> Iterator[datetime]:
+def find_slots(subscription: Scheduled, after: datetime) -> Iterator[datetime]:
     """Yield every slot later than `after`, in UTC, ascending, whatever the validity.
 
     Raises ScheduleError, also for a schedule that never fires.
     """
-    where = zone(subscription.time_zone)
+    where = read_zone(subscription.time_zone)
     if subscription.repeat != Repeat.CRONTAB:
         return preset_slots(subscription, where, after)
     if subscription.free_days == FreeDays.SEND:
@@ -86,7 +87,7 @@ def due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime]:
     start = after - timedelta(seconds=subscription.jitter_seconds)
     if subscription.valid_from is not None and subscription.valid_from > start:
         start = _just_before(subscription.valid_from)
-    for found in _spread(subscription, slots(subscription, start)):
+    for found in _spread(subscription, find_slots(subscription, start)):
         if subscription.valid_to is not None and found.slot_at >= subscription.valid_to:
             return
         if found.due_at > after:

@@ -60,7 +60,7 @@ class Part:
     row_count: int
 
 
-def parts(tables: Sequence[tuple[str, Table]]) -> list[Part]:
+def cut_parts(tables: Sequence[tuple[str, Table]]) -> list[Part]:
     """As many rows of each (title, table) as a file has cells for: each table keeps as many as the longest may have."""
     longest = min(ROWS_AT_MOST, max((len(table.rows) for _title, table in tables), default=0))
 
@@ -71,23 +71,25 @@ def parts(tables: Sequence[tuple[str, Table]]) -> list[Part]:
     return [Part(title, table.with_rows(table.rows[:rows]), len(table.rows)) for title, table in tables]
 
 
-def xlsx(found: Sequence[Part]) -> bytes:
+def write_xlsx(found: Sequence[Part]) -> bytes:
     """A workbook with a sheet for each part: typed cells, a frozen head, fitting widths; at most 20 MB."""
-    return _fitting(lambda rows: _workbook(found, rows), max((len(part.table.rows) for part in found), default=0))
+    return _write_fitting(
+        lambda rows: _write_workbook(found, rows), max((len(part.table.rows) for part in found), default=0)
+    )
 
 
-def csv_text(part: Part) -> bytes:
+def write_csv(part: Part) -> bytes:
     """Comma-separated values in UTF-8 with a mark at its beginning, as Excel wants it; at most 20 MB."""
-    return _fitting(lambda rows: _separated(part, rows), len(part.table.rows))
+    return _write_fitting(lambda rows: _write_csv_rows(part, rows), len(part.table.rows))
 
 
-def file_name(title: str, moment: datetime, extension: str) -> str:
+def write_file_name(title: str, moment: datetime, extension: str) -> str:
     """What the recipient sees: the title without what no file system takes, and the day."""
     tidy = " ".join(_NOT_IN_FILE_NAMES.sub(" ", title).split()).strip(". ")[:FILE_NAME_CHARACTERS].strip()
     return f"{tidy or _('report')} {timezone.localtime(moment):%Y-%m-%d}.{extension}"
 
 
-def _fitting(make: Callable[[int], bytes], row_count: int) -> bytes:
+def _write_fitting(make: Callable[[int], bytes], row_count: int) -> bytes:
     """The file with as many rows as 20 MB have room for."""
     rows = row_count
     while True:
@@ -101,7 +103,7 @@ _HEAD_FONT, _HEAD_FILL = Font(bold=True), PatternFill("solid", fgColor="E8EEF5")
 _RIGHT = Alignment(horizontal="right")
 
 
-def _workbook(found: Sequence[Part], row_count: int) -> bytes:
+def _write_workbook(found: Sequence[Part], row_count: int) -> bytes:
     # Rows go to a temporary file as they come. A value's type is decided here, never guessed from its text.
     book = Workbook(write_only=True)
     used: set[str] = set()
@@ -125,13 +127,13 @@ def _write_sheet(sheet: Any, part: Part, row_count: int) -> None:
     numbers = [_number_formats(column) for column in columns]
     for row in rows:
         sheet.append([_cell(sheet, *cell) for cell in zip(row, columns, numbers, strict=False)])
-    left_out = _left_out(part, len(rows))
+    left_out = _explain_left_out(part, len(rows))
     if left_out:
         sheet.append([_text_cell(sheet, left_out)])
 
 
 def _head_cell(sheet: Any, column: Column) -> WriteOnlyCell:
-    cell = _text_cell(sheet, _head(column))
+    cell = _text_cell(sheet, _write_head(column))
     cell.font, cell.fill = _HEAD_FONT, _HEAD_FILL
     if column.is_numeric:
         cell.alignment = _RIGHT
@@ -149,7 +151,7 @@ def _number_formats(column: Column) -> tuple[str, str]:
 
 
 def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, str]) -> WriteOnlyCell | bool | None:
-    plain = _plain(value)
+    plain = _to_plain(value)
     if plain is None or isinstance(plain, bool):
         return plain
     if isinstance(plain, str):
@@ -190,12 +192,12 @@ def _sheet_name(title: str, used: set[str]) -> str:
     return name
 
 
-def _head(column: Column) -> str:
+def _write_head(column: Column) -> str:
     name, unit = " ".join(in_reading_order(column.name).split()), head_unit(column)
     return f"{name} ({unit})" if unit else name
 
 
-def _plain(value: Value) -> _Plain:
+def _to_plain(value: Value) -> _Plain:
     """As a spreadsheet can hold it. A number that is none is empty; one with too many digits is text."""
     if isinstance(value, bool) or value is None:
         return value
@@ -207,10 +209,10 @@ def _plain(value: Value) -> _Plain:
         return value if value.year > 1900 else value.isoformat()
     if isinstance(value, str):
         return in_reading_order(value)
-    return _number(value)
+    return _to_number(value)
 
 
-def _number(value: float | Decimal) -> float | int | str | None:
+def _to_number(value: float | Decimal) -> float | int | str | None:
     if isinstance(value, Decimal):
         if not value.is_finite():
             return None
@@ -226,15 +228,15 @@ def _number(value: float | Decimal) -> float | int | str | None:
 def _column_widths(columns: Sequence[Column], rows: Sequence[tuple[Value, ...]]) -> Iterator[int]:
     for position, column in enumerate(columns):
         texts: Iterable[str] = (cell_text(row[position], column) for row in rows[:_MEASURED])
-        longest = max([_width(_head(column)) + 3, *map(_width, texts)])
+        longest = max([_measure_width(_write_head(column)) + 3, *map(_measure_width, texts)])
         yield max(_WIDTHS[0], min(_WIDTHS[1], longest + 2))
 
 
-def _width(text: str) -> int:
+def _measure_width(text: str) -> int:
     return sum(2 if ord(letter) > 0x2E7F else 1 for letter in text[: _WIDTHS[1]])
 
 
-def _left_out(part: Part, row_count: int) -> str:
+def _explain_left_out(part: Part, row_count: int) -> str:
     if row_count < part.row_count:
         sentence = _(
             "Only the first %(count)d of %(total)d rows have room in this file. Cards with fewer columns or rows, or "
@@ -244,33 +246,33 @@ def _left_out(part: Part, row_count: int) -> str:
     return _("The data was longer than what is fetched at most.") if part.table.is_cut else ""
 
 
-def _separated(part: Part, row_count: int) -> bytes:
+def _write_csv_rows(part: Part, row_count: int) -> bytes:
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\r\n")
-    writer.writerow([_guarded(_head(column)) for column in part.table.columns])
+    writer.writerow([_guard_formula(_write_head(column)) for column in part.table.columns])
     shown = part.table.rows[:row_count]
     for row in shown:
-        writer.writerow([_field(value, column) for value, column in zip(row, part.table.columns, strict=True)])
-    left_out = _left_out(part, len(shown))
+        writer.writerow([_write_field(value, column) for value, column in zip(row, part.table.columns, strict=True)])
+    left_out = _explain_left_out(part, len(shown))
     if left_out:
-        writer.writerow([_guarded(left_out)])
+        writer.writerow([_guard_formula(left_out)])
     return b"\xef\xbb\xbf" + output.getvalue().encode("utf-8", "replace")
 
 
-def _guarded(text: str) -> str:
+def _guard_formula(text: str) -> str:
     """A spreadsheet takes what begins so for a formula; behind an apostrophe it is text (OWASP: CSV injection)."""
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) or text.startswith(_FORMULA_STARTS) else text
 
 
-def _field(value: Value, column: Column) -> str:
+def _write_field(value: Value, column: Column) -> str:
     """Write a value with all of its digits."""
     number = to_decimal(value)
     if number is not None:
         return f"{number if number else abs(number):f}{'%' if column.kind is Kind.PERCENT else ''}"
-    plain = _plain(value)
+    plain = _to_plain(value)
     if isinstance(plain, datetime):
         return f"{plain:%Y-%m-%d %H:%M:%S}"
     if isinstance(plain, bool):
         return "TRUE" if plain else "FALSE"
     text = "" if plain is None else str(plain).replace("\x00", "")
-    return _guarded(text) if isinstance(value, str) else text
+    return _guard_formula(text) if isinstance(value, str) else text

@@ -1,0 +1,488 @@
+"""Pictures and files of messages: made once in workers of their own, then uploaded per delivery, or linked.
+
+A row is written once, by whoever is first: two workers that make the same by mistake make equal things. A task that
+draws several begins each by itself: one that ends its worker leaves a trace, and the others were not tried.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from django.core import signing
+from django.db import connection, transaction
+from django.db.backends.postgresql.base import ServerBindingCursor
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone, translation
+
+from integrations import bi
+from integrations.bi import CannotEnter
+from integrations.clients.snapshots import Kind, Options, Reason, SnapshotError, Theme, Width
+from integrations.core.background import guarded
+from integrations.core.heartbeats import is_served
+from integrations.core.sentences import Sentence, SentenceError
+from integrations.data.table import Table, from_document, to_document
+from integrations.models.jobs import Moment
+from notifications.charts import definition as charts
+from notifications.charts import drawing, renderer
+from notifications.charts.definition import Chart, ChartError
+from notifications.charts.vega import spec
+from notifications.delivery.rows import unlocked, update_unlocked
+from notifications.delivery.spreadsheets import Part, cut_parts, write_csv, write_xlsx
+from notifications.models import MakerQueue, Medium
+
+if TYPE_CHECKING:
+    from integrations.core.background import Clock
+
+
+logger = logging.getLogger(__name__)
+
+# Only workers with `-Q charts` take from the one (docs/en/charts.md), with `-Q snapshots` from the other
+# (docs/en/page-pictures.md).
+CHARTS_QUEUE, SNAPSHOTS_QUEUE = MakerQueue.CHARTS.value, MakerQueue.SNAPSHOTS.value
+# A task that takes longer is killed with its process.
+SECONDS_AT_MOST = 30
+# So many pictures are drawn by a task, fewer where there would be too few tasks for all processes. It begins none after
+# so much time: each has nearly all of the seconds above.
+PICTURES_PER_TASK, TASKS_AT_LEAST = 5, 8
+BEGUN_WITHIN = timedelta(seconds=2)
+# A file with as many cells as it may have takes 10 s of a processor, which a busy machine may not have for minutes.
+FILE_SECONDS_AT_MOST = 240
+# From the end of that time until another one may begin.
+LEASE_AFTER = timedelta(seconds=15)
+# From handing it to a task until it is handed to another: the queue is kept short enough for that.
+QUEUED = timedelta(seconds=120)
+QUEUED_AT_MOST = {CHARTS_QUEUE: 100, SNAPSHOTS_QUEUE: 12}
+TRIES_AT_MOST = 3
+# Messages wait for their pictures no longer than this, then they go without. For those of pages this holds while there
+# is no worker for them: else they wait as long as they are good for something (Medium.give_up_at).
+PATIENCE = timedelta(minutes=30)
+# How long a preview is kept.
+PREVIEW_KEPT = timedelta(hours=1)
+# A picture that waits so long: no worker takes from the queue.
+OVERDUE = timedelta(minutes=2)
+_CRASHED = Sentence("Making it took too long, or ended the program each time.")
+_LATE = {
+    CHARTS_QUEUE: Sentence("No worker made it within 30 minutes: does one take from the queue “charts”?"),
+    SNAPSHOTS_QUEUE: Sentence("No worker made it in time: does one take from the queue “snapshots”?"),
+}
+
+
+def find_media_to_make(now: Moment) -> list[QuerySet[Medium]]:
+    """What waits to be made, and previews that are kept no longer."""
+    return [Medium.objects.filter(status=Medium.Status.WAITING), _old_previews(now)]
+
+
+def hand_out_media(*, now: datetime) -> list[int]:
+    """Ids of what is to be made now; nobody else gets them for QUEUED. Pictures of incidents pass those of reports."""
+    if not Medium.objects.due(now).exists():
+        return []
+    return [pk for queue, at_most in QUEUED_AT_MOST.items() for pk in _hand_out_of(queue, at_most, now)]
+
+
+def _hand_out_of(queue: str, at_most: int, now: datetime) -> list[int]:
+    waiting = Medium.objects.filter(status=Medium.Status.WAITING, queue=queue)
+    queued = waiting.filter(make_after__gt=now, make_after__lte=now + QUEUED)
+    room = at_most - queued.count()
+    if room <= 0:
+        return []
+    with transaction.atomic():
+        find_media_to_make = Medium.objects.due(now).filter(queue=queue)
+        find_media_to_make = find_media_to_make.order_by("make_count", F("incident").asc(nulls_last=True), "pk").only(
+            "pk"
+        )
+        ids = [medium.pk for medium in unlocked(find_media_to_make)[:room]]
+        Medium.objects.filter(pk__in=ids).update(make_after=now + QUEUED)
+    return ids
+
+
+def hand_out_previews(medium_ids: list[int], *, now: datetime) -> list[int]:
+    """Which of these are to be made now, whatever else waits: somebody looks at the page. Nobody else gets them for
+    QUEUED."""
+    with transaction.atomic():
+        find_media_to_make = Medium.objects.due(now).previews().filter(pk__in=medium_ids).order_by("pk").only("pk")
+        ids = [medium.pk for medium in unlocked(find_media_to_make)]
+        Medium.objects.filter(pk__in=ids).update(make_after=now + QUEUED)
+    return ids
+
+
+@dataclass(frozen=True)
+class SortedOut:
+    """Ids by who makes them and how long it may take: SECONDS_AT_MOST, FILE_SECONDS_AT_MOST,
+    PAGE_SECONDS_AT_MOST. `pictures`: by task. Alone is one that was begun before, and may have ended its worker,
+    and one of an incident or a preview, which waits for no other.
+    """
+
+    pictures: list[list[int]]
+    files: list[int]
+    snapshots: list[int]
+
+
+def sort_out_media(medium_ids: list[int]) -> SortedOut:
+    """In their order."""
+    columns = ("pk", "queue", "kind", "make_count", "run")
+    rows = Medium.objects.filter(pk__in=medium_ids).order_by().values_list(*columns)
+    facts = {pk: found for pk, *found in rows}
+    known = [pk for pk in medium_ids if pk in facts]
+    pages = [pk for pk in known if facts[pk][0] == SNAPSHOTS_QUEUE]
+    charts = [pk for pk in known if facts[pk][0] == CHARTS_QUEUE]
+    pictures = [pk for pk in charts if facts[pk][1] == Medium.Kind.PICTURE]
+    files = [pk for pk in charts if facts[pk][1] != Medium.Kind.PICTURE]
+    hurried = [pk for pk in pictures if not facts[pk][2] and facts[pk][3] is None]
+    fresh = [pk for pk in pictures if not facts[pk][2] and facts[pk][3] is not None]
+    begun = [pk for pk in pictures if facts[pk][2]]
+    size = max(1, min(PICTURES_PER_TASK, len(fresh) // TASKS_AT_LEAST))
+    together = [fresh[start : start + size] for start in range(0, len(fresh), size)]
+    return SortedOut([*([pk] for pk in hurried), *together, *([pk] for pk in begun)], files, pages)
+
+
+def produce_media_in_turn(medium_ids: Sequence[int], *, clock: Clock) -> None:
+    """Make these one after the other. What was not begun in time is handed out again; so it is, soon, where one ends
+    its worker. Of several, those that another task has begun meanwhile are left to it: this one stood in the queue for
+    long."""
+    end = clock() + BEGUN_WITHIN
+    waiting = _find_waiting(medium_ids)
+    ours = waiting.filter(make_count=0) if len(medium_ids) > 1 else waiting
+    rows = {medium.pk: medium for medium in ours.only(*_READ)}
+    if len(medium_ids) > 1:
+        others = ours.filter(pk__in=medium_ids[1:])
+        others.update(make_after=clock() + timedelta(seconds=SECONDS_AT_MOST) + LEASE_AFTER)
+    for position, medium_id in enumerate(medium_ids):
+        if position and clock() >= end:
+            ours.filter(pk__in=medium_ids[position:]).update(make_after=clock())
+            return
+        if medium_id in rows:
+            with guarded(logger, "medium=%d could not be made", medium_id):
+                _produce(rows[medium_id], clock)
+
+
+def produce_medium(medium_id: int, *, clock: Clock) -> bool:
+    """Make it, unless that was done, given up or put off. Returns whether it is ready by this."""
+    medium = _find_waiting([medium_id]).only(*_READ).first()
+    return medium is not None and _produce(medium, clock)
+
+
+_READ = ("kind", "recipe", "queue", "make_count")
+
+
+def _find_waiting(medium_ids: Collection[int]) -> QuerySet[Medium]:
+    return Medium.objects.filter(pk__in=medium_ids, status=Medium.Status.WAITING)
+
+
+def _produce(medium: Medium, clock: Clock) -> bool:
+    waiting = _find_waiting([medium.pk])
+    is_page = medium.queue == SNAPSHOTS_QUEUE
+    # Not one that somebody else has begun since it was read.
+    begun = waiting.filter(make_count=medium.make_count, make_count__lt=TRIES_AT_MOST)
+    if is_page:
+        begun = begun.filter(make_after__lte=clock() + QUEUED)  # else it was put off while this task stood in the queue
+    # Committed before the work: a recipe that ends its worker leaves a trace.
+    if not begun.update(make_count=F("make_count") + 1, make_after=clock() + _lease_of(medium)):
+        return False
+    try:
+        recipe = bytes(medium.recipe)
+        made = take_page_picture(recipe, clock=clock) if is_page else make_from_recipe(medium.kind, recipe)
+    except MediumError as error:
+        _fail_medium(medium.pk, error.sentence, clock())
+        return False
+    except PutOffError as error:
+        _put_off(medium, error, clock())
+        return False
+    with _bytes_as_they_are():
+        is_mine = waiting.update(
+            status=Medium.Status.READY,
+            content=made.content,
+            svg=zlib.compress(made.svg.encode()) if made.svg else b"",
+            width=made.width,
+            height=made.height,
+            cover=made.cover or None,
+            error="",
+            recipe=b"",
+            made_at=clock(),
+        )
+    return is_mine == 1
+
+
+@contextmanager
+def _bytes_as_they_are() -> Iterator[None]:
+    """PostgreSQL gets the values of statements beside their SQL. Written into it, as Django does, 90 kB of a picture
+    take it 3.4 ms in place of 1.9."""
+    connection.ensure_connection()
+    usual = connection.connection.cursor_factory
+    connection.connection.cursor_factory = ServerBindingCursor
+    try:
+        yield
+    finally:
+        connection.connection.cursor_factory = usual
+
+
+def _lease_of(medium: Medium) -> timedelta:
+    if medium.queue == SNAPSHOTS_QUEUE:
+        return timedelta(seconds=PAGE_SECONDS_AT_MOST) + LEASE_AFTER
+    seconds = SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
+    return timedelta(seconds=seconds) + LEASE_AFTER
+
+
+def _put_off(medium: Medium, error: PutOffError, now: datetime) -> None:
+    """Its row says why it waits. Where the BI is down, none of the others need find that out for itself."""
+    later = {"make_after": now + AGAIN_AFTER, "error": error.sentence.stored()}
+    if error.concerns_all:
+        others = Medium.objects.filter(status=Medium.Status.WAITING, queue=SNAPSHOTS_QUEUE).exclude(pk=medium.pk)
+        count = update_unlocked(others.filter(make_after__lt=now + AGAIN_AFTER), **later)
+        Medium.objects.filter(pk=medium.pk, status=Medium.Status.WAITING).update(make_count=medium.make_count, **later)
+        logger.warning("the BI does not answer: %d pictures of its pages are put off", count + 1)
+    elif medium.make_count + 1 >= TRIES_AT_MOST:
+        _fail_medium(medium.pk, error.sentence, now)
+    else:
+        Medium.objects.filter(pk=medium.pk, status=Medium.Status.WAITING).update(**later)
+
+
+def _fail_medium(medium_id: int, sentence: Sentence, now: datetime) -> None:
+    waiting = Medium.objects.filter(pk=medium_id, status=Medium.Status.WAITING)
+    if waiting.update(status=Medium.Status.FAILED, error=sentence.stored(), recipe=b"", made_at=now):
+        logger.info("medium=%d cannot be made", medium_id)
+
+
+def sweep_media(*, now: datetime) -> int:
+    """Give up what ended its workers, and what no worker took for too long; forget old previews. Returns how many."""
+    waiting = Medium.objects.filter(status=Medium.Status.WAITING)
+    fields = {"status": Medium.Status.FAILED, "recipe": b"", "made_at": now}
+    crashed = waiting.filter(make_count__gte=TRIES_AT_MOST, make_after__lte=now)
+    count = update_unlocked(crashed, error=_CRASHED.stored(), **fields)
+    if count:
+        logger.error("%d pictures or files given up: each try ended its worker", count)
+    late_count = _give_up_late(waiting, fields, now)
+    previews = _old_previews(now)
+    previews._raw_delete(previews.db)  # why raw? nothing hangs on a preview
+    return count + late_count
+
+
+def _give_up_late(waiting: QuerySet[Medium], fields: dict[str, Any], now: datetime) -> int:
+    charts, pages = (waiting.filter(queue=queue) for queue in (CHARTS_QUEUE, SNAPSHOTS_QUEUE))
+    impatient = charts.filter(created_at__lte=now - PATIENCE)
+    count = update_unlocked(impatient, error=_LATE[CHARTS_QUEUE].stored(), **fields)
+    if pages.exists():
+        late = Q(give_up_at__lte=now)
+        if not is_served(SNAPSHOTS_QUEUE, now=now):
+            late |= Q(created_at__lte=now - PATIENCE)
+        count += update_unlocked(pages.filter(late).exclude(error=""), **fields)
+        count += update_unlocked(pages.filter(late, error=""), error=_LATE[SNAPSHOTS_QUEUE].stored(), **fields)
+    if count:
+        logger.error("%d pictures or files given up: no worker took them", count)
+    return count
+
+
+def _old_previews(now: Moment) -> QuerySet[Medium]:
+    return Medium.objects.previews().filter(created_at__lte=now - PREVIEW_KEPT)
+
+
+def count_overdue_by_queue(queues: Sequence[str], *, now: datetime, at_most: int) -> dict[str, int]:
+    """Return what `count_overdue` counts, for each queue."""
+    return {queue: count_overdue(queue, now=now, at_most=at_most) for queue in queues}
+
+
+def count_overdue(queue: str, *, now: datetime, at_most: int) -> int:
+    """How many of a queue wait although nobody has made anything for a while: there is no worker, or none that keeps
+    up. Not those that are put off."""
+    count = find_overdue(now).filter(queue=queue)[:at_most].count()
+    if not count or Medium.objects.filter(queue=queue, made_at__gt=now - OVERDUE).exists():
+        return 0
+    return count
+
+
+def find_overdue(now: Moment) -> QuerySet[Medium]:
+    """Those that have waited for long, in any queue."""
+    return Medium.objects.filter(status=Medium.Status.WAITING, created_at__lte=now - OVERDUE, error="")
+
+
+# --- Pictures of the BI's pages: while it is down, what waits for it is put off together ---
+
+
+# A page has 60 s, and a browser that hangs 20 more (integrations.clients.snapshots); then the worker is killed.
+PAGE_SECONDS_AT_MOST = 90
+# Until the next try. Longer than jobs.QUEUED, so that tasks in the queue see by their row that it was put off.
+AGAIN_AFTER = timedelta(seconds=150)
+# Before a message expires its words go without the picture.
+WORDS_BEFORE = timedelta(minutes=10)
+
+_SENTENCES = {
+    Reason.NOT_INSTALLED: Sentence("The worker of the queue “snapshots” has no playwright, or finds no Chromium."),
+    Reason.BROWSER_FAILED: Sentence("The browser failed while it drew the page."),
+    Reason.UNREACHABLE: Sentence("The BI did not answer."),
+    Reason.SIGN_IN_PAGE: Sentence("The BI asked for a password: it does not know the person, or not our key."),
+    Reason.ERROR_PAGE: Sentence("The BI showed an error in place of the page."),
+    Reason.EMPTY: Sentence("The page had nothing on it, or its cards look otherwise than the settings say."),
+    Reason.NOT_DRAWN: Sentence("Not every card of the page had drawn after 60 seconds."),
+    Reason.TOO_LARGE: Sentence("The page is too long for a picture, or its file too large."),
+}
+# Another try would find the same.
+_FINAL = frozenset({Reason.SIGN_IN_PAGE, Reason.TOO_LARGE})
+
+
+class PutOffError(Exception):
+    """Not now. `concerns_all`: the others need not try before, and it was no try of its own, of which there are few."""
+
+    def __init__(self, sentence: Sentence, *, concerns_all: bool) -> None:
+        super().__init__(sentence.stored())
+        self.sentence = sentence
+        self.concerns_all = concerns_all
+
+
+def take_page_picture(recipe: bytes, *, clock: Clock) -> Made:
+    """Raises MediumError for what no other try would mend, else PutOffError."""
+    path, identity, options = read_page_recipe(recipe)
+    try:
+        picture = bi.take_picture(path, identity, options, now=clock())
+    except CannotEnter as error:
+        raise MediumError(Sentence("Nobody enters the BI from here, or its connection is not complete.")) from error
+    except SnapshotError as error:
+        sentence = _SENTENCES[error.reason]
+        if error.reason in _FINAL:
+            raise MediumError(sentence) from error
+        raise PutOffError(sentence, concerns_all=error.reason == Reason.UNREACHABLE) from error
+    return Made(picture.content, width=picture.width, height=picture.height, cover=picture.cover)
+
+
+# --- Recipes of pictures and files as bytes: equal recipes are made once. Pure ---
+
+
+# Moved on where the same recipe gives another picture than before.
+VERSION = 3
+
+
+class MediumError(SentenceError):
+    """It cannot be made, however often it is tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """`svg`, `width` and `height` belong to pictures alone, `cover` to those of pages."""
+
+    content: bytes
+    svg: str = ""
+    width: int = 0
+    height: int = 0
+    cover: bytes = b""
+
+
+def picture_recipe(chart: Chart, table: Table, *, shape: drawing.Shape, language: str, time_zone: str = "") -> bytes:
+    """The recipe of a chart of `table`. `time_zone`: of the times in it; the site's where it is not given."""
+    return _pack_recipe(
+        {
+            "version": VERSION,
+            "chart": charts.to_document(chart),
+            "table": to_document(table),
+            "shape": shape.value,
+            "language": language,
+            "time_zone": time_zone,
+        }
+    )
+
+
+def file_recipe(tables: Sequence[tuple[str, Table]], *, language: str, time_zone: str = "") -> bytes:
+    """The recipe of a file that holds these tables by their titles, as far as a file has room: of a csv the first."""
+    parts = cut_parts(tables)
+    document = {
+        "version": VERSION,
+        "tables": [[part.title, to_document(part.table)] for part in parts],
+        "row_counts": [part.row_count for part in parts],
+        "language": language,
+        "time_zone": time_zone,
+    }
+    return _pack_recipe(document)
+
+
+def page_recipe(path: str, identity: str, options: Options) -> bytes:
+    """The recipe of a picture or PDF of a page of the BI as this account there sees it. `path`: without its first
+    slash."""
+    return _pack_recipe({"version": VERSION, "path": path, "identity": identity, **asdict(options)})
+
+
+def read_page_recipe(recipe: bytes) -> tuple[str, str, Options]:
+    """What `page` was given."""
+    document = json.loads(zlib.decompress(recipe))
+    options = Options(
+        Width(document["width"]),
+        Theme(document["theme"]),
+        Kind(document["kind"]),
+        document["is_cropped"],
+        document["cover_ratio"],
+    )
+    return document["path"], document["identity"], options
+
+
+def recipe_digest(kind: str, recipe: bytes) -> str:
+    """What is equal has the same."""
+    return hashlib.sha256(kind.encode() + b"\0" + recipe).hexdigest()
+
+
+def make_from_recipe(kind: str, recipe: bytes) -> Made:
+    """Raises MediumError. Pictures are drawn in a worker of their own only (notifications.charts.renderer)."""
+    document = json.loads(zlib.decompress(recipe))
+    zone = ZoneInfo(document["time_zone"]) if document.get("time_zone") else timezone.get_default_timezone()
+    with translation.override(document["language"]), timezone.override(zone):
+        if kind == "picture":
+            return _draw_picture(document)
+        parts = _read_parts(document)
+        return Made(write_xlsx(parts) if kind == "xlsx" else write_csv(parts[0]))
+
+
+def _read_parts(document: dict[str, Any]) -> list[Part]:
+    tables = [(title, from_document(table)) for title, table in document["tables"]]
+    if "row_counts" not in document:
+        # Of a version before, which cut nothing before its file was made.
+        return cut_parts(tables)
+    return [
+        Part(title, table, row_count) for (title, table), row_count in zip(tables, document["row_counts"], strict=True)
+    ]
+
+
+def _draw_picture(document: dict[str, Any]) -> Made:
+    chart, table = charts.from_document(document["chart"]), from_document(document["table"])
+    try:
+        found = spec(chart, table, language=document["language"], shape_of=drawing.Shape(document["shape"]))
+        drawn = renderer.draw(found, scale=drawing.SCALE)
+    except ChartError as error:
+        raise MediumError(error.sentence) from error
+    except renderer.DrawingError as error:
+        raise MediumError(Sentence("The picture could not be drawn (%(reason)s).") % {"reason": error}) from error
+    return Made(drawn.png, drawn.svg, drawn.width, drawn.height)
+
+
+def _pack_recipe(document: dict[str, Any]) -> bytes:
+    return zlib.compress(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
+
+
+# --- Signed, expiring addresses of pictures, for WeCom and phones without a session ---
+
+
+_SALT = "notifications.media.links"
+# Phones ask for a picture each time that they show the message.
+LINK_DAYS = 30
+
+
+def picture_path(medium_id: int, *, now: datetime) -> str:
+    """The path of a picture, good for LINK_DAYS from `now` on. Of the same moment it is always the same."""
+    until = int((now + timedelta(days=LINK_DAYS)).timestamp())
+    signed = signing.Signer(salt=_SALT, sep=".").sign(f"{medium_id}-{until}")
+    return f"/p/{signed}.png"
+
+
+def find_linked_picture(signed: str, *, now: datetime) -> Medium | None:
+    """The picture behind a link; None for what is not signed by us, too old, or no picture that is ready."""
+    try:
+        medium_id, _dash, until = signing.Signer(salt=_SALT, sep=".").unsign(signed).partition("-")
+    except signing.BadSignature:
+        return None
+    if int(until) <= now.timestamp():
+        return None
+    ready = Medium.objects.filter(pk=int(medium_id), kind=Medium.Kind.PICTURE, status=Medium.Status.READY)
+    return ready.only("cover", "content", "content_type", "digest").first()

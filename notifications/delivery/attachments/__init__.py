@@ -1,1 +1,0 @@
-"""Pictures and files of messages: made apart, uploaded per delivery, or linked."""

@@ -1,0 +1,472 @@
+"""Registry of channels by name."""
+
+from __future__ import annotations
+
+import json
+import logging
+import smtplib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.mime.image import MIMEImage
+from email.utils import format_datetime
+from enum import StrEnum, auto
+from functools import cache
+from typing import ClassVar, Protocol
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection
+from django.utils.html import escape, urlize
+
+from accounts.models import fold_userid
+from integrations.clients.errors import (
+    ConfigurationError,
+    IntegrationError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RecipientError,
+    TransientError,
+    UnexpectedResponseError,
+    UnreadableSecretError,
+)
+from integrations.clients.wecom.client import SendResult
+from integrations.clients.wecom.errcodes import NOBODY_REACHED, RATE_LIMITED
+from integrations.core import client_factory
+from integrations.models import Corp
+from notifications.delivery.limiter import Budget, Member, Request, Scope
+from notifications.models import Channel as Name
+from notifications.models import Medium, Priority, Robot
+
+SENDS = frozenset({"message_send", "webhook_send"})
+# What nobody has repaired is tried again this often, for the whole corp by one message at a time.
+CONFIGURATION_WAIT_SECONDS = 120
+# Blocked by the content policy, able to crash clients, forbidden words: what was said, not to whom.
+CONTENT_CODES = frozenset({40201, 82004, 85002})
+
+
+class Kind(StrEnum):
+    ACCEPTED = auto()
+    REFUSED = auto()  # certain and final
+    RECIPIENTS = auto()  # certain and final: the people, not the message
+    NOT_SENT = auto()  # certain: try again
+    POSTPONED = auto()  # certain: nothing of this corp goes out for a while
+    UNCLEAR = auto()  # it may have been delivered
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of one attempt. `answer` and `message` hold no secret; `wait_seconds` is for POSTPONED alone.
+
+    `is_configuration`: the company cannot be sent to; after `held_seconds` one message finds out whether it can.
+    """
+
+    kind: Kind
+    message: str = ""
+    errcode: int | None = None
+    answer: str = ""
+    wait_seconds: int = 0
+    is_configuration: bool = False
+    held_seconds: int = CONFIGURATION_WAIT_SECONDS
+    msgid: str = ""
+    response_code: str = ""
+    invalid_userids: tuple[str, ...] = ()
+    unlicensed_userids: tuple[str, ...] = ()
+
+    @property
+    def is_plainly_accepted(self) -> bool:
+        """Accepted for everybody, and nothing to tell."""
+        return self.kind == Kind.ACCEPTED and not (
+            self.message or self.response_code or self.invalid_userids or self.unlicensed_userids
+        )
+
+    @property
+    def proves_configuration(self) -> bool:
+        """The other side took the call and judged the message: what it needs of settings is in order."""
+        return self.kind in {Kind.ACCEPTED, Kind.RECIPIENTS} or (self.kind == Kind.REFUSED and self.errcode is not None)
+
+    @property
+    def is_rate_limited(self) -> bool:
+        """The other side has had too much: whoever else sends there slows down, too."""
+        return self.kind == Kind.POSTPONED and not self.is_configuration
+
+    @property
+    def is_for_everyone(self) -> bool:
+        """The refusal concerns every recipient: WeCom says so, or names nobody."""
+        named = self.invalid_userids or self.unlicensed_userids
+        return self.kind == Kind.RECIPIENTS and (self.errcode == NOBODY_REACHED or not named)
+
+
+def outcome_of_result(result: SendResult) -> Outcome:
+    """Of an answer with errcode 0, which may still name people who got nothing."""
+    return Outcome(
+        Kind.ACCEPTED,
+        message=result.warning,
+        errcode=0,
+        msgid=result.msgid,
+        response_code=result.response_code,
+        invalid_userids=result.invalid_userids,
+        unlicensed_userids=result.unlicensed_userids,
+    )
+
+
+def outcome_of_error(error: IntegrationError) -> Outcome:
+    """What a client's error says of the message: whether it may have gone out, and how many seconds to wait.
+
+    Never raises: what is of no class named here counts as a refusal.
+    """
+    kind, wait_seconds = _kind_and_wait(error)
+    held_seconds = _held_seconds(error) if kind == Kind.POSTPONED else 0
+    return Outcome(
+        kind,
+        message=str(error),
+        errcode=error.code,
+        answer=error.answer or error.message,
+        wait_seconds=min(wait_seconds, CONFIGURATION_WAIT_SECONDS) if held_seconds else wait_seconds,
+        is_configuration=held_seconds > 0,
+        held_seconds=held_seconds,
+        invalid_userids=error.invalid_userids if isinstance(error, RecipientError) else (),
+        unlicensed_userids=error.unlicensed_userids if isinstance(error, RecipientError) else (),
+    )
+
+
+def not_begun(error: Exception) -> Outcome:
+    """Before the call something failed that nobody foresaw: certain, and tried again later as a wrong setting is."""
+    return Outcome(
+        Kind.POSTPONED,
+        message=f"the call could not be prepared: {type(error).__name__}",
+        wait_seconds=CONFIGURATION_WAIT_SECONDS,
+        is_configuration=True,
+    )
+
+
+def crashed(error: BaseException) -> Outcome:
+    """During the call something failed that nobody foresaw."""
+    return Outcome(Kind.UNCLEAR, message=f"the call failed: {type(error).__name__}")
+
+
+# Frozen for an app that the company no longer uses: WeCom would refuse it, and hold up the messages behind it.
+OTHER_APP = Outcome(Kind.REFUSED, message="the company's app was changed after this message was made")
+ROBOT_GONE = Outcome(Kind.REFUSED, message="the robot was deleted after this message was made")
+NO_THREAD = Outcome(Kind.NOT_SENT, message="the call did not begin in time")
+NOT_COUNTED = Outcome(Kind.NOT_SENT, message="the limiter lost its counts before the call began")
+NOT_CLAIMED = Outcome(Kind.NOT_SENT, message="the database did not confirm that the call may begin")
+LOST_WORKER = Outcome(Kind.UNCLEAR, message="the worker ended before the answer was written down")
+
+
+def _held_seconds(error: IntegrationError) -> int:
+    """For how long the company of a message that was postponed is held; 0: it is not, other limits are the limiter's.
+
+    Too many tokens were asked for, or with a wrong Secret: WeCom gives this address none for an hour.
+    """
+    if not isinstance(error, RateLimitedError):
+        return CONFIGURATION_WAIT_SECONDS
+    return error.retry_after_seconds if (error.operation, error.code) == ("gettoken", RATE_LIMITED) else 0
+
+
+def _kind_and_wait(error: IntegrationError) -> tuple[Kind, int]:
+    if isinstance(error, OutcomeUnknownError):
+        return Kind.UNCLEAR, 0
+    if isinstance(error, RateLimitedError):
+        return Kind.POSTPONED, error.retry_after_seconds
+    if isinstance(error, TransientError):
+        return Kind.NOT_SENT, 0
+    if isinstance(error, ConfigurationError):
+        return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
+    # Not "refused": not the message was refused: its token could not be fetched, and a proxy's page says nothing of
+    # what WeCom would say.
+    if isinstance(error, UnexpectedResponseError) and error.operation not in SENDS:
+        return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
+    if isinstance(error, RecipientError) and error.code not in CONTENT_CODES:
+        return Kind.RECIPIENTS, 0
+    return Kind.REFUSED, 0
+
+
+@dataclass(slots=True)
+class Sendable:
+    """What a call needs of a delivery: frozen, but for the count of attempts. `due_at`: its run's time; `corp`: known
+    once it is claimed.
+
+    No model: making one takes a fifth of a call's time, for columns that no call reads.
+    """
+
+    pk: int
+    run_id: int
+    corp_id: int
+    channel: str
+    robot_id: int | None
+    corpid: str
+    agentid: int
+    body: bytes
+    created_at: datetime
+    priority: int
+    recipient_count: int
+    attempt_count: int
+    due_at: datetime | None = None
+    corp: Corp = field(init=False, repr=False, compare=False)
+
+
+# The columns of Delivery, in this order.
+SENT = (
+    *("pk", "run_id", "corp_id", "channel", "robot_id", "corpid", "agentid", "body", "created_at"),
+    *("priority", "recipient_count", "attempt_count"),
+)
+
+
+Caller = Callable[[], Outcome]
+Requester = Callable[[Sendable], Request]
+
+
+class Channel(Protocol):
+    """Sends frozen deliveries. Knows the limits of its way, and whether a repeat of the same bytes is safe."""
+
+    # Whether the other side drops a repeat of the same bytes. If not, an unclear outcome is unknown at once.
+    is_repeat_safe: ClassVar[bool]
+
+    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
+        """Says what each delivery of the company asks of the limiter: reads what is frozen, and the company's
+        addresses. `daily_budget`: the company's person-messages a day, 0 for no limit."""
+
+    def caller(self, delivery: Sendable) -> Caller:
+        """The call, ready to be made in a thread without a database. Making it raises nothing that is foreseen."""
+
+    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
+        """What is slowed down when the other side says that it has had too much."""
+
+
+_API = "message_send"
+# Source: developer.work.weixin.qq.com/document/path/90454.
+MEMBER_PER_HOUR = 1000
+# Of one robot. Source: developer.work.weixin.qq.com/document/path/91770.
+MESSAGES_PER_MINUTE = 20
+
+
+class WeComApp:
+    """Channel.WECOM."""
+
+    is_repeat_safe: ClassVar[bool] = True
+
+    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
+        scopes = app_scopes(corp)
+
+        @cache
+        def limits(corpid: str, agentid: int) -> tuple[Member, Budget]:
+            app = app_name(corpid, agentid)
+            return member_limits(app), Budget(app, daily_budget, settings.LIMIT_RESERVED_PERCENT)
+
+        def request(delivery: Sendable) -> Request:
+            member, budget = limits(delivery.corpid, delivery.agentid)
+            return Request(
+                id=f"{delivery.pk}.{delivery.attempt_count + 1}",
+                scopes=scopes,
+                is_urgent=delivery.priority == Priority.URGENT,
+                member=member,
+                members=_members(delivery) if member.is_limited else (),
+                budget=budget,
+                persons=delivery.recipient_count,
+            )
+
+        return request
+
+    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
+        return (company_scope(delivery.corpid),)
+
+    def caller(self, delivery: Sendable) -> Caller:
+        corp, body = delivery.corp, bytes(delivery.body)
+        if (delivery.corpid, delivery.agentid) != (corp.corpid, corp.agentid):
+            return lambda: OTHER_APP
+        try:
+            client = client_factory.wecom_client(corp)
+        except IntegrationError as error:
+            refused = outcome_of_error(error)
+            return lambda: refused
+
+        def call() -> Outcome:
+            try:
+                return outcome_of_result(client.message_send(body))
+            except IntegrationError as error:
+                return outcome_of_error(error)
+
+        return call
+
+
+def app_name(corpid: str, agentid: int) -> str:
+    """An app in the limiter's books."""
+    return f"{corpid}:{agentid}"
+
+
+def member_limits(app: str) -> Member:
+    """Messages a minute and an hour. Source: developer.work.weixin.qq.com/document/path/90454 (30 and 1000)."""
+    per_minute = settings.LIMIT_MEMBER_PER_MINUTE
+    return Member(app, per_minute, MEMBER_PER_HOUR if per_minute else 0)
+
+
+def app_scopes(corp: Corp) -> tuple[Scope, ...]:
+    """What a call of message/send counts against."""
+    return (address_scope(corp), company_scope(corp.corpid))
+
+
+def company_scope(corpid: str, api: str = _API) -> Scope:
+    """Rows that share a CorpId share its limit, which each API has for itself."""
+    return Scope(
+        f"company:{corpid}:{api}",
+        per_minute=settings.LIMIT_COMPANY_PER_MINUTE,
+        per_hour=settings.LIMIT_COMPANY_PER_HOUR,
+        parallel=settings.LIMIT_COMPANY_PARALLEL,
+        reserved_percent=settings.LIMIT_RESERVED_PERCENT,
+    )
+
+
+def address_scope(corp: Corp, api: str = _API) -> Scope:
+    """The public address that WeCom sees: the proxy's where there is one, else that of this process."""
+    proxy = urlsplit(corp.proxy_url) if corp.proxy_url else None  # of an unreadable one no call comes to be
+    name = f"proxy:{proxy.hostname}:{proxy.port}" if proxy is not None else settings.EGRESS_NAME
+    return Scope(
+        f"address:{name}:{api}",
+        per_minute=settings.LIMIT_ADDRESS_PER_MINUTE,
+        per_hour=settings.LIMIT_ADDRESS_PER_HOUR,
+        reserved_percent=settings.LIMIT_RESERVED_PERCENT,
+    )
+
+
+def _members(delivery: Sendable) -> tuple[str, ...]:
+    return tuple(fold_userid(userid) for userid in json.loads(bytes(delivery.body))["touser"].split("|"))
+
+
+logger = logging.getLogger(__name__)
+
+
+class WeComRobot:
+    """Channel.ROBOT."""
+
+    is_repeat_safe: ClassVar[bool] = False
+
+    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
+        return lambda delivery: Request(
+            id=f"{delivery.pk}.{delivery.attempt_count + 1}",
+            scopes=self.held_scopes(delivery),
+            is_urgent=delivery.priority == Priority.URGENT,
+        )
+
+    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
+        return (Scope(f"robot:{delivery.robot_id}", per_minute=MESSAGES_PER_MINUTE),)
+
+    def caller(self, delivery: Sendable) -> Caller:
+        robot, body = Robot.objects.filter(pk=delivery.robot_id or 0).first(), bytes(delivery.body)
+        if robot is None:
+            return lambda: ROBOT_GONE
+        try:
+            client = client_factory.robot_client(delivery.corp, robot.key)
+        except UnreadableSecretError as error:
+            unread = outcome_of_error(error)
+            return lambda: unread
+
+        def call() -> Outcome:
+            try:
+                return outcome_of_result(client.webhook_send(body))
+            except IntegrationError as error:
+                return outcome_of_error(error)
+
+        return call
+
+
+# Answers of a mail server from here on are final (RFC 5321, 4.2.1); those below may be different later.
+_FINAL = 500
+
+
+class Mail:
+    """Channel.EMAIL. A delivery is one mail to one person."""
+
+    is_repeat_safe: ClassVar[bool] = False
+
+    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
+        return lambda delivery: Request(
+            id=f"{delivery.pk}.{delivery.attempt_count + 1}",
+            scopes=self.held_scopes(delivery),
+            is_urgent=delivery.priority == Priority.URGENT,
+        )
+
+    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
+        return (Scope("mail", per_minute=settings.LIMIT_MAIL_PER_MINUTE),)
+
+    def caller(self, delivery: Sendable) -> Caller:
+        mail = json.loads(bytes(delivery.body))
+        headers = {"Message-ID": mail["message_id"], "Date": format_datetime(delivery.created_at)}
+        message = EmailMultiAlternatives(mail["subject"], mail["text"], mail["from"], [mail["to"]], headers=headers)
+        if medium := mail.get("medium"):
+            _carry(message, Medium.objects.only("kind", "content", "content_type").get(pk=medium["id"]), medium["name"])
+
+        def call() -> Outcome:
+            return sent(message)
+
+        return call
+
+
+def _carry(message: EmailMultiAlternatives, medium: Medium, name: str) -> None:
+    """A picture stands in the mail below its words; a file hangs on it."""
+    content = bytes(medium.content)
+    if medium.kind != Medium.Kind.PICTURE:
+        message.attach(name, content, medium.content_type or _TYPES[Medium.Kind(medium.kind)])
+        return
+    picture = MIMEImage(content, medium.content_type.partition("/")[2] or "png")
+    picture.add_header("Content-ID", "<chart>")
+    picture.add_header("Content-Disposition", "inline", filename=name)
+    text = urlize(message.body, nofollow=True, autoescape=True).replace("\n", "<br>\n")
+    message.attach_alternative(
+        f'<p style="font-family:sans-serif">{text}</p><p><img src="cid:chart" width="390" alt="{escape(name)}"></p>',
+        "text/html",
+    )
+    message.attach(picture)
+
+
+_TYPES = {
+    Medium.Kind.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    Medium.Kind.CSV: "text/csv",
+}
+
+
+def sent(message: EmailMessage) -> Outcome:
+    connection = get_connection()
+    try:
+        connection.open()
+    except smtplib.SMTPAuthenticationError as error:
+        return Outcome(
+            Kind.POSTPONED,
+            message=f"the mail server refused our name: {error.smtp_code}",
+            wait_seconds=CONFIGURATION_WAIT_SECONDS,
+            is_configuration=True,
+        )
+    except (OSError, smtplib.SMTPException) as error:
+        return Outcome(Kind.NOT_SENT, message=f"no mail server: {type(error).__name__}")
+    try:
+        connection.send_messages([message])
+    except smtplib.SMTPRecipientsRefused as error:
+        return _refused(max(code for code, _text in error.recipients.values()), Kind.RECIPIENTS)
+    except smtplib.SMTPResponseException as error:
+        return _refused(error.smtp_code, Kind.REFUSED)
+    except (OSError, smtplib.SMTPException) as error:
+        return Outcome(Kind.UNCLEAR, message=f"the mail server went away: {type(error).__name__}")
+    finally:
+        _closed(connection)
+    return Outcome(Kind.ACCEPTED, errcode=0, msgid=str(message.extra_headers["Message-ID"]))
+
+
+def _refused(code: int, kind: Kind) -> Outcome:
+    message = f"the mail server answered {code}"
+    return Outcome(kind if code >= _FINAL else Kind.NOT_SENT, message=message, errcode=code)
+
+
+def _closed(connection: object) -> None:
+    """What was said before counts, however the good-bye goes."""
+    try:
+        connection.close()  # type: ignore[attr-defined]  # every backend has it
+    except (OSError, smtplib.SMTPException):
+        return
+
+
+_CHANNELS: dict[str, Channel] = {Name.WECOM: WeComApp(), Name.ROBOT: WeComRobot(), Name.EMAIL: Mail()}
+
+
+def channel_of(name: str) -> Channel:
+    """Raises KeyError for what is no channel."""
+    return _CHANNELS[name]

@@ -1,0 +1,466 @@
+"""What keeps the engine's rows in order: the sweep, forgetting, repairs after a wrong clock or a restored copy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.core import checks
+from django.db import transaction
+from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Cast, Coalesce, Concat
+
+from integrations.companies.diagnosis import runner
+from integrations.core.background import guarded
+from integrations.core.redis import valkey
+from integrations.core.sentences import Sentence
+from integrations.datasources import fetch
+from integrations.jobs import requests
+from integrations.models.jobs import Moment
+from notifications.delivery.channels import LOST_WORKER
+from notifications.delivery.explanations import sum_up_losses
+from notifications.delivery.rows import BATCH, QUEUE_LEASE, RENDER_LEASE, unlocked, update_unlocked
+from notifications.delivery.runs import recall
+from notifications.delivery.sending.settle import fall_back, settle_attempt
+from notifications.models import (
+    REPEAT_SECONDS,
+    AlertCard,
+    AlertCheck,
+    AlertRule,
+    Attachment,
+    Attempt,
+    CardCode,
+    CorpQueue,
+    Delivery,
+    Draft,
+    FrozenContent,
+    InboundChannel,
+    InboundFetch,
+    Incident,
+    IncomingMessage,
+    Medium,
+    OutgoingMail,
+    Receipt,
+    Run,
+    Subscription,
+)
+from notifications.models.subscriptions import MAX_LIFETIME_HOURS
+from notifications.subscriptions.schedules import reschedule_rows
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What one sweep did, and the runs whose rendering is to be started again."""
+
+    run_ids: list[int]
+    lease_count: int
+    given_up_count: int
+    mailed_count: int
+    finished_count: int
+
+
+def find_sweepable(now: Moment) -> list[QuerySet[Any]]:
+    """The rows that a sweep may have something to do with."""
+    return [
+        Delivery.objects.unsettled(),
+        Run.objects.filter(status=Run.Status.SENDING),
+        Run.objects.unrendered(now),
+    ]
+
+
+def sweep(*, now: datetime) -> Swept:
+    """Settle ended leases, give up what may not be tried any more, finish runs, find lost renderings.
+
+    Safe at any time, in any number: rows that another sweep holds are left to it.
+    """
+    # Most of the time there is nothing under way, and one short question spares many long ones.
+    is_waiting = Delivery.objects.unsettled().exists()
+    lease_count = _settle_ended_leases(now) if is_waiting else 0
+    given_up_count = _give_up(now) if is_waiting else 0
+    is_sending = Run.objects.filter(status=Run.Status.SENDING).exists()
+    run_ids = _unrendered(now)
+    mailed_count, finished_count = _finish_runs(now) if is_sending else (0, 0)
+    swept = Swept(
+        run_ids=run_ids,
+        lease_count=lease_count,
+        given_up_count=given_up_count,
+        mailed_count=mailed_count,
+        finished_count=finished_count,
+    )
+    if swept.run_ids or swept.lease_count or swept.given_up_count:
+        logger.warning(
+            "swept: %d lost renderings, %d ended leases, %d given up",
+            *(len(swept.run_ids), swept.lease_count, swept.given_up_count),
+        )
+    return swept
+
+
+def _unrendered(now: datetime) -> list[int]:
+    with transaction.atomic():
+        ids = [run.pk for run in unlocked(Run.objects.unrendered(now).only("pk"))[:BATCH]]
+        Run.objects.filter(pk__in=ids).update(render_after=now + RENDER_LEASE)
+    return ids
+
+
+def _settle_ended_leases(now: datetime) -> int:
+    count = 0
+    while True:
+        with transaction.atomic():
+            ended = list(unlocked(Delivery.objects.lease_expired(now))[:BATCH])
+            settled = sum(_try_to_settle_lease(delivery, now) for delivery in ended)
+        count += settled
+        if len(ended) < BATCH or not settled:
+            return count
+
+
+def _try_to_settle_lease(delivery: Delivery, now: datetime) -> bool:
+    """Whether its ended lease could be settled: one bad row must not keep the others waiting."""
+    with guarded(logger, "delivery=%d: its ended lease could not be settled", delivery.pk) as row, transaction.atomic():
+        _settle_ended_lease(delivery, now)
+    return row.error is None
+
+
+def _settle_ended_lease(delivery: Delivery, now: datetime) -> None:
+    attempt = Attempt.objects.filter(delivery=delivery).order_by("number").last()
+    if attempt is not None and attempt.fencing_token == delivery.fencing_token:
+        settle_attempt(attempt, LOST_WORKER, duration_ms=None, now=now)
+        return
+    # Without an attempt nothing was sent.
+    Delivery.objects.filter(pk=delivery.pk).update(
+        status=Delivery.Status.PENDING, next_attempt_at=now, fencing_token=None, lease_until=None, queued_until=None
+    )
+
+
+def _give_up(now: datetime) -> int:
+    """Pending messages that are worthless by now are canceled. One that may have arrived is unknown instead."""
+    pending = Delivery.objects.filter(status=Delivery.Status.PENDING)
+    worthless = pending.filter(expires_at__lte=now)
+    repeat_end = now - timedelta(seconds=REPEAT_SECONDS)
+    unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now}
+    canceled = {"status": Delivery.Status.CANCELED, "settled_at": now}
+    return (
+        recall.cancel_recalled(now=now)
+        + update_unlocked(Delivery.objects.filter(status=Delivery.Status.PREPARING, expires_at__lte=now), **canceled)
+        + update_unlocked(pending.filter(unclear_since__lte=repeat_end), **unknown)
+        + update_unlocked(worthless.filter(unclear_since__isnull=False), **unknown)
+        + update_unlocked(worthless.filter(unclear_since__isnull=True), **canceled)
+    )
+
+
+def _finish_runs(now: datetime) -> tuple[int, int]:
+    """Runs of which nothing is under way have ended; those that did not reach everybody say so, or mail the others
+    before. Returns how many mails were written, and how many runs ended."""
+    unsettled = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
+    sending = Run.objects.filter(~Exists(unsettled), status=Run.Status.SENDING)
+    mailed_count = finished_count = 0
+    while True:
+        with transaction.atomic():
+            rows = unlocked(sending.order_by("pk")).values_list("pk", "recall_requested_at")[:BATCH]
+            recalls = dict(rows)
+            # Only now: asked before, a run whose last answer came in between would end without its mails.
+            mailed_count += fall_back(recalls, now=now)
+            finished_count += _finish(recalls, now)
+        if len(recalls) < BATCH:
+            return mailed_count, finished_count
+
+
+def _finish(recalls: Mapping[int, datetime | None], now: datetime) -> int:
+    """End those of these runs, which are locked, that have no mails under way. Returns how many."""
+    under_way = set(Delivery.objects.unsettled().filter(run__in=recalls).values_list("run", flat=True))
+    over = {pk: at for pk, at in recalls.items() if pk not in under_way}
+    ended = Run.objects.filter(pk__in=over)
+    ended.update(status=Run.Status.FINISHED, finished_at=now)
+    for run_id, sentence in sum_up_losses([pk for pk, at in over.items() if at is None]).items():
+        ended.filter(pk=run_id).update(error=sentence.stored())
+    return len(over)
+
+
+# --- Runs and incidents older than the retention time, and old drafts, go in chunks that fit into a tick ---
+
+
+CHUNK = 2000
+_DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED)
+
+
+def find_purgeable(now: Moment) -> list[QuerySet[Any]]:
+    """Runs and incidents that are over and older than LOG_RETENTION_DAYS, and drafts that nobody came back to."""
+    return [_old_runs(now), _old_incidents(now), Draft.objects.old(now)]
+
+
+def _old_incidents(now: Moment) -> QuerySet[Incident]:
+    return Incident.objects.over_before(now - timedelta(days=settings.LOG_RETENTION_DAYS))
+
+
+def _old_runs(now: Moment) -> QuerySet[Run]:
+    return Run.objects.filter(claimed_at__lt=now - timedelta(days=settings.LOG_RETENTION_DAYS), status__in=_DONE)
+
+
+def purge_runs(*, now: datetime) -> int:
+    """Delete at most CHUNK rows of the oldest run that is over and older than LOG_RETENTION_DAYS. Returns how many.
+
+    Its receipts go first, then attempts, deliveries, what they show, then the run: broken off anywhere, the next
+    call goes on.
+    """
+    run = _old_runs(now).order_by("claimed_at").first()
+    if run is None:
+        return 0
+    deliveries = Delivery.objects.filter(run=run)
+    for rows in (
+        Receipt.objects.filter(run=run),
+        Attempt.objects.filter(delivery__in=deliveries.values("pk")),
+        Attachment.objects.filter(delivery__in=deliveries.values("pk")),
+        AlertCard.objects.filter(delivery__in=deliveries.values("pk")),
+        CardCode.objects.filter(delivery__in=deliveries.values("pk")),
+        deliveries,
+        FrozenContent.objects.filter(run=run),
+        Medium.objects.filter(run=run),
+    ):
+        count = _delete_chunk(rows)
+        if count:
+            return count
+    run_id = run.pk
+    run.delete()
+    logger.info("run=%d forgotten", run_id)
+    return 1
+
+
+def purge_incidents(*, now: datetime) -> int:
+    """Delete at most CHUNK incidents that are over for longer than LOG_RETENTION_DAYS, with all that hangs on them. If
+    they have pictures, at most CHUNK of these go first, and the next call goes on. Returns how many."""
+    ids = list(_old_incidents(now).order_by("resolved_at").values_list("pk", flat=True)[:CHUNK])
+    if not ids:
+        return 0
+    picture_count = _delete_chunk(Medium.objects.filter(incident__in=ids))
+    if picture_count:
+        return picture_count
+    Incident.objects.filter(pk__in=ids).delete()
+    logger.info("incidents=%d forgotten", len(ids))
+    return len(ids)
+
+
+def purge_drafts(*, now: datetime) -> int:
+    """Delete at most CHUNK drafts that nobody came back to. Returns how many."""
+    return _delete_chunk(Draft.objects.old(now))
+
+
+def _delete_chunk(rows: QuerySet[Any]) -> int:
+    """Raw: Django would read every row and look for related rows, which are gone by then."""
+    ids = list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
+    chunk = rows.filter(pk__in=ids)  # that are so still: somebody may come back to a draft
+    return int(chunk._raw_delete(chunk.db)) if ids else 0
+
+
+# --- Rows that were written while the database's clock was ahead, after it was set back ---
+
+
+# The longest that a message waits with a right clock: for the next day's budget.
+LONGEST_WAIT = timedelta(days=1)
+LONGEST_LIFETIME = timedelta(hours=MAX_LIFETIME_HOURS)
+# The longest that a company is held, by WeCom's limit of gettoken, and that a picture or file is left to its worker.
+LONGEST_HOLD = timedelta(hours=1)
+LONGEST_MAKING = timedelta(minutes=10)
+# The longest that an incident is silenced (notifications.alerts.actions).
+LONGEST_SILENCE = timedelta(hours=1)
+# WeCom's duplicate check lasts so much longer than we repeat.
+SPARE = timedelta(minutes=30)
+
+
+def repair_clock_damage(*, now: datetime) -> int:
+    """Put right all that lies in the future. Safe to run twice, and beside others. Returns how many runs it found.
+
+    A slot that ran before its time, so that messages were made, has run: it does not run a second time. One of which
+    none were made runs when its time comes.
+    """
+    count = 0
+    while found_count := _repair_runs(now):
+        count += found_count
+    waiting = Run.objects.filter(status=Run.Status.WAITING)
+    update_unlocked(waiting.filter(render_after__gt=now + 3 * RENDER_LEASE), render_after=now)
+    _repair_deliveries(now)
+    _repair_media(now)
+    update_unlocked(CorpQueue.objects.filter(probe_at__gt=now + LONGEST_HOLD), probe_at=now)
+    while _repair_rules(now):
+        pass
+    _repair_incidents(now)
+    fetch.repair_times(now=now)
+    runner.repair_times(now=now)
+    requests.repair_times(now=now)
+    logger.warning("the clock was set back: %d runs had been claimed in what is the future now", count)
+    return count
+
+
+def _repair_runs(now: datetime) -> int:
+    with transaction.atomic():
+        early = Run.objects.filter(claimed_at__gt=now).order_by("pk")
+        found = dict(early.values_list("pk", "subscription_id")[:BATCH])
+        # First, because a dispatcher locks a subscription before its runs, too.
+        known = {pk for pk in found.values() if pk is not None}
+        reschedule_rows(Subscription.objects.filter(pk__in=known), now=now)
+        runs = Run.objects.filter(pk__in=found)
+        unmade = [Run.Status.WAITING, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED]
+        runs.filter(trigger=Run.Trigger.SCHEDULE, status__in=unmade, slot_at__gt=now).update(
+            status=Run.Status.MISSED,
+            # The old key is that of a slot to come.
+            key=Concat(F("key"), Value(":early:"), Cast("pk", CharField())),
+            error=Sentence("This was written while the clock ran ahead. Its times run when they come.").stored(),
+            finished_at=now,
+            owner_notified_at=Coalesce("owner_notified_at", Value(now)),
+        )
+        runs.filter(status=Run.Status.WAITING).update(render_after=now)
+        runs.update(claimed_at=now)
+    return len(found)
+
+
+def _repair_rules(now: datetime) -> int:
+    """Alert rules that were checked in what is the future now are checked at their next time."""
+    with transaction.atomic():
+        found = dict(AlertCheck.objects.filter(requested_at__gt=now).order_by("pk").values_list("pk", "rule")[:BATCH])
+        # First, because whoever decides a check locks it before its rule, too.
+        early = AlertCheck.objects.filter(pk__in=found)
+        early.filter(outcome=AlertCheck.Outcome.WAITING, slot_at__gt=now).delete()
+        early.update(requested_at=now)
+        rules = AlertRule.objects.filter(pk__in=set(found.values()))
+        reschedule_rows(rules, now=now)
+        # Or every check to come would count as one that was overtaken.
+        rules.filter(checked_slot_at__gt=now).update(checked_slot_at=now)
+    return len(found)
+
+
+_WHEN_WE_HEARD = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
+# Of a channel's incidents its sender says them.
+_WHEN_RULES_FOUND = ("starts_at", "stretch_at", "ends_at")
+
+
+def _repair_incidents(now: datetime) -> None:
+    """What is to be told of them is told at once. What a rule found then began now, or it would never end."""
+    is_early = Q(silenced_until__gt=now + LONGEST_SILENCE)
+    for name in _WHEN_WE_HEARD:
+        is_early |= Q(**{f"{name}__gt": now})
+    update_unlocked(Incident.objects.filter(is_early, notice_due_at__gt=now), notice_due_at=now)
+    update_unlocked(Incident.objects.filter(silenced_until__gt=now + LONGEST_SILENCE), silenced_until=now)
+    for names, incidents in (
+        (_WHEN_WE_HEARD, Incident.objects.all()),
+        (_WHEN_RULES_FOUND, Incident.objects.filter(rule__isnull=False)),
+    ):
+        for name in names:
+            update_unlocked(incidents.filter(**{f"{name}__gt": now}), **{name: now})
+
+
+def _repair_media(now: datetime) -> None:
+    waiting = Medium.objects.filter(status=Medium.Status.WAITING)
+    update_unlocked(waiting.filter(make_after__gt=now + LONGEST_MAKING), make_after=now)
+    update_unlocked(waiting.filter(created_at__gt=now), created_at=now)
+
+
+def _repair_deliveries(now: datetime) -> None:
+    pending = Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.PENDING])
+    update_unlocked(pending.filter(next_attempt_at__gt=now + LONGEST_WAIT), next_attempt_at=now)
+    update_unlocked(pending.filter(expires_at__gt=now + LONGEST_LIFETIME), expires_at=now + LONGEST_WAIT)
+    update_unlocked(pending.filter(queued_until__gt=now + 2 * QUEUE_LEASE), queued_until=None)
+    lease = timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
+    held = Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.SENDING])
+    update_unlocked(held.filter(lease_until__gt=now + 2 * lease), lease_until=now)
+    # Nobody knows how long ago that was: what may not be repeated any more becomes unknown.
+    too_old = now - timedelta(seconds=REPEAT_SECONDS)
+    unsettled = Q(status__in=[Delivery.Status.PENDING, Delivery.Status.SENDING])
+    unclear = Delivery.objects.filter(unsettled, unclear_since__gt=now + SPARE)
+    update_unlocked(unclear, unclear_since=too_old)
+
+
+# --- A restored copy: what waited in it was sent by the original since, or is out of date ---
+
+
+_WHY = Sentence("It waited in a restored copy of the database, and is not sent late.")
+
+
+@transaction.atomic
+def end_waiting(*, now: datetime) -> int:
+    """Schedules go on with their next time after `now`; owners are told of nothing. Returns how many runs ended."""
+    AlertCheck.objects.filter(outcome=AlertCheck.Outcome.WAITING).delete()
+    for rows in (Subscription.objects.due(now), AlertRule.objects.due(now)):
+        reschedule_rows(rows, now=now)
+    count = _end_runs(now)
+    Run.objects.unnotified().update(owner_notified_at=now)
+    AlertRule.objects.filter(is_broken=True, owner_notified_at__isnull=True).update(owner_notified_at=now)
+    Incident.objects.notice_due(now).update(notice_due_at=None, notice_kind="")
+    for sources in (InboundChannel.objects.all(), AlertRule.objects.all()):
+        sources.filter(gather_until__isnull=False).update(gather_until=None)
+    AlertCard.objects.filter(is_stale=True).update(is_stale=False)
+    CorpQueue.objects.blocked().filter(notified_at__isnull=True).update(notified_at=now)
+    _end_answers()
+    return count
+
+
+def _end_runs(now: datetime) -> int:
+    waiting = Run.objects.filter(status=Run.Status.WAITING)
+    count = waiting.update(status=Run.Status.FAILED, finished_at=now, error=_WHY.stored(), owner_notified_at=now)
+    # One that may have arrived is unknown.
+    unsettled = Delivery.objects.unsettled()
+    may_have_arrived = Q(unclear_since__isnull=False) | Q(status=Delivery.Status.SENDING)
+    unsettled.filter(may_have_arrived).update(status=Delivery.Status.UNKNOWN, settled_at=now, lease_until=None)
+    unsettled.update(status=Delivery.Status.CANCELED, settled_at=now)
+    sending = Run.objects.filter(status=Run.Status.SENDING)
+    return count + sending.update(
+        status=Run.Status.FINISHED, finished_at=now, error=_WHY.stored(), owner_notified_at=now
+    )
+
+
+def _end_answers() -> None:
+    """What other systems would be told, or have handed in last."""
+    waiting = IncomingMessage.objects.filter(callback_state=IncomingMessage.Callback.WAITING)
+    waiting.update(callback_state=IncomingMessage.Callback.GIVEN_UP, callback_error=_WHY.stored())
+    mails = OutgoingMail.objects.filter(status__in=[OutgoingMail.Status.WAITING, OutgoingMail.Status.STARTED])
+    mails.update(status=OutgoingMail.Status.FAILED, error=_WHY.msgid)
+    InboundFetch.objects.all().delete()
+
+
+# --- System checks; `manage.py check` runs them ---
+
+
+@checks.register(checks.Tags.database)
+def check_valkey(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Asks the server, so `manage.py migrate` and `manage.py check --database default` run it."""
+    try:
+        found = _valkey_settings()
+    except redis.RedisError:  # that it is away shows elsewhere
+        return []
+    messages: list[checks.CheckMessage] = []
+    if found["maxmemory-policy"] != "noeviction":
+        messages.append(
+            checks.Warning(
+                f"Valkey evicts keys (maxmemory-policy {found['maxmemory-policy']}).",
+                hint="Calls would be counted too low and tasks lost, unnoticed. Set maxmemory-policy noeviction.",
+                id="notifications.W001",
+            )
+        )
+    if found["save"] and found["appendonly"] != "yes":
+        messages.append(
+            checks.Warning(
+                "Valkey keeps snapshots and no log: after a crash it comes back old.",
+                hint='Sign-ins, sessions and tasks of minutes before would come back. Set appendonly yes, or save "".',
+                id="notifications.W002",
+            )
+        )
+    return messages
+
+
+def _valkey_settings() -> dict[str, str]:
+    """Where CONFIG is not allowed, as with services that are rented, `save` is unknown and empty."""
+    store = valkey()
+    try:
+        answer: dict[bytes, bytes] = store.config_get("maxmemory-policy", "save", "appendonly")  # type: ignore[assignment]
+        return {_decode(name): _decode(value) for name, value in answer.items()}
+    except redis.ResponseError:
+        policy = str(store.info("memory")["maxmemory_policy"])
+        return {"maxmemory-policy": policy, "save": "", "appendonly": "no"}
+
+
+def _decode(word: bytes | str) -> str:
+    return word.decode() if isinstance(word, bytes) else word

@@ -1,0 +1,356 @@
+"""Schedules as people read them: in words, with what is to be known of them, and the week ahead."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta, tzinfo
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
+
+from notifications.models import FreeDays, MonthDay, Repeat, Scheduled, Subscription
+from notifications.subscriptions.schedules import DueTime, ScheduleError, due_times, read_zone, unknown_years
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+
+# From Monday on.
+WEEKDAYS = (
+    gettext_lazy("Mon"),
+    gettext_lazy("Tue"),
+    gettext_lazy("Wed"),
+    gettext_lazy("Thu"),
+    gettext_lazy("Fri"),
+    gettext_lazy("Sat"),
+    gettext_lazy("Sun"),
+)
+# What people call the zones that are usual here.
+ZONES: dict[str, StrOrPromise] = {
+    "Asia/Shanghai": pgettext_lazy("time zone", "Beijing time"),
+    "Asia/Hong_Kong": pgettext_lazy("time zone", "Hong Kong time"),
+    "Asia/Singapore": pgettext_lazy("time zone", "Singapore time"),
+    "Asia/Tokyo": pgettext_lazy("time zone", "Tokyo time"),
+    "Europe/Berlin": pgettext_lazy("time zone", "Berlin time"),
+    "America/New_York": pgettext_lazy("time zone", "New York time"),
+    "UTC": pgettext_lazy("time zone", "Universal time (UTC)"),
+}
+# WeCom asks not to send at these minutes.
+CROWDED_MINUTES = (0, 30)
+
+
+def describe_schedule(subscription: Scheduled) -> str:
+    """The schedule in a few words, a crontab, too; one that has no short words is "at times of its own"."""
+    words = _describe_preset(subscription)
+    match subscription.free_days:
+        case FreeDays.SKIP if subscription.repeat != Repeat.DAILY:
+            return _("%(schedule)s, only on working days") % {"schedule": words}
+        case FreeDays.NEXT:
+            return _("%(schedule)s, else on the next working day") % {"schedule": words}
+        case _:
+            return words
+
+
+def time_line(found: DueTime, zone: tzinfo, *, is_saved: bool) -> str:
+    """A time with its weekday. Where it is spread: when it begins, which depends on the saved row, or from when on to
+    when it may."""
+    local = found.due_at.astimezone(zone)
+    day = WEEKDAYS[local.weekday()]
+    if not found.spread_seconds:
+        return f"{local:%Y-%m-%d %H:%M} {day}"
+    if is_saved:
+        return f"{local:%Y-%m-%d %H:%M:%S} {day}"
+    start = found.slot_at.astimezone(zone)
+    end = (found.slot_at + timedelta(seconds=found.spread_seconds)).astimezone(zone)
+    return f"{start:%Y-%m-%d %H:%M:%S}–{end:%H:%M:%S} {WEEKDAYS[start.weekday()]}"
+
+
+def write_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
+    """What whoever writes the schedule ought to know about these next times of it, in sentences."""
+    return [*write_calendar_notes(subscription, times), *_crowd_notes(times)]
+
+
+def write_calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
+    """That the calendar ends before the last of these times, where the schedule goes by it."""
+    if not subscription.is_by_workdays:
+        return []
+    zone = read_zone(subscription.time_zone)
+    years = unknown_years(found.slot_at.astimezone(zone).date() for found in times)
+    return [warn_of_calendar_end(years[0])] if years else []
+
+
+def warn_of_calendar_end(year: int) -> str:
+    """`year`: the first whose free days are not known."""
+    sentence = _(
+        "The holidays and make-up days of %(year)d are not known to this version: from then on every day from Monday "
+        "to Friday counts as a working day, but for 1 January, 1 and 2 May and 1 to 3 October. An update of guanwecom "
+        "brings them, or they are entered under Settings, Holidays."
+    )
+    return sentence % {"year": year}
+
+
+def _crowd_notes(times: Sequence[DueTime]) -> list[str]:
+    if any(found.slot_at.minute in CROWDED_MINUTES and not found.spread_seconds for found in times):
+        return [_("WeCom asks not to send exactly on the hour or the half hour: a spread of 120 seconds avoids that.")]
+    return []
+
+
+def _describe_preset(subscription: Scheduled) -> str:
+    at = "" if subscription.local_time is None else f"{subscription.local_time:%H:%M}"
+    match subscription.repeat:
+        case Repeat.DAILY if subscription.free_days == FreeDays.SKIP:
+            return _("Every working day %(time)s") % {"time": at}
+        case Repeat.DAILY:
+            return _("Every day %(time)s") % {"time": at}
+        case Repeat.WEEKLY:
+            return _describe_weekly(sorted(subscription.weekday_numbers), at)
+        case Repeat.MONTHLY:
+            instead = _(" (on the last day of a month that has no such day)")
+            return _describe_monthly(subscription.month_day, at) + instead * (subscription.month_day in _MONTHS_WITHOUT)
+        case _:
+            return describe_crontab(subscription.crontab)
+
+
+# What a crontab leaves out.
+_MONTHS_WITHOUT = {
+    "29": gettext_lazy(" (not in February, but for leap years)"),
+    "30": gettext_lazy(" (not in February)"),
+    "31": gettext_lazy(" (not in February, April, June, September and November)"),
+}
+_NUMBER = re.compile(r"[0-9]{1,2}")
+_STEP = re.compile(r"\*/([0-9]{1,2})")
+_DAYS = re.compile(r"([0-7])(?:-([0-7]))?")
+
+
+def describe_crontab(crontab: str) -> str:
+    """What people write by presets or every few minutes or hours; anything else without its details."""
+    match crontab.split():
+        case [minute, hour, "*", "*", days] if _NUMBER.fullmatch(minute) and _NUMBER.fullmatch(hour):
+            time = f"{int(hour):02}:{int(minute):02}"
+            if days == "*":
+                return _("Every day %(time)s") % {"time": time}
+            if numbers := _read_weekdays(days):
+                return _describe_weekly(numbers, time)
+        case [minute, hour, day, "*", "*"] if all(map(_NUMBER.fullmatch, (minute, hour, day))):
+            time = f"{int(hour):02}:{int(minute):02}"
+            return _describe_monthly(day, time) + str(_MONTHS_WITHOUT.get(day, ""))
+        case [minute, "*", "*", "*", "*"] if minute == "*" or _STEP.fullmatch(minute):
+            return _describe_interval(minute, 1)
+        case [minute, hour, "*", "*", "*"] if _NUMBER.fullmatch(minute) and (hour == "*" or _STEP.fullmatch(hour)):
+            return _describe_interval(hour, 60)
+    return _("At times of its own")
+
+
+def _describe_weekly(numbers: Sequence[int], time: str) -> str:
+    days = pgettext("between days of the week", ", ").join(str(WEEKDAYS[number - 1]) for number in numbers)
+    return _("Every %(days)s %(time)s") % {"days": days, "time": time}
+
+
+def _describe_monthly(day: str, time: str) -> str:
+    return _("Every month on %(day)s %(time)s") % {"day": month_day_label(day), "time": time}
+
+
+def _describe_interval(step: str, minutes: int) -> str:
+    """`step`: * or */n. `minutes`: what 1 of it is."""
+    count = 1 if step == "*" else int(step.removeprefix("*/"))
+    if minutes == 1:
+        return ngettext("Every minute", "Every %(count)d minutes", count) % {"count": count}
+    return ngettext("Every hour", "Every %(count)d hours", count) % {"count": count}
+
+
+def _read_weekdays(text: str) -> list[int]:
+    """The numbers of ISO 8601 in a crontab's list of days, ascending; empty for what is none. A crontab's 0 is 7."""
+    found = set()
+    for part in text.split(","):
+        one = _DAYS.fullmatch(part)
+        if one is None:
+            return []
+        first, last = int(one[1]), int(one[2] or one[1])
+        found |= {number or 7 for number in range(first, last + 1)}
+    return sorted(found)
+
+
+def month_day_label(month_day: str) -> str:
+    """`month_day`: a number from 1 to 31, or one of MonthDay. Anything else stays as it is."""
+    if month_day.isdigit():
+        return _("day %(day)s") % {"day": month_day}
+    return str(MonthDay(month_day).label) if month_day in MonthDay.values else month_day
+
+
+def moment_line(moment: datetime, time_zone: str) -> str:
+    """A moment in a subscription's own time zone, with seconds only where they are not zero."""
+    local = moment.astimezone(read_zone(time_zone))
+    return f"{local:%Y-%m-%d %H:%M:%S}" if local.second else f"{local:%Y-%m-%d %H:%M}"
+
+
+def zone_label(time_zone: str) -> StrOrPromise:
+    """What people call the zone; of a rare one its own name, such as Asia/Seoul."""
+    return ZONES.get(time_zone, time_zone)
+
+
+# --- The week ahead: what is planned in each hour, and what the limits have no room for ---
+
+
+DAYS = 7
+# Of all pushes together; a crontab for every minute has 10,080 a week.
+TIMES_AT_MOST = 20_000
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One time of a push. `people`: the keys of those who would get it now; None where that is not known."""
+
+    subscription: Subscription
+    at: datetime
+    people: frozenset[int] | None
+    is_spread: bool
+
+    @property
+    def message_count(self) -> int:
+        """A group robot's group gets one."""
+        return 1 if self.subscription.robot_id is not None else len(self.people or ())
+
+    @property
+    def is_crowding(self) -> bool:
+        """WeCom asks not to send then."""
+        return self.at.minute in CROWDED_MINUTES and not self.is_spread
+
+
+@dataclass
+class Hour:
+    """What begins within an hour, and sentences about a minute of it that is too full."""
+
+    planned: list[Planned] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def people_count(self) -> int:
+        """Each person counts once, however many messages they get."""
+        return len(frozenset().union(*{one.people for one in self.planned if one.people}))
+
+    @cached_property
+    def message_count(self) -> int:
+        return sum(one.message_count for one in self.planned)
+
+    @property
+    def pushes(self) -> list[tuple[Planned, int]]:
+        """Each push by its first time within the hour, and how many times it has there."""
+        firsts: dict[int, Planned] = {}
+        counts: dict[int, int] = defaultdict(int)
+        for one in self.planned:
+            firsts.setdefault(one.subscription.pk, one)
+            counts[one.subscription.pk] += 1
+        return [(one, counts[key]) for key, one in firsts.items()]
+
+
+@dataclass(frozen=True)
+class Week:
+    """`hours`: by day and hour of the day, only those in which something begins. `is_cut`: whether there were more
+    than TIMES_AT_MOST; `unreadable`: pushes whose schedule cannot be used."""
+
+    days: list[date]
+    hours: Mapping[tuple[date, int], Hour]
+    is_cut: bool = False
+    unreadable: list[Subscription] = field(default_factory=list)
+
+    @property
+    def peak(self) -> int:
+        return max((hour.message_count for hour in self.hours.values()), default=0)
+
+    @property
+    def notes(self) -> dict[str, list[tuple[date, int]]]:
+        """Each sentence with the hours that it is about."""
+        found: dict[str, list[tuple[date, int]]] = defaultdict(list)
+        for key, hour in sorted(self.hours.items()):
+            for note in hour.notes:
+                found[note].append(key)
+        return dict(found)
+
+    @property
+    def on_the_hour(self) -> list[Subscription]:
+        """Pushes that begin exactly on an hour or a half hour, without a spread."""
+        planned = (one for hour in self.hours.values() for one in hour.planned)
+        found = {one.subscription.pk: one.subscription for one in planned if one.is_crowding}
+        return sorted(found.values(), key=lambda one: (one.name, one.pk))
+
+
+def plan_week(
+    subscriptions: Iterable[Subscription],
+    people: Mapping[int, frozenset[int]],
+    *,
+    start: date,
+    now: datetime,
+    zone: tzinfo,
+) -> Week:
+    """Collect what is to come from midnight of `start` on; times before `now` are left out. `people`: by push, the keys
+    of those who would get it, where that is known."""
+    hours: dict[tuple[date, int], Hour] = defaultdict(Hour)
+    unreadable: list[Subscription] = []
+    count = 0
+    first, end = (datetime.combine(start + timedelta(days=days), time.min, tzinfo=zone) for days in (0, DAYS))
+    for subscription in subscriptions:
+        try:
+            for found in _take_until(end, due_times(subscription, max(first - timedelta(seconds=1), now))):
+                if count == TIMES_AT_MOST:
+                    break
+                count += 1
+                at = found.due_at.astimezone(zone)
+                one = Planned(subscription, at, people.get(subscription.pk), bool(found.spread_seconds))
+                hours[at.date(), at.hour].planned.append(one)
+        except ScheduleError:
+            unreadable.append(subscription)
+    for hour in hours.values():
+        hour.planned.sort(key=lambda one: (one.at, one.subscription.pk))
+        hour.notes = _notes(hour)
+    days = [start + timedelta(days=number) for number in range(DAYS)]
+    return Week(days, dict(hours), count == TIMES_AT_MOST, unreadable)
+
+
+def limit_per_hour() -> int:
+    """Calls of a company to WeCom; 0 where there is no limit. A message of one's own is a call."""
+    return _find_smallest(settings.LIMIT_COMPANY_PER_HOUR, settings.LIMIT_ADDRESS_PER_HOUR)
+
+
+def limit_per_minute() -> int:
+    return _find_smallest(settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_ADDRESS_PER_MINUTE)
+
+
+def _find_smallest(*limits: int) -> int:
+    return min((limit for limit in limits if limit), default=0)
+
+
+def _take_until(end: datetime, times: Iterator[DueTime]) -> Iterator[DueTime]:
+    for found in times:
+        if found.due_at >= end:
+            return
+        yield found
+
+
+def _notes(hour: Hour) -> list[str]:
+    minutes: dict[datetime, list[Planned]] = defaultdict(list)
+    for one in hour.planned:
+        minutes[one.at.replace(second=0, microsecond=0)].append(one)
+    return [note for minute, planned in minutes.items() for note in _minute_notes(f"{minute:%H:%M}", planned)]
+
+
+def _minute_notes(at: str, planned: list[Planned]) -> Iterator[str]:
+    count, limit = sum(one.message_count for one in planned), limit_per_minute()
+    if limit and count > limit:
+        sentence = _(
+            "%(time)s: %(count)s messages, and WeCom takes %(limit)s calls a minute. Where everybody gets a message "
+            "of their own this lasts %(minutes)d minutes: move some pushes to another time."
+        )
+        yield sentence % {"time": at, "count": f"{count:,}", "limit": f"{limit:,}", "minutes": -(-count // limit)}
+    most = settings.LIMIT_MEMBER_PER_MINUTE
+    if most and len(planned) > most:
+        sentence = _(
+            "%(time)s: %(count)d pushes, and a person gets at most %(limit)d messages a minute. Who gets all of them "
+            "waits for the rest: move some pushes to another time."
+        )
+        yield sentence % {"time": at, "count": len(planned), "limit": most}
