@@ -12,7 +12,7 @@ from accounts.authentication.flow import Cause
 from accounts.importexport.readers import name_column
 from accounts.models import LinkConflict
 from accounts.models.attributes import REFUSALS
-from accounts.users.scopes import sees_all
+from accounts.users.roles import sees_all
 from integrations.clients.errors import Explanation
 
 if TYPE_CHECKING:

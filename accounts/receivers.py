@@ -8,15 +8,14 @@ from django.apps import apps as installed_apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in
-from django.db import connection
 from django.db.models.signals import post_migrate, post_save
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit import bulk, services, signals
-from accounts.authentication import checks  # noqa: F401  # importing it registers its checks
-from accounts.authentication.password_policy import disabling_shuts_out
-from accounts.authentication.sessions import note_last_login, note_sign_in
-from accounts.directory.event_handlers import PEOPLE_CONSUMER, follow_rename, may_follow
+from accounts.audit import services, signals
+from accounts.authentication import passwords  # noqa: F401  # importing it registers its checks
+from accounts.authentication.passwords import disabling_shuts_out
+from accounts.authentication.sessions import note_sign_in
+from accounts.directory.sync import PEOPLE_CONSUMER, follow_rename, may_follow
 from accounts.models import (
     Attribute,
     DepartmentGroup,
@@ -25,14 +24,12 @@ from accounts.models import (
     User,
     WeComAccount,
 )
-from accounts.users.attribute_definitions import ensure_bi_login_id, notice_of_first_enabling
+from accounts.users.attributes import ensure_bi_login_id, notice_of_first_enabling
 from accounts.users.bi_identity import external_ids
 from accounts.users.companies import disabling_stops, rests_on_corpid
-from accounts.users.contacts import whom_to_ask
-from accounts.users.roles import ensure_roles
-from accounts.users.scopes import corps_of
-from accounts.views import navigation
-from accounts.views.navigation import Tab
+from accounts.users.roles import corps_of, ensure_roles, whom_to_ask
+from accounts.views import errors
+from accounts.views.errors import Tab
 from integrations.bi import is_open
 from integrations.callbacks import consumers
 from integrations.core import admin_pages, hooks
@@ -47,7 +44,11 @@ if TYPE_CHECKING:
 def track_people_and_companies() -> None:
     signals.track(Corp, corps=lambda corp: [corp.pk], left_out=("connection_version", "created_at", "first_enabled_at"))
     signals.track(StagedCredentials, corps=lambda staged: [staged.corp_id], left_out=_OF_STAGING)
-    signals.track(SiteAddress, corps=_at_address, left_out=("changed_at",))
+    signals.track(
+        SiteAddress,
+        corps=_of_address,
+        left_out=("changed_at",),
+    )
     signals.track(VerificationFile, corps=lambda file: [file.corp_id], left_out=_RESULTS)
     signals.track(
         User,
@@ -57,7 +58,9 @@ def track_people_and_companies() -> None:
         secrets=("password",),
         m2m=("managed_corps", "groups", "user_permissions"),
     )
-    signals.track(WeComAccount, corps=_of_account, left_out=("userid_folded", "left_at", *_PROOF), name=bulk.name_of)
+    signals.track(
+        WeComAccount, corps=_of_account, left_out=("userid_folded", "left_at", *_PROOF), name=services.name_of
+    )
     signals.track(DirectoryPolicy, corps=lambda policy: [policy.corp_id], left_out=("changed_at",))
     signals.track(Attribute, corps=lambda attribute: [])
     signals.track(BiConnection, corps=lambda bi: [], left_out=_BI_TEST)
@@ -78,41 +81,22 @@ _BI_TEST = (
 _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")
 
 
-def _at_address(address: SiteAddress) -> list[int]:
+def _of_address(address: SiteAddress) -> list[int]:
     return list(Corp.objects.at(address).values_list("pk", flat=True)) if address.pk else []
 
 
-# By hand: Django takes several times as long to write them as the database to answer.
-_OF_PERSON = """
-SELECT corp_id FROM accounts_wecomaccount WHERE user_id = %s
-UNION SELECT corp_id FROM accounts_user_managed_corps WHERE user_id = %s
-"""
-# The same, by the rights that are stored: a person's object may have them withheld.
-_OF_STORED_PERSON = """
-SELECT theirs.corp_id FROM accounts_user JOIN (
-SELECT user_id, corp_id FROM accounts_wecomaccount WHERE user_id = %s
-UNION SELECT user_id, corp_id FROM accounts_user_managed_corps WHERE user_id = %s
-) AS theirs ON theirs.user_id = accounts_user.id
-WHERE NOT is_superuser AND NOT manages_all_corps
-"""
-
-
-def _of_person(person: User) -> list[int | None]:
+def _of_person(person: User) -> list[int]:
     """The companies of their accounts and those that they manage; who manages all is nobody's in particular."""
     if person.pk is None or person.is_superuser or person.manages_all_corps:
         return []
-    return _found(_OF_PERSON, person.pk)
+    return services.find_corps_of(pk=person.pk)
 
 
 def _of_account(account: WeComAccount) -> list[int]:
-    """Never None: an account that comes from no company, or goes to none, is about the other one alone."""
-    return [corp for corp in (account.corp_id, *_found(_OF_STORED_PERSON, account.user_id)) if corp is not None]
-
-
-def _found(sql: str, person_id: int) -> list[int | None]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [person_id, person_id])
-        return [corp_id for (corp_id,) in cursor.fetchall()]
+    """Never None: an account that comes from no company, or goes to none, is about the other one alone. The rights of
+    its person are asked for as they are stored: the object may have them withheld."""
+    stored = services.find_corps_of(pk=account.user_id, is_superuser=False, manages_all_corps=False)
+    return [corp for corp in (account.corp_id, *stored) if corp is not None]
 
 
 def _note_done(instance: LogEntry, created: bool, **_signal: Any) -> None:
@@ -125,23 +109,20 @@ def _note_done(instance: LogEntry, created: bool, **_signal: Any) -> None:
 
 def register(app: AppConfig) -> None:
     """Called once, by AppConfig.ready."""
-    _follow_wecom()
+    consumers.register(PEOPLE_CONSUMER)
+    hooks.member_renaming.register(may_follow)
+    hooks.member_renamed.register(follow_rename)
     _show_on_pages()
-    _after_migrating(app)
+    # After the last app, because each one's permissions exist only after its own signal.
+    last = [one for one in installed_apps.get_app_configs() if one.models_module is not None][-1]
+    post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.users.roles")
+    post_migrate.connect(ensure_bi_login_id, sender=app, dispatch_uid="accounts.bi_login_id")
     corp_conditions.register(corps_of)
     hooks.external_ids.register(external_ids)
     hooks.whom_to_ask.register(whom_to_ask)
     admin_pages.last_saved.register(services.last_saved)
     track_people_and_companies()
-    user_logged_in.disconnect(dispatch_uid="update_last_login")  # Django's own
-    user_logged_in.connect(note_last_login, dispatch_uid="accounts.last_login")
     user_logged_in.connect(note_sign_in, dispatch_uid="accounts.sign_ins")
-
-
-def _follow_wecom() -> None:
-    consumers.register(PEOPLE_CONSUMER)
-    hooks.member_renaming.register(may_follow)
-    hooks.member_renamed.register(follow_rename)
 
 
 def _show_on_pages() -> None:
@@ -151,11 +132,4 @@ def _show_on_pages() -> None:
     hooks.sign_in_ending.register(disabling_shuts_out)
     hooks.corpid_uses.register(rests_on_corpid)
     hooks.first_corp_enabled.register(notice_of_first_enabling)
-    navigation.tabs.register(Tab("account", _("Account")))
-
-
-def _after_migrating(app: AppConfig) -> None:
-    # After the last app, because each one's permissions exist only after its own signal.
-    last = [one for one in installed_apps.get_app_configs() if one.models_module is not None][-1]
-    post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.users.roles")
-    post_migrate.connect(ensure_bi_login_id, sender=app, dispatch_uid="accounts.bi_login_id")
+    errors.tabs.register(Tab("account", _("Account")))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 
 from celery import shared_task
 
-from accounts.audit import services, syslog
-from accounts.authentication import lockout, session_records
-from accounts.authentication import services as authentication_services
+from accounts.audit import services
+from accounts.authentication import backends, passwords, sessions
 from accounts.directory import sync
 from accounts.importexport import jobs
-from accounts.models import LinkRequest, PeopleMove
 from integrations.core.background import database_clock, database_now
 from integrations.core.client_factory import wecom_client
 from integrations.models import Corp
@@ -23,32 +20,32 @@ logger = logging.getLogger(__name__)
 @shared_task(name="accounts.burn_code", ignore_result=True, time_limit=60)
 def burn_code(corp_id: int, sealed_code: str) -> None:
     """Spend a code that was refused. Safe to run twice: the second time WeCom says that it is used."""
-    code = authentication_services.unseal(sealed_code)
+    code = backends.unseal(sealed_code)
     corp = Corp.objects.signing_in().filter(pk=corp_id).first()
     if code is None or corp is None:
         return
-    outcome = authentication_services.burn(client=wecom_client(corp), code=code)
+    outcome = backends.burn(client=wecom_client(corp), code=code)
     logger.info("refused code spent corp=%s outcome=%s", corp_id, outcome)
 
 
 @shared_task(name="accounts.purge_audit", ignore_result=True, expires=3600, time_limit=1800)
 def purge_audit() -> None:
-    """Remove what is too old from the audit trail, and what counts no more: wrong passwords, sessions that are over,
-    rows of an older release. A repeat finds nothing."""
+    """Remove what is too old from the audit trail, and what counts no more: wrong passwords, sessions that are over. A
+    repeat finds nothing."""
     now = database_now()
-    lockout.forget_old(now=now)
-    session_records.purge(now=now)
-    LinkRequest.objects.filter(requested_at__lte=now - timedelta(days=90)).delete()
-    PeopleMove.objects.filter(requested_at__lte=now - timedelta(days=90)).delete()
+    passwords.forget_old(now=now)
+    sessions.purge(now=now)
     jobs.forget_old_rows(now=now)
     logger.info("audit entries removed count=%d", services.purge(now=now))
 
 
-@shared_task(name=syslog.TASK, ignore_result=True, expires=syslog.TASK_EXPIRES_SECONDS, time_limit=syslog.LOCK_SECONDS)
+@shared_task(
+    name=services.TASK, ignore_result=True, expires=services.TASK_EXPIRES_SECONDS, time_limit=services.LOCK_SECONDS
+)
 def send_audit(_entry_id: int) -> None:
     """Send what waits to the syslog server, up to the newest entry. A repeat finds nothing."""
     try:
-        syslog.send_waiting()
+        services.send_waiting()
     except OSError as error:
         logger.error("audit entries wait for the syslog server error=%s", type(error).__name__)
 
@@ -86,7 +83,7 @@ def sync_directory(run_id: int) -> None:
 def directory_tick() -> None:
     """Ask for the nightly runs that are due, and queue every run and every audit entry that waits."""
     sync.request_nightly(now=database_now())
-    if syslog.waiting().count:
+    if services.waiting().count:
         send_audit.delay(0)
     for run_id in sync.waiting_for_a_worker(now=database_now()):
         sync_directory.delay(run_id)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.views import account, bi, errors, login, qr_panel, wecom
+from accounts.views import account, bi, errors, login, wecom
 from integrations.companies import links
 
 urlpatterns = [
@@ -13,9 +13,9 @@ urlpatterns = [
     path("account/sessions/<int:pk>/end/", account.end_session, name="end-session"),
     path("account/sessions/end/", account.end_all_sessions, name="end-all-sessions"),
     path("logout/", login.logout, name="logout"),
-    path("wecom/signature/", qr_panel.signature, name="wecom-signature"),
+    path("wecom/signature/", login.signature, name="wecom-signature"),
     path("wecom/<int:corp_id>/start/", wecom.start, name="wecom-start"),
-    path("wecom/<int:corp_id>/panel/", qr_panel.begin, name="wecom-panel"),
+    path("wecom/<int:corp_id>/panel/", login.begin, name="wecom-panel"),
     # Under integrations.bi.ROOT.
     path("bi/", bi.enter, name="bi-home"),
     path("bi/<path:page>", bi.enter, name="bi-page"),

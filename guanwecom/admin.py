@@ -16,11 +16,10 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, override, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from accounts.users.contacts import whom_to_ask
-from accounts.users.scopes import sees_all
-from accounts.views import confirmation, second_factor
+from accounts.users.roles import sees_all, whom_to_ask
+from accounts.views import account, confirmation
+from accounts.views.account import OwnPassword
 from accounts.views.login import AdminLogin
-from accounts.views.own_password import OwnPassword
 from guanwecom import navigation
 from guanwecom.operations import pages
 from guanwecom.operations.pages import panel
@@ -235,8 +234,8 @@ class GuanwecomAdminSite(admin.AdminSite):
             path("installation/confirm/", self.admin_view(pages.confirm_installation), name="installation-confirm"),
             path("maintenance/", self.admin_view(pages.maintenance), name="maintenance"),
             path("maintenance/support/", self.admin_view(pages.support), name="support-bundle"),
-            path("second-factor/", self.admin_view(second_factor.own_page), name="second-factor"),
-            path("second-factor/code/", self.admin_view(second_factor.code_page), name="second-factor-code"),
+            path("second-factor/", self.admin_view(account.own_page), name="second-factor"),
+            path("second-factor/code/", self.admin_view(account.code_page), name="second-factor-code"),
         ]
         return [*own, *super().get_urls()]
 

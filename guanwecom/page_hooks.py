@@ -5,12 +5,12 @@ What works without pages, too, the apps register themselves in AppConfig.ready()
 
 from __future__ import annotations
 
-from accounts.admin.audit import unsent_attentions
+from accounts.admin.security import unsent_attentions
 from accounts.directory.hooks import directory_action, directory_attentions, directory_lines
 from accounts.users import bi_identity
-from accounts.users.panels import person_panels
+from accounts.users.companies import person_panels
 from accounts.views.bi import home_entries
-from accounts.views.navigation import home_entries as asked_for_entries
+from accounts.views.errors import home_entries as asked_for_entries
 from guanwecom.operations.monitoring import monitoring_attentions
 from integrations.admin.diagnosis import connection_attentions, connection_lines, source_attentions
 from integrations.core import hooks

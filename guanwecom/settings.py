@@ -61,11 +61,8 @@ MIDDLEWARE = [
     *("django.middleware.locale.LocaleMiddleware", "django.middleware.common.CommonMiddleware"),
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "accounts.authentication.middleware.SessionRecordMiddleware",
-    "accounts.authentication.middleware.WeComSessionMiddleware",
-    "accounts.authentication.middleware.SessionLifetimeMiddleware",
-    "accounts.authentication.middleware.SecondFactorMiddleware",
-    "accounts.audit.middleware.AuditMiddleware",
+    "accounts.authentication.middleware.SessionMiddleware",
+    "accounts.audit.services.AuditMiddleware",
     "guanwecom.operations.middleware.CopyMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -121,7 +118,7 @@ CELERY_TASK_QUEUES = [Queue("urgent"), Queue("celery"), Queue("data")]
 # --- People ----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
-    *("accounts.authentication.lockout.PasswordGate", "accounts.authentication.backends.WeComBackend"),
+    *("accounts.authentication.passwords.PasswordGate", "accounts.authentication.backends.WeComBackend"),
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -137,12 +134,12 @@ LOGOUT_REDIRECT_URL = "login"
 LOCKOUT_TRIES = e.read(e.whole(1, 49), "LOCKOUT_TRIES", "5")
 # … for so long after the last of them, in minutes.
 LOCKOUT_MINUTES = e.read(e.minutes, "LOCKOUT_MINUTES", "15")
-AXES_HANDLER = "accounts.authentication.lockout.LockoutHandler"
+AXES_HANDLER = "accounts.authentication.passwords.LockoutHandler"
 AXES_FAILURE_LIMIT = LOCKOUT_TRIES
 AXES_COOLOFF_TIME = timedelta(minutes=LOCKOUT_MINUTES)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "accounts.views.login.page"
-AXES_CLIENT_IP_CALLABLE = "accounts.authentication.state.network_of"
+AXES_CLIENT_IP_CALLABLE = "accounts.authentication.flow.network_of"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 # How long the audit trail is kept, in days.
@@ -151,7 +148,7 @@ AUDIT_RETENTION_DAYS = e.read(e.days, "AUDIT_RETENTION_DAYS", "1095")
 AUDIT_SYSLOG = e.read(e.syslog_server, "AUDIT_SYSLOG", "")
 
 # --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.views) -----------
-SESSION_ENGINE = "accounts.authentication.session_store"
+SESSION_ENGINE = "accounts.authentication.sessions"
 # How long a session of somebody who may enter the administration lasts after the sign-in, in hours, …
 STAFF_SESSION_HOURS = e.read(e.hours, "STAFF_SESSION_HOURS", "12")
 # … and without being used, in minutes.

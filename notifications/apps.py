@@ -15,10 +15,10 @@ class NotificationsConfig(AppConfig):
 
     def ready(self) -> None:
         # Importing the first registers its checks; models can be imported only after all apps are loaded.
-        from accounts.directory.leavers import people_left
-        from accounts.users import panels
-        from accounts.users.attribute_definitions import values_dropped
-        from accounts.views.navigation import Tab, tabs
+        from accounts.directory.sync import people_left
+        from accounts.users import companies
+        from accounts.users.attributes import values_dropped
+        from accounts.views.errors import Tab, tabs
         from integrations.callbacks import consumers
         from integrations.core import hooks
         from integrations.datasources.fetch import card_data_finished
@@ -53,10 +53,10 @@ class NotificationsConfig(AppConfig):
             run_sources.register(source)
         for content_of in (write_page_notice, write_ownership_notice, evaluation.content_of_notice):
             notice_contents.register(content_of)
-        panels.owned_by.register(find_owned)
-        panels.objections_to.register(find_objections)
-        panels.handing_over.register(hand_over)
-        panels.people_disabled.register(succeed)
+        companies.owned_by.register(find_owned)
+        companies.objections_to.register(find_objections)
+        companies.handing_over.register(hand_over)
+        companies.people_disabled.register(succeed)
         consumers.register(CLICKS_CONSUMER)
         for answer in (follow, enqueue_waiting_runs):
             card_data_finished.register(answer)

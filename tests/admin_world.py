@@ -16,7 +16,7 @@ from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from accounts.authentication import session_records
+from accounts.authentication import sessions
 from accounts.models import (
     Attribute,
     AttributeValue,
@@ -123,7 +123,7 @@ def _session_of(person: User) -> str:
     client.force_login(person, backend=PASSWORD_BACKEND)
     request = HttpRequest()
     request.session, request.user = client.session, person
-    session_records.note_use(request, was_signed_in=True, now=timezone.now() + timedelta(days=1))
+    sessions.note_use(request, was_signed_in=True, now=timezone.now() + timedelta(days=1))
     request.session.save()
     return client.cookies[settings.SESSION_COOKIE_NAME].value
 

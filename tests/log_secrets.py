@@ -154,8 +154,8 @@ def watching() -> Iterator[None]:
         listen("cryptography.fernet.MultiFernet.encrypt", lambda _result, _cipher, plain: plain)
         listen("cryptography.fernet.MultiFernet.decrypt", lambda plain, *_args, **_options: plain)
         listen("django.contrib.auth.hashers.PBKDF2PasswordHasher.encode", lambda _hash, _hasher, plain, *_args: plain)
-        listen("accounts.authentication.session_store.get_random_string", lambda key, *_args: key)
-        listen("accounts.authentication.state.begin", lambda text, **_options: text)
+        listen("accounts.authentication.sessions.get_random_string", lambda key, *_args: key)
+        listen("accounts.authentication.flow.keep_state", lambda text, **_options: text)
         with _all_lines(patch):
             yield
 

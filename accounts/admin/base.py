@@ -16,8 +16,8 @@ from django.views.decorators.http import require_GET
 
 from accounts.admin.directory import ReadOnly
 from accounts.models import User
-from accounts.users import attribute_definitions
-from accounts.users.scopes import people_changeable_by
+from accounts.users import attributes
+from accounts.users.roles import people_changeable_by
 from integrations.admin.base import own_page
 
 
@@ -31,8 +31,8 @@ LINK_PERMISSIONS = ("accounts.change_user", "accounts.change_wecomaccount")
 
 
 def may_link(request: HttpRequest) -> bool:
-    """Whether who asks may change people's two attributes at all; for whom, accounts.users.scopes says."""
-    return request.user.has_perms(LINK_PERMISSIONS) and attribute_definitions.have_appeared(request)
+    """Whether who asks may change people's two attributes at all; for whom, accounts.users.roles says."""
+    return request.user.has_perms(LINK_PERMISSIONS) and attributes.have_appeared(request)
 
 
 def changeable_of(selected: QuerySet[User], editor: User) -> QuerySet[User]:

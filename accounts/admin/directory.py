@@ -17,11 +17,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.directory.form_fields import DepartmentSearch
+from accounts.directory.groups import DepartmentSearch
 from accounts.directory.hooks import SYNC
 from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
-from accounts.users.bi_identity_sources import EMAIL, is_identity
-from accounts.users.scopes import people_visible_to, sees_all
+from accounts.users.bi_identity import EMAIL, is_identity
+from accounts.users.roles import people_visible_to, sees_all
 from integrations.admin.base import ReadRows, own_page
 from integrations.core.admin_pages import AnyModelAdmin, CappedPaginator, ConfirmedChanges, VersionedForm
 from integrations.directory import admit_member
@@ -41,7 +41,10 @@ class CompanyFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
         known = {choice for choice, _label in self.lookup_choices}
-        return queryset.filter(**{self.path: value}) if value in known else queryset
+        return queryset.filter(self.condition(value)) if value in known else queryset
+
+    def condition(self, value: Any) -> Q:
+        return Q(**{self.path: value})
 
 
 class StateFilter(admin.SimpleListFilter):

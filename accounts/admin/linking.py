@@ -19,12 +19,11 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
 from accounts.admin.base import OwnPages, administrator, may_link
-from accounts.directory import linking, newcomers
-from accounts.directory import suggestions as directory_suggestions
-from accounts.directory.conflicts import conflicts
+from accounts.directory import linking, matching
+from accounts.directory.matching import conflicts
 from accounts.explanations import explain_missing_link, explain_objection, list_reasons_for
 from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
-from accounts.users.scopes import people_changeable_by, people_visible_to
+from accounts.users.roles import people_changeable_by, people_visible_to
 from integrations.core.admin_pages import WAYS, ConfirmedChanges, KeysetPage, describe_way, keyset_page
 from integrations.models import Corp, Department, Member
 
@@ -100,7 +99,7 @@ class Row:
     """A member or a person, with who it could be, and what is against each. `left_out`: there are more suggestions."""
 
     subject: Any
-    suggestions: list[tuple[directory_suggestions.Suggestion, str]]
+    suggestions: list[tuple[matching.Suggestion, str]]
     left_out: bool
     reason: str = ""
     linkable: frozenset[int] = frozenset()
@@ -219,7 +218,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             raise PermissionDenied
         member = _found(Member.objects.visible_to(request.user).select_related("corp"), request.POST.get("member"))
         try:
-            user = newcomers.create_by_hand(member=member, editor=administrator(request))
+            user = linking.create_by_hand(member=member, editor=administrator(request))
         except linking.LinkRefusedError as refused:
             messages.error(request, str(refused))
         else:
@@ -238,10 +237,12 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         context: dict[str, Any] = {"title": gettext("Link all who are unambiguous"), "form": form}
         if form.is_bound and form.is_valid():
             policy, editor = form.policy(), administrator(request)
-            page = _bulk_members(form.cleaned_data["corp"], key_in(given.get("after", "")))
+            members = matching.unlinked(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
+            page = keyset_page(members, after=key_in(given.get("after", "")), size=linking.MEMBERS_AT_ONCE)
             if request.method == "POST":
                 count = linking.link_many(policy=policy, members=page.rows, editor=editor)
-                _notify(request, count)
+                sentence = ngettext("%(count)d person was linked.", "%(count)d people were linked.", count)
+                messages.success(request, sentence % {"count": count})
                 return HttpResponseRedirect(reverse(LIST) + f"?{urlencode({'company': policy.corp_id})}")
             found = linking.unambiguous(policy=policy, members=page.rows, editor=editor)
             context |= {"checked_count": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
@@ -253,7 +254,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
 
 
 def _members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
-    members = linking.unlinked(Member.objects.visible_to(request.user))
+    members = matching.unlinked(Member.objects.visible_to(request.user))
     members = members.filter(corp=corp) if corp is not None else members
     if kept["q"]:
         named = members.filter(name__icontains=kept["q"])
@@ -262,7 +263,7 @@ def _members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> d
         members = members.filter(link_conflict__reason=kept["reason"])
     departments = Prefetch("departments", Department.objects.only("name", "wecom_department_id").order_by("pk"))
     page = _page_of(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
-    found = directory_suggestions.people_for(page.rows, among=people_visible_to(request.user))
+    found = matching.people_for(page.rows, among=people_visible_to(request.user))
     names = _names_to_create(request, page.rows)
     rows = [replace(row, created_as=names.get(row.subject.pk, "")) for row in _rows(request, page, found)]
     return {"rows": rows, **_around(kept, page)}
@@ -275,9 +276,7 @@ def _users(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dic
         people = people.filter(username__icontains=kept["q"]) | people.filter(name__icontains=kept["q"])
     page = _page_of(request, people)
     members = Member.objects.visible_to(request.user)
-    found = directory_suggestions.members_for(
-        page.rows, among=members.filter(corp=corp) if corp is not None else members
-    )
+    found = matching.members_for(page.rows, among=members.filter(corp=corp) if corp is not None else members)
     return {"rows": _rows(request, page, found), **_around(kept, page)}
 
 
@@ -294,9 +293,7 @@ def _page_of(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
     return keyset_page(rows, before=before, after=after, size=ROWS)
 
 
-def _rows(
-    request: HttpRequest, page: KeysetPage, found: dict[int, list[directory_suggestions.Suggestion]]
-) -> list[Row]:
+def _rows(request: HttpRequest, page: KeysetPage, found: dict[int, list[matching.Suggestion]]) -> list[Row]:
     """With the buttons for those people alone whom the administrator may change."""
     wanted = {one.user.pk for some in found.values() for one in some}
     may_change: set[int] = set()
@@ -308,9 +305,9 @@ def _rows(
             subject=row,
             suggestions=[
                 (one, explain_objection(request.user, one.objection) if one.objection else "")
-                for one in found[row.pk][: directory_suggestions.SHOWN_AT_MOST]
+                for one in found[row.pk][: matching.SUGGESTIONS_SHOWN]
             ],
-            left_out=len(found[row.pk]) > directory_suggestions.SHOWN_AT_MOST,
+            left_out=len(found[row.pk]) > matching.SUGGESTIONS_SHOWN,
             reason=_reason(request, row),
             linkable=frozenset(may_change),
         )
@@ -323,7 +320,7 @@ def _names_to_create(request: HttpRequest, members: list[Member]) -> dict[int, s
     if not _may_create(request):
         return {}
     free = [one for one in members if one.waits_since is None]
-    names = newcomers.usernames_for([one.userid for one in free])
+    names = linking.usernames_for([one.userid for one in free])
     return {one.pk: names[one.userid_folded] for one in free}
 
 
@@ -358,22 +355,12 @@ def _may_create(request: HttpRequest) -> bool:
     return may_link(request) and request.user.has_perms(("accounts.add_user", "accounts.add_wecomaccount"))
 
 
-def _bulk_members(corp: Corp, after: int | None) -> KeysetPage:
-    members = linking.unlinked(Member.objects.able().filter(corp=corp))
-    return keyset_page(members, after=after, size=linking.MEMBERS_AT_ONCE)
-
-
 def _next_part(request: HttpRequest, page: KeysetPage) -> str:
     if page.after is None:
         return ""
     query = request.GET.copy()
     query["after"] = str(page.after)
     return f"?{query.urlencode()}"
-
-
-def _notify(request: HttpRequest, count: int) -> None:
-    sentence = ngettext("%(count)d person was linked.", "%(count)d people were linked.", count)
-    messages.success(request, sentence % {"count": count})
 
 
 def _found(rows: QuerySet[Any], key: str | None) -> Any:

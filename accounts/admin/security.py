@@ -1,26 +1,268 @@
-"""Admin pages of sign-in security: whether passwords are allowed, and who is locked out."""
+"""Admin pages of security: the audit trail, whether passwords are allowed, and who is locked out."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, StreamingHttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET
 
-from accounts.authentication import lockout, password_policy
-from accounts.models import Lockout, SignInPolicy
-from accounts.users.scopes import lockouts_visible_to
-from integrations.admin.base import OneRowAdmin
-from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
+from accounts.admin.directory import CompanyFilter
+from accounts.audit import services, signals
+from accounts.authentication import passwords, totp
+from accounts.importexport.writers import csv_line
+from accounts.models import AuditEntry, Lockout, SignInPolicy
+from accounts.users import roles
+from accounts.users.roles import audit_entries_visible_to, lockouts_visible_to, sees_all
+from integrations.admin.base import OneRowAdmin, ReadRows
+from integrations.core.admin_pages import (
+    AnyModelAdmin,
+    CappedPaginator,
+    ConfirmedChanges,
+    VersionedForm,
+    read_newest_first,
+)
+from integrations.core.hooks import Attention
+from integrations.models import Card, Corp
+
+TONES = {
+    AuditEntry.Action.DELETED: "bad",
+    AuditEntry.Action.LOCKED_OUT: "bad",
+    AuditEntry.Action.SIGN_IN_FAILED: "bad",
+    AuditEntry.Action.CREATED: "good",
+}
+# Of those without a subject: what was typed is not written down.
+ABOUT_USERNAMES = {AuditEntry.Action.LOCKED_OUT, AuditEntry.Action.SIGN_IN_FAILED, AuditEntry.Action.UNLOCKED}
+EXPORTED_AT_ONCE = 2000
+# How long entries may wait for the syslog server before somebody is told.
+UNSENT_FOR = timedelta(minutes=2)
+# Set on the entries of a page.
+_COMPANY_NAME = "company_name"
+
+
+def _pairs(value: dict[str, Any]) -> str:
+    return gettext(", ").join(f"{name}: {text}" for name, text in value.items())
+
+
+signals.describe(Card, "types", _pairs)
+signals.describe(Card, "units", _pairs)
+
+
+class KindFilter(admin.SimpleListFilter):
+    """What was changed: the models that are followed, by their names."""
+
+    title = _("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        kinds = sorted(signals.tracked_models(), key=lambda model: str(model._meta.verbose_name))
+        counts = Counter(str(model._meta.verbose_name) for model in kinds)
+        return [(model._meta.label_lower, _kind_name(model, counts)) for model in kinds]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        known = {choice for choice, _label in self.lookup_choices}
+        return queryset.filter(model=self.value()) if self.value() in known else queryset
+
+
+class SinceFilter(admin.SimpleListFilter):
+    """Days in the time zone of the page."""
+
+    title = _("day")
+    parameter_name = "since"
+    days = {"today": 0, "week": 6, "month": 29}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("today", _("Today")), ("week", _("Last 7 days")), ("month", _("Last 30 days"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        days = self.days.get(str(self.value()))
+        if days is None:
+            return queryset
+        today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+        return queryset.filter(at__gte=today - timedelta(days=days))
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadRows):
+    list_display = ("moment", "who", "what_was_done", "subject_shown", "changes_shown", "ip", "company")
+    list_display_links = None
+    list_filter = ("action", KindFilter, CompanyFilter, SinceFilter)
+    search_fields = ("subject", "actor_name", "note")
+    search_help_text = _("Administrator, what was changed, or what was done")
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each facet is a full count
+    list_per_page = 50
+    actions = None
+    ordering = ("-pk",)
+    fields = ("moment", "who", "ip", "what_was_done", "subject_shown", "changes_shown", "company")
+    readonly_fields = fields
+
+    def get_urls(self) -> list[URLPattern]:
+        csv = self.admin_site.admin_view(require_GET(self.csv_view))
+        return [path("export.csv", csv, name="accounts_auditentry_csv"), *super().get_urls()]
+
+    def csv_view(self, request: HttpRequest) -> StreamingHttpResponse:
+        """What the list shows, with its filters and search, the newest first. The trail says who took it away."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        entries = self.get_changelist_instance(request).get_queryset(request)
+        services.record(action=AuditEntry.Action.DONE, name=str(AuditEntry._meta.verbose_name_plural), note="csv")
+        response = StreamingHttpResponse(_csv_lines(entries), content_type="text/csv; charset=utf-8")
+        name = f"guanwecom-audit-{timezone.localtime():%Y%m%d-%H%M%S}.csv"
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return response
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
+        return audit_entries_visible_to(request.user)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """One query names the companies of the page: a join would decrypt their secrets, and miss the deleted ones."""
+        changelist: Any = super().get_changelist_instance(request)
+        _name_companies(changelist.result_list)
+        return changelist
+
+    @admin.display(description=_("time"), ordering="pk")
+    def moment(self, entry: AuditEntry) -> SafeString:
+        local = timezone.localtime(entry.at)
+        return format_html('<time datetime="{}">{}</time>', local.isoformat(), f"{local:%Y-%m-%d %H:%M:%S}")
+
+    @admin.display(description=_("administrator"))
+    def who(self, entry: AuditEntry) -> str:
+        if entry.actor_name:
+            return entry.actor_name
+        return gettext("not signed in") if entry.ip else gettext("the program")
+
+    @admin.display(description=_("action"))
+    def what_was_done(self, entry: AuditEntry) -> SafeString:
+        tone = TONES.get(AuditEntry.Action(entry.action), "quiet")
+        return format_html('<span class="pill pill-{}">{}</span>', tone, entry.get_action_display())
+
+    @admin.display(description=_("what"))
+    def subject_shown(self, entry: AuditEntry) -> SafeString:
+        model = _model(entry.model)
+        if model is None:
+            is_of_a_username = entry.action in ABOUT_USERNAMES
+            return format_html("{}", entry.subject or (gettext("an unknown username") if is_of_a_username else "—"))
+        subject = roles.label_of(entry.subject)
+        return format_html('{}<br><span class="quiet">{}</span>', subject, capfirst(str(model._meta.verbose_name)))
+
+    @admin.display(description=_("changes"))
+    def changes_shown(self, entry: AuditEntry) -> SafeString:
+        model = _model(entry.model)
+        lines = [
+            (_label(model, name), _value(model, name, before), _value(model, name, after))
+            for name, before, after in entry.changes
+        ]
+        changes = format_html_join("", "<div>{}: {} → {}</div>", lines)
+        note = self.note_shown(entry)
+        return format_html("<div>{}</div>{}", note, changes) if note else changes or SafeString("—")
+
+    @admin.display(description=_("note"))
+    def note_shown(self, entry: AuditEntry) -> str:
+        if entry.note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
+            return gettext(entry.note)
+        if entry.action != AuditEntry.Action.SIGNED_IN:
+            return entry.note
+        ways = {
+            services.PASSWORD: gettext("with a password"),
+            services.WECOM: gettext("with WeCom"),
+            services.WECOM_AND_CODE: gettext("with WeCom and a code"),
+        }
+        return ways.get(entry.note, entry.note)
+
+    @admin.display(description=_("WeCom company name"))
+    def company(self, entry: AuditEntry) -> str:
+        if not hasattr(entry, _COMPANY_NAME):
+            _name_companies([entry])
+        return getattr(entry, _COMPANY_NAME) or "—"
+
+
+def unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
+    """For the overview of who sees the whole trail: how many entries wait, once that is longer than usual."""
+    if not (request.user.has_perm("accounts.view_auditentry") and sees_all(request.user)):
+        return []
+    found = services.waiting()
+    if found.since is None or timezone.now() - found.since < UNSENT_FOR:
+        return []
+    sentence = ngettext(
+        "%(count)d entry of the audit trail waits for the syslog server since %(since)s.",
+        "%(count)d entries of the audit trail wait for the syslog server since %(since)s.",
+        found.count,
+    )
+    since = f"{timezone.localtime(found.since):%Y-%m-%d %H:%M}"
+    url = reverse("admin:accounts_auditentry_changelist")
+    return [Attention(sentence % {"count": found.count, "since": since}, url)]
+
+
+def _csv_lines(entries: QuerySet[AuditEntry]) -> Iterator[str]:
+    """As it is stored, times with their zone, values as JSON. No cell is a formula."""
+    yield "\ufeff" + csv_line(
+        ["id", "at", "actor", "ip", "action", "kind", "object_id", "subject", "note", "company_id", "changes"]
+    )
+    for one in read_newest_first(entries, at_once=EXPORTED_AT_ONCE):
+        keys = [str(key) if key is not None else "" for key in (one.object_id, one.corp_id)]
+        changes = json.dumps(one.changes, ensure_ascii=False)
+        who = [str(one.pk), one.at.isoformat(), one.actor_name, one.ip or ""]
+        yield csv_line([*who, one.action, one.model, keys[0], one.subject, one.note, keys[1], changes])
+
+
+def _name_companies(entries: Any) -> None:
+    shown = list(entries)
+    wanted = {entry.corp_id for entry in shown if entry.corp_id}
+    names = dict(Corp.objects.filter(pk__in=wanted).values_list("pk", "name")) if wanted else {}
+    for entry in shown:
+        setattr(entry, _COMPANY_NAME, names.get(entry.corp_id, ""))
+
+
+def _kind_name(model: type[Model], counts: Counter[str]) -> str:
+    """With its app, where two are called the same."""
+    name = str(model._meta.verbose_name)
+    if counts[name] == 1:
+        return capfirst(name)
+    return gettext("%(kind)s (%(app)s)") % {"kind": capfirst(name), "app": model._meta.app_config.verbose_name}
+
+
+def _model(label: str) -> type[Model] | None:
+    try:
+        return apps.get_model(label) if label else None
+    except LookupError:  # an entry may be older than the last version that had this model
+        return None
+
+
+def _label(model: type[Model] | None, name: str) -> str:
+    return capfirst(signals.label_of_field(model, name)) if model else name
+
+
+def _value(model: type[Model] | None, name: str, value: Any) -> str:
+    """A value in words of the page's language."""
+    if value is None or value in ("", []):
+        return "—"
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    if model is not None and (words := signals.words_of_field(model, name, value)) is not None:
+        return words or "—"
+    if isinstance(value, list):
+        return ", ".join(roles.label_of(str(item)) for item in value)
+    choices = signals.choices_of_field(model, name) if model else {}
+    return str(choices.get(value, value))
 
 
 class SignInPolicyForm(VersionedForm):
@@ -30,7 +272,7 @@ class SignInPolicyForm(VersionedForm):
 
     def clean_password_enabled(self) -> bool:
         is_enabled: bool = self.cleaned_data["password_enabled"]
-        reason = "" if is_enabled else password_policy.reason_against_switching_off()
+        reason = "" if is_enabled else passwords.reason_against_switching_off()
         if reason:
             raise forms.ValidationError(reason)
         return is_enabled
@@ -44,7 +286,7 @@ class SignInPolicyAdmin(ConfirmedChanges, OneRowAdmin):
 
     @admin.display(description=_("superusers who sign in with WeCom"))
     def wecom_administrators(self, _policy: SignInPolicy) -> str:
-        names = [str(person) for person in password_policy.wecom_administrators().order_by("username")[:20]]
+        names = [str(person) for person in passwords.wecom_administrators().order_by("username")[:20]]
         return ", ".join(names) or gettext("None yet: passwords cannot be switched off.")
 
     @admin.display(description=_("emergency exit"))
@@ -87,7 +329,7 @@ class LockoutAdmin(AnyModelAdmin):
         recent = timezone.now() - timedelta(minutes=settings.LOCKOUT_MINUTES)
         rows = lockouts_visible_to(request.user).filter(attempt_time__gt=recent)
         counted: QuerySet[Lockout] = rows.annotate(
-            from_address=Subquery(lockout.counted_from(OuterRef("ip_address"), since=recent))
+            from_address=Subquery(passwords.counted_from(OuterRef("ip_address"), since=recent))
         )
         return counted
 
@@ -101,7 +343,7 @@ class LockoutAdmin(AnyModelAdmin):
         return False
 
     def delete_model(self, request: HttpRequest, obj: Lockout) -> None:
-        lockout.unlock(username=obj.username)
+        passwords.unlock(username=obj.username)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         """Nothing: unlocking is in the audit trail. A username may be a password that went into the wrong field."""
@@ -129,7 +371,7 @@ class LockoutAdmin(AnyModelAdmin):
         tone, words = "quiet", gettext("not locked")
         if row.failures_since_start >= settings.LOCKOUT_TRIES:
             tone, words = "bad", gettext("locked")
-        elif (row.from_address or 0) >= lockout.TRIES_ADDRESS:  # annotated in get_queryset
+        elif (row.from_address or 0) >= passwords.TRIES_ADDRESS:  # annotated in get_queryset
             tone, words = "warn", gettext("the address waits after each try")
         return format_html('<span class="pill pill-{}">{}</span>', tone, words)
 
@@ -137,6 +379,6 @@ class LockoutAdmin(AnyModelAdmin):
     def unlock(self, request: HttpRequest, queryset: QuerySet[Lockout]) -> None:
         usernames = sorted(set(queryset.order_by().values_list("username", flat=True)))
         for username in usernames:
-            lockout.unlock(username=username)
+            passwords.unlock(username=username)
         sentence = ngettext("%(count)d username is unlocked.", "%(count)d usernames are unlocked.", len(usernames))
         self.message_user(request, sentence % {"count": len(usernames)})

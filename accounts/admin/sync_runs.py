@@ -21,7 +21,7 @@ from accounts.admin.base import RunPages
 from accounts.admin.directory import MODES, CompanyFilter, SyncPolicyForm
 from accounts.audit import services
 from accounts.directory.hooks import SYNC
-from accounts.directory.linking import unlinked
+from accounts.directory.matching import unlinked
 from accounts.models import AuditEntry, DirectoryPolicy, PeopleRun
 from integrations import callbacks
 from integrations.core.admin_pages import ConfirmedChanges

@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.auth import forms as auth_forms
+from django.contrib.auth.hashers import is_password_usable
+from django.contrib.auth.models import Group
 from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.text import capfirst
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.authentication.forms import SavesPasswordAlone
-from accounts.models import User, WeComAccount, fold_userid
-from accounts.users import companies
-from accounts.users.scopes import people_visible_to, sees_all
+from accounts.models import Attribute, User, WeComAccount, fold_userid
+from accounts.users import attributes, bi_identity, companies, roles
+from accounts.users.roles import people_visible_to, rights_changeable_by, sees_all
 from integrations.admin.base import TidyField
-from integrations.core.admin_pages import AnyModelForm, VersionedFormSet
+from integrations.core.admin_pages import AnyModelForm, VersionedForm, VersionedFormSet
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -138,3 +143,180 @@ class CompanyForm(forms.Form):
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # see above
+
+
+if TYPE_CHECKING:
+    ChangeFormBase = auth_forms.UserChangeForm[User]
+    RolesFieldBase = forms.ModelMultipleChoiceField[Group]
+else:
+    ChangeFormBase = auth_forms.UserChangeForm
+    RolesFieldBase = forms.ModelMultipleChoiceField
+
+# All that lends rights. Superusers alone give what is not in rights_fields of anybody else.
+EVERY_RIGHT = (
+    *("is_staff", "is_superuser", "roles", "manages_all_corps", "managed_corps"),
+    *("groups", "user_permissions"),
+)
+
+
+def rights_fields(editor: User, person: User | None) -> tuple[str, ...]:
+    """The fields that `editor` may change of `person`. Nobody gives more than they have."""
+    if editor.is_superuser:
+        return EVERY_RIGHT
+    if person is None or not rights_changeable_by(editor).filter(pk=person.pk).exists():
+        return ()
+    return ("is_staff", "roles", *(["manages_all_corps"] if sees_all(editor) else []), "managed_corps")
+
+
+class RolesField(RolesFieldBase):
+    def label_from_instance(self, obj: Group) -> str:
+        return roles.label_of(obj.name)
+
+
+class PasswordState(auth_forms.ReadOnlyPasswordHashWidget):
+    """Whether there is one, in place of how it is stored."""
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        is_set = bool(value) and is_password_usable(value)
+        context["summary"] = [{"label": gettext("A password is set.") if is_set else gettext("No password is set.")}]
+        return context
+
+
+class UserChangeForm(VersionedForm, ChangeFormBase):
+    """A person's form for one editor: fields that the editor may not change are not there, whatever is sent."""
+
+    password = auth_forms.ReadOnlyPasswordHashField(
+        label=capfirst(_("password")),
+        widget=PasswordState,
+    )
+    roles = RolesField(
+        queryset=Group.objects.none(),
+        required=False,
+        label=capfirst(_("roles")),
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("What somebody who may enter the administration may do there, in the companies named below."),
+    )
+
+    taken_over = forms.MultipleChoiceField(
+        label=_("What the person owns"), required=False, widget=forms.CheckboxSelectMultiple
+    )
+    successor = forms.ModelChoiceField(
+        label=_("Who takes it over"),
+        queryset=User.objects.none(),
+        required=False,
+        help_text=_(
+            "Tokens and channels act with the rights of this person then. Whoever left may know their secrets."
+        ),
+    )
+    lets_stop = forms.BooleanField(label=_("It may stop: nobody takes it over"), required=False)
+
+    # Who edits; set by the admin for each request.
+    editor: User
+    unversioned_fields = frozenset({"password"})
+    edits_rows = True
+
+    class Meta:
+        model = User
+        fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
+        field_classes = {"username": auth_forms.UsernameField}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if password := self.fields.get("password"):
+            password.help_text = _("With a password the person can sign in without WeCom, too.")
+        allowed = rights_fields(self.editor, self.instance if self.instance.pk else None)
+        for name in EVERY_RIGHT:
+            if name not in allowed:
+                self.fields.pop(name, None)
+        if "roles" in self.fields:
+            given: Any = self.fields["roles"]
+            given.queryset = roles.groups_to_hand_out(self.editor)
+            self.initial["roles"] = list(given.queryset.filter(user=self.instance))
+        if "groups" in self.fields:
+            others: Any = self.fields["groups"]
+            others.queryset = Group.objects.exclude(name__in=list(roles.Role))
+            self.initial["groups"] = list(others.queryset.filter(user=self.instance))
+        if "managed_corps" in self.fields:
+            corps: Any = self.fields["managed_corps"]
+            corps.queryset = Corp.objects.visible_to(self.editor)
+        self._offer_owned()
+
+    def values_of(self, row: Any) -> dict[str, Any]:
+        """Roles and groups are one list on the row, and two on the page, which shows no company beyond the editor's."""
+        own: dict[str, Any] = {
+            "roles": roles.groups_to_hand_out(self.editor).filter(user=row),
+            "groups": Group.objects.exclude(name__in=list(roles.Role)).filter(user=row),
+            "managed_corps": row.managed_corps.filter(pk__in=Corp.objects.visible_to(self.editor)),
+        }
+        keys = {name: sorted(rows.values_list("pk", flat=True)) for name, rows in own.items() if name in self.fields}
+        accounts = WeComAccount.objects.visible_to(self.editor).filter(user=row).order_by("pk")
+        return {
+            **super().values_of(row),
+            **keys,
+            "accounts": list(accounts.values_list("corp", "userid", "is_primary")),
+            "attributes": [(one.pk, values) for one, values in attributes.page_of(user_id=row.pk)],
+        }
+
+    def clean(self) -> dict[str, Any]:
+        """Roles and groups are one list; a company that the editor does not see stays as it is."""
+        cleaned = super().clean() or self.cleaned_data
+        cleaned.pop("password", None)  # only shown: written back, it would undo what the person changes at this moment
+        if "roles" in cleaned:
+            lists: list[Any] = [self.fields[name] for name in ("roles", "groups") if name in self.fields]
+            offered = {pk for field in lists for pk in field.queryset.values_list("pk", flat=True)}
+            untouched = Group.objects.filter(user=self.instance).exclude(pk__in=offered)
+            cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
+        self._check_attributes()
+        self._check_owned(cleaned)
+        if "managed_corps" in cleaned:
+            unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
+            cleaned["managed_corps"] = [*unseen, *cleaned["managed_corps"]]
+        if objection := bi_identity.objection_to_rights(self.instance, cleaned):
+            self.add_error(None, objection)
+        return cleaned
+
+    def _offer_owned(self) -> None:
+        """Offer what the editor may hand over: to themselves, and to people whose rights they may change."""
+        self.owned = companies.owned_by.joined(self.instance, self.editor) if self.instance.pk else []
+        fields: dict[str, Any] = self.fields
+        links = []
+        for key, name, url, successor in self.owned:
+            words = gettext("%(name)s → %(person)s, if nobody is chosen below") % {"name": name, "person": successor}
+            links.append((key, format_html('<a href="{}">{}</a>', url, words if successor else name)))
+        fields["taken_over"].choices, self.initial["taken_over"] = links, [key for key, _name in links]
+        able = rights_changeable_by(self.editor) | User.objects.filter(pk=self.editor.pk)
+        fields["successor"].queryset = able.filter(is_active=True, is_staff=True).exclude(pk=self.instance.pk)
+
+    def _check_owned(self, cleaned: dict[str, Any]) -> None:
+        """Somebody who is disabled, or may not enter the administration any more, hands over what they own."""
+        successor, keys = cleaned.get("successor"), cleaned.get("taken_over", [])
+        taken = set() if successor is None else set(keys)
+        left = [key for key, _name, _url, successor_name in self.owned if key not in taken and not successor_name]
+        ends = any(self.initial.get(name) and cleaned.get(name) is False for name in ("is_active", "is_staff"))
+        sentences: list[Any] = []
+        if successor is not None:
+            sentences = companies.objections_to.joined(self.instance, keys, successor, self.editor)
+        if left and ends and not cleaned.get("lets_stop"):
+            sentences = [*sentences, _("Choose who takes over what this person owns, or confirm that it may stop.")]
+        for sentence in sentences:
+            self.add_error("successor", sentence)
+
+    def _save_m2m(self) -> None:
+        super()._save_m2m()  # type: ignore[misc]  # not in the stubs
+        if "roles" in self.cleaned_data:
+            self.instance.groups.set(self.cleaned_data["groups"])
+
+    def attribute_values(self) -> list[tuple[Attribute, list[str]]]:
+        """The attributes on the page that the editor may set, with what was entered."""
+        return [
+            (field.attribute, self.cleaned_data[name])
+            for name, field in self.fields.items()
+            if isinstance(field, attributes.ValuesField) and not field.disabled and name in self.cleaned_data
+        ]
+
+    def _check_attributes(self) -> None:
+        for attribute, values in self.attribute_values():
+            sentence = attributes.taken_sentence(attribute, self.instance.pk, values, reader=self.editor)
+            if sentence:
+                self.add_error(attributes.field_name(attribute), sentence)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db import IntegrityError
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
@@ -16,18 +16,25 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import imports
+from accounts.admin.attributes import AttributePages
 from accounts.admin.base import administrator, changeable_of, may_link, selection_page
-from accounts.admin.exports import ExportPages
-from accounts.admin.user_attributes import AttributePages
-from accounts.admin.user_forms import CompanyForm, PasswordForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
-from accounts.admin.user_permissions import EVERY_RIGHT, UserChangeForm, rights_fields
-from accounts.directory import transfer_batches
+from accounts.admin.directory import CompanyFilter
+from accounts.admin.imports import ExportPages
+from accounts.admin.user_forms import (
+    EVERY_RIGHT,
+    CompanyForm,
+    PasswordForm,
+    UserChangeForm,
+    UserCreationForm,
+    WeComAccountForm,
+    WeComAccountFormSet,
+    rights_fields,
+)
 from accounts.models import User, WeComAccount, fold_userid
-from accounts.users import attribute_definitions, roles
+from accounts.users import attributes, companies, roles
 from accounts.users.attributes import ValueTakenError
-from accounts.users.panels import handing_over, owned_by, people_disabled, person_panels
-from accounts.users.roles import PermissionsField, choosable
-from accounts.users.scopes import people_changeable_by, people_visible_to, sees_all
+from accounts.users.companies import handing_over, owned_by, people_disabled, person_panels
+from accounts.users.roles import PermissionsField, choosable, people_changeable_by, people_visible_to, sees_all
 from integrations.admin.base import NamedDeletions
 from integrations.core.admin_pages import AnyTabularInline, ConfirmedChanges
 from integrations.models import Corp
@@ -56,19 +63,9 @@ class LinkFilter(admin.SimpleListFilter):
         return queryset.filter(is_linked) if self.value() == "yes" else queryset
 
 
-class CompanyFilter(admin.SimpleListFilter):
-    title = _("WeCom company name")
-    parameter_name = "company"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        corps = Corp.objects.visible_to(administrator(request)).values_list("pk", "name")
-        return [(str(pk), name) for pk, name in corps]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
-        value = self.value()
-        if value is None or value not in {choice for choice, _name in self.lookup_choices}:
-            return queryset
-        return queryset.filter(Exists(WeComAccount.objects.filter(user=OuterRef("pk"), corp_id=value)))
+class PersonCompanyFilter(CompanyFilter):
+    def condition(self, value: Any) -> Q:
+        return Q(Exists(WeComAccount.objects.filter(user=OuterRef("pk"), corp_id=value)))
 
 
 class WeComAccountInline(AnyTabularInline):
@@ -105,7 +102,7 @@ class WeComAccountInline(AnyTabularInline):
 
 
 def may_change(request: HttpRequest, person: User | None) -> bool:
-    """Whether the rules of accounts.users.scopes let the administrator change `person`; True where nobody is named.
+    """Whether the rules of accounts.users.roles let the administrator change `person`; True where nobody is named.
 
     Looked up once in a request: the page of a person asks some thirty times.
     """
@@ -146,31 +143,31 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
     # --- The two attributes, from the first enabling of a company on --------------------------------------------------
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        if not attribute_definitions.have_appeared(request):
+        if not attributes.have_appeared(request):
             return self.list_display
         return ("username", "name", "company", "wecom_account", "is_active", "is_staff")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         chosen = super().get_list_filter(request)
-        return (LinkFilter, CompanyFilter, *chosen) if attribute_definitions.have_appeared(request) else chosen
+        return (LinkFilter, PersonCompanyFilter, *chosen) if attributes.have_appeared(request) else chosen
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[User], search_term: str) -> Any:
         """By a WeCom account of a company that one sees, too: of another one nobody learns it by guessing."""
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         userid = fold_userid(search_term)
-        if not userid or not attribute_definitions.have_appeared(request):
+        if not userid or not attributes.have_appeared(request):
             return found, may_repeat
         accounts = WeComAccount.objects.visible_to(administrator(request)).filter(userid_folded__contains=userid)
         return found | queryset.filter(pk__in=accounts.order_by().values("user_id")), may_repeat
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
-        if attribute_definitions.have_appeared(request):
+        if attributes.have_appeared(request):
             changelist.search_help_text = gettext("Username, name or WeCom account (the ID in WeCom's contacts)")
         return changelist
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
-        return self.inlines if attribute_definitions.have_appeared(request) else ()
+        return self.inlines if attributes.have_appeared(request) else ()
 
     def has_link_permission(self, request: HttpRequest) -> bool:
         """Named by the bulk action's permissions."""
@@ -178,19 +175,19 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Without the attributes somebody limited to some companies would not see the person added."""
-        is_seen = sees_all(request.user) or attribute_definitions.have_appeared(request)
+        is_seen = sees_all(request.user) or attributes.have_appeared(request)
         return super().has_add_permission(request) and is_seen
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         context = {
-            "attributes_wait": not attribute_definitions.have_appeared(request),
+            "attributes_wait": not attributes.have_appeared(request),
             "sheets": imports.may_import(administrator(request)),
             **(extra_context or {}),
         }
         return super().changelist_view(request, context)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        context["attributes_wait"] = not attribute_definitions.have_appeared(request)
+        context["attributes_wait"] = not attributes.have_appeared(request)
         person = context.get("original")
         context["panels"] = [] if person is None else person_panels(request, person)
         return super().render_change_form(request, context, *args, **kwargs)
@@ -296,14 +293,14 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
         """First a page that asks which company, then the change."""
         people = changeable_of(queryset, administrator(request))
         form = CompanyForm(request.POST if "apply" in request.POST else None, person=administrator(request))
-        if people.count() > transfer_batches.SET_AT_MOST:
+        if people.count() > companies.SET_AT_MOST:
             sentence = gettext(
                 "Nothing was changed: at most {count} people can be set at once. Select fewer, or {file}."
             )
-            messages.error(request, imports.too_many(sentence, at_most=transfer_batches.SET_AT_MOST))
+            messages.error(request, imports.too_many(sentence, at_most=companies.SET_AT_MOST))
             return None
         if form.is_valid():
-            change = transfer_batches.set_company(people=people, corp=form.cleaned_data["corp"])
+            change = companies.set_company(people=people, corp=form.cleaned_data["corp"])
             report_change(request, change, form.cleaned_data["corp"])
             return None
         return selection_page(
@@ -332,7 +329,7 @@ def primary_account(person: User) -> WeComAccount | None:
     return accounts[0] if accounts else None
 
 
-def report_change(request: HttpRequest, change: transfer_batches.Change, corp: Corp) -> None:
+def report_change(request: HttpRequest, change: companies.Change, corp: Corp) -> None:
     """Say for how many the company was set, and who was left as before, and why."""
     sentence = ngettext(
         "“%(corp)s” was set for %(count)d person.", "“%(corp)s” was set for %(count)d people.", change.changed_count
@@ -356,6 +353,6 @@ def report_change(request: HttpRequest, change: transfer_batches.Change, corp: C
         messages.warning(request, sentence % _describe_left(change.there, corp))
 
 
-def _describe_left(left: transfer_batches.Left, corp: Corp) -> dict[str, Any]:
+def _describe_left(left: companies.Left, corp: Corp) -> dict[str, Any]:
     more = "…" if left.count > len(left.names) else ""
     return {"count": left.count, "corp": corp, "names": ", ".join(left.names) + more}

@@ -1,21 +1,36 @@
-"""Writes audit entries: who changed what, from where, and the former values."""
+"""Writes audit entries (who changed what, from where, and the former values), and sends them to a syslog server.
+
+What is still to be sent stands in a table, written with the entry: a server that is away loses nothing and stops
+nobody.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+import logging
+import os
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, connection, transaction
+from django.db.models import Count, Min
+from django.http import HttpRequest, HttpResponse
+from redis.exceptions import LockError
 
-from accounts.audit import syslog
-from accounts.models import AuditEntry, User, WeComAccount
+from accounts.models import AuditEntry, UnsentAudit, User, WeComAccount
 from integrations.core.admin_pages import Saved
+from integrations.core.background import queue_by_name_on_commit
+from integrations.core.redis import valkey
+from integrations.models import Corp, datasources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +38,7 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
     from django.http import HttpRequest
+
 
 SUBJECT_CHARACTERS = 255
 NOTE_CHARACTERS = 500
@@ -83,7 +99,8 @@ def entry(
 
     `name`: in place of str(subject). `corps`: the companies that it is about; None among them for none in particular.
     """
-    actor, ip = _who()
+    who = _at_work.get()
+    actor, ip = who() if who is not None else (None, None)
     concerned = set(corps)
     return AuditEntry(
         action=action,
@@ -131,13 +148,13 @@ def _save(made: AuditEntry) -> None:
         return
     with transaction.atomic(savepoint=False):
         made.save(force_insert=True)
-        syslog.note([made])
+        note([made])
 
 
 @transaction.atomic(savepoint=False)
 def record_many(entries: Iterable[AuditEntry]) -> None:
     """For services that change many rows at once, past the models' own save()."""
-    syslog.note(AuditEntry.objects.bulk_create(entries, batch_size=500))
+    note(AuditEntry.objects.bulk_create(entries, batch_size=500))
 
 
 def record_sign_in(*, user: User, note: str) -> None:
@@ -197,12 +214,192 @@ def _corps_of(username: str, user: User | None) -> set[int]:
 
     The same queries for unknown usernames (no `user`).
     """
-    accounts = WeComAccount.objects.filter(user__username=username, corp__isnull=False)
-    managed = User.managed_corps.through.objects.filter(user__username=username)
-    corps = {*accounts.values_list("corp_id", flat=True), *managed.values_list("corp_id", flat=True)}
-    return set() if user is not None and (user.is_superuser or user.manages_all_corps) else corps
+    corps = find_corps_of(username=username)
+    return set() if user is not None and (user.is_superuser or user.manages_all_corps) else set(corps)
 
 
-def _who() -> Who:
-    who = _at_work.get()
-    return who() if who is not None else (None, None)
+def find_corps_of(**person: Any) -> list[int]:
+    """Find the companies of one person's accounts and those that they manage. `person`: conditions on User."""
+    of_user = {f"user__{name}": value for name, value in person.items()}
+    accounts = WeComAccount.objects.filter(corp__isnull=False, **of_user).order_by().values_list("corp_id", flat=True)
+    managed = User.managed_corps.through.objects.filter(**of_user).values_list("corp_id", flat=True)
+    return list(accounts.union(managed))
+
+
+Action = AuditEntry.Action
+
+
+def name_of(account: WeComAccount) -> str:
+    """Whose account it is, and the userid; the company stands in a column of its own."""
+    return f"{account.user.username} / {account.userid or '—'}"
+
+
+def record_new(*, accounts: Sequence[WeComAccount], corp: Corp) -> None:
+    """`accounts` were just made in `corp`."""
+    record_accounts({account.pk: [["corp", None, corp.name]] for account in accounts}, Action.CREATED)
+
+
+def record_moved(*, before: Mapping[int, int | None], corp: Corp) -> None:
+    """`before`: the company of each account, by the account's key, until it was put into `corp`. Three queries, and one
+    for each 500 entries."""
+    names = dict(Corp.objects.filter(pk__in=set(before.values())).values_list("pk", "name")) if before else {}
+    changes = {pk: [["corp", names.get(former or 0), corp.name]] for pk, former in before.items()}
+    record_accounts(changes, Action.CHANGED, left=before)
+
+
+def record_accounts(
+    changes: Mapping[int, Sequence[Change]],
+    action: AuditEntry.Action,
+    *,
+    left: Mapping[int, int | None] | None = None,
+) -> None:
+    """`changes` of accounts that were just written, by the account's key. Two queries, and one for each 500 entries.
+
+    `left`: companies that they were in before.
+    """
+    if not changes:
+        return
+    accounts = list(WeComAccount.objects.filter(pk__in=list(changes)).select_related("user").order_by("pk"))
+    corps = _corps_by_person(account.user_id for account in accounts)
+    record_many(
+        entry(
+            action=action,
+            subject=account,
+            name=name_of(account),
+            changes=changes[account.pk],
+            corps={*corps[account.user_id], *_known(account.corp_id), *_known((left or {}).get(account.pk))},
+        )
+        for account in accounts
+    )
+
+
+def record_people(changes: Mapping[int, Sequence[Change]], action: AuditEntry.Action) -> None:
+    """`changes` of people that were just written, by the person's key. Two queries, and one for each 500 entries."""
+    if not changes:
+        return
+    corps = _corps_by_person(changes)
+    people = User.objects.filter(pk__in=list(changes)).order_by("pk")
+    record_many(
+        entry(action=action, subject=person, changes=changes[person.pk], corps=corps[person.pk]) for person in people
+    )
+
+
+def _corps_by_person(user_ids: Iterable[int]) -> dict[int, set[int]]:
+    found: dict[int, set[int]] = defaultdict(set)
+    rows = WeComAccount.objects.filter(user_id__in=list(user_ids), corp__isnull=False)
+    for user_id, corp_id in rows.values_list("user_id", "corp_id"):
+        found[user_id].add(corp_id)
+    return found
+
+
+def _known(corp_id: int | None) -> set[int]:
+    return set() if corp_id is None else {corp_id}
+
+
+logger = logging.getLogger(__name__)
+
+TASK = "accounts.send_audit"
+TIMEOUT_SECONDS = 5
+SENT_AT_ONCE = 200
+# One process sends at a time; for so long if it dies.
+LOCK_SECONDS = 120
+TASK_EXPIRES_SECONDS = 60
+# Facility 13 (log audit), severity 6 (informational), version 1: RFC 5424.
+_HEAD = "<110>1"
+# Receivers need not take longer messages (RFC 5424, 6.1). A longer entry is sent without its values.
+BYTES_AT_MOST = 8192
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How many entries are still to be sent, and since when the oldest waits."""
+
+    count: int = 0
+    since: datetime | None = None
+
+
+def note(entries: Sequence[AuditEntry]) -> None:
+    """Have `entries`, which were just saved, sent after the commit; nothing where no server is set."""
+    if settings.AUDIT_SYSLOG is None or not entries:
+        return
+    UnsentAudit.objects.bulk_create([UnsentAudit(entry_id=entry.pk, at=entry.at) for entry in entries], batch_size=500)
+    queue_by_name_on_commit(TASK, [entries[0].pk], expires_seconds=TASK_EXPIRES_SECONDS)
+
+
+def waiting() -> Waiting:
+    """In one query, and none where no server is set."""
+    if settings.AUDIT_SYSLOG is None:
+        return Waiting()
+    return Waiting(**UnsentAudit.objects.aggregate(count=Count("entry_id"), since=Min("at")))
+
+
+def send_waiting() -> int:
+    """Send what waits, oldest first, and return how many were sent. Raises OSError where the server cannot be reached.
+
+    Where a process dies between sending and noting it, up to SENT_AT_ONCE entries are sent twice, with the same id.
+    """
+    if settings.AUDIT_SYSLOG is None:
+        return 0
+    sent = 0
+    try:
+        with valkey().lock("accounts:audit-syslog", timeout=LOCK_SECONDS, blocking=False):
+            while keys := list(UnsentAudit.objects.order_by("entry_id").values_list("pk", flat=True)[:SENT_AT_ONCE]):
+                _send(settings.AUDIT_SYSLOG, AuditEntry.objects.filter(pk__in=keys).order_by("pk"))
+                sent += UnsentAudit.objects.filter(pk__in=keys).delete()[0]
+    except LockError:  # another process is at it, or took over from this one
+        return sent
+    return sent
+
+
+def _send(server: tuple[str, tuple[str, int]], entries: Iterable[AuditEntry]) -> None:
+    """Over one connection, in whose order the server gets them."""
+    kind, address = server
+    with _connected(kind, address) as connection:
+        for entry in entries:
+            text = message(entry)
+            connection.sendall(f"{len(text)} ".encode() + text if kind == "tcp" else text)
+
+
+@contextmanager
+def _connected(kind: str, address: tuple[str, int]) -> Iterator[socket.socket]:
+    if kind == "tcp":
+        with socket.create_connection(address, timeout=TIMEOUT_SECONDS) as connection:
+            yield connection
+        return
+    family, _type, _protocol, _name, found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as connection:
+        connection.connect(found)
+        yield connection
+
+
+def message(entry: AuditEntry) -> bytes:
+    """One line of RFC 5424, whose text is JSON in ASCII: nothing that was typed can end it or begin another."""
+    values = {
+        "id": entry.pk,
+        "actor": entry.actor_name,
+        "actor_id": entry.actor_id,
+        "ip": entry.ip,
+        "action": entry.action,
+        "kind": entry.model,
+        "object_id": entry.object_id,
+        "subject": entry.subject,
+        "note": entry.note,
+        "company_id": entry.corp_id,
+    }
+    at = entry.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    head = f"{_HEAD} {at} {socket.gethostname()[:255]} guanwecom {os.getpid()} {entry.action} - "
+    whole = head + json.dumps({**values, "changes": entry.changes})
+    short = head + json.dumps({**values, "changes": None, "is_shortened": True})
+    return (whole if len(whole) <= BYTES_AT_MOST else short).encode()
+
+
+class AuditMiddleware:
+    """Names the person and the address behind every change, and whether that person may learn what of the network
+    answers. After AuthenticationMiddleware."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with at_work(request), datasources.read_by(lambda: request.user.is_superuser):
+            return self.get_response(request)

@@ -124,18 +124,14 @@ def note_done(entry: LogEntry) -> None:
     """What an administrator did that is no change of a field: Django's own log of the admin says it in words."""
     if entry.change_message.startswith("["):  # of changed fields, which are recorded already, and better
         return
-    subject = _subject(entry)
+    model = entry.content_type.model_class() if entry.content_type is not None and entry.object_id else None
+    subject = _rows(model).filter(pk=entry.object_id).first() if model is not None else None
     if entry.is_deletion() and type(subject) in _tracked:  # recorded with the values that it had
         return
     if subject is not None:
         services.record(
             action=AuditEntry.Action.DONE, subject=subject, note=entry.change_message, corps=corps_of(subject)
         )
-
-
-def _subject(entry: LogEntry) -> Model | None:
-    model = entry.content_type.model_class() if entry.content_type is not None and entry.object_id else None
-    return _rows(model).filter(pk=entry.object_id).first() if model is not None else None
 
 
 def _rows(model: type[Model]) -> QuerySet[Any]:
@@ -153,7 +149,8 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
     wanted = _saved(tracked, instance, update_fields)
     if not wanted:  # nothing that is recorded: every sign-in saves `last_login` alone
         return
-    before = _stored(sender, instance.pk, wanted)
+    rows = sender._base_manager.filter(pk=instance.pk).values(*(column.attname for column in wanted))
+    before = next(iter(rows), {})  # with secrets that no key opens
     setattr(instance, _BEFORE, before)
     points_elsewhere = any(
         isinstance(column, ForeignKey) and _differs(before[column.attname], getattr(instance, column.attname))
@@ -173,12 +170,6 @@ def _saved(tracked: Tracked, instance: Model, update_fields: Any) -> list[Field[
         if column.attname not in deferred
         and (update_fields is None or column.name in update_fields or column.attname in update_fields)
     ]
-
-
-def _stored(sender: type[Model], pk: Any, wanted: list[Field[Any, Any]]) -> dict[str, Any]:
-    """What is stored. A secret that no key opens is one, too."""
-    rows = sender._base_manager.filter(pk=pk).values(*(column.attname for column in wanted))
-    return next(iter(rows), {})
 
 
 def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, **_: Any) -> None:

@@ -2,18 +2,222 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
 
+from cryptography.fernet import InvalidToken
 from django.contrib.auth.backends import BaseBackend
 from django.core.exceptions import PermissionDenied
+from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from accounts.authentication import services
-from accounts.models import User
+from accounts.authentication import flow
+from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
+from integrations.clients.errors import IntegrationError, RecipientError
+from integrations.clients.wecom.client import WeComClient
+from integrations.clients.wecom.contacts import User as WeComUser
 from integrations.core.client_factory import wecom_client
-from integrations.models import Corp
+from integrations.core.redis import allows
+from integrations.directory import note_seen
+from integrations.models import Corp, Member, SyncRun
+from integrations.models.fields import cipher
+
+# user/get about somebody outside the app's visible scope: no privilege, or "no such userid".
+_OUT_OF_SCOPE_CODES = frozenset({60011, 60111})
+# For so long the last copy of the directory is believed without asking WeCom again: a night may be missed.
+FRESH = timedelta(hours=36)
+_DISABLED_STATUS = 2  # of user/get
+_GONE = frozenset({Member.Presence.DELETED, Member.Presence.MISSING})
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationCode:
+    """A code from WeCom. Good for one sign-in, so neither printed nor logged: django.contrib.auth passes the
+    credentials of a failed sign-in on to whoever listens to its signal."""
+
+    value: str = field(repr=False)
+
+
+class Reason(StrEnum):
+    NOT_A_MEMBER = "not-a-member"
+    OTHER_COMPANY = "other-company"
+    NOT_LINKED = "not-linked"
+    COMPANY_MISSING = "company-missing"
+    USER_DISABLED = "user-disabled"
+    OUT_OF_SCOPE = "out-of-scope"
+    NOT_ADMITTED = "not-admitted"
+    COMPANY_DISABLED = "company-disabled"
+
+
+class SignInRefused(Exception):
+    """WeCom knows the person (by `userid`, empty for non-members), and yet sign-in is refused for `reason`."""
+
+    def __init__(self, reason: Reason, *, userid: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.userid = userid
+
+
+def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode, now: datetime) -> User:
+    """The person whom `code` stands for. Spends the code. One call to WeCom says who it is, a second one whether still
+    in scope; none for somebody whom the directory's policy is in force for and the last copy has shown.
+
+    Raises SignInRefused, or an IntegrationError where WeCom did not answer: LoginRefusedError for a code that is
+    used, old or invented.
+    """
+    require_signing_in(corp=corp)
+    userid = member_for_code(client=client, corp=corp, code=code)
+    found = _find_account(corp=corp, userid=userid, now=now)
+    if not found.person.is_active:
+        raise SignInRefused(Reason.USER_DISABLED, userid=userid)
+    has_called_wecom = require_let_in(client=client, corp=corp, userid=userid, found=found, now=now)
+    # Checked again: WeCom may have taken seconds to answer, and disabling takes effect at once.
+    if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if has_called_wecom else found.corp_signs_in):
+        raise SignInRefused(Reason.COMPANY_DISABLED)
+    return found.person
+
+
+def note_signed_in(*, user: User, corp: Corp, now: datetime) -> None:
+    """Remember that this account has signed its person in. Holds for this company and userid only."""
+    rows = WeComAccount.objects.filter(user=user, corp=corp)
+    rows.update(proven_corp_id=F("corp_id"), proven_userid=F("userid_folded"), signed_in_at=now)
+
+
+def require_signing_in(*, corp: Corp) -> None:
+    """Raises SignInRefused unless the corp is enabled and its people may sign in with WeCom."""
+    if not (corp.is_enabled and corp.sign_in_enabled):
+        raise SignInRefused(Reason.COMPANY_DISABLED)
+
+
+def member_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> str:
+    """The userid in `corp`. People of linked companies come as `CorpId/userid` and belong to that corp alone."""
+    identity = client.auth_getuserinfo(code.value)
+    corpid, slash, userid = identity.userid.rpartition("/")
+    if not fold_userid(userid):
+        raise SignInRefused(Reason.NOT_A_MEMBER)
+    if slash and corpid.lower() != corp.corpid.lower():
+        raise SignInRefused(Reason.OTHER_COMPANY, userid=identity.userid)
+    return userid
+
+
+@dataclass(frozen=True, slots=True)
+class _SignInAccount:
+    """The account that a code stands for. `corp_signs_in`: whether the corp does so now.
+
+    `member`: as the copied directory has the person; None as well where no policy is in force. `is_fresh`: the last
+    copy of what the app sees is young enough.
+    """
+
+    person: User
+    corp_signs_in: bool
+    member: Member | None
+    is_fresh: bool
+
+
+def _find_account(*, corp: Corp, userid: str, now: datetime) -> _SignInAccount:
+    """Find whose account has both attributes. Raises SignInRefused saying which one is missing."""
+    Mode = DirectoryPolicy.Mode
+    policies = DirectoryPolicy.objects.filter(corp=OuterRef("corp"), mode__in=[Mode.LINK, Mode.CREATE])
+    copies = SyncRun.objects.filter(corp=OuterRef("corp"), status=SyncRun.Status.DONE)
+    newest = copies.exclude(source=SyncRun.Source.CONTACTS).order_by("-pk").values("started_at")[:1]
+    signs_in = ExpressionWrapper(Q(corp__is_enabled=True, corp__sign_in_enabled=True), BooleanField())
+    accounts = WeComAccount.objects.filter(corp=corp, userid_folded=fold_userid(userid)).select_related("user")
+    row: Any = accounts.annotate(
+        corp_signs_in=signs_in, has_policy=Exists(policies), copied_at=Subquery(newest)
+    ).first()
+    if row is not None:
+        members = Member.objects.filter(corp=corp, userid_folded=row.userid_folded)
+        is_fresh = row.copied_at is not None and row.copied_at >= now - FRESH
+        return _SignInAccount(row.user, row.corp_signs_in, members.first() if row.has_policy else None, is_fresh)
+    if WeComAccount.objects.without_corp().for_userid(userid).exists():
+        raise SignInRefused(Reason.COMPANY_MISSING, userid=userid)
+    raise SignInRefused(Reason.NOT_LINKED, userid=userid)
+
+
+def require_let_in(*, client: WeComClient, corp: Corp, userid: str, found: _SignInAccount, now: datetime) -> bool:
+    """Raises SignInRefused for somebody outside the app's visible scope, or whose userid had been deleted meanwhile.
+
+    Somebody whom the copied directory has out of scope or disabled, and WeCom lets in by now, is let in from here on.
+    Returns whether WeCom was asked. `corp`: enabled, or the directory's policy would not be in force.
+    """
+    member = found.member
+    if member is None:
+        require_in_scope(client=client, userid=userid)
+        return True
+    if member.waits_since is not None or member.presence in _GONE:
+        raise SignInRefused(Reason.NOT_ADMITTED, userid=userid)
+    is_able = member.presence == Member.Presence.HERE and member.status != Member.Status.DISABLED
+    if is_able and found.is_fresh:
+        return False
+    if not is_able and corp.department_root_ids:
+        # WeCom's answer tells nothing about the department roots that are set here.
+        raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
+    shown = require_in_scope(client=client, userid=userid)
+    if shown.is_enabled is False or shown.status == _DISABLED_STATUS:
+        raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
+    if not is_able:
+        note_seen(member_id=member.pk, now=now)
+    return True
+
+
+def require_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
+    """What WeCom shows of somebody.
+
+    Raises SignInRefused for somebody outside the app's visible scope, for whom WeCom gives out a userid, too.
+    """
+    try:
+        return client.user_get(userid)
+    except RecipientError as error:
+        if error.code not in _OUT_OF_SCOPE_CODES:
+            raise
+        raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid) from error
+
+
+# --- Codes that we refuse are redeemed in the background: unspent they are a live credential for whoever saw them ---
+
+# WeCom keeps codes below 512 bytes.
+_FORM = re.compile(r"[A-Za-z0-9_.~+/=-]{1,512}")
+# Invented codes must not use up the company's calls to WeCom (10,000 a minute; real codes do not count there). A whole
+# company begins its day by the home page link, each time with a code to be spent.
+BURNS_PER_MINUTE = 1000
+
+
+def is_well_formed(code: str) -> bool:
+    """Whether WeCom can have given out `code`: 1 to 512 characters of its alphabet."""
+    return _FORM.fullmatch(code) is not None
+
+
+def may_burn(*, corp_id: int) -> bool:
+    """Count one burning for the corp; False once there were BURNS_PER_MINUTE within the minute."""
+    return allows(f"burns:{corp_id}", at_most=BURNS_PER_MINUTE)
+
+
+def seal(code: AuthorizationCode) -> str:
+    """The code as it may stand in a queue that administrators and backups can read."""
+    return cipher().encrypt(code.value.encode()).decode()
+
+
+def unseal(sealed: str) -> AuthorizationCode | None:
+    """None for what no key opens, or for a code that is dead by now."""
+    try:
+        return AuthorizationCode(cipher().decrypt(sealed.encode(), ttl=flow.CODE_SECONDS).decode())
+    except InvalidToken:
+        return None
+
+
+def burn(*, client: WeComClient, code: AuthorizationCode) -> str:
+    """Redeem `code` and discard the answer. Returns "burned", or the name of the error that WeCom gave."""
+    try:
+        client.auth_getuserinfo(code.value)
+    except IntegrationError as error:
+        return type(error).__name__
+    return "burned"
 
 
 class WeComBackend(BaseBackend):
@@ -25,8 +229,8 @@ class WeComBackend(BaseBackend):
         request: HttpRequest | None,
         *,
         corp: Corp,
-        code: services.AuthorizationCode,
-        explain: Callable[[services.SignInRefused], None] | None = None,
+        code: AuthorizationCode,
+        explain: Callable[[SignInRefused], None] | None = None,
     ) -> User:
         """The person whom `code` stands for. Ends the search where sign-in is refused, after telling `explain` why.
 
@@ -34,8 +238,8 @@ class WeComBackend(BaseBackend):
         """
         try:
             client = wecom_client(corp)
-            return services.person_for_code(client=client, corp=corp, code=code, now=timezone.now())
-        except services.SignInRefused as refusal:
+            return person_for_code(client=client, corp=corp, code=code, now=timezone.now())
+        except SignInRefused as refusal:
             if explain is not None:
                 explain(refusal)
             raise PermissionDenied(refusal.reason) from refusal

@@ -14,7 +14,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
-from accounts.authentication import lockout, password_policy, totp
+from accounts.authentication import passwords, totp
 from accounts.models import User
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _require_code(person: User, code: str) -> None:
     try:
         if totp.is_code_of(person=person, code=code, now=timezone.now()):
             return
-    except lockout.LockedOut as locked:
+    except passwords.LockedOut as locked:
         minutes = ceil(locked.lock.seconds_left(timezone.now()) / 60)
         sentence = ngettext(
             "Too many wrong codes. Try again in %(count)d minute.",
@@ -72,7 +72,7 @@ class ConfirmForm(forms.Form):
     def __init__(self, *args: Any, request: HttpRequest, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request, self.person = request, person
-        if not (password_policy.is_password_enabled() and person.has_usable_password()):
+        if not (passwords.is_password_enabled() and person.has_usable_password()):
             del self.fields["password"]
         if totp.device_of(person) is not None:
             self.fields["code"] = _code_field(is_required=False)
@@ -125,9 +125,9 @@ class OwnPasswordForm(SavesPasswordAlone, AdminPasswordChangeForm):
 def require_right(request: HttpRequest, user: User, password: str, *, wrong: StrOrPromise) -> None:
     """Raises ValidationError, with `wrong` or until when the person is locked out, unless it is `user`'s password."""
     try:
-        if lockout.is_password_of(request=request, user=user, password=password):
+        if passwords.is_password_of(request=request, user=user, password=password):
             return
-    except lockout.LockedOut as locked:
+    except passwords.LockedOut as locked:
         minutes = ceil(locked.lock.seconds_left(timezone.now()) / 60)
         sentence = ngettext(
             "Too many wrong passwords. Try again in %(count)d minute.",

@@ -12,12 +12,14 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from accounts.authentication import session_records, sessions, totp
-from accounts.authentication.session_store import SessionStore
+from accounts.authentication import sessions, totp
 from accounts.models import User
 from integrations.core.http import needs_no_session
 
 logger = logging.getLogger(__name__)
+
+# Pages that administrators may open before they have given a code of their app, beside the one that asks for it.
+_OPEN_WITHOUT_CODE = frozenset({"login", "logout", "jsi18n"})
 
 
 class SessionBindingMiddleware:
@@ -34,7 +36,7 @@ class SessionBindingMiddleware:
             return self.get_response(request)
         if not sessions.is_of_browser(request):
             logger.warning("session of another browser left alone user=%s", request.session.get(SESSION_KEY))
-            request.session = SessionStore()
+            request.session = sessions.SessionStore()
         key = sessions.signed_in_key(request)
         response = self.get_response(request)
         if sessions.signed_in_key(request) not in {None, key}:
@@ -42,103 +44,10 @@ class SessionBindingMiddleware:
         return response
 
 
-class SessionLifetimeMiddleware:
-    """Signs out whose session has reached its end .
+class SessionMiddleware:
+    """Ends the session or takes its rights where it must, and writes down in which browsers people are signed in.
 
-    After WeComSessionMiddleware, which decides whether the session is one of staff.
-    """
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not needs_no_session(request) and SESSION_KEY in request.session and isinstance(request.user, User):
-            self._check(request, request.user)
-        return self.get_response(request)
-
-    def _check(self, request: HttpRequest, user: User) -> None:
-        now, session = timezone.now(), request.session
-        opened_at = sessions.opened_at(session)
-        if opened_at is None:
-            sessions.note_opened(session, now)
-            return
-        used_at = max(opened_at, session_records.last_noted(session) or opened_at)
-        if sessions.is_over(opened_at=opened_at, used_at=used_at, is_staff=user.is_staff, now=now):
-            logger.info("session reached its end user=%s", user.pk)
-            logout(request)
-
-
-class SecondFactorMiddleware:
-    """Leads administrators whose session lacks a code of their app, or who must set one up, to the page for that.
-
-    Everywhere else they are employees meanwhile. After WeComSessionMiddleware.
-    """
-
-    # Beside the page itself.
-    OPEN = frozenset({"login", "logout", "jsi18n"})
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not needs_no_session(request) and isinstance(request.user, User) and request.user.is_staff:
-            answer = self._answer(request, request.user)
-            if answer is not None:
-                return answer
-        return self.get_response(request)
-
-    def _answer(self, request: HttpRequest, user: User) -> HttpResponse | None:
-        if sessions.needs_code(request.session):
-            route, is_open = totp.CODE_ROUTE, {"second-factor-code", *self.OPEN}
-        elif sessions.needs_device(request.session):
-            route, is_open = totp.OWN_ROUTE, {"second-factor", "confirm", *self.OPEN}
-        else:
-            return None
-        if not request.path_info.startswith(reverse("admin:index")):
-            user.withhold_rights()
-            return None
-        if _name_of(request.path_info) in is_open:
-            return None
-        target = request.get_full_path() if request.method in {"GET", "HEAD"} else reverse("admin:index")
-        return HttpResponseRedirect(f"{reverse(route)}?{urlencode({'next': target})}")
-
-
-def _name_of(path: str) -> str | None:
-    try:
-        return resolve(path).url_name
-    except Resolver404:
-        return None
-
-
-class WeComSessionMiddleware:
-    """Signs out, at the next request, who was disabled, came through a corp that was, or has no account there any more.
-    Makes an employee of who came through a corp whose sign-in carries no rights that reach beyond it.
-
-    Stands after AuthenticationMiddleware, which makes nobody of a disabled user, but leaves the session.
-    """
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not needs_no_session(request):
-            self._check(request)
-        return self.get_response(request)
-
-    def _check(self, request: HttpRequest) -> None:
-        match sessions.standing_of(request):
-            case sessions.Standing.OUTLIVED:
-                session = request.session
-                logger.info("session ended corp=%s user=%s", session.get(sessions.CORP_KEY), session.get(SESSION_KEY))
-                logout(request)
-            case sessions.Standing.WITHOUT_RIGHTS if isinstance(request.user, User):
-                request.user.withhold_rights()
-
-
-class SessionRecordMiddleware:
-    """Writes down in which browsers people are signed in, for their account page.
-
-    Inside SessionMiddleware, which saves what it notes, and around whatever may end a session.
+    After AuthenticationMiddleware, which makes nobody of a disabled user, but leaves the session.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -148,8 +57,63 @@ class SessionRecordMiddleware:
         if needs_no_session(request):
             return self.get_response(request)
         key = sessions.signed_in_key(request)
-        response = self.get_response(request)
+        _check_standing(request)
+        _check_age(request)
+        response = _lead_to_second_factor(request) or self.get_response(request)
         if key is not None and sessions.signed_in_key(request) is None:
-            session_records.forget(session_key=key)
-        session_records.note_use(request, was_signed_in=key is not None, now=timezone.now())
+            sessions.forget(session_key=key)
+        sessions.note_use(request, was_signed_in=key is not None, now=timezone.now())
         return response
+
+
+def _check_standing(request: HttpRequest) -> None:
+    """Sign out who was disabled, came through a corp that was, or has no account there any more. Make an employee of
+    who came through a corp whose sign-in carries no rights that reach beyond it."""
+    match sessions.standing_of(request):
+        case sessions.Standing.OUTLIVED:
+            session = request.session
+            logger.info("session ended corp=%s user=%s", session.get(sessions.CORP_KEY), session.get(SESSION_KEY))
+            logout(request)
+        case sessions.Standing.WITHOUT_RIGHTS if isinstance(request.user, User):
+            request.user.withhold_rights()
+
+
+def _check_age(request: HttpRequest) -> None:
+    """Sign out whose session has reached its end."""
+    if SESSION_KEY not in request.session or not isinstance(request.user, User):
+        return
+    now, session = timezone.now(), request.session
+    opened_at = sessions.opened_at(session)
+    if opened_at is None:
+        sessions.note_opened(session, now)
+        return
+    used_at = max(opened_at, sessions.last_noted(session) or opened_at)
+    if sessions.is_over(opened_at=opened_at, used_at=used_at, is_staff=request.user.is_staff, now=now):
+        logger.info("session reached its end user=%s", request.user.pk)
+        logout(request)
+
+
+def _lead_to_second_factor(request: HttpRequest) -> HttpResponse | None:
+    """Lead administrators whose session lacks a code of their app, or who must set one up, to the page for that.
+
+    Outside the administration they are employees meanwhile.
+    """
+    if not (isinstance(request.user, User) and request.user.is_staff):
+        return None
+    if sessions.needs_code(request.session):
+        route, pages = totp.CODE_ROUTE, {"second-factor-code"}
+    elif sessions.needs_device(request.session):
+        route, pages = totp.OWN_ROUTE, {"second-factor", "confirm"}
+    else:
+        return None
+    if not request.path_info.startswith(reverse("admin:index")):
+        request.user.withhold_rights()
+        return None
+    try:
+        page = resolve(request.path_info).url_name
+    except Resolver404:
+        page = None
+    if page in pages | _OPEN_WITHOUT_CODE:
+        return None
+    target = request.get_full_path() if request.method in {"GET", "HEAD"} else reverse("admin:index")
+    return HttpResponseRedirect(f"{reverse(route)}?{urlencode({'next': target})}")

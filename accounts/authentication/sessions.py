@@ -12,27 +12,156 @@ of an authenticator app that WeCom alone cannot have set up.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
-from django.db import connection
+from django.contrib.sessions.backends.base import VALID_KEY_CHARS
+from django.contrib.sessions.backends.cached_db import SessionStore as CachedStore
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.contrib.sessions.models import Session
+from django.db.models import F
 from django.utils import timezone
+from django.utils.crypto import get_random_string
+from redis.exceptions import RedisError
 
 from accounts.audit import services
-from accounts.authentication.flow import CurrentSession
-from accounts.authentication.state import Kind
-from accounts.models import TotpDevice, User, WeComAccount
+from accounts.authentication.flow import CurrentSession, Device, Kind, device_of
+from accounts.models import SignedInSession, TotpDevice, User, WeComAccount
+from accounts.models.users import USER_AGENT_CHARACTERS
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
+    from django.contrib.sessions.base_session import AbstractBaseSession
     from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
     from integrations.models import Corp
+
+
+logger = logging.getLogger(__name__)
+
+_KEY_CHARACTERS = 32
+# The column of Django's table has room for 40 characters.
+_DIGEST_BYTES = 20
+
+
+def stored_key(session_key: str) -> str:
+    """Under which key database and Valkey keep the session of the browser whose cookie holds `session_key`.
+
+    A plain digest will do: keys are random and long, so nobody can try them all.
+    """
+    return hashlib.blake2b(session_key.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def end_stored(stored: str) -> None:
+    """End the session kept under `stored`, wherever its browser is. Raises RedisError where a copy may be left."""
+    CachedStore().delete(stored)
+
+
+class SessionStore(CachedStore):
+    """`delete` alone still raises RedisError: whoever ends another browser's session must know that a copy may be left.
+
+    A session that its own browser leaves has no cookie any more: there a copy does no harm until its time is over.
+    """
+
+    _is_new = False  # the key is not in the database yet
+    _is_copying = False  # it was read from the database, for a copy in the cache
+
+    @property
+    def cache_key(self) -> str:
+        if self.session_key is None:
+            self._session_key = self._get_new_session_key()  # type: ignore[attr-defined]  # not in the stubs
+        return f"{self.cache_key_prefix}{stored_key(str(self.session_key))}"
+
+    def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
+        row: AbstractBaseSession = super().create_model_instance(data)
+        row.session_key = stored_key(row.session_key)
+        return row
+
+    def _get_session_from_db(self) -> AbstractBaseSession | None:
+        kept = self.model.objects.filter(session_key=stored_key(str(self.session_key)), expire_date__gt=timezone.now())
+        row: AbstractBaseSession | None = kept.first()
+        if row is None:
+            self._session_key = None  # an unknown key is never taken over
+        self._is_copying = row is not None
+        return row
+
+    def load(self) -> dict[str, Any]:
+        self._is_copying = False
+        try:
+            data: dict[str, Any] = super().load()
+            if not (self._is_copying and self._drop_if_ended()):
+                return data
+            self._session_key = None
+            return {}
+        except RedisError as error:
+            _note(error)
+            return DatabaseStore.load(self)
+
+    def exists(self, session_key: str) -> bool:
+        try:
+            return bool(super().exists(stored_key(session_key)))
+        except RedisError as error:
+            _note(error)
+            return bool(DatabaseStore.exists(self, stored_key(session_key)))
+
+    def cycle_key(self) -> None:
+        """Another key for the same data, as at sign-in; the row under it is written when the session is saved.
+
+        Django asks cache and database first whether its random key is taken, and then writes twice: once to keep the
+        key, once at the end of the request. Here the one insert fails should a key ever come again.
+        """
+        old_key = self.session_key
+        self._session_cache = dict(self.items())  # read under the old key
+        self._session_key = get_random_string(_KEY_CHARACTERS, VALID_KEY_CHARS)
+        self._is_new = self.modified = True
+        if old_key:
+            try:
+                self.delete(old_key)
+            except RedisError as error:
+                _note(error)
+
+    def save(self, must_create: bool = False) -> None:
+        is_new = must_create or self._is_new or self.session_key is None
+        super().save(must_create or self._is_new)
+        self._is_new = False
+        if not is_new:
+            try:
+                self._drop_if_ended()
+            except RedisError as error:
+                _note(error)
+
+    def _drop_if_ended(self) -> bool:
+        """Whether somebody ended the session after its row was read or written here: where its copy was written after
+        that, the session would go on with the copy."""
+        if DatabaseStore.exists(self, stored_key(str(self.session_key))):
+            return False
+        self._cache.delete(self.cache_key)  # type: ignore[attr-defined]  # not in the stubs
+        return True
+
+    def delete(self, session_key: str | None = None) -> None:
+        key = session_key or self.session_key
+        if key is not None:
+            super().delete(stored_key(key))
+
+    def flush(self) -> None:
+        self.clear()
+        try:
+            self.delete()
+        except RedisError as error:
+            _note(error)
+        self._session_key = None
+
+
+def _note(error: RedisError) -> None:
+    logger.error("sessions go on without their cache error=%s", type(error).__name__)
+
 
 PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  # the name of a class
 REMEMBERED_SECONDS = 30 * 24 * 3600
@@ -73,16 +202,6 @@ class Standing(Enum):
 
 
 # --- Sign-in ----------------------------------------------------------------------------------------------------------
-
-
-def note_last_login(sender: object, user: Any, **_kwargs: Any) -> None:
-    """A receiver of user_logged_in, in place of Django's, which takes several times as long to write the statement as
-    the database to do it."""
-    if not isinstance(user, User):
-        return
-    user.last_login = timezone.now()
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE accounts_user SET last_login = %s WHERE id = %s", [user.last_login, user.pk])
 
 
 def note_sign_in(sender: object, request: HttpRequest | None, user: Any, **_kwargs: Any) -> None:
@@ -305,3 +424,136 @@ def _browser_cookie(request: HttpRequest) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+# So often the last use is written down at most. Unused sessions of staff end soon: theirs is noted more often.
+NOTED_EVERY = timedelta(minutes=10)
+NOTED_EVERY_OF_STAFF = timedelta(minutes=1)
+# More than anybody has; a list that long would help nobody.
+SHOWN_AT_MOST = 50
+PURGED_AT_ONCE = 1000
+# In the session: under which stored key and when it was last noted.
+_NOTED = "noted"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSession:
+    """A session as its person sees it."""
+
+    pk: int
+    device: Device
+    company: str
+    began_at: datetime
+    last_used_at: datetime
+    is_current: bool
+
+
+def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> None:
+    """Write down that the session of `request` is in use; at once for a new one, else every NOTED_EVERY or so.
+
+    `was_signed_in`: already before the request, which may have deleted its person. Called before the session is saved.
+    Django gives a session another key at sign-in and when a password changes.
+    """
+    session: Any = request.session
+    user_id = session.get(SESSION_KEY)
+    if user_id is None:
+        return
+    if session.session_key is None:
+        session.save()
+    key = stored_key(str(session.session_key))
+    noted = session.get(_NOTED)
+    is_staff = isinstance(request.user, User) and request.user.is_staff
+    every = NOTED_EVERY_OF_STAFF if is_staff else NOTED_EVERY
+    if noted is not None and noted[0] == key and now.timestamp() - noted[1] < every.total_seconds():
+        return
+    if noted is not None and noted[0] != key:
+        _forget(noted[0])
+    session[_NOTED] = [key, int(now.timestamp())]
+    corp_id = session.get(CORP_KEY)
+    if noted is not None and noted[0] == key:  # the usual case, unless the row is gone
+        rows = SignedInSession.objects.filter(session_key=key, user_id=user_id)
+        if rows.update(last_used_at=now, corp_id=corp_id):
+            return
+    # Before the session itself: each has a row by which its person can end it. One statement, so that two requests at
+    # once in one new browser write one row.
+    if not was_signed_in or User.objects.filter(pk=user_id).exists():
+        agent = request.headers.get("User-Agent", "")[:USER_AGENT_CHARACTERS]
+        times = {"began_at": now, "last_used_at": now}
+        SignedInSession.objects.bulk_create(
+            [SignedInSession(session_key=key, user_id=int(user_id), corp_id=corp_id, user_agent=agent, **times)],
+            update_conflicts=True,
+            unique_fields=["session_key"],
+            update_fields=("user", "corp", "user_agent", "last_used_at"),
+        )
+
+
+def last_noted(session: SessionBase) -> datetime | None:
+    """When the session was last written down as used."""
+    noted = session.get(_NOTED)
+    return None if noted is None else datetime.fromtimestamp(noted[1], UTC)
+
+
+def forget(*, session_key: str) -> None:
+    """The session is over: its person signed out in it, or it has another key now."""
+    _forget(stored_key(session_key))
+
+
+def of_person(user: User, *, current_key: str | None, now: datetime) -> list[OwnSession]:
+    """Sessions that are still good, this one first, then the last used. Two queries."""
+    rows = SignedInSession.objects.filter(user=user).select_related("corp").order_by(F("last_used_at").desc())
+    newest = [
+        row
+        for row in rows[:SHOWN_AT_MOST]
+        if not is_over(opened_at=row.began_at, used_at=row.last_used_at, is_staff=user.is_staff, now=now)
+    ]
+    current = None if current_key is None else stored_key(current_key)
+    good = set(
+        Session.objects.filter(session_key__in=[row.session_key for row in newest], expire_date__gt=now).values_list(
+            "session_key", flat=True
+        )
+    )
+    found = [
+        OwnSession(
+            pk=row.pk,
+            device=device_of(row.user_agent),
+            company=row.corp.name if row.corp else "",
+            began_at=row.began_at,
+            last_used_at=row.last_used_at,
+            is_current=row.session_key == current,
+        )
+        for row in newest
+        if row.session_key in good
+    ]
+    return sorted(found, key=lambda session: not session.is_current)
+
+
+def end(*, user: User, pk: int) -> bool:
+    """End one session of `user`, wherever it is. False where there is none of that number (any more).
+
+    Raises redis.RedisError where Valkey may still hold a copy; the row then stays, so that it can be tried again.
+    """
+    row = SignedInSession.objects.filter(user=user, pk=pk).first()
+    if row is None:
+        return False
+    end_stored(row.session_key)
+    row.delete()
+    return True
+
+
+def end_all(*, user: User) -> None:
+    """End every session of `user`, also those that nobody has written down."""
+    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
+    SignedInSession.objects.filter(user=user).delete()
+
+
+def purge(*, now: datetime) -> int:
+    """Remove what stands for sessions that are over for want of use."""
+    old = SignedInSession.objects.filter(last_used_at__lte=now - longest()).order_by("pk")
+    removed = 0
+    while keys := list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
+        removed += SignedInSession.objects.filter(pk__in=keys).delete()[0]
+    return removed
+
+
+def _forget(stored: str) -> None:
+    SignedInSession.objects.filter(session_key=stored).delete()

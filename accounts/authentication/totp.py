@@ -23,7 +23,7 @@ from django.utils.translation import gettext_noop
 from django.views.decorators.debug import sensitive_variables
 
 from accounts.audit import services
-from accounts.authentication.lockout import Lock, LockedOut
+from accounts.authentication.passwords import Lock, LockedOut
 from accounts.models import AuditEntry, TotpDevice, User
 from integrations.models.fields import Unreadable, cipher
 

@@ -1,22 +1,75 @@
-"""Links WeCom members with users: by a run, or by an administrator for one person or many."""
+"""Links WeCom members with users, or creates users for them: by a run, or by an administrator.
+
+The username of somebody created is the userid, or has a number where somebody else has that name. Such a made one says
+nothing but that it was free: nobody is found by it, and it is no identity in the BI.
+
+Of several accounts of one company the newest one tells name, e-mail and mobile. That rule stands here twice, for rows
+in hand and for a query that finds where it is not kept; tests/accounts/directory/test_following.py holds the two
+against each other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
+from itertools import count
+from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce, Left, Lower, NullIf
 from django.utils.translation import gettext as _
 
-from accounts.audit import bulk
+from accounts.audit import services
 from accounts.directory.groups import fit_groups
-from accounts.directory.matching import Candidate, Match, matches
+from accounts.directory.matching import Candidate, Match, matches, unlinked
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.users.companies import settle_primary_accounts
-from accounts.users.scopes import people_changeable_by
+from accounts.users.roles import people_changeable_by
 from integrations.core.background import repeat_on_conflict
-from integrations.models import Corp, Member
+from integrations.models import Corp, Member, fold_userid
+
+# Columns of User with their longest value.
+FOLLOWING = {"name": 64, "email": 254, "mobile": 32}
+
+
+def wecom_values_of(member: Member) -> dict[str, str]:
+    """What WeCom tells of somebody, as columns of User; what it withholds or leaves empty is not in it."""
+    values = {"name": member.name, "email": member.email or member.biz_mail, "mobile": member.mobile}
+    return {name: value[: FOLLOWING[name]] for name, value in values.items() if value}
+
+
+def differences(person: User, wecom_values: dict[str, str]) -> list[list[Any]]:
+    """Column, old and new value of what does not follow yet."""
+    return [
+        [name, getattr(person, name), value] for name, value in wecom_values.items() if getattr(person, name) != value
+    ]
+
+
+def newest_userids(corp: Corp, user_ids: list[int]) -> dict[int, str]:
+    """Of each person the folded userid of the account that tells."""
+    accounts = WeComAccount.objects.complete().filter(corp=corp, user__in=user_ids).order_by("pk")
+    return dict(accounts.values_list("user_id", "userid_folded"))
+
+
+def with_wecom_values(members: QuerySet[Member]) -> QuerySet[Member]:
+    """`members` with wecom_name, wecom_email and wecom_mobile, for `is_followed`."""
+    email = Coalesce(NullIf(F("email"), Value("")), F("biz_mail"))
+    values: dict[str, Combinable] = {"name": F("name"), "email": email, "mobile": F("mobile")}
+    return members.alias(**{f"wecom_{name}": Left(values[name], longest) for name, longest in FOLLOWING.items()})
+
+
+def is_followed() -> Q:
+    """Of accounts in a subquery of `with_wecom_values`: whose person is as in WeCom, or has a newer account."""
+    followed = Q()
+    for name in FOLLOWING:
+        column = f"user__{name}"
+        followed &= Q(**{column: Coalesce(NullIf(OuterRef(f"wecom_{name}"), Value("")), F(column))})
+    newer = WeComAccount.objects.complete().filter(corp=OuterRef("corp"), user=OuterRef("user"), pk__gt=OuterRef("pk"))
+    return followed | Q(Exists(newer))
+
 
 Action = AuditEntry.Action
 Reason = LinkConflict.Reason
@@ -44,7 +97,7 @@ def link_matches(*, corp: Corp, found: Sequence[Match]) -> None:
         elif one.user is not None:
             new.append(account_of(corp, one.user, one.member, is_primary=False))
     make_accounts(new)
-    bulk.record_accounts(filled, Action.CHANGED)
+    services.record_accounts(filled, Action.CHANGED)
     if found:
         settle_primary_accounts([one.user.pk for one in found if one.user])
 
@@ -59,13 +112,7 @@ def account_of(corp: Corp, user: User, member: Member, *, is_primary: bool) -> W
 def make_accounts(accounts: list[WeComAccount]) -> None:
     """Save new accounts and record each. Raises IntegrityError where somebody else has one of the userids."""
     made = WeComAccount.objects.bulk_create(accounts, batch_size=500)
-    bulk.record_accounts({one.pk: [["userid", None, one.userid]] for one in made}, Action.CREATED)
-
-
-def unlinked(members: QuerySet[Member]) -> QuerySet[Member]:
-    """Those of `members` whom WeCom shows and who are nobody here."""
-    account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
-    return members.filter(~Exists(account), presence=Member.Presence.HERE)
+    services.record_accounts({one.pk: [["userid", None, one.userid]] for one in made}, Action.CREATED)
 
 
 # --- One person, by hand ----------------------------------------------------------------------------------------------
@@ -148,3 +195,67 @@ def _link_step(policy: DirectoryPolicy, keys: list[int], editor: User) -> int:
     LinkConflict.objects.filter(member__in=[one.member.pk for one in found]).delete()
     fit_groups(corp=policy.corp, user_ids=[one.user.pk for one in found if one.user])
     return len(found)
+
+
+def create_people(*, corp: Corp, members: Sequence[Member]) -> list[User]:
+    """Somebody for each of `members`, of `corp`, with what WeCom tells and without a password, and linked.
+
+    Inside a transaction of the caller. Raises IntegrityError where somebody else has just taken a name.
+    """
+    names = usernames_for([one.userid for one in members])
+    people = [
+        User(
+            username=(name := names[one.userid_folded]),
+            made_username="" if name == one.userid else name,
+            password=make_password(None),
+            **wecom_values_of(one),
+        )
+        for one in members
+    ]
+    made = User.objects.bulk_create(people, batch_size=500)
+    pairs = zip(made, members, strict=True)
+    make_accounts([account_of(corp, user, member, is_primary=True) for user, member in pairs])
+    created = {user.pk: [["username", None, user.username]] for user in made}
+    services.record_people(created, AuditEntry.Action.CREATED)
+    return made
+
+
+def create_by_hand(*, member: Member, editor: User) -> User:
+    """Somebody new for one member because `editor` says so, whoever else fits. Raises LinkRefusedError."""
+    try:
+        with transaction.atomic():
+            check_member(member, editor)
+            user = create_people(corp=member.corp, members=[member])[0]
+            LinkConflict.objects.filter(member=member).delete()
+            fit_groups(corp=member.corp, user_ids=[user.pk])
+    except IntegrityError as error:
+        raise LinkRefusedError(_("Somebody else was created meanwhile. Try again.")) from error
+    return user
+
+
+# --- Names ------------------------------------------------------------------------------------------------------------
+
+
+def usernames_for(userids: Collection[str]) -> dict[str, str]:
+    """By the folded userid: the username of whoever is created for it now. One query, and two for each number that is
+    tried."""
+    found: dict[str, str] = {}
+    waiting = {fold_userid(userid): userid for userid in userids}
+    for number in count(1):
+        if not waiting:
+            break
+        tried = {folded: userid if number == 1 else f"{userid}-{number}" for folded, userid in waiting.items()}
+        taken = _taken_names(tried.values(), is_made=number > 1)
+        found |= {folded: name for folded, name in tried.items() if name.lower() not in taken}
+        waiting = {folded: userid for folded, userid in waiting.items() if folded not in found}
+    return found
+
+
+def _taken_names(names: Collection[str], *, is_made: bool) -> set[str]:
+    """Those of `names`, folded, that somebody has; made ones also where they are a userid in WeCom."""
+    folded = [name.lower() for name in names]
+    users = User.objects.annotate(folded=Lower("username")).filter(folded__in=folded)
+    taken = set(users.values_list("folded", flat=True))
+    if is_made:
+        taken |= set(Member.objects.filter(userid_folded__in=folded).values_list("userid_folded", flat=True))
+    return taken

@@ -1,4 +1,4 @@
-"""Matches a WeCom member to a user. Pure: rows in, decisions out.
+"""Matches a WeCom member to a user, suggests others for an administrator to look at, and lists what does not fit.
 
 Never by name. Nobody is linked who may enter the administration, signs in by password only, belongs to another company
 or is disabled: a member's account, e-mail and mobile are set in WeCom, and linking lends everything that a person has.
@@ -7,16 +7,24 @@ or is disabled: a member's account, e-mail and mobile are set in WeCom, and link
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.hashers import is_password_usable
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Lower
+from django.db import models
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Window
+from django.db.models.functions import Lower, RowNumber
+from django.utils.translation import gettext_lazy as _
 
-from accounts.models import AttributeValue, DirectoryPolicy, LinkConflict, User, WeComAccount
+from accounts.models import Attribute, AttributeValue, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.models.attributes import fold_value
+from accounts.users.roles import people_visible_to, sees_all
 from integrations.models import Corp, Member
+
+if TYPE_CHECKING:
+    from integrations.models.fields import Person
+
 
 Reason = LinkConflict.Reason
 
@@ -208,3 +216,276 @@ def _without_rivals(found: list[Match]) -> list[Match]:
         else one
         for one in found
     ]
+
+
+# Shown for one row: of one name there are hundreds in a large company.
+SUGGESTIONS_SHOWN = 4
+
+
+def unlinked(members: QuerySet[Member]) -> QuerySet[Member]:
+    """Those of `members` whom WeCom shows and who are nobody here."""
+    account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
+    return members.filter(~Exists(account), presence=Member.Presence.HERE)
+
+
+class Ground(models.TextChoices):
+    """Why somebody is proposed, the best first."""
+
+    USERNAME = "username", _("same username")
+    NUMBER = "number", _("same employee number")
+    EMAIL = "email", _("same e-mail")
+    MOBILE = "mobile", _("same mobile")
+    NAME = "name", _("same name")
+
+
+_Key = tuple[Ground, str]
+_ORDER = list(Ground)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """`objection`: why a run would not link these two; an administrator may, after a question."""
+
+    member: Member
+    user: User
+    grounds: tuple[Ground, ...]
+    objection: LinkConflict.Reason | None
+
+    @property
+    def is_by_name_only(self) -> bool:
+        return self.grounds == (Ground.NAME,)
+
+    @property
+    def needs_confirmation(self) -> bool:
+        return self.objection is not None or self.is_by_name_only
+
+
+def people_for(members: Sequence[Member], *, among: QuerySet[User]) -> dict[int, list[Suggestion]]:
+    """By the member's key: who of `among` it could be, the best first. Six queries at most."""
+    keys = {member.pk: keys_of_member(member) for member in members}
+    found: dict[_Key, list[User]] = defaultdict(list)
+    for key, user in _people(among, _by_ground(keys.values())):
+        found[key].append(user)
+    candidates = _candidates({user.pk: user for users in found.values() for user in users}.values())
+    return {
+        member.pk: _ranked(
+            Suggestion(member, candidates[pk].user, grounds, candidates[pk].objection(member.corp))
+            for pk, grounds in _grounds(keys[member.pk], found).items()
+            if _says_something(grounds, candidates[pk], member)
+        )
+        for member in members
+    }
+
+
+def members_for(people: Sequence[User], *, among: QuerySet[Member]) -> dict[int, list[Suggestion]]:
+    """By the person's key: who of `among` it could be, as far as they are nobody here yet. Nine queries at most."""
+    keys = _keys_of_people(people)
+    found: dict[_Key, list[Member]] = defaultdict(list)
+    fetched = {member.pk: member for member in _members(unlinked(among), _by_ground(keys.values()))}
+    for member in fetched.values():
+        for key in keys_of_member(member):
+            found[key].append(member)
+    candidates = _candidates(people)
+    return {
+        user.pk: _ranked(
+            Suggestion(fetched[pk], user, grounds, candidates[user.pk].objection(fetched[pk].corp))
+            for pk, grounds in _grounds(keys[user.pk], found).items()
+            if _says_something(grounds, candidates[user.pk], fetched[pk])
+        )
+        for user in people
+    }
+
+
+def keys_of_member(member: Member) -> set[_Key]:
+    """What WeCom tells of a member that somebody here may have, too."""
+    keys = {(Ground.USERNAME, member.userid_folded), (Ground.NUMBER, member.userid_folded)}
+    keys |= {(Ground.EMAIL, email.lower()) for email in (member.email, member.biz_mail) if email}
+    keys |= {(Ground.MOBILE, member.mobile)} if member.mobile else set()
+    keys |= {(Ground.NUMBER, member.number.lower())} if member.number else set()
+    return keys | ({(Ground.NAME, member.name)} if member.name else set())
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def _people(among: QuerySet[User], wanted: dict[Ground, set[str]]) -> Iterable[tuple[_Key, User]]:
+    """Of each key at most SUGGESTIONS_SHOWN people, and one more. By name only those who are nobody in WeCom yet."""
+    linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
+    numbered = among.filter(attribute_values__attribute__in=Attribute.objects.employee_numbers())
+    for ground, people, column in (
+        (Ground.USERNAME, among, Lower("username")),
+        (Ground.NUMBER, numbered, F("attribute_values__folded")),
+        (Ground.EMAIL, among.exclude(email=""), Lower("email")),
+        (Ground.MOBILE, among.exclude(mobile=""), F("mobile")),
+        (Ground.NAME, among.filter(~Exists(linked)).exclude(name=""), F("name")),
+    ):
+        if wanted[ground]:
+            yield from (((ground, user.key), user) for user in _first_of_each(people, column, wanted[ground]))
+
+
+def _members(among: QuerySet[Member], wanted: dict[Ground, set[str]]) -> Iterable[Member]:
+    among = among.select_related("corp")
+    yield from among.filter(userid_folded__in=wanted[Ground.USERNAME] | wanted[Ground.NUMBER])
+    for ground, column in (
+        (Ground.EMAIL, Lower("email")),
+        (Ground.EMAIL, Lower("biz_mail")),
+        (Ground.NUMBER, Lower("number")),
+        (Ground.MOBILE, F("mobile")),
+        (Ground.NAME, F("name")),
+    ):
+        if wanted[ground]:
+            yield from _first_of_each(among, column, wanted[ground])
+
+
+def _first_of_each(rows: QuerySet[Any], column: Any, values: Collection[str]) -> QuerySet[Any]:
+    """Of each value the first rows only."""
+    numbered = rows.annotate(key=column).filter(key__in=list(values))
+    rank = Window(RowNumber(), partition_by=[F("key")], order_by="pk")
+    found: QuerySet[Any] = numbered.annotate(rank=rank).filter(rank__lte=SUGGESTIONS_SHOWN + 1)
+    return found
+
+
+def _keys_of_people(people: Sequence[User]) -> dict[int, set[_Key]]:
+    keys: dict[int, set[_Key]] = {}
+    for user in people:
+        keys[user.pk] = {(Ground.USERNAME, user.username.lower())}
+        keys[user.pk] |= {(Ground.EMAIL, user.email.lower())} if user.email else set()
+        keys[user.pk] |= {(Ground.MOBILE, user.mobile)} if user.mobile else set()
+        keys[user.pk] |= {(Ground.NAME, user.name)} if user.name else set()
+    numbers = AttributeValue.objects.filter(user__in=list(keys), attribute__in=Attribute.objects.employee_numbers())
+    for user_id, number in numbers.values_list("user_id", "folded"):
+        keys[user_id].add((Ground.NUMBER, number))
+    return keys
+
+
+def _candidates(people: Iterable[User]) -> dict[int, Candidate]:
+    found = {user.pk: Candidate(user) for user in people}
+    for account in WeComAccount.objects.filter(user__in=list(found)).order_by("pk") if found else ():
+        found[account.user_id].accounts.append(account)
+    return found
+
+
+# --- Comparing --------------------------------------------------------------------------------------------------------
+
+
+def _by_ground(keys: Iterable[set[_Key]]) -> dict[Ground, set[str]]:
+    wanted: dict[Ground, set[str]] = {ground: set() for ground in Ground}
+    for ground, value in (key for some in keys for key in some):
+        wanted[ground].add(value)
+    return wanted
+
+
+def _grounds(keys: set[_Key], found: dict[_Key, Any]) -> dict[int, tuple[Ground, ...]]:
+    """By the key of each row that has one of `keys`: on which grounds."""
+    grounds: dict[int, set[Ground]] = defaultdict(set)
+    for key in keys & found.keys():
+        for row in found[key]:
+            grounds[row.pk].add(key[0])
+    return {pk: tuple(sorted(some, key=_ORDER.index)) for pk, some in grounds.items()}
+
+
+def _says_something(grounds: tuple[Ground, ...], candidate: Candidate, member: Member) -> bool:
+    """Not the same userid in another company alone, nor a username that the directory has made."""
+    if grounds != (Ground.USERNAME,):
+        return True
+    return not (candidate.user.has_made_username or candidate.is_somebody_else(member))
+
+
+def _ranked(suggestions: Iterable[Suggestion]) -> list[Suggestion]:
+    return sorted(
+        suggestions, key=lambda one: (_ORDER.index(one.grounds[0]), -len(one.grounds), one.user.pk, one.member.pk)
+    )
+
+
+# Shown of each kind; the rest follows when these are put right.
+CONFLICTS_SHOWN = 50
+# Rows that share one value.
+SHARERS_AT_MOST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One value and those who share it; `is_cut`: there are more of them."""
+
+    value: str
+    rows: list[Any]
+    is_cut: bool = False
+
+
+@dataclass(slots=True)
+class Conflicts:
+    """`spellings`: usernames that differ in capitals only. `several`: people with accounts of several companies.
+
+    `emails`, `mobiles`: members of one company who share one. `nameless`: accounts without a company whose userid
+    somebody else has, too, or a member who is nobody here. `is_cut`: kinds of which there are more than are shown.
+    """
+
+    spellings: list[Shared] = field(default_factory=list)
+    several: list[tuple[User, list[WeComAccount]]] = field(default_factory=list)
+    emails: list[Shared] = field(default_factory=list)
+    mobiles: list[Shared] = field(default_factory=list)
+    nameless: list[WeComAccount] = field(default_factory=list)
+    is_cut: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.spellings or self.several or self.emails or self.mobiles or self.nameless)
+
+
+def conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> Conflicts:
+    """Of the companies `corps`, as far as `seen_by` sees the people. Nine queries at most."""
+    people = people_visible_to(seen_by)
+    members = Member.objects.here().filter(corp__in=corps.values("pk"))
+    found = Conflicts(
+        spellings=_find_shared(people, Lower("username")),
+        several=_several(people, corps, Corp.objects.visible_to(seen_by)),
+        emails=_find_shared(members.exclude(email=""), Lower("email"), "corp_id"),
+        mobiles=_find_shared(members.exclude(mobile=""), "mobile", "corp_id"),
+        nameless=_nameless(members, corps) if sees_all(seen_by) else [],
+    )
+    kinds: tuple[list[Any], ...] = (found.spellings, found.several, found.emails, found.mobiles, found.nameless)
+    found.is_cut = any(len(kind) >= CONFLICTS_SHOWN for kind in kinds)
+    return found
+
+
+def _find_shared(rows: QuerySet[Any], column: Any, *within: str) -> list[Shared]:
+    """Values of `column` that several of `rows` have, within the same `within`."""
+    keyed = rows.order_by().annotate(key=column) if not isinstance(column, str) else rows.order_by()
+    name = column if isinstance(column, str) else "key"
+    groups = keyed.filter(**{f"{name}__isnull": False}).values(name, *within).annotate(count=Count("pk"))
+    values = [one[name] for one in groups.filter(count__gt=1).order_by(name, *within)[:CONFLICTS_SHOWN]]
+    if not values:
+        return []
+    sharers: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    related = ["corp"] if within else []
+    for row in keyed.filter(**{f"{name}__in": values}).select_related(*related).order_by("pk")[: 20 * CONFLICTS_SHOWN]:
+        sharers[(getattr(row, name), *(getattr(row, one) for one in within))].append(row)
+    return [
+        Shared(str(key[0]), some[:SHARERS_AT_MOST], len(some) > SHARERS_AT_MOST)
+        for key, some in sorted(sharers.items())
+        if len(some) > 1
+    ]
+
+
+def _several(
+    people: QuerySet[User], corps: QuerySet[Corp], visible: QuerySet[Corp]
+) -> list[tuple[User, list[WeComAccount]]]:
+    """Companies that one does not see are neither counted nor named."""
+    accounts = WeComAccount.objects.complete().filter(user__in=people.values("pk"), corp__in=visible.values("pk"))
+    here = accounts.filter(corp__in=corps.values("pk"), user=OuterRef("user"))
+    counted = accounts.filter(Exists(here)).order_by().values("user").annotate(count=Count("corp", distinct=True))
+    keys = [one["user"] for one in counted.filter(count__gt=1).order_by("user")[:CONFLICTS_SHOWN]]
+    found: dict[int, list[WeComAccount]] = defaultdict(list)
+    for account in accounts.filter(user__in=keys).select_related("user", "corp").order_by("user", "pk"):
+        found[account.user_id].append(account)
+    return [(some[0].user, some) for some in found.values()]
+
+
+def _nameless(members: QuerySet[Member], corps: QuerySet[Corp]) -> list[WeComAccount]:
+    """Whose they are, only a company would tell: somebody else has the userid, too, or a member who is nobody here."""
+    linked = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
+    meant = members.filter(~Exists(linked), userid_folded=OuterRef("userid_folded"))
+    others = WeComAccount.objects.filter(Q(corp__isnull=True) | Q(corp__in=corps.values("pk")))
+    twice = others.filter(userid_folded=OuterRef("userid_folded")).exclude(user=OuterRef("user"))
+    accounts = WeComAccount.objects.without_corp().exclude(userid_folded="").filter(Exists(meant) | Exists(twice))
+    return list(accounts.select_related("user").order_by("userid_folded", "pk")[:CONFLICTS_SHOWN])

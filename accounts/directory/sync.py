@@ -13,19 +13,197 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from accounts.audit import services
 from accounts.directory.groups import GroupRules, fit_groups, fit_groups_of_others
-from accounts.directory.leavers import notify_leavers
-from accounts.directory.steps import Step, unsettled
-from accounts.models import DirectoryPolicy, PeopleRun, WeComAccount
-from accounts.users.companies import settle_primary_accounts
+from accounts.directory.linking import (
+    FOLLOWING,
+    create_people,
+    differences,
+    is_followed,
+    link_matches,
+    newest_userids,
+    wecom_values_of,
+    with_wecom_values,
+)
+from accounts.directory.matching import Match, matches
+from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount, fold_userid
+from accounts.users.companies import people_disabled, settle_primary_accounts
 from integrations import directory
+from integrations.callbacks import Batch, Consumer, Outcome, touched_by
 from integrations.core.background import repeat_on_conflict
+from integrations.directory.events import NAME as COPY
+from integrations.directory.incremental import is_about_directory
+from integrations.hooks import Hook
 from integrations.models import Corp, Member, SyncRun
+from integrations.models.directory import MemberQuerySet
 from integrations.models.jobs import LeaseLostError
+
+
+def unsettled(*, policy: DirectoryPolicy, members: MemberQuerySet, accounts: QuerySet[WeComAccount]) -> MemberQuerySet:
+    """Those of `members`, all of the policy's company, whom `stepping.Step` has to look at: who is not let in, who is
+    linked with nobody or not written as WeCom writes them, and who has a conflict. Groups apart. `accounts`: theirs, of
+    that company."""
+    account = accounts.filter(userid_folded=OuterRef("userid_folded"))
+    is_as_in_wecom = Q(userid=OuterRef("userid"))
+    if policy.mode == DirectoryPolicy.Mode.CREATE:
+        is_as_in_wecom &= is_followed()
+    # Whoever may enter the administration is left as they are.
+    is_as_in_wecom |= Q(user__is_staff=True) | Q(user__is_superuser=True)
+    conflict = LinkConflict.objects.filter(member=OuterRef("pk"))
+    settled = with_wecom_values(members.able()).filter(Exists(account.filter(is_as_in_wecom)), ~Exists(conflict))
+    return members.exclude(pk__in=settled.values("pk"))
+
+
+# --- One step: what some members mean for people here, and writing it. Only differences are written ---
+
+Action = AuditEntry.Action
+Reason = LinkConflict.Reason
+
+
+class Step:
+    """The work on `members`, inside a transaction of the caller."""
+
+    def __init__(self, *, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member], now: datetime) -> None:
+        self._corp, self._policy, self._members, self._now = corp, policy, members, now
+        self._counts: Counter[str] = Counter()
+        userids = [one.userid_folded for one in members]
+        accounts = WeComAccount.objects.filter(corp=corp, userid_folded__in=userids).select_related("user")
+        self._accounts = {one.userid_folded: one for one in accounts}
+
+    def write(self) -> Counter[str]:
+        """How much of each kind was written."""
+        self._let_go([one for one in self._members if one.presence == Member.Presence.DELETED])
+        able = [one for one in self._members if is_let_in(one)]
+        linked = [one for one in able if one.userid_folded in self._accounts]
+        self._respell(linked)
+        unlinked = [one for one in able if one.userid_folded not in self._accounts]
+        found = matches(corp=self._corp, policy=self._policy, members=unlinked)
+        new = [(one, one.user) for one in found if one.user is not None and one.conflict is None]
+        link_matches(corp=self._corp, found=[one for one, _user in new])
+        self._counts["linked"] += len(new)
+        if self._policy.mode == DirectoryPolicy.Mode.CREATE:
+            people = [(one, self._accounts[one.userid_folded].user) for one in linked]
+            self._update([*people, *((one.member, user) for one, user in new)])
+        unknown = [one.member for one in found if one.user is None and one.conflict is None]
+        self._counts["created"] += len(create_people(corp=self._corp, members=unknown)) if unknown else 0
+        self._write_conflicts(found)
+        return +self._counts
+
+    def user_ids(self) -> set[int]:
+        """Of everybody who was linked before this step, or is now."""
+        before = {one.user_id for one in self._accounts.values()}
+        userids = [one.userid_folded for one in self._members]
+        now = WeComAccount.objects.filter(corp=self._corp, userid_folded__in=userids)
+        return before | set(now.values_list("user_id", flat=True))
+
+    # --- Leavers ------------------------------------------------------------------------------------------------------
+
+    def _let_go(self, gone: list[Member]) -> None:
+        accounts = [self._accounts[one.userid_folded] for one in gone if one.userid_folded in self._accounts]
+        accounts = [one for one in accounts if not _is_protected(one.user)]
+        if not accounts:
+            return
+        keys = [one.pk for one in accounts]
+        mine = WeComAccount.objects.filter(pk__in=keys, corp=self._corp)
+        self._counts["unlinked"] += mine.update(userid="", userid_folded="", left_at=self._now)
+        services.record_accounts({one.pk: [["userid", one.userid, None]] for one in accounts}, Action.CHANGED)
+        if self._policy.leavers == DirectoryPolicy.Leavers.DISABLE:
+            self._disable({one.user_id for one in accounts})
+
+    def _disable(self, user_ids: set[int]) -> None:
+        elsewhere = WeComAccount.objects.complete().filter(user__in=user_ids)
+        leaving = _unprotected(user_ids).filter(is_active=True).exclude(pk__in=elsewhere.values("user_id"))
+        keys = list(leaving.select_for_update(no_key=True).values_list("pk", flat=True))
+        if keys:
+            self._counts["disabled"] += User.objects.filter(pk__in=keys).update(is_active=False)
+            services.record_people(dict.fromkeys(keys, [["is_active", True, False]]), Action.CHANGED)
+            people_disabled(keys)
+
+    # --- Who is linked ------------------------------------------------------------------------------------------------
+
+    def _respell(self, linked: list[Member]) -> None:
+        """The userid as WeCom writes it."""
+        changes = {}
+        for member in linked:
+            account = self._accounts[member.userid_folded]
+            if account.userid != member.userid and not _is_protected(account.user):
+                WeComAccount.objects.filter(pk=account.pk, userid_folded=member.userid_folded).update(
+                    userid=member.userid
+                )
+                changes[account.pk] = [["userid", account.userid, member.userid]]
+        self._counts["respelled"] += len(changes)
+        services.record_accounts(changes, Action.CHANGED)
+
+    def _update(self, linked: list[tuple[Member, User]]) -> None:
+        """Name, e-mail and mobile as WeCom tells them; what it withholds or leaves empty stays."""
+        differing = [
+            (member, user)
+            for member, user in linked
+            if not _is_protected(user) and differences(user, wecom_values_of(member))
+        ]
+        newest = newest_userids(self._corp, [user.pk for _member, user in differing]) if differing else {}
+        values = {user.pk: wecom_values_of(one) for one, user in differing if newest.get(user.pk) == one.userid_folded}
+        if not values:
+            return
+        people = list(_unprotected(list(values)).select_for_update(no_key=True).order_by("pk"))
+        changes = {person.pk: differences(person, values[person.pk]) for person in people}
+        for person in people:
+            for name, _old, new in changes[person.pk]:
+                setattr(person, name, new)
+        User.objects.bulk_update(people, list(FOLLOWING), batch_size=500)
+        self._counts["updated"] += len(people)
+        services.record_people(changes, Action.CHANGED)
+
+    # --- Who is not ---------------------------------------------------------------------------------------------------
+
+    def _write_conflicts(self, found: list[Match]) -> None:
+        wanted = {one.member.pk: one.conflict for one in found if one.conflict is not None}
+        came_back = (one for one in self._members if one.waits_since is not None)
+        wanted |= dict.fromkeys((one.pk for one in came_back), Reason.CAME_BACK)
+        kept = LinkConflict.objects.filter(member__in=[one.pk for one in self._members])
+        stored = dict(kept.values_list("member_id", "reason"))
+        changed = [pk for pk in stored if wanted.get(pk) != stored[pk]]
+        if changed:
+            LinkConflict.objects.filter(member__in=changed).delete()
+        LinkConflict.objects.bulk_create(
+            [
+                LinkConflict(member_id=pk, reason=reason, since=self._now)
+                for pk, reason in wanted.items()
+                if stored.get(pk) != reason
+            ],
+            batch_size=500,
+        )
+
+
+def _is_protected(user: User) -> bool:
+    return user.is_staff or user.is_superuser
+
+
+def _unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
+    return User.objects.filter(pk__in=user_ids, is_staff=False, is_superuser=False)
+
+
+# Told the company, folded userids and now, in the transaction that applies the company's policy, and again with each
+# run for everybody who is still not let in: quick where there is nothing to do.
+people_left: Hook[[Corp, Sequence[str], datetime], None] = Hook()
+
+
+def notify_leavers(*, corp: Corp, members: Sequence[Member], now: datetime) -> None:
+    """Inside the transaction that applies the policy. `members`: some, of whom those are told who are not let in."""
+    userids = [one.userid_folded for one in members if not is_let_in(one)]
+    if userids:
+        people_left(corp, userids, now)
+
+
+def is_let_in(member: Member) -> bool:
+    """Whether the member is there, not disabled in WeCom, and does not wait for an administrator."""
+    is_here = member.presence == Member.Presence.HERE and member.waits_since is None
+    return is_here and member.status != Member.Status.DISABLED
+
 
 logger = logging.getLogger(__name__)
 
@@ -208,3 +386,69 @@ def carry_on(*, run_id: int, clock: Callable[[], datetime]) -> None:
     run = SyncRun.objects.select_related("corp").filter(pk=run_id, status=SyncRun.Status.DONE).first()
     if run is not None:
         apply_run(run=run, clock=clock)
+
+
+def may_follow(corp: Corp, old: str, new: str) -> bool:
+    """False where the account that would move, or the one that would lose its userid, is a protected person's."""
+    named = WeComAccount.objects.filter(corp=corp, userid_folded__in=(fold_userid(old), fold_userid(new)))
+    return not named.filter(Q(user__is_staff=True) | Q(user__is_superuser=True)).exists()
+
+
+def follow_rename(corp: Corp, old: str, new: str) -> None:
+    """Inside the transaction that renames the member. Nothing where nobody has the former userid.
+
+    Whoever had the new userid before is unlinked: in WeCom it is this person's now. Somebody whom the directory has
+    made for it, because another event came before this one, and who never was here, is disabled.
+    """
+    folded = fold_userid(new)
+    accounts = WeComAccount.objects.select_for_update().filter(corp=corp)
+    account = accounts.for_userid(old).first()
+    if account is None:
+        return
+    changes: dict[int, list[services.Change]] = {account.pk: [["userid", account.userid, new]]}
+    holder = accounts.for_userid(new).exclude(pk=account.pk).first()
+    if holder is not None:
+        changes[holder.pk] = [["userid", holder.userid, None]]
+        WeComAccount.objects.filter(pk=holder.pk).update(userid="", userid_folded="")
+        settle_primary_accounts([holder.user_id])
+        _disable_stray(holder.user_id, new)
+    WeComAccount.objects.filter(pk=account.pk).update(userid=new, userid_folded=folded)
+    proven = WeComAccount.objects.filter(pk=account.pk, proven_corp_id=corp.pk, proven_userid=fold_userid(old))
+    proven.update(proven_userid=folded)
+    services.record_accounts(changes, AuditEntry.Action.CHANGED)
+
+
+def _disable_stray(user_id: int, userid: str) -> None:
+    made_for_it = Q(username__iexact=userid) | Q(made_username=F("username"))
+    people = User.objects.select_for_update(no_key=True).filter(made_for_it, pk=user_id, last_login__isnull=True)
+    user = people.filter(is_active=True, is_staff=False, is_superuser=False).first()
+    if user is None or user.has_usable_password() or WeComAccount.objects.complete().filter(user=user).exists():
+        return
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    services.record_people({user.pk: [["is_active", True, False]]}, AuditEntry.Action.CHANGED)
+    people_disabled([user.pk])
+
+
+# --- The consumer of WeCom's events that applies a company's policy at once to the people concerned (phase two) ---
+
+NAME = "accounts.people"
+
+
+def consume(batch: Batch) -> Outcome:
+    """Link, create, update, unlink and disable, as far as the policy says so."""
+    touched = touched_by(consumer=COPY, events=batch.events)
+    for start in range(0, len(touched), STEP):
+        repeat_on_conflict(partial(_apply, batch, touched[start : start + STEP]))
+    return Outcome(touched)
+
+
+@transaction.atomic
+def _apply(batch: Batch, keys: list[int]) -> None:
+    batch.hold()
+    policy = DirectoryPolicy.objects.in_force().filter(corp=batch.corp).first()
+    members = list(Member.objects.filter(corp=batch.corp, pk__in=keys).order_by("pk"))
+    if policy is not None:
+        apply_to(corp=batch.corp, policy=policy, members=members, now=batch.clock())
+
+
+PEOPLE_CONSUMER = Consumer(name=NAME, wants=is_about_directory, consume=consume, after=COPY)

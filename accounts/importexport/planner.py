@@ -16,7 +16,7 @@ from django.core.validators import validate_email
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
-from accounts.audit import bulk
+from accounts.audit import services
 from accounts.importexport.readers import (
     ATTRIBUTE,
     BIZ_MAIL,
@@ -30,10 +30,9 @@ from accounts.importexport.readers import (
     target_of,
 )
 from accounts.models import Attribute, AuditEntry, PeopleImport, User, WeComAccount, fold_userid, fold_value
-from accounts.users.attribute_fields import may_set
-from accounts.users.attributes import holders_of, set_values, values_of
+from accounts.users.attributes import holders_of, may_set, set_values, values_of
 from accounts.users.companies import settle_primary_accounts
-from accounts.users.scopes import people_changeable_by, people_visible_to, sees_all
+from accounts.users.roles import people_changeable_by, people_visible_to, sees_all
 from integrations.core.validators import without_invisible
 from integrations.models import Corp
 
@@ -457,7 +456,7 @@ def _write_people(decisions: list[Decision]) -> None:
         # Only these columns: each costs a condition for every person.
         columns = {name for some in changes.values() for name, _before, _after in some}
         User.objects.bulk_update(people, sorted(columns), batch_size=200)
-        bulk.record_people(changes, Action.CHANGED)
+        services.record_people(changes, Action.CHANGED)
 
 
 def _write_accounts(decisions: list[Decision]) -> None:
@@ -480,9 +479,9 @@ def _write_accounts(decisions: list[Decision]) -> None:
             left_at = {"left_at": None} if userid else {}
             rows.update(corp=corp, userid=userid, userid_folded=fold_userid(userid), **left_at)
             changed[account.pk] = _account_changes(decision)
-    bulk.record_accounts(changed, Action.CHANGED)
+    services.record_accounts(changed, Action.CHANGED)
     made = WeComAccount.objects.bulk_create(new, batch_size=200)
-    bulk.record_accounts({one.pk: said for one, said in zip(made, created, strict=True)}, Action.CREATED)
+    services.record_accounts({one.pk: said for one, said in zip(made, created, strict=True)}, Action.CREATED)
     settle_primary_accounts([_user(one).pk for one in decisions])
 
 

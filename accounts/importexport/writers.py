@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from accounts.importexport.readers import ROWS_AT_MOST, guarded
 from accounts.models import Attribute, User, WeComAccount
 from accounts.users.attributes import shown, values_of
-from accounts.users.scopes import people_visible_to
+from accounts.users.roles import people_visible_to
 from integrations.clients.late import Late
 from integrations.models import Corp
 from integrations.models.fields import Person

@@ -338,51 +338,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='LinkRequest',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('userid', models.CharField(max_length=64, verbose_name='WeCom account')),
-                ('userid_folded', models.CharField(editable=False, max_length=64)),
-                ('first_requested_at', models.DateTimeField(verbose_name='first requested')),
-                ('requested_at', models.DateTimeField(verbose_name='last requested')),
-                ('request_count', models.PositiveIntegerField(default=1, verbose_name='times requested')),
-                ('corp', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.corp', verbose_name='WeCom company name')),
-                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='link with the user')),
-            ],
-            options={
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
-            name='PeopleMove',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
-                ('lease_until', models.DateTimeField(editable=False, null=True)),
-                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('requested_by_name', models.CharField(max_length=255, verbose_name='administrator')),
-                ('ip', models.GenericIPAddressField(null=True, verbose_name='IP address')),
-                ('requested_at', models.DateTimeField(verbose_name='requested')),
-                ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('stopped', 'stopped')], default='waiting', max_length=16, verbose_name='status')),
-                ('last_account', models.BigIntegerField(default=0)),
-                ('done_up_to', models.BigIntegerField(default=0)),
-                ('total_count', models.PositiveIntegerField(default=0, verbose_name='accounts')),
-                ('done_count', models.PositiveIntegerField(default=0, verbose_name='accounts looked at')),
-                ('moved_count', models.PositiveIntegerField(default=0, verbose_name='accounts moved')),
-                ('left', models.JSONField(default=dict, verbose_name='left as before')),
-                ('requested_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='administrator')),
-                ('source', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.corp', verbose_name='From')),
-                ('target', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='integrations.corp', verbose_name='To')),
-            ],
-            options={
-                'verbose_name': 'move of people',
-                'verbose_name_plural': 'moves of people',
-                'ordering': ['-pk'],
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
             name='PeopleRun',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -531,18 +486,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='linkconflict',
             index=models.Index(fields=['reason', 'id'], name='conflicts_by_reason'),
-        ),
-        migrations.AddIndex(
-            model_name='linkrequest',
-            index=models.Index(fields=['requested_at'], name='link_request_last'),
-        ),
-        migrations.AddConstraint(
-            model_name='linkrequest',
-            constraint=models.UniqueConstraint(fields=('corp', 'userid_folded'), name='one_link_request_per_identity'),
-        ),
-        migrations.AddIndex(
-            model_name='peoplemove',
-            index=models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['lease_until'], name='claimable_people_moves'),
         ),
         migrations.AddIndex(
             model_name='peoplerun',

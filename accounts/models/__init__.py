@@ -2,13 +2,19 @@
 
 from accounts.models.attributes import Attribute, AttributeValue, fold_value
 from accounts.models.audit import AuditEntry, UnsentAudit
-from accounts.models.directory import DirectoryPolicy, LinkConflict, PeopleRun
-from accounts.models.groups import DepartmentGroup, GivenGroup
+from accounts.models.directory import DepartmentGroup, DirectoryPolicy, GivenGroup, LinkConflict, PeopleRun
 from accounts.models.imports import ExportFile, ImportFile, ImportRow, PeopleExport, PeopleImport
-from accounts.models.second_factors import TotpDevice
-from accounts.models.security import Lockout, SignedInSession, SignInPolicy
-from accounts.models.transfers import LinkRequest, PeopleMove
-from accounts.models.users import User, WeComAccount, WeComAccountQuerySet, barred_by_wecom, fold_userid
+from accounts.models.users import (
+    Lockout,
+    SignedInSession,
+    SignInPolicy,
+    TotpDevice,
+    User,
+    WeComAccount,
+    WeComAccountQuerySet,
+    barred_by_wecom,
+    fold_userid,
+)
 
 __all__ = [
     "Attribute",
@@ -21,11 +27,9 @@ __all__ = [
     "ImportFile",
     "ImportRow",
     "LinkConflict",
-    "LinkRequest",
     "Lockout",
     "PeopleExport",
     "PeopleImport",
-    "PeopleMove",
     "PeopleRun",
     "SignInPolicy",
     "SignedInSession",

@@ -1,19 +1,23 @@
-"""Users and their WeCom accounts."""
+"""Users, their WeCom accounts, sessions and authenticator apps, and how people may sign in."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from axes.models import AccessAttempt
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from integrations.models.companies import Corp
 from integrations.models.directory import Member, Membership
+from integrations.models.fields import EncryptedTextField
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -47,7 +51,7 @@ class User(AbstractUser):
     # Not stored: true for a session that does not carry its person's rights (accounts.authentication.sessions).
     has_withheld_rights = False
 
-    # The username that the directory has made because somebody else has the userid (accounts.directory.newcomers).
+    # The username that the directory has made because somebody else has the userid (accounts.directory.linking).
     made_username = models.CharField(max_length=150, blank=True, default="", db_default="", editable=False)
 
     # Counted on to end every session of the person at once, see get_session_auth_hash.
@@ -233,3 +237,103 @@ class WeComAccount(models.Model):
         if update_fields is not None and "userid" in update_fields:  # type: ignore[operator]  # Django's own keyword
             kwargs["update_fields"] = {*update_fields, "userid_folded", "left_at"}  # type: ignore[misc]  # see above
         super().save(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they came
+
+
+class TotpDevice(models.Model):
+    """One app that shows codes which change by the half minute. Made once its first code was right."""
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="+")
+    # In base32, as apps take it.
+    key = EncryptedTextField(_("key"))
+    confirmed_at = models.DateTimeField(_("set up"))
+    # Set up in a session that not WeCom alone had opened. Any other may be of somebody who decides what WeCom says: its
+    # codes give no rights that a sign-in with WeCom does not (accounts.authentication.sessions).
+    is_independent = models.BooleanField(default=False, db_default=False)
+    # The half minute of the last code that was taken: none is taken twice, and none before it.
+    last_counter = models.BigIntegerField(default=0)
+    # Wrong codes in a row, and when the last one came.
+    failed_count = models.PositiveIntegerField(default=0)
+    failed_at = models.DateTimeField(null=True)
+    # Digests of the recovery codes that are left; each is good once.
+    recovery_digests = models.JSONField(default=list)
+
+    class Meta:
+        verbose_name = _("authenticator app")
+        verbose_name_plural = _("authenticator apps")
+        # People see their own; no list of the administration shows them.
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.user)
+
+
+USER_AGENT_CHARACTERS = 255
+
+
+class SignedInSession(models.Model):
+    """One browser in which a person is signed in. Written at sign-in and then at most every few minutes."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    # Under which Django's session is stored, to end it from another browser: a digest of what the cookie holds.
+    session_key = models.CharField(max_length=40, unique=True)
+    # Through which company; empty after sign-in by password.
+    corp = models.ForeignKey("integrations.Corp", on_delete=models.SET_NULL, null=True, related_name="+")
+    user_agent = models.CharField(max_length=USER_AGENT_CHARACTERS, blank=True)
+    began_at = models.DateTimeField()
+    last_used_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        # People see their own; no page of the administration shows them.
+        default_permissions = ()
+        indexes = [
+            # A person's sessions, the last used first.
+            models.Index(F("user"), F("last_used_at").desc(), name="session_of_person"),
+            # The nightly purge.
+            models.Index(fields=["last_used_at"], name="session_last_used"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{timezone.localtime(self.began_at):%Y-%m-%d %H:%M}"
+
+
+# --- How people may sign in, and who is locked out ---
+
+THE_ONE = 1
+
+
+class SignInPolicy(models.Model):
+    """One row: whether passwords sign anybody in."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    password_enabled = models.BooleanField(
+        _("sign-in with a password"),
+        default=True,
+        help_text=_("Off: everybody signs in with WeCom, administrators too."),
+    )
+    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("sign-in policy")
+        verbose_name_plural = _("sign-in policy")
+        default_permissions = ("view", "change")
+        constraints = [models.CheckConstraint(condition=Q(pk=THE_ONE), name="one_sign_in_policy")]
+
+    def __str__(self) -> str:
+        return str(_("sign-in policy"))
+
+
+class Lockout(AccessAttempt):  # type: ignore[misc]  # axes has no types
+    """Wrong passwords for one username from one place, as django-axes counts them. Deleting a row unlocks."""
+
+    objects: ClassVar[models.Manager[Lockout]]
+
+    class Meta:
+        proxy = True
+        verbose_name = _("wrong passwords")
+        verbose_name_plural = _("wrong passwords")
+        default_permissions = ("view", "delete")
+
+    def __str__(self) -> str:
+        return f"{self.username} · {self.ip_address or '—'}"

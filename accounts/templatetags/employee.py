@@ -9,17 +9,17 @@ from django.urls import reverse
 
 from accounts.authentication.flow import surface_of
 from accounts.authentication.sessions import CORP_KEY
-from accounts.views import navigation
+from accounts.views import errors
 
 if TYPE_CHECKING:
-    from accounts.views.navigation import Tab
+    from accounts.views.errors import Tab
 
 register = template.Library()
 
 
 @register.simple_tag
 def tabs() -> list[Tab]:
-    return list(navigation.tabs)
+    return list(errors.tabs)
 
 
 @register.simple_tag(takes_context=True)

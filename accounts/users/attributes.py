@@ -1,21 +1,37 @@
-"""Reads and sets the values of user attributes, with audit entries.
+"""User attributes: their values with audit entries, what rests on a definition, and their form fields.
 
-What an administrator may see and change of whom is decided by the callers (accounts.users.scopes).
+What an administrator may see and change of whom is decided by the callers (accounts.users.roles).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from django import forms
+from django.apps import apps as installed_apps
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
-from django.db.models import Count, QuerySet
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
+from django.db.models import Count, Q, QuerySet
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts.audit import bulk, services
-from accounts.models import Attribute, AttributeValue, AuditEntry, User, fold_value
+from accounts.audit import services
+from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, User, fold_value
+from accounts.users.bi_identity import is_entered_by_login_id
+from accounts.users.roles import people_visible_to, sees_all
+from integrations.hooks import Hook
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django.utils.safestring import SafeString
+
+    from integrations.models.fields import Person
+
 
 # So many people are locked and written at a time.
 STEP = 1000
@@ -50,12 +66,6 @@ def values_of(*, attribute: Attribute, users: QuerySet[User] | Sequence[int] | N
     for user_id, value in rows.order_by("position").values_list("user_id", "value").iterator(chunk_size=5000):
         found.setdefault(user_id, []).append(value)
     return found
-
-
-def bi_login_ids_of(user_ids: Collection[int]) -> dict[int, str]:
-    """As whom each of these people enters the BI, by the attribute that is marked for it. One query."""
-    rows = AttributeValue.objects.filter(user__in=user_ids, attribute__is_bi_login_id=True).order_by("-pk")
-    return dict(rows.values_list("user_id", "value"))
 
 
 def page_of(*, user_id: int) -> list[tuple[Attribute, list[str]]]:
@@ -136,7 +146,7 @@ def _set_step(attribute: Attribute, wanted: dict[int, list[str]]) -> int:
         batch_size=500,
     )
     changes = {pk: [change_of(attribute, before.get(pk, []), texts)] for pk, texts in changed.items()}
-    bulk.record_people(changes, AuditEntry.Action.CHANGED)
+    services.record_people(changes, AuditEntry.Action.CHANGED)
     return len(changed)
 
 
@@ -187,11 +197,19 @@ def check_definition(*, attribute: Attribute) -> None:
     if attribute.is_unique and not stored.is_unique:
         repeated = rows.order_by().values("folded").annotate(times=Count("pk")).filter(times__gt=1).count()
         if repeated:
-            problems["is_unique"] = _said(_repeated(repeated), repeated)
+            sentence = ngettext(
+                "%(count)d value belongs to several people.", "%(count)d values belong to several people.", repeated
+            )
+            problems["is_unique"] = sentence % {"count": repeated}
     dropped = dropped_choices(stored, attribute)
     users = rows.among(dropped).values("user").distinct().count() if dropped else 0
     if users:
-        problems["choices"] = _said(_still_chosen(users), users)
+        sentence = ngettext(
+            "%(count)d person has a choice that you have removed. Change their values first.",
+            "%(count)d people have a choice that you have removed. Change their values first.",
+            users,
+        )
+        problems["choices"] = sentence % {"count": users}
     if problems:
         raise ValidationError(problems)
 
@@ -211,17 +229,207 @@ def dropped_choices(stored: Attribute, attribute: Attribute) -> set[str]:
     return {fold_value(one) for one in stored.choices} - {fold_value(one) for one in attribute.choices}
 
 
-def _said(sentence: str, count: int) -> str:
-    return sentence % {"count": count}
+# Named of each kind, to be put right before; the rest follows then.
+NAMED_AT_MOST = 20
+
+# Asked while an attribute is saved without these folded values: in words, whatever compares people's values with one of
+# them. Quick, and writes nothing.
+values_dropped: Hook[[Attribute, Collection[str]], list[str]] = Hook()
 
 
-def _repeated(count: int) -> str:
-    return ngettext("%(count)d value belongs to several people.", "%(count)d values belong to several people.", count)
+def taken_away_with(attribute: Attribute) -> list[str]:
+    """What deleting `attribute` takes away."""
+    count = AttributeValue.objects.of(attribute).values("user").distinct().count()
+    sentence = ngettext("The values of %(count)d person.", "The values of %(count)d people.", count)
+    return [sentence % {"count": count}]
 
 
-def _still_chosen(count: int) -> str:
-    return ngettext(
-        "%(count)d person has a choice that you have removed. Change their values first.",
-        "%(count)d people have a choice that you have removed. Change their values first.",
-        count,
-    )
+def kept_by(attribute: Attribute) -> list[models.Model]:
+    """The rows that rest on it and so forbid deleting it: of this app and of higher ones, wherever a key says PROTECT.
+
+    Found by foreign keys, so that every new reference to an attribute is guarded without further code.
+    """
+    # Also the hidden ones: most keys to an attribute have no reverse accessor.
+    pointing: list[Any] = [one for one in Attribute._meta.get_fields(include_hidden=True) if one.one_to_many]
+    rows: list[models.Model] = []
+    for relation in (one for one in pointing if one.on_delete is models.PROTECT):
+        found = relation.related_model._default_manager.filter(**{relation.field.name: attribute.pk})
+        rows += found.order_by("pk")[:NAMED_AT_MOST]
+    return rows
+
+
+def check_uses(*, attribute: Attribute) -> None:
+    """Whether nothing rests on what a definition, about to be saved, would not be any more.
+
+    Raises ValidationError with a sentence for each field in the way.
+    """
+    stored = Attribute.objects.filter(pk=attribute.pk).first()
+    if stored is None:
+        return
+    problems: dict[str, str] = {}
+    if stored.is_employee_number and not attribute.is_employee_number:
+        policies = DirectoryPolicy.objects.filter(number_attribute=attribute).select_related("corp")
+        names = _(", ").join(policy.corp.name for policy in policies[:NAMED_AT_MOST])
+        if names:
+            said = _("The directory finds people by it, in %(companies)s: choose another one in the directory policy.")
+            problems["is_employee_number"] = said % {"companies": names}
+    if stored.is_bi_login_id and not attribute.is_bi_login_id and is_entered_by_login_id():
+        problems["is_bi_login_id"] = _(
+            "People enter the BI by it. Switch the BI connection off before, and on again once another attribute is "
+            "marked."
+        )
+    problems |= _changed_below_rows(stored, attribute)
+    problems |= _dropped_below_uses(stored, attribute)
+    if problems:
+        raise ValidationError(problems)
+
+
+def _changed_below_rows(stored: Attribute, attribute: Attribute) -> dict[str, str]:
+    """What a rule compares means something else for values of another kind, or where there are several."""
+    changed = [name for name in ("kind", "is_many_valued") if getattr(stored, name) != getattr(attribute, name)]
+    rows = [str(row) for row in kept_by(stored)] if changed else []
+    return dict.fromkeys(changed, _in_the_way(rows)) if rows else {}
+
+
+def _dropped_below_uses(stored: Attribute, attribute: Attribute) -> dict[str, str]:
+    """Nobody could have the value any more with which a rule compares."""
+    dropped = dropped_choices(stored, attribute)
+    rows = values_dropped.joined(stored, dropped) if dropped else []
+    return {"choices": _in_the_way(rows)} if rows else {}
+
+
+def _in_the_way(rows: list[str]) -> str:
+    said = _("This rests on it, and has to be changed before: %(rows)s.")
+    return said % {"rows": "; ".join(rows[:NAMED_AT_MOST])}
+
+
+# --- When people have the two attributes: from the first enabling of a WeCom company on, for good ---
+
+_REMEMBERED = "guanwecom.wecom_attributes"
+
+
+def have_appeared(request: HttpRequest) -> bool:
+    """One query for each request, however many parts of the page ask."""
+    if _REMEMBERED not in request.META:
+        request.META[_REMEMBERED] = Corp.objects.ever_enabled().exists()
+    return bool(request.META[_REMEMBERED])
+
+
+def notice_of_first_enabling(request: HttpRequest) -> SafeString:
+    """What enabling the first company brings, with the way there for those who may see people."""
+    words = _("People now have two attributes: “WeCom company name” and “WeCom account”.")
+    if not request.user.has_perm("accounts.view_user"):
+        return format_html("{}", words)
+    return format_html('{} <a href="{}">{}</a>', words, reverse("admin:accounts_user_changelist"), _("Set them"))
+
+
+# --- The user attribute that is there from the start: the person's loginId in the BI ---
+
+KEY, NAME = "bi_login_id", "BI loginId"
+
+
+def ensure_bi_login_id(*, apps: Any = installed_apps, using: str = DEFAULT_DB_ALIAS, **_signal: Any) -> None:
+    """Create it after migrations where no attribute is marked as the loginId; another one that is stays the one."""
+    try:
+        attributes = apps.get_model("accounts", "Attribute")._base_manager.using(using)
+    except LookupError:  # migrated back to before there were attributes
+        return
+    if not attributes.filter(Q(is_bi_login_id=True) | Q(key=KEY) | Q(name=NAME)).exists():
+        attributes.create(key=KEY, name=NAME, is_unique=True, is_bi_login_id=True, position=10)
+
+
+PREFIX = "attribute_"
+
+
+class ValuesField(forms.CharField):
+    """The values of one attribute: a line for each where there may be several, a list where there are choices."""
+
+    def __init__(self, attribute: Attribute, **kwargs: Any) -> None:
+        self.attribute = attribute
+        widget = _widget(attribute)
+        super().__init__(
+            **{
+                "label": attribute.name,
+                "help_text": attribute.description,
+                "required": False,
+                "widget": widget,
+                "strip": False,
+                **kwargs,
+            }
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        """As the widget shows it; what somebody typed comes back as they typed it."""
+        if isinstance(value, str):
+            return value
+        is_list = isinstance(self.widget, forms.SelectMultiple)
+        return list(value or ()) if is_list else "\n".join(value or ())
+
+    def to_python(self, value: Any) -> Any:
+        texts = [value or ""] if value is None or isinstance(value, str) else list(value)
+        return self.attribute.cleaned(part for text in texts for part in self.attribute.parts(str(text)))
+
+    def run_validators(self, value: Any) -> None:
+        """Attribute.cleaned has checked it."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        if self.disabled:
+            return False
+        try:
+            return bool(list(initial or ()) != self.to_python(data))
+        except ValidationError:
+            return True
+
+
+def _widget(attribute: Attribute) -> forms.Widget:
+    if attribute.kind == Attribute.Kind.CHOICE:
+        choices = [(one, one) for one in attribute.choices]
+        if attribute.is_many_valued:
+            return forms.CheckboxSelectMultiple(choices=choices)
+        return forms.Select(choices=[("", "---------"), *choices])
+    if attribute.is_many_valued:
+        return forms.Textarea({"rows": 3, "class": "vLargeTextField"})
+    return forms.TextInput({"class": "vTextField"})
+
+
+def field_name(attribute: Attribute) -> str:
+    return f"{PREFIX}{attribute.key}"
+
+
+def may_set(person: Person, attribute: Attribute) -> bool:
+    """Who enters the BI as whom is for administrators of all companies: the BI knows people of every company."""
+    return sees_all(person) or not attribute.is_bi_login_id
+
+
+def fields_of(person: User, *, editor: Person) -> dict[str, ValuesField]:
+    """A field for each attribute with the person's values."""
+    return {
+        field_name(attribute): ValuesField(attribute, initial=values, disabled=not may_set(editor, attribute))
+        for attribute, values in page_of(user_id=person.pk)
+    }
+
+
+def taken_sentence(attribute: Attribute, user_id: int | None, values: Iterable[str], *, reader: Person) -> str:
+    """Why a person cannot get `values`: somebody else has one. Empty where nobody has. Names only whom one may see."""
+    texts = list(values)
+    if not attribute.is_unique or not texts:
+        return ""
+    found = holders_of(attribute=attribute, values=texts)
+    for value in texts:
+        others = found.get(fold_value(value), set()) - {user_id}
+        if others:
+            return sentence_about(value, others.pop(), reader=reader)
+    return ""
+
+
+def sentence_about(value: str, holder_id: int, *, reader: Person) -> str:
+    """Who has `value` already; without the name where `reader` may not see the person."""
+    holder = people_visible_to(reader).filter(pk=holder_id).first()
+    if holder is None:
+        return _("“%(value)s” belongs to somebody else already.") % {"value": value}
+    return _("“%(value)s” belongs to %(person)s already.") % {"value": value, "person": holder}
+
+
+def shown_lines(pairs: Sequence[tuple[Attribute, list[str]]]) -> list[tuple[str, str]]:
+    """Names and values for a page that one only reads."""
+    return [(attribute.name, "; ".join(values) or "—") for attribute, values in pairs]

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.models import Group, Permission
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.authentication import sessions
-from accounts.models import Attribute, DirectoryPolicy, WeComAccount, barred_by_wecom
-from accounts.users import bi_accounts, limited_administrators
-from accounts.users.attributes import bi_login_ids_of
-from accounts.users.bi_identity_sources import EMAIL, LOGIN_ID, USERNAME
-from accounts.users.scopes import sees_all
+from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User, WeComAccount, barred_by_wecom
+from accounts.users.roles import sees_all
 from integrations import bi
 from integrations.core.hooks import Attention, ExternalId, external_id_of
-from integrations.models import Corp
+from integrations.models import BiConnection, Corp
 from integrations.models.datasources import THE_ONE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
+    from django.db.models import QuerySet
     from django.http import HttpRequest
+
+
+# Values of BiConnection.external_id_source.
+USERNAME, EMAIL, LOGIN_ID = "username", "email", "bi_login_id"
+
+
+def is_identity(*sources: str) -> bool:
+    """Whether people enter the BI by one of `sources`. Holds the connection until the transaction of the caller ends,
+    so that nobody chooses it meanwhile."""
+    rows = BiConnection.objects.select_for_update().filter(pk=THE_ONE, is_enabled=True)
+    with transaction.atomic():
+        return rows.values_list("external_id_source", flat=True).first() in sources
 
 
 def external_ids() -> list[ExternalId]:
@@ -36,15 +51,15 @@ def external_ids() -> list[ExternalId]:
                 "It is the name with which you sign in here. One that was made with a number, because somebody else "
                 "had yours, does not count: an administrator can give you another."
             ),
-            bi_accounts.usernames,
+            usernames,
             _caution_of_wecom,
-            limited_administrators.objection_to_names,
+            objection_to_names,
         ),
         ExternalId(
             EMAIL,
             _("e-mail"),
             _("An administrator sets it on your user's page. It must be yours alone."),
-            bi_accounts.emails,
+            emails,
             objection=_objection_to_email,
         ),
     ]
@@ -57,12 +72,12 @@ def external_ids() -> list[ExternalId]:
 
 def corp_of_entry(request: HttpRequest) -> Corp | None:
     """The company through which the person may enter the BI: the session's, or one of theirs after a password."""
-    open_corps = bi_accounts.open_corps()
+    corps = open_corps()
     corp_id = request.session.get(sessions.CORP_KEY)
     if corp_id is not None:
-        return open_corps.filter(pk=corp_id).first()
+        return corps.filter(pk=corp_id).first()
     accounts = WeComAccount.objects.complete().filter(~barred_by_wecom(), user=request.session[SESSION_KEY])
-    return open_corps.filter(pk__in=accounts.values("corp_id")).order_by("pk").first()
+    return corps.filter(pk__in=accounts.values("corp_id")).order_by("pk").first()
 
 
 def is_entered_by_login_id() -> bool:
@@ -82,7 +97,7 @@ def _caution_of_wecom() -> str:
 
 def _objection_to_email() -> str:
     """WeCom lets people change their own e-mail, and a directory policy that updates people takes it over."""
-    if found := limited_administrators.objection_to_names():
+    if found := objection_to_names():
         return found
     if not DirectoryPolicy.objects.filter(mode=DirectoryPolicy.Mode.CREATE).exists():
         return ""
@@ -102,4 +117,132 @@ def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     objection = source.objection() if source is not None else ""
     return (
         [Attention(objection, reverse("admin:integrations_biconnection_change", args=[THE_ONE]))] if objection else []
+    )
+
+
+def identities(user_ids: Collection[int]) -> dict[int, str]:
+    """As whom each of these people enters the BI, by their keys: of those alone who may enter it, through a company of
+    theirs, and have an account there. A fixed number of queries."""
+    source = external_id_of(bi.connection().external_id_source)
+    if source is None:
+        return {}
+    accounts = WeComAccount.objects.complete().filter(~barred_by_wecom(), corp__in=open_corps(), user__is_active=True)
+    may_enter = set(accounts.filter(user__in=user_ids).values_list("user_id", flat=True))
+    return {pk: found for pk, found in source.of_all(may_enter).items() if found}
+
+
+def open_corps() -> QuerySet[Corp]:
+    """Those through which people enter the BI."""
+    return Corp.objects.enabled().filter(bi_sign_in_enabled=True)
+
+
+def usernames(user_ids: Collection[int]) -> dict[int, str]:
+    """Not one that somebody else spells in upper case: two names here can be one account in the BI. Nor one that the
+    directory has made (accounts.directory.linking): it may be another person's there."""
+    people = [one for one in User.objects.filter(pk__in=user_ids) if not one.has_made_username]
+    shared = _holders("username", [one.username for one in people])
+    return {one.pk: one.username for one in people if not shared[one.username.lower()] - {one.pk}}
+
+
+def emails(user_ids: Collection[int]) -> dict[int, str]:
+    """A shared value is refused: the BI could not tell the people apart, and would let one in as the other."""
+    people = list(User.objects.filter(pk__in=user_ids).exclude(email="").only("email"))
+    shared = _holders("email", [one.email for one in people])
+    return {one.pk: one.email for one in people if not shared[one.email.lower()] - {one.pk}}
+
+
+def bi_login_ids_of(user_ids: Collection[int]) -> dict[int, str]:
+    """As whom each of these people enters the BI, by the attribute that is marked for it. One query."""
+    rows = AttributeValue.objects.filter(user__in=user_ids, attribute__is_bi_login_id=True).order_by("-pk")
+    return dict(rows.values_list("user_id", "value"))
+
+
+def _holders(field: str, values: Collection[str]) -> dict[str, set[int]]:
+    """Who has one of these values in whatever letters, by the value in lower case."""
+    rows = User.objects.annotate(folded=Lower(field)).filter(folded__in={value.lower() for value in values})
+    found: dict[str, set[int]] = defaultdict(set)
+    for pk, folded in rows.values_list("pk", "folded"):
+        found[folded].add(pk)
+    return found
+
+
+_NAMING = ("add_user", "change_user")
+# Named in a sentence.
+_NAMED = 3
+
+
+def naming_permissions() -> QuerySet[Permission]:
+    """Creating people, and changing their user names and e-mail addresses."""
+    return Permission.objects.filter(content_type__app_label="accounts", codename__in=_NAMING)
+
+
+def limited() -> QuerySet[User]:
+    """Whoever enters the administration and does not see all companies there."""
+    return User.objects.filter(is_active=True, is_staff=True, is_superuser=False, manages_all_corps=False)
+
+
+def who_name_people() -> QuerySet[User]:
+    """Those of them who may create or rename people."""
+    naming = naming_permissions().values("pk")
+    groups = Group.objects.filter(permissions__in=naming)
+    return limited().filter(Q(groups__in=groups) | Q(user_permissions__in=naming)).distinct()
+
+
+def objection_to_names() -> str:
+    """Why people cannot enter the BI by a name that such administrators choose; empty where there are none."""
+    found = list(who_name_people().order_by("username")[: _NAMED + 1])
+    if not found:
+        return ""
+    sentence = gettext(
+        "People must not enter the BI by a name that administrators of single companies choose, and such may create or "
+        "rename people: %(people)s. Choose the loginId attribute, which only administrators of all companies set, or "
+        "take this right from them first."
+    )
+    names = ", ".join(map(str, found[:_NAMED]))
+    return sentence % {"people": names if len(found) <= _NAMED else f"{names} …"}
+
+
+# --- Making one -------------------------------------------------------------------------------------------------------
+
+
+def objection_to_rights(person: User, values: dict[str, Any]) -> str:
+    """Why `person` cannot get the rights that a form holds (`values`: those that it changes); empty where nothing is
+    against it. Somebody who has them already keeps them. In the transaction that saves them."""
+    if not _is_limited(person, values) or not _names_people(person, values):
+        return ""
+    if person.pk is not None and who_name_people().filter(pk=person.pk).exists():
+        return ""
+    return _refusal() if is_identity(USERNAME, EMAIL) else ""
+
+
+def objection_to_permissions(group: Group, permissions: Iterable[Permission]) -> str:
+    """The same for the permissions of a group, which lend rights to all who are in it."""
+    chosen = [permission.pk for permission in permissions]
+    if group.pk is None or not naming_permissions().filter(pk__in=chosen).exists():
+        return ""
+    made = limited().filter(groups=group).exclude(pk__in=who_name_people().values("pk"))
+    return _refusal() if made.exists() and is_identity(USERNAME, EMAIL) else ""
+
+
+def _is_limited(person: User, values: dict[str, Any]) -> bool:
+    active, staff, superuser, manages_all = (
+        values.get(name, getattr(person, name))
+        for name in ("is_active", "is_staff", "is_superuser", "manages_all_corps")
+    )
+    return bool(active and staff and not superuser and not manages_all)
+
+
+def _names_people(person: User, values: dict[str, Any]) -> bool:
+    saved = person.pk is not None
+    groups = values.get("groups", person.groups.all() if saved else [])
+    permissions = values.get("user_permissions", person.user_permissions.all() if saved else [])
+    by_group = Q(group__in=[group.pk for group in groups])
+    return naming_permissions().filter(by_group | Q(pk__in=[one.pk for one in permissions])).exists()
+
+
+def _refusal() -> str:
+    return gettext(
+        "People enter the BI by their user name or e-mail, so nobody who is limited to single companies may create or "
+        "rename people: they could enter it as somebody else. First choose the loginId attribute, under Guandata BI, "
+        "or leave this right out."
     )

@@ -1,7 +1,14 @@
-"""The four roles and their permissions, and the names of permissions in the reader's language."""
+"""The four roles and their permissions, what an administrator may see and change, and whom others ask.
+
+Superusers and those who manage all companies see everything. Others see the companies that they are named for and
+the people with an account there. Nobody but a superuser changes somebody with more rights, or somebody who also belongs
+to a company that is not theirs: linking such a person with a userid of one's own, or setting their password, would
+lend their rights. Somebody who may enter the administration at all is changed by those only who may hand out roles.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -9,19 +16,18 @@ from django import forms
 from django.apps import apps as installed_apps
 from django.contrib.auth.models import Group, Permission
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Q, QuerySet
-from django.utils.translation import gettext, pgettext_lazy
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils.translation import gettext, gettext_lazy, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.users import User
+from accounts.models.audit import AuditEntry
+from accounts.models.users import Lockout, User, WeComAccount
+from integrations.models import Corp
+from integrations.models.fields import EVERYTHING, NOTHING, Person
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-    from integrations.models.fields import Person
-
-
-if TYPE_CHECKING:
     PermissionsFieldBase = forms.ModelMultipleChoiceField[Permission]
 else:
     PermissionsFieldBase = forms.ModelMultipleChoiceField
@@ -200,3 +206,148 @@ def missing_permissions(person: User) -> QuerySet[Permission]:
         return Permission.objects.none()
     held = Permission.objects.filter(Q(group__user=person) | Q(user=person))
     return Permission.objects.exclude(pk__in=held.order_by().values("pk"))
+
+
+def corps_of(person: Person) -> Q:
+    """The condition on Corp, for integrations.models.fields."""
+    if not isinstance(person, User) or not (person.is_active and person.is_staff):
+        return NOTHING
+    return Q() if sees_all(person) else Q(pk__in=person.managed_corps.values("pk"))
+
+
+def sees_all(person: Person) -> bool:
+    """Whether the person administers every company: superusers, and staff who manage all."""
+    if not isinstance(person, User) or not person.is_active:
+        return False
+    return person.is_superuser or (person.is_staff and person.manages_all_corps)
+
+
+def sees_all_corps(person: Person) -> bool:
+    """Whether `person` also sees, in the administration, what belongs to no single corp."""
+    return isinstance(person, User) and person.is_staff and sees_all(person)
+
+
+def scope_condition(person: Person) -> Q:
+    """The condition on a model with a nullable `corp` (empty: for people of every company)."""
+    return EVERYTHING if sees_all_corps(person) else Q(corp__in=Corp.objects.visible_to(person))
+
+
+def people_visible_to(person: Person) -> QuerySet[User]:
+    """People without any account of a company can be seen by those only who see all companies."""
+    if sees_all(person):
+        return User.objects.all()
+    theirs = WeComAccount.objects.filter(corp__in=Corp.objects.visible_to(person))
+    return User.objects.filter(pk__in=theirs.values("user_id"))
+
+
+def people_changeable_by(person: Person) -> QuerySet[User]:
+    """Those of the visible people whom `person` may change, link and give a password."""
+    people = people_visible_to(person)
+    if not isinstance(person, User) or (person.is_active and person.is_superuser):
+        return people
+    harmless = Q(is_staff=False)
+    if may_hand_out(person):
+        harmless |= no_stronger_than(person)
+    people = people.filter(harmless, is_superuser=False)
+    if sees_all(person):
+        return people
+    elsewhere = WeComAccount.objects.filter(corp__isnull=False).exclude(corp__in=Corp.objects.visible_to(person))
+    # Asked for each person, so that for one person the database does not read the accounts of all.
+    return people.filter(~Exists(elsewhere.filter(user=OuterRef("pk"))))
+
+
+def rights_changeable_by(person: Person) -> QuerySet[User]:
+    """Those whose rights `person` may change: nobody who has more, were it only for want of the entry to the admin."""
+    people = people_changeable_by(person)
+    if not isinstance(person, User) or not may_hand_out(person):
+        return people.none()
+    return people if person.is_superuser else people.filter(no_stronger_than(person))
+
+
+def audit_entries_visible_to(person: Person) -> QuerySet[AuditEntry]:
+    """Entries about the companies that `person` sees; about none or several, for those who see all."""
+    entries = AuditEntry.objects.all()
+    return entries if sees_all(person) else entries.filter(corp__in=Corp.objects.keys_visible_to(person))
+
+
+def lockouts_visible_to(person: Person) -> QuerySet[Lockout]:
+    """Of an administrator of some companies: those of people whom that administrator may change."""
+    if sees_all(person):
+        return Lockout.objects.all()
+    return Lockout.objects.filter(username__in=people_changeable_by(person).values("username"))
+
+
+def no_stronger_than(person: User) -> Q:
+    """The condition on User for those whose rights and companies `person` has, too. Nobody is stronger than a
+    superuser."""
+    if person.is_superuser:
+        return EVERYTHING
+    stronger = User.groups.through.objects.filter(group__in=stronger_groups(person))
+    direct = User.user_permissions.through.objects.filter(permission__in=missing_permissions(person))
+    weaker = ~Q(pk__in=stronger.values("user_id")) & ~Q(pk__in=direct.values("user_id")) & Q(is_superuser=False)
+    if sees_all(person):
+        return weaker
+    managed = User.managed_corps.through.objects.exclude(corp__in=Corp.objects.visible_to(person))
+    return weaker & Q(manages_all_corps=False) & ~Q(pk__in=managed.values("user_id"))
+
+
+NAMED_AT_MOST = 3
+# What is nobody else's.
+_OF_SUPERUSERS = frozenset({"auth.add_group"})
+# From the one that may do least.
+_ROLES = {
+    Role.PUSH_EDITOR: gettext_lazy("a push editor"),
+    Role.INTEGRATION_ADMINISTRATOR: gettext_lazy("an integration administrator"),
+    Role.SYSTEM_ADMINISTRATOR: gettext_lazy("a system administrator"),
+}
+
+
+def whom_to_ask(person: Person, permission: str, corp_ids: Collection[int] | None = None) -> str:
+    """One sentence for `person`; empty for what no role may do. `permission`: as app_label.codename. `corp_ids`: of the
+    companies for which it is needed; empty: of all there are, as for the site address; None: of any that `person` sees.
+
+    Only people whom `person` sees in the administration are named.
+    """
+    names = [str(name) for role, name in _ROLES.items() if permission in permissions_of(role)]
+    if permission in _OF_SUPERUSERS:
+        names = [gettext("a superuser")]
+    if not names:
+        return ""
+    roles = names[-1]
+    if names[:-1]:
+        roles = gettext("%(roles)s or %(role)s") % {
+            "roles": pgettext("between roles", ", ").join(names[:-1]),
+            "role": roles,
+        }
+    people = _name_people(person, permission, corp_ids)
+    facts = {"roles": roles, "people": people}
+    if corp_ids is not None and not corp_ids and not sees_all(person):
+        if people:
+            return gettext("Ask %(roles)s who manages all companies: %(people)s.") % facts
+        return gettext("Ask %(roles)s who manages all companies.") % facts
+    return gettext("Ask %(roles)s: %(people)s.") % facts if people else gettext("Ask %(roles)s.") % facts
+
+
+def _name_people(person: Person, permission: str, corp_ids: Collection[int] | None) -> str:
+    """The first of those who may, with commas; empty where `person` sees none of them."""
+    if not isinstance(person, User) or not person.has_perm("accounts.view_user"):
+        return ""
+    corps = Corp.objects.visible_to(person)
+    theirs = corps if corp_ids is None else corps.filter(pk__in=corp_ids)
+    managed = User.managed_corps.through.objects.filter(corp__in=theirs).values("user_id")
+    able = holders_of(permission).filter(Q(is_superuser=True) | Q(manages_all_corps=True) | Q(pk__in=managed))
+    seen = able.filter(pk__in=people_visible_to(person).values("pk")).exclude(pk=person.pk)
+    found = list(seen.order_by("is_superuser", "name", "pk")[: NAMED_AT_MOST + 1])
+    names = pgettext("between people", ", ").join(one.name or one.username for one in found[:NAMED_AT_MOST])
+    return gettext("%(people)s and others") % {"people": names} if len(found) > NAMED_AT_MOST else names
+
+
+def holders_of(permission: str) -> QuerySet[User]:
+    """Who may enter the administration and has the permission, by a group or directly."""
+    app, _dot, codename = permission.partition(".")
+    granted = Permission.objects.filter(content_type__app_label=app, codename=codename)
+    groups = Group.objects.filter(permissions__in=granted)
+    by_group = User.groups.through.objects.filter(group__in=groups).values("user_id")
+    directly = User.user_permissions.through.objects.filter(permission__in=granted).values("user_id")
+    held = Q(is_superuser=True) | Q(pk__in=by_group) | Q(pk__in=directly)
+    return User.objects.filter(held, is_active=True, is_staff=True)

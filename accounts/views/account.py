@@ -1,29 +1,36 @@
-"""A person's own page: their accounts, and the browsers in which they are signed in."""
+"""A person's own pages: their accounts and browsers, their password, their authenticator app."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
-from django.contrib import messages
-from django.contrib.auth import logout
+import segno
+from django.contrib import admin, messages
+from django.contrib.auth import logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.views import PasswordChangeView
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.template.response import TemplateResponse
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.authentication import session_records
-from accounts.authentication.flow import inner_page, raw_query_of
-from accounts.authentication.state import forget_browser_ids
+from accounts.authentication import sessions, totp
+from accounts.authentication.flow import forget_browser_ids, inner_page, raw_query_of
+from accounts.authentication.forms import CodeForm, OwnPasswordForm
 from accounts.models import User, WeComAccount
 from accounts.views import wecom
+from accounts.views.confirmation import to_page
 from integrations import bi
+from integrations.core.http import HOME, safe_path
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -38,7 +45,7 @@ logger = logging.getLogger(__name__)
 @login_required
 def show(request: HttpRequest) -> HttpResponse:
     person = person_of(request.user)
-    opened = session_records.of_person(person, current_key=request.session.session_key, now=timezone.now())
+    opened = sessions.of_person(person, current_key=request.session.session_key, now=timezone.now())
     accounts = WeComAccount.objects.filter(user=person).select_related("corp").order_by("-is_primary", "pk")
     return render(request, "accounts/account.html", {"accounts": accounts, "sessions": opened})
 
@@ -50,7 +57,7 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
     """End one of the person's own sessions; others' numbers end nothing."""
     person = person_of(request.user)
     try:
-        is_ended = session_records.end(user=person, pk=pk)
+        is_ended = sessions.end(user=person, pk=pk)
     except redis.RedisError as error:
         logger.error("session not ended by its person user=%s error=%s", person.pk, type(error).__name__)
         messages.error(request, _("That device could not be signed out just now. Please try again in a minute."))
@@ -69,7 +76,7 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
 def end_all_sessions(request: HttpRequest) -> HttpResponse:
     """End every session of the person, this one too."""
     person = person_of(request.user)
-    session_records.end_all(user=person)
+    sessions.end_all(user=person)
     logger.info("all sessions ended by their person user=%s", person.pk)
     logout(request)
     response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': 'everywhere'})}")
@@ -112,3 +119,112 @@ def _corp_of(request: HttpRequest) -> Corp | None:
     named = list(Corp.objects.filter(domain_id=domain)[:2]) if domain else []
     found = named or list(Corp.objects.signing_in()[:2])
     return found[0] if len(found) == 1 else None
+
+
+class OwnPassword(PasswordChangeView):
+    form_class = OwnPasswordForm
+    success_url = reverse_lazy("admin:password_change_done")
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "request": self.request}
+
+
+def code_page(request: HttpRequest) -> HttpResponse:
+    """Asks for the code that a session lacks."""
+    person = _person(request)
+    target = safe_path(request.GET.get("next", ""))
+    target = reverse("admin:index") if target == HOME else target
+    if not sessions.needs_code(request.session):
+        return HttpResponseRedirect(target)
+    form = CodeForm(request.POST if request.method == "POST" else None, person=person)
+    if form.is_valid():
+        sessions.note_code(request.session)
+        return HttpResponseRedirect(target)
+    title = _("Code of your authenticator app")
+    return _page(request, "code", title=title, form=form, has_permission=False, is_nav_sidebar_enabled=False)
+
+
+def own_page(request: HttpRequest) -> HttpResponse:
+    """Sets an app up, and for one that is: renews its recovery codes, or removes it."""
+    person = _person(request)
+    if not sessions.is_confirmed(request.session, timezone.now()):
+        return to_page(request)
+    if request.method == "POST":
+        return _act(request, person)
+    device = totp.device_of(person)
+    if device is not None:
+        left = len(device.recovery_digests)
+        return _page(request, "own", title=_("Authenticator app"), device=device, codes_left=left)
+    return _set_up_page(request, person, totp.new_key(), CodeForm(person=person))
+
+
+def _act(request: HttpRequest, person: User) -> HttpResponse:
+    is_set_up = totp.device_of(person) is not None
+    if is_set_up and "renew" in request.POST:
+        return _codes_page(request, totp.renew_recovery_codes(person))
+    if is_set_up and "remove" in request.POST:
+        totp.remove(person)
+        sessions.forget_code(request.session)
+        messages.success(request, _("The authenticator app is removed."))
+        return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
+    key = totp.unseal(request.POST.get("key", ""), person=person)
+    if is_set_up or key is None:
+        messages.error(request, _("This took too long, or was done in another tab meanwhile. Please look again."))
+        return HttpResponseRedirect(reverse(totp.OWN_ROUTE))
+    codes = totp.set_up(
+        person=person,
+        key=key,
+        code=request.POST.get("code", ""),
+        now=timezone.now(),
+        is_independent=sessions.is_independent_of_wecom(request),
+    )
+    if codes is None:
+        wrong = _("The code is wrong. Enter the one that the app shows now.")
+        return _set_up_page(request, person, key, CodeForm(person=person), error=wrong)
+    _end_other_sessions(request, person)
+    sessions.note_code(request.session)
+    return _codes_page(request, codes)
+
+
+def _end_other_sessions(request: HttpRequest, person: User) -> None:
+    """They were opened without a code. As when a password changes, this one goes on."""
+    sessions.end_all(user=person)
+    person.refresh_from_db(fields=["session_epoch"])
+    update_session_auth_hash(request, person)
+
+
+def _set_up_page(request: HttpRequest, person: User, key: str, form: CodeForm, **more: Any) -> HttpResponse:
+    return _page(
+        request,
+        "set_up",
+        title=_("Set up an authenticator app"),
+        form=form,
+        key=" ".join(key[place : place + 4] for place in range(0, len(key), 4)),
+        sealed=totp.seal(key, person=person),
+        picture=_picture(totp.address_of(key, person=person)),
+        **more,
+    )
+
+
+def _codes_page(request: HttpRequest, codes: list[str]) -> HttpResponse:
+    return _page(request, "codes", title=_("Recovery codes"), codes=codes)
+
+
+def _picture(address: str) -> SafeString:
+    """White around, whatever the page's colours: cameras need it."""
+    drawn = segno.make(address, error="m").svg_inline(scale=5, light="#fff", title=_("QR code"))
+    return mark_safe(drawn)  # noqa: S308  # segno's own drawing; what it encodes is no part of its markup
+
+
+def _page(request: HttpRequest, step: str, **more: Any) -> HttpResponse:
+    context = {**admin.site.each_context(request), "step": step, **more}
+    request.current_app = admin.site.name  # as Django's own admin views do
+    response = TemplateResponse(request, "admin/accounts/second_factor.html", context)
+    add_never_cache_headers(response)
+    return response
+
+
+def _person(request: HttpRequest) -> User:
+    if not isinstance(request.user, User):
+        raise TypeError("the administration lets nobody else in")
+    return request.user

@@ -17,8 +17,7 @@ from django.views.decorators.http import require_GET
 from accounts.authentication.flow import Cause, is_phone, raw_query_of
 from accounts.users.bi_identity import corp_of_entry
 from accounts.views import errors
-from accounts.views.errors import ErrorDetails
-from accounts.views.navigation import HomeEntry
+from accounts.views.errors import ErrorDetails, HomeEntry
 from integrations import bi
 from integrations.bi import CannotEnter, Obstacle
 

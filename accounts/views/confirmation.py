@@ -18,8 +18,8 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from accounts.authentication import sessions
+from accounts.authentication.flow import Kind
 from accounts.authentication.forms import ConfirmForm
-from accounts.authentication.state import Kind
 from accounts.models import User, WeComAccount
 from integrations.core.http import HOME, safe_path
 from integrations.models import Corp
@@ -58,7 +58,12 @@ def gate(request: HttpRequest) -> HttpResponse | None:
         return None  # the page itself refuses
     sealed = request.POST.get(TYPED)
     if sealed is None:
-        return None if _is_fresh(request) else _page_in_place(request, person, _typed(request))
+        if _is_fresh(request):
+            return None
+        sent = request.POST.copy()
+        for name in _OF_THE_FORM:
+            sent.pop(name, None)
+        return _page_in_place(request, person, sent)
     typed = _unseal(sealed, person=person, path=request.get_full_path())
     if typed is None:
         messages.error(request, _("This took too long. Nothing was saved: please enter it again."))
@@ -119,13 +124,6 @@ def _page(request: HttpRequest, person: User, form: ConfirmForm, **more: Any) ->
     response = TemplateResponse(request, "admin/accounts/confirm.html", context)
     add_never_cache_headers(response)
     return response
-
-
-def _typed(request: HttpRequest) -> Any:
-    typed = request.POST.copy()
-    for name in _OF_THE_FORM:
-        typed.pop(name, None)
-    return typed
 
 
 def to_page(request: HttpRequest) -> HttpResponse:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import redis
 from cryptography.fernet import InvalidToken
@@ -23,12 +24,18 @@ from django.views.decorators.http import require_safe
 from accounts.authentication.flow import Cause
 from accounts.explanations import CHOOSING, GUIDES
 from accounts.models import User
-from accounts.users.contacts import whom_to_ask
+from accounts.users.roles import whom_to_ask
 from integrations.core.http import safe_path
 from integrations.core.redis import LIMIT_SECONDS
 from integrations.core.sentences import translated
+from integrations.hooks import Hook, Registry
 from integrations.models import Corp
 from integrations.models.fields import cipher
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django.utils.functional import _StrPromise
+
 
 logger = logging.getLogger(__name__)
 TOO_MANY_STATUS = 429
@@ -160,3 +167,27 @@ def _whom_to_ask(request: HttpRequest) -> str:
     permission = f"{found['app']}.{verb}_{found['model']}"
     # Who holds the permission lacks a company.
     return whom_to_ask(user, permission, () if user.has_perm(permission) else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A page that every employee has. `url_name`: without arguments."""
+
+    url_name: str
+    label: str | _StrPromise
+
+
+@dataclass(frozen=True, slots=True)
+class HomeEntry:
+    """A button on top of the home page that leads on, such as into the BI platform. `note`: what one finds there."""
+
+    label: str
+    url: str
+    note: str = ""
+
+
+tabs: Registry[Tab] = Registry()
+
+# Asked each time the home page is shown, for the person who asks; none where there is nothing for that person to open.
+# At most one look-up, and no call to anywhere.
+home_entries: Hook[[HttpRequest], list[HomeEntry]] = Hook()

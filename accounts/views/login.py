@@ -1,16 +1,19 @@
-"""Login page, choice of company, sign-out."""
+"""Login page with the panel of WeCom's QR code, choice of company, sign-out."""
 
 from __future__ import annotations
 
+import logging
 import re
+import secrets
 from math import ceil
 from typing import Any, cast
 
+import redis
 from django.contrib.admin import AdminSite
 from django.contrib.auth import logout as end_session
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -22,12 +25,16 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.authentication import flow, lockout, password_policy, sessions, state, totp
-from accounts.authentication.flow import surface_of
+from accounts.authentication import flow, passwords, sessions, totp
+from accounts.authentication.flow import Kind, surface_of
 from accounts.authentication.forms import CodeForm, LoginForm
-from accounts.authentication.lockout import Lock, lock_on
+from accounts.authentication.passwords import Lock, lock_on
 from accounts.models import User
+from integrations.clients.errors import IntegrationError
+from integrations.clients.wecom.oauth import sign
+from integrations.companies import links
 from integrations.core import http
+from integrations.core.client_factory import wecom_client
 from integrations.core.http import HOME, safe_path
 from integrations.models import Corp
 
@@ -49,7 +56,7 @@ class Login(LoginView):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Where passwords are switched off there is no form, and what is sent all the same is not looked at."""
-        if password_policy.is_password_enabled():
+        if passwords.is_password_enabled():
             return super().post(request, *args, **kwargs)
         context = self.get_context_data(form=self.get_form_class()(request), refused=True)
         response = self.render_to_response(context)
@@ -66,7 +73,7 @@ class Login(LoginView):
         response = super().form_valid(form)
         sessions.untie(self.request)
         sessions.set_length(self.request, is_remembered=form.cleaned_data["remember"])
-        lockout.note_right_password(response, self.request, form.get_user())
+        passwords.note_right_password(response, self.request, form.get_user())
         return response
 
     def get_redirect_url(self, request: HttpRequest | None = None) -> str:
@@ -84,7 +91,9 @@ class Login(LoginView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         corps = list(Corp.objects.signing_in().select_related("site_address").order_by("name"))
-        corp = _requested(self.request, corps) or _only_or_remembered(self.request, corps)
+        corp = next((one for one in corps if str(one.pk) == self.request.GET.get("corp")), None) or _only_or_remembered(
+            self.request, corps
+        )
         return super().get_context_data(
             **kwargs,
             target=self._target(),
@@ -92,7 +101,7 @@ class Login(LoginView):
             corps=corps,
             panel=self._panel_url(corp),
             query=urlencode({"next": self._target()}),
-            password_enabled=password_policy.is_password_enabled(),
+            password_enabled=passwords.is_password_enabled(),
             action=reverse(self.route),
             heading=self.heading,
         )
@@ -130,7 +139,7 @@ def choose_company(request: HttpRequest) -> HttpResponse:
         "target": target,
         "query": urlencode({"next": target}),
         "is_inside_wecom": surface_of(request.headers.get("User-Agent", "")).is_inside_wecom,
-        "password_enabled": password_policy.is_password_enabled(),
+        "password_enabled": passwords.is_password_enabled(),
         "password_query": urlencode({"next": target, "stay": "1"}),
     }
     return render(request, "accounts/choose_company.html", context)
@@ -142,7 +151,7 @@ def logout(request: HttpRequest) -> HttpResponseBase:
     """Sign out and stay so: inside WeCom the login page would sign in again at once."""
     end_session(request)
     response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': '1'})}")
-    state.forget_browser_ids(response, request)
+    flow.forget_browser_ids(response, request)
     return response
 
 
@@ -156,11 +165,6 @@ def _to_company(request: HttpRequest, target: str, *, requested: str | None) -> 
         return _to_start(corp, target)
     name, query = ("choose-company", {"next": target}) if corps else ("login", {"next": target, "stay": "1"})
     return redirect(f"{reverse(name)}?{urlencode(query)}")
-
-
-def _requested(request: HttpRequest, corps: list[Corp]) -> Corp | None:
-    """The company that the person chose just now."""
-    return next((corp for corp in corps if str(corp.pk) == request.GET.get("corp")), None)
 
 
 def _only_or_remembered(request: HttpRequest, corps: list[Corp]) -> Corp | None:
@@ -257,4 +261,88 @@ def page(request: HttpRequest, _response: Any = None, credentials: dict[str, Any
     response = render(request, "accounts/locked.html", context, status=429)
     response.headers["Retry-After"] = str(seconds)
     add_never_cache_headers(response)
+    return response
+
+
+logger = logging.getLogger(__name__)
+
+
+LONGEST_ADDRESS = 4096
+
+
+@require_safe
+@never_cache
+def signature(request: HttpRequest) -> JsonResponse:
+    """What `ww.register` needs for the page `page`. 403 without a session of a company, 400 for another site's page.
+
+    The ticket is kept for all processes, so WeCom is asked once in two hours.
+    """
+    corp_id = request.session.get(sessions.CORP_KEY) if request.user.is_authenticated else None
+    corp = Corp.objects.signing_in().filter(pk=corp_id).first() if corp_id is not None else None
+    if corp is None:
+        return JsonResponse({"error": "session"}, status=403)
+    page = request.GET.get("page", "")
+    if len(page) > LONGEST_ADDRESS or not page.startswith(request.build_absolute_uri("/")):
+        return JsonResponse({"error": "page"}, status=400)
+    try:
+        ticket = wecom_client(corp).jsapi_ticket()
+    except (IntegrationError, redis.RedisError) as error:
+        logger.warning("page not signed corp=%s error=%s", corp.pk, type(error).__name__)
+        return JsonResponse({"error": "wecom"}, status=503)
+    now = int(timezone.now().timestamp())
+    signed = sign(ticket=ticket, nonce=secrets.token_hex(8), timestamp=now, url=page)
+    return JsonResponse(
+        {
+            "corpid": corp.corpid,
+            "agentid": corp.agentid,
+            "timestamp": signed.timestamp,
+            "nonceStr": signed.nonce,
+            "signature": signed.signature,
+        }
+    )
+
+
+# --- What the login page's script asks for before it shows WeCom's panel with the QR code, and again before it expires
+
+# A state is replaced after this part of its life: a scan that is under way then still has time to arrive.
+RENEWED_AFTER = 0.8
+
+
+@require_POST
+@never_cache
+def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
+    """A fresh state, and what the panel needs beside it. The states before it stay good for their own time.
+
+    409 where the page stands under another address than the one WeCom returns to: the page's plain link moves there.
+    """
+    corp = Corp.objects.signing_in().select_related("site_address").filter(pk=corp_id).first()
+    if corp is None:
+        return JsonResponse({"error": "company"}, status=404)
+    if not flow.is_at_home(request, corp):
+        return JsonResponse({"error": "address"}, status=409)
+    target = safe_path(request.POST.get("next", ""))
+    try:
+        begun = flow.begin(
+            request,
+            corp,
+            kind=Kind.QR,
+            target=target,
+            attempt=flow.FIRST_ATTEMPT,
+            step_limit=flow.step_limit(request),
+        )
+    except redis.RedisError as error:
+        logger.error("sign-in corp=%s outcome=store-unreachable error=%s", corp.pk, type(error).__name__)
+        return JsonResponse({"error": "store"}, status=503)
+    if begun is None:
+        return JsonResponse({"error": "too-many"}, status=429)
+    response = JsonResponse(
+        {
+            "params": links.panel_params(corp, begun.state, language=flow.wecom_language()),
+            "page": links.panel_page(corp, begun.state, language=flow.wecom_language()),
+            "is_official": links.has_official_panel(corp),
+            "renew_after_ms": round(flow.STATE_SECONDS * RENEWED_AFTER * 1000),
+        }
+    )
+    flow.keep_browser_id(response, request, begun.browser_id)
+    logger.info("sign-in corp=%s outcome=panel-shown", corp.pk)
     return response

@@ -17,11 +17,9 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
 from accounts import tasks
-from accounts.authentication import flow, services, sessions
-from accounts.authentication import state as authentication_state
-from accounts.authentication.flow import Cause, inner_page, raw_query_of, surface_of
-from accounts.authentication.services import AuthorizationCode, SignInRefused
-from accounts.authentication.state import Kind
+from accounts.authentication import backends, flow, sessions
+from accounts.authentication.backends import AuthorizationCode, SignInRefused
+from accounts.authentication.flow import Cause, Kind, inner_page, raw_query_of, surface_of
 from accounts.models import User
 from accounts.views import confirmation, errors
 from accounts.views.errors import ErrorDetails
@@ -72,15 +70,15 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
         return errors.away(_details(Cause.COMPANY_DISABLED, corp, target))
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
     session = sessions.of_request(request, corp_id=corp.pk)
-    browser_ids = authentication_state.browser_ids(request)
+    browser_ids = flow.browser_ids(request)
     step: flow.Step | HttpResponse = flow.next_step(
-        arrival=authentication_state.consume(
+        arrival=flow.consume(
             text=state_text,
             browsers=browser_ids,
             corp_id=corp.pk,
             code=code,
             step_limit=_step_limit(request, session),
-            code_limit=authentication_state.redeeming_limit(corp_id=corp.pk) if services.is_well_formed(code) else None,
+            code_limit=flow.redeeming_limit(corp_id=corp.pk) if backends.is_well_formed(code) else None,
         ),
         inner_page=target,
         has_code=bool(code),
@@ -100,7 +98,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
 
 def _step_limit(request: HttpRequest, session: flow.CurrentSession) -> Limit | None:
     """People who are signed in do not count: a whole company may follow a message at once, without a call to WeCom."""
-    return None if session.is_of_this_corp else authentication_state.step_limit(request)
+    return None if session.is_of_this_corp else flow.step_limit(request)
 
 
 def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
@@ -126,7 +124,7 @@ def _landed(corp: Corp, target: str) -> HttpResponseRedirect:
 @sensitive_variables("code")
 def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: AuthorizationCode) -> HttpResponse | flow.Step:
     """Sign the person in, or say what to do instead."""
-    if not services.is_well_formed(code.value):
+    if not backends.is_well_formed(code.value):
         return flow.after_refused_code(attempt=step.attempt, target=step.target)
     began_at = time.monotonic()
     refused: list[SignInRefused] = []
@@ -135,7 +133,8 @@ def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: Authori
     except LoginRefusedError:
         return flow.after_refused_code(attempt=step.attempt, target=step.target)
     except IntegrationError as error:
-        logger.warning("sign-in corp=%s outcome=%s operation=%s code=%s", corp.pk, *_of(error))
+        about = (corp.pk, type(error).__name__, error.operation, error.code)
+        logger.warning("sign-in corp=%s outcome=%s operation=%s code=%s", *about)
         return errors.away(_details_of(error, corp, step.target))
     milliseconds = round((time.monotonic() - began_at) * 1000)
     if not isinstance(user, User):
@@ -147,7 +146,7 @@ def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: Authori
         return HttpResponseRedirect(step.target)
     login(request, user)
     sessions.tie_to_corp(request, corp, kind=step.kind)
-    services.note_signed_in(user=user, corp=corp, now=timezone.now())
+    backends.note_signed_in(user=user, corp=corp, now=timezone.now())
     logger.info("sign-in corp=%s user=%s outcome=signed-in ms=%d", corp.pk, user.pk, milliseconds)
     response = _landed(corp, step.target)
     sessions.remember_corp_id(response, request, corp.pk)
@@ -171,8 +170,12 @@ def _authorise(
     begun = flow.begin(request, corp, kind=kind, target=target, attempt=attempt, step_limit=step_limit)
     if begun is None:
         return _too_many(request, corp.pk, target)
-    response = HttpResponseRedirect(_wecom_page(corp, kind, begun.state))
-    authentication_state.keep_browser_id(response, request, begun.browser_id)
+    if kind is Kind.SILENT:
+        page = links.authorize_link(corp, begun.state)
+    else:
+        page = links.qr_link(corp, begun.state, language=flow.wecom_language())
+    response = HttpResponseRedirect(page)
+    flow.keep_browser_id(response, request, begun.browser_id)
     logger.info("sign-in corp=%s outcome=sent-to-wecom kind=%s surface=%s attempt=%d", corp.pk, kind, surface, attempt)
     return response
 
@@ -181,25 +184,19 @@ def _too_many(request: HttpRequest, corp_id: int, target: str) -> HttpResponse:
     return errors.page(request, ErrorDetails(Cause.TOO_MANY, corp_id=corp_id, target=target))
 
 
-def _wecom_page(corp: Corp, kind: Kind, state: str) -> str:
-    if kind is Kind.SILENT:
-        return links.authorize_link(corp, state)
-    return links.qr_link(corp, state, language=flow.wecom_language())
-
-
 def _burn(corp: Corp, code: str) -> None:
     """Take a refused code from nobody any more, and have it spent in the background, for whoever else could use it.
 
     Without a broker it dies by itself within minutes.
     """
-    if not services.is_well_formed(code):
+    if not backends.is_well_formed(code):
         return
-    authentication_state.refuse(code)
-    if not services.may_burn(corp_id=corp.pk):
+    flow.refuse(code)
+    if not backends.may_burn(corp_id=corp.pk):
         return
-    sealed = services.seal(AuthorizationCode(code))
+    sealed = backends.seal(AuthorizationCode(code))
     try:
-        tasks.burn_code.apply_async((corp.pk, sealed), expires=authentication_state.CODE_SECONDS, retry=False)
+        tasks.burn_code.apply_async((corp.pk, sealed), expires=flow.CODE_SECONDS, retry=False)
     except OperationalError as error:
         logger.warning("refused code not spent corp=%s error=%s", corp.pk, type(error).__name__)
 
@@ -230,7 +227,3 @@ def _find_cause(error: IntegrationError) -> Cause:
     if isinstance(error, ConfigurationError):
         return Cause.MISCONFIGURED
     return Cause.WECOM_UNREACHABLE if isinstance(error, TransientError) else Cause.UNEXPECTED_ANSWER
-
-
-def _of(error: IntegrationError) -> tuple[str, str, int | None]:
-    return type(error).__name__, error.operation, error.code

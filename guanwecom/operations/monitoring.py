@@ -28,7 +28,7 @@ from prometheus_client.registry import Collector
 
 from accounts.audit.signals import tracked_models
 from accounts.models import AuditEntry, UnsentAudit
-from accounts.users.scopes import sees_all
+from accounts.users.roles import sees_all
 from guanwecom.operations import health, middleware, tasks
 from integrations.clients.clock import read_boot_clock
 from integrations.core import metrics, sentences

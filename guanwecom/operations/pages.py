@@ -30,7 +30,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from accounts.models import User
-from accounts.users.scopes import sees_all
+from accounts.users.roles import sees_all
 from accounts.views import confirmation
 from guanwecom.operations import health, installation, support_bundle
 from guanwecom.operations.health import EngineExplanation, EngineHealth, Served

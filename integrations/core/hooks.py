@@ -71,7 +71,7 @@ calls_refused: Hook[[Sequence[Corp], datetime], dict[int, CallsRefused]] = Hook(
 # --- Who does what a person may not do ------------------------------------------------------------------------------
 
 # Asked for one sentence: the person, the permission as app_label.codename, and the ids of the companies for which it is
-# needed, as accounts.users.contacts.whom_to_ask takes them.
+# needed, as accounts.users.roles.whom_to_ask takes them.
 whom_to_ask: Hook[[Person, str, Collection[int] | None], str] = Hook()
 
 

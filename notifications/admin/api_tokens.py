@@ -20,9 +20,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.directory.form_fields import DepartmentsField, DepartmentsSelect
+from accounts.directory.groups import DepartmentsField, DepartmentsSelect
 from accounts.models import User
-from accounts.users.scopes import people_visible_to, sees_all_corps
+from accounts.users.roles import people_visible_to, sees_all_corps
 from integrations.admin.base import own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges

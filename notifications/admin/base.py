@@ -23,10 +23,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.directory.form_fields import DepartmentsSelect
+from accounts.directory.groups import DepartmentsSelect
 from accounts.models import User, WeComAccount, fold_userid
-from accounts.users.roles import role_groups
-from accounts.users.scopes import people_visible_to
+from accounts.users.roles import people_visible_to, role_groups
 from integrations.admin.base import ReadRows, own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
-from accounts.users.scopes import sees_all
+from accounts.users.roles import sees_all
 from integrations.admin.diagnosis import about_unreadable, may_see_corps
 from integrations.companies.diagnosis import results
 from integrations.core.hooks import Attention, Line

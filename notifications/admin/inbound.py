@@ -24,7 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.users.scopes import people_visible_to
+from accounts.users.roles import people_visible_to
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page, pill
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges

@@ -17,7 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Attribute, User
-from accounts.users.scopes import people_visible_to, sees_all_corps
+from accounts.users.roles import people_visible_to, sees_all_corps
 from integrations.clients.expressions import ExpressionRefused
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from integrations.core.heartbeats import STALE_SECONDS

@@ -24,7 +24,7 @@ from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from accounts.importexport.writers import csv_line
-from accounts.users.scopes import people_visible_to
+from accounts.users.roles import people_visible_to
 from integrations.clients.errors import Explanation
 from integrations.companies.diagnosis import results
 from integrations.core.admin_pages import read_newest_first

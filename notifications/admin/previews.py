@@ -24,7 +24,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from accounts.models import User
-from accounts.users.scopes import people_visible_to
+from accounts.users.roles import people_visible_to
 from integrations.admin.base import own_page
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.core.sentences import Sentence

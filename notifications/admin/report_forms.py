@@ -19,7 +19,7 @@ from django.utils.encoding import iri_to_uri
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from accounts.users.scopes import sees_all_corps
+from accounts.users.roles import sees_all_corps
 from integrations.clients.wecom.builders import LINK_BYTES, MessageError
 from integrations.core.admin_pages import AnyModelForm, VersionedForm, VersionedFormSet
 from integrations.data.table import Table

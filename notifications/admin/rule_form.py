@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.users.scopes import people_visible_to, sees_all_corps
+from accounts.users.roles import people_visible_to, sees_all_corps
 from integrations.core.admin_pages import VERSION, AnyModelForm, VersionedForm
 from integrations.models import Card, CardData, Corp
 from notifications.admin import subscription_forms

@@ -20,10 +20,10 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts.directory.form_fields import DepartmentsField
+from accounts.directory.groups import DepartmentsField
 from accounts.models import Attribute, User
 from accounts.models.attributes import SEPARATORS, VALUE_CHARACTERS
-from accounts.users.scopes import people_visible_to
+from accounts.users.roles import people_visible_to
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from notifications.delivery.rendering.report_contents import expected_contents
 from notifications.models import (

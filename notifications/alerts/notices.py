@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, npgettext, pgettext
 
 from accounts.models import AttributeValue, User, fold_value
-from accounts.users.scopes import sees_all_corps
+from accounts.users.roles import sees_all_corps
 from integrations.clients.wecom import builders, cards
 from integrations.clients.wecom.builders import body_bytes
 from integrations.clients.wecom.cards import Button, HorizontalItem, Source

@@ -14,7 +14,7 @@ from django.http.request import UnreadablePostError
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
-from accounts.authentication.state import network_of
+from accounts.authentication.flow import network_of
 from integrations.core.background import database_now
 from integrations.core.sentences import Sentence
 from integrations.models.fields import Unreadable

@@ -19,7 +19,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja.security import HttpBearer
 
-from accounts.authentication.state import network_of
+from accounts.authentication.flow import network_of
 from integrations.core.redis import seconds_to_wait
 from notifications.api.problems import ProblemError
 from notifications.inbound.channels import digest_of

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower
 
 from accounts.models import Attribute, AttributeValue, User, WeComAccount, fold_userid, fold_value
-from accounts.users.bi_identity_sources import EMAIL, USERNAME
+from accounts.users.bi_identity import EMAIL, USERNAME
 from integrations.directory import departments
 from integrations.models import BiConnection, Corp, Department, Membership
 from integrations.models.datasources import THE_ONE

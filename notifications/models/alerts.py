@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import Attribute, User
-from accounts.users.scopes import scope_condition
+from accounts.users.roles import scope_condition
 from integrations.core import sentences
 from integrations.models import Card, Corp
 from integrations.models.jobs import Moment

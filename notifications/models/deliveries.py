@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import WeComAccount
-from accounts.users.scopes import scope_condition, sees_all_corps
+from accounts.users.roles import scope_condition, sees_all_corps
 from integrations.core.sentences import shown
 from integrations.models import Corp
 from notifications.models.recipients import Channel, Robot

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.users.scopes import rights_changeable_by, scope_condition
+from accounts.users.roles import rights_changeable_by, scope_condition
 from integrations.core import sentences
 from integrations.models import Corp, Department
 from integrations.models.fields import NOTHING, EncryptedTextField

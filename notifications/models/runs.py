@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.users.scopes import sees_all_corps
+from accounts.users.roles import sees_all_corps
 from integrations.core import sentences
 from integrations.models import Corp
 from integrations.models.fields import EVERYTHING

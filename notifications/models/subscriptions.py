@@ -15,7 +15,7 @@ from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Attribute, User
-from accounts.users.scopes import scope_condition
+from accounts.users.roles import scope_condition
 from integrations.models import Corp
 from integrations.models.jobs import Moment
 from notifications.models.recipients import Addressed, AlertReceiver, Succeeded

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from accounts.models import User, WeComAccount
-from accounts.users.scopes import people_visible_to
+from accounts.users.roles import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Membership
 from notifications.models import AlertReceiver, AttributeRule, Receipt, Subscription, SubscriptionChoice

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from accounts.models import User, WeComAccount
-from accounts.users.scopes import sees_all
+from accounts.users.roles import sees_all
 from integrations.models import Corp
 from notifications.models import ApiToken, InboundChannel
 from notifications.sources import Audience

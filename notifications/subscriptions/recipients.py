@@ -28,7 +28,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.models import Attribute, AttributeValue, User, WeComAccount, barred_by_wecom, fold_value
-from accounts.users.scopes import people_visible_to
+from accounts.users.roles import people_visible_to
 from integrations.core.sentences import Sentence
 from integrations.directory import departments
 from integrations.models import Department, Member

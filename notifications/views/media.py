@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
-from accounts.authentication.state import network_of
+from accounts.authentication.flow import network_of
 from accounts.models import User
 from integrations.core.http import without_session
 from integrations.core.redis import LIMIT_SECONDS, allows

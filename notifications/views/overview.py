@@ -15,8 +15,7 @@ from django.utils.translation import pgettext
 
 from accounts.directory.hooks import SYNC
 from accounts.models import User, WeComAccount
-from accounts.users.contacts import whom_to_ask
-from accounts.users.scopes import sees_all
+from accounts.users.roles import sees_all, whom_to_ask
 from integrations import bi
 from integrations.bi import explain_findings
 from integrations.core import hooks

@@ -9,7 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from accounts.models import User
-from accounts.users.bi_identity_sources import USERNAME
+from accounts.users.bi_identity import USERNAME
 from integrations import bi
 from integrations.companies import links
 from integrations.models import BiConnection, Corp

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.authentication import session_records
+from accounts.authentication import sessions
 from accounts.models import User
 from integrations.core import http, installation
 from integrations.models import Corp, SiteAddress
@@ -57,7 +57,7 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Client]:
     seconds is not read again, however slowly pages open."""
     for module, name in ((http, "ADMITTED_SECONDS"), (http, "READ_SECONDS"), (installation, "KNOWN_SECONDS")):
         monkeypatch.setattr(module, name, 3600.0)
-    monkeypatch.setattr(session_records, "NOTED_EVERY_OF_STAFF", timedelta(days=1))
+    monkeypatch.setattr(sessions, "NOTED_EVERY_OF_STAFF", timedelta(days=1))
     SiteAddress.objects.filter(is_default=True).update(url="http://testserver/")
     return {who: client_of(who) for who in ("superuser", "limited")}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.directory import transfer_batches
 from accounts.models import User
+from accounts.users import companies
 from integrations.core.hooks import corp_disabling
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery
@@ -42,7 +42,7 @@ def test_moved_people_get_what_waited_and_then_what_the_other_company_sends() ->
     subscription = make_subscription(person)
     render_run(run_id=make_run(subscription).pk, now=NOW)
 
-    transfer_batches.set_company(people=User.objects.filter(pk=person.pk), corp=target)
+    companies.set_company(people=User.objects.filter(pk=person.pk), corp=target)
     render_run(run_id=make_run(subscription).pk, now=NOW)
 
     before, after = Delivery.objects.order_by("pk")

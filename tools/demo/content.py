@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Any
 
 from accounts.models import User
-from accounts.users.bi_identity_sources import USERNAME
+from accounts.users.bi_identity import USERNAME
 from integrations import bi
 from integrations.models import BiConnection, Corp
 from notifications.reports.templates.merge_fields import (

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
-from accounts.authentication import password_policy
+from accounts.authentication import passwords
 
 
 class Command(BaseCommand):
@@ -18,8 +18,8 @@ class Command(BaseCommand):
 
     def handle(self, *_arguments: Any, state: str, **_options: Any) -> None:
         try:
-            password_policy.set_password_enabled(is_enabled=state == "on")
-        except password_policy.PolicyRefused as refusal:
+            passwords.set_password_enabled(is_enabled=state == "on")
+        except passwords.PolicyRefused as refusal:
             raise CommandError(refusal.reason) from refusal
         is_on = state == "on"
         self.stdout.write(_("Sign-in with a password is on.") if is_on else _("Sign-in with a password is off."))

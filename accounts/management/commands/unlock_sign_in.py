@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils.translation import gettext as _
 
-from accounts.authentication import lockout
+from accounts.authentication import passwords
 
 
 class Command(BaseCommand):
@@ -17,6 +17,6 @@ class Command(BaseCommand):
         parser.add_argument("username")
 
     def handle(self, *_arguments: Any, username: str, **_options: Any) -> None:
-        count = lockout.unlock(username=username)
+        count = passwords.unlock(username=username)
         text = _("%(count)d wrong passwords for %(username)s are forgotten.")
         self.stdout.write(text % {"count": count, "username": username})

@@ -23,8 +23,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from accounts.models import AttributeValue, WeComAccount, fold_value
-from accounts.users.contacts import whom_to_ask
-from accounts.users.scopes import people_visible_to
+from accounts.users.roles import people_visible_to, whom_to_ask
 from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.data.table import Kind, Table

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from accounts.users import bi_accounts
+from accounts.users import bi_identity
 from integrations import bi
 from integrations.clients.snapshots import Kind, Options, Theme, Width
 from integrations.core.heartbeats import is_served
@@ -172,7 +172,7 @@ class RecipientPages:
         slot_at: datetime,
         *,
         owner_id: int | None = None,
-        find_identities: FindIdentities = bi_accounts.identities,
+        find_identities: FindIdentities = bi_identity.identities,
     ) -> None:
         """`owner_id`: as whom all see it. Raises RenderingError where nobody gets a picture."""
         self._picture, self._slot_at, self._find_identities = picture, slot_at, find_identities
@@ -182,7 +182,7 @@ class RecipientPages:
             raise RenderingError(obstacle)
         self.is_split = owner_id is None
         if owner_id is not None:
-            self._owners = bi_accounts.identities([owner_id]).get(owner_id, "")
+            self._owners = bi_identity.identities([owner_id]).get(owner_id, "")
             if not self._owners:
                 raise RenderingError(
                     Sentence("The picture of a page is shown as the owner sees it, who has no account in the BI.")
@@ -215,7 +215,7 @@ def find_pages(
     slot_at: datetime,
     *,
     is_trial: bool,
-    find_identities: FindIdentities = bi_accounts.identities,
+    find_identities: FindIdentities = bi_identity.identities,
 ) -> RecipientPages | None:
     """None where the report has no picture of a page. `owner_id`: of the push: as the owner sees it only in the owner's
     own pushes, and never for somebody who has a push sent to themselves to try it. Raises RenderingError."""
@@ -229,7 +229,7 @@ def find_pages(
 def pages_for_editor(picture: PagePicture, editor: User, slot_at: datetime) -> RecipientPages:
     """For a preview: as the editor's own account sees it, whoever will get it. `picture` need not be saved. Raises
     RenderingError, with a sentence."""
-    if _find_connection_obstacle() is None and not bi_accounts.identities([editor.pk]).get(editor.pk):
+    if _find_connection_obstacle() is None and not bi_identity.identities([editor.pk]).get(editor.pk):
         raise RenderingError(
             Sentence("You have no account in the BI: its page is previewed with your own rights alone.")
         )

@@ -15,7 +15,7 @@ from django.db.models import Exists, F, OuterRef, Prefetch, Q, prefetch_related_
 from django.utils.translation import gettext as _
 
 from accounts.models import Attribute, AttributeValue, WeComAccount, fold_value
-from accounts.users import bi_accounts
+from accounts.users import bi_identity
 from integrations.bi import is_open, own_address
 from integrations.core.sentences import Sentence
 from integrations.data.table import Table
@@ -298,7 +298,7 @@ def expect_recipients(
     resolved = resolve_audiences(audiences)
     people = {one.user_id for theirs in resolved.values() for one in theirs if one.reason is None}
     reader = AttributeReader(people)
-    find_identities = cache(lambda: bi_accounts.identities(people))
+    find_identities = cache(lambda: bi_identity.identities(people))
     found, checked = {}, 0
     for one in subscriptions:
         its = parts[one.pk]

@@ -22,8 +22,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from accounts.models import User, WeComAccount, barred_by_wecom
-from accounts.users.contacts import holders_of
-from accounts.users.scopes import (
+from accounts.users.roles import (
+    holders_of,
     no_stronger_than,
     people_changeable_by,
     people_visible_to,

@@ -12,7 +12,7 @@ from django.test import Client
 
 from accounts.models import User, WeComAccount
 from accounts.users.companies import disabling_stops
-from accounts.users.scopes import people_changeable_by, people_visible_to
+from accounts.users.roles import people_changeable_by, people_visible_to
 from integrations.models import Corp
 from tests.accounts.conftest import make_corp, make_person
 from tests.accounts.people import LIST, sent_form, signed_in

@@ -16,10 +16,9 @@ from pytest_django import Settings
 
 from accounts.audit import services as audit_services
 from accounts.audit import signals
-from accounts.directory import transfer_batches
 from accounts.models import AuditEntry, SignInPolicy, User, WeComAccount
-from accounts.users.roles import Role
-from accounts.users.scopes import audit_entries_visible_to
+from accounts.users import companies
+from accounts.users.roles import Role, audit_entries_visible_to
 from integrations.companies import services
 from integrations.core.admin_pages import ROWS_COUNTED
 from integrations.models import Card, Corp, DataSource, SiteAddress, VerificationFile
@@ -227,7 +226,7 @@ class TestWhatIsRecorded:
         people = [make_person(name) for name in ("aa", "bb")]
         clear_trail()
 
-        transfer_batches.set_company(people=User.objects.filter(pk__in=[p.pk for p in people]), corp=corp)
+        companies.set_company(people=User.objects.filter(pk__in=[p.pk for p in people]), corp=corp)
 
         assert trail() == [("created", f"{name} / —", [["corp", None, "北山制造"]]) for name in ("aa", "bb")]
         assert set(AuditEntry.objects.values_list("corp", flat=True)) == {corp.pk}

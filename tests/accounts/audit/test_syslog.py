@@ -16,8 +16,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts import tasks
-from accounts.admin.audit import unsent_attentions
-from accounts.audit import services, syslog
+from accounts.admin.security import unsent_attentions
+from accounts.audit import services
 from accounts.models import AuditEntry, UnsentAudit, User
 from integrations.core.redis import valkey
 from tests.accounts.people import signed_in, with_role
@@ -93,14 +93,14 @@ def test_entries_arrive_in_their_order(server: TcpServer) -> None:
 
     found = sent(server.close())
     assert [(one["id"], one["note"]) for one in found] == [(one.pk, one.note) for one in entries]
-    assert syslog.waiting() == syslog.Waiting()
+    assert services.waiting() == services.Waiting()
 
 
 def test_many_at_once_arrive_too(server: TcpServer) -> None:
-    count = syslog.SENT_AT_ONCE * 2 + 1
+    count = services.SENT_AT_ONCE * 2 + 1
     services.record_many(services.entry(action=AuditEntry.Action.DONE, note=str(number)) for number in range(count))
 
-    assert syslog.send_waiting() == count
+    assert services.send_waiting() == count
     assert [one["note"] for one in sent(server.close())] == [str(number) for number in range(count)]
 
 
@@ -119,7 +119,7 @@ def test_what_is_rolled_back_is_not_sent(server: TcpServer) -> None:
         record("never happened")
         transaction.set_rollback(True)
 
-    assert (syslog.send_waiting(), server.close()) == (0, [])
+    assert (services.send_waiting(), server.close()) == (0, [])
 
 
 def test_a_server_that_is_away_stops_nobody_and_loses_nothing(
@@ -131,14 +131,14 @@ def test_a_server_that_is_away_stops_nobody_and_loses_nothing(
 
     tasks.send_audit(first.pk)
 
-    assert syslog.waiting() == syslog.Waiting(1, first.at)
+    assert services.waiting() == services.Waiting(1, first.at)
     assert "audit entries wait for the syslog server error=ConnectionRefusedError" in caplog.text
 
     server = TcpServer(port)
     tasks.send_audit(first.pk)
 
     assert [one["note"] for one in sent(server.close())] == ["while it is away"]
-    assert syslog.waiting().count == 0
+    assert services.waiting().count == 0
 
 
 def test_the_overview_tells_who_sees_the_whole_trail(settings: Settings, rf: RequestFactory) -> None:
@@ -159,9 +159,9 @@ def test_the_overview_tells_who_sees_the_whole_trail(settings: Settings, rf: Req
 def test_only_one_process_sends_at_a_time(server: TcpServer) -> None:
     record("once")
     with valkey().lock("accounts:audit-syslog", timeout=60):
-        assert syslog.send_waiting() == 0
+        assert services.send_waiting() == 0
 
-    assert syslog.send_waiting() == 1
+    assert services.send_waiting() == 1
 
 
 def test_udp_sends_a_datagram_for_each(settings: Settings) -> None:
@@ -172,7 +172,7 @@ def test_udp_sends_a_datagram_for_each(settings: Settings) -> None:
         record("first")
         record("second")
 
-        assert syslog.send_waiting() == 2
+        assert services.send_waiting() == 2
         assert [one["note"] for one in sent([server.recv(65536), server.recv(65536)])] == ["first", "second"]
 
 
@@ -180,7 +180,7 @@ def test_what_was_typed_cannot_end_a_line_or_begin_another(server: TcpServer) ->
     hostile = "x\n<110>1 2026-01-01T00:00:00.000Z evil guanwecom 1 done - {}\r\n\u2028\x1b\u202e中文"
     record("note", name=hostile)
 
-    syslog.send_waiting()
+    services.send_waiting()
 
     (text,) = server.close()
     assert re.fullmatch(rb"[\x20-\x7e]+", text)
@@ -190,7 +190,7 @@ def test_what_was_typed_cannot_end_a_line_or_begin_another(server: TcpServer) ->
 def test_a_long_entry_is_sent_without_its_values(server: TcpServer) -> None:
     record("long", changes=[["note", "a" * 9000, "b"]])
 
-    syslog.send_waiting()
+    services.send_waiting()
 
     (found,) = sent(server.close())
     assert (found["note"], found["changes"], found["is_shortened"]) == ("long", None, True)
@@ -200,7 +200,7 @@ def test_without_a_server_nothing_waits() -> None:
     record("not sent")
 
     assert UnsentAudit.objects.count() == 0
-    assert (syslog.waiting(), syslog.send_waiting()) == (syslog.Waiting(), 0)
+    assert (services.waiting(), services.send_waiting()) == (services.Waiting(), 0)
 
 
 def test_a_secret_is_masked_there_too(server: TcpServer, root: User) -> None:
@@ -208,7 +208,7 @@ def test_a_secret_is_masked_there_too(server: TcpServer, root: User) -> None:
     services.record(action=AuditEntry.Action.CHANGED, changes=[["secret", services.MASK, services.MASK]])
     assert isinstance(answer.wsgi_request.user, User)
 
-    syslog.send_waiting()
+    services.send_waiting()
 
     assert all(b"secret-in-a-form" not in text for text in server.close())
 

@@ -9,7 +9,7 @@ from django.contrib.auth import authenticate
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from accounts.authentication import password_policy
+from accounts.authentication import passwords
 from accounts.models import AuditEntry, SignInPolicy, User, WeComAccount
 from accounts.users.roles import Role
 from integrations.models import Corp
@@ -147,7 +147,7 @@ class TestSwitchingPasswordsOff:
         assert refused.status_code == 200
         assert "还没有超级用户通过企业微信登录过" in refused.content.decode()
         assert done.status_code == 302
-        assert not password_policy.is_password_enabled()
+        assert not passwords.is_password_enabled()
 
     @pytest.mark.parametrize(
         "loss",
@@ -158,7 +158,7 @@ class TestSwitchingPasswordsOff:
     )
     def test_what_counts_is_what_works_now(self, boss: User, corp: Corp, loss: str) -> None:
         self.prove(boss, corp)
-        assert list(password_policy.wecom_administrators()) == [boss]
+        assert list(passwords.wecom_administrators()) == [boss]
         account, user = WeComAccount.objects.filter(user=boss), User.objects.filter(pk=boss.pk)
         company = Corp.objects.filter(pk=corp.pk)
         {
@@ -172,10 +172,10 @@ class TestSwitchingPasswordsOff:
             "other-company": lambda: account.update(corp=make_corp("第三家", 3)),
         }[loss]()
 
-        assert not password_policy.wecom_administrators().exists()
-        with pytest.raises(password_policy.PolicyRefused):
-            password_policy.set_password_enabled(is_enabled=False)
-        assert password_policy.is_password_enabled()
+        assert not passwords.wecom_administrators().exists()
+        with pytest.raises(passwords.PolicyRefused):
+            passwords.set_password_enabled(is_enabled=False)
+        assert passwords.is_password_enabled()
 
     def test_system_administrators_may_but_no_superuser_no_switching_off(self, boss: User, corp: Corp) -> None:
         chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR))
@@ -194,14 +194,14 @@ class TestSwitchingPasswordsOff:
 
         assert limited.get("/admin/accounts/signinpolicy/").status_code == 403
         assert limited.post(POLICY, {}).status_code == 403
-        assert password_policy.is_password_enabled()
+        assert passwords.is_password_enabled()
 
 
 class TestSwitchedOff:
     @pytest.fixture(autouse=True)
     def _off(self, boss: User, corp: Corp) -> None:
         WeComAccount.objects.filter(user=boss).update(proven_corp_id=corp.pk, proven_userid="boss")
-        password_policy.set_password_enabled(is_enabled=False)
+        passwords.set_password_enabled(is_enabled=False)
 
     @pytest.mark.parametrize("page", ["/login/?stay=1", LOGIN])
     def test_the_form_is_gone(self, page: str) -> None:
@@ -241,7 +241,7 @@ class TestSwitchedOff:
 
         assert "请先打开密码登录" in last.content.decode()
         assert "请先打开密码登录" not in other.content.decode()
-        password_policy.set_password_enabled(is_enabled=True)
+        passwords.set_password_enabled(is_enabled=True)
         last = client.get(f"/admin/integrations/corp/{corp.pk}/disable/")
         assert "请先打开密码登录" not in last.content.decode()
 
@@ -258,7 +258,7 @@ class TestSwitchedOff:
         refused = untick(corp)
         assert "请先打开密码登录" in refused.context["adminform"].form.errors[tick][0]
         assert getattr(Corp.objects.get(pk=corp.pk), tick)
-        password_policy.set_password_enabled(is_enabled=True)
+        passwords.set_password_enabled(is_enabled=True)
         assert untick(corp).status_code == 302
         assert not getattr(Corp.objects.get(pk=corp.pk), tick)
 
@@ -279,7 +279,7 @@ class TestSwitchedOff:
         call_command("password_sign_in", "on")
 
         assert "请联系服务器的运维人员" in text
-        assert password_policy.is_password_enabled()
+        assert passwords.is_password_enabled()
         with pytest.raises(CommandError, match="还没有超级用户"):
             call_command("password_sign_in", "off")
 

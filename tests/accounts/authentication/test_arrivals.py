@@ -8,7 +8,7 @@ from http.cookies import Morsel, SimpleCookie
 
 import pytest
 
-from accounts.authentication import state as authentication_state
+from accounts.authentication import flow
 from accounts.models import User
 from integrations.core.redis import valkey
 from integrations.models import Corp
@@ -101,11 +101,6 @@ class TestStart:
         (ttl,) = (valkey().ttl(key) for key in state_keys())
         assert 270 < ttl <= 300
 
-    def test_a_session_of_the_corp_goes_straight_to_the_page(self, corp: Corp, signed_in: Visitor) -> None:
-        response = signed_in.get(f"/wecom/{corp.pk}/start/", next="/messages/7/")
-
-        assert (response.status_code, response.headers["Location"]) == (302, "/messages/7/")
-
     def test_a_session_of_another_corp_does_not(self, other_corp: Corp, signed_in: Visitor) -> None:
         location = signed_in.get(f"/wecom/{other_corp.pk}/start/").headers["Location"]
 
@@ -134,8 +129,8 @@ def state_keys() -> list[bytes | str]:
 
 def begun(corp: Corp) -> str:
     """The state of a sign-in that browser B began."""
-    state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
-    text = authentication_state.begin(state=state, browser="B")
+    state = flow.LoginState(corp.pk, flow.Kind.SILENT, "/", 1)
+    text = flow.keep_state(state=state, browser="B")
     assert text is not None
     return text
 
@@ -173,26 +168,6 @@ class TestStrayCode:
     def test_in_an_ordinary_browser_leads_to_the_qr_page(self, corp: Corp, desktop: Visitor, wecom: WeCom) -> None:
         assert desktop.arrive(corp, code="STRAY").headers["Location"].startswith(QR)
 
-    def test_with_a_session_of_the_corp_goes_to_the_page(self, corp: Corp, signed_in: Visitor, wecom: WeCom) -> None:
-        response = signed_in.arrive(corp, path_url="survey-engine?x=1", code="STRAY")
-
-        assert response.headers["Location"] == "/survey-engine?x=1"
-        assert wecom.redeemed == ["STRAY"]
-
-    def test_with_a_session_of_another_corp_is_asked_again(
-        self, other_corp: Corp, signed_in: Visitor, wecom: WeCom
-    ) -> None:
-        location = signed_in.arrive(other_corp, code="STRAY").headers["Location"]
-
-        assert query_of(location)["appid"] == other_corp.corpid
-
-    def test_with_a_session_by_password_is_asked_again(
-        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
-    ) -> None:
-        phone.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
-
-        assert phone.arrive(corp, code="STRAY").headers["Location"].startswith(AUTHORIZE)
-
     def test_of_a_disabled_corp_is_left_alone(self, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
         Corp.objects.update(is_enabled=False)
 
@@ -210,24 +185,6 @@ class TestStrayCode:
 
 
 class TestRefusedCookies:
-    def test_end_on_a_page_that_says_so_after_one_more_attempt(self, corp: Corp, wecom: WeCom) -> None:
-        hops = []
-        location = visitor().get(f"/wecom/{corp.pk}/start/").headers["Location"]
-        while location.startswith(AUTHORIZE):
-            hops.append(location)
-            assert len(hops) < 5
-            location = visitor().arrive(corp, code="C", state=query_of(location)["state"]).headers["Location"]
-
-        assert len(hops) == 2
-        assert shown_title(visitor(), location) == "您的浏览器禁用了 Cookie"
-
-    def test_end_there_for_the_home_page_link(self, corp: Corp, wecom: WeCom) -> None:
-        state = state_in(visitor().arrive(corp, code="C"))
-
-        location = visitor().arrive(corp, code="C2", state=state).headers["Location"]
-
-        assert shown_title(visitor(), location) == "您的浏览器禁用了 Cookie"
-
     def test_end_there_even_if_the_store_forgets_everything(self, corp: Corp, wecom: WeCom) -> None:
         state = state_in(visitor().arrive(corp, code="C"))
         valkey().flushdb()
@@ -296,45 +253,12 @@ class TestForeignState:
 
         assert shown_title(phone, location) == "登录未能完成"
 
-    def test_forged_with_a_high_number_explains_at_once(self, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
-        location = phone.arrive(corp, code="C", state="A" * 40 + "9").headers["Location"]
-
-        assert location.startswith("/login/trouble/")
-
     @pytest.mark.parametrize("state", ["a" * 500, "' or 1=1", "状态", "A" * 40, "A" * 41, "\x00", "A" * 40 + "0"])
     def test_of_any_other_form_counts_as_none(self, corp: Corp, phone: Visitor, wecom: WeCom, state: str) -> None:
         assert state_in(phone.arrive(corp, code="C", state=state)).endswith("2")
 
 
 class TestUsedState:
-    def test_of_somebody_signed_in_lands_where_the_first_arrival_landed(
-        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
-    ) -> None:
-        wecom.gives("C", userid="lilei")
-        state = phone.begin(corp, "/messages/7/")
-
-        landings = [phone.arrive(corp, code="C", state=state).headers["Location"] for _arrival in range(4)]
-
-        assert landings == ["/messages/7/"] * 4
-        assert wecom.redeemed == ["C"]
-
-    def test_restarts_once_where_the_first_answer_got_lost(
-        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
-    ) -> None:
-        wecom.gives("C", userid="lilei")
-        state = phone.begin(corp, "/messages/7/")
-        phone.arrive(corp, code="C", state=state)
-        del phone.client.cookies["sessionid"]
-
-        again = state_in(phone.arrive(corp, code="C", state=state))
-        wecom.gives("C2", userid="lilei")
-        landed = phone.arrive(corp, code="C2", state=again)
-
-        assert again.endswith("3")
-        assert landed.headers["Location"] == "/messages/7/"
-        assert phone.user_id == person.pk
-        assert wecom.redeemed == ["C", "C2"]
-
     def test_explains_when_it_happens_again(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
         state = phone.begin(corp)
         for _restart in range(2):
@@ -371,66 +295,49 @@ class TestUsedState:
         text = begun(corp)
 
         findings = [
-            authentication_state.consume(text=text, browsers=["B"], corp_id=corp.pk, code=code).finding
-            for code in ("C", "D", "C")
+            flow.consume(text=text, browsers=["B"], corp_id=corp.pk, code=code).finding for code in ("C", "D", "C")
         ]
 
         assert findings == [
-            authentication_state.Finding.OURS,
-            authentication_state.Finding.USED_WITH_ANOTHER_CODE,
-            authentication_state.Finding.USED,
+            flow.Finding.OURS,
+            flow.Finding.USED_WITH_ANOTHER_CODE,
+            flow.Finding.USED,
         ]
 
     def test_is_taken_by_a_browser_that_has_several_cookies(self, corp: Corp) -> None:
         text = begun(corp)
 
-        foreign = authentication_state.consume(text=text, browsers=["A", "C"], corp_id=corp.pk, code="C").finding
-        ours = authentication_state.consume(text=text, browsers=["A", "B"], corp_id=corp.pk, code="C").finding
+        foreign = flow.consume(text=text, browsers=["A", "C"], corp_id=corp.pk, code="C").finding
+        ours = flow.consume(text=text, browsers=["A", "B"], corp_id=corp.pk, code="C").finding
 
-        assert (foreign, ours) == (authentication_state.Finding.FOREIGN, authentication_state.Finding.OURS)
+        assert (foreign, ours) == (flow.Finding.FOREIGN, flow.Finding.OURS)
 
     def test_is_nobodys_without_a_cookie(self, corp: Corp) -> None:
         text = begun(corp)
 
-        finding = authentication_state.consume(text=text, browsers=[], corp_id=corp.pk, code="C").finding
+        finding = flow.consume(text=text, browsers=[], corp_id=corp.pk, code="C").finding
 
-        assert finding is authentication_state.Finding.FOREIGN
+        assert finding is flow.Finding.FOREIGN
 
     def test_is_forgotten_after_five_minutes(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
         wecom.gives("C", userid="lilei")
         phone.arrive(corp, code="C", state=phone.begin(corp))
 
         (ttl,) = (valkey().ttl(key) for key in state_keys())
-        assert authentication_state.USED_SECONDS - 30 < ttl <= authentication_state.USED_SECONDS
+        assert flow.USED_SECONDS - 30 < ttl <= flow.USED_SECONDS
 
     def test_two_arrivals_at_once_redeem_once(self, corp: Corp) -> None:
         from tests.integrations.clients.wecom.server import at_once
 
         text = begun(corp)
 
-        arrivals = at_once(
-            8, lambda: authentication_state.consume(text=text, browsers=["B"], corp_id=corp.pk, code="C").finding
-        )
+        arrivals = at_once(8, lambda: flow.consume(text=text, browsers=["B"], corp_id=corp.pk, code="C").finding)
 
-        assert arrivals.count(authentication_state.Finding.OURS) == 1
-        assert arrivals.count(authentication_state.Finding.USED) == 7
+        assert arrivals.count(flow.Finding.OURS) == 1
+        assert arrivals.count(flow.Finding.USED) == 7
 
 
 class TestRefusedCode:
-    def test_restarts_once_and_then_explains(self, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
-        again = phone.arrive(corp, code="USED", state=phone.begin(corp, "/m/"))
-        location = phone.arrive(corp, code="USED2", state=state_in(again)).headers["Location"]
-
-        assert state_in(again).endswith("2")
-        assert wecom.redeemed == ["USED", "USED2"]
-        assert shown_title(phone, location) == "本次登录已失效"
-
-    def test_the_restart_keeps_the_page(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
-        again = phone.arrive(corp, code="USED", state=phone.begin(corp, "/m/?a=1"))
-        wecom.gives("C", userid="lilei")
-
-        assert phone.arrive(corp, code="C", state=state_in(again)).headers["Location"] == "/m/?a=1"
-
     @pytest.mark.parametrize("code", ["a" * 513, "<script>", "a b", "码", "a\r\nb"])
     def test_of_a_form_that_wecom_never_gives_is_not_even_asked_about(
         self, corp: Corp, phone: Visitor, wecom: WeCom, code: str
@@ -462,17 +369,6 @@ class TestDeclined:
 
 
 class TestTabs:
-    def test_do_not_disturb_each_other(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
-        first, second = phone.begin(corp, "/one/"), phone.begin(corp, "/two/")
-        wecom.gives("C1", userid="lilei")
-        wecom.gives("C2", userid="lilei")
-
-        landed_second = phone.arrive(corp, code="C2", state=second)
-        landed_first = phone.arrive(corp, code="C1", state=first)
-
-        assert landed_second.headers["Location"] == "/two/"
-        assert landed_first.headers["Location"] == "/one/"
-
     def test_of_two_companies_do_not_either(
         self, corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom
     ) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from accounts import tasks
-from accounts.authentication import services
-from accounts.authentication import state as authentication_state
-from accounts.authentication.services import AuthorizationCode
+from accounts.authentication import backends, flow
+from accounts.authentication.backends import AuthorizationCode
 from accounts.models import User
 from guanwecom.celery import app
 from integrations.core.redis import valkey
@@ -17,7 +16,7 @@ from tests.accounts.wecom import WeCom, refusal
 
 
 def test_a_code_is_redeemed(corp: Corp, wecom: WeCom) -> None:
-    tasks.burn_code(corp.pk, services.seal(AuthorizationCode("STRAY")))
+    tasks.burn_code(corp.pk, backends.seal(AuthorizationCode("STRAY")))
 
     assert wecom.redeemed == ["STRAY"]
 
@@ -26,7 +25,7 @@ def test_a_code_is_redeemed(corp: Corp, wecom: WeCom) -> None:
 def test_whatever_wecom_says_the_task_ends_in_peace(corp: Corp, wecom: WeCom, instead: dict[str, object]) -> None:
     wecom.instead["getuserinfo"] = instead
 
-    tasks.burn_code(corp.pk, services.seal(AuthorizationCode("STRAY")))
+    tasks.burn_code(corp.pk, backends.seal(AuthorizationCode("STRAY")))
 
     assert wecom.redeemed == ["STRAY"]
 
@@ -34,7 +33,7 @@ def test_whatever_wecom_says_the_task_ends_in_peace(corp: Corp, wecom: WeCom, in
 def test_the_code_of_a_corp_disabled_meanwhile_is_left_alone(corp: Corp, wecom: WeCom) -> None:
     Corp.objects.update(is_enabled=False)
 
-    tasks.burn_code(corp.pk, services.seal(AuthorizationCode("STRAY")))
+    tasks.burn_code(corp.pk, backends.seal(AuthorizationCode("STRAY")))
 
     assert wecom.redeemed == []
 
@@ -59,12 +58,12 @@ def test_the_queue_holds_no_readable_code(corp: Corp, phone: Visitor, wecom: WeC
 def test_invented_codes_do_not_use_up_the_companys_calls(
     corp: Corp, other_corp: Corp, phone: Visitor, wecom: WeCom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "BURNS_PER_MINUTE", 5)
-    for number in range(services.BURNS_PER_MINUTE + 5):
+    monkeypatch.setattr(backends, "BURNS_PER_MINUTE", 5)
+    for number in range(backends.BURNS_PER_MINUTE + 5):
         phone.arrive(corp, code=f"INVENTED{number}")
     phone.arrive(other_corp, code="ANOTHER")
 
-    assert wecom.redeemed == [*(f"INVENTED{number}" for number in range(services.BURNS_PER_MINUTE)), "ANOTHER"]
+    assert wecom.redeemed == [*(f"INVENTED{number}" for number in range(backends.BURNS_PER_MINUTE)), "ANOTHER"]
     assert 0 < valkey().ttl(f"accounts:{{limits}}:burns:{corp.pk}") <= 60
 
 
@@ -116,7 +115,7 @@ class TestBeforeItIsSpent:
         keys = valkey().keys("accounts:refused-code:*")
         assert len(keys) == 1
         assert b"READABLE-CODE" not in keys[0]
-        assert 0 < valkey().ttl(keys[0]) <= authentication_state.CODE_SECONDS
+        assert 0 < valkey().ttl(keys[0]) <= flow.CODE_SECONDS
 
 
 class TestWhatASignInCosts:
@@ -156,4 +155,4 @@ class TestWhatASignInCosts:
 
 def test_a_code_does_not_show_itself() -> None:
     assert "SECRET" not in repr(AuthorizationCode("SECRET"))
-    assert "SECRET" not in services.seal(AuthorizationCode("SECRET"))
+    assert "SECRET" not in backends.seal(AuthorizationCode("SECRET"))

@@ -12,7 +12,7 @@ from tests.audit import clear_trail
 
 WECOM, GATE, PASSWORDS = (
     "accounts.authentication.backends.WeComBackend",
-    "accounts.authentication.lockout.PasswordGate",
+    "accounts.authentication.passwords.PasswordGate",
     "django.contrib.auth.backends.ModelBackend",
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from accounts.authentication.session_store import stored_key
+from accounts.authentication.sessions import stored_key
 from accounts.models import SignedInSession, User
 from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, Visitor, visitor

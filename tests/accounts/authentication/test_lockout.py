@@ -17,7 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.authentication import lockout
+from accounts.authentication import passwords
 from accounts.authentication.sessions import PASSWORD_BACKEND
 from accounts.models import AuditEntry, Lockout, User
 from accounts.tasks import purge_audit
@@ -36,7 +36,7 @@ HERE, THERE = "203.0.113.5", "198.51.100.7"
 @pytest.fixture(autouse=True)
 def _limits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.LOCKOUT_TRIES, settings.LOCKOUT_MINUTES = 3, 15
-    monkeypatch.setattr("accounts.authentication.lockout.TRIES_ANYWHERE", 6)
+    monkeypatch.setattr("accounts.authentication.passwords.TRIES_ANYWHERE", 6)
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ class TestManyAtOneMoment:
     def test_for_many_usernames_from_one_address(
         self, person: User, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("accounts.authentication.lockout.TRIES_ADDRESS", 5)
+        monkeypatch.setattr("accounts.authentication.passwords.TRIES_ADDRESS", 5)
 
         self.at_once(20, username="p{}")
 
@@ -172,7 +172,7 @@ class TestManyAtOneMoment:
     def test_for_many_usernames_from_an_address_that_has_waited(
         self, person: User, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("accounts.authentication.lockout.TRIES_ADDRESS", 5)
+        monkeypatch.setattr("accounts.authentication.passwords.TRIES_ADDRESS", 5)
         fail(browser(), 2, username="first")
         fail(browser(), 2, username="second")
         fail(browser(), 2, username="third")
@@ -205,9 +205,9 @@ class TestManyAtOneMoment:
             pre_delete.connect(count_another, sender=Lockout)
             try:
                 if is_old:
-                    lockout.forget_old(now=row.attempt_time + timedelta(minutes=15))
+                    passwords.forget_old(now=row.attempt_time + timedelta(minutes=15))
                 else:
-                    lockout._uncount(row.pk)
+                    passwords._uncount(row.pk)
             finally:
                 pre_delete.disconnect(count_another, sender=Lockout)
 
@@ -375,7 +375,7 @@ class TestManyUsernames:
 
     @pytest.fixture(autouse=True)
     def _address_limit(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("accounts.authentication.lockout.TRIES_ADDRESS", 5)
+        monkeypatch.setattr("accounts.authentication.passwords.TRIES_ADDRESS", 5)
 
     def spray(self, times: int, address: str = HERE, first: int = 0) -> list[int]:
         numbers = range(first, first + times)
@@ -646,4 +646,4 @@ def test_authenticating_without_a_request_is_neither_counted_nor_an_error(person
 
 
 def test_nothing_is_locked_where_nothing_was_wrong(person: User, rf: Any) -> None:
-    assert lockout.lock_on(request=rf.get("/"), username="lilei", now=timezone.now()) is None
+    assert passwords.lock_on(request=rf.get("/"), username="lilei", now=timezone.now()) is None

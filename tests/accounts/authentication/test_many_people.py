@@ -10,7 +10,7 @@ from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.authentication import services
+from accounts.authentication import backends
 from accounts.models import DirectoryPolicy, User, WeComAccount
 from integrations.core.client_factory import wecom_client
 from integrations.models import Corp, Member
@@ -64,7 +64,7 @@ def plan(sql: str) -> str:
         return "\n".join(line for (line,) in cursor.fetchall())
 
 
-def test_signing_in_takes_one_look_up_in_an_index(
+def test_signing_in_takes_two_look_ups_in_an_index(
     corp: Corp, person: User, phone: Visitor, wecom: WeCom, crowd: None
 ) -> None:
     assert WeComAccount.objects.count() > PEOPLE
@@ -72,12 +72,12 @@ def test_signing_in_takes_one_look_up_in_an_index(
     wecom.gives(CODE, userid="LILEI")
 
     with CaptureQueriesContext(connection) as queries:
-        code = services.AuthorizationCode(CODE)
-        assert services.person_for_code(client=wecom_client(corp), corp=corp, code=code, now=timezone.now()) == person
+        code = backends.AuthorizationCode(CODE)
+        assert backends.person_for_code(client=wecom_client(corp), corp=corp, code=code, now=timezone.now()) == person
 
-    [person_and_member] = map(plan, touching(queries))
-    assert "Index Scan using one_account_per_wecom_identity on accounts_wecomaccount" in person_and_member
-    assert "Index Scan using one_row_per_wecom_member on integrations_member" in person_and_member
+    account, member = map(plan, touching(queries))
+    assert "Index Scan using one_account_per_wecom_identity on accounts_wecomaccount" in account
+    assert "Index Scan using one_row_per_wecom_member on integrations_member" in member
     # The whole request, with the session that it begins.
     wecom.gives(OTHER_CODE, userid="LILEI")
     state = phone.begin(corp)

@@ -12,8 +12,8 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import tasks
-from accounts.authentication import session_records
-from accounts.authentication.session_store import stored_key
+from accounts.authentication import sessions
+from accounts.authentication.sessions import stored_key
 from accounts.models import SignedInSession, User
 from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, HOST, IPHONE_WECOM, Visitor, make_person, visitor
@@ -200,7 +200,7 @@ class TestPage:
         mine, other, gone = sign_in(), sign_in(IPHONE_WECOM), sign_in(IPHONE_WECOM)
         Session.objects.filter(pk=stored_key(str(gone.client.session.session_key))).update(expire_date=timezone.now())
 
-        shown = session_records.of_person(clerk, current_key=mine.client.session.session_key, now=timezone.now())
+        shown = sessions.of_person(clerk, current_key=mine.client.session.session_key, now=timezone.now())
 
         assert [(one.is_current, one.device.system) for one in shown] == [(True, "Linux"), (False, "iPhone")]
         assert other.user_id == clerk.pk
@@ -295,7 +295,7 @@ def test_upgrading_signs_nobody_out(clerk: User) -> None:
     """Django's own hash as long as nobody has ended all sessions, so those from before stay good."""
     before = super(User, clerk).get_session_auth_hash()
 
-    session_records.end_all(user=clerk)
+    sessions.end_all(user=clerk)
     clerk.refresh_from_db()
 
     assert before == User(password=clerk.password).get_session_auth_hash()

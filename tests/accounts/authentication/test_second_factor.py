@@ -18,8 +18,8 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from accounts.authentication import totp
-from accounts.authentication.lockout import LockedOut
-from accounts.authentication.session_store import SessionStore
+from accounts.authentication.passwords import LockedOut
+from accounts.authentication.sessions import SessionStore
 from accounts.authentication.totp import hotp
 from accounts.models import AuditEntry, TotpDevice, User
 from integrations.models import Corp

@@ -10,13 +10,13 @@ import redis
 from django.contrib.sessions.backends.base import CreateError
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
-from django.db import IntegrityError, connection
+from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.authentication import session_records
-from accounts.authentication.session_store import SessionStore, end, stored_key
+from accounts.authentication import sessions
+from accounts.authentication.sessions import SessionStore, end_stored, stored_key
 from accounts.models import SignedInSession, User
 from integrations.core.redis import valkey
 from tests.accounts.conftest import DESKTOP, Visitor, visitor
@@ -91,7 +91,7 @@ def test_the_log_names_the_error_and_no_address(
 
     browser.get("/account/")
 
-    lines = [record.getMessage() for record in caplog.records if record.name == "accounts.authentication.session_store"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "accounts.authentication.sessions"]
     assert set(lines) == {"sessions go on without their cache error=ConnectionError"}
 
 
@@ -134,7 +134,7 @@ def test_one_that_is_ended_before_its_copy_is_written_does_not_go_on_with_it(
         store["page"] = 2
 
     def write_late(*args: Any, **options: Any) -> None:
-        end(stored_key(key))
+        end_stored(stored_key(key))
         write(*args, **options)
 
     monkeypatch.setattr(cache, "set", write_late)
@@ -202,7 +202,7 @@ class TestAnotherKey:
             browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
 
         [statement] = [query["sql"] for query in queries if "django_session" in query["sql"]]
-        assert "INSERT INTO django_session" in statement
+        assert 'INSERT INTO "django_session"' in statement
         assert Session.objects.get().get_decoded()["_auth_user_id"] == str(clerk.pk)
 
     def test_keeps_the_data_and_ends_the_old_one_everywhere(self, clerk: User) -> None:
@@ -223,9 +223,7 @@ class TestAnotherKey:
         somebody = SessionStore()
         somebody["whose"] = "somebody's"
         somebody.save()
-        monkeypatch.setattr(
-            "accounts.authentication.session_store.get_random_string", lambda *_args: somebody.session_key
-        )
+        monkeypatch.setattr("accounts.authentication.sessions.get_random_string", lambda *_args: somebody.session_key)
         session = SessionStore()
         session["whose"] = "mine"
 
@@ -268,68 +266,26 @@ def test_deleting_still_says_that_the_cache_is_away(clerk: User, valkey_goes: Ca
     assert not Session.objects.exists()
 
 
-RECORD = """
-INSERT INTO accounts_signedinsession (user_id, session_key, user_agent, began_at, last_used_at)
-VALUES (%s, %s, '', %s, %s)
-"""
-
-
-def with_record(user_id: int | None, *, key: str = "") -> SessionStore:
-    """A session that begins, beside which its record is to be written, under `key` in place of the session's."""
-    session, now = SessionStore(), timezone.now()
-    session["kept"] = "yes"
-    session.cycle_key()
-    session.write_beside(RECORD, [user_id, key or stored_key(str(session.session_key)), now, now])
-    return session
-
-
 def written() -> tuple[int, int]:
     return Session.objects.count(), SignedInSession.objects.count()
 
 
 @pytest.mark.django_db(transaction=True)
-class TestWhatIsWrittenBeside:
-    def test_a_new_session_is_written_with_it_and_once(self, clerk: User) -> None:
-        session = with_record(clerk.pk)
-        assert written() == (0, 0)
-
-        session.save()
-        session.save()
+class TestItsRecord:
+    def test_is_written_with_a_new_session(self, clerk: User) -> None:
+        visitor(DESKTOP).client.post("/login/", {"username": "clerk", "password": PASSWORD})
 
         assert written() == (1, 1)
         assert SignedInSession.objects.get().session_key == Session.objects.get().session_key
 
-    def test_without_it_there_is_no_session(self, clerk: User) -> None:
-        session = with_record(None)
-
-        with pytest.raises(IntegrityError):
-            session.save()
-
-        assert written() == (0, 0)
-
-    def test_a_session_under_whose_key_another_stands_leaves_none(
-        self, clerk: User, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        somebody = with_record(clerk.pk)
-        somebody.save()
-        monkeypatch.setattr(
-            "accounts.authentication.session_store.get_random_string", lambda *_args: somebody.session_key
-        )
-        session = with_record(clerk.pk, key="another key")
-
-        with pytest.raises(IntegrityError):
-            session.save()
-
-        assert written() == (1, 1)
-
     def test_a_person_who_is_deleted_meanwhile_gets_neither(self, clerk: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        note_use = session_records.note_use
+        note_use = sessions.note_use
 
         def delete_before(*args: Any, **options: Any) -> None:
             User.objects.all().delete()
             note_use(*args, **options)
 
-        monkeypatch.setattr(session_records, "note_use", delete_before)
+        monkeypatch.setattr(sessions, "note_use", delete_before)
         browser = visitor(DESKTOP)
         browser.client.raise_request_exception = False
 
@@ -338,43 +294,6 @@ class TestWhatIsWrittenBeside:
         assert response.status_code == 500
         assert "sessionid" not in response.cookies
         assert written() == (0, 0)
-
-    def test_an_older_session_is_saved_and_then_it(self, clerk: User) -> None:
-        session, now = SessionStore(), timezone.now()
-        session.save()
-
-        session["kept"] = "yes"
-        session.write_beside(RECORD, [clerk.pk, stored_key(str(session.session_key)), now, now])
-        session.save()
-
-        assert written() == (1, 1)
-        assert SessionStore(session.session_key)["kept"] == "yes"
-
-    def test_a_session_without_a_key_gets_one_first(self, clerk: User) -> None:
-        session, now = SessionStore(), timezone.now()
-        session.write_beside(RECORD, [clerk.pk, "a key", now, now])
-
-        session.save()
-
-        assert session.session_key is not None
-        assert written() == (1, 1)
-
-    def test_a_session_that_gets_another_key_leaves_none(self, clerk: User) -> None:
-        session = with_record(clerk.pk)
-
-        session.cycle_key()
-        session.save()
-
-        assert written() == (1, 0)
-
-    def test_a_flushed_session_leaves_none(self, clerk: User) -> None:
-        session = with_record(clerk.pk)
-
-        session.flush()
-        session["kept"] = "again"
-        session.save()
-
-        assert written() == (1, 0)
 
 
 @pytest.mark.parametrize("way", ["first", "again"])

@@ -10,8 +10,7 @@ from django.contrib.auth import authenticate, user_login_failed
 from django.test import RequestFactory
 from django.utils import timezone
 
-from accounts.authentication.backends import WeComBackend
-from accounts.authentication.services import AuthorizationCode, Reason, SignInRefused
+from accounts.authentication.backends import AuthorizationCode, Reason, SignInRefused, WeComBackend
 from accounts.models import DirectoryPolicy, User, WeComAccount
 from integrations.models import Corp, Member, SiteAddress, SyncRun
 from tests.accounts.conftest import SECRET, Visitor, make_corp, make_person, query_of
@@ -65,17 +64,6 @@ def test_signing_in_gives_the_session_another_key(corp: Corp, person: User, phon
     phone.arrive(corp, code=CODE, state=phone.begin(corp))
 
     assert phone.client.cookies["sessionid"].value != session.session_key
-
-
-def test_a_linked_companys_form_of_our_own_corp_is_understood(
-    corp: Corp, person: User, phone: Visitor, wecom: WeCom
-) -> None:
-    wecom.gives(CODE, userid=f"{corp.corpid}/LILEI")
-    wecom.in_scope.add("lilei")
-
-    phone.arrive(corp, code=CODE, state=phone.begin(corp))
-
-    assert phone.user_id == person.pk
 
 
 def test_an_account_of_the_other_corp_does_not_count(
@@ -238,15 +226,6 @@ def test_a_disabled_corp_signs_nobody_in(
     assert "企业微信登录已关闭" in text
     assert start.status_code == 403
     assert "企业微信登录已关闭" in start.content.decode()
-
-
-@pytest.mark.parametrize("corp_id", [999999, 10**30])
-def test_an_unknown_company_has_its_page(phone: Visitor, corp_id: int) -> None:
-    start = phone.get(f"/wecom/{corp_id}/start/")
-    callback = phone.get(phone.get(f"/wecom/{corp_id}/callback/", code=CODE, state="x").headers["Location"])
-
-    assert (start.status_code, callback.status_code) == (404, 404)
-    assert "该公司没有接入" in callback.content.decode()
 
 
 def test_an_invented_error_page_leads_to_the_login_page(phone: Visitor) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth import SESSION_KEY
 from django.utils import timezone
 
-from accounts.directory import event_handlers
+from accounts.directory import sync
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from accounts.users.roles import Role
 from integrations import callbacks, tasks
@@ -427,7 +427,7 @@ def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
         wecom_events.send(*wecom_events.heard())
         tasks.consume_events(people.corp.pk, COPY)  # and here the queue was lost
     assert User.objects.get(username="LiLei").is_active
-    assert (people.corp.pk, event_handlers.NAME) in callbacks.due_lanes(now=wecom_events.clock.now)
+    assert (people.corp.pk, sync.NAME) in callbacks.due_lanes(now=wecom_events.clock.now)
 
     tasks.sweep_events(wecom_events.clock.now)
 

@@ -8,7 +8,7 @@ import pytest
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from accounts.directory.profiles import (
+from accounts.directory.linking import (
     FOLLOWING,
     differences,
     is_followed,

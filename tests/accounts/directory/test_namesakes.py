@@ -9,11 +9,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.directory.event_handlers import follow_rename
-from accounts.directory.linking import LinkRefusedError
-from accounts.directory.newcomers import create_by_hand, usernames_for
+from accounts.directory.linking import LinkRefusedError, create_by_hand, usernames_for
+from accounts.directory.sync import follow_rename
 from accounts.models import AuditEntry, LinkConflict, User, WeComAccount
-from accounts.users.bi_identity_sources import USERNAME
+from accounts.users.bi_identity import USERNAME
 from accounts.users.roles import Role
 from integrations.core import hooks
 from integrations.models import Corp, Member

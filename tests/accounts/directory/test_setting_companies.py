@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
-from accounts.directory import transfer_batches
-from accounts.models import LinkRequest, PeopleMove, User, WeComAccount
-from accounts.tasks import purge_audit
+from accounts.models import User, WeComAccount
+from accounts.users import companies
 from integrations.models import Corp
 from tests.accounts.admin.test_admin import accounts_of, root
 from tests.accounts.conftest import SITE, Visitor, make_corp, make_person
@@ -41,7 +38,7 @@ def test_the_sessions_of_moved_people_end(
 class TestManyPeople:
     @pytest.fixture
     def in_steps_of_ten(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(transfer_batches, "STEP", 10)
+        monkeypatch.setattr(companies, "STEP", 10)
 
     def people(self, corp: Corp | None, count: int) -> list[User]:
         users = User.objects.bulk_create(User(username=f"p{number}") for number in range(count))
@@ -60,7 +57,7 @@ class TestManyPeople:
 
         people = User.objects.exclude(pk=root.pk)
         with CaptureQueriesContext(connection) as queries:
-            change = transfer_batches.set_company(people=people, corp=other_corp)
+            change = companies.set_company(people=people, corp=other_corp)
 
         statements = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
         assert change.changed_count == count
@@ -73,7 +70,7 @@ class TestManyPeople:
         self.people(corp, 20)
         late = make_person("late", make_corp("第三", 3), "TWIN")
 
-        change = transfer_batches.set_company(people=User.objects.all(), corp=other_corp)
+        change = companies.set_company(people=User.objects.all(), corp=other_corp)
 
         assert (change.changed_count, change.taken.count, change.taken.names) == (21, 1, ["late"])
         assert accounts_of(late) == [("第三", "TWIN", True)]
@@ -87,7 +84,7 @@ class TestManyPeople:
 
         people = User.objects.filter(wecom_accounts__corp=corp)
 
-        change = transfer_batches.set_company(people=people, corp=other_corp)
+        change = companies.set_company(people=people, corp=other_corp)
 
         first = [f"p{number}" for number in range(10)]
         assert (change.changed_count, change.taken.count, change.taken.names) == (0, 25, first)
@@ -109,7 +106,7 @@ class TestManyPeople:
             return answer
 
         with connection.execute_wrapper(first_refuse):
-            change = transfer_batches.set_company(people=User.objects.filter(pk=person.pk), corp=other_corp)
+            change = companies.set_company(people=User.objects.filter(pk=person.pk), corp=other_corp)
 
         assert (change.changed_count, change.taken.count) == (0, 1)
         assert accounts_of(person) == [("北山制造", "LiLei", True)]
@@ -129,7 +126,7 @@ class TestManyPeople:
             return execute(sql, params, many, context)
 
         with connection.execute_wrapper(second_step_fails), pytest.raises(IntegrityError):
-            transfer_batches.set_company(people=User.objects.exclude(pk=root.pk), corp=other_corp)
+            companies.set_company(people=User.objects.exclude(pk=root.pk), corp=other_corp)
 
         assert len(tries) == 4
         assert WeComAccount.objects.filter(corp=other_corp).count() == 10
@@ -152,7 +149,7 @@ def test_setting_the_company_leaves_who_has_another_account_there(
 def test_the_company_of_more_people_than_one_request_can_do_is_not_set(
     corp: Corp, other_corp: Corp, person: User, root: User, monkeypatch: pytest.MonkeyPatch, step: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(transfer_batches, "SET_AT_MOST", 1)
+    monkeypatch.setattr(companies, "SET_AT_MOST", 1)
     second = make_person("second", corp, "second")
     sent = {"action": "set_company", "_selected_action": [person.pk, second.pk], "corp": other_corp.pk, **step}
 
@@ -161,17 +158,3 @@ def test_the_company_of_more_people_than_one_request_can_do_is_not_set(
     refusal = "未作任何修改：一次最多设置 1 人。请减少选择，或"
     assert f'{refusal}<a href="{LIST.replace("/user/", "/peopleimport/add/")}">导入文件</a>。' in page.text
     assert {*accounts_of(person), *accounts_of(second)} == {("北山制造", "LiLei", True), ("北山制造", "second", True)}
-
-
-def test_rows_that_an_older_release_stored_are_forgotten_after_90_days(corp: Corp, other_corp: Corp) -> None:
-    for userid, days in (("old", 91), ("young", 89)):
-        at = timezone.now() - timedelta(days=days)
-        LinkRequest.objects.create(
-            corp=corp, userid=userid, userid_folded=userid, first_requested_at=at, requested_at=at
-        )
-        PeopleMove.objects.create(source=corp, target=other_corp, requested_by_name=userid, requested_at=at)
-
-    purge_audit()
-
-    assert list(LinkRequest.objects.values_list("userid", flat=True)) == ["young"]
-    assert list(PeopleMove.objects.values_list("requested_by_name", flat=True)) == ["young"]

@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.directory.steps import unsettled
+from accounts.directory.sync import unsettled
 from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount
 from integrations.models import Member
 from tests.accounts.directory.people_of import People, make

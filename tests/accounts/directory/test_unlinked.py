@@ -15,7 +15,7 @@ from django.urls import reverse
 from accounts.admin.linking import ROWS
 from accounts.directory.hooks import directory_attentions, directory_lines
 from accounts.directory.linking import LinkRefusedError, link_by_hand
-from accounts.directory.suggestions import SHOWN_AT_MOST, Ground, members_for, people_for
+from accounts.directory.matching import SUGGESTIONS_SHOWN, Ground, members_for, people_for
 from accounts.models import (
     Attribute,
     AttributeValue,
@@ -107,7 +107,7 @@ def test_by_name_alone_nobody_who_is_linked_is_proposed_and_not_the_whole_compan
     found = grounds_for(one)
 
     assert "taken" not in found
-    assert len(found) == SHOWN_AT_MOST + 1
+    assert len(found) == SUGGESTIONS_SHOWN + 1
     assert set(found.values()) == {("name",)}
 
 

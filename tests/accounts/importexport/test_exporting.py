@@ -11,7 +11,7 @@ from django.utils import translation
 from openpyxl import load_workbook
 
 from accounts import tasks
-from accounts.admin import exports
+from accounts.admin import imports
 from accounts.importexport import jobs, writers
 from accounts.models import AuditEntry, ExportFile, PeopleExport, User
 from accounts.users.roles import Role
@@ -157,7 +157,7 @@ class TestMaking:
 
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exports, "AT_ONCE", 1)
+    monkeypatch.setattr(imports, "AT_ONCE", 1)
 
 
 @pytest.mark.usefixtures("few_at_once")
@@ -198,7 +198,7 @@ class TestThePages:
         assert answer.headers["Location"] == f"{SHEETS}{export.pk}/change/"
 
     def test_a_list_beyond_one_sheet_is_cut_and_says_so(self, editor: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(exports, "ROWS_AT_MOST", 2)
+        monkeypatch.setattr(imports, "ROWS_AT_MOST", 2)
         for number in range(3):
             make_person(f"p{number}")
         client = signed_in(editor)

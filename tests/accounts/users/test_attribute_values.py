@@ -10,11 +10,10 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Attribute, AttributeValue, AuditEntry, User
-from accounts.users.attribute_definitions import ensure_bi_login_id
 from accounts.users.attributes import (
     ValueTakenError,
-    bi_login_ids_of,
     check_definition,
+    ensure_bi_login_id,
     holders_of,
     page_of,
     people_with,
@@ -22,6 +21,7 @@ from accounts.users.attributes import (
     set_values,
     values_of,
 )
+from accounts.users.bi_identity import bi_login_ids_of
 from integrations.models import Corp
 from tests.accounts.conftest import make_person
 

@@ -10,7 +10,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import DirectoryPolicy, User
-from accounts.users.limited_administrators import who_name_people
+from accounts.users.bi_identity import who_name_people
 from accounts.users.roles import Role
 from integrations.models import BiConnection, Corp
 from tests.accounts.conftest import make_person

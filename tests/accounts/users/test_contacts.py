@@ -6,8 +6,7 @@ import pytest
 from django.contrib.auth.models import Group
 
 from accounts.models import User, WeComAccount
-from accounts.users.contacts import whom_to_ask
-from accounts.users.roles import Role
+from accounts.users.roles import Role, whom_to_ask
 from integrations.models import Corp
 from tests.notifications.factories import make_corp, make_superuser
 

@@ -11,8 +11,7 @@ from django.core.management import call_command
 
 from accounts.models import User, WeComAccount
 from accounts.users import roles
-from accounts.users.roles import Role
-from accounts.users.scopes import people_changeable_by, rights_changeable_by
+from accounts.users.roles import Role, people_changeable_by, rights_changeable_by
 from integrations.models import Corp
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, sent_form, signed_in, with_role

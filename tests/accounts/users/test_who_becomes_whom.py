@@ -18,9 +18,8 @@ from django.utils import timezone
 
 from accounts.directory.matching import matches
 from accounts.models import Attribute, DirectoryPolicy, LinkConflict, User
-from accounts.users.attribute_fields import field_name
-from accounts.users.attributes import bi_login_ids_of
-from accounts.users.bi_identity_sources import LOGIN_ID
+from accounts.users.attributes import field_name
+from accounts.users.bi_identity import LOGIN_ID, bi_login_ids_of
 from accounts.users.roles import Role
 from integrations.admin.bi import BiConnectionForm
 from integrations.admin.companies import CorpForm, SiteAddressForm

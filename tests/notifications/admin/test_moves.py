@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import Attribute, AuditEntry, User
-from accounts.users.scopes import audit_entries_visible_to
+from accounts.users.roles import audit_entries_visible_to
 from integrations.models import Card, Corp, DataSource, SourceKind
 from notifications.models import AttributeRule, ReportCard, Subscription
 from tests.audit import clear_trail

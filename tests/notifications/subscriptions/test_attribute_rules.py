@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.models import Attribute, AuditEntry, User
-from accounts.users.attribute_definitions import check_uses
-from accounts.users.attributes import set_values
+from accounts.users.attributes import check_uses, set_values
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AttributeRule, Operator, Receipt, RulesMatch, Subscription
 from notifications.sources import Audience, Rule

@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.views import navigation
-from accounts.views.navigation import HomeEntry
+from accounts.views import errors
+from accounts.views.errors import HomeEntry
 from integrations.hooks import Hook
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
@@ -289,8 +289,8 @@ class TestHome:
         assert "绝密日报" not in signed_in.get("/", {"q": "绝密"}, headers=HOST).content.decode()
 
     def test_begins_with_what_others_have_registered(self, signed_in: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(navigation, "home_entries", Hook())
-        navigation.home_entries.register(lambda _request: [HomeEntry("进入观远", "/bi/", "看板")])
+        monkeypatch.setattr(errors, "home_entries", Hook())
+        errors.home_entries.register(lambda _request: [HomeEntry("进入观远", "/bi/", "看板")])
 
         text = signed_in.get("/", headers=HOST).content.decode()
 

@@ -1,4 +1,4 @@
-"""Locks after wrong passwords. django-axes keeps the table, the rules are ours.
+"""Whether passwords sign in, and the locks after wrong ones. django-axes keeps the table, the rules are ours.
 
 - For one username from one address (of IPv6: one /48): settings.LOCKOUT_TRIES wrong passwords lock that pair.
 - For one username from everywhere: TRIES_ANYWHERE lock out every browser that has not signed in with
@@ -22,24 +22,29 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from axes.backends import AxesStandaloneBackend
 from axes.handlers.database import AxesDatabaseHandler
 from axes.handlers.dummy import AxesDummyHandler
 from django.conf import settings
-from django.core import signing
+from django.core import checks, signing
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.db.models import F, Max, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from accounts.audit import services
-from accounts.authentication import password_policy
-from accounts.authentication.state import network_of
-from accounts.models import AuditEntry, Lockout, User
+from accounts.authentication.flow import network_of
+from accounts.models import AuditEntry, Lockout, SignInPolicy, User, WeComAccount
+from accounts.models.users import THE_ONE
+
+if TYPE_CHECKING:
+    from integrations.models import Corp
+
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +72,7 @@ class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None
     ) -> None:
-        if not password_policy.is_password_enabled():
+        if not is_password_enabled():
             raise PermissionDenied("sign-in with a password is switched off")
         if request is not None:
             super().authenticate(request, username=username, password=password)
@@ -87,7 +92,7 @@ class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[mis
     ) -> None:
         """Tell of a wrong password, counted by is_allowed. Other credentials (WeCom's codes) cannot be guessed."""
         username = credentials.get("username")
-        if request is None or username is None or not password_policy.is_password_enabled():
+        if request is None or username is None or not is_password_enabled():
             return
         request.axes_credentials = {"username": username}
         if request.axes_locked_out:  # refused by PasswordGate: the password was not looked at
@@ -321,3 +326,92 @@ def _known(request: HttpRequest) -> list[list[str]]:
 
 def _digest(username: str) -> str:
     return hashlib.sha256(username.encode()).hexdigest()
+
+
+class PolicyRefused(Exception):
+    """Passwords cannot be switched off. `reason`: a sentence for the administrator, in the active language."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def current() -> SignInPolicy:
+    """The saved policy, or the initial one: passwords sign in."""
+    return SignInPolicy.objects.filter(pk=THE_ONE).first() or SignInPolicy()
+
+
+def is_password_enabled() -> bool:
+    return current().password_enabled
+
+
+def reason_against_switching_off() -> str:
+    """Why passwords have to stay, as a sentence in the active language; empty where they may go."""
+    if wecom_administrators().exists():
+        return ""
+    return _(
+        "No superuser has signed in with WeCom yet. Link a superuser with a WeCom account of an enabled company that "
+        "lets administrators use their rights, sign in with it once, and then switch passwords off: otherwise nobody "
+        "could get in any more."
+    )
+
+
+def wecom_administrators() -> QuerySet[User]:
+    """Superusers who can enter the administration by WeCom, and have signed in with the very account that they have
+    now."""
+    proven = _proven_accounts()
+    return User.objects.filter(pk__in=proven.values("user_id"), is_active=True, is_staff=True)
+
+
+def _proven_accounts() -> QuerySet[WeComAccount]:
+    return WeComAccount.objects.signing_in().filter(
+        proven_corp_id=F("corp_id"),
+        proven_userid=F("userid_folded"),
+        user__is_superuser=True,
+        corp__admin_rights_enabled=True,
+    )
+
+
+def disabling_shuts_out(corp: Corp) -> list[str]:
+    """Before `corp` is disabled, or its sign-in or its administrators' rights are switched off: whether administrators
+    could still get in afterwards."""
+    if is_password_enabled():
+        return []
+    elsewhere = _proven_accounts().exclude(corp=corp)
+    if User.objects.filter(pk__in=elsewhere.values("user_id"), is_active=True, is_staff=True).exists():
+        return []
+    return [
+        _(
+            "Sign-in with a password is switched off, and no superuser could sign in with WeCom any more: nobody "
+            "could enter the administration to undo this. Switch passwords on first."
+        )
+    ]
+
+
+@transaction.atomic
+def set_password_enabled(*, is_enabled: bool) -> None:
+    """Raises PolicyRefused where nobody could get in without a password."""
+    reason = "" if is_enabled else reason_against_switching_off()
+    if reason:
+        raise PolicyRefused(reason)
+    saved = current()
+    saved.password_enabled = is_enabled
+    saved.save()
+
+
+GATE, PASSWORDS = "accounts.authentication.passwords.PasswordGate", "django.contrib.auth.backends.ModelBackend"
+
+
+@checks.register(checks.Tags.security)
+def gate_before_passwords(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Without the gate in front, passwords are looked at while they are switched off or somebody is locked out."""
+    backends = list(settings.AUTHENTICATION_BACKENDS)
+    if PASSWORDS not in backends or (GATE in backends and backends.index(GATE) < backends.index(PASSWORDS)):
+        return []
+    return [
+        checks.Error(
+            f"AUTHENTICATION_BACKENDS does not name {GATE} before {PASSWORDS}.",
+            hint="Passwords could be guessed without limit, also while they are switched off. Put the gate first.",
+            id="accounts.E002",
+        )
+    ]
