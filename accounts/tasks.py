@@ -58,19 +58,9 @@ def run_people_import(run_id: int) -> None:
 
 @shared_task(name="accounts.people_import_tick", ignore_result=True, expires=59)
 def people_import_tick() -> None:
-    """Queue every import and every sheet that waits for a worker, and remove sheets whose time is over."""
-    now = database_now()
-    for run_id in jobs.list_imports_to_queue(now=now):
+    """Queue every import that waits for a worker."""
+    for run_id in jobs.list_imports_to_queue(now=database_now()):
         run_people_import.delay(run_id)
-    for export_id in jobs.list_exports_to_queue(now=now):
-        make_people_export.delay(export_id)
-    jobs.delete_expired_exports(now=now)
-
-
-@shared_task(name="accounts.make_people_export", ignore_result=True, expires=600)
-def make_people_export(export_id: int) -> None:
-    """Make a sheet of many people; a repeat begins it anew where its worker died, and else does nothing."""
-    jobs.make_export(export_id=export_id, clock=database_clock())
 
 
 @shared_task(name="accounts.sync_directory", ignore_result=True, expires=600)

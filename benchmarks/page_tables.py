@@ -154,11 +154,6 @@ def _trails(size: Size) -> list[Table]:
             {"status": "'done'", "requested_at": _ago(some), "file_name": "'员工' || n || '.csv'"},
         ),
         (
-            "accounts.PeopleExport",
-            some,
-            {"status": "'done'", "requested_by_id": "n", "expires_at": "now()", "requested_at": "now()"},
-        ),
-        (
             "axes.AccessAttempt",
             some,
             {

@@ -99,7 +99,6 @@ SECTIONS = (
                 pgettext_lazy("menu", "Users"),
                 "accounts.User",
                 ("accounts.PeopleImport", pgettext_lazy("menu", "Import")),
-                ("accounts.PeopleExport", pgettext_lazy("menu", "Export")),
                 ("accounts.Attribute", pgettext_lazy("menu", "User attributes")),
                 "auth.Group",
                 ("accounts.LinkConflict", pgettext_lazy("menu", "Not linked")),

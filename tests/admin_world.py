@@ -23,11 +23,9 @@ from accounts.models import (
     AuditEntry,
     DepartmentGroup,
     DirectoryPolicy,
-    ExportFile,
     GivenGroup,
     LinkConflict,
     Lockout,
-    PeopleExport,
     PeopleImport,
     SignInPolicy,
     User,
@@ -45,6 +43,7 @@ from integrations.models import (
     DataSource,
     Department,
     Job,
+    JobFile,
     Member,
     SiteAddress,
     StagedCredentials,
@@ -167,14 +166,11 @@ def _people(world: World, first: Corp, second: Corp) -> None:
         corp=first,
         counts={"change": 1},
     )
-    export = PeopleExport.objects.create(
-        status="done",
-        requested_by=world.people["S1"],
-        language="en",
-        row_count=1,
-        expires_at=timezone.now() + timedelta(hours=1),
+    export = Job.objects.create(
+        **{"kind": "people.export", "status": "done", "asked_by_id": world.people["S1"].pk, "result": {"count": 1}},
+        **{"requested_at": timezone.now(), "due_at": timezone.now()},
     )
-    ExportFile.objects.create(export=export, content=b"PK")
+    JobFile.objects.create(job=export, content=b"PK")
     world.things |= {"import": run, "export": export}
     worker = User.objects.create(username="worker")
     WeComAccount.objects.create(user=worker, corp=first, userid="worker")

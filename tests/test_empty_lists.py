@@ -12,7 +12,6 @@ from accounts.models import (
     DirectoryPolicy,
     LinkConflict,
     Lockout,
-    PeopleExport,
     PeopleImport,
     User,
 )
@@ -21,7 +20,7 @@ from notifications.models import Delivery, Receipt, Report, Robot, Run, Subscrip
 
 pytestmark = pytest.mark.django_db
 LISTS = (
-    *(Corp, SyncRun, Member, LinkConflict, DirectoryPolicy, DepartmentGroup, Lockout, PeopleExport, PeopleImport),
+    *(Corp, SyncRun, Member, LinkConflict, DirectoryPolicy, DepartmentGroup, Lockout, PeopleImport),
     *(Job, DataSource, Card, Report, Subscription, Run, Delivery, Receipt, Robot),
 )
 

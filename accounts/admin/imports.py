@@ -19,6 +19,7 @@ from django.http import (
     HttpResponseRedirect,
     StreamingHttpResponse,
 )
+from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -37,12 +38,12 @@ from accounts.explanations import explain_file, explain_row
 from accounts.importexport import jobs, writers
 from accounts.importexport.jobs import CHANGE, IMPORT
 from accounts.importexport.readers import ROWS_AT_MOST, name_column, read_attribute_names
-from accounts.models import AuditEntry, ImportRow, PeopleExport, PeopleImport, User
+from accounts.models import AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import sees_all
 from integrations.admin.base import own_page
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges
 from integrations.core.background import queue_on_commit
-from integrations.models import Corp
+from integrations.models import Corp, JobFile
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -279,7 +280,6 @@ def _to(run: PeopleImport) -> HttpResponseRedirect:
 
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-EXPORT_FOLDER = "admin/accounts/peopleexport"
 # More than this many people take longer than somebody should wait for a page: about 0.7 ms each.
 AT_ONCE = 2000
 
@@ -289,10 +289,12 @@ class ExportPages(AnyModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         xlsx = self.admin_site.admin_view(require_http_methods(["GET", "POST"])(self.xlsx_view))
+        sheet = self.admin_site.admin_view(require_GET(self.sheet_view))
         csv = self.admin_site.admin_view(require_GET(self.csv_view))
         routes = [
             path("export.xlsx", xlsx, name="accounts_user_xlsx"),
             path("export.csv", csv, name="accounts_user_csv"),
+            path("export/<int:job_id>/people.xlsx", sheet, name="accounts_user_sheet"),
         ]
         return [*routes, *super().get_urls()]
 
@@ -314,13 +316,25 @@ class ExportPages(AnyModelAdmin):
             return FileResponse(file, as_attachment=True, filename=_name("xlsx"), content_type=_XLSX)
         keys = list(people.order_by("pk").values_list("pk", flat=True)[: ROWS_AT_MOST + 1])
         if request.method == "POST":
-            return _begun(request, keys[:ROWS_AT_MOST])
+            language, now = get_language() or "", timezone.now()
+            job = jobs.request_export(reader=_reader(request), user_ids=keys[:ROWS_AT_MOST], language=language, now=now)
+            return HttpResponseRedirect(reverse("admin:integrations_job_change", args=[job.pk]))
         context = {
             "title": gettext("Download as xlsx"),
             "count": min(len(keys), ROWS_AT_MOST),
             "is_cut": len(keys) > ROWS_AT_MOST,
         }
-        return own_page(self, request, f"{EXPORT_FOLDER}/request.html", context)
+        return own_page(self, request, "admin/accounts/user/request_sheet.html", context)
+
+    def sheet_view(self, request: HttpRequest, job_id: int) -> HttpResponse:
+        """Hand a finished sheet to who asked for it."""
+        if not may_import(request.user):
+            raise PermissionDenied
+        file = get_object_or_404(JobFile, job=job_id, job__kind=jobs.EXPORT, job__asked_by_id=request.user.pk)
+        _record(file.job.result["count"])
+        response = HttpResponse(bytes(file.content), content_type=_XLSX)
+        response.headers["Content-Disposition"] = f'attachment; filename="{_name("xlsx")}"'
+        return response
 
     def _people(self, request: HttpRequest) -> QuerySet[User]:
         if not may_import(request.user) or not self.has_view_permission(request):
@@ -328,53 +342,6 @@ class ExportPages(AnyModelAdmin):
         changelist: Any = self.get_changelist_instance(request)
         found = changelist.get_queryset(request).order_by().values("pk")
         return User.objects.filter(pk__in=found)
-
-
-@admin.register(PeopleExport)
-class PeopleExportAdmin(RunPages):
-    """Everybody sees their own only: a sheet holds what its reader may see."""
-
-    folder = EXPORT_FOLDER
-    tones = {PeopleExport.Status.DONE: "good", PeopleExport.Status.FAILED: "bad"}
-    empty_list = _("Sheets of many people stand here for a day, once you have asked for one in the list of users.")
-    list_display = ("requested_at", "status", "row_count", "expires_at")
-
-    class Media:
-        css = {"all": ["integrations/corp.css", "accounts/imports.css"]}
-        js = ["integrations/live.js"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[PeopleExport]:
-        own = PeopleExport.objects.filter(requested_by=request.user.pk).defer("user_ids")
-        return own.exclude(pk__in=own.expired(timezone.now()).values("pk")).order_by("-pk")
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may_import(request.user)
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(require_GET(self.file_view))
-        return [path("<int:run_id>/people.xlsx", view, name="accounts_peopleexport_file"), *super().get_urls()]
-
-    def around(self, request: HttpRequest, run: PeopleExport, state: dict[str, Any]) -> dict[str, Any]:
-        return {"title": gettext("Sheet of people")}
-
-    def file_view(self, request: HttpRequest, run_id: int) -> HttpResponseBase:
-        run = self.run_of(request, run_id)
-        content = jobs.read_export_file(export=run, now=timezone.now())
-        if content is None:
-            return _to_export(run)
-        _record(run.row_count)
-        response = HttpResponse(content, content_type=_XLSX)
-        response.headers["Content-Disposition"] = f'attachment; filename="{_name("xlsx")}"'
-        return response
-
-
-def _begun(request: HttpRequest, keys: list[int]) -> HttpResponse:
-    now, language = timezone.now(), get_language() or ""
-    export = jobs.request_export(reader=_reader(request), user_ids=keys, language=language, now=now)
-
-    message = gettext("The queue cannot be reached: the sheet is made as soon as it can.")
-    queue_on_commit(tasks.make_people_export, export.pk, otherwise=partial(messages.warning, request, message))
-    return _to_export(export)
 
 
 def _reader(request: HttpRequest) -> User:
@@ -385,10 +352,6 @@ def _reader(request: HttpRequest) -> User:
 
 def _name(kind: str) -> str:
     return f"people-{timezone.localdate():%Y-%m-%d}.{kind}"
-
-
-def _to_export(export: PeopleExport) -> HttpResponseRedirect:
-    return HttpResponseRedirect(reverse("admin:accounts_peopleexport_change", args=[export.pk]))
 
 
 def _record(count: int) -> None:

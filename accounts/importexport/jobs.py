@@ -1,8 +1,4 @@
-"""Imports and large exports in the background.
-
-An import is checked first and written once confirmed. A worker holds a lease while it works; who takes over from one
-that died goes on with an import, and begins a sheet anew.
-"""
+"""Imports and large exports in the background. An import is checked first and written once confirmed."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from typing import Any
 from django.core.cache import cache
 from django.db import transaction
 from django.utils import translation
+from django.utils.translation import gettext, gettext_lazy
 
 from accounts.audit import services
 from accounts.importexport.planner import Decision, Known, Seen, decide, write
@@ -32,11 +29,14 @@ from accounts.importexport.readers import (
     target_of,
 )
 from accounts.importexport.writers import Sheet, write_xlsx
-from accounts.models import Attribute, ExportFile, ImportFile, ImportRow, PeopleExport, PeopleImport, User
+from accounts.models import Attribute, ImportFile, ImportRow, PeopleImport, User
 from accounts.users.attributes import ValueTakenError
 from integrations.core.background import repeat_on_conflict
-from integrations.models import Corp
-from integrations.models.jobs import LET_GO, LeaseLostError
+from integrations.jobs import requests
+from integrations.jobs.registry import JobFailedError, job_kind
+from integrations.jobs.runner import JobRun
+from integrations.models import Corp, Job, JobFile
+from integrations.models.jobs import LeaseLostError
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +121,7 @@ LEASE = timedelta(minutes=3)
 CLAIMED_AT_MOST = 5
 IMPORT = "accounts.add_peopleimport"
 CHANGE = "accounts.change_user"
+EXPORT = "people.export"
 
 
 class _StoppedError(Exception):
@@ -394,78 +395,34 @@ def _count(held: PeopleImport, written: int, refused: int) -> None:
     }
 
 
-ExportStatus = PeopleExport.Status
-
-EXPORTS_KEPT = timedelta(days=1)
-# Longer than a thousand rows take, and saving the whole file after the last one.
-EXPORT_LEASE = timedelta(minutes=5)
-EXPORT_TRIES = 3
+# --- Sheets of many people ---
 
 
-def request_export(*, reader: User, user_ids: Sequence[int], language: str, now: datetime) -> PeopleExport:
-    """Note whom the sheet is to hold. Whoever calls queues accounts.make_people_export."""
-    return PeopleExport.objects.create(
-        requested_by=reader,
-        requested_at=now,
-        language=language,
-        user_ids=list(user_ids),
-        row_count=len(user_ids),
-        expires_at=now + EXPORTS_KEPT,
-    )
+def request_export(*, reader: User, user_ids: Sequence[int], language: str, now: datetime) -> Job:
+    """Have a sheet of these people made for `reader`, its columns named in `language`."""
+    payload = {"user_ids": list(user_ids), "language": language}
+    return requests.request_job(EXPORT, payload=payload, subject=len(user_ids), by=reader, now=now)
 
 
-def list_exports_to_queue(*, now: datetime, at_most: int = 100) -> list[int]:
-    """Keys of sheets to queue. Twice does no harm."""
-    return PeopleExport.objects.keys_to_queue(now, at_most=at_most)
-
-
-def make_export(*, export_id: int, clock: Clock) -> None:
-    """Make the sheet; nothing where another worker is at it, or there is nothing to do."""
-    export = _claim_export(export_id, clock())
-    if export is None:
-        return
-    try:
-        content = _write_export(export, clock)
-        with transaction.atomic():
-            PeopleExport.objects.change(export, status=ExportStatus.DONE, finished_at=clock(), user_ids=[], **LET_GO)
-            ExportFile.objects.create(export=export, content=content)
-    except LeaseLostError:
-        logger.warning("sheet of people=%s was taken over by another worker", export.pk)
-        return
-    logger.info("sheet of people=%s rows=%d bytes=%d", export.pk, export.row_count, len(content))
-
-
-def read_export_file(*, export: PeopleExport, now: datetime) -> bytes | None:
-    """The finished sheet; None where there is none, or its time is over."""
-    kept = ExportFile.objects.filter(export=export, export__status=ExportStatus.DONE, export__expires_at__gt=now)
-    content = kept.values_list("content", flat=True).first()
-    return None if content is None else bytes(content)
-
-
-def delete_expired_exports(*, now: datetime) -> int:
-    """Remove sheets whose time is over. Returns how many."""
-    return PeopleExport.objects.expired(now).delete()[1].get("accounts.PeopleExport", 0)
-
-
-def _claim_export(export_id: int, now: datetime) -> PeopleExport | None:
-    with transaction.atomic():
-        found = PeopleExport.objects.claimable(now).select_for_update().filter(pk=export_id).first()
-        if found is None:
-            return None
-        reader = found.requested_by
-        may = reader.is_active and reader.is_staff and reader.has_perms((IMPORT, CHANGE))
-        found.status = ExportStatus.RUNNING if may and found.try_count < EXPORT_TRIES else ExportStatus.FAILED
-        found.done_count = 0
-        found.claim(until=now + EXPORT_LEASE)
-        found.save()  # the whole row, which is locked
-    return found if found.status == ExportStatus.RUNNING else None
-
-
-def _write_export(export: PeopleExport, clock: Clock) -> bytes:
-    def hold(done_count: int) -> None:
-        PeopleExport.objects.change(export, lease_until=clock() + EXPORT_LEASE, done_count=done_count)
-
-    with translation.override(export.language):
-        sheet = Sheet(people=export.user_ids, reader=export.requested_by, progress=hold)
+@job_kind(
+    EXPORT,
+    label=gettext_lazy("Sheet of people"),
+    explain=lambda _job: gettext("You may not import people any more, so no sheet was made."),
+    seconds=1800,
+    retry=IMPORT,
+    template="admin/accounts/user/_sheet.html",
+)
+def make_export(run: JobRun) -> dict[str, Any]:
+    """Make the sheet, for nobody but who asked: it holds what they may see."""
+    keys, language = run.job.payload["user_ids"], run.job.payload["language"]
+    reader = _editor(run.job.asked_by_id)
+    if reader is None:
+        raise JobFailedError("not_allowed")
+    with translation.override(language):
+        sheet = Sheet(people=keys, reader=reader, progress=lambda count: run.report(count, len(keys)))
         with write_xlsx(sheet) as file:
-            return file.read()
+            content = file.read()
+    with transaction.atomic():
+        JobFile.objects.update_or_create(job=run.job, defaults={"content": content})
+        run.hold()
+    return {"count": len(keys)}

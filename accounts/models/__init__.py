@@ -3,7 +3,7 @@
 from accounts.models.attributes import Attribute, AttributeValue, fold_value
 from accounts.models.audit import AuditEntry, UnsentAudit
 from accounts.models.directory import DepartmentGroup, DirectoryPolicy, GivenGroup, LinkConflict, PeopleRun
-from accounts.models.imports import ExportFile, ImportFile, ImportRow, PeopleExport, PeopleImport
+from accounts.models.imports import ImportFile, ImportRow, PeopleImport
 from accounts.models.users import (
     Lockout,
     SignedInSession,
@@ -22,13 +22,11 @@ __all__ = [
     "AuditEntry",
     "DepartmentGroup",
     "DirectoryPolicy",
-    "ExportFile",
     "GivenGroup",
     "ImportFile",
     "ImportRow",
     "LinkConflict",
     "Lockout",
-    "PeopleExport",
     "PeopleImport",
     "PeopleRun",
     "SignInPolicy",

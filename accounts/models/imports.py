@@ -1,8 +1,6 @@
-"""Imports and exports of people, with their files and rows."""
+"""Imports of people, with their files and rows."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Q
@@ -13,65 +11,6 @@ from django.utils.translation import pgettext_lazy
 from accounts.models.users import User
 from integrations.models import Corp
 from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from typing import Self
-
-
-class PeopleExportQuerySet(BackgroundJobQuerySet["PeopleExport"]):
-    def expired(self, now: datetime) -> Self:
-        return self.filter(expires_at__lte=now)
-
-
-class PeopleExport(BackgroundJob):
-    """One sheet. It holds what whoever asked for it may see, and nobody else gets it."""
-
-    class Status(models.TextChoices):
-        WAITING = "waiting", pgettext_lazy("sheet", "waiting")
-        RUNNING = "running", pgettext_lazy("sheet", "being made")
-        DONE = "done", pgettext_lazy("sheet", "ready")
-        FAILED = "failed", pgettext_lazy("sheet", "stopped")
-
-    status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
-    requested_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
-    requested_at = models.DateTimeField(_("requested"), default=timezone.now)
-    # In which its columns are named: that of the page on which it was asked for.
-    language = models.CharField(max_length=10)
-    # The keys of the people in the list as it was filtered.
-    user_ids = models.JSONField(default=list)
-    row_count = models.PositiveIntegerField(pgettext_lazy("sheet", "people"), default=0)
-    done_count = models.PositiveIntegerField(default=0)
-    # Until then it can be downloaded; then the row goes away with its file.
-    expires_at = models.DateTimeField(_("kept until"))
-
-    objects = PeopleExportQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("sheet of people")
-        verbose_name_plural = _("sheets of people")
-        ordering = ["-pk"]
-        # Whoever may import people may export them: accounts.admin.imports.may_import.
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
-
-
-class ExportFile(models.Model):
-    """The sheet: the web process that hands it out may be on another machine than the worker that made it."""
-
-    export = models.OneToOneField(PeopleExport, on_delete=models.CASCADE, primary_key=True, related_name="file")
-    content = models.BinaryField()
-
-    class Meta:
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return str(self.pk)
-
-
-# --- Files of people that administrators upload: what was read, what it would change, and what became of it ---
 
 
 class PeopleImport(BackgroundJob):

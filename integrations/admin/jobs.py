@@ -77,11 +77,12 @@ class JobAdmin(ReadRows):
         return pill(TONES.get(Job.Status(job.status), "quiet"), job.get_status_display())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
-        return find_visible_jobs(request).select_related("corp")
+        return find_visible_jobs(request).select_related("corp").defer("payload", "result")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """The menu offers it to those who may see a kind of jobs of everybody."""
-        return any(kind.see and request.user.has_perm(kind.see) for kind in kinds.values())
+        """The menu offers it to those who may see a kind of jobs, or have one done."""
+        needed = {kind.see or kind.retry for kind in kinds.values()} - {""}
+        return any(request.user.has_perm(permission) for permission in needed)
 
     def has_view_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
         """Everybody who may enter sees the own ones; get_queryset holds no others."""

@@ -48,6 +48,12 @@ class JobRun:
         if self._is_lost:
             raise LeaseLostError
 
+    def hold(self) -> None:
+        """Keep the job ours until the caller's transaction commits: the last statement in it, for the lease waits for
+        the lock. Raises LeaseLostError."""
+        if self._mine().select_for_update(no_key=True, of=("self",)).first() is None:
+            raise LeaseLostError
+
     def renew(self) -> None:
         """Move the lease on and show the progress, from another connection, unless the job takes too long."""
         now = self.clock()

@@ -32,7 +32,7 @@ from integrations.models.directory import (
     fold_userid,
 )
 from integrations.models.installation import EngineWatch, Heartbeat, Installation
-from integrations.models.jobs import Job
+from integrations.models.jobs import Job, JobFile
 
 __all__ = [
     "DEFAULT_SITE_ADDRESS",
@@ -53,6 +53,7 @@ __all__ = [
     "HttpMethod",
     "Installation",
     "Job",
+    "JobFile",
     "Member",
     "MemberRename",
     "Membership",

@@ -204,3 +204,16 @@ class Job(models.Model):
     @property
     def is_unfinished(self) -> bool:
         return self.status in (self.Status.WAITING, self.Status.RUNNING)
+
+
+class JobFile(models.Model):
+    """What a job reads or makes: the web process that takes it may be on another machine than the worker."""
+
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, primary_key=True, related_name="file")
+    content = models.BinaryField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.job_id)
