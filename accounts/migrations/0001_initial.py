@@ -96,6 +96,9 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'imports of people',
                 'ordering': ['-pk'],
                 'default_permissions': ('view', 'add'),
+                'indexes': [
+                    models.Index(condition=models.Q(('status__in', ['waiting', 'reading', 'confirmed', 'applying'])), fields=['status'], name='claimable_people_imports'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -147,6 +150,12 @@ class Migration(migrations.Migration):
                 'verbose_name': 'user',
                 'verbose_name_plural': 'users',
                 'permissions': [('assign_roles', 'Can hand out roles')],
+                'indexes': [
+                    models.Index(django.db.models.functions.text.Lower('username'), name='users_by_folded_username'),
+                    models.Index(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='users_by_folded_email'),
+                    models.Index(condition=models.Q(('mobile', ''), _negated=True), fields=['mobile'], name='users_by_mobile'),
+                    models.Index(condition=models.Q(('name', ''), _negated=True), fields=['name'], name='users_by_name'),
+                ],
             },
             managers=[
                 ('objects', django.contrib.auth.models.UserManager()),
@@ -189,6 +198,13 @@ class Migration(migrations.Migration):
                 'verbose_name': 'value of a user attribute',
                 'verbose_name_plural': 'values of user attributes',
                 'default_permissions': (),
+                'indexes': [
+                    models.Index(fields=['attribute', 'folded', 'user'], name='people_by_attribute_value'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('user', 'attribute', 'position'), name='attribute_values_by_user'),
+                    models.UniqueConstraint(condition=models.Q(('is_unique', True)), fields=('attribute', 'folded'), name='one_person_per_unique_value'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -212,6 +228,11 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'audit trail',
                 'ordering': ['-pk'],
                 'default_permissions': ('view',),
+                'indexes': [
+                    models.Index(fields=['corp', '-id'], name='audit_by_corp'),
+                    models.Index(fields=['model', 'object_id', '-id'], name='audit_by_object'),
+                    models.Index(fields=['at'], name='audit_by_time'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -227,6 +248,9 @@ class Migration(migrations.Migration):
                 'verbose_name': 'group of a department',
                 'verbose_name_plural': 'groups of departments',
                 'ordering': ['department__corp__name', 'pk'],
+                'constraints': [
+                    models.UniqueConstraint(fields=('department', 'group'), name='one_row_per_department_and_group'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -277,6 +301,9 @@ class Migration(migrations.Migration):
                 'verbose_name': 'group given by a directory',
                 'verbose_name_plural': 'groups given by directories',
                 'default_permissions': (),
+                'constraints': [
+                    models.UniqueConstraint(fields=('corp', 'user', 'group'), name='one_given_group'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -320,6 +347,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 'default_permissions': (),
+                'indexes': [
+                    models.Index(fields=['run', 'outcome', 'number'], name='import_rows_by_outcome'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -335,6 +365,9 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'Not linked with WeCom',
                 'ordering': ['pk'],
                 'default_permissions': ('view',),
+                'indexes': [
+                    models.Index(fields=['reason', 'id'], name='conflicts_by_reason'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -356,6 +389,9 @@ class Migration(migrations.Migration):
                 'verbose_name': 'people of a directory run',
                 'verbose_name_plural': 'people of directory runs',
                 'default_permissions': (),
+                'indexes': [
+                    models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['status'], name='claimable_people_runs'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -373,6 +409,10 @@ class Migration(migrations.Migration):
                 'verbose_name': 'session',
                 'verbose_name_plural': 'sessions',
                 'default_permissions': (),
+                'indexes': [
+                    models.Index(models.F('user'), models.OrderBy(models.F('last_used_at'), descending=True), name='session_of_person'),
+                    models.Index(fields=['last_used_at'], name='session_last_used'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -425,91 +465,12 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'WeCom account',
                 'verbose_name_plural': 'WeCom accounts',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('userid_folded', ''), _negated=True), fields=('corp', 'userid_folded'), name='one_account_per_wecom_identity'),
+                    models.UniqueConstraint(condition=models.Q(('is_primary', True)), fields=('user',), name='one_primary_account_per_user'),
+                    models.CheckConstraint(condition=models.Q(('left_at__isnull', True), ('userid_folded', ''), _connector='OR'), name='no_userid_once_the_person_left'),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name='user',
-            index=models.Index(django.db.models.functions.text.Lower('username'), name='users_by_folded_username'),
-        ),
-        migrations.AddIndex(
-            model_name='user',
-            index=models.Index(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='users_by_folded_email'),
-        ),
-        migrations.AddIndex(
-            model_name='user',
-            index=models.Index(condition=models.Q(('mobile', ''), _negated=True), fields=['mobile'], name='users_by_mobile'),
-        ),
-        migrations.AddIndex(
-            model_name='user',
-            index=models.Index(condition=models.Q(('name', ''), _negated=True), fields=['name'], name='users_by_name'),
-        ),
-        migrations.AddIndex(
-            model_name='attributevalue',
-            index=models.Index(fields=['attribute', 'folded', 'user'], name='people_by_attribute_value'),
-        ),
-        migrations.AddConstraint(
-            model_name='attributevalue',
-            constraint=models.UniqueConstraint(fields=('user', 'attribute', 'position'), name='attribute_values_by_user'),
-        ),
-        migrations.AddConstraint(
-            model_name='attributevalue',
-            constraint=models.UniqueConstraint(condition=models.Q(('is_unique', True)), fields=('attribute', 'folded'), name='one_person_per_unique_value'),
-        ),
-        migrations.AddIndex(
-            model_name='auditentry',
-            index=models.Index(fields=['corp', '-id'], name='audit_by_corp'),
-        ),
-        migrations.AddIndex(
-            model_name='auditentry',
-            index=models.Index(fields=['model', 'object_id', '-id'], name='audit_by_object'),
-        ),
-        migrations.AddIndex(
-            model_name='auditentry',
-            index=models.Index(fields=['at'], name='audit_by_time'),
-        ),
-        migrations.AddConstraint(
-            model_name='departmentgroup',
-            constraint=models.UniqueConstraint(fields=('department', 'group'), name='one_row_per_department_and_group'),
-        ),
-        migrations.AddConstraint(
-            model_name='givengroup',
-            constraint=models.UniqueConstraint(fields=('corp', 'user', 'group'), name='one_given_group'),
-        ),
-        migrations.AddIndex(
-            model_name='peopleimport',
-            index=models.Index(condition=models.Q(('status__in', ['waiting', 'reading', 'confirmed', 'applying'])), fields=['status'], name='claimable_people_imports'),
-        ),
-        migrations.AddIndex(
-            model_name='importrow',
-            index=models.Index(fields=['run', 'outcome', 'number'], name='import_rows_by_outcome'),
-        ),
-        migrations.AddIndex(
-            model_name='linkconflict',
-            index=models.Index(fields=['reason', 'id'], name='conflicts_by_reason'),
-        ),
-        migrations.AddIndex(
-            model_name='peoplerun',
-            index=models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['status'], name='claimable_people_runs'),
-        ),
-        migrations.AddIndex(
-            model_name='signedinsession',
-            index=models.Index(models.F('user'), models.OrderBy(models.F('last_used_at'), descending=True), name='session_of_person'),
-        ),
-        migrations.AddIndex(
-            model_name='signedinsession',
-            index=models.Index(fields=['last_used_at'], name='session_last_used'),
-        ),
-        migrations.AddConstraint(
-            model_name='wecomaccount',
-            constraint=models.UniqueConstraint(condition=models.Q(('userid_folded', ''), _negated=True), fields=('corp', 'userid_folded'), name='one_account_per_wecom_identity'),
-        ),
-        migrations.AddConstraint(
-            model_name='wecomaccount',
-            constraint=models.UniqueConstraint(condition=models.Q(('is_primary', True)), fields=('user',), name='one_primary_account_per_user'),
-        ),
-        migrations.AddConstraint(
-            model_name='wecomaccount',
-            constraint=models.CheckConstraint(condition=models.Q(('left_at__isnull', True), ('userid_folded', ''), _connector='OR'), name='no_userid_once_the_person_left'),
         ),
         migrations.RunSQL([APPEND_ONLY]),
     ]

@@ -68,6 +68,9 @@ class Migration(migrations.Migration):
                 'verbose_name': 'WeCom company',
                 'verbose_name_plural': 'WeCom companies',
                 'ordering': ['name'],
+                'constraints': [
+                    models.UniqueConstraint(fields=('corpid', 'agentid'), name='one_row_per_wecom_app', violation_error_message='This app (CorpId and AgentId) is connected already.'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -189,6 +192,12 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'callback events',
                 'ordering': ['pk'],
                 'default_permissions': (),
+                'indexes': [
+                    models.Index(fields=['corp', 'kind', 'received_at'], name='events_by_age'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('corp', 'kind', 'key'), name='one_row_per_callback_event'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -217,6 +226,9 @@ class Migration(migrations.Migration):
                 'verbose_name': 'data source',
                 'verbose_name_plural': 'data sources',
                 'ordering': ('name',),
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['guandata', 'sql', 'json'])), name='data_source_kind'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -246,6 +258,9 @@ class Migration(migrations.Migration):
                 'verbose_name': 'card',
                 'verbose_name_plural': 'cards',
                 'ordering': ('name', 'pk'),
+                'constraints': [
+                    models.UniqueConstraint(fields=('source', 'name'), name='one_card_per_source_and_name'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -264,6 +279,9 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'departments',
                 'ordering': ['corp', '-order', 'wecom_department_id'],
                 'default_permissions': ('view',),
+                'constraints': [
+                    models.UniqueConstraint(fields=('corp', 'wecom_department_id'), name='one_row_per_wecom_department'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -280,6 +298,9 @@ class Migration(migrations.Migration):
                 'verbose_name': 'lane of events',
                 'verbose_name_plural': 'lanes of events',
                 'default_permissions': (),
+                'constraints': [
+                    models.UniqueConstraint(fields=('corp', 'consumer'), name='one_lane_per_corp_and_consumer'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -300,6 +321,13 @@ class Migration(migrations.Migration):
                 'verbose_name': 'work on an event',
                 'verbose_name_plural': 'works on events',
                 'default_permissions': (),
+                'indexes': [
+                    models.Index(condition=models.Q(('status', 'waiting')), fields=['corp', 'consumer', 'next_try_at'], name='waiting_event_works'),
+                    models.Index(condition=models.Q(('status', 'failed')), fields=['corp'], name='given_up_event_works'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('event', 'consumer'), name='one_work_per_event_and_consumer'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -346,6 +374,19 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'members',
                 'ordering': ['corp', 'userid_folded'],
                 'default_permissions': ('view',),
+                'indexes': [
+                    models.Index(condition=models.Q(('waits_since__isnull', False)), fields=['corp', 'waits_since'], name='members_waiting'),
+                    models.Index(condition=models.Q(('mobile__gt', '')), fields=['corp', 'mobile'], name='members_by_mobile'),
+                    models.Index(models.F('corp'), django.db.models.functions.text.Lower('email'), condition=models.Q(('email__gt', '')), name='members_by_folded_email'),
+                    models.Index(models.F('corp'), django.db.models.functions.text.Lower('biz_mail'), condition=models.Q(('biz_mail__gt', '')), name='members_by_folded_mail'),
+                    models.Index(models.F('corp'), django.db.models.functions.text.Lower('number'), condition=models.Q(('number__gt', '')), name='members_by_number'),
+                    models.Index(condition=models.Q(('name__gt', '')), fields=['name'], name='members_by_name'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('corp', 'userid_folded'), name='one_row_per_wecom_member'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('left_at__isnull', True), ('presence', 'here')), models.Q(models.Q(('presence', 'here'), _negated=True), ('left_at__isnull', False)), _connector='OR'), name='member_not_here_since'),
+                    models.CheckConstraint(condition=models.Q(('userid_folded', ''), _negated=True), name='member_has_userid'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -362,6 +403,9 @@ class Migration(migrations.Migration):
                 'verbose_name': 'change of a userid',
                 'verbose_name_plural': 'changes of userids',
                 'default_permissions': (),
+                'constraints': [
+                    models.UniqueConstraint(fields=('corp', 'old_folded', 'new_folded', 'happened_at'), name='one_row_per_member_rename'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -376,6 +420,9 @@ class Migration(migrations.Migration):
                 'verbose_name': 'membership',
                 'verbose_name_plural': 'memberships',
                 'default_permissions': (),
+                'constraints': [
+                    models.UniqueConstraint(fields=('member', 'department'), name='one_membership_per_department'),
+                ],
             },
         ),
         migrations.AddField(
@@ -425,6 +472,9 @@ class Migration(migrations.Migration):
                 'verbose_name': 'new credentials',
                 'verbose_name_plural': 'new credentials',
                 'default_permissions': (),
+                'indexes': [
+                    models.Index(condition=models.Q(('next_try_at__isnull', False)), fields=['next_try_at'], name='staged_credentials_due'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -464,6 +514,13 @@ class Migration(migrations.Migration):
                 'ordering': ['-pk'],
                 'permissions': [('sync_directory', 'Can synchronise the directory and confirm what a run asks')],
                 'default_permissions': ('view',),
+                'indexes': [
+                    models.Index(fields=['corp', '-id'], name='newest_sync_runs'),
+                    models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['status', 'next_try_at'], name='claimable_sync_runs'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('status__in', ['waiting', 'running'])), fields=('corp',), name='one_active_sync_run_per_corp'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -481,6 +538,9 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'differences',
                 'ordering': ['pk'],
                 'default_permissions': (),
+                'indexes': [
+                    models.Index(fields=['run', 'id'], name='changes_of_run'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -501,6 +561,9 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'verification files',
                 'ordering': ['pk'],
                 'default_permissions': (),
+                'constraints': [
+                    models.UniqueConstraint(fields=('corp', 'code'), name='one_file_per_corp_and_code'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -560,113 +623,5 @@ class Migration(migrations.Migration):
                 'default_permissions': (),
                 'indexes': [models.Index(fields=['corp', 'check_name', '-id'], name='newest_check_runs'), models.Index(condition=models.Q(('next_try_at__isnull', False)), fields=['next_try_at'], name='check_runs_due_again')],
             },
-        ),
-        migrations.AddIndex(
-            model_name='callbackevent',
-            index=models.Index(fields=['corp', 'kind', 'received_at'], name='events_by_age'),
-        ),
-        migrations.AddConstraint(
-            model_name='callbackevent',
-            constraint=models.UniqueConstraint(fields=('corp', 'kind', 'key'), name='one_row_per_callback_event'),
-        ),
-        migrations.AddConstraint(
-            model_name='datasource',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['guandata', 'sql', 'json'])), name='data_source_kind'),
-        ),
-        migrations.AddConstraint(
-            model_name='card',
-            constraint=models.UniqueConstraint(fields=('source', 'name'), name='one_card_per_source_and_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='department',
-            constraint=models.UniqueConstraint(fields=('corp', 'wecom_department_id'), name='one_row_per_wecom_department'),
-        ),
-        migrations.AddConstraint(
-            model_name='eventlane',
-            constraint=models.UniqueConstraint(fields=('corp', 'consumer'), name='one_lane_per_corp_and_consumer'),
-        ),
-        migrations.AddIndex(
-            model_name='eventwork',
-            index=models.Index(condition=models.Q(('status', 'waiting')), fields=['corp', 'consumer', 'next_try_at'], name='waiting_event_works'),
-        ),
-        migrations.AddIndex(
-            model_name='eventwork',
-            index=models.Index(condition=models.Q(('status', 'failed')), fields=['corp'], name='given_up_event_works'),
-        ),
-        migrations.AddConstraint(
-            model_name='eventwork',
-            constraint=models.UniqueConstraint(fields=('event', 'consumer'), name='one_work_per_event_and_consumer'),
-        ),
-        migrations.AddConstraint(
-            model_name='memberrename',
-            constraint=models.UniqueConstraint(fields=('corp', 'old_folded', 'new_folded', 'happened_at'), name='one_row_per_member_rename'),
-        ),
-        migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('member', 'department'), name='one_membership_per_department'),
-        ),
-        migrations.AddIndex(
-            model_name='member',
-            index=models.Index(condition=models.Q(('waits_since__isnull', False)), fields=['corp', 'waits_since'], name='members_waiting'),
-        ),
-        migrations.AddIndex(
-            model_name='member',
-            index=models.Index(condition=models.Q(('mobile__gt', '')), fields=['corp', 'mobile'], name='members_by_mobile'),
-        ),
-        migrations.AddIndex(
-            model_name='member',
-            index=models.Index(models.F('corp'), django.db.models.functions.text.Lower('email'), condition=models.Q(('email__gt', '')), name='members_by_folded_email'),
-        ),
-        migrations.AddIndex(
-            model_name='member',
-            index=models.Index(models.F('corp'), django.db.models.functions.text.Lower('biz_mail'), condition=models.Q(('biz_mail__gt', '')), name='members_by_folded_mail'),
-        ),
-        migrations.AddIndex(
-            model_name='member',
-            index=models.Index(models.F('corp'), django.db.models.functions.text.Lower('number'), condition=models.Q(('number__gt', '')), name='members_by_number'),
-        ),
-        migrations.AddIndex(
-            model_name='member',
-            index=models.Index(condition=models.Q(('name__gt', '')), fields=['name'], name='members_by_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='member',
-            constraint=models.UniqueConstraint(fields=('corp', 'userid_folded'), name='one_row_per_wecom_member'),
-        ),
-        migrations.AddConstraint(
-            model_name='member',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('left_at__isnull', True), ('presence', 'here')), models.Q(models.Q(('presence', 'here'), _negated=True), ('left_at__isnull', False)), _connector='OR'), name='member_not_here_since'),
-        ),
-        migrations.AddConstraint(
-            model_name='member',
-            constraint=models.CheckConstraint(condition=models.Q(('userid_folded', ''), _negated=True), name='member_has_userid'),
-        ),
-        migrations.AddConstraint(
-            model_name='corp',
-            constraint=models.UniqueConstraint(fields=('corpid', 'agentid'), name='one_row_per_wecom_app', violation_error_message='This app (CorpId and AgentId) is connected already.'),
-        ),
-        migrations.AddIndex(
-            model_name='stagedcredentials',
-            index=models.Index(condition=models.Q(('next_try_at__isnull', False)), fields=['next_try_at'], name='staged_credentials_due'),
-        ),
-        migrations.AddIndex(
-            model_name='syncrun',
-            index=models.Index(fields=['corp', '-id'], name='newest_sync_runs'),
-        ),
-        migrations.AddIndex(
-            model_name='syncrun',
-            index=models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['status', 'next_try_at'], name='claimable_sync_runs'),
-        ),
-        migrations.AddConstraint(
-            model_name='syncrun',
-            constraint=models.UniqueConstraint(condition=models.Q(('status__in', ['waiting', 'running'])), fields=('corp',), name='one_active_sync_run_per_corp'),
-        ),
-        migrations.AddIndex(
-            model_name='syncchange',
-            index=models.Index(fields=['run', 'id'], name='changes_of_run'),
-        ),
-        migrations.AddConstraint(
-            model_name='verificationfile',
-            constraint=models.UniqueConstraint(fields=('corp', 'code'), name='one_file_per_corp_and_code'),
         ),
     ]
