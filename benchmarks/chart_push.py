@@ -12,17 +12,17 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psutil
 
 from benchmarks import runner
-from benchmarks.chart_specs import CHARTS, COLUMNS, rows_of
 from benchmarks.goals import Found, Goal
 from benchmarks.push_engine import THREADS, _start_beat
 from benchmarks.push_world import World, make_corps, make_people, process_seconds, processor_seconds, running_world
 from benchmarks.runner import ROOT
+from integrations.data.table import Column, Kind
 from tools.demo.program import charts_command
 
 FULL = 1000
@@ -31,6 +31,22 @@ PROCESSES = 2
 GOAL_A_SECOND = 15
 # What one drawing process may hold before it is replaced, with what the worker above it holds.
 GOAL_MEGABYTES = 800
+
+DAYS = 30
+COLUMNS = (Column("门店", Kind.TEXT), Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER, "元"))
+# As fields of a report's chart. A table has as many rows as have room on a page, a donut its largest days and the rest.
+CHARTS: dict[str, dict[str, Any]] = {
+    kind: {"kind": kind, "x": "日期", "y": "销售额", "title": "日销售额", "top": 20 if kind == "table" else 10}
+    for kind in ("line", "table", "number", "donut")
+}
+
+
+def rows_of(person: int) -> list[tuple[Any, ...]]:
+    """A row for each day."""
+    first = date(2026, 10, 1)
+    return [
+        (f"门店{person}", first + timedelta(days=day), (person * 37 + day * day * 11) % 9973) for day in range(DAYS)
+    ]
 
 
 def measure(kind: str, charts: int) -> Found:

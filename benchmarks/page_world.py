@@ -6,7 +6,11 @@ the other.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
 from typing import Any
 
 from django.apps import apps
@@ -14,20 +18,54 @@ from django.contrib.auth.hashers import make_password
 from django.db import connection, transaction
 from django.db.models import DateTimeField, Field, Model
 
-from benchmarks.page_tables import KEYS_BEFORE, Size, tables
-
 HOST = "localhost:3001"
 PASSWORD = "a long enough password"  # noqa: S105  # of this benchmark alone
 ROOT, OPERATOR = "root", "operator"
 EMPLOYEE = "person40"
+TABLES = Path(__file__).with_name("page_rows.toml")
+# Below these keys stand the groups, attributes and entries that the migrations have made.
+KEYS_BEFORE = 100
+# People are in groups, of which each has messages of its own. A push that runs has so many messages for so many people.
+GROUPS, MESSAGES, PER_RUN = 40, 7, 50
+# At most so many people have one message of the last run, which goes to everybody.
+PER_BROADCAST = 3
+
+
+@dataclass(frozen=True)
+class Size:
+    """`runs`: of all pushes together, each to PER_RUN people; after them one goes to everybody."""
+
+    people: int
+    pushes: int
+    runs: int
+
+    @property
+    def receipts(self) -> int:
+        return self.runs * PER_RUN + self.people
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Return what TABLES names in ${}."""
+        some_pushes = max(100, self.pushes // 20)
+        return {
+            **{"people": self.people, "some_people": self.people // 100, "many": self.people * 2},
+            **{"in_group": self.people // GROUPS, "pushes": self.pushes, "some_pushes": some_pushes},
+            **{"card_data": some_pushes * 8, "runs": self.runs, "runs_and_last": self.runs + 1},
+            **{"incidents": self.runs // 2, "earlier_deliveries": self.runs * MESSAGES},
+            **{"deliveries": self.runs * MESSAGES + GROUPS * PER_BROADCAST},
+            **{"earlier_receipts": self.runs * PER_RUN, "receipts": self.receipts},
+        }
 
 
 def fill(size: Size) -> None:
     """Rows in every table, into a migrated database without any, and who looks at them."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")  # keys are right by how they are made
-        for label, rows, values in tables(size):
-            _write(cursor, label, rows, values)
+        for table in tomllib.loads(TABLES.read_text(encoding="utf-8"))["table"]:
+            rows, *values = (
+                Template(text).substitute(size.numbers) for text in (table["rows"], *table["columns"].values())
+            )
+            _write(cursor, table["model"], int(rows), dict(zip(table["columns"], values, strict=True)))
     _make_administrators()
     with connection.cursor() as cursor:
         cursor.execute("ALTER ROLE CURRENT_USER SET max_parallel_workers_per_gather = 0")  # see benchmarks.pages

@@ -33,8 +33,7 @@ from django.db import connection
 
 from benchmarks import goals, runner
 from benchmarks.goals import Goal
-from benchmarks.page_tables import Size
-from benchmarks.page_world import EMPLOYEE, OPERATOR, PASSWORD, ROOT
+from benchmarks.page_world import EMPLOYEE, OPERATOR, PASSWORD, ROOT, Size
 from benchmarks.sign_in_world import BROWSER, Browser
 
 Pages = dict[str, dict[str, Any]]
