@@ -316,7 +316,6 @@ def database(text: str) -> dict[str, Any]:
     if config["OPTIONS"].get("sslmode") == "require":  # libpq would take any certificate
         trusted = {"sslrootcert": ssl.get_default_verify_paths().cafile or certifi.where()}
         config["OPTIONS"] = trusted | config["OPTIONS"] | {"sslmode": "verify-full"}
-    config["ENGINE"] = "guanwecom.postgresql"
     config["CONN_MAX_AGE"] = 60
     config["CONN_HEALTH_CHECKS"] = True
     # A pooler in transaction mode gives each statement another session, where the cursor of the last is not known.

@@ -31,7 +31,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from psycopg import pq
 
-from guanwecom.postgresql.base import POOLED
+from guanwecom.operations.upgrade import POOLED, is_pooled
 from integrations.core import heartbeats, installation
 from integrations.core.key_rotation import encrypted_columns
 from integrations.models import CallbackEvent, Heartbeat, Installation
@@ -197,7 +197,7 @@ def _replace(dump: IO[bytes], programs_folder: str | None) -> None:
 
 def _refuse_pooler() -> None:
     """The programs empty the search path of their session, which a pooler would give to the product next."""
-    if connection.is_pooled():  # type: ignore[attr-defined]  # guanwecom.postgresql
+    if is_pooled():
         raise BackupError(POOLED)
 
 

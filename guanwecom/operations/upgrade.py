@@ -35,6 +35,18 @@ FIRST = "1.1.0"
 # The last version that did not write down which one it was.
 UNRECORDED = "0.9.0"
 BACKUP_FRESH = timedelta(days=1)
+# Why some commands are refused where is_pooled().
+POOLED = (
+    "A connection pooler, as PgBouncer, stands between this command and PostgreSQL, and would mix its session with "
+    "those of others. Name PostgreSQL's own address in DATABASE_DIRECT_URL."
+)
+
+
+def is_pooled() -> bool:
+    """Return whether a connection pooler as PgBouncer stands between: it gives process ids of its own."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return bool(cursor.fetchone()[0] != cursor.connection.info.backend_pid)
 
 
 @dataclass(frozen=True)

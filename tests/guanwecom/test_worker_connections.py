@@ -10,7 +10,7 @@ from django.db import connections
 
 from guanwecom.worker_connections import keep_connection, pool_connections
 
-POSTGRESQL = {"ENGINE": "guanwecom.postgresql", "OPTIONS": {"sslmode": "prefer"}, "CONN_MAX_AGE": 60}
+POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {"sslmode": "prefer"}, "CONN_MAX_AGE": 60}
 
 
 def test_the_pool_of_a_worker_has_a_connection_for_each_thread_and_two_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ from django.utils.translation import gettext as _
 
 from guanwecom.operations import upgrade
 from guanwecom.operations.upgrade import EVERYTHING, NOTHING, WRITES, Plan, Step, Work
-from guanwecom.postgresql.base import POOLED
 from integrations.core import heartbeats, installation
 from integrations.models import Installation
 
@@ -40,8 +39,8 @@ class Command(BaseCommand):
         if options["check"]:
             self._check()
             return
-        if connection.is_pooled():  # type: ignore[attr-defined]  # guanwecom.postgresql
-            raise CommandError(POOLED)
+        if upgrade.is_pooled():
+            raise CommandError(upgrade.POOLED)
         with connection.cursor() as cursor:  # who starts a second one waits, and finds nothing to do
             cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE])
         found = self._check()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from guanwecom.postgresql.base import POOLED
+from guanwecom.operations.upgrade import POOLED
 from tests.crowd import arrived_by_person
 from tests.databases import used
 from tests.e2e.waiting import eventually
