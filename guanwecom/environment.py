@@ -388,56 +388,39 @@ class _Sentinels:
     password: str | None
 
 
-class _AddressError(ValueError):
-    """What is wrong with an address, in a sentence that does not show it."""
-
-
 def check_valkey_address(text: str) -> str:
-    """An address of one of _SHAPES, with the number of the database. Raises ValueError."""
+    """An address of one of _SHAPES, with the number of the database. Raises ValueError, which does not show it."""
     try:
         parts = urlsplit(text)
-        if parts.scheme in _SENTINEL:
-            _check_sentinels(parts)
-        else:
-            _check_server(parts)
-    except _AddressError:
-        raise
-    except ValueError:
+        has_sentinels = parts.scheme in _SENTINEL
+        hosts = _hosts(parts) if has_sentinels else [(parts.hostname, parts.port)]
+    except ValueError:  # for a port that is none
         raise ValueError(NOT_AN_ADDRESS) from None
+    path, query = parts.path.strip("/"), parse_qs(parts.query, keep_blank_values=True)
+    primary, number, is_socket = path.partition("/")[0], path, parts.scheme == "unix"
+    if has_sentinels:
+        number = path.partition("/")[2]
+    elif is_socket:
+        number = query.get("db", ["0"])[0]
+    problems = (
+        (parts.scheme not in {"redis", "rediss", "unix", *_SENTINEL}, f"expected {_SHAPES}"),
+        (is_socket and (parts.netloc or not path), "names no socket after unix:///"),
+        (not is_socket and not all(host for host, _port in hosts), "names no host"),
+        (
+            has_sentinels and not re.fullmatch(r"[A-Za-z0-9._-]+", primary),
+            "names no primary, as in host:26379,host:26379/mymaster/0",
+        ),
+        (not re.fullmatch("[0-9]{1,5}", number or "0"), "the number of its database is none"),
+        (has_sentinels and query, "takes no options where it names Sentinels"),
+        (
+            any(name.startswith("ssl_") for name in query),
+            "takes no ssl_ options: certificates are always verified; VALKEY_CA_BUNDLE names whose",
+        ),
+    )
+    for is_wrong, sentence in problems:
+        if is_wrong:
+            raise ValueError(f"{sentence} (the value is not shown)")
     return text
-
-
-def _check_server(parts: SplitResult) -> None:
-    parts.port  # noqa: B018  # raises for a port that is none
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise _AddressError(f"expected {_SHAPES} (the value is not shown)")
-    if parts.scheme == "unix":
-        number = parse_qs(parts.query, keep_blank_values=True).get("db", ["0"])[0]
-        if parts.netloc or not parts.path.strip("/"):
-            raise _AddressError("names no socket after unix:/// (the value is not shown)")
-    else:
-        number = parts.path.strip("/") or "0"
-        if not parts.hostname:
-            raise _AddressError("names no host (the value is not shown)")
-    _check_database(number)
-    if any(name.startswith("ssl_") for name in parse_qs(parts.query, keep_blank_values=True)):
-        raise _AddressError("takes no ssl_ options: certificates are always verified; VALKEY_CA_BUNDLE names whose")
-
-
-def _check_sentinels(parts: SplitResult) -> None:
-    if not all(host for host, _port in _hosts(parts)):
-        raise _AddressError("names no host (the value is not shown)")
-    master, _slash, number = parts.path.strip("/").partition("/")
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", master):
-        raise _AddressError("names no primary, as in host:26379,host:26379/mymaster/0 (the value is not shown)")
-    _check_database(number or "0")
-    if parts.query:
-        raise _AddressError("takes no options where it names Sentinels (the value is not shown)")
-
-
-def _check_database(number: str) -> None:
-    if not re.fullmatch("[0-9]{1,5}", number):
-        raise _AddressError("the number of its database is none (the value is not shown)")
 
 
 def _hosts(parts: SplitResult) -> list[tuple[str, int]]:

@@ -55,13 +55,9 @@ class Section:
 
 
 def _entry(label: StrOrPromise, *tabs: Tab | tuple[str, StrOrPromise] | str) -> Entry:
-    return Entry(label, tuple(map(_tab, tabs)))
-
-
-def _tab(tab: Tab | tuple[str, StrOrPromise] | str) -> Tab:
-    if isinstance(tab, Tab):
-        return tab
-    return Tab(tab) if isinstance(tab, str) else Tab(*tab)
+    """Make an entry; a text is a tab of that model, a pair one with a label of its own."""
+    made = (Tab(tab) if isinstance(tab, str) else Tab(*tab) if isinstance(tab, tuple) else tab for tab in tabs)
+    return Entry(label, tuple(made))
 
 
 # With the overview, which is no list, twelve entries.
@@ -196,29 +192,31 @@ def current_tabs(sections: Iterable[Section], path: str) -> tuple[Tab, ...]:
 def _with_addresses(prefix: str) -> tuple[Section, ...]:  # noqa: ARG001  # the site path under which they hold
     """The whole menu, made once in a process: it depends on nobody, and its words are put into the reader's language as
     they are shown."""
-    return tuple(replace(section, entries=tuple(map(_with_address, section.entries))) for section in SECTIONS)
+    return tuple(
+        replace(
+            section,
+            entries=tuple(replace(entry, tabs=tuple(map(_fill_tab, entry.tabs))) for entry in section.entries),
+        )
+        for section in SECTIONS
+    )
 
 
-def _with_address(entry: Entry) -> Entry:
-    return replace(entry, tabs=tuple(map(_filled, entry.tabs)))
-
-
-def _filled(tab: Tab) -> Tab:
+def _fill_tab(tab: Tab) -> Tab:
+    """Give a tab its address, and the model's name where it has no label."""
     options = apps.get_model(tab.model)._meta
     page = tab.page or f"{options.app_label}_{options.model_name}_changelist"
     return replace(tab, label=tab.label or capfirst(options.verbose_name_plural), url=reverse(f"admin:{page}"))
 
 
 def _entries(section: Section, site: AdminSite, request: HttpRequest) -> Iterator[Entry]:
+    def may_see(tab: Tab) -> bool:
+        pages = site.get_model_admin(apps.get_model(tab.model))
+        return pages.has_module_permission(request) and pages.has_view_or_change_permission(request)
+
     for entry in section.entries:
-        tabs = [tab for tab in entry.tabs if _may_see(tab, site, request)]
+        tabs = [tab for tab in entry.tabs if may_see(tab)]
         # A page beside a list has an address below that of the list.
         current = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
         if tabs:
             marked = tuple(replace(tab, is_current=True) if tab.url == current else tab for tab in tabs)
             yield replace(entry, tabs=marked, is_current=bool(current))
-
-
-def _may_see(tab: Tab, site: AdminSite, request: HttpRequest) -> bool:
-    model_admin = site.get_model_admin(apps.get_model(tab.model))
-    return model_admin.has_module_permission(request) and model_admin.has_view_or_change_permission(request)

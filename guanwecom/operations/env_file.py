@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -15,7 +14,7 @@ from cryptography.fernet import Fernet
 
 from guanwecom import environment as e
 
-_LINE = re.compile(r"#?(?P<name>[A-Z_]+)=")
+_LINE = re.compile(r"^#?(?P<name>[A-Z_]+)=.*$", re.MULTILINE)
 # Programs that read an .env file (ours, a shell, compose) take these in different ways.
 _AMBIGUOUS = re.compile(r"[\s\"'$`\\#]")
 # The database and Valkey of compose.yaml, by the names of their services.
@@ -67,7 +66,10 @@ def valkey_url(text: str) -> str:
 
 def render(example: str, installation: Installation) -> str:
     """`example` (.env.example) with this installation's values in place of its own, and all of its comments."""
-    return "".join(_filled(line, _values(installation)) for line in example.splitlines(keepends=True))
+    values = _values(installation)
+    return _LINE.sub(
+        lambda line: f"{line['name']}={values[line['name']]}" if line["name"] in values else line[0], example
+    )
 
 
 def _values(installation: Installation) -> dict[str, str]:
@@ -82,11 +84,6 @@ def _values(installation: Installation) -> dict[str, str]:
         # The reverse proxy of the same machine; compose.yaml names its own network in its place.
         "TRUSTED_PROXIES": "127.0.0.1,::1",
     }
-
-
-def _filled(line: str, values: Mapping[str, str]) -> str:
-    match = _LINE.match(line)
-    return f"{match['name']}={values[match['name']]}\n" if match and match["name"] in values else line
 
 
 def _unambiguous(text: str) -> str:

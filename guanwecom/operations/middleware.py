@@ -53,19 +53,13 @@ class AccessMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        started, request_id = time.perf_counter(), _id_of(request)
+        started, given = time.perf_counter(), request.META.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if _ID.fullmatch(given) and is_trusted_peer(request.META) else uuid.uuid4().hex
         with bound_contextvars(request_id=request_id):
             response = self.get_response(request)
             _note(request, response, time.perf_counter() - started)
         response.headers[REQUEST_ID_HEADER] = request_id
         return response
-
-
-def _id_of(request: HttpRequest) -> str:
-    given = request.META.get("HTTP_X_REQUEST_ID")
-    if given and _ID.fullmatch(given) and is_trusted_peer(request.META):
-        return str(given)
-    return uuid.uuid4().hex
 
 
 def _note(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
@@ -153,13 +147,9 @@ def refusing_late(application: Application) -> Application:
 @lru_cache(LANGUAGES_AT_MOST)
 def _words(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
     """Media type and body in the browser's language."""
-    with translation.override(_language(accept_language)):
+    request = HttpRequest()
+    request.META["HTTP_ACCEPT_LANGUAGE"] = accept_language
+    with translation.override(translation.get_language_from_request(request)):
         if is_api:
             return problems.CONTENT_TYPE, problems.response(problems.ProblemError("busy")).content
         return "text/html; charset=utf-8", render_to_string("busy.html").encode()
-
-
-def _language(accept_language: str) -> str:
-    request = HttpRequest()
-    request.META["HTTP_ACCEPT_LANGUAGE"] = accept_language
-    return translation.get_language_from_request(request)

@@ -291,18 +291,12 @@ def count_waiting_work(*, now: datetime) -> dict[str, int]:
     return {name: rows(now).order_by()[:COUNTED].count() for name, rows in WORK.items()}
 
 
-def list_queues() -> Iterator[str]:
-    """The queues of settings, and those of pictures, files and pictures of pages."""
-    yield from (queue.name for queue in settings.CELERY_TASK_QUEUES)
-    yield from MakerQueue.values
-
-
 def count_queued_tasks() -> dict[str, int]:
     """How many tasks stand in each queue and are in no worker's hands; empty where Valkey does not answer."""
     steps = current_app.conf.broker_transport_options.get("priority_steps", [0, 3, 6, 9])
     store, found = valkey(), {}
     try:
-        for name in list_queues():
+        for name in (*(queue.name for queue in settings.CELERY_TASK_QUEUES), *MakerQueue.values):
             found[name] = sum(store.llen(name if not step else f"{name}\x06\x16{step}") for step in steps)
     except redis.RedisError:
         return {}

@@ -10,6 +10,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from importlib.metadata import distributions
 from urllib.parse import quote, unquote, urlsplit
 
@@ -62,11 +63,13 @@ def _parts(now: datetime, failure: str) -> Iterator[tuple[str, str]]:
     }
     in_database: dict[str, Callable[[], object]] = {
         "migrations.json": _migrations,
-        "engine.json": _engine,
+        "engine.json": lambda: health.document(health.read()),
         "queues.json": _queues,
-        "heartbeats.json": _heartbeats,
+        "heartbeats.json": lambda: list(
+            Heartbeat.objects.order_by("kind", "name").values("kind", "name", "queues", "beat_at")
+        ),
         "errors.json": _errors,
-        "checks.json": _checks,
+        "checks.json": lambda: [f"{found.id}: {found.msg}" for found in checks.run_checks(databases=["default"])],
     }
     for name, part in (parts if failure else parts | in_database).items():
         yield name, json.dumps(part(), indent=1, ensure_ascii=False, default=str) + "\n"
@@ -86,14 +89,15 @@ def _about(now: datetime, failure: str) -> object:
         "system": platform.platform(),
         "database": failure or f"{connection.vendor} {'.'.join(map(str, connection.get_database_version()))}",
         "free_bytes_of_database": None if failure else upgrade.free_bytes(),
-        "valkey": _valkey_version(),
+        "valkey": _ask_valkey(lambda: str(valkey().info("server").get("redis_version", ""))),
         "packages": {one.name: one.version for one in sorted(distributions(), key=lambda one: one.name.lower())},
     }
 
 
-def _valkey_version() -> str:
+def _ask_valkey(ask: Callable[[], object]) -> object:
+    """Return the answer, or the kind of the error."""
     try:
-        return str(valkey().info("server").get("redis_version", ""))
+        return ask()
     except redis.RedisError as error:
         return type(error).__name__
 
@@ -129,28 +133,13 @@ def _migrations() -> object:
     }
 
 
-def _engine() -> object:
-    return health.document(health.read())
-
-
 def _queues() -> object:
     names = [*(queue.name for queue in settings.CELERY_TASK_QUEUES), CHARTS_QUEUE]
     return {
-        "waiting_tasks": {name: _length(name) for name in names},
+        "waiting_tasks": {name: _ask_valkey(partial(valkey().llen, name)) for name in names},
         "runs": dict(Run.objects.order_by().values_list("status").annotate(Count("pk"))),
         "deliveries": dict(Delivery.objects.unsettled().order_by().values_list("status").annotate(Count("pk"))),
     }
-
-
-def _length(queue: str) -> int | str:
-    try:
-        return int(valkey().llen(queue))
-    except redis.RedisError as error:
-        return type(error).__name__
-
-
-def _heartbeats() -> object:
-    return list(Heartbeat.objects.order_by("kind", "name").values("kind", "name", "queues", "beat_at"))
 
 
 def _errors() -> object:
@@ -179,10 +168,6 @@ def _errors() -> object:
     }
 
 
-def _checks() -> object:
-    return [f"{found.id}: {found.msg}" for found in checks.run_checks(databases=["default"])]
-
-
 # --- Nothing secret is put in; what other systems answered may be anything -------------------------------------------
 
 
@@ -200,12 +185,9 @@ def _stored_secrets() -> set[str]:
         if model is CallbackEvent:
             continue
         for row in model._base_manager.values_list(*names).iterator():
-            found |= {text for value in row if value and not isinstance(value, Unreadable) for text in _of(value)}
+            texts = {value for value in row if value and not isinstance(value, Unreadable)}
+            found |= texts | set(map(_password, texts))
     return found
-
-
-def _of(value: str) -> set[str]:
-    return {value, _password(value)}
 
 
 def _password(address: str) -> str:

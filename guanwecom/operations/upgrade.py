@@ -75,10 +75,15 @@ def read() -> Plan:
     """Raises django.db.Error."""
     executor = MigrationExecutor(connection)
     former = _former_version(executor)
-    steps = list(_steps(executor)) if former else list(_new(executor))
+    steps = list(_steps(executor))
+    if not former and steps:  # all tables are made, and nobody waits for them
+        count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        steps = [Step(_("all"), _("%(count)d migrations make the tables") % {"count": count}, None, 0, 0)]
     refusals = [*_encoding(), *_refuse_old(former)]
     warnings = [*_space(steps), *(_backup(timezone.now()) if former and steps else [])]
-    unknown = sorted(key for key in executor.loader.applied_migrations if _is_ours(executor, key))
+    # Of an app whose migrations we have.
+    known, ours = executor.loader.disk_migrations, executor.loader.migrated_apps
+    unknown = sorted(key for key in executor.loader.applied_migrations if key not in known and key[0] in ours)
     if unknown:
         names = ", ".join(f"{app}.{name}" for app, name in unknown[:5])
         newer = _("The database has migrations that this version does not know: %(names)s.") % {"names": names}
@@ -87,11 +92,6 @@ def read() -> Plan:
         else:  # back to the former version, which runs on the newer database as in a rolling upgrade
             warnings.append(f"{newer} {_('It runs on them; nothing is taken back.')}")
     return Plan(former, steps, refusals, warnings)
-
-
-def _is_ours(executor: MigrationExecutor, key: tuple[str, str]) -> bool:
-    """Whether it is applied and not there, of an app whose migrations we have."""
-    return key not in executor.loader.disk_migrations and key[0] in executor.loader.migrated_apps
 
 
 def _former_version(executor: MigrationExecutor) -> str:
@@ -120,13 +120,6 @@ def _refuse_old(former: str) -> list[str]:
         "A database of version %(former)s cannot be upgraded: upgrades start from %(first)s. Begin with a new one."
     )
     return [text % {"former": former, "first": FIRST}]
-
-
-def _new(executor: MigrationExecutor) -> Iterator[Step]:
-    """A new database: all tables are made, and nobody waits for them."""
-    count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-    if count:
-        yield Step(_("all"), _("%(count)d migrations make the tables") % {"count": count}, None, 0, 0)
 
 
 def _steps(executor: MigrationExecutor) -> Iterator[Step]:
@@ -231,6 +224,7 @@ class Lock:
         return row_count / self.work.value if self.work.value else 0.0
 
 
+_ONLY_STATE = operations.AlterModelOptions | operations.AlterModelManagers | operations.AlterOrderWithRespectTo
 NOTHING = "nothing"
 WRITES = "writing"
 EVERYTHING = "reading and writing"
@@ -242,11 +236,13 @@ def of(operation: Operation, app: str, before: ProjectState, after: ProjectState
         return [lock for one in operation.database_operations for lock in of(one, app, before, after)]
     if isinstance(operation, operations.RunPython | operations.RunSQL):
         return [Lock("", "what its code touches", Work.UNKNOWN)]
-    if not getattr(operation, "reduces_to_sql", True) or _only_state(operation):
+    if not getattr(operation, "reduces_to_sql", True) or isinstance(operation, _ONLY_STATE):
         return []
-    if isinstance(operation, operations.CreateModel):
-        return _created(after.apps.get_model(app, operation.name))
-    model = _model(operation, app, before)
+    if isinstance(operation, operations.CreateModel):  # a new table is nobody's yet
+        made = after.apps.get_model(app, operation.name)._meta
+        return _referred([*made.local_fields, *made.local_many_to_many], made.db_table)
+    name = getattr(operation, "model_name", None) or getattr(operation, "old_name", None) or operation.name  # type: ignore[attr-defined]  # each operation has one of them
+    model = before.apps.get_model(app, name)
     table = model._meta.db_table
     if isinstance(operation, operations.AddField):
         return _added(after.apps.get_model(app, operation.model_name)._meta.get_field(operation.name), table)
@@ -264,25 +260,13 @@ def of(operation: Operation, app: str, before: ProjectState, after: ProjectState
     return [Lock(table, EVERYTHING, Work.NONE)]
 
 
-def _only_state(operation: Operation) -> bool:
-    return isinstance(
-        operation, operations.AlterModelOptions | operations.AlterModelManagers | operations.AlterOrderWithRespectTo
-    )
-
-
-def _model(operation: Operation, app: str, before: ProjectState) -> Any:
-    name = getattr(operation, "model_name", None) or getattr(operation, "old_name", None) or operation.name  # type: ignore[attr-defined]  # each operation has one of them
-    return before.apps.get_model(app, name)
-
-
-def _created(model: Any) -> list[Lock]:
-    """A new table is nobody's yet; those that it refers to are not written for a moment."""
-    return _referred([*model._meta.local_fields, *model._meta.local_many_to_many], model._meta.db_table)
-
-
 def _referred(fields: Iterable[Any], table: str) -> list[Lock]:
     """A foreign key looks at the table that it refers to, which is not written for a moment."""
-    keys = [field for field in fields if _is_foreign_key(field) or isinstance(field, models.ManyToManyField)]
+    keys = [
+        field
+        for field in fields
+        if isinstance(field, models.ManyToManyField) or (isinstance(field, models.ForeignKey) and field.db_constraint)  # type: ignore[attr-defined]  # the stubs lack it
+    ]
     targets = {field.remote_field.model._meta.db_table for field in keys}
     return [Lock(target, WRITES, Work.NONE) for target in sorted(targets - {table})]
 
@@ -322,10 +306,6 @@ def _is_widened(old: Field[Any, Any], new: Field[Any, Any]) -> bool:
 def _default(field: Any) -> object:
     """Of the database; a constant as it is."""
     return getattr(field.db_default, "value", field.db_default) if field.has_db_default() else None
-
-
-def _is_foreign_key(field: Any) -> bool:
-    return isinstance(field, models.ForeignKey) and bool(field.db_constraint)  # type: ignore[attr-defined]  # the stubs lack it
 
 
 # Two statements that lock take less than PostgreSQL's deadlock_timeout, 1 s: in a circle it is the migration that

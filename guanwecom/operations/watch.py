@@ -228,7 +228,11 @@ def _read() -> Contacts:
 def tell_operators(subject: str, body: str) -> bool:
     """Send both ways what was remembered last; what is set in the environment where nothing was. A way that fails is a
     line in the log. False where every way failed."""
-    contacts = _last[0].contacts if _last else Contacts(settings.OPERATOR_EMAILS, _of_environment())
+    if _last:
+        contacts = _last[0].contacts
+    else:
+        robot = client_factory.robot_of_environment()
+        contacts = Contacts(settings.OPERATOR_EMAILS, [] if robot is None else [robot])
     way_count, told_count = bool(contacts.emails) + len(contacts.robots), 0
     if contacts.emails:
         try:
@@ -236,18 +240,13 @@ def tell_operators(subject: str, body: str) -> bool:
         except OSError as error:
             logger.error("operators could not be told of the engine: %s", type(error).__name__)
     text = f"{subject}\n{body}".encode()[:TEXT_BYTES].decode(errors="ignore")
-    for robot in contacts.robots:
+    for one in contacts.robots:
         try:
-            robot.webhook_send(body_bytes(robot_text(text)))
+            one.webhook_send(body_bytes(robot_text(text)))
             told_count += 1
         except IntegrationError as error:
             logger.error("the operators' group could not be told: %s", error)
     return told_count > 0 or not way_count
-
-
-def _of_environment() -> list[RobotClient]:
-    robot = client_factory.robot_of_environment()
-    return [] if robot is None else [robot]
 
 
 def forget() -> None:
