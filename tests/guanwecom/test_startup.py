@@ -39,8 +39,9 @@ def python(environ: dict[str, str], folder: Path, *arguments: str) -> subprocess
     return subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
 
 
-@pytest.mark.parametrize(("changes", "reason"), WRONG, ids=["a bad value", "a failed check"])
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    ("program", "changes", "reason"), [("web", *WRONG[0]), *((program, *WRONG[1]) for program in PROGRAMS)]
+)
 def test_no_process_starts_with_settings_that_do_not_hold(
     process_environ: dict[str, str],
     project_root: Path,

@@ -239,18 +239,6 @@ def test_everything_runs_until_a_signal_and_nothing_is_left(place: Place, projec
 
 
 @pytest.mark.processes
-def test_the_end_of_one_program_ends_all(place: Place, project_root: Path) -> None:
-    """Whichever it is: tests/tools/test_supervisor.py."""
-    with started(place, project_root) as running:
-        program(place, "guanwecom worker").kill()
-        status = running.wait()
-        left = living(place.folder)
-
-    assert (status, left) == (1, [])
-    assert "demo    | worker ended by SIGKILL. Stopping the others.\n" in running.text()
-
-
-@pytest.mark.processes
 def test_what_a_killed_demo_left_is_ended_by_the_next_and_by_a_reset(place: Place, project_root: Path) -> None:
     with started(place, project_root) as killed:
         first = installed_at(place)

@@ -94,7 +94,7 @@ def test_seeding_again_changes_addresses_and_keeps_what_a_person_changed() -> No
 def test_production_is_refused_and_nothing_is_written(settings: Settings) -> None:
     settings.ENVIRONMENT = "production"
 
-    assert seed_program.main(["--reset"]) == 1
+    assert seed_program.main([]) == 1
 
     assert not Corp.objects.exists()
 

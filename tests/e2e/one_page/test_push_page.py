@@ -268,17 +268,6 @@ def test_own_rows_by_one_of_200_columns_and_attributes_are_found_by_keyboard(pag
     assert (rule.column, str(rule.attribute)) == ("指标187", "属性150")
 
 
-def test_own_rows_leave_the_texts_readable(page: Page, card: Card) -> None:
-    page.get_by_role("button", name="门店销售额").click()
-    page.get_by_role("button", name="排名").click()
-    expect(page.get_by_role("textbox", name="正文").locator(".template-chip")).to_have_count(1)
-    with page.expect_response("**/outlook/"):
-        page.get_by_role("checkbox", name="每人只看自己的行").check()
-    expect(page.locator("[data-phone] .problem")).to_contain_text("root 看不到这些数据中的任何一行")
-    expect(page.get_by_role("textbox", name="正文").locator(".template-chip")).to_have_count(1)
-    expect(page.locator("[data-insert]")).to_be_visible()
-
-
 def test_a_look_at_the_page_leaves_no_draft(page: Page, card: Card) -> None:
     """A minute goes by, of the page's own clock."""
     sent: list[str] = []

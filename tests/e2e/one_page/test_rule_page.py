@@ -11,13 +11,12 @@ from django.utils import timezone
 from playwright.sync_api import Locator, Page, Route, expect
 
 from integrations.models import Card
-from notifications.models import AlertRule, Draft
+from notifications.models import AlertRule
 from tests.e2e.journey import Counted
 from tests.e2e.one_page.conftest import assert_few_inputs
 from tests.e2e.one_page.test_push_page import choose, press_on
 from tests.e2e.policy import refusals_in
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
-from tests.e2e.waiting import until_draft_has
 from tests.notifications.factories import make_corp, make_person
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -73,32 +72,6 @@ def test_yesterdays_sales_below_a_value_in_few_clicks(
     assert refusals == []
     hand.record("an alert: yesterday's sales below a value", record_property)
     assert (hand.clicks, hand.fields) == (3, 5)
-
-
-def test_what_was_typed_survives_leaving_the_page(page: Page, card: Card) -> None:
-    page.get_by_role("button", name="门店销售额").click()
-    page.fill("[name=name]", "没写完的预警")
-    until_draft_has("没写完的预警")
-    address = page.url
-
-    page.goto(address.replace("/add/", "/"))
-    page.goto(address)
-    page.get_by_role("link", name="继续编辑").click()
-
-    expect(page.locator("[name=name]")).to_have_value("没写完的预警")
-    expect(page.locator("[data-chosen] li")).to_contain_text(["门店销售额"])
-    expect(page.locator("[data-sample]")).to_contain_text("杭州")
-    assert Draft.objects.get().page == "rule:new"
-
-
-def test_an_error_is_listed_and_focused(page: Page, card: Card) -> None:
-    page.get_by_role("button", name="门店销售额").click()
-    page.get_by_role("button", name="保存并启用").click()
-
-    problems = page.locator("[data-problems]")
-    expect(problems).to_be_focused()
-    expect(problems).to_contain_text("条件")
-    expect(page.locator("[data-chosen] li")).to_contain_text(["门店销售额"])
 
 
 def test_the_first_look_has_at_most_eight_inputs(page: Page, card: Card) -> None:
