@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from integrations.models import Corp
-from tests.log_secrets import KNOWN_MOST, WATCH, LogWatch, check_program
+from tests.log_secrets import WATCH, LogWatch, check_program
 
 SECRET = "invented-for-this-Test-7"
 LEAK = """
@@ -91,40 +91,6 @@ def test_a_known_value_is_found(value: str, line: str) -> None:
     [found] = watch.take()
     assert "***" in found
     assert watch.take() == []
-
-
-@pytest.mark.parametrize(
-    "value", ["secret", "contacts_secret", "Abcdefgh123", "a text of several words 123", "http://u:pw@p:1", ""]
-)
-def test_a_short_or_ordinary_value_is_not_looked_for(value: str) -> None:
-    watch = LogWatch()
-    watch.remember(value)
-    watch.note(f"{value} stands here")
-
-    assert watch.take() == []
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        f"Subject: =?utf-8?b?{'5o+Q6YaS'.replace('+', 'a') * 6}?=",
-        "5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx5bGx",
-        f"key {'Ab3-' * 10}",
-        f"path/{'Ab3-' * 20}",
-        f"{'abc-' * 20} {'ABC1' * 20}",
-    ],
-)
-def test_what_no_token_looks_like_is_not_found(line: str) -> None:
-    assert LogWatch().found_in(line) == []
-
-
-def test_the_oldest_values_are_forgotten() -> None:
-    watch = LogWatch()
-    for number in range(KNOWN_MOST + 1):
-        watch.remember(f"value-number-{number:04}")
-    watch.note("value-number-0000 value-number-0001")
-
-    assert watch.take() == ["value-number-0000 ***"]
 
 
 def test_a_programs_log_is_read(tmp_path: Path) -> None:

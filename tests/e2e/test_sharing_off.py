@@ -91,16 +91,3 @@ def test_the_menu_loses_sharing_with_a_signature_that_wecom_can_verify(
     assert verified["verifyAppId"] == CORPID
     assert verified["verifyJsApiList"] == ["hideAllNonBaseMenuItem"]
     assert verified["verifySignature"] == hashlib.sha1(signed.encode(), usedforsecurity=False).hexdigest()
-
-
-def test_where_wecom_gives_no_ticket_the_page_is_whole_and_asks_nothing(
-    page: Page, base: str, sandbox: SandboxHandle
-) -> None:
-    sandbox.fault("busy", "get_jsapi_ticket", count=None)
-
-    with page.expect_response("**/wecom/signature/**") as answered:
-        page.goto(f"{base}/")
-
-    assert answered.value.status == 503
-    assert page.locator("h1").inner_text() == "我的消息"
-    assert page.evaluate("window.asked") == []

@@ -12,15 +12,11 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import make_mocked_request
 from wecom_sandbox import server
-from wecom_sandbox.api import call
-from wecom_sandbox.api.call import Request
 from wecom_sandbox.control import entities, whole
-from wecom_sandbox.control.entities import get_company_messages
-from wecom_sandbox.control.whole import ROWS_AT_ONCE, between_calls
+from wecom_sandbox.control.whole import ROWS_AT_ONCE
 from wecom_sandbox.http.bodies import json_pieces
-from wecom_sandbox.messages.inbox import Message
-from wecom_sandbox.state import administration, snapshot
-from wecom_sandbox.state.world import CallRecord, Company, World
+from wecom_sandbox.state import administration
+from wecom_sandbox.state.world import Company, World
 
 from tests.sandbox_process import AGENTID, CORPID, company
 
@@ -50,60 +46,8 @@ def in_a_loop(work: Callable[[], Awaitable[T]]) -> T:
         return thread.submit(asyncio.run, run()).result()
 
 
-def turns_during(work: Callable[[], Awaitable[object]]) -> int:
-    """How often something else had its turn before the work was done."""
-
-    async def count() -> int:
-        large = asyncio.ensure_future(work())
-        turns = 0
-        while not large.done():
-            await asyncio.sleep(0)
-            turns += 1
-        await large
-        return turns
-
-    return in_a_loop(count)
-
-
 def request() -> web.Request:
     return make_mocked_request("GET", "/?limit=10000", match_info={"corpid": CORPID})
-
-
-@pytest.mark.parametrize(
-    ("handler", "document"),
-    [
-        (whole.put_state, {"companies": [company(members=people(), tags=[])]}),
-        (entities.post_company, company(members=people(), tags=[])),
-        (entities.post_members, people()),
-    ],
-    ids=["state", "company", "members"],
-)
-def test_others_have_their_turn_between_written_rows(world: World, handler: Any, document: object) -> None:
-    assert turns_during(lambda: handler(request(), world, document)) >= PEOPLE / ROWS_AT_ONCE
-    assert len(world.companies[CORPID].directory.members) == PEOPLE
-
-
-@pytest.mark.parametrize("handler", [whole.get_state, entities.get_company, get_company_messages, whole.get_calls])
-def test_others_have_their_turn_between_rows_of_an_answer(world: World, handler: Any) -> None:
-    administration.put_members(world, world.companies[CORPID], list(people()))
-    for number in range(PEOPLE):
-        world.mail.deliver(Message(f"m{number}", CORPID, AGENTID, "text", {"content": "x"}, 0.0, receivers=("u1",)))
-        world.log_call(CallRecord(0.0, "GET", "/cgi-bin/x", 0, "127.0.0.1", CORPID, AGENTID, "", 0.0))
-
-    assert turns_during(lambda: handler(request(), world, None)) >= PEOPLE / ROWS_AT_ONCE
-
-
-def test_others_have_their_turn_between_rows_of_a_snapshot(world: World) -> None:
-    administration.put_members(world, world.companies[CORPID], list(people()))
-    pieces = list(snapshot.pieces_of(world))
-    first, *_ = b"".join(pieces).splitlines()
-
-    fresh = World()
-    turns = turns_during(lambda: between_calls(snapshot.restore_in_steps(fresh, 1, first)))
-
-    assert len(pieces) > PEOPLE
-    assert turns >= PEOPLE / ROWS_AT_ONCE
-    assert administration.dump(fresh) == administration.dump(world)
 
 
 def test_calls_are_answered_while_members_are_written(world: World) -> None:
@@ -143,15 +87,6 @@ def test_a_wrong_state_changes_nothing_however_late_it_shows(world: World) -> No
         in_a_loop(lambda: whole.put_state(request(), world, {"companies": [company(members=wrong)]}))
 
     assert administration.dump(world) == before
-
-
-def asked(world: World, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
-    """A call of the directory-sync assistant."""
-    secret = {"corpid": CORPID, "corpsecret": str(company()["contacts_secret"])}
-    token = call.answer(world, "gettoken", Request("GET", "/cgi-bin/gettoken", secret, b"", "127.0.0.1"))
-    query = {"access_token": json.loads(token.body)["access_token"], **query}
-    sent = Request(method, f"/cgi-bin/{path}", query, json.dumps(body).encode(), "127.0.0.1")
-    return dict(json.loads(call.answer(world, path, sent).body))
 
 
 def test_a_state_is_what_was_there_when_it_was_asked_for(world: World) -> None:

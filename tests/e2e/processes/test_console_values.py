@@ -64,18 +64,6 @@ def test_a_verification_file_is_uploaded_found_and_accepted(
     assert stack.sandbox.control("POST", f"{APP}/domain/verify", {})["problem"] == ""
 
 
-def test_a_file_of_another_shape_is_refused(console: Console, page: Page, tmp_path: Path) -> None:
-    file = tmp_path / "WW_verify_0123456789abcdef (1).txt"
-    file.write_text("0123456789abcdef")
-
-    console.open_step("verification")
-    page.set_input_files("#verification-upload", file)
-    page.click("#verification .upload [type=submit]")
-
-    expect(page.locator(".messagelist .error")).to_contain_text("如果浏览器在文件名中加了“(1)”，请去掉。")
-    expect(page.locator("#verification .file")).to_have_count(0)
-
-
 def test_the_callback_s_values_are_generated_copied_and_verified(
     console: Console, page: Page, stack: Stack, corp: Corp
 ) -> None:
