@@ -200,10 +200,11 @@ GUIDES_FOLDER = BASE_DIR / "docs" / "_build" / "html"
 # Outside production static files are served as they lie in the source, without collecting them before.
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = ENVIRONMENT != "production"
-_files = "CollectedFiles" if ENVIRONMENT == "production" else "SourceFiles"
+_collected = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+_source = "django.contrib.staticfiles.storage.StaticFilesStorage"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": f"guanwecom.static_files.{_files}"},
+    "staticfiles": {"BACKEND": _collected if ENVIRONMENT == "production" else _source},
 }
 
 # --- WeCom -----------------------------------------------------------------------------------------------------------
