@@ -1,17 +1,15 @@
-"""Admin pages of alert rules."""
+"""Admin pages of alert rules, each with its form tried on the data beside it, and of incidents."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -23,19 +21,21 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.audit import signals
 from integrations.admin.base import NamedDeletions
 from integrations.admin.base import pill as tone_pill
-from integrations.core.admin_pages import VERSION, AnyStackedInline, VersionedFormSet, offer_ways
+from integrations.core.admin_pages import AnyStackedInline, VersionedFormSet
 from integrations.core.background import database_now
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
 from notifications.admin.base import (
     CorpFilter,
     DayFilter,
+    OptionFilter,
     PartPermissions,
     ReadOnlyAdmin,
     RecipientsMixin,
     RowContextMixin,
     SuccessorPage,
     administrator,
+    find_row,
     for_person,
     moment,
     run_pill,
@@ -43,8 +43,7 @@ from notifications.admin.base import (
 )
 from notifications.admin.previews import PreviewMixin, show_missing, show_outlook, show_sample
 from notifications.admin.push.form import Missing, Renaming, missing_card, missing_columns, renaming_in
-from notifications.admin.push.one_page import ADDED_HERE, OnePage, apply_button, problems_of
-from notifications.admin.push.page import Part, folded, summaries
+from notifications.admin.push.one_page import OnePage, Part, summaries
 from notifications.admin.rule_form import AlertRuleForm, RulePeopleForm, SilenceWindowForm
 from notifications.admin.subscription_forms import SCHEDULE_FIELDS, find_times_of_form
 from notifications.alerts import actions, charts, conditions, evaluation, trial
@@ -62,8 +61,6 @@ from notifications.views.media import made_answer
 if TYPE_CHECKING:
     from django.http import QueryDict
 
-    from notifications.models.alerts import IncidentQuerySet
-
 
 CHECKS_SHOWN = 10
 
@@ -77,24 +74,17 @@ class SilenceWindowInline(PartPermissions, AnyStackedInline):
     fields = ("name", "kind", "weekdays", ("from_time", "to_time"), ("starts_at", "ends_at"))
 
 
-class RuleStateFilter(admin.SimpleListFilter):
+class RuleStateFilter(OptionFilter):
     """The rules that somebody has to look at."""
 
-    title = _("status")
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("open", _("with open incidents")), ("broken", _("does not work")), ("no_data", _("no data"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case "open":
-                return queryset.filter(Exists(Incident.objects.open().filter(rule=OuterRef("pk"))))
-            case "broken":
-                return queryset.filter(is_broken=True)
-            case "no_data":
-                return queryset.exclude(problem="").exclude(is_broken=True)
-        return queryset
+    options = {
+        "open": (
+            _("with open incidents"),
+            lambda rules: rules.filter(Exists(Incident.objects.open().filter(rule=OuterRef("pk")))),
+        ),
+        "broken": (_("does not work"), lambda rules: rules.filter(is_broken=True)),
+        "no_data": (_("no data"), lambda rules: rules.exclude(problem="").exclude(is_broken=True)),
+    }
 
 
 _OPEN = Q(status=Incident.Status.OPEN)
@@ -157,11 +147,15 @@ _TRIED = ("card", "conditions", "split_column")
 class RulePage(OnePage, PreviewMixin):
     """For the admin of alert rules."""
 
-    draft_name = "rule"
+    draft_name, new_title = "rule", _("New alert")
+    parts = PARTS
     form = AlertRuleForm
     preview_path, preview_name = "try/", "notifications_alertrule_preview"
     preview_template = "admin/notifications/alertrule/_preview.html"
     change_form_template = "admin/notifications/alertrule/change_form.html"
+
+    def forms_of(self, form: Any) -> tuple[Any, Any]:
+        return form, form.people
 
     def get_urls(self) -> Any:
         return [*self.page_urls(self.admin_site.admin_view), *super().get_urls()]
@@ -173,46 +167,13 @@ class RulePage(OnePage, PreviewMixin):
         form.people_class = self._people_class(request)
         return form
 
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        rule = self.get_object(request, unquote(object_id)) if object_id else None
-        if request.method == "POST":
-            apply_button(request, rule)
-        extra: dict[str, Any] = {**(extra_context or {})}
-        if self.has_add_permission(request) if rule is None else self.has_change_permission(request, rule):
-            extra |= {"is_rule_page": True, "draft": self.draft_offered(request, rule)}
-        if rule is None:
-            extra["title"] = gettext("New alert")
-        return super().changeform_view(request, object_id, form_url, extra)
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        if context.get("is_rule_page"):
-            form: AlertRuleForm = context["adminform"].form
-            for one in filter(None, (form, form.people)):
-                offer_ways(one.fields, request, always=ADDED_HERE)
-            formsets = [one.formset for one in context["inline_admin_formsets"]]
-            is_sent = request.method == "POST"
-            context["problems"] = list(problems_of((form, form.people), formsets)) if is_sent else []
-            context["errors"] = None  # Django's line, in place of which the list stands
-            inlines = context["inline_admin_formsets"]
-            context["folded_parts"] = folded(PARTS, (form, form.people), inlines, is_sent=is_sent)
-            if form.people is not None:
-                context["media"] += form.people.media
-        return super().render_change_form(request, context, *args, **kwargs)
-
     # --- Beside the form ----------------------------------------------------------------------------------------------
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
         """The form as it stands: the card's rows, what the conditions say of them, who is notified, and when. Workers
         fetch the data: the page asks until it is there. Nothing is saved, nobody is notified."""
         rule = self.at_work(request)
-        form = self._form_at_work(request, rule)
-        form.is_valid()
-        if form.people is not None:
-            form.people.is_valid()
+        form = self.form_at_work(request, rule)
         context, data, table = self._tried(request, form)
         missing = self._missing(request, form, data, table)
         if missing.strip() and table is not None and "_page" not in request.POST:
@@ -230,13 +191,6 @@ class RulePage(OnePage, PreviewMixin):
             outlook=show_outlook(request, form.found, times, is_rule=True),
             folded=summaries(PARTS, (form, form.people), request.POST, [SilenceWindow]),
         )
-
-    def _form_at_work(self, request: HttpRequest, rule: AlertRule | None) -> Any:
-        """What was sent, to be tried: what others saved meanwhile is said when it is saved."""
-        form: Any = self.get_form(request, rule)(request.POST, instance=rule or AlertRule())
-        for one in filter(None, (form, form.people)):
-            one.fields.pop(VERSION, None)
-        return form
 
     def _tried(
         self, request: HttpRequest, form: AlertRuleForm
@@ -285,14 +239,6 @@ class RulePage(OnePage, PreviewMixin):
             found = missing_columns(columns_named(request.POST), {CARD: table}, {CARD: str(card)})
         return show_missing(request, found, is_rule=True)
 
-    def changeable(self, request: HttpRequest, pk: int) -> AlertRule:
-        rule = AlertRule.objects.visible_to(request.user).filter(pk=pk).first()
-        if rule is None:
-            raise Http404
-        if not self.has_change_permission(request, rule):
-            raise PermissionDenied
-        return rule
-
     def _people_class(self, request: HttpRequest) -> type[RulePeopleForm]:
         people = RulePeople(AlertReceiver, self.admin_site)
         form: Any = people.get_form(request, None, form=RulePeopleForm, fields=RulePeopleForm.Meta.fields)
@@ -337,14 +283,8 @@ class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
         js = (
             *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
             *("notifications/silence_windows.js", "integrations/live.js"),
-            *(
-                "notifications/preview.js",
-                "notifications/one_page.js",
-                "notifications/data_browser.js",
-                "notifications/searching_select.js",
-                "notifications/renaming.js",
-                "notifications/rule.js",
-            ),
+            *("notifications/preview.js", "notifications/one_page.js", "notifications/data_browser.js"),
+            *("notifications/searching_select.js", "notifications/renaming.js", "notifications/rule.js"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
@@ -468,35 +408,22 @@ class SourceFilter(admin.RelatedOnlyFieldListFilter):
         return bool(self.lookup_choices)
 
 
-class StateFilter(admin.SimpleListFilter):
+class StateFilter(OptionFilter):
     """What the list says in colours. One that is silent may be taken or not."""
 
-    title = _("status")
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("open", Incident.Status.OPEN.label),
-            ("untaken", _("nobody has taken it")),
-            ("taken", pgettext_lazy("state of an incident", "taken")),
-            ("silent", _("silent")),
-            ("over", Incident.Status.RESOLVED.label),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        incidents = cast("IncidentQuerySet", queryset)  # the admin filters its own rows only
-        match self.value():
-            case "open":
-                return incidents.open()
-            case "untaken":
-                return incidents.open().unacknowledged()
-            case "taken":
-                return incidents.open().filter(acknowledged_at__isnull=False)
-            case "silent":
-                return incidents.open().silent(timezone.now())
-            case "over":
-                return incidents.filter(status=Incident.Status.RESOLVED)
-        return incidents
+    options = {
+        "open": (Incident.Status.OPEN.label, lambda incidents: incidents.open()),
+        "untaken": (_("nobody has taken it"), lambda incidents: incidents.open().unacknowledged()),
+        "taken": (
+            pgettext_lazy("state of an incident", "taken"),
+            lambda incidents: incidents.open().filter(acknowledged_at__isnull=False),
+        ),
+        "silent": (_("silent"), lambda incidents: incidents.open().silent(timezone.now())),
+        "over": (
+            Incident.Status.RESOLVED.label,
+            lambda incidents: incidents.filter(status=Incident.Status.RESOLVED),
+        ),
+    }
 
 
 @admin.register(Incident)
@@ -573,20 +500,18 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     def picture_view(self, request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
         """A picture (svg or png) of the data."""
-        incident = self.get_queryset(request).filter(pk=pk).first()
-        if not self.has_view_permission(request, incident):
-            raise PermissionDenied
-        if incident is None:
-            raise Http404
+        incident = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
         medium = charts.picture_of(incident, picture, person=administrator(request))
         return made_answer(medium, extension)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take, take over, silence, end a silence or close it by hand."""
-        if not self.get_queryset(request).filter(pk=pk).exists():
-            raise Http404
-        if not request.user.has_perm("notifications.change_incident"):
-            raise PermissionDenied
+        find_row(
+            request,
+            self.get_queryset(request),
+            pk,
+            lambda request, _row: request.user.has_perm("notifications.change_incident"),
+        )
         if request.POST.get("action") not in set(Action):
             return HttpResponseBadRequest()
         done = actions.act(Action(request.POST["action"]), [pk], person=administrator(request), now=database_now())

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import IntegrityError
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -23,11 +23,19 @@ from django.utils.translation import gettext_lazy as _
 from accounts.directory.groups import DepartmentsField, DepartmentsSelect
 from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_all_corps
-from integrations.admin.base import own_page
+from integrations.admin.base import ONE_SAVE_BUTTON, own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges
 from integrations.models import Corp
-from notifications.admin.base import RowContextMixin, SuccessorPage, administrator, for_person, moment, offered_groups
+from notifications.admin.base import (
+    RowContextMixin,
+    SuccessorPage,
+    administrator,
+    find_row,
+    for_person,
+    moment,
+    offered_groups,
+)
 from notifications.api import tokens
 from notifications.delivery.runs.ownership import describe_owner
 from notifications.inbound.accept import sent_today
@@ -35,28 +43,18 @@ from notifications.models import ApiToken, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from accounts.models import User
 
 
-SendReach = ApiToken.SendReach
-
-
 PEOPLE = ("send_users", "send_groups", "send_departments")
-
-
-FIELDS = ("may_send", "sends_to", "send_corps", *PEOPLE, "daily_limit", "allows_private_addresses")
+SENDING_FIELDS = ("may_send", "sends_to", "send_corps", *PEOPLE, "daily_limit", "allows_private_addresses")
 
 
 LIFETIMES = ((30, _("30 days")), (90, _("90 days")), (365, _("1 year")), (730, _("2 years")))
-Reach = ApiToken.Reach
+Reach, SendReach = ApiToken.Reach, ApiToken.SendReach
 # Beside sending messages, which has its own limits.
 PURPOSES = ("may_run", "may_read", "may_alert")
-
-
-def _new_form_key() -> str:
-    return uuid.uuid4().hex
 
 
 class ApiTokenForm(AnyModelForm):
@@ -65,12 +63,12 @@ class ApiTokenForm(AnyModelForm):
     person: User
     days = forms.TypedChoiceField(label=_("expires in"), choices=LIFETIMES, coerce=int, initial=365)
     page_key = forms.CharField(
-        widget=forms.HiddenInput, initial=_new_form_key, validators=[RegexValidator(r"^[0-9a-f]{32}\Z")]
+        widget=forms.HiddenInput, initial=lambda: uuid.uuid4().hex, validators=[RegexValidator(r"^[0-9a-f]{32}\Z")]
     )
 
     class Meta:
         model = ApiToken
-        fields = ("name", *PURPOSES, "reach", "corps", "subscriptions", *FIELDS)
+        fields = ("name", *PURPOSES, "reach", "corps", "subscriptions", *SENDING_FIELDS)
         field_classes = {"send_departments": DepartmentsField}
         widgets = {
             **dict.fromkeys(["reach", "sends_to"], forms.RadioSelect),
@@ -89,7 +87,7 @@ class ApiTokenForm(AnyModelForm):
         # Whoever sees only some companies names what a token reaches: it must not grow with them unasked.
         if not sees_all_corps(self.person):
             fields["reach"].choices = [one for one in Reach.choices if one[0] != Reach.EVERYTHING]
-        limit_fields(fields, self.person)
+        limit_sending(fields, self.person)
 
     def clean_page_key(self) -> str:
         key: str = self.cleaned_data["page_key"]
@@ -101,7 +99,7 @@ class ApiTokenForm(AnyModelForm):
         cleaned = super().clean() or self.cleaned_data
         if not any(cleaned.get(name) for name in (*PURPOSES, "may_send")):
             raise ValidationError(_("Choose at least one thing that the token may do."))
-        for name, problem in clean(cleaned):
+        for name, problem in clean_sending(cleaned):
             self.add_error(name, problem)
         # One that only sends reaches no pushes, and need not name any.
         needs_reach = any(cleaned.get(name) for name in PURPOSES)
@@ -153,7 +151,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RowContextMixin):
         (None, {"fields": ("name", "page_key")}),
         (_("Purpose"), {"fields": PURPOSES}),
         (_("Scope"), {"fields": ("reach", "corps", "subscriptions")}),
-        (_("Messages"), {"fields": FIELDS}),
+        (_("Messages"), {"fields": SENDING_FIELDS}),
         (_("Validity"), {"fields": ("days",)}),
     )
 
@@ -182,8 +180,14 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RowContextMixin):
 
     @admin.display(description=_("status"))
     def state(self, token: ApiToken) -> SafeString:
-        tone, words = state_of(token, now=timezone.now())
-        return tone_pill(tone, words)
+        if token.revoked_at is not None:
+            return tone_pill("quiet", gettext("revoked"))
+        if token.expires_at <= timezone.now():
+            return tone_pill("quiet", gettext("expired"))
+        if not (token.owner.is_active and token.owner.is_staff):
+            return tone_pill("bad", gettext("its owner was disabled"))
+        day = f"{timezone.localtime(token.expires_at):%Y-%m-%d}"
+        return tone_pill("good", gettext("until %(day)s") % {"day": day})
 
     @admin.display(description=_("last used"), ordering="last_used_at")
     def last_used(self, token: ApiToken) -> str:
@@ -204,9 +208,8 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RowContextMixin):
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         # One button: the page that follows shows the secret, whichever was pressed.
-        buttons = {"show_save_and_add_another": False, "show_save_and_continue": False}
         try:
-            return super().add_view(request, form_url, {**(extra_context or {}), **buttons})
+            return super().add_view(request, form_url, {**(extra_context or {}), **ONE_SAVE_BUTTON})
         except IntegrityError:  # the same page, sent a second time before the first was done
             messages.warning(request, made_already())
             return HttpResponseRedirect(reverse("admin:notifications_apitoken_changelist"))
@@ -250,11 +253,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RowContextMixin):
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """First a page that says what it means, then the end of the token."""
-        token = self.get_queryset(request).filter(pk=pk).first()
-        if token is None:
-            raise Http404
-        if not _may_revoke(request):
-            raise PermissionDenied
+        token = find_row(request, self.get_queryset(request), pk, lambda request, _token: _may_revoke(request))
         if request.method != "POST":
             context = {"title": gettext("Revoke the token"), "token": token, "facts": _facts(token, self, request)}
             return own_page(self, request, "admin/notifications/api_token_revoke.html", context)
@@ -263,17 +262,6 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RowContextMixin):
         else:
             messages.info(request, gettext("It was revoked already."))
         return HttpResponseRedirect(reverse("admin:notifications_apitoken_change", args=[token.pk]))
-
-
-def state_of(token: ApiToken, *, now: datetime) -> tuple[str, str]:
-    """A tone and words."""
-    if token.revoked_at is not None:
-        return "quiet", gettext("revoked")
-    if token.expires_at <= now:
-        return "quiet", gettext("expired")
-    if not (token.owner.is_active and token.owner.is_staff):
-        return "bad", gettext("its owner was disabled")
-    return "good", gettext("until %(day)s") % {"day": f"{timezone.localtime(token.expires_at):%Y-%m-%d}"}
 
 
 def _may_revoke(request: HttpRequest) -> bool:
@@ -288,7 +276,7 @@ def _facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> list[
         (_("owner"), describe_owner(token, administrator(request))),
         (_("may"), shown.purposes(token)),
         *_reach_facts(token),
-        *facts(token),
+        *_sending_facts(token),
         (_("status"), shown.state(token)),
         (_("created"), moment(token.created_at)),
         (_("expires"), moment(token.expires_at)),
@@ -313,7 +301,7 @@ def _reach_facts(token: ApiToken) -> list[tuple[Any, Any]]:
     return facts
 
 
-def limit_fields(fields: dict[str, Any], person: User) -> None:
+def limit_sending(fields: dict[str, Any], person: User) -> None:
     """Offer to `person` what is theirs to give. What is left empty says nothing where the token sends no messages."""
     fields["send_corps"].queryset = Corp.objects.visible_to(person).order_by("name")
     fields["send_users"].queryset = people_visible_to(person)
@@ -326,7 +314,7 @@ def limit_fields(fields: dict[str, Any], person: User) -> None:
         fields["sends_to"].choices = [one for one in SendReach.choices if one[0] != SendReach.EVERYONE]
 
 
-def clean(cleaned: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def clean_sending(cleaned: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What is wrong, by field. What is not meant is not kept: a list that says nothing would be read as if it did."""
     if not cleaned.get("may_send"):
         cleaned["sends_to"] = SendReach.CORPS
@@ -343,7 +331,7 @@ def clean(cleaned: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield meant[0], gettext("Choose at least one company.") if is_by_corp else gettext("Choose whom it may reach.")
 
 
-def facts(token: ApiToken) -> list[tuple[Any, Any]]:
+def _sending_facts(token: ApiToken) -> list[tuple[Any, Any]]:
     """Of one that may send: to whom, and how many today of how many."""
     if not token.may_send:
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -13,7 +13,6 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
@@ -65,11 +64,8 @@ def deliveries_found(deliveries: QuerySet[Delivery], words: str, *, seen_by: Per
         return deliveries.filter(mark=mark)
     theirs = Receipt.objects.filter(user_id__in=people_found(words, seen_by=seen_by), delivery__isnull=False)
     of_people = Q(pk__in=_keys(theirs.values_list("delivery", flat=True)))
-    titled = holding(words)
     # Only its key: the titles are read from their index, a small part of the table.
-    keys = _keys(Delivery.objects.filter(titled).values_list("pk", flat=True))
-    if isinstance(keys, list) or not are_frequent(deliveries.filter(titled)):
-        titled = Q(pk__in=keys)
+    titled = Q(pk__in=_keys(Delivery.objects.filter(title__contains=words).values_list("pk", flat=True)))
     return deliveries.filter(titled | of_people)
 
 
@@ -261,19 +257,30 @@ class CorpFilter(admin.SimpleListFilter):
     parameter_name = "corp"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(str(corp_id), name) for corp_id, name in self._visible(request)]
+        corps = Corp.objects.visible_to(request.user).order_by("name").values_list("pk", "name")
+        return [(str(corp_id), name) for corp_id, name in corps]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
-        if value is None or value not in {str(corp_id) for corp_id, _name in self._visible(request)}:
-            return queryset
-        return self.matching(queryset, value)
+        return self.matching(queryset, value) if value in dict(self.lookup_choices) else queryset
 
     def matching(self, queryset: QuerySet[Any], corp_id: str) -> QuerySet[Any]:
         return queryset.filter(corp_id=corp_id)
 
-    def _visible(self, request: HttpRequest) -> list[tuple[int, str]]:
-        return list(Corp.objects.visible_to(request.user).order_by("name").values_list("pk", "name"))
+
+class OptionFilter(admin.SimpleListFilter):
+    """A choice of named conditions. `options`: by their values their labels, and what they leave of the rows."""
+
+    title = _("status")
+    parameter_name = "state"
+    options: ClassVar[Mapping[str, tuple[Any, Callable[[Any], QuerySet[Any]]]]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(value, label) for value, (label, _narrow) in self.options.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        option = self.options.get(self.value() or "")
+        return queryset if option is None else option[1](queryset)
 
 
 class DayFilter(admin.SimpleListFilter):
@@ -360,6 +367,22 @@ class PartPermissions:
         return self.has_change_permission(request, obj)
 
 
+def find_row(request: HttpRequest, rows: QuerySet[Any], pk: int, may: Callable[[HttpRequest, Any], bool]) -> Any:
+    """Find one of the rows that the person sees. Raise Http404 where there is none, PermissionDenied where `may` says
+    no."""
+    row = rows.filter(pk=pk).first()
+    if row is None:
+        raise Http404
+    if not may(request, row):
+        raise PermissionDenied
+    return row
+
+
+def is_key(text: str) -> bool:
+    """Whether it can be the key of a row."""
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
 def administrator(request: HttpRequest) -> User:
     """Who is at work; the admin's own check has let nobody else in."""
     if not isinstance(request.user, User):
@@ -380,44 +403,3 @@ def without_links(widget: Any) -> None:
     """Takes the pencil, plus, eye and cross from a select of related rows."""
     widget.can_add_related = widget.can_change_related = False
     widget.can_view_related = widget.can_delete_related = False
-
-
-# More different titles than these are not looked through one by one: that would only add to the search of all.
-TITLES_AT_MOST = 1_000
-# Words are frequent where the newest messages, so many of them, fill a page with those that hold the words.
-NEWEST = 10_000
-FILLS_A_PAGE = 51
-# From each title to the next one in the index `delivery_title`, past all messages between. Django has no such query.
-_NEXT_TITLES = """
-    WITH RECURSIVE walk (title, number) AS (
-        SELECT min(title), 1 FROM notifications_delivery
-        UNION ALL
-        SELECT (SELECT min(later.title) FROM notifications_delivery later WHERE later.title > walk.title), number + 1
-        FROM walk WHERE title IS NOT NULL AND number <= %s
-    )
-    SELECT title FROM walk WHERE title IS NOT NULL
-"""
-
-
-def holding(words: str) -> Q:
-    """The condition on messages whose title holds `words`: by the titles themselves where there are few different ones.
-
-    At most one query. Where no title holds them nothing is found, and Django asks for nothing.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_NEXT_TITLES, [TITLES_AT_MOST])
-        titles = [title for (title,) in cursor.fetchall()]
-    if len(titles) > TITLES_AT_MOST:
-        return Q(title__contains=words)
-    return Q(title__in=[title for title in titles if words in title])
-
-
-def are_frequent(found: QuerySet[Delivery]) -> bool:
-    """Whether enough of `found` are among the newest messages. Then the database fills a page long before it has read
-    all messages, and must not gather the keys of all that are found first. False for a log that is not longer."""
-    # As a value: of a subquery's the database does not know how few messages come after it.
-    last = Delivery.objects.order_by("-pk").values_list("pk", flat=True)[NEWEST : NEWEST + 1].first()
-    if last is None:
-        return False
-    newest = found.filter(pk__gt=last).order_by()
-    return len(newest.values_list("pk", flat=True)[:FILLS_A_PAGE]) == FILLS_A_PAGE

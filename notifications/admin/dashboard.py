@@ -1,8 +1,9 @@
-"""Pushes on the admin index: on each company's card, and what needs attention."""
+"""What other pages show of pushes: the start page on each company's card and of what needs attention, and a person's
+page of what reaches them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -80,8 +81,9 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
     if request.user.has_perm("notifications.view_subscription"):
         own, everyones = _next_times(Subscription.objects.visible_to(request.user))
         for corp in corps:
-            due = [moment for moment in (own.get(corp.pk), everyones) if moment is not None and corp.is_enabled]
-            lines[corp.pk].append(Line(_("Next due"), _moment(min(due)) if due else "—"))
+            due = [time for time in (own.get(corp.pk), everyones) if time is not None and corp.is_enabled]
+            words = f"{timezone.localtime(min(due)):%Y-%m-%d %H:%M}" if due else "—"
+            lines[corp.pk].append(Line(_("Next due"), words))
     return lines
 
 
@@ -92,10 +94,10 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     Eleven queries, two more while the calendar ends.
     """
     now = timezone.now()
-    found = find_attentions(administrator(request), now) + _about_calendar(request, now) + _about_times(request)
+    found = [*find_attentions(administrator(request), now), *_about_calendar(request, now), *_about_times(request)]
     if request.user.has_perm("notifications.view_delivery"):
         deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
-        found += _about_deliveries(deliveries, now) + _about_media(now)
+        found += [*_about_deliveries(deliveries, now), *_about_media(now)]
     if request.user.has_perm("notifications.view_run"):
         found += _about_runs(Run.objects.visible_to(request.user), now)
     if request.user.has_perm("notifications.view_subscription"):
@@ -110,40 +112,37 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
         found += _about_queues(CorpQueue.objects.visible_to(request.user), corps)
         if not may_see_corps(request):  # who sees companies reads it of the company
             sentences = results.find_held_up(None, seen_by=request.user)
-            found += [Attention(sentence, _list("corpqueue", [])) for sentence in sentences]
+            url = reverse("admin:notifications_corpqueue_changelist")
+            found += [Attention(sentence, url) for sentence in sentences]
     return found
 
 
-def _about_incidents(incidents: IncidentQuerySet) -> list[Attention]:
-    """What is open and nobody has taken."""
-    found = []
+def _about_incidents(incidents: IncidentQuerySet) -> Iterator[Attention]:
+    """Warn of what is open and nobody has taken."""
     if count := _counted(incidents.open().unacknowledged()):
         sentence = ngettext(
             "%(count)s incident is open and nobody has taken it.",
             "%(count)s incidents are open and nobody has taken them.",
             count,
         )
-        found.append(Attention(sentence % {"count": _number(count)}, _list("incident", [("state", "untaken")])))
-    return found
+        yield Attention(sentence % {"count": _number(count)}, _list_url("incident", state="untaken"))
 
 
-def _about_webhooks(messages: QuerySet[IncomingMessage], now: datetime) -> list[Attention]:
-    """Senders of the last week's messages who could not be told what became of them."""
+def _about_webhooks(messages: QuerySet[IncomingMessage], now: datetime) -> Iterator[Attention]:
+    """Name the senders of the last week's messages who could not be told what became of them."""
     lost = messages.filter(callback_state=IncomingMessage.Callback.GIVEN_UP, created_at__gt=now - timedelta(days=7))
-    count = _counted(lost)
-    if not count:
-        return []
-    sentence = ngettext(
-        "%(count)s webhook was given up within a week: its sender does not know what became of the message.",
-        "%(count)s webhooks were given up within a week: their senders do not know what became of the messages.",
-        count,
-    )
-    filters = [("callback_state__exact", IncomingMessage.Callback.GIVEN_UP.value)]
-    return [Attention(sentence % {"count": _number(count)}, _list("incomingmessage", filters), "warn")]
+    if count := _counted(lost):
+        sentence = ngettext(
+            "%(count)s webhook was given up within a week: its sender does not know what became of the message.",
+            "%(count)s webhooks were given up within a week: their senders do not know what became of the messages.",
+            count,
+        )
+        url = _list_url("incomingmessage", callback_state__exact=IncomingMessage.Callback.GIVEN_UP.value)
+        yield Attention(sentence % {"count": _number(count)}, url, "warn")
 
 
 def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]:
-    """Those that paused themselves because their runs failed."""
+    """Name those that paused themselves because their runs failed."""
     paused = subscriptions.self_paused().order_by("-failures_paused_at", "pk")[:NAMED_AT_MOST]
     return [
         Attention(sentence, reverse("admin:notifications_subscription_change", args=[one.pk]))
@@ -152,20 +151,17 @@ def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]
     ]
 
 
-def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp]) -> list[Attention]:
-    """Queues that are paused, and days that are nearly used up."""
+def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp]) -> Iterator[Attention]:
+    """Warn of queues that are paused, and of days that are nearly used up."""
     relevant = queues.filter(Q(corp__in=[corp.pk for corp in corps]) | Q(corp__isnull=True))
     relevant = relevant.filter(Q(is_paused=True) | Q(daily_budget__gt=0))
     rows = list(relevant.select_related("corp").defer(*CORP_SECRETS).order_by("pk"))
-    found = []
     for queue in rows:
         if queue.is_paused:
-            sentence = _("Pushes of %(corp)s are paused.") % {"corp": queue}
-            found.append(Attention(sentence, _queue(queue), "warn"))
+            yield Attention(_("Pushes of %(corp)s are paused.") % {"corp": queue}, _queue(queue), "warn")
     for queue, percent in statistics.nearly_used(rows):
         sentence = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
-        found.append(Attention(sentence % {"corp": queue, "percent": percent}, _queue(queue), "warn"))
-    return found
+        yield Attention(sentence % {"corp": queue, "percent": percent}, _queue(queue), "warn")
 
 
 def _queue(queue: CorpQueue) -> str:
@@ -175,14 +171,14 @@ def _queue(queue: CorpQueue) -> str:
 def _today(corp_id: int, counts: statistics.Counts) -> list[Line]:
     # The list's filters: a status of a delivery stands for the people in it.
     todays: dict[str, str | int] = {"corp": corp_id, "day": "today"}
-    bad = counts.refused
+    bad, waiting_url = counts.refused, _list_url("delivery", corp=corp_id, status__exact="pending")
     lines = [
-        Line(_("Accepted today"), _recipients(counts.accepted), url=_deliveries(**todays)),
-        Line(_("Refused or canceled today"), _recipients(bad), "bad" if bad else "", _deliveries(**todays)),
-        Line(_("Waiting"), _recipients(counts.waiting), url=_deliveries(corp=corp_id, status__exact="pending")),
+        Line(_("Accepted today"), _recipients(counts.accepted), url=_list_url("delivery", **todays)),
+        Line(_("Refused or canceled today"), _recipients(bad), "bad" if bad else "", _list_url("delivery", **todays)),
+        Line(_("Waiting"), _recipients(counts.waiting), url=waiting_url),
     ]
     if counts.unknown:
-        url = _deliveries(**todays, status__exact="unknown")
+        url = _list_url("delivery", **todays, status__exact="unknown")
         lines.insert(2, Line(_("Outcome unknown today"), _recipients(counts.unknown), "bad", url))
     return lines
 
@@ -203,32 +199,30 @@ def _next_times(subscriptions: QuerySet[Subscription]) -> tuple[dict[int, dateti
     return {pk: moment for pk, moment in found.items() if pk is not None}, found.get(None)
 
 
-def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> list[Attention]:
+def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> Iterator[Attention]:
     sendable = deliveries.sendable(now)  # type: ignore[attr-defined]  # of DeliveryQuerySet
     blocked = CorpQueue.objects.blocked().values("corp")
     stuck = sendable.filter(next_attempt_at__lt=now - OVERDUE).exclude(corp__in=blocked)
     unknown = deliveries.filter(status=Delivery.Status.UNKNOWN, created_at__gte=now - RECENT)
-    found = []
     if count := _counted(stuck):
         sentence = ngettext(
             "%(count)s message has been due for more than five minutes and is not sent: is a worker running?",
             "%(count)s messages have been due for more than five minutes and are not sent: is a worker running?",
             count,
         )
-        found.append(Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="pending")))
+        yield Attention(sentence % {"count": _number(count)}, _list_url("delivery", status__exact="pending"))
     if count := _counted(unknown):
         sentence = ngettext(
             "For %(count)s message of the last 24 hours it is not known whether it arrived.",
             "For %(count)s messages of the last 24 hours it is not known whether they arrived.",
             count,
         )
-        found.append(Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="unknown", day="week")))
-    return found
+        url = _list_url("delivery", status__exact="unknown", day="week")
+        yield Attention(sentence % {"count": _number(count)}, url)
 
 
-def _about_media(now: datetime) -> list[Attention]:
-    """Pictures and files that no worker makes: messages wait for them."""
-    found = []
+def _about_media(now: datetime) -> Iterator[Attention]:
+    """Warn of pictures and files that no worker makes: messages wait for them."""
     for queue in (CHARTS_QUEUE, SNAPSHOTS_QUEUE):
         if count := count_overdue(queue, now=now, at_most=COUNTED):
             sentence = ngettext(
@@ -239,8 +233,7 @@ def _about_media(now: datetime) -> list[Attention]:
                 count,
             )
             words = {"count": _number(count), "queue": queue}
-            found.append(Attention(sentence % words, _deliveries(status__exact="preparing")))
-    return found
+            yield Attention(sentence % words, _list_url("delivery", status__exact="preparing"))
 
 
 def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
@@ -265,9 +258,9 @@ def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
     return [Attention(_("%(calendar)s It concerns: %(names)s") % words, addresses[0], "warn")]
 
 
-def _about_times(request: HttpRequest) -> list[Attention]:
-    """What is enabled and yet has no time to come: it would be silent for ever."""
-    found, person = [], request.user
+def _about_times(request: HttpRequest) -> Iterator[Attention]:
+    """Warn of what is enabled and yet has no time to come: it would be silent for ever."""
+    person = request.user
     subscriptions, rules = Subscription.objects.visible_to(person), AlertRule.objects.visible_to(person)
     if person.has_perm("notifications.view_subscription") and (count := _counted(subscriptions.without_times())):
         sentence = ngettext(
@@ -275,41 +268,39 @@ def _about_times(request: HttpRequest) -> list[Attention]:
             "%(count)s enabled pushes have no further time: save their schedules again.",
             count,
         )
-        found.append(Attention(sentence % {"count": _number(count)}, _enabled("subscription")))
+        yield Attention(sentence % {"count": _number(count)}, _enabled("subscription"))
     if person.has_perm("notifications.view_alertrule") and (count := _counted(rules.without_times())):
         sentence = ngettext(
             "%(count)s enabled alert rule has no further time: save its schedule again.",
             "%(count)s enabled alert rules have no further time: save their schedules again.",
             count,
         )
-        found.append(Attention(sentence % {"count": _number(count)}, _enabled("alertrule")))
-    return found
+        yield Attention(sentence % {"count": _number(count)}, _enabled("alertrule"))
 
 
-def _about_runs(runs: QuerySet[Run], now: datetime) -> list[Attention]:
+def _about_runs(runs: QuerySet[Run], now: datetime) -> Iterator[Attention]:
     recent = runs.went_wrong().filter(claimed_at__gte=now - RECENT)  # type: ignore[attr-defined]  # of RunQuerySet
     counts = dict(recent.order_by().values_list("status").annotate(Count("pk")))
-    found = []
     if count := counts.get(Run.Status.FAILED, 0):
         sentence = ngettext(
             "%(count)s run of the last 24 hours failed.", "%(count)s runs of the last 24 hours failed.", count
         )
-        found.append(Attention(sentence % {"count": f"{count:,}"}, _runs(status__exact="failed", day="week")))
+        yield Attention(sentence % {"count": f"{count:,}"}, _list_url("run", status__exact="failed", day="week"))
     if count := counts.get(Run.Status.FINISHED, 0):
         sentence = ngettext(
             "%(count)s run of the last 24 hours did not reach everybody.",
             "%(count)s runs of the last 24 hours did not reach everybody.",
             count,
         )
-        found.append(Attention(sentence % {"count": f"{count:,}"}, _runs(reached="not_all", day="week")))
+        yield Attention(sentence % {"count": f"{count:,}"}, _list_url("run", reached="not_all", day="week"))
     if count := counts.get(Run.Status.MISSED, 0):
         sentence = ngettext(
             "In the last 24 hours %(count)s time was missed.",
             "In the last 24 hours %(count)s times were missed.",
             count,
         )
-        found.append(Attention(sentence % {"count": f"{count:,}"}, _runs(status__exact="missed", day="week"), "warn"))
-    return found
+        url = _list_url("run", status__exact="missed", day="week")
+        yield Attention(sentence % {"count": f"{count:,}"}, url, "warn")
 
 
 def _counted(rows: QuerySet[Any]) -> int:
@@ -320,24 +311,12 @@ def _number(count: int) -> str:
     return f"{count:,}+" if count >= COUNTED else str(count)
 
 
-def _moment(value: datetime) -> str:
-    return f"{timezone.localtime(value):%Y-%m-%d %H:%M}"
-
-
-def _deliveries(**filters: str | int) -> str:
-    return _list("delivery", filters.items())
-
-
-def _runs(**filters: str | int) -> str:
-    return _list("run", filters.items())
-
-
 def _enabled(model: str) -> str:
-    return _list(model, [("state", "enabled") if model == "subscription" else ("is_enabled__exact", "1")])
+    return _list_url(model, **{"state": "enabled"} if model == "subscription" else {"is_enabled__exact": "1"})
 
 
-def _list(model: str, filters: Iterable[tuple[str, str | int]]) -> str:
-    return f"{reverse(f'admin:notifications_{model}_changelist')}?{urlencode(list(filters))}"
+def _list_url(model: str, **filters: str | int) -> str:
+    return f"{reverse(f'admin:notifications_{model}_changelist')}?{urlencode(filters)}"
 
 
 SHOWN_AT_MOST = 200
@@ -385,7 +364,7 @@ def _pushes(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
             one.name,
             reverse("admin:notifications_subscription_change", args=[one.pk]),
             describe_schedule(one),
-            _joined(why[one.pk]),
+            _join(why[one.pk]),
             found.reason_text,
         )
 
@@ -398,7 +377,7 @@ def _alerts(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
     rules = AlertRule.objects.visible_to(request.user).filter(receiver__in=why, is_enabled=True)
     rules = rules.exclude(receiver__channel=Channel.ROBOT).select_related("receiver", "split_attribute")
     for one in rules.order_by("name", "pk")[:SHOWN_AT_MOST]:
-        reason = _joined(why[one.receiver_id])
+        reason = _join(why[one.receiver_id])
         if one.split_attribute is not None:
             reason = _("%(reason)s; only what concerns their %(attribute)s") % {
                 "reason": reason,
@@ -409,7 +388,7 @@ def _alerts(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
         yield AddressedLine(_("Alert"), one.name, url, "", reason, found.reason_text)
 
 
-def _joined(reasons_found: list[str]) -> str:
+def _join(reasons_found: list[str]) -> str:
     return pgettext("between reasons", ", ").join(dict.fromkeys(reasons_found))
 
 

@@ -13,19 +13,20 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, QuerySet, Value
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
+from integrations.admin.base import own_page
 from integrations.core import sentences
 from integrations.core.background import database_now
 from notifications.admin import base, log
 from notifications.admin.base import administrator, moment, pill, plain_moment
 from notifications.admin.log import (
     MAY,
+    ChoiceFilter,
     ExactDeliveryFilter,
     ExactPersonFilter,
     ExactRunFilter,
@@ -36,7 +37,6 @@ from notifications.admin.log import (
     PersonFilter,
     PushFilter,
     SpanFilter,
-    failures_shown,
     held_up,
     link,
     people_context,
@@ -57,20 +57,11 @@ from notifications.tasks import enqueue_runs
 from notifications.views.media import picture_answer
 
 if TYPE_CHECKING:
-    from django.contrib.admin import AdminSite
-
     from notifications.models.deliveries import ReceiptQuerySet
 
 
-class StatusFilter(FormFilter):
-    title = _("status")
-    parameter_name = "status__exact"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(Delivery.Status.choices)
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(status=self.text) if self.text else queryset
+class StatusFilter(ChoiceFilter):
+    options = Delivery.Status.choices
 
 
 @admin.register(Delivery)
@@ -81,15 +72,8 @@ class DeliveryAdmin(ExportedLog):
         "first run of a push."
     )
     list_display = (
-        "title",
-        "corp_name",
-        "state",
-        "recipient_count",
-        "accepted",
-        "exceptions",
-        "tries",
-        "created",
-        "settled",
+        *("title", "corp_name", "state", "recipient_count"),
+        *("accepted", "exceptions", "tries", "created", "settled"),
     )
     sortable_by = ("title", "created")
     list_filter = (
@@ -105,18 +89,12 @@ class DeliveryAdmin(ExportedLog):
         return seen.defer("body", "plain_body", "text", *CORP_SECRETS)
 
     def get_urls(self) -> list[URLPattern]:
-        page = self.admin_site.admin_view(self.picture_view)
-        pages = {"resend": resend_page, "recall": recall_page}
+        wrapped = self.admin_site.admin_view
+        resend, recall = wrapped(partial(resend_page, self)), wrapped(partial(recall_page, self))
         return [
-            path("<int:pk>/picture.svg", page, name="notifications_delivery_picture"),
-            *(
-                path(
-                    f"{name}/<str:keys>/",
-                    self.admin_site.admin_view(partial(view, site=self.admin_site)),
-                    name=f"notifications_delivery_{name}",
-                )
-                for name, view in pages.items()
-            ),
+            path("<int:pk>/picture.svg", wrapped(self.picture_view), name="notifications_delivery_picture"),
+            path("resend/<str:keys>/", resend, name="notifications_delivery_resend"),
+            path("recall/<str:keys>/", recall, name="notifications_delivery_recall"),
             *super().get_urls(),
         ]
 
@@ -125,20 +103,20 @@ class DeliveryAdmin(ExportedLog):
 
     @admin.action(description=_("Send again to those not reached"), permissions=["resend"])
     def resend(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> HttpResponse | None:
-        return self._asked(request, "resend", chosen)
+        return self._ask_first(request, "resend", chosen)
 
     @admin.action(description=_("Take back"), permissions=["resend"])
     def recall(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> HttpResponse | None:
-        return self._asked(request, "recall", chosen)
+        return self._ask_first(request, "recall", chosen)
 
-    def _asked(self, request: HttpRequest, name: str, chosen: QuerySet[Delivery]) -> HttpResponse | None:
-        """The page that says what becomes of each of them; the list where they are gone meanwhile."""
+    def _ask_first(self, request: HttpRequest, name: str, chosen: QuerySet[Delivery]) -> HttpResponse | None:
+        """Lead to the page that says what becomes of each of them; to the list where they are gone meanwhile."""
         most = MESSAGES_AT_MOST
         keys = list(chosen.order_by("-pk").values_list("pk", flat=True)[: most + 1])
         if len(keys) > most:
             text = gettext("At most %(count)d messages at once: these are the newest of those chosen.")
             self.message_user(request, text % {"count": most}, messages.WARNING)
-        return HttpResponseRedirect(address(name, keys[:most])) if keys else None
+        return HttpResponseRedirect(ask_url(name, keys[:most])) if keys else None
 
     def picture_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The picture that a message carries."""
@@ -177,15 +155,10 @@ class DeliveryAdmin(ExportedLog):
 
     def csv_titles(self) -> list[str]:
         words = [gettext("title"), gettext("run"), gettext("company"), gettext("status")]
-        counts = [
-            gettext("recipients"),
-            gettext("accepted"),
-            gettext("invalid accounts"),
-            gettext("attempts"),
-            gettext("WeCom's error code"),
-        ]
+        counts = [gettext("recipients"), gettext("accepted"), gettext("invalid accounts"), gettext("attempts")]
+        code = gettext("WeCom's error code")
         why = [gettext("reason"), gettext("Who can fix it"), gettext("Where")]
-        return [*words, *counts, *why, gettext("created"), gettext("settled")]
+        return [*words, *counts, code, *why, gettext("created"), gettext("settled")]
 
     def csv_lines(self, rows: list[Delivery]) -> Iterator[list[str]]:
         named = name_runs({one.run_id: one.run for one in rows}.values())
@@ -208,11 +181,12 @@ class DeliveryAdmin(ExportedLog):
             "technical": _technical(delivery),
             "attempts": delivery.attempts.order_by("number"),
             "preview": _preview(delivery),
-            "failures": failures_shown(explanations.explain_delivery(delivery, with_answer=True)),
+            # 0: about one person, or none.
+            "failures": [(why, 0)] if (why := explanations.explain_delivery(delivery, with_answer=True)) else [],
             "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
             **people_context(request, delivery=delivery.pk),
             **log.run_actions(request, delivery.run),
-            **possible(request, delivery),
+            **list_actions(request, delivery),
         }
 
 
@@ -237,7 +211,7 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
     facts: list[tuple[Any, Any]] = [
         (_("status"), status),
         (_("company"), delivery.corp.name),
-        (_("channel"), _channel(delivery)),
+        (_("channel"), " / ".join(map(str, filter(None, (delivery.get_channel_display(), delivery.robot))))),
         (_("message form"), delivery.get_message_form_display()),
         (_("recipients"), delivery.recipient_count),
         (_("accepted"), delivery.accepted_count),
@@ -277,11 +251,6 @@ def _technical(delivery: Delivery) -> str:
     )
 
 
-def _channel(delivery: Delivery) -> str:
-    name = delivery.get_channel_display()
-    return f"{name} / {delivery.robot}" if delivery.robot is not None else name
-
-
 # What one page shows, and one press of its button does.
 MESSAGES_AT_MOST = 50
 _IDS = re.compile(r"[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*")
@@ -298,24 +267,24 @@ class Line:
     number: int = 0
 
 
-def possible(request: HttpRequest, delivery: Delivery) -> dict[str, str]:
-    """Addresses of what the person who asks may do with the message now, by name."""
+def list_actions(request: HttpRequest, delivery: Delivery) -> dict[str, str]:
+    """List what the person who asks may do with the message now, each with its address."""
     if not request.user.has_perm(MAY) or not Run.objects.visible_to(request.user).filter(pk=delivery.run_id).exists():
         return {}
     found = {}
     if _resend_line(delivery).is_possible:
-        found["message_resend_url"] = address("resend", [delivery.pk])
+        found["message_resend_url"] = ask_url("resend", [delivery.pk])
     if _recall_line(delivery).is_possible:
-        found["message_recall_url"] = address("recall", [delivery.pk])
+        found["message_recall_url"] = ask_url("recall", [delivery.pk])
     return found
 
 
-def address(name: str, keys: Sequence[int]) -> str:
-    """Of the page that asks before it is done to these messages."""
+def ask_url(name: str, keys: Sequence[int]) -> str:
+    """Return the address of the page that asks before it is done to these messages."""
     return reverse(f"admin:notifications_delivery_{name}", args=[",".join(map(str, keys))])
 
 
-def resend_page(request: HttpRequest, keys: str, *, site: AdminSite) -> HttpResponse:
+def resend_page(model_admin: DeliveryAdmin, request: HttpRequest, keys: str) -> HttpResponse:
     """Whoever did not get one of the messages gets it by a run of its own. The same page sent twice sends once."""
     lines = [_resend_line(delivery) for delivery in _deliveries(request, keys)]
     if request.method == "POST":
@@ -329,16 +298,17 @@ def resend_page(request: HttpRequest, keys: str, *, site: AdminSite) -> HttpResp
         else:
             messages.info(request, gettext("This was asked for already; it is sent once."))
         to_run = [reverse("admin:notifications_run_change", args=[run.pk]) for run, _is_new in begun]
-        return HttpResponseRedirect(to_run[0] if len(to_run) == 1 else _list())
+        to_list = reverse("admin:notifications_delivery_changelist")
+        return HttpResponseRedirect(to_run[0] if len(to_run) == 1 else to_list)
     context = {
         "title": gettext("Send again to those not reached"),
         "unknown_count": sum(line.unknown_count for line in lines),
         "button": gettext("Send again"),
     }
-    return _page(request, site, lines, context)
+    return _show_lines(model_admin, request, lines, context)
 
 
-def recall_page(request: HttpRequest, keys: str, *, site: AdminSite) -> HttpResponse:
+def recall_page(model_admin: DeliveryAdmin, request: HttpRequest, keys: str) -> HttpResponse:
     """Each message that waits is canceled; each that WeCom accepted lately is taken back."""
     lines = [_recall_line(delivery) for delivery in _deliveries(request, keys)]
     if request.method == "POST":
@@ -351,13 +321,13 @@ def recall_page(request: HttpRequest, keys: str, *, site: AdminSite) -> HttpResp
             if line not in done:
                 why = gettext("This was asked for already.") if line.is_possible else line.words
                 messages.warning(request, f"{line.delivery.title}: {why}")
-        return HttpResponseRedirect(_one(lines[0].delivery) if len(lines) == 1 else _list())
+        return HttpResponseRedirect(_address_back(lines))
     context = {
         "title": gettext("Take back"),
         "note": gettext("Whoever has read one has read it; group robots' messages and mails stay."),
         "button": gettext("Take back"),
     }
-    return _page(request, site, lines, context)
+    return _show_lines(model_admin, request, lines, context)
 
 
 def _deliveries(request: HttpRequest, keys: str) -> list[Delivery]:
@@ -416,21 +386,20 @@ def _recall_line(delivery: Delivery) -> Line:
     return Line(delivery, gettext("It is not sent, or taken back once WeCom has accepted it."), is_possible=True)
 
 
-def _list() -> str:
+def _address_back(lines: list[Line]) -> str:
+    """Return the address of the only message's page; of several that of their list."""
+    if len(lines) == 1:
+        return reverse("admin:notifications_delivery_change", args=[lines[0].delivery.pk])
     return reverse("admin:notifications_delivery_changelist")
 
 
-def _one(delivery: Delivery) -> str:
-    return reverse("admin:notifications_delivery_change", args=[delivery.pk])
-
-
-def _page(request: HttpRequest, site: AdminSite, lines: list[Line], context: dict[str, Any]) -> HttpResponse:
-    request.current_app = site.name  # as Django's own admin views do
+def _show_lines(
+    model_admin: DeliveryAdmin, request: HttpRequest, lines: list[Line], context: dict[str, Any]
+) -> HttpResponse:
     if not any(line.is_possible for line in lines):
         context["button"] = ""
-    back = _one(lines[0].delivery) if len(lines) == 1 else _list()
-    context = {**site.each_context(request), "opts": Delivery._meta, "lines": lines, "back": back, **context}
-    return TemplateResponse(request, "admin/notifications/message_action.html", context)
+    context |= {"lines": lines, "back": _address_back(lines)}
+    return own_page(model_admin, request, "admin/notifications/message_action.html", context)
 
 
 class RunDayFilter(FormDayFilter):
@@ -561,7 +530,7 @@ class ReceiptAdmin(ExportedLog):
             (_("run"), link(way_back[0])),
             *((_("message"), link(step)) for step in way_back[1:]),
             (_("due"), self.due(receipt)),
-            *_times(receipt),
+            *_list_times(receipt),
             (_("read"), self.read(receipt)),
         ]
         return {
@@ -572,13 +541,13 @@ class ReceiptAdmin(ExportedLog):
             "technical": technical(
                 [(gettext("number"), receipt.pk), (pgettext("receipt", "address"), receipt.address)]
             ),
-            "failures": failures_shown(explanations.explain_receipt(receipt, with_answer=True)),
+            "failures": [(why, 0)] if (why := explanations.explain_receipt(receipt, with_answer=True)) else [],
             "held_up": held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
         }
 
 
-def _times(receipt: Receipt) -> list[tuple[Any, Any]]:
-    """When its run was claimed and rendered, and when it was sent and answered, by which attempt."""
+def _list_times(receipt: Receipt) -> list[tuple[Any, Any]]:
+    """List when its run was claimed and rendered, and when it was sent and answered, by which attempt."""
     run, delivery = receipt.run, receipt.delivery
     times: list[tuple[Any, Any]] = [(_("claimed"), moment(run.claimed_at)), (_("rendered"), moment(run.rendered_at))]
     last = delivery.attempts.last() if delivery is not None else None

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -26,7 +25,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.users.roles import people_visible_to
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page, pill
-from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import VERSION, AnyModelAdmin, ConfirmedChanges
 from integrations.core.background import database_now
 from integrations.core.sentences import shown
@@ -40,6 +38,7 @@ from notifications.admin.base import (
     RecipientsMixin,
     SuccessorPage,
     administrator,
+    find_row,
     for_person,
     moment,
     run_people,
@@ -207,16 +206,9 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
 
     def calls_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The last calls with their outcomes: no payloads, no secrets."""
-        channel = self.get_queryset(request).filter(pk=pk).first()
-        if channel is None:
-            raise Http404
-        if not self.has_view_permission(request, channel):
-            raise PermissionDenied
-        context = {
-            "title": gettext("The last 50 calls"),
-            "channel": channel,
-            "calls": call_lines(channel, CALLS_SHOWN),
-        }
+        channel = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
+        lines = call_lines(channel, CALLS_SHOWN)
+        context = {"title": gettext("The last 50 calls"), "channel": channel, "calls": lines}
         return own_page(self, request, "admin/notifications/inboundchannel/calls.html", context)
 
     # --- Saving -------------------------------------------------------------------------------------------------------
@@ -290,11 +282,8 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
 
     def _changeable(self, request: HttpRequest, pk: int) -> InboundChannel:
         """A visible channel that the person may change; else 403 or 404."""
-        channel = self.get_queryset(request).select_related("owner", "corp").filter(pk=pk).first()
-        if channel is None:
-            raise Http404
-        if not self.has_change_permission(request, channel):
-            raise PermissionDenied
+        channels = self.get_queryset(request).select_related("owner", "corp")
+        channel: InboundChannel = find_row(request, channels, pk, self.has_change_permission)
         return channel
 
 
@@ -384,10 +373,8 @@ def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: da
         channel.reach, people = InboundChannel.Reach.EVERYONE, form.audience()
         incoming = calls.incoming_of(channel, mapped, key="preview", chosen=people)
         trial = _shown(replace(incoming, among=people if is_limited else None), mapped, form.person, now)
-        return replace(trial, alerts=[_alert_line(one) for one in alerts[:ALERTS_NAMED_AT_MOST]])
-    except (CallRefusedError, NoAlertsError) as error:
-        return Trial(problem=str(error.sentence))
-    except RenderingError as error:
+        return replace(trial, alerts=[_describe_alert(one) for one in alerts[:ALERTS_NAMED_AT_MOST]])
+    except (CallRefusedError, NoAlertsError, RenderingError) as error:
         return Trial(problem=str(error.sentence))
 
 
@@ -408,7 +395,7 @@ def _shown(incoming: Incoming, mapped: Mapped, seen_by: User, now: datetime) -> 
     )
 
 
-def _alert_line(alert: Alert) -> str:
+def _describe_alert(alert: Alert) -> str:
     state = gettext("firing") if alert.ends_at is None else gettext("resolved")
     return f"{alert.title} · {alert.severity.label} · {state}"
 
@@ -455,11 +442,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
     @method_decorator(xframe_options_sameorigin)
     def mail_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The whole mail, for a frame on the message's page."""
-        message = self.get_queryset(request).filter(pk=pk).first()
-        if message is None:
-            raise Http404
-        if not self.has_view_permission(request, message):
-            raise PermissionDenied
+        message = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
         return mail_page.page_of(message.pk)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[IncomingMessage]:
@@ -488,7 +471,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
     def webhook(self, message: IncomingMessage) -> SafeString | str:
         if not message.callback_state:
             return "—"
-        return tone_pill(_INCOMING_TONES[message.callback_state], message.get_callback_state_display())
+        return pill(_INCOMING_TONES[message.callback_state], message.get_callback_state_display())
 
     @admin.display(description=_("received"), ordering="created_at")
     def received(self, message: IncomingMessage) -> str:
@@ -555,10 +538,7 @@ def _list_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[t
 def _list_callback_facts(shown: IncomingMessageAdmin, message: IncomingMessage) -> list[tuple[Any, Any]]:
     if not message.callback_state:
         return []
-    facts: list[tuple[Any, Any]] = [
-        (_("webhook"), shown.webhook(message)),
-        (_("attempts"), message.callback_count),
-    ]
+    facts: list[tuple[Any, Any]] = [(_("webhook"), shown.webhook(message)), (_("attempts"), message.callback_count)]
     if message.callback_state == IncomingMessage.Callback.WAITING:
         facts.append((_("next attempt"), moment(message.callback_after)))
     return [*facts, (_("error of the webhook"), message.callback_error_text)] if message.callback_error else facts

@@ -1,4 +1,4 @@
-"""What the pages of a run, a message and a person's receipt share: people, failures, the way back."""
+"""The log: what its lists of runs, messages and receipts share (filters, csv), and its pages (people, the way back)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -25,11 +25,19 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.importexport.writers import csv_line
 from accounts.users.roles import people_visible_to
-from integrations.clients.errors import Explanation
 from integrations.companies.diagnosis import results
 from integrations.core.admin_pages import read_newest_first
 from notifications.admin import base
-from notifications.admin.base import CorpFilter, DayFilter, IndexedLogAdmin, administrator, pill, run_people, run_pill
+from notifications.admin.base import (
+    CorpFilter,
+    DayFilter,
+    IndexedLogAdmin,
+    administrator,
+    is_key,
+    pill,
+    run_people,
+    run_pill,
+)
 from notifications.delivery import explanations
 from notifications.delivery.explanations import name_run, prepare_names
 from notifications.delivery.rendering import report_data
@@ -37,14 +45,16 @@ from notifications.delivery.runs import recall
 from notifications.delivery.runs.triggers import can_be_resent, find_parts
 from notifications.models import Delivery, Receipt, Run, Subscription
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
 # To send again and to take back.
 MAY = "notifications.change_subscription"
 # The first ones of a page, named by WeCom before the others; the lists show them all.
 PEOPLE_SHOWN, RUNS_SHOWN = 10, 10
+WORDS_AT_MOST = 100
+# Other years are slips of the keyboard, and some of them no database can compare.
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+# Rows of a file: more than a run has people; a list without any filter may be of years.
+ROWS_AT_MOST = 200_000
+BATCH = 1000
 Status = Receipt.Status
 LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
 
@@ -95,11 +105,6 @@ def latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, A
     lines = [(run, run_pill(run), *run_people(run), reasons[run.pk]) for run in runs]
     html = render_to_string("admin/notifications/subscription/_runs.html", {"runs": lines})
     return {"html": html, "is_unfinished": bool(unfinished)} if runs else {}
-
-
-def failures_shown(failure: Explanation | None) -> list[tuple[Explanation, int]]:
-    """As of_run gives them. 0: about one person, or none."""
-    return [] if failure is None else [(failure, 0)]
 
 
 def run_actions(request: HttpRequest, run: Run) -> dict[str, str]:
@@ -219,13 +224,9 @@ def _people_states(
     ]
 
 
-WORDS_AT_MOST = 100
-# Other years are slips of the keyboard, and some of them no database can compare.
-FIRST_YEAR, LAST_YEAR = 1970, 9000
-
-
 class FormFilter(admin.SimpleListFilter):
-    """A field of the form: a select of `lookups`."""
+    """A field of the form beside a list (admin/notifications/log/_filter.html), drawn by its `kind`: a select of
+    `lookups`."""
 
     template = "admin/notifications/log/_filter.html"
     kind = "select"
@@ -248,7 +249,7 @@ class FormCorpFilter(FormFilter, CorpFilter):
 
 
 class FormDayFilter(FormFilter, DayFilter):
-    title = _("day")
+    """Of today, yesterday or the last week."""
 
 
 class WordsFilter(FormFilter):
@@ -258,6 +259,20 @@ class WordsFilter(FormFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return []
+
+
+class ChoiceFilter(FormFilter):
+    """A select of what one column may hold: its `options`."""
+
+    title = _("status")
+    parameter_name = "status__exact"
+    options: Iterable[tuple[Any, Any]] = ()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(self.options)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{str(self.parameter_name): self.text}) if self.text else queryset
 
 
 class PersonFilter(WordsFilter):
@@ -285,7 +300,7 @@ class PushFilter(WordsFilter):
         return queryset.filter(**{f"{'pk' if queryset.model is Run else 'run'}__in": runs})
 
 
-class SpanFilter(FormFilter):
+class SpanFilter(WordsFilter):
     """From one day to another, both included, in the time zone of the page. `column`: what is filtered, indexed."""
 
     title = _("days")
@@ -302,9 +317,6 @@ class SpanFilter(FormFilter):
 
     def expected_parameters(self) -> list[str | None]:
         return [self.parameter_name, self.other_parameter]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return []
 
     @property
     def first(self) -> str:
@@ -330,9 +342,7 @@ class ExactFilter(FormFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         key = self.value() or ""
-        if not (key.isascii() and key.isdigit() and len(key) < 19):
-            return []
-        return [(key, self.label(request, int(key)))]
+        return [(key, self.label(request, int(key)))] if is_key(key) else []
 
     def has_output(self) -> bool:
         return bool(self.text)
@@ -398,11 +408,6 @@ def _day(text: str | None) -> str:
 def _midnight(day: str, *, plus: int = 0) -> datetime:
     """The beginning of the day, or of one some days later."""
     return timezone.make_aware(datetime.combine(date.fromisoformat(day) + timedelta(days=plus), time()))
-
-
-# More than a run has people; a list without any filter may be of years.
-ROWS_AT_MOST = 200_000
-BATCH = 1000
 
 
 class ExportedLog(IndexedLogAdmin):

@@ -1,4 +1,4 @@
-"""Admin pages of send queues: waiting messages, holds, daily budget, pausing."""
+"""Pages for whoever runs the product: send queues, who is told of standstills, periodic tasks, workdays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Case, Count, Model, OuterRef, QuerySet, Subquery, Sum, Value, When
+from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 from django.forms import modelform_factory
 from django.http import HttpRequest
@@ -21,10 +21,9 @@ from django.utils.translation import gettext_lazy as _
 from django_celery_beat import admin as _their_pages  # noqa: F401  # registers what is replaced below
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
-from accounts.models import User
 from integrations.admin.base import FixedRows, OneRowAdmin
 from integrations.admin.base import pill as tone_pill
-from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
+from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.core.background import database_now
 from notifications.admin.base import RowContextMixin, moment
 from notifications.delivery.runs import statistics
@@ -70,7 +69,8 @@ class CorpQueueAdmin(FixedRows, RowContextMixin):
 
     def row_context(self, request: HttpRequest, queue: CorpQueue) -> dict[str, Any]:
         statistics.describe([queue], now=timezone.now())
-        return {"facts": self._facts(queue), "blocked_lines": blocked_lines(queue)}
+        lines = [] if queue.blocked_since is None else explain_block(queue).splitlines()
+        return {"facts": self._facts(queue), "blocked_lines": lines}
 
     @admin.display(description=_("company"), ordering="corp__name")
     def name(self, queue: CorpQueue) -> str:
@@ -78,8 +78,7 @@ class CorpQueueAdmin(FixedRows, RowContextMixin):
 
     @admin.display(description=_("status"))
     def state(self, queue: CorpQueue) -> SafeString:
-        tone, text = state_of(queue)
-        return tone_pill(tone, text)
+        return tone_pill(*state_of(queue))
 
     @admin.display(description=_("waiting"))
     def waiting(self, queue: CorpQueue) -> SafeString | str:
@@ -142,14 +141,21 @@ def state_of(queue: CorpQueue) -> tuple[str, str]:
     return "good", gettext("in order")
 
 
-def blocked_lines(queue: CorpQueue) -> list[str]:
-    return explain_block(queue).splitlines() if queue.blocked_since is not None else []
+class SuperuserPages(AnyModelAdmin):
+    """Pages that concern the whole product."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_view_permission(request)
 
 
 @admin.register(OperatorContacts)
-class OperatorContactsAdmin(ConfirmedChanges, OneRowAdmin):
-    """One row, for superusers: it concerns the whole product."""
-
+class OperatorContactsAdmin(SuperuserPages, ConfirmedChanges, OneRowAdmin):
     fieldsets = (
         (
             None,
@@ -163,12 +169,6 @@ class OperatorContactsAdmin(ConfirmedChanges, OneRowAdmin):
         ),
     )
 
-    def has_view_permission(self, request: HttpRequest, obj: OperatorContacts | None = None) -> bool:
-        return bool(request.user.is_active and request.user.is_superuser)
-
-    def has_change_permission(self, request: HttpRequest, obj: OperatorContacts | None = None) -> bool:
-        return self.has_view_permission(request)
-
 
 # Beat's rows are kept by settings.CELERY_BEAT_SCHEDULE: pages to change them by hand could only stop the pushes.
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
@@ -176,7 +176,7 @@ for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, Cl
 
 
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(FixedRows):
+class PeriodicTaskAdmin(SuperuserPages, FixedRows):
     form = VersionedForm
     list_display = ("name", "enabled", "last_run_at")
     fields = ("name", "enabled", "last_run_at")
@@ -184,22 +184,9 @@ class PeriodicTaskAdmin(FixedRows):
     actions = None
     ordering = ("name",)
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
-    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return _is_superuser(request)
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return _is_superuser(request)
-
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
         """When it ran last is beat's, which writes it meanwhile."""
         obj.save(update_fields=["enabled", "date_changed"])
-
-
-def _is_superuser(request: HttpRequest) -> bool:
-    return isinstance(request.user, User) and request.user.is_active and request.user.is_superuser
 
 
 @admin.register(WorkdayCalendar)

@@ -4,7 +4,7 @@ its data, pictures and files are."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -34,8 +34,7 @@ from integrations.datasources.fetch import DataPreview
 from integrations.models import Card
 from notifications import tasks
 from notifications.admin import subscription_forms
-from notifications.admin.base import administrator
-from notifications.admin.report_forms import is_key
+from notifications.admin.base import administrator, is_key
 from notifications.delivery.rendering.attachments import Plan, pages_for_editor
 from notifications.delivery.rendering.preview import begin_media, preview_message
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource, read_saved_parts
@@ -224,9 +223,7 @@ def read_template(source: str, headings: Mapping[str, str]) -> list[dict[str, st
     parts = merge_fields.parts_of(source.replace("\r\n", "\n"), headings)
     if parts is None:
         return None
-    return [
-        {"text": part} if isinstance(part, str) else {"label": part.label, "template": part.template} for part in parts
-    ]
+    return [{"text": part} if isinstance(part, str) else asdict(part) for part in parts]
 
 
 class PreviewMixin(AnyModelAdmin):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -24,6 +23,7 @@ from integrations.clients.wecom.builders import LINK_BYTES, MessageError
 from integrations.core.admin_pages import AnyModelForm, VersionedForm, VersionedFormSet
 from integrations.data.table import Table
 from integrations.models import Card, Corp
+from notifications.admin.base import is_key
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
 from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS, Words, build_body, tidy_text, tidy_title
@@ -60,14 +60,9 @@ if TYPE_CHECKING:
 
 
 PREFIX = "page_picture"
-
-
+AS_RECIPIENTS, AS_OWNER = "recipients", "owner"
 FIELDS = ("kind", "bi_id", "name", "width", "theme", "is_cropped")
-
-
 _RIGHTS = ("shown_as", "ended_by", "ended_at")
-
-
 # So many subscriptions of a report are asked whom they would reach.
 SUBSCRIPTIONS_CHECKED = 50
 CARDS_AT_MOST = 10
@@ -85,7 +80,6 @@ PARTS: dict[type[Model], tuple[str, ...]] = {
     PagePicture: FIELDS,
 }
 TEMPLATES = ("title", "body", "figures")
-_KEY = re.compile(r"[0-9]{1,18}")
 
 
 class ReportForm(VersionedForm):
@@ -174,9 +168,10 @@ class ReportForm(VersionedForm):
         Nothing is fetched here: a source that is slow or down must not keep anybody from saving.
         """
         tables = tables_to_try(cards_in(self.data), self.person, self.instance)
+        given = Given(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
         for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
             try:
-                check_template(cleaned.get(name) or "", tables, form)
+                renderer.rendered(cleaned.get(name) or "", given, form)
             except TemplateError as error:
                 self.add_error(name, str(error))
 
@@ -259,22 +254,8 @@ def cards_in(values: Mapping[str, Any]) -> dict[str, int]:
     for number in range(CARDS_AT_MOST * 2):
         prefix = f"report_cards-{number}"
         key, alias = str(values.get(f"{prefix}-card", "")), str(values.get(f"{prefix}-alias", "")).strip()
-        if alias and _KEY.fullmatch(key) and not values.get(f"{prefix}-DELETE"):
+        if alias and is_key(key) and not values.get(f"{prefix}-DELETE"):
             found[alias] = int(key)
-    return found
-
-
-def rules_in(values: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The rules of own rows that a page as it was sent names, each with its card (`alias`), `column`, the key of its
-    `attribute` and its fixed `value`."""
-    found = []
-    for number in range(RULES_AT_MOST * 2):
-        prefix = f"own_rows_rules-{number}"
-        rule = {
-            name: str(values.get(f"{prefix}-{name}", "")).strip() for name in ("alias", "column", "attribute", "value")
-        }
-        if rule["alias"] and rule["column"] and not values.get(f"{prefix}-DELETE"):
-            found.append(rule)
     return found
 
 
@@ -320,16 +301,6 @@ def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dic
     return {alias: tables.get(alias) for alias in cards}
 
 
-def check_template(source: str, tables: Mapping[str, Table | None], form: str) -> None:
-    """Raises TemplateError."""
-    renderer.rendered(source, Given(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables), form)
-
-
-def is_key(text: str) -> bool:
-    """Whether it can be the key of a row."""
-    return _KEY.fullmatch(text) is not None
-
-
 def zones_of(report_key: str) -> list[str]:
     """The time zones in which a report goes out, those of enabled subscriptions first; then the site's. `report_key`:
     as an address has it."""
@@ -345,24 +316,20 @@ def cards_to_choose(person: User, report: Report | None) -> Any:
     return Card.objects.filter(Q(pk__in=Card.objects.visible_to(person).values("pk")) | Q(pk__in=chosen))
 
 
-class Seen(forms.ChoiceField):
-    """With whose rights the page is seen. Offered to the owner alone."""
-
-    AS_RECIPIENTS, AS_OWNER = "recipients", "owner"
-
-    def __init__(self) -> None:
-        choices = [
-            (self.AS_RECIPIENTS, _("each recipient with their own rights in the BI")),
-            (self.AS_OWNER, _("all recipients as I see it")),
-        ]
-        super().__init__(label=_("what they see"), choices=choices, widget=forms.RadioSelect, required=False)
-
-
 class PagePictureForm(AnyModelForm):
     """`person`: the administrator at work, set by the formset with the report."""
 
     person: User
-    seen_by = Seen()
+    # With whose rights the page is seen. Offered to the owner alone.
+    seen_by = forms.ChoiceField(
+        label=_("what they see"),
+        choices=[
+            (AS_RECIPIENTS, _("each recipient with their own rights in the BI")),
+            (AS_OWNER, _("all recipients as I see it")),
+        ],
+        widget=forms.RadioSelect,
+        required=False,
+    )
 
     class Meta:
         model = PagePicture
@@ -373,7 +340,7 @@ class PagePictureForm(AnyModelForm):
         self.person = person
         if may_show_as(report, person):
             is_mine = self.instance.shown_as_id == person.pk
-            self.initial["seen_by"] = Seen.AS_OWNER if is_mine else Seen.AS_RECIPIENTS
+            self.initial["seen_by"] = AS_OWNER if is_mine else AS_RECIPIENTS
         else:
             del self.fields["seen_by"]
 
@@ -388,15 +355,12 @@ class PagePictureForm(AnyModelForm):
             self.instance.refresh_from_db(fields=_RIGHTS)
         picture: PagePicture = super().save(commit)
         if commit and "seen_by" in self.fields:
-            self._show(picture)
+            is_wanted = self.cleaned_data.get("seen_by") == AS_OWNER
+            if is_wanted and picture.shown_as_id != self.person.pk:
+                show_as_owner(picture, by=self.person)
+            elif not is_wanted and picture.shown_as_id is not None:
+                show_as_recipients(picture)
         return picture
-
-    def _show(self, picture: PagePicture) -> None:
-        is_wanted = self.cleaned_data.get("seen_by") == Seen.AS_OWNER
-        if is_wanted and picture.shown_as_id != self.person.pk:
-            show_as_owner(picture, by=self.person)
-        elif not is_wanted and picture.shown_as_id is not None:
-            show_as_recipients(picture)
 
 
 class PagePictureFormSet(VersionedFormSet):
@@ -422,7 +386,7 @@ def is_wanted(values: Mapping[str, Any]) -> bool:
 
 def is_owners(values: Mapping[str, Any]) -> bool:
     """Whether the page asks to show it to all as the person at work sees it."""
-    return str(values.get(f"{PREFIX}-0-seen_by", "")) == Seen.AS_OWNER
+    return str(values.get(f"{PREFIX}-0-seen_by", "")) == AS_OWNER
 
 
 def note_edit(report: Report, edited: Iterable[Any], by: User) -> list[int]:

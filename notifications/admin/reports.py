@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from integrations.admin.base import NamedDeletions
 from integrations.core.admin_pages import AnyStackedInline, AnyTabularInline
 from notifications.admin import report_forms
-from notifications.admin.base import PartPermissions, administrator, for_person, without_links
+from notifications.admin.base import PartPermissions, administrator, for_person, is_key, without_links
 from notifications.admin.previews import (
     PreviewMixin,
     PreviewRefusedError,
@@ -205,7 +205,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
     def _push_of(self, request: HttpRequest, object_id: str) -> Subscription | None:
         """The newest that sends it and that the person may change together with it."""
         key = unquote(object_id)
-        if not report_forms.is_key(key) or not request.user.has_perms(_BOTH):
+        if not is_key(key) or not request.user.has_perms(_BOTH):
             return None
         return Subscription.objects.visible_to(request.user).filter(report=int(key)).order_by("-pk").first()
 
@@ -242,7 +242,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
     def _draft_of(self, request: HttpRequest) -> PushDraft:
         """What a push of the report would send, as the page stands."""
         key, values, saved = request.POST.get("_report", ""), request.POST, None
-        if report_forms.is_key(key) and self.has_change_permission(request):
+        if is_key(key) and self.has_change_permission(request):
             saved = self.get_queryset(request).filter(pk=int(key)).first()
         form: Any = self.get_form(request, saved)(values, instance=saved or Report())
         form.instance.is_draft = True
@@ -264,7 +264,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
     def _previewed_key(self, request: HttpRequest) -> str:
         """The key of the report that is changed, of those whom the person sees."""
         key = request.POST.get("_report", "")
-        is_seen = report_forms.is_key(key) and self.get_queryset(request).filter(pk=int(key)).exists()
+        is_seen = is_key(key) and self.get_queryset(request).filter(pk=int(key)).exists()
         return key if is_seen else ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +56,6 @@ if TYPE_CHECKING:
 
 # Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
 EMPTY_ROWS = 1
-
-
-PARTS_OF_ROW = ("aggregate", "column", "comparison", "value", "second", "filters", "against", "unit")
 
 
 ENTRY_CHARACTERS = 4000
@@ -189,7 +186,8 @@ def as_row(condition: Condition) -> Row:
 
 def _row(data: Any, name: str, number: int) -> Row:
     """A browser sends the lists of falls and rises with every row."""
-    row = Row(*(str(data.get(f"{name}-{number}-{part}", ""))[:ENTRY_CHARACTERS] for part in PARTS_OF_ROW))
+    parts = (part.name for part in fields(Row))
+    row = Row(*(str(data.get(f"{name}-{number}-{part}", ""))[:ENTRY_CHARACTERS] for part in parts))
     return row if row.comparison in BY_CHANGE else replace(row, against="", unit="")
 
 

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
+from integrations.admin.base import own_page
 from integrations.core.background import database_now
 from notifications.admin import base, log
-from notifications.admin.base import administrator, moment, pill, plain_moment, run_people, run_pill, run_state
+from notifications.admin.base import (
+    administrator,
+    find_row,
+    moment,
+    pill,
+    plain_moment,
+    run_people,
+    run_pill,
+    run_state,
+)
 from notifications.admin.log import (
     MAY,
+    ChoiceFilter,
     ExactPushFilter,
     ExportedLog,
     FormCorpFilter,
@@ -46,9 +56,6 @@ from notifications.delivery.runs.triggers import can_be_resent, find_parts, next
 from notifications.models import Delivery, Receipt, Run
 from notifications.tasks import enqueue_runs
 
-if TYPE_CHECKING:
-    from django.contrib.admin import AdminSite
-
 
 class ClaimedDayFilter(FormDayFilter):
     column = "claimed_at"
@@ -58,39 +65,22 @@ class ClaimedSpanFilter(SpanFilter):
     column = "claimed_at"
 
 
-class StatusFilter(FormFilter):
-    title = _("status")
-    parameter_name = "status__exact"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(Run.Status.choices)
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(status=self.text) if self.text else queryset
+class StatusFilter(ChoiceFilter):
+    options = Run.Status.choices
 
 
-class TriggerFilter(FormFilter):
+class TriggerFilter(ChoiceFilter):
     title = _("trigger")
     parameter_name = "trigger__exact"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(Run.Trigger.choices)
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(trigger=self.text) if self.text else queryset
+    options = Run.Trigger.choices
 
 
-class ReachedFilter(FormFilter):
+class ReachedFilter(FormFilter, base.OptionFilter):
     """Runs that ended, and say whom they did not reach."""
 
     title = _("reached")
     parameter_name = "reached"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("not_all", _("not everybody"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(status=Run.Status.FINISHED).exclude(error="") if self.value() == "not_all" else queryset
+    options = {"not_all": (_("not everybody"), lambda runs: runs.filter(status=Run.Status.FINISHED).exclude(error=""))}
 
 
 class RunCorpFilter(FormCorpFilter):
@@ -109,11 +99,11 @@ DELIVERIES_SHOWN = 100
 class RunList(base.LogList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.result_list = _described(self.result_list)
+        self.result_list = _describe(self.result_list)
 
 
-def _described(rows: Iterable[Run]) -> list[Run]:
-    """The runs with names, and why they went wrong, for all at once."""
+def _describe(rows: Iterable[Run]) -> list[Run]:
+    """Give runs their names, and why they went wrong, for all at once."""
     runs = list(rows)
     reasons, named = explanations.explain_runs(runs), name_runs(runs)
     for run in runs:
@@ -151,27 +141,20 @@ class RunAdmin(ExportedLog):
         )
 
     def get_urls(self) -> list[URLPattern]:
-        pages = {"resend": resend_page, "recall": recall_page}
-        return [
-            *(
-                path(
-                    f"<int:pk>/{name}/",
-                    self.admin_site.admin_view(partial(page, site=self.admin_site)),
-                    name=f"notifications_run_{name}",
-                )
-                for name, page in pages.items()
-            ),
-            path("<int:pk>/state/", self.admin_site.admin_view(self.state_view), name="notifications_run_state"),
-            *super().get_urls(),
-        ]
+        pages: dict[str, Callable[..., HttpResponse]] = {
+            "resend": partial(resend_page, self),
+            "recall": partial(recall_page, self),
+            "state": self.state_view,
+        }
+        wrapped = self.admin_site.admin_view
+        ours = (
+            path(f"<int:pk>/{name}/", wrapped(page), name=f"notifications_run_{name}") for name, page in pages.items()
+        )
+        return [*ours, *super().get_urls()]
 
     def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """The run's page as it stands now, while somebody looks at it."""
-        run = self.get_object(request, str(pk))
-        if run is None:
-            raise Http404
-        if not self.has_view_permission(request, run):
-            raise PermissionDenied
+        run = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
         context = self.row_context(request, run)
         parts = {"log-parts": render_to_string("admin/notifications/_log.html", context, request)}
         return JsonResponse({"html": context["progress"], "parts": parts, "is_unfinished": _is_under_way(run)})
@@ -220,7 +203,7 @@ class RunAdmin(ExportedLog):
         return [*words, *counts, gettext("reason")]
 
     def csv_lines(self, rows: list[Run]) -> Iterator[list[str]]:
-        for run in _described(rows):
+        for run in _describe(rows):
             found, skipped = run_people(run)
             counts = (found, self.accepted(run), self.exceptions(run), skipped)
             times = plain_moment(run.slot_at), plain_moment(run.finished_at)
@@ -234,13 +217,21 @@ class RunAdmin(ExportedLog):
             "title": name_run(run),
             "subtitle": None,
             "run": run,
-            "facts": _run_facts(request, run),
+            "facts": _list_facts(request, run),
             "is_under_way": _is_under_way(run),
-            "progress": _progress(run),
-            "technical": _technical(run),
+            "progress": _word_progress(run),
+            "technical": technical(
+                [
+                    (gettext("number"), run.pk),
+                    (pgettext("run", "key"), run.key),
+                    (gettext("claimed"), plain_moment(run.claimed_at)),
+                    (gettext("rendered"), plain_moment(run.rendered_at)),
+                    (gettext("ended"), plain_moment(run.finished_at)),
+                ]
+            ),
             "deliveries": [(one, pill(one.status, one.get_status_display())) for one in listed],
-            "states": _states(run, deliveries),
-            "reasons": _reasons(request, run),
+            "states": _count_states(run, deliveries),
+            "reasons": _count_reasons(request, run),
             "failures": explanations.explain_deliveries(deliveries),
             "held_up": held_up(request, deliveries),
             **people_context(request, run=run.pk),
@@ -252,8 +243,8 @@ def _is_under_way(run: Run) -> bool:
     return run.status in {Run.Status.WAITING, Run.Status.SENDING}
 
 
-def _progress(run: Run) -> str:
-    """How far it is, in one line."""
+def _word_progress(run: Run) -> str:
+    """Say how far the run is, in one line."""
     if run.status == Run.Status.WAITING:
         problem = report_data.problem_so_far(run)
         if problem is not None:
@@ -265,14 +256,14 @@ def _progress(run: Run) -> str:
     return gettext("Sending: %(settled)d of %(count)d settled. The outcome appears here by itself.") % counts
 
 
-def _run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
+def _list_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
     facts: list[tuple[Any, Any]] = [
         (_("status"), run_pill(run)),
         (_("trigger"), run.get_trigger_display()),
         (_("due"), moment(run.slot_at)),
         *([] if run.due_at is None else [(_("begins"), moment(run.due_at))]),
         (_("ended"), moment(run.finished_at)),
-        *([] if run.rendered_at is None else _people(run, statistics.of_run(run.pk))),
+        *([] if run.rendered_at is None else _list_counts(run)),
     ]
     if run.subscription is not None and request.user.has_perm("notifications.view_subscription"):
         url = reverse("admin:notifications_subscription_change", args=[run.subscription.pk])
@@ -290,7 +281,7 @@ def _run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
         url = reverse("admin:notifications_run_change", args=[run.resends.pk])
         facts.append((_("sends again"), format_html('<a href="{}">{}</a>', url, moment(run.resends.slot_at))))
     if run.owner_notified_at is not None:
-        facts.append((_("owner notified"), _owner_notice(run)))
+        facts.append((_("owner notified"), _link_owner_notice(run)))
     if run.recall_requested_at is not None:
         facts.append(
             (_("taken back"), format_html("{} {}", moment(run.recall_requested_at), run.recall_requested_by or ""))
@@ -300,20 +291,9 @@ def _run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
     return [*facts, (_("error"), explanations.explain_runs([run])[run.pk])] if run.error else facts
 
 
-def _technical(run: Run) -> str:
-    return technical(
-        [
-            (gettext("number"), run.pk),
-            (pgettext("run", "key"), run.key),
-            (gettext("claimed"), plain_moment(run.claimed_at)),
-            (gettext("rendered"), plain_moment(run.rendered_at)),
-            (gettext("ended"), plain_moment(run.finished_at)),
-        ]
-    )
-
-
-def _people(run: Run, counts: statistics.Counts) -> list[tuple[Any, Any]]:
-    """How many there are, and what became of them; beside the accepted only what there is."""
+def _list_counts(run: Run) -> list[tuple[Any, Any]]:
+    """Count people, and what became of them; beside the accepted only what there is."""
+    counts = statistics.of_run(run.pk)
     known = (_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count), (_("accepted"), counts.accepted)
     rest = [
         (_("refused or canceled"), counts.refused),
@@ -323,8 +303,15 @@ def _people(run: Run, counts: statistics.Counts) -> list[tuple[Any, Any]]:
     return [*known, *(fact for fact in rest if fact[1])]
 
 
-def _states(run: Run, deliveries: QuerySet[Delivery]) -> list[tuple[SafeString, int, str]]:
-    """How many of its deliveries stand how, and where to see them all."""
+def _link_owner_notice(run: Run) -> str:
+    if run.owner_notice_id is None:
+        return gettext("nobody: it has no owner, was paused or taken back")
+    url = reverse("admin:notifications_run_change", args=[run.owner_notice_id])
+    return format_html('<a href="{}">{}</a>', url, moment(run.owner_notified_at))
+
+
+def _count_states(run: Run, deliveries: QuerySet[Delivery]) -> list[tuple[SafeString, int, str]]:
+    """Count the run's deliveries by status, each with the address of their list."""
     counted = dict(deliveries.order_by().values_list("status").annotate(Count("pk")))
     url = reverse("admin:notifications_delivery_changelist")
     return [
@@ -334,24 +321,16 @@ def _states(run: Run, deliveries: QuerySet[Delivery]) -> list[tuple[SafeString, 
     ]
 
 
-def _owner_notice(run: Run) -> str:
-    """When, and the way to the notice."""
-    if run.owner_notice_id is None:
-        return gettext("nobody: it has no owner, was paused or taken back")
-    url = reverse("admin:notifications_run_change", args=[run.owner_notice_id])
-    return format_html('<a href="{}">{}</a>', url, moment(run.owner_notified_at))
-
-
-def _reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
-    """Why people were skipped, and how many for each reason."""
+def _count_reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
+    """Count the people who were skipped by reason."""
     skipped = Receipt.objects.visible_to(request.user).filter(run=run, status=Receipt.Status.SKIPPED)
     counted = skipped.order_by().values_list("reason").annotate(Count("pk"))
     return [(str(Receipt.Reason(reason).label), count) for reason, count in counted]
 
 
-def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpResponse:
+def resend_page(model_admin: RunAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """First a page that says to how many, then the run. The same page sent twice sends once."""
-    run = _run(request, pk)
+    run = _find_run(request, pk)
     if not can_be_resent(run):
         raise PermissionDenied
     number = request.POST.get("number", "")
@@ -366,31 +345,35 @@ def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
             messages.success(request, gettext("It is being sent. This page shows the outcome."))
         else:
             messages.info(request, gettext("This was asked for already; it is sent once."))
-        return _to(request, again[0] if again else run)
+        return _lead_to(request, again[0] if again else run)
     parts = find_parts(run)
     count = _count_people([Receipt.objects.unreached(part) for part in parts])
     unknown_count = _count_people([Receipt.objects.unknown(part) for part in parts])
     context = {
         "title": gettext("Send again to those not reached"),
+        "run": run,
+        "run_name": name_run(run),
         "lines": [*_of_message(run), people_words(count) if count else gettext("Nobody is known not to have got it.")],
         "unknown_count": unknown_count,
         "number": next_number(run),
         "button": gettext("Send again") if count or unknown_count else "",
     }
-    return _page(request, run, site, context)
+    return own_page(model_admin, request, "admin/notifications/run_action.html", context)
 
 
-def recall_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpResponse:
+def recall_page(model_admin: RunAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """First a page that says what it does, then the recall."""
-    run = _run(request, pk)
+    run = _find_run(request, pk)
     if request.method == "POST":
         if recall.request_recall(run, person=administrator(request), now=database_now()):
             messages.success(request, gettext("What waited is canceled; the rest is being taken back from WeCom."))
         else:
             messages.info(request, gettext("This was asked for already."))
-        return _to(request, run)
+        return _lead_to(request, run)
     context = {
         "title": gettext("Take back"),
+        "run": run,
+        "run_name": name_run(run),
         "lines": [
             *_of_message(run),
             gettext("Messages that wait are not sent. Messages of the last 24 hours disappear from people's WeCom."),
@@ -398,16 +381,13 @@ def recall_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
         ],
         "button": gettext("Take back"),
     }
-    return _page(request, run, site, context)
+    return own_page(model_admin, request, "admin/notifications/run_action.html", context)
 
 
-def _run(request: HttpRequest, pk: int) -> Run:
-    """A visible run whose orders the administrator may change, or 404 or 403."""
-    run = Run.objects.visible_to(request.user).select_related("subscription__report").filter(pk=pk).first()
-    if run is None:
-        raise Http404
-    if not request.user.has_perm(MAY):
-        raise PermissionDenied
+def _find_run(request: HttpRequest, pk: int) -> Run:
+    """Find a visible run whose orders the administrator may change, or 404 or 403."""
+    runs = Run.objects.visible_to(request.user).select_related("subscription__report")
+    run: Run = find_row(request, runs, pk, lambda request, _run: request.user.has_perm(MAY))
     return run
 
 
@@ -422,14 +402,8 @@ def _count_people(found: list[QuerySet[Receipt]]) -> int:
     return len({user_id for receipts in found for user_id in receipts.values_list("user", flat=True)})
 
 
-def _to(request: HttpRequest, run: Run) -> HttpResponse:
-    """Its page: of an incoming message the page that shows all its runs, for who may see it."""
+def _lead_to(request: HttpRequest, run: Run) -> HttpResponse:
+    """Lead to the run's page; of an incoming message to the page that shows all its runs, for who may see it."""
     if run.message_id is not None and request.user.has_perm("notifications.view_incomingmessage"):
         return HttpResponseRedirect(reverse("admin:notifications_incomingmessage_change", args=[run.message_id]))
     return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
-
-
-def _page(request: HttpRequest, run: Run, site: AdminSite, context: dict[str, Any]) -> HttpResponse:
-    request.current_app = site.name  # as Django's own admin views do
-    context = {**site.each_context(request), "opts": Run._meta, "run": run, "run_name": name_run(run), **context}
-    return TemplateResponse(request, "admin/notifications/run_action.html", context)

@@ -1,4 +1,4 @@
-"""Recipient and channel fields, for subscriptions and alert receivers."""
+"""Forms of what is sent to whom and when: schedule, attribute rules, recipients and channel, and a push of these."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from accounts.models import Attribute, User
 from accounts.models.attributes import SEPARATORS, VALUE_CHARACTERS
 from accounts.users.roles import people_visible_to
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
+from notifications.admin.base import is_key
 from notifications.delivery.rendering.report_contents import expected_contents
 from notifications.models import (
     AlertRule,
@@ -149,8 +150,11 @@ class ScheduleFormPart(AnyModelForm):
 
     def offer_times(self) -> None:
         fields: dict[str, Any] = self.fields
-        fields["time_zone"].choices = time_zone_choices()
-        fields["month_day"].choices = month_day_choices()
+        first = dict.fromkeys((site_zone(), *ZONES))
+        fields["time_zone"].choices = [(name, zone_label(name)) for name in (*first, *sorted(all_zones() - set(first)))]
+        # The named days first: they are what people look for who know no crontab.
+        numbers = [(str(number), month_day_label(str(number))) for number in range(1, 32)]
+        fields["month_day"].choices = [("", "---------"), *MonthDay.choices, *numbers]
         for name in ("valid_from", "valid_to"):
             fields[name].help_text = _("In the site's time zone, %(zone)s.") % {"zone": zone_label(site_zone())}
 
@@ -158,29 +162,10 @@ class ScheduleFormPart(AnyModelForm):
         return " ".join(str(self.cleaned_data["crontab"]).split())
 
 
-def time_zone_choices() -> list[tuple[str, StrOrPromise]]:
-    """The site's first, then usual ones, then all others by name."""
-    first = dict.fromkeys((site_zone(), *ZONES))
-    others = sorted(all_zones() - set(first))
-    return [(name, zone_label(name)) for name in (*first, *others)]
-
-
 @cache
 def all_zones() -> frozenset[str]:
     """Those that this system knows; to look takes milliseconds, so a process looks once."""
     return frozenset(available_timezones())
-
-
-def month_day_choices() -> list[tuple[str, Any]]:
-    """The named days first: they are what people look for who know no crontab."""
-    numbers = [(str(number), month_day_label(str(number))) for number in range(1, 32)]
-    return [("", "---------"), *MonthDay.choices, *numbers]
-
-
-def tidy(cleaned: dict[str, Any]) -> None:
-    """What another way of writing the schedule needed is emptied."""
-    needed = _NEEDED.get(cleaned.get("repeat", ""), {})
-    cleaned.update({name: value for name, value in _EMPTY.items() if name in cleaned and name not in needed})
 
 
 def candidate(cleaned: dict[str, Any], pk: int | None) -> Subscription:
@@ -190,9 +175,11 @@ def candidate(cleaned: dict[str, Any], pk: int | None) -> Subscription:
 
 
 def check(form: forms.ModelForm[Any], cleaned: dict[str, Any], *, now: datetime) -> None:
-    """Write errors to the form for a schedule that cannot be, or that has no time to come. `cleaned` is tidied."""
-    tidy(cleaned)
-    for name, sentence in _NEEDED.get(cleaned.get("repeat", ""), {}).items():
+    """Write errors to the form for a schedule that cannot be, or that has no time to come. What another way of writing
+    the schedule needed is emptied in `cleaned`."""
+    needed = _NEEDED.get(cleaned.get("repeat", ""), {})
+    cleaned.update({name: value for name, value in _EMPTY.items() if name in cleaned and name not in needed})
+    for name, sentence in needed.items():
         if name in cleaned and not cleaned[name]:
             form.add_error(name, ValidationError(sentence, code="required"))
     if cleaned.get("repeat") == Repeat.CRONTAB and cleaned.get("free_days") == FreeDays.NEXT:
@@ -264,7 +251,7 @@ class RulesWidget(forms.Widget):
     template_name = "notifications/widgets/attribute_rules.html"
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[Row]:
-        rows = [_row(data, name, number) for number in range(RULES_AT_MOST)]
+        rows = [_read_row(data, name, number) for number in range(RULES_AT_MOST)]
         return [row for row in rows if row[0] or row[2].strip()]
 
     def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
@@ -278,8 +265,8 @@ class RulesWidget(forms.Widget):
         rows: list[Row] = list(value or [])
         rows += [("", "", "")] * min(EMPTY_ROWS, RULES_AT_MOST - len(rows))
         attributes = [(str(one.pk), one.name) for one in Attribute.objects.by_name()]
-        context["widget"] |= {"rows": rows, "attributes": attributes, "operators": Operator.choices}
-        context["widget"]["rows_at_most"] = RULES_AT_MOST
+        offered = {"attributes": attributes, "operators": Operator.choices, "rows_at_most": RULES_AT_MOST}
+        context["widget"] |= {"rows": rows, **offered}
         return context
 
 
@@ -290,19 +277,22 @@ class RulesField(forms.Field):
 
     @property
     def queryset(self) -> QuerySet[Attribute]:
-        """What is chosen from."""
+        """The attributes to choose from."""
         return Attribute.objects.by_name()
 
     def prepare_value(self, value: Any) -> list[Row]:
-        return [_as_row(one) if isinstance(one, Rule) else one for one in value or []]
+        return [
+            (str(one.attribute.pk), one.operator.value, "; ".join(one.values)) if isinstance(one, Rule) else one
+            for one in value or []
+        ]
 
     def clean(self, value: Any) -> list[Rule]:
         rows: list[Row] = list(value or [])
-        attributes = Attribute.objects.in_bulk([int(row[0]) for row in rows if _is_key(row[0])])
+        attributes = Attribute.objects.in_bulk([int(row[0]) for row in rows if is_key(row[0])])
         rules, problems = [], []
         for number, row in enumerate(rows, start=1):
             try:
-                rules.append(_rule(row, attributes))
+                rules.append(_clean_rule(row, attributes))
             except ValidationError as error:
                 problems += [_("Rule %(number)d: %(problem)s") % {"number": number, "problem": it} for it in error]
         if problems:
@@ -314,29 +304,21 @@ class RulesField(forms.Field):
         return self.prepare_value(initial) != list(data or [])
 
 
-def _row(data: Any, name: str, number: int) -> Row:
+def _read_row(data: Any, name: str, number: int) -> Row:
     attribute, operator, values = (str(data.get(f"{name}-{number}-{part}", "")) for part in _PARTS)
     return attribute, operator, values
 
 
-def _as_row(rule: Rule) -> Row:
-    return str(rule.attribute.pk), rule.operator.value, "; ".join(rule.values)
-
-
-def _is_key(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 19
-
-
-def _rule(row: Row, attributes: dict[int, Attribute]) -> Rule:
+def _clean_rule(row: Row, attributes: dict[int, Attribute]) -> Rule:
     key, comparison, text = row
-    attribute = attributes.get(int(key)) if _is_key(key) else None
+    attribute = attributes.get(int(key)) if is_key(key) else None
     if attribute is None:
         raise ValidationError(_("choose the attribute."))
     if comparison not in Operator:
         raise ValidationError(_("choose the comparison."))
     operator = Operator(comparison)
     parts = [part.strip() for part in SEPARATORS.split(text)] if operator == Operator.ONE_OF else [text.strip()]
-    values = tuple(dict.fromkeys(_cleaned(attribute, operator, part) for part in parts if part))
+    values = tuple(dict.fromkeys(_clean_value(attribute, operator, part) for part in parts if part))
     if not values:
         raise ValidationError(_("enter a value."))
     if len(values) > VALUES_AT_MOST:
@@ -344,8 +326,8 @@ def _rule(row: Row, attributes: dict[int, Attribute]) -> Rule:
     return Rule(attribute, operator, values)
 
 
-def _cleaned(attribute: Attribute, operator: Operator, value: str) -> str:
-    """A value as people's are stored; of a part of a text only what any text must be."""
+def _clean_value(attribute: Attribute, operator: Operator, value: str) -> str:
+    """Clean a value as people's are stored; of a part of a text check only what any text must be."""
     if operator != Operator.CONTAINS or attribute.is_many_valued:
         return next(iter(attribute.cleaned([value])))
     if attribute.kind != Attribute.Kind.TEXT:
@@ -423,9 +405,6 @@ def audience_from(cleaned: dict[str, Any], *, corp: Corp | None) -> Audience:
         fallback_channel=cleaned.get("fallback_channel", ""),
         robot_id=cleaned["robot"].pk if cleaned.get("robot") else None,
     )
-
-
-# --- Forms of the admin: what cannot work is refused at saving, with a sentence ---
 
 
 class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):

@@ -8,11 +8,10 @@ from itertools import islice
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -33,6 +32,7 @@ from notifications.admin.base import (
     RowContextMixin,
     SuccessorPage,
     administrator,
+    find_row,
     for_person,
     moment,
     pill,
@@ -40,7 +40,7 @@ from notifications.admin.base import (
 from notifications.admin.log import latest_runs
 from notifications.admin.previews import render_saved, show_outlook
 from notifications.admin.push.list_page import PushActions, PushStateFilter, week_page
-from notifications.admin.push.one_page import apply_button, form_key_in
+from notifications.admin.push.one_page import form_key_in
 from notifications.admin.push.page import PushPage
 from notifications.admin.report_forms import note_edit
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, SCHEDULE_FIELDS, WHO_FIELDS
@@ -116,10 +116,7 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
         (_("In force"), {"fields": ("valid_from", "valid_to", "is_enabled", "is_paused")}),
         (
             _("Delays and failures"),
-            {
-                "classes": ("collapse",),
-                "fields": ("grace_minutes", "lifetime_hours", "pauses_after_failures"),
-            },
+            {"classes": ("collapse",), "fields": ("grace_minutes", "lifetime_hours", "pauses_after_failures")},
         ),
     )
 
@@ -133,13 +130,8 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
                 "notifications/form_rows.js",
             ),
             *("notifications/person_chooser.js", "notifications/template_editor.js"),
-            *(
-                "notifications/push_message.js",
-                "notifications/searching_select.js",
-                "notifications/own_rows.js",
-                "notifications/renaming.js",
-            ),
-            *("notifications/page_picture.js", "notifications/push.js"),
+            *("notifications/push_message.js", "notifications/searching_select.js", "notifications/own_rows.js"),
+            *("notifications/renaming.js", "notifications/page_picture.js", "notifications/push.js"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
@@ -275,7 +267,10 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
         expected = expected_contents(subscription, now)
         reach = count_reachability(named_audience(subscription), seen_by=person, expected=expected)
         times = subscription_forms.find_times(subscription, now)
-        message = render_saved(subscription, by=person, now=now)
+        message: dict[str, Any] | None = render_saved(subscription, by=person, now=now)
+        if message and "problem" in message and self.has_change_permission(request, subscription):
+            message = None  # what it says is for those who may only look: others get the page's own preview
+        runs_url = f"{reverse('admin:notifications_run_changelist')}?subscription__id__exact={subscription.pk}"
         return {
             "subscription": subscription,
             "owner": describe_owner(subscription, person),
@@ -283,28 +278,14 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
             "state": latest_runs(request, subscription),
             "state_url": reverse("admin:notifications_subscription_runs", args=[subscription.pk]),
             "held_up": _held_up(request, subscription),
-            "runs_url": _runs_url(subscription) if request.user.has_perm("notifications.view_run") else "",
+            "runs_url": runs_url if request.user.has_perm("notifications.view_run") else "",
             "preview": show_outlook(request, reach, times, message=message),
         }
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        extra: dict[str, Any] = {**(extra_context or {})}
-        subscription = self.get_object(request, unquote(object_id)) if object_id else None
-        if request.method == "POST":
-            apply_button(request, subscription)
-        if subscription is None:
-            extra["title"] = gettext("New push")
-        extra |= self.push_context(request, subscription)
-        return super().changeform_view(request, object_id, form_url, extra)
 
     # --- What one may ask for -----------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        def wrapped(view: Any) -> Any:
-            return self.admin_site.admin_view(view)
-
+        wrapped = self.admin_site.admin_view
         return [
             *self.push_urls(wrapped),
             path("week/", wrapped(partial(week_page, self)), name="notifications_subscription_week"),
@@ -316,11 +297,7 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
 
     def runs_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """The latest runs as they stand now, while somebody looks at the push."""
-        subscription = self.get_object(request, str(pk))
-        if subscription is None:
-            raise Http404
-        if not self.has_view_permission(request, subscription):
-            raise PermissionDenied
+        subscription = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
         return JsonResponse(latest_runs(request, subscription))
 
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -391,23 +368,8 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
             messages.info(request, gettext("This was asked for already; it is sent once."))
         return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
 
-    def changeable(self, request: HttpRequest, pk: int) -> Subscription:
-        """A visible subscription that the administrator may change, or 404 or 403."""
-        subscription = (
-            Subscription.objects.visible_to(request.user).select_related("report__corp").filter(pk=pk).first()
-        )
-        if subscription is None:
-            raise Http404
-        if not self.has_change_permission(request, subscription):
-            raise PermissionDenied
-        return subscription
-
 
 def _held_up(request: HttpRequest, subscription: Subscription) -> list[str]:
     """Of the companies to which it goes."""
     corp_id = subscription.report.corp_id
     return results.find_held_up(None if corp_id is None else [corp_id], seen_by=request.user)
-
-
-def _runs_url(subscription: Subscription) -> str:
-    return f"{reverse('admin:notifications_run_changelist')}?subscription__id__exact={subscription.pk}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from ninja import NinjaAPI, Status
 from ninja.errors import HttpError, ValidationError
@@ -27,7 +28,7 @@ from notifications.api.schemas import (
     SubscriptionItem,
     SubscriptionPage,
 )
-from notifications.api.tokens import Action, TokenAuth, address_of, rules_of, token_for
+from notifications.api.tokens import Action, TokenAuth, address_of, token_for
 from notifications.delivery.runs.triggers import (
     KEY_PATTERN,
     KeyReusedError,
@@ -153,9 +154,7 @@ def run_subscription(
     409 where the subscription is disabled, not valid now, or has a run under way. The body may be left out.
     """
     token = token_for(request, Action.RUN)
-    subscription = tokens.subscriptions_of(token).filter(pk=subscription_id).first()
-    if subscription is None:
-        raise ProblemError("not_found")
+    subscription = get_object_or_404(tokens.subscriptions_of(token), pk=subscription_id)
     asked = asked or RunRequest()
     run_request = TriggerRequest(
         token=token,
@@ -192,10 +191,7 @@ def run_subscription(
 def get_run(request: HttpRequest, run_id: Id) -> RunState:
     """Of whatever trigger, as long as its subscription is reached by the token."""
     token = token_for(request, Action.READ)
-    run = tokens.runs_of(token).filter(pk=run_id).first()
-    if run is None:
-        raise ProblemError("not_found")
-    return RunState.of(run)
+    return RunState.of(get_object_or_404(tokens.runs_of(token), pk=run_id))
 
 
 @api.post(
@@ -207,9 +203,7 @@ def get_run(request: HttpRequest, run_id: Id) -> RunState:
 def check_rule(request: HttpRequest, rule_id: Id) -> Status[CheckState]:
     """Answers as soon as the check is written down. 409 where the rule is disabled."""
     token = token_for(request, Action.ALERT)
-    rule = rules_of(token).filter(pk=rule_id).first()
-    if rule is None:
-        raise ProblemError("not_found")
+    rule = get_object_or_404(tokens.rules_of(token), pk=rule_id)
     if not rule.is_enabled:
         raise ProblemError("rule_disabled")
     check = evaluation.check_now(rule, now=database_now())

@@ -50,7 +50,7 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
     try:
         if request.method not in {"POST", "PUT"}:
             raise ProblemError("method_not_allowed", headers={"Allow": "POST, PUT"})
-        taken = _received(request, public_id, query)
+        taken = _take_call(request, public_id, query)
     except ProblemError as error:
         return response(error)
     enqueue_runs(taken.run_ids)
@@ -59,13 +59,13 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
     return JsonResponse({"status": taken.outcome.value, **known}, status=202)
 
 
-def _received(request: HttpRequest, public_id: str, query: dict[str, str]) -> Taken:
+def _take_call(request: HttpRequest, public_id: str, query: dict[str, str]) -> Taken:
     """Raises ProblemError."""
     count_call(f"in:address:{network_of(request) or 'unknown'}", tokens.CALLS_PER_ADDRESS)
     found = InboundChannel.objects.usable().select_related("owner", "corp")
     channel = found.filter(public_id=public_id, kind=InboundChannel.Kind.WEBHOOK).first()
-    body = _authenticated(request, channel, query)
-    if channel is None:  # _authenticated lets nobody through without one
+    body = _read_proven_body(request, channel, query)
+    if channel is None:  # _read_proven_body lets nobody through without one
         raise ProblemError("invalid_proof")
     try:
         count_call(f"in:channel:{channel.pk}", settings.API_CALLS_PER_TOKEN)
@@ -73,29 +73,27 @@ def _received(request: HttpRequest, public_id: str, query: dict[str, str]) -> Ta
         key = _repeat_key(channel, Proof(request.headers, query, body))
         return calls.take(channel, payload, request_key=key, now=database_now())
     except PayloadError as error:
-        raise _noted(channel, error.code) from error
+        raise _refuse(channel, error.code) from error
     except CallRefusedError as refused:
         wait = {"Retry-After": str(refused.retry_after_seconds)} if refused.retry_after_seconds else {}
         raise ProblemError(refused.code, str(refused.sentence), headers=wait) from refused
     except ProblemError as error:
-        _note(channel, error.code)
+        _refuse(channel, error.code)
         raise
 
 
-def _authenticated(request: HttpRequest, channel: InboundChannel | None, query: dict[str, str]) -> bytes:
-    """The body. It is read only after a proof that needs none of it. Raises ProblemError."""
+def _read_proven_body(request: HttpRequest, channel: InboundChannel | None, query: dict[str, str]) -> bytes:
+    """Read the body, where it is needed for the proof before that, else after it. Raise ProblemError."""
     scheme = SCHEMES.get(channel.scheme, SCHEMES["bearer"]) if channel is not None else SCHEMES["bearer"]
     body = b""
     if scheme.needs_secret:
         try:
-            body = _body(request, channel)
+            body = _read_body(request, channel)
         except ProblemError as error:  # which tells nobody that there is such a channel
             raise ProblemError("invalid_proof") from error
     if not _is_proven(channel, Proof(request.headers, query, body)):
-        if channel is not None:
-            _note(channel, "invalid_proof")
-        raise ProblemError("invalid_proof")
-    return body or _body(request, channel)
+        raise _refuse(channel, "invalid_proof")
+    return body or _read_body(request, channel)
 
 
 def _is_proven(channel: InboundChannel | None, proof: Proof) -> bool:
@@ -105,7 +103,7 @@ def _is_proven(channel: InboundChannel | None, proof: Proof) -> bool:
     return channels.verify(channel.scheme, proof, kept, now=timezone.now().timestamp())
 
 
-def _body(request: HttpRequest, channel: InboundChannel | None) -> bytes:
+def _read_body(request: HttpRequest, channel: InboundChannel | None) -> bytes:
     """Raises ProblemError."""
     at_most = MULTIPART_BYTES if request.content_type == "multipart/form-data" else BODY_BYTES
     try:
@@ -113,7 +111,7 @@ def _body(request: HttpRequest, channel: InboundChannel | None) -> bytes:
     except UnreadablePostError as error:
         raise ProblemError("malformed_request") from error
     if len(body) > at_most:
-        raise _noted(channel, "body_too_large") if channel is not None else ProblemError("body_too_large")
+        raise _refuse(channel, "body_too_large")
     return body
 
 
@@ -123,11 +121,8 @@ def _repeat_key(channel: InboundChannel, proof: Proof) -> str:
     return signed or next((proof.headers[name] for name in REPEAT_HEADERS if proof.headers.get(name)), "")
 
 
-def _noted(channel: InboundChannel, code: str) -> ProblemError:
-    _note(channel, code)
-    return ProblemError(code)
-
-
-def _note(channel: InboundChannel, code: str) -> None:
-    if code in _REASONS:
+def _refuse(channel: InboundChannel | None, code: str) -> ProblemError:
+    """Write the refusal into the channel's log of calls. Return it."""
+    if channel is not None and code in _REASONS:
         calls.note(channel, InboundCall.Outcome.REFUSED, _REASONS[code], now=database_now())
+    return ProblemError(code)

@@ -11,6 +11,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from ninja import Router, Status
 from ninja.errors import ValidationError
@@ -121,9 +122,8 @@ def get_message(
 ) -> MessageState:
     """One of the token's own messages. Receipts come in the order of their ids."""
     token = token_for(request, Action.SEND)
-    message = IncomingMessage.objects.filter(pk=message_id, token=token).defer("text", "original", "page").first()
-    if message is None:
-        raise ProblemError("not_found")
+    messages = IncomingMessage.objects.filter(token=token).defer("text", "original", "page")
+    message = get_object_or_404(messages, pk=message_id)
     receipts = Receipt.objects.filter(run__message=message, pk__gt=after).order_by("pk")
     rows = list(receipts.select_related("user", "run", "delivery").defer("delivery__body")[: limit + 1])
     return MessageState.of(message, rows[:limit], rows[limit - 1].pk if len(rows) > limit else None)

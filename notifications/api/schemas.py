@@ -1,4 +1,4 @@
-"""What goes in and comes out, as the OpenAPI document shows it."""
+"""What goes into the API and comes out, as the OpenAPI document shows it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from django.db import models
 from ninja import Schema
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
@@ -76,8 +75,8 @@ class RunState(Schema):
         return cls(
             id=run.pk,
             subscription_id=run.subscription_id,
-            trigger=_plain(run.trigger),
-            state=_plain(run.status),
+            trigger=str(run.trigger),
+            state=str(run.status),
             due_at=run.slot_at,
             **{name: getattr(run, name) for name in ("claimed_at", "rendered_at", "finished_at")},
             error=run.error_text,
@@ -120,10 +119,6 @@ class SubscriptionPage(Schema):
 
     items: list[SubscriptionItem]
     next_after: int | None
-
-
-def _plain(choice: str) -> str:
-    return str(choice.value) if isinstance(choice, models.TextChoices) else choice
 
 
 VALUE_CHARACTERS = 255
@@ -269,7 +264,8 @@ class ReceiptItem(Schema):
         return cls(
             id=receipt.pk,
             user=receipt.user.username if receipt.user else None,
-            part=part_of(receipt.run),
+            # message:<id> is the first of a message's runs, message:<id>:<number> a further one, also if sent again.
+            part=int((*receipt.run.first_sent.key.split(":"), "0", "0")[2]),
             state="waiting" if state in Delivery.UNSETTLED else state,
             reason=receipt.reason,
             channel=receipt.channel,
@@ -335,13 +331,6 @@ class UploadState(Schema):
     def of(cls, upload: Upload, expires_at: datetime) -> UploadState:
         members: dict[str, Any] = {name: getattr(upload, name) for name in ("name", "content_type", "size")}
         return cls(id=upload.pk, kind=str(upload.kind), expires_at=expires_at, **members)
-
-
-def part_of(run: Run) -> int:
-    """Which of the message's messages the run sends, also again: message:<id> is the first, message:<id>:<number> a
-    further one."""
-    number = run.first_sent.key.split(":")[2:]
-    return int(number[0]) if number else 0
 
 
 def state_of(runs: Sequence[Run]) -> str:

@@ -1,4 +1,4 @@
-"""Tokens of the HTTP API: making, finding and revoking them, and what each may do.
+"""Tokens of the HTTP API: making, finding and revoking them, what each may do, and how often it may call.
 
 A token never may more than its owner may at the moment of the call: less, if the owner was given less since.
 """
@@ -26,7 +26,7 @@ from notifications.inbound.channels import digest_of
 from notifications.models import AlertRule, ApiToken, Run, Subscription
 from notifications.models.inbound import MAY_SEND
 
-# By which a scanner of source code or logs knows one.
+# What a scanner of source code or logs knows one by.
 BEGINNING, SIGNING_BEGINNING = "gwc_", "gws_"
 SECRET_BYTES = 32
 PREFIX_CHARACTERS = len(BEGINNING) + 6
@@ -35,7 +35,7 @@ USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class Action(StrEnum):
-    """What a token may be for."""
+    """What a token may be for: ApiToken has a column `may_…` for each."""
 
     RUN = "run"
     READ = "read"
@@ -66,12 +66,12 @@ def seal(token: ApiToken, *, secret: str, now: datetime) -> None:
 
 
 def find_token(*, secret: str, now: datetime) -> ApiToken | None:
-    """The usable token with this secret, with its owner. One look-up in an index, for any secret."""
+    """Find the usable token with this secret, with its owner: one look-up in an index, for any secret."""
     return ApiToken.objects.usable(now).select_related("owner").filter(digest=digest_of(secret)).first()
 
 
 def note_use(token: ApiToken, *, ip: str | None, now: datetime) -> None:
-    """When and from where it was used last, written once a minute at most."""
+    """Write down when and from where it was used last, once a minute at most."""
     rarely = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
     ApiToken.objects.filter(rarely, pk=token.pk).update(last_used_at=now, last_used_from=ip)
 
@@ -88,18 +88,12 @@ def revoke(token: ApiToken, *, now: datetime) -> bool:
 
 
 def may(token: ApiToken, action: Action) -> bool:
-    """Whether token and owner may do such a thing at all."""
-    is_meant = {
-        Action.RUN: token.may_run,
-        Action.READ: token.may_read,
-        Action.ALERT: token.may_alert,
-        Action.SEND: token.may_send,
-    }
-    return is_meant[action] and token.owner.has_perms(_NEEDED[action])
+    """Return whether token and owner may do such a thing at all."""
+    return getattr(token, f"may_{action.value}") and token.owner.has_perms(_NEEDED[action])
 
 
 def subscriptions_of(token: ApiToken) -> QuerySet[Subscription]:
-    """Those that the token reaches: of what its owner sees, what it was limited to."""
+    """Return the subscriptions that the token reaches: of what its owner sees, what it was limited to."""
     seen = Subscription.objects.visible_to(token.owner)
     if token.reach == ApiToken.Reach.CORPS:
         return seen.filter(report__corp__in=token.corps.all())
@@ -117,7 +111,7 @@ def rules_of(token: ApiToken) -> QuerySet[AlertRule]:
 
 
 def runs_of(token: ApiToken) -> QuerySet[Run]:
-    """The runs of those subscriptions that the owner sees: a run keeps the company that it was for."""
+    """Return the runs of those subscriptions that the owner sees: a run keeps the company that it was for."""
     return Run.objects.visible_to(token.owner).filter(subscription__in=subscriptions_of(token))
 
 
@@ -149,7 +143,7 @@ class TokenAuth(HttpBearer):
 
 
 def token_for(request: HttpRequest, action: Action) -> ApiToken:
-    """The caller's token, where it may do such a thing."""
+    """Return the caller's token. Raise ProblemError where it may not do such a thing."""
     token: ApiToken = request.auth  # type: ignore[attr-defined]  # set by ninja: what TokenAuth answered
     if not may(token, action):
         raise ProblemError("action_not_allowed")
@@ -161,7 +155,7 @@ def address_of(request: HttpRequest) -> str | None:
 
 
 def count_call(key: str, at_most: int) -> None:
-    """Whoever cannot be counted waits: a limit that can be switched off from outside would be none."""
+    """Count a call. Whoever cannot be counted waits: a limit that can be switched off from outside would be none."""
     try:
         seconds = seconds_to_wait(key, at_most=at_most)
     except redis.RedisError as error:

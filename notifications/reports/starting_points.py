@@ -84,7 +84,7 @@ def _key_figures(columns: _Columns) -> StartingPoint:
     )
     if not columns.numbers:
         return replace(point, lacks=_no_numbers())
-    return replace(point, title=_title(columns), body=_numbers_text(columns), figures=_figures(columns))
+    return _fill(point, columns, _numbers_text(columns))
 
 
 def _table(columns: _Columns) -> StartingPoint:
@@ -96,7 +96,7 @@ def _table(columns: _Columns) -> StartingPoint:
     order = Sort.LARGEST if columns.day else Sort.AS_IS
     chart = Chart(ChartKind.TABLE, x=columns.day, y=others[:COLUMNS_AT_MOST], sort=order)
     body = _("%(count)s rows in all") % {"count": count}
-    return replace(point, title=_title(columns), body=body, figures=_figures(columns), charts=(chart,))
+    return _fill(point, columns, body, chart)
 
 
 def _trend(columns: _Columns) -> StartingPoint:
@@ -106,9 +106,7 @@ def _trend(columns: _Columns) -> StartingPoint:
     if not columns.numbers:
         return replace(point, lacks=_no_numbers())
     chart = Chart(ChartKind.LINE, x=columns.day, y=(columns.numbers[0].name,))
-    return replace(
-        point, title=_title(columns), body=_numbers_text(columns), figures=_figures(columns), charts=(chart,)
-    )
+    return _fill(point, columns, _numbers_text(columns), chart)
 
 
 def _ranking(columns: _Columns) -> StartingPoint:
@@ -120,7 +118,11 @@ def _ranking(columns: _Columns) -> StartingPoint:
     name, number = columns.names[0], columns.numbers[0].name
     body = merge_fields.ranking(columns.alias, name, number, days=columns.days, day_column=columns.day)
     chart = Chart(ChartKind.BAR, x=name, y=(number,), sort=Sort.LARGEST)
-    return replace(point, title=_title(columns), body=body, figures=_figures(columns), charts=(chart,))
+    return _fill(point, columns, body, chart)
+
+
+def _fill(point: StartingPoint, columns: _Columns, body: str, *charts: Chart) -> StartingPoint:
+    return replace(point, title=_title(columns), body=body, figures=_figures(columns), charts=charts)
 
 
 def _title(columns: _Columns) -> str:
@@ -140,16 +142,14 @@ def _figures(columns: _Columns) -> str:
 
 def _numbers_text(columns: _Columns) -> str:
     """A line for each number, with its change against the day before where there are days."""
-    if not columns.day:
-        return "\n".join(
-            f"{literal(number.name)} {_figure(columns, number)}" for number in columns.numbers[:NUMBERS_AT_MOST]
-        )
-    against = literal(_("vs the day before"))
-    return "\n".join(
-        f"{literal(number.name)} {_figure(columns, number)} {against} "
-        + shown(change(columns.alias, number.name, against="day", day_column=columns.day, measure=_measure(number)))
-        for number in columns.numbers[:NUMBERS_AT_MOST]
-    )
+    lines = []
+    for number in columns.numbers[:NUMBERS_AT_MOST]:
+        line = f"{literal(number.name)} {_figure(columns, number)}"
+        if columns.day:
+            day = {"against": "day", "day_column": columns.day, "measure": _measure(number)}
+            line += f" {literal(_('vs the day before'))} {shown(change(columns.alias, number.name, **day))}"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _figure(columns: _Columns, number: Column) -> str:

@@ -1,4 +1,4 @@
-"""The admin index: state of each company, what needs attention, chart of the last days."""
+"""The admin index: the state of each company, what needs attention, a chart of the last days, and the first steps."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Overview:
 
 
 def overview(request: HttpRequest) -> Overview:
-    """What the person who asks may see, in a number of queries that depends on nothing but that person's rights."""
+    """Show what the person may see, in a number of queries that depends on nothing but that person's rights."""
     visible = Corp.objects.visible_to(request.user).order_by("name", "pk")
     corps = list(visible.defer(*_UNREAD)[: CARDS_SHOWN + 1])
     shown = corps[:CARDS_SHOWN]
@@ -67,7 +67,7 @@ def overview(request: HttpRequest) -> Overview:
     for found in hooks.index_lines(request, shown):
         for pk, more in found.items():
             lines[pk] += more
-    may_open = _may(request, "integrations", "corp")
+    may_open = any(request.user.has_perm(f"integrations.{verb}_corp") for verb in ("view", "change"))
     cards = [
         CorpCard(
             corp.name, reverse("admin:integrations_corp_change", args=[corp.pk]) if may_open else "", lines[corp.pk]
@@ -83,7 +83,7 @@ def overview(request: HttpRequest) -> Overview:
         attentions=attentions[:ATTENTIONS_SHOWN],
         more_attentions=max(0, len(attentions) - ATTENTIONS_SHOWN),
         steps=first_steps(request, corps),
-        picture=_picture(request) if sees_pushes and corps else None,
+        picture=_draw_last_days(request) if sees_pushes and corps else None,
         sees_pushes=sees_pushes,
     )
 
@@ -95,7 +95,7 @@ _UNREAD = (
 )
 
 
-def _picture(request: HttpRequest) -> Picture:
+def _draw_last_days(request: HttpRequest) -> Picture:
     days = statistics.last_days(
         Delivery.objects.visible_to(request.user),
         today=timezone.localdate(),
@@ -103,10 +103,6 @@ def _picture(request: HttpRequest) -> Picture:
         zone=timezone.get_current_timezone(),
     )
     return draw(days)
-
-
-def _may(request: HttpRequest, app: str, model: str) -> bool:
-    return request.user.has_perm(f"{app}.view_{model}") or request.user.has_perm(f"{app}.change_{model}")
 
 
 # In units of the drawing, which the page scales.
@@ -244,24 +240,26 @@ class _Facts:
 
 
 def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
-    """In the order in which one works; empty once all are done, and for whoever sees nothing of what they are about.
+    """List the six steps in the order in which one works; none once all are done, and for whoever may neither take one
+    nor look at what it is about.
 
     `corps`: the companies that the person sees. Two queries, and one for each step that somebody else takes.
     """
-    if not _sees_any(request):
+    steps_taken = (_ADDRESS, _COMPANY, "accounts.add_peopleimport", _SOURCE, _PUSH)
+    if not any(map(request.user.has_perm, (*steps_taken, "integrations.view_corp", "notifications.view_subscription"))):
         return []
     if not corps and not sees_all(request.user):
         sentence = _("No WeCom company is assigned to you. A system administrator does that on your page under Users.")
         return [Step(pgettext("step", "Company"), "", sentence)]
-    facts = _facts(request)
-    company = _company(request, corps)
+    facts = _read_facts(request)
+    company = _company_step(request, corps)
     steps = [
-        _address(request, corps),
+        _address_step(request, corps),
         company,
-        _people(request, corps, company, facts),
-        _data(request, facts),
-        _push(request, facts),
-        _arrived(request, facts),
+        _people_step(request, corps, company, facts),
+        _data_step(request, facts),
+        _push_step(request, facts),
+        _arrival_step(request, facts),
     ]
     if all(step.is_done for step in steps):
         return []
@@ -270,12 +268,12 @@ def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
 
 
 def steps_of(request: HttpRequest) -> list[Step]:
-    """The same for a page that has not read the companies. Three queries."""
+    """List the same for a page that has not read the companies. Three queries."""
     corps = Corp.objects.visible_to(request.user).order_by("name", "pk")
     return first_steps(request, list(corps.only("name", "is_enabled", "api_base_url")[:CORPS_READ]))
 
 
-def _facts(request: HttpRequest) -> _Facts:
+def _read_facts(request: HttpRequest) -> _Facts:
     corps = Corp.objects.visible_to(request.user)
     pushes = Subscription.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk")
     sent = Delivery.objects.visible_to(request.user)
@@ -300,7 +298,7 @@ def _facts(request: HttpRequest) -> _Facts:
     return _Facts(*found.get())
 
 
-def _address(request: HttpRequest, corps: Sequence[Corp]) -> Step:
+def _address_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     name = pgettext("step", "Address")
     purpose = _("At which people reach this site. All that WeCom's console asks for derives from it.")
     address = SiteAddress.objects.filter(is_default=True).first()
@@ -319,7 +317,7 @@ def _address(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     return Step(name, purpose, sentence, label=_("Save the site address"), url=page, may_wait=may_wait)
 
 
-def _company(request: HttpRequest, corps: Sequence[Corp]) -> Step:
+def _company_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     name = pgettext("step", "Company")
     purpose = _("Connects WeCom: CorpId, AgentId and Secret. The company's page leads on step by step.")
     enabled = [corp.name for corp in corps if corp.is_enabled]
@@ -336,7 +334,7 @@ def _company(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     return Step(name, purpose, _("No company yet."), label=_("Connect a company"), url=page)
 
 
-def _people(request: HttpRequest, corps: Sequence[Corp], company: Step, facts: _Facts) -> Step:
+def _people_step(request: HttpRequest, corps: Sequence[Corp], company: Step, facts: _Facts) -> Step:
     name = pgettext("step", "People")
     purpose = _("Who receives pushes and signs in: users with a WeCom account, from a company's directory.")
     if facts.has_people:
@@ -353,7 +351,7 @@ def _people(request: HttpRequest, corps: Sequence[Corp], company: Step, facts: _
     return Step(name, purpose, missing, ask=whom_to_ask(request.user, SYNC))
 
 
-def _data(request: HttpRequest, facts: _Facts) -> Step:
+def _data_step(request: HttpRequest, facts: _Facts) -> Step:
     name = pgettext("step", "Data")
     purpose = _("Cards of the BI, or queries of a database or web service, of which messages are made.")
     if facts.has_cards:
@@ -383,7 +381,7 @@ def _data(request: HttpRequest, facts: _Facts) -> Step:
     return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _SOURCE))
 
 
-def _push(request: HttpRequest, facts: _Facts) -> Step:
+def _push_step(request: HttpRequest, facts: _Facts) -> Step:
     name = pgettext("step", "Push")
     purpose = _("What is sent, to whom and when.")
     if facts.push_id is not None:
@@ -394,7 +392,7 @@ def _push(request: HttpRequest, facts: _Facts) -> Step:
     return Step(name, purpose, _("None is enabled."), ask=whom_to_ask(request.user, _PUSH))
 
 
-def _arrived(request: HttpRequest, facts: _Facts) -> Step:
+def _arrival_step(request: HttpRequest, facts: _Facts) -> Step:
     name = pgettext("step", "Delivered")
     purpose = _("The first message on a phone. The log shows who got it.")
     if facts.has_arrived:
@@ -423,13 +421,6 @@ def _outcome(last_status: str | None) -> str:
     if last_status == Delivery.Status.UNKNOWN:
         return _("WeCom did not tell what became of the message: look on the phone whether it is there.")
     return _("No message has gone out: the log says why.")
-
-
-def _sees_any(request: HttpRequest) -> bool:
-    """Whether the person may take one of the steps, or look at what one is about."""
-    taking = (_ADDRESS, _COMPANY, "accounts.add_peopleimport", _SOURCE, _PUSH)
-    looking = ("integrations.view_corp", "notifications.view_subscription")
-    return any(request.user.has_perm(permission) for permission in (*taking, *looking))
 
 
 def _change_page(row: Corp | SiteAddress) -> str:

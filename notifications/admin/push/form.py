@@ -21,13 +21,13 @@ from integrations.core.admin_pages import VERSION
 from integrations.data.table import Table
 from integrations.models import Card
 from notifications.admin import report_forms
+from notifications.admin.base import is_key
 from notifications.admin.report_forms import (
     CARDS_AT_MOST,
     CHARTS_AT_MOST,
     RULES_AT_MOST,
     TEMPLATES,
     ReportForm,
-    is_key,
     read_parts,
 )
 from notifications.admin.subscription_forms import SubscriptionForm
@@ -54,19 +54,7 @@ if TYPE_CHECKING:
 
 # One of the content's fields that every page sends: without it the content is left as it is.
 CONTENT_IS_SENT = "title"
-
-
-class ContentFor(forms.ChoiceField):
-    """Whether a change of a content that several pushes send is meant for all of them."""
-
-    ALL, THIS = "all", "this"
-
-    def __init__(self) -> None:
-        choices = [
-            (self.ALL, _("change it for all of them")),
-            (self.THIS, _("keep theirs as it is; this push gets a copy")),
-        ]
-        super().__init__(label=_("changes of the content"), choices=choices, widget=forms.RadioSelect, required=False)
+FOR_ALL, FOR_THIS = "all", "this"
 
 
 class ContentForm(ReportForm):
@@ -91,7 +79,16 @@ class PushForm(SubscriptionForm):
     make_formsets: ClassVar[Callable[[Subscription], Iterable[Any]]]
     content: ContentForm | None = None
     copied: CopiedReport | None = None
-    content_for = ContentFor()
+    # Whether a change of a content that several pushes send is meant for all of them.
+    content_for = forms.ChoiceField(
+        label=_("changes of the content"),
+        choices=[
+            (FOR_ALL, _("change it for all of them")),
+            (FOR_THIS, _("keep theirs as it is; this push gets a copy")),
+        ],
+        widget=forms.RadioSelect,
+        required=False,
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if self.draft is not None:
@@ -129,7 +126,7 @@ class PushForm(SubscriptionForm):
 
     def is_copy_wanted(self) -> bool:
         """Whether this push is to have a content of its own from now on."""
-        return self.may_copy() and self.data.get("content_for") == ContentFor.THIS
+        return self.may_copy() and self.data.get("content_for") == FOR_THIS
 
     def may_copy(self) -> bool:
         return bool(self.others) and self.person.has_perm("notifications.add_report")
@@ -193,17 +190,13 @@ class PushForm(SubscriptionForm):
         permission = "notifications.add_report" if report is None else "notifications.change_report"
         if not self.person.has_perm(permission) or (self.is_bound and CONTENT_IS_SENT not in self.data):
             return None
-        form = _personal(self.person)
-        content = form(self.data if self.is_bound else None, instance=report)
+        form = type("PersonalContentForm", (ContentForm,), {"person": self.person})
+        content: ContentForm = form(self.data if self.is_bound else None, instance=report)
         content.spared_subscription = self.instance.pk
-        content.is_for_copy = self.data.get("content_for") == ContentFor.THIS
+        content.is_for_copy = self.data.get("content_for") == FOR_THIS
         if self.draft is not None:
             content._errors = ErrorDict()  # type: ignore[attr-defined]  # the stubs do not know it
         return content
-
-
-def _personal(person: User) -> type[ContentForm]:
-    return type("PersonalContentForm", (ContentForm,), {"person": person})
 
 
 Row = TypeVar("Row", bound=Model)
@@ -330,7 +323,7 @@ def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
     """The fields of a push as it was sent that name what is renamed, by their names, as they are to be."""
     changed = {name: to for name, to in _renamed(values, renaming.columns) if to != values.get(name, "")}
     for prefix in _rows(values, "report_cards", CARDS_AT_MOST):
-        key = renaming.cards.get(_text(values, f"{prefix}-alias"))
+        key = renaming.cards.get(values.get(f"{prefix}-alias", "").strip())
         if key is not None and f"{prefix}-card" in values:
             changed[f"{prefix}-card"] = key
     return changed
@@ -341,7 +334,7 @@ def columns_named(values: QueryDict, tables: Mapping[str, Table]) -> Iterator[Co
     for name in TEMPLATES if "is_template" in values else ():
         yield from columns_in(values.get(name, ""), tables.keys())
     for prefix in [*_rows(values, "charts", CHARTS_AT_MOST), *_rows(values, "own_rows_rules", RULES_AT_MOST)]:
-        alias = _text(values, f"{prefix}-alias")
+        alias = values.get(f"{prefix}-alias", "").strip()
         for name in ("x", "series", "y", "column") if alias in tables else ():
             yield from (
                 (alias, column) for line in values.get(f"{prefix}-{name}", "").splitlines() if (column := line.strip())
@@ -352,22 +345,14 @@ def _renamed(values: QueryDict, columns: Mapping[ColumnName, str]) -> Iterator[t
     for name in TEMPLATES if "is_template" in values else ():
         yield name, renamed(values.get(name, ""), columns)
     for prefix in [*_rows(values, "charts", CHARTS_AT_MOST), *_rows(values, "own_rows_rules", RULES_AT_MOST)]:
-        alias = _text(values, f"{prefix}-alias")
+        alias = values.get(f"{prefix}-alias", "").strip()
         for name in ("x", "series", "y", "column"):
             if f"{prefix}-{name}" in values:
                 lines = values.get(f"{prefix}-{name}", "").split("\n")
-                yield f"{prefix}-{name}", "\n".join(_line(line, alias, columns) for line in lines)
-
-
-def _line(line: str, alias: str, columns: Mapping[ColumnName, str]) -> str:
-    return columns.get((alias, line.strip()), line)
+                yield f"{prefix}-{name}", "\n".join(columns.get((alias, line.strip()), line) for line in lines)
 
 
 def _rows(values: Mapping[str, Any], prefix: str, most: int) -> list[str]:
     """The prefixes of the rows that stay."""
     names = [f"{prefix}-{number}" for number in range(most * 2)]
     return [name for name in names if f"{name}-alias" in values and not values.get(f"{name}-DELETE")]
-
-
-def _text(values: QueryDict, name: str) -> str:
-    return values.get(name, "").strip()

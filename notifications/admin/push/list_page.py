@@ -20,7 +20,7 @@ from integrations.admin.base import own_page
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.core.background import database_now
 from notifications.admin import subscription_forms
-from notifications.admin.base import administrator
+from notifications.admin.base import OptionFilter, administrator
 from notifications.admin.push.form import copy_push
 from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
 from notifications.delivery.runs.owner_notices import restart_failure_count
@@ -324,34 +324,20 @@ def _cell(found: Week, day: date, hour: int) -> Cell:
     return Cell(day, WEEKDAYS[day.weekday()], found.hours.get((day, hour)))
 
 
-class PushStateFilter(admin.SimpleListFilter):
-    title = _("status")
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("enabled", _("enabled")),
-            ("paused", _("paused")),
-            ("failing", _("failing")),
-            ("disabled", _("disabled")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> QuerySet[Subscription]:
-        match self.value():
-            case "enabled":
-                return queryset.filter(is_enabled=True)
-            case "paused":
-                return queryset.filter(Q(is_paused=True) | Q(failures_paused_at__isnull=False, is_enabled=False))
-            case "failing":
-                return queryset.filter(is_failing())
-            case "disabled":
-                return queryset.filter(is_enabled=False)
-            case _:
-                return queryset
-
-
-def is_failing() -> Q:
-    """Those of which the newest run for everybody was missed, failed, or did not reach everybody."""
+def only_failing(pushes: QuerySet[Subscription]) -> QuerySet[Subscription]:
+    """Keep those of which the newest run for everybody was missed, failed, or did not reach everybody."""
     whole = Run.objects.filter(subscription=OuterRef(OuterRef("pk"))).exclude(trigger__in=Run.PARTIAL)
     newest = Subquery(whole.order_by("-pk").values("pk")[:1])
-    return Q(Exists(Run.objects.went_wrong().filter(pk=newest)))
+    return pushes.filter(Exists(Run.objects.went_wrong().filter(pk=newest)))
+
+
+_PAUSED = Q(is_paused=True) | Q(failures_paused_at__isnull=False, is_enabled=False)
+
+
+class PushStateFilter(OptionFilter):
+    options = {
+        "enabled": (_("enabled"), lambda pushes: pushes.filter(is_enabled=True)),
+        "paused": (_("paused"), lambda pushes: pushes.filter(_PAUSED)),
+        "failing": (_("failing"), only_failing),
+        "disabled": (_("disabled"), lambda pushes: pushes.filter(is_enabled=False)),
+    }

@@ -1,43 +1,50 @@
-"""What pages that make a thing in one form share: drafts, choosing data, and the list of what is wrong on top."""
+"""What pages that make a thing in one form share: drafts, choosing data, folded parts, and what is wrong on top."""
 
 from __future__ import annotations
 
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError
 from django.db.models import F
+from django.forms import BoundField, CheckboxInput
+from django.forms.models import model_to_dict
 from django.forms.utils import ErrorDict, ErrorList
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.text import Truncator
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts.models import AttributeValue, WeComAccount, fold_value
 from accounts.users.roles import people_visible_to, whom_to_ask
 from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS
-from integrations.core.admin_pages import AnyModelAdmin
+from integrations.core.admin_pages import VERSION, AnyModelAdmin, offer_ways
 from integrations.data.table import Kind, Table
 from integrations.datasources import catalogue
 from integrations.datasources.catalogue import Listing
 from integrations.models import BiConnection, Card, DataSource, Department, SourceKind
 from integrations.models.datasources import THE_ONE
 from integrations.models.fields import corp_condition
-from notifications.admin.base import administrator
-from notifications.admin.report_forms import is_key
+from notifications.admin.base import administrator, find_row, is_key
 from notifications.models import Draft
 from notifications.models.subscriptions import DRAFT_KEPT
 
 if TYPE_CHECKING:
+    from django.db.models import Model
+    from django_stubs_ext import StrOrPromise
+
     from accounts.models import User
 
 
@@ -46,6 +53,36 @@ FORM_KEY = re.compile(r"[0-9a-f]{32}")
 
 # What can be added from the page itself.
 ADDED_HERE = frozenset({"users", "groups", "robot"})
+
+
+VALUE_CHARACTERS = 30
+# What a list of settings leaves out.
+_TEMPLATE_CODE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
+NAMED_AT_MOST = 4
+ROWS_AT_MOST = 100
+
+
+@dataclass(frozen=True)
+class Part:
+    """`names`: of its fields, in whichever form of the page has them. `rows`: the prefixes of its formsets, each with
+    how many rows it may have before they count as set here: those are made elsewhere on the page."""
+
+    key: str
+    title: StrOrPromise
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class FoldedPart:
+    """`inlines`: the admin's formsets. `summary`: what is set, in one line; empty where all is as it was at first."""
+
+    key: str
+    title: StrOrPromise
+    fields: list[BoundField]
+    inlines: list[Any]
+    summary: str
+    is_open: bool
 
 
 @dataclass(frozen=True)
@@ -58,10 +95,17 @@ class Problem:
 
 
 class OnePage(AnyModelAdmin):
-    """`draft_name`: of its drafts. The page sends the key of the row that it changes as `_id`, and a `token` of its
-    own: that of a new row, sent twice, makes one row."""
+    """`draft_name`: of its drafts. `new_title`: of the page of a new row. `parts`: those that are folded. The page
+    sends the key of the row that it changes as `_id`, and a `token` of its own: that of a new row, sent twice, makes
+    one row."""
 
     draft_name: str
+    new_title: StrOrPromise
+    parts: tuple[Part, ...]
+
+    def forms_of(self, form: Any) -> tuple[Any, Any]:
+        """Return the form and the one that stands in its page, too: None where it is not there."""
+        raise NotImplementedError
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         made = self._made_by(request)
@@ -84,8 +128,45 @@ class OnePage(AnyModelAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
-        extra = {"form_token": uuid.uuid4().hex, **(extra_context or {})}
+        row = self.get_object(request, unquote(object_id)) if object_id else None
+        if request.method == "POST":
+            apply_button(request, row)
+        extra: dict[str, Any] = {"form_token": uuid.uuid4().hex, **(extra_context or {})}
+        if row is None:
+            extra["title"] = self.new_title
+        if self.has_add_permission(request) if row is None else self.has_change_permission(request, row):
+            extra |= {"is_one_page": True, "draft": self.draft_offered(request, row), **self.page_context(request)}
         return super().changeform_view(request, object_id, form_url, extra)
+
+    def page_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What the template needs besides, for whoever may fill in the form."""
+        return {}
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if context.get("is_one_page"):
+            forms, inlines = self.forms_of(context["adminform"].form), context["inline_admin_formsets"]
+            is_sent = request.method == "POST"
+            for one in filter(None, forms):
+                offer_ways(one.fields, request, always=ADDED_HERE)
+                context["media"] += one.media
+            formsets = [one.formset for one in inlines]
+            context["problems"] = list(problems_of(forms, formsets)) if is_sent else []
+            context["errors"] = None  # Django's line, in place of which the list stands
+            context["folded_parts"] = folded(self.parts, forms, inlines, is_sent=is_sent)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def form_at_work(self, request: HttpRequest, row: Any) -> Any:
+        """Return the form as sent, cleaned, to be tried: what others saved meanwhile is said when it is saved."""
+        form = self.get_form(request, row)(request.POST, instance=row or self.model())
+        forms = [one for one in self.forms_of(form) if one is not None]
+        for one in forms:
+            one.fields.pop(VERSION, None)
+            one.instance.is_draft = True
+        for one in forms:
+            one.is_valid()
+        return form
 
     def _made_by(self, request: HttpRequest) -> Any:
         """The row that this page made when it was sent before; None the first time."""
@@ -109,21 +190,21 @@ class OnePage(AnyModelAdmin):
         row, person = self.at_work(request), administrator(request)
         page = self._page_of(row)
         if "_drop" in request.POST:
-            drop(person, page)
+            drop_draft(person, page)
             return HttpResponseRedirect(self.address_of(row))
-        is_kept = keep(person, page, request.POST, now=timezone.now())
+        is_kept = keep_draft(person, page, request.POST, now=timezone.now())
         if is_kept and row is None and self._made_by(request) is not None:
-            drop(person, page)
+            drop_draft(person, page)
             is_kept = False
         return JsonResponse({"is_kept": is_kept})
 
     def data_view(self, request: HttpRequest) -> JsonResponse:
         self.at_work(request)
-        return choices(request)
+        return list_choices(request)
 
     def choose_data_view(self, request: HttpRequest) -> JsonResponse:
         self.at_work(request)
-        return choose(request)
+        return choose_card(request)
 
     def rename_view(self, request: HttpRequest) -> JsonResponse:
         """The fields of the form as it stands that name a column or a card which is called otherwise now, as they are
@@ -147,7 +228,8 @@ class OnePage(AnyModelAdmin):
 
     def changeable(self, request: HttpRequest, pk: int) -> Any:
         """A visible row that the person may change; else 403 or 404."""
-        raise NotImplementedError
+        rows = self.model._default_manager.visible_to(request.user)
+        return find_row(request, rows, pk, self.has_change_permission)
 
     # --- Rows of the page ---------------------------------------------------------------------------------------------
 
@@ -174,11 +256,11 @@ class OnePage(AnyModelAdmin):
     def draft_chosen(self, request: HttpRequest, row: Any) -> QueryDict | None:
         """What the person left here, where the address asks for it."""
         found = self._draft(request, row) if request.method == "GET" and "draft" in request.GET else None
-        return None if found is None else values_of(found)
+        return None if found is None else QueryDict(found.values, mutable=True)
 
     def forget_draft(self, request: HttpRequest, *, is_new: bool, row: Any) -> None:
         """What was typed is saved now."""
-        drop(administrator(request), self._page_of(None if is_new else row))
+        drop_draft(administrator(request), self._page_of(None if is_new else row))
 
     def address_of(self, row: Any) -> str:
         if row is None:
@@ -186,7 +268,8 @@ class OnePage(AnyModelAdmin):
         return reverse(f"admin:{self._url_name('change')}", args=[row.pk])
 
     def _draft(self, request: HttpRequest, row: Any) -> Draft | None:
-        return find(administrator(request), self._page_of(row), now=timezone.now())
+        drafts = Draft.objects.filter(person=administrator(request), page=self._page_of(row))
+        return drafts.filter(saved_at__gt=timezone.now() - DRAFT_KEPT).first()
 
     def _page_of(self, row: Any) -> str:
         return f"{self.draft_name}:{row.pk if row is not None else 'new'}"
@@ -259,14 +342,16 @@ _NEW_CARD = "integrations.add_card"
 _NEW_SOURCE = ("integrations.add_datasource", "integrations_datasource_add")
 
 
-def choices(request: HttpRequest) -> JsonResponse:
-    """What can be chosen. `q`: a part of a name; `page`: of the BI, whose cards are wanted; `pictures`: whether pages
-    and cards are also offered as pictures. The page asks again with `poll` while the BI lists: then the BI is not asked
-    anew."""
+def list_choices(request: HttpRequest) -> JsonResponse:
+    """List the data that can be chosen. `q`: a part of a name; `page`: of the BI, whose cards are wanted; `pictures`:
+    whether pages and cards are also offered as pictures. The page asks again with `poll` while the BI lists: then the
+    BI is not asked anew."""
     wanted = request.POST.get("q", "").replace("\x00", "").strip()
     source = _bi_source(request)
     # Whoever does not see the BI learns no name of its pages.
-    page_id = _known_page(request.POST.get("page", "")) if source is not None else ""
+    known = catalogue.latest_listing() if source is not None else None
+    pages = {one[0]: one[1] for one in known.entries} if known is not None else {}
+    page_id = page if (page := request.POST.get("page", "")) in pages else ""
     if source is not None and "poll" not in request.POST:
         catalogue.request_listing(page_id=page_id, by=request.user, now=timezone.now())
     listing = catalogue.latest_listing(page_id) if source is not None else None
@@ -274,7 +359,7 @@ def choices(request: HttpRequest) -> JsonResponse:
     context = {
         "wanted": wanted,
         "page_id": page_id,
-        "page_name": _name_of(page_id),
+        "page_name": pages.get(page_id, ""),
         "cards": [] if page_id else cards.order_by("-changed_at")[:SHOWN_AT_MOST],
         "source": source,
         "entries": _entries(listing, wanted)[:ENTRIES_AT_MOST],
@@ -320,8 +405,8 @@ def proposed_pair(table: Table, *, by: User) -> tuple[str, str] | None:
     return best if shares.get(best, 0) >= SHARE_AT_LEAST else None
 
 
-def choose(request: HttpRequest) -> JsonResponse:
-    """Makes a card here of one of the BI, unless there is one; answers with its key and name."""
+def choose_card(request: HttpRequest) -> JsonResponse:
+    """Make a card here of one of the BI, unless there is one; answer with its key and name."""
     if not request.user.has_perm(_NEW_CARD):
         raise PermissionDenied
     source = _bi_source(request)
@@ -338,12 +423,6 @@ def choose(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"id": known.pk, "name": known.name})
 
 
-def _known_page(page_id: str) -> str:
-    """Empty for what is no page of the BI's list."""
-    pages = catalogue.latest_listing() if page_id else None
-    return page_id if pages is not None and any(one[0] == page_id for one in pages.entries) else ""
-
-
 def _entries(listing: Listing | None, wanted: str) -> list[tuple[str, str, bool]]:
     """The id and name of each page or card, and whether it holds rows."""
     entries = listing.entries if listing is not None else []
@@ -355,11 +434,6 @@ def _bi_source(request: HttpRequest) -> DataSource | None:
     """That of every company, where the person sees one."""
     found = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
     return found.order_by(F("corp").asc(nulls_first=True), "pk").first()
-
-
-def _name_of(page_id: str) -> str:
-    pages = catalogue.latest_listing() if page_id else None
-    return {one[0]: one[1] for one in pages.entries}.get(page_id, page_id) if pages else page_id
 
 
 def _free_name(source: DataSource, name: str) -> str:
@@ -393,22 +467,13 @@ def _address(request: HttpRequest, permission: str, view: str) -> str:
 CHARACTERS_AT_MOST = 200_000
 # About the request or the page, not typed.
 _NOT_TYPED = (
-    "csrfmiddlewaretoken",
-    "token",
-    "_token",
-    "_id",
-    "_as",
-    "_save",
-    "_try",
-    "_enable",
-    "_disable",
-    "_buttons",
-    "is_enabled",
+    *("csrfmiddlewaretoken", "token", "_token", "_id", "_as"),
+    *("_save", "_try", "_enable", "_disable", "_buttons", "is_enabled"),
 )
 
 
-def keep(person: User, page: str, values: QueryDict, *, now: datetime) -> bool:
-    """Whether it was kept: what is longer than CHARACTERS_AT_MOST is not."""
+def keep_draft(person: User, page: str, values: QueryDict, *, now: datetime) -> bool:
+    """Keep what was typed, unless it is longer than CHARACTERS_AT_MOST. Return whether it was kept."""
     typed = values.copy()
     for name in _NOT_TYPED:
         typed.pop(name, None)
@@ -419,13 +484,107 @@ def keep(person: User, page: str, values: QueryDict, *, now: datetime) -> bool:
     return True
 
 
-def find(person: User, page: str, *, now: datetime) -> Draft | None:
-    return Draft.objects.filter(person=person, page=page, saved_at__gt=now - DRAFT_KEPT).first()
-
-
-def values_of(draft: Draft) -> QueryDict:
-    return QueryDict(draft.values, mutable=True)
-
-
-def drop(person: User, page: str) -> None:
+def drop_draft(person: User, page: str) -> None:
     Draft.objects.filter(person=person, page=page).delete()
+
+
+def folded(
+    parts: Iterable[Part], forms: Sequence[Any], inlines: Sequence[Any], *, is_sent: bool
+) -> dict[str, FoldedPart]:
+    """By key. One with an error is open. `forms`: None where a part of the page is not there. `is_sent`: whether errors
+    are said."""
+    found = {}
+    for part in parts:
+        fields = _fields(part, forms)
+        own = [one for one in inlines if one.formset.prefix in dict(part.rows)]
+        counts = {one.formset.prefix: sum(map(_is_filled, one.formset.forms)) for one in own}
+        summary = _summary(part, fields, counts, {one.formset.prefix: one.formset.model for one in own})
+        has_errors = any(field.errors for field in fields) or any(one.formset.total_error_count() for one in own)
+        found[part.key] = FoldedPart(part.key, part.title, fields, own, summary, is_sent and has_errors)
+    return found
+
+
+def summaries(
+    parts: Iterable[Part], forms: Sequence[Any], values: QueryDict, models: Iterable[type[Model]]
+) -> dict[str, str]:
+    """By key, of a page as it was sent. `models`: of its formsets."""
+    known = {_prefix_of(model): model for model in models}
+    counts = {prefix: _count(values, prefix) for prefix in known}
+    return {part.key: _summary(part, _fields(part, forms), counts, known) for part in parts}
+
+
+def _summary(
+    part: Part, fields: Iterable[BoundField], counts: Mapping[str, int], models: Mapping[str, type[Model]]
+) -> str:
+    changed = [_words(field) for field in fields if _is_set(field)]
+    for prefix, spared in part.rows:
+        if counts.get(prefix, 0) > spared:
+            name = models[prefix]._meta.verbose_name_plural
+            changed.append(_("%(name)s: %(value)s") % {"name": name, "value": counts[prefix]})
+    more = len(changed) - NAMED_AT_MOST
+    further = [ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more}] if more > 0 else []
+    return " · ".join([*changed[:NAMED_AT_MOST], *further])
+
+
+def _count(values: QueryDict, prefix: str) -> int:
+    total = values.get(f"{prefix}-TOTAL_FORMS", "")
+    known = range(min(int(total), ROWS_AT_MOST)) if is_key(total) else range(0)
+    return sum(f"{prefix}-{number}-DELETE" not in values for number in known)
+
+
+def _prefix_of(model: type[Model]) -> str:
+    relation: Any = next(field for field in model._meta.fields if field.name in ("report", "rule"))
+    return str(relation.remote_field.get_accessor_name())
+
+
+def _fields(part: Part, forms: Iterable[Any]) -> list[BoundField]:
+    by_name = {name: form[name] for form in forms if form is not None for name in form.fields}
+    return [by_name[name] for name in part.names if name in by_name]
+
+
+def _is_set(field: BoundField) -> bool:
+    """Whether its value is another one than on the page of a new row."""
+    form: Any = field.form
+    if form.instance._state.adding:
+        usual = form.get_initial_for_field(field.field, field.name)
+    else:
+        blank = {**model_to_dict(form._meta.model(), fields=[field.name]), **getattr(form, "new_values", {})}
+        usual = blank.get(field.name, field.field.initial)
+        usual = usual() if callable(usual) else usual
+    return bool(field.field.has_changed(usual, _sent(field)))
+
+
+def _sent(field: BoundField) -> Any:
+    """The value as the widget would send it."""
+    value = field.value()
+    is_several = hasattr(field.field.widget, "decompress")
+    return field.field.widget.decompress(value) if is_several and not isinstance(value, list) else value
+
+
+def _is_filled(row: Any) -> bool:
+    is_deleted = row.is_bound and row.prefix and f"{row.prefix}-DELETE" in row.data
+    return not is_deleted and (not row.instance._state.adding or row.has_changed())
+
+
+def _words(field: BoundField) -> str:
+    if isinstance(field.field.widget, CheckboxInput):
+        return str(field.label) if field.value() else _("%(name)s: %(value)s") % {"name": field.label, "value": _("no")}
+    return _("%(name)s: %(value)s") % {"name": field.label, "value": ", ".join(_values(field)) or "—"}
+
+
+def _values(field: BoundField) -> Iterator[str]:
+    """Of a long list how many there are."""
+    value = _sent(field)
+    several = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(one, tuple | list) for one in several):
+        yield str(len(several))
+    elif hasattr(field.field, "queryset"):
+        chosen = [one for one in several if one]
+        known = field.field.queryset.filter(pk__in=[getattr(one, "pk", one) for one in chosen])[:2]
+        yield from [str(one) for one in known] if len(chosen) == 1 else [str(len(chosen))]
+    elif hasattr(field.field, "choices"):
+        labels = {str(key): str(label) for key, label in field.field.choices}
+        yield from (labels.get(str(one), str(one)) for one in several)
+    else:
+        shown = (_TEMPLATE_CODE.sub("…", str(one)) for one in several if one not in (None, ""))
+        yield from (Truncator(one).chars(VALUE_CHARACTERS) for one in shown)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +11,18 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.forms import BoundField, CheckboxInput
-from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils import timezone, translation
-from django.utils.text import Truncator
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts.models import Attribute
-from integrations.core.admin_pages import VERSION, offer_ways, way_out
+from integrations.core.admin_pages import way_out
 from integrations.data.table import Table
 from integrations.datasources.fetch import DataPreview
-from notifications.admin.base import administrator
+from notifications.admin.base import administrator, is_key
 from notifications.admin.previews import (
     PreviewMixin,
     PreviewRefusedError,
@@ -53,8 +49,8 @@ from notifications.admin.push.form import (
     missing_columns,
     renaming_in,
 )
-from notifications.admin.push.one_page import ADDED_HERE, OnePage, problems_of, proposed_pair
-from notifications.admin.report_forms import CARDS_AT_MOST, PREFIX, TEMPLATES, is_key, take_texts
+from notifications.admin.push.one_page import OnePage, Part, proposed_pair, summaries
+from notifications.admin.report_forms import CARDS_AT_MOST, PREFIX, TEMPLATES, take_texts
 from notifications.admin.reports import (
     OwnRowsInline,
     PagePictureInline,
@@ -69,47 +65,9 @@ from notifications.reports.starting_points import StartingPoint, offered_points,
 from notifications.reports.templates import merge_fields, renderer
 
 if TYPE_CHECKING:
-    from django.db.models import Model
     from django.http import QueryDict
-    from django_stubs_ext import StrOrPromise
 
     from accounts.models import User
-
-
-VALUE_CHARACTERS = 30
-
-
-# What a list of settings leaves out.
-_TEMPLATE_CODE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
-
-
-NAMED_AT_MOST = 4
-
-
-ROWS_AT_MOST = 100
-
-
-@dataclass(frozen=True)
-class Part:
-    """`names`: of its fields, in whichever form of the page has them. `rows`: the prefixes of its formsets, each with
-    how many rows it may have before they count as set here: those are made elsewhere on the page."""
-
-    key: str
-    title: StrOrPromise
-    names: tuple[str, ...]
-    rows: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class FoldedPart:
-    """`inlines`: the admin's formsets. `summary`: what is set, in one line; empty where all is as it was at first."""
-
-    key: str
-    title: StrOrPromise
-    fields: list[BoundField]
-    inlines: list[Any]
-    summary: str
-    is_open: bool
 
 
 # The parts of a content, as rows of the page.
@@ -142,11 +100,14 @@ PARTS = (
 class PushPage(OnePage, PreviewMixin):
     """For the admin of subscriptions. The rows of the page belong to the report, not to the subscription."""
 
-    draft_name = "push"
+    draft_name, new_title = "push", _("New push")
+    parts = PARTS
     preview_path, preview_name = "outlook/", "notifications_subscription_preview"
     preview_template = "admin/notifications/report/_preview.html"
-
     form = PushForm
+
+    def forms_of(self, form: Any) -> tuple[Any, Any]:
+        return form, form.content
 
     # --- The content --------------------------------------------------------------------------------------------------
 
@@ -238,15 +199,9 @@ class PushPage(OnePage, PreviewMixin):
 
     # --- The page -----------------------------------------------------------------------------------------------------
 
-    def push_context(self, request: HttpRequest, subscription: Subscription | None) -> dict[str, Any]:
-        """What the page needs; nothing for whoever may only look."""
-        may = self.has_add_permission(request) if subscription is None else self.has_change_permission(request)
-        if not may:
-            return {}
+    def page_context(self, request: HttpRequest) -> dict[str, Any]:
         person = administrator(request)
         return {
-            "is_push_page": True,
-            "draft": self.draft_offered(request, subscription),
             "starting_points": offered_points(),
             "field_formats": merge_fields.formats(),
             "chooser": person_chooser("as", self.admin_site, person, chosen=person),
@@ -259,18 +214,10 @@ class PushPage(OnePage, PreviewMixin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        if context.get("is_push_page"):
-            form: PushForm = context["adminform"].form
-            for one in filter(None, (form, form.content)):
-                offer_ways(one.fields, request, always=ADDED_HERE)
-            formsets = [one.formset for one in context["inline_admin_formsets"]]
-            problems = list(problems_of((form, form.content), formsets)) if request.method == "POST" else []
-            context["problems"] = problems
-            context["errors"] = None  # Django's line, in place of which the list stands
+        if context.get("is_one_page"):
             inlines = context["inline_admin_formsets"]
             context["page_picture_obstacle"] = find_obstacle(now=timezone.now())
             context["page_picture"] = next((one.formset for one in inlines if one.formset.prefix == PREFIX), None)
-            context["folded_parts"] = folded(PARTS, (form, form.content), inlines, is_sent=request.method == "POST")
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -294,13 +241,7 @@ class PushPage(OnePage, PreviewMixin):
         """
         by, now = administrator(request), timezone.now()
         subscription = self.at_work(request)
-        form = self.get_form(request, subscription)(request.POST, instance=subscription or Subscription())
-        # What others saved meanwhile is said when it is saved.
-        for one in filter(None, (form, form.content)):
-            one.fields.pop(VERSION, None)
-        if form.content is not None:
-            form.content.instance.is_draft = True
-        form.is_valid()
+        form = self.form_at_work(request, subscription)
         further = {
             "outlook": show_outlook(request, form.found, find_times_of_form(form, now)),
             "folded": summaries(PARTS, (form, form.content), request.POST, [inline.model for inline in INLINES]),
@@ -416,22 +357,13 @@ def _offered(draft: PushDraft, tables: Mapping[str, Table], by: User) -> dict[st
         points = starting_points(first.alias, first.heading, tables[first.alias])
         pair = None if draft.parts.own_rows else proposed_pair(tables[first.alias], by=by)
     return {
-        "fields": [
-            {
-                "label": group.label,
-                "is_number": group.is_number,
-                "fields": [{"label": one.label, "template": one.template} for one in group.fields],
-            }
-            for group in [*groups, merge_fields.day_fields(tables)]
-        ],
+        "fields": [asdict(group) for group in [*groups, merge_fields.day_fields(tables)]],
         "columns": {alias: list(table.names) for alias, table in tables.items()},
         "pair": pair,
         "points": [
             {
-                "key": point.key,
-                "lacks": point.lacks,
+                **{name: getattr(point, name) for name in ("key", "lacks", *TEMPLATES)},
                 "message_form": point.message_form.value,
-                **{name: getattr(point, name) for name in TEMPLATES},
                 "charts": [
                     {"kind": chart.kind.value, "x": chart.x, "y": "\n".join(chart.y), "sort": chart.sort.value}
                     for chart in point.charts
@@ -447,105 +379,3 @@ def _read_text(values: QueryDict, name: str, headings: Mapping[str, str]) -> lis
     if "is_template" in values:
         return read_template(source, headings)
     return [{"text": source.replace("\r\n", "\n")}] if source else []
-
-
-def folded(
-    parts: Iterable[Part], forms: Sequence[Any], inlines: Sequence[Any], *, is_sent: bool
-) -> dict[str, FoldedPart]:
-    """By key. One with an error is open. `forms`: None where a part of the page is not there. `is_sent`: whether errors
-    are said."""
-    found = {}
-    for part in parts:
-        fields = _fields(part, forms)
-        own = [one for one in inlines if one.formset.prefix in dict(part.rows)]
-        counts = {one.formset.prefix: sum(map(_is_filled, one.formset.forms)) for one in own}
-        summary = _summary(part, fields, counts, {one.formset.prefix: one.formset.model for one in own})
-        has_errors = any(field.errors for field in fields) or any(one.formset.total_error_count() for one in own)
-        found[part.key] = FoldedPart(part.key, part.title, fields, own, summary, is_sent and has_errors)
-    return found
-
-
-def summaries(
-    parts: Iterable[Part], forms: Sequence[Any], values: QueryDict, models: Iterable[type[Model]]
-) -> dict[str, str]:
-    """By key, of a page as it was sent. `models`: of its formsets."""
-    known = {_prefix_of(model): model for model in models}
-    counts = {prefix: _count(values, prefix) for prefix in known}
-    return {part.key: _summary(part, _fields(part, forms), counts, known) for part in parts}
-
-
-def _summary(
-    part: Part, fields: Iterable[BoundField], counts: Mapping[str, int], models: Mapping[str, type[Model]]
-) -> str:
-    changed = [_words(field) for field in fields if _is_set(field)]
-    for prefix, spared in part.rows:
-        if counts.get(prefix, 0) > spared:
-            name = models[prefix]._meta.verbose_name_plural
-            changed.append(_("%(name)s: %(value)s") % {"name": name, "value": counts[prefix]})
-    more = len(changed) - NAMED_AT_MOST
-    further = [ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more}] if more > 0 else []
-    return " · ".join([*changed[:NAMED_AT_MOST], *further])
-
-
-def _count(values: QueryDict, prefix: str) -> int:
-    total = values.get(f"{prefix}-TOTAL_FORMS", "")
-    known = range(min(int(total), ROWS_AT_MOST)) if is_key(total) else range(0)
-    return sum(f"{prefix}-{number}-DELETE" not in values for number in known)
-
-
-def _prefix_of(model: type[Model]) -> str:
-    relation: Any = next(field for field in model._meta.fields if field.name in ("report", "rule"))
-    return str(relation.remote_field.get_accessor_name())
-
-
-def _fields(part: Part, forms: Iterable[Any]) -> list[BoundField]:
-    by_name = {name: form[name] for form in forms if form is not None for name in form.fields}
-    return [by_name[name] for name in part.names if name in by_name]
-
-
-def _is_set(field: BoundField) -> bool:
-    """Whether its value is another one than on the page of a new row."""
-    form: Any = field.form
-    if form.instance._state.adding:
-        usual = form.get_initial_for_field(field.field, field.name)
-    else:
-        blank = {**model_to_dict(form._meta.model(), fields=[field.name]), **getattr(form, "new_values", {})}
-        usual = blank.get(field.name, field.field.initial)
-        usual = usual() if callable(usual) else usual
-    return bool(field.field.has_changed(usual, _sent(field)))
-
-
-def _sent(field: BoundField) -> Any:
-    """The value as the widget would send it."""
-    value = field.value()
-    is_several = hasattr(field.field.widget, "decompress")
-    return field.field.widget.decompress(value) if is_several and not isinstance(value, list) else value
-
-
-def _is_filled(row: Any) -> bool:
-    is_deleted = row.is_bound and row.prefix and f"{row.prefix}-DELETE" in row.data
-    return not is_deleted and (not row.instance._state.adding or row.has_changed())
-
-
-def _words(field: BoundField) -> str:
-    if isinstance(field.field.widget, CheckboxInput):
-        return str(field.label) if field.value() else _("%(name)s: %(value)s") % {"name": field.label, "value": _("no")}
-    return _("%(name)s: %(value)s") % {"name": field.label, "value": ", ".join(_values(field)) or "—"}
-
-
-def _values(field: BoundField) -> Iterator[str]:
-    """Of a long list how many there are."""
-    value = _sent(field)
-    several = value if isinstance(value, list | tuple) else [value]
-    if any(isinstance(one, tuple | list) for one in several):
-        yield str(len(several))
-    elif hasattr(field.field, "queryset"):
-        chosen = [one for one in several if one]
-        known = field.field.queryset.filter(pk__in=[getattr(one, "pk", one) for one in chosen])[:2]
-        yield from [str(one) for one in known] if len(chosen) == 1 else [str(len(chosen))]
-    elif hasattr(field.field, "choices"):
-        labels = {str(key): str(label) for key, label in field.field.choices}
-        yield from (labels.get(str(one), str(one)) for one in several)
-    else:
-        shown = (_TEMPLATE_CODE.sub("…", str(one)) for one in several if one not in (None, ""))
-        yield from (Truncator(one).chars(VALUE_CHARACTERS) for one in shown)

@@ -132,10 +132,10 @@ class _Reading:
 
     def learn(self, node: nodes.Node) -> None:
         if isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name):
-            self._set(node.target.name, self._kind(node.node))
+            self._known[node.target.name] = self._kind(node.node)
         elif isinstance(node, nodes.For) and isinstance(node.target, nodes.Name):
             kind, alias = self._kind(node.iter)
-            self._set(node.target.name, ("row", alias) if kind == "rows" else ("", ""))
+            self._known[node.target.name] = ("row", alias) if kind == "rows" else ("", "")
 
     def columns_of(self, node: nodes.Node) -> Iterator[tuple[_Place, ColumnName]]:
         """The columns that this very node names."""
@@ -154,9 +154,6 @@ class _Reading:
             place = self._place(node.attr[1:])
             if kind == "row" and place is not None:
                 yield place, (alias, place.value)
-
-    def _set(self, name: str, kind: tuple[str, str]) -> None:
-        self._known[name] = kind
 
     def _kind(self, node: nodes.Node) -> tuple[str, str]:
         """("table", "rows" or "row", alias of the card); empty for anything else."""

@@ -131,11 +131,6 @@ def parts_of(template: str, headings: Mapping[str, str]) -> list[Part] | None:
     return None if None in parts else _joined([part for part in parts if part is not None])
 
 
-def template_of(parts: list[Part]) -> str:
-    """The template of which `parts_of` makes these parts."""
-    return "".join(part.template if isinstance(part, Field) else literal(part) for part in parts)
-
-
 def _parts(template: str, headings: Mapping[str, str]) -> Iterator[Part | None]:
     position = 0
     while position < len(template):
@@ -158,11 +153,11 @@ def _part_at(template: str, begin: int, headings: Mapping[str, str]) -> tuple[Pa
     for opening in _OPENINGS:
         if template.startswith(_held(opening), begin):
             return opening, begin + len(_held(opening))
-    for shape in _SHAPES:
-        found = shape.pattern.match(template, begin)
-        label = None if found is None else shape.label(_Match(found, headings))
-        if found is not None and label is not None:
-            return Field(label, found[0]), found.end()
+    for pattern, label_of in _SHAPES:
+        if (found := pattern.match(template, begin)) is not None:
+            match = _Match(found, headings)
+            if match.is_known() and (label := label_of(match)) is not None:
+                return Field(label, found[0]), found.end()
     return None, begin
 
 
@@ -181,84 +176,56 @@ class _Match:
     """One place that has a shape: its groups, unquoted, and the headings of the cards."""
 
     def __init__(self, found: re.Match[str], headings: Mapping[str, str]) -> None:
-        self._found, self._headings = found, headings
+        self._found, self._headings = found.groupdict(default=""), headings
 
     def __getitem__(self, name: str) -> str:
-        return self._found[name] or ""
+        return self._found.get(name, "")
 
     def text(self, name: str) -> str:
         """A quoted text as it reads."""
         return re.sub(r"\\(.)", lambda found: {"n": "\n", "r": "\r"}.get(found[1], found[1]), self[name])
 
-    def has_card(self) -> bool:
-        return self["alias"] in self._headings
+    @property
+    def days(self) -> str:
+        return self["days"] or self["period"] or ("latest" if self["latest_alias"] else "")
 
-    def of_card(self, label: str) -> str:
-        """Among several cards a label begins with the card's heading."""
+    def is_known(self) -> bool:
+        """Whether it names a card and days that there are, the card's latest day as it is written here."""
+        if "alias" in self._found and self["alias"] not in self._headings:
+            return False
+        if self["latest_alias"]:
+            return (self["latest_alias"], self["latest_column"]) == (self["alias"], self["day_column"])
+        return not self.days or self.days in (_DAYS if self["days"] else PERIODS)
+
+    def labelled(self, what: str) -> str:
+        """`what` with its days and its format; among several cards it begins with the card's heading."""
+        label = f"{day_label(self.days)} {what}" if self.days else what
+        label += {"short": _(" (in 万 or 亿)"), "percent": _(" (percent)")}.get(self["style"], "")
         return label if len(self._headings) == 1 else f"{self._headings[self['alias']]} · {label}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """`label`: of a match; None where it only looks like a field."""
-
-    pattern: re.Pattern[str]
-    label: Callable[[_Match], str | None]
+# Labels of a place that is known; None where it only looks like a field.
 
 
-def _aggregate_label(found: _Match) -> str | None:
-    if not found.has_card() or not _is_days(found):
-        return None
-    what = aggregate_label(found["measure"], found.text("column"))
-    return found.of_card(_of_days(found, what) + _styled(found["style"]))
+def _label_aggregate(found: _Match) -> str | None:
+    return found.labelled(aggregate_label(found["measure"], found.text("column")))
 
 
-def _count_label(found: _Match) -> str | None:
-    if not found.has_card() or not _is_days(found):
-        return None
-    return found.of_card(_of_days(found, _("number of rows")) + _styled(found["style"]))
-
-
-def _change_label(found: _Match) -> str | None:
-    if not found.has_card() or found["against"] not in AGAINST:
-        return None
+def _label_change(found: _Match) -> str | None:
     what = aggregate_label(found["measure"] or "sum", found.text("column"))
-    return found.of_card(change_label(what, found["against"]))
+    return found.labelled(change_label(what, found["against"])) if found["against"] in AGAINST else None
 
 
-def _date_label(found: _Match) -> str | None:
-    if found["name"] not in _named_days():
-        return None
-    return day_label(found["name"])
+def _label_ranking(found: _Match) -> str | None:
+    count = int(found["count"])
+    label = ranking_label(found["order"], count, found.text("name"), found.text("number"))
+    return found.labelled(label) if 0 < count <= RANKING_ROWS_AT_MOST else None
 
 
-def _latest_label(found: _Match) -> str | None:
-    return found.of_card(day_label("latest")) if found.has_card() else None
-
-
-def _ranking_label(found: _Match) -> str | None:
-    if not found.has_card() or not _is_days(found) or not 0 < int(found["count"]) <= RANKING_ROWS_AT_MOST:
-        return None
-    what = ranking_label(found["order"], int(found["count"]), found.text("name"), found.text("number"))
-    return found.of_card(_of_days(found, what))
-
-
-def _field_label(found: _Match) -> str | None:
+def _label_field(found: _Match) -> str | None:
     """Of what came into an inbound channel, which has no columns: the field by its place."""
-    if not found.has_card() or found["alias"] != PAYLOAD:
-        return None
-    return found.text("field").lstrip(".").replace("['", ".").replace("']", "").lstrip(".") + _styled(found["style"])
-
-
-def _is_days(found: _Match) -> bool:
-    days = found["days"] or found["period"]
-    same = found["latest_alias"] == found["alias"] and found["latest_column"] == found["day_column"]
-    return (not days or days in (_DAYS if found["days"] else PERIODS)) and (not found["latest_alias"] or same)
-
-
-def _of_days(found: _Match, what: str) -> str:
-    days = found["days"] or found["period"] or ("latest" if found["latest_alias"] else "")
-    return f"{day_label(days)} {what}" if days else what
+    place = found.text("field").lstrip(".").replace("['", ".").replace("']", "").lstrip(".")
+    return found.labelled(place) if found["alias"] == PAYLOAD else None
 
 
 def _quoted_group(name: str) -> str:
@@ -272,28 +239,35 @@ _ROWS = (
     rf"{_quoted_group('latest_column')}\)), {_quoted_group('day_column')}\)"
     rf"|\.within\((?P<period>[a-z_0-9]+), {_LITERAL}\))?"
 )
-_SHAPES = (
-    _Shape(
-        re.compile(
-            rf"\{{\{{ {_ALIAS}(?P<field>(?:\.[A-Za-z]\w*|\[\d+\]|\[{_LITERAL}\])+){_STYLE} \}}\}}",
-        ),
-        _field_label,
+_SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
+    (
+        re.compile(rf"\{{\{{ {_ALIAS}(?P<field>(?:\.[A-Za-z]\w*|\[\d+\]|\[{_LITERAL}\])+){_STYLE} \}}\}}"),
+        _label_field,
     ),
-    _Shape(
+    (
         re.compile(rf"\{{\{{ {_ROWS}\.(?P<measure>sum|avg|min|max)\({_quoted_group('column')}\){_STYLE} \}}\}}"),
-        _aggregate_label,
+        _label_aggregate,
     ),
-    _Shape(re.compile(rf"\{{\{{ {_ROWS}\.count{_STYLE} \}}\}}"), _count_label),
-    _Shape(
+    (
+        re.compile(rf"\{{\{{ {_ROWS}\.count{_STYLE} \}}\}}"),
+        lambda found: found.labelled(_("number of rows")),
+    ),
+    (
         re.compile(
             rf"\{{\{{ {_ALIAS}\.change\({_quoted_group('column')}, '(?P<against>[a-z]+)', by={_LITERAL}"
             r"(?:, of='(?P<measure>avg|min|max)')?\) \}\}"
         ),
-        _change_label,
+        _label_change,
     ),
-    _Shape(re.compile(rf"\{{\{{ (?P<name>[a-z_0-9]+)(?:\|date\({_LITERAL}\))? \}}\}}"), _date_label),
-    _Shape(re.compile(rf"\{{\{{ {_ALIAS}\.latest\({_LITERAL}\)(?:\|date\({_LITERAL}\))? \}}\}}"), _latest_label),
-    _Shape(
+    (
+        re.compile(rf"\{{\{{ (?P<name>[a-z_0-9]+)(?:\|date\({_LITERAL}\))? \}}\}}"),
+        lambda found: _named_days().get(found["name"]),
+    ),
+    (
+        re.compile(rf"\{{\{{ {_ALIAS}\.latest\({_LITERAL}\)(?:\|date\({_LITERAL}\))? \}}\}}"),
+        lambda found: found.labelled(day_label("latest")),
+    ),
+    (
         re.compile(
             rf"\{{% for row in {_ROWS}\.(?P<order>top|bottom)"
             rf"\((?P<count>\d{{1,2}}), {_quoted_group('number')}\)\.rows %\}}"
@@ -301,7 +275,7 @@ _SHAPES = (
             rf"\{{\{{ row\[{_quoted_group('name')}\] \}}\}} "
             r"\{\{ row\['(?P=number)'\]\|thousands \}\}\n\{% endfor %\}"
         ),
-        _ranking_label,
+        _label_ranking,
     ),
 )
 
@@ -368,13 +342,6 @@ def _named_days() -> dict[str, str]:
         "latest": _("the latest day"),
         "slot": _("time of sending"),
     }
-
-
-def _styled(style: str) -> str:
-    return {
-        "short": _(" (in 万 or 亿)"),
-        "percent": _(" (percent)"),
-    }.get(style, "")
 
 
 # Of a wide table the first columns are offered with days and comparisons, and fewer as rankings: a list of thousands of

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal, DecimalException
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
@@ -53,15 +53,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "/": ARITHMETIC.divide,
     "%": ARITHMETIC.remainder,
 }
-
-
-class Work(Protocol):
-    """One rendering: the message form it is for, and how much it may still do."""
-
-    form: str
-
-    def charge(self, steps: int) -> None:
-        """Count work done. Raises ExpressionError when it is too much."""
 
 
 def too_long() -> Sentence:
@@ -137,7 +128,7 @@ def _computed(sign: str, left: Any, right: Any) -> Any:
 @pass_context
 def _shown(context: Context, value: Any) -> str:
     """Anything that goes into the text, as the form takes it."""
-    work: Work = context[RENDERING]
+    work: _Rendering = context[RENDERING]
     return escaped(_written(value), work.form)
 
 
@@ -157,17 +148,11 @@ def _written(value: Any) -> str:
     raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
 
 
-def _bounded(text: str) -> str:
-    if len(text) > OUTPUT_CHARACTERS:
-        raise ExpressionError(too_long())
-    return text
-
-
 @pass_context
 def joined(context: Context, parts: list[Any]) -> str:
     """What ~ stands for."""
     context[RENDERING].charge(len(parts))
-    return _bounded("".join(_written(part) for part in parts))
+    return _list_joined(parts, "")
 
 
 @pass_context
@@ -183,7 +168,7 @@ def counted(context: Context, items: Any) -> Any:
 class _steps:  # noqa: N801  # an iterable, used as a function
     """Counts as it is gone through; has a length, for loop.last."""
 
-    def __init__(self, work: Work, items: Any) -> None:
+    def __init__(self, work: _Rendering, items: Any) -> None:
         self._work, self._items = work, items
 
     def __len__(self) -> int:
@@ -317,7 +302,8 @@ def compiled(source: str, known: frozenset[str]) -> Any:
         _check_names(tree, known)
         return ENVIRONMENT.from_string(_guarded(tree))
     except TemplateSyntaxError as error:
-        raise TemplateError(error.lineno, _spelt(error)) from error
+        sentence = Sentence("This cannot be read as a template (%(detail)s).")
+        raise TemplateError(error.lineno, sentence % {"detail": error.message}) from error
     except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError) as error:
         raise TemplateError(
             0, Sentence("The template is nested too deeply, or holds a number that is too long.")
@@ -399,10 +385,6 @@ def _all(tree: nodes.Node) -> Iterator[nodes.Node]:
         node = waiting.pop()
         yield node
         waiting.extend(node.iter_child_nodes())
-
-
-def _spelt(error: TemplateSyntaxError) -> Sentence:
-    return Sentence("This cannot be read as a template (%(detail)s).") % {"detail": error.message}
 
 
 _WORDS: dict[type[nodes.Node], str] = {
