@@ -73,6 +73,7 @@ from notifications.models import (
     WorkdayCalendar,
 )
 from tests.bi import make_bi
+from tests.notifications.factories import make_run
 
 # A: nobody signed in. E: an employee. N: may enter, without a role, for the first company. U: superuser.
 # Then each role (S system, I integration, P push editor, R read-only), for: A all companies, 1 the first, 2 the second.
@@ -186,15 +187,7 @@ def _orders(world: World, first: Corp) -> None:
     lone_report = Report.objects.create(title="Lone report", body="text", corp=first)
     subscription = Subscription.objects.create(name="Alpha subscription", report=report, crontab="0 9 * * *")
     subscription.users.add(world.things["worker"])
-    run = Run.objects.create(
-        key="sub:1",
-        subscription=subscription,
-        corp=first,
-        trigger="schedule",
-        slot_at=now,
-        claimed_at=now,
-        render_after=now,
-    )
+    run = make_run(subscription, now, key="sub:1")
     delivery = Delivery.objects.create(
         run=run,
         corp=first,
@@ -276,9 +269,7 @@ def _alerts(world: World, first: Corp) -> None:
         svg=zlib.compress(b"<svg>Alpha</svg>"),
         **dict.fromkeys(("created_at", "make_after"), now),
     )
-    world.things |= {
-        **{"alert_rule": rule, "incident": incident, "incident_picture": picture},
-    }
+    world.things |= {"alert_rule": rule, "incident": incident, "incident_picture": picture}
 
 
 def _token(owner: User, first: Corp) -> ApiToken:
