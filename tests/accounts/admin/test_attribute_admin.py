@@ -185,14 +185,6 @@ class TestDefinitions:
         assert response.status_code == 403
         assert Attribute.objects.get() == login
 
-    def test_who_sees_some_companies_only_reads_them(self, limited: User, region: Attribute) -> None:
-        client = signed_in(limited)
-
-        assert client.get(f"{DEFINITIONS}{region.pk}/change/").status_code == 200
-        assert self.define(client, key="other", name="其他").status_code == 403
-        assert client.post(f"{DEFINITIONS}{region.pk}/delete/", {"post": "yes"}).status_code == 403
-        assert Attribute.objects.count() == 2
-
 
 class TestAPersonsPage:
     def test_shows_and_sets_values(self, root: User, person: User, region: Attribute, number: Attribute) -> None:

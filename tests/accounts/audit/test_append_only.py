@@ -66,17 +66,6 @@ def test_only_what_is_too_old_goes(entry: AuditEntry, settings: Settings) -> Non
     assert services.purge(now=timezone.now() + timedelta(days=31)) == 1
 
 
-@pytest.mark.parametrize(("name", "status"), [("add/", 403), ("{pk}/delete/", 403), ("{pk}/change/", 403), ("", 200)])
-def test_no_page_changes_it_not_even_for_a_superuser(root: User, entry: AuditEntry, name: str, status: int) -> None:
-    path = f"/admin/accounts/auditentry/{name.format(pk=entry.pk)}"
-    sent = {"note": "another", "post": "yes", "action": "delete_selected", "_selected_action": [str(entry.pk)]}
-
-    answer = signed_in(root).post(path, sent)
-
-    assert answer.status_code == status
-    assert list(AuditEntry.objects.filter(pk=entry.pk).values_list("note", flat=True)) == ["a note"]
-
-
 def test_no_other_address_names_it() -> None:
     """Its pages are the list, the entry, its history and the export; the API has none."""
     found = {str(name) for name in _names(get_resolver()) if "auditentry" in str(name)}
@@ -116,7 +105,7 @@ def test_the_trail_says_who_took_it_away(root: User, entry: AuditEntry) -> None:
 
 
 def test_the_export_keeps_to_what_somebody_may_see(entry: AuditEntry) -> None:
-    """Somebody of one company sees its entries alone; who may not see the list gets none."""
+    """Somebody of one company sees its entries alone."""
     corp = Corp.objects.create(name="乙", corpid="ww2", agentid=2, secret="s")
     clear_trail()
     services.record(action=AuditEntry.Action.DONE, note="of another company", corps=[10**6])
@@ -127,4 +116,3 @@ def test_the_export_keeps_to_what_somebody_may_see(entry: AuditEntry) -> None:
 
     assert "of theirs" in [row["note"] for row in rows]
     assert "of another company" not in [row["note"] for row in rows]
-    assert signed_in(with_role("nobody", None)).get(EXPORT).status_code == 403

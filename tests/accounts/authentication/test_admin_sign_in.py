@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.authentication import passwords
-from accounts.models import AuditEntry, SignInPolicy, User, WeComAccount
+from accounts.models import AuditEntry, User, WeComAccount
 from accounts.users.roles import Role
 from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, Visitor, make_corp, make_person, query_of, visitor
@@ -186,15 +186,6 @@ class TestSwitchingPasswordsOff:
         assert refused.status_code == 200
         assert chief.post(POLICY, opened_with(chief, POLICY)).status_code == 302
         assert AuditEntry.objects.get(model="accounts.signinpolicy", action="changed").actor_name == "chief"
-
-    def test_not_who_manages_some_companies_only(self, boss: User, corp: Corp) -> None:
-        self.prove(boss, corp)
-        SignInPolicy.objects.create()
-        limited = signed_in(with_role("limited", Role.SYSTEM_ADMINISTRATOR, corp))
-
-        assert limited.get("/admin/accounts/signinpolicy/").status_code == 403
-        assert limited.post(POLICY, {}).status_code == 403
-        assert passwords.is_password_enabled()
 
 
 class TestSwitchedOff:

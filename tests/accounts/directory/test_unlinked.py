@@ -424,16 +424,6 @@ def test_who_left_another_company_receives_through_the_new_link(root: User, corp
     assert (primary.corp, primary.userid) == (corp, "lilei")
 
 
-@pytest.mark.parametrize("role", [Role.INTEGRATION_ADMINISTRATOR, Role.PUSH_EDITOR, Role.READ_ONLY])
-def test_others_link_nobody(corp: Corp, role: Role) -> None:
-    one, user = member(corp, "lilei"), make("lilei")
-    client = signed_in(with_role("other", role))
-
-    assert client.post(LINK, sent(one, user, confirmed="1")).status_code == 403
-    assert client.post(BULK, {"corp": corp.pk, "match_username": "on"}).status_code == 403
-    assert links(corp) == {}
-
-
 @pytest.mark.parametrize("state", [{"waits_since": NOW}, {"presence": "deleted", "left_at": NOW}])
 def test_who_came_back_or_is_gone_cannot_be_linked(
     admin: Client, root: User, corp: Corp, state: dict[str, Any]

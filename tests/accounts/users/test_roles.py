@@ -358,17 +358,10 @@ class TestCorpId:
 class TestGroupsAsRecipients:
     LOOK_UP = "/admin/autocomplete/?app_label=notifications&model_name=subscription&field_name=groups"
 
-    def test_an_editor_looks_groups_up_but_opens_none(self, corp: Corp) -> None:
+    def test_an_editor_looks_groups_up(self, corp: Corp) -> None:
         readers = Group.objects.create(name="morning readers")
         client = signed_in(with_role("editor", Role.PUSH_EDITOR, corp))
 
         found = client.get(self.LOOK_UP).json()["results"]
 
         assert found == [{"id": str(readers.pk), "text": "morning readers"}]
-        assert client.get("/admin/auth/group/").status_code == 403
-        assert client.get(f"/admin/auth/group/{readers.pk}/change/").status_code == 403
-
-    def test_who_only_looks_finds_none(self, corp: Corp) -> None:
-        client = signed_in(with_role("reader", Role.READ_ONLY, corp))
-
-        assert client.get(self.LOOK_UP).status_code == 403

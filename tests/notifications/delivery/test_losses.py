@@ -18,7 +18,7 @@ from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import recall
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Delivery, Receipt, Run, SubscriptionChoice
-from tests.notifications.admin.test_admin import client_of
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import (
     NOW,

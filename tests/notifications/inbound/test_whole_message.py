@@ -17,7 +17,7 @@ from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.inbound.accept import accept
 from notifications.inbound.content import checked
 from notifications.models import Delivery, InboundChannel, IncomingMessage, Receipt, Run
-from tests.notifications.admin.test_admin import client_of
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.api.conftest import make_editor
 from tests.notifications.factories import make_corp, make_person, make_superuser
 from tests.notifications.inbound.factories import incoming, make_sender

@@ -26,7 +26,7 @@ from notifications.subscriptions.recipients import (
     save_rules,
 )
 from tests.audit import clear_trail
-from tests.notifications.admin.test_admin import client_of
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     NOW,
     make_corp,

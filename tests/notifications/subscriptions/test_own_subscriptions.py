@@ -22,7 +22,8 @@ from notifications.models import Delivery, Receipt, Run, Subscription, Subscript
 from notifications.sources import Audience
 from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
 from notifications.subscriptions.recipients import named_audience, resolve_audience
-from tests.notifications.admin.test_admin import client_of, values, version_on
+from tests.notifications.admin.conftest import client_of
+from tests.notifications.admin.test_admin import values, version_on
 from tests.notifications.factories import (
     NOW,
     make_corp,

@@ -10,7 +10,7 @@ from integrations.models import Corp
 from notifications import tasks
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Run
-from tests.notifications.admin.test_admin import client_of
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     NOW,
     make_corp,

@@ -16,7 +16,8 @@ from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.owner_notices import pause_failing
 from notifications.models import Delivery, Receipt, Run, Subscription
-from tests.notifications.admin.test_admin import client_of, values, version_on
+from tests.notifications.admin.conftest import client_of
+from tests.notifications.admin.test_admin import values, version_on
 from tests.notifications.factories import (
     NOW,
     make_corp,

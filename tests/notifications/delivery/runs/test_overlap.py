@@ -19,7 +19,7 @@ from notifications.delivery.rows import unlocked
 from notifications.delivery.runs import scheduler
 from notifications.delivery.runs.triggers import TriggerRefusedError, request_run
 from notifications.models import Run, Subscription
-from tests.notifications.admin.test_admin import client_of
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     NOW,
     make_corp,

@@ -16,7 +16,6 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, User
-from accounts.users.roles import Role
 from integrations.models import Corp
 from notifications.delivery.channels import app_name
 from notifications.delivery.limiter import Budget, Request, query
@@ -193,19 +192,6 @@ def test_who_manages_one_company_sees_no_other_queue_and_not_that_of_all(corp: C
     assert client.post(change(mine), {"is_paused": "on", "daily_budget": "0"}).status_code == 302
 
     assert list(CorpQueue.objects.filter(is_paused=True)) == [mine]
-
-
-@pytest.mark.parametrize(("role", "may"), [(Role.PUSH_EDITOR, False), (Role.INTEGRATION_ADMINISTRATOR, True)])
-def test_integration_administrators_may_stop_a_company(role: Role, may: bool, corp: Corp) -> None:
-    queue = CorpQueue.objects.create(corp=corp)
-    person = User.objects.create(username="who", is_staff=True, manages_all_corps=True)
-    person.groups.set(person.groups.model.objects.filter(name=role))
-
-    answer = client_of(person).post(change(queue), {"is_paused": "on", "daily_budget": "0"})
-
-    assert answer.status_code == (302 if may else 403)
-    queue.refresh_from_db()
-    assert queue.is_paused == may
 
 
 def test_a_company_that_is_held_up_says_why_and_what_to_do(root: Client, corp: Corp) -> None:
