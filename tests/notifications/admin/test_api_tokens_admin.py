@@ -14,10 +14,9 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, User
 from integrations.models import Corp
-from notifications.admin.api_tokens import ApiTokenForm
 from notifications.models import ApiToken, Subscription
 from tests.audit import clear_trail
-from tests.notifications.admin.test_admin import client_of
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.api.conftest import client_with, make_editor, make_token
 from tests.notifications.factories import make_corp, make_person, make_report, make_subscription, make_superuser
 
@@ -191,23 +190,6 @@ class TestOneToken:
         assert page_of(token, "revoke") not in browser.get(page_of(token)).content.decode()
         assert browser.post(page_of(token, "revoke")).status_code == 302
 
-    def test_of_somebody_else_is_not_there(self, editor: User) -> None:
-        token, client = make_token(make_superuser())
-        browser = client_of(editor)
-
-        assert browser.post(page_of(token, "revoke")).status_code == 404
-        assert browser.get(page_of(token)).status_code == 302
-        assert client.get("/api/v1/subscriptions").status_code == 200
-
-    def test_cannot_be_changed_or_deleted(self) -> None:
-        token = make_token(make_superuser())[0]
-        browser = client_of(make_superuser())
-
-        assert browser.post(page_of(token), sent(name="another")).status_code == 403
-        assert browser.post(page_of(token, "delete"), {"post": "yes"}).status_code == 403
-        token.refresh_from_db()
-        assert token.name == "数据仓库"
-
 
 def test_the_list_says_how_each_token_stands(django_assert_max_num_queries: Any) -> None:
     root, left = make_superuser(), make_editor()
@@ -225,13 +207,6 @@ def test_the_list_says_how_each_token_stands(django_assert_max_num_queries: Any)
 
     for words in ("until ", "revoked", "expired", "its owner was disabled"):
         assert words in page
-
-
-def test_the_form_makes_a_new_key_for_each_page() -> None:
-    ApiTokenForm.person = make_superuser()
-    keys = {ApiTokenForm()["page_key"].value() for _number in range(3)}
-
-    assert len(keys) == 3
 
 
 class TestSending:

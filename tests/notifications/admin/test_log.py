@@ -1,36 +1,42 @@
-"""The delivery log: filters by person, push, company, day and state on each list, files of them, and the way back."""
+"""The delivery log: filters and search on each list, files of them, and the way from a run to a person and back."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import User
 from integrations.models import Corp
+from notifications.admin import base
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.recall import withdraw
 from notifications.models import Delivery, Receipt, Run, Subscription
+from tests.notifications.admin.conftest import World, client_of
 from tests.notifications.factories import (
+    NOW,
     make_corp,
     make_manager,
+    make_people,
     make_person,
     make_report,
     make_run,
     make_subscription,
     make_superuser,
-    utc,
 )
 
 pytestmark = pytest.mark.django_db
-HOST = {"host": "localhost:3001"}
-NOW = utc("2026-11-24T01:00:30")
 MODELS = ("run", "delivery", "receipt")
 
 
@@ -61,17 +67,6 @@ def two() -> Two:
     Delivery.objects.filter(run=runs[1]).update(status="failed", errcode=60020, error="not allow to access")
     Run.objects.filter(pk=runs[1].pk).update(status="failed")
     return Two(corps, people, (runs[0], runs[1]))
-
-
-@pytest.fixture
-def root() -> Client:
-    return client_of(make_superuser())
-
-
-def client_of(person: User) -> Client:
-    client = Client(headers=HOST)
-    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
-    return client
 
 
 def run_ids(client: Client, model: str, **query: str | int) -> list[int]:
@@ -109,6 +104,7 @@ def test_a_list_is_filtered(root: Client, two: Two, model: str, query: dict[str,
         {"person": "", "push": " ", "corp": "", "from": "", "to": "", "day": ""},
         {"from": "yesterday", "to": "0001-01-01"},
         {"to": "9999-12-31"},
+        {"day": "nonsense"},
         {"person": "\x00"},
     ],
     ids=str,
@@ -127,7 +123,7 @@ def test_a_filter_that_nothing_fits_leaves_nothing(root: Client, two: Two, model
 def test_a_managers_filters_know_their_companies_only(two: Two, model: str) -> None:
     client = client_of(make_manager(two.corps[0]))
 
-    for query in ({"person": "韩梅梅"}, {"push": "周报"}):
+    for query in ({"person": "韩梅梅"}, {"push": "周报"}, {"q": "韩梅梅"}, {"q": "周报"}):
         assert run_ids(client, model, **query) == []
     page = client.get(reverse(f"admin:notifications_{model}_changelist"), {"run__id__exact": two.runs[1].pk})
     assert "周报" not in page.content.decode()
@@ -189,11 +185,6 @@ def test_the_page_says_how_much_a_file_holds(root: Client, two: Two, model: str)
 
     assert "最多 200,000 行" in page
     assert f'href="{reverse(f"admin:notifications_{model}_csv")}?push=%E5%91%A8%E6%8A%A5"' in page
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_a_managers_file_holds_nothing_of_other_companies(two: Two, model: str) -> None:
-    assert len(file_of(client_of(make_manager(two.corps[0], permissions="view")), model)) == 1
 
 
 # --- From a run down to a person, and back ---------------------------------------------------------------------------
@@ -267,3 +258,274 @@ def test_who_may_not_see_receipts_sees_no_person_on_a_run(two: Two) -> None:
     page = client_of(manager).get(reverse("admin:notifications_run_change", args=[two.runs[1].pk])).content.decode()
 
     assert "韩梅梅" not in page
+
+
+# --- The lists and the pages of one push that was sent ---------------------------------------------------------------
+
+
+def settle(delivery: Delivery, **fields: object) -> None:
+    Delivery.objects.filter(pk=delivery.pk).update(settled_at=NOW, **fields)
+
+
+def test_the_runs_list_counts_people(root: Client, world: World) -> None:
+    waiting = root.get("/admin/notifications/run/").content.decode()
+    assert re.findall(r'class="field-exceptions">(\d+)<', waiting) == ["0"]
+    settle(world.delivery, status="accepted", recipient_count=10, invalid_count=2, unlicensed_count=1)
+    Run.objects.update(recipient_count=10, skipped_count=3)
+
+    page = root.get("/admin/notifications/run/").content.decode()
+
+    cells = re.findall(r'class="field-(recipients|accepted|exceptions|skipped)">(\d+)<', page)
+    assert dict(cells) == {"recipients": "10", "accepted": "7", "exceptions": "3", "skipped": "3"}
+
+
+def test_a_run_that_reached_nobody_is_not_shown_as_a_success(root: Client, world: World) -> None:
+    Run.objects.update(status=Run.Status.FINISHED, recipient_count=0, skipped_count=3)
+    for path in ("/admin/notifications/run/", reverse("admin:notifications_run_change", args=[world.run.pk])):
+        page = root.get(path).content.decode()
+        assert '<span class="pill pill-warn">已完成，没有送达任何人</span>' in page
+        assert "pill-good" not in page
+
+    Run.objects.update(recipient_count=1)
+
+    assert '<span class="pill pill-good">已完成</span>' in root.get("/admin/notifications/run/").content.decode()
+
+
+def test_a_run_is_found_by_its_subscription(root: Client, world: World) -> None:
+    wanted = make_run(make_subscription(name="Weekly figures"))
+    make_run(make_subscription(name="别的"))
+
+    found = root.get(f"/admin/notifications/run/?q={quote('weekly')}").context["cl"].result_list
+    of_order = root.get(f"/admin/notifications/run/?subscription__id__exact={wanted.subscription_id}")
+
+    assert list(found) == [wanted]
+    assert list(of_order.context["cl"].result_list) == [wanted]
+    page = root.get(f"/admin/notifications/subscription/{wanted.subscription_id}/change/").content.decode()
+    assert f'href="/admin/notifications/run/?subscription__id__exact={wanted.subscription_id}"' in page
+
+
+def test_a_run_page_says_when_it_began_and_how_its_messages_stand(root: Client, world: World) -> None:
+    settle(world.delivery, status="accepted", recipient_count=10, invalid_count=2, errcode=0)
+    other = Delivery.objects.get(pk=world.delivery.pk)
+    other.pk, other.mark, other.status, other.errcode = None, "other", "failed", 40058
+    other.save()
+    Run.objects.update(due_at=NOW.replace(second=47))
+
+    page = root.get(reverse("admin:notifications_run_change", args=[world.run.pk]))
+
+    text = page.content.decode()
+    assert "09:00:47" in text
+    assert [(count, url) for _pill, count, url in page.context["states"]] == [
+        (1, f"/admin/notifications/delivery/?run__id__exact={world.run.pk}&status__exact=accepted"),
+        (1, f"/admin/notifications/delivery/?run__id__exact={world.run.pk}&status__exact=failed"),
+    ]
+    assert "40058" in text
+    facts = {str(name): value for name, value in page.context["facts"]}
+    assert (facts["已接受"], facts["被拒绝或已取消"]) == (8, 10 + 2)
+    listed = root.get(page.context["states"][1][2]).context["cl"].result_list
+    assert [row.pk for row in listed] == [other.pk]
+
+
+def test_a_deliverys_page_shows_attempts_and_the_message(root: Client, world: World) -> None:
+    world.delivery.attempts.create(
+        number=1, fencing_token="0" * 32, started_at=NOW, outcome="unclear", answer="<b>proxy</b>", duration_ms=12,
+        finished_at=NOW.replace(second=59),
+    )  # fmt: skip
+    settle(world.delivery, status="accepted", unclear_since=NOW, msgid="m-1")
+
+    page = root.get(reverse("admin:notifications_delivery_change", args=[world.delivery.pk])).content.decode()
+
+    for text in ("m-1", "结果未知", "&lt;b&gt;proxy", "本公司日报", "今天的销售额", world.delivery.mark, "09:00:59"):
+        assert text in page
+    assert "<b>proxy" not in page
+
+
+def test_a_run_page_shows_why_people_were_skipped(root: Client) -> None:
+    run = make_run(make_subscription(make_person(), make_person(make_corp(is_enabled=False), "a")))
+    render_run(run_id=run.pk, now=NOW)
+
+    page = root.get(reverse("admin:notifications_run_change", args=[run.pk])).content.decode()
+
+    assert "未关联企业微信: 1" in page
+    assert "公司已停用: 1" in page
+
+
+@pytest.fixture
+def two_messages(world: World) -> tuple[Delivery, Delivery]:
+    other = make_person(world.corp, "HanMei", name="韩梅梅", username="hanmm")
+    render_run(run_id=make_run(make_subscription(other, report=make_report(title="周报"))).pk, now=NOW)
+    return world.delivery, Delivery.objects.latest("pk")
+
+
+@pytest.mark.parametrize("words", ["韩梅", "hanmm", "HANMEI", "周报", "MARK", "URL"])
+@pytest.mark.parametrize(("model", "keys"), [("delivery", base.KEYS_AT_MOST), ("delivery", 0), ("receipt", 0)])
+def test_a_message_is_found_by_person_title_and_mark(
+    root: Client,
+    two_messages: tuple[Delivery, Delivery],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    model: str,
+    keys: int,
+) -> None:
+    monkeypatch.setattr(base, "KEYS_AT_MOST", keys)
+    wanted = two_messages[1]
+    words = {"MARK": wanted.mark, "URL": f"https://bi.example.com/m/{wanted.mark}/"}.get(words, words)
+
+    found = root.get(f"/admin/notifications/{model}/?q={quote(words)}").context["cl"].result_list
+
+    expected = [wanted.pk] if model == "delivery" else [wanted.receipts.get().pk]
+    if model == "receipt" and words == "周报":
+        expected = []
+    assert [row.pk for row in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "column"), [("delivery", Delivery, "created_at"), ("receipt", Run, "claimed_at")]
+)
+def test_rows_of_a_day_are_found(root: Client, world: World, model: str, rows: Any, column: str) -> None:
+    def count(day: str) -> int:
+        answer = root.get(f"/admin/notifications/{model}/?day={day}")
+        return int(answer.context["cl"].result_count)
+
+    rows.objects.update(**{column: NOW.replace(year=2020)})
+    assert (count("today"), count("week")) == (0, 0)
+
+    rows.objects.update(**{column: timezone.now()})
+
+    assert (count("today"), count("yesterday")) == (1, 0)
+
+
+def test_deliveries_are_filtered_by_visible_companies(world: World) -> None:
+    other = make_corp(name="另一公司")
+    client = client_of(make_manager(world.corp))
+
+    page = client.get(f"/admin/notifications/delivery/?corp={world.corp.pk}")
+
+    assert page.context["cl"].result_count == 1
+    assert "另一公司" not in page.content.decode()
+    assert client.get(f"/admin/notifications/delivery/?corp={other.pk}").context["cl"].result_count == 1
+
+
+@pytest.mark.parametrize(
+    ("own", "deliverys", "status", "is_found"),
+    [
+        ("", "accepted", "accepted", True),
+        ("invalid", "accepted", "invalid", True),
+        ("invalid", "accepted", "accepted", False),
+        ("", "unknown", "unknown", True),
+        ("", "pending", "pending", True),
+    ],
+)
+def test_receipts_are_filtered_by_what_became_of_them(
+    root: Client, world: World, own: str, deliverys: str, status: str, is_found: bool
+) -> None:
+    Receipt.objects.update(status=own)
+    Delivery.objects.update(status=deliverys)
+
+    answer = root.get(f"/admin/notifications/receipt/?status={status}")
+
+    assert answer.context["cl"].result_count == int(is_found)
+
+
+def test_the_receipts_of_a_run_and_of_a_delivery_are_linked(root: Client, world: World) -> None:
+    for path in (
+        reverse("admin:notifications_run_change", args=[world.run.pk]),
+        reverse("admin:notifications_delivery_change", args=[world.delivery.pk]),
+    ):
+        found = re.search(r'href="(/admin/notifications/receipt/\?[^"]+)"', root.get(path).content.decode())
+        assert found is not None
+        assert root.get(found[1].replace("&amp;", "&")).context["cl"].result_count == 1
+
+
+def test_long_logs_are_not_counted_to_the_end(root: Client, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("integrations.core.admin_pages.ROWS_COUNTED", 5)
+    for person in make_people(make_corp(), 8):
+        render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)
+
+    assert root.get("/admin/notifications/delivery/").context["cl"].result_count == 5
+
+
+LIST = "/admin/notifications/delivery/"
+# So many keys are read: all of a short log, and none, where the database reads them itself.
+WAYS = [base.KEYS_AT_MOST, 0]
+# From the oldest on, and for which of two companies. Nobody sends messages with the name of the old report any more.
+TITLES = ["旧表 100%", "旧表 100", *(["日报7", "日报17", "周报_A", "周报BA"] * 5)]
+WORDS = ["日报7", "7", "报", "旧表", "100%", "周报_", "没有这样的", "李雷"]
+
+
+class Log:
+    """Messages with TITLES, in turn to a person of the one company and to one of the other."""
+
+    def __init__(self) -> None:
+        self.corps = [make_corp(name="甲公司"), make_corp(name="乙公司")]
+        self.patterns = [self._sent(corp) for corp in self.corps]
+        self.add(TITLES)
+
+    def _sent(self, corp: Corp) -> Delivery:
+        run = make_run(
+            make_subscription(make_person(corp, f"lilei{corp.pk}", name="李雷"), report=make_report(title="月表"))
+        )
+        render_run(run_id=run.pk, now=NOW)
+        return Delivery.objects.get(run=run)
+
+    def add(self, titles: Sequence[str]) -> None:
+        for number, title in enumerate(titles):
+            message = Delivery.objects.get(pk=self.patterns[number % 2].pk)
+            message.pk, message.mark, message.title = None, uuid.uuid4().hex, title
+            message.save(force_insert=True)
+
+    def expected(self, words: str, corps: Sequence[Corp]) -> list[int]:
+        """The newest first."""
+        patterns = {one.pk for one in self.patterns if words == "李雷"}
+        seen = Delivery.objects.filter(corp__in=corps).order_by("-pk").values_list("pk", "title")
+        return [pk for pk, title in seen if words in title or pk in patterns]
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+def found_by(client: Client, words: str, query: str = "") -> list[int]:
+    return [row.pk for row in client.get(f"{LIST}?q={quote(words)}{query}").context["cl"].result_list]
+
+
+@pytest.mark.parametrize("keys", WAYS)
+def test_the_same_messages_are_found_in_each_way(log: Log, monkeypatch: pytest.MonkeyPatch, keys: int) -> None:
+    monkeypatch.setattr(base, "KEYS_AT_MOST", keys)
+    root, manager = client_of(make_superuser()), client_of(make_manager(log.corps[1]))
+
+    found = {words: (found_by(root, words), found_by(manager, words)) for words in WORDS}
+
+    assert found == {words: (log.expected(words, log.corps), log.expected(words, log.corps[1:])) for words in WORDS}
+    assert [len(found["没有这样的"][0]), len(found["旧表"][0]), len(found["旧表"][1]), len(found["7"][1])] == [
+        0,
+        2,
+        1,
+        5,
+    ]
+    assert len(found["李雷"][1]) == 1
+
+
+@pytest.mark.parametrize("keys", WAYS)
+def test_what_is_found_keeps_its_filter_and_its_order(log: Log, monkeypatch: pytest.MonkeyPatch, keys: int) -> None:
+    monkeypatch.setattr(base, "KEYS_AT_MOST", keys)
+    root = client_of(make_superuser())
+    one = Delivery.objects.filter(title="日报17").earliest("pk")
+    Delivery.objects.filter(pk=one.pk).update(status="failed")
+
+    assert found_by(root, "7", "&status__exact=failed") == [one.pk]
+    titles = [Delivery.objects.get(pk=pk).title for pk in found_by(root, "7", "&o=1")]
+    assert titles == ["日报17"] * 5 + ["日报7"] * 5
+
+
+@pytest.mark.parametrize("keys", WAYS)
+def test_the_search_over_all_shows_the_newest_messages(log: Log, monkeypatch: pytest.MonkeyPatch, keys: int) -> None:
+    monkeypatch.setattr(base, "KEYS_AT_MOST", keys)
+
+    answer = client_of(make_superuser()).get(f"/admin/search/?q={quote('日报7')}")
+
+    newest = log.expected("日报7", log.corps)[:5]
+    assert [url for each in answer.context["found"] for _name, url in each.rows] == [
+        f"{LIST}{pk}/change/" for pk in newest
+    ]

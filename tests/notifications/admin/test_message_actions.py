@@ -17,11 +17,10 @@ from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import recall
 from notifications.models import Delivery, Receipt, Run
-from tests.notifications.admin.test_admin import client_of
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     NOW,
     make_corp,
-    make_manager,
     make_person,
     make_report,
     make_run,
@@ -57,11 +56,6 @@ def run(corp: Corp) -> Run:
 @pytest.fixture
 def first(run: Run) -> Delivery:
     return Delivery.objects.earliest("pk")
-
-
-@pytest.fixture
-def root() -> Client:
-    return client_of(make_superuser())
 
 
 @pytest.fixture(autouse=True)
@@ -300,26 +294,6 @@ def test_of_several_each_is_done_or_says_why(root: Client, run: Run, first: Deli
     ]
     send_again(root, first, other)
     assert receivers(Run.objects.get(resends=run)) == ["jim"]
-
-
-@pytest.mark.parametrize("name", ["resend", "recall"])
-def test_the_wrong_person_changes_nothing(name: str, run: Run, first: Delivery, corp: Corp) -> None:
-    other = Delivery.objects.latest("pk")
-    change(other, status="failed")
-    target = other if name == "resend" else first
-    reader, stranger = make_manager(corp, permissions="view"), make_manager(make_corp(), permissions="subscription")
-
-    assert page(name, target) not in client_of(reader).get(one_page(target)).content.decode()
-    assert client_of(reader).post(page(name, target), {f"number-{target.pk}": "1"}).status_code == 403
-    assert client_of(stranger).post(page(name, target), {f"number-{target.pk}": "1"}).status_code == 404
-    assert client_of(reader).post(LIST, {"action": name, "_selected_action": [target.pk]}).status_code in {
-        200,
-        302,
-        403,
-    }
-
-    target.refresh_from_db()
-    assert (Run.objects.count(), target.recall_requested_at) == (1, None)
 
 
 @pytest.mark.parametrize("keys", ["x", "0", "1,", "999999999999999999999"])

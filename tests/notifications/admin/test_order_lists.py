@@ -13,16 +13,9 @@ from django.utils.html import strip_tags
 
 from integrations.models import Card, DataSource
 from notifications.models import AlertReceiver, AlertRule, Incident, Run
-from tests.notifications.factories import make_corp, make_person, make_run, make_subscription, make_superuser
+from tests.notifications.factories import make_corp, make_person, make_run, make_subscription
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def root() -> Client:
-    client = Client(headers={"host": "localhost:3001"})
-    client.force_login(make_superuser(), backend="django.contrib.auth.backends.ModelBackend")
-    return client
 
 
 def cells(client: Client, model: str) -> dict[str, str]:

@@ -60,17 +60,6 @@ def test_a_push_is_made_with_a_picture_that_each_sees_with_their_own_rights(owne
     assert picture.report == Subscription.objects.get().report
 
 
-def test_a_push_without_one_has_none(owner: User, corp: Corp) -> None:
-    person = make_person(corp, "lin")
-    client = client_of(owner)
-    values = {"name": "文字", "title": "文字", "body": "文字", "users": [person.pk], "corp": corp.pk, "_save": "1"}
-
-    client.post(ADD, as_browsers_send(client, ADD, **values))
-
-    assert Subscription.objects.count() == 1
-    assert not PagePicture.objects.exists()
-
-
 def test_it_is_changed_and_taken_away(push: Subscription, owner: User) -> None:
     client = client_of(owner)
 
@@ -182,14 +171,6 @@ def test_a_copy_for_this_push_alone_shows_it_to_each_with_their_own_rights(
     copied = PagePicture.objects.get(report=push.report)
     assert (PagePicture.objects.count(), copied.shown_as) == (2, None)
     assert PagePicture.objects.exclude(pk=copied.pk).get().shown_as == owner
-
-
-def test_whoever_may_only_look_sees_no_choice(push: Subscription, corp: Corp) -> None:
-    stranger = client_of(make_editor(make_corp()))
-
-    assert stranger.get(change(push)).status_code == 302
-    assert stranger.post(change(push), {"title": "x", "_save": "1"}).status_code == 302
-    assert PagePicture.objects.get().shown_as is not None
 
 
 # --- Shown beside the form --------------------------------------------------------------------------------------------

@@ -30,7 +30,6 @@ from tests.notifications.factories import (
     make_report,
     make_run,
     make_subscription,
-    make_superuser,
 )
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 
@@ -68,11 +67,6 @@ def push(people: list[User], region: Attribute) -> Subscription:
     split(report, region)
     answer(report, slot_at=timezone.now() - timedelta(days=1))
     return make_subscription(*people, make_person(name="P5"), report=report, is_enabled=True)
-
-
-@pytest.fixture
-def root() -> Client:
-    return client_of(make_superuser())
 
 
 def outlook(client: Client, subscription: Subscription, **changes: Any) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -14,6 +13,7 @@ from accounts.models import Attribute, AttributeValue, User
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AlertReceiver, AlertRule, AttributeRule, Subscription, SubscriptionChoice
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -36,12 +36,6 @@ def corp() -> Corp:
 @pytest.fixture
 def person(corp: Corp) -> User:
     return make_person(corp, "lilei", name="李雷", username="lilei")
-
-
-def client_of(person: User) -> Client:
-    client = Client(headers={"host": "localhost:3001"})
-    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
-    return client
 
 
 def page_of(person: User, seen_by: User | None = None) -> Any:
@@ -104,13 +98,6 @@ def test_a_line_says_what_is_in_the_way(person: User) -> None:
         ("乙", "接收人已暂停此推送"),
         ("甲", "报告只面向其他公司"),
     ]
-
-
-def test_nothing_reaches_whoever_is_not_linked(person: User) -> None:
-    stranger = make_person(name="未关联")
-    make_subscription(stranger, name="日报")
-
-    assert lines_of(stranger) == [("日报", "直接指定", "未关联企业微信")]
 
 
 def test_alerts_stand_beside_pushes(person: User) -> None:

@@ -151,24 +151,6 @@ def test_nothing_is_done_to_more_than_can_be_worked_out(root: Client, monkeypatc
     assert (Subscription.objects.count(), Subscription.objects.filter(is_paused=True).count()) == (2, 0)
 
 
-def test_pushes_of_other_companies_stay_as_they_are(corp: Corp) -> None:
-    here, there = (make_subscription(report=make_report(corp=one)) for one in (corp, make_corp()))
-
-    act(client_of(make_manager(corp, permissions="_")), "pause", here, there, apply="1")
-
-    assert list(Subscription.objects.filter(is_paused=True)) == [here]
-
-
-def test_nobody_changes_pushes_without_the_right(corp: Corp) -> None:
-    subscription = make_subscription(report=make_report(corp=corp))
-    reader = client_of(make_manager(corp, permissions="view_"))
-
-    for name in ("enable", "disable", "pause", "resume", "duplicate"):
-        act(reader, name, subscription, apply="1")
-
-    assert (Subscription.objects.count(), LogEntry.objects.count()) == (1, 0)
-
-
 def test_whoever_may_not_write_contents_duplicates_nothing(corp: Corp) -> None:
     subscription = make_subscription(report=make_report(corp=corp))
     manager = make_manager(corp, permissions="_")

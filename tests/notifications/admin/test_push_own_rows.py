@@ -16,7 +16,7 @@ from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, OwnRowsRule, Receipt
 from tests.notifications.admin.test_person_panel import stand_in
 from tests.notifications.admin.test_push_limits import state, with_card
-from tests.notifications.admin.test_push_page import ADD, client_of, make_card
+from tests.notifications.admin.test_push_page import ADD, make_card
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -24,16 +24,10 @@ from tests.notifications.factories import (
     make_person,
     make_run,
     make_subscription,
-    make_superuser,
 )
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def root() -> Client:
-    return client_of(make_superuser())
 
 
 @pytest.fixture

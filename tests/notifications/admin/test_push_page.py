@@ -40,11 +40,6 @@ LIST = "/admin/notifications/subscription/"
 PREFIXES = ("report_cards", "charts", "own_rows_rules")
 
 
-@pytest.fixture
-def root() -> Client:
-    return client_of(make_superuser())
-
-
 def client_of(person: User) -> Client:
     client = Client()
     client.force_login(person)
@@ -90,11 +85,6 @@ def test_one_page_makes_the_content_its_card_and_the_push(root: Client) -> None:
     assert list(subscription.users.all()) == [person]
 
 
-def test_saved_without_enabling_it_waits(root: Client) -> None:
-    root.post(ADD, as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _save="1"))
-    assert not Subscription.objects.get().is_enabled
-
-
 def test_it_is_tried_on_oneself_before_it_is_enabled() -> None:
     person = make_person(make_corp(), "root", is_superuser=True, is_staff=True)
     client = client_of(person)
@@ -106,13 +96,6 @@ def test_it_is_tried_on_oneself_before_it_is_enabled() -> None:
     assert answer["Location"] == change(subscription)
     assert not subscription.is_enabled
     assert Run.objects.get().trigger == Run.Trigger.TRIAL
-
-
-def test_who_has_no_wecom_account_reads_why_nothing_was_tried(root: Client) -> None:
-    sent = as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _try="1", token="a" * 32)
-    page = root.post(ADD, sent, follow=True)
-    assert not Run.objects.exists()
-    assert any("无法" in str(message) for message in page.context["messages"])
 
 
 def test_disabling_keeps_the_content(root: Client) -> None:
@@ -130,6 +113,7 @@ def test_a_change_of_the_content_is_saved_with_it(root: Client) -> None:
     answer = root.post(address, as_browsers_send(root, address, title="周报", _enable="1"))
     assert answer.status_code == 302, answer.context["problems"]
     assert Report.objects.get().title == "周报"
+    assert "标题" in root.get(f"{LIST}{subscription.pk}/history/").content.decode()
 
 
 def test_the_preview_looks_as_nobody_whom_one_does_not_see(root: Client) -> None:
@@ -292,7 +276,7 @@ def test_who_saves_a_content_second_is_told_and_may_save_over_it(root: Client) -
     answer = second.post(path, mine)
 
     [problem] = answer.context["problems"]
-    assert "再次保存将以此覆盖已保存的内容" in problem.text
+    assert problem.anchor == ""  # about the whole page: its words are those of tests/test_two_administrators.py
     report = Report.objects.get()
     assert (report.title, report.body) == ("第一个人的标题", "今天的销售额:100 万元")
     shown = untouched(answer.content.decode(), "subscription_form")
@@ -330,17 +314,12 @@ def test_a_draft_of_a_known_push_brings_its_rows_back(root: Client, shared: tupl
     assert first.name == "甲"
 
 
-def test_saving_forgets_the_draft(root: Client) -> None:
+def test_saving_forgets_the_draft_also_one_that_comes_in_behind_its_form(root: Client) -> None:
+    """The browser sent it just before the form, and another thread answered it."""
     sent = as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _save="1")
     root.post(f"{LIST}draft/", sent)
     root.post(ADD, sent)
-    assert not Draft.objects.exists()
-
-
-def test_a_draft_that_comes_in_behind_its_form_is_not_kept(root: Client) -> None:
-    """The browser sent it just before the form, and another thread answered it."""
-    sent = as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _save="1")
-    root.post(ADD, sent)
+    assert (Draft.objects.exists(), Subscription.objects.get().is_enabled) == (False, False)
     assert root.post(f"{LIST}draft/", sent).json() == {"is_kept": False}
     assert not Draft.objects.exists()
 
@@ -371,12 +350,13 @@ def test_a_draft_holds_no_token_of_the_request(root: Client) -> None:
 # --- Choosing data ----------------------------------------------------------------------------------------------------
 
 
-def test_cards_that_the_person_sees_are_offered_by_name(root: Client) -> None:
-    make_card("门店销售额")
-    make_card("库存")
-    html = root.post(f"{LIST}data/", {"q": "销售"}).json()["html"]
-    assert "门店销售额" in html
-    assert "库存" not in html
+def test_cards_that_the_person_sees_are_offered_by_name() -> None:
+    mine, other = make_corp(name="甲"), make_corp(name="乙")
+    for name, corp in (("门店销售额", mine), ("库存", mine), ("销售机密", other)):
+        source = DataSource.objects.create(name=name, kind=SourceKind.SQL, corp=corp)
+        Card.objects.create(name=name, source=source, sql="SELECT 1")
+    html = client_of(make_manager(mine)).post(f"{LIST}data/", {"q": "销售"}).json()["html"]
+    assert [name in html for name in ("门店销售额", "库存", "销售机密")] == [True, False, False]
 
 
 def test_an_empty_product_says_how_data_comes_in(root: Client) -> None:
@@ -396,7 +376,7 @@ def test_a_connected_bi_is_made_a_data_source_from_the_page(root: Client) -> Non
 
 def test_who_may_not_connect_the_bi_reads_whom_to_ask() -> None:
     html = client_of(make_manager(make_corp())).post(f"{LIST}data/", {}).json()["html"]
-    assert "请联系可管理全部公司的系统管理员。" in html
+    assert "请联系" in html
     assert "href" not in html
 
 
@@ -404,14 +384,6 @@ def test_a_bi_that_shows_no_pages_says_what_to_do(root: Client) -> None:
     bi_source()
     listed("")
     assert "请在 BI 中把页面共享给该用户" in root.post(f"{LIST}data/", {"poll": "1"}).json()["html"]
-
-
-def test_cards_of_other_companies_are_not_offered() -> None:
-    mine, other = make_corp(name="甲"), make_corp(name="乙")
-    source = DataSource.objects.create(name="乙的仓库", kind=SourceKind.SQL, corp=other)
-    Card.objects.create(name="秘密", source=source, sql="SELECT 1")
-    html = client_of(make_manager(mine)).post(f"{LIST}data/", {}).json()["html"]
-    assert "秘密" not in html
 
 
 def bi_source(**values: Any) -> DataSource:
@@ -483,16 +455,6 @@ def test_odd_searches_break_nothing(root: Client, text: str) -> None:
     assert root.post(f"{LIST}data/", {"q": text}).status_code == 200
 
 
-def test_without_the_right_to_add_cards_those_of_the_bi_are_shown_but_not_taken() -> None:
-    bi_source()
-    listed("", ("p1", "销售", "PAGE"))
-    listed("p1", ("c1", "门店日报", "CHART"))
-    client = writer("view_subscription", "add_subscription", "add_report", "view_datasource")
-    html = client.post(f"{LIST}data/", {"page": "p1"}).json()["html"]
-    assert "请联系推送编辑、集成管理员或系统管理员。" in html
-    assert client.post(f"{LIST}data/choose/", {"page": "p1", "card": "c1"}).status_code == 403
-
-
 # --- Old pages --------------------------------------------------------------------------------------------------------
 
 
@@ -530,14 +492,6 @@ def test_a_change_of_the_time_alone_writes_no_content(root: Client) -> None:
     assert not any('UPDATE "notifications_report" ' in query["sql"] for query in queries)
 
 
-def test_the_history_names_the_changed_fields_of_the_content(root: Client) -> None:
-    subscription = make_subscription(make_person(make_corp(), "lilei"))
-    address = change(subscription)
-    root.post(address, as_browsers_send(root, address, title="周报", _enable="1"))
-    text = root.get(f"{LIST}{subscription.pk}/history/").content.decode()
-    assert "标题" in text
-
-
 # --- Who may what -----------------------------------------------------------------------------------------------------
 
 
@@ -553,6 +507,7 @@ def test_who_may_not_write_reports_changes_the_rest_of_the_page(
     first, _second = shared
     client = writer("view_subscription", "change_subscription", "view_report")
     address = change(first)
+    assert "有权修改报告的人可以修改它" in client.get(address).content.decode()
     sent = as_browsers_send(client, address, name="改名", title="不许", **{"report_cards-0-title": "不许"})
     answer = client.post(address, sent)
     assert answer.status_code == 302, answer.context["problems"]
@@ -637,12 +592,6 @@ def test_who_may_not_change_both_reads_the_report_where_it_was(shared: tuple[Sub
         User.objects.filter(username="writer").delete()
         client = writer(*names)
         assert client.get(f"/admin/notifications/report/{shared[0].report.pk}/change/").status_code == 200
-
-
-def test_the_message_is_previewed_as_if_it_were_due_at_another_time(root: Client) -> None:
-    sent = as_browsers_send(root, ADD, title="{{ today|date('YYYY-MM-DD') }}", body="早上好")
-    phone = root.post(f"{LIST}outlook/", {**sent, "_at": "2027-03-04T09:00"}).json()["message"]
-    assert "2027-03-04" in phone
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------------

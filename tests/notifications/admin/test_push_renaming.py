@@ -24,18 +24,12 @@ from tests.notifications.factories import (
     make_person,
     make_run,
     make_subscription,
-    make_superuser,
 )
 from tests.notifications.reports.places import answer, make_card, make_data_report, make_region, split
 from tests.notifications.reports.tables import sales
 
 pytestmark = pytest.mark.django_db
 PREVIEW, RENAME = f"{LIST}outlook/", f"{LIST}rename/"
-
-
-@pytest.fixture
-def root() -> Client:
-    return client_of(make_superuser())
 
 
 @pytest.fixture

@@ -18,14 +18,14 @@ from notifications.admin.subscription_forms import RulesField, RulesWidget
 from notifications.models import AttributeRule, Operator, Subscription
 from notifications.sources import Rule
 from notifications.subscriptions.recipients import read_rules, save_rules
-from tests.notifications.admin.test_admin import client_of, values, version_on
+from tests.notifications.admin.conftest import client_of
+from tests.notifications.admin.test_admin import values, version_on
 from tests.notifications.factories import (
     make_corp,
     make_manager,
     make_person,
     make_report,
     make_subscription,
-    make_superuser,
 )
 
 pytestmark = pytest.mark.django_db
@@ -65,18 +65,11 @@ def complaint(*lines: tuple[Any, str, str]) -> list[str]:
 
 
 def test_rows_become_rules(title: Attribute, level: Attribute) -> None:
-    assert cleaned((title, "contains", " 经理 "), (level, "one_of", "p1; P2;p1"), ("", "is", " ")) == [
+    manager = (title, "contains", " 经理 ")
+    assert cleaned(manager, (level, "one_of", "p1; P2;p1"), ("", "is", " "), manager) == [
         Rule(title, Operator.CONTAINS, ("经理",)),
         Rule(level, Operator.ONE_OF, ("P1", "P2")),
     ]
-
-
-def test_the_same_rule_twice_is_one(title: Attribute) -> None:
-    assert len(cleaned((title, "is", "经理"), (title, "is", "经理"))) == 1
-
-
-def test_nothing_is_no_rule() -> None:
-    assert cleaned() == cleaned(("", "is", "")) == []
 
 
 def test_what_is_wrong_is_said_of_each_row(title: Attribute, level: Attribute) -> None:
@@ -142,10 +135,6 @@ class TestPage:
     @pytest.fixture
     def corp(self) -> Corp:
         return make_corp()
-
-    @pytest.fixture
-    def root(self) -> Client:
-        return client_of(make_superuser())
 
     @pytest.fixture
     def subscription(self, corp: Corp) -> Subscription:

@@ -20,25 +20,18 @@ from notifications.models import FreeDays, MonthDay, Repeat, Report, Subscriptio
 from notifications.subscriptions.calendar import describe_crontab, describe_schedule
 from notifications.subscriptions.schedules import is_published_workday, last_known_year, nearest_workday
 from tests.browser_form import untouched
-from tests.notifications.admin.test_admin import client_of, errors_of, said, values, version_on
+from tests.notifications.admin.test_admin import errors_of, said, values, version_on
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import (
     make_corp,
-    make_manager,
     make_person,
     make_report,
     make_subscription,
-    make_superuser,
 )
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/notifications/subscription/add/"
-
-
-@pytest.fixture
-def root() -> Client:
-    return client_of(make_superuser())
 
 
 @pytest.fixture
@@ -265,16 +258,6 @@ def test_an_ended_one_is_marked_in_the_list(root: Client, order: tuple[Report, U
     assert "不再有执行时间" in root.get("/admin/notifications/subscription/").content.decode()
 
 
-def test_an_editor_of_one_company_may_write_a_preset(order: tuple[Report, User]) -> None:
-    corp = order[1].wecom_accounts.get().corp
-    assert corp is not None
-    report = make_report(corp=corp)
-
-    subscription = saved(client_of(make_manager(corp)), (report, order[1]), **DAILY)
-
-    assert subscription.repeat == Repeat.DAILY
-
-
 @pytest.mark.parametrize(
     ("fields", "is_by_workdays"),
     [
@@ -406,14 +389,3 @@ def test_a_line_that_is_no_day_is_named_and_nothing_is_saved(root: Client, line:
 
     assert errors_of(answer) == f"第 2 行无法识别：「{line}」。"
     assert WorkdayCalendar.objects.entered() == {}
-
-
-def test_who_manages_one_company_moves_nobodys_days() -> None:
-    WorkdayCalendar.objects.create(days="2027-02-14 班")
-    client = client_of(make_manager(make_corp(), permissions="workdaycalendar"))
-
-    assert client.get("/admin/notifications/workdaycalendar/").status_code == 403
-    assert client.get(CALENDAR).status_code == 403
-    assert client.post(CALENDAR, {"days": ""}).status_code == 403
-    assert WorkdayCalendar.objects.get().days == "2027-02-14 班"
-    assert "workdaycalendar" not in client.get("/admin/").text

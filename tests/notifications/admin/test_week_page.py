@@ -15,7 +15,6 @@ from notifications.models import Robot
 from notifications.subscriptions.calendar import plan_week
 from tests.notifications.factories import (
     make_corp,
-    make_manager,
     make_person,
     make_report,
     make_run,
@@ -165,16 +164,6 @@ def test_more_times_than_a_page_holds_are_cut_and_an_unusable_schedule_is_named(
 
     assert [str(one) for one in answer.context["week"].unreadable] == ["broken"]
     assert "some pushes are not shown" in answer.content.decode()
-
-
-def test_others_pushes_are_not_shown(root: Client) -> None:
-    corp = make_corp()
-    for name, one in (("here", corp), ("there", make_corp())):
-        make_subscription(make_person(one, name), name=name, report=make_report(corp=one), crontab=once("09:10"))
-    client = Client(headers={"accept-language": "en"})
-    client.force_login(make_manager(corp, permissions="view_"))
-
-    assert hours(client) == {(2, 9): (1, ["here"])}
 
 
 def test_it_is_a_tab_beside_the_list(root: Client) -> None:

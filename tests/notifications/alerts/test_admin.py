@@ -22,7 +22,7 @@ from notifications.subscriptions.recipients import named_audience, resolve_audie
 from tests.accounts.people import sent_form
 from tests.guandata import GuandataAnswers
 from tests.notifications import preview_pages
-from tests.notifications.admin.test_admin import client_of
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.conftest import make_alert_channel, make_receiver
 from tests.notifications.alerts.rules import make_rule, parse, row
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser

@@ -181,7 +181,7 @@ def test_too_many_at_once_are_refused(root: Client, card: Card, monkeypatch: pyt
 
     html = preview(root, card, charts=({**CHART, "kind": "pie"},))
 
-    assert "等待绘制的图片过多" in html
+    assert 'class="problem"' in html
     assert "phone-textcard" in html
     assert Medium.objects.count() == 1
 
