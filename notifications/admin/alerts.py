@@ -138,8 +138,6 @@ PARTS = (
         (("silence_windows", 0),),
     ),
 )
-
-
 # What a trial needs of the form.
 _TRIED = ("card", "conditions", "split_column")
 

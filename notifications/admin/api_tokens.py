@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
 PEOPLE = ("send_users", "send_groups", "send_departments")
 SENDING_FIELDS = ("may_send", "sends_to", "send_corps", *PEOPLE, "daily_limit", "allows_private_addresses")
-
-
 LIFETIMES = ((30, _("30 days")), (90, _("90 days")), (365, _("1 year")), (730, _("2 years")))
 Reach, SendReach = ApiToken.Reach, ApiToken.SendReach
 # Beside sending messages, which has its own limits.

@@ -56,8 +56,6 @@ if TYPE_CHECKING:
 
 # Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
 EMPTY_ROWS = 1
-
-
 ENTRY_CHARACTERS = 4000
 
 

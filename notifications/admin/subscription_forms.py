@@ -75,8 +75,6 @@ if TYPE_CHECKING:
 
 # A change of one of these sets the next run anew.
 SCHEDULE_FIELDS = frozenset({*TIME_FIELDS, "is_enabled"})
-
-
 # What each way of writing a schedule needs, with what is said where it is missing.
 _NEEDED: dict[str, dict[str, StrOrPromise]] = {
     Repeat.DAILY: {"local_time": _("Choose the time of day.")},
@@ -90,11 +88,7 @@ _NEEDED: dict[str, dict[str, StrOrPromise]] = {
     },
     Repeat.CRONTAB: {"crontab": _("Write the five fields of the crontab.")},
 }
-
-
 _EMPTY: dict[str, Any] = {"local_time": None, "weekdays": "", "month_day": "", "crontab": ""}
-
-
 USUAL_TIME = time(9)
 TIMES_SHOWN = 5
 
@@ -238,12 +232,8 @@ def find_times_of_form(form: ScheduleFormPart, now: datetime, *, is_check: bool 
 
 # Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
 EMPTY_ROWS = 2
-
-
 # A row as a browser sends it: the attribute's key, the comparison, the values in one text.
 Row = tuple[str, str, str]
-
-
 _PARTS = ("attribute", "operator", "values")
 
 

@@ -261,8 +261,6 @@ SWITCHES = {
         change=_resume,
     ),
 }
-
-
 WEEKS_AHEAD = 52
 # Of how many pushes it is worked out who would get them.
 COUNTED_AT_MOST = 500

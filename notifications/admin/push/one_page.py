@@ -49,12 +49,8 @@ if TYPE_CHECKING:
 
 
 FORM_KEY = re.compile(r"[0-9a-f]{32}")
-
-
 # What can be added from the page itself.
 ADDED_HERE = frozenset({"users", "groups", "robot"})
-
-
 VALUE_CHARACTERS = 30
 # What a list of settings leaves out.
 _TEMPLATE_CODE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)

@@ -278,8 +278,6 @@ _SHAPES: tuple[tuple[re.Pattern[str], Callable[[_Match], str | None]], ...] = (
         _label_ranking,
     ),
 )
-
-
 # --- Labels -----------------------------------------------------------------------------------------------------------
 
 _DAYS = (

@@ -269,8 +269,6 @@ def _made_environment() -> _Environment:
 
 
 ENVIRONMENT = _made_environment()
-
-
 TEMPLATE_CHARACTERS = 10_000
 DEPTH_AT_MOST = 30
 _LINE_END = re.compile(r"\r\n?")
@@ -403,8 +401,6 @@ _WORDS: dict[type[nodes.Node], str] = {
     nodes.Dict: "{}",
     nodes.NSRef: "namespace",
 }
-
-
 STEPS_AT_MOST = 1_000_000
 SECONDS_AT_MOST = 5.0
 _KEYWORDS = frozenset({"and", "or", "not", "in", "is", "if", "else", "elif", "for", "set"})

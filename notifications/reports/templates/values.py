@@ -266,8 +266,6 @@ def moved(day: date, number: int) -> date:
 
 # The moment itself, in the subscription's time zone.
 SLOT, SLOT_CHINESE = "slot", "计划时间"
-
-
 # The periods around any day, such as the latest of a table.
 AROUND: dict[str, Callable[[date], days.Period]] = {
     "week_of": days.week_of,

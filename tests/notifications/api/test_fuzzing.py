@@ -37,8 +37,6 @@ def document() -> dict[str, Any]:
 schema = schemathesis.openapi.from_dict(document())
 schema.app = get_wsgi_application()
 OPERATIONS = {found.ok().label: found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)}
-
-
 # Whether a recipient is anybody, and bytes are a picture, no schema tells.
 DEEPER = {"POST /api/v1/messages", "POST /api/v1/uploads"}
 
