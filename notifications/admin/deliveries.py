@@ -54,7 +54,7 @@ from notifications.delivery.sending.queue import CORP_SECRETS
 from notifications.models import Delivery, MakerQueue, Medium, Receipt, Run
 from notifications.subscriptions.recipients import SET_ON_PERSON
 from notifications.tasks import enqueue_runs
-from notifications.views.media import picture_answer
+from notifications.views.media import made_answer
 
 if TYPE_CHECKING:
     from notifications.models.deliveries import ReceiptQuerySet
@@ -123,7 +123,8 @@ class DeliveryAdmin(ExportedLog):
         delivery = self.get_object(request, str(pk))
         if delivery is None or not self.has_view_permission(request, delivery):
             raise PermissionDenied
-        return picture_answer(delivery.medium if _may_be_looked_at(delivery.medium) else None)
+        medium = delivery.medium if _may_be_looked_at(delivery.medium) else None
+        return made_answer(medium, medium.extension if medium is not None and medium.name else "svg")
 
     @admin.display(description=_("company"))
     def corp_name(self, delivery: Delivery) -> str:

@@ -139,15 +139,6 @@ def content_of(medium: Medium, extension: str) -> bytes:
     raise Http404
 
 
-def picture_answer(medium: Medium | None) -> HttpResponse:
-    """The picture as a page shows it: in `img`, where nothing in it runs or loads. Raises Http404."""
-    if medium is None or medium.status != Medium.Status.READY:
-        raise Http404
-    extension = medium.extension if medium.name else "svg"
-    content = content_of(medium, extension)
-    return _answer(content, _type_of(medium, extension), {"Cache-Control": "private, no-store"})
-
-
 def made_answer(medium: Medium | None, extension: str) -> HttpResponse:
     """A picture or a file on a page that alone decides who sees it: never kept on the way. Raises Http404."""
     if medium is None or medium.status != Medium.Status.READY:
