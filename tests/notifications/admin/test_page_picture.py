@@ -13,7 +13,8 @@ from integrations.models import Corp, DataSource, Heartbeat, SourceKind
 from notifications.delivery.attachments import read_page_recipe
 from notifications.models import Medium, PagePicture, Run, Subscription
 from tests.bi import make_bi
-from tests.notifications.admin.test_push_page import ADD, LIST, as_browsers_send, change, client_of, listed
+from tests.notifications.admin.conftest import client_of
+from tests.notifications.admin.test_push_page import ADD, LIST, as_browsers_send, change, listed
 from tests.notifications.api.conftest import make_editor
 from tests.notifications.factories import make_corp, make_person, make_report, make_subscription, make_superuser
 

@@ -23,7 +23,8 @@ from notifications.delivery.rendering import report_contents
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Receipt, Run, Subscription, SubscriptionChoice
 from notifications.subscriptions.recipients import named_audience, named_audiences, resolve_audience, resolve_audiences
-from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change, client_of
+from tests.notifications.admin.conftest import client_of
+from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change
 from tests.notifications.factories import (
     make_corp,
     make_person,

@@ -21,6 +21,7 @@ from notifications.models import AlertRule, Medium, Report
 from tests.accounts.people import sent_form
 from tests.guandata import GuandataAnswers
 from tests.integrations.clients.sources.place import make_card, make_source
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule, row
 from tests.notifications.factories import make_corp, make_manager, make_person, make_subscription, make_superuser
@@ -28,7 +29,6 @@ from tests.notifications.preview_pages import fetch, preview
 from tests.notifications.reports.places import make_data_report, page_values
 
 pytestmark = pytest.mark.django_db
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 OF_REPORT, OF_RULE = reverse("admin:notifications_report_preview"), reverse("admin:notifications_alertrule_preview")
 
 
@@ -54,17 +54,6 @@ PAGES = [
     pytest.param(Page(OF_REPORT, "合计 224.5", report_values), id="report"),
     pytest.param(Page(OF_RULE, "会触发", rule_values), id="rule"),
 ]
-
-
-def signed_in(person: Any) -> Client:
-    client = Client(headers={"host": "localhost:3001"})
-    client.force_login(person, backend=BACKEND)
-    return client
-
-
-@pytest.fixture
-def root() -> Client:
-    return signed_in(make_superuser())
 
 
 @pytest.fixture
@@ -147,11 +136,11 @@ class TestPreview:
         fetch()
 
         assert (
-            place.shown in signed_in(make_superuser()).post(place.path, {**values, "_token": token}).json()["message"]
+            place.shown in client_of(make_superuser()).post(place.path, {**values, "_token": token}).json()["message"]
         )
-        employee = signed_in(make_person(make_corp(), "li"))
+        employee = client_of(make_person(make_corp(), "li"))
         assert employee.post(place.path, {**values, "_token": token}).status_code == 302
-        writer = signed_in(make_manager(make_corp()))
+        writer = client_of(make_manager(make_corp()))
         DataSource.objects.update(corp=make_corp())
         assert "128.5" not in writer.post(place.path, {**values, "_token": token}).text
 
@@ -160,7 +149,7 @@ class TestPreview:
         bi.gives("card_data")
         corp, card = make_corp(), make_card()
         DataSource.objects.update(corp=corp)
-        manager = signed_in(make_manager(corp))
+        manager = client_of(make_manager(corp))
         values = place.values(manager, card)
         token = manager.post(place.path, values).json()["token"]
         fetch()
@@ -251,7 +240,7 @@ def test_the_page_of_a_report_without_scripts_shows_no_zone_of_a_report_that_one
     make_subscription(make_person(other, "li"), report=report, time_zone="Europe/Berlin")
     values = {**page_values(), "_page": "1", "_report": report.pk}
 
-    assert "Europe/Berlin" not in signed_in(make_manager(mine)).post(OF_REPORT, values).text
+    assert "Europe/Berlin" not in client_of(make_manager(mine)).post(OF_REPORT, values).text
 
 
 def test_what_is_wrong_without_data_is_said_before_anything_is_fetched(root: Client, card: Card) -> None:
@@ -284,7 +273,7 @@ def test_a_picture_can_be_opened_without_scripts(root: Client, card: Card) -> No
     Medium.objects.update(status="ready", svg=b"", width=390, height=300)
     made = root.get(address)
     assert (made.status_code, made["Location"]) == (302, address.replace("/?show", ".svg"))
-    assert signed_in(make_superuser()).get(address).status_code == 404
+    assert client_of(make_superuser()).get(address).status_code == 404
 
 
 def test_a_report_over_a_source_whose_key_is_lost_says_so(root: Client, settings: Any) -> None:

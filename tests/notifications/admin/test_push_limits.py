@@ -19,13 +19,13 @@ from notifications.delivery.rendering import render
 from notifications.models import Delivery, Report, ReportCard, ReportChart, Robot, Run, Subscription
 from notifications.reports.templates import merge_fields
 from tests.browser_form import untouched
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_push_page import (
     ADD,
     LIST,
     as_browsers_send,
     bi_source,
     change,
-    client_of,
     listed,
     make_card,
     writer,

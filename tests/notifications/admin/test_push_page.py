@@ -25,6 +25,7 @@ from notifications.models import (
 )
 from tests.bi import make_bi, make_listing
 from tests.browser_form import untouched
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     make_corp,
     make_manager,
@@ -38,12 +39,6 @@ pytestmark = pytest.mark.django_db
 ADD = "/admin/notifications/subscription/add/"
 LIST = "/admin/notifications/subscription/"
 PREFIXES = ("report_cards", "charts", "own_rows_rules")
-
-
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def change(subscription: Subscription) -> str:

@@ -16,7 +16,8 @@ from integrations.models.datasources import packed
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Delivery, ReportChart, Run, Subscription
-from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change, client_of, writer
+from tests.notifications.admin.conftest import client_of
+from tests.notifications.admin.test_push_page import LIST, as_browsers_send, change, writer
 from tests.notifications.factories import (
     NOW,
     make_corp,
