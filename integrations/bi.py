@@ -379,16 +379,12 @@ def _token(saved: BiConnection, external_id: str, clock: Clock) -> Finding:
     if isinstance(answer, Finding):
         return Finding("token", WARNING, "no-answer", answer.facts)
     known = {"status": answer.status, "as": external_id}
-    if answer.status in _REFUSALS or _leads_to_sign_in(answer):
+    path = urlsplit(answer.headers.get("Location", "")).path.lower()
+    if answer.status in _REFUSALS or any(word in path for word in _SIGN_IN_WORDS):
         return Finding("token", WRONG, "refused", known)
     if answer.status >= HTTPStatus.BAD_REQUEST:
         return Finding("token", WRONG, "not-taken", known)
     return Finding("token", UNCLEAR, "not-refused", known)
-
-
-def _leads_to_sign_in(answer: Beginning) -> bool:
-    path = urlsplit(answer.headers.get("Location", "")).path.lower()
-    return any(word in path for word in _SIGN_IN_WORDS)
 
 
 def _api(saved: BiConnection) -> list[Finding]:

@@ -54,6 +54,14 @@ def own_page(
     return TemplateResponse(request, template, whole, status=status)
 
 
+def hide_related_links(form: Any, name: str) -> None:
+    """Take Django's links to add, change, see and delete away from a select of `form`, a class, where it has it."""
+    if name in form.base_fields:
+        widget = form.base_fields[name].widget
+        widget.can_add_related = widget.can_change_related = False
+        widget.can_view_related = widget.can_delete_related = False
+
+
 class FixedRows(AnyModelAdmin):
     """Rows that the product makes: nobody adds or deletes one."""
 

@@ -46,6 +46,32 @@ if TYPE_CHECKING:
 _SAVED = _("One is saved. Leave this empty to keep it, or paste a new one to replace it.")
 
 
+class PageTemplateField(CompactField):
+    """The address of every page of the BI, with {id} where its id stands."""
+
+    def validate(self, value: str) -> None:
+        super().validate(value)
+        if value and not is_template(value):
+            message = _("Write a path that begins with / and has {id} as a part of its own, as /page/{id}.")
+            raise ValidationError(message, code="template")
+
+
+class HomePathField(CompactField):
+    """The path of the BI's first page."""
+
+    def validate(self, value: str) -> None:
+        super().validate(value)
+        # Asked as if below /bi, because /login and the like are pages of the BI's own.
+        if not is_own_page(f"/bi{value}") or not value.startswith("/") or "#" in value:
+            raise ValidationError(_("Write a path that begins with /, without a host."), code="path")
+        if has_reserved(value):
+            message = _(
+                "Leave out the parameters provider and ssoToken: they carry a sign-in, and everybody would enter "
+                "as one person."
+            )
+            raise ValidationError(message, code="reserved")
+
+
 class BiConnectionForm(ProxyMixin, VersionedForm):
     """The connection to the BI, without its key pair, which has pages of its own."""
 
@@ -78,10 +104,12 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         )
         # Words of the BI's own address, which Django would capitalise.
         labels = {"provider": "provider", "domain_id": "domainId"}
-        field_classes = dict.fromkeys(
-            ("provider", "domain_id", "desktop_page", "phone_page", "desktop_home", "phone_home", "api_domain"),
-            CompactField,
-        ) | {"api_login": TidyField, "ca_bundle": CertificatesField}
+        field_classes = {
+            **dict.fromkeys(("provider", "domain_id", "api_domain"), CompactField),
+            **dict.fromkeys(("desktop_page", "phone_page"), PageTemplateField),
+            **dict.fromkeys(("desktop_home", "phone_home"), HomePathField),
+            **{"api_login": TidyField, "ca_bundle": CertificatesField},
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -97,10 +125,6 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         field.help_text = BiConnection._meta.get_field("external_id_source").help_text
         if self.instance.external_id_source not in {one.key for one in offered}:
             field.choices.append((self.instance.external_id_source, _("one that does not exist any more")))
-
-    def _has(self, column: str) -> bool:
-        """Whether a secret is saved, also one that no key opens any more."""
-        return bool(getattr(self.instance, column))
 
     # --- Each field ---------------------------------------------------------------------------------------------------
 
@@ -118,38 +142,6 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         if hooks.external_id_of(chosen) is None:
             raise ValidationError(_("This value does not exist any more: choose another."), code="gone")
         return chosen
-
-    def clean_desktop_page(self) -> str:
-        return self._template("desktop_page")
-
-    def clean_phone_page(self) -> str:
-        return self._template("phone_page")
-
-    def _template(self, name: str) -> str:
-        template: str = self.cleaned_data[name]
-        if template and not is_template(template):
-            message = _("Write a path that begins with / and has {id} as a part of its own, as /page/{id}.")
-            raise ValidationError(message, code="template")
-        return template
-
-    def clean_desktop_home(self) -> str:
-        return self._home("desktop_home")
-
-    def clean_phone_home(self) -> str:
-        return self._home("phone_home")
-
-    def _home(self, name: str) -> str:
-        path: str = self.cleaned_data[name]
-        # Asked as if below /bi, because /login and the like are pages of the BI's own.
-        if not is_own_page(f"/bi{path}") or not path.startswith("/") or "#" in path:
-            raise ValidationError(_("Write a path that begins with /, without a host."), code="path")
-        if has_reserved(path):
-            message = _(
-                "Leave out the parameters provider and ssoToken: they carry a sign-in, and everybody would enter "
-                "as one person."
-            )
-            raise ValidationError(message, code="reserved")
-        return path
 
     # --- All of it ----------------------------------------------------------------------------------------------------
 
@@ -191,9 +183,9 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         if not is_moved and not self.cleaned_data.get("new_proxy_url"):
             return
         again = _("Paste it again: with this change it would be sent another way.")
-        if self._has("api_password") and self.cleaned_data.get("api_login") and not self.replaces("new_api_password"):
+        if self.instance.api_password and self.cleaned_data.get("api_login") and not self.replaces("new_api_password"):
             self.add_error("new_api_password", again)
-        if self._has("app_token") and not self.replaces("new_app_token"):
+        if self.instance.app_token and not self.replaces("new_app_token"):
             self.add_error("new_app_token", again)
 
 

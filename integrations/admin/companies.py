@@ -29,6 +29,7 @@ from integrations.admin.base import (
     ProxyMixin,
     TidyField,
     WriteOnlyInput,
+    hide_related_links,
     own_page,
     pill,
     saved_proxy,
@@ -56,6 +57,16 @@ class NewCredentials:
 
     agentid: int
     secret: str
+
+
+class ServerField(forms.CharField):
+    """The address of a server of WeCom, also where that of a page on it was pasted."""
+
+    def to_python(self, value: Any) -> str:
+        url = validators.normalised_base_url(value) if value else ""
+        for path in PAGE_PATHS:
+            url = url.removesuffix(path)
+        return url
 
 
 class CorpForm(ProxyMixin, VersionedForm):
@@ -98,6 +109,7 @@ class CorpForm(ProxyMixin, VersionedForm):
             "domain_id": CompactField,
             "department_root_ids": DepartmentIdsField,
             "ca_bundle": CertificatesField,
+            **dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), ServerField),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -133,21 +145,6 @@ class CorpForm(ProxyMixin, VersionedForm):
         if isinstance(self.instance.secret, Unreadable):
             secret.help_text = UNREADABLE_NOTE
 
-    def clean_sign_in_enabled(self) -> bool:
-        """Unlike disabling, a tick that is taken away is not asked about: nobody may shut everybody out with it."""
-        return self._switched("sign_in_enabled")
-
-    def clean_admin_rights_enabled(self) -> bool:
-        return self._switched("admin_rights_enabled")
-
-    def _switched(self, name: str) -> bool:
-        is_on: bool = self.cleaned_data[name]
-        if not is_on and getattr(self.instance, name) and self.instance.is_enabled:
-            reasons = hooks.sign_in_ending.joined(self.instance)
-            if reasons:
-                raise ValidationError(reasons)
-        return is_on
-
     def clean_domain_id(self) -> str:
         """It stands encoded in every link, and a menu's links are limited."""
         domain_id: str = self.cleaned_data["domain_id"]
@@ -176,26 +173,19 @@ class CorpForm(ProxyMixin, VersionedForm):
             raise ValidationError(_("The path is too long."), code="long")
         return page
 
-    def clean_api_base_url(self) -> str:
-        return self._server("api_base_url")
-
-    def clean_authorize_base_url(self) -> str:
-        return self._server("authorize_base_url")
-
-    def clean_qr_base_url(self) -> str:
-        return self._server("qr_base_url")
-
-    def _server(self, name: str) -> str:
-        url = validators.normalised_base_url(self.cleaned_data[name])
-        for path in PAGE_PATHS:
-            url = url.removesuffix(path)
-        return url
-
     def clean(self) -> None:
         """Put new secrets into the instance, which is all that is ever done with them here."""
         super().clean()
-        if self._switches_sign_in_on() and (reasons := self._reasons_against_sign_in()):
-            self.add_error("sign_in_enabled", ValidationError(reasons))
+        # Of an enabled corp, which still has the saved values: enabling and disabling ask the rest. Unlike disabling, a
+        # tick that is taken away is not asked about: nobody may shut everybody out with it.
+        if self.instance.is_enabled:
+            for name in ("sign_in_enabled", "admin_rights_enabled"):
+                was_on, is_on = getattr(self.instance, name), self.cleaned_data.get(name)
+                if was_on and is_on is False and (reasons := hooks.sign_in_ending.joined(self.instance)):
+                    self.add_error(name, ValidationError(reasons))
+            is_switched_on = not self.instance.sign_in_enabled and self.cleaned_data.get("sign_in_enabled")
+            if is_switched_on and (reasons := self._reasons_against_sign_in()):
+                self.add_error("sign_in_enabled", ValidationError(reasons))
         is_another_way = self._sends_secret_elsewhere()
         if is_another_way:
             self._require_secrets_again()
@@ -227,11 +217,6 @@ class CorpForm(ProxyMixin, VersionedForm):
         if self.instance.contacts_secret and not self.replaces("new_contacts_secret"):
             message = _("Paste this Secret again, or remove it: with this change it would be sent another way.")
             self.add_error("new_contacts_secret" if "new_contacts_secret" in self.fields else None, message)
-
-    def _switches_sign_in_on(self) -> bool:
-        """Of an enabled corp: enabling asks the rest. The instance still has the saved value."""
-        corp = self.instance
-        return corp.is_enabled and not corp.sign_in_enabled and bool(self.cleaned_data.get("sign_in_enabled"))
 
     def _reasons_against_sign_in(self) -> list[str]:
         """With the links that this save would make."""
@@ -504,10 +489,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         form = super().get_form(request, obj, change=change, **kwargs)
         for name in self._withheld(request, obj):
             form.base_fields.pop(name, None)  # declared, so there whatever the fieldsets name
-        if "site_address" in form.base_fields:
-            widget: Any = form.base_fields["site_address"].widget
-            widget.can_add_related = widget.can_change_related = False
-            widget.can_view_related = widget.can_delete_related = False
+        hide_related_links(form, "site_address")
         return form
 
     def save_model(self, request: HttpRequest, obj: Corp, form: CorpForm, change: bool) -> None:

@@ -323,6 +323,22 @@ class _JsonField(forms.JSONField):
         return initial if self.disabled or data is None else InvalidJSONInput(data)
 
 
+class _ListField(_JsonField):
+    def to_python(self, value: Any) -> Any:
+        found = super().to_python(value) or []
+        if not isinstance(found, list):
+            raise ValidationError(_("Write a list: […]."), code="form")
+        return found
+
+
+class _ObjectField(_JsonField):
+    def to_python(self, value: Any) -> Any:
+        found = super().to_python(value) or {}
+        if not isinstance(found, dict) or len(found) > COLUMNS_AT_MOST:
+            raise ValidationError(_('Write an object: {"name": …}.'), code="form")
+        return found
+
+
 class BiCardInput(forms.TextInput):
     """The card's id in the BI, to be typed, with a button that leads to the list of cards. `address`: of that list."""
 
@@ -355,9 +371,9 @@ class CardForm(VersionedForm):
             "bi_card_id": TidyField,
             "bi_page_id": TidyField,
             "http_path": TidyField,
-            **dict.fromkeys(
-                ("bi_filters", "bi_parameters", "sql_parameters", "http_body", "kinds", "units"), _JsonField
-            ),
+            "http_body": _JsonField,
+            **dict.fromkeys(("bi_filters", "bi_parameters"), _ListField),
+            **dict.fromkeys(("sql_parameters", "kinds", "units"), _ObjectField),
         }
         widgets: ClassVar[dict[str, Any]] = {
             name: forms.Textarea(attrs={"rows": rows, "cols": 60, "spellcheck": "false"})
@@ -400,16 +416,13 @@ class CardForm(VersionedForm):
         self.initial.update(self.filled_in)
 
     def clean_bi_filters(self) -> list[Any]:
-        value = self._list("bi_filters")
+        value: list[Any] = self.cleaned_data["bi_filters"]
         if not all(isinstance(one, dict) and {"name", "filterType"} <= set(one) <= _FILTER for one in value):
             raise ValidationError(_("Each filter has name, filterType and filterValue, and nothing else."), code="form")
         return value
 
-    def clean_bi_parameters(self) -> list[Any]:
-        return self._list("bi_parameters")
-
     def clean_sql_parameters(self) -> dict[str, Any]:
-        value = self._object("sql_parameters")
+        value: dict[str, Any] = self.cleaned_data["sql_parameters"]
         plain = (str, int, float, bool, type(None))
         for one in value.values():
             if not isinstance(one, plain) and not (isinstance(one, list) and all(isinstance(x, plain) for x in one)):
@@ -419,13 +432,13 @@ class CardForm(VersionedForm):
         return value
 
     def clean_kinds(self) -> dict[str, Any]:
-        value = self._object("kinds")
+        value: dict[str, Any] = self.cleaned_data["kinds"]
         if not set(map(str, value.values())) <= KIND_CHOICES:
             raise ValidationError(_("A kind is text, number, percent, ratio, boolean, date or datetime."), code="kind")
         return value
 
     def clean_units(self) -> dict[str, Any]:
-        value = self._object("units")
+        value: dict[str, Any] = self.cleaned_data["units"]
         if not all(isinstance(one, str) and len(one) <= 20 for one in value.values()):
             raise ValidationError(_("A unit is a text of at most 20 characters."), code="unit")
         return value
@@ -476,15 +489,3 @@ class CardForm(VersionedForm):
             self.add_error(
                 "sql_parameters", gettext("Values are missing for: %(names)s.") % {"names": ", ".join(missing)}
             )
-
-    def _list(self, name: str) -> list[Any]:
-        value = self.cleaned_data[name] or []
-        if not isinstance(value, list):
-            raise ValidationError(_("Write a list: […]."), code="form")
-        return value
-
-    def _object(self, name: str) -> dict[str, Any]:
-        value = self.cleaned_data[name] or {}
-        if not isinstance(value, dict) or len(value) > COLUMNS_AT_MOST:
-            raise ValidationError(_('Write an object: {"name": …}.'), code="form")
-        return value

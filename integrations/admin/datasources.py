@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin import card_picker
-from integrations.admin.base import own_page
+from integrations.admin.base import hide_related_links, own_page
 from integrations.admin.datasource_forms import NAMES, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, WAYS, AnyModelAdmin, ConfirmedChanges, describe_way
 from integrations.data.table import Kind
@@ -157,7 +157,9 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
         return rows.select_related("corp").annotate(card_count=Count("cards"))
 
     def get_form(self, request: HttpRequest, obj: DataSource | None = None, change: bool = False, **kwargs: Any) -> Any:
-        form = _with_person(super().get_form(request, obj, change=change, **kwargs), request, "corp")
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        hide_related_links(form, "corp")
+        form.person = request.user
         form.shown = flatten_fieldsets(self.get_fieldsets(request, obj))
         return form
 
@@ -299,9 +301,12 @@ class CardAdmin(UnsavedTests):
         )  # fmt: skip
 
     def get_form(self, request: HttpRequest, obj: Card | None = None, change: bool = False, **kwargs: Any) -> Any:
-        form = _with_person(super().get_form(request, obj, change=change, **kwargs), request, "source")
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        hide_related_links(form, "source")
+        form.person = request.user
         form.kind = self._kind(request, obj) or ""
-        form.filled_in = self._filled_in(request)
+        # With what the form begins instead of what is saved; what comes back of it is compared with what is saved.
+        form.filled_in = {**card_picker.typed(request), **self._chosen(request)} if request.method == "GET" else {}
         further = f"?card={obj.pk}" if obj else ""
         form.choosing_address = reverse("admin:integrations_card_choose") + further
         return form
@@ -328,10 +333,6 @@ class CardAdmin(UnsavedTests):
         """What a link of the list of the BI names."""
         names = ("bi_page_id", "bi_card_id")
         return {name: request.GET[name] for name in names if name in request.GET}
-
-    def _filled_in(self, request: HttpRequest) -> dict[str, str]:
-        """With what the form begins instead of what is saved; what comes back of it is compared with what is saved."""
-        return {**card_picker.typed(request), **self._chosen(request)} if request.method == "GET" else {}
 
     def get_urls(self) -> list[URLPattern]:
         wrapped = self.admin_site.admin_view
@@ -424,15 +425,6 @@ def _choices(model_admin: Any, request: HttpRequest, title: str, rows: list[Any]
         **further,
     }
     return own_page(model_admin, request, "admin/integrations/choices.html", context)
-
-
-def _with_person(form: Any, request: HttpRequest, related: str) -> Any:
-    form.person = request.user
-    if related in form.base_fields:
-        widget: Any = form.base_fields[related].widget
-        widget.can_add_related = widget.can_change_related = False
-        widget.can_view_related = widget.can_delete_related = False
-    return form
 
 
 def _source_test(source: DataSource) -> dict[str, Any]:

@@ -306,19 +306,15 @@ def _fetch_states(corps: Sequence[Corp]) -> dict[int, results.Refusal | None]:
     return {corp.pk: corp.refusal for corp in corps}  # type: ignore[attr-defined]  # as said above
 
 
-def _newest_runs(corp: Corp) -> list[CheckRun]:
-    runs: list[CheckRun] = corp.newest_runs  # type: ignore[attr-defined]  # set by _fetch_states
-    return runs
-
-
 def _health(corp: Corp) -> results.Health:
-    return results.health_of(_newest_runs(corp), version=corp.connection_version)
+    return results.health_of(corp.newest_runs, version=corp.connection_version)  # type: ignore[attr-defined]  # as above
 
 
 def _lines(corp: Corp, refusal: results.Refusal | None) -> list[Line]:
     if refusal is not None:
         return [Line(_("Status"), refusal.line, "bad", f"{_page_of(corp)}#{refusal.anchor}")]
-    health, token = _health(corp), next((run for run in _newest_runs(corp) if run.check_name == "token"), None)
+    newest: list[CheckRun] = corp.newest_runs  # type: ignore[attr-defined]  # set by _fetch_states
+    health, token = _health(corp), next((run for run in newest if run.check_name == "token"), None)
     state = Line(_("Status"), _("enabled"), "good") if corp.is_enabled else Line(_("Status"), _("disabled"), "quiet")
     lines = [state, Line(_("Last diagnosis"), health.words, health.tone, _diagnosis_of(corp))]
     if health.checked_at is not None:

@@ -131,17 +131,14 @@ _UTF16 = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
 
 def without_reserved(query: str) -> str:
     """The query as it stood, without the pairs that hold something reserved."""
-    return "&".join(pair for pair in query.split("&") if pair and not _holds_reserved(pair))
+    kept = [pair for pair in query.split("&") if not any(map(_is_reserved, _SEPARATORS.split(_decoded(pair))))]
+    return "&".join(filter(None, kept))
 
 
 def has_reserved(page: str) -> bool:
     """Whether a page of the BI (a path, with query if any) names something reserved, also behind a `;` of its path."""
     path, *parameters = _SEPARATORS.split(_decoded(page))
     return any(map(_is_reserved, parameters))
-
-
-def _holds_reserved(pair: str) -> bool:
-    return any(map(_is_reserved, _SEPARATORS.split(_decoded(pair))))
 
 
 def _is_reserved(parameter: str) -> bool:
@@ -157,13 +154,9 @@ def _letters(name: str) -> str:
 
 def _decoded(text: str) -> str:
     """Decoded until nothing changes any more: each round is shorter than the one before."""
-    while (decoded := unquote_plus(_UTF16.sub(_char, text))) != text:
+    while (decoded := unquote_plus(_UTF16.sub(lambda found: chr(int(found[1], 16)), text))) != text:
         text = decoded
     return text
-
-
-def _char(found: re.Match[str]) -> str:
-    return chr(int(found[1], 16))
 
 
 # --- Pages for desktop and phone --------------------------------------------------------------------------------------

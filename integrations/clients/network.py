@@ -17,7 +17,7 @@ import requests
 import urllib3
 from cryptography import x509
 
-from integrations.clients.errors import ConfigurationError, IntegrationError, TransientError
+from integrations.clients.errors import ConfigurationError, TransientError
 from integrations.clients.transport import NotConnectedError, open_session, total_deadline
 from integrations.clients.wecom.calls import USER_AGENT
 
@@ -78,61 +78,37 @@ def beginning_of(
             return Beginning(answer.status_code, answer.headers, content)
 
 
-class NetworkClient:
-    """Goes the way to `base_url` step by step. `proxy`: its address, empty for none. `ca_bundle`: a path.
+def travel(
+    base_url: str, *, proxy: str, ca_bundle: str | None, connect_seconds: float, total_seconds: float
+) -> Journey:
+    """Go the way to `base_url` step by step: look up, connect, ask. Every failure is in the answer.
 
-    `connect_seconds`: for each address of a host; `total_seconds`: for the request after the look-up.
+    `proxy`: its address, empty for none. `ca_bundle`: a path. `connect_seconds`: for each address of a host;
+    `total_seconds`: for the request after the look-up. Raises ConfigurationError for an address that is none.
     """
-
-    def __init__(
-        self,
-        *,
-        base_url: str,
-        proxy: str = "",
-        ca_bundle: str | None = None,
-        connect_seconds: float = 3.05,
-        total_seconds: float = 10.0,
-    ) -> None:
-        self._base_url = base_url.rstrip("/")
-        self._proxy = proxy
-        self._verify: str | bool = ca_bundle or True
-        self._connect_seconds = connect_seconds
-        self._total_seconds = total_seconds
-
-    def __repr__(self) -> str:
-        return "NetworkClient()"
-
-    def travel(self) -> Journey:
-        """Look up, connect, ask. Every failure is in the answer, but an address that is none: ConfigurationError."""
-        host, port = _host_and_port(urlsplit(self._proxy or self._base_url))
-        try:
-            addresses = _resolved(host, port)
-        except (OSError, UnicodeError) as error:
-            return Journey(host, port, failed_at="dns", reason=_named(error))
-        try:
-            socket.create_connection((host, port), timeout=self._connect_seconds).close()
-        except OSError as error:
-            return Journey(host, port, addresses, failed_at="tcp", reason=_named(error))
-        known: dict[str, Any] = {"host": host, "port": port, "addresses": addresses}
-        try:
-            answer = self._answer()
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            return _stopped(error, known)
-        return Journey(
-            **known,
-            server_date=moment_of(answer.headers.get("Date", "")),
-            http_status=answer.status,
-            is_wecom=_looks_like_wecom(answer.content),
-        )
-
-    def _answer(self) -> Beginning:
-        with total_deadline(self._total_seconds):
-            return beginning_of(
-                self._base_url + QUESTION,
-                connect_seconds=self._connect_seconds,
-                proxy=self._proxy,
-                verify=self._verify,
-            )
+    host, port = _host_and_port(urlsplit(proxy or base_url))
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return Journey(host, port, failed_at="dns", reason=_named(error))
+    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))[:_ADDRESSES_KEPT]
+    try:
+        socket.create_connection((host, port), timeout=connect_seconds).close()
+    except OSError as error:
+        return Journey(host, port, addresses, failed_at="tcp", reason=_named(error))
+    known: dict[str, Any] = {"host": host, "port": port, "addresses": addresses}
+    try:
+        with total_deadline(total_seconds):
+            url = base_url.rstrip("/") + QUESTION
+            answer = beginning_of(url, connect_seconds=connect_seconds, proxy=proxy, verify=ca_bundle or True)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        return _stopped(error, known)
+    return Journey(
+        **known,
+        server_date=moment_of(answer.headers.get("Date", "")),
+        http_status=answer.status,
+        is_wecom=_looks_like_wecom(answer.content),
+    )
 
 
 def _host_and_port(parts: SplitResult) -> tuple[str, int]:
@@ -144,11 +120,6 @@ def _host_and_port(parts: SplitResult) -> tuple[str, int]:
         message = "not an address with http or https, a host and a port from 1 to 65535"
         raise ConfigurationError(message, system="wecom", operation="base_url")
     return parts.hostname, port or _PORTS[parts.scheme]
-
-
-def _resolved(host: str, port: int) -> tuple[str, ...]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))[:_ADDRESSES_KEPT]
 
 
 def _named(error: BaseException) -> str:
@@ -208,43 +179,21 @@ CONNECT_SECONDS = 3.05
 TOTAL_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """An answer, whatever its status. `content`: the first bytes of it, as `network` reads them."""
+def fetch_page(url: str, *, total_seconds: float = TOTAL_SECONDS) -> Beginning:
+    """How the page at `url` begins, without a proxy. `total_seconds`: for the whole call, after the look-up.
 
-    status: int
-    content: bytes
-    content_type: str
-    location: str
-
-
-class SiteClient:
-    """Fetches pages without cookies, proxy or redirection. `total_seconds`: for the whole call, after the look-up."""
-
-    def __init__(self, *, connect_seconds: float = CONNECT_SECONDS, total_seconds: float = TOTAL_SECONDS) -> None:
-        self._connect_seconds = connect_seconds
-        self._total_seconds = total_seconds
-
-    def fetch(self, url: str) -> Page:
-        """The page at `url`. Raises ConfigurationError for a certificate that is not trusted, else TransientError."""
-        try:
-            with total_deadline(self._total_seconds):
-                answer = beginning_of(url, connect_seconds=self._connect_seconds, accept="text/plain")
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise _connection_error(error) from error
-        headers = answer.headers
-        return Page(answer.status, answer.content, headers.get("Content-Type", ""), headers.get("Location", ""))
-
-
-def _connection_error(error: BaseException) -> IntegrationError:
-    cause: BaseException | None = error
-    name = type(error).__name__
-    while cause is not None:
-        name = type(cause).__name__
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return ConfigurationError(cause.verify_message, system="site", operation="fetch")
-        cause = cause.__cause__ or cause.__context__
-    return TransientError(f"no answer ({name})", system="site", operation="fetch")
+    Raises ConfigurationError for a certificate that is not trusted, else TransientError.
+    """
+    try:
+        with total_deadline(total_seconds):
+            return beginning_of(url, connect_seconds=CONNECT_SECONDS, accept="text/plain")
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        chain = causes(error)
+        for cause in chain:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise ConfigurationError(cause.verify_message, system="site", operation="fetch") from error
+        message = f"no answer ({type(chain[-1]).__name__})"
+        raise TransientError(message, system="site", operation="fetch") from error
 
 
 def ends_at(host: str, port: int, *, seconds: float) -> datetime | None:

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, gettext_noop
 from integrations import bi
 from integrations.clients import network
 from integrations.clients.errors import ConfigurationError, Explanation, TransientError
-from integrations.clients.network import Page, SiteClient
+from integrations.clients.network import Beginning, fetch_page
 from integrations.clients.wecom import oauth
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN
 from integrations.core.http import origin_of, rooted
@@ -219,7 +219,7 @@ def look_for_file(file: VerificationFile, *, now: datetime) -> None:
     """Look at the public address and note what was found."""
     url = verification_file_url(site_address_for(file.corp), file)
     try:
-        outcome, detail = _judge_page(SiteClient().fetch(url), file.code)
+        outcome, detail = _judge_page(fetch_page(url), file.code)
     except ConfigurationError as error:
         outcome, detail = FileOutcome.UNTRUSTED, error.message
     except TransientError as error:
@@ -231,14 +231,15 @@ def look_for_file(file: VerificationFile, *, now: datetime) -> None:
     VerificationFile.objects.filter(pk=file.pk).update(**found)
 
 
-def _judge_page(page: Page, code: str) -> tuple[FileOutcome, str]:
+def _judge_page(page: Beginning, code: str) -> tuple[FileOutcome, str]:
     if 300 <= page.status < 400:
-        return FileOutcome.REDIRECTED, f"HTTP {page.status} {page.location}"
+        return FileOutcome.REDIRECTED, f"HTTP {page.status} {page.headers.get('Location', '')}"
     if page.status != 200:
         return FileOutcome.WRONG_STATUS, f"HTTP {page.status}"
-    media_type = page.content_type.split(";")[0].strip().lower()
+    content_type = page.headers.get("Content-Type", "")
+    media_type = content_type.split(";")[0].strip().lower()
     if page.content != code.encode() or media_type != "text/plain":
-        return FileOutcome.WRONG_CONTENT, f"HTTP 200 {page.content_type}"
+        return FileOutcome.WRONG_CONTENT, f"HTTP 200 {content_type}"
     return FileOutcome.FOUND, ""
 
 

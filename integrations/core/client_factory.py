@@ -12,7 +12,7 @@ from django.conf import settings
 
 from integrations.clients.errors import TransientError
 from integrations.clients.guandata import NO_APPLICATION, GuandataClient, Login
-from integrations.clients.network import NetworkClient
+from integrations.clients.network import Journey, travel
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.callbacks import CallbackCrypto
 from integrations.clients.wecom.calls import Timeouts
@@ -95,10 +95,10 @@ def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
     return _client(corp, TrialTokens(), agentid=agentid, secret=opened(secret))
 
 
-def network_client(corp: Corp) -> NetworkClient:
-    """What goes the way to the corp's API address, through its proxy, without a Secret."""
-    return NetworkClient(
-        base_url=corp.api_base_url,
+def travel_to_wecom(corp: Corp) -> Journey:
+    """Go the way to the corp's API address, through its proxy, without a Secret. Raises ConfigurationError."""
+    return travel(
+        corp.api_base_url,
         proxy=opened(corp.proxy_url),
         ca_bundle=certificate_path(corp.ca_bundle),
         connect_seconds=CONNECT_SECONDS,

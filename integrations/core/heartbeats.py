@@ -47,7 +47,9 @@ def beat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] = ()) -> No
     joined = ",".join(sorted(queues))
     if Heartbeat.objects.filter(kind=kind, name=name).update(queues=joined, beat_at=Now()):
         return
-    _forget_former(kind, joined)
+    # Rows of processes in whose place this one has come, and of those that are gone for good.
+    Heartbeat.objects.filter(kind=kind, queues=joined, beat_at__lt=Now() - _REPLACED_AFTER).delete()
+    Heartbeat.objects.filter(beat_at__lt=Now() - _FORGOTTEN_AFTER).delete()
     Heartbeat.objects.bulk_create(
         [Heartbeat(kind=kind, name=name, queues=joined, beat_at=Now())], ignore_conflicts=True
     )
@@ -74,12 +76,6 @@ def is_served(queue: str, *, now: datetime) -> bool:
     return any(queue in queues.split(",") for queues in live.values_list("queues", flat=True))
 
 
-def _forget_former(kind: Heartbeat.Kind, queues: str) -> None:
-    """Rows of processes in whose place this one has come, and of those that are gone for good."""
-    Heartbeat.objects.filter(kind=kind, queues=queues, beat_at__lt=Now() - _REPLACED_AFTER).delete()
-    Heartbeat.objects.filter(beat_at__lt=Now() - _FORGOTTEN_AFTER).delete()
-
-
 # --- Readiness --------------------------------------------------------------------------------------------------------
 
 _PROBE_KEY, _PROBE_SECONDS = "health:probe", 60
@@ -98,11 +94,12 @@ def readiness_failures() -> list[str]:
 
 def _database_failure() -> str:
     try:
-        if missing := own_migrations() - _applied_migrations():
+        if missing := own_migrations() - set(MigrationRecorder(connection).applied_migrations()):
             return f"migrations ({len(missing)} not applied)"
         write_probe.write()
     except Error as error:
-        return f"database ({_database_reason(error)})"
+        state = getattr(error.__cause__, "sqlstate", None) or ""
+        return f"database ({_DATABASE_REASONS.get(state, NO_ANSWER)})"
     return ""
 
 
@@ -110,10 +107,6 @@ def _database_failure() -> str:
 def own_migrations() -> frozenset[tuple[str, str]]:
     """The last ones of each app that this code brings. Those of newer code may be there as well."""
     return frozenset(MigrationLoader(None, ignore_no_migrations=True).graph.leaf_nodes())
-
-
-def _applied_migrations() -> set[tuple[str, str]]:
-    return set(MigrationRecorder(connection).applied_migrations())
 
 
 class _WriteProbe:
@@ -130,7 +123,10 @@ class _WriteProbe:
         self.forget()
         with transaction.atomic():
             beat(kind=Heartbeat.Kind.WEB, name=process_name())
-            _write_to_disk()
+            # The heartbeat's row finds room on a full disk for long; what people write does not.
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL work_mem = '64kB'")
+                cursor.execute(_SPILL)
         self._written_at = now
 
     def forget(self) -> None:
@@ -139,17 +135,6 @@ class _WriteProbe:
 
 
 write_probe = _WriteProbe()
-
-
-def _write_to_disk() -> None:
-    """The heartbeat's row finds room on a full disk for long; what people write does not. Raises django.db.Error."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL work_mem = '64kB'")
-        cursor.execute(_SPILL)
-
-
-def _database_reason(error: Error) -> str:
-    return _DATABASE_REASONS.get(getattr(error.__cause__, "sqlstate", None) or "", NO_ANSWER)
 
 
 def valkey_failure() -> str:

@@ -8,16 +8,13 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
-from csp.constants import HEADER
 from csp.middleware import CSPMiddleware, PolicyParts
-from csp.utils import build_policy
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
@@ -105,13 +102,8 @@ ADMITTED_SECONDS = 3.0
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Admitted:
-    scheme: str
-    until: float
-
-
-_admitted: dict[str, _Admitted] = {}
+# By host: the scheme, and until when it is used without asking.
+_admitted: dict[str, tuple[str, float]] = {}
 
 
 def scheme_of_saved(host: str) -> str | None:
@@ -120,14 +112,16 @@ def scheme_of_saved(host: str) -> str | None:
     Only hits are remembered: a miss asks the database, so an address that was just saved works in every process.
     """
     known, now = _admitted.get(host), read_boot_clock()
-    if known is not None and now < known.until:
-        return known.scheme
-    saved = set(SiteAddress.objects.filter(url__in=_addresses_of(host)).values_list("url", flat=True))
+    if known is not None and now < known[1]:
+        return known[0]
+    # The canonical addresses that a Host header can stand for; some clients write the default port, too.
+    addresses = [f"{scheme}://{host.removesuffix(f':{port}')}/" for scheme, port in _DEFAULT_PORTS.items()]
+    saved = set(SiteAddress.objects.filter(url__in=addresses).values_list("url", flat=True))
     if not saved:
         _admitted.pop(host, None)
         return None
     scheme = max(urlsplit(url).scheme for url in saved)  # https, should both be saved
-    _admitted[host] = _Admitted(scheme, now + ADMITTED_SECONDS)
+    _admitted[host] = scheme, now + ADMITTED_SECONDS
     return scheme
 
 
@@ -147,12 +141,6 @@ def forget() -> None:
     """Forget what this process remembers, because an address was changed here."""
     _admitted.clear()
     _last.clear()
-    _written.cache_clear()
-
-
-def _addresses_of(host: str) -> list[str]:
-    """The canonical addresses that a Host header can stand for; some clients write the default port, too."""
-    return [f"{scheme}://{host.removesuffix(f':{port}')}/" for scheme, port in _DEFAULT_PORTS.items()]
 
 
 # --- Views for programs: WeCom fetches a file or calls back, a monitor asks. For them no session is read or written ---
@@ -187,8 +175,6 @@ def _is_marked(path: str) -> bool:
 
 # How long a process goes on with what it read: pages are shown far more often than a corp changes its doors.
 READ_SECONDS = 3.0
-# Which DEBUG shows with what is wrong, in scripts and styles of their own.
-_DJANGOS_PAGES = (HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR)
 # What may stand in a policy: a semicolon or a comma in it would begin a directive or a policy of its own.
 _ORIGIN = re.compile(r"https?://[0-9A-Za-z.\-\[\]:]+")
 
@@ -201,13 +187,8 @@ class Origins:
     panels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    origins: Origins
-    until: float
-
-
-_last: list[_Read] = []
+# What was read last, and until when it is used.
+_last: list[tuple[Origins, float]] = []
 
 
 def of_sign_in() -> Origins:
@@ -216,14 +197,14 @@ def of_sign_in() -> Origins:
     Pages are answered when it does not, too: they say that something is wrong here.
     """
     now = read_boot_clock()
-    for known in _last:
-        if now < known.until:
-            return known.origins
+    for origins, until in _last:
+        if now < until:
+            return origins
     try:
-        found = _from_database()
+        found = _read_origins()
     except DatabaseError:
         return Origins()
-    _last[:] = [_Read(found, now + READ_SECONDS)]
+    _last[:] = [(found, now + READ_SECONDS)]
     return found
 
 
@@ -234,7 +215,7 @@ def origin_of(url: str) -> str | None:
     return origin if _ORIGIN.fullmatch(origin) else None
 
 
-def _from_database() -> Origins:
+def _read_origins() -> Origins:
     """Each corp has its two doors of WeCom, and the address under which its sign-in begins. It may end in the BI."""
     doors = Corp.objects.signing_in().order_by()
     rows = list(doors.values_list("authorize_base_url", "qr_base_url", "site_address__url").distinct())
@@ -258,18 +239,6 @@ class ContentPolicyMiddleware(CSPMiddleware):
     our start, open.weixin.qq.com. Without this the browser would stay where it is and say nothing.
     """
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """As django-csp, which writes the same few policies anew for each answer.
-
-        Read are `_csp_update` and `_csp_replace` alone: nothing of ours has a nonce, an exemption or a policy that is
-        only reported.
-        """
-        is_of_django = settings.DEBUG and response.status_code in _DJANGOS_PAGES
-        if HEADER not in response and not is_of_django:
-            parts = self.get_policy_parts(request, response)
-            response.headers[HEADER] = _written(_items(parts.update), _items(parts.replace))
-        return response
-
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
@@ -282,22 +251,6 @@ class ContentPolicyMiddleware(CSPMiddleware):
             allowed["form-action"] = [*allowed.get("form-action", ()), *of_sign_in().leaving]
             parts.update = allowed
         return parts
-
-
-_Items = tuple[tuple[str, tuple[str, ...] | None], ...]
-
-
-def _items(directives: Mapping[str, Any] | None) -> _Items:
-    """As build_policy takes them, None for a directive that is left out. Each has a list of sources, or one."""
-    return tuple(
-        (name, None if sources is None else tuple(sources if isinstance(sources, list | tuple) else [sources]))
-        for name, sources in (directives or {}).items()
-    )
-
-
-@lru_cache(maxsize=128)
-def _written(update: _Items, replace: _Items) -> str:
-    return build_policy(update=dict(update), replace=dict(replace))
 
 
 def allow(response: HttpResponseBase, directive: str, sources: Iterable[str]) -> None:

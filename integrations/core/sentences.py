@@ -44,7 +44,10 @@ class Sentence:
 
     def __mod__(self, values: Mapping[str, object]) -> Sentence:
         """With these values. What is neither a number nor a sentence is kept as text."""
-        return Sentence(self.msgid, {name: _kept(value) for name, value in values.items()}, self.plural)
+        kept = {
+            name: value if isinstance(value, int | Sentence | NoData) else str(value) for name, value in values.items()
+        }
+        return Sentence(self.msgid, kept, self.plural)
 
     def __str__(self) -> str:
         count = self.values.get("count")
@@ -52,17 +55,12 @@ class Sentence:
             text = ngettext(self.msgid, self.plural, count)
         else:
             text = _(self.msgid) if self.msgid else ""
-        return _PLACEHOLDER.sub(self._filled, text)
+        # A value that is not there leaves its placeholder.
+        return _PLACEHOLDER.sub(lambda one: "%" if one[0] == "%%" else str(self.values.get(one[1], one[0])), text)
 
     def stored(self) -> str:
         """As a row keeps it; `shown` reads it."""
         return json.dumps(_document(self), ensure_ascii=False, separators=(",", ":"))
-
-    def _filled(self, placeholder: re.Match[str]) -> str:
-        """A value that is not there leaves its placeholder."""
-        if placeholder[0] == "%%":
-            return "%"
-        return str(self.values.get(placeholder[1], placeholder[0]))
 
 
 class SentenceError(Exception):
@@ -96,10 +94,6 @@ def shown(text: str) -> str:
         return str(_read(json.loads(text)))
     except (ValueError, TypeError, KeyError, RecursionError):
         return text
-
-
-def _kept(value: object) -> object:
-    return value if isinstance(value, int | Sentence | NoData) else str(value)
 
 
 def _document(value: object) -> object:

@@ -99,14 +99,10 @@ def _days_before(day: date, count: int) -> Period:
     return Period(day - timedelta(days=count), day - timedelta(days=1))
 
 
-def _day_before(day: date) -> date:
-    return day - timedelta(days=1)
-
-
 # A period that is not over ends today: days to come are a plan. `*_to_date` are second names of the same periods.
 RELATIVE_DATES = (
     RelativeDate("today", "今天", lambda day: day),
-    RelativeDate("yesterday", "昨天", _day_before),
+    RelativeDate("yesterday", "昨天", EARLIER["day"]),
     RelativeDate("day_before_yesterday", "前天", lambda day: day - timedelta(days=2)),
     RelativeDate("same_day_last_week", "上周同日", lambda day: day - timedelta(days=7)),
     RelativeDate("same_day_last_month", "上月同日", same_day_of_last_month),
@@ -118,10 +114,10 @@ RELATIVE_DATES = (
     RelativeDate("last_week", "上周", lambda day: week_of(day - timedelta(days=7))),
     RelativeDate("this_month", "本月", lambda day: Period(day.replace(day=1), day)),
     RelativeDate("month_to_date", "本月至今", lambda day: Period(day.replace(day=1), day)),
-    RelativeDate("last_month", "上月", lambda day: month_of(_day_before(day.replace(day=1)))),
+    RelativeDate("last_month", "上月", lambda day: month_of(EARLIER["day"](day.replace(day=1)))),
     RelativeDate("this_quarter", "本季度", lambda day: Period(quarter_of(day).start, day)),
     RelativeDate("quarter_to_date", "本季至今", lambda day: Period(quarter_of(day).start, day)),
-    RelativeDate("last_quarter", "上季度", lambda day: quarter_of(_day_before(quarter_of(day).start))),
+    RelativeDate("last_quarter", "上季度", lambda day: quarter_of(EARLIER["day"](quarter_of(day).start))),
     RelativeDate("this_year", "今年", lambda day: Period(date(day.year, 1, 1), day)),
     RelativeDate("year_to_date", "今年至今", lambda day: Period(date(day.year, 1, 1), day)),
     RelativeDate("last_year", "去年", lambda day: year_of(date(day.year - 1, 1, 1))),
@@ -140,7 +136,7 @@ def named_days(today: date) -> dict[str, date | Period]:
 def last_workday(today: date, is_workday: Workday) -> date:
     """Return the workday before `today`; yesterday where the calendar knows none within a month."""
     earlier = (today - timedelta(days=number) for number in range(1, _LONGEST_HOLIDAY))
-    return next((day for day in earlier if is_workday(day)), _day_before(today))
+    return next((day for day in earlier if is_workday(day)), EARLIER["day"](today))
 
 
 # --- Texts ------------------------------------------------------------------------------------------------------------
@@ -167,11 +163,9 @@ def is_unknown(value: Value) -> bool:
     if isinstance(value, str):
         text = value.strip()
         return len(text) <= _UNKNOWN_CHARACTERS and narrow_text(text).lower() in UNKNOWN_TEXTS
-    return value is None or (isinstance(value, float | Decimal) and not _is_finite(value))
-
-
-def _is_finite(value: float | Decimal) -> bool:
-    return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)  # not 1e400 as a float
+    if isinstance(value, Decimal):
+        return not value.is_finite()  # not by math: 1e400 is infinite as a float
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def clean_text(text: str) -> str:

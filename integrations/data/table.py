@@ -140,15 +140,11 @@ class TableError(ValueError):
 
 
 def to_document(table: Table) -> dict[str, Any]:
-    """Return the table as JSON can hold it; `from_document` gives it back equal. Numbers keep all their digits.
-
-    What 1.0.0 does not know stands apart, so that its processes can read the rest during a rolling upgrade.
-    """
+    """Return the table as JSON can hold it; `from_document` gives it back equal. Numbers keep all their digits."""
     return {
         "columns": [
-            [one.name, (Kind.NUMBER if one.kind is Kind.PERCENT else one.kind).value, one.unit] for one in table.columns
+            [one.name, one.kind.value, one.unit, one.decimals, one.scale, one.source_name] for one in table.columns
         ],
-        "details": [[one.kind.value, one.decimals, one.scale, one.source_name] for one in table.columns],
         "rows": [[_to_json(value) for value in row] for row in table.rows],
         "as_of": table.as_of.isoformat(),
         "is_cut": table.is_cut,
@@ -158,12 +154,8 @@ def to_document(table: Table) -> dict[str, Any]:
 
 
 def from_document(document: Mapping[str, Any]) -> Table:
-    """Return the table that `to_document` wrote, or that of 1.0.0, which knew no details. It is not checked again."""
-    details = document.get("details") or [[kind, None, 1, ""] for _name, kind, _unit in document["columns"]]
-    columns = tuple(
-        Column(name, Kind(kind), unit, decimals, scale, source_name)
-        for (name, _kind, unit), (kind, decimals, scale, source_name) in zip(document["columns"], details, strict=True)
-    )
+    """Return the table that `to_document` wrote. It is not checked again."""
+    columns = tuple(Column(name, Kind(kind), *further) for name, kind, *further in document["columns"])
     rows = tuple(
         tuple(_from_json(value, column.kind) for value, column in zip(row, columns, strict=True))
         for row in document["rows"]

@@ -20,7 +20,7 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations.clients.errors import IntegrationError
 from integrations.clients.guandata import GuandataClient
-from integrations.clients.network import SiteClient
+from integrations.clients.network import fetch_page
 from integrations.clients.sources import SourceError, http_json
 from integrations.clients.sources.addresses import Reach
 from integrations.clients.transport import open_session
@@ -97,7 +97,7 @@ def test_no_client_follows_a_redirection() -> None:
             ):
                 with pytest.raises((IntegrationError, SourceError)):
                     call()
-            assert SiteClient().fetch(f"{service.url}/").status == 307
+            assert fetch_page(f"{service.url}/").status == 307
 
     assert (len(service.requests), elsewhere.requests) == (4, [])
 

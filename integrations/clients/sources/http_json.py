@@ -6,7 +6,7 @@ import json
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -125,24 +125,46 @@ def _received(question: JsonQuestion, seconds: float) -> _Answer:
 
 def _exchanged(question: JsonQuestion, url: str, seconds: float) -> _Answer | str:
     """The answer, or the address of the same origin to which it sends us on."""
-    parts, headers = urlsplit(url), {"Accept": question.accept, "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
+    headers = {"Accept": question.accept, "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
     body = None
     if question.method == "POST":
         body, headers["Content-Type"] = json.dumps(question.body, ensure_ascii=False).encode(), "application/json"
+    headers |= question.headers
+    with _open_response(question.method, url, body, headers, question.reach, seconds, question.ca_bundle) as response:
+        if response.status in _REDIRECTS:
+            return _followed(question, url, response.headers.get("Location", ""), response.status)
+        check_status(response.status)
+        if "html" in response.headers.get("Content-Type", "").lower():
+            raise SourceError(Problem.NOT_UNDERSTOOD, what="web-page")
+        content = b"".join(_unpacked(response, question.bytes_at_most))
+        return _Answer(content, moment_of(response.headers.get("Last-Modified", "")))
+
+
+@contextmanager
+def _open_response(
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    reach: Reach,
+    seconds: float,
+    ca_bundle: str = "",
+) -> Iterator[Any]:
+    """Make one request without redirects and proxies; of the answer only the head is read."""
+    parts = urlsplit(url)
     pool = open_pool(
         parts.scheme,
         parts.hostname or "",
         parts.port or _PORTS[parts.scheme],
-        reach=question.reach,
-        ca_file=question.ca_bundle or certifi.where(),
+        reach=reach,
+        ca_file=ca_bundle or certifi.where(),
     )
-    path = urllib3.util.parse_url(url).request_uri
     with closing(pool):
         response = pool.urlopen(
-            question.method,
-            path,
+            method,
+            urllib3.util.parse_url(url).request_uri,
             body=body,
-            headers={**headers, **question.headers},
+            headers=headers,
             redirect=False,
             retries=False,
             preload_content=False,
@@ -150,13 +172,7 @@ def _exchanged(question: JsonQuestion, url: str, seconds: float) -> _Answer | st
             timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, seconds), read=None),
         )
         with closing(response):
-            if response.status in _REDIRECTS:
-                return _followed(question, url, response.headers.get("Location", ""), response.status)
-            check_status(response.status)
-            if "html" in response.headers.get("Content-Type", "").lower():
-                raise SourceError(Problem.NOT_UNDERSTOOD, what="web-page")
-            content = b"".join(_unpacked(response, question.bytes_at_most))
-            return _Answer(content, moment_of(response.headers.get("Last-Modified", "")))
+            yield response
 
 
 def _followed(question: JsonQuestion, url: str, location: str, status: int) -> str:
@@ -313,37 +329,14 @@ def post(url: str, body: bytes, *, headers: Mapping[str, str], reach: Reach, sec
     """POST JSON to `url`, within `seconds` for all of it. Raises SourceError for anything but a 2xx answer, of which
     nothing is read."""
     failure: SourceError | None = None
+    headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers}
     try:
-        with total_deadline(seconds):
-            _exchange(url, body, headers, reach, seconds)
+        with total_deadline(seconds), _open_response("POST", url, body, headers, reach, seconds) as response:
+            if 300 <= response.status < 400:
+                raise SourceError(Problem.REDIRECTED)
+            check_status(response.status)
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         failure = as_source_error(error, seconds)
     if failure is not None:
         # Raised outside the block: inside, it would carry the other error, whose text holds the address.
         raise failure
-
-
-def _exchange(url: str, body: bytes, headers: Mapping[str, str], reach: Reach, seconds: float) -> None:
-    parts = urlsplit(url)
-    pool = open_pool(
-        parts.scheme,
-        parts.hostname or "",
-        parts.port or _PORTS[parts.scheme],
-        reach=reach,
-        ca_file=certifi.where(),
-    )
-    with closing(pool):
-        response = pool.urlopen(
-            "POST",
-            urllib3.util.parse_url(url).request_uri,
-            body=body,
-            headers={"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers},
-            redirect=False,
-            retries=False,
-            preload_content=False,
-            timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, seconds), read=None),
-        )
-        with closing(response):
-            if 300 <= response.status < 400:
-                raise SourceError(Problem.REDIRECTED)
-            check_status(response.status)

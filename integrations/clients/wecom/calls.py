@@ -306,8 +306,10 @@ def answer_of(request: Request, reply: Reply) -> Mapping[str, Any]:
     `foreign` make of no answer of WeCom.
     """
     status, content = reply.status, reply.content
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise request.unclear(f"HTTP status {status}", answer=_clipped(request, content))
     if status != HTTPStatus.OK:
-        raise _of_status(request, status, content)
+        raise request.foreign(f"HTTP status {status}", answer=_clipped(request, content))
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
@@ -322,14 +324,6 @@ def answer_of(request: Request, reply: Reply) -> Mapping[str, Any]:
     return answer
 
 
-def _of_status(request: Request, status: int, content: bytes) -> IntegrationError:
-    message, clipped = f"HTTP status {status}", _clipped(request, content)
-    passes_by_itself = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
-    if passes_by_itself:
-        return request.unclear(message, answer=clipped)
-    return request.foreign(message, answer=clipped)
-
-
 def _of_code(request: Request, code: int, answer: Mapping[str, Any], content: bytes) -> IntegrationError:
     errmsg = answer.get("errmsg")
     errmsg = errmsg if isinstance(errmsg, str) else ""
@@ -340,42 +334,26 @@ def _of_code(request: Request, code: int, answer: Mapping[str, Any], content: by
         "caller_ip": caller_ip[1] if caller_ip else "",
         "answer": _clipped(request, content),
     }
-    message = request.scrubbed(_said(errmsg))
+    # Hint, address and link have places of their own.
+    short = _CALLER_IP.sub("", _HINT.sub("", _MORE_INFO.sub("", errmsg)))
+    message = request.scrubbed(short.strip(" ,")[:CLIPPED_CHARACTERS] or "no text")
     if code == errcodes.BUSY:
         return request.unclear(message, **known)
     cls = errcodes.error_class(code)
     known |= {"system": "wecom", "operation": request.operation}
     if issubclass(cls, RateLimitedError):
-        wait = _GETTOKEN_WAIT_SECONDS if _is_gettoken_block(request, code) else _WAIT_SECONDS.get(code, 60)
+        is_block = request.operation == "gettoken" and code == errcodes.RATE_LIMITED
+        wait = _GETTOKEN_WAIT_SECONDS if is_block else _WAIT_SECONDS.get(code, 60)
         return RateLimitedError(message, retry_after_seconds=wait, **known)
     if issubclass(cls, RecipientError):
-        return RecipientError(message, **_named(answer), **known)
+        invalid, unlicensed = joined(answer, "invaliduser"), joined(answer, "unlicenseduser")
+        return RecipientError(message, invalid_userids=invalid, unlicensed_userids=unlicensed, **known)
     return cls(message, **known)
-
-
-def _is_gettoken_block(request: Request, code: int) -> bool:
-    return request.operation == "gettoken" and code == errcodes.RATE_LIMITED
-
-
-def _named(answer: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {
-        "invalid_userids": joined(answer, "invaliduser"),
-        "unlicensed_userids": joined(answer, "unlicenseduser"),
-    }
-
-
-def _said(errmsg: str) -> str:
-    """The short text of an errmsg, without hint, address and link, which have places of their own."""
-    short = _MORE_INFO.sub("", errmsg)
-    for pattern in (_HINT, _CALLER_IP):
-        short = pattern.sub("", short)
-    return short.strip(" ,")[:CLIPPED_CHARACTERS] or "no text"
 
 
 def _clipped(request: Request, content: bytes) -> str:
     # Scrubbed before it is clipped: a cut secret would not be recognised.
-    shown = request.scrubbed(content[: 64 * 1024].decode(errors="replace"))
-    return shown[:CLIPPED_CHARACTERS]
+    return request.scrubbed(content[: 64 * 1024].decode(errors="replace"))[:CLIPPED_CHARACTERS]
 
 
 # --- Reading fields. Each `*_from` function of a group reads one answer, and raises AnswerError if it cannot ----------
@@ -489,10 +467,6 @@ class Calls:
 
     def _read(self, operation: str, path: str, parse: Callable[[Answer], T], params: Params | None = None) -> T:
         return typed(operation, parse, self._call(Call(operation, path, params=params)))
-
-    def _query(self, operation: str, path: str, parse: Callable[[Answer], T], question: Mapping[str, Any]) -> T:
-        """A call that reads, although it is a POST."""
-        return typed(operation, parse, self._write(operation, path, question))
 
     def _write(
         self,

@@ -7,7 +7,7 @@ Constructed from plain values; knows nothing of Django. A call is: token, deadli
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import requests
@@ -81,13 +81,7 @@ class AgentChanges:
             raise MessageError("redirect_domain", "a domain without scheme and path")
         if self.home_url is not None and not self.home_url.startswith(("http://", "https://")):
             raise MessageError("home_url", "an address with http or https")
-        named: dict[str, Any] = {
-            "name": self.name,
-            "description": self.description,
-            "redirect_domain": self.redirect_domain,
-            "home_url": self.home_url,
-        }
-        return {name: value for name, value in named.items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +129,7 @@ def agent_from(answer: Answer) -> Agent:
     )
 
 
-def menu_from(answer: Answer) -> Mapping[str, Any]:
-    """menu/get."""
+def _menu_from(answer: Answer) -> Mapping[str, Any]:
     return {"button": list(objects(answer, "button", required=True))}
 
 
@@ -178,7 +171,7 @@ class AppCalls(Calls):
         Source: document/path/90232.
         """
         params = {"agentid": self._own_agentid("menu_get")}
-        return self._read("menu_get", "/cgi-bin/menu/get", menu_from, params)
+        return self._read("menu_get", "/cgi-bin/menu/get", _menu_from, params)
 
     def getcallbackip(self) -> tuple[str, ...]:
         """The addresses or ranges from which callbacks come, to be read anew every day. Source: document/path/90930."""
@@ -426,11 +419,8 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         credentials = {"corpid": self.corpid, "corpsecret": self._secret}
         with observe_call(self._observe, "gettoken"):
             reply = self._transport.exchange(request, Call("gettoken", "/cgi-bin/gettoken"), credentials)
-            return typed("gettoken", _token_from, answer_of(request, reply))
-
-
-def _token_from(answer: Answer) -> FetchedToken:
-    return lasting(answer, "access_token")  # `expires_in` may count down on a repeated get
+            # `expires_in` may count down on a repeated get.
+            return typed("gettoken", lambda answer: lasting(answer, "access_token"), answer_of(request, reply))
 
 
 class RobotClient:

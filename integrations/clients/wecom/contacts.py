@@ -19,6 +19,7 @@ from integrations.clients.wecom.calls import (
     optional_integer,
     optional_text,
     text,
+    typed,
 )
 
 ROWS_A_PAGE = 10_000
@@ -69,21 +70,15 @@ class User:
 RESTRICTED_FIELDS = ("mobile", "email", "biz_mail", "gender", "avatar", "qr_code", "address")
 
 
-_PLAIN_TEXT = 0
-
-
 def _own_fields(answer: Answer) -> tuple[tuple[str, str], ...]:
     """Return the plain texts of `extattr` (type 0), in today's form or the old one (`value` beside the name).
 
     Links and mini programs are left out.
     """
-    attributes = objects(child(answer, "extattr"), "attrs")
-    if not attributes:
-        return ()
-    texts_only = [one for one in attributes if (optional_integer(one, "type") or 0) == _PLAIN_TEXT]
     return tuple(
         (optional_text(one, "name"), optional_text(child(one, "text"), "value") or optional_text(one, "value"))
-        for one in texts_only
+        for one in objects(child(answer, "extattr"), "attrs")
+        if not optional_integer(one, "type")
     )
 
 
@@ -170,13 +165,9 @@ def _department_of(answer: Answer) -> Department:
 
 
 def departments_from(answer: Answer) -> tuple[Department, ...]:
-    """department/list."""
-    return tuple(_department_of(department) for department in objects(answer, "department", required=True))
-
-
-def department_ids_from(answer: Answer) -> tuple[Department, ...]:
-    """department/simplelist, whose list is called `department_id`."""
-    return tuple(_department_of(department) for department in objects(answer, "department_id", required=True))
+    """department/list and department/simplelist, whose list is called `department_id`."""
+    name = "department_id" if "department_id" in answer else "department"
+    return tuple(_department_of(department) for department in objects(answer, name, required=True))
 
 
 def department_from(answer: Answer) -> Department:
@@ -207,10 +198,6 @@ class LoginCalls(Calls):
         """
         params = {"code": code}
         return self._read("auth_getuserinfo", "/cgi-bin/auth/getuserinfo", identity_from, params)
-
-
-def _directly(call: Callable[[], MemberPage]) -> MemberPage:
-    return call()
 
 
 class ContactCalls(Calls):
@@ -245,10 +232,10 @@ class ContactCalls(Calls):
         `limit`: 1 to 10000. An empty `next_cursor` is the end. Source: document/path/96067 (page of 2024-07-23).
         """
         question = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
-        return self._query("user_list_id", "/cgi-bin/user/list_id", member_page_from, question)
+        return typed("user_list_id", member_page_from, self._write("user_list_id", "/cgi-bin/user/list_id", question))
 
     def user_list_id_pages(
-        self, *, limit: int = ROWS_A_PAGE, pages_at_most: int = PAGES_AT_MOST, through: Through = _directly
+        self, *, limit: int = ROWS_A_PAGE, pages_at_most: int = PAGES_AT_MOST, through: Through = lambda call: call()
     ) -> Iterator[MemberPage]:
         """All pages of `user_list_id`, one call each. Raises UnexpectedResponseError where the end does not come.
 
@@ -282,7 +269,7 @@ class ContactCalls(Calls):
         return self._read(
             "department_simplelist",
             "/cgi-bin/department/simplelist",
-            department_ids_from,
+            departments_from,
             _department(department_id),
         )
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from django.utils import timezone
 
 from integrations.clients.errors import ConfigurationError, Explanation, TransientError
-from integrations.clients.network import SiteClient
+from integrations.clients.network import fetch_page
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, TO_TRUSTED_DOMAIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies import callbacks, links
@@ -375,7 +375,7 @@ def check_callback(question: Question) -> Finding:
     facts = {"url": callbacks.callback_url(corp, APP_CALLBACK)}
     test = callbacks.own_check(crypto, url=facts["url"], now=question.now)
     try:
-        page = SiteClient().fetch(test.url)
+        page = fetch_page(test.url)
     except ConfigurationError as error:
         return wrong("untrusted", facts, detail=error.message)
     except TransientError as error:

@@ -26,7 +26,7 @@ from integrations.companies.diagnosis.findings import (
     warning,
     wrong,
 )
-from integrations.core.client_factory import network_client, wecom_client
+from integrations.core.client_factory import travel_to_wecom, wecom_client
 from integrations.models import CheckRun
 
 WANTS_PASSWORD = frozenset({401, 407})
@@ -44,7 +44,7 @@ RUNS_READ = 50
 
 def check_network(question: Question) -> Finding:
     """Try name, port, proxy and TLS in turn, and look who answers. A failure on the way to a proxy is told apart."""
-    journey = network_client(question.corp).travel()
+    journey = travel_to_wecom(question.corp)
     facts = {
         "host": journey.host,
         "port": journey.port,
@@ -114,7 +114,7 @@ def check_proxy(question: Question) -> Finding:
     """Try whether the saved proxy lets this server through to WeCom."""
     if not question.corp.proxy_url:
         return skip("none")
-    journey = network_client(question.corp).travel()
+    journey = travel_to_wecom(question.corp)
     facts = {"host": journey.host, "port": journey.port, "reason": journey.reason}
     if journey.failed_at == "proxy":
         problem = "password" if journey.proxy_status in WANTS_PASSWORD else "refuses"
@@ -166,7 +166,7 @@ def check_certificate(question: Question) -> Finding:
     corp = question.corp
     if urlsplit(corp.api_base_url).scheme != "https":
         return skip("not_encrypted")
-    journey = network_client(corp).travel()
+    journey = travel_to_wecom(corp)
     if journey.is_certificate_refused:
         problem = "own_authority" if corp.ca_bundle else "untrusted"
         return wrong(problem, {"reason": journey.reason}, detail=f"tls: {journey.reason}")
@@ -224,7 +224,7 @@ CERTIFICATE = Check(
 
 def check_clock(question: Question) -> Finding:
     """Compare this server's clock with WeCom's: signatures, codes and tokens live by it."""
-    journey = network_client(question.corp).travel()
+    journey = travel_to_wecom(question.corp)
     if journey.failed_at:
         return skip("blocked", {"by": BlockingCheck.NETWORK})
     if journey.server_date is None:

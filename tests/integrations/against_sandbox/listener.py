@@ -1,9 +1,9 @@
-"""An app's callback address that opens what comes and seals what it answers with the client's own modules."""
+"""An app's callback address that opens what comes with the client's own modules."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -13,7 +13,6 @@ from integrations.clients.wecom.callbacks import (
     Callback,
     CallbackCrypto,
     CallbackError,
-    EncryptedReply,
     parse,
     read_envelope,
     verify_url,
@@ -23,19 +22,18 @@ from tests.sandbox_process import CORPID
 
 # The last character has bits that 32 bytes do not need, as real keys have.
 TOKEN, AES_KEY = "QDG6eKtestToken01", "kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1aR"
-Answer = Callable[[Callback], "bytes | int | None"]
 
 
 @dataclass
 class Listener:
-    """`heard`: callbacks in order of arrival. `answer`: a passive reply in plaintext, an HTTP status, or nothing."""
+    """`heard`: callbacks in order of arrival. `status`: of the answers."""
 
     url: str = ""
     crypto: CallbackCrypto = field(default_factory=lambda: CallbackCrypto(TOKEN, AES_KEY, CORPID))
     heard: list[Callback] = field(default_factory=list)
     receivers: list[tuple[str, str]] = field(default_factory=list)
     signatures: list[str] = field(default_factory=list)
-    answer: Answer = lambda callback: None
+    status: int = 200
 
     @property
     def settings(self) -> dict[str, str]:
@@ -75,17 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.listener.receivers.append((envelope.receiver, envelope.agentid))
         self.listener.signatures.append(query["msg_signature"])
-        answer = self.listener.answer(callback)
         self.listener.heard.append(callback)
-        if isinstance(answer, int):
-            self._send(answer, b"")
-        elif answer is None:
-            self._send(200, b"")
-        else:
-            self._send(
-                200,
-                _envelope(self.listener.crypto.encrypt(answer, timestamp=signed["timestamp"], nonce=signed["nonce"])),
-            )
+        self._send(self.listener.status, b"")
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -96,13 +85,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         """Nothing: pytest shows what matters."""
-
-
-def _envelope(sealed: EncryptedReply) -> bytes:
-    return (
-        f"<xml><Encrypt>{sealed.encrypted}</Encrypt><MsgSignature>{sealed.signature}</MsgSignature>"
-        f"<TimeStamp>{sealed.timestamp}</TimeStamp><Nonce>{sealed.nonce}</Nonce></xml>"
-    ).encode()
 
 
 @contextmanager

@@ -1,10 +1,9 @@
-"""The three template cards arrive as they were built, and change by the rules of response codes."""
+"""The three template cards arrive as they were built, and change by their response code."""
 
 from __future__ import annotations
 
 import pytest
 
-from integrations.clients.errors import BadRequestError, RecipientError
 from integrations.clients.wecom import builders
 from integrations.clients.wecom.builders import Recipients, body_bytes
 from integrations.clients.wecom.cards import (
@@ -23,7 +22,6 @@ from integrations.clients.wecom.cards import (
 from integrations.clients.wecom.client import SendResult
 from tests.integrations.against_sandbox.message_cases import DONE, LINK, leave_card, sent, update
 from tests.integrations.against_sandbox.place import Place
-from tests.integrations.against_sandbox.test_refusals import refused
 from tests.sandbox_process import AGENTID
 
 ITEMS = [HorizontalItem("日期", "11月25日"), HorizontalItem("负责人", "李雷")]
@@ -70,18 +68,6 @@ def test_a_card_with_buttons_can_be_changed(place: Place) -> None:
     assert place.phone()[0]["card"] == DONE.fields
 
 
-@pytest.mark.parametrize("card_type", ["text_notice", "news_notice"])
-def test_a_notice_without_a_menu_gives_no_code(place: Place, card_type: str) -> None:
-    cards = {
-        "text_notice": text_notice(Head(LINK), sub_title="只有副标题"),
-        "news_notice": news_notice(Head(LINK, "标题"), image=PICTURE),
-    }
-    result = sent(place, cards[card_type])
-    assert result == SendResult(result.msgid)
-    place.robot.webhook_send(body_bytes(builders.robot_content(cards[card_type])))
-    assert [one["template_card"]["card_type"] for one in place.all_messages()] == [card_type, card_type]
-
-
 def test_the_duplicate_check_goes_before_the_task_id(place: Place) -> None:
     """A send whose outcome was unclear is repeated with the same bytes: it must not end in an error."""
     payload = builders.app_message(
@@ -90,25 +76,3 @@ def test_the_duplicate_check_goes_before_the_task_id(place: Place) -> None:
     assert place.app.message_send(body_bytes(payload)).response_code
     assert place.app.message_send(body_bytes(payload)) == SendResult()
     assert len(place.phone()) == 1
-
-
-def test_a_task_id_serves_one_card(place: Place) -> None:
-    sent(place, leave_card())
-    refused(BadRequestError, 42014, lambda: sent(place, leave_card()))
-    assert len(place.phone()) == 1
-
-
-def test_a_response_code_works_once(place: Place) -> None:
-    code = sent(place, leave_card()).response_code
-    place.app.message_update_template_card(update(code))
-    refused(RecipientError, 60140, lambda: place.app.message_update_template_card(update(code)))
-
-
-@pytest.mark.parametrize(("hours", "works"), [(71.9, True), (72.1, False)])
-def test_a_response_code_lives_72_hours(place: Place, hours: float, *, works: bool) -> None:
-    code = sent(place, leave_card()).response_code
-    place.sandbox.advance(hours * 3600)
-    if works:
-        assert place.client().message_update_template_card(update(code)) == ()
-    else:
-        refused(RecipientError, 60140, lambda: place.client().message_update_template_card(update(code)))

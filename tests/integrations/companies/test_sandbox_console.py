@@ -9,7 +9,7 @@ import pytest
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.clients.wecom import callbacks as wire
-from integrations.companies import callbacks, links
+from integrations.companies import callbacks
 from integrations.models import CallbackEvent, Corp, SiteAddress
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle, company
 
@@ -66,14 +66,6 @@ def test_the_console_accepts_both_addresses(corp: Corp, sandbox: SandboxHandle) 
     assert corp.contacts_callback_verified_at is not None
 
 
-def test_the_console_refuses_an_address_whose_token_differs(corp: Corp, sandbox: SandboxHandle) -> None:
-    sandbox.control("PATCH", APP, {"callback": {**app_callback(corp), "token": "AnotherToken"}})
-
-    assert sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": "HTTP 403"}
-    corp.refresh_from_db()
-    assert corp.callback_verified_at is None
-
-
 def test_changes_of_the_directory_arrive_at_the_contacts_assistant_s_address(
     corp: Corp, sandbox: SandboxHandle
 ) -> None:
@@ -85,30 +77,3 @@ def test_changes_of_the_directory_arrive_at_the_contacts_assistant_s_address(
     event = CallbackEvent.objects.get(change="delete_user")
     assert (event.corp, event.kind, event.event, event.userid) == (corp, "contacts", "change_contact", "sys")
     assert wire.parse(event.body.encode()).text("UserID") == "jim"
-
-
-def test_a_delivery_that_comes_twice_is_stored_once(corp: Corp, sandbox: SandboxHandle) -> None:
-    sandbox.control("PATCH", f"companies/{CORPID}", {"contacts_callback": contacts_callback(corp)})
-    sandbox.fault("duplicate_callback", "callback")
-
-    sandbox.control("DELETE", f"companies/{CORPID}/members/jim", {})
-
-    def outcomes() -> list[str]:
-        return [one["outcome"] for one in sandbox.control("GET", "callbacks")["callbacks"]]
-
-    eventually(lambda: len(outcomes()) >= 2)
-    assert outcomes() == ["ok", "ok"]
-    assert CallbackEvent.objects.count() == 1
-
-
-def test_the_console_finds_the_verification_file(corp: Corp, sandbox: SandboxHandle, live_server: LiveServer) -> None:
-    sandbox.control("PATCH", APP, {"trusted_domain": live_server.url.removeprefix("http://")})
-    missing = sandbox.control("POST", f"{APP}/domain/verify", {})
-    code = missing["file"].removeprefix("WW_verify_").removesuffix(".txt")
-    with_marks = b"\xef\xbb\xbf" + code.encode() + b"\r\n"
-    links.store_file(corp=corp, name=missing["file"], content=with_marks, now=corp.created_at)
-
-    found = sandbox.control("POST", f"{APP}/domain/verify", {})
-
-    assert missing["problem"] == "HTTP 404, body wrong"
-    assert found["problem"] == ""

@@ -20,18 +20,6 @@ pytestmark = pytest.mark.django_db
 logger = logging.getLogger("tests.guard")
 
 
-def test_one_that_fails_is_logged_and_the_others_are_done(caplog: pytest.LogCaptureFixture) -> None:
-    done = []
-
-    for number in (2, 0, 1):
-        with guarded(logger, "number=%d failed", number):
-            done.append(1 / number)
-
-    assert done == [0.5, 1.0]
-    assert [(record.name, record.getMessage()) for record in caplog.records] == [("tests.guard", "number=0 failed")]
-    assert "ZeroDivisionError" in caplog.text
-
-
 def test_what_it_raised_is_known_afterwards() -> None:
     mistake = ValueError("no")
 
@@ -100,15 +88,6 @@ def test_a_block_that_fails_ends_its_renewals_too() -> None:
         fail()
 
     assert not renewing[0].is_alive()
-
-
-def test_work_that_is_done_soon_is_neither_renewed_nor_held_up() -> None:
-    renewals: list[None] = []
-
-    with lease_kept(lambda: renewals.append(None), seconds=3600):
-        pass
-
-    assert renewals == []
 
 
 def test_a_database_that_is_away_ends_nothing() -> None:

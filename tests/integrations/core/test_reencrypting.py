@@ -15,8 +15,7 @@ import pytest
 from cryptography.fernet import Fernet, InvalidToken
 from django.apps import apps
 from django.core.management import CommandError, call_command
-from django.db import connection, models, transaction
-from django.test.utils import isolate_apps
+from django.db import connection, transaction
 from django.utils import timezone, translation
 from pytest_django import Settings
 
@@ -184,35 +183,6 @@ def test_columns_of_every_app_are_found_by_themselves() -> None:
     )
 
 
-@pytest.mark.django_db(transaction=True)
-@isolate_apps("accounts")
-def test_a_model_of_tomorrow_in_another_app_is_covered(under_old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Robot(models.Model):  # noqa: DJ008  # nobody reads it
-        address = EncryptedTextField(null=True)  # type: ignore[misc]  # the field is typed for columns that are not
-        name = models.TextField()
-
-        class Meta:
-            app_label = "accounts"
-
-    robots: Any = models.QuerySet(Robot)
-    registered = [*apps.get_models(), Robot]
-    monkeypatch.setattr(apps, "get_models", lambda **_options: registered)
-    with connection.schema_editor() as editor:
-        editor.create_model(Robot)
-    try:
-        robots.create(address="https://robot", name="gAAAAA is no token")
-        robots.create(address=None, name="")
-        under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
-
-        assert "accounts.Robot: 2 of 2 rows looked at" in reencrypt()
-
-        under_old.FIELD_ENCRYPTION_KEYS = [NEW]
-        assert list(robots.order_by("pk").values_list("address", flat=True)) == ["https://robot", None]
-    finally:
-        with connection.schema_editor() as editor:
-            editor.delete_model(Robot)
-
-
 # --- Beside other processes -----------------------------------------------------------------------------------------
 
 
@@ -250,34 +220,6 @@ def test_killed_in_the_middle_it_is_started_again_and_does_the_rest(
     assert (opened_by(NEW), opened_by(OLD)) == (EVENTS + 1, 0)
     under_old.FIELD_ENCRYPTION_KEYS = [NEW]
     assert sorted(CallbackEvent.objects.values_list("body", flat=True)) == sorted(f"body {n}" for n in range(EVENTS))
-
-
-@pytest.mark.processes
-@pytest.mark.django_db(transaction=True)
-def test_what_is_saved_meanwhile_is_not_lost(
-    under_old: Settings, process_environ: dict[str, str], project_root: Path, tmp_path: Path
-) -> None:
-    """The site runs on, with the new key first as the documentation has it."""
-    corps = [make_corp(number) for number in range(1, 301)]
-    make_events(corps[0], 400)
-    under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
-    saved: dict[int, str] = {}
-    with command(process_environ, project_root, tmp_path, "beside") as program:
-        for round_number in range(1000):
-            for corp in corps[round_number % 10 :: 10]:
-                corp.secret = saved[corp.pk] = f"round {round_number}"
-                corp.save(update_fields=["secret"])
-            if program.process.poll() is not None:
-                break
-        assert ended(program) == 0
-
-    under_old.FIELD_ENCRYPTION_KEYS = [NEW]
-    stored = dict(Corp.objects.values_list("pk", "secret"))
-    assert {key: stored[key] for key in saved} == saved
-    assert {key: secret for key, secret in stored.items() if key not in saved} == {
-        corp.pk: f"s3cret-{corp.agentid}" for corp in corps if corp.pk not in saved
-    }
-    assert opened_by(OLD) == 0
 
 
 # Saves secrets of its own companies until it is asked to end, and reads each back; then prints the last round. "low"

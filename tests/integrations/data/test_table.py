@@ -60,12 +60,6 @@ def test_a_table_comes_back_from_json_as_it_was(table: Table) -> None:
     ]
 
 
-def test_a_document_of_1_0_0_is_still_read() -> None:
-    document = {"columns": [["率", "number", "%"]], "rows": [[12.5]], "as_of": AS_OF.isoformat(), "is_cut": False}
-
-    assert from_document(document) == Table((Column("率", Kind.NUMBER, "%"),), ((12.5,),), AS_OF)
-
-
 def test_a_column_is_found_by_its_name() -> None:
     table = Table(
         (Column("日期", Kind.DATE), Column("金额", Kind.NUMBER, "元")),

@@ -6,8 +6,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
@@ -18,7 +16,6 @@ from integrations.directory.diff import DepartmentState, MemberState, department
 from integrations.directory.fetch import PLAIN_FIELDS, Person, SeenDepartment, clean
 from integrations.models import Corp, Member, SyncChange, SyncRun
 from tests.integrations.directory.place import Directory, seed
-from tests.integrations.directory.test_sync import written_to_copies
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
 HERE, Kind = Member.Presence.HERE, SyncChange.Kind
@@ -192,48 +189,3 @@ def test_after_any_sequence_our_tables_equal_the_sandbox(
 
 
 MEMBER_COUNT, DEPARTMENT_COUNT = 10_000, 200
-
-
-@pytest.fixture
-def large(place: Directory) -> Directory:
-    departments = [{"id": 10 + n, "name": f"部门{n}", "parentid": 1} for n in range(DEPARTMENT_COUNT)]
-    members = [
-        {"userid": f"user{n}", "name": f"员工{n}", "department": [10 + n % DEPARTMENT_COUNT]}
-        for n in range(MEMBER_COUNT)
-    ]
-    place.sandbox.load(seed(departments=[{"id": 1, "name": "北山制造"}, *departments], members=members, tags=[]))
-    place.calls()
-    return place.with_contacts()
-
-
-@pytest.mark.parametrize(
-    ("source", "calls"),
-    [
-        (Source.APP, {"department/list": 1, "user/list": DEPARTMENT_COUNT + 1, "agent/get": 1}),
-        (Source.CONTACTS, {"department/simplelist": 1, "user/list_id": 1}),
-    ],
-)
-def test_ten_thousand_members(large: Directory, source: SyncRun.Source, calls: dict[str, int]) -> None:
-    first = large.sync(source)
-
-    assert first.counts == {"departments": DEPARTMENT_COUNT + 1, "joined": MEMBER_COUNT}
-    assert large.calls() == calls
-    with CaptureQueriesContext(connection) as queries:
-        again = large.sync(source)
-
-    assert large.calls() == calls
-    assert written_to_copies(queries) == []
-    assert (again.status, again.seen_count) == (SyncRun.Status.DONE, MEMBER_COUNT)
-    # The heartbeat is once a second of the clock, which moves a second at each look: one for each department.
-    assert len(queries) < DEPARTMENT_COUNT + 60
-
-
-def test_one_leaver_costs_one_call_more(large: Directory) -> None:
-    large.sync(Source.CONTACTS)
-    large.calls()
-    large.delete_member("user77")
-
-    run = large.sync(Source.CONTACTS)
-
-    assert large.calls() == {"department/simplelist": 1, "user/list_id": 1, "user/get": 1}
-    assert run.counts == {"deleted": 1}

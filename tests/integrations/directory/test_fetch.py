@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import responses
 from django.db import IntegrityError, connection
 
 from integrations.clients.errors import RateLimitedError, TransientError, UnexpectedResponseError
@@ -17,7 +16,7 @@ from integrations.directory import due_runs, request_run, run_sync
 from integrations.directory.fetch import Calling
 from integrations.models import Corp, Member, SyncRun
 from tests.integrations.directory.place import START, Clock
-from tests.wecom import AGENTID, API, CORPID, SECRET, WeComAnswers, refusal, wecom_answers
+from tests.wecom import AGENTID, CORPID, SECRET, WeComAnswers, refusal, wecom_answers
 
 pytestmark = pytest.mark.django_db
 Status, Presence, Source = SyncRun.Status, Member.Presence, SyncRun.Source
@@ -231,18 +230,6 @@ def test_a_proxy_that_cannot_be_one_is_told_as_a_wrong_setting(corp: Corp) -> No
     assert here(corp) == 30
 
 
-def test_an_answer_of_60_megabytes_is_not_swallowed(corp: Corp, wecom: WeComAnswers) -> None:
-    with_members(corp)
-    gives_departments(wecom, department(1, 0))
-    wecom.sends("user_list", b'{"errcode":0,"userlist":[' + b" " * (60 * 1024 * 1024) + b"]}")
-
-    run = sync(corp)
-
-    assert (run.status, run.problem) == (Status.FAILED, "not_wecom")
-    assert "the answer is longer than 32 MB" in run.detail
-    assert here(corp) == 30
-
-
 # --- The list of the whole company ------------------------------------------------------------------------------------
 
 
@@ -445,16 +432,6 @@ def test_two_spellings_of_a_userid_are_one_person(corp: Corp, wecom: WeComAnswer
     member = Member.objects.get()
     assert sorted(member.departments.values_list("wecom_department_id", flat=True)) == [1, 2]
     assert [one["code"] for one in run.warnings] == ["spelling"]
-
-
-def test_the_answers_of_this_module_are_at_wecoms_address(corp: Corp, wecom: WeComAnswers) -> None:
-    """Guards the tests above: they speak to the real address, and to no other."""
-    whole(wecom, user("lilei", 1))
-
-    sync(corp)
-
-    assert {call.url.split("/cgi-bin/")[0] for call in wecom.calls} == {API}
-    assert isinstance(wecom.mock, responses.RequestsMock)
 
 
 def failing(times: int, error: Exception) -> Callable[[], str]:

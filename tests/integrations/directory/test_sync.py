@@ -518,18 +518,3 @@ def test_rows_are_seen_by_who_manages_their_corp(corp: Corp, other_corp: Corp) -
         rows: Any = model.objects
         assert rows.visible_to(theirs).count() == 1
         assert rows.visible_to(others).count() == 0
-
-
-def test_looking_up_a_userid_takes_one_index(corp: Corp) -> None:
-    Member.objects.bulk_create(
-        Member(corp=corp, userid=f"u{n}", userid_folded=f"u{n}", first_seen_at=START, changed_at=START)
-        for n in range(5000)
-    )
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
-
-    found = Member.objects.filter(corp=corp, userid_folded="u77")
-    plan = found.explain()
-
-    assert "one_row_per_wecom_member" in plan
-    assert found.get().userid == "u77"

@@ -185,10 +185,3 @@ def test_the_sign_of_the_bi_itself_is_enough(snapshots: InThread, bi: SandboxHan
 def test_no_other_host_is_reached(snapshots: InThread, address: str) -> None:
     """What is elsewhere is taken for the sign-in of another system."""
     assert refused(snapshots, address) == Reason.SIGN_IN_PAGE
-
-
-def test_a_program_that_is_no_browser_is_said(tmp_path: Any) -> None:
-    with pytest.raises(SnapshotError) as caught:
-        InThread(str(tmp_path / "chromium"), Access(hosts=()))
-
-    assert caught.value.reason == Reason.NOT_INSTALLED

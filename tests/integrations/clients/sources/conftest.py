@@ -8,9 +8,26 @@ from contextlib import closing
 
 import pymysql
 import pytest
+import responses
 
+from tests.guandata import GuandataAnswers
 from tests.integrations.clients.sources.databases import FACTS, SECRET, Database
+from tests.integrations.clients.sources.place import Clock
 from tools.services import find_mariadb, start_mariadb
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def bi() -> Iterator[GuandataAnswers]:
+    """A BI that lets its user sign in."""
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
+        answers = GuandataAnswers(wire)
+        answers.gives("sign_in")
+        yield answers
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
 import requests
-import responses
 from django.utils import translation
 
 from integrations.clients.sources import Problem
@@ -22,19 +20,6 @@ from tests.guandata import HOST, PASSWORD, TOKEN, GuandataAnswers
 from tests.integrations.clients.sources.place import NOW, SLOT, Clock, make_card, make_source, row_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def bi() -> Iterator[GuandataAnswers]:
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
-        answers = GuandataAnswers(wire)
-        answers.gives("sign_in")
-        yield answers
 
 
 @pytest.fixture

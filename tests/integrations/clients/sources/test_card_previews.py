@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import redis
 import requests
-import responses
 from django.utils import translation
 
 from integrations.datasources import fetch as datasources_fetch
@@ -20,19 +19,6 @@ from tests.guandata import GuandataAnswers
 from tests.integrations.clients.sources.place import SLOT, Clock, make_card, make_source
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def bi() -> Iterator[GuandataAnswers]:
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
-        answers = GuandataAnswers(wire)
-        answers.gives("sign_in")
-        yield answers
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,16 +10,9 @@ import pytest
 from integrations.clients.sources import Problem, SourceError
 from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
 from integrations.data.table import Column, Kind, Table
-from tests.guandata import GuandataAnswers, guandata_answers
+from tests.guandata import GuandataAnswers
 from tests.integrations.clients.guandata.test_client import open_client
 from tests.integrations.clients.sources.place import NOW
-
-
-@pytest.fixture
-def bi() -> Iterator[GuandataAnswers]:
-    with guandata_answers() as answers:
-        answers.gives("sign_in")
-        yield answers
 
 
 def chart(data: list[list[Any]], values: Any, meta: list[str] | None = None, **further: Any) -> dict[str, Any]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -16,6 +13,7 @@ from integrations.clients.sources.addresses import Reach
 from integrations.clients.sources.sql import powers_of
 from integrations.models import datasources
 from tests.integrations.clients.sources.databases import SECRET, Database
+from tests.integrations.clients.wecom.server import listening
 
 ORACLE = ("oracle+oracledb",)
 FORBIDDEN = {
@@ -74,8 +72,6 @@ def test_a_database_is_asked_at_the_address_that_was_checked(
 
 # --- What a failure tells of the network ------------------------------------------------------------------------------
 
-Answer = Callable[[socket.socket], object]
-
 
 def is_silent(line: socket.socket) -> None:
     while line.recv(1000):  # until the other side hangs up
@@ -94,23 +90,6 @@ def hangs_up(_line: socket.socket) -> None:
     """At once."""
 
 
-@contextmanager
-def open_port(answer: Answer) -> Iterator[str]:
-    """The place of a service that is no database."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    line, _address = listener.accept()
-                    with line, suppress(OSError):
-                        answer(line)
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-
-
 def failure_at(kind: str, place: str) -> SourceError:
     with pytest.raises(SourceError) as found:
         Database(f"{kind}://reader:{SECRET}@{place}/sales").ask("SELECT 1", seconds=1)
@@ -121,8 +100,8 @@ def failure_at(kind: str, place: str) -> SourceError:
 def test_open_and_closed_ports_are_told_apart_to_superusers_alone(kind: str) -> None:
     failures = [failure_at(kind, "127.0.0.1:1")]
     for answer in (is_silent, says_something, says_zeros, hangs_up):
-        with open_port(answer) as place:
-            failures.append(failure_at(kind, place))
+        with listening(answer) as url:
+            failures.append(failure_at(kind, url.removeprefix("http://")))
 
     with translation.override("en"):
         told, seen = (

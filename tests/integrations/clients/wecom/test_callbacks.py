@@ -187,12 +187,6 @@ def test_what_is_no_message_is_refused(encrypted: str, reason: str) -> None:
     assert _refusal(encrypted) == reason
 
 
-def test_a_message_for_another_company_is_refused() -> None:
-    other = CallbackCrypto(TOKEN, KEY, "ww00000000000000")
-
-    assert _refusal(other.encrypt(b"x", timestamp="1", nonce="2").encrypted) == "it is for another receiver"
-
-
 @pytest.mark.parametrize("key", ["", KEY[:-1], KEY + "=", KEY[:-1] + "_", KEY[:-1] + "é"])
 def test_a_key_that_is_none_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="EncodingAESKey"):

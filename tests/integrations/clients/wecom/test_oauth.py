@@ -71,14 +71,6 @@ def test_the_home_page_link_carries_domain_and_inner_page_encoded_once() -> None
     )
 
 
-def test_the_worked_example_of_the_specification() -> None:
-    link = home_page_link(
-        corpid=CORPID, agentid=1, callback_url="https://app.mayidata.com/", inner_path="survey-engine"
-    )
-
-    assert "redirect_uri=https%3A%2F%2Fapp.mayidata.com%2F%3Fpath_url%3Dsurvey-engine&" in link
-
-
 @pytest.mark.parametrize(
     ("domain_id", "inner_path"),
     [("", ""), ("d", ""), ("", "/page/7?a=1&b=2#top"), ("中 文", "报表/日报?名=值&x=%20")],
