@@ -30,21 +30,6 @@ def no_write(wecom_events: WeComEvents) -> list[tuple[object, ...]]:
 # --- People -----------------------------------------------------------------------------------------------------------
 
 
-def test_somebody_who_joins(wecom_events: WeComEvents) -> None:
-    wecom_events.place.put_members({"userid": "Wang.Wu", "name": "王五", "department": [2, 4]})
-    wecom_events.hear()
-
-    assert wecom_events.place.stored()["wang.wu"] == ("Wang.Wu", "王五", "active", frozenset({2, 4}))
-    assert wecom_events.place.stored() == wecom_events.place.theirs()
-
-
-def test_somebody_who_moves(wecom_events: WeComEvents) -> None:
-    wecom_events.place.put_members({"userid": "jim", "department": [3]})
-    wecom_events.hear()
-
-    assert wecom_events.place.stored()["jim"][3] == frozenset({3})
-
-
 def test_a_change_costs_a_call_for_each_person_and_no_list(wecom_events: WeComEvents) -> None:
     """Nobody enters or leaves the scope, so that the departments are believed to be as they were."""
     wecom_events.place.put_members({"userid": "jim", "department": [3]}, {"userid": "LiLei", "name": "李磊"})
@@ -52,25 +37,6 @@ def test_a_change_costs_a_call_for_each_person_and_no_list(wecom_events: WeComEv
 
     assert wecom_events.place.calls() == {"user/get": 2}
     assert wecom_events.place.stored()["lilei"][1] == "李磊"
-
-
-def test_somebody_who_leaves_the_company(wecom_events: WeComEvents) -> None:
-    wecom_events.place.delete_member("LiLei")
-    wecom_events.hear()
-
-    member = wecom_events.place.member("LiLei")
-    assert member.presence == Presence.DELETED
-    assert member.left_at is not None
-
-
-def test_somebody_who_is_disabled_and_enabled(wecom_events: WeComEvents) -> None:
-    wecom_events.place.put_members({"userid": "LiLei", "status": 2})
-    wecom_events.hear()
-    assert wecom_events.place.member("LiLei").status == Member.Status.DISABLED
-
-    wecom_events.place.put_members({"userid": "LiLei", "status": 1})
-    wecom_events.hear()
-    assert wecom_events.place.member("LiLei").status == Member.Status.ACTIVE
 
 
 def test_somebody_who_comes_back_after_being_deleted_waits(wecom_events: WeComEvents) -> None:

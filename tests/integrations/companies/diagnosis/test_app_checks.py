@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -26,63 +28,155 @@ pytestmark = pytest.mark.django_db
 OK = {"errcode": 0, "errmsg": "ok"}
 
 
-# --- Token ------------------------------------------------------------------------------------------------------------
+MEMBER = {**OK, "userid": "lilei", "name": "李雷", "department": [2]}
+RESTRICTED = ("mobile", "email", "biz_mail", "gender", "avatar", "qr_code", "address")
+NO_DEPARTMENTS = {**OK, "department_id": []}
+DEPARTMENTS = {**OK, "department_id": [{"id": 2, "parentid": 1, "order": 1}, {"id": 5, "parentid": 2, "order": 1}]}
 
 
-def test_a_token_is_given(corp: Corp, wire: Wire) -> None:
+@dataclass(frozen=True)
+class Outcome:
+    """What a check finds where WeCom answers so: status, problem and number, then the facts and the sentence of some.
+
+    `is_tried_again`: by itself. `asked`: the calls that were made.
+    """
+
+    check: str
+    answers: Callable[[Wire], object]
+    found: tuple[str, str, int | None]
+    facts: dict[str, Any] | None = None
+    says: str = ""
+    where: str = ""
+    is_tried_again: bool = False
+    asked: tuple[str, ...] = ("gettoken",)
+
+
+def no_token(code: int) -> Callable[[Wire], object]:
+    return lambda wire: wire.token(refusal(code))
+
+
+def the_app(answer: object = None, **fields: object) -> Callable[[Wire], object]:
+    def answers(wire: Wire) -> None:
+        wire.token()
+        wire.agent(answer, **fields)
+
+    return answers
+
+
+def no_app(listed: object) -> Callable[[Wire], object]:
+    """The Secret lists members, or not, and is no app's."""
+
+    def answers(wire: Wire) -> None:
+        wire.token()
+        wire.agent(refusal(48002, "api forbidden"))
+        wire.post("user/list_id", listed)
+
+    return answers
+
+
+def scope(members: int, departments: int, tags: int) -> Callable[[Wire], object]:
+    return the_app(
+        allow_userinfos={"user": [{"userid": f"u{number}"} for number in range(members)]},
+        allow_partys={"partyid": list(range(1, departments + 1))},
+        allow_tags={"tagid": list(range(1, tags + 1))},
+    )
+
+
+def people_of_departments(wire: Wire) -> None:
     wire.token()
-
-    run = run_one(corp, "token")
-
-    assert outcome_of(run) == ("ok", "given", None)
-    assert wire.paths() == ["gettoken"]
-
-
-@pytest.mark.parametrize(
-    ("code", "what"),
-    [
-        (
-            40001,
-            "WeCom refuses the Secret: it is wrong, was reset, belongs to another company, or the app is disabled.",
-        ),
-        (40013, "The CorpId does not exist."),
-        (40091, "The Secret is not valid; it may belong to another company."),
-    ],
-)
-def test_a_refused_token_is_not_asked_for_again_by_itself(corp: Corp, wire: Wire, code: int, what: str) -> None:
-    wire.token(refusal(code))
-
-    run = run_one(corp, "token")
-
-    assert outcome_of(run) == ("wrong", "refused", code)
-    assert results.explain_run(run).what == what
-    assert run.next_try_at is None
-    assert len(wire.paths()) == 1
+    wire.get("department/simplelist", DEPARTMENTS)
+    wire.get("user/simplelist", {**OK, "userlist": []}, department_id=2)
+    members = [{"userid": "lilei", "name": "", "department": [5]}]
+    wire.get("user/simplelist", {**OK, "userlist": members}, department_id=5)
+    wire.get("user/get", {**MEMBER, "email": "", "gender": "1"}, userid="lilei")
 
 
-def test_the_limit_of_gettoken_says_until_when(corp: Corp, wire: Wire) -> None:
-    wire.token(refusal(45009))
+def single_people(wire: Wire) -> None:
+    """Of an app from before June 2022."""
+    the_app(allow_userinfos={"user": [{"userid": "lilei"}]})(wire)
+    wire.get("department/simplelist", NO_DEPARTMENTS)
+    wire.get("user/get", {**MEMBER, **dict.fromkeys(RESTRICTED, "")}, userid="lilei")
 
-    run = run_one(corp, "token")
 
-    assert (outcome_of(run), run.next_try_at) == (("wrong", "held", 45009), None)
-    until = timezone.localtime(NOW + dt.timedelta(seconds=3601))
+def nobody(wire: Wire) -> None:
+    the_app()(wire)
+    wire.get("department/simplelist", NO_DEPARTMENTS)
+
+
+WRONG_SECRET = "WeCom refuses the Secret: it is wrong, was reset, belongs to another company, or the app is disabled."
+OF_ANOTHER = "The Secret belongs to another app than the AgentId."
+APP = ("gettoken", "agent/get")
+LISTED = (*APP, "user/list_id")
+UNTIL = timezone.localtime(NOW + dt.timedelta(seconds=3601))
+OUTCOMES = [
+    Outcome("token", lambda wire: wire.token(), ("ok", "given", None)),
+    Outcome("token", no_token(40001), ("wrong", "refused", 40001), says=WRONG_SECRET),
+    Outcome("token", no_token(40013), ("wrong", "refused", 40013), says="The CorpId does not exist."),
+    Outcome("token", no_token(40091), ("wrong", "refused", 40091), says="The Secret is not valid; it may belong to"),
+    Outcome("token", no_token(-1), ("wrong", "refused", -1), says="WeCom is busy.", is_tried_again=True),
+    Outcome("token", no_token(50003), ("wrong", "refused", 50003), says="The app is disabled.", is_tried_again=True),
+    Outcome(
+        *("token", no_token(45009), ("wrong", "held", 45009)),
+        says=f"WeCom gives this server no token until about {UNTIL:%Y-%m-%d %H:%M}: ",
+        where="Correct the Secret on the company's page",
+    ),
+    Outcome("agentid", the_app(), ("ok", "named", None), says="WeCom knows the app as “观远BI”.", asked=APP),
+    Outcome("agentid", the_app(refusal(301002)), ("wrong", "other_app", 301002), says=OF_ANOTHER, asked=APP),
+    Outcome("agentid", the_app(refusal(40056)), ("wrong", "other_app", 40056), says=OF_ANOTHER, asked=APP),
+    Outcome("agentid", the_app({**AGENT, "agentid": 1000009}), ("wrong", "other_app", None), asked=APP),
+    Outcome(
+        *("agentid", no_app({**OK, "next_cursor": "", "dept_user": []}), ("wrong", "contacts_secret", 48002)),
+        asked=LISTED,
+    ),
+    Outcome("agentid", no_app(refusal(48002)), ("wrong", "no_app", 48002), asked=LISTED),
+    Outcome("app", the_app(close=0), ("ok", "enabled", None), asked=APP),
+    Outcome("app", the_app(close=1), ("wrong", "disabled", None), is_tried_again=True, asked=APP),
+    Outcome("app", no_token(50003), ("wrong", "disabled", 50003), is_tried_again=True),
+    *(
+        Outcome(
+            *("scope", scope(*counts), (status, problem, None)),
+            facts=dict(zip(("members", "departments", "tags"), counts, strict=True)),
+            is_tried_again=status != "ok",
+            asked=APP,
+        )
+        for counts, status, problem in (
+            ((0, 2, 0), "ok", "seen"),
+            ((1, 2, 0), "ok", "seen"),
+            ((0, 0, 1), "ok", "seen"),
+            ((3, 0, 0), "warning", "members_only"),
+            ((0, 0, 0), "wrong", "empty"),
+        )
+    ),
+    Outcome(
+        *("contacts", people_of_departments, ("ok", "partly", None)),
+        facts={"departments": 2, "withheld": "mobile, biz_mail, avatar, qr_code, address"},
+        asked=("gettoken", "department/simplelist", "user/simplelist", "user/simplelist", "user/get"),
+    ),
+    Outcome(
+        *("contacts", single_people, ("ok", "whole", None)),
+        facts={"departments": 0, "withheld": ""},
+        asked=("gettoken", "department/simplelist", "agent/get", "user/get"),
+    ),
+    Outcome("contacts", nobody, ("skipped", "nobody", None), asked=("gettoken", "department/simplelist", "agent/get")),
+]
+
+
+@pytest.mark.parametrize("state", OUTCOMES, ids=lambda state: f"{state.check}-{state.found[1]}-{state.found[2]}")
+def test_what_a_check_finds(corp: Corp, wire: Wire, state: Outcome) -> None:
+    state.answers(wire)
+
+    run = run_one(corp, state.check)
+
+    assert outcome_of(run) == state.found
+    assert state.facts is None or run.facts == state.facts
     said = results.explain_run(run)
-    assert said.what.startswith(f"WeCom gives this server no token until about {until:%Y-%m-%d %H:%M}: ")
-    assert said.where.startswith("Correct the Secret on the company's page")
+    assert said.what.startswith(state.says)
+    assert said.where.startswith(state.where)
+    assert (run.next_try_at is not None) == state.is_tried_again
+    assert tuple(wire.paths()) == state.asked
 
 
-@pytest.mark.parametrize(("code", "what"), [(-1, "WeCom is busy."), (50003, "The app is disabled.")])
-def test_what_may_pass_without_another_secret_is_tried_again_by_itself(
-    corp: Corp, wire: Wire, code: int, what: str
-) -> None:
-    wire.token(refusal(code))
-
-    run = run_one(corp, "token")
-
-    assert outcome_of(run) == ("wrong", "refused", code)
-    assert results.explain_run(run).what == what
-    assert run.next_try_at is not None
+# --- Tokens and their pauses ---
 
 
 def refused_token() -> FetchedToken:
@@ -127,16 +221,6 @@ def test_a_given_token_ends_the_pause_after_a_wrong_secret(
 # --- The app ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_app_is_named(corp: Corp, wire: Wire) -> None:
-    wire.token()
-    wire.agent()
-
-    run = run_one(corp, "agentid")
-
-    assert outcome_of(run) == ("ok", "named", None)
-    assert results.explain_run(run).what == "WeCom knows the app as “观远BI”."
-
-
 def test_what_wecom_says_fits_into_the_row_whatever_it_is(corp: Corp, wire: Wire) -> None:
     wire.token()
     wire.agent(name="a\x00b" + "长" * 500, home_url="http://" + "x" * 9999, redirect_domain="y" * 999)
@@ -148,120 +232,7 @@ def test_what_wecom_says_fits_into_the_row_whatever_it_is(corp: Corp, wire: Wire
     assert (name[:3], len(name), len(link), len(theirs)) == ("ab长", 128, 4096, 255)
 
 
-@pytest.mark.parametrize("answer", [refusal(301002), refusal(40056), {**AGENT, "agentid": 1000009}])
-def test_the_secret_of_another_app(corp: Corp, wire: Wire, answer: dict[str, Any]) -> None:
-    wire.token()
-    wire.agent(answer)
-
-    run = run_one(corp, "agentid")
-
-    assert (run.status, run.problem) == ("wrong", "other_app")
-    assert results.explain_run(run).what == "The Secret belongs to another app than the AgentId."
-
-
-@pytest.mark.parametrize(
-    ("answer", "problem"),
-    [
-        ({**OK, "next_cursor": "", "dept_user": []}, "contacts_secret"),
-        (refusal(48002), "no_app"),
-    ],
-)
-def test_the_secret_of_the_contacts_assistant_is_named(
-    corp: Corp, wire: Wire, answer: dict[str, Any], problem: str
-) -> None:
-    wire.token()
-    wire.agent(refusal(48002, "api forbidden"))
-    wire.post("user/list_id", answer)
-
-    run = run_one(corp, "agentid")
-
-    assert outcome_of(run) == ("wrong", problem, 48002)
-    assert wire.sent == [{"limit": 1}]
-    assert run.next_try_at is None
-
-
-@pytest.mark.parametrize(("close", "outcome"), [(0, ("ok", "enabled", None)), (1, ("wrong", "disabled", None))])
-def test_whether_the_app_is_enabled(corp: Corp, wire: Wire, close: int, outcome: tuple[Any, ...]) -> None:
-    wire.token()
-    wire.agent(close=close)
-
-    assert outcome_of(run_one(corp, "app")) == outcome
-
-
-def test_a_disabled_app_that_gets_no_token(corp: Corp, wire: Wire) -> None:
-    wire.token(refusal(50003, "app disabled"))
-
-    run = run_one(corp, "app")
-
-    assert outcome_of(run) == ("wrong", "disabled", 50003)
-    assert "enable it" in results.explain_run(run).where
-
-
-@pytest.mark.parametrize(
-    ("members", "departments", "tags", "outcome"),
-    [
-        (0, 2, 0, ("ok", "seen")),
-        (1, 2, 0, ("ok", "seen")),
-        (0, 0, 1, ("ok", "seen")),
-        (3, 0, 0, ("warning", "members_only")),
-        (0, 0, 0, ("wrong", "empty")),
-    ],
-)
-def test_the_visible_scope_is_counted(
-    corp: Corp, wire: Wire, members: int, departments: int, tags: int, outcome: tuple[str, str]
-) -> None:
-    wire.token()
-    wire.agent(
-        allow_userinfos={"user": [{"userid": f"u{number}"} for number in range(members)]},
-        allow_partys={"partyid": list(range(1, departments + 1))},
-        allow_tags={"tagid": list(range(1, tags + 1))},
-    )
-
-    run = run_one(corp, "scope")
-
-    assert (run.status, run.problem) == outcome
-    assert run.facts == {"members": members, "departments": departments, "tags": tags}
-
-
 # --- Contacts and departments -----------------------------------------------------------------------------------------
-
-DEPARTMENTS = {**OK, "department_id": [{"id": 2, "parentid": 1, "order": 1}, {"id": 5, "parentid": 2, "order": 1}]}
-MEMBER = {**OK, "userid": "lilei", "name": "李雷", "department": [2]}
-RESTRICTED = ("mobile", "email", "biz_mail", "gender", "avatar", "qr_code", "address")
-
-
-def test_the_fields_that_wecom_withholds_are_named(corp: Corp, wire: Wire) -> None:
-    wire.token()
-    wire.get("department/simplelist", DEPARTMENTS)
-    wire.get("user/simplelist", {**OK, "userlist": []}, department_id=2)
-    wire.get(
-        "user/simplelist", {**OK, "userlist": [{"userid": "lilei", "name": "", "department": [5]}]}, department_id=5
-    )
-    wire.get("user/get", {**MEMBER, "email": "", "gender": "1"}, userid="lilei")
-
-    run = run_one(corp, "contacts")
-
-    assert outcome_of(run) == ("ok", "partly", None)
-    assert run.facts == {"departments": 2, "withheld": "mobile, biz_mail, avatar, qr_code, address"}
-
-
-def test_an_app_of_before_2022_gets_every_field(corp: Corp, wire: Wire) -> None:
-    wire.token()
-    wire.get("department/simplelist", {**OK, "department_id": []})
-    wire.agent(allow_userinfos={"user": [{"userid": "lilei"}]})
-    wire.get("user/get", {**MEMBER, **dict.fromkeys(RESTRICTED, "")}, userid="lilei")
-
-    run = run_one(corp, "contacts")
-
-    assert (outcome_of(run), run.facts) == (("ok", "whole", None), {"departments": 0, "withheld": ""})
-
-
-def test_nobody_to_look_at(corp: Corp, wire: Wire) -> None:
-    wire.token()
-    wire.get("department/simplelist", {**OK, "department_id": []})
-    wire.agent()
-
-    assert outcome_of(run_one(corp, "contacts")) == ("skipped", "nobody", None)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,9 @@ import responses
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.clients.errors import ConfigurationError, TransientError
-from integrations.companies import links
 from integrations.companies.callbacks import callback_url, generate_callback_keys
 from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.console import (
-    OWNERSHIP,
     find_domain_mistake,
     judge_home_page,
     note_domain_answer,
@@ -173,13 +171,6 @@ def test_the_last_answer_of_wecom_stands(at_home: Corp, code: int, problem: str)
     assert "associated company" in results.explain_run(run).where
 
 
-def test_the_two_pages_of_the_specification_stand_beside_it() -> None:
-    assert list(OWNERSHIP.help_links) == [
-        "https://open.work.weixin.qq.com/help2/pc/15023?person_id=1",
-        "https://open.work.weixin.qq.com/wwopen/common/readDocument/40754",
-    ]
-
-
 def test_a_domain_that_wecom_took_is_ours(at_home: Corp) -> None:
     note_domain_answer(corp=at_home, error=refused(85005), now=NOW)
     note_domain_answer(corp=at_home, error=None, now=NOW)
@@ -256,16 +247,6 @@ def home(corp: Corp) -> str:
     return HOME.format(key=corp.pk)
 
 
-def test_our_home_page_link(at_home: Corp, wire: Wire) -> None:
-    assert links.home_page_link(at_home) == home(at_home)
-    wire.token()
-    wire.agent(home_url=home(at_home))
-
-    run = run_one(at_home, "home_page")
-
-    assert (run.status, run.problem, run.subject) == ("ok", "equal", home(at_home))
-
-
 INNER = "callback%2F%3Fpath_url%3Dsurvey-engine"
 
 
@@ -340,15 +321,3 @@ def test_our_trusted_domain(at_home: Corp, wire: Wire, theirs: str) -> None:
 )
 def test_a_mistake_in_the_domain_is_named(ours: str, theirs: str, problem: str) -> None:
     assert find_domain_mistake(ours=ours, theirs=theirs) == problem
-
-
-def test_a_wrong_domain_gives_the_right_one_to_copy(at_home: Corp, wire: Wire) -> None:
-    wire.token()
-    wire.agent(redirect_domain="https://bi.example.com")
-
-    run = run_one(at_home, "domain")
-
-    assert (run.status, run.facts["ours"]) == ("wrong", "bi.example.com")
-    assert results.explain_run(run).what == (
-        "The trusted domain in WeCom, https://bi.example.com, has http:// or https:// in front. Enter the domain alone."
-    )

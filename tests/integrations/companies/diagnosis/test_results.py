@@ -11,18 +11,16 @@ from typing import Any
 import pytest
 import requests
 from cryptography.fernet import Fernet
-from django.contrib.auth.models import AnonymousUser
 from django.db import connection, transaction
 from django.utils import translation
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
-from integrations.companies.callbacks import generate_callback_keys
 from integrations.companies.diagnosis import results, runner
-from integrations.companies.diagnosis.results import CHECKS, essential_checks, export_text
+from integrations.companies.diagnosis.results import CHECKS, export_text
 from integrations.core.client_factory import token_store
-from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress
+from integrations.models import CheckRun, Corp, SiteAddress
 from tests.databases import somebody_waits
 from tests.integrations.companies.diagnosis.wire import CALLER_IP, HINT, Wire, refusal
 from tests.integrations.conftest import CORPID
@@ -65,12 +63,6 @@ def test_every_result_ends_with_another_connection(corp: Corp, name: str) -> Non
 
 
 # --- Enabling ---------------------------------------------------------------------------------------------------------
-
-
-def test_what_is_essential(corp: Corp) -> None:
-    assert essential_checks(corp) == ("token", "ip", "agentid", "app", "scope", "domain", "home_page")
-    corp.sign_in_enabled = False
-    assert essential_checks(corp) == ("token", "ip", "agentid", "app", "scope")
 
 
 def test_nothing_stands_against_a_corp_whose_essential_checks_passed(at_home: Corp) -> None:
@@ -126,15 +118,6 @@ def test_all_that_was_never_checked_is_named_in_one_sentence(at_home: Corp) -> N
     ]
 
 
-def test_another_address_asks_for_new_results_of_domain_and_home_page(at_home: Corp) -> None:
-    passed(at_home)
-    SiteAddress.objects.filter(is_default=True).update(url="https://new.example.com/")
-
-    assert services.reasons_against_enabling(Corp.objects.get(), now=NOW) == [
-        "Not checked, or not since the last change: Trusted domain, Home page link. Run the diagnosis first."
-    ]
-
-
 def test_what_was_found_in_order_long_ago_says_nothing_of_today(at_home: Corp) -> None:
     """A company may be disabled for months, and its Secret reset meanwhile."""
     passed(at_home)
@@ -147,16 +130,6 @@ def test_what_was_found_in_order_long_ago_says_nothing_of_today(at_home: Corp) -
         "Checked more than a day ago: Trusted IP, App enabled. Run the diagnosis again.",
         "Visible scope: The app sees nobody: nobody can sign in, and no message arrives.",
     ]
-
-
-def test_enabling_is_refused_with_the_reason(at_home: Corp) -> None:
-    passed(at_home)
-    check_run(at_home, "scope", "wrong", problem="empty")
-
-    with pytest.raises(services.CorpNotReady, match="sees nobody"):
-        services.enable_corp(corp=at_home, by=AnonymousUser(), now=NOW)
-
-    assert not Corp.objects.enabled().exists()
 
 
 # --- Health -----------------------------------------------------------------------------------------------------------
@@ -263,17 +236,6 @@ def test_the_text_holds_no_secret_whatever_another_server_answered(at_home: Corp
     for secret in [*SECRETS.values(), "pass-word-9", "the-shared-token"]:
         assert secret not in text
     assert "***" in text
-
-
-def test_no_row_of_a_whole_run_holds_a_secret(corp: Corp, wire: Wire) -> None:
-    Corp.objects.filter(pk=corp.pk).update(**SECRETS)
-    generate_callback_keys(corp=corp, kind=CallbackEvent.Kind.APP)
-    wire.token(json={"errcode": 40001, "errmsg": "corpsecret=the-secret is wrong"})
-
-    run = run_one(corp, "token")
-
-    assert run.errcode == 40001
-    assert "the-secret" not in str(vars(run))
 
 
 def test_the_text_comes_although_no_key_opens_the_secrets(corp: Corp, settings: Settings) -> None:
@@ -411,16 +373,6 @@ def test_all_checks_together_ask_once_with_a_wrong_secret(corp: Corp, wire: Wire
 
     assert wire.paths() == ["gettoken"]
     assert outcome_of(runs["token"]) == ("wrong", "refused", 40001)
-
-
-def test_the_other_checks_ask_no_second_time_with_a_wrong_secret(corp: Corp, wire: Wire) -> None:
-    """Wrong Secrets, too often, block this server's address at WeCom for an hour."""
-    wire.token(refusal(40001))
-
-    for name in BEHIND_TOKEN:
-        assert run_one(corp, name).problem == "blocked"
-
-    assert wire.paths() == ["gettoken"]
 
 
 # --- An obstacle that seems in order ----------------------------------------------------------------------------------
