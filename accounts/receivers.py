@@ -24,7 +24,7 @@ from accounts.models import (
     User,
     WeComAccount,
 )
-from accounts.users.attributes import ensure_bi_login_id, notice_of_first_enabling
+from accounts.users.attributes import ensure_bi_login_id
 from accounts.users.bi_identity import external_ids
 from accounts.users.companies import disabling_stops, rests_on_corpid
 from accounts.users.roles import corps_of, ensure_roles, whom_to_ask
@@ -32,8 +32,8 @@ from accounts.views import errors
 from accounts.views.errors import Tab
 from integrations.bi import is_open
 from integrations.callbacks import consumers
-from integrations.core import admin_pages, hooks
-from integrations.core.hooks import LandingPage
+from integrations.core import hooks
+from integrations.core.hooks import LandingPage, People
 from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials, VerificationFile
 from integrations.models.fields import corp_conditions
 
@@ -118,9 +118,15 @@ def register(app: AppConfig) -> None:
     post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.users.roles")
     post_migrate.connect(ensure_bi_login_id, sender=app, dispatch_uid="accounts.bi_login_id")
     corp_conditions.register(corps_of)
-    hooks.external_ids.register(external_ids)
-    hooks.whom_to_ask.register(whom_to_ask)
-    admin_pages.last_saved.register(services.last_saved)
+    hooks.people.register(
+        People(
+            external_ids=external_ids,
+            whom_to_ask=whom_to_ask,
+            rests_on_corpid=rests_on_corpid,
+            shut_out=disabling_shuts_out,
+            last_saved=services.last_saved,
+        )
+    )
     track_people_and_companies()
     user_logged_in.connect(note_sign_in, dispatch_uid="accounts.sign_ins")
 
@@ -129,7 +135,4 @@ def _show_on_pages() -> None:
     hooks.landing_pages.register(LandingPage("bi/", _("First page of the BI"), is_offered=is_open))
     hooks.corp_disabling.register(disabling_stops)
     hooks.corp_disabling.register(disabling_shuts_out)
-    hooks.sign_in_ending.register(disabling_shuts_out)
-    hooks.corpid_uses.register(rests_on_corpid)
-    hooks.first_corp_enabled.register(notice_of_first_enabling)
     errors.tabs.register(Tab("account", _("Account")))

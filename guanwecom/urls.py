@@ -3,13 +3,11 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from guanwecom import page_hooks
 from guanwecom.operations.pages import engine, metrics
 from integrations.views import ENGINE_PATH
 
 # Addresses are loaded by what serves pages or makes a link; AppConfig.ready() leaves pages out (guanwecom.apps).
 admin.autodiscover()
-page_hooks.register()
 
 handler403 = "accounts.views.errors.forbidden"
 handler500 = "guanwecom.operations.pages.failed"

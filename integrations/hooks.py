@@ -1,5 +1,4 @@
-"""How an app asks or tells higher ones that it does not import: they register in AppConfig.ready(), or for pages in
-guanwecom.page_hooks."""
+"""How an app asks or tells higher ones that it does not import: they register in AppConfig.ready()."""
 
 from __future__ import annotations
 
@@ -26,6 +25,17 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return (one for _place, one in self._placed)
+
+
+class Provided(Generic[T]):
+    """What one higher app provides."""
+
+    def register(self, one: T) -> None:
+        """Say what it is. Called once."""
+        self._one = one
+
+    def __call__(self) -> T:
+        return self._one
 
 
 class Hook(Registry[Callable[P, T]], Generic[P, T]):

@@ -22,22 +22,18 @@ class NotificationsConfig(AppConfig):
         from integrations.callbacks import consumers
         from integrations.core import hooks
         from integrations.datasources.fetch import card_data_finished
-        from notifications.alerts import evaluation
         from notifications.alerts.actions import CLICKS_CONSUMER
-        from notifications.alerts.evaluation import follow
+        from notifications.alerts.evaluation import follow, source_of_notice
         from notifications.alerts.notices import source_of_alert
         from notifications.delivery import maintenance  # noqa: F401  # see above
         from notifications.delivery.limiter import store_lost
         from notifications.delivery.rendering.report_contents import source_of_subscription
-        from notifications.delivery.runs.owner_notices import notice_contents, source_of_notice
         from notifications.delivery.runs.ownership import (
             find_objections,
             find_owned,
             follow_leavers,
             hand_over,
             succeed,
-            write_ownership_notice,
-            write_page_notice,
         )
         from notifications.delivery.runs.recall import readdress, withdraw
         from notifications.delivery.sending.queue import find_refused_calls, probe_at_once
@@ -51,12 +47,7 @@ class NotificationsConfig(AppConfig):
         store_lost.register(read_calls_until_now)
         for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
             run_sources.register(source)
-        for content_of in (write_page_notice, write_ownership_notice, evaluation.content_of_notice):
-            notice_contents.register(content_of)
-        companies.owned_by.register(find_owned)
-        companies.objections_to.register(find_objections)
-        companies.handing_over.register(hand_over)
-        companies.people_disabled.register(succeed)
+        companies.ownership.register(companies.Ownership(find_owned, find_objections, hand_over, succeed))
         consumers.register(CLICKS_CONSUMER)
         for answer in (follow, enqueue_waiting_runs):
             card_data_finished.register(answer)
@@ -64,8 +55,7 @@ class NotificationsConfig(AppConfig):
         people_left.register(withdraw)
         people_left.register(follow_leavers)
         hooks.member_renamed.register(readdress)
-        hooks.connection_mended.register(probe_at_once)
-        hooks.calls_refused.register(find_refused_calls)
+        hooks.calls.register(hooks.Calls(find_refused_calls, probe_at_once))
         hooks.corp_disabling.register(disabling_holds_back)
         hooks.landing_pages.register(hooks.LandingPage("", _("Home"), in_menu=True))
         for tab in EMPLOYEE_TABS:

@@ -278,7 +278,7 @@ class UserChangeForm(VersionedForm, ChangeFormBase):
 
     def _offer_owned(self) -> None:
         """Offer what the editor may hand over: to themselves, and to people whose rights they may change."""
-        self.owned = companies.owned_by.joined(self.instance, self.editor) if self.instance.pk else []
+        self.owned = companies.ownership().find(self.instance, self.editor) if self.instance.pk else []
         fields: dict[str, Any] = self.fields
         links = []
         for key, name, url, successor in self.owned:
@@ -296,7 +296,7 @@ class UserChangeForm(VersionedForm, ChangeFormBase):
         ends = any(self.initial.get(name) and cleaned.get(name) is False for name in ("is_active", "is_staff"))
         sentences: list[Any] = []
         if successor is not None:
-            sentences = companies.objections_to.joined(self.instance, keys, successor, self.editor)
+            sentences = companies.ownership().find_objections(self.instance, keys, successor, self.editor)
         if left and ends and not cleaned.get("lets_stop"):
             sentences = [*sentences, _("Choose who takes over what this person owns, or confirm that it may stop.")]
         for sentence in sentences:

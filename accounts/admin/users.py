@@ -33,7 +33,7 @@ from accounts.admin.user_forms import (
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users import attributes, companies, roles
 from accounts.users.attributes import ValueTakenError
-from accounts.users.companies import handing_over, owned_by, people_disabled, person_panels
+from accounts.users.companies import ownership, person_panels
 from accounts.users.roles import PermissionsField, choosable, people_changeable_by, people_visible_to, sees_all
 from integrations.admin.base import NamedDeletions
 from integrations.core.admin_pages import AnyTabularInline, ConfirmedChanges
@@ -249,7 +249,7 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
         listed, counts, needed, protected = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
         if not sees_all(request.user):
             listed = [item for item in listed if not isinstance(item, list)]
-        owned = [item for one in objs for item in owned_by.joined(one, administrator(request))]
+        owned = [item for one in objs for item in ownership().find(one, administrator(request))]
         links = [format_html('<a href="{}">{}</a>', url, name) for _key, name, url, _successor in owned]
         return listed, counts, set() if links else needed, [*protected, *links]
 
@@ -257,10 +257,10 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
         super().save_related(request, form, formsets, change)
         if successor := form.cleaned_data.get("successor"):
             keys = form.cleaned_data["taken_over"]
-            count = sum(handing_over(form.instance, keys, successor, administrator(request)))
+            count = ownership().hand_over(form.instance, keys, successor, administrator(request))
             sentence = gettext("%(person)s has taken over: %(count)d.") % {"person": successor, "count": count}
             messages.success(request, sentence)
-        for sentence in people_disabled.joined([form.instance.pk]):
+        for sentence in ownership().succeed([form.instance.pk]):
             messages.success(request, sentence)
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:

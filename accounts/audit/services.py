@@ -27,8 +27,8 @@ from django.http import HttpRequest, HttpResponse
 from redis.exceptions import LockError
 
 from accounts.models import AuditEntry, UnsentAudit, User, WeComAccount
-from integrations.core.admin_pages import Saved
 from integrations.core.background import queue_by_name_on_commit
+from integrations.core.hooks import Saved
 from integrations.core.redis import valkey
 from integrations.models import Corp, datasources
 

@@ -1,4 +1,4 @@
-"""Directory links and figures on a company's admin page."""
+"""What the admin's index says of the directory: on each company's card, and what needs attention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import LinkConflict
-from integrations.core.hooks import Attention, CorpAction, Line
+from integrations.core.hooks import Attention, Line
 from integrations.models import Corp, EventWork, SyncRun
 
 if TYPE_CHECKING:
@@ -21,16 +21,6 @@ if TYPE_CHECKING:
 
 
 SYNC = "integrations.sync_directory"
-
-
-def directory_action(request: HttpRequest, corp: Corp) -> CorpAction | None:
-    """The link on a corp's page, for who may synchronise."""
-    if not request.user.has_perm(SYNC):
-        return None
-    return CorpAction(_("Sync directory now"), reverse("admin:integrations_syncrun_start", args=[corp.pk]))
-
-
-# --- What the admin's index says of the directory: on each company's card, and what needs attention ---
 
 
 def directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:

@@ -31,7 +31,7 @@ from accounts.directory.linking import (
 )
 from accounts.directory.matching import Match, matches
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount, fold_userid
-from accounts.users.companies import people_disabled, settle_primary_accounts
+from accounts.users.companies import ownership, settle_primary_accounts
 from integrations import directory
 from integrations.callbacks import Batch, Consumer, Outcome, touched_by
 from integrations.core.background import repeat_on_conflict
@@ -121,7 +121,7 @@ class Step:
         if keys:
             self._counts["disabled"] += User.objects.filter(pk__in=keys).update(is_active=False)
             services.record_people(dict.fromkeys(keys, [["is_active", True, False]]), Action.CHANGED)
-            people_disabled(keys)
+            ownership().succeed(keys)
 
     # --- Who is linked ------------------------------------------------------------------------------------------------
 
@@ -426,7 +426,7 @@ def _disable_stray(user_id: int, userid: str) -> None:
         return
     User.objects.filter(pk=user.pk).update(is_active=False)
     services.record_people({user.pk: [["is_active", True, False]]}, AuditEntry.Action.CHANGED)
-    people_disabled([user.pk])
+    ownership().succeed([user.pk])
 
 
 # --- The consumer of WeCom's events that applies a company's policy at once to the people concerned (phase two) ---

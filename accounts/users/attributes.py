@@ -14,8 +14,6 @@ from django.apps import apps as installed_apps
 from django.core.exceptions import ValidationError
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
 from django.db.models import Count, Q, QuerySet
-from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -28,7 +26,6 @@ from integrations.models import Corp
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
-    from django.utils.safestring import SafeString
 
     from integrations.models.fields import Person
 
@@ -313,14 +310,6 @@ def have_appeared(request: HttpRequest) -> bool:
     if _REMEMBERED not in request.META:
         request.META[_REMEMBERED] = Corp.objects.ever_enabled().exists()
     return bool(request.META[_REMEMBERED])
-
-
-def notice_of_first_enabling(request: HttpRequest) -> SafeString:
-    """What enabling the first company brings, with the way there for those who may see people."""
-    words = _("People now have two attributes: “WeCom company name” and “WeCom account”.")
-    if not request.user.has_perm("accounts.view_user"):
-        return format_html("{}", words)
-    return format_html('{} <a href="{}">{}</a>', words, reverse("admin:accounts_user_changelist"), _("Set them"))
 
 
 # --- The user attribute that is there from the start: the person's loginId in the BI ---

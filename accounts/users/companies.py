@@ -4,7 +4,7 @@ higher apps take part when somebody leaves."""
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from accounts.audit import services
 from accounts.models import AuditEntry, User, WeComAccount, barred_by_wecom
 from integrations.core.background import repeat_on_conflict
-from integrations.hooks import Hook
+from integrations.hooks import Hook, Provided
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -171,13 +171,23 @@ def _named(user_ids: list[int]) -> Left:
 # Asked when a person's page is shown: a section as HTML, empty where who asks may not see any of it.
 person_panels: Hook[[HttpRequest, User], SafeString] = Hook()
 
-# Asked what the first person owns, as far as the second may hand it over: of each a key, a name, its address, and the
-# name of the successor chosen in advance, empty where nobody is or the one chosen may not own it.
-owned_by: Hook[[User, User], list[tuple[str, str, str, str]]] = Hook()
-# Asked in whole sentences why the owner's things with these keys must not go to the successor by the editor's hand.
-objections_to: Hook[[User, Collection[str], User, User], list[str]] = Hook()
-# Told the same, once nothing is against it, in the transaction that saves the owner. Answers how much was handed over.
-handing_over: Hook[[User, Collection[str], User, User], int] = Hook()
-# Told who was disabled, or may not enter the administration any more, in the transaction that does it. Answers in whole
-# sentences who took what over.
-people_disabled: Hook[[Collection[int]], list[str]] = Hook()
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What people own in a higher app, each thing by a key.
+
+    `find`: of what the first person owns, as far as the second may hand it over, key, name and address, and the name of
+    the successor chosen in advance, empty where nobody is or the one chosen may not own it. `find_objections`: in whole
+    sentences why the owner's things with these keys must not go to the successor by the editor's hand. `hand_over`:
+    does it once nothing is against it, in the transaction that saves the owner; returns how much it was. `succeed`:
+    lets others take over from people who were disabled, or may not enter the administration any more, in the
+    transaction that does it; returns in whole sentences who took what over.
+    """
+
+    find: Callable[[User, User], list[tuple[str, str, str, str]]]
+    find_objections: Callable[[User, Collection[str], User, User], list[str]]
+    hand_over: Callable[[User, Collection[str], User, User], int]
+    succeed: Callable[[Collection[int]], list[str]]
+
+
+ownership: Provided[Ownership] = Provided()

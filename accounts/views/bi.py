@@ -9,7 +9,6 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
-from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
@@ -17,7 +16,7 @@ from django.views.decorators.http import require_GET
 from accounts.authentication.flow import Cause, is_phone, raw_query_of
 from accounts.users.bi_identity import corp_of_entry
 from accounts.views import errors
-from accounts.views.errors import ErrorDetails, HomeEntry
+from accounts.views.errors import ErrorDetails
 from integrations import bi
 from integrations.bi import CannotEnter, Obstacle
 
@@ -49,13 +48,9 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
     return response
 
 
-def home_entries(request: HttpRequest) -> list[HomeEntry]:
-    """The button into the BI, for somebody who may enter it from here."""
-    if not bi.is_open() or corp_of_entry(request) is None:
-        return []
-    return [
-        HomeEntry(gettext("Open the BI"), bi.ROOT, gettext("Dashboards and reports in Guandata, signed in at once"))
-    ]
+def is_entered_by(request: HttpRequest) -> bool:
+    """Whether the signed-in person may enter the BI from here."""
+    return bi.is_open() and corp_of_entry(request) is not None
 
 
 @sensitive_variables()

@@ -28,7 +28,7 @@ from accounts.users.roles import whom_to_ask
 from integrations.core.http import safe_path
 from integrations.core.redis import LIMIT_SECONDS
 from integrations.core.sentences import translated
-from integrations.hooks import Hook, Registry
+from integrations.hooks import Registry
 from integrations.models import Corp
 from integrations.models.fields import cipher
 
@@ -177,17 +177,4 @@ class Tab:
     label: str | _StrPromise
 
 
-@dataclass(frozen=True, slots=True)
-class HomeEntry:
-    """A button on top of the home page that leads on, such as into the BI platform. `note`: what one finds there."""
-
-    label: str
-    url: str
-    note: str = ""
-
-
 tabs: Registry[Tab] = Registry()
-
-# Asked each time the home page is shown, for the person who asks; none where there is nothing for that person to open.
-# At most one look-up, and no call to anywhere.
-home_entries: Hook[[HttpRequest], list[HomeEntry]] = Hook()

@@ -62,7 +62,7 @@ _PAGES = {
 
 
 def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
-    """For those who see all companies. Registered with integrations.core.hooks.attentions."""
+    """For those who see all companies."""
     if not sees_all(request.user):
         return []
     now = database_clock()()

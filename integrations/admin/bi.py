@@ -120,7 +120,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
 
     def _describe_source(self) -> None:
         field: Any = self.fields["external_id_source"]
-        offered = hooks.external_ids.joined()
+        offered = hooks.people().external_ids()
         field.choices = [(one.key, one.label) for one in offered]
         field.help_text = BiConnection._meta.get_field("external_id_source").help_text
         if self.instance.external_id_source not in {one.key for one in offered}:

@@ -13,9 +13,10 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
@@ -181,7 +182,7 @@ class CorpForm(ProxyMixin, VersionedForm):
         if self.instance.is_enabled:
             for name in ("sign_in_enabled", "admin_rights_enabled"):
                 was_on, is_on = getattr(self.instance, name), self.cleaned_data.get(name)
-                if was_on and is_on is False and (reasons := hooks.sign_in_ending.joined(self.instance)):
+                if was_on and is_on is False and (reasons := hooks.people().shut_out(self.instance)):
                     self.add_error(name, ValidationError(reasons))
             is_switched_on = not self.instance.sign_in_enabled and self.cleaned_data.get("sign_in_enabled")
             if is_switched_on and (reasons := self._reasons_against_sign_in()):
@@ -427,7 +428,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         was_enabled = obj is not None and obj.was_enabled
         if request.user.is_superuser:
             return [*SHOWN_INSTEAD.values(), *(["corpid"] if was_enabled else [])]
-        fixed = ["corpid"] if was_enabled or (obj is not None and any(hooks.corpid_uses(obj))) else []
+        fixed = ["corpid"] if was_enabled or (obj is not None and hooks.people().rests_on_corpid(obj)) else []
         once = [*FIXED_ONCE_ENABLED, *(["name"] if corp_condition(request.user) else [])] if was_enabled else []
         return [*fixed, *once, "admin_rights_enabled", *IDENTITY_FIELDS, *SHOWN_INSTEAD.values()]
 
@@ -540,7 +541,6 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         return {
             "corp": corp,
             "can_act": self.has_change_permission(request, corp),
-            "corp_actions": [one for one in hooks.corp_actions(request, corp) if one is not None],
             "diagnosis_panel": self.diagnosis_panel(request, corp),
             "console_panel": self.console_panel(request, corp),
             **self.steps_panel(corp),
@@ -574,8 +574,8 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             else:
                 self.log_change(request, corp, [{"changed": {"fields": [SWITCHED_ON]}}])
                 messages.success(request, gettext("“%(corp)s” is enabled.") % {"corp": corp})
-                for notice in hooks.first_corp_enabled(request) if is_first else []:
-                    messages.info(request, notice)
+                if is_first:
+                    messages.info(request, _tell_of_attributes(request))
                 return self._to_page(corp)
         title = gettext("Enable “%(corp)s”") % {"corp": corp}
         status = 409 if request.method == "POST" else 200
@@ -597,3 +597,12 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
     ) -> HttpResponse:
         context = {"corp": corp, "action": action, **extra}
         return own_page(self, request, "admin/integrations/corp/confirm.html", context, status=status)
+
+
+def _tell_of_attributes(request: HttpRequest) -> SafeString:
+    """What enabling the first company brings, with the way there for those who may see people."""
+    words = gettext("People now have two attributes: “WeCom company name” and “WeCom account”.")
+    if not request.user.has_perm("accounts.view_user"):
+        return format_html("{}", words)
+    people = reverse("admin:accounts_user_changelist")
+    return format_html('{} <a href="{}">{}</a>', words, people, gettext("Set them"))

@@ -95,7 +95,7 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
 
     transaction.on_commit(forget_tokens)
     # The database's clock, which the next attempt uses, too.
-    transaction.on_commit(lambda: hooks.connection_mended(corp.pk, database_clock()()))
+    transaction.on_commit(lambda: hooks.calls().probe_at_once(corp.pk, database_clock()()))
     return True
 
 

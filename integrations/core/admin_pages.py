@@ -26,7 +26,6 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.core import hooks
-from integrations.hooks import Hook
 from integrations.models import Corp
 from integrations.models.fields import corp_condition
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from django.http import QueryDict
     from django_stubs_ext import StrOrPromise
 
+    from integrations.core.hooks import Saved
     from integrations.models.fields import Person
 
     # Django's generic classes, for any model: they take a type parameter while types are checked, none at run time.
@@ -58,18 +58,6 @@ else:
 VERSION = "page_version"
 _SECONDS = re.compile(r"[0-9]{1,10}")
 _KEY = re.compile(r"[1-9][0-9]{0,17}")
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """Who saved something last, and when. `by`: empty for the program itself, as a command on the server."""
-
-    by: str
-    at: datetime
-
-
-# Asked who saved one of these rows, or parts on their pages, last since a time. None: nobody knows.
-last_saved: Hook[[Sequence[models.Model], datetime], Saved | None] = Hook()
 
 
 class VersionField(forms.CharField):
@@ -156,7 +144,7 @@ class VersionedForm(AnyModelForm):
         self.data = data
         since = datetime.fromtimestamp(int(opened_at) if _SECONDS.fullmatch(opened_at) else 0, UTC)
         told = _("%(who)s What you typed is kept below and not saved yet. Save once more to put it in place of that.")
-        sentence = told % {"who": who_saved(last_saved.first(self.saved_rows(), since))}
+        sentence = told % {"who": who_saved(hooks.people().last_saved(self.saved_rows(), since))}
         way_out = _("Show what is saved now, without my changes")
         self.add_error(None, format_html('{} <a href="">{}</a>', sentence, way_out))
 
@@ -421,7 +409,7 @@ def _whom_to_ask(way: Way, model: Any, person: Person, is_hidden: bool) -> str:
     if model is Corp and is_hidden:
         permission = "accounts.change_user"
     corp_ids = () if is_hidden or model is Corp else None
-    return hooks.whom_to_ask.first(person, permission, corp_ids) or ""
+    return hooks.people().whom_to_ask(person, permission, corp_ids)
 
 
 def _page(way: Way, request: HttpRequest) -> tuple[str, StrOrPromise]:

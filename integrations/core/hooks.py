@@ -6,14 +6,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from integrations.hooks import Hook, Registry
+from integrations.hooks import Hook, Provided, Registry
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from django.http import HttpRequest
+    from django.db.models import Model
     from django.utils.functional import _StrPromise
-    from django.utils.safestring import SafeString
 
     from integrations.models import Corp
     from integrations.models.fields import Person
@@ -22,33 +21,9 @@ if TYPE_CHECKING:
 # --- The page of a company --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class CorpAction:
-    """A link on a corp's page to something that another app does with it."""
-
-    label: str
-    url: str
-
-
-# Asked when a corp's page is shown: the link for who asks, or None where that person may not do it.
-corp_actions: Hook[[HttpRequest, Corp], CorpAction | None] = Hook()
-
 # Asked while the confirmation page is shown: in whole sentences what disabling the corp would do, with how many people
 # or rows it concerns. Quick, and writes nothing.
 corp_disabling: Hook[[Corp], list[str]] = Hook()
-
-# Asked before sign-in through a corp is switched off: in whole sentences why it must not be now.
-sign_in_ending: Hook[[Corp], list[str]] = Hook()
-
-# Asked whether rows of another app say who somebody is by this corp's CorpId, which then stays.
-corpid_uses: Hook[[Corp], bool] = Hook()
-
-# Asked once the first corp of all was enabled: what appears elsewhere, as HTML with its link.
-first_corp_enabled: Hook[[HttpRequest], SafeString] = Hook()
-
-# Told the id of each corp whose credentials were saved or that passed a check, and now by the database's clock: it may
-# work again.
-connection_mended: Hook[[int, datetime], None] = Hook()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +39,20 @@ class CallsRefused:
     waiting_count: int = 0
 
 
-# Asked for the corps of a page, and now: by key those whose last calls were refused. A constant number of queries.
-calls_refused: Hook[[Sequence[Corp], datetime], dict[int, CallsRefused]] = Hook()
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The calls with which a higher app sends messages.
+
+    `find_refused`: those of these corps whose last calls were refused, by key, in a constant number of queries.
+    `probe_at_once`: try again, since the corp's credentials were saved or it passed a check; now is by the database's
+    clock.
+    """
+
+    find_refused: Callable[[Sequence[Corp], datetime], dict[int, CallsRefused]]
+    probe_at_once: Callable[[int, datetime], None]
 
 
-# --- Who does what a person may not do ------------------------------------------------------------------------------
-
-# Asked for one sentence: the person, the permission as app_label.codename, and the ids of the companies for which it is
-# needed, as accounts.users.roles.whom_to_ask takes them.
-whom_to_ask: Hook[[Person, str, Collection[int] | None], str] = Hook()
+calls: Provided[Calls] = Provided()
 
 
 # --- Pages that links of WeCom lead to --------------------------------------------------------------------------------
@@ -125,13 +105,7 @@ class Attention:
     tone: str = "bad"
 
 
-# Both are given the corps that the person who asks may see, leave out what that person may not open, and take a
-# constant number of queries. The lines stand by the corp's pk.
-index_lines: Hook[[HttpRequest, Sequence[Corp]], dict[int, list[Line]]] = Hook()
-attentions: Hook[[HttpRequest, Sequence[Corp]], list[Attention]] = Hook()
-
-
-# --- Who a person is in the BI ----------------------------------------------------------------------------------------
+# --- What accounts knows of people ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +129,38 @@ class ExternalId:
         return "" if person.pk is None else self.of_all([person.pk]).get(person.pk, "")
 
 
-# Asked what can be chosen at the moment: attributes come and go.
-external_ids: Hook[[], list[ExternalId]] = Hook()
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Who saved something last, and when. `by`: empty for the program itself, as a command on the server."""
+
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """What accounts knows.
+
+    `external_ids`: what can be chosen at the moment: attributes come and go. `whom_to_ask`: one sentence on who does
+    what the person may not do, given the permission as app_label.codename and the ids of the companies for which it is
+    needed. `rests_on_corpid`: whether rows say who somebody is by this corp's CorpId, which then stays. `shut_out`: in
+    whole sentences why sign-in through the corp must not be switched off now. `last_saved`: who saved one of these
+    rows, or parts on their pages, last since a time; None where nobody knows.
+    """
+
+    external_ids: Callable[[], list[ExternalId]]
+    whom_to_ask: Callable[[Person, str, Collection[int] | None], str]
+    rests_on_corpid: Callable[[Corp], bool]
+    shut_out: Callable[[Corp], list[str]]
+    last_saved: Callable[[Sequence[Model], datetime], Saved | None]
+
+
+people: Provided[People] = Provided()
 
 
 def external_id_of(key: str) -> ExternalId | None:
     """None for what is not there any more, such as a deleted attribute."""
-    return next((one for one in external_ids.joined() if one.key == key), None)
+    return next((one for one in people().external_ids() if one.key == key), None)
 
 
 # --- A person of the directory gets another userid. Given: corp, old and new userid, both as WeCom spells them --------

@@ -1,5 +1,6 @@
 """The administration of pushes and alerts, and of what became of them."""
 
+from accounts.users.companies import person_panels
 from notifications.admin import (
     alerts,
     api_tokens,
@@ -11,6 +12,7 @@ from notifications.admin import (
     runs,
     subscriptions,
 )
+from notifications.admin.dashboard import person_panel
 
 __all__ = [
     "alerts",
@@ -23,3 +25,5 @@ __all__ = [
     "runs",
     "subscriptions",
 ]
+
+person_panels.register(person_panel)

@@ -29,10 +29,11 @@ from notifications.alerts.verdicts import Memory, Verdict
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.rendering.report_contents import bi_link
 from notifications.delivery.rows import BATCH, unlocked
-from notifications.delivery.runs.owner_notices import new_notice
+from notifications.delivery.runs.owner_notices import NoticeSource, new_notice
+from notifications.delivery.runs.ownership import write_ownership_notice, write_page_notice
 from notifications.models import AlertCheck, AlertRule, Incident, Run
 from notifications.models.alerts import TITLE_CHARACTERS
-from notifications.sources import Content
+from notifications.sources import Content, OneContent
 from notifications.subscriptions.schedules import ScheduleError, next_due, read_zone
 
 if TYPE_CHECKING:
@@ -383,8 +384,23 @@ def request_broken_rule_notices(*, now: datetime) -> list[int]:
     return run_ids
 
 
-def content_of_notice(notice: Run) -> Content | None:
-    """Return the content of a notice; None for one that tells of no broken rule."""
+def source_of_notice(run: Run) -> AnyNoticeSource | None:
+    """None for a run that is no notice (notifications.sources.source_of)."""
+    return AnyNoticeSource(run) if run.trigger == Run.Trigger.NOTICE else None
+
+
+class AnyNoticeSource(NoticeSource):
+    """What a notice says that may tell of something else than runs."""
+
+    def contents(self, *, now: datetime) -> OneContent:
+        for write in (write_page_notice, write_ownership_notice, _write_rule_notice):
+            if content := write(self.notice):
+                return OneContent(content)
+        return super().contents(now=now)
+
+
+def _write_rule_notice(notice: Run) -> Content | None:
+    """None for a notice that tells of no broken rule."""
     rule = AlertRule.objects.filter(owner_notice=notice.pk).first()
     if rule is None:
         return None

@@ -20,7 +20,7 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import User
-from accounts.views import account, errors
+from accounts.views import account, bi
 from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.alerts import actions, charts
@@ -69,7 +69,7 @@ def _show_messages(request: HttpRequest) -> HttpResponse:
         "older_than": page.older_than,
         "is_first_page": not is_id,
         "words": words,
-        "entries": errors.home_entries.joined(request),
+        "enters_bi": bi.is_entered_by(request),
         "unread_count": inbox.unread_count(person),
         "unread_counted": inbox.UNREAD_COUNTED,
     }

@@ -18,7 +18,6 @@ from accounts.models import User, WeComAccount
 from accounts.users.roles import sees_all, whom_to_ask
 from integrations import bi
 from integrations.bi import explain_findings
-from integrations.core import hooks
 from integrations.core.hooks import Attention, Line
 from integrations.models import BiConnection, Card, Corp, DataSource, Member, SiteAddress, SourceKind
 from integrations.models.datasources import THE_ONE
@@ -27,7 +26,7 @@ from notifications.delivery.runs.statistics import Counts, Day
 from notifications.models import Delivery, Run, Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from django.http import HttpRequest
 
@@ -58,14 +57,23 @@ class Overview:
     sees_pushes: bool
 
 
-def overview(request: HttpRequest) -> Overview:
-    """Show what the person may see, in a number of queries that depends on nothing but that person's rights."""
+def overview(
+    request: HttpRequest,
+    *,
+    lines_of: Iterable[Callable[[HttpRequest, Sequence[Corp]], dict[int, list[Line]]]],
+    attentions_of: Iterable[Callable[[HttpRequest, Sequence[Corp]], list[Attention]]],
+) -> Overview:
+    """Show what the person may see, in a number of queries that depends on nothing but that person's rights.
+
+    `lines_of`, `attentions_of`: each is given the companies that this person may see, and leaves out what that person
+    may not open. The lines stand by the company's pk.
+    """
     visible = Corp.objects.visible_to(request.user).order_by("name", "pk")
     corps = list(visible.defer(*_UNREAD)[: CARDS_SHOWN + 1])
     shown = corps[:CARDS_SHOWN]
     lines: dict[int, list[Line]] = {corp.pk: [] for corp in shown}
-    for found in hooks.index_lines(request, shown):
-        for pk, more in found.items():
+    for find_lines in lines_of:
+        for pk, more in find_lines(request, shown).items():
             lines[pk] += more
     may_open = any(request.user.has_perm(f"integrations.{verb}_corp") for verb in ("view", "change"))
     cards = [
@@ -75,7 +83,7 @@ def overview(request: HttpRequest) -> Overview:
         for corp in shown
         if lines[corp.pk]
     ]
-    attentions = hooks.attentions.joined(request, shown)
+    attentions = [one for find in attentions_of for one in find(request, shown)]
     sees_pushes = request.user.has_perm("notifications.view_delivery")
     return Overview(
         cards=cards,

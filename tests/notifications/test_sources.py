@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from notifications.alerts.evaluation import AnyNoticeSource
 from notifications.alerts.notices import AlertRunSource
 from notifications.delivery.rendering.report_contents import SubscriptionSource
-from notifications.delivery.runs.owner_notices import NoticeSource
 from notifications.inbound.accept import MessageSource
 from notifications.models import IncomingMessage, Run
 from notifications.sources import source_of
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 OF_NO_SUBSCRIPTION = {
     Run.Trigger.ALERT: AlertRunSource,
-    Run.Trigger.NOTICE: NoticeSource,
+    Run.Trigger.NOTICE: AnyNoticeSource,
     Run.Trigger.MESSAGE: MessageSource,
 }
 

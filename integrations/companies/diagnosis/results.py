@@ -250,8 +250,7 @@ def refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
             pause = token_store().pause(corp.corpid, corp.agentid)
             if pause is not None and pause.code is not None:
                 found[corp.pk] = CallsRefused(pause.code, until=now + timedelta(seconds=pause.remaining_seconds))
-    for of_queues in hooks.calls_refused([corp for corp in known.values() if corp.is_enabled], now):
-        found |= of_queues
+    found |= hooks.calls().find_refused([corp for corp in known.values() if corp.is_enabled], now)
     return {pk: _describe_refusal(known[pk], one, now) for pk, one in found.items()}
 
 

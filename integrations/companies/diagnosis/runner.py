@@ -226,7 +226,7 @@ def _settled(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, n
         is_ours, again = _noted(run, check, corp, finding, now)
     is_in_order = is_ours and corp is not None and finding.status in {Status.OK, Status.WARNING}
     if is_in_order and check.name in ESSENTIAL:
-        hooks.connection_mended(run.corp_id, now)
+        hooks.calls().probe_at_once(run.corp_id, now)
     return again
 
 

@@ -22,7 +22,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from integrations.core.sentences import Sentence
-from integrations.hooks import Hook
 from notifications.delivery.explanations import explain_runs, name_runs, prepare_names
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.rows import BATCH, RENDER_LEASE, unlocked
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
 # An owner gets one notice in this time at most, of all that went wrong since the last.
 EVERY = timedelta(minutes=10)
 NAMED_AT_MOST = 10
-# Asked what a notice says that tells of something else than runs: None for a notice of another kind.
-notice_contents: Hook[[Run], Content | None] = Hook()
 LIFETIME_HOURS = 24
 
 
@@ -75,36 +72,29 @@ def request_owner_notices(*, now: datetime) -> list[int]:
     return notices
 
 
-def source_of_notice(run: Run) -> NoticeSource | None:
-    """None for a run that is no notice (notifications.sources.source_of)."""
-    return NoticeSource(run) if run.trigger == Run.Trigger.NOTICE else None
-
-
 class NoticeSource:
-    """What a notice says, and to whom: by WeCom, else by mail."""
+    """What a notice of runs says, and to whom: by WeCom, else by mail."""
 
     terms = Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS)
 
     def __init__(self, notice: Run) -> None:
-        self._notice = notice
+        self.notice = notice
 
     def audience(self) -> Audience:
         """The owner alone; nobody where the account is gone."""
-        owner_id = self._notice.requested_by_id
+        owner_id = self.notice.requested_by_id
         return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
 
     def contents(self, *, now: datetime) -> OneContent:
-        """The runs that it reports, at most NAMED_AT_MOST of them by name; or what else it tells of. Raises
-        NotWorthSending where nothing of that is left."""
-        if content := notice_contents.first(self._notice):
-            return OneContent(content)
-        notified = _once_per_message(prepare_names(self._notice.notified_runs.order_by("pk")))
+        """The runs that it reports, at most NAMED_AT_MOST of them by name. Raises NotWorthSending where nothing of that
+        is left."""
+        notified = _once_per_message(prepare_names(self.notice.notified_runs.order_by("pk")))
         runs, count = list(notified[:NAMED_AT_MOST]), notified.count()
         if not runs:
             raise NotWorthSending(Sentence("What it was to tell of is settled."))
         title = _title_notice(count, notified.exclude(status=Run.Status.FINISHED).count())
         text = _write_notice(runs, count - len(runs))
-        return OneContent(Content(tidy_title(title), tidy_text(text), link=_link_notice(self._notice, runs)))
+        return OneContent(Content(tidy_title(title), tidy_text(text), link=_link_notice(self.notice, runs)))
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
         """As its message form says."""

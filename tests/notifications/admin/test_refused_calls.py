@@ -288,6 +288,6 @@ def test_what_is_mended_is_said_at_once_where_no_message_waits(corp: Corp) -> No
     CorpQueue.objects.create(corp=corp, blocked_since=timezone.now(), blocked_errcode=40001)
     assert results.refusals([corp])[corp.pk].cause == "凭证被拒绝"
 
-    hooks.connection_mended(corp.pk, timezone.now())
+    hooks.calls().probe_at_once(corp.pk, timezone.now())
 
     assert results.refusals([corp]) == {}

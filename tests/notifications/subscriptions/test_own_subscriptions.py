@@ -13,15 +13,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.views import errors
-from accounts.views.errors import HomeEntry
-from integrations.hooks import Hook
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Run, Subscription, SubscriptionChoice
 from notifications.sources import Audience
 from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
 from notifications.subscriptions.recipients import named_audience, resolve_audience
+from tests.bi import make_bi
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_admin import values, version_on
 from tests.notifications.factories import (
@@ -289,13 +287,14 @@ class TestHome:
 
         assert "绝密日报" not in signed_in.get("/", {"q": "绝密"}, headers=HOST).content.decode()
 
-    def test_begins_with_what_others_have_registered(self, signed_in: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(errors, "home_entries", Hook())
-        errors.home_entries.register(lambda _request: [HomeEntry("进入观远", "/bi/", "看板")])
+    def test_begins_with_the_bi_for_who_may_enter_it(self, signed_in: Client, corp: Corp) -> None:
+        entry = '<a class="card entry" href="/bi/">'
+        make_bi()
+        assert entry in signed_in.get("/", headers=HOST).content.decode()
 
-        text = signed_in.get("/", headers=HOST).content.decode()
+        Corp.objects.filter(pk=corp.pk).update(bi_sign_in_enabled=False)
 
-        assert '<a class="card entry" href="/bi/">' in text
+        assert entry not in signed_in.get("/", headers=HOST).content.decode()
 
     def test_has_a_tab_for_each_page_and_marks_the_one_shown(self, signed_in: Client) -> None:
         text = signed_in.get("/subscriptions/", headers=HOST).content.decode()
