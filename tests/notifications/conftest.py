@@ -9,8 +9,15 @@ import pytest
 from django.conf import settings
 from django.utils import translation
 
-from tests.notifications.factories import NOW
+from integrations.models import Corp
+from tests.notifications.factories import NOW, make_corp
 from tests.notifications.wire import Wire, running_wire
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    """An enabled company."""
+    return make_corp(name="北山制造")
 
 
 @pytest.fixture

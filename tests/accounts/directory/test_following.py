@@ -18,15 +18,9 @@ from accounts.directory.linking import (
 )
 from accounts.models import User, WeComAccount
 from integrations.models import Corp, Member
-from tests.accounts.conftest import make_corp
 
 NAMES = (None, "", "李雷", "Li Lei", "名" * 100)
 MAILS = (None, "", "a@example.com", "A@example.com")
-
-
-@pytest.fixture
-def corp(db: None) -> Corp:
-    return make_corp("北山制造", 1)
 
 
 def linked(corp: Corp, userid: str, person: dict[str, str], **columns: str | None) -> Member:

@@ -17,11 +17,6 @@ from integrations.models import Corp, Department
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp("北山制造")
-
-
 def make_corp(name: str) -> Corp:
     return Corp.objects.create(name=name, corpid="ww0123456789abcdef", agentid=Corp.objects.count() + 1, secret="s")
 

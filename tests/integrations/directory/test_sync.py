@@ -447,16 +447,6 @@ def test_a_question_tells_the_numbers(language: str) -> None:
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def corp() -> Corp:
-    return Corp.objects.create(name="北山制造", corpid=CORPID, agentid=1000002, secret="the-secret")
-
-
-@pytest.fixture
-def other_corp() -> Corp:
-    return Corp.objects.create(name="南海物流", corpid="ww" + "9" * 16, agentid=1000003, secret="another-secret")
-
-
 def member(corp: Corp, userid: str = "LiLei", **values: Any) -> Member:
     values = {"userid_folded": userid.lower(), "first_seen_at": START, "changed_at": START, **values}
     return Member.objects.create(corp=corp, userid=userid, **values)

@@ -27,11 +27,6 @@ SECRET = re.compile(r'value="(gwc_[A-Za-z0-9_-]{43})"')
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp(name="北山制造")
-
-
-@pytest.fixture
 def editor(corp: Corp) -> User:
     return make_editor(corp)
 

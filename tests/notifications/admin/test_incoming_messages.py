@@ -31,11 +31,6 @@ LIST = reverse("admin:notifications_incomingmessage_changelist")
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp(name="北山制造")
-
-
-@pytest.fixture
 def editor(corp: Corp) -> User:
     return make_editor(corp)
 

@@ -20,7 +20,6 @@ from notifications.models import Delivery, Receipt, Run
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     NOW,
-    make_corp,
     make_person,
     make_report,
     make_run,
@@ -31,11 +30,6 @@ from tests.notifications.one_delivery import claim_delivery
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/notifications/delivery/"
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 @pytest.fixture

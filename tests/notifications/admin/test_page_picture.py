@@ -16,15 +16,10 @@ from tests.bi import make_bi
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_push_page import ADD, LIST, as_browsers_send, change, listed
 from tests.notifications.api.conftest import make_editor
-from tests.notifications.factories import make_corp, make_person, make_report, make_subscription, make_superuser
+from tests.notifications.factories import make_person, make_report, make_subscription, make_superuser
 
 pytestmark = pytest.mark.django_db
 CHOSEN = {"page_picture-0-kind": "page", "page_picture-0-bi_id": "p1", "page_picture-0-name": "销售看板"}
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Report, Subscription
 from tests.notifications.factories import (
     NOW,
-    make_corp,
     make_manager,
     make_person,
     make_report,
@@ -27,11 +26,6 @@ from tests.notifications.factories import (
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/notifications/subscription/"
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 def client_of(person: User) -> Client:

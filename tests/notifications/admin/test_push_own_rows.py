@@ -31,11 +31,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def people(corp: Corp) -> list[User]:
     """Lilei of 销售部, and hanmei of 市场部."""
     people = [make_person(corp, userid) for userid in ("LiLei", "hanmei")]

@@ -31,11 +31,6 @@ ADD = reverse("admin:notifications_robot_add")
 ADD_SUBSCRIPTION = reverse("admin:notifications_subscription_add")
 
 
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp(name="北山制造")
-
-
 @pytest.mark.parametrize("pasted", [WEBHOOK, f" {WEBHOOK}\n", KEY, f"{WEBHOOK}&debug=1"])
 def test_the_address_or_the_key_alone_may_be_pasted(pasted: str, root: Client, corp: Corp) -> None:
     answer = root.post(ADD, {"name": "销售群", "corp": corp.pk, "webhook": pasted})

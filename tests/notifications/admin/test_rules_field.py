@@ -21,7 +21,6 @@ from notifications.subscriptions.recipients import read_rules, save_rules
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_admin import values, version_on
 from tests.notifications.factories import (
-    make_corp,
     make_manager,
     make_person,
     make_report,
@@ -132,10 +131,6 @@ def test_a_form_knows_whether_rules_were_changed(changed: bool, title: Attribute
 
 
 class TestPage:
-    @pytest.fixture
-    def corp(self) -> Corp:
-        return make_corp()
-
     @pytest.fixture
     def subscription(self, corp: Corp) -> Subscription:
         return make_subscription(make_person(corp, "zhang"), report=make_report(corp=corp))

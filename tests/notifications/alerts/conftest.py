@@ -233,11 +233,6 @@ def payload(*alerts: Row, **more: Any) -> str:
 
 
 @pytest.fixture
-def corp(db: None) -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def people(corp: Corp) -> list[User]:
     return [make_person(corp, "zhang", name="张三"), make_person(corp, "li", name="李四")]
 

@@ -16,7 +16,7 @@ from integrations.models import Corp
 from notifications import tasks
 from notifications.api import tokens
 from notifications.models import ApiToken, Subscription
-from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
+from tests.notifications.factories import make_person, make_report, make_subscription
 from tests.rows import join
 
 HOST = {"host": "localhost:3001"}
@@ -28,11 +28,6 @@ def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sent: list[int] = []
     monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: sent.extend(*arguments))
     return sent
-
-
-@pytest.fixture
-def corp(db: None) -> Corp:
-    return make_corp(name="北山制造")
 
 
 @pytest.fixture

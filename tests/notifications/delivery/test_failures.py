@@ -33,11 +33,6 @@ IP_REFUSED = "wecom message_send 60020: not allow to access from your ip, from i
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp(name="北山制造")
-
-
-@pytest.fixture
 def delivery(corp: Corp) -> Delivery:
     [pk] = render_run(run_id=make_run(make_subscription(make_person(corp, "lilei"))).pk, now=NOW)
     return Delivery.objects.get(pk=pk)

@@ -34,11 +34,6 @@ PICTURE, PDF = checked("看板.png", png(40, 30)), checked("周报.pdf", b"%PDF-
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def sender(corp: Corp) -> ApiToken:
     return make_sender(make_manager(corp))
 

@@ -14,16 +14,11 @@ from integrations.models import Corp
 from notifications.inbound.payloads import read_alerts
 from notifications.models import InboundCall, InboundChannel, Incident, IncidentEvent, IncomingMessage, Run
 from tests.notifications.alerts.conftest import alert, make_alert_channel, payload
-from tests.notifications.factories import NOW, make_corp, make_person
+from tests.notifications.factories import NOW, make_person
 from tests.notifications.inbound.channels import call, example
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp(name="北山制造")
 
 
 @pytest.fixture

@@ -31,11 +31,6 @@ Outcome = InboundCall.Outcome
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def owner(corp: Corp) -> User:
     return make_manager(corp)
 

@@ -20,11 +20,6 @@ LIST = "/admin/notifications/inboundchannel/"
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def root() -> User:
     return make_superuser()
 

@@ -18,7 +18,7 @@ from notifications.inbound.mapping import Mapping
 from notifications.models import InboundCall, InboundChannel, InboundFetch, IncomingMessage, Medium, Run
 from tests.http_server import serving
 from tests.notifications.conftest import FakeClock
-from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.factories import make_manager, make_person
 from tests.notifications.inbound.channels import call, make_channel
 from tests.notifications.inbound.factories import png
 
@@ -56,11 +56,6 @@ def asked() -> list[str]:
 def site(asked: list[str]) -> Iterator[str]:
     with serving(Pictures, asked=asked) as port:
         yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 @pytest.fixture

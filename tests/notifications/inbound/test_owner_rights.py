@@ -18,7 +18,7 @@ from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.server import RefusedError
 from notifications.inbound.mapping import Mapping
 from notifications.models import ApiToken, InboundCall, InboundChannel, InboundFetch, IncomingMessage
-from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.factories import make_manager, make_person
 from tests.notifications.inbound.channels import call, make_channel
 from tests.notifications.inbound.factories import make_sender
 from tests.notifications.inbound.mail.channels import mail, make_mail_channel, take
@@ -32,11 +32,6 @@ def english_client(person: User) -> Client:
     client = Client(headers=ENGLISH)
     client.force_login(person)
     return client
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 @pytest.fixture

@@ -28,11 +28,6 @@ FILES = [checked("周报.pdf", b"%PDF-1.7 rest"), checked("明细.csv", "城市,
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def editor(corp: Corp) -> User:
     return linked_editor(corp, "Owner")
 

@@ -54,11 +54,6 @@ from tests.notifications.reports.tables import one_cell, sales
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
 def ordered(report: Report, *people: User, render_after: datetime = NOW, **fields: Any) -> Run:
     return make_run(make_subscription(*people, report=report, **fields), render_after=render_after)
 

@@ -16,15 +16,10 @@ from integrations.models import Corp, Member
 from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Run
-from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
+from tests.notifications.factories import NOW, make_person, make_run, make_subscription
 from tests.notifications.side_by_side import Elsewhere, Meanwhile
 
 Change = Callable[[Corp], object]
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 def make_member(corp: Corp, **fields: Any) -> Member:

@@ -34,11 +34,6 @@ def client_of(person: User) -> Client:
     return client
 
 
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp(name="北山制造")
-
-
 @pytest.fixture(params=["company", "account"])
 def half(request: Any, corp: Corp) -> tuple[User, str]:
     """A person without the attribute that the test is called with, and what is said of that."""

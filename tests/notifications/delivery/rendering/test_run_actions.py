@@ -26,11 +26,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def run(corp: Corp) -> Run:
     run = make_run(make_subscription(*make_people(corp, 3), report=make_report(corp=corp)))
     render_run(run_id=run.pk, now=NOW)

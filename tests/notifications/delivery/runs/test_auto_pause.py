@@ -20,7 +20,6 @@ from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_admin import values, version_on
 from tests.notifications.factories import (
     NOW,
-    make_corp,
     make_person,
     make_report,
     make_run,
@@ -29,11 +28,6 @@ from tests.notifications.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 @pytest.fixture

@@ -35,11 +35,6 @@ WRONG = [Run.Status.MISSED, Run.Status.FAILED]
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def owner(corp: Corp) -> User:
     return make_person(corp, "Owner", email="owner@example.com")
 

@@ -38,11 +38,6 @@ LATER = timezone.now() + timedelta(days=365)
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def leaver(corp: Corp) -> User:
     """A push editor of the company, who has one of everything there."""
     person = with_role("leaver", Role.PUSH_EDITOR, corp)

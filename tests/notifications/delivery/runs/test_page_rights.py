@@ -20,14 +20,9 @@ from notifications.delivery.runs.ownership import (
     show_as_recipients,
 )
 from notifications.models import Delivery, PagePicture, Report, Run
-from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_subscription
+from tests.notifications.factories import NOW, make_person, make_report, make_subscription
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 @pytest.fixture

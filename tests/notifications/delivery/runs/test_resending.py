@@ -12,7 +12,6 @@ from notifications.models import Delivery, Receipt, Robot, Run
 from notifications.subscriptions.addressees import choose_subscription
 from tests.notifications.factories import (
     NOW,
-    make_corp,
     make_person,
     make_run,
     make_subscription,
@@ -20,11 +19,6 @@ from tests.notifications.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 @pytest.fixture

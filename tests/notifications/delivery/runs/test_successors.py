@@ -43,11 +43,6 @@ def make_editor(username: str, corp: Corp, role: Role = Role.PUSH_EDITOR) -> Use
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def heir(corp: Corp) -> User:
     return make_editor("heir", corp)
 

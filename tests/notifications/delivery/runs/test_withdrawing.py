@@ -26,11 +26,6 @@ pytestmark = pytest.mark.django_db
 Status = Delivery.Status
 
 
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
 def rendered(*people: User, form: MessageForm = MessageForm.TEXTCARD) -> Delivery:
     run = make_run(make_subscription(*people, message_form=form))
     (delivery_id,) = render_run(run_id=run.pk, now=NOW)

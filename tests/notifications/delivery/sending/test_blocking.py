@@ -41,11 +41,6 @@ from tests.notifications.wire import Wire, errcode
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def corp(wire: Wire) -> Corp:
-    return make_corp(name="北山制造", api_base_url=wire.url)
-
-
 def personal(corp: Corp, count: int) -> list[int]:
     runs = [make_run(make_subscription(person)) for person in make_people(corp, count)]
     return [pk for run in runs for pk in render_run(run_id=run.pk, now=NOW)]

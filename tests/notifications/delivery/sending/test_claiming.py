@@ -17,16 +17,11 @@ from notifications.delivery.sending.queue import claim_deliveries, find_pending
 from notifications.delivery.sending.send import send_deliveries
 from notifications.models import Attempt, Delivery, Receipt
 from tests.notifications.conftest import FakeClock
-from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
+from tests.notifications.factories import NOW, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import send_delivery
 from tests.notifications.wire import Wire, reset
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def corp(wire: Wire) -> Corp:
-    return make_corp(api_base_url=wire.url)
 
 
 @pytest.fixture

@@ -18,15 +18,10 @@ from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.send import send_deliveries
 from notifications.models import Attempt, CorpQueue, Delivery, Robot
 from tests.notifications.conftest import FakeClock
-from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
+from tests.notifications.factories import NOW, make_person, make_run, make_subscription
 from tests.notifications.wire import Wire, errcode
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def corp(wire: Wire) -> Corp:
-    return make_corp(api_base_url=wire.url)
 
 
 def own_backend() -> int:

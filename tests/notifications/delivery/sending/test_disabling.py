@@ -27,11 +27,6 @@ from tests.notifications.wire import Wire
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def corp(wire: Wire) -> Corp:
-    return make_corp(name="北山制造", api_base_url=wire.url)
-
-
 def pushes(corp: Corp, count: int) -> list[int]:
     """So many frozen messages, each for somebody else."""
     people = [make_person(corp, f"p{number}") for number in range(count)]

@@ -49,11 +49,6 @@ def root() -> Client:
     return client_of(make_superuser())
 
 
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp(name="北山制造")
-
-
 def change(queue: CorpQueue) -> str:
     return reverse("admin:notifications_corpqueue_change", args=[queue.pk])
 

@@ -24,11 +24,6 @@ LIST = "/admin/notifications/inboundchannel/"
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def client() -> Client:
     client = Client(headers={"accept-language": "en"})
     client.force_login(make_superuser())

@@ -32,11 +32,6 @@ UNREADABLE = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b
 
 
 @pytest.fixture
-def corp() -> Corp:
-    return make_corp()
-
-
-@pytest.fixture
 def channel(corp: Corp) -> InboundChannel:
     return make_mail_channel(make_manager(corp), rules=MailRules(tells_sender=True, mail_domains=("example.com",)))[0]
 

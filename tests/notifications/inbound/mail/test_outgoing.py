@@ -23,18 +23,13 @@ from notifications.inbound.mail import outgoing
 from notifications.inbound.mail.parse import MailRules
 from notifications.inbound.mail.server import RefusedError
 from notifications.models import Delivery, InboundChannel, IncomingMessage, OutgoingMail, Run
-from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.factories import make_manager, make_person
 from tests.notifications.inbound.mail import senders
 from tests.notifications.inbound.mail.channels import mail, make_mail_channel, take
 from tools.services import free_port
 
 pytestmark = pytest.mark.django_db
 TELLING = MailRules(tells_sender=True, mail_domains=("example.com",))
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 @pytest.fixture

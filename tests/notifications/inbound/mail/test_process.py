@@ -24,7 +24,7 @@ from notifications.delivery.rows import RENDER_LEASE
 from notifications.models import InboundChannel, IncomingMessage, Run
 from tests.e2e.stack import Program, running, wait_for_log
 from tests.e2e.waiting import eventually
-from tests.notifications.factories import make_corp, make_manager, make_person
+from tests.notifications.factories import make_manager, make_person
 from tests.notifications.inbound.mail.channels import mail, make_mail_channel
 from tests.notifications.inbound.mail.doors import certificate
 from tools.services import free_port
@@ -52,11 +52,6 @@ class Doors:
 def doors(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Doors]:
     with ExitStack() as exits:
         yield Doors(process_environ, project_root, tmp_path, exits)
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp()
 
 
 @pytest.fixture

@@ -1,0 +1,14 @@
+"""A company whose WeCom is at the other end of a real socket."""
+
+from __future__ import annotations
+
+import pytest
+
+from integrations.models import Corp
+from tests.notifications.factories import make_corp
+from tests.notifications.wire import Wire
+
+
+@pytest.fixture
+def corp(db: None, wire: Wire) -> Corp:
+    return make_corp(name="北山制造", api_base_url=wire.url)
