@@ -45,6 +45,23 @@ def plain_patterns(patterns: list[Any]) -> Iterator[URLPattern]:
             yield from plain_patterns(pattern.url_patterns)
 
 
+def every_view(patterns: list[Any]) -> Iterator[Any]:
+    for pattern in patterns:
+        if isinstance(pattern, URLPattern):
+            yield pattern.callback
+        else:
+            yield from every_view(pattern.url_patterns)
+
+
+def test_every_form_brings_its_token() -> None:
+    """But what other programs send: WeCom's callbacks, messages of other systems, and calls of the API."""
+    views = every_view(get_resolver().url_patterns)
+    exempt = {view.__module__ for view in views if getattr(view, "csrf_exempt", False)}
+
+    assert exempt == {"integrations.views", "notifications.api.inbound", "ninja.operation"}
+    assert "django.middleware.csrf.CsrfViewMiddleware" in settings.MIDDLEWARE
+
+
 def test_tasks_travel_as_json_and_nothing_else_is_opened() -> None:
     assert set(current_app.conf.accept_content) == {"json"}
     assert (current_app.conf.task_serializer, current_app.conf.result_serializer) == ("json", "json")

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
@@ -187,22 +185,6 @@ def test_the_list_names_no_company_that_one_does_not_see(corp: Corp, other_corp:
     client = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
 
     assert re.search(r"http://localhost:3001/\s+北山制造 ", text_of(client.get(LIST, headers=HERE)))
-
-
-@pytest.mark.parametrize("count", [1, 40])
-def test_the_list_takes_as_many_queries_for_many_as_for_few(admin_client: Client, count: int) -> None:
-    for number in range(count):
-        address = SiteAddress.objects.create(url=f"https://bi{number}.example/")
-        Corp.objects.create(name=f"C{number}", corpid=f"ww{number:016}", agentid=1, secret="x", site_address=address)
-        Corp.objects.create(name=f"D{number}", corpid=f"wx{number:016}", agentid=1, secret="x")
-    admin_client.get(LIST, headers=HERE)
-
-    with CaptureQueriesContext(connection) as queries:
-        admin_client.get(LIST, headers=HERE)
-
-    about = [query["sql"] for query in queries if "integrations_siteaddress" in query["sql"]]
-    assert len(about) == 3  # the one of the six steps; how many rows, up to a limit; the rows
-    assert not [sql for sql in about if "COUNT" in sql and "integrations_corp" in sql.split("WHERE")[0]]
 
 
 # --- Who may change an address ----------------------------------------------------------------------------------------

@@ -87,14 +87,6 @@ def test_no_file_is_refused_with_a_sentence(admin_client: Client, corp: Corp) ->
     assert said(response) == ["Choose the file first."]
 
 
-def test_without_the_form_s_token_nothing_is_taken_in(superuser: User, corp: Corp) -> None:
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(superuser, backend="django.contrib.auth.backends.ModelBackend")
-
-    assert client.post(url(corp), {"file": SimpleUploadedFile(NAME, CODE.encode())}).status_code == 403
-    assert VerificationFile.objects.count() == 0
-
-
 def test_the_check_button_looks_again(admin_client: Client, corp: Corp) -> None:
     file = stored(corp)
     assert ">not tried<" in panel(admin_client, corp)["html"]

@@ -543,12 +543,6 @@ def test_a_company_that_was_enabled_once_cannot(admin_client: Client, corp: Corp
     assert Corp.objects.exists()
 
 
-def test_the_list_has_no_action_that_deletes_many(admin_client: Client, corp: Corp) -> None:
-    admin_client.post(LIST, {"action": "delete_selected", "_selected_action": [corp.pk], "post": "yes"})
-
-    assert Corp.objects.exists()
-
-
 # --- Choosing an address ----------------------------------------------------------------------------------------------
 
 
