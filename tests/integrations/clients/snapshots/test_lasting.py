@@ -41,7 +41,8 @@ def rows(browser: LastingBrowser, bi: SandboxHandle) -> int:
 
 
 def started(browser: LastingBrowser) -> list[psutil.Process]:
-    return [psutil.Process(one.pid) for one in browser._family()]
+    pids = {one.pid for one in browser._family()}
+    return [one for one in psutil.process_iter() if one.pid in pids]  # without those that have ended since
 
 
 def test_it_starts_when_a_picture_is_asked_for_and_ends_with_all_its_processes(
