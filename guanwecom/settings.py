@@ -137,6 +137,8 @@ LOCKOUT_MINUTES = e.read(e.minutes, "LOCKOUT_MINUTES", "15")
 AXES_HANDLER = "accounts.authentication.passwords.LockoutHandler"
 AXES_LOCKOUT_CALLABLE = "accounts.views.login.page"
 AXES_CLIENT_IP_CALLABLE = "accounts.authentication.flow.network_of"
+# A try that is refused is said to be so: LockoutHandler neither counts nor records it.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 # How long the audit trail is kept, in days.
 AUDIT_RETENTION_DAYS = e.read(e.days, "AUDIT_RETENTION_DAYS", "1095")
