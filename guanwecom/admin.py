@@ -25,12 +25,15 @@ from guanwecom.operations import pages
 from guanwecom.operations.pages import panel
 from integrations.core import sentences
 from integrations.core.admin_pages import CappedPaginator, offer_ways
+from integrations.hooks import Provided
 from integrations.models import BiConnection, Corp, SiteAddress
 from notifications.views import media
-from notifications.views.overview import steps_of
+from notifications.views.overview import Overview, steps_of
 from notifications.views.search import search_page
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.forms import BaseForm
     from django.http import HttpRequest, HttpResponse
     from django.template.response import TemplateResponse
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 else:
     ModelAdminBase = object
 
+# guanwecom.overview, which imports pages that register with the site: guanwecom.urls brings it.
+index_overview: Provided[Callable[[HttpRequest], Overview]] = Provided()
 # What each list has, whoever wrote it. A facet is a full count for each choice of each filter.
 LIGHT_LISTS = {
     "paginator": CappedPaginator,
@@ -240,11 +245,8 @@ class GuanwecomAdminSite(admin.AdminSite):
         return [*own, *super().get_urls()]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        # Imported here: it loads pages that register with this site.
-        from guanwecom.overview import whole_overview
-
         return super().index(
-            request, {"overview": whole_overview(request), "engine": panel(request.user), **(extra_context or {})}
+            request, {"overview": index_overview()(request), "engine": panel(request.user), **(extra_context or {})}
         )
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

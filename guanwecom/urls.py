@@ -3,11 +3,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from guanwecom.admin import index_overview
 from guanwecom.operations.pages import engine, metrics
+from guanwecom.overview import whole_overview
 from integrations.views import ENGINE_PATH
 
 # Addresses are loaded by what serves pages or makes a link; AppConfig.ready() leaves pages out (guanwecom.apps).
 admin.autodiscover()
+index_overview.register(whole_overview)
 
 handler403 = "accounts.views.errors.forbidden"
 handler500 = "guanwecom.operations.pages.failed"
