@@ -229,7 +229,7 @@ def django_db_setup(
     connection.settings_dict.update(
         HOST=address.hostname, PORT=address.port, USER=address.username, PASSWORD=unquote(address.password or "")
     )
-    name = services.database_name(getattr(request.config, "workerinput", {}).get("workerid", "alone"))
+    name = services.database_name(getattr(request.config, "workerinput", {}).get("workerid", f"alone{os.getpid()}"))
     with django_db_blocker.unblock():
         make_migrated(name, template=services.migrated_database, lock=services.migrated_database_lock)
         kept = keep_rows()

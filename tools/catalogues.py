@@ -1,4 +1,4 @@
-"""Translations without GNU gettext: `python tools/catalogues.py update|check|compile|missing|fill`.
+"""Translations without GNU gettext: `python tools/catalogues.py update|check|compile`.
 
 Texts are written in English in Python (`gettext`, `_` and their kin) and in templates: Django's (`translate`,
 `blocktranslate`), or Jinja2's in the sandbox, which is no app of Django (`_` and its kin). Each keeps its Chinese in
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import re
 import sys
@@ -248,36 +247,6 @@ def compile_app(app: str, root: Path = ROOT) -> list[str]:
     return [f"{file.name}: compiled"]
 
 
-def missing(app: str, root: Path = ROOT) -> dict[str, str]:
-    """The app's texts without a Chinese translation, as an object to fill in; updates the catalogue first."""
-    update(app, root)
-    catalogue = CatalogueFile(app, LANGUAGE, root).read()
-    return {_json_key(message): "" for message in _texts(catalogue) if not _is_translated(message) or message.fuzzy}
-
-
-def fill(app: str, translations: dict[str, str], root: Path = ROOT) -> int:
-    """Write Chinese translations by text; empty ones are passed over. Returns how many were written.
-
-    Raises CatalogueError, writing nothing, on a text that the app does not have or placeholders that differ.
-    """
-    update(app, root)
-    file = CatalogueFile(app, LANGUAGE, root)
-    catalogue = file.read()
-    by_key = {_json_key(message): message for message in _texts(catalogue)}
-    given = {key: text for key, text in translations.items() if text}
-    problems = [f"not a text of {app}: {key!r}" for key in given if key not in by_key]
-    for key, text in given.items():
-        if key in by_key:
-            message = by_key[key]
-            message.string = (text,) if message.pluralizable else text
-            message.flags.discard("fuzzy")
-            problems += [f"{fault}: {key!r} → {text!r}" for fault in message_faults(message)]
-    if problems:
-        raise CatalogueError("\n".join(problems))
-    file.write(catalogue)
-    return len(given)
-
-
 # --- Small things ----------------------------------------------------------------------------------------------------
 
 
@@ -330,28 +299,13 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     ):
         command = verbs.add_parser(verb, help=help_text)
         command.add_argument("apps", nargs="*", metavar="app", help=f"one of {', '.join(APPS)} (all)")
-    verbs.add_parser("missing", help="print untranslated texts as JSON").add_argument("app", choices=APPS)
-    command = verbs.add_parser("fill", help="write translations from such JSON")
-    command.add_argument("app", choices=APPS)
-    command.add_argument("file", type=Path)
     options = parser.parse_args(arguments)
+    verb = {"update": update, "check": check, "compile": compile_app}[options.verb]
     try:
-        return _run(options, root)
+        lines = [line for app in options.apps or APPS for line in verb(app, root)]
     except CatalogueError as error:
         print(error, file=sys.stderr)
         return 1
-
-
-def _run(options: argparse.Namespace, root: Path) -> int:
-    if options.verb == "missing":
-        print(json.dumps(missing(options.app, root), ensure_ascii=False, indent=1))
-        return 0
-    if options.verb == "fill":
-        count = fill(options.app, json.loads(options.file.read_text(encoding="utf-8")), root)
-        print(f"{options.app}: {count} translations written")
-        return 0
-    verb = {"update": update, "check": check, "compile": compile_app}[options.verb]
-    lines = [line for app in options.apps or APPS for line in verb(app, root)]
     if options.verb == "check":
         lines += conflicts(root)
     for line in lines:

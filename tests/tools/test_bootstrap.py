@@ -29,6 +29,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
             wheel.writestr(f"{FOLDER}/{name}", text)
     return NAME
 """
+NO_ENSUREPIP = f'case "$*" in "-m venv"*) exit 1;; esac; exec "{sys._base_executable}" "$@"'  # type: ignore[attr-defined]  # CPython's own name
 NEWER = [minor for minor in (14, 13, 12, 11) if minor > MINOR]
 
 
@@ -84,8 +85,9 @@ def machine(tmp_path: Path, project_root: Path) -> Machine:
 INSTALLS = "Installing requirements/demo.txt into .venv"
 
 
-def test_sets_up_once_and_is_silent_afterwards(machine: Machine) -> None:
+def test_sets_up_once_and_again_when_what_it_installs_has_changed(machine: Machine) -> None:
     machine.add_python(f"python3.{MINOR}")
+    demo = machine.clone / "requirements/demo.txt"
 
     first, second = machine.set_up(), machine.set_up()
 
@@ -94,30 +96,13 @@ def test_sets_up_once_and_is_silent_afterwards(machine: Machine) -> None:
     assert INSTALLS in first.stdout
     assert second.stdout == "catalogues compile\n"
 
-
-def test_a_changed_requirements_file_installs_again(machine: Machine) -> None:
-    machine.add_python("python3")
-    machine.set_up()
-
-    (machine.clone / "requirements/demo.txt").write_text("# changed\n")
-
-    assert INSTALLS in machine.set_up().stdout
-    assert INSTALLS not in machine.set_up().stdout
-
-
-def test_a_failed_installation_is_tried_again(machine: Machine) -> None:
-    machine.add_python("python3")
-    (machine.clone / "requirements/demo.txt").write_text("no-such-package==1\n")
+    demo.write_text("no-such-package==1\n")
     assert machine.set_up().returncode != 0
+    assert INSTALLS in machine.set_up().stdout, "what has failed is tried again"
 
-    assert INSTALLS in machine.set_up().stdout
-
-
-def test_what_the_tests_installed_serves_the_demo(machine: Machine) -> None:
-    machine.add_python("python3")
+    demo.write_text("# changed\n")
     assert "Installing requirements/dev.txt" in machine.set_up("dev").stdout
-
-    assert machine.set_up("demo").stdout == "catalogues compile\n"
+    assert machine.set_up("demo").stdout == "catalogues compile\n", "the set of the tests contains that of the demo"
 
 
 @nightly
@@ -143,28 +128,17 @@ def test_an_interpreter_that_is_gone_is_replaced(machine: Machine) -> None:
     assert machine.set_up().stdout.startswith("Python: ")
 
 
-@pytest.mark.skipif(not NEWER, reason="runs on the newest Python already")
-def test_a_newer_command_that_does_not_run_is_passed_over(machine: Machine) -> None:
+def test_a_command_that_does_not_run_and_a_python_without_ensurepip_are_passed_over(machine: Machine) -> None:
     for minor in NEWER:
         machine.add_program(f"python3.{minor}", f"echo 'pyenv: python3.{minor}: command not found' >&2; exit 127")
-    machine.add_python(f"python3.{MINOR}")
-
-    assert machine.set_up().stdout.startswith(f"Python: {machine.bin}/python3.{MINOR} ")
-
-
-def test_a_python_without_ensurepip_is_passed_over(machine: Machine) -> None:
-    no_pip = (
-        f'case "$*" in "-m venv"*) echo "ensurepip is not available"; exit 1;; esac; exec "{sys._base_executable}" "$@"'  # type: ignore[attr-defined]  # noqa: E501  # CPython's own name; one line of shell
-    )
-    machine.add_program(f"python3.{MINOR}", no_pip)
+    machine.add_program(f"python3.{MINOR}", NO_ENSUREPIP)
     machine.add_python("python3")
 
     assert machine.set_up().stdout.startswith(f"Python: {machine.bin}/python3 ")
 
 
 def test_a_machine_without_ensurepip_is_told_the_package(machine: Machine) -> None:
-    no_pip = f'case "$*" in "-m venv"*) exit 1;; esac; exec "{sys._base_executable}" "$@"'  # type: ignore[attr-defined]  # CPython's own name
-    machine.add_program("python3", no_pip)
+    machine.add_program("python3", NO_ENSUREPIP)
 
     refused = machine.set_up()
 
@@ -193,12 +167,6 @@ def test_a_python_of_pyenv_is_found_without_its_shims(machine: Machine) -> None:
     (folder / "python").symlink_to(sys._base_executable)  # type: ignore[attr-defined]  # CPython's own name
 
     assert machine.set_up().stdout.startswith(f"Python: {folder}/python ")
-
-
-def test_a_python_may_be_named(machine: Machine) -> None:
-    machine.add_program("python3", "exit 1")
-
-    assert machine.set_up(PYTHON=os.path.realpath(sys.executable)).returncode == 0
 
 
 def test_an_unknown_set_is_refused(machine: Machine) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gettext
-import json
 import os
 import shutil
 from pathlib import Path
@@ -65,8 +64,13 @@ def chinese(root: Path) -> CatalogueFile:
     return CatalogueFile("accounts", "zh_Hans", root)
 
 
-def translate_all(root: Path) -> None:
-    catalogues.fill("accounts", {key: f"译 {key}" for key in catalogues.missing("accounts", root)}, root)
+def translate_all(root: Path, app: str = "accounts") -> None:
+    file = CatalogueFile(app, "zh_Hans", root)
+    catalogue = file.read()
+    for message in catalogues._texts(catalogue):
+        text = f"译 {catalogues._json_key(message)}"
+        message.string = (text,) if message.pluralizable else text
+    file.write(catalogue)
 
 
 EVERY_TEXT = {
@@ -207,12 +211,8 @@ def test_templates_of_the_sandbox_are_read_as_jinja(sandbox_page: Path, tmp_path
     name = f"{catalogues.SANDBOX}/locale/zh_Hans/LC_MESSAGES/messages.po"
 
     assert catalogues.update(catalogues.SANDBOX, tmp_path) == [f"{name}: 4 texts, 4 untranslated, written"]
-    assert set(catalogues.missing(catalogues.SANDBOX, tmp_path)) == {
-        "Save",
-        "noun\x04Post",
-        "%(n)s row",
-        "Hello, %(name)s",
-    }
+    texts = catalogues._texts(CatalogueFile(catalogues.SANDBOX, "zh_Hans", tmp_path).read())
+    assert {catalogues._json_key(one) for one in texts} == {"Save", "noun\x04Post", "%(n)s row", "Hello, %(name)s"}
 
 
 def test_a_template_that_jinja_cannot_read_is_named(sandbox_page: Path, tmp_path: Path) -> None:
@@ -224,8 +224,10 @@ def test_a_template_that_jinja_cannot_read_is_named(sandbox_page: Path, tmp_path
 
 def test_catalogues_of_the_sandbox_conflict_with_none(root: Path, chinese: CatalogueFile, sandbox_page: Path) -> None:
     translate_all(root)
-    texts = {"Save": "保存", "noun\x04Post": "岗位", "%(n)s row": "%(n)s 行", "Hello, %(name)s": "%(name)s，您好"}
-    catalogues.fill(catalogues.SANDBOX, texts, root)
+    catalogues.update(catalogues.SANDBOX, root)
+    translate_all(root, catalogues.SANDBOX)
+    catalogue = CatalogueFile(catalogues.SANDBOX, "zh_Hans", root)
+    catalogue.po.write_text(catalogue.po.read_text().replace("译 Save", "保存"))
 
     assert catalogues.main(["check", "accounts", catalogues.SANDBOX], root) == 0
 
@@ -274,54 +276,15 @@ def test_compile_refuses_a_catalogue_in_which_nothing_is_translated(root: Path, 
         catalogues.compile_app("accounts", root)
 
 
-def test_missing_lists_texts_by_context_until_they_are_filled(root: Path, chinese: CatalogueFile) -> None:
-    keys = catalogues.missing("accounts", root)
-    assert len(keys) == 13
-    assert keys["verb\x04Post"] == ""
-
-    count = catalogues.fill("accounts", {"Save": "保存", "one day": "%d 天", "verb\x04Post": "发布", "Later": ""}, root)
-
-    assert count == 3
-    left = catalogues.missing("accounts", root)
-    assert len(left) == 10
-    assert "noun\x04Post" in left
-    assert 'msgid_plural "%d days"\nmsgstr[0] "%d 天"' in chinese.po.read_text()
-
-
-@pytest.mark.parametrize(
-    ("translations", "problem"),
-    [
-        ({"Save": "保存", "Savee": "保存"}, "not a text of accounts: 'Savee'"),
-        ({"Save": "保存", "Hello, {name}": "你好"}, "placeholders differ: 'Hello, {name}' → '你好'"),
-    ],
-)
-def test_fill_refuses_what_does_not_fit_and_writes_nothing(
-    root: Path, chinese: CatalogueFile, translations: dict[str, str], problem: str
-) -> None:
-    before = chinese.po.read_bytes()
-
-    with pytest.raises(CatalogueError) as caught:
-        catalogues.fill("accounts", translations, root)
-
-    assert str(caught.value) == problem
-    assert chinese.po.read_bytes() == before
-
-
-def test_the_command_line_updates_checks_fills_and_compiles(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = root / "translations.json"
-    (root / "accounts" / "views.py").write_text('_("Save")')
-    (root / "accounts" / "templates" / "accounts" / "page.html").unlink()
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        status = catalogues.main([*arguments], root)
+def test_the_command_line_updates_checks_and_compiles(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(verb: str) -> tuple[int, str, str]:
+        status = catalogues.main([verb, "accounts"], root)
         return status, *capsys.readouterr()
 
-    assert run("check", "accounts")[0] == 1
-    assert run("missing", "accounts") == (0, '{\n "Save": ""\n}\n', "")
-    file.write_text(json.dumps({"Savee": "保存"}))
-    assert run("fill", "accounts", str(file)) == (1, "", "not a text of accounts: 'Savee'\n")
-    file.write_text(json.dumps({"Save": "保存"}))
-    assert run("fill", "accounts", str(file)) == (0, "accounts: 1 translations written\n", "")
-    assert run("update", "accounts") == (0, f"{NAME}: 1 texts, 0 untranslated, unchanged\n", "")
-    assert run("check", "accounts") == (0, "", "")
-    assert run("compile", "accounts") == (0, f"{NAME}: compiled\n", "")
+    assert run("update") == (0, f"{NAME}: 13 texts, 13 untranslated, written\n", "")
+    assert run("check")[0] == 1
+    assert run("compile")[0] == 1
+    translate_all(root)
+    assert run("update") == (0, f"{NAME}: 13 texts, 0 untranslated, unchanged\n", "")
+    assert run("check") == (0, "", "")
+    assert run("compile") == (0, f"{NAME}: compiled\n", "")
