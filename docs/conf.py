@@ -67,7 +67,6 @@ def fill_in(app: Sphinx, name: str, source: list[str]) -> None:
     _title, language = LANGUAGES[_tree(app)]
     if language != "en":
         text = _without_breaks(text)
-    text = additions.BLOCK.sub(lambda block: additions.as_table(block[1], language), text)
     source[0] = _PRODUCT.sub(lambda block: TABLES[block[1]](language), text)
 
 

@@ -50,12 +50,6 @@ def test_a_page_keeps_to_our_policy(site: Path) -> None:
     } == {}
 
 
-def test_a_diagram_is_a_table_and_no_code(site: Path) -> None:
-    for tree, row in (("en", "yes: authorise page, silent"), ("zh-cn", "是: 授权页，静默")):
-        assert row in (site / tree / "sign-in.html").read_text()
-    assert [page.name for page in pages(site) if "sequenceDiagram" in page.read_text()] == []
-
-
 def test_every_page_leads_to_its_twin(site: Path) -> None:
     for tree, other in (TREES, TREES[::-1]):
         for page in (site / tree).glob("*.html"):
