@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from cryptography.fernet import Fernet
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from guanwecom.operations import env_file
+from guanwecom import environment as e
 
 ROOT = Path(__file__).resolve().parents[3]
+# The database and Valkey of compose.yaml, by the names of their services.
+COMPOSE = {"database": "postgresql://guanwecom:{}@postgres:5432/guanwecom", "valkey": "redis://:{}@valkey:6379/0"}
+# Those of one machine, as Debian's packages set them up.
+LOCAL_DATABASE = "postgresql://guanwecom:@/guanwecom?host=/var/run/postgresql"
+LOCAL_VALKEY = "redis://127.0.0.1:6379/0"
+_LINE = re.compile(r"^#?(?P<name>[A-Z_]+)=.*$", re.MULTILINE)
+# Programs that read an .env file (ours, a shell, compose) take these in different ways.
+_AMBIGUOUS = re.compile(r"[\s\"'$`\\#]")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What must be given: as the option --NAME, else at a terminal, where an empty answer stands for the default."""
+def parse_site(text: str) -> str:
+    """Return scheme and host, such as https://bi.example.com. Raises ValueError."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(f"expected an address such as https://bi.example.com, without a path, not {text!r}")
+    if len(e.hosts(parts.netloc)) != 1:
+        raise ValueError(f"expected an address such as https://bi.example.com, not {text!r}")
+    return f"{parts.scheme}://{parts.netloc}"
 
-    name: str
-    parse: Callable[[str], str]
-    words: object
-    default: str = ""
+
+def parse_address(check: Callable[[str], object]) -> Callable[[str], str]:
+    """Take an address that `check` takes and every reader of .env files understands alike."""
+
+    def parse(text: str) -> str:
+        check(text)
+        if found := _AMBIGUOUS.search(text):
+            raise ValueError(f"percent-encode {found[0]!r} as %{ord(found[0]):02X} (the value is not shown)")
+        return text
+
+    return parse
 
 
-SITE = Question("site", env_file.site_address, gettext_lazy("Address of the site, such as https://bi.example.com"))
-DATABASE = Question("database", env_file.database_url, "PostgreSQL", env_file.LOCAL_DATABASE)
-VALKEY = Question("valkey", env_file.valkey_url, "Valkey", env_file.LOCAL_VALKEY)
+# What must be given, as the option of this name or at a terminal: how it is read, the words for it, and what an empty
+# answer stands for.
+QUESTIONS: dict[str, tuple[Callable[[str], str], object, str]] = {
+    "site": (parse_site, gettext_lazy("Address of the site, such as https://bi.example.com"), ""),
+    "database": (parse_address(e.database), "PostgreSQL", LOCAL_DATABASE),
+    "valkey": (parse_address(e.check_valkey_address), "Valkey", LOCAL_VALKEY),
+}
 
 
 class Command(BaseCommand):
@@ -46,8 +73,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--site", help="the address at which people open the product, such as https://bi.example.com"
         )
-        parser.add_argument("--database", help=f"PostgreSQL (at a terminal by default {env_file.LOCAL_DATABASE})")
-        parser.add_argument("--valkey", help=f"Valkey or Redis (at a terminal by default {env_file.LOCAL_VALKEY})")
+        parser.add_argument("--database", help=f"PostgreSQL (at a terminal by default {LOCAL_DATABASE})")
+        parser.add_argument("--valkey", help=f"Valkey or Redis (at a terminal by default {LOCAL_VALKEY})")
         parser.add_argument(
             "--compose", action="store_true", help="use compose.yaml's PostgreSQL and Valkey, with new passwords"
         )
@@ -58,10 +85,10 @@ class Command(BaseCommand):
         path = None if options["file"] == "-" else Path(options["file"])
         if path:
             _refuse_existing(path)
-        asked = (SITE,) if options["compose"] else (SITE, DATABASE, VALKEY)
-        answers = {question.name: self._answer(question, options[question.name]) for question in asked}
-        chosen = env_file.for_compose(**answers) if options["compose"] else env_file.Installation(**answers)
-        text = env_file.render((ROOT / ".env.example").read_text(encoding="utf-8"), chosen)
+        asked = ("site",) if options["compose"] else tuple(QUESTIONS)
+        answers = {name: address.format(secrets.token_hex(24)) for name, address in COMPOSE.items()}
+        answers |= {name: self._answer(name, options[name]) for name in asked}
+        text = render((ROOT / ".env.example").read_text(encoding="utf-8"), **answers)
         if path:
             _write(path, text)
             text = _(
@@ -72,22 +99,37 @@ class Command(BaseCommand):
         else:
             self.stdout.write(text, ending="")
 
-    def _answer(self, question: Question, given: str | None) -> str:
+    def _answer(self, name: str, given: str | None) -> str:
         if given is None and not sys.stdin.isatty():
             text = _("--%(name)s is missing, and there is no terminal to ask at.")
-            raise CommandError(text % {"name": question.name})
+            raise CommandError(text % {"name": name})
+        parse, words, default = QUESTIONS[name]
+        prompt = f"{words} [{default}]: " if default else f"{words}: "
         while True:
             try:
-                return question.parse(given if given is not None else _asked(question))
+                return parse(given if given is not None else input(prompt).strip() or default)
             except ValueError as error:
                 if given is not None:
-                    raise CommandError(f"--{question.name}: {error}") from None
+                    raise CommandError(f"--{name}: {error}") from None
                 self.stderr.write(str(error))
 
 
-def _asked(question: Question) -> str:
-    shown = f" [{question.default}]" if question.default else ""
-    return input(f"{question.words}{shown}: ").strip() or question.default
+def render(example: str, *, site: str, database: str, valkey: str) -> str:
+    """Return `example` (.env.example) with fresh keys and these addresses in place of its own, and all its comments."""
+    values = {
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+        "METRICS_TOKEN": secrets.token_urlsafe(32),
+        "INSTALLATION_NAME": secrets.token_hex(4),
+        "DATABASE_URL": database,
+        "VALKEY_URL": valkey,
+        "ALLOWED_HOSTS": urlsplit(site).netloc,
+        # The reverse proxy of the same machine; compose.yaml names its own network in its place.
+        "TRUSTED_PROXIES": "127.0.0.1,::1",
+    }
+    return _LINE.sub(
+        lambda line: f"{line['name']}={values[line['name']]}" if line["name"] in values else line[0], example
+    )
 
 
 def _refuse_existing(path: Path) -> None:
