@@ -144,9 +144,9 @@ def secret_text(text: str) -> str:
     return text
 
 
-def optional_secret(text: str) -> str:
-    """Empty, or long enough."""
-    return secret_text(text) if text else ""
+def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """Reads nothing as None, and else what `parse` reads."""
+    return lambda text: parse(text) if text else None
 
 
 def words(text: str) -> list[str]:
@@ -194,10 +194,8 @@ def listen_address(text: str) -> tuple[str, int]:
     return host, whole(1, 65_535)(port)
 
 
-def syslog_server(text: str) -> tuple[str, tuple[str, int]] | None:
+def syslog_server(text: str) -> tuple[str, tuple[str, int]]:
     """tcp://host:port or udp://host:port: the kind, and host and port. Raises ValueError."""
-    if not text:
-        return None
     kind, _separator, address = text.partition("://")
     if kind not in {"tcp", "udp"}:
         raise ValueError(f"expected tcp://host:port or udp://host:port, not {_shown(text)}")
@@ -231,11 +229,6 @@ def short_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError(f"expected up to 64 letters, digits, dots, dashes or underscores, not {_shown(text)}")
     return text
-
-
-def optional_name(text: str) -> str:
-    """Empty, or a short name."""
-    return short_name(text) if text else ""
 
 
 def fernet_keys(text: str) -> list[str]:
@@ -338,10 +331,8 @@ def email(text: str) -> dict[str, Any]:
     return {**config, "EMAIL_TIMEOUT": 15}
 
 
-def parse_robot_webhook(text: str) -> tuple[str, str] | None:
-    """Base address and key of a group robot's webhook; None for none. Raises ValueError, which does not show it."""
-    if not text:
-        return None
+def parse_robot_webhook(text: str) -> tuple[str, str]:
+    """Base address and key of a group robot's webhook. Raises ValueError, which does not show it."""
     parts = urlsplit(text)
     key = parse_qs(parts.query).get("key", [""])[0]
     if parts.scheme not in {"http", "https"} or not parts.hostname or not key:

@@ -24,7 +24,7 @@ if os.environ.get("ENVIRONMENT") not in {"demo", "test"}:  # those two must not 
 # production refuses the sandbox; demo and test are for one machine.
 ENVIRONMENT = e.read(e.one_of("production", "demo", "test"), "ENVIRONMENT", "production")
 # The name of this deployment, for those who run a copy of its database elsewhere: under another name nothing is sent.
-INSTALLATION_NAME = e.read(e.optional_name, "INSTALLATION_NAME", "")
+INSTALLATION_NAME = e.read(e.optional(e.short_name), "INSTALLATION_NAME", "") or ""
 VERSION = version.VERSION
 SECRET_KEY = e.read(e.secret_text, "SECRET_KEY")
 # Keys for secrets at rest, newest first: the first encrypts, all decrypt. Make one with `manage.py generate_key`.
@@ -86,7 +86,7 @@ FORM_RENDERER = "guanwecom.form_renderer.FormRenderer"
 # --- Database, cache, broker -----------------------------------------------------------------------------------------
 _database = e.read(e.database, "DATABASE_URL")
 # PostgreSQL's own address where DATABASE_URL is that of a pooler: these commands need a session of their own.
-_direct = e.read(lambda text: e.database(text) if text else None, "DATABASE_DIRECT_URL", "")
+_direct = e.read(e.optional(e.database), "DATABASE_DIRECT_URL", "")
 _needs_direct = {*sys.argv[1:2]} & {"backup", "restore", "upgrade"}
 DATABASES = {"default": _direct if _direct and _needs_direct else _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -143,7 +143,7 @@ AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 # How long the audit trail is kept, in days.
 AUDIT_RETENTION_DAYS = e.read(e.days, "AUDIT_RETENTION_DAYS", "1095")
 # The syslog server to which each entry is sent as well: tcp://host:port or udp://host:port; unset: none.
-AUDIT_SYSLOG = e.read(e.syslog_server, "AUDIT_SYSLOG", "")
+AUDIT_SYSLOG = e.read(e.optional(e.syslog_server), "AUDIT_SYSLOG", "")
 
 # --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.views) -----------
 SESSION_ENGINE = "accounts.authentication.sessions"
@@ -248,7 +248,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 # How long a worker may hold a delivery, in seconds: longer than its call takes.
 DELIVERY_LEASE_SECONDS = 3 * WECOM_TOTAL_TIMEOUT_SECONDS
 # What monitors bring to /metrics and /healthz/engine as a bearer token, at least 32 characters; unset: neither exists.
-METRICS_TOKEN = e.read(e.optional_secret, "METRICS_TOKEN", "")
+METRICS_TOKEN = e.read(e.optional(e.secret_text), "METRICS_TOKEN", "") or ""
 # Calls of the HTTP API within a minute with one token.
 API_CALLS_PER_TOKEN = e.read(e.count, "API_CALLS_PER_TOKEN", "120")
 # How long runs, deliveries and receipts are kept, in days.
@@ -270,7 +270,7 @@ DEFAULT_FROM_EMAIL = e.read(e.mail_address, "EMAIL_FROM", "guanwecom@localhost")
 # Who is told, separated by commas.
 OPERATOR_EMAILS = e.read(e.mail_addresses, "OPERATOR_EMAILS", "")
 # The webhook address of a group robot that tells its group the same, at WeCom and without a proxy.
-OPERATOR_ROBOT = e.read(e.parse_robot_webhook, "OPERATOR_ROBOT_URL", "")
+OPERATOR_ROBOT = e.read(e.optional(e.parse_robot_webhook), "OPERATOR_ROBOT_URL", "")
 
 # --- The mail door: takes other systems' mails by SMTP and makes messages of them (docs/en/mail-door.md) -------------
 # Where `manage.py mail_door` listens.
