@@ -228,22 +228,17 @@ def _read(path: str) -> str:
         return ""
 
 
-@dataclass(frozen=True)
-class _Read:
-    secrets: tuple[Secret, ...]
-    until: float
-
-
-_last: list[_Read] = []
+# What was read last, and until when it is kept.
+_last: list[tuple[float, tuple[Secret, ...]]] = []
 
 
 def find_secrets() -> tuple[Secret, ...]:
     """Every stored secret whose last change stands in the audit trail. What this process read is kept for
     SECRETS_READ_SECONDS."""
     now = read_boot_clock()
-    if not (_last and now < _last[0].until):
-        _last[:] = [_Read(tuple(_read_secrets()), now + SECRETS_READ_SECONDS)]
-    return _last[0].secrets
+    if not (_last and now < _last[0][0]):
+        _last[:] = [(now + SECRETS_READ_SECONDS, tuple(_read_secrets()))]
+    return _last[0][1]
 
 
 def forget_secrets() -> None:

@@ -195,20 +195,15 @@ class Contacts:
     robots: list[RobotClient] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Remembered:
-    contacts: Contacts
-    until: float
-
-
-_last: list[_Remembered] = []
+# Whom to tell, and until when that is remembered.
+_last: list[tuple[float, Contacts]] = []
 
 
 def remember() -> None:
     """Read whom to tell, where that is older than REMEMBERED_SECONDS. Raises django.db.Error."""
     now = read_boot_clock()
-    if not (_last and now < _last[0].until):
-        _last[:] = [_Remembered(_read(), now + REMEMBERED_SECONDS)]
+    if not (_last and now < _last[0][0]):
+        _last[:] = [(now + REMEMBERED_SECONDS, _read())]
 
 
 def _read() -> Contacts:
@@ -229,7 +224,7 @@ def tell_operators(subject: str, body: str) -> bool:
     """Send both ways what was remembered last; what is set in the environment where nothing was. A way that fails is a
     line in the log. False where every way failed."""
     if _last:
-        contacts = _last[0].contacts
+        contacts = _last[0][1]
     else:
         robot = client_factory.robot_of_environment()
         contacts = Contacts(settings.OPERATOR_EMAILS, [] if robot is None else [robot])
