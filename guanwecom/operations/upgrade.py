@@ -75,8 +75,9 @@ def read() -> Plan:
     """Raises django.db.Error."""
     executor = MigrationExecutor(connection)
     former = _former_version(executor)
-    steps = list(_steps(executor))
-    if not former and steps:  # all tables are made, and nobody waits for them
+    if former:
+        steps = list(_steps(executor))
+    else:  # all tables are made, and nobody waits for them
         count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         steps = [Step(_("all"), _("%(count)d migrations make the tables") % {"count": count}, None, 0, 0)]
     refusals = [*_encoding(), *_refuse_old(former)]
