@@ -304,7 +304,6 @@ _FILES = {
     "match_missing": gettext_lazy("The file has no column of that by which people are to be found."),
     "not_allowed": gettext_lazy("Who has uploaded the file may not change people any more."),
     "confirmer_not_allowed": gettext_lazy("Who has confirmed the import may not change people any more."),
-    "gave_up": gettext_lazy("It was begun several times, and each time the program ended. Look into the worker's log."),
     "row_refused": gettext_lazy("Row %(row)s is refused now, so nothing was changed. See the row for why."),
 }
 _ROWS = {

@@ -50,19 +50,6 @@ def send_audit(_entry_id: int) -> None:
         logger.error("audit entries wait for the syslog server error=%s", type(error).__name__)
 
 
-@shared_task(name="accounts.run_people_import", ignore_result=True, expires=600)
-def run_people_import(run_id: int) -> None:
-    """Read an uploaded file of people, or write it once confirmed; a repeat goes on where it was cut off."""
-    jobs.run_import(run_id=run_id, clock=database_clock())
-
-
-@shared_task(name="accounts.people_import_tick", ignore_result=True, expires=59)
-def people_import_tick() -> None:
-    """Queue every import that waits for a worker."""
-    for run_id in jobs.list_imports_to_queue(now=database_now()):
-        run_people_import.delay(run_id)
-
-
 @shared_task(name="accounts.sync_directory", ignore_result=True, expires=600)
 def sync_directory(run_id: int) -> None:
     """Copy a company's directory, then do what its policy says; a repeat goes on where it was cut off."""

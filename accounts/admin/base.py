@@ -19,6 +19,9 @@ from accounts.models import User
 from accounts.users import attributes
 from accounts.users.roles import people_changeable_by
 from integrations.admin.base import own_page
+from integrations.admin.jobs import may_retry
+from integrations.jobs import requests
+from integrations.jobs.registry import describe_job
 
 
 def administrator(request: HttpRequest) -> User:
@@ -77,8 +80,10 @@ class OwnPages(ReadOnly):
 
 
 class RunPages(OwnPages):
-    """A background job's page, and what has changed on it while somebody looks. `tones`: of the pill, by status."""
+    """The page of a row that jobs of one `kind` work on, with its key, and what has changed on it while somebody looks.
+    `tones`: of the pill, by status."""
 
+    kind: str = ""
     tones: Mapping[str, str] = MappingProxyType({})
 
     def facts(self, request: HttpRequest, run: Any) -> dict[str, Any]:
@@ -88,7 +93,9 @@ class RunPages(OwnPages):
     def state(self, request: HttpRequest, run: Any) -> dict[str, Any]:
         """`html`, `is_unfinished`, and `parts` where the page has several, as integrations/live.js takes them."""
         tone = self.tones.get(run.status, "quiet")
-        shown = {"run": run, "tone": tone, "is_unfinished": run.is_unfinished, **self.facts(request, run)}
+        job = requests.newest_job(self.kind, run.pk)
+        may_try = job is not None and may_retry(request, job)
+        shown = {"run": run, "tone": tone, **describe_job(job), "may_retry": may_try, **self.facts(request, run)}
         html = render_to_string(f"{self.folder}/_state.html", shown, request)
         return {"html": html, "is_unfinished": shown["is_unfinished"]}
 

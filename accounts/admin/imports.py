@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -30,7 +29,6 @@ from django.utils.translation import get_language, gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts import tasks
 from accounts.admin.base import RunPages
 from accounts.audit import services
 from accounts.directory.hooks import SYNC
@@ -42,7 +40,6 @@ from accounts.models import AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import sees_all
 from integrations.admin.base import own_page
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges
-from integrations.core.background import queue_on_commit
 from integrations.models import Corp, JobFile
 
 if TYPE_CHECKING:
@@ -119,6 +116,7 @@ class UploadForm(forms.Form):
 @admin.register(PeopleImport)
 class PeopleImportAdmin(ConfirmedChanges, RunPages):
     folder = FOLDER
+    kind = jobs.KIND
     empty_list = _("Sheets with people stand here, each with what it changed. Nothing changes before you confirm.")
     tones = {Status.DONE: "good", Status.UNCONFIRMED: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
     # A file changes nothing; the answer to what would come of it does.
@@ -177,7 +175,6 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
                 now=timezone.now(),
             )
             self.log_addition(request, run, gettext("Uploaded for import."))
-            _queue(request, run)
             return _to(run)
         context = {"title": _("Import people"), "form": form, "origin": origin_of_people(request)}
         return self.page(request, "upload.html", context)
@@ -202,7 +199,6 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             messages.warning(request, gettext("This import does not ask any more."))
         elif answer != "discard":
             self.log_change(request, run, gettext("Confirmed."))
-            _queue(request, run)
         return _to(run)
 
     def refused_view(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
@@ -218,21 +214,21 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             run.reason == "company_missing" and not Corp.objects.exists()
         ) or ImportRow.objects.filter(run=run, reason="nobody").exists()
         return {
-            "origin": origin_of_people(request) if is_short_of_people and not run.is_unfinished else "",
-            "done_count": jobs.done_count(run),
+            "origin": origin_of_people(request) if is_short_of_people else "",
             "same_count": counts.get("same", 0),
             "change_count": counts.get(Outcome.CHANGE, 0),
             "applied_count": counts.get(Outcome.APPLIED, 0),
             "refused_count": counts.get(Outcome.REFUSED, 0),
-            "to_write": counts.get(Outcome.CHANGE, 0) + counts.get(Outcome.APPLIED, 0),
             "reason": explain_file(run.reason, run.words),
             "columns": _columns(run),
             "is_unconfirmed": run.status == Status.UNCONFIRMED and may_import(request.user),
         }
 
     def state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
-        rows = "" if run.is_unfinished else render_to_string(f"{FOLDER}/_rows.html", _rows(request, run), request)
-        return {**super().state(request, run), "parts": {"import-rows": rows}}
+        state = super().state(request, run)
+        is_shown = not state["is_unfinished"]
+        rows = render_to_string(f"{FOLDER}/_rows.html", _rows(request, run), request) if is_shown else ""
+        return {**state, "parts": {"import-rows": rows}}
 
 
 def _columns(run: PeopleImport) -> list[tuple[str, str]]:
@@ -268,11 +264,6 @@ def _refused_lines(run: PeopleImport) -> Iterator[str]:
     for row in rows.iterator(chunk_size=1000):
         reason = explain_row(row.reason, row.words)
         yield writers.csv_line([str(row.number), reason, *(row.cells.get(target, "") for _title, target in titles)])
-
-
-def _queue(request: HttpRequest, run: PeopleImport) -> None:
-    message = gettext("The queue cannot be reached: the import begins as soon as it can.")
-    queue_on_commit(tasks.run_people_import, run.pk, otherwise=partial(messages.warning, request, message))
 
 
 def _to(run: PeopleImport) -> HttpResponseRedirect:

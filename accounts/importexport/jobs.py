@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.core.cache import cache
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext, gettext_lazy
 
@@ -36,12 +35,7 @@ from integrations.jobs import requests
 from integrations.jobs.registry import JobFailedError, job_kind
 from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Job, JobFile
-from integrations.models.jobs import LeaseLostError
 
-logger = logging.getLogger(__name__)
-
-
-Clock = Callable[[], datetime]
 Status, Mode, Outcome = PeopleImport.Status, PeopleImport.Mode, ImportRow.Outcome
 
 # Rows of an import are kept for so long; the import itself, with its counts, stays.
@@ -60,7 +54,7 @@ def request_import(
     clears_empty: bool,
     now: datetime,
 ) -> PeopleImport:
-    """Keep the file for the background. Whoever calls queues accounts.run_people_import."""
+    """Have an uploaded file checked in the background."""
     run = PeopleImport.objects.create(
         file_name=file_name[-255:],
         corp=corp,
@@ -72,9 +66,15 @@ def request_import(
         requested_at=now,
     )
     ImportFile.objects.create(run=run, content=content)
+    _request_job(run, editor, now)
     return run
 
 
+def _request_job(run: PeopleImport, by: User, now: datetime) -> None:
+    requests.request_job(KIND, key=run.pk, subject=run.file_name, by=by, now=now)
+
+
+@transaction.atomic
 def confirm_import(*, run: PeopleImport, mode: str, editor: User, ip: str | None, now: datetime) -> bool:
     """Yes to what was shown, by `editor`, with whose rights it is written. False where it does not ask any more, or all
     or nothing could only be nothing.
@@ -83,25 +83,16 @@ def confirm_import(*, run: PeopleImport, mode: str, editor: User, ip: str | None
         return False
     unconfirmed = PeopleImport.objects.filter(pk=run.pk, status=Status.UNCONFIRMED)
     by = {"confirmed_by": editor, "confirmed_by_name": str(editor)[:255], "confirmed_from": ip, "confirmed_at": now}
-    return bool(unconfirmed.update(status=Status.CONFIRMED, mode=mode, try_count=0, **by))
+    if not unconfirmed.update(status=Status.CONFIRMED, mode=mode, **by):
+        return False
+    _request_job(run, editor, now)
+    return True
 
 
 def discard_import(*, run: PeopleImport, now: datetime) -> bool:
     """No. False where it does not ask any more."""
     unconfirmed = PeopleImport.objects.filter(pk=run.pk, status=Status.UNCONFIRMED)
     return bool(unconfirmed.update(status=Status.DISCARDED, finished_at=now))
-
-
-def done_count(run: PeopleImport) -> int:
-    """How many rows are written so far; of all or nothing the store knows it, since nobody sees the transaction."""
-    if run.status == Status.APPLYING and run.mode == Mode.ALL:
-        return int(cache.get(progress_key(run), 0))
-    return int(run.counts.get(Outcome.APPLIED, 0)) + int(run.counts.get("left", 0))
-
-
-def progress_key(run: PeopleImport) -> str:
-    """Under which the store has it."""
-    return f"accounts.people_import.{run.pk}"
 
 
 def forget_old_rows(*, now: datetime) -> int:
@@ -115,10 +106,8 @@ def forget_old_rows(*, now: datetime) -> int:
 
 # --- Imports in the background: first everything is read and compared, then, once somebody has said yes, written ---
 
+KIND = "people.import"
 STEP = 500
-# Longer than one step takes. A worker that is silent for longer is taken for dead.
-LEASE = timedelta(minutes=3)
-CLAIMED_AT_MOST = 5
 IMPORT = "accounts.add_peopleimport"
 CHANGE = "accounts.change_user"
 EXPORT = "people.export"
@@ -135,90 +124,72 @@ class _StoppedError(Exception):
 # --- The worker ------------------------------------------------------------------------------------------------------
 
 
-def list_imports_to_queue(*, now: datetime, at_most: int = 100) -> list[int]:
-    """Keys of imports to queue. Twice does no harm."""
-    return PeopleImport.objects.keys_to_queue(now, at_most=at_most)
+@job_kind(
+    KIND,
+    label=gettext_lazy("Import of people"),
+    explain=lambda _job: "",  # the import's own page says why a file was refused
+    seconds=3600,
+    see="accounts.view_peopleimport",
+    retry=IMPORT,
+    template="admin/accounts/peopleimport/_link.html",
+)
+def carry_on_import(run: JobRun) -> dict[str, Any]:
+    """Check the uploaded file, or write what was confirmed; a repeat goes on where its worker died."""
+    status = _find_import(run).values_list("status", flat=True).first()
+    if status == Status.WAITING:
+        _read(run)
+    elif status == Status.CONFIRMED:
+        _apply(run)
+    return {}
 
 
-def run_import(*, run_id: int, clock: Clock) -> None:
-    """The next half of an import; nothing where another worker is at it, or there is nothing to do."""
-    run = _claim(run_id, clock())
-    if run is None:
-        return
-    try:
-        if run.status == Status.READING:
-            _read(run, clock)
-        else:
-            _apply(run, clock)
-    except LeaseLostError:
-        logger.warning("import of people=%s was taken over by another worker", run.pk)
-        return
-    run.refresh_from_db()
-    logger.info("import of people=%s status=%s counts=%s", run.pk, run.status, run.counts)
+def _find_import(run: JobRun) -> QuerySet[PeopleImport]:
+    return PeopleImport.objects.filter(pk=int(run.job.key or 0))
 
 
-@transaction.atomic
-def _claim(run_id: int, now: datetime) -> PeopleImport | None:
-    """A row that a transaction holds has a living worker, whatever its lease says."""
-    claimable = PeopleImport.objects.claimable(now).filter(pk=run_id)
-    run = claimable.select_for_update(skip_locked=True, of=("self",)).first()
-    if run is None:
-        return None
-    if run.try_count >= CLAIMED_AT_MOST:
-        run.status, run.reason, run.finished_at = Status.STOPPED, "gave_up", now
-        run.save()
-        return None
-    run.status = Status.READING if run.status in {Status.WAITING, Status.READING} else Status.APPLYING
-    run.claim(until=now + LEASE)
-    run.save()  # the whole row, which is locked
-    return run
+def _end(run: JobRun, status: str, reason: str = "", words: dict[str, Any] | None = None) -> None:
+    with run.saving(_find_import(run)) as held:
+        _end_held(held, status, run.clock(), reason, words)
 
 
-def _end(run: PeopleImport, status: str, now: datetime, reason: str = "", words: dict[str, Any] | None = None) -> None:
-    with PeopleImport.objects.hold(run, until=now + LEASE) as held:
-        _ended(held, status, now, reason, words)
-
-
-def _ended(held: PeopleImport, status: str, now: datetime, reason: str = "", words: Any = None) -> None:
-    held.finish(status, None if status == Status.UNCONFIRMED else now)
-    held.reason, held.words, held.try_count = reason, words or {}, 0
+def _end_held(held: PeopleImport, status: str, now: datetime, reason: str = "", words: Any = None) -> None:
+    held.status, held.finished_at = status, None if status == Status.UNCONFIRMED else now
+    held.reason, held.words = reason, words or {}
     ImportFile.objects.filter(run=held).delete()
 
 
-def _editor(user_id: int | None) -> User | None:
-    """Whose rights count: who has uploaded it, and once somebody has said yes, they. As long as they may import."""
-    editor = User.objects.filter(pk=user_id or 0, is_active=True, is_staff=True).first()
+def _find_editor(run: JobRun) -> User | None:
+    """Find whose rights count: who uploaded the file, and once somebody has said yes, they. As long as they may."""
+    editor = User.objects.filter(pk=run.job.asked_by_id or 0, is_active=True, is_staff=True).first()
     return editor if editor is not None and editor.has_perms((IMPORT, CHANGE)) else None
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
-def _read(run: PeopleImport, clock: Clock) -> None:
-    with PeopleImport.objects.hold(run, until=clock() + LEASE) as held:
+def _read(run: JobRun) -> None:
+    with run.saving(_find_import(run)) as held:
         ImportRow.objects.filter(run=held).delete()
         held.counts, held.row_count = {}, 0
-    editor = _editor(run.requested_by_id)
-    content = ImportFile.objects.filter(run=run).values_list("content", flat=True).first()
+    editor = _find_editor(run)
+    content = ImportFile.objects.filter(run=held).values_list("content", flat=True).first()
     if editor is None or content is None:
-        _end(run, Status.STOPPED, clock(), "not_allowed")
+        _end(run, Status.STOPPED, "not_allowed")
         return
     try:
         table = table_of(bytes(content), Recogniser(Attribute.objects.by_name()))
-        _check_header(run, table.header)
-        with PeopleImport.objects.hold(run, until=clock() + LEASE) as held:
+        _check_header(held, table.header)
+        with run.saving(_find_import(run)) as held:
             held.layout, held.titles = table.header.layout.value, [list(pair) for pair in table.header.titles]
-        run.layout = table.header.layout.value
         seen = Seen()
         for lines in _steps(table.lines):
-            _read_step(run, editor, table.header, lines, seen, clock())
-        run.refresh_from_db()
-        if not run.row_count:
+            held = _read_step(run, held, editor, table.header, lines, seen)
+        if not held.row_count:
             raise FileRefusedError("no_rows")
     except FileRefusedError as refused:
-        _end(run, Status.REFUSED, clock(), refused.reason, refused.words)
+        _end(run, Status.REFUSED, refused.reason, refused.words)
     else:
-        _end(run, Status.UNCONFIRMED, clock())
+        _end(run, Status.UNCONFIRMED)
 
 
 def _check_header(run: PeopleImport, header: Header) -> None:
@@ -247,22 +218,25 @@ def _steps(lines: Iterator[Line]) -> Iterator[list[Line]]:
         yield step
 
 
-def _read_step(run: PeopleImport, editor: User, header: Header, lines: list[Line], seen: Seen, now: datetime) -> None:
+def _read_step(
+    run: JobRun, of: PeopleImport, editor: User, header: Header, lines: list[Line], seen: Seen
+) -> PeopleImport:
     cells = {line.number: _cells(line, header) for line in lines}
     problems = {line.number: found for line in lines if (found := _problem(line, header))}
     sound = [(number, texts) for number, texts in cells.items() if number not in problems]
-    known = Known(run=run, editor=editor, rows=[texts for _number, texts in sound])
-    decisions = decide(run=run, known=known, rows=sound, seen=seen)
-    rows = [_row(run, number, texts, made) for (number, texts), made in zip(sound, decisions, strict=True)]
-    rows += [_row(run, number, cells[number], made) for number, made in problems.items()]
+    known = Known(run=of, editor=editor, rows=[texts for _number, texts in sound])
+    decisions = decide(run=of, known=known, rows=sound, seen=seen)
+    rows = [_row(of, number, texts, made) for (number, texts), made in zip(sound, decisions, strict=True)]
+    rows += [_row(of, number, cells[number], made) for number, made in problems.items()]
     kept = [row for row in rows if row is not None]
-    with PeopleImport.objects.hold(run, until=now + LEASE) as held:
+    with run.saving(_find_import(run)) as held:
         ImportRow.objects.bulk_create(kept, batch_size=STEP)
         held.row_count += len(lines)
         counts = {**held.counts, "same": held.counts.get("same", 0) + len(lines) - len(kept)}
         for row in kept:
             counts[row.outcome] = counts.get(row.outcome, 0) + 1
         held.counts = counts
+    return held
 
 
 def _cells(line: Line, header: Header) -> dict[str, str]:
@@ -303,44 +277,47 @@ _NAMING = (USERNAME, "userid", "name", EMAIL, MOBILE)
 # --- Writing ---------------------------------------------------------------------------------------------------------
 
 
-def _apply(run: PeopleImport, clock: Clock) -> None:
-    editor = _editor(run.confirmed_by_id)
+def _apply(run: JobRun) -> None:
+    editor = _find_editor(run)
     if editor is None:
-        _end(run, Status.STOPPED, clock(), "confirmer_not_allowed")
+        _end(run, Status.STOPPED, "confirmer_not_allowed")
         return
-    with services.on_behalf(editor, run.confirmed_from):
-        if run.mode == Mode.ALL:
-            _apply_all(run, editor, clock)
+    written = _find_import(run).get()
+    done_count = written.counts.get(Outcome.APPLIED, 0)
+    run.report(done_count, done_count + written.counts.get(Outcome.CHANGE, 0))
+    with services.on_behalf(editor, written.confirmed_from):
+        if written.mode == Mode.ALL:
+            _apply_all(run, editor)
         else:
-            _apply_skipping(run, editor, clock)
+            _apply_skipping(run, editor)
 
 
-def _apply_skipping(run: PeopleImport, editor: User, clock: Clock) -> None:
+def _apply_skipping(run: JobRun, editor: User) -> None:
     seen = Seen()
     while rows := _next_rows(run):
-        repeat_on_conflict(partial(_skipping_step, run, editor, rows, seen, clock), ValueTakenError)
-    _end(run, Status.DONE, clock())
+        repeat_on_conflict(partial(_skipping_step, run, editor, rows, seen), ValueTakenError)
+        run.report(run.job.done_count + len(rows), run.job.total_count)
+    _end(run, Status.DONE)
 
 
-def _skipping_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Seen, clock: Clock) -> None:
-    with PeopleImport.objects.hold(run, until=clock() + LEASE) as held:
-        refused = _write_step(run, editor, rows, seen)
+def _skipping_step(run: JobRun, editor: User, rows: list[ImportRow], seen: Seen) -> None:
+    with run.saving(_find_import(run)) as held:
+        refused = _write_step(held, editor, rows, seen)
         _count(held, len(rows) - len(refused), len(refused))
 
 
-def _apply_all(run: PeopleImport, editor: User, clock: Clock) -> None:
-    """One transaction. Nobody sees how far it is but through the store."""
+def _apply_all(run: JobRun, editor: User) -> None:
+    """Write all in one transaction."""
     try:
-        with PeopleImport.objects.hold(run, until=clock() + LEASE) as held:
-            written, seen = 0, Seen()
+        with run.saving(_find_import(run)) as held:
+            seen = Seen()
             while rows := _next_rows(run):
-                repeat_on_conflict(partial(_whole_step, run, editor, rows, seen), ValueTakenError)
-                written += len(rows)
-                cache.set(progress_key(run), written, 3600)
-            _count(held, written, 0)
-            _ended(held, Status.DONE, clock())
+                repeat_on_conflict(partial(_whole_step, held, editor, rows, seen), ValueTakenError)
+                run.report(run.job.done_count + len(rows), run.job.total_count)
+            _count(held, run.job.done_count, 0)
+            _end_held(held, Status.DONE, run.clock())
     except _StoppedError as stopped:
-        with PeopleImport.objects.hold(run, until=clock() + LEASE) as held:
+        with run.saving(_find_import(run)) as held:
             row, made = stopped.row, stopped.decision
             ImportRow.objects.filter(pk=row.pk).update(outcome=Outcome.REFUSED, reason=made.reason, words=made.words)
             held.counts = {
@@ -348,7 +325,7 @@ def _apply_all(run: PeopleImport, editor: User, clock: Clock) -> None:
                 Outcome.CHANGE.value: held.counts.get(Outcome.CHANGE, 1) - 1,
                 Outcome.REFUSED.value: held.counts.get(Outcome.REFUSED, 0) + 1,
             }
-            _ended(held, Status.STOPPED, clock(), "row_refused", {"row": row.number})
+            _end_held(held, Status.STOPPED, run.clock(), "row_refused", {"row": row.number})
 
 
 def _whole_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Seen) -> None:
@@ -358,8 +335,8 @@ def _whole_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Se
             raise _StoppedError(*refused[0])
 
 
-def _next_rows(run: PeopleImport) -> list[ImportRow]:
-    return list(ImportRow.objects.filter(run=run, outcome=Outcome.CHANGE).order_by("number")[:STEP])
+def _next_rows(run: JobRun) -> list[ImportRow]:
+    return list(ImportRow.objects.filter(run=int(run.job.key or 0), outcome=Outcome.CHANGE).order_by("number")[:STEP])
 
 
 def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Seen) -> list[tuple[ImportRow, Decision]]:
@@ -415,7 +392,7 @@ def request_export(*, reader: User, user_ids: Sequence[int], language: str, now:
 def make_export(run: JobRun) -> dict[str, Any]:
     """Make the sheet, for nobody but who asked: it holds what they may see."""
     keys, language = run.job.payload["user_ids"], run.job.payload["language"]
-    reader = _editor(run.job.asked_by_id)
+    reader = _find_editor(run)
     if reader is None:
         raise JobFailedError("not_allowed")
     with translation.override(language):

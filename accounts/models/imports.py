@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models.users import User
 from integrations.models import Corp
-from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet
 
 
-class PeopleImport(BackgroundJob):
+class PeopleImport(models.Model):
     """One uploaded file. Read in the background without a change; written once somebody has seen what would change."""
 
     class Status(models.TextChoices):
-        WAITING = "waiting", pgettext_lazy("import", "waiting")
-        READING = "reading", pgettext_lazy("import", "being checked")
+        WAITING = "waiting", pgettext_lazy("import", "being checked")
         UNCONFIRMED = "asking", pgettext_lazy("import", "waits for your yes")
-        CONFIRMED = "confirmed", pgettext_lazy("import", "confirmed")
-        APPLYING = "applying", pgettext_lazy("import", "being written")
+        CONFIRMED = "confirmed", pgettext_lazy("import", "being written")
         DONE = "done", pgettext_lazy("import", "done")
         REFUSED = "refused", pgettext_lazy("import", "cannot be read")
         STOPPED = "stopped", pgettext_lazy("import", "stopped, nothing changed")
         DISCARDED = "discarded", pgettext_lazy("import", "discarded")
-
-    WAITING = (Status.WAITING, Status.CONFIRMED)
-    RUNNING = (Status.READING, Status.APPLYING)
 
     class Mode(models.TextChoices):
         ALL = "all", _("all or nothing")
@@ -58,6 +51,7 @@ class PeopleImport(BackgroundJob):
     confirmed_by_name = models.CharField(_("confirmed by"), max_length=255, blank=True)
     confirmed_from = models.GenericIPAddressField(null=True, editable=False)
     confirmed_at = models.DateTimeField(_("confirmed at"), null=True)
+    finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
     layout = models.CharField(max_length=8, blank=True, editable=False)
     # [[header, what it means], …] as they stand in the file; what is not used means nothing.
     titles = models.JSONField(default=list, editable=False)
@@ -68,20 +62,11 @@ class PeopleImport(BackgroundJob):
     reason = models.CharField(max_length=32, blank=True, editable=False)
     words = models.JSONField(default=dict, editable=False)
 
-    objects = BackgroundJobQuerySet["PeopleImport"].as_manager()
-
     class Meta:
         verbose_name = _("import of people")
         verbose_name_plural = _("imports of people")
         ordering = ["-pk"]
         default_permissions = ("view", "add")
-        indexes = [
-            models.Index(
-                fields=["status"],
-                condition=Q(status__in=["waiting", "reading", "confirmed", "applying"]),
-                name="claimable_people_imports",
-            ),
-        ]
 
     def __str__(self) -> str:
         return f"{self.file_name} · {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"

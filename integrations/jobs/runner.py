@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import IntegrityError, transaction
+from django.db.models import Model, QuerySet
 
 from integrations.core.background import database_clock, database_now, guarded, is_database_away, lease_kept
 from integrations.core.metrics import LONG_SECONDS, TimedMetric
@@ -21,6 +24,8 @@ from integrations.models import Job
 from integrations.models.jobs import LeaseLostError
 
 logger = logging.getLogger(__name__)
+
+Row = TypeVar("Row", bound=Model)
 
 # A worker that is silent for so long is dead: another one takes its job.
 LEASE_SECONDS = 30
@@ -53,6 +58,16 @@ class JobRun:
         the lock. Raises LeaseLostError."""
         if self._mine().select_for_update(no_key=True, of=("self",)).first() is None:
             raise LeaseLostError
+
+    @contextmanager
+    def saving(self, rows: QuerySet[Row]) -> Iterator[Row]:
+        """A transaction with the one row of `rows`, locked and then saved, if the job is still ours. Raises
+        LeaseLostError."""
+        with transaction.atomic():
+            row = rows.select_for_update(of=("self",)).get()
+            yield row
+            row.save()
+            self.hold()
 
     def renew(self) -> None:
         """Move the lease on and show the progress, from another connection, unless the job takes too long."""

@@ -24,9 +24,10 @@ from django.utils import timezone
 
 from accounts.directory import sync
 from accounts.importexport import jobs
-from accounts.models import PeopleImport, PeopleRun
+from accounts.models import PeopleRun
 from integrations import callbacks
-from integrations.models import EventLane, EventWork
+from integrations.models import EventLane, EventWork, Job
+from tests.jobs import do_jobs
 
 Clock = Callable[[], datetime]
 # What is done at once, instead of hundreds: so there are many steps between which a worker may die.
@@ -57,8 +58,9 @@ class Workers:
 def _let_leases_expire() -> None:
     """Why not by a clock that is ahead? The sandbox's own is not, and events tell when they happened."""
     now = timezone.now()
-    for model in (PeopleRun, EventLane, PeopleImport):
+    for model in (PeopleRun, EventLane):
         model._default_manager.filter(lease_until__gt=now).update(lease_until=now)
+    Job.objects.filter(status=Job.Status.RUNNING).update(due_at=now)
     EventWork.objects.waiting().filter(next_try_at__gt=now).update(next_try_at=now)
 
 
@@ -103,9 +105,8 @@ def _events(clock: Clock) -> None:
             callbacks.work_through(corp_id=corp_id, consumer=consumer, clock=clock)
 
 
-def _imports(clock: Clock) -> None:
-    for run_id in jobs.list_imports_to_queue(now=clock()):
-        jobs.run_import(run_id=run_id, clock=clock)
+def _imports(_clock: Clock) -> None:
+    do_jobs(jobs.KIND)
 
 
 def _work(work: Callable[[Clock], None], dies_at: int) -> None:

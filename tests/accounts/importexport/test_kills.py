@@ -52,8 +52,8 @@ def test_ten_kills_over_imports(workers: Workers, editor: User, corp: Corp, numb
             break
 
     assert killed >= KILLS
-    assert left["reading"] > 0
-    assert left["applying"] > 0
+    assert left["waiting"] > 0
+    assert left["confirmed"] > 0
 
 
 def people_of(version: int, corp: Corp) -> bytes:
