@@ -20,10 +20,7 @@ from integrations.models import CheckRun
 logger = logging.getLogger(__name__)
 
 # The rooms whose import registers kinds of jobs.
-KINDS = (source_tests, bi, catalogue, links, services)
-
-# A step of a change in WeCom that takes longer was broken off.
-CONSOLE_WRITE_SECONDS = 180
+KINDS = (source_tests, bi, catalogue, console, links, services)
 
 
 @shared_task(name=requests.TASK, ignore_result=True, acks_late=False)
@@ -55,16 +52,6 @@ def retry_checks(now: datetime) -> None:
 def request_site_certificates(now: datetime) -> None:
     """Queue the site addresses whose certificate was not looked at for an hour."""
     links.request_due_certificates(now=now)
-
-
-@shared_task(name="integrations.run_console_write", expires=600, time_limit=CONSOLE_WRITE_SECONDS)
-def run_console_write(write_id: int) -> None:
-    """Take the next step of a change in WeCom: read for its preview, or write it once confirmed, then look at it."""
-    written = console.run_write(write_id=write_id, clock=database_clock())
-    if written is not None:
-        checks = console.CHECKS_AFTER[written.kind]
-        for run in runner.request_checks(corp=written.corp, checks=checks, now=database_now()):
-            run_check.delay(run.pk)
 
 
 @shared_task(name="integrations.consume_events", ignore_result=True, expires=600)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -23,19 +21,18 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations import bi
 from integrations.admin.base import CompactField, CorpPages, View, VisibleWriteOnlyInput, own_page, pill
 from integrations.admin.diagnosis import corp_state, token_result
+from integrations.admin.jobs import may_retry
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom.callbacks import CallbackCrypto, decode_key
 from integrations.companies import callbacks, console, links, services
 from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.findings import IP_REFUSED
-from integrations.core.background import queue_on_commit
 from integrations.core.client_factory import callback_crypto
 from integrations.core.hooks import offered_landing_pages
 from integrations.core.http import inner_page_from, rooted
 from integrations.jobs.registry import describe_job
 from integrations.jobs.requests import newest_job, newest_jobs
 from integrations.models import CallbackEvent, ConsoleWrite, Corp, Job, SiteAddress, StagedCredentials, VerificationFile
-from integrations.tasks import CONSOLE_WRITE_SECONDS, run_console_write
 
 if TYPE_CHECKING:
     from integrations.admin.companies import NewCredentials
@@ -44,9 +41,6 @@ if TYPE_CHECKING:
 Kind = ConsoleWrite.Kind
 Status = ConsoleWrite.Status
 FOLDER = "admin/integrations/corp"
-# A step that still waits after so long has no worker; one that was begun so long ago was broken off.
-WORKER_MISSING = timedelta(seconds=20)
-WORKER_STOPPED = timedelta(seconds=CONSOLE_WRITE_SECONDS)
 # A choice of the builder that is no page of ours: the path is typed.
 OTHER_PAGE = "other"
 
@@ -166,8 +160,7 @@ class ConsolePages(CorpPages):
         corp = self._corp(request, corp_id, to_change=True)
         if kind not in Kind.values:
             raise Http404
-        write = console.request_write(corp=corp, kind=Kind(kind), requested_by=str(request.user), now=timezone.now())
-        _queue(write)
+        write = console.request_write(corp=corp, kind=Kind(kind), by=request.user, now=timezone.now())
         if _wants_json(request):
             return _written_in_place(request, corp, write)
         return HttpResponseRedirect(reverse("admin:integrations_corp_write", args=[corp.pk, write.pk]))
@@ -191,11 +184,10 @@ class ConsolePages(CorpPages):
         """Have a prepared change written; the corp's page shows what comes of it."""
         corp = self._corp(request, corp_id, to_change=True)
         write = get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)
-        if console.confirm_write(write=write, confirmed_by=str(request.user), now=timezone.now()):
+        if console.confirm_write(write=write, by=request.user, now=timezone.now()):
             self.log_change(
                 request, corp, gettext("Change in WeCom confirmed: %(kind)s.") % {"kind": write.get_kind_display()}
             )
-            _queue(write)
         else:
             messages.warning(request, gettext("This change was not waiting for a confirmation any more."))
         return _written_in_place(request, corp, write) if _wants_json(request) else self._to_page(corp, "write")
@@ -204,11 +196,6 @@ class ConsolePages(CorpPages):
         self, request: HttpRequest, corp: Corp, template: str, title: str, extra: dict[str, Any]
     ) -> TemplateResponse:
         return own_page(self, request, f"{FOLDER}/{template}", {"corp": corp, "title": title, **extra})
-
-
-def _queue(write: ConsoleWrite) -> None:
-    give_up = partial(console.give_up_unqueued, write=write, clock=timezone.now)
-    queue_on_commit(run_console_write, write.pk, otherwise=give_up)
 
 
 def _last_writes(corp: Corp) -> list[ConsoleWrite]:
@@ -220,7 +207,7 @@ def _last_writes(corp: Corp) -> list[ConsoleWrite]:
 
 
 def _is_under_way(write: ConsoleWrite) -> bool:
-    return write.status in {Status.WAITING, Status.READING, Status.CONFIRMED, Status.WRITING}
+    return write.status in {Status.WAITING, Status.CONFIRMED, Status.WRITING}
 
 
 def _known_ips(corp: Corp) -> dict[str, Any]:
@@ -255,9 +242,8 @@ def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
 
 def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[str, Any]:
     """A change as its page shows it, and whether to ask again."""
-    is_under_way = _is_under_way(write)
-    is_claimed = write.status in {Status.READING, Status.WRITING}
-    waited = timezone.now() - (write.confirmed_at or write.requested_at)
+    job = newest_job(console.WRITE, write.pk)
+    has_failed = job is not None and job.status == Job.Status.FAILED
     labels = {
         "home_url": gettext("App home page"),
         "redirect_domain": gettext("Trusted domain"),
@@ -267,15 +253,16 @@ def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[
         "corp": corp,
         "write": write,
         "changes": [{**one, "label": labels[one["name"]], "is_menu": one["name"] == "menu"} for one in write.changes],
-        "is_under_way": is_under_way,
-        "is_claimed": is_claimed,
-        "seems_lost": is_under_way and waited >= (WORKER_STOPPED if is_claimed else WORKER_MISSING),
+        **describe_job(job),
+        "has_failed": has_failed,
+        "may_retry": job is not None and may_retry(request, job),
         "is_written": bool(write.changes),
         # WeCom names our address with every refusal; it is to be copied where the address is what was refused.
         "refused_ip": write.caller_ip if write.errcode in IP_REFUSED else None,
         "explanation": console.explanation(write) if write.status == Status.FAILED else None,
     }
-    return {"is_unfinished": is_under_way, "html": render_to_string(f"{FOLDER}/_console_write.html", context, request)}
+    html = render_to_string(f"{FOLDER}/_console_write.html", context, request)
+    return {"is_unfinished": _is_under_way(write) and not has_failed, "html": html}
 
 
 def _written_in_place(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> JsonResponse:

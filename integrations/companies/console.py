@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import translation
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from integrations.clients.errors import (
     ConfigurationError,
@@ -22,13 +24,19 @@ from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.client import AgentChanges, MenuEntry, WeComClient
 from integrations.clients.wecom.oauth import LinkError
 from integrations.companies import links
+from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.console import is_domain_refused, note_domain_answer
 from integrations.companies.diagnosis.findings import LARGEST_ERRCODE, clip, parse_ip_address
+from integrations.core.background import queue_by_name_on_commit
 from integrations.core.client_factory import wecom_client
 from integrations.core.hooks import offered_landing_pages
-from integrations.core.sentences import of_errcode, unqueued
+from integrations.core.sentences import of_errcode
 from integrations.core.validators import without_invisible
+from integrations.jobs import requests
+from integrations.jobs.registry import job_kind
+from integrations.jobs.runner import JobRun
 from integrations.models import ConsoleWrite, Corp
+from integrations.models.fields import Person
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +102,7 @@ Status = ConsoleWrite.Status
 Problem = ConsoleWrite.Problem
 Values = dict[str, Any]
 
-# A second click while a preview is on its way shows that one, unless it seems lost.
-UNDER_WAY = timedelta(seconds=60)
+WRITE = "console.write"
 KEPT_WRITES = 20
 NO_MENU = 46003
 SYSTEM_BUSY = -1
@@ -108,50 +115,58 @@ _MENU_ENTRIES_AT_MOST = 3
 # --- What the administrator does --------------------------------------------------------------------------------------
 
 
-def request_write(*, corp: Corp, kind: Kind, requested_by: str, now: datetime) -> ConsoleWrite:
+@transaction.atomic
+def request_write(*, corp: Corp, kind: Kind, by: Person, now: datetime) -> ConsoleWrite:
     """A change to prepare in the background; the one being prepared, if there is one. Nothing is written by this."""
     writes = ConsoleWrite.objects.for_corp(corp)
-    under_way = writes.filter(kind=kind).planning(since=now - UNDER_WAY).first()
-    if under_way is not None:
-        return under_way
-    write = ConsoleWrite.objects.create(corp=corp, kind=kind, requested_by=requested_by[:255], requested_at=now)
+    prepared = writes.filter(kind=kind, status=Status.WAITING).first()
+    if prepared is not None and (job := requests.newest_job(WRITE, prepared.pk)) and job.is_unfinished:
+        return prepared
+    write = ConsoleWrite.objects.create(corp=corp, kind=kind, requested_by=str(by)[:255], requested_at=now)
     # By their keys: "all others" would be what somebody else requests at this moment, too.
     writes.filter(pk__in=list(writes.values_list("pk", flat=True)[KEPT_WRITES:])).delete()
+    _request_job(write, by, now)
     return write
 
 
-def confirm_write(*, write: ConsoleWrite, confirmed_by: str, now: datetime) -> bool:
-    """Let a prepared change be written. Returns False where it is not waiting for that (any more)."""
+@transaction.atomic
+def confirm_write(*, write: ConsoleWrite, by: Person, now: datetime) -> bool:
+    """Have a prepared change written. Returns False where it is not waiting for that (any more)."""
     planned = ConsoleWrite.objects.filter(pk=write.pk, status=Status.PLANNED)
-    return bool(planned.update(status=Status.CONFIRMED, confirmed_by=confirmed_by[:255], confirmed_at=now))
+    if not planned.update(status=Status.CONFIRMED, confirmed_by=str(by)[:255], confirmed_at=now):
+        return False
+    _request_job(write, by, now)
+    return True
 
 
-def give_up_unqueued(*, write: ConsoleWrite, clock: Callable[[], datetime]) -> None:
-    """End a change that could not be queued."""
-    waiting = ConsoleWrite.objects.filter(pk=write.pk, status__in=[Status.WAITING, Status.CONFIRMED])
-    waiting.update(status=Status.FAILED, problem=Problem.UNQUEUED, finished_at=clock())
+def _request_job(write: ConsoleWrite, by: Person, now: datetime) -> None:
+    subject = f"{write.corp.name} · {write.get_kind_display()}"
+    requests.request_job(WRITE, key=write.pk, subject=subject, corp=write.corp, by=by, now=now)
 
 
 # --- What the background does -----------------------------------------------------------------------------------------
 
 
-def run_write(*, write_id: int, clock: Callable[[], datetime]) -> ConsoleWrite | None:
-    """Take the next step of a change: read what WeCom has, or write what was confirmed. Safe to run twice.
+@job_kind(
+    WRITE,
+    label=gettext_lazy("Change in WeCom's console"),
+    explain=lambda _job: "",  # the change says what WeCom refused
+    seconds=180,
+    see="integrations.change_corp",
+    retry="integrations.change_corp",
+    template="admin/integrations/corp/_write_link.html",
+)
+def carry_out_write(run: JobRun) -> dict[str, Any]:
+    """Read what WeCom has, or write what was confirmed. After a write, what it changes is checked again."""
+    write = ConsoleWrite.objects.filter(pk=int(run.job.key or 0)).first()
+    if write is not None and write.status == Status.WAITING:
+        _settle(run, write, _plan)
+    elif write is not None and write.status in {Status.CONFIRMED, Status.WRITING}:
+        _settle(run, write, _write)
+    return {}
 
-    Returns the change after a write that worked, so that the corp's checks can be run again; else None.
-    """
-    row = ConsoleWrite.objects.filter(pk=write_id)
-    if row.filter(status=Status.WAITING).update(status=Status.READING):
-        _settle(row.get(), _plan, clock)
-        return None
-    if row.filter(status=Status.CONFIRMED).update(status=Status.WRITING):
-        write = row.get()
-        _settle(write, _write, clock)
-        return write if write.status == Status.DONE else None
-    return None
 
-
-def _settle(write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values], clock: Callable[[], datetime]) -> None:
+def _settle(run: JobRun, write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values]) -> None:
     """Do one step without a transaction around the calls, then note what came of it."""
     refusal: IntegrationError | None = None
     try:
@@ -160,15 +175,20 @@ def _settle(write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values], c
         refusal, values = error, _failure(error)
     except (LinkError, MessageError) as error:  # a value of ours that WeCom would not take; the text names it
         values = {"status": Status.FAILED, "problem": Problem.WRONG_SETTING, "message": str(error)}
-    now = clock()
+    now, was_written = run.clock(), write.status == Status.WRITING
     values["planned_at" if values["status"] == Status.PLANNED else "finished_at"] = now
     for name, value in values.items():
         setattr(write, name, value)
-    write.save(update_fields=list(values))
-    # What WeCom says of the trusted domain, it says only when the domain is written: the diagnosis must know.
-    is_written = any(change["name"] == "redirect_domain" for change in write.changes)
-    if is_written and (write.status == Status.DONE or refusal is not None):
-        note_domain_answer(corp=write.corp, error=refusal, now=now)
+    with transaction.atomic():
+        write.save(update_fields=list(values))
+        # What WeCom says of the trusted domain, it says only when it is written: the diagnosis must know.
+        names_domain = any(change["name"] == "redirect_domain" for change in write.changes)
+        if names_domain and (write.status == Status.DONE or refusal is not None):
+            note_domain_answer(corp=write.corp, error=refusal, now=now)
+        if was_written and write.status == Status.DONE:
+            checks = runner.request_checks(corp=write.corp, checks=CHECKS_AFTER[write.kind], now=now)
+            queue_by_name_on_commit("integrations.run_check", [one.pk for one in checks], expires_seconds=600)
+        run.hold()
 
 
 def _plan(write: ConsoleWrite, corp: Corp) -> Values:
@@ -182,6 +202,10 @@ def _plan(write: ConsoleWrite, corp: Corp) -> Values:
 
 
 def _write(write: ConsoleWrite, corp: Corp) -> Values:
+    """A worker that died may have written it: then WeCom has it."""
+    is_repeat = write.status == Status.WRITING
+    ConsoleWrite.objects.filter(pk=write.pk).update(status=Status.WRITING)
+    write.status = Status.WRITING
     client = wecom_client(corp)
     before = {change["name"]: change["before"] for change in write.changes}
     after = {change["name"]: change["after"] for change in write.changes}
@@ -190,8 +214,10 @@ def _write(write: ConsoleWrite, corp: Corp) -> Values:
     if any(still_wanted.get(name) != value for name, value in after.items()):
         return {"status": Status.FAILED, "problem": Problem.OUTDATED}
     present = _present(client, write.kind)
+    if is_repeat and all(present[name] == value for name, value in after.items()):
+        return {"status": Status.DONE}
     if any(present[name] != value for name, value in before.items()):
-        return {"status": Status.FAILED, "problem": Problem.CHANGED}
+        return {"status": Status.FAILED, "problem": Problem.UNCLEAR if is_repeat else Problem.CHANGED}
     try:
         if write.kind == Kind.SETTINGS:
             client.agent_set(AgentChanges(**after))
@@ -287,7 +313,7 @@ def explanation(write: ConsoleWrite) -> Explanation:
         return of_errcode(write.errcode)
     here, network = _("The administrator of this site."), _("The administrator of this server's network.")
     again = _("Look at the preview again, then confirm it.")
-    return {
+    explanations = {
         Problem.CHANGED.value: Explanation(
             _("Somebody changed the settings in WeCom after the preview was made. Nothing was written."), here, again
         ),
@@ -314,4 +340,5 @@ def explanation(write: ConsoleWrite) -> Explanation:
             network,
             _("Check the API address and the proxy under “Advanced”."),
         ),
-    }.get(write.problem, unqueued())
+    }
+    return explanations[write.problem]

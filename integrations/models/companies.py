@@ -19,7 +19,6 @@ from integrations.models.fields import EncryptedTextField, Person, corp_conditio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
     from typing import Self
 
     from integrations.models.jobs import Moment
@@ -451,12 +450,6 @@ class CheckRun(models.Model):
 
 
 class ConsoleWriteQuerySet(models.QuerySet["ConsoleWrite"]):
-    def planning(self, *, since: datetime) -> Self:
-        """Those whose preview is on its way, leaving out what was asked before `since`: it seems lost."""
-        return self.filter(
-            status__in=[ConsoleWrite.Status.WAITING, ConsoleWrite.Status.READING], requested_at__gte=since
-        )
-
     def unfinished(self) -> Self:
         return self.exclude(status__in=[ConsoleWrite.Status.DONE, ConsoleWrite.Status.FAILED])
 
@@ -467,8 +460,7 @@ class ConsoleWriteQuerySet(models.QuerySet["ConsoleWrite"]):
 class ConsoleWrite(models.Model):
     """One change in WeCom: read first, shown as before and after, confirmed by a person, then written.
 
-    waiting → reading → planned → confirmed → writing → done; failed from everywhere; planned with nothing to change is
-    done at once. Each step is claimed by a conditional update (integrations.companies.console), so none happens twice.
+    waiting → planned → confirmed → writing → done; failed from everywhere; with nothing to change it is done at once.
     """
 
     class Kind(models.TextChoices):
@@ -476,8 +468,7 @@ class ConsoleWrite(models.Model):
         MENU = "menu", _("menu of the app")
 
     class Status(models.TextChoices):
-        WAITING = "waiting", _("waiting")
-        READING = "reading", _("reading from WeCom")
+        WAITING = "waiting", _("reading from WeCom")
         PLANNED = "planned", _("to be confirmed")
         CONFIRMED = "confirmed", _("confirmed")
         WRITING = "writing", _("writing to WeCom")
@@ -492,7 +483,6 @@ class ConsoleWrite(models.Model):
         CHANGED = "changed", _("WeCom's settings changed after the preview")
         OUTDATED = "outdated", _("our values changed after the preview")
         UNCLEAR = "unclear", _("outcome unknown")
-        UNQUEUED = "unqueued", _("the queue cannot be reached")
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="console_writes", verbose_name=_("company"))
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)

@@ -103,9 +103,9 @@ def test_a_preview_survives_a_server_that_is_away_for_a_moment_and_says_when_it_
         lambda route: route.fulfill(status=failures.pop()) if failures else route.fallback(),
     )
     page.goto(address.replace("change/", f"console/{write.pk}/preview/"))
-    expect(page.locator("[data-live] .pill")).to_have_text("等待中")
+    expect(page.locator("[data-live] .pill")).to_have_text("正在读取")
 
-    ConsoleWrite.objects.update(status="failed", problem="unqueued", finished_at=now)
+    ConsoleWrite.objects.update(status="failed", problem="outdated", finished_at=now)
 
     expect(page.locator("[data-live] .pill-bad")).to_be_visible(timeout=60_000)
     assert failures == []
