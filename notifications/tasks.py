@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import billiard
@@ -16,8 +17,11 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext_lazy
 
 from integrations.core.background import Step, Tick, database_clock
+from integrations.jobs.registry import Again, job_kind
+from integrations.jobs.runner import JobRun
 from notifications.alerts import card_updates, evaluation, incidents, notify
 from notifications.delivery.attachments import (
     CHARTS_QUEUE,
@@ -139,10 +143,6 @@ def _prepare(now: datetime) -> None:
     _enqueue(prepare_deliveries, found.ordinary, UPLOADS_PER_TASK)
 
 
-def _fetch_inbound(now: datetime) -> None:
-    enqueue_fetches(calls.hand_out_fetches(now=now))
-
-
 def _recall(now: datetime) -> None:
     _enqueue(recall_deliveries, recall.to_recall(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
 
@@ -192,7 +192,6 @@ TICK = Tick(
         Step(_make_media, find_media_to_make),
         Step(_prepare, lambda _now: []),
         Step(_update_cards, lambda now: [card_updates.changeable(now)]),
-        Step(_fetch_inbound, calls.due_fetches),
         Step(_recall, lambda now: [recall.due(now)]),
         Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
         Step(_notify_administrators, lambda _now: [find_unnotified()]),
@@ -278,11 +277,23 @@ def prepare_deliveries(delivery_ids: list[int]) -> None:
         _hand_out(clock())
 
 
-@shared_task(name="notifications.fetch_inbound", ignore_result=True)
-def fetch_inbound(fetch_ids: list[int]) -> None:
-    """Fetch the pictures and files that calls of inbound channels name, and make their messages."""
-    for fetch_id in fetch_ids:
-        enqueue_runs(calls.fetch(fetch_id, clock=database_clock()))
+@job_kind(
+    calls.FETCH,
+    label=gettext_lazy("Pictures and files of an inbound call"),
+    explain=lambda _job: "",  # the channel's log says what was refused
+    seconds=180,
+    tries=calls.GIVEN_UP_AFTER + 1,
+    keep=timedelta(hours=1),
+    see="notifications.view_inboundchannel",
+    retry="notifications.change_inboundchannel",
+)
+def fetch_inbound(run: JobRun) -> dict[str, Any] | Again:
+    """Fetch the pictures and files that a call of an inbound channel names, and make its message."""
+    found = calls.fetch(run)
+    if isinstance(found, Again):
+        return found
+    enqueue_runs(found)
+    return {}
 
 
 @shared_task(name="notifications.recall_deliveries", ignore_result=True)
@@ -334,11 +345,6 @@ def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUE
     """Hand deliveries out to be sent, after the transaction if one is open."""
     size = max(DELIVERIES_PER_TASK, settings.SEND_PARALLEL_PER_TASK)
     _enqueue(send_deliveries, delivery_ids, size, queue)
-
-
-def enqueue_fetches(fetch_ids: Sequence[int]) -> None:
-    """Hand calls out whose pictures and files are to be fetched, after the transaction if one is open."""
-    _enqueue(fetch_inbound, fetch_ids, 1)
 
 
 def enqueue_previews(medium_ids: list[int]) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
+from django.db.models import F
 from django.utils import timezone
 
 from integrations import tasks
+from integrations.jobs.registry import kinds
+from integrations.jobs.runner import JobRun
 from integrations.models import Job
 
 
@@ -19,3 +25,12 @@ def do_jobs(*kinds: str) -> None:
         done |= found
         for pk, _count in sorted(found):
             tasks.run_job(pk)
+
+
+def take_job(job: Job, clock: Callable[[], datetime]) -> JobRun:
+    """Return the job as a worker has it whose clock this is, for its function to be called by the test."""
+    Job.objects.filter(pk=job.pk).update(status="running", lease_token="ours", try_count=F("try_count") + 1)
+    job.refresh_from_db()
+    run = JobRun(job, kinds[job.kind])
+    run.clock = clock
+    return run

@@ -26,7 +26,7 @@ from notifications.inbound.calls import CallRefusedError, Taken
 from notifications.inbound.channels import SCHEMES, Kept, Proof
 from notifications.inbound.payloads import BODY_BYTES, MULTIPART_BYTES, PayloadError, parsed
 from notifications.models import InboundCall, InboundChannel
-from notifications.tasks import enqueue_fetches, enqueue_runs
+from notifications.tasks import enqueue_runs
 
 # The address with its query, as servers name it in the environment of a request.
 RAW_ADDRESSES = frozenset({"RAW_URI", "REQUEST_URI"})
@@ -54,7 +54,6 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
     except ProblemError as error:
         return response(error)
     enqueue_runs(taken.run_ids)
-    enqueue_fetches(taken.fetch_ids)
     known = {} if taken.message_id is None else {"id": taken.message_id}
     return JsonResponse({"status": taken.outcome.value, **known}, status=202)
 

@@ -29,10 +29,12 @@ from integrations.clients.sources.http_json import read_file
 from integrations.core.metrics import CountedMetric
 from integrations.core.sentences import NoData, Sentence
 from integrations.datasources.query import reach_for
+from integrations.jobs import requests
+from integrations.jobs.registry import Again
+from integrations.jobs.runner import JobRun
 from integrations.models.fields import opened
-from integrations.models.jobs import LeaseLostError, Moment
+from integrations.models.jobs import Moment
 from notifications.alerts import incidents, notify
-from notifications.delivery.rows import unlocked
 from notifications.inbound import mapping
 from notifications.inbound.accept import (
     MESSAGE_BYTES,
@@ -71,8 +73,8 @@ PAYLOAD_KEPT = timedelta(hours=1)
 KEPT_CHARACTERS = 1024 * 1024
 CUT_CHARACTERS = 2000
 CALLS_SHOWN = 50
-# From handing a call to a task that fetches its files until it is handed to another.
-FETCH_QUEUED_SECONDS = 120
+# The kind of jobs that fetch files.
+FETCH = "inbound.files"
 Outcome = InboundCall.Outcome
 _CALLS = CountedMetric("guanwecom_inbound_calls", "Calls of inbound channels, by outcome", "kind", "outcome")
 
@@ -89,14 +91,13 @@ class CallRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a call. `left_out`: why files of its message are not sent. `run_ids`, `fetch_ids`: to be handed
-    out after the transaction. `tells_of_alerts`: whether incidents began or ended by it."""
+    """What became of a call. `left_out`: why files of its message are not sent. `run_ids`: to be handed out after the
+    transaction. `tells_of_alerts`: whether incidents began or ended by it."""
 
     outcome: InboundCall.Outcome
     message_id: int | None = None
     left_out: Sequence[Sentence] = ()
     run_ids: Sequence[int] = ()
-    fetch_ids: Sequence[int] = ()
     tells_of_alerts: bool = False
 
 
@@ -135,10 +136,11 @@ def _taken(channel: InboundChannel, payload: Payload, request_key: str, now: dat
             check_limit(channel, 1, now=now)  # its people are counted later
         except DailyLimitError as error:
             raise _over_limit(error) from error
-        until = now + timedelta(seconds=FETCH_QUEUED_SECONDS)
-        row = {"channel": channel, "payload": json.dumps(payload), "created_at": now, "lease_until": until}
-        fetch, is_new = InboundFetch.objects.get_or_create(key=key, defaults=row)
-        return Taken(Outcome.ACCEPTED, fetch_ids=[fetch.pk]) if is_new else Taken(Outcome.REPEATED)
+        row = {"channel": channel, "payload": json.dumps(payload), "created_at": now}
+        call, is_new = InboundFetch.objects.get_or_create(key=key, defaults=row)
+        if is_new:
+            requests.request_job(FETCH, key=call.pk, subject=channel.name, corp=channel.corp, now=now)
+        return Taken(Outcome.ACCEPTED if is_new else Outcome.REPEATED)
     found = accepted(incoming_of(channel, mapped, key=key), now=now)
     if not found.is_new:
         return Taken(Outcome.REPEATED, found.message.pk)
@@ -288,10 +290,10 @@ def note_left_out(channel: InboundChannel, reasons: Iterable[Sentence], *, now: 
         note(channel, Outcome.WITHOUT_FILE, reason, now=now)
 
 
-def follow_up(job: InboundFetch, **changes: Any) -> None:
+def follow_up(call: InboundFetch, **changes: Any) -> None:
     """Write what became of a call that waited for its pictures and files. Both were written at the same moment."""
-    waiting = InboundCall.objects.filter(outcome=Outcome.ACCEPTED, message=None, first_at=job.created_at)
-    waiting.filter(channel=job.channel_id).update(**changes)
+    waiting = InboundCall.objects.filter(outcome=Outcome.ACCEPTED, message=None, first_at=call.created_at)
+    waiting.filter(channel=call.channel_id).update(**changes)
 
 
 def forget(*, now: datetime) -> int:
@@ -312,10 +314,6 @@ def forget(*, now: datetime) -> int:
 # For one file, and for all of a message.
 FILE_SECONDS = 20.0
 TOTAL_SECONDS = 60.0
-LEASE = timedelta(seconds=TOTAL_SECONDS + FILE_SECONDS + 30)
-# From handing it to a task until it is handed to another.
-QUEUED = timedelta(seconds=FETCH_QUEUED_SECONDS)
-QUEUED_AT_MOST = 100
 # After these the message goes without its files.
 TRIES_AT_MOST = 3
 # After these it is given up.
@@ -327,85 +325,68 @@ _TOMORROW = Sentence("It waits for the next day: the channel has sent as much as
 _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no longer send messages.")
 
 
-def due_fetches(now: Moment) -> list[QuerySet[InboundFetch]]:
-    return [InboundFetch.objects.filter(lease_until__lte=now)]
-
-
-def hand_out_fetches(*, now: datetime) -> list[int]:
-    """Calls whose task got lost, or whose worker died; nobody else gets them for QUEUED."""
-    with transaction.atomic():
-        ids = [job.pk for job in unlocked(InboundFetch.objects.free(now).order_by("pk").only("pk"))[:QUEUED_AT_MOST]]
-        InboundFetch.objects.filter(pk__in=ids).update(lease_token="", lease_until=now + QUEUED)
-    return ids
-
-
-def fetch(fetch_id: int, *, clock: Clock) -> list[int]:
-    """Fetch what one call names, and accept its message. Returns the runs to hand out; none where another worker has
-    it. What cannot be fetched is left out, and noted."""
-    now = clock()
-    token = (
-        InboundFetch.objects.takeable(now).filter(pk=fetch_id).claim(until=now + LEASE, try_count=F("try_count") + 1)
-    )
-    job = InboundFetch.objects.held_by(fetch_id, token).first() if token else None
-    if job is None:
+def fetch(run: JobRun) -> list[int] | Again:
+    """Fetch what one call names, and accept its message. Returns the runs to hand out. What cannot be fetched is left
+    out, and noted."""
+    call = InboundFetch.objects.select_related("channel").filter(pk=int(run.job.key or 0)).first()
+    if call is None:
         return []
-    usable = InboundChannel.objects.usable().filter(pk=job.channel_id, is_enabled=True)
+    usable = InboundChannel.objects.usable().filter(pk=call.channel_id, is_enabled=True)
     channel = usable.select_related("owner", "corp").first()
-    if channel is None:
-        InboundFetch.objects.held_by(job.pk, job.lease_token).delete()
-        note(job.channel, InboundCall.Outcome.REFUSED, _ENDED, now=clock())
-        return []
     try:
-        return _made(job, channel, clock)
+        if channel is None:
+            raise CallRefusedError("internal_error", _ENDED)
+        return _made(call, channel, run)
     except CallRefusedError as error:
-        _refused(job, error, clock())
-    except LeaseLostError:
-        pass
-    return []
+        return _refused(call, error, run)
 
 
-def _made(job: InboundFetch, channel: InboundChannel, clock: Clock) -> list[int]:
+def _made(call: InboundFetch, channel: InboundChannel, run: JobRun) -> list[int]:
     """Runs of its message. Raises CallRefusedError and LeaseLostError."""
-    mapped = mapped_of(channel, _payload_of(job), now=job.created_at)
+    mapped = mapped_of(channel, _payload_of(call, run.job.try_count), now=call.created_at)
     urls = () if mapped is None else mapped.urls
     room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files) if mapped is not None else 0
     reach = reach_for(allows_private_addresses=channel.allows_private_addresses)
     fetched: list[CheckedFile] = []
-    if job.try_count > TRIES_AT_MOST:
+    if run.job.try_count > TRIES_AT_MOST:
         refused = [_GIVEN_UP % {"name": name or _parts_of(url)[0] or "file"} for name, url in urls]
     else:
-        fetched, refused = _fetched(urls, room=room, reach=reach, clock=clock)
+        fetched, refused = _fetched(urls, room=room, reach=reach, clock=run.clock)
+    run_ids: Sequence[int] = ()
     with transaction.atomic():
-        if not InboundFetch.objects.held_by(job.pk, job.lease_token).delete()[0]:
-            raise LeaseLostError
+        InboundFetch.objects.filter(pk=call.pk).delete()
         if mapped is None:  # the mapping was changed meanwhile
-            follow_up(job, outcome=InboundCall.Outcome.LEFT_OUT)
-            return []
-        incoming = incoming_of(channel, mapped, key=job.key, fetched=fetched, left_out=refused)
-        found = accepted(incoming, now=clock())
-        follow_up(job, message=found.message, reason="")
-    note_left_out(channel, (*mapped.refused, *refused), now=clock())
-    return found.run_ids
+            follow_up(call, outcome=InboundCall.Outcome.LEFT_OUT)
+        else:
+            incoming = incoming_of(channel, mapped, key=call.key, fetched=fetched, left_out=refused)
+            found = accepted(incoming, now=run.clock())
+            follow_up(call, message=found.message, reason="")
+            note_left_out(channel, (*mapped.refused, *refused), now=run.clock())
+            run_ids = found.run_ids
+        run.hold()
+    return list(run_ids)
 
 
-def _refused(job: InboundFetch, error: CallRefusedError, now: datetime) -> None:
+def _refused(call: InboundFetch, error: CallRefusedError, run: JobRun) -> list[int] | Again:
     """Its sender was told that it is accepted: what is over the day's limit waits for the next, if it may."""
-    held = InboundFetch.objects.held_by(job.pk, job.lease_token)
+    now = run.clock()
     then = now + timedelta(seconds=error.retry_after_seconds)
-    if now < then <= job.created_at + timedelta(hours=job.channel.lifetime_hours):
-        held.update(lease_token="", lease_until=then, try_count=0)
-        follow_up(job, reason=_TOMORROW.stored())
-        return
-    held.delete()
-    note(job.channel, InboundCall.Outcome.REFUSED, error.sentence, now=now)
+    if now < then <= call.created_at + timedelta(hours=call.channel.lifetime_hours):
+        follow_up(call, reason=_TOMORROW.stored())
+        return Again(then)
+    with transaction.atomic():
+        InboundFetch.objects.filter(pk=call.pk).delete()
+        note(call.channel, InboundCall.Outcome.REFUSED, error.sentence, now=now)
+        run.hold()
+    return []
 
 
-def _payload_of(job: InboundFetch) -> Payload:
+def _payload_of(call: InboundFetch, try_count: int) -> Payload:
     """Raises CallRefusedError for one that is given up."""
-    if job.try_count > GIVEN_UP_AFTER:
+    if try_count > GIVEN_UP_AFTER:
         raise CallRefusedError("internal_error", Sentence("Each worker that made its message ended before."))
     try:
-        return json.loads(opened(job.payload))
+        return json.loads(opened(call.payload))
     except UnreadableSecretError as error:
         sentence = Sentence("What was sent cannot be read with the present keys.")
         raise CallRefusedError("internal_error", sentence) from error

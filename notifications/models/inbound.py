@@ -17,7 +17,7 @@ from accounts.users.roles import rights_changeable_by, scope_condition
 from integrations.core import sentences
 from integrations.models import Corp, Department
 from integrations.models.fields import NOTHING, EncryptedTextField
-from integrations.models.jobs import Leased, LeasedQuerySet, Moment
+from integrations.models.jobs import Moment
 from notifications.models.alerts import AlertSource
 from notifications.models.recipients import Succeeded
 from notifications.models.runs import Run
@@ -226,34 +226,20 @@ class InboundCall(models.Model):
         return f"{self.channel_id} {self.outcome}"
 
 
-class InboundFetchQuerySet(LeasedQuerySet["InboundFetch"]):
-    def takeable(self, now: datetime) -> Self:
-        """Those that were handed to a task, which nobody has begun with, and those whose worker died."""
-        return self.filter(Q(lease_token="") | Q(lease_until__lte=now))
-
-
-class InboundFetch(Leased):
-    """A call whose pictures and files a worker has to fetch before its message is made. Deleted then.
-
-    Its lease is also that of the task to which it was handed: nobody hands it out again before.
-    """
+class InboundFetch(models.Model):
+    """A call whose pictures and files a job has to fetch before its message is made. Deleted then."""
 
     channel = models.ForeignKey(InboundChannel, on_delete=models.CASCADE, related_name="+")
     # Of the message to be.
     key = models.CharField(max_length=128, unique=True)
     # JSON.
     payload = EncryptedTextField()
-    try_count = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField()
-
-    objects = InboundFetchQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("call that waits for its pictures and files")
         verbose_name_plural = _("calls that wait for their pictures and files")
         default_permissions = ()
-        # LeasedQuerySet.free, of every tick.
-        indexes = [models.Index(fields=["lease_until"], name="inbound_fetch_free")]
 
     def __str__(self) -> str:
         return f"{self.channel_id} {self.created_at:%Y-%m-%d %H:%M:%S}"

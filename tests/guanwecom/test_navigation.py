@@ -94,6 +94,7 @@ def test_a_push_editor_sees_what_they_work_with(world: World) -> None:
         "数据": ["卡片与数据源"],
         "人员": ["用户", "通讯录"],
         "系统集成": ["接入"],
+        "系统管理": ["审计与任务"],  # the jobs of their inbound channels
     }
 
 

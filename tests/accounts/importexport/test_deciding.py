@@ -18,6 +18,7 @@ from tests.accounts.conftest import make_person
 from tests.accounts.importexport.files import (
     NOW,
     applied,
+    carried_on,
     changes_of,
     csv_bytes,
     refusals_of,
@@ -330,9 +331,8 @@ class TestRights:
         )
         User.objects.filter(pk=editor.pk).update(**change)
 
-        jobs.run_import(run_id=run.pk, clock=lambda: NOW)
+        run = carried_on(run)
 
-        run.refresh_from_db()
         assert (run.status, run.reason, run.row_count) == (Status.STOPPED, "not_allowed", 0)
 
 

@@ -12,11 +12,14 @@ import pytest
 from cryptography.fernet import Fernet
 from django.utils import timezone
 
-from integrations.models import Corp
+from integrations.jobs.registry import Again
+from integrations.models import Corp, Job
+from integrations.models.jobs import LeaseLostError
 from notifications.inbound import calls
 from notifications.inbound.mapping import Mapping
 from notifications.models import InboundCall, InboundChannel, InboundFetch, IncomingMessage, Medium, Run
 from tests.http_server import serving
+from tests.jobs import take_job
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import make_manager, make_person
 from tests.notifications.inbound.channels import call, make_channel
@@ -67,8 +70,13 @@ def channel(corp: Corp, settings: Any) -> InboundChannel:
 
 def fetched(clock: FakeClock) -> list[int]:
     clock.now = timezone.now()
-    [job] = InboundFetch.objects.all()
-    return calls.fetch(job.pk, clock=clock)
+    return fetch(Job.objects.get(), clock)
+
+
+def fetch(job: Job, clock: FakeClock) -> list[int]:
+    found = calls.fetch(take_job(job, clock))
+    assert not isinstance(found, Again)
+    return found
 
 
 def reasons(channel: InboundChannel) -> list[str]:
@@ -143,8 +151,8 @@ def test_each_call_leads_to_its_message_once_it_is_made(channel: InboundChannel,
     for title in ("一", "二"):
         call(channel, {"title": title, "url": f"{site}/a.png"})
     clock.now = timezone.now()
-    for job in InboundFetch.objects.order_by("-pk"):
-        calls.fetch(job.pk, clock=clock)
+    for job in Job.objects.order_by("-pk"):
+        fetch(job, clock)
 
     rows = InboundCall.objects.filter(outcome=InboundCall.Outcome.ACCEPTED).order_by("pk")
     assert [(row.count, row.message and row.message.title) for row in rows] == [(1, "一"), (1, "二")]
@@ -156,18 +164,17 @@ def test_what_was_accepted_over_the_days_limit_waits_for_the_next(
     InboundChannel.objects.update(daily_limit=1)
     statuses = [call(channel, {"title": str(number), "url": f"{site}/a.png"}).status_code for number in range(2)]
     clock.now = timezone.now()
-    first, second = InboundFetch.objects.order_by("pk")
-    assert [len(calls.fetch(job.pk, clock=clock)) for job in (first, second)] == [1, 0]
+    first, second = Job.objects.order_by("pk")
+    assert len(fetch(first, clock)) == 1
+    again = calls.fetch(take_job(second, clock))
+    assert isinstance(again, Again)
     statuses.append(call(channel, {"title": "2", "url": f"{site}/a.png"}).status_code)
 
     assert statuses == [202, 202, 429]
     waiting = InboundCall.objects.get(outcome=InboundCall.Outcome.ACCEPTED, message=None)
     assert json.loads(waiting.reason)["msgid"].startswith("It waits for the next day")
-    second.refresh_from_db()
-    assert second.lease_until is not None
-    clock.now = second.lease_until
-    assert calls.hand_out_fetches(now=clock()) == [second.pk]
-    assert len(calls.fetch(second.pk, clock=clock)) == 1
+    clock.now = again.at
+    assert len(fetch(second, clock)) == 1
     waiting.refresh_from_db()
     assert (waiting.message, waiting.reason) == (IncomingMessage.objects.order_by("-pk")[0], "")
 
@@ -209,20 +216,13 @@ def test_a_repeat_while_the_first_waits_is_one_message(channel: InboundChannel, 
     assert IncomingMessage.objects.count() == 1
 
 
-def test_a_call_whose_worker_died_is_handed_out_again_and_goes_without_files_at_last(
+def test_a_call_whose_workers_died_goes_without_files_at_last(
     channel: InboundChannel, site: str, asked: list[str], clock: FakeClock
 ) -> None:
     call(channel, {"title": "告警", "url": f"{site}/a.png"})
-    [job] = InboundFetch.objects.all()
-    clock.now = timezone.now()
+    Job.objects.update(try_count=3)
 
-    assert calls.hand_out_fetches(now=clock()) == []  # its task has it
-    InboundFetch.objects.update(lease_token="t", lease_until=clock() + timedelta(seconds=5), try_count=3)
-    assert calls.fetch(job.pk, clock=clock) == []  # another worker has it
-    clock.advance(seconds=6)
-    assert calls.hand_out_fetches(now=clock()) == [job.pk]
-    assert calls.hand_out_fetches(now=clock()) == []
-    assert len(calls.fetch(job.pk, clock=clock)) == 1
+    assert len(fetched(clock)) == 1
     assert asked == []
     assert Run.objects.count() == 1
     assert reasons(channel) == ["“%(name)s” was not fetched: each worker that tried it ended before."]
@@ -232,11 +232,13 @@ def test_a_call_whose_worker_died_is_handed_out_again_and_goes_without_files_at_
 def test_a_worker_that_comes_too_late_writes_nothing(channel: InboundChannel, site: str, clock: FakeClock) -> None:
     call(channel, {"title": "告警", "url": f"{site}/a.png"})
     clock.now = timezone.now()
-    [job] = InboundFetch.objects.all()
-    InboundFetch.objects.all().delete()
+    run = take_job(Job.objects.get(), clock)
+    Job.objects.update(lease_token="another")
 
-    assert calls.fetch(job.pk, clock=clock) == []
+    with pytest.raises(LeaseLostError):
+        calls.fetch(run)
     assert not IncomingMessage.objects.exists()
+    assert InboundFetch.objects.exists()
 
 
 def test_nobody_found_is_noted_once_it_is_known(corp: Corp, site: str, clock: FakeClock) -> None:
@@ -253,12 +255,12 @@ def test_what_no_key_opens_and_what_ends_each_worker_is_given_up(
 ) -> None:
     for number in range(2):
         call(channel, {"title": "告警", "url": f"{site}/a.png", "id": str(number)})
-    first, second = InboundFetch.objects.order_by("pk")
+    first, second = Job.objects.order_by("pk")
     clock.now = timezone.now()
-    InboundFetch.objects.filter(pk=first.pk).update(try_count=calls.GIVEN_UP_AFTER)
-    assert calls.fetch(first.pk, clock=clock) == []
+    Job.objects.filter(pk=first.pk).update(try_count=calls.GIVEN_UP_AFTER)
+    assert fetch(first, clock) == []
     settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    assert calls.fetch(second.pk, clock=clock) == []
+    assert fetch(second, clock) == []
 
     assert not InboundFetch.objects.exists()
     assert not IncomingMessage.objects.exists()
