@@ -239,7 +239,6 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
             ("notifications.tick", DISPATCH_INTERVAL_SECONDS),
             ("integrations.tick", 10),
             ("accounts.directory_tick", 60),
-            ("accounts.people_import_tick", 60),
         )
     },
     "accounts.purge_audit": {"task": "accounts.purge_audit", "schedule": timedelta(days=1)},

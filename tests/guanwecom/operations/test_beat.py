@@ -26,7 +26,6 @@ ENTRIES = {
     "notifications.tick": (2, 24 * 60 * 60),
     "integrations.tick": (10, 24 * 60 * 60),
     "accounts.directory_tick": (60, 24 * 60 * 60),
-    "accounts.people_import_tick": (60, 24 * 60 * 60),
     "accounts.purge_audit": (24 * 60 * 60, None),
     "notifications.notify_of_owners": (60 * 60, None),
 }
