@@ -244,9 +244,8 @@ def _explain_queue(queue: Served) -> EngineExplanation:
 def _explain_task(name: str) -> EngineExplanation:
     consequences = {
         "notifications.tick": _("nothing is pushed."),
-        "integrations.tick": _("events, diagnoses and data that were broken off are not taken up again."),
+        "integrations.tick": _("jobs, events, diagnoses and data that were broken off are not taken up again."),
         "accounts.directory_tick": _("no nightly directory run begins, and moves of people stand still."),
-        "accounts.people_import_tick": _("imports and exports of people that were broken off are not taken up again."),
         "accounts.purge_audit": _("what is too old in the audit trail is not removed."),
         "notifications.notify_of_owners": _("nobody is told of tokens and channels that lose their owner or expire."),
     }
