@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -103,36 +103,15 @@ def check(chart: Chart, table: Table) -> None:
 
 
 def to_document(chart: Chart) -> dict[str, Any]:
-    """As a row keeps it; `from_document` gives it back."""
-    document: dict[str, Any] = {
-        "kind": chart.kind.value,
-        "x": chart.x,
-        "y": list(chart.y),
-        "series": chart.series,
-        "unit": chart.unit,
-        "top": chart.top,
-        "sort": chart.sort.value,
-        "aggregate": chart.aggregate.value,
-        "title": chart.title,
-    }
-    # Left out where there is none: the recipes of charts without one stay as they were.
-    return document | ({"thresholds": list(chart.thresholds)} if chart.thresholds else {})
+    """Return the chart as JSON can hold it; `from_document` gives it back."""
+    return asdict(chart)
 
 
 def from_document(document: Mapping[str, Any]) -> Chart:
-    """A chart that `to_document` wrote."""
-    return Chart(
-        kind=ChartKind(document["kind"]),
-        x=document.get("x", ""),
-        y=tuple(document.get("y", ())),
-        series=document.get("series", ""),
-        unit=document.get("unit", ""),
-        top=document.get("top", TOP),
-        sort=Sort(document.get("sort", Sort.AS_IS)),
-        aggregate=Aggregate(document.get("aggregate", Aggregate.SUM)),
-        title=document.get("title", ""),
-        thresholds=tuple(document.get("thresholds", ())),
-    )
+    """Return a chart that `to_document` wrote."""
+    kinds: dict[str, Callable[[Any], Any]] = {"kind": ChartKind, "sort": Sort, "aggregate": Aggregate}
+    kinds |= {"y": tuple, "thresholds": tuple}
+    return Chart(**{**document, **{name: kind(document[name]) for name, kind in kinds.items() if name in document}})
 
 
 # More places than these along an axis are counted together (times) or cut off (others).

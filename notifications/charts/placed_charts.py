@@ -1,11 +1,11 @@
-"""Draws tables, large numbers, pies and rings, whose parts we place ourselves. Pure.
+"""Draws tables and large numbers, whose parts we place ourselves. Pure.
 
 Texts in a table may be cut, visibly. A number or a date is whole or not there: half of it reads as another one.
 """
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -14,23 +14,20 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from integrations.core.sentences import Sentence
-from integrations.data.figures import Change, ChangeKind, rank_rows, total
-from integrations.data.table import Column, Kind, Table, Value, format_number
+from integrations.data.figures import Change, ChangeKind, rank_rows
+from integrations.data.table import Column, Kind, Table, Value
 from notifications.charts import drawing
 from notifications.charts.definition import (
     COLUMNS_AT_MOST,
-    LABEL_PIXELS,
     Aggregate,
     Chart,
     ChartError,
-    ChartKind,
-    Shaped,
     Sort,
     along,
     is_planned,
     shown_as,
 )
-from notifications.charts.drawing import FONT_SIZE, short, shown_within
+from notifications.charts.drawing import FONT_SIZE
 
 # Between a column and the next one.
 GAP = 14
@@ -121,7 +118,7 @@ _NUMBER_HEIGHT = 220
 _SPARKS = 60
 
 
-def table_svg(chart: Chart, table: Table, size: drawing.Size, *, language: str) -> str:
+def table_spec(chart: Chart, table: Table, size: drawing.Size, *, language: str) -> Spec:
     """The first rows and columns of a table, with what is left out said below them."""
     chosen = _columns(chart, table)
     room = (size.height - _HEAD - _FOOT) // _ROW - 1
@@ -131,20 +128,34 @@ def table_svg(chart: Chart, table: Table, size: drawing.Size, *, language: str) 
     columns, cells = fitting(chosen, rows, language=language)
     height = size.height if size.is_fixed else _HEAD + _ROW * (len(rows) + 1) + _FOOT
     # The head and every other row on a faint ground.
-    parts = [
-        drawing.rectangle(drawing.MARGIN - 6, _HEAD + _ROW * line, ROOM + 12, _ROW, drawing.BAND)
-        for line in range(0, len(rows) + 1, 2)
+    bands = [
+        {"px": drawing.MARGIN - 6, "pr": drawing.WIDTH - drawing.MARGIN + 6, "py": y, "pb": y + _ROW}
+        for y in (_HEAD + _ROW * line for line in range(0, len(rows) + 1, 2))
     ]
-    for column, (start, width), texts in zip(columns, places(columns, cells), zip(*cells, strict=True), strict=True):
-        is_number = column.is_numeric
-        x, anchor = (start + width - GAP, "end") if is_number else (start, "start")
-        for line, words in enumerate([head(column), *texts]):
-            middle = _HEAD + _ROW * line + _ROW / 2
-            parts.append(drawing.text(words, x, middle, room=width - GAP, anchor=anchor, is_bold=line == 0))
-    title, foot = drawing.one_line(chart.title or _("Table")), drawing.one_line(_foot(table, len(rows), len(columns)))
-    parts.append(drawing.text(title, drawing.MARGIN, 20, room=ROOM, size=15, is_bold=True))
-    parts.append(drawing.text(foot, drawing.MARGIN, height - 14, room=ROOM, colour=drawing.FAINT))
-    return drawing.whole(height, parts)
+    place = {"x": _pixel("px"), "x2": {"field": "pr"}, "y": _pixel("py"), "y2": {"field": "pb"}}
+    ground = {"data": {"values": bands}, "mark": {"type": "rect", "color": drawing.BAND}, "encoding": place}
+    # A layer for each alignment, limit and weight, which are their mark's.
+    texts: dict[tuple[str, float, bool], list[Spec]] = defaultdict(list)
+    placed = list(zip(columns, places(columns, cells), strict=True))
+    for line, words in enumerate([[head(column) for column in columns], *cells]):
+        for (column, (start, width)), text in zip(placed, words, strict=True):
+            x, align = (start + width - GAP, "right") if column.is_numeric else (start, "left")
+            cell = {"t": drawing.within(text, width - GAP, FONT_SIZE), "px": x, "py": _HEAD + _ROW * (line + 0.5)}
+            texts[align, drawing.limit_of(text, width - GAP), line == 0].append(cell)
+    layers = [ground]
+    for (align, limit, is_head), values in sorted(texts.items(), key=lambda layer: layer[0]):
+        mark = {"type": "text", "align": align, "baseline": "middle", "fontSize": FONT_SIZE, "limit": limit}
+        mark |= {**(drawing.BOLD if is_head else {}), "color": drawing.INK}
+        place = {"x": _pixel("px"), "y": _pixel("py"), "text": {"field": "t"}}
+        layers.append({"data": {"values": values}, "mark": mark, "encoding": place})
+    layers.append(_said(chart.title or _("Table"), y=20, size=15, colour=drawing.INK, is_bold=True))
+    foot = _foot(table, len(rows), len(columns))
+    layers.append(_said(foot, y=height - 14, size=FONT_SIZE, colour=drawing.FAINT))
+    return _placed(layers, height)
+
+
+def _pixel(name: str) -> Spec:
+    return {"field": name, "type": "quantitative", "scale": None, "axis": None}
 
 
 def number_spec(chart: Chart, table: Table, size: drawing.Size, *, language: str) -> Spec:
@@ -237,80 +248,3 @@ def _spark(numbers: Sequence[Decimal | None], *, top: int, bottom: int) -> Spec:
     }
     mark = {"type": "line", "strokeWidth": 2, "color": drawing.COLOURS[0]}
     return {"data": {"values": rows}, "mark": mark, "encoding": place}
-
-
-# How much of a ring is empty.
-_HOLE = 0.55
-# An arc whose ends are nearer, in pixels, begins and ends at one point, and is left out by whoever draws it.
-_DRAWN_APART = 0.002
-_LINE, _LEGEND_ROW = 14, 16
-_SQUARE = "M-4.743,-4.743h9.487v9.487h-9.487Z"
-_LABEL_LEFT, _LABEL_ROOM, _LEGEND_GAP = 16, 150, 4
-
-
-def parts_svg(
-    chart: Chart, table: Table, shaped: Shaped, title: str, notes: Sequence[str], size: drawing.Size, *, language: str
-) -> str:
-    """`notes`: the lines below the title. Raises ChartError."""
-    totals = {str(point.place): point.value for point in shaped.points if point.value is not None and point.value > 0}
-    whole = total(list(totals.values()))
-    if whole is None:
-        raise ChartError(Sentence("There is nothing to draw: no value is above zero."))
-    names = [place for place in shaped.places or () if place in totals]
-    parts = [totals[place] / whole for place in names]
-    shares = [
-        f"{shown_within(place, LABEL_PIXELS)} {format_number(part * 100, 1)}%"
-        for place, part in zip(names, parts, strict=True)
-    ]
-    colours = [drawing.REST if place == shaped.rest else drawing.PART_COLOURS[i] for i, place in enumerate(names)]
-    room, top = drawing.WIDTH - 2 * drawing.MARGIN, 37 + _LINE * len(notes)
-    labels = [drawing.cut(share, _LABEL_ROOM, FONT_SIZE) for share in shares]
-    left = (
-        drawing.WIDTH
-        - drawing.MARGIN
-        - math.ceil(_LABEL_LEFT + max(drawing.width(label, FONT_SIZE) for label in labels))
-    )
-    wide, high = left - _LEGEND_GAP - drawing.MARGIN, size.height - drawing.MARGIN - top - 2
-    x, y, radius = drawing.MARGIN + wide / 2, top + high / 2, min(wide, high) / 2
-    hole = _HOLE * radius if chart.kind == ChartKind.DONUT else 0.0
-    drawn, start = [], 0.0
-    for part, colour in zip(parts, colours, strict=True):
-        drawn.append(drawing.path(_sector(start, start + float(part), radius, hole), x, y, colour))
-        start += float(part)
-    unit, decimals = shown_as(chart, table)
-    # Averages and percentages add up to nothing.
-    if hole and chart.aggregate in {Aggregate.SUM, Aggregate.COUNT} and unit != "%":
-        said = short(whole, decimals=decimals, language=language)
-        drawn.append(drawing.text(said, x, y, room=room, size=18, anchor="middle", is_bold=True))
-    for line, (label, colour) in enumerate(zip(labels, colours, strict=True)):
-        middle = top + _LEGEND_ROW * line + 6
-        drawn.append(drawing.path(_SQUARE, left + 6, middle, colour))
-        drawn.append(drawing.text(label, left + _LABEL_LEFT, middle, room=_LABEL_ROOM))
-    drawn.append(drawing.text(title, drawing.MARGIN, 19.5, room=room, size=15, is_bold=True))
-    for line, note in enumerate(notes):
-        drawn.append(drawing.text(note, drawing.MARGIN, 35.5 + _LINE * line, room=room, colour=drawing.FAINT))
-    return drawing.whole(size.height, drawn)
-
-
-def _sector(start: float, end: float, radius: float, hole: float) -> str:
-    """From one share of the circle to another one, clockwise from above, around the point 0,0."""
-    if 2 * math.pi * (hole or radius) * (1 - (end - start)) < _DRAWN_APART:
-        return _circle(radius, 0) + (_circle(hole, 1) if hole else "") + "Z"
-    large = int(end - start > 0.5)
-    back = f"A{_at(hole)},{_at(hole)},0,{large},1,{_point(end, hole)}" if hole else ""
-    arc = f"M{_point(end, radius)}A{_at(radius)},{_at(radius)},0,{large},0,{_point(start, radius)}"
-    return f"{arc}L{_point(start, hole)}{back}Z"
-
-
-def _circle(radius: float, sweep: int) -> str:
-    half = f"A{_at(radius)},{_at(radius)},0,1,{sweep},0,"
-    return f"M0,{_at(-radius)}{half}{_at(radius)}{half}{_at(-radius)}"
-
-
-def _point(share: float, radius: float) -> str:
-    angle = 2 * math.pi * share
-    return f"{_at(radius * math.sin(angle))},{_at(-radius * math.cos(angle))}"
-
-
-def _at(number: float) -> str:
-    return f"{round(number, 3) + 0.0:g}"

@@ -45,7 +45,7 @@ def draw(spec: dict[str, Any], *, scale: float) -> Drawing:
     """Raises DrawingError. Takes 0.05 s, and 0.5 s more for the first."""
     renderer = _renderer(str(folder()))
     try:
-        svg: str = spec.get("svg") or renderer.vegalite_to_svg(spec, allowed_base_urls=[], show_warnings=False)
+        svg: str = renderer.vegalite_to_svg(spec, allowed_base_urls=[], show_warnings=False)
         png: bytes = renderer.svg_to_png(svg, scale=scale)
     except ValueError as error:
         raise DrawingError(str(error)[:500]) from error

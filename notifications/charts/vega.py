@@ -14,12 +14,23 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from integrations.core.sentences import Sentence
 from integrations.data.figures import total
-from integrations.data.table import Table
+from integrations.data.table import Table, format_number
 from notifications.charts import definition as charts
 from notifications.charts import drawing
-from notifications.charts.definition import Chart, ChartKind, Shaped, Unit, shape, shown_as
-from notifications.charts.placed_charts import number_spec, parts_svg, table_svg
+from notifications.charts.definition import (
+    LABEL_PIXELS,
+    Aggregate,
+    Chart,
+    ChartError,
+    ChartKind,
+    Shaped,
+    Unit,
+    shape,
+    shown_as,
+)
+from notifications.charts.placed_charts import number_spec, table_spec
 
 Spec = dict[str, Any]
 
@@ -30,6 +41,10 @@ _FIGURE_GAP = 8
 # Ours alone: nothing of the data is in them.
 FIGURE_ALIGN = "datum.y < 0 ? 'right' : 'left'"
 FIGURE_OFFSET = "datum.y < 0 ? -4 : 4"
+# How much of a ring is empty.
+HOLE = "min(width, height) / 2 * 0.55"
+# An arc whose ends are nearer begins and ends at one point, and is left out by whoever paints it.
+_SHARE_AT_LEAST = 1e-4
 # Lines stand for lines in a legend; points filled with a dashed edge would be blots.
 _STROKES = {"symbolType": "stroke", "symbolSize": 300, "symbolFillColor": "transparent"}
 _TIME_FORMATS = {
@@ -43,22 +58,18 @@ _TIME_FORMATS = {
 
 
 def spec(chart: Chart, table: Table, *, language: str, shape_of: drawing.Shape = drawing.Shape.FREE) -> Spec:
-    """The drawing of `table`, 390 pixels wide: for Vega-Lite, or as `svg` where we place its parts ourselves. Equal
-    arguments give equal specs. Raises ChartError, with a sentence."""
+    """The drawing of `table`, 390 pixels wide. Equal arguments give equal specs. Raises ChartError, with a sentence."""
     charts.check(chart, table)
     size = drawing.SIZES[shape_of]
     match chart.kind:
         case ChartKind.TABLE:
-            return {"svg": table_svg(chart, table, size, language=language)}
+            return _whole(table_spec(chart, table, size, language=language))
         case ChartKind.NUMBER:
             return _whole(number_spec(chart, table, size, language=language))
     shaped = shape(chart, table, top_at_most=size.row_count)
-    title = _title(chart, table, _below_zero(chart, shaped, table, language), shaped.notes, size)
-    if chart.kind in charts.ROUND:
-        notes = title.get("subtitle", ())
-        return {"svg": parts_svg(chart, table, shaped, title["text"], notes, size, language=language)}
-    body = _straight(chart, shaped, size, language, table)
-    if chart.thresholds and len(shaped.series) <= 1:
+    is_round = chart.kind in charts.ROUND
+    body = (_round if is_round else _straight)(chart, shaped, language, table)
+    if chart.thresholds and len(shaped.series) <= 1 and not is_round:
         body = _with_thresholds(body, chart.thresholds, is_lying=_lies(chart, shaped), language=language)
     height = size.height
     if not size.is_fixed and _lies(chart, shaped):
@@ -69,7 +80,7 @@ def spec(chart: Chart, table: Table, *, language: str, shape_of: drawing.Shape =
             "height": height,
             "padding": drawing.MARGIN,
             "autosize": {"type": "fit", "contains": "padding"},
-            "title": title,
+            "title": _title(chart, table, _below_zero(chart, shaped, table, language), shaped.notes, size),
             **body,
         }
     )
@@ -171,7 +182,7 @@ def label_expression(language: str) -> str:
     return text
 
 
-def _straight(chart: Chart, shaped: Shaped, size: drawing.Size, language: str, table: Table) -> Spec:
+def _straight(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
     if _lies(chart, shaped):
         return _lying(chart, shaped, language, table)
     place, values = _place(shaped), _values(language, domain=False, ticks=False)
@@ -315,3 +326,40 @@ def _edged(text: Spec) -> list[Spec]:
     mark = {**text["mark"], "color": drawing.PAPER, "stroke": drawing.PAPER, "strokeWidth": 4, "strokeJoin": "round"}
     encoding = {name: channel for name, channel in text["encoding"].items() if name != "color"}
     return [{"mark": mark, "encoding": encoding}, text]
+
+
+def _round(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
+    """Parts of a whole, each with its share in the legend. Raises ChartError."""
+    totals = {str(point.place): point.value for point in shaped.points if point.value is not None and point.value > 0}
+    whole = total(list(totals.values()))
+    if whole is None:
+        raise ChartError(Sentence("There is nothing to draw: no value is above zero."))
+    places = [place for place in shaped.places or () if place in totals]
+    parts = [totals[place] / whole for place in places]
+    names = [
+        f"{drawing.shown_within(place, LABEL_PIXELS)} {format_number(part * 100, 1)}%"
+        for place, part in zip(places, parts, strict=True)
+    ]
+    rows = [
+        {"x": name, "y": max(float(part), _SHARE_AT_LEAST), "n": number}
+        for number, (name, part) in enumerate(zip(names, parts, strict=True))
+    ]
+    colours = [drawing.REST if place == shaped.rest else drawing.PART_COLOURS[i] for i, place in enumerate(places)]
+    legend = {"orient": "right", "direction": "vertical", "columns": 1, "labelLimit": 150, "symbolType": "square"}
+    colour = {"field": "x", "type": "nominal", "scale": {"domain": names, "range": colours}, "sort": None}
+    arc: Spec = {"type": "arc", "stroke": drawing.PAPER, "strokeWidth": 1.5}
+    encoding = {
+        "theta": {"field": "y", "type": "quantitative", "stack": True},
+        "order": {"field": "n", "type": "quantitative"},
+        "color": {**colour, "legend": legend},
+    }
+    if chart.kind == ChartKind.DONUT:
+        arc["innerRadius"] = {"expr": HOLE}
+    layers: list[Spec] = [{"mark": arc, "encoding": encoding}]
+    unit, decimals = shown_as(chart, table)
+    # Averages and percentages add up to nothing.
+    if chart.kind == ChartKind.DONUT and chart.aggregate in {Aggregate.SUM, Aggregate.COUNT} and unit != "%":
+        said = [{"t": drawing.short(whole, decimals=decimals, language=language)}]
+        text = {"type": "text", "fontSize": 18, **drawing.BOLD, "color": drawing.INK}
+        layers.append({"data": {"values": said}, "mark": text, "encoding": {"text": {"field": "t"}}})
+    return {"data": {"values": rows}, "layer": layers}

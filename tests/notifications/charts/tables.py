@@ -62,10 +62,8 @@ def parsed(svg: str) -> Element:
 
 
 def marks(svg: str) -> Counter[str]:
-    """How many of each mark: vega names its groups mark-line, mark-rect and so on. What we place ourselves stands in no
-    group, behind its ground."""
-    _ground, *parts = parsed(svg)
-    found = Counter(part.tag.removeprefix(SVG) for part in parts if part.tag != f"{SVG}g")
+    """How many of each mark: vega names its groups mark-line, mark-rect and so on."""
+    found: Counter[str] = Counter()
     for group in parsed(svg).iter(f"{SVG}g"):
         for name in group.get("class", "").split():
             if name.startswith("mark-") and "role-mark" in group.get("class", ""):

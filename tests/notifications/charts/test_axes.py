@@ -1,18 +1,20 @@
-"""What stands along an axis: days with their year where years differ, without a time where none has one; and the
-figures at the ends of bars."""
+"""What stands along an axis and in a legend: days and their years, figures at the ends of bars, names told apart."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table, Value
 from notifications.charts import drawing
-from notifications.charts.definition import Chart, ChartKind, Unit, shape
+from notifications.charts.definition import LABEL_PIXELS, Chart, ChartKind, Unit, shape
+from notifications.charts.drawing import distinct_labels, limit_of, shown_within
 from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
-from tests.notifications.charts.tables import AS_OF, SVG, parsed, texts
+from tests.notifications.charts.tables import AS_OF, FIRST, SVG, parsed, texts
 
 # In Shanghai, where these tests are at home.
 MIDNIGHT = datetime(2026, 10, 31, 16, tzinfo=UTC)
@@ -45,12 +47,6 @@ def test_days_of_several_years_side_by_side_have_their_year(draw: Draw) -> None:
     found = labels(draw, Chart(ChartKind.BAR, "x", ("v",), series="s"), one.with_rows([*one.rows, *other.rows]))
 
     assert found == ["2025-12-31", "2026-01-01"]
-
-
-def test_days_of_one_year_have_none(draw: Draw) -> None:
-    table = table_of(Kind.DATE, *[date(2026, 11, day) for day in range(1, 25)])
-
-    assert "11-01" in labels(draw, Chart(ChartKind.LINE, "x", ("v",)), table)
 
 
 def test_moments_that_are_all_midnights_are_days(draw: Draw) -> None:
@@ -99,3 +95,61 @@ def test_a_threshold_leaves_the_figures_of_both_sides(draw: Draw) -> None:
 
     drawn = [text for text in texts(draw(found).svg) if text.endswith("元")]
     assert set(drawn) == {"-90元", "120元"}
+
+
+TEAMS = ("华东大区销售一二部甲组", "华东大区销售一二部乙组")
+LONG = ("门店" * 40 + "一", "门店" * 40 + "二")
+
+
+def named_table(names: tuple[str, ...]) -> Table:
+    columns = (Column("日期", Kind.DATE), Column("名称", Kind.TEXT), Column("v", Kind.NUMBER))
+    return Table(columns, tuple((FIRST, name, 3) for name in names), AS_OF)
+
+
+@pytest.mark.parametrize(
+    ("x", "series", "kind", "share"),
+    [
+        *(("名称", "", kind, " 50.0%") for kind in (ChartKind.PIE, ChartKind.DONUT)),
+        *(("名称", "", kind, "") for kind in (ChartKind.BAR, ChartKind.STACKED)),
+        *(("日期", "名称", kind, "") for kind in (ChartKind.LINE, ChartKind.AREA, ChartKind.BAR, ChartKind.STACKED)),
+    ],
+)
+def test_names_that_begin_alike_look_different(draw: Draw, x: str, series: str, kind: ChartKind, share: str) -> None:
+    found = texts(draw(spec(Chart(kind, x, ("v",), series=series), named_table(TEAMS), language="zh-hans")).svg)
+
+    assert {f"华东大区…部甲组{share}", f"华东大区…部乙组{share}"} <= set(found)
+
+
+@pytest.mark.parametrize("kind", [ChartKind.BAR, ChartKind.PIE, ChartKind.LINE])
+def test_names_that_differ_late_are_not_counted_together(kind: ChartKind) -> None:
+    shaped = shape(Chart(kind, "名称", ("v",)), named_table(LONG))
+
+    assert [point.value for point in shaped.points] == [3, 3]
+    assert len(set(shaped.places or ())) == 2
+
+
+def test_names_that_only_their_middle_tells_apart_are_numbered() -> None:
+    names = [f"华东大区销售一部的{middle}甲组第一小队" for middle in "一二三"]
+
+    assert distinct_labels(names, LABEL_PIXELS) == dict(
+        zip(names, ["华东大区…一小队", "华东大区销… (2)", "华东大区销… (3)"], strict=True)
+    )
+
+
+def test_names_that_look_different_stay_as_they_are() -> None:
+    names = ["上海", "上海浦东新区张江高科技园区", "北京", ""]
+
+    assert distinct_labels(names, LABEL_PIXELS) == {name: name for name in names}
+
+
+@given(st.lists(st.text(st.sampled_from("门店一二aW😀 …()2"), max_size=40), unique=True, max_size=12))
+def test_whatever_is_different_looks_different(names: list[str]) -> None:
+    found = distinct_labels(names, LABEL_PIXELS)
+
+    assert list(found) == names
+    assert len({shown_within(shown, LABEL_PIXELS) for shown in found.values()}) == len(names)
+
+
+def test_only_what_may_be_too_long_is_measured_and_cut() -> None:
+    assert [limit_of(text, 100) for text in ("十个", "一二三四五六七", "一二三四五六七八")] == [0, 0, 100]
+    assert limit_of("一二三四五六七", 100, 16) == 100

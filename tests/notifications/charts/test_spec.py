@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import string
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,8 +15,8 @@ from hypothesis import strategies as st
 from integrations.data.table import Column, Kind, Table
 from notifications.charts import definition as charts
 from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind, Sort
-from notifications.charts.drawing import COLOURS, INK, PAPER, REST, SIZES, WIDTH, Shape
-from notifications.charts.vega import FIGURE_ALIGN, FIGURE_OFFSET, label_expression, spec
+from notifications.charts.drawing import INK, PAPER, SIZES, WIDTH, Shape
+from notifications.charts.vega import FIGURE_ALIGN, FIGURE_OFFSET, HOLE, label_expression, spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, CHARTS, CITIES, DAYS, SALES, SVG, marks, parsed, texts
 
@@ -87,13 +85,8 @@ def rows(value: Any) -> Iterator[dict[str, Any]]:
         yield from found.get("data", {}).get("values", [])
 
 
-EXPRESSIONS = {FIGURE_ALIGN, FIGURE_OFFSET}
-FIELDS = {"x", "y", "s", "t", "c"}
-# Of what we place ourselves.
-ATTRIBUTES = {
-    *("width", "height", "viewBox", "x", "y", "d", "transform"),
-    *("fill", "stroke", "stroke-width", "stroke-miterlimit", "text-anchor", "font-size", "font-family", "font-weight"),
-}
+EXPRESSIONS = {HOLE, FIGURE_ALIGN, FIGURE_OFFSET}
+FIELDS = {"x", "y", "s", "t", "c", "n", "px", "py", "pr", "pb"}
 
 
 def assert_holds_nothing_of_the_data_but_words(found: dict[str, Any], language: str) -> None:
@@ -108,13 +101,9 @@ def assert_holds_nothing_of_the_data_but_words(found: dict[str, Any], language: 
     for row in rows(found):
         assert row.keys() <= FIELDS
         assert all(isinstance(value, str | int | float | None) for value in row.values())
-    for element in parsed(found["svg"]).iter() if "svg" in found else ():
-        assert element.tag in {f"{SVG}{tag}" for tag in ("svg", "rect", "path", "text")}
-        assert element.attrib.keys() <= ATTRIBUTES
-        assert all(re.fullmatch(r"[-\w #.,()]+", value) for value in element.attrib.values())
 
 
-_MARKS = ("line", "area", "bar", "text")
+_MARKS = ("line", "area", "bar", "arc", "text", "rect")
 
 
 @settings(max_examples=120)
@@ -147,15 +136,6 @@ def test_hostile_data_is_drawn_and_injects_nothing(draw: Draw, drawing: tuple[Ch
     assert not [name for element in parsed(drawn.svg).iter() for name in element.keys() if "href" in name]  # noqa: SIM118
     assert drawn.png.startswith(b"\x89PNG")
     assert drawn.width == WIDTH
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_column_may_be_called_anything(draw: Draw, name: str) -> None:
-    table = Table((Column(name, Kind.TEXT), Column(f"{name}.y", Kind.NUMBER)), (("a", 3), ("b", 5)), AS_OF)
-
-    found = spec(Chart(ChartKind.BAR, name, (f"{name}.y",)), table, language="zh-hans")
-
-    assert marks(draw(found).svg)["rect"] == 2
 
 
 @pytest.mark.parametrize("name", ["__proto__", "constructor", "toString", "valueOf"])
@@ -278,14 +258,6 @@ def test_nothing_to_draw_is_said(kind: ChartKind) -> None:
         spec(Chart(kind, "城市", ("销售额",)), empty, language="zh-hans")
 
 
-def test_parts_below_zero_are_no_parts() -> None:
-    table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("a", -5), ("b", 3), ("c", 1)), AS_OF)
-
-    found = spec(Chart(ChartKind.PIE, "n", ("v",)), table, language="zh-hans")
-
-    assert [text for text in texts(found["svg"]) if text.endswith("%")] == ["b 75.0%", "c 25.0%"]
-
-
 def test_a_chart_comes_back_from_its_document() -> None:
     for chart, _table in CHARTS.values():
         assert charts.from_document(json.loads(json.dumps(charts.to_document(chart)))) == chart
@@ -304,8 +276,8 @@ GOLDEN: dict[str, tuple[dict[str, int], list[str]]] = {
     "bar side by side": ({"rect": 15}, ["天津", "其他", "家电", "服装", "食品"]),
     "stacked": ({"rect": 18}, ["天津", "其他", "家电", "2,000万", "8,000万"]),
     "stacked by days": ({"rect": 30}, ["11-01", "家电", "20万", "每日（元）"]),
-    "pie": ({"path": 6, "text": 5}, ["家电 32.8%", "服装 33.3%", "食品 33.8%"]),
-    "donut": ({"path": 12, "text": 9}, ["2.38亿", "天津 15.3%", "其他 36.2%"]),
+    "pie": ({"arc": 3}, ["家电 32.8%", "服装 33.3%", "食品 33.8%"]),
+    "donut": ({"arc": 6, "text": 1}, ["2.38亿", "天津 15.3%", "其他 36.2%"]),
     "table": ({"rect": 6, "text": 35}, ["城市", "产品线", "销售额 (元)", "天津", "12,200,000", "明细"]),
     "number": ({"text": 4, "line": 1}, ["今日销售额", "212.0万元", "较上一个值 ↑1.9%", "截至 2026-11-24 09:00"]),
 }
@@ -344,27 +316,6 @@ def test_letters_are_large_enough_at_390_pixels(draw: Draw) -> None:
     for chart, table in CHARTS.values():
         for text in parsed(draw(spec(chart, table, language="zh-hans")).svg).iter(f"{SVG}text"):
             assert float(text.get("font-size", "0px").removesuffix("px")) >= 12
-
-
-def test_chinese_letters_are_drawn(draw: Draw) -> None:
-    """Without a font each would be the same box, and one picture like the other."""
-    one, other = (
-        draw(spec(Chart(ChartKind.NUMBER, "", ("v",), title=word), _number(7), language="zh-hans")).png
-        for word in ("销售", "成本")
-    )
-
-    assert one != other
-
-
-def _number(value: int) -> Table:
-    return Table((Column("v", Kind.NUMBER),), ((value,),), AS_OF)
-
-
-def test_colours_are_okabe_and_itos_and_the_rest_is_grey() -> None:
-    found = spec(CHARTS["bar"][0], SALES, language="zh-hans")
-
-    assert {row["c"] for row in rows(found)} == {"#0072B2", REST}
-    assert all(set(colour[1:].lower()) <= set(string.hexdigits.lower()) for colour in COLOURS)
 
 
 def test_english_counts_in_thousands_and_millions() -> None:
