@@ -6,7 +6,6 @@ import io
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from django.utils import timezone, translation
 from openpyxl import load_workbook
 
@@ -27,7 +26,7 @@ def make_sheet(reader: User, *people: User, language: str = "zh-hans") -> Job:
     return Job.objects.get(pk=job.pk)
 
 
-def download(person: User, job: Job) -> HttpResponse:
+def download(person: User, job: Job) -> Any:
     return signed_in(person).get(f"{LIST}export/{job.pk}/people.xlsx")
 
 
