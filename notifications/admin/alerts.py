@@ -215,7 +215,7 @@ class RulePage(OnePage, PreviewMixin):
             return context, data, table
         if form.people is not None:
             form.instance.receiver = form.people.instance
-        tried = trial.tried(form.instance, table, language=get_language() or settings.LANGUAGE_CODE)
+        tried = trial.try_rule(form.instance, table, language=get_language() or settings.LANGUAGE_CODE)
         context |= {"trial": tried, "problem": tried.problem, **self.begin_media(request, tried.pictures, now=now)}
         if tried.notices:
             try:

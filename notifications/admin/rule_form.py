@@ -29,12 +29,8 @@ from notifications.admin.subscription_forms import (
 )
 from notifications.alerts import conditions
 from notifications.alerts.conditions import (
-    AGAINST,
-    AGGREGATES,
     BY_CHANGE,
-    COMPARISONS,
     CONDITIONS_AT_MOST,
-    UNITS,
     Against,
     Aggregate,
     Comparison,
@@ -104,10 +100,10 @@ class ConditionsWidget(forms.Widget):
         rows += [Row()] * EMPTY_ROWS
         context["widget"] |= {
             "rows": [(row, self.problems.get(number, "")) for number, row in enumerate(rows[:CONDITIONS_AT_MOST])],
-            "aggregates": [(one.value, label) for one, label in AGGREGATES.items()],
-            "comparisons": [(one.value, label) for one, label in COMPARISONS.items()],
-            "againsts": [(one.value, label) for one, label in AGAINST.items()],
-            "units": [(one.value, label) for one, label in UNITS.items()],
+            "aggregates": Aggregate.choices,
+            "comparisons": Comparison.choices,
+            "againsts": Against.choices,
+            "units": Unit.choices,
             "rows_at_most": CONDITIONS_AT_MOST,
             "names": self.names,
         }

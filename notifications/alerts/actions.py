@@ -31,9 +31,6 @@ from notifications.models import Channel, Delivery, Incident, IncidentEvent, Inc
 from notifications.models.deliveries import tidy_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from accounts.models import User
     from integrations.models import CallbackEvent, Corp
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from enum import StrEnum
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import TextChoices
 from django.utils.translation import get_language, gettext_lazy, ngettext, pgettext_lazy
 from django.utils.translation import gettext as _
 
@@ -44,53 +43,49 @@ SOME_DAY = date(2026, 1, 5)
 Number = Decimal
 
 
-class Aggregate(StrEnum):
+class Aggregate(TextChoices):
     """What of a column is compared: each row's value, or one number of all of them."""
 
-    ANY = "any"
-    ALL = "all"
-    SUM = "sum"
-    AVERAGE = "avg"
-    LEAST = "min"
-    MOST = "max"
-    COUNT = "count"
-    CHANGE = "change"  # of the sum against the check before, in percent
+    ANY = "any", pgettext_lazy("condition", "any row")
+    ALL = "all", pgettext_lazy("condition", "all rows")
+    SUM = "sum", pgettext_lazy("condition", "sum")
+    AVERAGE = "avg", pgettext_lazy("condition", "average")
+    LEAST = "min", pgettext_lazy("condition", "smallest")
+    MOST = "max", pgettext_lazy("condition", "largest")
+    COUNT = "count", pgettext_lazy("condition", "count")
+    CHANGE = "change", pgettext_lazy("condition", "change %")  # of the sum against the check before
 
 
-class Comparison(StrEnum):
-    GREATER = "gt"
-    AT_LEAST = "ge"
-    LESS = "lt"
-    AT_MOST = "le"
-    EQUAL = "eq"
-    UNEQUAL = "ne"
-    BETWEEN = "between"
-    OUTSIDE = "outside"
-    IS_NULL = "null"
-    CHANGED = "changed"
-    FELL = "fell"
-    ROSE = "rose"
+class Comparison(TextChoices):
+    GREATER = "gt", pgettext_lazy("condition", "greater than")
+    AT_LEAST = "ge", pgettext_lazy("condition", "at least")
+    LESS = "lt", pgettext_lazy("condition", "less than")
+    AT_MOST = "le", pgettext_lazy("condition", "at most")
+    EQUAL = "eq", pgettext_lazy("condition", "equal to")
+    UNEQUAL = "ne", pgettext_lazy("condition", "other than")
+    BETWEEN = "between", pgettext_lazy("condition", "between")
+    OUTSIDE = "outside", pgettext_lazy("condition", "outside")
+    IS_NULL = "null", pgettext_lazy("condition", "is empty")
+    CHANGED = "changed", pgettext_lazy("condition", "has changed")
+    FELL = "fell", pgettext_lazy("condition", "falls by more than")
+    ROSE = "rose", pgettext_lazy("condition", "rises by more than")
 
 
-class Against(StrEnum):
+class Against(TextChoices):
     """The earlier day with which a fall or a rise compares; names of notifications.reports.templates.values.EARLIER."""
 
-    DAY = "day"
-    WEEK = "week"
-    YEAR = "year"
+    DAY = "day", pgettext_lazy("condition", "the day before")
+    WEEK = "week", pgettext_lazy("condition", "the same day of the week before")
+    YEAR = "year", pgettext_lazy("condition", "the same day of the year before")
 
 
-class Unit(StrEnum):
+class Unit(TextChoices):
     """What the value of a fall or a rise is."""
 
-    PERCENT = "percent"
-    PERCENT_FROM_ZERO = "percent_from_zero"  # where a fall or a rise from 0, which has no percentage, counts, too
-    AMOUNT = "amount"
-
-
-class Join(StrEnum):
-    ALL = "all"
-    ANY = "any"
+    PERCENT = "percent", "%"
+    # A fall or a rise from 0, which has no percentage, counts, too.
+    PERCENT_FROM_ZERO = "percent_from_zero", pgettext_lazy("condition", "%, also from 0")
+    AMOUNT = "amount", pgettext_lazy("condition", "as an amount")
 
 
 BY_ROW = frozenset({Aggregate.ANY, Aggregate.ALL})
@@ -249,7 +244,8 @@ def span_of(text: str, today: date) -> Period | None:
     """The days of a relative date, a month or a day; None for anything else."""
     name = _bare(text)
     is_last_workday = name in map(_bare, LAST_WORKDAY)  # the only one for which days that were entered count
-    named = last_workday(today, read_workdays()) if is_last_workday else _relative_days(today).get(name)
+    relative = {_bare(known): days for known, days in named_days(today).items()}
+    named = last_workday(today, read_workdays()) if is_last_workday else relative.get(name)
     if named is not None:
         return named if isinstance(named, Period) else Period(named, named)
     day = read_day(text)
@@ -263,11 +259,6 @@ def relative_names() -> list[str]:
     names = [(one.name, one.chinese) for one in RELATIVE_DATES if not one.name.endswith("to_date")]
     is_chinese = (get_language() or "").startswith("zh")
     return [chinese if is_chinese else name.replace("_", " ") for name, chinese in [*names, LAST_WORKDAY]]
-
-
-@lru_cache(maxsize=64)
-def _relative_days(today: date) -> dict[str, date | Period]:
-    return {_bare(name): days for name, days in named_days(today).items()}
 
 
 def _bare(name: str) -> str:
@@ -382,40 +373,6 @@ def plain(number: Number, *, digits: int | None = None) -> str:
 
 # --- In words: 有 2 行 销售额 大于 150 ---
 
-AGGREGATES = {
-    Aggregate.ANY: pgettext_lazy("condition", "any row"),
-    Aggregate.ALL: pgettext_lazy("condition", "all rows"),
-    Aggregate.SUM: pgettext_lazy("condition", "sum"),
-    Aggregate.AVERAGE: pgettext_lazy("condition", "average"),
-    Aggregate.LEAST: pgettext_lazy("condition", "smallest"),
-    Aggregate.MOST: pgettext_lazy("condition", "largest"),
-    Aggregate.COUNT: pgettext_lazy("condition", "count"),
-    Aggregate.CHANGE: pgettext_lazy("condition", "change %"),
-}
-COMPARISONS = {
-    Comparison.GREATER: pgettext_lazy("condition", "greater than"),
-    Comparison.AT_LEAST: pgettext_lazy("condition", "at least"),
-    Comparison.LESS: pgettext_lazy("condition", "less than"),
-    Comparison.AT_MOST: pgettext_lazy("condition", "at most"),
-    Comparison.EQUAL: pgettext_lazy("condition", "equal to"),
-    Comparison.UNEQUAL: pgettext_lazy("condition", "other than"),
-    Comparison.BETWEEN: pgettext_lazy("condition", "between"),
-    Comparison.OUTSIDE: pgettext_lazy("condition", "outside"),
-    Comparison.IS_NULL: pgettext_lazy("condition", "is empty"),
-    Comparison.CHANGED: pgettext_lazy("condition", "has changed"),
-    Comparison.FELL: pgettext_lazy("condition", "falls by more than"),
-    Comparison.ROSE: pgettext_lazy("condition", "rises by more than"),
-}
-AGAINST = {
-    Against.DAY: pgettext_lazy("condition", "the day before"),
-    Against.WEEK: pgettext_lazy("condition", "the same day of the week before"),
-    Against.YEAR: pgettext_lazy("condition", "the same day of the year before"),
-}
-UNITS = {
-    Unit.PERCENT: "%",
-    Unit.PERCENT_FROM_ZERO: pgettext_lazy("condition", "%, also from 0"),
-    Unit.AMOUNT: pgettext_lazy("condition", "as an amount"),
-}
 # Where two decimals would hide that a value is beside the one that it is compared with.
 DIGITS = 4
 
@@ -492,18 +449,16 @@ def _number_text(number: Number, condition: Condition) -> str:
 
 def _describe_compared(condition: Condition) -> str:
     """What is compared, and how: 销售额 合计 大于 150."""
-    column, comparison = condition.column, str(COMPARISONS[condition.comparison])
+    column, comparison = condition.column, str(condition.comparison.label)
     if condition.aggregate not in BY_ROW:
-        aggregate = AGGREGATES[condition.aggregate]
-        column = (
-            _("%(column)s %(aggregate)s") % {"column": column, "aggregate": aggregate} if column else str(aggregate)
-        )
+        aggregate = str(condition.aggregate.label)
+        column = _("%(column)s %(aggregate)s") % {"column": column, "aggregate": aggregate} if column else aggregate
     if condition.against is not None:
         words = {
             "column": column,
             "comparison": comparison,
-            "against": AGAINST[condition.against],
-            "value": condition.values[0] + ("" if condition.unit == Unit.AMOUNT else str(UNITS[condition.unit])),
+            "against": condition.against.label,
+            "value": condition.values[0] + ("" if condition.unit == Unit.AMOUNT else str(condition.unit.label)),
         }
         return _("%(column)s %(comparison)s %(value)s against %(against)s") % words
     if len(condition.values) == 2:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +23,8 @@ from integrations.datasources import fetch
 from integrations.models.jobs import Moment
 from notifications.alerts import charts, conditions, incidents, verdicts
 from notifications.alerts.charts import Fired
-from notifications.alerts.conditions import ConditionError, Join
-from notifications.alerts.verdicts import Memory, Verdict
+from notifications.alerts.conditions import ConditionError
+from notifications.alerts.verdicts import Verdict
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.delivery.rendering.report_contents import bi_link
 from notifications.delivery.rows import BATCH, unlocked
@@ -177,7 +176,7 @@ def evaluate(rule: AlertRule, table: Table, *, at: datetime) -> dict[str, Verdic
     if not parts and not rule.absent_checks:
         raise ConditionError("cut" if table.is_cut else "no_value")
     return {
-        part: verdicts.evaluate(found, Join(rule.join), its_table, Memory(**rule.memory.get(part, {})), kept(part))
+        part: verdicts.evaluate(found, rule.join, its_table, rule.memory.get(part, {}), kept(part))
         for part, its_table in parts.items()
     }
 
@@ -270,7 +269,7 @@ def _absences(rule: AlertRule, check: AlertCheck, found: Collection[str]) -> lis
 def _remembered(rule: AlertRule, found: dict[str, Verdict]) -> dict[str, Any]:
     """Also of parts that are not there this time, as long as there are not too many: they may come back."""
     absent = {part: row for part, row in rule.memory.items() if part not in found}
-    seen = {part: asdict(verdict.memory) for part, verdict in found.items()}
+    seen = {part: verdict.memory for part, verdict in found.items()}
     return dict([*absent.items(), *seen.items()][-verdicts.PARTS_AT_MOST :])
 
 

@@ -118,12 +118,11 @@ def newest(keys: Iterable[str]) -> dict[str, Incident]:
 
 @dataclass
 class Outcome:
-    """How many reports did what."""
+    """The incidents that reports began or ended."""
 
     opened: list[Incident] = field(default_factory=list)
     reopened: list[Incident] = field(default_factory=list)
     resolved: list[Incident] = field(default_factory=list)
-    unchanged_count: int = 0
 
 
 def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> Outcome:
@@ -141,7 +140,6 @@ def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> O
                 outcome.opened.append(known[report.key])
             case Step.RECORD:
                 known[report.key] = _recorded(report, now)
-                outcome.unchanged_count += 1
             case Step.REOPEN if former is not None:
                 _reopen(former, report, source, now)
                 outcome.reopened.append(former)
@@ -156,9 +154,6 @@ def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> O
                     _refresh(former, report)
                 former.seen_at = now
                 former.save(update_fields=["seen_at", "stretch_at"])
-                outcome.unchanged_count += 1
-            case _:
-                outcome.unchanged_count += 1
     mark_stale([*outcome.resolved, *outcome.reopened], now=now)
     return outcome
 

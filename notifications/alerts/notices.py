@@ -49,9 +49,8 @@ from notifications.subscriptions.recipients import match_chosen, match_rules, na
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from accounts.models import User
     from integrations.clients.wecom.builders import Content
-    from integrations.models import Corp, SiteAddress
+    from integrations.models import SiteAddress
 
 
 ACKNOWLEDGE, SILENCE = "alert-take", "alert-silence-1h"

@@ -1,21 +1,21 @@
-"""Tries an unsaved rule on fetched data, and makes the message that it would send. Keeps nothing."""
+"""Tries an unsaved rule on fetched data and over the past, and makes the message that it would send. Keeps nothing."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils import translation
 from django.utils.timezone import now
 
-from notifications.alerts import charts, conditions, evaluation, notices, past, verdicts
-from notifications.alerts.conditions import ConditionError
+from integrations.data.figures import fold_text
+from notifications.alerts import charts, conditions, evaluation, notices, verdicts
+from notifications.alerts.conditions import BY_CHANGE, Condition, ConditionError
 from notifications.alerts.notices import AlertNotice, AlertRunSource
-from notifications.alerts.past import Past
 from notifications.charts.drawing import cell_text
 from notifications.delivery.rendering.attachments import NOTHING, Plan, Wanted
 from notifications.delivery.rendering.preview import MessagePreview, preview_message
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from notifications.models import AlertRule
 
 ROWS_SHOWN, PARTS_SHOWN, PICTURES_SHOWN = 20, 20, 4
+PAST_DAYS = 30
+# Of a rule over the past: the page is shown while somebody waits.
+PAST_ROWS_AT_MOST = 10_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,14 @@ class ShownPart:
 
 
 @dataclass(frozen=True)
+class Past:
+    """`day_count`: of how many days there was an answer. `held`: those on which it would have fired, oldest first."""
+
+    day_count: int
+    held: list[date]
+
+
+@dataclass(frozen=True)
 class Trial:
     """`problem`: a sentence, where there is no answer. `pictures`: to be made, each of the part that is its alias.
     `unknown_count`: parts of which nobody can say whether the conditions hold. `is_cut`: there are more rows.
@@ -73,13 +84,13 @@ class Trial:
     notices: list[AlertNotice] = field(default_factory=list)
 
 
-def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
+def try_rule(rule: AlertRule, table: Table, *, language: str) -> Trial:
     """What a check would find in `table`, but for changes against the check before."""
     zone = read_zone(rule.time_zone)
     at, table = now().astimezone(zone), verdicts.localize(table, zone)
     try:
         found = evaluation.evaluate(rule, table, at=at)
-        tried_before = past.tried(rule, table, today=at.date())
+        past = try_over_past(rule, table, today=at.date())
     except ConditionError as error:
         return Trial(problem=conditions.sentence(error))
     tables = verdicts.parts_of(rule, table)
@@ -99,7 +110,7 @@ def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
         is_cut=table.is_cut,
         as_of=table.as_of,
         as_of_day=table.as_of_day,
-        past=tried_before,
+        past=past,
         notices=_notices(rule, found, at),
         pictures=_pictures(rule, {part.name: tables[part.name] for part in parts}, at, language),
     )
@@ -146,3 +157,61 @@ def _shown(name: str, holds: bool | None, findings: list[str], table: Table, mar
         for index in order[:ROWS_SHOWN]
     ]
     return ShownPart(name, holds, findings, rows, max(0, len(table.rows) - ROWS_SHOWN))
+
+
+# --- Over the past: on how many of the last days the conditions would have held ---
+
+
+def try_over_past(rule: AlertRule, table: Table, *, today: date) -> Past | None:
+    """Find the last days on which the rule would have fired; None where the rows cannot be told apart by day, or there
+    are too many. Raises ConditionError.
+
+    A rule with relative dates is tried on each day over all rows until then; another over the rows of that day alone.
+    """
+    table = verdicts.localize(table, read_zone(rule.time_zone))
+    columns = verdicts.day_columns(table)
+    if not columns or not 0 < len(table.rows) <= PAST_ROWS_AT_MOST or table.is_cut:
+        return None
+    days = [verdicts.day_of(value) for value in table.values(columns[0].name)]
+    found = conditions.from_rows(rule.conditions)
+    # A fall or a rise is of the day with the rows of the days before; the latest of these would be another day.
+    is_of_day = any(one.comparison in BY_CHANGE and not verdicts.day_filters(one, table) for one in found)
+    ago = today - timedelta(days=1000)
+    is_relative = any(_at_day(rule, one, table, today) != _at_day(rule, one, table, ago) for one in found)
+    memory: dict[str, dict[str, str]] = {}
+    answers: list[tuple[date, bool]] = []
+    for day in (today - timedelta(days=number) for number in range(PAST_DAYS - 1, -1, -1)):
+        chosen = [
+            row
+            for row, at in zip(table.rows, days, strict=True)
+            if at is not None and (at <= day if is_relative else at == day)
+        ]
+        is_there = day in days if is_of_day else bool(chosen)
+        holds = _holds(rule, found, table.with_rows(chosen), day, memory) if is_there else None
+        if holds is not None:
+            answers.append((day, holds))
+    return Past(len(answers), [day for day, holds in answers if holds])
+
+
+def _at_day(rule: AlertRule, condition: Condition, table: Table, day: date) -> Condition:
+    return verdicts.resolve_dates(condition, table, datetime.combine(day, time(), read_zone(rule.time_zone)))
+
+
+def _holds(
+    rule: AlertRule,
+    found: Sequence[Condition],
+    table: Table,
+    day: date,
+    memory: dict[str, dict[str, str]],
+) -> bool | None:
+    """Whether any part holds; what the next day compares with is put into `memory`."""
+    answers = []
+    fixed = [_at_day(rule, one, table, day) for one in found]
+    for name, its_table in verdicts.parts_of(rule, table).items():
+        part = fold_text(name)
+        verdict = verdicts.evaluate(fixed, rule.join, its_table, memory.get(part, {}))
+        memory[part] = verdict.memory
+        answers.append(verdict.holds)
+    if True in answers:
+        return True
+    return False if False in answers else None

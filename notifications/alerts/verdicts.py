@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from types import MappingProxyType
 from typing import Any
@@ -43,7 +43,6 @@ from notifications.alerts.conditions import (
     Condition,
     ConditionError,
     Filters,
-    Join,
     Number,
     Unit,
     check,
@@ -67,6 +66,7 @@ _SIGNS = {
     **{Comparison.AT_MOST: operator.le, Comparison.EQUAL: operator.eq, Comparison.UNEQUAL: operator.ne},
 }
 Row = tuple[Value, ...]
+Join = AlertRule.Join
 
 # Of a rule that is watched by parts.
 PARTS_AT_MOST = 1000
@@ -90,20 +90,13 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """The numbers that the check before saw, by condition."""
-
-    numbers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Verdict:
-    """Of one part: whether it holds (None: nobody knows), each condition's answer, and what the next check needs to
-    know."""
+    """Answer of one part: whether it holds (None: nobody knows), that of each condition, and the numbers that the next
+    check compares with, by the position of their condition."""
 
     holds: bool | None
     found: tuple[Found, ...]
-    memory: Memory
+    memory: dict[str, str]
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -113,9 +106,9 @@ class Verdict:
 
 def evaluate(
     conditions: Sequence[Condition],
-    join: Join,
+    join: str,
     table: Table,
-    memory: Memory,
+    memory: Mapping[str, str] = MappingProxyType({}),
     kept: Mapping[Against, Kept] = MappingProxyType({}),
 ) -> Verdict:
     """Whether the conditions hold in this table. Raises ConditionError where the data cannot answer.
@@ -125,7 +118,7 @@ def evaluate(
     """
     if not conditions:
         raise ConditionError("no_condition")
-    found, numbers = [], dict(memory.numbers)
+    found, numbers = [], dict(memory)
     for index, condition in enumerate(conditions):
         former = numbers.get(str(index))
         one, number = _answer(condition, table, None if former is None else Number(former), kept)
@@ -133,10 +126,10 @@ def evaluate(
         found.append(replace(one, unit="%") if is_percent else one)
         if number is not None:
             numbers[str(index)] = str(number)
-    return Verdict(_joined([one.holds for one in found], join), tuple(found), Memory(numbers))
+    return Verdict(_joined([one.holds for one in found], join), tuple(found), numbers)
 
 
-def _joined(answers: Collection[bool | None], join: Join) -> bool | None:
+def _joined(answers: Collection[bool | None], join: str) -> bool | None:
     decisive = join == Join.ANY
     if decisive in answers:
         return decisive

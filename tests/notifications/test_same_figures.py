@@ -15,7 +15,7 @@ from integrations.data import figures
 from integrations.data.figures import read_number
 from integrations.data.table import DASH, Column, Kind, Table, format_number
 from notifications.alerts import verdicts
-from notifications.alerts.conditions import Aggregate, Comparison, Condition, Join
+from notifications.alerts.conditions import Aggregate, Comparison, Condition
 from notifications.charts import drawing
 from notifications.reports.templates import renderer
 from notifications.reports.templates.renderer import Given
@@ -40,7 +40,7 @@ def in_text(table: Table, measure: str) -> str:
 
 def in_alert(table: Table, measure: str) -> Decimal | None:
     condition = Condition(AGGREGATES[measure], "值", Comparison.UNEQUAL, ("123456789123",))
-    [found] = verdicts.evaluate([condition], Join.ALL, table, verdicts.Memory()).found
+    [found] = verdicts.evaluate([condition], verdicts.Join.ALL, table).found
     return found.value
 
 

@@ -33,6 +33,7 @@ from tests.bi import make_bi
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
 from tests.integrations.directory.wecom_events import AES_KEY, APP, TOKEN, Recorder, recording
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.api.conftest import make_editor
 from tests.notifications.conftest import FakeClock
@@ -90,7 +91,8 @@ def hand_in(channel: InboundChannel, *alerts: Row, now: datetime = NOW, truncate
     read, _left_out = read_alerts({"alerts": list(alerts)}, now=now)
     with transaction.atomic():
         found = incidents.receive(read, channel=channel, left_out_count=truncated, now=now)
-    return Counts(len(found.opened), len(found.reopened), len(found.resolved), found.unchanged_count)
+    counts = len(found.opened), len(found.reopened), len(found.resolved)
+    return Counts(*counts, len(read) - sum(counts))
 
 
 @dataclass
@@ -267,6 +269,4 @@ def bi() -> Iterator[GuandataAnswers]:
 
 @pytest.fixture
 def root() -> Client:
-    client = Client(headers={"host": "localhost:3001"})
-    client.force_login(make_superuser(), backend="django.contrib.auth.backends.ModelBackend")
-    return client
+    return client_of(make_superuser())

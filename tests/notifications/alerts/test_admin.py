@@ -15,8 +15,7 @@ from django.utils import timezone
 from accounts.models import Attribute, User
 from accounts.users.attributes import set_values
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
-from notifications.alerts import conditions, evaluation, trial
-from notifications.delivery.rendering import preview as rendering
+from notifications.alerts import conditions, trial
 from notifications.models import AlertReceiver, AlertRule, InboundChannel, Incident, Medium, SilenceWindow
 from notifications.subscriptions.recipients import named_audience, resolve_audience
 from tests.accounts.people import sent_form
@@ -28,7 +27,6 @@ from tests.notifications.alerts.rules import make_rule, parse, row
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
-HOST = {"host": "localhost:3001"}
 TRY = "/admin/notifications/alertrule/try/"
 
 
@@ -69,25 +67,6 @@ class TestRule:
         rule.refresh_from_db()
         assert (rule.conditions[0]["aggregate"], rule.holding) == ("any", {})
         assert rule.next_run_at is not None
-
-    @pytest.mark.parametrize(
-        ("change", "line"),
-        [({"split_column": "城市"}, [("resolved", "规则监视的内容已更改。")]), ({"name": "别名"}, [])],
-    )
-    def test_ends_its_incidents_where_it_watches_other_parts(
-        self, root: Client, card: Card, receiver: AlertReceiver, change: dict[str, Any], line: list[Any]
-    ) -> None:
-        rule = make_rule(card, receiver)
-        evaluation.renew(rule, now=NOW)
-        times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
-        incident = Incident.objects.create(key="rule:1", title="销售额过低", rule=rule, **times)
-        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
-
-        answer = save(root, path, **row(0, "sum", "销售额", "lt", "100"), **change)
-
-        assert answer.status_code == 302, errors_of(answer)
-        assert [(event.kind, event.note_text) for event in incident.events.all()] == line
-        assert Incident.objects.open().exists() is not bool(line)
 
     def test_without_a_condition_is_refused(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
         path = f"/admin/notifications/alertrule/{make_rule(card, receiver).pk}/change/"
@@ -194,9 +173,8 @@ class TestRule:
         assert (found["kind"], found["width"], found["height"]) == ("picture", 390, 300)
         picture = root.get(found["address"])
         assert (picture.content, picture["Content-Type"]) == (svg, "image/svg+xml")
-        other = Client(headers=HOST)
         for person, status in ((make_superuser(), 404), (make_person(make_corp(), "li"), 302)):
-            other.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+            other = client_of(person)
             assert [other.get(path).status_code for path in (address, found["address"])] == [status, status]
 
     def test_tried_draws_few_of_many_parts(
@@ -208,25 +186,6 @@ class TestRule:
         html = tried(root, make_rule(card, receiver), {**rows[0], **rows[1], **rows[2]})
 
         assert html.count("data-making=") == Medium.objects.count() == 2
-
-    def test_tried_while_too_many_pictures_wait_says_so_and_answers(
-        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(rendering, "WAITING_AT_MOST", 0)
-
-        html = tried(root, make_rule(card, receiver), row(0, "any", "销售额", "lt", "100"))
-
-        assert "等待绘制的图片过多" in html
-        assert "会触发" in html
-        assert not Medium.objects.exists()
-
-    def test_tried_without_what_a_picture_needs_has_none(
-        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers
-    ) -> None:
-        html = tried(root, make_rule(card, receiver), row(0, "count", "", "gt", "1"))
-
-        assert "data-making" not in html
-        assert not Medium.objects.exists()
 
     def test_that_the_data_cannot_answer_says_why(
         self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers
@@ -240,12 +199,9 @@ class TestRule:
 
     def test_is_not_tried_on_a_card_of_another_company(self, corp: Corp, card: Card, bi: GuandataAnswers) -> None:
         """Also where somebody names its id in the request: nothing is fetched."""
-        client, other = Client(headers=HOST), make_corp()
-        client.force_login(make_manager(other), backend="django.contrib.auth.backends.ModelBackend")
+        stranger = client_of(make_manager(make_corp()))
 
-        html = client.post(
-            "/admin/notifications/alertrule/try/", {"card": card.pk, **row(0, "any", "销售额", "gt", "0")}
-        ).json()["message"]
+        html = stranger.post(TRY, {"card": card.pk, **row(0, "any", "销售额", "gt", "0")}).json()["message"]
 
         assert "该选择不在可用的选项中" in html
         assert "华东" not in html

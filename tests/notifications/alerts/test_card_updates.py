@@ -54,7 +54,7 @@ def shown(duty: Duty) -> list[str]:
 
 # A token that WeCom refuses is fetched anew once.
 @pytest.mark.parametrize(
-    ("code", "calls", "seconds"), [(60020, 1, 120), (40001, 2, 120), (48002, 1, 120), (45009, 1, 60)]
+    ("code", "calls", "seconds"), [(60020, 1, 120), (40001, 2, 120), (45009, 1, 60), (45033, 1, 5)]
 )
 def test_what_concerns_the_company_is_tried_once_and_all_its_cards_wait(
     stale: Duty, code: int, calls: int, seconds: int
@@ -76,16 +76,6 @@ def test_what_concerns_the_company_is_tried_once_and_all_its_cards_wait(
     assert update(stale, due(stale)) == 3
     assert shown(stale) == ["[已恢复]"] * 3
     assert CardCode.objects.exclude(used_at=None).count() == 3
-
-
-def test_after_too_many_at_once_the_cards_in_hand_wait_only_as_long_as_the_company(stale: Duty) -> None:
-    refuse(stale, 45033)
-
-    assert update(stale, due(stale)) == 0
-
-    assert call_count(stale) == 1
-    until = stale.clock.now + timedelta(seconds=5)
-    assert AlertCard.objects.filter(is_stale=True, try_count=0, next_try_at=until).count() == 3
 
 
 def test_after_too_many_calls_a_card_that_changes_meanwhile_waits_too(stale: Duty) -> None:

@@ -1,11 +1,13 @@
-"""Conditions over tables: the examples that people would write, and what must hold for every table."""
+"""Conditions over tables, and dates that move with the day: what people would write, and what holds for all tables."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils.translation import override
@@ -14,6 +16,7 @@ from hypothesis import settings as rules
 from hypothesis import strategies as st
 
 from integrations.data.table import Column, Kind, Table
+from integrations.data.table_builder import ColumnChoices, build_table
 from notifications.alerts import conditions, verdicts
 from notifications.alerts.conditions import (
     Aggregate,
@@ -21,14 +24,14 @@ from notifications.alerts.conditions import (
     Condition,
     ConditionError,
     Filters,
-    Join,
+    check,
     filters_line,
     from_rows,
     parse_filters,
     to_rows,
 )
-from notifications.alerts.verdicts import ROWS_MARKED, Memory, evaluate
-from notifications.models import AlertRule
+from notifications.alerts.verdicts import ROWS_MARKED, Join, evaluate
+from notifications.models import AlertRule, WorkdayCalendar
 from tests.notifications.alerts.rules import parse
 
 AS_OF = datetime(2026, 11, 24, 1, tzinfo=UTC)
@@ -51,7 +54,7 @@ def of(aggregate: str, comparison: str, *values: str, column: str = "销售额",
     return Condition(Aggregate(aggregate), column, Comparison(comparison), values, chosen)
 
 
-def holds(condition: Condition, table: Table = SALES, memory: Memory = Memory()) -> bool | None:  # noqa: B008  # frozen
+def holds(condition: Condition, table: Table = SALES, memory: Any = MappingProxyType({})) -> bool | None:
     return evaluate([condition], Join.ALL, table, memory).holds
 
 
@@ -141,7 +144,7 @@ def test_a_change_is_by_the_size_of_the_old_value_and_of_percentages_in_points(
     old: int, new: int, line: str, expected: bool
 ) -> None:
     columns = (Column("占比", Kind.PERCENT, "%"), Column("销售额", Kind.NUMBER))
-    first = evaluate(parse(line), Join.ALL, Table(columns, ((old, old),), AS_OF), Memory())
+    first = evaluate(parse(line), Join.ALL, Table(columns, ((old, old),), AS_OF))
 
     assert holds(parse(line)[0], Table(columns, ((new, new),), AS_OF), first.memory) is expected
 
@@ -191,14 +194,14 @@ def test_nothing_fires_on_an_empty_table_but_what_asks_for_it() -> None:
 def test_conditions_are_joined_and_mark_their_rows() -> None:
     both = [of("any", "lt", "0"), of("sum", "gt", "1000")]
 
-    assert not evaluate(both, Join.ALL, SALES, Memory()).holds
-    verdict = evaluate(both, Join.ANY, SALES, Memory())
+    assert not evaluate(both, Join.ALL, SALES).holds
+    verdict = evaluate(both, Join.ANY, SALES)
     assert (verdict.holds, verdict.rows) == (True, (3,))
 
 
 def test_a_change_is_against_the_check_before() -> None:
     condition = of("change", "le", "-50", 城市="上海")
-    first = evaluate([condition], Join.ALL, SALES, Memory())
+    first = evaluate([condition], Join.ALL, SALES)
     assert not first.holds
 
     halved = SALES.with_rows([("上海", 60, None)])
@@ -212,7 +215,7 @@ def test_a_change_is_against_the_check_before() -> None:
 
 def test_changed_compares_with_the_check_before() -> None:
     condition = of("sum", "changed")
-    first = evaluate([condition], Join.ALL, SALES, Memory())
+    first = evaluate([condition], Join.ALL, SALES)
 
     assert not first.holds
     assert not holds(condition, SALES, first.memory)
@@ -222,7 +225,7 @@ def test_changed_compares_with_the_check_before() -> None:
 
 @pytest.mark.parametrize("condition", [of("change", "le", "-50"), of("sum", "changed")])
 def test_what_was_seen_before_a_gap_is_compared_with_after_it(condition: Condition) -> None:
-    first = evaluate([condition], Join.ALL, SALES, Memory())
+    first = evaluate([condition], Join.ALL, SALES)
     gap = evaluate([condition], Join.ALL, EMPTY, first.memory)
 
     assert gap.holds is None
@@ -231,7 +234,7 @@ def test_what_was_seen_before_a_gap_is_compared_with_after_it(condition: Conditi
 
 def test_from_nothing_there_is_no_change_in_percent() -> None:
     condition = of("change", "gt", "0")
-    zero = evaluate([condition], Join.ALL, SALES.with_rows([("上海", 0, None)]), Memory())
+    zero = evaluate([condition], Join.ALL, SALES.with_rows([("上海", 0, None)]))
 
     assert holds(condition, SALES, zero.memory) is False
 
@@ -249,8 +252,8 @@ UNKNOWN, HOLDS, HOLDS_NOT = of("sum", "gt", "0", 城市="广州"), of("sum", "gt
     ],
 )
 def test_what_is_unknown_is_joined_as_in_sql(found: list[Condition], every: bool | None, some: bool | None) -> None:
-    assert evaluate(found, Join.ALL, SALES, Memory()).holds is every
-    assert evaluate(found, Join.ANY, SALES, Memory()).holds is some
+    assert evaluate(found, Join.ALL, SALES).holds is every
+    assert evaluate(found, Join.ANY, SALES).holds is some
 
 
 @pytest.mark.parametrize(
@@ -266,10 +269,10 @@ def test_what_is_unknown_is_joined_as_in_sql(found: list[Condition], every: bool
     ],
 )
 def test_of_a_table_that_was_cut_only_a_row_that_is_there_is_known(condition: Condition, expected: bool | None) -> None:
-    verdict = evaluate([condition], Join.ALL, replace(SALES, is_cut=True), Memory())
+    verdict = evaluate([condition], Join.ALL, replace(SALES, is_cut=True))
 
     assert verdict.holds is expected
-    assert verdict.memory == Memory()
+    assert verdict.memory == {}
 
 
 def test_a_split_gives_each_value_its_own_rows() -> None:
@@ -300,8 +303,8 @@ quick = rules(max_examples=150, deadline=None, derandomize=True)
 def test_between_and_outside_are_opposites_wherever_there_is_a_value(
     table: Table, low: str, high: str, aggregate: str
 ) -> None:
-    inside = evaluate([of(aggregate, "between", low, high)], Join.ALL, table, Memory())
-    outside = evaluate([of(aggregate, "outside", low, high)], Join.ALL, table, Memory())
+    inside = evaluate([of(aggregate, "between", low, high)], Join.ALL, table)
+    outside = evaluate([of(aggregate, "outside", low, high)], Join.ALL, table)
 
     assert inside.found[0].value == outside.found[0].value
     if inside.found[0].value is None:
@@ -313,8 +316,8 @@ def test_between_and_outside_are_opposites_wherever_there_is_a_value(
 @given(table=tables, value=numbers, comparison=st.sampled_from(["gt", "ge", "lt", "le", "eq", "ne"]))
 @quick
 def test_all_implies_any_and_marked_rows_are_rows(table: Table, value: str, comparison: str) -> None:
-    every = evaluate([of("all", comparison, value)], Join.ALL, table, Memory())
-    some = evaluate([of("any", comparison, value)], Join.ALL, table, Memory())
+    every = evaluate([of("all", comparison, value)], Join.ALL, table)
+    some = evaluate([of("any", comparison, value)], Join.ALL, table)
 
     assert some.holds or not every.holds
     assert bool(some.holds) is bool(some.rows)
@@ -333,7 +336,7 @@ def test_a_row_of_unknown_changes_no_answer(table: Table, value: str, aggregate:
     rows = [*table.rows[:at], ("上海", None), *table.rows[at:]]
     condition, more = of(aggregate, comparison, value), table.with_rows(rows)
 
-    before, after = (evaluate([condition], Join.ALL, one, Memory()).found[0] for one in (table, more))
+    before, after = (evaluate([condition], Join.ALL, one).found[0] for one in (table, more))
 
     assert before.value == after.value
     assert before.holds is after.holds or (aggregate == "any" and not table.rows)
@@ -345,8 +348,8 @@ def test_parts_of_a_split_add_up(table: Table, value: str) -> None:
     parts = verdicts.split(table, "城市")
 
     assert sum(len(part.rows) for part in parts.values()) == len(table.rows)
-    by_part = [evaluate([of("any", "gt", value)], Join.ALL, part, Memory()).holds for part in parts.values()]
-    assert any(by_part) is bool(evaluate([of("any", "gt", value)], Join.ALL, table, Memory()).holds)
+    by_part = [evaluate([of("any", "gt", value)], Join.ALL, part).holds for part in parts.values()]
+    assert any(by_part) is bool(evaluate([of("any", "gt", value)], Join.ALL, table).holds)
     for key, part in parts.items():
         filtered = of("sum", "gt", value, 城市=key)
         assert holds(filtered, table) is holds(of("sum", "gt", value), part)
@@ -433,6 +436,151 @@ def test_are_described_in_words(line: str, chinese: str, english: str) -> None:
 def test_what_was_found_is_said_in_words(line: str, words: str) -> None:
     rows = [("上海", number, None) for number in range(1, ROWS_MARKED + 51)]
     rule = AlertRule(conditions=to_rows(parse(line)))
-    verdict = evaluate(parse(line), Join.ALL, SALES.with_rows(rows), Memory())
+    verdict = evaluate(parse(line), Join.ALL, SALES.with_rows(rows))
     with override("zh-hans"):
         assert conditions.findings(rule, verdict) == words.format(count=len(rows))
+
+
+TODAY = date(2026, 11, 24)
+CHINA = ZoneInfo("Asia/Shanghai")
+AT = datetime(2026, 11, 24, 9, tzinfo=CHINA)
+DAYS = [date(2026, 10, 1), date(2026, 10, 31), date(2026, 11, 1), date(2026, 11, 18), date(2026, 11, 23), TODAY]
+
+
+def table(kind: Kind) -> Table:
+    """Sales of 1, 2, 4, 8, 16 and 32, a day each; with times, in the evening."""
+    evening = time(23, 30)
+    days = DAYS if kind is Kind.DATE else [datetime.combine(day, evening, CHINA) for day in DAYS]
+    columns = (Column("日期", kind), Column("销售额", Kind.NUMBER), Column("说明", Kind.TEXT))
+    rows = tuple((day, 2**number, "昨天") for number, day in enumerate(days))
+    return Table(columns, rows, datetime(2026, 11, 24, 8, tzinfo=UTC))
+
+
+def verdict(line: str, data: Table, at: datetime = AT) -> verdicts.Verdict:
+    data = verdicts.localize(data, at.tzinfo or UTC)
+    fixed = [verdicts.resolve_dates(one, data, at) for one in parse(line)]
+    return verdicts.evaluate(fixed, Join.ALL, data)
+
+
+@pytest.mark.django_db
+def test_the_previous_working_day_goes_by_the_days_that_were_entered() -> None:
+    WorkdayCalendar.objects.create(days="2026-11-19 至 2026-11-23 休")
+    [found] = verdict("sum 销售额 > 0 where 日期=上一工作日", table(Kind.DATE)).found
+    assert found.value == 8  # of the 18th
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", [Kind.DATE, Kind.DATETIME])
+@pytest.mark.parametrize(
+    ("name", "sales"),
+    [
+        *[("今天", 32), ("昨天", 16), ("最近7天", 24), ("近7天", 24), ("本月", 60), ("上月", 3), ("上一工作日", 16)],
+        *[("yesterday", 16), ("Last 7 days", 24), ("this_week", 48), ("2026年10月", 3), ("20261123", 16)],
+        *[("2026/11/1", 4), ("2026年11月23日", 16)],
+    ],
+)
+def test_narrow_the_rows_of_a_date_column(kind: Kind, name: str, sales: int) -> None:
+    [found] = verdict(f"sum 销售额 > 0 where 日期={name}", table(kind)).found
+    assert found.value == sales
+
+
+@pytest.mark.parametrize("kind", [Kind.DATE, Kind.DATETIME])
+@pytest.mark.parametrize(
+    ("comparison", "rows"),
+    [
+        ("= 上月", (0, 1)),
+        ("!= 上月", (2, 3, 4, 5)),
+        ("< 昨天", (0, 1, 2, 3)),
+        ("<= 昨天", (0, 1, 2, 3, 4)),
+        ("> 昨天", (5,)),
+        (">= 昨天", (4, 5)),
+        ("between 上月 and 昨天", (0, 1, 2, 3, 4)),
+        ("between 2026-10-31 and 昨天", (1, 2, 3, 4)),
+        ("> 2026年10月", (2, 3, 4, 5)),
+        ("= 2026-11-23", (4,)),
+        ("!= 20261123", (0, 1, 2, 3, 5)),
+        ("> 2026-11-23", (5,)),
+        ("<= 2026-11-23", (0, 1, 2, 3, 4)),
+        ("between 2026-11-23 and 2026-11-24", (4, 5)),
+    ],
+)
+def test_are_compared_with_a_date_column(kind: Kind, comparison: str, rows: tuple[int, ...]) -> None:
+    assert verdict(f"any 日期 {comparison}", table(kind)).rows == rows
+
+
+def test_in_a_text_column_they_are_words() -> None:
+    [found] = verdict("sum 销售额 > 0 where 说明=昨天", table(Kind.DATE)).found
+    assert found.value == 63
+    assert verdict("any 说明 = 昨天", table(Kind.DATE)).rows == (0, 1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("line", ["any 日期 = 昨日吧", "sum 销售额 > 0 where 日期=华东", "any 日期 > 150"])
+def test_what_cannot_be_a_date_is_refused_on_a_date_column(line: str) -> None:
+    [condition] = parse(line)
+    with pytest.raises(ConditionError, match="no_date"):
+        check(condition, table(Kind.DATE))
+
+
+@pytest.mark.parametrize("line", ["any 日期 = 2026-11-24 09:30", "sum 销售额 > 0 where 日期=2026-11-24T09:30"])
+def test_a_time_that_no_day_can_have_is_refused(line: str) -> None:
+    [condition] = parse(line)
+    check(condition, table(Kind.DATETIME))
+    with pytest.raises(ConditionError, match="no_times"):
+        check(condition, table(Kind.DATE))
+
+
+def test_the_day_is_that_of_the_slot_by_the_clock_of_the_rule() -> None:
+    midnight = datetime(2026, 11, 23, 16, tzinfo=UTC)
+    for at, sales in ((midnight - timedelta(minutes=5), 16), (midnight, 32)):
+        [found] = verdict("sum 销售额 > 0 where 日期=今天", table(Kind.DATE), at.astimezone(CHINA)).found
+        assert found.value == sales
+    # 23:30 in China is 16:30 in Berlin, and 05:30 of the next day in Auckland
+    for zone, day in (("Europe/Berlin", "昨天"), ("Pacific/Auckland", "今天")):
+        at = datetime(2026, 11, 24, 1, tzinfo=ZoneInfo(zone))
+        [found] = verdict(f"sum 销售额 > 0 where 日期={day}", table(Kind.DATETIME), at).found
+        assert found.value == 16
+
+
+@pytest.mark.parametrize(
+    ("yesterday", "today"),
+    [
+        ("2026/11/23", "2026/11/24"),
+        ("20261123", "20261124"),
+        (20261123, 20261124),
+        ("2026年11月23日", "2026年11月24日"),
+        ("2026-11-23T01:00:00Z", "2026-11-24T01:00:00Z"),
+        ("2026-11-22T23:00:00-02:00", "2026-11-24T09:00:00+08:00"),
+        ("2026-11-23", "2026-11-24"),
+    ],
+)
+def test_a_day_that_is_there_is_found_however_it_is_written(yesterday: Any, today: Any) -> None:
+    rows = [(today, 1), (yesterday, 2), (yesterday, "-")]
+    data = build_table(["日期", "销售额"], rows, fetched_at=AT, choices=ColumnChoices(zone=CHINA))
+
+    assert verdict("count = 0 where 日期=昨天", data).holds is False
+    assert verdict("sum 销售额 = 2 where 日期=2026-11-23", data).holds is True
+    assert verdict("sum 销售额 rose 0 amount day where 日期=昨天", data).found[0].problem is not None
+    assert verdict("sum 销售额 fell 0 amount day", data).found[0].before == 2
+
+
+def test_a_day_at_the_end_of_the_calendar_is_a_day() -> None:
+    until = datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
+    data = Table((Column("有效期", Kind.DATETIME), Column("销售额", Kind.NUMBER)), ((until, 1),), AT)
+
+    assert verdict("count = 1 where 有效期=9999-12-31", data).holds is True
+    assert verdict("any 有效期 > 今天", data).holds is True
+    with pytest.raises(ConditionError, match="no_earlier"):
+        verdict("count fell 1 amount day where 有效期=0001-01-01", data)
+
+
+@pytest.mark.django_db
+def test_names_to_choose_from_are_understood() -> None:
+    for language in ("zh-hans", "en"):
+        with override(language):
+            assert all(conditions.span_of(name, TODAY) for name in conditions.relative_names())
+
+
+def test_what_is_no_relative_date_stays_as_it_is() -> None:
+    [condition] = parse("any 日期 >= 2026-11-01 where 说明=x")
+    assert isinstance(condition, Condition)
+    assert verdicts.resolve_dates(condition, table(Kind.DATE), AT) == condition

@@ -1,4 +1,4 @@
-"""Falls and rises: a day's value against that of the day, week or year before."""
+"""Falls and rises against the day, week or year before, and rules tried over the past."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from django.utils.translation import override
 from integrations.data.table import Column, Kind, Table
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import packed
-from notifications.alerts import conditions, past, verdicts
-from notifications.alerts.conditions import Condition, ConditionError, Join, from_rows, to_rows
-from notifications.alerts.past import Past
-from notifications.alerts.verdicts import Found, Memory
+from notifications.alerts import conditions, trial, verdicts
+from notifications.alerts.conditions import Condition, ConditionError, from_rows, to_rows
+from notifications.alerts.trial import Past, try_over_past
+from notifications.alerts.verdicts import Found, Join
 from notifications.models import AlertCheck, AlertRule, Incident
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import check, make_rule, parse
@@ -49,7 +49,7 @@ def one(line: str) -> Condition:
 def found(line: str, table: Table = TABLE) -> Found:
     table = verdicts.localize(table, AT.tzinfo or UTC)
     fixed = verdicts.resolve_dates(one(line), table, AT)
-    return verdicts.evaluate([fixed], Join.ALL, table, Memory()).found[0]
+    return verdicts.evaluate([fixed], Join.ALL, table).found[0]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_compares_a_day_with_an_earlier_one(line: str, holds: bool | None, befor
 def test_says_both_values_and_marks_the_rows_of_the_day() -> None:
     rule = AlertRule(conditions=to_rows([one("sum 销售额 fell 20 % week")]))
     fixed = verdicts.resolve_dates(one("sum 销售额 fell 20 % week"), TABLE, AT)
-    verdict = verdicts.evaluate([fixed], Join.ALL, TABLE, Memory())
+    verdict = verdicts.evaluate([fixed], Join.ALL, TABLE)
 
     assert verdict.rows == (0, 1)
     with override("zh-hans"):
@@ -108,7 +108,7 @@ def test_a_change_that_has_no_percentage_is_said_by_its_values(
     rule = AlertRule(conditions=to_rows([one("sum 销售额 rose 1 % week")]))
     table = Table((DAY, replace(SALES, kind=kind)), ((TODAY, value), (LAST_WEEK, before)), NOW)
     fixed = verdicts.resolve_dates(one("sum 销售额 rose 1 % week"), table, AT)
-    verdict = verdicts.evaluate([fixed], Join.ALL, table, Memory())
+    verdict = verdicts.evaluate([fixed], Join.ALL, table)
 
     with override("zh-hans"):
         assert conditions.findings(rule, verdict).endswith(f"：{words}")
@@ -200,9 +200,9 @@ def test_it_is_tried_over_the_past_day_by_day() -> None:
     rows = [(TODAY - timedelta(days=number), sales) for number, sales in ((0, 40), (1, 90), (2, 100), (4, 10))]
     rule = AlertRule(conditions=to_rows([one("sum 销售额 fell 20 % day")]))
 
-    tried = past.tried(rule, Table((DAY, SALES), tuple(rows), NOW), today=TODAY)
+    found_days = try_over_past(rule, Table((DAY, SALES), tuple(rows), NOW), today=TODAY)
 
-    assert tried == Past(2, [TODAY])
+    assert found_days == Past(2, [TODAY])
 
 
 # --- As rules are checked ---------------------------------------------------------------------------------------------
@@ -284,3 +284,38 @@ def test_what_was_fetched_with_other_columns_or_cut_is_no_earlier_value(old: Tab
     CardData.objects.update(content=packed(old))
 
     assert check(rule, NOW, now_with(上海=79)) == AlertCheck.Outcome.NO_DATA
+
+
+def day(number: int) -> date:
+    """So many days before today."""
+    return TODAY - timedelta(days=number)
+
+
+def sales_on(*sales: tuple[date | None, int], is_cut: bool = False) -> Table:
+    return Table((Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER)), sales, NOW, is_cut)
+
+
+PAST_SALES = sales_on((day(40), 1), (day(3), 1), (day(2), 60), (day(2), 60), (day(1), 5), (None, 0))
+
+
+@pytest.mark.parametrize(
+    ("line", "count", "held"),
+    [
+        ("sum 销售额 < 100", 3, [3, 1]),
+        ("any 销售额 > 50", 3, [2]),
+        ("sum 销售额 < 100 where 日期=昨天", 3, [2, 0]),
+        ("change 销售额 <= -50", 3, [1]),
+    ],
+)
+def test_says_on_which_days_it_would_have_fired(line: str, count: int, held: list[int]) -> None:
+    rule = AlertRule(conditions=to_rows(parse(line)))
+    assert try_over_past(rule, PAST_SALES, today=TODAY) == Past(count, [day(number) for number in held])
+
+
+def test_has_no_answer_for_what_has_no_days_or_is_cut_or_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = AlertRule(conditions=to_rows(parse("sum 销售额 < 100")))
+    without = Table((Column("销售额", Kind.NUMBER),), ((1,),), NOW)
+    assert try_over_past(rule, without, today=TODAY) is None
+    assert try_over_past(rule, sales_on((day(1), 1), is_cut=True), today=TODAY) is None
+    monkeypatch.setattr(trial, "PAST_ROWS_AT_MOST", 1)
+    assert try_over_past(rule, PAST_SALES, today=TODAY) is None

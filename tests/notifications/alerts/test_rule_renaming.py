@@ -13,9 +13,10 @@ from integrations.models import Card, CardData, Corp
 from integrations.models.datasources import packed
 from notifications.models import AlertRule
 from tests.browser_form import untouched
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule
-from tests.notifications.alerts.test_rule_page import LIST, change, client_of
+from tests.notifications.alerts.test_rule_page import LIST, change
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person
 
 pytestmark = pytest.mark.django_db

@@ -213,18 +213,6 @@ class TestOddData:
 
 
 class TestNoData:
-    @pytest.mark.parametrize("answer", [None, Table(COLUMNS, (), NOW)])
-    def test_never_ends_what_is_open_and_is_told_by_itself(self, rule: AlertRule, answer: Table | None) -> None:
-        check(rule, NOW, table(上海=1))
-        for number in range(1, 4):
-            assert check(rule, NOW + number * STEP, answer) == AlertCheck.Outcome.NO_DATA
-
-        firing, missing = Incident.objects.order_by("pk")
-        assert (firing.kind, firing.status) == ("firing", "open")
-        assert (missing.kind, missing.status, missing.title) == ("no_data", "open", "无数据：销售额过低")
-        assert missing.summary
-        assert len(notify.request_notices(now=NOW + 4 * STEP)) == 2
-
     def test_is_not_told_before_its_time_and_ends_with_data(self, rule: AlertRule) -> None:
         check(rule, NOW, None)
         check(rule, NOW + STEP, None)
@@ -253,10 +241,11 @@ class TestNoData:
         for number in range(1, 4):
             assert check(rule, NOW + number * STEP, answer) == AlertCheck.Outcome.NO_DATA
 
-        assert list(Incident.objects.open().order_by("pk").values_list("kind", "summary")) == [
-            ("firing", "销售额 合计 小于 100：当前 1"),
-            ("no_data", "数据中没有可供条件比较的内容。"),
+        assert list(Incident.objects.open().order_by("pk").values_list("kind", "title", "summary")) == [
+            ("firing", "销售额过低", "销售额 合计 小于 100：当前 1"),
+            ("no_data", "无数据：销售额过低", "数据中没有可供条件比较的内容。"),
         ]
+        assert len(notify.request_notices(now=NOW + 4 * STEP)) == 2
 
     def test_is_what_was_cut_unless_a_row_is_enough(self, rule: AlertRule) -> None:
         cut = replace(table(上海=1), is_cut=True)
@@ -430,13 +419,6 @@ class TestEnds:
         assert (told.status, told.ends_at, told.is_closed_by_hand) == ("resolved", NOW + STEP, False)
         assert self.lines(told)[-1] == ("resolved", "规则已停用。")
         assert notify.request_notices(now=NOW + timedelta(days=1)) == []
-
-    def test_come_when_the_rule_is_deleted(self, rule: AlertRule, told: Incident) -> None:
-        rule.delete()
-
-        assert incidents.end_orphaned(now=NOW + STEP) == 1
-
-        assert self.lines(told)[-1] == ("resolved", "接入通道或规则已被删除。")
 
     def test_are_none_for_a_rule_that_goes_on(self, rule: AlertRule, told: Incident) -> None:
         AlertRule.objects.update(is_enabled=False)
