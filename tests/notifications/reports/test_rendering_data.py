@@ -58,6 +58,15 @@ def ordered(report: Report, *people: User, render_after: datetime = NOW, **field
     return make_run(make_subscription(*people, report=report, **fields), render_after=render_after)
 
 
+def rendered(report: Report, *people: User, table: Table | None = None, **fields: Any) -> Run:
+    """A run of the report, over data that is there already."""
+    answer(report, table)
+    run = ordered(report, *people, **fields)
+    render_run(run_id=run.pk, now=NOW)
+    run.refresh_from_db()
+    return run
+
+
 def status_of(run: Run) -> str:
     run.refresh_from_db()
     return str(run.status)
@@ -191,12 +200,10 @@ class TestWaiting:
 
     def test_a_column_that_is_gone_is_said_of_the_data_and_not_of_the_template(self, corp: Corp) -> None:
         report = make_data_report(body="好\n{{ sales.sum('没有') }}")
-        run = ordered(report, make_person(corp, "li"))
-        answer(report)
 
-        render_run(run_id=run.pk, now=NOW)
+        run = rendered(report, make_person(corp, "li"))
 
-        assert status_of(run) == Run.Status.FAILED
+        assert run.status == Run.Status.FAILED
         assert (
             run.error_text == "数据与正文不符：没有“没有”这一列。现有：日期, 区域, 销售额。请在推送页面重新选择该列。"
         )
@@ -230,9 +237,7 @@ class TestWithoutCards:
         counts = []
         for number in (1, 1, 3):  # the first finds an empty store of the limiter
             run = make_run(make_subscription(*make_people(make_corp(), number), report=make_report()))
-            with CaptureQueriesContext(
-                connection,
-            ) as queries:
+            with CaptureQueriesContext(connection) as queries:
                 render_run(run_id=run.pk, now=NOW)
             counts.append(len(queries))
         assert counts[1] == counts[2]
@@ -266,10 +271,8 @@ class TestOwnRows:
         without, foreign, seeing = (make_person(corp, name) for name in ("a", "b", "c"))
         place(foreign, region, "西北")
         place(seeing, region, "华南")
-        answer(report)
-        run = ordered(report, without, foreign, seeing)
 
-        render_run(run_id=run.pk, now=NOW)
+        run = rendered(report, without, foreign, seeing)
 
         skipped = Receipt.objects.filter(status=Receipt.Status.SKIPPED).order_by("user")
         assert [(one.user, one.reason, one.delivery) for one in skipped] == [
@@ -277,15 +280,13 @@ class TestOwnRows:
             (foreign, "no_rows", None),
         ]
         assert [one.reason_text for one in skipped] == ["此人的属性为空：区域", "没有此人的数据行"]
-        run.refresh_from_db()
         assert (run.recipient_count, run.skipped_count) == (1, 2)
 
     def test_where_it_is_so_chosen_they_get_the_empty_report(self, corp: Corp) -> None:
         report = make_data_report(skips_people_without_rows=False)
         split(report, make_region())
-        answer(report)
 
-        render_run(run_id=ordered(report, make_person(corp, "a")).pk, now=NOW)
+        rendered(report, make_person(corp, "a"))
 
         assert texts() == ["合计 — 元，0 行"]  # noqa: RUF001
 
@@ -296,10 +297,8 @@ class TestOwnRows:
         split(report, region)
         without, seeing = make_person(corp, "a"), make_person(corp, "b")
         place(seeing, region, "华南")
-        answer(report)
-        run = ordered(report, without, seeing, message_form=form)
 
-        assert len(render_run(run_id=run.pk, now=NOW)) == 2
+        rendered(report, without, seeing, message_form=form)
 
         assert texts() == ["", "华南 华南 华南 华南"]
         first = Delivery.objects.order_by("pk").first()
@@ -312,9 +311,8 @@ class TestOwnRows:
         title, body = "{% if sales.count %}有{% endif %}", "共 {{ sales.count }} 行\n-"
         report = make_data_report(title=title, body=body, skips_people_without_rows=False)
         split(report, make_region())
-        answer(report)
 
-        render_run(run_id=ordered(report, make_person(corp, "a")).pk, now=NOW)
+        rendered(report, make_person(corp, "a"))
 
         assert list(Delivery.objects.values_list("title", "text")) == [("共 0 行", "共 0 行\n-")]
 
@@ -325,16 +323,13 @@ class TestOwnRows:
         people = [make_person(corp, name) for name in ("a", "b", "c")]
         for person, values in zip(people, [["华东"], ["华东", "华南"], ["华南"]], strict=True):
             place(person, region, *values)
-        answer(report)
-        run = ordered(report, *people)
 
-        assert len(render_run(run_id=run.pk, now=NOW)) == 2
+        run = rendered(report, *people)
 
         receipts = {one.user: one for one in Receipt.objects.filter(run=run)}
         assert [receipts[person].reason for person in people] == ["", "no_message", ""]
         reason = "数据与正文不符：没有“没有”这一列。现有：日期, 区域, 销售额。请在推送页面重新选择该列。"
         assert receipts[people[1]].reason_text == f"此人的消息未能生成：{reason}"
-        run.refresh_from_db()
         assert (run.status, run.recipient_count, run.skipped_count) == (Run.Status.SENDING, 2, 1)
         Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=NOW)
         maintenance.sweep(now=NOW)
@@ -346,34 +341,30 @@ class TestOwnRows:
         split(report, region)
         person = make_person(corp, "a")
         place(person, region, "华东", "华南")
-        answer(report)
 
-        render_run(run_id=ordered(report, person).pk, now=NOW)
+        rendered(report, person)
 
         assert texts() == ["合计 20,040 元，8 行"]  # noqa: RUF001
 
     def test_a_column_that_is_gone_fails_the_run_and_shows_nobody_anything(self, corp: Corp) -> None:
         report = make_data_report()
         split(report, make_region(), column="大区")
-        answer(report)
-        run = ordered(report, make_person(corp, "a"))
 
-        assert render_run(run_id=run.pk, now=NOW) == []
+        run = rendered(report, make_person(corp, "a"))
 
-        assert status_of(run) == Run.Status.FAILED
+        assert run.status == Run.Status.FAILED
         assert run.error_text == "按人分行：卡片“sales”没有“大区”这一列，因此没有人可以看到其中的行。"  # noqa: RUF001
+        assert not Delivery.objects.exists()
 
     def test_data_that_was_cut_fails_the_run_and_leaves_nobody_out(self, corp: Corp) -> None:
         """The rows behind the limit are somebody's, who would be told that they have none."""
         report, region, person = make_data_report(), make_region(), make_person(corp, "a")
         split(report, region)
         place(person, region, "西北")
-        answer(report, replace(sales(), is_cut=True))
-        run = ordered(report, person)
 
-        assert render_run(run_id=run.pk, now=NOW) == []
+        run = rendered(report, person, table=replace(sales(), is_cut=True))
 
-        assert status_of(run) == Run.Status.FAILED
+        assert run.status == Run.Status.FAILED
         assert run.error_text.startswith("按人分行：卡片“sales”只读取了前 8 行，会有人缺少自己的数据。")  # noqa: RUF001
         assert not Receipt.objects.exists()
 
@@ -381,12 +372,10 @@ class TestOwnRows:
         report = make_data_report(body="x")
         split(report, make_region())
         report.report_cards.update(alias="other")
-        answer(report)
-        run = ordered(report, make_person(corp, "a"))
 
-        render_run(run_id=run.pk, now=NOW)
+        run = rendered(report, make_person(corp, "a"))
 
-        assert status_of(run) == Run.Status.FAILED
+        assert run.status == Run.Status.FAILED
 
     def test_up_to_a_thousand_of_a_slice_share_a_call_in_a_constant_number_of_queries(self, corp: Corp) -> None:
         report, region = make_data_report(), make_region()
@@ -421,9 +410,8 @@ class TestOwnRows:
         people = [make_person(corp, name, email=f"{name}@example.test") for name in ("a", "b")]
         for person, value in zip(people, ["华东", "华南"], strict=True):
             place(person, region, value)
-        answer(report)
-        run = ordered(report, *people, fallback_channel=Channel.EMAIL)
-        render_run(run_id=run.pk, now=NOW)
+
+        rendered(report, *people, fallback_channel=Channel.EMAIL)
         Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=NOW)
         Receipt.objects.filter(user=people[1]).update(status=Receipt.Status.INVALID)
 
@@ -528,9 +516,8 @@ class TestSkipping:
 
 def test_a_message_over_data_that_was_cut_says_so(corp: Corp) -> None:
     report = make_data_report()
-    answer(report, replace(sales(), is_cut=True))
 
-    render_run(run_id=ordered(report, make_person(corp, "a")).pk, now=NOW)
+    rendered(report, make_person(corp, "a"), table=replace(sales(), is_cut=True))
 
     assert texts() == ["数据不完整：“各区域销售”只读取了前 8 行。\n合计 20,040 元，8 行"]  # noqa: RUF001
 
@@ -559,8 +546,7 @@ def test_leads_to_the_page_of_the_card_in_the_bi_where_the_report_names_no_other
         for name, link in (("A", ""), ("B", "/elsewhere"))
     )
     for report in (linked, own):
-        answer(report)
-        render_run(run_id=ordered(report, make_person(corp, f"p{report.pk}")).pk, now=NOW)
+        rendered(report, make_person(corp, f"p{report.pk}"))
 
     assert list(Delivery.objects.order_by("pk").values_list("link", flat=True)) == ["/bi/page/weather", "/elsewhere"]
 
@@ -574,10 +560,8 @@ def test_times_in_messages_are_those_of_the_subscriptions_zone(corp: Corp) -> No
         "{% for row in sales.rows %} {{ row.时刻 }}{% endfor %}"
     )
     report = make_data_report(body=body)
-    answer(report, at)
 
-    run = ordered(report, make_person(corp, "a"), time_zone="America/New_York")
-    render_run(run_id=run.pk, now=NOW)
+    rendered(report, make_person(corp, "a"), time_zone="America/New_York", table=at)
 
     moment = "2026-11-23 19:30"
     assert texts() == [f"{moment} {moment} 2026-11-23 {moment}"]
@@ -586,9 +570,8 @@ def test_times_in_messages_are_those_of_the_subscriptions_zone(corp: Corp) -> No
 def test_a_title_with_a_cell_is_no_link_in_the_message_that_is_sent(corp: Corp) -> None:
     cell = '<a href="https://evil.example/">x</a>'
     report = make_data_report(title="{{ sales.value('名称') }}", body="正文")
-    answer(report, one_cell(cell))
 
-    render_run(run_id=ordered(report, make_person(corp, "a"), message_form=MessageForm.TEXT).pk, now=NOW)
+    rendered(report, make_person(corp, "a"), message_form=MessageForm.TEXT, table=one_cell(cell))
 
     delivery = Delivery.objects.get()
     assert delivery.title == cell
