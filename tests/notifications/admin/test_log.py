@@ -15,13 +15,18 @@ from urllib.parse import quote
 import pytest
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.html import escape
+from django.utils.translation import gettext
 
 from accounts.models import User
+from integrations.clients.wecom import errcodes
 from integrations.models import Corp
 from notifications.admin import base
+from notifications.delivery.explanations import NO_LICENCE
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.recall import withdraw
+from notifications.delivery.sending.send import send_deliveries
 from notifications.models import Delivery, Receipt, Run, Subscription
 from tests.notifications.admin.conftest import World, client_of
 from tests.notifications.factories import (
@@ -35,6 +40,7 @@ from tests.notifications.factories import (
     make_subscription,
     make_superuser,
 )
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 pytestmark = pytest.mark.django_db
 MODELS = ("run", "delivery", "receipt")
@@ -177,6 +183,50 @@ def test_no_cell_of_a_file_is_a_formula(root: Client, two: Two) -> None:
 
     assert file_of(root, "run")[0]["name"] == "'=1+1"
     assert file_of(root, "delivery")[0]["title"] == "'@title"
+
+
+@pytest.fixture
+def unlicensed(running_sandbox: SandboxHandle) -> Run:
+    """Sent to two people of the sandbox, of whom one has no licence."""
+    seed = company()
+    [member] = [member for member in seed["members"] if member["userid"] == "hanmeimei"]
+    member["unlicensed"] = True
+    running_sandbox.load({"companies": [seed]})
+    corp = make_corp(corpid=CORPID, agentid=AGENTID, secret=SECRET, api_base_url=running_sandbox.base_url)
+    people = [
+        make_person(corp, "LiLei", username="lilei", name="=李雷"),
+        make_person(corp, "hanmeimei", username="han", name="韩梅梅"),
+    ]
+    now = timezone.now()
+    run = make_run(make_subscription(*people, now=now), now=now)
+    ids = render_run(run_id=run.pk, now=now)
+    assert send_deliveries(ids, clock=timezone.now, is_stopping=lambda: False) == 1
+    assert [len(running_sandbox.messages(CORPID, userid)) for userid in ("lilei", "hanmeimei")] == [1, 0]
+    return run
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+def test_the_receipt_and_the_file_say_that_somebody_has_no_licence(
+    root: Client, unlicensed: Run, language: str
+) -> None:
+    headers, licence = {"accept-language": language}, errcodes.explain(NO_LICENCE)
+    receipt = Receipt.objects.get(run=unlicensed, status=Receipt.Status.UNLICENSED)
+    with translation.override(language):
+        words = [gettext(text) for text in (licence.what, licence.who, licence.where)]
+        status, sent = gettext("no licence"), unlicensed.deliveries.get().get_status_display()
+
+    page = root.get(reverse("admin:notifications_receipt_change", args=[receipt.pk]), headers=headers).content.decode()
+    answer: Any = root.get(
+        reverse("admin:notifications_receipt_csv"), {"run__id__exact": unlicensed.pk}, headers=headers
+    )
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
+    titles, without, with_licence = csv.reader(io.StringIO(text))
+
+    assert all(escape(word) in page for word in [*words, status])
+    assert len(titles) == len(without)
+    assert (without[0], without[2:6]) == ("韩梅梅 (han)", [status, *words])
+    # What begins as a formula stays text.
+    assert (with_licence[0], with_licence[2:6]) == ("'=李雷 (lilei)", [sent, "", "", ""])
 
 
 @pytest.mark.parametrize("model", MODELS)
