@@ -78,8 +78,7 @@ def back_up(path: Path, *, programs_folder: str | None = None) -> Description:
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     try:
-        handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(handle, "wb") as file:
+        with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(MARK + json.dumps(asdict(description), ensure_ascii=False).encode() + b"\n")
             _run(programs_folder, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", target=file)
             file.flush()
@@ -114,12 +113,7 @@ def _key_of(token: str) -> str:
 
 
 def restore(
-    path: Path,
-    *,
-    is_check: bool,
-    replaces: bool,
-    without_keys: bool,
-    programs_folder: str | None,
+    path: Path, *, is_check: bool, replaces: bool, without_keys: bool, programs_folder: str | None
 ) -> Description:
     """Restore, and mark the database as a copy: nothing is sent from it until somebody confirms it. All or nothing.
 
