@@ -11,19 +11,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.styles import Alignment, Font, PatternFill
-from openpyxl.utils import get_column_letter
 
+from integrations.clients.late import Late
 from integrations.clients.wecom.builders import in_reading_order
 from integrations.data.figures import in_zone, to_decimal
 from integrations.data.table import USUAL_DECIMALS, Column, Kind, Month, Table, Value
 from notifications.charts.drawing import cell_text, head_unit
+
+if TYPE_CHECKING:
+    import openpyxl
+    import openpyxl.styles
+    import openpyxl.utils
+    from openpyxl.cell import WriteOnlyCell
+else:
+    openpyxl = Late("openpyxl")
 
 # A spreadsheet's own limits, one row for the head and one for what is left out.
 ROWS_AT_MOST = 1_048_576 - 2
@@ -99,13 +104,9 @@ def _write_fitting(make: Callable[[int], bytes], row_count: int) -> bytes:
         rows = min(rows - 1, int(rows * FILE_BYTES / len(made) * 0.95))
 
 
-_HEAD_FONT, _HEAD_FILL = Font(bold=True), PatternFill("solid", fgColor="E8EEF5")
-_RIGHT = Alignment(horizontal="right")
-
-
 def _write_workbook(found: Sequence[Part], row_count: int) -> bytes:
     # Rows go to a temporary file as they come. A value's type is decided here, never guessed from its text.
-    book = Workbook(write_only=True)
+    book = openpyxl.Workbook(write_only=True)
     used: set[str] = set()
     for part in found:
         _write_sheet(book.create_sheet(_sheet_name(part.title, used)), part, row_count)
@@ -119,10 +120,10 @@ def _write_sheet(sheet: Any, part: Part, row_count: int) -> None:
     columns = part.table.columns[:COLUMNS_AT_MOST]
     rows = part.table.rows[:row_count]
     for position, width in enumerate(_column_widths(columns, rows), start=1):
-        sheet.column_dimensions[get_column_letter(position)].width = width
+        sheet.column_dimensions[openpyxl.utils.get_column_letter(position)].width = width
     sheet.freeze_panes = "A2"
     if rows and columns:
-        sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}{len(rows) + 1}"
+        sheet.auto_filter.ref = f"A1:{openpyxl.utils.get_column_letter(len(columns))}{len(rows) + 1}"
     sheet.append([_head_cell(sheet, column) for column in columns])
     numbers = [_number_formats(column) for column in columns]
     for row in rows:
@@ -134,9 +135,9 @@ def _write_sheet(sheet: Any, part: Part, row_count: int) -> None:
 
 def _head_cell(sheet: Any, column: Column) -> WriteOnlyCell:
     cell = _text_cell(sheet, _write_head(column))
-    cell.font, cell.fill = _HEAD_FONT, _HEAD_FILL
+    cell.font, cell.fill = openpyxl.styles.Font(bold=True), openpyxl.styles.PatternFill("solid", fgColor="E8EEF5")
     if column.is_numeric:
-        cell.alignment = _RIGHT
+        cell.alignment = openpyxl.styles.Alignment(horizontal="right")
     return cell
 
 
@@ -157,18 +158,20 @@ def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, s
     if isinstance(plain, str):
         return _text_cell(sheet, plain)
     if isinstance(plain, date):
-        cell = WriteOnlyCell(sheet, plain)
+        cell = openpyxl.cell.WriteOnlyCell(sheet, plain)
         cell.number_format = _date_format(plain)
         return cell
     # To a spreadsheet 12.5% is 0.125.
-    cell = WriteOnlyCell(sheet, float(Decimal(str(plain)).scaleb(-2)) if column.kind is Kind.PERCENT else plain)
+    cell = openpyxl.cell.WriteOnlyCell(
+        sheet, float(Decimal(str(plain)).scaleb(-2)) if column.kind is Kind.PERCENT else plain
+    )
     cell.number_format = number_formats[plain % 1 != 0]
     return cell
 
 
 def _text_cell(sheet: Any, text: str) -> WriteOnlyCell:
     """Text is text whatever it begins with, without the letters that the format cannot hold."""
-    cell = WriteOnlyCell(sheet, _NOT_IN_CELLS.sub("", text)[:CELL_CHARACTERS])
+    cell = openpyxl.cell.WriteOnlyCell(sheet, _NOT_IN_CELLS.sub("", text)[:CELL_CHARACTERS])
     cell.data_type = "s"
     # What begins as a formula does stays text when somebody edits it.
     cell.quotePrefix = text.startswith(_FORMULA_STARTS)
