@@ -1,6 +1,8 @@
 """Sizes that keep the code easy to read: `python -m tools.sizes` names every place that breaks one.
 
-- A file has at most 650 lines, a function at most 60.
+- A file has at most 650 lines, a function at most 60. Each room and each app has its ceiling in tools/ceilings.toml,
+  which `python -m tools.sizes --ceilings` writes as the code is. A ceiling goes down with what is taken out; it goes up
+  in a commit of its own that says what users gain.
 - At most six `except` clauses catch everything, and each says why. Loops share one: integrations.core.background.
 - Nothing is imported inside a function but in `ready()`, and a package that a comment calls optional. Benchmarks may:
   they set Django up for a database that they have started.
@@ -11,6 +13,8 @@ from __future__ import annotations
 
 import ast
 import sys
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox/wecom_sandbox", "tools", "benchmarks")
+CEILINGS = ROOT / "tools" / "ceilings.toml"
 FILE_LINES = 650
 FUNCTION_LINES = 60
 BROAD_EXCEPTS = 6
@@ -53,7 +58,11 @@ class Module:
 
 
 def main() -> int:
-    problems = list(found_in(modules()))
+    found = modules()
+    if sys.argv[1:] == ["--ceilings"]:
+        write_ceilings(found)
+        return 0
+    problems = [*found_in(found), *too_large(found, tomllib.loads(CEILINGS.read_text()))]
     for problem in problems:
         print(problem)
     return 1 if problems else 0
@@ -71,6 +80,32 @@ def found_in(modules: list[Module]) -> Iterator[str]:
             yield from inner_imports(module)
     yield from broad_excepts(modules)
     yield from two_way_pairs(modules)
+
+
+def measure(modules: list[Module]) -> dict[str, Counter[str]]:
+    """Count the lines of each room, and the files of each app. What stands beside an app's packages is one room."""
+    sizes: dict[str, Counter[str]] = {"lines": Counter(), "files": Counter()}
+    for module in modules:
+        parts = module.path.parts
+        depth = 2 if parts[0] == "sandbox" else 1  # its app lies in a folder
+        sizes["lines"]["/".join(parts[: depth + (len(parts) > depth + 1)])] += len(module.text.splitlines())
+        sizes["files"][parts[0]] += 1
+    return sizes
+
+
+def too_large(modules: list[Module], ceilings: dict[str, dict[str, int]]) -> Iterator[str]:
+    for kind, counts in measure(modules).items():
+        for place, count in sorted(counts.items()):
+            if count > ceilings[kind].get(place, 0):
+                yield f"{place}: {count} {kind}, at most {ceilings[kind].get(place, 0)} (tools/ceilings.toml)"
+
+
+def write_ceilings(modules: list[Module]) -> None:
+    tables = (
+        f"[{kind}]\n" + "".join(f'"{place}" = {count}\n' for place, count in sorted(counts.items()))
+        for kind, counts in measure(modules).items()
+    )
+    CEILINGS.write_text("\n".join(tables))
 
 
 def long_ones(module: Module) -> Iterator[str]:

@@ -32,6 +32,19 @@ def test_the_length_of_a_function(start: str, count: int, problems: list[str]) -
     assert found(tools__run=f"{start}\n" + "    x = 1\n" * (count - 1)) == problems
 
 
+def test_a_room_and_an_app_have_ceilings() -> None:
+    paths = ("accounts/urls.py", "accounts/users/a.py", "accounts/users/b/c.py", "sandbox/wecom_sandbox/api/token.py")
+    modules = [Module(Path(path), "x = 1\n" * 10) for path in paths]
+    lines = {"accounts": 10, "accounts/users": 19, "sandbox/wecom_sandbox/api": 10}
+
+    problems = list(sizes.too_large(modules, {"lines": lines, "files": {"accounts": 2, "sandbox": 1}}))
+
+    assert problems == [
+        "accounts/users: 20 lines, at most 19 (tools/ceilings.toml)",
+        "accounts: 3 files, at most 2 (tools/ceilings.toml)",
+    ]
+
+
 def test_an_import_inside_a_function() -> None:
     text = """
         import json
