@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
@@ -24,7 +25,7 @@ from accounts.importexport.readers import (
     Layout,
     Line,
     Recogniser,
-    table_of,
+    read_table,
     target_of,
 )
 from accounts.importexport.writers import Sheet, write_xlsx
@@ -98,10 +99,7 @@ def discard_import(*, run: PeopleImport, now: datetime) -> bool:
 def forget_old_rows(*, now: datetime) -> int:
     """Remove the rows of old imports, which hold names and values; counts stay."""
     old = PeopleImport.objects.filter(requested_at__lt=now - ROWS_KEPT).values("pk")
-    removed = 0
-    while keys := list(ImportRow.objects.filter(run__in=old).values_list("pk", flat=True)[:5000]):
-        removed += ImportRow.objects.filter(pk__in=keys).delete()[0]
-    return removed
+    return ImportRow.objects.filter(run__in=old).delete()[0]
 
 
 # --- Imports in the background: first everything is read and compared, then, once somebody has said yes, written ---
@@ -177,13 +175,13 @@ def _read(run: JobRun) -> None:
         _end(run, Status.STOPPED, "not_allowed")
         return
     try:
-        table = table_of(bytes(content), Recogniser(Attribute.objects.by_name()))
-        _check_header(held, table.header)
+        header, found = read_table(bytes(content), Recogniser(Attribute.objects.by_name()))
+        _check_header(held, header)
         with run.saving(_find_import(run)) as held:
-            held.layout, held.titles = table.header.layout.value, [list(pair) for pair in table.header.titles]
+            held.layout, held.titles = header.layout.value, [list(pair) for pair in header.titles]
         seen = Seen()
-        for lines in _steps(table.lines):
-            held = _read_step(run, held, editor, table.header, lines, seen)
+        while lines := list(islice(found, STEP)):
+            held = _read_step(run, held, editor, header, lines, seen)
         if not held.row_count:
             raise FileRefusedError("no_rows")
     except FileRefusedError as refused:
@@ -207,22 +205,18 @@ def _check_header(run: PeopleImport, header: Header) -> None:
         raise FileRefusedError("match_missing")
 
 
-def _steps(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    step: list[Line] = []
-    for line in lines:
-        step.append(line)
-        if len(step) == STEP:
-            yield step
-            step = []
-    if step:
-        yield step
-
-
 def _read_step(
     run: JobRun, of: PeopleImport, editor: User, header: Header, lines: list[Line], seen: Seen
 ) -> PeopleImport:
-    cells = {line.number: _cells(line, header) for line in lines}
-    problems = {line.number: found for line in lines if (found := _problem(line, header))}
+    titles = {target: title for title, target in header.titles}
+    cells: dict[int, dict[str, str]] = {}
+    problems: dict[int, Decision] = {}
+    for line in lines:
+        texts = dict(enumerate(line.texts))
+        cells[line.number] = {target: texts.get(column, "") for target, column in header.columns.items()}
+        wrong = [(target, column) for target, column in header.columns.items() if column in line.problems]
+        for target, column in wrong[:1]:  # a cell that cannot be taken
+            problems[line.number] = Decision(None, [], line.problems[column], {"column": titles[target]})
     sound = [(number, texts) for number, texts in cells.items() if number not in problems]
     known = Known(run=of, editor=editor, rows=[texts for _number, texts in sound])
     decisions = decide(run=of, known=known, rows=sound, seen=seen)
@@ -237,19 +231,6 @@ def _read_step(
             counts[row.outcome] = counts.get(row.outcome, 0) + 1
         held.counts = counts
     return held
-
-
-def _cells(line: Line, header: Header) -> dict[str, str]:
-    return {target: line.texts[column] if column < len(line.texts) else "" for target, column in header.columns.items()}
-
-
-def _problem(line: Line, header: Header) -> Decision | None:
-    """A cell that cannot be taken, of a column that is used."""
-    titles = {target: title for title, target in header.titles}
-    for target, column in header.columns.items():
-        if column in line.problems:
-            return Decision(None, [], line.problems[column], {"column": titles[target]})
-    return None
 
 
 def _row(run: PeopleImport, number: int, cells: dict[str, str], decision: Decision) -> ImportRow | None:
@@ -345,7 +326,11 @@ def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Se
     list(people.order_by("pk").values_list("pk", flat=True))
     known = Known(run=run, editor=editor, rows=[row.cells for row in rows])
     decisions = decide(run=run, known=known, rows=[(row.number, row.cells) for row in rows], seen=seen)
-    pairs = [(row, _still(row, made)) for row, made in zip(rows, decisions, strict=True)]
+    pairs = []
+    for row, made in zip(rows, decisions, strict=True):
+        is_same = made.user is not None and made.user.pk == row.user_id and made.changes == row.changes
+        # Refused where it is not what somebody has said yes to.
+        pairs.append((row, made if made.reason or is_same else Decision(made.user, [], "changed_meanwhile")))
     write([made for _row, made in pairs if not made.reason])
     refused = [(row, made) for row, made in pairs if made.reason]
     for row, made in refused:
@@ -354,12 +339,6 @@ def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Se
     done = [row.pk for row, made in pairs if not made.reason]
     ImportRow.objects.filter(pk__in=done).update(outcome=Outcome.APPLIED)
     return refused
-
-
-def _still(row: ImportRow, decision: Decision) -> Decision:
-    """The decision, refused where it is not what somebody has said yes to."""
-    is_same = decision.user is not None and decision.user.pk == row.user_id and decision.changes == row.changes
-    return decision if decision.reason or is_same else Decision(decision.user, [], "changed_meanwhile")
 
 
 def _count(held: PeopleImport, written: int, refused: int) -> None:

@@ -7,13 +7,13 @@ exists elsewhere.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db.models import F, Q
+from django.db.models import F
 from django.db.models.functions import Lower
 
 from accounts.audit import services
@@ -41,143 +41,92 @@ Match = PeopleImport.Match
 
 
 class Known:
-    """For the rows of one step. About twelve queries, and two for each attribute that the file has."""
+    """What the rows of one step are about, as it stands now. About ten queries, and two for each attribute of the file.
+
+    `people`: by their keys, only those whom the editor may change. `accounts`, `values`: theirs; the primary account is
+    the first. `holders`, `value_holders`: who has the accounts and values of the rows, whoever that is.
+    """
 
     def __init__(self, *, run: PeopleImport, editor: User, rows: Sequence[Cells]) -> None:
-        self._run, self._editor = run, editor
+        self._editor, self._layout = editor, run.layout
         self.sees_all = sees_all(editor)
         every = list(Attribute.objects.by_name())
-        self.login_attribute = next((one for one in every if one.is_bi_login_id), None)
-        self._numbers = [one for one in every if one.is_employee_number]
         self.attributes = [one for one in every if any(target_of(one) in cells for cells in rows)]
-        self._companies = {one.name.strip().lower(): one for one in Corp.objects.visible_to(editor)}
-        self._people: dict[int, User] = {}
-        self._by_username = self._index(Lower("username"), self._usernames(rows))
-        self._by_email = self._index(Lower("email"), self._wanted(rows, Match.EMAIL, EMAIL, BIZ_MAIL))
-        self._by_mobile = self._index(F("mobile"), self._wanted(rows, Match.MOBILE, MOBILE))
-        self._by_number = self._numbered(rows)
+        self.companies = {one.name.strip().lower(): one for one in Corp.objects.visible_to(editor)}
+        login = next((target_of(one) for one in every if one.is_bi_login_id), "")
+        # The column that says whose account a row is.
+        self.account_target = {Layout.OWN: USERNAME, Layout.WECOM: USERID}.get(Layout(run.layout), login)
+        self.people: dict[int, User] = {}
+        # By a column and its text in lower case: whom it finds.
+        self._found: dict[tuple[str, str], set[int]] = {}
+        self._match = Match.USERNAME if run.layout == Layout.OWN else Match(run.match_by)
+        self._targets = {
+            Match.USERNAME: [self.account_target],
+            Match.EMAIL: [EMAIL, BIZ_MAIL],
+            Match.MOBILE: [MOBILE],
+            Match.ATTRIBUTE: [target_of(one) for one in every if one.is_employee_number],
+        }[self._match]
+        self._find_people(rows, every)
         self._load_holders(rows)
-        self._keep_changeable()
-        self._load_accounts()
-        self._values = {one.pk: values_of(attribute=one, users=list(self._people)) for one in self.attributes}
+        allowed = people_changeable_by(editor).filter(pk__in=list(self.people)).order_by()
+        kept = set(allowed.values_list("pk", flat=True))
+        self.people = {pk: user for pk, user in self.people.items() if pk in kept}
+        self.accounts: dict[int, list[WeComAccount]] = defaultdict(list)
+        accounts = WeComAccount.objects.filter(user__in=list(self.people)).select_related("corp")
+        for account in accounts.order_by("-is_primary", "pk"):
+            self.accounts[account.user_id].append(account)
+        self.values = {one.pk: values_of(attribute=one, users=list(self.people)) for one in self.attributes}
 
-    # --- Whom a row is about: only those who may be changed -----------------------------------------------------------
-
-    def by_username(self, username: str) -> set[User]:
-        """Of several that differ in capitals only, the one that is spelt so."""
-        found = self._found(self._by_username, username.lower())
-        exact = {user for user in found if user.username == username}
-        return exact or found
-
-    def by_email(self, emails: Iterable[str]) -> set[User]:
-        return {user for email in emails for user in self._found(self._by_email, email.lower())}
-
-    def by_mobile(self, mobile: str) -> set[User]:
-        return self._found(self._by_mobile, mobile)
-
-    def by_employee_number(self, cells: Cells) -> set[User]:
-        keys = ((one.pk, fold_value(cells[target_of(one)])) for one in self._numbers if cells.get(target_of(one)))
-        return {user for key in keys for user in self._found(self._by_number, key)}
-
-    def by_account(self, corp: Corp, userid: str) -> User | None:
-        holder = self._holders.get((corp.pk, fold_userid(userid)))
-        return self._people.get(holder) if holder is not None else None
-
-    def _found(self, index: Mapping[Any, set[int]], key: Any) -> set[User]:
-        return {self._people[pk] for pk in index.get(key, ()) if pk in self._people}
-
-    # --- What they have -----------------------------------------------------------------------------------------------
-
-    def company(self, name: str) -> Corp | None:
-        return self._companies.get(name.strip().lower())
-
-    def accounts_of(self, user: User) -> list[WeComAccount]:
-        return self._accounts[user.pk]
-
-    def primary_account(self, user: User) -> WeComAccount | None:
-        return next((one for one in self._accounts[user.pk] if one.is_primary), None)
-
-    def holder_of_account(self, corp: Corp, userid: str) -> int | None:
-        return self._holders.get((corp.pk, fold_userid(userid)))
-
-    def values(self, attribute: Attribute, user: User) -> list[str]:
-        return self._values[attribute.pk].get(user.pk, [])
-
-    def holder_of_value(self, attribute: Attribute, value: str, user: User) -> int | None:
-        """Somebody else who has it."""
-        return next(iter(self._value_holders[attribute.pk].get(fold_value(value), set()) - {user.pk}), None)
-
-    def may_set(self, attribute: Attribute) -> bool:
-        return may_set(self._editor, attribute)
+    def find(self, cells: Cells) -> set[User]:
+        """Whom a row's cells find."""
+        keys = [(target, self._fold(cells.get(target, ""))) for target in self._targets]
+        found = {self.people[pk] for key in keys for pk in self._found.get(key, ()) if pk in self.people}
+        if self._match != Match.USERNAME:
+            return found
+        # Of several that differ in capitals only, the one that is spelt so.
+        found = {one for one in found if one.username == cells.get(self.account_target)} or found
+        # One that the directory has made is nobody's account elsewhere.
+        return found if self._layout == Layout.OWN else {one for one in found if not one.has_made_username}
 
     def name_of(self, user_id: int) -> dict[str, str]:
         """Who has something already, for whom one may see; nothing for others."""
         person = people_visible_to(self._editor).filter(pk=user_id).first()
         return {"person": str(person)} if person else {}
 
-    # --- Loading ------------------------------------------------------------------------------------------------------
+    def may_set(self, attribute: Attribute) -> bool:
+        return may_set(self._editor, attribute)
 
-    def _usernames(self, rows: Sequence[Cells]) -> set[str]:
-        if self._run.layout == Layout.OWN:
-            return {cells.get(USERNAME, "").lower() for cells in rows} - {""}
-        if self._run.match_by != Match.USERNAME:
-            return set()
-        login = target_of(self.login_attribute) if self.login_attribute else ""
-        target = USERID if self._run.layout == Layout.WECOM else login
-        return {cells.get(target, "").lower() for cells in rows} - {""}
+    def _fold(self, text: str) -> str:
+        return fold_value(text) if self._match == Match.ATTRIBUTE else text.lower()
 
-    def _wanted(self, rows: Sequence[Cells], match: Match, *targets: str) -> set[str]:
-        if self._run.layout == Layout.OWN or self._run.match_by != match:
-            return set()
-        return {cells.get(target, "").lower() for cells in rows for target in targets} - {""}
-
-    def _index(self, column: Any, values: set[str]) -> dict[str, set[int]]:
-        found: dict[str, set[int]] = defaultdict(set)
-        if values:
-            for user in User.objects.annotate(found_by=column).filter(found_by__in=values):
-                self._people[user.pk] = user
-                found[user.found_by].add(user.pk)
-        return found
-
-    def _numbered(self, rows: Sequence[Cells]) -> dict[tuple[int, str], set[int]]:
-        found: dict[tuple[int, str], set[int]] = {}
-        if self._run.layout == Layout.OWN or self._run.match_by != Match.ATTRIBUTE:
-            return found
-        for attribute in self._numbers:
-            texts = {cells[target_of(attribute)] for cells in rows if cells.get(target_of(attribute))}
-            for folded, pks in holders_of(attribute=attribute, values=texts).items():
-                found[attribute.pk, folded] = pks
-        pks = {pk for some in found.values() for pk in some}
-        self._people |= {user.pk: user for user in User.objects.filter(pk__in=pks)}
-        return found
+    def _find_people(self, rows: Sequence[Cells], attributes: Sequence[Attribute]) -> None:
+        texts = {target: {cells[target] for cells in rows if cells.get(target)} for target in self._targets}
+        if self._match == Match.ATTRIBUTE:
+            for attribute in (one for one in attributes if one.is_employee_number):
+                target = target_of(attribute)
+                for folded, pks in holders_of(attribute=attribute, values=texts[target]).items():
+                    self._found[target, folded] = pks
+            self.people = User.objects.in_bulk({pk for pks in self._found.values() for pk in pks})
+            return
+        column = {Match.USERNAME: Lower("username"), Match.EMAIL: Lower("email")}.get(self._match, F("mobile"))
+        values = {text.lower() for some in texts.values() for text in some}
+        for user in User.objects.annotate(found_by=column).filter(found_by__in=values):
+            self.people[user.pk] = user
+            for target in self._targets:
+                self._found.setdefault((target, user.found_by), set()).add(user.pk)
 
     def _load_holders(self, rows: Sequence[Cells]) -> None:
-        """Who has the accounts and values of the rows."""
         userids = {fold_userid(cells[USERID]) for cells in rows if cells.get(USERID)}
         accounts = WeComAccount.objects.filter(userid_folded__in=userids, corp__isnull=False).select_related("user")
-        self._holders: dict[tuple[int | None, str], int] = {}
+        self.holders: dict[tuple[int | None, str], int] = {}
         for account in accounts:
-            self._holders[account.corp_id, account.userid_folded] = account.user_id
-            self._people.setdefault(account.user_id, account.user)
-        self._value_holders = {
-            one.pk: holders_of(attribute=one, values=_parts(one, rows)) for one in self.attributes if one.is_unique
-        }
-
-    def _keep_changeable(self) -> None:
-        allowed = people_changeable_by(self._editor).filter(pk__in=list(self._people))
-        kept = set(allowed.order_by().values_list("pk", flat=True))
-        self._people = {pk: user for pk, user in self._people.items() if pk in kept}
-
-    def _load_accounts(self) -> None:
-        self._accounts: dict[int, list[WeComAccount]] = defaultdict(list)
-        accounts = WeComAccount.objects.filter(Q(user__in=list(self._people))).select_related("corp")
-        for account in accounts.order_by("-is_primary", "pk"):
-            self._accounts[account.user_id].append(account)
-
-
-def _parts(attribute: Attribute, rows: Sequence[Cells]) -> list[str]:
-    texts = (cells.get(target_of(attribute), "") for cells in rows)
-    return [part for text in texts if text for part in attribute.parts(text)]
+            self.holders[account.corp_id, account.userid_folded] = account.user_id
+            self.people.setdefault(account.user_id, account.user)
+        self.value_holders: dict[int, dict[str, set[int]]] = {}
+        for one in (one for one in self.attributes if one.is_unique):
+            texts = [cells[target_of(one)] for cells in rows if cells.get(target_of(one))]
+            values = [part for text in texts for part in one.parts(text)]
+            self.value_holders[one.pk] = holders_of(attribute=one, values=values)
 
 
 # Columns of a person that our own sheet sets, with their longest value; other files only find people by them.
@@ -201,7 +150,7 @@ class Decision:
     changes: list[list[Any]] = field(default_factory=list)
     reason: str = ""
     words: dict[str, Any] = field(default_factory=dict)
-    # What changes() has found, for whoever writes it: the account with its new company and userid, values by attribute.
+    # For whoever writes it: the account with its new company and userid, values by attribute.
     account: tuple[WeComAccount | None, Corp | None, str] | None = None
     values: dict[Attribute, list[str]] = field(default_factory=dict)
 
@@ -221,103 +170,83 @@ class Seen:
 
 def decide(*, run: PeopleImport, known: Known, rows: Sequence[tuple[int, Cells]], seen: Seen) -> list[Decision]:
     """One for each of `rows`, which are numbers with cells."""
-    return [_decided(run, known, number, cells, seen) for number, cells in rows]
+    decisions = []
+    for number, cells in rows:
+        decision = Decision()
+        try:
+            decision.user = _find_person(run, known, cells)
+            seen.claim("person", decision.user.pk, number)
+            _Row(run, known, number, cells, seen, decision, decision.user).find_changes()
+        except RowRefusedError as refused:
+            decision = Decision(decision.user, [], refused.reason, refused.words)
+        decisions.append(decision)
+    return decisions
 
 
-def _decided(run: PeopleImport, known: Known, number: int, cells: Cells, seen: Seen) -> Decision:
-    decision = Decision()
-    try:
-        decision.user = _person(run, known, cells)
-        seen.claim("person", decision.user.pk, number)
-        _Row(run, known, number, cells, seen, decision).find_changes()
-    except RowRefusedError as refused:
-        return Decision(decision.user, [], refused.reason, refused.words)
-    return decision
-
-
-def _person(run: PeopleImport, known: Known, cells: Cells) -> User:
+def _find_person(run: PeopleImport, known: Known, cells: Cells) -> User:
     """Whom a row is about. Raises RowRefusedError."""
-    if run.layout == Layout.OWN:
-        return _only(known.by_username(_needed(cells, USERNAME)))
-    if run.layout == Layout.WECOM:
-        userid = _needed(cells, USERID)
-        linked = known.by_account(_company(run, known, cells), userid)
-        return linked if linked is not None else _only(_by_choice(run, known, cells, userid))
-    login = known.login_attribute
-    return _only(_by_choice(run, known, cells, _needed(cells, target_of(login)) if login else ""))
-
-
-def _needed(cells: Cells, target: str) -> str:
-    text = cells.get(target, "")
-    if not text:
+    account = cells.get(known.account_target, "")
+    if known.account_target and not account:
         raise RowRefusedError("no_key")
-    return text
-
-
-def _by_choice(run: PeopleImport, known: Known, cells: Cells, account: str) -> set[User]:
-    if run.match_by == Match.USERNAME:
-        # One that the directory has made is nobody's account elsewhere.
-        return {user for user in known.by_username(account) if not user.has_made_username}
-    if run.match_by == Match.EMAIL:
-        return known.by_email([cells[one] for one in (EMAIL, BIZ_MAIL) if cells.get(one)])
-    if run.match_by == Match.MOBILE:
-        return known.by_mobile(cells.get(MOBILE, ""))
-    return known.by_employee_number(cells)
-
-
-def _only(people: set[User]) -> User:
+    if run.layout == Layout.WECOM:
+        holder = known.holders.get((_find_company(run, known, cells).pk, fold_userid(account)))
+        if holder is not None and holder in known.people:
+            return known.people[holder]
+    people = known.find(cells)
     if len(people) > 1:
         raise RowRefusedError("several")
     if not people:
         raise RowRefusedError("nobody")
-    return next(iter(people))
+    return people.pop()
 
 
-def _company(run: PeopleImport, known: Known, cells: Cells) -> Corp:
+def _find_company(run: PeopleImport, known: Known, cells: Cells) -> Corp:
     name = cells.get(COMPANY, "")
-    corp = known.company(name) if name else run.corp
+    corp = known.companies.get(name.strip().lower()) if name else run.corp
     if corp is None:
         raise RowRefusedError("unknown_company" if name else "no_company", company=name[:64])
     return corp
 
 
+@dataclass(slots=True)
 class _Row:
     """The differences between one row and its person."""
 
-    def __init__(
-        self, run: PeopleImport, known: Known, number: int, cells: Cells, seen: Seen, decision: Decision
-    ) -> None:
-        assert decision.user is not None  # noqa: S101  # the caller has found somebody
-        self._run, self._known, self._number, self._cells, self._seen = run, known, number, cells, seen
-        self._decision, self._user = decision, decision.user
+    run: PeopleImport
+    known: Known
+    number: int
+    cells: Cells
+    seen: Seen
+    decision: Decision
+    user: User
 
     def find_changes(self) -> None:
         """Raises RowRefusedError."""
-        if self._run.layout == Layout.OWN:
-            self._of_person()
-            self._of_primary_account()
-        elif self._run.layout == Layout.WECOM:
-            self._of_account_in(_company(self._run, self._known, self._cells))
-        self._of_attributes()
+        if self.run.layout == Layout.OWN:
+            self._compare_person()
+            self._compare_primary_account()
+        elif self.run.layout == Layout.WECOM:
+            self._compare_account(_find_company(self.run, self.known, self.cells))
+        for attribute in self.known.attributes:
+            text = self.cells.get(target_of(attribute))
+            if text is not None and (text or self.run.clears_empty):
+                self._compare_values(attribute, text)
 
-    def _changed(self, what: str, before: str, after: str) -> bool:
+    def _note(self, what: str, before: str, after: str) -> bool:
+        """Note a change, if it is one."""
         if before == after:
             return False
-        self._decision.changes.append([what, before or None, after or None])
+        self.decision.changes.append([what, before or None, after or None])
         return True
 
     def _text(self, target: str, now: str) -> str:
         """What a cell asks for: what is there now where the column is missing or the cell says nothing."""
-        text = self._cells.get(target)
-        if text is None or (text == "" and not self._run.clears_empty):
-            return now
-        return text
+        text = self.cells.get(target)
+        return now if text is None or (text == "" and not self.run.clears_empty) else text
 
-    # --- Name, e-mail, mobile -----------------------------------------------------------------------------------------
-
-    def _of_person(self) -> None:
+    def _compare_person(self) -> None:
         for name, longest in OF_PERSON.items():
-            now: str = getattr(self._user, name)
+            now: str = getattr(self.user, name)
             wanted = self._text(name, now)
             if wanted == now:
                 continue
@@ -328,31 +257,30 @@ class _Row:
                     validate_email(wanted)
                 except ValidationError:
                     raise RowRefusedError("bad_email", value=wanted[:64]) from None
-            self._changed(name, now, wanted)
+            self._note(name, now, wanted)
 
     # --- The two attributes of WeCom ----------------------------------------------------------------------------------
 
-    def _of_primary_account(self) -> None:
-        account = self._known.primary_account(self._user)
+    def _compare_primary_account(self) -> None:
+        account = next((one for one in self.known.accounts[self.user.pk] if one.is_primary), None)
         before = account.corp if account else None
         name_before = before.name if before else ""
         name = self._text(COMPANY, name_before)
-        corp = before if name == name_before else self._known.company(name) if name else None
+        corp = before if name == name_before else self.known.companies.get(name.strip().lower())
         if name and corp is None:
             raise RowRefusedError("unknown_company", company=name[:64])
         userid = self._text(USERID, account.userid if account else "")
         self._set_account(account, corp, userid)
 
-    def _of_account_in(self, corp: Corp) -> None:
-        userid = self._cells[USERID]
-        accounts = self._known.accounts_of(self._user)
-        account = next((one for one in accounts if one.corp_id == corp.pk), None)
-        if account is None:
-            account = next((one for one in accounts if one.corp_id is None), None)
-        elif account.userid_folded == fold_userid(userid):
-            return
-        if account is not None and account.userid_folded and account.userid_folded != fold_userid(userid):
-            raise RowRefusedError("other_account", company=corp.name)
+    def _compare_account(self, corp: Corp) -> None:
+        userid = self.cells[USERID]
+        accounts = {one.corp_id: one for one in reversed(self.known.accounts[self.user.pk])}
+        account = accounts.get(corp.pk) or accounts.get(None)
+        if account is not None and account.userid_folded:
+            if account.userid_folded != fold_userid(userid):
+                raise RowRefusedError("other_account", company=corp.name)
+            if account.corp_id == corp.pk:
+                return
         self._set_account(account, corp, userid)
 
     def _set_account(self, account: WeComAccount | None, corp: Corp | None, userid: str) -> None:
@@ -360,60 +288,48 @@ class _Row:
         if len(userid) > USERID_CHARACTERS:
             raise RowRefusedError("bad_text", column=USERID, count=USERID_CHARACTERS)
         before = account.corp if account else None
-        is_changed = self._changed(COMPANY, before.name if before else "", corp.name if corp else "")
-        is_changed |= self._changed(USERID, account.userid if account else "", userid)
+        is_changed = self._note(COMPANY, before.name if before else "", corp.name if corp else "")
+        is_changed |= self._note(USERID, account.userid if account else "", userid)
         if not is_changed:
             return
-        if corp is None and before is not None and not self._known.sees_all:
+        if corp is None and before is not None and not self.known.sees_all:
             raise RowRefusedError("company_needed")
         if corp is not None:
             self._check_account(account, corp, userid)
-        self._decision.account = (account, corp, userid)
+        self.decision.account = (account, corp, userid)
 
     def _check_account(self, account: WeComAccount | None, corp: Corp, userid: str) -> None:
-        others = (one for one in self._known.accounts_of(self._user) if account is None or one.pk != account.pk)
+        others = (one for one in self.known.accounts[self.user.pk] if account is None or one.pk != account.pk)
         if any(one.corp_id == corp.pk for one in others):
             raise RowRefusedError("other_account", company=corp.name)
         if not userid:
             return
-        holder = self._known.holder_of_account(corp, userid)
-        if holder is not None and holder != self._user.pk:
-            raise RowRefusedError("account_taken", **self._known.name_of(holder))
-        self._seen.claim("account", (corp.pk, fold_userid(userid)), self._number)
+        key = (corp.pk, fold_userid(userid))
+        holder = self.known.holders.get(key, self.user.pk)
+        if holder != self.user.pk:
+            raise RowRefusedError("account_taken", **self.known.name_of(holder))
+        self.seen.claim("account", key, self.number)
 
     # --- User attributes ----------------------------------------------------------------------------------------------
 
-    def _of_attributes(self) -> None:
-        for attribute in self._known.attributes:
-            text = self._cells.get(target_of(attribute))
-            if text is None or (text == "" and not self._run.clears_empty):
-                continue
-            self._of_attribute(attribute, text)
-
-    def _of_attribute(self, attribute: Attribute, text: str) -> None:
-        before = self._known.values(attribute, self._user)
+    def _compare_values(self, attribute: Attribute, text: str) -> None:
+        before = self.known.values[attribute.pk].get(self.user.pk, [])
         try:
             wanted = attribute.cleaned(attribute.parts(text))
         except ValidationError as error:
             first = error.error_list[0]
-            raise RowRefusedError(
-                "bad_value", column=attribute.name, code=first.code, params=first.params or {}
-            ) from None
-        self._claim_values(attribute, wanted)
-        if not self._changed(f"{ATTRIBUTE}{attribute.key}", "; ".join(before), "; ".join(wanted)):
+            why = {"code": first.code, "params": first.params or {}}
+            raise RowRefusedError("bad_value", column=attribute.name, **why) from None
+        for value in wanted if attribute.is_unique else ():
+            holders = self.known.value_holders[attribute.pk].get(fold_value(value), set()) - {self.user.pk}
+            if holders:
+                raise RowRefusedError("value_taken", value=value[:64], **self.known.name_of(min(holders)))
+            self.seen.claim("value", (attribute.pk, fold_value(value)), self.number)
+        if not self._note(f"{ATTRIBUTE}{attribute.key}", "; ".join(before), "; ".join(wanted)):
             return
-        if not self._known.may_set(attribute):
+        if not self.known.may_set(attribute):
             raise RowRefusedError("not_yours", column=attribute.name)
-        self._decision.values[attribute] = wanted
-
-    def _claim_values(self, attribute: Attribute, wanted: list[str]) -> None:
-        if not attribute.is_unique:
-            return
-        for value in wanted:
-            holder = self._known.holder_of_value(attribute, value, self._user)
-            if holder is not None:
-                raise RowRefusedError("value_taken", value=value[:64], **self._known.name_of(holder))
-            self._seen.claim("value", (attribute.pk, fold_value(value)), self._number)
+        self.decision.values[attribute] = wanted
 
 
 Action = AuditEntry.Action
@@ -424,7 +340,7 @@ _COLUMNS = {COMPANY: "corp", USERID: "userid"}
 def write(decisions: Sequence[Decision]) -> None:
     """Inside a transaction of the caller, who holds the people's rows. Raises IntegrityError where somebody else has
     just taken an account or a value, and ValueTakenError."""
-    _write_people([one for one in decisions if _of_person(one)])
+    _write_people([one for one in decisions if _changes_of_person(one)])
     _write_accounts([one for one in decisions if one.account is not None])
     values: dict[Attribute, dict[int, list[str]]] = defaultdict(dict)
     for decision in decisions:
@@ -440,23 +356,20 @@ def _user(decision: Decision) -> User:
     return decision.user
 
 
-def _of_person(decision: Decision) -> list[list[Any]]:
+def _changes_of_person(decision: Decision) -> list[list[Any]]:
     return [change for change in decision.changes if change[0] in OF_PERSON]
 
 
 def _write_people(decisions: list[Decision]) -> None:
-    people = []
-    for decision in decisions:
-        user = _user(decision)
-        for name, _before, after in _of_person(decision):
+    changes = {_user(one): _changes_of_person(one) for one in decisions}
+    for user, changed in changes.items():
+        for name, _before, after in changed:
             setattr(user, name, after or "")
-        people.append(user)
-    if people:
-        changes = {_user(one).pk: _of_person(one) for one in decisions}
+    if changes:
         # Only these columns: each costs a condition for every person.
         columns = {name for some in changes.values() for name, _before, _after in some}
-        User.objects.bulk_update(people, sorted(columns), batch_size=200)
-        services.record_people(changes, Action.CHANGED)
+        User.objects.bulk_update(changes, sorted(columns), batch_size=200)
+        services.record_people({user.pk: changed for user, changed in changes.items()}, Action.CHANGED)
 
 
 def _write_accounts(decisions: list[Decision]) -> None:
@@ -464,15 +377,8 @@ def _write_accounts(decisions: list[Decision]) -> None:
     for decision in decisions:
         account, corp, userid = decision.account or (None, None, "")
         if account is None:
-            new.append(
-                WeComAccount(
-                    user=_user(decision),
-                    corp=corp,
-                    userid=userid,
-                    userid_folded=fold_userid(userid),
-                    is_primary=False,
-                )
-            )
+            columns = {"userid": userid, "userid_folded": fold_userid(userid)}
+            new.append(WeComAccount(user=_user(decision), corp=corp, is_primary=False, **columns))
             created.append(_account_changes(decision))
         else:
             rows = WeComAccount.objects.filter(pk=account.pk)

@@ -9,9 +9,10 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
@@ -153,7 +154,8 @@ class Recogniser:
         """
         titles = [(text, self._targets.get(folded(text), "")) for text in texts]
         known = [target for _title, target in titles if target]
-        layout = self._layout(known)
+        subjects = {USERNAME: Layout.OWN, USERID: Layout.WECOM, self._login: Layout.BI}
+        layout = next((one for target, one in subjects.items() if target in known), None)
         if layout is None or len(set(known)) < 2:
             return None
         twice = next((title for title, target in titles if target and known.count(target) > 1), None)
@@ -161,13 +163,6 @@ class Recogniser:
             raise FileRefusedError("column_twice", column=twice)
         columns = {target: column for column, (_title, target) in enumerate(titles) if target}
         return Header(line, layout, columns, [(title, target) for title, target in titles if title])
-
-    def _layout(self, known: Sequence[str]) -> Layout | None:
-        if USERNAME in known:
-            return Layout.OWN
-        if USERID in known:
-            return Layout.WECOM
-        return Layout.BI if self._login and self._login in known else None
 
 
 def read_attribute_names() -> dict[str, str]:
@@ -220,12 +215,8 @@ def lines_of(text: str, separator: str) -> Iterator[Line]:
 
 
 def _line(number: int, row: list[str]) -> Line:
-    line = Line(number, [unguarded(cell.strip()) for cell in row[:COLUMNS_AT_MOST]])
-    for column, text in enumerate(line.texts):
-        problem = text_problem(text)
-        if problem:
-            line.problems[column] = problem
-    return line
+    texts = [unguarded(cell.strip()) for cell in row[:COLUMNS_AT_MOST]]
+    return Line(number, texts, {column: why for column, text in enumerate(texts) if (why := text_problem(text))})
 
 
 def guarded(text: str) -> str:
@@ -241,52 +232,40 @@ def unguarded(text: str) -> str:
 # --- Finds the one list of people in an uploaded file, whatever kind it is ---
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """`lines`: those below the header, without blank ones, read as one asks for them."""
+def read_table(content: bytes, recogniser: Recogniser) -> tuple[Header, Iterator[Line]]:
+    """The header, and the lines below it without blank ones, read as one asks for them.
 
-    header: Header
-    lines: Iterator[Line]
-
-
-def table_of(content: bytes, recogniser: Recogniser) -> Table:
-    """Raises FileRefusedError, also while the lines are read."""
+    Raises FileRefusedError, also while the lines are read.
+    """
     stream = io.BytesIO(content)
+    ways: list[tuple[str, Callable[[], Iterator[Line]]]]
     if is_workbook(stream):
-        return _of_workbook(stream, recogniser)
-    text = decoded(content)
-    for separator in SEPARATORS:
-        header = _header(lines_of(text, separator), recogniser)
-        if header is not None:
-            return Table(header, counted(_below(lines_of(text, separator), header)))
-    raise FileRefusedError("no_header", count=HEADER_WITHIN)
-
-
-def _of_workbook(stream: io.BytesIO, recogniser: Recogniser) -> Table:
-    opened, merged = open_workbook(stream)
+        opened, merged = open_workbook(stream)
+        visible = [sheet for sheet in opened.worksheets if sheet.sheet_state == "visible"]
+        ways = [(sheet.title, partial(read_sheet, sheet, merged)) for sheet in visible]
+    else:
+        ways = [("", partial(lines_of, decoded(content), separator)) for separator in SEPARATORS]
     found = []
-    for name, sheet in list_visible_sheets(opened):
-        header = _header(read_sheet(sheet, merged), recogniser)
+    for name, read in ways:
+        header = _find_header(read(), recogniser)
         if header is not None:
-            found.append((name, sheet, header))
+            found.append((name, header, read))
+        if found and not name:
+            break  # of a text the first separator that gives a header
     if not found:
         raise FileRefusedError("no_header", count=HEADER_WITHIN)
     if len(found) > 1:
-        raise FileRefusedError("several_sheets", sheets=", ".join(name for name, _sheet, _header in found[:10]))
-    _name, sheet, header = found[0]
-    return Table(header, counted(_below(read_sheet(sheet, merged), header)))
+        raise FileRefusedError("several_sheets", sheets=", ".join(name for name, _header, _read in found[:10]))
+    _name, header, read = found[0]
+    return header, counted(line for line in read() if line.number > header.line)
 
 
-def _header(lines: Iterator[Line], recogniser: Recogniser) -> Header | None:
+def _find_header(lines: Iterator[Line], recogniser: Recogniser) -> Header | None:
     for line in islice(lines, HEADER_WITHIN):
         header = recogniser.header(line.number, line.texts)
         if header is not None:
             return header
     return None
-
-
-def _below(lines: Iterator[Line], header: Header) -> Iterator[Line]:
-    return (line for line in lines if line.number > header.line)
 
 
 UNPACKED_AT_MOST = 256 * 2**20
@@ -366,23 +345,14 @@ def _scanned(part: IO[bytes]) -> list[tuple[int, int, int, int]]:
             text = rest + piece
             ends = 0
             for match in _MERGE.finditer(text):
-                merged.append(_bounds(match[1].decode()))
+                # First and last column, counted from 0, first and last row.
+                left, top, right, bottom = openpyxl.utils.range_boundaries(match[1].decode())
+                merged.append(((left or 1) - 1, (right or 1) - 1, top or 1, bottom or 1))
                 ends = match.end()
             if len(merged) > MERGES_AT_MOST:
                 raise FileRefusedError("too_big")
             rest = text[max(ends, len(text) - 300) :]
     return merged
-
-
-def _bounds(reference: str) -> tuple[int, int, int, int]:
-    """First and last column, first and last row, columns counted from 0."""
-    left, top, right, bottom = openpyxl.utils.range_boundaries(reference)
-    return (left or 1) - 1, (right or 1) - 1, top or 1, bottom or 1
-
-
-def list_visible_sheets(workbook: Workbook) -> list[tuple[str, Any]]:
-    """Names and sheets that one sees in Excel."""
-    return [(sheet.title, sheet) for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
 
 
 def read_sheet(sheet: Any, merged: dict[str, list[tuple[int, int, int, int]]]) -> Iterator[Line]:

@@ -369,7 +369,6 @@ def test_why_a_value_is_refused_is_worded_for_who_reads(
         assert explain_row(row.reason, row.words) == said
     assert "At most" not in str(row.words)
     assert "区域" in explain_row(row.reason, row.words)
-    assert explain_row("bad_value", {"column": "区域", "why": "旧的说法"}).endswith("旧的说法")
 
 
 def test_values_that_two_people_would_exchange_are_refused_with_what_to_do(

@@ -14,7 +14,6 @@ from accounts.importexport import jobs, writers
 from accounts.models import AuditEntry, User
 from integrations.models import Corp, Job, JobFile
 from tests.accounts.conftest import make_person
-from tests.accounts.importexport.files import uploaded
 from tests.accounts.people import LIST, signed_in
 from tests.jobs import do_jobs
 
@@ -44,12 +43,6 @@ def test_a_sheet_holds_those_who_were_asked_for_in_the_language_of_the_page(edit
     first: Any = load_workbook(io.BytesIO(content)).active
     assert first["A1"].value == "username"
     assert (job.status, job.done_count, job.total_count, job.result) == ("done", 2, 2, {"count": 2})
-
-
-def test_a_sheet_uploaded_again_changes_nothing(editor: User, corp: Corp, person: User) -> None:
-    job = make_sheet(editor, person, make_person("b"))
-
-    assert uploaded(editor, bytes(job.file.content)).counts == {"same": 2}
 
 
 def test_whom_one_does_not_see_any_more_is_left_out(limited: User, corp: Corp, other_corp: Corp, person: User) -> None:

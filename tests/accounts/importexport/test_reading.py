@@ -16,12 +16,12 @@ from openpyxl.chart import BarChart
 
 from accounts.importexport.readers import (
     FileRefusedError,
+    Header,
     Layout,
     Line,
     Recogniser,
-    Table,
     guarded,
-    table_of,
+    read_table,
     unguarded,
 )
 from accounts.models import Attribute
@@ -34,22 +34,26 @@ ATTRIBUTES = [
 HEADER = ["用户名", "工号"]
 
 
-def table(content: bytes) -> Table:
-    return table_of(content, Recogniser(ATTRIBUTES))
+def header_of(content: bytes) -> Header:
+    return read_table(content, Recogniser(ATTRIBUTES))[0]
+
+
+def lines_of(content: bytes) -> list[Line]:
+    return list(read_table(content, Recogniser(ATTRIBUTES))[1])
 
 
 def rows(content: bytes) -> list[list[str]]:
-    return [line.texts for line in table(content).lines]
+    return [line.texts for line in lines_of(content)]
 
 
 def refusal(content: bytes) -> str:
     with pytest.raises(FileRefusedError) as refused:
-        list(table(content).lines)
+        lines_of(content)
     return refused.value.reason
 
 
 def only(content: bytes) -> Line:
-    (line,) = table(content).lines
+    (line,) = lines_of(content)
     return line
 
 
@@ -59,28 +63,31 @@ class TestHeaders:
         header = [account if title == "帐号" else title for title in WECOM_HEADER]
         content = wecom_file(wecom_row("李雷", "LiLei", "13800138000"), header=header)
 
-        found = table(content)
+        found = header_of(content)
 
-        assert (found.header.layout, found.header.line) == (Layout.WECOM, 5)
-        assert found.header.columns == {"name": 0, "userid": 1, "mobile": 6, "email": 8}
-        assert [line.texts[:2] for line in found.lines] == [["李雷", "LiLei"]]
+        assert (found.layout, found.line) == (Layout.WECOM, 5)
+        assert found.columns == {"name": 0, "userid": 1, "mobile": 6, "email": 8}
+        assert [texts[:2] for texts in rows(content)] == [["李雷", "LiLei"]]
 
     def test_newer_consoles_name_the_e_mail_otherwise(self) -> None:
         header = ["姓名", "账号", "别名", "邮箱", "企业邮箱", "视频号"]
 
-        found = table(wecom_file(["李雷", "LiLei"], header=header))
+        found = header_of(wecom_file(["李雷", "LiLei"], header=header))
 
-        assert found.header.columns == {"name": 0, "userid": 1, "email": 3, "biz_mail": 4}
+        assert found.columns == {"name": 0, "userid": 1, "email": 3, "biz_mail": 4}
 
     def test_the_list_of_the_bi_s_users(self) -> None:
-        found = table(csv_bytes(["loginId", "姓名", "邮箱"], ["lilei", "李雷", "lilei@example.com"]))
+        found = header_of(csv_bytes(["loginId", "姓名", "邮箱"], ["lilei", "李雷", "lilei@example.com"]))
 
-        assert (found.header.layout, found.header.columns) == (Layout.BI, {"a:bi_login_id": 0, "name": 1, "email": 2})
+        assert (found.layout, found.columns) == (Layout.BI, {"a:bi_login_id": 0, "name": 1, "email": 2})
 
     def test_attributes_are_known_by_name_and_by_key(self) -> None:
-        by_name, by_key = table(csv_bytes(["用户名", "工 号"])), table(csv_bytes(["username", "EMPLOYEE_NUMBER"]))
+        by_name, by_key = (
+            header_of(csv_bytes(["用户名", "工 号"])),
+            header_of(csv_bytes(["username", "EMPLOYEE_NUMBER"])),
+        )
 
-        assert by_name.header.columns == by_key.header.columns == {"username": 0, "a:employee_number": 1}
+        assert by_name.columns == by_key.columns == {"username": 0, "a:employee_number": 1}
 
     def test_a_column_twice_is_refused(self) -> None:
         assert refusal(csv_bytes(["用户名", "工号", "工号"])) == "column_twice"
@@ -109,7 +116,7 @@ class TestCsv:
         assert rows(content) == [["李雷", "00123"], ["韩梅梅", "7"]]
 
     def test_numbers_of_lines_are_those_of_an_editor(self) -> None:
-        found = [line.number for line in table(csv_bytes(HEADER, ["a", "two\nlines"], ["b", "1"])).lines]
+        found = [line.number for line in lines_of(csv_bytes(HEADER, ["a", "two\nlines"], ["b", "1"]))]
 
         assert found == [2, 4]
 
@@ -147,7 +154,7 @@ class TestCsv:
     def test_any_bytes_are_read_or_refused(self, content: bytes) -> None:
         for some in (content, b"PK\x03\x04" + content, csv_bytes(HEADER) + content):
             with contextlib.suppress(FileRefusedError):
-                list(table(some).lines)
+                lines_of(some)
 
 
 class TestXlsx:
@@ -205,7 +212,7 @@ class TestXlsx:
         def merge(book: Workbook) -> None:
             book.active.merge_cells("B2:B3")  # type: ignore[union-attr]  # a new workbook has a sheet
 
-        lines = list(table(xlsx(HEADER, ["a", "1"], ["b", ""], ["c", "2"], change=merge)).lines)
+        lines = lines_of(xlsx(HEADER, ["a", "1"], ["b", ""], ["c", "2"], change=merge))
 
         assert [(line.number, line.problems) for line in lines] == [(2, {1: "merged"}), (3, {1: "merged"}), (4, {})]
 
@@ -213,7 +220,7 @@ class TestXlsx:
         def far(book: Workbook) -> None:
             book.active["A90000"] = "far"  # type: ignore[index]  # a new workbook has a sheet
 
-        found = list(table(xlsx(HEADER, ["a", "1"], change=far)).lines)
+        found = lines_of(xlsx(HEADER, ["a", "1"], change=far))
 
         assert [(line.number, line.texts) for line in found] == [(2, ["a", "1"]), (90000, ["far"])]
 
@@ -229,7 +236,7 @@ class TestXlsx:
             book.create_sheet("第二张").append(HEADER)
 
         with pytest.raises(FileRefusedError) as refused:
-            table(xlsx(HEADER, change=add))
+            header_of(xlsx(HEADER, change=add))
 
         assert (refused.value.reason, refused.value.words) == ("several_sheets", {"sheets": "Sheet, 第二张"})
 
