@@ -7,7 +7,7 @@ left alone. Only differences are written: of some people at a time, all inside t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -32,20 +32,14 @@ class GroupRules:
     """Which groups each department of a corp brings, read once for a run. Two queries."""
 
     def __init__(self, corp: Corp) -> None:
-        self.groups_of: Mapping[int, set[int]] = defaultdict(set)
-        found = DepartmentGroup.objects.in_force().filter(department__corp=corp)
+        self.groups_of: dict[int, set[int]] = defaultdict(set)
         chosen: dict[tuple[int, bool], set[int]] = defaultdict(set)
-        for department_id, with_those_below, group_id in found.values_list(
-            "department_id", "with_subdepartments", "group_id"
-        ):
-            chosen[group_id, with_those_below].add(department_id)
+        for rule in DepartmentGroup.objects.in_force().filter(department__corp=corp):
+            chosen[rule.group_id, rule.with_subdepartments].add(rule.department_id)
         branches = Branches([corp.pk] if chosen else [])
         for (group_id, with_those_below), department_ids in chosen.items():
             for department_id in branches.reached(department_ids, with_those_below=with_those_below):
                 self.groups_of[department_id].add(group_id)
-
-    def groups_in(self, department_ids: Iterable[int]) -> set[int]:
-        return {group for department_id in department_ids for group in self.groups_of.get(department_id, ())}
 
 
 def fit_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | None = None) -> Counter[str]:
@@ -93,7 +87,7 @@ def _wanted(corp: Corp, user_ids: list[int], rules: GroupRules) -> set[_Pair]:
         member__corp=corp, member__userid_folded__in=list(owners), member__waits_since__isnull=True
     ).exclude(member__presence=Member.Presence.DELETED)
     rows = standing.order_by().values_list("member__userid_folded", "department_id")
-    return {(owners[userid], group) for userid, department in rows for group in rules.groups_in([department])}
+    return {(owners[userid], group) for userid, department in rows for group in rules.groups_of.get(department, ())}
 
 
 class _Fitting:
@@ -108,7 +102,10 @@ class _Fitting:
         rows = GivenGroup.objects.filter(user__in=user_ids)
         for corp_id, user_id, group_id in rows.values_list("corp_id", "user_id", "group_id"):
             (noted if corp_id == corp.pk else by_others).add((user_id, group_id))
-        held = _held(user_ids, {group for _user, group in wanted | noted})
+        memberships = _Membership.objects.filter(
+            user__in=user_ids, group__in={group for _user, group in wanted | noted}
+        )
+        held = set(memberships.values_list("user_id", "group_id"))
         self._given, self._lost = wanted - held, noted - wanted
         self._removed = (self._lost & held) - by_others
         # What an administrator gave by hand is not noted as given; what another corp's directory gave, is by both.
@@ -124,19 +121,13 @@ class _Fitting:
         _Membership.objects.bulk_create(memberships, batch_size=_ROWS_A_STATEMENT)
         rows = [GivenGroup(corp=self._corp, user_id=user, group_id=group) for user, group in sorted(self._noted)]
         GivenGroup.objects.bulk_create(rows, batch_size=_ROWS_A_STATEMENT)
-        for group, users in _by_group(self._removed).items():
-            _Membership.objects.filter(group=group, user__in=users).delete()
-        for group, users in _by_group(self._lost).items():
+        for group in {group for _user, group in self._lost}:
+            users = [user for user, lost in self._lost if lost == group]
             GivenGroup.objects.filter(corp=self._corp, group=group, user__in=users).delete()
+            removed = [user for user, lost in self._removed if lost == group]
+            _Membership.objects.filter(group=group, user__in=removed).delete()
         _record(self._given, self._removed)
         return +Counter({"grouped": len(self._given), "ungrouped": len(self._removed)})
-
-
-def _held(user_ids: list[int], group_ids: set[int]) -> set[_Pair]:
-    if not group_ids:
-        return set()
-    rows = _Membership.objects.filter(user__in=user_ids, group__in=group_ids)
-    return set(rows.values_list("user_id", "group_id"))
 
 
 def _record(given: set[_Pair], taken: set[_Pair]) -> None:
@@ -149,13 +140,6 @@ def _record(given: set[_Pair], taken: set[_Pair]) -> None:
     for user, group in sorted(taken):
         changes[user].append(["groups", [names[group]], None])
     services.record_people(changes, AuditEntry.Action.CHANGED)
-
-
-def _by_group(pairs: set[_Pair]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = defaultdict(list)
-    for user, group in sorted(pairs):
-        found[group].append(user)
-    return found
 
 
 if TYPE_CHECKING:
@@ -204,6 +188,7 @@ class _Offered:
     """What both fields share: whose departments are offered, and what they are called."""
 
     queryset: Any
+    _paths: dict[int, str] = {}  # noqa: RUF012  # never changed, only replaced
 
     def offer(self, *, seen_by: Person, chosen: list[int]) -> None:
         """Those that are there, of companies that `seen_by` sees; and what is `chosen` already may stay."""
@@ -216,8 +201,8 @@ class _Offered:
 
 
 class DepartmentField(_Offered, OneBase):
-    _paths: dict[int, str] = {}  # noqa: RUF012  # never changed, only replaced
+    """One department to choose."""
 
 
 class DepartmentsField(_Offered, SeveralBase):
-    _paths: dict[int, str] = {}  # noqa: RUF012  # never changed, only replaced
+    """Several departments to choose."""

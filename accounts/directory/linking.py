@@ -3,9 +3,7 @@
 The username of somebody created is the userid, or has a number where somebody else has that name. Such a made one says
 nothing but that it was free: nobody is found by it, and it is no identity in the BI.
 
-Of several accounts of one company the newest one tells name, e-mail and mobile. That rule stands here twice, for rows
-in hand and for a query that finds where it is not kept; tests/accounts/directory/test_following.py holds the two
-against each other.
+Of several accounts of one company the newest one tells name, e-mail and mobile.
 """
 
 from __future__ import annotations
@@ -17,9 +15,7 @@ from typing import Any
 
 from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
-from django.db.models.expressions import Combinable
-from django.db.models.functions import Coalesce, Left, Lower, NullIf
+from django.db.models.functions import Lower
 from django.utils.translation import gettext as _
 
 from accounts.audit import services
@@ -54,25 +50,7 @@ def newest_userids(corp: Corp, user_ids: list[int]) -> dict[int, str]:
     return dict(accounts.values_list("user_id", "userid_folded"))
 
 
-def with_wecom_values(members: QuerySet[Member]) -> QuerySet[Member]:
-    """`members` with wecom_name, wecom_email and wecom_mobile, for `is_followed`."""
-    email = Coalesce(NullIf(F("email"), Value("")), F("biz_mail"))
-    values: dict[str, Combinable] = {"name": F("name"), "email": email, "mobile": F("mobile")}
-    return members.alias(**{f"wecom_{name}": Left(values[name], longest) for name, longest in FOLLOWING.items()})
-
-
-def is_followed() -> Q:
-    """Of accounts in a subquery of `with_wecom_values`: whose person is as in WeCom, or has a newer account."""
-    followed = Q()
-    for name in FOLLOWING:
-        column = f"user__{name}"
-        followed &= Q(**{column: Coalesce(NullIf(OuterRef(f"wecom_{name}"), Value("")), F(column))})
-    newer = WeComAccount.objects.complete().filter(corp=OuterRef("corp"), user=OuterRef("user"), pk__gt=OuterRef("pk"))
-    return followed | Q(Exists(newer))
-
-
 Action = AuditEntry.Action
-Reason = LinkConflict.Reason
 # Members that a link of many looks at in one go: a page that somebody waits for.
 MEMBERS_AT_ONCE = 2000
 
@@ -81,38 +59,27 @@ class LinkRefusedError(Exception):
     """A link that cannot be made; its text is a sentence for the administrator."""
 
 
-def link_matches(*, corp: Corp, found: Sequence[Match]) -> None:
+def link_matches(*, corp: Corp, found: Sequence[Match], are_new: bool = False) -> None:
     """Link each member with its person: through the account that only lacks the userid, or through a new one.
 
+    `are_new`: the people were just created, so it is their primary account.
     Inside a transaction of the caller. Raises IntegrityError where somebody else has just linked one of them.
     """
     new, filled = [], {}
     for one in found:
+        userid = {"userid": one.member.userid, "userid_folded": one.member.userid_folded}
         if one.account is not None:
             empty = WeComAccount.objects.filter(pk=one.account.pk, userid_folded="")
-            userid = {"userid": one.member.userid, "userid_folded": one.member.userid_folded}
             if not empty.update(corp=corp, left_at=None, **userid):
                 raise IntegrityError("somebody else has just filled the account")
             filled[one.account.pk] = [["userid", None, one.member.userid]]
-        elif one.user is not None:
-            new.append(account_of(corp, one.user, one.member, is_primary=False))
-    make_accounts(new)
+        else:
+            new.append(WeComAccount(user=one.user, corp=corp, is_primary=are_new, **userid))
+    made = WeComAccount.objects.bulk_create(new, batch_size=500)
+    services.record_accounts({one.pk: [["userid", None, one.userid]] for one in made}, Action.CREATED)
     services.record_accounts(filled, Action.CHANGED)
     if found:
         settle_primary_accounts([one.user.pk for one in found if one.user])
-
-
-def account_of(corp: Corp, user: User, member: Member, *, is_primary: bool) -> WeComAccount:
-    """Not saved yet."""
-    return WeComAccount(
-        user=user, corp=corp, userid=member.userid, userid_folded=member.userid_folded, is_primary=is_primary
-    )
-
-
-def make_accounts(accounts: list[WeComAccount]) -> None:
-    """Save new accounts and record each. Raises IntegrityError where somebody else has one of the userids."""
-    made = WeComAccount.objects.bulk_create(accounts, batch_size=500)
-    services.record_accounts({one.pk: [["userid", None, one.userid]] for one in made}, Action.CREATED)
 
 
 # --- One person, by hand ----------------------------------------------------------------------------------------------
@@ -124,7 +91,7 @@ def objections_to(*, member: Member, user: User) -> list[LinkConflict.Reason]:
     objection = candidate.objection(member.corp)
     found = [] if objection is None else [objection]
     nameless = WeComAccount.objects.without_corp().filter(userid_folded=member.userid_folded)
-    return [*found, Reason.COMPANY_MISSING] if nameless.exclude(user=user).exists() else found
+    return [*found, LinkConflict.Reason.COMPANY_MISSING] if nameless.exclude(user=user).exists() else found
 
 
 def link_by_hand(*, member: Member, user: User, editor: User) -> None:
@@ -134,7 +101,9 @@ def link_by_hand(*, member: Member, user: User, editor: User) -> None:
     """
     try:
         with transaction.atomic():
-            account = _open_account(member, user)
+            # The account that only lacks the userid, of this company or of none.
+            accounts = WeComAccount.objects.filter(user=user, userid_folded="").order_by("pk")
+            account = accounts.filter(corp=member.corp).first() or accounts.without_corp().first()
             # The accounts before the person, as a run takes them: in another order the two could deadlock.
             list(WeComAccount.objects.select_for_update().filter(user=user).order_by("pk").values_list("pk"))
             locked = User.objects.select_for_update().filter(pk=user.pk)
@@ -162,12 +131,6 @@ def check_member(member: Member, editor: User) -> None:
 
 def _taken(member: Member) -> str:
     return _("“%(member)s” is linked with somebody already.") % {"member": member}
-
-
-def _open_account(member: Member, user: User) -> WeComAccount | None:
-    """The person's account that only lacks the userid, of this company or of none."""
-    accounts = WeComAccount.objects.filter(user=user, userid_folded="").order_by("pk")
-    return accounts.filter(corp=member.corp).first() or accounts.without_corp().first()
 
 
 # --- Many, where nobody can be mistaken -------------------------------------------------------------------------------
@@ -213,8 +176,8 @@ def create_people(*, corp: Corp, members: Sequence[Member]) -> list[User]:
         for one in members
     ]
     made = User.objects.bulk_create(people, batch_size=500)
-    pairs = zip(made, members, strict=True)
-    make_accounts([account_of(corp, user, member, is_primary=True) for user, member in pairs])
+    found = [Match(member, user) for user, member in zip(made, members, strict=True)]
+    link_matches(corp=corp, found=found, are_new=True)
     created = {user.pk: [["username", None, user.username]] for user in made}
     services.record_people(created, AuditEntry.Action.CREATED)
     return made

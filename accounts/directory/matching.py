@@ -6,9 +6,9 @@ or is disabled: a member's account, e-mail and mobile are set in WeCom, and link
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.hashers import is_password_usable
@@ -69,12 +69,21 @@ class Match:
 
 
 def matches(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> list[Match]:
-    """One for each of `members`, all able and without an account. Eight queries at most, however many they are."""
+    """One for each of `members`, all able and without an account. Eleven queries at most, however many they are.
+
+    Two members who would be the same person are linked with nobody.
+    """
     if not members:
         return []
     known = _Known(corp, policy, members)
     found = [known.match(member) for member in members]
-    return _without_rivals(found)
+    rivals = Counter(one.user.pk for one in found if one.user is not None and one.conflict is None)
+    return [
+        replace(one, account=None, conflict=one.conflict or Reason.SEVERAL)
+        if one.user is not None and rivals[one.user.pk] > 1
+        else one
+        for one in found
+    ]
 
 
 class _Known:
@@ -82,17 +91,23 @@ class _Known:
 
     def __init__(self, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> None:
         self._corp, self._policy = corp, policy
-        self._people: dict[int, Candidate] = {}
-        everybody = User.objects.all()
-        self._by_username = self._by(everybody, Lower("username"), {one.userid_folded for one in members})
-        emails = {email for one in members for email in _emails(one)} if policy.match_email else set()
-        self._by_email = self._by(everybody.exclude(email=""), Lower("email"), emails)
-        mobiles = {one.mobile for one in members if one.mobile} if policy.match_mobile else set()
-        self._by_mobile = self._by(everybody.exclude(mobile=""), F("mobile"), mobiles)
-        self._by_number = self._numbered({number for one in members for number in _numbers(one, policy)})
-        self._shared = _shared(corp, members, policy)
-        self._load_accounts()
-        userids = [one.userid_folded for one in members]
+        userids = {one.userid_folded for one in members}
+        wanted = _by_ground(self._keys(one) for one in members)
+        shared = {**wanted, Ground.USERNAME: set()}
+        wanted[Ground.USERNAME] = userids  # also where people are not found by it: is the name free?
+        self._found: dict[_Key, set[int]] = defaultdict(set)
+        people: dict[int, User] = {}
+        numbers = Attribute.objects.filter(pk=policy.number_attribute_id or 0)
+        for key, user in _people(User.objects.all(), wanted, numbers):
+            self._found[key].add(user.pk)
+            people[user.pk] = user
+        self._people = _candidates(people.values())
+        # E-mail addresses, mobile and employee numbers that more than one member of the company has.
+        owners: dict[_Key, set[int]] = defaultdict(set)
+        for one in _members(Member.objects.filter(corp=corp).here(), shared):
+            for key in self._keys(one):
+                owners[key].add(one.pk)
+        self._shared = {key for key, pks in owners.items() if len(pks) > 1}
         without = WeComAccount.objects.without_corp().filter(userid_folded__in=userids)
         self._without_corp = set(without.values_list("userid_folded", flat=True))
 
@@ -100,9 +115,9 @@ class _Known:
         if member.userid_folded in self._without_corp:
             return Match(member, conflict=Reason.COMPANY_MISSING)
         keys = self._keys(member)
-        if self._shared & {value for _people, value in keys}:
+        if self._shared & keys:
             return Match(member, conflict=Reason.SHARED)
-        people = {pk for index, value in keys for pk in index[value]} - self._strangers(member, keys)
+        people = {pk for key in keys for pk in self._found[key]} - self._strangers(member, keys)
         if len(people) > 1:
             return Match(member, conflict=Reason.SEVERAL)
         if not people:
@@ -113,25 +128,32 @@ class _Known:
             return Match(member, candidate.user, conflict=objection)
         return Match(member, candidate.user, next(iter(candidate.accounts), None))
 
-    def _keys(self, member: Member) -> list[tuple[dict[str, set[int]], str]]:
-        keys = [(self._by_username, member.userid_folded)] if self._policy.match_username else []
-        if self._policy.match_email:
-            keys += [(self._by_email, email) for email in _emails(member)]
-        if self._policy.match_mobile and member.mobile:
-            keys.append((self._by_mobile, member.mobile))
-        return keys + [(self._by_number, number) for number in _numbers(member, self._policy)]
+    def _keys(self, member: Member) -> set[_Key]:
+        """By what the policy finds people. The employee number is the userid where it names no field of WeCom."""
+        policy, keys = self._policy, set[_Key]()
+        if policy.match_username:
+            keys.add((Ground.USERNAME, member.userid_folded))
+        if policy.match_email:
+            keys |= {(Ground.EMAIL, email.lower()) for email in (member.email, member.biz_mail) if email}
+        if policy.match_mobile and member.mobile:
+            keys.add((Ground.MOBILE, member.mobile))
+        number = member.number if policy.number_field else member.userid
+        if policy.number_attribute_id is not None and number:
+            keys.add((Ground.NUMBER, fold_value(number)))
+        return keys
 
     def _without_candidate(self, member: Member) -> Match:
         if self._policy.mode != DirectoryPolicy.Mode.CREATE:
             return Match(member, conflict=Reason.NOBODY)
-        if any(not self._has_name_by_chance(pk, member) for pk in self._by_username[member.userid_folded]):
+        named = self._found[Ground.USERNAME, member.userid_folded]
+        if any(not self._has_name_by_chance(pk, member) for pk in named):
             return Match(member, conflict=Reason.USERNAME_TAKEN)
         return Match(member)
 
-    def _strangers(self, member: Member, keys: list[tuple[dict[str, set[int]], str]]) -> set[int]:
+    def _strangers(self, member: Member, keys: set[_Key]) -> set[int]:
         """Whom nothing but the username speaks for, and who has it by chance."""
-        otherwise = {pk for index, value in keys if index is not self._by_username for pk in index[value]}
-        named = self._by_username[member.userid_folded] - otherwise
+        username = (Ground.USERNAME, member.userid_folded)
+        named = self._found[username] - {pk for key in keys - {username} for pk in self._found[key]}
         if self._policy.mode == DirectoryPolicy.Mode.CREATE:
             return {pk for pk in named if self._has_name_by_chance(pk, member)}
         # Nobody is created beside them: an administrator reads that they belong to another company.
@@ -140,82 +162,6 @@ class _Known:
     def _has_name_by_chance(self, pk: int, member: Member) -> bool:
         candidate = self._people[pk]
         return candidate.user.has_made_username or candidate.is_somebody_else(member)
-
-    def _by(self, people: QuerySet[User], column: Lower | F, values: set[str]) -> dict[str, set[int]]:
-        """Those of `people` with each of these values in a column; the three columns each have an index."""
-        found: dict[str, set[int]] = defaultdict(set)
-        if values:
-            for user in people.annotate(key=column).filter(key__in=values):
-                self._people.setdefault(user.pk, Candidate(user))
-                found[user.key].add(user.pk)
-        return found
-
-    def _numbered(self, numbers: set[str]) -> dict[str, set[int]]:
-        """Those with each of these employee numbers."""
-        found: dict[str, set[int]] = defaultdict(set)
-        if numbers:
-            values = AttributeValue.objects.filter(attribute=self._policy.number_attribute_id, folded__in=numbers)
-            for value in values.select_related("user"):
-                self._people.setdefault(value.user_id, Candidate(value.user))
-                found[value.folded].add(value.user_id)
-        return found
-
-    def _load_accounts(self) -> None:
-        if self._people:
-            for account in WeComAccount.objects.filter(user__in=list(self._people)).order_by("pk"):
-                self._people[account.user_id].accounts.append(account)
-
-
-def _emails(member: Member) -> set[str]:
-    return {email.lower() for email in (member.email, member.biz_mail) if email}
-
-
-def _numbers(member: Member, policy: DirectoryPolicy) -> list[str]:
-    """The member's employee number, folded: the userid where the policy names no field of WeCom."""
-    if policy.number_attribute_id is None:
-        return []
-    number = member.userid if not policy.number_field else member.number
-    return [fold_value(number)] if number else []
-
-
-def _shared(corp: Corp, members: Iterable[Member], policy: DirectoryPolicy) -> set[str]:
-    """E-mail addresses, mobile and employee numbers that more than one member of the company has."""
-    owners: dict[str, set[int]] = defaultdict(set)
-    here = Member.objects.filter(corp=corp).here()
-    if policy.match_email:
-        emails = {email for one in members for email in _emails(one)}
-        folded = here.annotate(folded_email=Lower("email"), folded_mail=Lower("biz_mail"))
-        for one in _few(folded.filter(Q(folded_email__in=emails) | Q(folded_mail__in=emails))):
-            for email in _emails(one):
-                owners[email].add(one.pk)
-    if policy.match_mobile:
-        mobiles = [one.mobile for one in members if one.mobile]
-        for one in _few(here.filter(mobile__in=mobiles)):
-            owners[one.mobile or ""].add(one.pk)
-    if policy.number_field:
-        numbers = {number for one in members for number in _numbers(one, policy)}
-        for one in _few(here.annotate(folded=Lower("number")).filter(folded__in=numbers)):
-            for number in _numbers(one, policy):
-                owners[number].add(one.pk)
-    return {value for value, pks in owners.items() if len(pks) > 1}
-
-
-def _few(members: QuerySet[Member]) -> QuerySet[Member]:
-    return members.only("pk", "email", "biz_mail", "mobile", "number", "userid")
-
-
-def _without_rivals(found: list[Match]) -> list[Match]:
-    """Two members who would be the same person are linked with nobody."""
-    rivals: dict[int, int] = defaultdict(int)
-    for one in found:
-        if one.user is not None and one.conflict is None:
-            rivals[one.user.pk] += 1
-    return [
-        Match(one.member, one.user, conflict=Reason.SEVERAL)
-        if one.user is not None and one.conflict is None and rivals[one.user.pk] > 1
-        else one
-        for one in found
-    ]
 
 
 # Shown for one row: of one name there are hundreds in a large company.
@@ -264,7 +210,7 @@ def people_for(members: Sequence[Member], *, among: QuerySet[User]) -> dict[int,
     """By the member's key: who of `among` it could be, the best first. Six queries at most."""
     keys = {member.pk: keys_of_member(member) for member in members}
     found: dict[_Key, list[User]] = defaultdict(list)
-    for key, user in _people(among, _by_ground(keys.values())):
+    for key, user in _people(among, _by_ground(keys.values()), Attribute.objects.employee_numbers()):
         found[key].append(user)
     candidates = _candidates({user.pk: user for users in found.values() for user in users}.values())
     return {
@@ -281,7 +227,8 @@ def members_for(people: Sequence[User], *, among: QuerySet[Member]) -> dict[int,
     """By the person's key: who of `among` it could be, as far as they are nobody here yet. Nine queries at most."""
     keys = _keys_of_people(people)
     found: dict[_Key, list[Member]] = defaultdict(list)
-    fetched = {member.pk: member for member in _members(unlinked(among), _by_ground(keys.values()))}
+    nobody = unlinked(among).select_related("corp")
+    fetched = {member.pk: member for member in _members(nobody, _by_ground(keys.values()))}
     for member in fetched.values():
         for key in keys_of_member(member):
             found[key].append(member)
@@ -298,20 +245,30 @@ def members_for(people: Sequence[User], *, among: QuerySet[Member]) -> dict[int,
 
 def keys_of_member(member: Member) -> set[_Key]:
     """What WeCom tells of a member that somebody here may have, too."""
-    keys = {(Ground.USERNAME, member.userid_folded), (Ground.NUMBER, member.userid_folded)}
-    keys |= {(Ground.EMAIL, email.lower()) for email in (member.email, member.biz_mail) if email}
-    keys |= {(Ground.MOBILE, member.mobile)} if member.mobile else set()
-    keys |= {(Ground.NUMBER, member.number.lower())} if member.number else set()
-    return keys | ({(Ground.NAME, member.name)} if member.name else set())
+    keys: list[tuple[Ground, str | None]] = [
+        (Ground.USERNAME, member.userid_folded),
+        (Ground.NUMBER, member.userid_folded),
+        (Ground.NUMBER, (member.number or "").lower()),
+        (Ground.EMAIL, (member.email or "").lower()),
+        (Ground.EMAIL, (member.biz_mail or "").lower()),
+        (Ground.MOBILE, member.mobile),
+        (Ground.NAME, member.name),
+    ]
+    return {(ground, value) for ground, value in keys if value}
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 
-def _people(among: QuerySet[User], wanted: dict[Ground, set[str]]) -> Iterable[tuple[_Key, User]]:
-    """Of each key at most SUGGESTIONS_SHOWN people, and one more. By name only those who are nobody in WeCom yet."""
+def _people(
+    among: QuerySet[User], wanted: dict[Ground, set[str]], numbers: QuerySet[Attribute]
+) -> Iterable[tuple[_Key, User]]:
+    """Of each key at most SUGGESTIONS_SHOWN people, and one more. By name only those who are nobody in WeCom yet.
+
+    `numbers`: the attributes that hold employee numbers.
+    """
     linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
-    numbered = among.filter(attribute_values__attribute__in=Attribute.objects.employee_numbers())
+    numbered = among.filter(attribute_values__attribute__in=numbers)
     for ground, people, column in (
         (Ground.USERNAME, among, Lower("username")),
         (Ground.NUMBER, numbered, F("attribute_values__folded")),
@@ -324,7 +281,6 @@ def _people(among: QuerySet[User], wanted: dict[Ground, set[str]]) -> Iterable[t
 
 
 def _members(among: QuerySet[Member], wanted: dict[Ground, set[str]]) -> Iterable[Member]:
-    among = among.select_related("corp")
     yield from among.filter(userid_folded__in=wanted[Ground.USERNAME] | wanted[Ground.NUMBER])
     for ground, column in (
         (Ground.EMAIL, Lower("email")),
@@ -339,7 +295,7 @@ def _members(among: QuerySet[Member], wanted: dict[Ground, set[str]]) -> Iterabl
 
 def _first_of_each(rows: QuerySet[Any], column: Any, values: Collection[str]) -> QuerySet[Any]:
     """Of each value the first rows only."""
-    numbered = rows.annotate(key=column).filter(key__in=list(values))
+    numbered = rows.order_by().annotate(key=column).filter(key__in=list(values))
     rank = Window(RowNumber(), partition_by=[F("key")], order_by="pk")
     found: QuerySet[Any] = numbered.annotate(rank=rank).filter(rank__lte=SUGGESTIONS_SHOWN + 1)
     return found
@@ -348,10 +304,9 @@ def _first_of_each(rows: QuerySet[Any], column: Any, values: Collection[str]) ->
 def _keys_of_people(people: Sequence[User]) -> dict[int, set[_Key]]:
     keys: dict[int, set[_Key]] = {}
     for user in people:
-        keys[user.pk] = {(Ground.USERNAME, user.username.lower())}
-        keys[user.pk] |= {(Ground.EMAIL, user.email.lower())} if user.email else set()
-        keys[user.pk] |= {(Ground.MOBILE, user.mobile)} if user.mobile else set()
-        keys[user.pk] |= {(Ground.NAME, user.name)} if user.name else set()
+        of_user = [(Ground.USERNAME, user.username.lower()), (Ground.EMAIL, user.email.lower())]
+        of_user += [(Ground.MOBILE, user.mobile), (Ground.NAME, user.name)]
+        keys[user.pk] = {(ground, value) for ground, value in of_user if value}
     numbers = AttributeValue.objects.filter(user__in=list(keys), attribute__in=Attribute.objects.employee_numbers())
     for user_id, number in numbers.values_list("user_id", "folded"):
         keys[user_id].add((Ground.NUMBER, number))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -23,11 +23,9 @@ from accounts.directory.linking import (
     FOLLOWING,
     create_people,
     differences,
-    is_followed,
     link_matches,
     newest_userids,
     wecom_values_of,
-    with_wecom_values,
 )
 from accounts.directory.matching import Match, matches
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount, fold_userid
@@ -39,26 +37,11 @@ from integrations.directory.events import NAME as COPY
 from integrations.directory.incremental import is_about_directory
 from integrations.hooks import Hook
 from integrations.models import Corp, Member, SyncRun
-from integrations.models.directory import MemberQuerySet
 from integrations.models.jobs import LeaseLostError
 
-
-def unsettled(*, policy: DirectoryPolicy, members: MemberQuerySet, accounts: QuerySet[WeComAccount]) -> MemberQuerySet:
-    """Those of `members`, all of the policy's company, whom `stepping.Step` has to look at: who is not let in, who is
-    linked with nobody or not written as WeCom writes them, and who has a conflict. Groups apart. `accounts`: theirs, of
-    that company."""
-    account = accounts.filter(userid_folded=OuterRef("userid_folded"))
-    is_as_in_wecom = Q(userid=OuterRef("userid"))
-    if policy.mode == DirectoryPolicy.Mode.CREATE:
-        is_as_in_wecom &= is_followed()
-    # Whoever may enter the administration is left as they are.
-    is_as_in_wecom |= Q(user__is_staff=True) | Q(user__is_superuser=True)
-    conflict = LinkConflict.objects.filter(member=OuterRef("pk"))
-    settled = with_wecom_values(members.able()).filter(Exists(account.filter(is_as_in_wecom)), ~Exists(conflict))
-    return members.exclude(pk__in=settled.values("pk"))
-
-
 # --- One step: what some members mean for people here, and writing it. Only differences are written ---
+
+logger = logging.getLogger(__name__)
 
 Action = AuditEntry.Action
 Reason = LinkConflict.Reason
@@ -162,21 +145,14 @@ class Step:
 
     def _write_conflicts(self, found: list[Match]) -> None:
         wanted = {one.member.pk: one.conflict for one in found if one.conflict is not None}
-        came_back = (one for one in self._members if one.waits_since is not None)
-        wanted |= dict.fromkeys((one.pk for one in came_back), Reason.CAME_BACK)
+        wanted |= {one.pk: Reason.CAME_BACK for one in self._members if one.waits_since is not None}
         kept = LinkConflict.objects.filter(member__in=[one.pk for one in self._members])
         stored = dict(kept.values_list("member_id", "reason"))
-        changed = [pk for pk in stored if wanted.get(pk) != stored[pk]]
-        if changed:
+        if changed := [pk for pk in stored if wanted.get(pk) != stored[pk]]:
             LinkConflict.objects.filter(member__in=changed).delete()
-        LinkConflict.objects.bulk_create(
-            [
-                LinkConflict(member_id=pk, reason=reason, since=self._now)
-                for pk, reason in wanted.items()
-                if stored.get(pk) != reason
-            ],
-            batch_size=500,
-        )
+        new = [(pk, reason) for pk, reason in wanted.items() if stored.get(pk) != reason]
+        rows = [LinkConflict(member_id=pk, reason=reason, since=self._now) for pk, reason in new]
+        LinkConflict.objects.bulk_create(rows, batch_size=500)
 
 
 def _is_protected(user: User) -> bool:
@@ -192,20 +168,10 @@ def _unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
 people_left: Hook[[Corp, Sequence[str], datetime], None] = Hook()
 
 
-def notify_leavers(*, corp: Corp, members: Sequence[Member], now: datetime) -> None:
-    """Inside the transaction that applies the policy. `members`: some, of whom those are told who are not let in."""
-    userids = [one.userid_folded for one in members if not is_let_in(one)]
-    if userids:
-        people_left(corp, userids, now)
-
-
 def is_let_in(member: Member) -> bool:
     """Whether the member is there, not disabled in WeCom, and does not wait for an administrator."""
     is_here = member.presence == Member.Presence.HERE and member.waits_since is None
     return is_here and member.status != Member.Status.DISABLED
-
-
-logger = logging.getLogger(__name__)
 
 
 Clock = Callable[[], datetime]
@@ -260,23 +226,21 @@ def _carry_out(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
             break
         repeat_on_conflict(partial(_step, people_run, policy, rules, keys, clock))
         after = keys[-1]
-    _fit_groups_of_others(corp, people_run, clock)
+    behind: int | None = 0
+    while behind is not None:
+        with PeopleRun.objects.hold(people_run, until=clock() + LEASE) as held:
+            written, behind = fit_groups_of_others(corp=corp, after=behind)
+            _count(held, written)
     with PeopleRun.objects.hold(people_run, until=clock() + LEASE) as held:
         held.finish(Status.DONE, clock())
 
 
 def _step(people_run: PeopleRun, policy: DirectoryPolicy, rules: GroupRules, keys: list[int], clock: Clock) -> None:
-    """`keys`: a stretch of the company's members, in order. Only those are read whom something is to be done for."""
+    """`keys`: of some of the company's members, in order."""
     now, corp = clock(), policy.corp
     with PeopleRun.objects.hold(people_run, until=now + LEASE) as held:
-        stretch = corp.members.filter(pk__range=(keys[0], keys[-1]))
-        userids = list(stretch.values_list("userid_folded", flat=True))
-        accounts = WeComAccount.objects.filter(corp=corp, userid_folded__in=userids)
-        user_ids = list(accounts.values_list("user_id", flat=True))
-        # Names the people, too, or PostgreSQL would read all accounts and people of the site for each stretch.
-        found = unsettled(policy=policy, members=stretch, accounts=accounts.filter(user__in=user_ids))
-        members = list(found.order_by("pk"))
-        written = apply_to(corp=corp, policy=policy, members=members, now=now, rules=rules, settled_user_ids=user_ids)
+        members = list(corp.members.filter(pk__in=keys).order_by("pk"))
+        written = apply_to(corp=corp, policy=policy, members=members, now=now, rules=rules)
         _count(held, written)
         held.done_up_to, held.done_count = keys[-1], held.done_count + len(keys)
 
@@ -288,30 +252,19 @@ def apply_to(
     members: Sequence[Member],
     now: datetime,
     rules: GroupRules | None = None,
-    settled_user_ids: Collection[int] = (),
 ) -> Counter[str]:
     """Apply the policy to some members, in a transaction of the caller. Returns how much of each kind was written.
 
-    `rules`: which groups the departments bring, where the caller has read them already. `settled_user_ids`: people
-    whose groups alone are looked at.
+    `rules`: which groups the departments bring, where the caller has read them already.
     """
-    user_ids, written = set(settled_user_ids), Counter[str]()
-    if members:
-        step = Step(corp=corp, policy=policy, members=members, now=now)
-        written += step.write()
-        user_ids |= step.user_ids()
+    step = Step(corp=corp, policy=policy, members=members, now=now)
+    written = step.write()
+    user_ids = step.user_ids()
     settle_primary_accounts(user_ids)
     written += fit_groups(corp=corp, user_ids=user_ids, rules=rules)
-    notify_leavers(corp=corp, members=members, now=now)
+    if left := [one.userid_folded for one in members if not is_let_in(one)]:
+        people_left(corp, left, now)
     return written
-
-
-def _fit_groups_of_others(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
-    after: int | None = 0
-    while after is not None:
-        with PeopleRun.objects.hold(people_run, until=clock() + LEASE) as held:
-            written, after = fit_groups_of_others(corp=corp, after=after)
-            _count(held, written)
 
 
 def _count(held: PeopleRun, written: Counter[str]) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
+from accounts.models import User
 from tests.accounts.directory.people_of import People
+from tests.accounts.people import signed_in
 from tests.integrations.directory.place import Directory, seed
 from tests.integrations.directory.wecom_events import Recorder, WeComEvents, recording
 from tests.sandbox_process import SandboxHandle
@@ -30,6 +33,12 @@ def place(db: None, running_sandbox: SandboxHandle) -> Directory:
 def people(place: Directory) -> People:
     """The policy is to link by username; tests change that."""
     return People(place)
+
+
+@pytest.fixture
+def admin(root: User) -> Client:
+    """A superuser's browser."""
+    return signed_in(root)
 
 
 @pytest.fixture(scope="session")

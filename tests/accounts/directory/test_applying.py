@@ -219,6 +219,27 @@ def test_people_follow_what_wecom_tells(people: People) -> None:
     assert (lilei.name, lilei.mobile) == ("李磊", "13000000009")
 
 
+def test_the_newer_of_two_accounts_tells_and_a_second_run_changes_nothing(people: People) -> None:
+    people.set_policy(mode="create")
+    people.sync()
+    lilei = User.objects.get(username="LiLei")
+    WeComAccount.objects.filter(userid="jim").update(user=lilei, is_primary=False)
+    User.objects.filter(pk=lilei.pk).update(name="somebody")
+    newest = WeComAccount.objects.filter(user=lilei).latest("pk").userid
+
+    assert people.counts() == {"updated": 1}
+    assert User.objects.get(pk=lilei.pk).name == Member.objects.get(userid=newest).name
+    assert people.counts() == {}
+
+
+def test_the_company_mail_counts_where_there_is_no_other(people: People) -> None:
+    people.set_policy(mode="create")
+    people.put("LiLei", department=[2], biz_mail="work@example.com")
+    people.sync()
+
+    assert User.objects.get(username="LiLei").email == "work@example.com"
+
+
 def test_linking_only_leaves_names_as_they_are(people: People) -> None:
     make("lilei", name="Li Lei")
     people.sync()

@@ -12,7 +12,6 @@ from accounts.directory.sync import apply_run, carry_on
 from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User
 from integrations.models import Member, SyncRun
 from tests.accounts.directory.people_of import People, links, make
-from tests.accounts.people import signed_in
 from tests.browser_form import opened_with
 
 FIELD = "工号"
@@ -161,36 +160,31 @@ def test_e_mail_addresses_that_differ_in_capitals_are_shared(people: People) -> 
 # --- The pages --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def root(people: People) -> Client:
-    return signed_in(User.objects.create(username="root", is_staff=True, is_superuser=True))
-
-
 def test_the_policy_takes_attributes_that_are_employee_numbers(
-    people: People, attribute: Attribute, root: Client
+    people: People, attribute: Attribute, admin: Client
 ) -> None:
     region = Attribute.objects.create(key="region", name="区域")
     path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
-    values = {"mode": "link", "leavers": "unlink", "number_field": FIELD, **opened_with(root, path)}
+    values = {"mode": "link", "leavers": "unlink", "number_field": FIELD, **opened_with(admin, path)}
 
-    assert "区域" not in root.get(path).content.decode()
-    assert root.post(path, {**values, "number_attribute": region.pk}).status_code == 200
-    assert "请选择与之对应的用户属性" in root.post(path, {**values, "match_username": "on"}).content.decode()
-    assert root.post(path, {**values, "number_attribute": attribute.pk}).status_code == 302
+    assert "区域" not in admin.get(path).content.decode()
+    assert admin.post(path, {**values, "number_attribute": region.pk}).status_code == 200
+    assert "请选择与之对应的用户属性" in admin.post(path, {**values, "match_username": "on"}).content.decode()
+    assert admin.post(path, {**values, "number_attribute": attribute.pk}).status_code == 302
 
     found = DirectoryPolicy.objects.get()
     assert (found.number_attribute, found.number_field, found.match_username) == (attribute, FIELD, False)
 
 
-def test_many_are_linked_by_the_number_of_the_policy(people: People, attribute: Attribute, root: Client) -> None:
+def test_many_are_linked_by_the_number_of_the_policy(people: People, attribute: Attribute, admin: Client) -> None:
     people.set_policy(mode="off")
     sync(people)
     numbered(attribute, "li", "lilei")
     path = reverse("admin:accounts_linkconflict_bulk")
 
-    root.post(path, {"corp": people.corp.pk, "match_number": "on"})
+    admin.post(path, {"corp": people.corp.pk, "match_number": "on"})
 
     assert links(people.corp) == {"li": "LiLei"}
     DirectoryPolicy.objects.all().delete()
-    page = root.get(f"{path}?corp={people.corp.pk}&match_number=on").content.decode()
+    page = admin.get(f"{path}?corp={people.corp.pk}&match_number=on").content.decode()
     assert "该公司的通讯录策略未设置工号" in page

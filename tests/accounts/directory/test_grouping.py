@@ -331,11 +331,6 @@ ADD = "/admin/accounts/departmentgroup/add/"
 LIST = "/admin/accounts/departmentgroup/"
 
 
-@pytest.fixture
-def root(created: People) -> Client:
-    return signed_in(User.objects.create(username="root", is_staff=True, is_superuser=True))
-
-
 def admin_of(*corps: Corp) -> Client:
     return signed_in(with_role(f"sa{len(corps)}", Role.SYSTEM_ADMINISTRATOR, *corps))
 
@@ -361,7 +356,7 @@ def test_a_rule_is_set_by_who_sees_all_companies(created: People) -> None:
     assert (entry.action, entry.corp_id) == ("created", created.corp.pk)
 
 
-def test_groups_that_lend_rights_are_offered_to_superusers_alone(created: People, root: Client) -> None:
+def test_groups_that_lend_rights_are_offered_to_superusers_alone(created: People, admin: Client) -> None:
     group = Group.objects.create(name="auditors")
     with_permission(group)
     place = Department.objects.get(name="财务部")
@@ -369,9 +364,9 @@ def test_groups_that_lend_rights_are_offered_to_superusers_alone(created: People
 
     chief = admin_of()
     assert chief.post(ADD, sent(place, group)).status_code == 200
-    assert root.post(ADD, sent(place, role)).status_code == 200
+    assert admin.post(ADD, sent(place, role)).status_code == 200
     assert not DepartmentGroup.objects.exists()
-    assert root.post(ADD, sent(place, group)).status_code == 302
+    assert admin.post(ADD, sent(place, group)).status_code == 302
 
     found = DepartmentGroup.objects.get()
     assert found.may_lend_rights
@@ -383,10 +378,10 @@ def test_groups_that_lend_rights_are_offered_to_superusers_alone(created: People
     assert found.with_subdepartments
 
 
-def test_a_rule_that_somebody_else_saves_anew_lends_no_rights(created: People, root: Client) -> None:
+def test_a_rule_that_somebody_else_saves_anew_lends_no_rights(created: People, admin: Client) -> None:
     group = Group.objects.create(name="finance")
     place = Department.objects.get(name="财务部")
-    root.post(ADD, sent(place, group))
+    admin.post(ADD, sent(place, group))
     found = DepartmentGroup.objects.get()
     assert found.may_lend_rights
 
@@ -416,11 +411,11 @@ def test_the_list_shows_paths_and_states_of_companies_that_one_sees(created: Peo
 
 
 @pytest.mark.usefixtures("_addresses_kept")
-def test_the_list_costs_the_same_for_one_and_for_many(created: People, root: Client) -> None:
+def test_the_list_costs_the_same_for_one_and_for_many(created: People, admin: Client) -> None:
     def count() -> int:
-        root.get(LIST)  # what a process keeps for a while is read before
+        admin.get(LIST)  # what a process keeps for a while is read before
         with CaptureQueriesContext(connection) as queries:
-            root.get(LIST)
+            admin.get(LIST)
         return len(queries)
 
     rule(created, "财务部", "finance")

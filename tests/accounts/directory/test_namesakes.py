@@ -112,11 +112,6 @@ def test_a_hundred_namesakes_cost_a_query_more_for_each_number(people: People, n
 # --- The page 未关联 ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def root(db: None) -> Client:
-    return signed_in(User.objects.create(username="root", is_staff=True, is_superuser=True))
-
-
 def member(corp: Corp, userid: str, **values: Any) -> Member:
     times = {"first_seen_at": NOW, "changed_at": NOW}
     return Member.objects.create(corp=corp, userid=userid, userid_folded=userid.lower(), **times, **values)
@@ -129,16 +124,16 @@ def shown(client: Client) -> str:
 
 
 def test_the_page_does_not_propose_the_namesake_and_offers_to_create_somebody(
-    root: Client, corp: Corp, other_corp: Corp
+    admin: Client, corp: Corp, other_corp: Corp
 ) -> None:
     one = member(corp, "LiLei", name="李雷", email="li@example.com")
     make_person("lilei", other_corp, "lilei", name="李蕾")
     LinkConflict.objects.create(member=one, reason="username_taken", since=NOW)
-    text = shown(root)
+    text = shown(admin)
     assert "李蕾 (lilei)" not in text
     assert "创建为“LiLei-2”" in text
 
-    response = root.post(CREATE, {"member": one.pk, "back": "side=members"})
+    response = admin.post(CREATE, {"member": one.pk, "back": "side=members"})
 
     assert response["Location"] == f"{LIST}?side=members"
     user = User.objects.get(username="LiLei-2")
@@ -153,20 +148,20 @@ def test_the_page_does_not_propose_the_namesake_and_offers_to_create_somebody(
     }
 
 
-def test_who_may_be_the_same_person_is_proposed_beside_it(root: Client, corp: Corp, other_corp: Corp) -> None:
+def test_who_may_be_the_same_person_is_proposed_beside_it(admin: Client, corp: Corp, other_corp: Corp) -> None:
     member(corp, "LiLei", name="李雷")
     make_person("lilei", other_corp, "lilei", name="李雷")
-    text = shown(root)
+    text = shown(admin)
 
     assert "李雷 (lilei)" in text
     assert "创建为“LiLei-2”" in text
 
 
-def test_a_name_that_is_free_is_given_as_it_is(root: Client, corp: Corp) -> None:
+def test_a_name_that_is_free_is_given_as_it_is(admin: Client, corp: Corp) -> None:
     one = member(corp, "LiLei")
-    assert "创建为“LiLei”" in shown(root)
+    assert "创建为“LiLei”" in shown(admin)
 
-    root.post(CREATE, {"member": one.pk, "back": ""})
+    admin.post(CREATE, {"member": one.pk, "back": ""})
 
     assert not User.objects.get(username="LiLei").has_made_username
 
@@ -203,9 +198,9 @@ def test_nobody_is_created_for_a_member_who_cannot_be_linked(corp: Corp, values:
 
 
 @pytest.fixture
-def made(corp: Corp, other_corp: Corp, root: Client) -> User:
+def made(corp: Corp, other_corp: Corp, admin: Client) -> User:
     make_person("lilei", other_corp, "lilei")
-    root.post(CREATE, {"member": member(corp, "LiLei").pk})
+    admin.post(CREATE, {"member": member(corp, "LiLei").pk})
     return User.objects.get(username="LiLei-2")
 
 
@@ -215,12 +210,12 @@ def bi_identity(user: User) -> str:
     return source.of(user)
 
 
-def test_no_identity_in_the_bi_until_an_administrator_gives_another(made: User, root: Client) -> None:
+def test_no_identity_in_the_bi_until_an_administrator_gives_another(made: User, admin: Client) -> None:
     assert bi_identity(User.objects.get(username="lilei")) == "lilei"
     assert bi_identity(made) == ""
     page = f"/admin/accounts/user/{made.pk}/change/"
 
-    root.post(page, {**sent_form(root, page), "username": "li.lei"})
+    admin.post(page, {**sent_form(admin, page), "username": "li.lei"})
 
     made.refresh_from_db()
     assert bi_identity(made) == "li.lei"

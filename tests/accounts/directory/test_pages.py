@@ -28,11 +28,6 @@ def chief(people: People) -> Client:
     return signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, people.corp))
 
 
-@pytest.fixture
-def root(people: People) -> Client:
-    return signed_in(User.objects.create(username="root", is_staff=True, is_superuser=True))
-
-
 def page(client: Client, name: str, *args: object, **query: str) -> str:
     response = client.get(reverse(f"admin:{name}", args=args), query)
     assert response.status_code == 200
@@ -72,12 +67,12 @@ def test_the_list_of_runs_tells_how_long_each_took(people: People, chief: Client
 
 
 def test_the_page_where_a_run_begins_asks_what_happens_to_users_whoever_may_set_it(
-    people: People, chief: Client, root: Client
+    people: People, chief: Client, admin: Client
 ) -> None:
     people.set_policy(mode="link")
     start = reverse("admin:integrations_syncrun_start", args=[people.corp.pk])
 
-    asked = root.get(start).content.decode()
+    asked = admin.get(start).content.decode()
 
     for choice in ("只同步通讯录，不动用户", "关联已有用户", "关联并创建用户"):
         assert choice in asked
@@ -87,31 +82,31 @@ def test_the_page_where_a_run_begins_asks_what_happens_to_users_whoever_may_set_
     assert "同步时怎么处理用户：关联已有用户。" in read
 
 
-def test_the_first_run_links_and_creates_unless_somebody_says_otherwise(people: People, root: Client) -> None:
+def test_the_first_run_links_and_creates_unless_somebody_says_otherwise(people: People, admin: Client) -> None:
     people.policy.delete()
     start = reverse("admin:integrations_syncrun_start", args=[people.corp.pk])
 
-    first = root.get(start)
+    first = admin.get(start)
 
     assert first.context["form"]["mode"].value() == "create"
     assert "第一次同步会读取应用可见的所有成员" in first.text
     people.sync()
-    later = root.get(start)
+    later = admin.get(start)
     assert "第一次同步会读取" not in later.text
     assert "上次同步到的成员中，有 3 人在这里还没有对应的用户。" in later.text
     make_bi(external_id_source="email")
-    assert root.get(start).context["form"]["mode"].value() == "link"
+    assert admin.get(start).context["form"]["mode"].value() == "link"
 
 
 def test_a_choice_is_saved_and_a_run_begun_at_once(
-    people: People, root: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    people: People, admin: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     people.policy.delete()
     address = reverse("admin:integrations_syncrun_policy", args=[people.corp.pk])
     chosen = {"mode": "create", "match_username": "on", "leavers": "unlink"}
 
     with django_capture_on_commit_callbacks(execute=True):
-        response = root.post(address, chosen)
+        response = admin.post(address, chosen)
 
     run, policy = SyncRun.objects.get(), DirectoryPolicy.objects.get()
     assert response.headers["Location"] == reverse("admin:integrations_syncrun_change", args=[run.pk])
@@ -120,15 +115,15 @@ def test_a_choice_is_saved_and_a_run_begun_at_once(
     assert LogEntry.objects.filter(object_id=str(policy.pk), content_type__model="directorypolicy").count() == 1
 
     with django_capture_on_commit_callbacks(execute=True):
-        root.post(address, chosen)
+        admin.post(address, chosen)
 
     assert LogEntry.objects.filter(content_type__model="directorypolicy").count() == 1  # nothing was changed
 
 
-def test_a_choice_that_is_refused_begins_nothing_and_is_kept(people: People, root: Client) -> None:
+def test_a_choice_that_is_refused_begins_nothing_and_is_kept(people: People, admin: Client) -> None:
     address = reverse("admin:integrations_syncrun_policy", args=[people.corp.pk])
 
-    response = root.post(address, {"mode": "link", "leavers": "unlink", "number_field": "工号"})
+    response = admin.post(address, {"mode": "link", "leavers": "unlink", "number_field": "工号"})
 
     assert response.status_code == 200
     assert "请选择按什么匹配用户" in response.text
@@ -246,11 +241,11 @@ def test_an_account_that_came_back_is_confirmed(people: People, chief: Client) -
     assert AuditEntry.objects.filter(model="integrations.member", actor_name="chief").count() == 1
 
 
-def test_a_policy_is_set(people: People, root: Client) -> None:
+def test_a_policy_is_set(people: People, admin: Client) -> None:
     path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
-    values = {"mode": "create", "leavers": "unlink", "match_username": "on", **opened_with(root, path)}
+    values = {"mode": "create", "leavers": "unlink", "match_username": "on", **opened_with(admin, path)}
 
-    assert root.post(path, values).status_code == 302
+    assert admin.post(path, values).status_code == 302
 
     people.policy.refresh_from_db()
     assert (people.policy.mode, people.policy.leavers) == ("create", "unlink")
@@ -261,7 +256,7 @@ def test_a_policy_is_set(people: People, root: Client) -> None:
     [("create", "link", True), ("create", "off", True), ("link", "off", False), ("create", "create", False)],
 )
 def test_who_keeps_a_given_group_is_told_when_the_policy_gives_none_any_more(
-    people: People, root: Client, before: str, after: str, is_warned: bool
+    people: People, admin: Client, before: str, after: str, is_warned: bool
 ) -> None:
     people.set_policy(mode=before)
     group = Group.objects.create(name="sales")
@@ -270,25 +265,25 @@ def test_who_keeps_a_given_group_is_told_when_the_policy_gives_none_any_more(
     GivenGroup.objects.create(corp=people.corp, user=person, group=group)
     path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
 
-    values = {"mode": after, "leavers": "unlink", "match_username": "on", **opened_with(root, path)}
-    answer = root.post(path, values, follow=True)
+    values = {"mode": after, "leavers": "unlink", "match_username": "on", **opened_with(admin, path)}
+    answer = admin.post(path, values, follow=True)
 
     assert ("有 1 人保留着通讯录按部门授予的用户组" in answer.content.decode()) is is_warned
     assert list(person.groups.all()) == [group]
 
 
-def test_linking_by_nothing_is_refused(people: People, root: Client) -> None:
+def test_linking_by_nothing_is_refused(people: People, admin: Client) -> None:
     path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
 
-    response = root.post(path, {"mode": "link", "leavers": "unlink"})
+    response = admin.post(path, {"mode": "link", "leavers": "unlink"})
 
     assert response.status_code == 200
     assert "请选择按什么匹配用户" in response.content.decode()
 
 
-def test_who_is_not_linked_is_listed_with_the_reason(people: People, root: Client) -> None:
+def test_who_is_not_linked_is_listed_with_the_reason(people: People, admin: Client) -> None:
     people.sync()
 
-    shown = page(root, "accounts_linkconflict_changelist")
+    shown = page(admin, "accounts_linkconflict_changelist")
 
     assert shown.count("没有匹配的用户</td>") == 3

@@ -37,16 +37,6 @@ LINK = f"{LIST}link/"
 BULK = f"{LIST}bulk/"
 
 
-@pytest.fixture
-def root(db: None) -> User:
-    return User.objects.create(username="root", is_staff=True, is_superuser=True)
-
-
-@pytest.fixture
-def admin(root: User) -> Client:
-    return signed_in(root)
-
-
 def member(corp: Corp, userid: str, **values: Any) -> Member:
     times = {"first_seen_at": NOW, "changed_at": NOW}
     return Member.objects.create(**{"corp": corp, "userid": userid, "userid_folded": userid.lower(), **times, **values})
