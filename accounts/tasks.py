@@ -10,6 +10,7 @@ from accounts.audit import services
 from accounts.authentication import backends, passwords, sessions
 from accounts.directory import sync
 from accounts.importexport import jobs
+from integrations.clients.errors import IntegrationError
 from integrations.core.background import database_clock, database_now
 from integrations.core.client_factory import wecom_client
 from integrations.models import Corp
@@ -24,7 +25,11 @@ def burn_code(corp_id: int, sealed_code: str) -> None:
     corp = Corp.objects.signing_in().filter(pk=corp_id).first()
     if code is None or corp is None:
         return
-    outcome = backends.burn(client=wecom_client(corp), code=code)
+    outcome = "burned"
+    try:
+        wecom_client(corp).auth_getuserinfo(code.value)
+    except IntegrationError as error:
+        outcome = type(error).__name__
     logger.info("refused code spent corp=%s outcome=%s", corp_id, outcome)
 
 

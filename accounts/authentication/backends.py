@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from cryptography.fernet import InvalidToken
 from django.contrib.auth.backends import BaseBackend
 from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, Exists, ExpressionWrapper, F, OuterRef, Q, Subquery
@@ -19,14 +18,12 @@ from django.views.decorators.debug import sensitive_variables
 
 from accounts.authentication import flow
 from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
-from integrations.clients.errors import IntegrationError, RecipientError
+from integrations.clients.errors import RecipientError
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.contacts import User as WeComUser
 from integrations.core.client_factory import wecom_client
-from integrations.core.redis import allows
 from integrations.directory import note_seen
 from integrations.models import Corp, Member, SyncRun
-from integrations.models.fields import cipher
 
 # user/get about somebody outside the app's visible scope: no privilege, or "no such userid".
 _OUT_OF_SCOPE_CODES = frozenset({60011, 60111})
@@ -71,12 +68,13 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
     Raises SignInRefused, or an IntegrationError where WeCom did not answer: LoginRefusedError for a code that is
     used, old or invented.
     """
-    require_signing_in(corp=corp)
-    userid = member_for_code(client=client, corp=corp, code=code)
+    if not (corp.is_enabled and corp.sign_in_enabled):
+        raise SignInRefused(Reason.COMPANY_DISABLED)
+    userid = _redeem(client=client, corp=corp, code=code)
     found = _find_account(corp=corp, userid=userid, now=now)
     if not found.person.is_active:
         raise SignInRefused(Reason.USER_DISABLED, userid=userid)
-    has_called_wecom = require_let_in(client=client, corp=corp, userid=userid, found=found, now=now)
+    has_called_wecom = _require_let_in(client=client, corp=corp, userid=userid, found=found, now=now)
     # Checked again: WeCom may have taken seconds to answer, and disabling takes effect at once.
     if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if has_called_wecom else found.corp_signs_in):
         raise SignInRefused(Reason.COMPANY_DISABLED)
@@ -89,13 +87,7 @@ def note_signed_in(*, user: User, corp: Corp, now: datetime) -> None:
     rows.update(proven_corp_id=F("corp_id"), proven_userid=F("userid_folded"), signed_in_at=now)
 
 
-def require_signing_in(*, corp: Corp) -> None:
-    """Raises SignInRefused unless the corp is enabled and its people may sign in with WeCom."""
-    if not (corp.is_enabled and corp.sign_in_enabled):
-        raise SignInRefused(Reason.COMPANY_DISABLED)
-
-
-def member_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> str:
+def _redeem(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> str:
     """The userid in `corp`. People of linked companies come as `CorpId/userid` and belong to that corp alone."""
     identity = client.auth_getuserinfo(code.value)
     corpid, slash, userid = identity.userid.rpartition("/")
@@ -140,15 +132,15 @@ def _find_account(*, corp: Corp, userid: str, now: datetime) -> _SignInAccount:
     raise SignInRefused(Reason.NOT_LINKED, userid=userid)
 
 
-def require_let_in(*, client: WeComClient, corp: Corp, userid: str, found: _SignInAccount, now: datetime) -> bool:
+def _require_let_in(*, client: WeComClient, corp: Corp, userid: str, found: _SignInAccount, now: datetime) -> bool:
     """Raises SignInRefused for somebody outside the app's visible scope, or whose userid had been deleted meanwhile.
 
     Somebody whom the copied directory has out of scope or disabled, and WeCom lets in by now, is let in from here on.
-    Returns whether WeCom was asked. `corp`: enabled, or the directory's policy would not be in force.
+    Returns whether WeCom was asked.
     """
     member = found.member
     if member is None:
-        require_in_scope(client=client, userid=userid)
+        _require_in_scope(client=client, userid=userid)
         return True
     if member.waits_since is not None or member.presence in _GONE:
         raise SignInRefused(Reason.NOT_ADMITTED, userid=userid)
@@ -158,7 +150,7 @@ def require_let_in(*, client: WeComClient, corp: Corp, userid: str, found: _Sign
     if not is_able and corp.department_root_ids:
         # WeCom's answer tells nothing about the department roots that are set here.
         raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
-    shown = require_in_scope(client=client, userid=userid)
+    shown = _require_in_scope(client=client, userid=userid)
     if shown.is_enabled is False or shown.status == _DISABLED_STATUS:
         raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
     if not is_able:
@@ -166,11 +158,8 @@ def require_let_in(*, client: WeComClient, corp: Corp, userid: str, found: _Sign
     return True
 
 
-def require_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
-    """What WeCom shows of somebody.
-
-    Raises SignInRefused for somebody outside the app's visible scope, for whom WeCom gives out a userid, too.
-    """
+def _require_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
+    """Raises SignInRefused for somebody outside the app's visible scope, for whom WeCom gives out a userid, too."""
     try:
         return client.user_get(userid)
     except RecipientError as error:
@@ -193,31 +182,14 @@ def is_well_formed(code: str) -> bool:
     return _FORM.fullmatch(code) is not None
 
 
-def may_burn(*, corp_id: int) -> bool:
-    """Count one burning for the corp; False once there were BURNS_PER_MINUTE within the minute."""
-    return allows(f"burns:{corp_id}", at_most=BURNS_PER_MINUTE)
-
-
 def seal(code: AuthorizationCode) -> str:
     """The code as it may stand in a queue that administrators and backups can read."""
-    return cipher().encrypt(code.value.encode()).decode()
+    return flow.seal("code", code.value)
 
 
 def unseal(sealed: str) -> AuthorizationCode | None:
     """None for what no key opens, or for a code that is dead by now."""
-    try:
-        return AuthorizationCode(cipher().decrypt(sealed.encode(), ttl=flow.CODE_SECONDS).decode())
-    except InvalidToken:
-        return None
-
-
-def burn(*, client: WeComClient, code: AuthorizationCode) -> str:
-    """Redeem `code` and discard the answer. Returns "burned", or the name of the error that WeCom gave."""
-    try:
-        client.auth_getuserinfo(code.value)
-    except IntegrationError as error:
-        return type(error).__name__
-    return "burned"
+    return next(map(AuthorizationCode, flow.unseal("code", sealed, seconds=flow.CODE_SECONDS)), None)
 
 
 class WeComBackend(BaseBackend):

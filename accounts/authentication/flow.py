@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
+from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import get_language
@@ -23,12 +25,11 @@ from django.utils.translation import gettext_lazy as _
 from integrations.companies import links
 from integrations.core.http import HOME, rooted, safe_path
 from integrations.core.redis import COUNTING, Limit, key_and_count, script, valkey
+from integrations.models.fields import cipher
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
     from django.utils.functional import _StrPromise
 
-    from integrations.core.redis import Limit
     from integrations.models import Corp
 
 
@@ -55,7 +56,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoginState:
-    """One authorisation under way. `attempt` counts from 1; a restart carries a higher one, which ends loops."""
+    """One authorisation under way. `attempt` counts from 1; a restart carries a higher one, which ends loops.
+
+    It is the last digit of the state's text, so that no loop depends on what the store still remembers.
+    """
 
     corp_id: int
     kind: Kind
@@ -68,9 +72,8 @@ class Finding(Enum):
     USED = "used"  # the same, but consumed before, with this code
     USED_WITH_ANOTHER_CODE = "used with another code"
     FOREIGN = "foreign"  # unknown, expired, of another corp or of another browser; or brought with a refused code
-    OVER_LIMIT = (
-        "over limit"  # the address is, and nothing is known of the state; or the company is, and it is consumed
-    )
+    # The address is, and nothing is known of the state; or the company is, and it is consumed.
+    OVER_LIMIT = "over limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def keep_state(*, state: LoginState, browser: str, step_limit: Limit | None = No
     text = f"{secrets.token_hex(RANDOM_LENGTH // 2)}{state.attempt}"
     step_key, steps = key_and_count(step_limit)
     values: list[str | int] = [
-        _digest(browser),
+        digest(browser),
         state.corp_id,
         state.kind.value,
         state.target,
@@ -149,15 +152,14 @@ def consume(
     A state of another browser or corp stays untouched: whoever else knows it cannot spoil it. So does one that comes
     with a refused code.
     """
-    attempt = attempt_of(text)
     if not _FORM.fullmatch(text):
         is_over = step_limit is not None and not step_limit.allows()
-        return Arrival(Finding.OVER_LIMIT if is_over else Finding.FOREIGN, None, attempt)
+        return Arrival(Finding.OVER_LIMIT if is_over else Finding.FOREIGN, None, FIRST_ATTEMPT)
+    attempt, code_digest = int(text[-1]), digest(code)
     (step_key, steps), (code_key, codes) = map(key_and_count, (step_limit, code_limit))
-    code_digest = _digest(code)
     is_over, *known = script(_CONSUME)(
         keys=[_key(text), _refused_key(code), step_key, code_key],
-        args=[corp_id, code_digest, USED_SECONDS, steps, codes, *map(_digest, browsers)],
+        args=[corp_id, code_digest, USED_SECONDS, steps, codes, *map(digest, browsers)],
     )
     kind, target, *used_with = (value.decode() for value in known or (b"", b""))
     state = LoginState(corp_id=corp_id, kind=Kind(kind), target=target, attempt=attempt) if known else None
@@ -176,25 +178,34 @@ def refuse(code: str) -> None:
     valkey().set(_refused_key(code), 1, ex=CODE_SECONDS)
 
 
-def attempt_of(text: str) -> int:
-    """Return the attempt that a state names, also where nothing else is known of it any more; 1 if it is none of ours.
-
-    It is part of the text, so that no loop depends on what the store still remembers.
-    """
-    return int(text[-1]) if _FORM.fullmatch(text) else 1
-
-
 def _key(text: str) -> str:
     """Return the key of a state: a digest, so that whoever reads the store's keys cannot answer in somebody's name."""
-    return f"accounts:login-state:{_digest(text)}"
+    return f"accounts:login-state:{digest(text)}"
 
 
 def _refused_key(code: str) -> str:
-    return f"accounts:refused-code:{_digest(code)}"
+    return f"accounts:refused-code:{digest(code)}"
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+# --- What leaves the site unreadable and comes back to it: a code in the queue, what was typed in a page --------------
+
+
+def seal(purpose: str, *values: Any) -> str:
+    """Encrypt `values` (JSON), so that whoever holds the text can neither read nor change them."""
+    return cipher().encrypt(json.dumps([purpose, *values], ensure_ascii=False).encode()).decode()
+
+
+def unseal(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
+    """Read the values again. Empty for what was not sealed for `purpose` here, or longer ago than `seconds`."""
+    try:
+        found = json.loads(cipher().decrypt(sealed.encode(), ttl=seconds))
+    except (InvalidToken, ValueError):
+        return []
+    return found[1:] if isinstance(found, list) and found[:1] == [purpose] else []
 
 
 # --- Limits -----------------------------------------------------------------------------------------------------------
@@ -207,11 +218,6 @@ def step_limit(request: HttpRequest) -> Limit:
     its people.
     """
     return Limit(f"sign-ins:address:{network_of(request) or 'unknown'}", settings.SIGN_INS_PER_ADDRESS)
-
-
-def redeeming_limit(*, corp_id: int) -> Limit:
-    """Return the limit of codes of one company that are about to be redeemed."""
-    return Limit(f"sign-ins:corp:{corp_id}", settings.SIGN_INS_PER_COMPANY)
 
 
 def network_of(request: HttpRequest) -> str | None:
@@ -244,14 +250,16 @@ def browser_ids(request: HttpRequest) -> list[str]:
     return found[:_BROWSER_IDS_AT_MOST]
 
 
-def new_browser_id() -> str:
-    return secrets.token_urlsafe(32)
-
-
 def keep_browser_id(response: HttpResponseBase, request: HttpRequest, value: str) -> None:
     """Set the cookie until the browser is closed. Lax: WeCom's pages send the person back from another site."""
-    name = _cookie_prefix(request) + value[:8]
-    response.set_cookie(name, value, path="/", secure=request.is_secure(), httponly=True, samesite="Lax")
+    set_cookie(response, request, _cookie_prefix(request) + value[:8], value, seconds=None)
+
+
+def set_cookie(response: HttpResponseBase, request: HttpRequest, name: str, value: str, *, seconds: int | None) -> None:
+    """Set a cookie that scripts cannot read. `seconds`: None until the browser is closed."""
+    response.set_cookie(
+        name, value, max_age=seconds, path="/", secure=request.is_secure(), httponly=True, samesite="Lax"
+    )
 
 
 def forget_browser_ids(response: HttpResponseBase, request: HttpRequest) -> None:
@@ -403,14 +411,6 @@ class CurrentSession:
 # --- Where a sign-in with WeCom begins: under the company's site address, with a state tied to this browser's cookie
 
 
-@dataclass(frozen=True, slots=True)
-class Authorisation:
-    """An authorisation that begins. `state`: for WeCom. `browser_id`: for the cookie, which the caller sets."""
-
-    state: str
-    browser_id: str
-
-
 def is_at_home(request: HttpRequest, corp: Corp) -> bool:
     """Whether the request came in under the address to which WeCom will return: the cookie must be there."""
     return _host(request.get_host()) == _host(links.site_address_for(corp).domain)
@@ -418,13 +418,15 @@ def is_at_home(request: HttpRequest, corp: Corp) -> bool:
 
 def begin(
     request: HttpRequest, corp: Corp, *, kind: Kind, target: str, attempt: int, step_limit: Limit | None
-) -> Authorisation | None:
-    """Keep a new state for one authorisation in this browser; None past the limit. Raises redis.RedisError."""
-    known = browser_ids(request)
-    browser_id = known[0] if known else new_browser_id()
+) -> tuple[str, str] | None:
+    """Keep a new state for one authorisation in this browser; None past the limit. Raises redis.RedisError.
+
+    Returns the text for WeCom and the browser's id, for keep_browser_id.
+    """
+    browser_id = next(iter(browser_ids(request)), "") or secrets.token_urlsafe(32)
     login_state = LoginState(corp.pk, kind, target, attempt)
     state = keep_state(state=login_state, browser=browser_id, step_limit=step_limit)
-    return None if state is None else Authorisation(state, browser_id)
+    return None if state is None else (state, browser_id)
 
 
 def wecom_language() -> str:
@@ -453,27 +455,21 @@ def inner_page(raw_query: str) -> str:
             requested = value
         elif pair and unquote_plus(name) not in _RESERVED:
             further.append(pair)
-    page = rooted(_decode_page(requested))
-    return safe_path(_add_parameters(page, further)) if page else HOME
+    # A query that stands bare behind `?` is no further encoded than any query, and stays so.
+    path, question_mark, query = requested.partition("?")
+    page = rooted(f"{unquote_plus(path).strip()}{question_mark}{query}")
+    if not page:
+        return HOME
+    page, hash_sign, fragment = page.partition("#")
+    if further:
+        page += ("&" if "?" in page else "?") + "&".join(further)
+    return safe_path(f"{page}{hash_sign}{fragment}")
 
 
 def raw_query_of(request: HttpRequest) -> str:
     """Return the query as the browser sent it; WSGI hands its bytes over as Latin-1."""
     raw: str = request.META.get("QUERY_STRING", "")
     return raw.encode("latin-1", "replace").decode("utf-8", "replace")
-
-
-def _decode_page(value: str) -> str:
-    """Decode the path. A query that stands bare behind `?` is no further encoded than any query, and stays so."""
-    path, question_mark, query = value.partition("?")
-    return f"{unquote_plus(path).strip()}{question_mark}{query}"
-
-
-def _add_parameters(page: str, pairs: list[str]) -> str:
-    if not pairs:
-        return page
-    page, hash_sign, fragment = page.partition("#")
-    return f"{page}{'&' if '?' in page else '?'}{'&'.join(pairs)}{hash_sign}{fragment}"
 
 
 # --- Browser and WeCom client by the user agent. Pure. The rule is that of WeCom's JavaScript package (@wecom/jssdk):

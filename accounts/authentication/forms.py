@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -10,7 +9,7 @@ from django.contrib.admin.forms import AdminPasswordChangeForm
 from django.contrib.auth import forms as auth_forms
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -19,6 +18,18 @@ from accounts.models import User
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
+
+
+_TOO_MANY_CODES = ngettext_lazy(
+    "Too many wrong codes. Try again in %(count)d minute.",
+    "Too many wrong codes. Try again in %(count)d minutes.",
+    "count",
+)
+_TOO_MANY_PASSWORDS = ngettext_lazy(
+    "Too many wrong passwords. Try again in %(count)d minute.",
+    "Too many wrong passwords. Try again in %(count)d minutes.",
+    "count",
+)
 
 
 def _code_field(*, is_required: bool = True) -> forms.CharField:
@@ -33,13 +44,8 @@ def _require_code(person: User, code: str) -> None:
         if totp.is_code_of(person=person, code=code, now=timezone.now()):
             return
     except passwords.LockedOut as locked:
-        minutes = ceil(locked.lock.seconds_left(timezone.now()) / 60)
-        sentence = ngettext(
-            "Too many wrong codes. Try again in %(count)d minute.",
-            "Too many wrong codes. Try again in %(count)d minutes.",
-            minutes,
-        )
-        raise forms.ValidationError(sentence, code="locked", params={"count": minutes}) from locked
+        left = {"count": locked.lock.minutes_left(timezone.now())}
+        raise forms.ValidationError(_TOO_MANY_CODES, code="locked", params=left) from locked
     raise forms.ValidationError(gettext("The code is wrong. Enter the one that the app shows now."), code="wrong")
 
 
@@ -128,13 +134,8 @@ def require_right(request: HttpRequest, user: User, password: str, *, wrong: Str
         if passwords.is_password_of(request=request, user=user, password=password):
             return
     except passwords.LockedOut as locked:
-        minutes = ceil(locked.lock.seconds_left(timezone.now()) / 60)
-        sentence = ngettext(
-            "Too many wrong passwords. Try again in %(count)d minute.",
-            "Too many wrong passwords. Try again in %(count)d minutes.",
-            minutes,
-        )
-        raise forms.ValidationError(sentence, code="locked", params={"count": minutes}) from locked
+        left = {"count": locked.lock.minutes_left(timezone.now())}
+        raise forms.ValidationError(_TOO_MANY_PASSWORDS, code="locked", params=left) from locked
     raise forms.ValidationError(wrong, code="password_incorrect")
 
 

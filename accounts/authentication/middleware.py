@@ -57,38 +57,29 @@ class SessionMiddleware:
         if needs_no_session(request):
             return self.get_response(request)
         key = sessions.signed_in_key(request)
-        _check_standing(request)
-        _check_age(request)
+        _check(request)
         response = _lead_to_second_factor(request) or self.get_response(request)
         if key is not None and sessions.signed_in_key(request) is None:
-            sessions.forget(session_key=key)
+            sessions.forget(sessions.stored_key(key))
         sessions.note_use(request, was_signed_in=key is not None, now=timezone.now())
         return response
 
 
-def _check_standing(request: HttpRequest) -> None:
-    """Sign out who was disabled, came through a corp that was, or has no account there any more. Make an employee of
-    who came through a corp whose sign-in carries no rights that reach beyond it."""
+def _check(request: HttpRequest) -> None:
+    """Sign out who was disabled, came through a corp that was, has no account there any more, or whose time is over.
+
+    Make an employee of who came through a corp whose sign-in carries no rights that reach beyond it.
+    """
+    session = request.session
     match sessions.standing_of(request):
         case sessions.Standing.OUTLIVED:
-            session = request.session
             logger.info("session ended corp=%s user=%s", session.get(sessions.CORP_KEY), session.get(SESSION_KEY))
             logout(request)
         case sessions.Standing.WITHOUT_RIGHTS if isinstance(request.user, User):
             request.user.withhold_rights()
-
-
-def _check_age(request: HttpRequest) -> None:
-    """Sign out whose session has reached its end."""
-    if SESSION_KEY not in request.session or not isinstance(request.user, User):
+    if not isinstance(request.user, User):
         return
-    now, session = timezone.now(), request.session
-    opened_at = sessions.opened_at(session)
-    if opened_at is None:
-        sessions.note_opened(session, now)
-        return
-    used_at = max(opened_at, sessions.last_noted(session) or opened_at)
-    if sessions.is_over(opened_at=opened_at, used_at=used_at, is_staff=request.user.is_staff, now=now):
+    if sessions.has_ended(request.session, is_staff=request.user.is_staff, now=timezone.now()):
         logger.info("session reached its end user=%s", request.user.pk)
         logout(request)
 

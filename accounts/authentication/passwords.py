@@ -16,7 +16,6 @@ Unknown usernames are counted like known ones. Sign-in with WeCom is never count
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from accounts.audit import services
-from accounts.authentication.flow import network_of
+from accounts.authentication.flow import digest, network_of, set_cookie
 from accounts.models import AuditEntry, Lockout, SignInPolicy, User, WeComAccount
 from accounts.models.users import THE_ONE
 
@@ -110,6 +109,9 @@ class Lock:
     def seconds_left(self, now: datetime) -> int:
         return max(1, ceil((self.until - now).total_seconds()))
 
+    def minutes_left(self, now: datetime) -> int:
+        return ceil(self.seconds_left(now) / 60)
+
 
 class LockedOut(Exception):
     """No password is looked at before `lock` ends."""
@@ -130,7 +132,7 @@ def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
     if lock is not None:
         raise LockedOut(lock)
     if user.check_password(password):
-        _forget_here(request, username)
+        Lockout.objects.filter(_place(request, username), username=username).delete()
         return True
     lock = _record_wrong(request, username, now)
     if lock is not None:
@@ -181,13 +183,12 @@ def forget_old(*, now: datetime) -> None:
 def note_right_password(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
     """After a sign-in by password: forget what this place got wrong before, and remember the browser. Other people's
     wrong passwords do not lock it out of this username."""
-    _forget_here(request, user.get_username())
-    digest = _digest(user.get_username())
-    known = [entry for entry in _known(request) if entry[0] != digest][: _KNOWN_AT_MOST - 1]
-    value = signing.dumps([[digest, secrets.token_urlsafe(24)], *known], salt=_COOKIE_SALT)
-    response.set_cookie(
-        _COOKIE, value, max_age=_COOKIE_SECONDS, path="/", secure=request.is_secure(), httponly=True, samesite="Lax"
-    )
+    username = user.get_username()
+    Lockout.objects.filter(_place(request, username), username=username).delete()
+    own = digest(username)
+    known = [entry for entry in _known(request) if entry[0] != own][: _KNOWN_AT_MOST - 1]
+    value = signing.dumps([[own, secrets.token_urlsafe(24)], *known], salt=_COOKIE_SALT)
+    set_cookie(response, request, _COOKIE, value, seconds=_COOKIE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,14 +203,16 @@ class _Count:
 
 def _counts(request: HttpRequest, username: str, now: datetime, *, besides: int | None = None) -> dict[str, _Count]:
     """By the limit's name. `last` leaves out the row `besides`, which holds the try that is being made."""
-    known = _known_browser(request, username)
-    own, around = Q(username=username), _address(request)
+    # A browser that has signed in before is limited by itself.
+    unknown = _NO_ROWS if _known_browser(request, username) else Q()
+    network = network_of(request)
+    own, around = Q(username=username), Q(ip_address=network, user_agent=_ANY_BROWSER) if network else _NO_ROWS
     period = timedelta(minutes=settings.LOCKOUT_MINUTES)
     address_wait = timedelta(seconds=ADDRESS_SECONDS)
     limits = {
         "here": (own & _place(request, username), settings.LOCKOUT_TRIES, period),
-        "anywhere": (own & Q(user_agent=_ANY_BROWSER) & _unless(known), TRIES_ANYWHERE, period),
-        _ADDRESS: (around & _unless(known), TRIES_ADDRESS, address_wait),
+        "anywhere": (own & Q(user_agent=_ANY_BROWSER) & unknown, TRIES_ANYWHERE, period),
+        _ADDRESS: (around & unknown, TRIES_ADDRESS, address_wait),
     }
     totals = {name: Sum("failures_since_start", filter=rows) for name, (rows, *_rest) in limits.items()}
     last = {
@@ -233,16 +236,14 @@ def _admit(request: HttpRequest, username: str, now: datetime) -> Lock | None:
         return lock
     row = _count(request, username, now)
     counts = _counts(request, username, now, besides=row)
-    over = [name for name, count in counts.items() if count.total > count.limit and _holds(name, count, now)]
+    over = [name for name, count in counts.items() if count.total > count.limit]
+    of_address = counts[_ADDRESS]
+    if _ADDRESS in over and (of_address.last is None or of_address.last + of_address.wait <= now):
+        over.remove(_ADDRESS)  # it may try again, once at a time, whenever it has waited
     if not over:
         return None
     _uncount(row)
     return Lock(now + max(counts[name].wait for name in over), over == [_ADDRESS])
-
-
-def _holds(name: str, count: _Count, now: datetime) -> bool:
-    """An address past its limit may try again, once at a time, whenever it has waited."""
-    return name != _ADDRESS or (count.last is not None and count.last + count.wait > now)
 
 
 def _record_wrong(request: HttpRequest, username: str, now: datetime) -> Lock | None:
@@ -254,26 +255,10 @@ def _record_wrong(request: HttpRequest, username: str, now: datetime) -> Lock | 
     return lock
 
 
-def _forget_here(request: HttpRequest, username: str) -> None:
-    """The password was right."""
-    Lockout.objects.filter(_place(request, username), username=username).delete()
-
-
 def _place(request: HttpRequest, username: str) -> Q:
     """The rows that count against this place: of a known browser its own, else those of its address."""
     known = _known_browser(request, username)
     return Q(user_agent=known) if known else Q(ip_address=network_of(request), user_agent=_ANY_BROWSER)
-
-
-def _address(request: HttpRequest) -> Q:
-    """The rows of this address for whatever username; none where the address is not known."""
-    network = network_of(request)
-    return Q(ip_address=network, user_agent=_ANY_BROWSER) if network else _NO_ROWS
-
-
-def _unless(known: str) -> Q:
-    """A browser that has signed in before is limited by itself."""
-    return _NO_ROWS if known else Q()
 
 
 def _count(request: HttpRequest, username: str, now: datetime) -> int:
@@ -309,8 +294,8 @@ def _uncount(pk: int) -> None:
 
 
 def _known_browser(request: HttpRequest, username: str) -> str:
-    digest = _digest(username)
-    return next((browser for entry, browser in _known(request) if entry == digest), "")
+    own = digest(username)
+    return next((browser for entry, browser in _known(request) if entry == own), "")
 
 
 def _known(request: HttpRequest) -> list[list[str]]:
@@ -322,10 +307,6 @@ def _known(request: HttpRequest) -> list[list[str]]:
     except signing.BadSignature:
         return []
     return known
-
-
-def _digest(username: str) -> str:
-    return hashlib.sha256(username.encode()).hexdigest()
 
 
 class PolicyRefused(Exception):
@@ -360,25 +341,19 @@ def wecom_administrators() -> QuerySet[User]:
     """Superusers who can enter the administration by WeCom, and have signed in with the very account that they have
     now."""
     proven = _proven_accounts()
-    return User.objects.filter(pk__in=proven.values("user_id"), is_active=True, is_staff=True)
+    return User.objects.filter(pk__in=proven.values("user_id"))
 
 
 def _proven_accounts() -> QuerySet[WeComAccount]:
-    return WeComAccount.objects.signing_in().filter(
-        proven_corp_id=F("corp_id"),
-        proven_userid=F("userid_folded"),
-        user__is_superuser=True,
-        corp__admin_rights_enabled=True,
-    )
+    able = {"user__is_superuser": True, "user__is_active": True, "user__is_staff": True}
+    proven = {"proven_corp_id": F("corp_id"), "proven_userid": F("userid_folded")}
+    return WeComAccount.objects.signing_in().filter(**able, **proven, corp__admin_rights_enabled=True)
 
 
 def disabling_shuts_out(corp: Corp) -> list[str]:
     """Before `corp` is disabled, or its sign-in or its administrators' rights are switched off: whether administrators
     could still get in afterwards."""
-    if is_password_enabled():
-        return []
-    elsewhere = _proven_accounts().exclude(corp=corp)
-    if User.objects.filter(pk__in=elsewhere.values("user_id"), is_active=True, is_staff=True).exists():
+    if is_password_enabled() or _proven_accounts().exclude(corp=corp).exists():
         return []
     return [
         _(

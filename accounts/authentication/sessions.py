@@ -32,7 +32,7 @@ from django.utils.crypto import get_random_string
 from redis.exceptions import RedisError
 
 from accounts.audit import services
-from accounts.authentication.flow import CurrentSession, Device, Kind, device_of
+from accounts.authentication.flow import CurrentSession, Device, Kind, device_of, digest, set_cookie
 from accounts.models import SignedInSession, TotpDevice, User, WeComAccount
 from accounts.models.users import USER_AGENT_CHARACTERS
 
@@ -208,14 +208,15 @@ def note_sign_in(sender: object, request: HttpRequest | None, user: Any, **_kwar
     """A receiver of user_logged_in: whatever the session held of an earlier sign-in is replaced."""
     if request is None or not isinstance(user, User):
         return
-    by_password = getattr(user, "backend", "") == PASSWORD_BACKEND
-    services.record_sign_in(user=user, note=services.PASSWORD if by_password else services.WECOM)
     session, now = request.session, timezone.now()
     note_opened(session, now)
     forget_code(session)
     session.pop(_CODE_MISSING, None)
-    if user.is_staff and TotpDevice.objects.filter(user=user).exists():  # no query for employees
-        session[_CODE_MISSING] = True
+    if user.is_staff:  # employees' sign-ins would bury the rest of the trail; for them nothing is asked
+        by_password = getattr(user, "backend", "") == PASSWORD_BACKEND
+        services.record_sign_in(user=user, note=services.PASSWORD if by_password else services.WECOM)
+        if TotpDevice.objects.filter(user=user).exists():
+            session[_CODE_MISSING] = True
     note_confirmed(session, now)  # tie_to_corp knows which of WeCom's ways prove nothing
 
 
@@ -231,14 +232,14 @@ def tie_to_corp(request: HttpRequest, corp: Corp, *, kind: Kind) -> None:
         request.session.pop(CONFIRMED_KEY, None)
 
 
-def untie(request: HttpRequest) -> None:
-    """Note, after login(), that this session was opened by password: it depends on no corp (any more)."""
+def untie(request: HttpRequest, *, is_remembered: bool) -> None:
+    """Note, after login(), that this session was opened by password: it depends on no corp (any more: Django keeps the
+    session of somebody who signs in again).
+
+    It lasts until the browser is closed, or for REMEMBERED_SECONDS after the last use.
+    """
     request.session.pop(CORP_KEY, None)
     request.session[METHOD_KEY] = SignInMethod.PASSWORD.value
-
-
-def set_length(request: HttpRequest, *, is_remembered: bool) -> None:
-    """After sign-in by password: until the browser is closed, or for REMEMBERED_SECONDS after the last use."""
     request.session.set_expiry(REMEMBERED_SECONDS if is_remembered else 0)
 
 
@@ -258,7 +259,9 @@ def add_code(request: HttpRequest, person: User) -> None:
     note_code(request.session)
     note_opened(request.session, timezone.now())
     request.session[METHOD_KEY] = SignInMethod.WECOM_AND_CODE.value
-    services.record_sign_in(user=User.objects.get(pk=person.pk), note=services.WECOM_AND_CODE)
+    user = User.objects.get(pk=person.pk)
+    if user.is_staff:
+        services.record_sign_in(user=user, note=services.WECOM_AND_CODE)
 
 
 def forget_code(session: SessionBase) -> None:
@@ -358,10 +361,15 @@ def note_opened(session: SessionBase, now: datetime) -> None:
     session[OPENED_KEY] = int(now.timestamp())
 
 
-def opened_at(session: SessionBase) -> datetime | None:
-    """None for a session from before this was noted."""
-    seconds = session.get(OPENED_KEY)
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+def has_ended(session: SessionBase, *, is_staff: bool, now: datetime) -> bool:
+    """Whether the session has reached its end. One from before its opening was noted is as old as this moment."""
+    if OPENED_KEY not in session:
+        note_opened(session, now)
+        return False
+    opened_at, noted = session[OPENED_KEY], session.get(_NOTED)
+    used_at = max(opened_at, noted[1]) if noted else opened_at
+    moments = {"opened_at": datetime.fromtimestamp(opened_at, UTC), "used_at": datetime.fromtimestamp(used_at, UTC)}
+    return is_over(**moments, is_staff=is_staff, now=now)
 
 
 def is_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: datetime) -> bool:
@@ -388,16 +396,16 @@ def is_of_browser(request: HttpRequest) -> bool:
     tied_to = request.session.get(_BROWSER_KEY)
     if tied_to is None:
         return True
-    return secrets.compare_digest(tied_to, _digest(request.COOKIES.get(_browser_cookie(request), "")))
+    return secrets.compare_digest(tied_to, digest(request.COOKIES.get(_browser_cookie(request), "")))
 
 
 def tie_to_browser(request: HttpRequest, response: HttpResponse) -> None:
     """After a sign-in: the session and this browser belong together from now on."""
     secret, session = secrets.token_urlsafe(32), request.session
-    session[_BROWSER_KEY] = _digest(secret)
+    session[_BROWSER_KEY] = digest(secret)
     # As long as the session's own cookie can be kept.
     seconds = None if session.get_expire_at_browser_close() else int(longest().total_seconds())
-    _set_cookie(response, request, _browser_cookie(request), secret, seconds)
+    set_cookie(response, request, _browser_cookie(request), secret, seconds=seconds)
 
 
 def remembered_corp_id(request: HttpRequest) -> int | None:
@@ -408,22 +416,11 @@ def remembered_corp_id(request: HttpRequest) -> int | None:
 
 def remember_corp_id(response: HttpResponseBase, request: HttpRequest, corp_id: int) -> None:
     """For a year, in a cookie that remembered_corp_id reads."""
-    _set_cookie(response, request, _CORP_COOKIE, str(corp_id), _CORP_SECONDS)
-
-
-def _set_cookie(response: HttpResponseBase, request: HttpRequest, name: str, value: str, seconds: int | None) -> None:
-    """`seconds`: None until the browser is closed."""
-    response.set_cookie(
-        name, value, max_age=seconds, path="/", secure=request.is_secure(), httponly=True, samesite="Lax"
-    )
+    set_cookie(response, request, _CORP_COOKIE, str(corp_id), seconds=_CORP_SECONDS)
 
 
 def _browser_cookie(request: HttpRequest) -> str:
     return f"__Host-{_BROWSER_COOKIE}" if request.is_secure() else _BROWSER_COOKIE
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 # So often the last use is written down at most. Unused sessions of staff end soon: theirs is noted more often.
@@ -431,7 +428,6 @@ NOTED_EVERY = timedelta(minutes=10)
 NOTED_EVERY_OF_STAFF = timedelta(minutes=1)
 # More than anybody has; a list that long would help nobody.
 SHOWN_AT_MOST = 50
-PURGED_AT_ONCE = 1000
 # In the session: under which stored key and when it was last noted.
 _NOTED = "noted"
 
@@ -467,7 +463,7 @@ def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> Non
     if noted is not None and noted[0] == key and now.timestamp() - noted[1] < every.total_seconds():
         return
     if noted is not None and noted[0] != key:
-        _forget(noted[0])
+        forget(noted[0])
     session[_NOTED] = [key, int(now.timestamp())]
     corp_id = session.get(CORP_KEY)
     if noted is not None and noted[0] == key:  # the usual case, unless the row is gone
@@ -487,31 +483,16 @@ def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> Non
         )
 
 
-def last_noted(session: SessionBase) -> datetime | None:
-    """When the session was last written down as used."""
-    noted = session.get(_NOTED)
-    return None if noted is None else datetime.fromtimestamp(noted[1], UTC)
-
-
-def forget(*, session_key: str) -> None:
-    """The session is over: its person signed out in it, or it has another key now."""
-    _forget(stored_key(session_key))
+def forget(stored: str) -> None:
+    """The session kept under `stored` is over: its person signed out in it, or it has another key now."""
+    SignedInSession.objects.filter(session_key=stored).delete()
 
 
 def of_person(user: User, *, current_key: str | None, now: datetime) -> list[OwnSession]:
-    """Sessions that are still good, this one first, then the last used. Two queries."""
-    rows = SignedInSession.objects.filter(user=user).select_related("corp").order_by(F("last_used_at").desc())
-    newest = [
-        row
-        for row in rows[:SHOWN_AT_MOST]
-        if not is_over(opened_at=row.began_at, used_at=row.last_used_at, is_staff=user.is_staff, now=now)
-    ]
+    """Sessions that are still good, this one first, then the last used. One query."""
+    good = Session.objects.filter(expire_date__gt=now).values("session_key")
+    rows = SignedInSession.objects.filter(user=user, session_key__in=good).select_related("corp")
     current = None if current_key is None else stored_key(current_key)
-    good = set(
-        Session.objects.filter(session_key__in=[row.session_key for row in newest], expire_date__gt=now).values_list(
-            "session_key", flat=True
-        )
-    )
     found = [
         OwnSession(
             pk=row.pk,
@@ -521,8 +502,8 @@ def of_person(user: User, *, current_key: str | None, now: datetime) -> list[Own
             last_used_at=row.last_used_at,
             is_current=row.session_key == current,
         )
-        for row in newest
-        if row.session_key in good
+        for row in rows.order_by(F("last_used_at").desc())[:SHOWN_AT_MOST]
+        if not is_over(opened_at=row.began_at, used_at=row.last_used_at, is_staff=user.is_staff, now=now)
     ]
     return sorted(found, key=lambda session: not session.is_current)
 
@@ -548,12 +529,4 @@ def end_all(*, user: User) -> None:
 
 def purge(*, now: datetime) -> int:
     """Remove what stands for sessions that are over for want of use."""
-    old = SignedInSession.objects.filter(last_used_at__lte=now - longest()).order_by("pk")
-    removed = 0
-    while keys := list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
-        removed += SignedInSession.objects.filter(pk__in=keys).delete()[0]
-    return removed
-
-
-def _forget(stored: str) -> None:
-    SignedInSession.objects.filter(session_key=stored).delete()
+    return SignedInSession.objects.filter(last_used_at__lte=now - longest()).delete()[0]

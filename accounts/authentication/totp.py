@@ -10,22 +10,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import re
 import secrets
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 
-from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext_noop
 from django.views.decorators.debug import sensitive_variables
 
 from accounts.audit import services
+from accounts.authentication import flow
 from accounts.authentication.passwords import Lock, LockedOut
 from accounts.models import AuditEntry, TotpDevice, User
-from integrations.models.fields import Unreadable, cipher
+from integrations.models.fields import Unreadable
 
 ISSUER = "guanwecom"
 # In the audit trail, which translates them.
@@ -68,16 +67,15 @@ def address_of(key: str, *, person: User) -> str:
 
 def seal(key: str, *, person: User) -> str:
     """A new key for the page that shows it: it is kept nowhere before its first code was right."""
-    return cipher().encrypt(json.dumps([person.pk, key]).encode()).decode()
+    return flow.seal("authenticator app", person.pk, key)
 
 
 def unseal(sealed: str, *, person: User) -> str | None:
     """None for what was not sealed for `person`, or too long ago."""
-    try:
-        person_id, key = json.loads(cipher().decrypt(sealed.encode(), ttl=KEY_SECONDS))
-    except (InvalidToken, UnicodeEncodeError):
-        return None
-    return str(key) if person_id == person.pk else None
+    match flow.unseal("authenticator app", sealed, seconds=KEY_SECONDS):
+        case [person.pk, key]:
+            return str(key)
+    return None
 
 
 @sensitive_variables("key", "code")

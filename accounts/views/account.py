@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 import segno
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.auth import logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import PasswordChangeView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
-from django.template.response import TemplateResponse
 from django.urls import reverse, reverse_lazy
 from django.utils import timezone
-from django.utils.cache import add_never_cache_headers
 from django.utils.http import urlencode
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
@@ -28,14 +26,10 @@ from accounts.authentication.flow import forget_browser_ids, inner_page, raw_que
 from accounts.authentication.forms import CodeForm, OwnPasswordForm
 from accounts.models import User, WeComAccount
 from accounts.views import wecom
-from accounts.views.confirmation import to_page
+from accounts.views.confirmation import admin_page, signed_in_person, to_page
 from integrations import bi
 from integrations.core.http import HOME, safe_path
 from integrations.models import Corp
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AnonymousUser
-
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +38,7 @@ logger = logging.getLogger(__name__)
 @never_cache
 @login_required
 def show(request: HttpRequest) -> HttpResponse:
-    person = person_of(request.user)
+    person = signed_in_person(request)
     opened = sessions.of_person(person, current_key=request.session.session_key, now=timezone.now())
     accounts = WeComAccount.objects.filter(user=person).select_related("corp").order_by("-is_primary", "pk")
     return render(request, "accounts/account.html", {"accounts": accounts, "sessions": opened})
@@ -55,7 +49,7 @@ def show(request: HttpRequest) -> HttpResponse:
 @login_required
 def end_session(request: HttpRequest, pk: int) -> HttpResponse:
     """End one of the person's own sessions; others' numbers end nothing."""
-    person = person_of(request.user)
+    person = signed_in_person(request)
     try:
         is_ended = sessions.end(user=person, pk=pk)
     except redis.RedisError as error:
@@ -75,20 +69,13 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 def end_all_sessions(request: HttpRequest) -> HttpResponse:
     """End every session of the person, this one too."""
-    person = person_of(request.user)
+    person = signed_in_person(request)
     sessions.end_all(user=person)
     logger.info("all sessions ended by their person user=%s", person.pk)
     logout(request)
     response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': 'everywhere'})}")
     forget_browser_ids(response, request)
     return response
-
-
-def person_of(user: User | AnonymousUser) -> User:
-    """The signed-in person, for the type checker: views for employees let nobody else this far."""
-    if not isinstance(user, User):
-        raise TypeError("nobody is signed in")
-    return user
 
 
 # --- Links in the specification's own words: they name the site's first page, and the inner page in its query ---
@@ -103,22 +90,18 @@ def arrival(request: HttpRequest) -> HttpResponse | None:
     has_code = "code" in request.GET and "state" in request.GET
     if not has_code and "path_url" not in request.GET:
         return None
-    corp = _corp_of(request) if has_code else None
-    if corp is not None:
-        return wecom.callback(request, corp.pk)
+    if has_code:
+        # Whose link it was: the company with the link's `domain`, also one that signs nobody in; else the only one.
+        domain = request.GET.get("domain", "").replace("\x00", "")
+        named = list(Corp.objects.filter(domain_id=domain)[:2]) if domain else []
+        found = named or list(Corp.objects.signing_in()[:2])
+        if len(found) == 1:
+            return wecom.callback(request, found[0].pk)
     target = bi.landing_of(inner_page(raw_query_of(request)))
     is_in = request.user.is_authenticated
     response = redirect(target if is_in else f"{reverse('login')}?{urlencode({'next': target})}")
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
-
-
-def _corp_of(request: HttpRequest) -> Corp | None:
-    """Whose link it was: the company with the link's `domain`, also one that signs nobody in; else the only one."""
-    domain = request.GET.get("domain", "").replace("\x00", "")
-    named = list(Corp.objects.filter(domain_id=domain)[:2]) if domain else []
-    found = named or list(Corp.objects.signing_in()[:2])
-    return found[0] if len(found) == 1 else None
 
 
 class OwnPassword(PasswordChangeView):
@@ -131,7 +114,7 @@ class OwnPassword(PasswordChangeView):
 
 def code_page(request: HttpRequest) -> HttpResponse:
     """Asks for the code that a session lacks."""
-    person = _person(request)
+    person = signed_in_person(request)
     target = safe_path(request.GET.get("next", ""))
     target = reverse("admin:index") if target == HOME else target
     if not sessions.needs_code(request.session):
@@ -146,7 +129,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
 
 def own_page(request: HttpRequest) -> HttpResponse:
     """Sets an app up, and for one that is: renews its recovery codes, or removes it."""
-    person = _person(request)
+    person = signed_in_person(request)
     if not sessions.is_confirmed(request.session, timezone.now()):
         return to_page(request)
     if request.method == "POST":
@@ -181,19 +164,16 @@ def _act(request: HttpRequest, person: User) -> HttpResponse:
     if codes is None:
         wrong = _("The code is wrong. Enter the one that the app shows now.")
         return _set_up_page(request, person, key, CodeForm(person=person), error=wrong)
-    _end_other_sessions(request, person)
+    # They were opened without a code. As when a password changes, this one goes on.
+    sessions.end_all(user=person)
+    person.refresh_from_db(fields=["session_epoch"])
+    update_session_auth_hash(request, person)
     sessions.note_code(request.session)
     return _codes_page(request, codes)
 
 
-def _end_other_sessions(request: HttpRequest, person: User) -> None:
-    """They were opened without a code. As when a password changes, this one goes on."""
-    sessions.end_all(user=person)
-    person.refresh_from_db(fields=["session_epoch"])
-    update_session_auth_hash(request, person)
-
-
 def _set_up_page(request: HttpRequest, person: User, key: str, form: CodeForm, **more: Any) -> HttpResponse:
+    drawn = segno.make(totp.address_of(key, person=person), error="m")
     return _page(
         request,
         "set_up",
@@ -201,7 +181,8 @@ def _set_up_page(request: HttpRequest, person: User, key: str, form: CodeForm, *
         form=form,
         key=" ".join(key[place : place + 4] for place in range(0, len(key), 4)),
         sealed=totp.seal(key, person=person),
-        picture=_picture(totp.address_of(key, person=person)),
+        # White around, whatever the page's colours: cameras need it. What segno encodes is no part of its markup.
+        picture=mark_safe(drawn.svg_inline(scale=5, light="#fff", title=_("QR code"))),  # noqa: S308
         **more,
     )
 
@@ -210,21 +191,5 @@ def _codes_page(request: HttpRequest, codes: list[str]) -> HttpResponse:
     return _page(request, "codes", title=_("Recovery codes"), codes=codes)
 
 
-def _picture(address: str) -> SafeString:
-    """White around, whatever the page's colours: cameras need it."""
-    drawn = segno.make(address, error="m").svg_inline(scale=5, light="#fff", title=_("QR code"))
-    return mark_safe(drawn)  # noqa: S308  # segno's own drawing; what it encodes is no part of its markup
-
-
 def _page(request: HttpRequest, step: str, **more: Any) -> HttpResponse:
-    context = {**admin.site.each_context(request), "step": step, **more}
-    request.current_app = admin.site.name  # as Django's own admin views do
-    response = TemplateResponse(request, "admin/accounts/second_factor.html", context)
-    add_never_cache_headers(response)
-    return response
-
-
-def _person(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise TypeError("the administration lets nobody else in")
-    return request.user
+    return admin_page(request, "admin/accounts/second_factor.html", {"step": step, **more})

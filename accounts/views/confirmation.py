@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
-from cryptography.fernet import InvalidToken
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
@@ -18,12 +16,11 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from accounts.authentication import sessions
-from accounts.authentication.flow import Kind
+from accounts.authentication.flow import Kind, seal, unseal
 from accounts.authentication.forms import ConfirmForm
 from accounts.models import User, WeComAccount
 from integrations.core.http import HOME, safe_path
 from integrations.models import Corp
-from integrations.models.fields import cipher
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +29,6 @@ ROUTE = "admin:confirm"
 TYPED = "_confirm-typed"
 # How long what somebody typed waits for them to confirm it.
 TYPED_SECONDS = 3600
-_OF_THE_FORM = ("csrfmiddlewaretoken", TYPED)
 
 
 class ConfirmationMiddleware:
@@ -61,8 +57,7 @@ def gate(request: HttpRequest) -> HttpResponse | None:
         if _is_fresh(request):
             return None
         sent = request.POST.copy()
-        for name in _OF_THE_FORM:
-            sent.pop(name, None)
+        sent.pop("csrfmiddlewaretoken", None)
         return _page_in_place(request, person, sent)
     typed = _unseal(sealed, person=person, path=request.get_full_path())
     if typed is None:
@@ -79,9 +74,7 @@ def gate(request: HttpRequest) -> HttpResponse | None:
 
 def page(request: HttpRequest) -> HttpResponse:
     """Asks before a page is opened, and says so to those who have scanned a code for another tab."""
-    person = request.user
-    if not isinstance(person, User):
-        raise TypeError("the administration lets nobody else in")
+    person = signed_in_person(request)
     target = safe_path(request.GET.get("next", ""))
     form = ConfirmForm(request.POST if request.method == "POST" else None, request=request, person=person)
     if not _is_fresh(request) and form.is_valid():
@@ -105,25 +98,39 @@ def after_scan(request: HttpRequest, scanned: User, *, corp: Corp, kind: Kind) -
 
 
 def _page_in_place(request: HttpRequest, person: User, typed: Any, form: ConfirmForm | None = None) -> HttpResponse:
-    sealed = _seal(typed, person=person, path=request.get_full_path())
+    sealed = seal("typed", person.pk, request.get_full_path(), typed.urlencode())
     form = form or ConfirmForm(request=request, person=person)
     return _page(request, person, form, typed=sealed, scan_target=reverse(ROUTE))
 
 
 def _page(request: HttpRequest, person: User, form: ConfirmForm, **more: Any) -> HttpResponse:
+    # Through which companies a scan of WeCom's QR code confirms the person: where it carries all their rights.
+    accounts = WeComAccount.objects.signing_in().filter(user=person).select_related("corp")
+    corps = [account.corp for account in accounts.order_by("-is_primary", "pk") if account.corp is not None]
     context = {
-        **admin.site.each_context(request),
         "title": _("Is it you?"),
         "form": form,
-        "corps": _companies_to_scan_for(person),
+        "corps": [corp for corp in corps if sessions.carries_rights(person, corp=corp)],
         "typed_name": TYPED,
         "query": urlencode({"next": more.get("scan_target", HOME)}),
         **more,
     }
+    return admin_page(request, "admin/accounts/confirm.html", context)
+
+
+def admin_page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    """A page of the administration that belongs to no model, and is kept nowhere."""
     request.current_app = admin.site.name  # as Django's own admin views do
-    response = TemplateResponse(request, "admin/accounts/confirm.html", context)
+    response = TemplateResponse(request, template, {**admin.site.each_context(request), **context})
     add_never_cache_headers(response)
     return response
+
+
+def signed_in_person(request: HttpRequest) -> User:
+    """Return who is signed in, for the type checker: the pages that ask let nobody else this far."""
+    if not isinstance(request.user, User):
+        raise TypeError("nobody is signed in")
+    return request.user
 
 
 def to_page(request: HttpRequest) -> HttpResponse:
@@ -140,27 +147,9 @@ def _note(request: HttpRequest, person: User) -> None:
     logger.info("confirmed user=%s", person.pk)
 
 
-def _companies_to_scan_for(person: User) -> list[Corp]:
-    """Through which companies a scan of WeCom's QR code confirms `person`: where it carries all their rights."""
-    accounts = (
-        WeComAccount.objects.signing_in().filter(user=person).select_related("corp").order_by("-is_primary", "pk")
-    )
-    return [
-        account.corp
-        for account in accounts
-        if account.corp is not None and sessions.carries_rights(person, corp=account.corp)
-    ]
-
-
-def _seal(typed: QueryDict, *, person: User, path: str) -> str:
-    """What was sent to `path`, for the page that asks to hold: nobody else, and no other page, can use it."""
-    return cipher().encrypt(json.dumps([person.pk, path, typed.urlencode()]).encode()).decode()
-
-
 def _unseal(sealed: str, *, person: User, path: str) -> QueryDict | None:
-    """None for what was not sealed for `person` and `path`, or too long ago."""
-    try:
-        person_id, sealed_path, typed = json.loads(cipher().decrypt(sealed.encode(), ttl=TYPED_SECONDS))
-    except (InvalidToken, UnicodeEncodeError):
-        return None
-    return QueryDict(typed) if (person_id, sealed_path) == (person.pk, path) else None
+    """None for what was not sealed for `person` and `path`, who alone can use it, or too long ago."""
+    match unseal("typed", sealed, seconds=TYPED_SECONDS):
+        case [person.pk, sealed_path, typed] if sealed_path == path:
+            return QueryDict(typed)
+    return None

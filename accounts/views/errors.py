@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import redis
-from cryptography.fernet import InvalidToken
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -21,6 +19,7 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from accounts.authentication import flow
 from accounts.authentication.flow import Cause
 from accounts.explanations import CHOOSING, GUIDES
 from accounts.models import User
@@ -30,10 +29,8 @@ from integrations.core.redis import LIMIT_SECONDS
 from integrations.core.sentences import translated
 from integrations.hooks import Registry
 from integrations.models import Corp
-from integrations.models.fields import cipher
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
     from django.utils.functional import _StrPromise
 
 
@@ -41,9 +38,6 @@ logger = logging.getLogger(__name__)
 TOO_MANY_STATUS = 429
 # A page's address can be reloaded or sent to an administrator for so long.
 SHOWN_SECONDS = 3600
-# What a sealed text says of itself: other texts under the same keys, and those of another form, are not ours.
-_PURPOSE = "sign-in-trouble"
-_VERSION = 1
 # A longer way back is left out: gunicorn takes request lines of up to 4094 bytes, and sealing adds a third.
 TARGET_BYTES_AT_MOST = 1000
 
@@ -72,18 +66,15 @@ def seal(details: ErrorDetails) -> str:
     """Write the details as an unreadable text for an address, so that the page needs neither store nor cookie."""
     if len(details.target.encode()) > TARGET_BYTES_AT_MOST:
         details = replace(details, target="")
-    text = json.dumps([_PURPOSE, _VERSION, asdict(details)], ensure_ascii=False)
-    return cipher().encrypt(text.encode()).decode()
+    return flow.seal("sign-in-trouble", asdict(details))
 
 
 def unseal(sealed: str) -> ErrorDetails | None:
     """Read the details again; None for what is not ours, of another version, or older than SHOWN_SECONDS."""
     try:
-        purpose, version, values = json.loads(cipher().decrypt(sealed.encode(), ttl=SHOWN_SECONDS))
-        if (purpose, version) != (_PURPOSE, _VERSION):
-            return None
+        [values] = flow.unseal("sign-in-trouble", sealed, seconds=SHOWN_SECONDS)
         return ErrorDetails(**{**values, "cause": Cause(values["cause"])})
-    except (InvalidToken, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None
 
 
@@ -98,7 +89,10 @@ def show(request: HttpRequest) -> HttpResponse:
 def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
     """Explain at once. Only where the address holds neither code nor state."""
     target = safe_path(found.target)
-    found = _with_present_name(found)
+    if found.corp_id is not None and found.corp_name:  # it may have been renamed since the error was sealed
+        name = Corp.objects.filter(pk=found.corp_id).values_list("name", flat=True).first()
+        found = replace(found, corp_name=name or found.corp_name)
+    query = urlencode({"next": target})
     guide = translated(GUIDES[found.cause], {"corp": found.corp_name, "missing": found.missing, "where": found.where})
     context = {
         "error": found,
@@ -106,27 +100,13 @@ def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
         "title": gettext(guide.title),
         "shows_ip": found.cause is Cause.IP_NOT_TRUSTED and found.caller_ip,
         "query": urlencode({"next": target, "stay": "1"}),
-        "retry_url": _retry_url(found, target),
+        "retry_url": f"{reverse('wecom-start', args=[found.corp_id])}?{query}" if found.corp_id is not None else "",
         "is_choosing": found.cause in CHOOSING and Corp.objects.signing_in()[:2].count() > 1,
     }
     response = render(request, "accounts/error.html", context, status=guide.status)
     if guide.status == TOO_MANY_STATUS:
         response.headers["Retry-After"] = str(LIMIT_SECONDS)
     return response
-
-
-def _with_present_name(found: ErrorDetails) -> ErrorDetails:
-    """The company may have been renamed since the error was sealed."""
-    if found.corp_id is None or not found.corp_name:
-        return found
-    name = Corp.objects.filter(pk=found.corp_id).values_list("name", flat=True).first()
-    return replace(found, corp_name=name) if name else found
-
-
-def _retry_url(found: ErrorDetails, target: str) -> str:
-    if found.corp_id is None:
-        return ""
-    return f"{reverse('wecom-start', args=[found.corp_id])}?{urlencode({'next': target})}"
 
 
 def away(found: ErrorDetails) -> HttpResponse:
@@ -148,7 +128,7 @@ def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
     return guarded
 
 
-# --- A page of the administration that is not open to whoever asked for it ---
+# --- A page of the administration that is not open to whoever asked for it --------------------------------------------
 
 _ADMIN_PAGE = re.compile(r"(?P<app>[a-z]+)_(?P<model>[a-z]+)_(?P<page>add|change|delete|changelist)")
 

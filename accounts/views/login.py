@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from math import ceil
 from typing import Any, cast
 
 import redis
@@ -38,8 +37,13 @@ from integrations.core.client_factory import wecom_client
 from integrations.core.http import HOME, safe_path
 from integrations.models import Corp
 
+logger = logging.getLogger(__name__)
+
 # From so many companies on, the list can be searched.
 SEARCHED_FROM = 11
+LONGEST_ADDRESS = 4096
+# A state is replaced after this part of its life: a scan that is under way then still has time to arrive.
+RENEWED_AFTER = 0.8
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -69,10 +73,8 @@ class Login(LoginView):
         return super().get(request, *args, **kwargs)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        """Unties first: Django keeps the session of somebody who signs in again, even one opened by WeCom."""
         response = super().form_valid(form)
-        sessions.untie(self.request)
-        sessions.set_length(self.request, is_remembered=form.cleaned_data["remember"])
+        sessions.untie(self.request, is_remembered=form.cleaned_data["remember"])
         passwords.note_right_password(response, self.request, form.get_user())
         return response
 
@@ -157,9 +159,9 @@ def logout(request: HttpRequest) -> HttpResponseBase:
 
 def _to_company(request: HttpRequest, target: str, *, requested: str | None) -> HttpResponse:
     """To WeCom for the company asked for, the only one or the last one; else choose first."""
-    corps = list(Corp.objects.signing_in().order_by("name"))
     if requested is not None and re.fullmatch(r"[0-9]{1,18}", requested):
-        return HttpResponseRedirect(f"{_start_path(int(requested))}?{urlencode({'next': target})}")
+        return redirect(f"{reverse('wecom-start', args=[int(requested)])}?{urlencode({'next': target})}")
+    corps = list(Corp.objects.signing_in().order_by("name"))
     corp = _only_or_remembered(request, corps)
     if corp is not None:
         return _to_start(corp, target)
@@ -175,11 +177,7 @@ def _only_or_remembered(request: HttpRequest, corps: list[Corp]) -> Corp | None:
 
 
 def _to_start(corp: Corp, target: str) -> HttpResponse:
-    return redirect(f"{_start_path(corp.pk)}?{urlencode({'next': target})}")
-
-
-def _start_path(corp_id: int) -> str:
-    return reverse("wecom-start", args=[corp_id])
+    return redirect(f"{reverse('wecom-start', args=[corp.pk])}?{urlencode({'next': target})}")
 
 
 # --- The way into the administration: by password or WeCom, for staff alone ---
@@ -199,7 +197,7 @@ class AdminLogin(Login):
         if request.method == "GET" and site.has_permission(request):
             return HttpResponseRedirect(self._target())
         if request.method == "GET" and request.user.is_authenticated and sessions.admin_rights_allowed(request):
-            return _refused(request)
+            return render(request, "accounts/not_staff.html", status=403)
         return super().dispatch(request, *args, **kwargs)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -235,11 +233,6 @@ class AdminLogin(Login):
         return reverse("admin:index") if target == HOME else target
 
 
-def _refused(request: HttpRequest) -> HttpResponse:
-    """Somebody who is signed in, by whichever way, and may not enter."""
-    return render(request, "accounts/not_staff.html", status=403)
-
-
 # --- The page for somebody who is locked out after wrong passwords ---
 
 
@@ -248,26 +241,22 @@ def page(request: HttpRequest, _response: Any = None, credentials: dict[str, Any
     now = timezone.now()
     username = (credentials or {}).get("username", "")
     lock = lock_on(request=request, username=username, now=now) or Lock(until=now)
-    seconds = lock.seconds_left(now)
-    minutes = ceil(seconds / 60)
+    minutes = lock.minutes_left(now)
+    wait = ngettext("Try again in %(count)d minute.", "Try again in %(count)d minutes.", minutes)
     context = {
-        "wait": ngettext("Try again in %(count)d minute.", "Try again in %(count)d minutes.", minutes)
-        % {"count": minutes},
+        "wait": wait % {"count": minutes},
         "lock": lock,
         "until": timezone.localtime(lock.until),
         "has_wecom": Corp.objects.signing_in().exists(),
         "query": urlencode({"next": safe_path(request.POST.get("next", ""))}),
     }
     response = render(request, "accounts/locked.html", context, status=429)
-    response.headers["Retry-After"] = str(seconds)
+    response.headers["Retry-After"] = str(lock.seconds_left(now))
     add_never_cache_headers(response)
     return response
 
 
-logger = logging.getLogger(__name__)
-
-
-LONGEST_ADDRESS = 4096
+# --- What the pages' scripts ask for ----------------------------------------------------------------------------------
 
 
 @require_safe
@@ -291,27 +280,16 @@ def signature(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"error": "wecom"}, status=503)
     now = int(timezone.now().timestamp())
     signed = sign(ticket=ticket, nonce=secrets.token_hex(8), timestamp=now, url=page)
-    return JsonResponse(
-        {
-            "corpid": corp.corpid,
-            "agentid": corp.agentid,
-            "timestamp": signed.timestamp,
-            "nonceStr": signed.nonce,
-            "signature": signed.signature,
-        }
-    )
-
-
-# --- What the login page's script asks for before it shows WeCom's panel with the QR code, and again before it expires
-
-# A state is replaced after this part of its life: a scan that is under way then still has time to arrive.
-RENEWED_AFTER = 0.8
+    app = {"corpid": corp.corpid, "agentid": corp.agentid}
+    proof = {"timestamp": signed.timestamp, "nonceStr": signed.nonce, "signature": signed.signature}
+    return JsonResponse({**app, **proof})
 
 
 @require_POST
 @never_cache
 def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
-    """A fresh state, and what the panel needs beside it. The states before it stay good for their own time.
+    """A fresh state for WeCom's panel with the QR code, and what the panel needs beside it: asked for again before it
+    expires. The states before it stay good for their own time.
 
     409 where the page stands under another address than the one WeCom returns to: the page's plain link moves there.
     """
@@ -321,28 +299,23 @@ def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
     if not flow.is_at_home(request, corp):
         return JsonResponse({"error": "address"}, status=409)
     target = safe_path(request.POST.get("next", ""))
+    limit = flow.step_limit(request)
     try:
-        begun = flow.begin(
-            request,
-            corp,
-            kind=Kind.QR,
-            target=target,
-            attempt=flow.FIRST_ATTEMPT,
-            step_limit=flow.step_limit(request),
-        )
+        begun = flow.begin(request, corp, kind=Kind.QR, target=target, attempt=flow.FIRST_ATTEMPT, step_limit=limit)
     except redis.RedisError as error:
         logger.error("sign-in corp=%s outcome=store-unreachable error=%s", corp.pk, type(error).__name__)
         return JsonResponse({"error": "store"}, status=503)
     if begun is None:
         return JsonResponse({"error": "too-many"}, status=429)
+    state, browser_id = begun
     response = JsonResponse(
         {
-            "params": links.panel_params(corp, begun.state, language=flow.wecom_language()),
-            "page": links.panel_page(corp, begun.state, language=flow.wecom_language()),
+            "params": links.panel_params(corp, state, language=flow.wecom_language()),
+            "page": links.panel_page(corp, state, language=flow.wecom_language()),
             "is_official": links.has_official_panel(corp),
             "renew_after_ms": round(flow.STATE_SECONDS * RENEWED_AFTER * 1000),
         }
     )
-    flow.keep_browser_id(response, request, begun.browser_id)
+    flow.keep_browser_id(response, request, browser_id)
     logger.info("sign-in corp=%s outcome=panel-shown", corp.pk)
     return response

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
+from typing import Any
 
 from celery.exceptions import OperationalError
+from django.conf import settings
 from django.contrib.auth import authenticate, login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
@@ -28,7 +31,7 @@ from integrations.clients.errors import ConfigurationError, IntegrationError, Lo
 from integrations.clients.wecom.errcodes import IP_NOT_TRUSTED
 from integrations.companies import links
 from integrations.core.http import HOME, safe_path
-from integrations.core.redis import Limit
+from integrations.core.redis import Limit, allows
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
@@ -71,6 +74,8 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
     session = sessions.of_request(request, corp_id=corp.pk)
     browser_ids = flow.browser_ids(request)
+    # Counts codes that are about to be redeemed: nothing that anybody may ask for without one counts against a company.
+    code_limit = Limit(f"sign-ins:corp:{corp.pk}", settings.SIGN_INS_PER_COMPANY)
     step: flow.Step | HttpResponse = flow.next_step(
         arrival=flow.consume(
             text=state_text,
@@ -78,7 +83,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
             corp_id=corp.pk,
             code=code,
             step_limit=_step_limit(request, session),
-            code_limit=flow.redeeming_limit(corp_id=corp.pk) if backends.is_well_formed(code) else None,
+            code_limit=code_limit if backends.is_well_formed(code) else None,
         ),
         inner_page=target,
         has_code=bool(code),
@@ -170,12 +175,13 @@ def _authorise(
     begun = flow.begin(request, corp, kind=kind, target=target, attempt=attempt, step_limit=step_limit)
     if begun is None:
         return _too_many(request, corp.pk, target)
+    state, browser_id = begun
     if kind is Kind.SILENT:
-        page = links.authorize_link(corp, begun.state)
+        page = links.authorize_link(corp, state)
     else:
-        page = links.qr_link(corp, begun.state, language=flow.wecom_language())
+        page = links.qr_link(corp, state, language=flow.wecom_language())
     response = HttpResponseRedirect(page)
-    flow.keep_browser_id(response, request, begun.browser_id)
+    flow.keep_browser_id(response, request, browser_id)
     logger.info("sign-in corp=%s outcome=sent-to-wecom kind=%s surface=%s attempt=%d", corp.pk, kind, surface, attempt)
     return response
 
@@ -192,7 +198,7 @@ def _burn(corp: Corp, code: str) -> None:
     if not backends.is_well_formed(code):
         return
     flow.refuse(code)
-    if not backends.may_burn(corp_id=corp.pk):
+    if not allows(f"burns:{corp.pk}", at_most=backends.BURNS_PER_MINUTE):
         return
     sealed = backends.seal(AuthorizationCode(code))
     try:
@@ -206,24 +212,10 @@ def _details(cause: Cause, corp: Corp, target: str, *, userid: str = "") -> Erro
 
 
 def _details_of(error: IntegrationError, corp: Corp, target: str) -> ErrorDetails:
-    return ErrorDetails(
-        _find_cause(error),
-        corp_id=corp.pk,
-        corp_name=corp.name,
-        target=target,
-        operation=error.operation,
-        errcode=error.code,
-        hint=error.hint,
-        caller_ip=error.caller_ip,
-    )
-
-
-def _find_cause(error: IntegrationError) -> Cause:
-    """Return which page explains that WeCom did not answer as it should."""
-    if error.code == IP_NOT_TRUSTED:
-        return Cause.IP_NOT_TRUSTED
-    if error.code == _DOMAIN_NOT_TRUSTED:
-        return Cause.DOMAIN_NOT_TRUSTED
-    if isinstance(error, ConfigurationError):
-        return Cause.MISCONFIGURED
-    return Cause.WECOM_UNREACHABLE if isinstance(error, TransientError) else Cause.UNEXPECTED_ANSWER
+    cause = {IP_NOT_TRUSTED: Cause.IP_NOT_TRUSTED, _DOMAIN_NOT_TRUSTED: Cause.DOMAIN_NOT_TRUSTED}.get(error.code or 0)
+    if cause is None and isinstance(error, ConfigurationError):
+        cause = Cause.MISCONFIGURED
+    elif cause is None:
+        cause = Cause.WECOM_UNREACHABLE if isinstance(error, TransientError) else Cause.UNEXPECTED_ANSWER
+    known: dict[str, Any] = {"operation": error.operation, "errcode": error.code}
+    return replace(_details(cause, corp, target), **known, hint=error.hint, caller_ip=error.caller_ip)

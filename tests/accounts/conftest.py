@@ -49,6 +49,11 @@ class Visitor:
         """Come back from WeCom with `query`."""
         return self.get(f"/wecom/{corp.pk}/callback/", **query)
 
+    def sign_in(self, corp: Corp, wecom: WeCom, userid: str, code: str = "C") -> HttpResponse:
+        """By WeCom, which says that it is `userid`."""
+        wecom.gives(code, userid=userid)
+        return self.arrive(corp, code=code, state=self.begin(corp))
+
     @property
     def user_id(self) -> int | None:
         value = self.client.session.get("_auth_user_id")
@@ -109,6 +114,12 @@ def make_person(username: str, corp: Corp | None = None, userid: str = "", **val
 @pytest.fixture
 def person(corp: Corp) -> User:
     return make_person("lilei", corp, "LiLei", name="李雷")
+
+
+@pytest.fixture
+def root(db: None) -> User:
+    """A superuser."""
+    return User.objects.create(username="root", is_staff=True, is_superuser=True)
 
 
 @pytest.fixture

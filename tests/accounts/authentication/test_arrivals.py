@@ -21,8 +21,7 @@ QR = "https://login.work.weixin.qq.com/wwlogin/sso/login?"
 
 @pytest.fixture
 def signed_in(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> Visitor:
-    wecom.gives("FIRST", userid="lilei")
-    phone.arrive(corp, code="FIRST", state=phone.begin(corp))
+    phone.sign_in(corp, wecom, "lilei", code="FIRST")
     assert phone.user_id == person.pk
     wecom.redeemed.clear()
     return phone
@@ -153,17 +152,6 @@ class TestStrayCode:
         assert state.endswith("2")
         assert second.headers["Location"] == "/survey-engine?form=7"
         assert phone.user_id == person.pk
-
-    def test_is_spent_in_the_background_and_signs_nobody_in(
-        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
-    ) -> None:
-        wecom.gives("STRAY", userid="lilei")
-
-        phone.arrive(corp, code="STRAY")
-
-        assert wecom.redeemed == ["STRAY"]
-        assert wecom.read == []
-        assert phone.user_id is None
 
     def test_in_an_ordinary_browser_leads_to_the_qr_page(self, corp: Corp, desktop: Visitor, wecom: WeCom) -> None:
         assert desktop.arrive(corp, code="STRAY").headers["Location"].startswith(QR)
@@ -320,8 +308,7 @@ class TestUsedState:
         assert finding is flow.Finding.FOREIGN
 
     def test_is_forgotten_after_five_minutes(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
-        wecom.gives("C", userid="lilei")
-        phone.arrive(corp, code="C", state=phone.begin(corp))
+        phone.sign_in(corp, wecom, "lilei")
 
         (ttl,) = (valkey().ttl(key) for key in state_keys())
         assert flow.USED_SECONDS - 30 < ttl <= flow.USED_SECONDS

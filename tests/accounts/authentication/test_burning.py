@@ -121,23 +121,6 @@ class TestBeforeItIsSpent:
 class TestWhatASignInCosts:
     """In calls of auth/getuserinfo (docs/decisions/0003)."""
 
-    def test_one_from_our_own_beginning(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
-        wecom.gives("OURS", userid="lilei")
-
-        phone.arrive(corp, code="OURS", state=phone.begin(corp))
-
-        assert phone.user_id == person.pk
-        assert wecom.redeemed == ["OURS"]
-
-    def test_one_from_the_plain_login_address(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
-        wecom.gives("OURS", userid="lilei")
-        start = phone.get("/login/").headers["Location"]
-
-        phone.arrive(corp, code="OURS", state=state_in(phone.get(start)))
-
-        assert phone.user_id == person.pk
-        assert wecom.redeemed == ["OURS"]
-
     def test_a_second_one_in_the_background_from_the_static_home_page_link(
         self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
     ) -> None:

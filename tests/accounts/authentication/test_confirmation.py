@@ -233,15 +233,13 @@ class TestWeCom:
         Corp.objects.update(admin_rights_enabled=True)
 
     def test_signing_in_silently_never_counts(self, chief: User, corp: Corp, wecom: WeCom, phone: Visitor) -> None:
-        wecom.gives("C", userid="chief")
-        phone.arrive(corp, code="C", state=phone.begin(corp))
+        phone.sign_in(corp, wecom, "chief")
 
         assert phone.user_id == chief.pk
         assert asks(phone.client.post(ADD, CHANGES))
 
     def test_signing_in_by_a_scan_counts(self, chief: User, corp: Corp, wecom: WeCom, desktop: Visitor) -> None:
-        wecom.gives("C", userid="chief")
-        desktop.arrive(corp, code="C", state=desktop.begin(corp))
+        desktop.sign_in(corp, wecom, "chief")
 
         assert desktop.client.post(ADD, CHANGES).status_code == 302
         assert groups() == [CHANGES["name"]]
@@ -264,8 +262,7 @@ class TestWeCom:
     def test_even_inside_wecom_a_confirmation_is_a_scan(
         self, chief: User, corp: Corp, wecom: WeCom, phone: Visitor
     ) -> None:
-        wecom.gives("C", userid="chief")
-        phone.arrive(corp, code="C", state=phone.begin(corp))
+        phone.sign_in(corp, wecom, "chief")
 
         start = phone.get(f"/wecom/{corp.pk}/start/", next=PAGE)
 

@@ -112,8 +112,7 @@ def test_a_new_sign_in_begins_anew(clerk: User) -> None:
 
 
 def test_a_sign_in_with_wecom_ends_by_age_too(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
-    wecom.gives("C", userid="lilei")
-    phone.arrive(corp, code="C", state=phone.begin(corp))
+    phone.sign_in(corp, wecom, "lilei")
     assert phone.user_id == person.pk
     older(phone, by=30 * DAYS, unused_for=1 * MINUTES)
 

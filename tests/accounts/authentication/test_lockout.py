@@ -541,9 +541,7 @@ class TestWeCom:
         self, person: User, corp: Corp, phone: Visitor, wecom: WeCom
     ) -> None:
         fail(browser("127.0.0.1"), 3)
-        wecom.gives("code", userid="LiLei")
-
-        phone.arrive(corp, code="code", state=phone.begin(corp))
+        phone.sign_in(corp, wecom, "LiLei", code="code")
 
         assert sign_in(browser("127.0.0.1"), RIGHT).status_code == 429
 

@@ -53,9 +53,7 @@ def text_of(visitor: Visitor) -> str:
 
 class TestNoting:
     def test_a_sign_in_with_wecom_is_written_down(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
-        wecom.gives("C", userid="lilei")
-
-        phone.arrive(corp, code="C", state=phone.begin(corp))
+        phone.sign_in(corp, wecom, "lilei")
 
         row = SignedInSession.objects.get()
         assert (row.user_id, row.corp_id, row.user_agent) == (person.pk, corp.pk, IPHONE_WECOM)
@@ -146,8 +144,7 @@ class TestNoting:
     def test_a_company_that_is_disabled_removes_it(
         self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
     ) -> None:
-        wecom.gives("C", userid="lilei")
-        phone.arrive(corp, code="C", state=phone.begin(corp))
+        phone.sign_in(corp, wecom, "lilei")
         Corp.objects.update(is_enabled=False)
 
         phone.get("/login/company/")
@@ -168,16 +165,10 @@ class TestNoting:
 
 
 class TestPage:
-    def test_wants_a_signed_in_person(self, corp: Corp, desktop: Visitor) -> None:
-        response = desktop.get("/account/")
-
-        assert response.headers["Location"] == "/login/?next=/account/"
-
     def test_shows_company_and_userid_and_the_sessions(
         self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
     ) -> None:
-        wecom.gives("C", userid="lilei")
-        phone.arrive(corp, code="C", state=phone.begin(corp))
+        phone.sign_in(corp, wecom, "lilei")
 
         text = text_of(phone)
 
@@ -214,13 +205,6 @@ class TestPage:
             text = text_of(browsers[0])
 
         assert text.count('<button class="small-button"') == 5
-
-    def test_is_kept_by_no_cache_and_framed_by_nobody(self, sign_in: Callable[..., Visitor]) -> None:
-        headers = sign_in().get("/account/").headers
-
-        assert "no-store" in headers["Cache-Control"]
-        assert headers["X-Frame-Options"] == "DENY"
-        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
 
 
 class TestEnding:

@@ -19,7 +19,7 @@ from integrations.models import Corp, SiteAddress
 from integrations.views import HSTS_SECONDS
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery
-from tests.accounts.conftest import DESKTOP, HOST, Visitor, make_person, state_in, visitor
+from tests.accounts.conftest import DESKTOP, HOST, SECRET, Visitor, make_person, state_in, visitor
 from tests.accounts.wecom import WeCom
 from tests.bi import make_bi
 from tests.notifications.factories import NOW, make_report, make_run, make_subscription
@@ -38,8 +38,7 @@ def member(person: User) -> User:
 
 
 def signs_in_silently(corp: Corp, wecom: WeCom, browser: Visitor) -> None:
-    wecom.gives("C", userid="lilei")
-    browser.arrive(corp, code="C", state=browser.begin(corp))
+    browser.sign_in(corp, wecom, "lilei")
 
 
 def signs_in_by_panel(corp: Corp, wecom: WeCom, browser: Visitor) -> None:
@@ -234,7 +233,7 @@ def test_logs_hold_neither_code_nor_state_nor_cookie(
     signs_in_by_panel(corp, wecom, desktop)
     signs_in_by_password(corp, wecom, visitor(DESKTOP))
 
-    secrets = ["CODE-THAT-WAS-USED", "CODE-REFUSED", "CODE-AT-THE-ROOT", state, PASSWORD, "F" * 41]
+    secrets = ["CODE-THAT-WAS-USED", "CODE-REFUSED", "CODE-AT-THE-ROOT", state, PASSWORD, "F" * 41, SECRET]
     secrets += [
         morsel.value for one in (browser, desktop) for morsel in one.client.cookies.values() if len(morsel.value) > 20
     ]

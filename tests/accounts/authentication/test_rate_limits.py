@@ -173,8 +173,7 @@ def test_a_disabled_company_is_limited_by_address(corp: Corp, phone: Visitor, se
 def test_who_is_signed_in_already_is_neither_counted_nor_held_up(
     corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
 ) -> None:
-    wecom.gives("C", userid="lilei")
-    phone.arrive(corp, code="C", state=phone.begin(corp))
+    phone.sign_in(corp, wecom, "lilei")
     counted = {key: valkey().get(key) for key in valkey().keys("accounts:{limits}:*")}
     settings.SIGN_INS_PER_ADDRESS = settings.SIGN_INS_PER_COMPANY = 1
 

@@ -139,8 +139,7 @@ class TestSettingUp:
     def test_notes_that_wecom_alone_did(self, chief: User, corp: Corp, wecom: WeCom, desktop: Visitor) -> None:
         """Whoever decides what WeCom says could have set it up: it gives no rights that WeCom's sign-in does not."""
         Corp.objects.update(admin_rights_enabled=True)
-        wecom.gives("C", userid="chief")
-        desktop.arrive(corp, code="C", state=desktop.begin(corp))
+        desktop.sign_in(corp, wecom, "chief")
 
         set_up(desktop)
 
@@ -208,8 +207,7 @@ class TestSigningIn:
 
     def test_with_wecom_asks_as_well(self, key: str, chief: User, corp: Corp, wecom: WeCom, phone: Visitor) -> None:
         Corp.objects.update(admin_rights_enabled=True)
-        wecom.gives("C", userid="chief")
-        phone.arrive(corp, code="C", state=phone.begin(corp))
+        phone.sign_in(corp, wecom, "chief")
 
         assert phone.get(INDEX).headers["Location"].startswith(CODE)
 

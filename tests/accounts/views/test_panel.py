@@ -118,14 +118,6 @@ def test_without_the_store_it_says_so(corp: Corp, desktop: Visitor, settings: An
     assert (response.status_code, response.json()) == (503, {"error": "store"})
 
 
-@pytest.mark.parametrize("trick", ["//evil.example", "https://evil.example", "/login/", "javascript:alert(1)"])
-def test_leads_nowhere_else(corp: Corp, person: User, desktop: Visitor, wecom: WeCom, trick: str) -> None:
-    state = asks(desktop, corp.pk, next=trick).json()["params"]["state"]
-    wecom.gives("C", userid="lilei")
-
-    assert desktop.arrive(corp, code="C", state=state).headers["Location"] == "/"
-
-
 def test_is_for_pages_of_ours_alone(corp: Corp) -> None:
     strict = Client(enforce_csrf_checks=True, headers={"host": HOST}, SERVER_NAME=HOST)
 
