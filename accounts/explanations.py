@@ -29,8 +29,8 @@ class Guide(Explanation):
     `status`: of HTTP. `is_signed_in`: it is shown to somebody who is, so that signing in again would lead nowhere.
     """
 
-    status: int
     title: str
+    status: int = 403
     is_signed_in: bool = False
 
 
@@ -44,13 +44,11 @@ GUIDES: dict[Cause, Guide] = {
         who=_("Choose your company on the login page. If the link stands in WeCom, an administrator must correct it."),
     ),
     Cause.COMPANY_DISABLED: Guide(
-        status=403,
         title=_("Sign-in with WeCom is switched off"),
         what=_("An administrator has switched off sign-in with WeCom for “%(corp)s”."),
         who=_("An administrator can switch it on again in the administration, under WeCom configuration."),
     ),
     Cause.NOT_LINKED: Guide(
-        status=403,
         title=_("Your WeCom account is not linked yet"),
         what=_("WeCom has confirmed who you are, but no user of this site is linked with your account in “%(corp)s”."),
         who=_(
@@ -59,7 +57,6 @@ GUIDES: dict[Cause, Guide] = {
         ),
     ),
     Cause.COMPANY_MISSING: Guide(
-        status=403,
         title=_("Your user's WeCom company name is missing"),
         what=_(
             "A user of this site has your WeCom account, but the attribute “WeCom company name” beside it is empty."
@@ -69,7 +66,6 @@ GUIDES: dict[Cause, Guide] = {
         ),
     ),
     Cause.OUT_OF_SCOPE: Guide(
-        status=403,
         title=_("You are outside the app's visible scope"),
         what=_(
             "In the WeCom company “%(corp)s” this app is not visible to you. WeCom itself says: 你暂无权限登陆此应用."
@@ -80,7 +76,6 @@ GUIDES: dict[Cause, Guide] = {
         ),
     ),
     Cause.NOT_ADMITTED: Guide(
-        status=403,
         title=_("Your WeCom account waits for an administrator"),
         what=_(
             "Your account had been deleted in “%(corp)s”. It could belong to somebody else now, "
@@ -89,7 +84,6 @@ GUIDES: dict[Cause, Guide] = {
         who=_("An administrator of this site can confirm it in the administration, under Members."),
     ),
     Cause.NOT_A_MEMBER: Guide(
-        status=403,
         title=_("You are not a member of this company"),
         what=_("WeCom does not know you as a member of “%(corp)s”, so you cannot sign in for this company."),
         who=_(
@@ -97,19 +91,16 @@ GUIDES: dict[Cause, Guide] = {
         ),
     ),
     Cause.OTHER_COMPANY: Guide(
-        status=403,
         title=_("You belong to another company"),
         what=_("Your WeCom account belongs to a company that is linked with “%(corp)s”, not to “%(corp)s” itself."),
         who=_("Choose your own company on the login page. If it is not listed, ask an administrator of this site."),
     ),
     Cause.USER_DISABLED: Guide(
-        status=403,
         title=_("Your user is disabled"),
         what=_("Your WeCom account is linked, but the user of this site that it belongs to is disabled."),
         who=_("An administrator of this site can enable it on your user's page in the administration."),
     ),
     Cause.CODE_EXPIRED: Guide(
-        status=403,
         title=_("This sign-in has expired"),
         what=_(
             "WeCom's proof of who you are works once and for five minutes. This one was used already or came too late."
@@ -117,7 +108,6 @@ GUIDES: dict[Cause, Guide] = {
         who=_("Start again: it takes one tap."),
     ),
     Cause.SIGN_IN_EXPIRED: Guide(
-        status=403,
         title=_("The sign-in could not be completed"),
         what=_("It was not started in this browser, or more than five minutes ago. For your safety it was not used."),
         who=_(
@@ -125,7 +115,6 @@ GUIDES: dict[Cause, Guide] = {
         ),
     ),
     Cause.COOKIES_BLOCKED: Guide(
-        status=403,
         title=_("Your browser refuses cookies"),
         what=_("Signing in needs a cookie, and this browser has not kept it."),
         who=_("Allow cookies for this site in the browser's settings or leave private browsing, then start again."),
@@ -203,7 +192,6 @@ GUIDES: dict[Cause, Guide] = {
         is_signed_in=True,
     ),
     Cause.BI_NOT_ALLOWED: Guide(
-        status=403,
         title=_("You do not enter the BI from here"),
         what=_("Sign-in to the BI is switched off for your company, or no company is set for you."),
         who=_(
@@ -213,7 +201,6 @@ GUIDES: dict[Cause, Guide] = {
         is_signed_in=True,
     ),
     Cause.BI_NO_EXTERNAL_ID: Guide(
-        status=403,
         title=_("Your account in the BI is not known yet"),
         what=_("This site passes you on to the BI by your “%(missing)s”, and your user has none that is yours alone."),
         who=_("%(where)s Please send this page to your administrator."),
@@ -254,23 +241,15 @@ def list_reasons_for(person: Person) -> list[LinkConflict.Reason]:
     return [one for one in Reason if sees_all(person) or one in _ABOUT_MEMBERS]
 
 
-def explain_missing_link(person: Person, reason: str) -> str:
-    """Say why a member is linked with nobody.
+def explain_missing_link(person: Person, reason: str, *, sees_the_other: bool = False) -> str:
+    """Say why a member is linked with nobody; `sees_the_other`: or not with somebody whom `person` sees.
 
     Whoever does not see all companies reads the same sentence whether nobody fits or somebody whom they may not see:
     that somebody of another company, or of the administration, has a userid or an e-mail address is not for them.
     """
-    return _explain_reason(person, Reason(reason), _ABOUT_MEMBERS)
-
-
-def explain_objection(person: Person, reason: str) -> str:
-    """Say what is against linking a member with somebody whom `person` sees."""
-    return _explain_reason(person, Reason(reason), _ABOUT_MEMBERS | _ABOUT_THE_PERSON)
-
-
-def _explain_reason(person: Person, reason: LinkConflict.Reason, harmless: frozenset[LinkConflict.Reason]) -> str:
+    harmless = _ABOUT_MEMBERS | _ABOUT_THE_PERSON if sees_the_other else _ABOUT_MEMBERS
     if sees_all(person) or reason in harmless:
-        return str(reason.label)
+        return str(Reason(reason).label)
     return gettext("the directory has not linked them; administrators of all companies see why")
 
 
@@ -357,6 +336,6 @@ def explain_row(reason: str, words: dict[str, Any]) -> str:
     known = {"person": gettext("somebody else"), **words}
     if reason == "bad_text":
         known["column"] = name_column(str(words["column"]), {})
-    if reason == "bad_value" and "code" in words:  # rows of releases before have the sentence itself
+    if reason == "bad_value":
         known["why"] = str(REFUSALS[words["code"]]) % words["params"]
     return str(_ROWS[reason]) % known

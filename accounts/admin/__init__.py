@@ -5,16 +5,4 @@ Django imports this package; each module registers its pages.
 
 from accounts.admin import attributes, directory, groups, imports, linking, security, sync_runs, users
 
-__all__ = [
-    "attributes",
-    "audit",
-    "department_groups",
-    "directory",
-    "exports",
-    "groups",
-    "imports",
-    "linking",
-    "security",
-    "sync_runs",
-    "users",
-]
+__all__ = ["attributes", "directory", "groups", "imports", "linking", "security", "sync_runs", "users"]

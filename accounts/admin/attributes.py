@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
@@ -15,8 +15,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, gettext_lazy, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import imports
-from accounts.admin.base import changeable_of, selection_page
+from accounts.admin.base import changeable_of, refuse_too_many, selection_page
 from accounts.importexport.readers import RESERVED, folded
 from accounts.models import Attribute, AttributeValue, User, fold_value
 from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARACTERS
@@ -35,10 +34,11 @@ from accounts.users.attributes import (
     save_definition,
     sentence_about,
     set_values,
-    shown_lines,
+    shown,
     taken_away_with,
 )
 from accounts.users.roles import sees_all
+from accounts.views.confirmation import signed_in_person
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 
 
@@ -79,12 +79,9 @@ class AttributeForm(VersionedForm):
         lines: list[str] = self.cleaned_data["choices"]
         if len(lines) > CHOICES_AT_MOST:
             raise ValidationError(gettext("At most %(count)d choices.") % {"count": CHOICES_AT_MOST})
-        wrong = next(
-            (one for one in lines if len(one) > VALUE_CHARACTERS or not one.isprintable() or SEPARATORS.search(one)),
-            None,
-        )
-        if wrong is not None:
-            raise ValidationError(gettext("“%(value)s” cannot be a choice.") % {"value": wrong[:64]})
+        for one in lines:
+            if len(one) > VALUE_CHARACTERS or not one.isprintable() or SEPARATORS.search(one):
+                raise ValidationError(gettext("“%(value)s” cannot be a choice.") % {"value": one[:64]})
         return lines
 
     def _post_clean(self) -> None:
@@ -219,7 +216,7 @@ class AttributePages(AnyModelAdmin):
 
     @admin.display(description=gettext_lazy("values"))
     def attributes_shown(self, person: User) -> SafeString:
-        lines = shown_lines(page_of(user_id=person.pk))
+        lines = [(one.name, shown(values) or "—") for one, values in page_of(user_id=person.pk)]
         return format_html_join("", '<div class="attribute-line"><b>{}</b> {}</div>', lines)
 
     # --- The list -----------------------------------------------------------------------------------------------------
@@ -247,16 +244,12 @@ class AttributePages(AnyModelAdmin):
     @admin.action(description=gettext_lazy("Set a user attribute of the selected people"), permissions=["attribute"])
     def set_attribute(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         """First a page that asks which attribute, then which value, then the change."""
-        if not isinstance(request.user, User):
-            raise PermissionDenied
-        people = changeable_of(queryset, request.user)
+        person = signed_in_person(request)
+        people = changeable_of(queryset, person)
         if people.count() > attributes.SET_AT_MOST:
-            sentence = gettext(
-                "Nothing was changed: at most {count} people can be set at once. Select fewer, or {file}."
-            )
-            messages.error(request, imports.too_many(sentence, at_most=attributes.SET_AT_MOST))
+            refuse_too_many(request, attributes.SET_AT_MOST)
             return None
-        which = WhichForm(request.POST if "attribute" in request.POST else None, person=request.user)
+        which = WhichForm(request.POST if "attribute" in request.POST else None, person=person)
         attribute = which.cleaned_data["attribute"] if which.is_valid() else None
         form = ValuesForm(request.POST if "apply" in request.POST else None, attribute=attribute) if attribute else None
         if attribute and form and form.is_valid() and _set_all(request, attribute, people, form):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
 from accounts.admin.directory import ReadOnly
@@ -22,12 +24,6 @@ from integrations.admin.base import own_page
 from integrations.admin.jobs import may_retry
 from integrations.jobs import requests
 from integrations.jobs.registry import describe_job
-
-
-def administrator(request: HttpRequest) -> User:
-    """Return who is at work; the admin's own check has let nobody else in."""
-    return cast("User", request.user)
-
 
 # Whoever has these may change people's two attributes.
 LINK_PERMISSIONS = ("accounts.change_user", "accounts.change_wecomaccount")
@@ -64,6 +60,13 @@ def selection_page(
         **shown,
     }
     return own_page(model_admin, request, f"admin/accounts/user/{action}.html", context)
+
+
+def refuse_too_many(request: HttpRequest, at_most: int) -> None:
+    """Say that nothing was changed, with the way to the import, which sets so many people."""
+    link = format_html('<a href="{}">{}</a>', reverse("admin:accounts_peopleimport_add"), gettext("upload a file"))
+    sentence = gettext("Nothing was changed: at most {count} people can be set at once. Select fewer, or {file}.")
+    messages.error(request, format_html(sentence, count=f"{at_most:,}", file=link))
 
 
 # --- Pages of their own for rows that one only reads, and for background runs that one watches while they go on ---
@@ -121,7 +124,6 @@ class RunPages(OwnPages):
         return f"{self.opts.app_label}_{self.opts.model_name}_state"
 
     def state_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """What has changed while one looks at the page."""
         return JsonResponse(self.state(request, self.run_of(request, run_id)))
 
     def run_of(self, request: HttpRequest, run_id: int) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -22,7 +23,7 @@ from accounts.directory.hooks import SYNC
 from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
 from accounts.users.bi_identity import EMAIL, is_identity
 from accounts.users.roles import people_visible_to, sees_all
-from integrations.admin.base import ReadRows, own_page
+from integrations.admin.base import ReadRows, own_page, pill
 from integrations.core.admin_pages import AnyModelAdmin, CappedPaginator, ConfirmedChanges, VersionedForm
 from integrations.directory import admit_member
 from integrations.directory.events import hearing_of
@@ -61,16 +62,13 @@ class StateFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
-        gone = (Member.Presence.DELETED, Member.Presence.MISSING)
         conditions = {
             "waiting": Q(waits_since__isnull=False),
+            "able": Q(pk__in=Member.objects.able()),
             "disabled": Q(status=Member.Status.DISABLED, presence=Member.Presence.HERE),
             "out_of_scope": Q(presence=Member.Presence.OUT_OF_SCOPE),
-            "gone": Q(presence__in=gone),
+            "gone": Q(presence__in=(Member.Presence.DELETED, Member.Presence.MISSING)),
         }
-        if self.value() == "able":
-            unable = Q(status=Member.Status.DISABLED) & Q(status__isnull=False)
-            return queryset.filter(~unable, presence=Member.Presence.HERE, waits_since__isnull=True)
         return queryset.filter(conditions.get(str(self.value()), Q()))
 
 
@@ -88,6 +86,7 @@ class ReadOnly(ReadRows):
         return visible
 
 
+MATCHES = ("match_username", "match_email", "match_mobile", "number_attribute", "number_field")
 # What a run does, in a sentence each.
 MODES = [
     (DirectoryPolicy.Mode.OFF.value, _("Only copy the directory, and change no user")),
@@ -133,15 +132,7 @@ class SyncPolicyForm(DirectoryPolicyForm):
 
     class Meta:
         model = DirectoryPolicy
-        fields = (
-            "mode",
-            "leavers",
-            "match_username",
-            "match_email",
-            "match_mobile",
-            "number_attribute",
-            "number_field",
-        )
+        fields = ("mode", "leavers", *MATCHES)
         widgets = {"mode": forms.RadioSelect}
 
 
@@ -159,10 +150,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
     actions = None
     fieldsets = (
         (None, {"fields": ("corp", "mode")}),
-        (
-            _("How people are found"),
-            {"fields": ("match_username", "match_email", "match_mobile", "number_attribute", "number_field")},
-        ),
+        (_("How people are found"), {"fields": MATCHES}),
         (_("Leavers"), {"fields": ("leavers",)}),
     )
 
@@ -196,13 +184,16 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
             _warn_of_kept_groups(request, obj.corp)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Without the pencils and crosses that lead to other pages."""
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field is not None and db_field.name in {"corp", "number_attribute"}:
-            widget: Any = field.widget
-            widget.can_add_related = widget.can_change_related = False
-            widget.can_view_related = widget.can_delete_related = False
-        return field
+        return without_links(super().formfield_for_dbfield(db_field, request, **kwargs))
+
+
+def without_links(field: Any) -> Any:
+    """The field of a form without the pencil, plus, eye and cross that lead to other pages."""
+    widget: Any = getattr(field, "widget", None)
+    if isinstance(widget, RelatedFieldWidgetWrapper):
+        widget.can_add_related = widget.can_change_related = False
+        widget.can_view_related = widget.can_delete_related = False
+    return field
 
 
 def _warn_of_kept_groups(request: HttpRequest, corp: Corp) -> None:
@@ -307,9 +298,8 @@ class MemberAdmin(ReadOnly):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The list with each member's user, in one query for all."""
         changelist: Any = super().get_changelist_instance(request)
-        members = list(changelist.result_list)
-        _remember_users(members, request)
-        changelist.result_list = members
+        changelist.result_list = list(changelist.result_list)
+        _remember_users(changelist.result_list, request)
         return changelist
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
@@ -346,9 +336,8 @@ class MemberAdmin(ReadOnly):
 
     @admin.action(description=_("Confirm accounts that came back"), permissions=["admit"])
     def admit(self, request: HttpRequest, queryset: QuerySet[Member]) -> None:
-        now = timezone.now()
         waiting = queryset.filter(waits_since__isnull=False)
-        admitted = [one for one in waiting if admit_member(member=one, now=now)]
+        admitted = [one for one in waiting if admit_member(member=one, now=timezone.now())]
         for one in admitted:
             self.log_change(request, one, gettext("Account confirmed after it came back."))
         sentence = ngettext("%(count)d account was confirmed.", "%(count)d accounts were confirmed.", len(admitted))
@@ -362,21 +351,12 @@ def _remember_users(members: list[Any], request: HttpRequest) -> None:
         corp__in={corp for corp, _userid in wanted}, userid_folded__in={userid for _corp, userid in wanted}
     ).select_related("user")
     users = {(one.corp_id, one.userid_folded): one.user for one in accounts}
-    visible = set(
-        people_visible_to(request.user).filter(pk__in=[one.pk for one in users.values()]).values_list("pk", flat=True)
-    )
+    keys = [one.pk for one in users.values()]
+    visible = set(people_visible_to(request.user).filter(pk__in=keys).values_list("pk", flat=True))
     may_open = request.user.has_perm("accounts.view_user")
     for one in members:
         user = users.get((one.corp_id, one.userid_folded))
-        if user is None or user.pk not in visible:
-            one.shown_user = "—"
-        elif may_open:
+        one.shown_user = "—" if user is None or user.pk not in visible else str(user)
+        if may_open and user is not None and user.pk in visible:
             address = reverse("admin:accounts_user_change", args=[user.pk])
             one.shown_user = format_html('<a href="{}">{}</a>', address, user)
-        else:
-            one.shown_user = str(user)
-
-
-def pill(tone: str, text: object) -> SafeString:
-    """A coloured label. `tone`: good, warn or bad."""
-    return format_html('<span class="pill pill-{}">{}</span>', tone, text)

@@ -20,13 +20,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin.directory import CompanyFilter, pill
+from accounts.admin.directory import CompanyFilter, without_links
 from accounts.directory.groups import DepartmentField, DepartmentSelect
 from accounts.models import DepartmentGroup, User
 from accounts.models.directory import ROLE_PREFIX
 from accounts.users import bi_identity, roles
 from accounts.users.roles import PermissionsField, choosable, right_of, sees_all
-from integrations.admin.base import NamedDeletions
+from integrations.admin.base import NamedDeletions, pill
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.directory.departments import paths_of
 
@@ -65,23 +65,19 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     @admin.display(description=_("permissions"))
     def shown_permissions(self, group: Group) -> SafeString:
         """A line for each kind of row, with all that may be done to it."""
-        found = group.permissions.select_related("content_type")
-        lines = [(kind, [right_of(one) for one in rows]) for kind, rows in groupby(found, lambda one: one.content_type)]
-        return format_html_join("", "<div>{}: {}</div>", ((kind, gettext(", ").join(rights)) for kind, rights in lines))
+        kinds = groupby(group.permissions.select_related("content_type"), lambda one: one.content_type)
+        lines = ((kind, gettext(", ").join(map(right_of, rows))) for kind, rows in kinds)
+        return format_html_join("", "<div>{}: {}</div>", lines)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if context.get("original") is not None:
             context["subtitle"] = context["label"] = roles.label_of(context["original"].name)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         group = self.get_object(request, object_id)
-        named = {}
-        if group is not None:
-            label = roles.label_of(group.name)
-            named = {"label": label, "title": gettext("Change history: %s") % label}
+        label = roles.label_of(group.name) if group is not None else ""
+        named = {"label": label, "title": gettext("Change history: %s") % label}
         return super().history_view(request, object_id, {**named, **(extra_context or {})})
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
@@ -143,13 +139,9 @@ class DepartmentGroupForm(VersionedForm):
             return
         chosen = [self.instance.department_id] if self.instance.pk else []
         fields["department"].offer(seen_by=self.editor, chosen=chosen)
-        fields["group"].queryset = groups_for(self.editor)
-
-
-def groups_for(editor: User) -> QuerySet[Group]:
-    """No roles; and for superusers alone those that lend permissions."""
-    groups = Group.objects.exclude(name__startswith=ROLE_PREFIX).order_by("name")
-    return groups if editor.is_superuser else groups.filter(permissions__isnull=True)
+        # No roles; and for superusers alone those that lend permissions.
+        groups = Group.objects.exclude(name__startswith=ROLE_PREFIX).order_by("name")
+        fields["group"].queryset = groups if self.editor.is_superuser else groups.filter(permissions__isnull=True)
 
 
 class CompanyOfDepartmentFilter(CompanyFilter):
@@ -166,18 +158,11 @@ class DepartmentGroupAdmin(ConfirmedChanges, AnyModelAdmin):
     list_filter = (CompanyOfDepartmentFilter,)
     list_select_related = ("department__corp", "group")
     actions = None
-    fieldsets = (
-        (
-            None,
-            {
-                "fields": ("department", "with_subdepartments", "group"),
-                "description": _(
-                    "Works where the directory policy of the company creates and updates people, with each run. "
-                    "Memberships that an administrator gave are never taken away."
-                ),
-            },
-        ),
+    description = _(
+        "Works where the directory policy of the company creates and updates people, with each run. "
+        "Memberships that an administrator gave are never taken away."
     )
+    fieldsets = ((None, {"fields": ("department", "with_subdepartments", "group"), "description": description}),)
 
     class Media:
         css = {"all": ["integrations/corp.css"]}
@@ -209,8 +194,6 @@ class DepartmentGroupAdmin(ConfirmedChanges, AnyModelAdmin):
             return pill("good", gettext("in force"))
         return pill("bad", gettext("not in force: the group has permissions, so a superuser has to save this"))
 
-    # --- Who may ------------------------------------------------------------------------------------------------------
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)
 
@@ -219,8 +202,6 @@ class DepartmentGroupAdmin(ConfirmedChanges, AnyModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: DepartmentGroup | None = None) -> bool:
         return super().has_delete_permission(request, obj) and _may_set(request, obj)
-
-    # --- The form -----------------------------------------------------------------------------------------------------
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
@@ -233,13 +214,7 @@ class DepartmentGroupAdmin(ConfirmedChanges, AnyModelAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Without the pencils and crosses that lead to other pages."""
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if db_field.name in {"department", "group"} and field is not None:
-            widget: Any = field.widget
-            widget.can_add_related = widget.can_change_related = False
-            widget.can_view_related = widget.can_delete_related = False
-        return field
+        return without_links(super().formfield_for_dbfield(db_field, request, **kwargs))
 
     def save_model(self, request: HttpRequest, obj: DepartmentGroup, form: Any, change: bool) -> None:
         obj.may_lend_rights = bool(request.user.is_active and request.user.is_superuser)

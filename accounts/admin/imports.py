@@ -38,6 +38,7 @@ from accounts.importexport.jobs import CHANGE, IMPORT
 from accounts.importexport.readers import ROWS_AT_MOST, name_column, read_attribute_names
 from accounts.models import AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import sees_all
+from accounts.views.confirmation import signed_in_person
 from integrations.admin.base import own_page
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges
 from integrations.models import Corp, JobFile
@@ -55,12 +56,6 @@ Status, Outcome = PeopleImport.Status, ImportRow.Outcome
 def may_import(person: User | AnonymousUser) -> bool:
     """Whether the person may import people and download them: both change and import are needed."""
     return person.has_perms((IMPORT, CHANGE))
-
-
-def too_many(sentence: str, *, at_most: int) -> SafeString:
-    """`sentence` says what else to do than to set so many people in one request; its `{file}` leads to the import."""
-    link = format_html('<a href="{}">{}</a>', reverse("admin:accounts_peopleimport_add"), gettext("upload a file"))
-    return format_html(sentence, count=f"{at_most:,}", file=link)
 
 
 def origin_of_people(request: HttpRequest) -> SafeString:
@@ -145,34 +140,30 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         return may_import(request.user)
 
     def get_urls(self) -> list[URLPattern]:
-        views: list[tuple[str, Any, str]] = [
-            ("<int:run_id>/answer/", require_POST(self.answer_view), "answer"),
-            ("<int:run_id>/refused.csv", require_GET(self.refused_view), "refused"),
-        ]
+        answer = self.admin_site.admin_view(require_POST(self.answer_view))
+        refused = self.admin_site.admin_view(require_GET(self.refused_view))
         routes = [
-            path(route, self.admin_site.admin_view(view), name=f"accounts_peopleimport_{name}")
-            for route, view, name in views
+            path("<int:run_id>/answer/", answer, name="accounts_peopleimport_answer"),
+            path("<int:run_id>/refused.csv", refused, name="accounts_peopleimport_refused"),
         ]
         return [*routes, *super().get_urls()]
 
     # --- Uploading ----------------------------------------------------------------------------------------------------
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        if not self.has_add_permission(request) or not isinstance(request.user, User):
+        if not self.has_add_permission(request):
             raise PermissionDenied
-        is_sent = request.method == "POST"
-        form = UploadForm(request.POST if is_sent else None, request.FILES or None, person=request.user)
-        if is_sent and form.is_valid():
-            given = form.cleaned_data
+        editor = signed_in_person(request)
+        form = UploadForm(request.POST if request.method == "POST" else None, request.FILES or None, person=editor)
+        if form.is_valid():
+            file = form.cleaned_data.pop("file")
             run = jobs.request_import(
-                editor=request.user,
+                editor=editor,
                 ip=request.META.get("REMOTE_ADDR") or None,
-                file_name=given["file"].name,
-                content=given["file"].read(),
-                corp=given["corp"],
-                match_by=given["match_by"],
-                clears_empty=given["clears_empty"],
+                file_name=file.name,
+                content=file.read(),
                 now=timezone.now(),
+                **form.cleaned_data,
             )
             self.log_addition(request, run, gettext("Uploaded for import."))
             return _to(run)
@@ -187,14 +178,14 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Yes, in one of two ways, or no."""
         run = self.run_of(request, run_id)
-        if not may_import(request.user) or not isinstance(request.user, User):
+        if not may_import(request.user):
             raise PermissionDenied
         answer, now = request.POST.get("answer", ""), timezone.now()
         if answer == "discard":
             is_done = jobs.discard_import(run=run, now=now)
         else:
             ip = request.META.get("REMOTE_ADDR") or None
-            is_done = jobs.confirm_import(run=run, mode=answer, editor=request.user, ip=ip, now=now)
+            is_done = jobs.confirm_import(run=run, mode=answer, editor=signed_in_person(request), ip=ip, now=now)
         if not is_done:
             messages.warning(request, gettext("This import does not ask any more."))
         elif answer != "discard":
@@ -209,7 +200,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         return response
 
     def facts(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
-        counts = run.counts
+        counts, names = run.counts, read_attribute_names()
         is_short_of_people = (
             run.reason == "company_missing" and not Corp.objects.exists()
         ) or ImportRow.objects.filter(run=run, reason="nobody").exists()
@@ -220,7 +211,8 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             "applied_count": counts.get(Outcome.APPLIED, 0),
             "refused_count": counts.get(Outcome.REFUSED, 0),
             "reason": explain_file(run.reason, run.words),
-            "columns": _columns(run),
+            # Each header of the file, and what it means; empty for what is not used.
+            "columns": [(title, name_column(target, names) if target else "") for title, target in run.titles],
             "is_unconfirmed": run.status == Status.UNCONFIRMED and may_import(request.user),
         }
 
@@ -229,12 +221,6 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         is_shown = not state["is_unfinished"]
         rows = render_to_string(f"{FOLDER}/_rows.html", _rows(request, run), request) if is_shown else ""
         return {**state, "parts": {"import-rows": rows}}
-
-
-def _columns(run: PeopleImport) -> list[tuple[str, str]]:
-    """Each header of the file, and what it means; empty for what is not used."""
-    names = read_attribute_names()
-    return [(title, name_column(target, names) if target else "") for title, target in run.titles]
 
 
 def _rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
@@ -293,7 +279,7 @@ class ExportPages(AnyModelAdmin):
         """The people of the list, with its filters and search, in the order of their keys."""
         people = self._people(request)
         _record(people.count())
-        sheet = writers.Sheet(people=people, reader=_reader(request))
+        sheet = writers.Sheet(people=people, reader=signed_in_person(request))
         response = StreamingHttpResponse(writers.csv_lines(sheet), content_type="text/csv; charset=utf-8")
         response.headers["Content-Disposition"] = f'attachment; filename="{_name("csv")}"'
         return response
@@ -303,12 +289,13 @@ class ExportPages(AnyModelAdmin):
         people = self._people(request)
         if request.method != "POST" and people[: AT_ONCE + 1].count() <= AT_ONCE:
             _record(people.count())
-            file = writers.write_xlsx(writers.Sheet(people=people, reader=_reader(request)))
+            file = writers.write_xlsx(writers.Sheet(people=people, reader=signed_in_person(request)))
             return FileResponse(file, as_attachment=True, filename=_name("xlsx"), content_type=_XLSX)
         keys = list(people.order_by("pk").values_list("pk", flat=True)[: ROWS_AT_MOST + 1])
         if request.method == "POST":
             language, now = get_language() or "", timezone.now()
-            job = jobs.request_export(reader=_reader(request), user_ids=keys[:ROWS_AT_MOST], language=language, now=now)
+            reader, chosen = signed_in_person(request), keys[:ROWS_AT_MOST]
+            job = jobs.request_export(reader=reader, user_ids=chosen, language=language, now=now)
             return HttpResponseRedirect(reverse("admin:integrations_job_change", args=[job.pk]))
         context = {
             "title": gettext("Download as xlsx"),
@@ -333,12 +320,6 @@ class ExportPages(AnyModelAdmin):
         changelist: Any = self.get_changelist_instance(request)
         found = changelist.get_queryset(request).order_by().values("pk")
         return User.objects.filter(pk__in=found)
-
-
-def _reader(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise PermissionDenied
-    return request.user
 
 
 def _name(kind: str) -> str:

@@ -16,14 +16,15 @@ from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.admin.base import OwnPages, administrator, may_link
+from accounts.admin.base import OwnPages, may_link
 from accounts.directory import linking, matching
 from accounts.directory.matching import conflicts
-from accounts.explanations import explain_missing_link, explain_objection, list_reasons_for
+from accounts.explanations import explain_missing_link, list_reasons_for
 from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
 from accounts.users.roles import people_changeable_by, people_visible_to
+from accounts.views.confirmation import signed_in_person
 from integrations.core.admin_pages import WAYS, ConfirmedChanges, KeysetPage, describe_way, keyset_page
 from integrations.models import Corp, Department, Member
 
@@ -31,13 +32,9 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
 
-# What a key of the database can be.
-_KEY = re.compile(r"[0-9]{1,18}")
-
-
 def key_in(text: str) -> int | None:
     """The key that `text` names; None for what no row can have."""
-    return int(text) if _KEY.fullmatch(text) else None
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 class BulkForm(forms.Form):
@@ -117,19 +114,11 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         css = {"all": ["integrations/corp.css", "accounts/directory.css"]}
 
     def get_urls(self) -> list[URLPattern]:
-        views: list[tuple[str, Any, list[str]]] = [
-            ("link", self.link_view, ["GET", "POST"]),
-            ("create", self.create_view, ["POST"]),
-            ("bulk", self.bulk_view, ["GET", "POST"]),
-        ]
-        routes = [
-            path(
-                f"{name}/",
-                self.admin_site.admin_view(require_http_methods(methods)(view)),
-                name=f"accounts_linkconflict_{name}",
-            )
-            for name, view, methods in views
-        ]
+        both = require_http_methods(["GET", "POST"])
+        create = require_POST(self.create_view)
+        views = (("link", both(self.link_view)), ("create", create), ("bulk", both(self.bulk_view)))
+        wrapped = self.admin_site.admin_view
+        routes = [path(f"{name}/", wrapped(view), name=f"accounts_linkconflict_{name}") for name, view in views]
         return [*routes, *super().get_urls()]
 
     # --- One row ------------------------------------------------------------------------------------------------------
@@ -168,7 +157,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             "reasons": [(one.value, one.label) for one in reasons],
             "may_link": may_link(request),
             "empty_list": self.empty_list,
-            "way": _way_to_members(request),
+            "way": _describe_way(request),
             **kept,
             **_SHOWN[side](request, corp, kept),
             **(extra_context or {}),
@@ -185,12 +174,17 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         member = _found(Member.objects.visible_to(request.user).select_related("corp"), given.get("member"))
         user = _found(people_changeable_by(request.user), given.get("user"))
         found = linking.objections_to(member=member, user=user)
-        objections = [explain_objection(request.user, one) for one in found]
+        objections = [explain_missing_link(request.user, one, sees_the_other=True) for one in found]
         if given.get("by_name"):
             objections.append(gettext("Only the names are the same: it may be somebody else."))
         back = _back(given.get("back", ""))
         if request.method == "POST" and (not objections or "confirmed" in request.POST):
-            self._link(request, member, user)
+            sentence = gettext("“%(person)s” is linked with “%(member)s” of “%(corp)s”.")
+            try:
+                linking.link_by_hand(member=member, user=user, editor=signed_in_person(request))
+                messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
+            except linking.LinkRefusedError as refused:
+                messages.error(request, str(refused))
             return HttpResponseRedirect(back)
         context = {
             "title": gettext("Link with WeCom"),
@@ -203,27 +197,17 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         }
         return self.page(request, "link.html", context)
 
-    def _link(self, request: HttpRequest, member: Member, user: User) -> None:
-        try:
-            linking.link_by_hand(member=member, user=user, editor=administrator(request))
-        except linking.LinkRefusedError as refused:
-            messages.error(request, str(refused))
-        else:
-            sentence = gettext("“%(person)s” is linked with “%(member)s” of “%(corp)s”.")
-            messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
-
     def create_view(self, request: HttpRequest) -> HttpResponse:
         """Somebody new for a member who is none of those proposed."""
         if not _may_create(request):
             raise PermissionDenied
+        sentence = gettext("“%(person)s” was created and linked with “%(member)s” of “%(corp)s”.")
         member = _found(Member.objects.visible_to(request.user).select_related("corp"), request.POST.get("member"))
         try:
-            user = linking.create_by_hand(member=member, editor=administrator(request))
+            user = linking.create_by_hand(member=member, editor=signed_in_person(request))
+            messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
         except linking.LinkRefusedError as refused:
             messages.error(request, str(refused))
-        else:
-            sentence = gettext("“%(person)s” was created and linked with “%(member)s” of “%(corp)s”.")
-            messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
         return HttpResponseRedirect(_back(request.POST.get("back", "")))
 
     # --- Many links ---------------------------------------------------------------------------------------------------
@@ -233,10 +217,10 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         if not may_link(request):
             raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
-        form = BulkForm(given if "corp" in given else None, person=administrator(request))
+        form = BulkForm(given if "corp" in given else None, person=signed_in_person(request))
         context: dict[str, Any] = {"title": gettext("Link all who are unambiguous"), "form": form}
         if form.is_bound and form.is_valid():
-            policy, editor = form.policy(), administrator(request)
+            policy, editor = form.policy(), signed_in_person(request)
             members = matching.unlinked(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
             page = keyset_page(members, after=key_in(given.get("after", "")), size=linking.MEMBERS_AT_ONCE)
             if request.method == "POST":
@@ -246,7 +230,9 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
                 return HttpResponseRedirect(reverse(LIST) + f"?{urlencode({'company': policy.corp_id})}")
             found = linking.unambiguous(policy=policy, members=page.rows, editor=editor)
             context |= {"checked_count": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
-            context |= {"next": _next_part(request, page), "after": given.get("after", "")}
+            query = request.GET.copy()
+            query["after"] = str(page.after)
+            context |= {"next": f"?{query.urlencode()}" if page.after else "", "after": given.get("after", "")}
         return self.page(request, "bulk.html", context)
 
 
@@ -264,8 +250,11 @@ def _members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> d
     departments = Prefetch("departments", Department.objects.only("name", "wecom_department_id").order_by("pk"))
     page = _page_of(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
     found = matching.people_for(page.rows, among=people_visible_to(request.user))
-    names = _names_to_create(request, page.rows)
-    rows = [replace(row, created_as=names.get(row.subject.pk, "")) for row in _rows(request, page, found)]
+    # As whom they could be created.
+    free = [one for one in page.rows if one.waits_since is None] if _may_create(request) else []
+    names = linking.usernames_for([one.userid for one in free])
+    created_as = {one.pk: names[one.userid_folded] for one in free}
+    rows = [replace(row, created_as=created_as.get(row.subject.pk, "")) for row in _rows(request, page, found)]
     return {"rows": rows, **_around(kept, page)}
 
 
@@ -304,30 +293,18 @@ def _rows(request: HttpRequest, page: KeysetPage, found: dict[int, list[matching
         Row(
             subject=row,
             suggestions=[
-                (one, explain_objection(request.user, one.objection) if one.objection else "")
+                (one, explain_missing_link(request.user, one.objection, sees_the_other=True) if one.objection else "")
                 for one in found[row.pk][: matching.SUGGESTIONS_SHOWN]
             ],
             left_out=len(found[row.pk]) > matching.SUGGESTIONS_SHOWN,
-            reason=_reason(request, row),
+            # Why the last run linked the member with nobody; nothing where none has looked.
+            reason=explain_missing_link(request.user, row.link_conflict.reason)
+            if hasattr(row, "link_conflict")
+            else "",
             linkable=frozenset(may_change),
         )
         for row in page.rows
     ]
-
-
-def _names_to_create(request: HttpRequest, members: list[Member]) -> dict[int, str]:
-    """By the member's key: as whom they could be created."""
-    if not _may_create(request):
-        return {}
-    free = [one for one in members if one.waits_since is None]
-    names = linking.usernames_for([one.userid for one in free])
-    return {one.pk: names[one.userid_folded] for one in free}
-
-
-def _reason(request: HttpRequest, row: Any) -> str:
-    """Why the last run linked the member with nobody; nothing where none has looked."""
-    conflict = getattr(row, "link_conflict", None) if isinstance(row, Member) else None
-    return "" if conflict is None else explain_missing_link(request.user, conflict.reason)
 
 
 def _around(kept: dict[str, Any], page: KeysetPage) -> dict[str, str]:
@@ -337,10 +314,7 @@ def _around(kept: dict[str, Any], page: KeysetPage) -> dict[str, str]:
     }
 
 
-# --- Small things -----------------------------------------------------------------------------------------------------
-
-
-def _way_to_members(request: HttpRequest) -> dict[str, Any]:
+def _describe_way(request: HttpRequest) -> dict[str, Any]:
     """To the synchronisation, as long as there are none."""
     if Member.objects.visible_to(request.user).exists():
         return {}
@@ -353,14 +327,6 @@ def _may_view(request: HttpRequest, side: str) -> bool:
 
 def _may_create(request: HttpRequest) -> bool:
     return may_link(request) and request.user.has_perms(("accounts.add_user", "accounts.add_wecomaccount"))
-
-
-def _next_part(request: HttpRequest, page: KeysetPage) -> str:
-    if page.after is None:
-        return ""
-    query = request.GET.copy()
-    query["after"] = str(page.after)
-    return f"?{query.urlencode()}"
 
 
 def _found(rows: QuerySet[Any], key: str | None) -> Any:

@@ -13,7 +13,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, OuterRef, QuerySet, Subquery
+from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -31,7 +31,7 @@ from accounts.importexport.writers import csv_line
 from accounts.models import AuditEntry, Lockout, SignInPolicy
 from accounts.users import roles
 from accounts.users.roles import audit_entries_visible_to, lockouts_visible_to, sees_all
-from integrations.admin.base import OneRowAdmin, ReadRows
+from integrations.admin.base import OneRowAdmin, ReadRows, pill
 from integrations.core.admin_pages import (
     AnyModelAdmin,
     CappedPaginator,
@@ -72,9 +72,16 @@ class KindFilter(admin.SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        kinds = sorted(signals.tracked_models(), key=lambda model: str(model._meta.verbose_name))
-        counts = Counter(str(model._meta.verbose_name) for model in kinds)
-        return [(model._meta.label_lower, _kind_name(model, counts)) for model in kinds]
+        """Each with its app, where two are called the same."""
+        kinds = [(str(model._meta.verbose_name), model._meta) for model in signals.tracked_models()]
+        counts = Counter(name for name, _options in kinds)
+        long = gettext("%(kind)s (%(app)s)")
+        return [
+            (one.label_lower, long % {"kind": capfirst(name), "app": one.app_config.verbose_name})
+            if counts[name] > 1
+            else (one.label_lower, capfirst(name))
+            for name, one in sorted(kinds, key=lambda pair: pair[0])
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
         known = {choice for choice, _label in self.lookup_choices}
@@ -152,8 +159,7 @@ class AuditEntryAdmin(ReadRows):
 
     @admin.display(description=_("action"))
     def what_was_done(self, entry: AuditEntry) -> SafeString:
-        tone = TONES.get(AuditEntry.Action(entry.action), "quiet")
-        return format_html('<span class="pill pill-{}">{}</span>', tone, entry.get_action_display())
+        return pill(TONES.get(AuditEntry.Action(entry.action), "quiet"), entry.get_action_display())
 
     @admin.display(description=_("what"))
     def subject_shown(self, entry: AuditEntry) -> SafeString:
@@ -175,7 +181,6 @@ class AuditEntryAdmin(ReadRows):
         note = self.note_shown(entry)
         return format_html("<div>{}</div>{}", note, changes) if note else changes or SafeString("—")
 
-    @admin.display(description=_("note"))
     def note_shown(self, entry: AuditEntry) -> str:
         if entry.note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
             return gettext(entry.note)
@@ -230,14 +235,6 @@ def _name_companies(entries: Any) -> None:
     names = dict(Corp.objects.filter(pk__in=wanted).values_list("pk", "name")) if wanted else {}
     for entry in shown:
         setattr(entry, _COMPANY_NAME, names.get(entry.corp_id, ""))
-
-
-def _kind_name(model: type[Model], counts: Counter[str]) -> str:
-    """With its app, where two are called the same."""
-    name = str(model._meta.verbose_name)
-    if counts[name] == 1:
-        return capfirst(name)
-    return gettext("%(kind)s (%(app)s)") % {"kind": capfirst(name), "app": model._meta.app_config.verbose_name}
 
 
 def _model(label: str) -> type[Model] | None:
@@ -303,11 +300,8 @@ class LockedFilter(admin.SimpleListFilter):
         return [("yes", _("locked")), ("no", _("not locked"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Lockout]) -> QuerySet[Lockout]:
-        if self.value() == "yes":
-            return queryset.filter(failures_since_start__gte=settings.LOCKOUT_TRIES)
-        if self.value() == "no":
-            return queryset.filter(failures_since_start__lt=settings.LOCKOUT_TRIES)
-        return queryset
+        is_locked = Q(failures_since_start__gte=settings.LOCKOUT_TRIES)
+        return queryset.filter({"yes": is_locked, "no": ~is_locked}.get(str(self.value()), Q()))
 
 
 @admin.register(Lockout)
@@ -368,16 +362,15 @@ class LockoutAdmin(AnyModelAdmin):
 
     @admin.display(description=_("status"))
     def state(self, row: Lockout) -> SafeString:
-        tone, words = "quiet", gettext("not locked")
         if row.failures_since_start >= settings.LOCKOUT_TRIES:
-            tone, words = "bad", gettext("locked")
-        elif (row.from_address or 0) >= passwords.TRIES_ADDRESS:  # annotated in get_queryset
-            tone, words = "warn", gettext("the address waits after each try")
-        return format_html('<span class="pill pill-{}">{}</span>', tone, words)
+            return pill("bad", gettext("locked"))
+        if (row.from_address or 0) >= passwords.TRIES_ADDRESS:  # annotated in get_queryset
+            return pill("warn", gettext("the address waits after each try"))
+        return pill("quiet", gettext("not locked"))
 
     @admin.action(description=_("Unlock the selected usernames"), permissions=["delete"])
     def unlock(self, request: HttpRequest, queryset: QuerySet[Lockout]) -> None:
-        usernames = sorted(set(queryset.order_by().values_list("username", flat=True)))
+        usernames = sorted(queryset.order_by().values_list("username", flat=True).distinct())
         for username in usernames:
             passwords.unlock(username=username)
         sentence = ngettext("%(count)d username is unlocked.", "%(count)d usernames are unlocked.", len(usernames))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,17 @@ from integrations.models import Corp, Member, SyncChange, SyncRun
 from integrations.tasks import queue_events
 
 CHANGES_SHOWN = 200
+# What the second half of a run has written.
+APPLIED = {
+    "linked": _("people linked"),
+    "created": _("people created"),
+    "updated": _("people updated"),
+    "respelled": _("WeCom accounts spelt anew"),
+    "unlinked": _("people unlinked"),
+    "disabled": _("people disabled"),
+    "grouped": _("put into groups by department"),
+    "ungrouped": _("taken out of groups again"),
+}
 
 
 @admin.register(SyncRun)
@@ -92,21 +104,17 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         policy = DirectoryPolicy.objects.filter(corp=corp).first()
         if not self._may_set(request, policy):
             raise PermissionDenied
-        form = SyncPolicyForm(request.POST, instance=policy or DirectoryPolicy(corp=corp))
+        form: Any = SyncPolicyForm(request.POST, instance=policy or DirectoryPolicy(corp=corp))
         with transaction.atomic():  # what is saved stays locked from the comparison to the saving
             if not form.is_valid():
                 return self._start_page(request, corp, policy, form)
-            if form.has_changed():
-                self._save_policy(request, form, is_new=policy is None)
+            if form.has_changed():  # as the policy's own page saves it
+                policies = self.admin_site.get_model_admin(DirectoryPolicy)
+                policies.save_model(request, form.instance, form, change=policy is not None)
+                message = policies.construct_change_message(request, form, [], policy is None)
+                write = policies.log_addition if policy is None else policies.log_change
+                write(request, form.instance, message)
         return _begin(request, corp)
-
-    def _save_policy(self, request: HttpRequest, form: Any, *, is_new: bool) -> None:
-        """As the policy's own page does."""
-        policies = self.admin_site.get_model_admin(DirectoryPolicy)
-        policies.save_model(request, form.instance, form, change=not is_new)
-        message = policies.construct_change_message(request, form, [], is_new)
-        write = policies.log_addition if is_new else policies.log_change
-        write(request, form.instance, message)
 
     def _may_set(self, request: HttpRequest, policy: DirectoryPolicy | None) -> bool:
         policies = self.admin_site.get_model_admin(DirectoryPolicy)
@@ -164,13 +172,16 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
 
     def facts(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         people_run = PeopleRun.objects.filter(run=run).first()
-        is_unfinished = _is_unfinished(run, people_run)
+        is_unfinished = run.is_unfinished
+        if run.status == SyncRun.Status.DONE:
+            is_unfinished = people_run is None or people_run.is_unfinished
+        copied = {**dict(SyncChange.Kind.choices), "departments": _("departments changed")}
         changes = SyncChange.objects.filter(run=run).select_related("member").order_by("pk")[:CHANGES_SHOWN]
         return {
             "is_unfinished": is_unfinished,
             "people_run": people_run,
-            "copied": _count_copied(run),
-            "applied": _count_applied(people_run) if people_run is not None else [],
+            "copied": _worded(run.counts, copied),
+            "applied": _worded(people_run.counts, APPLIED) if people_run is not None else [],
             "question": word_question(run) if run.status == SyncRun.Status.ASKING else [],
             "explanation": explain_run(run),
             "warnings": word_warnings(run),
@@ -184,14 +195,12 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
 
 def _lists(request: HttpRequest, run: SyncRun) -> list[tuple[str, str]]:
     """Where to look on after a run: the address and its name."""
-    of_company = urlencode({"company": run.corp_id})
-    found = []
-    if request.user.has_perm("integrations.view_member"):
-        found.append((f"{reverse('admin:integrations_member_changelist')}?{of_company}", gettext("Members")))
-    if request.user.has_perm("accounts.view_linkconflict"):
-        name = gettext("Not linked with WeCom")
-        found.append((f"{reverse('admin:accounts_linkconflict_changelist')}?{of_company}", name))
-    return found
+    lists = (
+        ("integrations.view_member", "admin:integrations_member_changelist", gettext("Members")),
+        ("accounts.view_linkconflict", "admin:accounts_linkconflict_changelist", gettext("Not linked with WeCom")),
+    )
+    query = urlencode({"company": run.corp_id})
+    return [(f"{reverse(url)}?{query}", name) for right, url, name in lists if request.user.has_perm(right)]
 
 
 def _corp(request: HttpRequest, corp_id: int) -> Corp:
@@ -202,12 +211,6 @@ def _corp(request: HttpRequest, corp_id: int) -> Corp:
     if not request.user.has_perm(SYNC):
         raise PermissionDenied
     return corp
-
-
-def _is_unfinished(run: SyncRun, people_run: PeopleRun | None) -> bool:
-    if run.status != SyncRun.Status.DONE:
-        return run.is_unfinished
-    return people_run is None or people_run.is_unfinished
 
 
 def _queue(request: HttpRequest, run: SyncRun) -> None:
@@ -228,22 +231,6 @@ def _to_run(run: SyncRun) -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:integrations_syncrun_change", args=[run.pk]))
 
 
-def _count_copied(run: SyncRun) -> list[tuple[str, int]]:
-    """Count what the first half of a run has written: word and number of each kind that occurred."""
-    words = {kind.value: str(kind.label) for kind in SyncChange.Kind} | {"departments": gettext("departments changed")}
-    return [(words[name], run.counts[name]) for name in words if run.counts.get(name)]
-
-
-def _count_applied(people_run: PeopleRun) -> list[tuple[str, int]]:
-    """Count what the second half has written."""
-    words = {
-        "linked": gettext("people linked"),
-        "created": gettext("people created"),
-        "updated": gettext("people updated"),
-        "respelled": gettext("WeCom accounts spelt anew"),
-        "unlinked": gettext("people unlinked"),
-        "disabled": gettext("people disabled"),
-        "grouped": gettext("put into groups by department"),
-        "ungrouped": gettext("taken out of groups again"),
-    }
-    return [(words[name], people_run.counts[name]) for name in words if people_run.counts.get(name)]
+def _worded(counts: dict[str, int], words: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Word and number of each kind that occurred."""
+    return [(str(word), counts[name]) for name, word in words.items() if counts.get(name)]

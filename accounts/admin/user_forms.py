@@ -8,6 +8,7 @@ from django import forms
 from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.hashers import is_password_usable
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.text import capfirst
@@ -17,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.authentication.forms import SavesPasswordAlone
 from accounts.models import Attribute, User, WeComAccount, fold_userid
 from accounts.users import attributes, bi_identity, companies, roles
-from accounts.users.roles import people_visible_to, rights_changeable_by, sees_all
+from accounts.users.roles import rights_changeable_by, sees_all
 from integrations.admin.base import TidyField
 from integrations.core.admin_pages import AnyModelForm, VersionedForm, VersionedFormSet
 from integrations.models import Corp
@@ -25,9 +26,11 @@ from integrations.models import Corp
 if TYPE_CHECKING:
     CreationFormBase = auth_forms.AdminUserCreationForm[User]
     PasswordFormBase = auth_forms.AdminPasswordChangeForm[User]
+    ChangeFormBase = auth_forms.UserChangeForm[User]
+    RolesFieldBase = forms.ModelMultipleChoiceField[Group]
 else:
-    CreationFormBase = auth_forms.AdminUserCreationForm
-    PasswordFormBase = auth_forms.AdminPasswordChangeForm
+    CreationFormBase, PasswordFormBase = auth_forms.AdminUserCreationForm, auth_forms.AdminPasswordChangeForm
+    ChangeFormBase, RolesFieldBase = auth_forms.UserChangeForm, forms.ModelMultipleChoiceField
 
 
 class UserCreationForm(CreationFormBase):
@@ -86,7 +89,7 @@ class WeComAccountFormSet(VersionedFormSet):
         if any(self.errors):
             return
         kept = [form for form in self.forms if self._is_kept(form)]
-        if len([form for form in kept if form.cleaned_data["is_primary"]]) > 1:
+        if sum(form.cleaned_data["is_primary"] for form in kept) > 1:
             raise forms.ValidationError(_("Messages can go to one account only. Tick “receives messages” once."))
         if not sees_all(self.person) and not any(form.cleaned_data["corp"] for form in kept):
             message = _(
@@ -123,16 +126,11 @@ class WeComAccountFormSet(VersionedFormSet):
             form.add_error("userid", _("This account stands here twice."))
         seen.add((corp.pk, userid))
         holder = WeComAccount.objects.for_identity(corp=corp, userid=userid).exclude(user=self.instance.pk).first()
-        if holder is not None:
-            form.add_error("userid", self._taken(holder.user, corp))
-
-    def _taken(self, holder: User, corp: Corp) -> str:
-        """Names the other person to those only who may see them."""
-        if people_visible_to(self.person).filter(pk=holder.pk).exists():
-            sentence = _("In “%(corp)s” this account belongs to %(person)s already. Remove it there first.")
-        else:
-            sentence = _("In “%(corp)s” this account belongs to somebody else already.")
-        return sentence % {"corp": corp, "person": holder}
+        if holder is None:
+            return
+        # Whoever sees the company sees its people, too.
+        sentence = _("In “%(corp)s” this account belongs to %(person)s already. Remove it there first.")
+        form.add_error("userid", sentence % {"corp": corp, "person": holder.user})
 
 
 class CompanyForm(forms.Form):
@@ -144,13 +142,6 @@ class CompanyForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # see above
 
-
-if TYPE_CHECKING:
-    ChangeFormBase = auth_forms.UserChangeForm[User]
-    RolesFieldBase = forms.ModelMultipleChoiceField[Group]
-else:
-    ChangeFormBase = auth_forms.UserChangeForm
-    RolesFieldBase = forms.ModelMultipleChoiceField
 
 # All that lends rights. Superusers alone give what is not in rights_fields of anybody else.
 EVERY_RIGHT = (
@@ -186,10 +177,7 @@ class PasswordState(auth_forms.ReadOnlyPasswordHashWidget):
 class UserChangeForm(VersionedForm, ChangeFormBase):
     """A person's form for one editor: fields that the editor may not change are not there, whatever is sent."""
 
-    password = auth_forms.ReadOnlyPasswordHashField(
-        label=capfirst(_("password")),
-        widget=PasswordState,
-    )
+    password = auth_forms.ReadOnlyPasswordHashField(label=capfirst(_("password")), widget=PasswordState)
     roles = RolesField(
         queryset=Group.objects.none(),
         required=False,
@@ -229,26 +217,24 @@ class UserChangeForm(VersionedForm, ChangeFormBase):
         for name in EVERY_RIGHT:
             if name not in allowed:
                 self.fields.pop(name, None)
-        if "roles" in self.fields:
-            given: Any = self.fields["roles"]
-            given.queryset = roles.groups_to_hand_out(self.editor)
-            self.initial["roles"] = list(given.queryset.filter(user=self.instance))
-        if "groups" in self.fields:
-            others: Any = self.fields["groups"]
-            others.queryset = Group.objects.exclude(name__in=list(roles.Role))
-            self.initial["groups"] = list(others.queryset.filter(user=self.instance))
-        if "managed_corps" in self.fields:
-            corps: Any = self.fields["managed_corps"]
-            corps.queryset = Corp.objects.visible_to(self.editor)
+        fields: dict[str, Any] = self.fields
+        for name, groups in self._groups().items():
+            if name in fields:
+                fields[name].queryset = groups
+                self.initial[name] = list(groups.filter(user=self.instance))
+        if "managed_corps" in fields:
+            fields["managed_corps"].queryset = Corp.objects.visible_to(self.editor)
         self._offer_owned()
+
+    def _groups(self) -> dict[str, QuerySet[Group]]:
+        """The two lists of groups on the page, with what each offers."""
+        others = Group.objects.exclude(name__in=list(roles.Role))
+        return {"roles": roles.groups_to_hand_out(self.editor), "groups": others}
 
     def values_of(self, row: Any) -> dict[str, Any]:
         """Roles and groups are one list on the row, and two on the page, which shows no company beyond the editor's."""
-        own: dict[str, Any] = {
-            "roles": roles.groups_to_hand_out(self.editor).filter(user=row),
-            "groups": Group.objects.exclude(name__in=list(roles.Role)).filter(user=row),
-            "managed_corps": row.managed_corps.filter(pk__in=Corp.objects.visible_to(self.editor)),
-        }
+        own: dict[str, Any] = {name: groups.filter(user=row) for name, groups in self._groups().items()}
+        own["managed_corps"] = row.managed_corps.filter(pk__in=Corp.objects.visible_to(self.editor))
         keys = {name: sorted(rows.values_list("pk", flat=True)) for name, rows in own.items() if name in self.fields}
         accounts = WeComAccount.objects.visible_to(self.editor).filter(user=row).order_by("pk")
         return {
@@ -267,7 +253,9 @@ class UserChangeForm(VersionedForm, ChangeFormBase):
             offered = {pk for field in lists for pk in field.queryset.values_list("pk", flat=True)}
             untouched = Group.objects.filter(user=self.instance).exclude(pk__in=offered)
             cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
-        self._check_attributes()
+        for attribute, values in self.attribute_values():
+            if taken := attributes.taken_sentence(attribute, self.instance.pk, values, reader=self.editor):
+                self.add_error(attributes.field_name(attribute), taken)
         self._check_owned(cleaned)
         if "managed_corps" in cleaned:
             unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
@@ -314,9 +302,3 @@ class UserChangeForm(VersionedForm, ChangeFormBase):
             for name, field in self.fields.items()
             if isinstance(field, attributes.ValuesField) and not field.disabled and name in self.cleaned_data
         ]
-
-    def _check_attributes(self) -> None:
-        for attribute, values in self.attribute_values():
-            sentence = attributes.taken_sentence(attribute, self.instance.pk, values, reader=self.editor)
-            if sentence:
-                self.add_error(attributes.field_name(attribute), sentence)

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin import imports
 from accounts.admin.attributes import AttributePages
-from accounts.admin.base import administrator, changeable_of, may_link, selection_page
+from accounts.admin.base import changeable_of, may_link, refuse_too_many, selection_page
 from accounts.admin.directory import CompanyFilter
 from accounts.admin.imports import ExportPages
 from accounts.admin.user_forms import (
@@ -35,6 +35,7 @@ from accounts.users import attributes, companies, roles
 from accounts.users.attributes import ValueTakenError
 from accounts.users.companies import ownership, person_panels
 from accounts.users.roles import PermissionsField, choosable, people_changeable_by, people_visible_to, sees_all
+from accounts.views.confirmation import signed_in_person
 from integrations.admin.base import NamedDeletions
 from integrations.core.admin_pages import AnyTabularInline, ConfirmedChanges
 from integrations.models import Corp
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 else:
     UserAdminBase = DjangoUserAdmin
 
+NAMED_PEOPLE = 10
 # What the pages of a person show to those alone who may change it.
 HIDDEN_RIGHTS = frozenset(EVERY_RIGHT) - {"is_staff"}
 
@@ -77,19 +79,19 @@ class WeComAccountInline(AnyTabularInline):
     min_num = 1
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WeComAccount]:
-        accounts = WeComAccount.objects.visible_to(administrator(request))
+        accounts = WeComAccount.objects.visible_to(signed_in_person(request))
         return accounts.select_related("corp").order_by("-is_primary", "pk")
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset: Any = super().get_formset(request, obj, **kwargs)
-        formset.person = administrator(request)
+        formset.person = signed_in_person(request)
         return formset
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """The company is chosen from those that one sees, and neither made nor changed from here."""
         if db_field.name != "corp":
             return super().formfield_for_dbfield(db_field, request, **kwargs)
-        return db_field.formfield(queryset=Corp.objects.visible_to(administrator(request)))
+        return db_field.formfield(queryset=Corp.objects.visible_to(signed_in_person(request)))
 
     def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_add_permission(request, obj) and may_change(request, obj)
@@ -110,7 +112,7 @@ def may_change(request: HttpRequest, person: User | None) -> bool:
         return True
     known: dict[int, bool] = request.__dict__.setdefault("_may_change", {})
     if person.pk not in known:
-        known[person.pk] = people_changeable_by(administrator(request)).filter(pk=person.pk).exists()
+        known[person.pk] = people_changeable_by(signed_in_person(request)).filter(pk=person.pk).exists()
     return known[person.pk]
 
 
@@ -140,8 +142,6 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
     autocomplete_fields = ("groups", "managed_corps")
     actions = ("set_company", "set_attribute")
 
-    # --- The two attributes, from the first enabling of a company on --------------------------------------------------
-
     def get_list_display(self, request: HttpRequest) -> Any:
         if not attributes.have_appeared(request):
             return self.list_display
@@ -157,7 +157,7 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
         userid = fold_userid(search_term)
         if not userid or not attributes.have_appeared(request):
             return found, may_repeat
-        accounts = WeComAccount.objects.visible_to(administrator(request)).filter(userid_folded__contains=userid)
+        accounts = WeComAccount.objects.visible_to(signed_in_person(request)).filter(userid_folded__contains=userid)
         return found | queryset.filter(pk__in=accounts.order_by().values("user_id")), may_repeat
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
@@ -181,7 +181,7 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         context = {
             "attributes_wait": not attributes.have_appeared(request),
-            "sheets": imports.may_import(administrator(request)),
+            "sheets": imports.may_import(signed_in_person(request)),
             **(extra_context or {}),
         }
         return super().changelist_view(request, context)
@@ -192,21 +192,19 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
         context["panels"] = [] if person is None else person_panels(request, person)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    # --- Who may ------------------------------------------------------------------------------------------------------
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        accounts = WeComAccount.objects.visible_to(administrator(request)).select_related("corp")
+        accounts = WeComAccount.objects.visible_to(signed_in_person(request)).select_related("corp")
         # A company's name is all that is shown: its secrets would be decrypted for each account.
         accounts = accounts.defer(*(f"corp__{column}" for column in encrypted_columns(Corp)))
         # Ordered here: the searching selects page through it as it comes.
-        people = people_visible_to(administrator(request)).order_by(*self.get_ordering(request))
+        people = people_visible_to(signed_in_person(request)).order_by(*self.get_ordering(request))
         return people.prefetch_related(
             Prefetch("wecom_accounts", accounts.order_by("-is_primary", "pk"), to_attr="accounts_by_rank")
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Of the fields that lend rights those that one may change; nobody else sees or sends them."""
-        allowed = rights_fields(administrator(request), obj)
+        allowed = rights_fields(signed_in_person(request), obj)
         fieldsets = []
         for title, options in super().get_fieldsets(request, obj):
             fields = allowed if options["fields"] is EVERY_RIGHT else options["fields"]
@@ -223,7 +221,7 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
 
     def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.editor = administrator(request)
+        form.editor = signed_in_person(request)
         return form
 
     @admin.display(description=_("roles"))
@@ -249,7 +247,7 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
         listed, counts, needed, protected = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
         if not sees_all(request.user):
             listed = [item for item in listed if not isinstance(item, list)]
-        owned = [item for one in objs for item in ownership().find(one, administrator(request))]
+        owned = [item for one in objs for item in ownership().find(one, signed_in_person(request))]
         links = [format_html('<a href="{}">{}</a>', url, name) for _key, name, url, _successor in owned]
         return listed, counts, set() if links else needed, [*protected, *links]
 
@@ -257,7 +255,7 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
         super().save_related(request, form, formsets, change)
         if successor := form.cleaned_data.get("successor"):
             keys = form.cleaned_data["taken_over"]
-            count = ownership().hand_over(form.instance, keys, successor, administrator(request))
+            count = ownership().hand_over(form.instance, keys, successor, signed_in_person(request))
             sentence = gettext("%(person)s has taken over: %(count)d.") % {"person": successor, "count": count}
             messages.success(request, sentence)
         for sentence in ownership().succeed([form.instance.pk]):
@@ -268,7 +266,11 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
         response = super().history_view(request, object_id, extra_context)
         if isinstance(response, TemplateResponse) and not sees_all(request.user):
             for entry in cast("dict[str, Any]", response.context_data)["action_list"]:
-                entry.change_message = without_names(entry.change_message)
+                if entry.change_message.startswith("["):
+                    changes = json.loads(entry.change_message)
+                    for what in (what for change in changes for what in change.values() if "object" in what):
+                        what["object"] = "…"
+                    entry.change_message = json.dumps(changes)
         return response
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -291,13 +293,10 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
     @admin.action(description=_("Set the WeCom company of the selected people"), permissions=["link"])
     def set_company(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         """First a page that asks which company, then the change."""
-        people = changeable_of(queryset, administrator(request))
-        form = CompanyForm(request.POST if "apply" in request.POST else None, person=administrator(request))
+        people = changeable_of(queryset, signed_in_person(request))
+        form = CompanyForm(request.POST if "apply" in request.POST else None, person=signed_in_person(request))
         if people.count() > companies.SET_AT_MOST:
-            sentence = gettext(
-                "Nothing was changed: at most {count} people can be set at once. Select fewer, or {file}."
-            )
-            messages.error(request, imports.too_many(sentence, at_most=companies.SET_AT_MOST))
+            refuse_too_many(request, companies.SET_AT_MOST)
             return None
         if form.is_valid():
             change = companies.set_company(people=people, corp=form.cleaned_data["corp"])
@@ -313,16 +312,6 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
         )
 
 
-def without_names(change_message: str) -> str:
-    """What Django's log of the admin says of a change, without the names of accounts added, changed or deleted."""
-    if not change_message.startswith("["):
-        return change_message
-    changes = json.loads(change_message)
-    for what in (what for change in changes for what in change.values() if "object" in what):
-        what["object"] = "…"
-    return json.dumps(changes)
-
-
 def primary_account(person: User) -> WeComAccount | None:
     """The first account of those that the list has fetched: the primary one, where the administrator may see it."""
     accounts: list[WeComAccount] = person.accounts_by_rank  # type: ignore[attr-defined]  # set by the list's Prefetch
@@ -335,24 +324,25 @@ def report_change(request: HttpRequest, change: companies.Change, corp: Corp) ->
         "“%(corp)s” was set for %(count)d person.", "“%(corp)s” was set for %(count)d people.", change.changed_count
     )
     messages.success(request, sentence % {"corp": corp, "count": change.changed_count})
-    if change.taken.count:
+    if change.taken:
         sentence = ngettext(
             "%(count)d person is left as before, because the WeCom account belongs to somebody else in "
             "“%(corp)s”: %(names)s",
             "%(count)d people are left as before, because the WeCom accounts belong to somebody else in "
             "“%(corp)s”: %(names)s",
-            change.taken.count,
+            len(change.taken),
         )
         messages.warning(request, sentence % _describe_left(change.taken, corp))
-    if change.there.count:
+    if change.there:
         sentence = ngettext(
             "%(count)d person is left as before, because of another account in “%(corp)s”: %(names)s",
             "%(count)d people are left as before, because they have other accounts in “%(corp)s”: %(names)s",
-            change.there.count,
+            len(change.there),
         )
         messages.warning(request, sentence % _describe_left(change.there, corp))
 
 
-def _describe_left(left: companies.Left, corp: Corp) -> dict[str, Any]:
-    more = "…" if left.count > len(left.names) else ""
-    return {"count": left.count, "corp": corp, "names": ", ".join(left.names) + more}
+def _describe_left(user_ids: list[int], corp: Corp) -> dict[str, Any]:
+    names = [str(person) for person in User.objects.filter(pk__in=user_ids[:NAMED_PEOPLE]).order_by("pk")]
+    more = "…" if len(user_ids) > NAMED_PEOPLE else ""
+    return {"count": len(user_ids), "corp": corp, "names": ", ".join(names) + more}

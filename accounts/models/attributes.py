@@ -150,12 +150,8 @@ class Attribute(models.Model):
             raise _refused("separator")
         if self.kind == self.Kind.NUMBER:
             return plain_number(value)
-        if self.kind == self.Kind.CHOICE:
-            return self._choice(value)
-        return value
-
-    def _choice(self, value: str) -> str:
-        """As the list spells it."""
+        if self.kind != self.Kind.CHOICE:
+            return value
         spelt: str | None = {fold_value(choice): choice for choice in self.choices}.get(fold_value(value))
         if spelt is None:
             raise _refused("no_choice", value=value[:64])

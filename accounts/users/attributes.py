@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from integrations.models.fields import Person
 
 
-# So many people are locked and written at a time.
-STEP = 1000
 # So many people get a value in one request; a file, which is read in the background, sets it for more.
 SET_AT_MOST = 10_000
 
@@ -106,18 +104,16 @@ def set_values(*, attribute: Attribute, values: Mapping[int, Sequence[str]]) -> 
     ValueTakenError; nothing is written then.
     """
     wanted = {user_id: attribute.cleaned(texts) for user_id, texts in values.items()}
-    keys = sorted(wanted)
     try:
-        with transaction.atomic():
-            steps = [keys[start : start + STEP] for start in range(0, len(keys), STEP)]
-            return sum(_set_step(attribute, {key: wanted[key] for key in step}) for step in steps)
+        return _write_values(attribute, wanted)
     except IntegrityError:
         # Somebody else has just saved the same value. Asked again, the check sees it and says whose it is.
         _check_taken(attribute, wanted)
         raise
 
 
-def _set_step(attribute: Attribute, wanted: dict[int, list[str]]) -> int:
+@transaction.atomic
+def _write_values(attribute: Attribute, wanted: dict[int, list[str]]) -> int:
     """Five queries, and those of the audit trail."""
     people = User.objects.select_for_update().filter(pk__in=list(wanted)).order_by("pk")
     here = list(people.values_list("pk", flat=True))
@@ -127,29 +123,18 @@ def _set_step(attribute: Attribute, wanted: dict[int, list[str]]) -> int:
         return 0
     _check_taken(attribute, changed)
     AttributeValue.objects.of(attribute).filter(user__in=list(changed)).delete()
-    AttributeValue.objects.bulk_create(
-        (
-            AttributeValue(
-                user_id=pk,
-                attribute=attribute,
-                position=position,
-                value=value,
-                folded=fold_value(value),
-                is_unique=attribute.is_unique,
-            )
-            for pk, texts in changed.items()
-            for position, value in enumerate(texts)
-        ),
-        batch_size=500,
-    )
-    changes = {pk: [change_of(attribute, before.get(pk, []), texts)] for pk, texts in changed.items()}
+    same: dict[str, Any] = {"attribute": attribute, "is_unique": attribute.is_unique}
+    rows = [
+        AttributeValue(user_id=pk, position=position, value=value, folded=fold_value(value), **same)
+        for pk, texts in changed.items()
+        for position, value in enumerate(texts)
+    ]
+    AttributeValue.objects.bulk_create(rows, batch_size=500)
+    changes = {
+        pk: [[attribute.name, shown(before.get(pk, [])) or None, shown(texts) or None]] for pk, texts in changed.items()
+    }
     services.record_people(changes, AuditEntry.Action.CHANGED)
     return len(changed)
-
-
-def change_of(attribute: Attribute, before: Sequence[str], after: Sequence[str]) -> services.Change:
-    """How the audit trail names it."""
-    return [attribute.name, shown(before) or None, shown(after) or None]
 
 
 def shown(values: Sequence[str]) -> str:
@@ -275,29 +260,17 @@ def check_uses(*, attribute: Attribute) -> None:
             "People enter the BI by it. Switch the BI connection off before, and on again once another attribute is "
             "marked."
         )
-    problems |= _changed_below_rows(stored, attribute)
-    problems |= _dropped_below_uses(stored, attribute)
+    rests = _("This rests on it, and has to be changed before: %(rows)s.")
+    # What a rule compares means something else for values of another kind, or where there are several.
+    changed = [name for name in ("kind", "is_many_valued") if getattr(stored, name) != getattr(attribute, name)]
+    if changed and (rows := [str(row) for row in kept_by(stored)]):
+        problems |= dict.fromkeys(changed, rests % {"rows": "; ".join(rows[:NAMED_AT_MOST])})
+    # Nobody could have the value any more with which a rule compares.
+    dropped = dropped_choices(stored, attribute)
+    if dropped and (uses := values_dropped.joined(stored, dropped)):
+        problems["choices"] = rests % {"rows": "; ".join(uses[:NAMED_AT_MOST])}
     if problems:
         raise ValidationError(problems)
-
-
-def _changed_below_rows(stored: Attribute, attribute: Attribute) -> dict[str, str]:
-    """What a rule compares means something else for values of another kind, or where there are several."""
-    changed = [name for name in ("kind", "is_many_valued") if getattr(stored, name) != getattr(attribute, name)]
-    rows = [str(row) for row in kept_by(stored)] if changed else []
-    return dict.fromkeys(changed, _in_the_way(rows)) if rows else {}
-
-
-def _dropped_below_uses(stored: Attribute, attribute: Attribute) -> dict[str, str]:
-    """Nobody could have the value any more with which a rule compares."""
-    dropped = dropped_choices(stored, attribute)
-    rows = values_dropped.joined(stored, dropped) if dropped else []
-    return {"choices": _in_the_way(rows)} if rows else {}
-
-
-def _in_the_way(rows: list[str]) -> str:
-    said = _("This rests on it, and has to be changed before: %(rows)s.")
-    return said % {"rows": "; ".join(rows[:NAMED_AT_MOST])}
 
 
 # --- When people have the two attributes: from the first enabling of a WeCom company on, for good ---
@@ -335,17 +308,8 @@ class ValuesField(forms.CharField):
 
     def __init__(self, attribute: Attribute, **kwargs: Any) -> None:
         self.attribute = attribute
-        widget = _widget(attribute)
-        super().__init__(
-            **{
-                "label": attribute.name,
-                "help_text": attribute.description,
-                "required": False,
-                "widget": widget,
-                "strip": False,
-                **kwargs,
-            }
-        )
+        kwargs |= {"label": attribute.name, "help_text": attribute.description, "widget": _widget(attribute)}
+        super().__init__(required=False, strip=False, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
         """As the widget shows it; what somebody typed comes back as they typed it."""
@@ -398,13 +362,10 @@ def fields_of(person: User, *, editor: Person) -> dict[str, ValuesField]:
     }
 
 
-def taken_sentence(attribute: Attribute, user_id: int | None, values: Iterable[str], *, reader: Person) -> str:
+def taken_sentence(attribute: Attribute, user_id: int | None, values: Sequence[str], *, reader: Person) -> str:
     """Why a person cannot get `values`: somebody else has one. Empty where nobody has. Names only whom one may see."""
-    texts = list(values)
-    if not attribute.is_unique or not texts:
-        return ""
-    found = holders_of(attribute=attribute, values=texts)
-    for value in texts:
+    found = holders_of(attribute=attribute, values=values) if attribute.is_unique else {}
+    for value in values:
         others = found.get(fold_value(value), set()) - {user_id}
         if others:
             return sentence_about(value, others.pop(), reader=reader)
@@ -417,8 +378,3 @@ def sentence_about(value: str, holder_id: int, *, reader: Person) -> str:
     if holder is None:
         return _("“%(value)s” belongs to somebody else already.") % {"value": value}
     return _("“%(value)s” belongs to %(person)s already.") % {"value": value, "person": holder}
-
-
-def shown_lines(pairs: Sequence[tuple[Attribute, list[str]]]) -> list[tuple[str, str]]:
-    """Names and values for a page that one only reads."""
-    return [(attribute.name, "; ".join(values) or "—") for attribute, values in pairs]

@@ -25,7 +25,6 @@ from integrations.models.datasources import THE_ONE
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from django.db.models import QuerySet
     from django.http import HttpRequest
 
 
@@ -109,15 +108,13 @@ def _objection_to_email() -> str:
 
 
 def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Of a connection that goes on with what could not be chosen any more, to those who may do something about it."""
+    """Warn whoever may change the BI connection that its identity source is no longer offered."""
     if not (sees_all(request.user) and request.user.has_perm("integrations.view_biconnection")):
         return []
     connection = bi.connection()
     source = external_id_of(connection.external_id_source) if connection.is_enabled else None
-    objection = source.objection() if source is not None else ""
-    return (
-        [Attention(objection, reverse("admin:integrations_biconnection_change", args=[THE_ONE]))] if objection else []
-    )
+    url = reverse("admin:integrations_biconnection_change", args=[THE_ONE])
+    return [Attention(objection, url)] if source is not None and (objection := source.objection()) else []
 
 
 def identities(user_ids: Collection[int]) -> dict[int, str]:
@@ -166,14 +163,13 @@ def _holders(field: str, values: Collection[str]) -> dict[str, set[int]]:
     return found
 
 
-_NAMING = ("add_user", "change_user")
 # Named in a sentence.
 _NAMED = 3
 
 
 def naming_permissions() -> QuerySet[Permission]:
     """Creating people, and changing their user names and e-mail addresses."""
-    return Permission.objects.filter(content_type__app_label="accounts", codename__in=_NAMING)
+    return Permission.objects.filter(content_type__app_label="accounts", codename__in=("add_user", "change_user"))
 
 
 def limited() -> QuerySet[User]:
@@ -208,9 +204,17 @@ def objection_to_names() -> str:
 def objection_to_rights(person: User, values: dict[str, Any]) -> str:
     """Why `person` cannot get the rights that a form holds (`values`: those that it changes); empty where nothing is
     against it. Somebody who has them already keeps them. In the transaction that saves them."""
-    if not _is_limited(person, values) or not _names_people(person, values):
+    flags = ("is_active", "is_staff", "is_superuser", "manages_all_corps")
+    active, staff, superuser, manages_all = (values.get(name, getattr(person, name)) for name in flags)
+    if not (active and staff) or superuser or manages_all:
         return ""
-    if person.pk is not None and who_name_people().filter(pk=person.pk).exists():
+    saved = person.pk is not None
+    groups = values.get("groups", person.groups.all() if saved else [])
+    permissions = values.get("user_permissions", person.user_permissions.all() if saved else [])
+    lent = Q(group__in=[group.pk for group in groups]) | Q(pk__in=[one.pk for one in permissions])
+    if not naming_permissions().filter(lent).exists():
+        return ""
+    if saved and who_name_people().filter(pk=person.pk).exists():
         return ""
     return _refusal() if is_identity(USERNAME, EMAIL) else ""
 
@@ -222,22 +226,6 @@ def objection_to_permissions(group: Group, permissions: Iterable[Permission]) ->
         return ""
     made = limited().filter(groups=group).exclude(pk__in=who_name_people().values("pk"))
     return _refusal() if made.exists() and is_identity(USERNAME, EMAIL) else ""
-
-
-def _is_limited(person: User, values: dict[str, Any]) -> bool:
-    active, staff, superuser, manages_all = (
-        values.get(name, getattr(person, name))
-        for name in ("is_active", "is_staff", "is_superuser", "manages_all_corps")
-    )
-    return bool(active and staff and not superuser and not manages_all)
-
-
-def _names_people(person: User, values: dict[str, Any]) -> bool:
-    saved = person.pk is not None
-    groups = values.get("groups", person.groups.all() if saved else [])
-    permissions = values.get("user_permissions", person.user_permissions.all() if saved else [])
-    by_group = Q(group__in=[group.pk for group in groups])
-    return naming_permissions().filter(by_group | Q(pk__in=[one.pk for one in permissions])).exists()
 
 
 def _refusal() -> str:

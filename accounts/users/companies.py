@@ -3,9 +3,8 @@ higher apps take part when somebody leaves."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,9 +21,6 @@ from integrations.models import Corp
 if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
-
-    from accounts.models import User
-    from integrations.models import Corp
 
 
 def settle_primary_accounts(user_ids: Collection[int]) -> None:
@@ -75,97 +71,57 @@ def disabling_stops(corp: Corp) -> list[str]:
     return [*sentences, sentence % {"count": count}]
 
 
-STEP = 1000
-NAMED_PEOPLE = 10
 # So many people are given a company in one request: 10,000 take some seconds.
 SET_AT_MOST = 10_000
 
 
-@dataclass(slots=True)
-class Left:
-    """People who were left as before for one reason; the first of them by name."""
-
-    count: int = 0
-    names: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a bulk change.
+    """What became of a bulk change. `taken`, `there`: the keys of people who were left as before, because their userid
+    belongs to somebody else there, or because they have another account there already."""
 
-    `taken`: the userid belongs to somebody else there. `there`: the person has another account there already.
-    """
-
-    changed_count: int = 0
-    taken: Left = field(default_factory=Left)
-    there: Left = field(default_factory=Left)
-
-    def add(self, more: Change) -> None:
-        self.changed_count += more.changed_count
-        for left, others in ((self.taken, more.taken), (self.there, more.there)):
-            left.count += others.count
-            left.names += others.names[: NAMED_PEOPLE - len(left.names)]
+    changed_count: int
+    taken: list[int]
+    there: list[int]
 
 
 def set_company(*, people: QuerySet[User], corp: Corp) -> Change:
-    """Set the company of each person's primary account, making an account where there is none.
+    """Set the company of each person's primary account, making an account where there is none; of all or nobody.
 
     In the request that asks for it: for at most SET_AT_MOST people, which the caller sees to.
     """
-    change = Change()
-    for ids in _steps(people.order_by("pk").values_list("pk", flat=True)):
-        primary = WeComAccount.objects.filter(user_id__in=ids, is_primary=True)
-        change.add(repeat_on_conflict(partial(_set_step, ids, primary, corp)))
-    return change
-
-
-def _steps(keys: QuerySet[User, int]) -> Iterator[list[int]]:
-    """`keys` in parts. All are read before the first change, which may take rows out of the queryset: 8 bytes each."""
-    read = array("q", keys.iterator(chunk_size=STEP))
-    for start in range(0, len(read), STEP):
-        yield read[start : start + STEP].tolist()
+    return repeat_on_conflict(partial(_set_company, list(people.order_by("pk").values_list("pk", flat=True)), corp))
 
 
 @transaction.atomic
-def _set_step(user_ids: list[int], primary: QuerySet[WeComAccount], corp: Corp) -> Change:
+def _set_company(user_ids: list[int], corp: Corp) -> Change:
+    primary = WeComAccount.objects.filter(user_id__in=user_ids, is_primary=True)
     elsewhere = primary.exclude(corp=corp) | primary.filter(corp__isnull=True)
-    change = _move_step(elsewhere, corp)
+    # Locked, so that neither account nor person changes meanwhile.
+    accounts = list(elsewhere.select_for_update(of=("self",)).order_by("pk"))
+    in_corp = WeComAccount.objects.filter(corp=corp)
+    has_another = set(in_corp.filter(user__in=[one.user_id for one in accounts]).values_list("user_id", flat=True))
+    userids = {one.userid_folded for one in accounts} - {""}
+    used = set(in_corp.filter(userid_folded__in=userids).values_list("userid_folded", flat=True))
+    taken, there = [], []
+    moved: dict[int, int | None] = {}
+    for one in accounts:
+        if one.user_id in has_another:
+            there.append(one.user_id)
+        elif one.userid_folded in used:
+            taken.append(one.user_id)
+        else:
+            moved[one.pk] = one.corp_id
+            used |= {one.userid_folded} - {""}
+    WeComAccount.objects.filter(pk__in=list(moved)).update(corp=corp)
+    names = dict(Corp.objects.filter(pk__in=set(moved.values())).values_list("pk", "name"))
+    changes = {pk: [["corp", names.get(former or 0), corp.name]] for pk, former in moved.items()}
+    services.record_accounts(changes, AuditEntry.Action.CHANGED, left=moved)
     linked = set(primary.values_list("user_id", flat=True))
     new = [WeComAccount(user_id=user_id, corp=corp) for user_id in user_ids if user_id not in linked]
     WeComAccount.objects.bulk_create(new)
-    change.changed_count += len(new)
-    services.record_new(accounts=new, corp=corp)
-    return change
-
-
-def _move_step(accounts: QuerySet[WeComAccount], corp: Corp) -> Change:
-    """Five queries at most besides the audit trail's, two more where somebody is left and not enough are named."""
-    # Locked, so that neither account nor person changes until the step ends.
-    columns = ("pk", "user_id", "userid_folded", "corp_id")
-    rows = list(accounts.select_for_update(of=("self",)).order_by("pk").values_list(*columns))
-    in_corp = WeComAccount.objects.filter(corp=corp)
-    there = set(in_corp.filter(user_id__in=[row[1] for row in rows]).values_list("user_id", flat=True))
-    taken = set(
-        in_corp.filter(userid_folded__in=[row[2] for row in rows if row[2]]).values_list("userid_folded", flat=True)
-    )
-    left_there, left_taken = [], []
-    moved: dict[int, int | None] = {}
-    for pk, user_id, userid, source_id in rows:
-        if user_id in there:
-            left_there.append(user_id)
-        elif userid in taken:
-            left_taken.append(user_id)
-        else:
-            moved[pk] = source_id
-            taken |= {userid} - {""}
-    changed_count = WeComAccount.objects.filter(pk__in=list(moved)).update(corp=corp)
-    services.record_moved(before=moved, corp=corp)
-    return Change(changed_count, _named(left_taken), _named(left_there))
-
-
-def _named(user_ids: list[int]) -> Left:
-    first = User.objects.filter(pk__in=user_ids[:NAMED_PEOPLE]).order_by("pk") if user_ids else []
-    return Left(len(user_ids), [str(person) for person in first])
+    services.record_accounts({one.pk: [["corp", None, corp.name]] for one in new}, AuditEntry.Action.CREATED)
+    return Change(len(moved) + len(new), taken, there)
 
 
 # Asked when a person's page is shown: a section as HTML, empty where who asks may not see any of it.

@@ -9,14 +9,13 @@ lend their rights. Somebody who may enter the administration at all is changed b
 from __future__ import annotations
 
 from collections.abc import Collection
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.apps import apps as installed_apps
 from django.contrib.auth.models import Group, Permission
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextChoices
 from django.utils.translation import gettext, gettext_lazy, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -26,8 +25,6 @@ from integrations.models import Corp
 from integrations.models.fields import EVERYTHING, NOTHING, Person
 
 if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
-
     PermissionsFieldBase = forms.ModelMultipleChoiceField[Permission]
 else:
     PermissionsFieldBase = forms.ModelMultipleChoiceField
@@ -49,11 +46,6 @@ def choosable() -> QuerySet[Permission]:
     return Permission.objects.filter(content_type__app_label__in=_APPS)
 
 
-def name_of(permission: Permission) -> str:
-    """“People | user · change”. `permission`: with its content type, which is looked up otherwise."""
-    return f"{permission.content_type} · {right_of(permission)}"
-
-
 def right_of(permission: Permission) -> str:
     """What may be done: “change”. `permission`: with its content type, which is looked up otherwise."""
     verb, _underscore, model = permission.codename.partition("_")
@@ -65,7 +57,8 @@ class PermissionsField(PermissionsFieldBase):
     """Several permissions to choose."""
 
     def label_from_instance(self, obj: Permission) -> str:
-        return name_of(obj)
+        """Such as “People | user · change”."""
+        return f"{obj.content_type} · {right_of(obj)}"
 
 
 # --- The four roles: groups whose permissions the code defines, so that they mean the same in every installation ---
@@ -73,25 +66,13 @@ class PermissionsField(PermissionsFieldBase):
 HAND_OUT_ROLES = "accounts.assign_roles"
 
 
-class Role(StrEnum):
+class Role(TextChoices):
     """The names under which the groups are stored; people read the label."""
 
-    SYSTEM_ADMINISTRATOR = "role:system-administrator"
-    INTEGRATION_ADMINISTRATOR = "role:integration-administrator"
-    PUSH_EDITOR = "role:push-editor"
-    READ_ONLY = "role:read-only"
-
-    @property
-    def label(self) -> _StrPromise:
-        return _LABELS[self]
-
-
-_LABELS = {
-    Role.SYSTEM_ADMINISTRATOR: _("System administrator"),
-    Role.INTEGRATION_ADMINISTRATOR: _("Integration administrator"),
-    Role.PUSH_EDITOR: _("Push editor"),
-    Role.READ_ONLY: _("Read-only"),
-}
+    SYSTEM_ADMINISTRATOR = "role:system-administrator", _("System administrator")
+    INTEGRATION_ADMINISTRATOR = "role:integration-administrator", _("Integration administrator")
+    PUSH_EDITOR = "role:push-editor", _("Push editor")
+    READ_ONLY = "role:read-only", _("Read-only")
 
 
 def _all_of(*models: str) -> set[str]:
@@ -151,26 +132,20 @@ def permissions_of(role: Role) -> frozenset[str]:
 def ensure_roles(*, apps: Any = installed_apps, using: str = DEFAULT_DB_ALIAS, **_signal: Any) -> None:
     """Create the groups and fit their permissions. After every migrate: only then do all permissions exist."""
     try:
-        groups, permissions = (apps.get_model("auth", name)._base_manager.using(using) for name in _MODELS)
+        names = ("Group", "Permission")
+        groups, permissions = (apps.get_model("auth", name)._base_manager.using(using) for name in names)
     except LookupError:  # migrated back to before there were groups
         return
     for role in Role:
         group = groups.get_or_create(name=role.value)[0]
-        wanted = set(permissions.filter(_named(permissions_of(role))).values_list("pk", flat=True))
+        condition = Q(pk__in=[])
+        for name in permissions_of(role):
+            app, _dot, codename = name.partition(".")
+            condition |= Q(content_type__app_label=app, codename=codename)
+        wanted = set(permissions.filter(condition).values_list("pk", flat=True))
         held = set(group.permissions.values_list("pk", flat=True))
         if wanted != held:
             group.permissions.set(wanted)
-
-
-_MODELS = ("Group", "Permission")
-
-
-def _named(names: frozenset[str]) -> Q:
-    condition = Q(pk__in=[])
-    for app in {name.split(".")[0] for name in names}:
-        codenames = [name.split(".")[1] for name in names if name.startswith(f"{app}.")]
-        condition |= Q(content_type__app_label=app, codename__in=codenames)
-    return condition
 
 
 def role_groups() -> QuerySet[Group]:
@@ -292,8 +267,6 @@ def no_stronger_than(person: User) -> Q:
 
 
 NAMED_AT_MOST = 3
-# What is nobody else's.
-_OF_SUPERUSERS = frozenset({"auth.add_group"})
 # From the one that may do least.
 _ROLES = {
     Role.PUSH_EDITOR: gettext_lazy("a push editor"),
@@ -309,23 +282,21 @@ def whom_to_ask(person: Person, permission: str, corp_ids: Collection[int] | Non
     Only people whom `person` sees in the administration are named.
     """
     names = [str(name) for role, name in _ROLES.items() if permission in permissions_of(role)]
-    if permission in _OF_SUPERUSERS:
+    if permission == "auth.add_group":
         names = [gettext("a superuser")]
     if not names:
         return ""
-    roles = names[-1]
-    if names[:-1]:
-        roles = gettext("%(roles)s or %(role)s") % {
-            "roles": pgettext("between roles", ", ").join(names[:-1]),
-            "role": roles,
-        }
+    *others, roles = names
+    if others:
+        facts = {"roles": pgettext("between roles", ", ").join(others), "role": roles}
+        roles = gettext("%(roles)s or %(role)s") % facts
     people = _name_people(person, permission, corp_ids)
-    facts = {"roles": roles, "people": people}
     if corp_ids is not None and not corp_ids and not sees_all(person):
-        if people:
-            return gettext("Ask %(roles)s who manages all companies: %(people)s.") % facts
-        return gettext("Ask %(roles)s who manages all companies.") % facts
-    return gettext("Ask %(roles)s: %(people)s.") % facts if people else gettext("Ask %(roles)s.") % facts
+        named = gettext("Ask %(roles)s who manages all companies: %(people)s.")
+        unnamed = gettext("Ask %(roles)s who manages all companies.")
+    else:
+        named, unnamed = gettext("Ask %(roles)s: %(people)s."), gettext("Ask %(roles)s.")
+    return (named if people else unnamed) % {"roles": roles, "people": people}
 
 
 def _name_people(person: Person, permission: str, corp_ids: Collection[int] | None) -> str:

@@ -8,7 +8,6 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
 from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, User
 from accounts.users import attributes
@@ -20,11 +19,6 @@ from tests.accounts.people import LIST, sent_form, signed_in, with_role
 
 DEFINITIONS = "/admin/accounts/attribute/"
 Kind = Attribute.Kind
-
-
-@pytest.fixture
-def root(db: None) -> User:
-    return User.objects.create(username="root", is_staff=True, is_superuser=True)
 
 
 @pytest.fixture
@@ -55,17 +49,6 @@ def save(client: Client, person: User, **changes: Any) -> Any:
     return client.post(page_of(person), {**sent_form(client, page_of(person)), **changes})
 
 
-@pytest.mark.parametrize("is_enabled", [True, False])
-def test_the_list_has_the_two_of_wecom_once_people_have_them(root: User, corp: Corp, is_enabled: bool) -> None:
-    """As the page said when the first company was enabled."""
-    Corp.objects.update(is_enabled=False, first_enabled_at=timezone.now() if is_enabled else None)
-
-    page = signed_in(root).get(DEFINITIONS).content.decode()
-
-    assert ("企业微信公司名称" in page and "企业微信账号" in page) is is_enabled
-    assert ("首次启用企业微信公司后" in page) is is_enabled
-
-
 class TestDefinitions:
     def define(self, client: Client, **values: Any) -> Any:
         sent = {"name": "区域", "key": "region", "kind": "choice", "choices": "华东\n 华北 \n\n华东", "position": "5"}
@@ -88,7 +71,7 @@ class TestDefinitions:
             ({"choices": "a；b"}, "choices"),
             ({"choices": "x" * 256}, "choices"),
             ({"choices": "\n".join(str(number) for number in range(501))}, "choices"),
-            ({"key": "Region"}, "key"),
+            *(({"key": key}, "key") for key in ("Region", "1st", "a-b")),
             ({"key": "bi_login_id"}, "key"),
             ({"name": "BI loginId"}, "name"),
             ({"name": "用户名"}, "name"),

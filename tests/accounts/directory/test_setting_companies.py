@@ -11,19 +11,16 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User, WeComAccount
 from accounts.users import companies
 from integrations.models import Corp
-from tests.accounts.admin.test_admin import accounts_of, root
-from tests.accounts.conftest import SITE, Visitor, make_corp, make_person
+from tests.accounts.admin.test_admin import accounts_of
+from tests.accounts.conftest import SITE, Visitor, make_person
 from tests.accounts.people import LIST, signed_in
 from tests.accounts.wecom import WeCom
-
-__all__ = ["root"]  # a fixture
 
 
 def test_the_sessions_of_moved_people_end(
     corp: Corp, other_corp: Corp, person: User, root: User, phone: Visitor, wecom: WeCom
 ) -> None:
-    wecom.gives("a-code-of-ten", userid="LiLei")
-    phone.arrive(corp, code="a-code-of-ten", state=phone.begin(corp))
+    phone.sign_in(corp, wecom, "LiLei", code="a-code-of-ten")
     assert phone.user_id == person.pk
 
     sent = {"action": "set_company", "_selected_action": [person.pk], "apply": "1", "corp": other_corp.pk}
@@ -36,10 +33,6 @@ def test_the_sessions_of_moved_people_end(
 
 
 class TestManyPeople:
-    @pytest.fixture
-    def in_steps_of_ten(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(companies, "STEP", 10)
-
     def people(self, corp: Corp | None, count: int) -> list[User]:
         users = User.objects.bulk_create(User(username=f"p{number}") for number in range(count))
         if corp is not None:
@@ -50,8 +43,8 @@ class TestManyPeople:
 
     @pytest.mark.parametrize("count", [10, 30])
     @pytest.mark.parametrize("way", ["set", "new"])
-    def test_each_step_takes_the_same_queries(
-        self, corp: Corp, other_corp: Corp, root: User, in_steps_of_ten: None, count: int, way: str
+    def test_takes_the_same_queries_for_many(
+        self, corp: Corp, other_corp: Corp, root: User, count: int, way: str
     ) -> None:
         self.people(None if way == "new" else corp, count)
 
@@ -63,33 +56,20 @@ class TestManyPeople:
         assert change.changed_count == count
         assert WeComAccount.objects.filter(corp=other_corp, is_primary=True).count() == count
         # With the audit trail.
-        assert len(statements) == 1 + count // 10 * {"set": 9, "new": 6}[way]
+        assert len(statements) == {"set": 10, "new": 7}[way]
 
-    def test_one_userid_in_two_steps_is_given_once(self, corp: Corp, other_corp: Corp, in_steps_of_ten: None) -> None:
-        make_person("first", corp, "twin")
-        self.people(corp, 20)
-        late = make_person("late", make_corp("第三", 3), "TWIN")
-
-        change = companies.set_company(people=User.objects.all(), corp=other_corp)
-
-        assert (change.changed_count, change.taken.count, change.taken.names) == (21, 1, ["late"])
-        assert accounts_of(late) == [("第三", "TWIN", True)]
-
-    def test_only_the_first_people_left_are_named(
-        self, corp: Corp, other_corp: Corp, root: User, in_steps_of_ten: None
-    ) -> None:
-        self.people(corp, 25)
-        for number in range(25):
+    def test_only_the_first_people_left_are_named(self, corp: Corp, other_corp: Corp, root: User) -> None:
+        people = self.people(corp, 12)
+        for number in range(12):
             make_person(f"holder{number}", other_corp, f"P{number}")
+        sent = {"action": "set_company", "_selected_action": [one.pk for one in people], "apply": "1"}
 
-        people = User.objects.filter(wecom_accounts__corp=corp)
+        page = signed_in(root).post(LIST, {**sent, "corp": other_corp.pk}, follow=True)
 
-        change = companies.set_company(people=people, corp=other_corp)
+        names = ", ".join(f"p{number}" for number in range(10))
+        assert f"12 人保持不变，因为该企业微信账号在“南湖贸易”中已属于他人：{names}…" in page.text
 
-        first = [f"p{number}" for number in range(10)]
-        assert (change.changed_count, change.taken.count, change.taken.names) == (0, 25, first)
-
-    def test_a_step_is_done_again_when_somebody_else_links_an_account_meanwhile(
+    def test_it_is_done_again_when_somebody_else_links_an_account_meanwhile(
         self, corp: Corp, other_corp: Corp, person: User, root: User
     ) -> None:
         holder = make_person("holder")
@@ -108,28 +88,9 @@ class TestManyPeople:
         with connection.execute_wrapper(first_refuse):
             change = companies.set_company(people=User.objects.filter(pk=person.pk), corp=other_corp)
 
-        assert (change.changed_count, change.taken.count) == (0, 1)
+        assert (change.changed_count, change.taken) == (0, [person.pk])
         assert accounts_of(person) == [("北山制造", "LiLei", True)]
         assert accounts_of(holder) == [("南湖贸易", "lilei", True)]
-
-    def test_a_step_that_never_succeeds_says_so_and_leaves_the_others_done(
-        self, corp: Corp, other_corp: Corp, root: User, in_steps_of_ten: None
-    ) -> None:
-        self.people(corp, 20)
-        tries: list[str] = []
-
-        def second_step_fails(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-            if sql.startswith('UPDATE "accounts_wecomaccount"'):
-                tries.append(sql)
-                if len(tries) > 1:
-                    raise IntegrityError("one_account_per_wecom_identity")
-            return execute(sql, params, many, context)
-
-        with connection.execute_wrapper(second_step_fails), pytest.raises(IntegrityError):
-            companies.set_company(people=User.objects.exclude(pk=root.pk), corp=other_corp)
-
-        assert len(tries) == 4
-        assert WeComAccount.objects.filter(corp=other_corp).count() == 10
 
 
 def test_setting_the_company_leaves_who_has_another_account_there(

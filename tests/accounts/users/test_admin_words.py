@@ -11,13 +11,11 @@ from django.utils import translation
 from django.utils.functional import Promise
 
 from accounts.models import User
-from accounts.users.roles import Role, name_of
+from accounts.users.roles import PermissionsField, Role, choosable
 from integrations.models import Corp, Member
-from tests.accounts.admin.test_admin import root
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, signed_in
 
-__all__ = ["root"]  # fixture
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -45,12 +43,12 @@ def test_active_is_one_word_of_a_person_and_another_of_a_member_of_wecom() -> No
 def test_a_permission_is_named_in_the_language_of_who_reads(
     db: None, codename: str, chinese: str, english: str
 ) -> None:
-    permission = Permission.objects.select_related("content_type").get(codename=codename)
+    permission, field = Permission.objects.get(codename=codename), PermissionsField(choosable())
 
     with translation.override("zh-hans"):
-        assert name_of(permission) == chinese
+        assert field.label_from_instance(permission) == chinese
     with translation.override("en"):
-        assert name_of(permission) == english
+        assert field.label_from_instance(permission) == english
 
 
 def test_a_permission_is_kept_in_english_whoever_migrates() -> None:

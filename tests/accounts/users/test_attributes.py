@@ -12,13 +12,11 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User, WeComAccount
 from integrations.models import Corp
 from integrations.models.fields import encrypted_columns
-from tests.accounts.admin.test_admin import administrator, form_of, root
+from tests.accounts.admin.test_admin import administrator, form_of
 from tests.accounts.conftest import Visitor, make_corp, make_person
 from tests.accounts.people import LIST, signed_in
 from tests.accounts.wecom import WeCom
 from tests.integrations.diagnosing import passed
-
-__all__ = ["root"]  # a fixture
 
 HINT = "首次启用企业微信公司后，这里会出现“企业微信公司名称”和“企业微信账号”两个属性。"
 NEITHER_NOR = "不是个人微信号，也不是企业微信名称"

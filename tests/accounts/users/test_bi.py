@@ -339,8 +339,7 @@ class TestLinks:
     def test_lead_to_the_bi_where_this_site_has_no_such_page(
         self, bi: BiConnection, corp: Corp, person: User, phone: Visitor, wecom: WeCom, query: str, page: str
     ) -> None:
-        wecom.gives("ONE", userid="lilei")
-        phone.arrive(corp, code="ONE", state=phone.begin(corp))
+        phone.sign_in(corp, wecom, "lilei", code="ONE")
 
         response = phone.client.get(f"/wecom/{corp.pk}/callback/?{query}&code=STATIC&state=")
 
@@ -349,8 +348,7 @@ class TestLinks:
     def test_lead_to_pages_here_while_no_bi_is_connected(
         self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
     ) -> None:
-        wecom.gives("ONE", userid="lilei")
-        phone.arrive(corp, code="ONE", state=phone.begin(corp))
+        phone.sign_in(corp, wecom, "lilei", code="ONE")
 
         response = phone.client.get(f"/wecom/{corp.pk}/callback/?path_url=survey-engine&code=STATIC&state=")
 
@@ -388,9 +386,7 @@ class TestHomePage:
         page: str,
     ) -> None:
         Corp.objects.filter(pk=corp.pk).update(**values)
-        wecom.gives("CODE", userid="lilei")
-
-        first = phone.arrive(corp, code="CODE", state=phone.begin(corp))
+        first = phone.sign_in(corp, wecom, "lilei", code="CODE")
 
         assert first.headers["Location"] == page
         assert phone.get(f"/wecom/{corp.pk}/start/").headers["Location"] == page

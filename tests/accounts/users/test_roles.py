@@ -77,11 +77,6 @@ def held_by(group: Group) -> set[str]:
 
 
 @pytest.fixture
-def root(db: None) -> User:
-    return User.objects.create(username="root", is_staff=True, is_superuser=True)
-
-
-@pytest.fixture
 def chief(corp: Corp) -> User:
     """System administrator of one company."""
     return with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp)
