@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.apps import apps as installed_apps
 from django.contrib.admin.models import LogEntry
@@ -16,14 +16,7 @@ from accounts.authentication import passwords  # noqa: F401  # importing it regi
 from accounts.authentication.passwords import disabling_shuts_out
 from accounts.authentication.sessions import note_sign_in
 from accounts.directory.sync import PEOPLE_CONSUMER, follow_rename, may_follow
-from accounts.models import (
-    Attribute,
-    DepartmentGroup,
-    DirectoryPolicy,
-    SignInPolicy,
-    User,
-    WeComAccount,
-)
+from accounts.models import Attribute, DepartmentGroup, DirectoryPolicy, SignInPolicy, User, WeComAccount
 from accounts.users.attributes import ensure_bi_login_id
 from accounts.users.bi_identity import external_ids
 from accounts.users.companies import disabling_stops, rests_on_corpid
@@ -44,11 +37,7 @@ if TYPE_CHECKING:
 def track_people_and_companies() -> None:
     signals.track(Corp, corps=lambda corp: [corp.pk], left_out=("connection_version", "created_at", "first_enabled_at"))
     signals.track(StagedCredentials, corps=lambda staged: [staged.corp_id], left_out=_OF_STAGING)
-    signals.track(
-        SiteAddress,
-        corps=_of_address,
-        left_out=("changed_at",),
-    )
+    signals.track(SiteAddress, corps=_of_address, left_out=("changed_at",))
     signals.track(VerificationFile, corps=lambda file: [file.corp_id], left_out=_RESULTS)
     signals.track(
         User,
@@ -69,7 +58,7 @@ def track_people_and_companies() -> None:
     signals.track(DepartmentGroup, corps=lambda rule: [rule.department.corp_id])
     signals.track(SignInPolicy, corps=lambda policy: [], left_out=("changed_at",))
     signals.track(Group, corps=lambda group: [], m2m=("permissions",))
-    post_save.connect(_note_done, sender=LogEntry, dispatch_uid="accounts.tracked.done")
+    post_save.connect(signals.note_done, sender=LogEntry, dispatch_uid="accounts.tracked.done")
 
 
 _RESULTS = ("uploaded_at", "checked_at", "checked_url", "outcome", "detail")
@@ -99,11 +88,6 @@ def _of_account(account: WeComAccount) -> list[int]:
     return [corp for corp in (account.corp_id, *stored) if corp is not None]
 
 
-def _note_done(instance: LogEntry, created: bool, **_signal: Any) -> None:
-    if created:
-        signals.note_done(instance)
-
-
 # --- What accounts registers with integrations and with Django once all apps are loaded ---
 
 
@@ -112,7 +96,10 @@ def register(app: AppConfig) -> None:
     consumers.register(PEOPLE_CONSUMER)
     hooks.member_renaming.register(may_follow)
     hooks.member_renamed.register(follow_rename)
-    _show_on_pages()
+    hooks.landing_pages.register(LandingPage("bi/", _("First page of the BI"), is_offered=is_open))
+    hooks.corp_disabling.register(disabling_stops)
+    hooks.corp_disabling.register(disabling_shuts_out)
+    errors.tabs.register(Tab("account", _("Account")))
     # After the last app, because each one's permissions exist only after its own signal.
     last = [one for one in installed_apps.get_app_configs() if one.models_module is not None][-1]
     post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.users.roles")
@@ -129,10 +116,3 @@ def register(app: AppConfig) -> None:
     )
     track_people_and_companies()
     user_logged_in.connect(note_sign_in, dispatch_uid="accounts.sign_ins")
-
-
-def _show_on_pages() -> None:
-    hooks.landing_pages.register(LandingPage("bi/", _("First page of the BI"), is_offered=is_open))
-    hooks.corp_disabling.register(disabling_stops)
-    hooks.corp_disabling.register(disabling_shuts_out)
-    errors.tabs.register(Tab("account", _("Account")))

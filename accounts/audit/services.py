@@ -30,15 +30,13 @@ from accounts.models import AuditEntry, UnsentAudit, User, WeComAccount
 from integrations.core.background import queue_by_name_on_commit
 from integrations.core.hooks import Saved
 from integrations.core.redis import valkey
-from integrations.models import Corp, datasources
+from integrations.models import datasources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
     from django.db.models import Model
-    from django.http import HttpRequest
 
+
+logger = logging.getLogger(__name__)
 
 SUBJECT_CHARACTERS = 255
 NOTE_CHARACTERS = 500
@@ -50,6 +48,7 @@ PASSWORD, WECOM, WECOM_AND_CODE = "password", "wecom", "wecom-and-code"  # noqa:
 # Shown in place of a secret: the same whatever the secret is.
 MASK = "••••••"
 
+Action = AuditEntry.Action
 Change = list[Any]
 Who = tuple["User | None", "str | None"]
 # Names of databases in which this process has written an entry: the table is there.
@@ -158,9 +157,8 @@ def record_many(entries: Iterable[AuditEntry]) -> None:
 
 
 def record_sign_in(*, user: User, note: str) -> None:
-    """Of people who may enter the administration; employees' sign-ins would bury the rest."""
-    if user.is_staff:
-        record(action=AuditEntry.Action.SIGNED_IN, subject=user, note=note, corps=_corps_of(user.username, user))
+    """Of somebody who may enter the administration."""
+    record(action=AuditEntry.Action.SIGNED_IN, subject=user, note=note, corps=_corps_of(user.username, user))
 
 
 def record_failure(*, username: str, action: AuditEntry.Action) -> None:
@@ -189,24 +187,16 @@ def last_saved(rows: Sequence[Model], since: datetime) -> Saved | None:
 def purge(*, now: datetime) -> int:
     """Remove what is older than settings.AUDIT_RETENTION_DAYS, in steps that keep transactions small."""
     removed = 0
-    old = AuditEntry.objects.older_than(now - timedelta(days=settings.AUDIT_RETENTION_DAYS)).order_by("pk")
+    since = now - timedelta(days=settings.AUDIT_RETENTION_DAYS)
+    old = AuditEntry.objects.filter(at__lt=since).order_by("pk")
+    # The database lets nobody else delete entries (migration append_only_audit).
+    switch = "SELECT set_config('guanwecom.removes_old_audit', %s, true)"
     while keys := list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
-        removed += _remove(keys)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(switch, ["on"])
+            removed += AuditEntry.objects.filter(pk__in=keys).delete()[0]
+            cursor.execute(switch, ["off"])
     return removed
-
-
-@transaction.atomic
-def _remove(keys: list[int]) -> int:
-    _let_delete("on")
-    count = AuditEntry.objects.filter(pk__in=keys).delete()[0]
-    _let_delete("off")
-    return count
-
-
-def _let_delete(state: str) -> None:
-    """The database lets nobody else delete entries (migration append_only_audit)."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('guanwecom.removes_old_audit', %s, true)", [state])
 
 
 def _corps_of(username: str, user: User | None) -> set[int]:
@@ -226,25 +216,9 @@ def find_corps_of(**person: Any) -> list[int]:
     return list(accounts.union(managed))
 
 
-Action = AuditEntry.Action
-
-
 def name_of(account: WeComAccount) -> str:
     """Whose account it is, and the userid; the company stands in a column of its own."""
     return f"{account.user.username} / {account.userid or '—'}"
-
-
-def record_new(*, accounts: Sequence[WeComAccount], corp: Corp) -> None:
-    """`accounts` were just made in `corp`."""
-    record_accounts({account.pk: [["corp", None, corp.name]] for account in accounts}, Action.CREATED)
-
-
-def record_moved(*, before: Mapping[int, int | None], corp: Corp) -> None:
-    """`before`: the company of each account, by the account's key, until it was put into `corp`. Three queries, and one
-    for each 500 entries."""
-    names = dict(Corp.objects.filter(pk__in=set(before.values())).values_list("pk", "name")) if before else {}
-    changes = {pk: [["corp", names.get(former or 0), corp.name]] for pk, former in before.items()}
-    record_accounts(changes, Action.CHANGED, left=before)
 
 
 def record_accounts(
@@ -296,7 +270,7 @@ def _known(corp_id: int | None) -> set[int]:
     return set() if corp_id is None else {corp_id}
 
 
-logger = logging.getLogger(__name__)
+# --- Sending entries to a syslog server -------------------------------------------------------------------------------
 
 TASK = "accounts.send_audit"
 TIMEOUT_SECONDS = 5

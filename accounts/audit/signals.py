@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ast import literal_eval
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import partial
 from typing import Any
@@ -33,20 +33,13 @@ Corps = Callable[[Any], Iterable[int | None]]
 
 @dataclass(frozen=True)
 class Tracked:
-    """`corps`: the companies that an instance is about; `new_corps`: one that was just created. `secrets`: beside the
-    encrypted ones, fields to mask. `name`: what the trail calls an instance.
-    """
+    """What track() was told of a model. `fields`: those whose changes are recorded."""
 
     corps: Corps
     new_corps: Corps
-    left_out: frozenset[str] = frozenset()
-    secrets: frozenset[str] = frozenset()
-    m2m: tuple[str, ...] = ()
-    name: Callable[[Any], str] = str
-    fields: list[Field[Any, Any]] = field(default_factory=list)
-
-    def is_secret(self, column: Field[Any, Any]) -> bool:
-        return isinstance(column, EncryptedTextField) or column.name in self.secrets
+    secrets: frozenset[str]
+    name: Callable[[Any], str]
+    fields: list[Field[Any, Any]]
 
 
 _tracked: dict[type[Model], Tracked] = {}
@@ -66,15 +59,14 @@ def track(
 ) -> None:
     """Record changes of `model` from now on. Called in AppConfig.ready(), by the model's app or a higher one.
 
-    `new_corps`: in place of `corps` for an instance that was just created, where fewer queries answer.
+    `corps`: the companies that an instance is about; `new_corps`: that one just created is, where fewer queries answer.
+    `secrets`: beside the encrypted ones, fields to mask. `name`: what the trail calls an instance.
     """
     if model in _tracked:
         return
     columns = [column for column in model._meta.concrete_fields if not column.primary_key]
     kept = [column for column in columns if column.name not in left_out]
-    _tracked[model] = Tracked(
-        corps, new_corps or corps, frozenset(left_out), frozenset(secrets), tuple(m2m), name, kept
-    )
+    _tracked[model] = Tracked(corps, new_corps or corps, frozenset(secrets), name, kept)
     for signal, receiver in (
         (pre_save, _before_save),
         (post_save, _after_save),
@@ -120,9 +112,11 @@ def _known(corps: Iterable[int | None]) -> set[int]:
     return {corp for corp in corps if corp is not None}
 
 
-def note_done(entry: LogEntry) -> None:
-    """What an administrator did that is no change of a field: Django's own log of the admin says it in words."""
-    if entry.change_message.startswith("["):  # of changed fields, which are recorded already, and better
+def note_done(instance: LogEntry, created: bool, **_: Any) -> None:
+    """A receiver of post_save: what an administrator did that is no change of a field, in the words of Django's own log
+    of the admin."""
+    entry = instance
+    if not created or entry.change_message.startswith("["):  # changed fields are recorded already, and better
         return
     model = entry.content_type.model_class() if entry.content_type is not None and entry.object_id else None
     subject = _rows(model).filter(pk=entry.object_id).first() if model is not None else None
@@ -146,7 +140,13 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
     if raw or instance._state.adding:
         return
     tracked = _tracked[sender]
-    wanted = _saved(tracked, instance, update_fields)
+    deferred = instance.get_deferred_fields()
+    wanted = [
+        column
+        for column in tracked.fields
+        if column.attname not in deferred
+        and (update_fields is None or column.name in update_fields or column.attname in update_fields)
+    ]
     if not wanted:  # nothing that is recorded: every sign-in saves `last_login` alone
         return
     rows = sender._base_manager.filter(pk=instance.pk).values(*(column.attname for column in wanted))
@@ -162,53 +162,30 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
         setattr(instance, _FORMER_CORPS, _former_corps(instance) | set(tracked.corps(stored)))
 
 
-def _saved(tracked: Tracked, instance: Model, update_fields: Any) -> list[Field[Any, Any]]:
-    deferred = instance.get_deferred_fields()
-    return [
-        column
-        for column in tracked.fields
-        if column.attname not in deferred
-        and (update_fields is None or column.name in update_fields or column.attname in update_fields)
-    ]
-
-
 def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, **_: Any) -> None:
     if raw:
         return
     tracked = _tracked[sender]
     before = instance.__dict__.pop(_BEFORE, {})
+    corps: set[int | None]
     if created:
-        changes = _values(tracked, instance, is_before=False)
-        services.record(
-            action=AuditEntry.Action.CREATED,
-            subject=instance,
-            name=tracked.name(instance),
-            changes=changes,
-            corps=_known(tracked.new_corps(instance)),
-        )
-        return
-    changes = [
-        change
-        for column in tracked.fields
-        if column.attname in before
-        for change in _change(tracked, instance, column, before[column.attname])
-    ]
-    if changes:
-        action = AuditEntry.Action.CHANGED
-        services.record(
-            action=action,
-            subject=instance,
-            name=tracked.name(instance),
-            changes=changes,
-            corps=_all_corps_of(instance),
-        )
-
-
-def _change(tracked: Tracked, instance: Model, column: Field[Any, Any], before: Any) -> list[services.Change]:
-    after = getattr(instance, column.attname)
-    if not _differs(before, after):
-        return []
-    return [[column.name, _shown(tracked, column, before), _shown(tracked, column, after, instance)]]
+        action, changes = AuditEntry.Action.CREATED, _values(tracked, instance, is_before=False)
+        corps = {*_known(tracked.new_corps(instance))}
+    else:
+        columns = [one for one in tracked.fields if one.attname in before]
+        changed = [one for one in columns if _differs(before[one.attname], getattr(instance, one.attname))]
+        if not changed:
+            return
+        action, corps = AuditEntry.Action.CHANGED, _all_corps_of(instance)
+        changes = [
+            [
+                one.name,
+                _shown(tracked, one, before[one.attname]),
+                _shown(tracked, one, getattr(instance, one.attname), instance),
+            ]
+            for one in changed
+        ]
+    services.record(action=action, subject=instance, name=tracked.name(instance), changes=changes, corps=corps)
 
 
 def _differs(before: Any, after: Any) -> bool:
@@ -286,11 +263,13 @@ def _shown(tracked: Tracked, column: Field[Any, Any], value: Any, instance: Mode
     """
     if value is None or isinstance(value, bool):
         return value
-    if tracked.is_secret(column):
+    if isinstance(column, EncryptedTextField) or column.name in tracked.secrets:
         return services.MASK if value else ""
     if isinstance(column, ForeignKey):
-        related = _held(instance, column, value) or _rows(column.related_model).filter(pk=value).first()
-        return _clipped(str(related)) if related is not None else f"#{value}"
+        held = column.get_cached_value(instance, default=None) if instance is not None else None
+        if held is None or held.pk != value or held.get_deferred_fields():
+            held = _rows(column.related_model).filter(pk=value).first()
+        return _clipped(str(held)) if held is not None else f"#{value}"
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, int | float):
@@ -298,12 +277,6 @@ def _shown(tracked: Tracked, column: Field[Any, Any], value: Any, instance: Mode
     if isinstance(value, list | tuple):
         return [_clipped(str(item)) for item in value[:NAMES_AT_MOST]]
     return _clipped(str(value))
-
-
-def _held(instance: Model | None, column: ForeignKey[Any, Any], value: Any) -> Model | None:
-    """The row of the key `value`, where `instance` has loaded it whole."""
-    held = column.get_cached_value(instance, default=None) if instance is not None else None
-    return held if held is not None and held.pk == value and not held.get_deferred_fields() else None
 
 
 def _clipped(text: str) -> str:

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from typing import Self
-
-
-class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
-    def older_than(self, moment: datetime) -> Self:
-        return self.filter(at__lt=moment)
 
 
 class AuditEntry(models.Model):
@@ -67,8 +56,6 @@ class AuditEntry(models.Model):
         db_index=False,
         verbose_name=_("WeCom company name"),
     )
-
-    objects = AuditEntryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("audit entry")

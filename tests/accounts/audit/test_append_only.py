@@ -5,13 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import timedelta
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
 from django.urls import get_resolver
-from django.utils import timezone
-from pytest_django import Settings
 
 from accounts.audit import services
 from accounts.models import AuditEntry, User
@@ -57,13 +54,6 @@ def test_the_database_refuses_to_change_an_entry(entry: AuditEntry) -> None:
 def _execute(sql: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql)
-
-
-def test_only_what_is_too_old_goes(entry: AuditEntry, settings: Settings) -> None:
-    settings.AUDIT_RETENTION_DAYS = 30
-
-    assert services.purge(now=timezone.now() + timedelta(days=29)) == 0
-    assert services.purge(now=timezone.now() + timedelta(days=31)) == 1
 
 
 def test_no_other_address_names_it() -> None:

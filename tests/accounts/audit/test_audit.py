@@ -33,11 +33,6 @@ SECRETS = ("top-secret-1", "top-secret-2", "http://user:proxy-password@proxy.exa
 
 
 @pytest.fixture
-def root(db: None) -> User:
-    return User.objects.create(username="root", is_staff=True, is_superuser=True)
-
-
-@pytest.fixture
 def browser(root: User, corp: Corp) -> Client:
     client = signed_in(root)
     clear_trail()

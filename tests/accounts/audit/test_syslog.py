@@ -213,11 +213,6 @@ def test_a_secret_is_masked_there_too(server: TcpServer, root: User) -> None:
     assert all(b"secret-in-a-form" not in text for text in server.close())
 
 
-@pytest.fixture
-def root() -> User:
-    return User.objects.create(username="root", is_staff=True, is_superuser=True)
-
-
 def test_somebody_elses_page_is_unaffected(server: TcpServer) -> None:
     server.close()
 
