@@ -41,7 +41,7 @@ from notifications.subscriptions import reach
 from notifications.subscriptions.recipients import Recipient, match_chosen, resolve_audience
 
 if TYPE_CHECKING:
-    from integrations.models import Corp, SiteAddress
+    from integrations.models import SiteAddress
 
 
 PEOPLE_AT_ONCE = 2000
@@ -135,31 +135,39 @@ def accept(incoming: Incoming, *, now: datetime) -> Accepted:
     known = IncomingMessage.objects.filter(key=incoming.key).first()
     if known is not None:
         return Accepted(known, [], is_new=False)
-    found = _found(incoming)
+    found = _find_people(incoming)
     if not found.user_ids:
         raise NobodyFoundError(found)
     form, parts = _parts(incoming)
     person_count = len(found.user_ids) * len(parts)
     check_limit(sender, person_count, now=now)
-    message = _written(incoming, found, form, person_count, now)
-    return Accepted(message, _runs(message, parts, now), is_new=True)
+    message = _draft_message(incoming, found, form, person_count, now)
+    message.save(force_insert=True)
+    through = IncomingMessage.people.through
+    people = (through(incomingmessage_id=message.pk, user_id=pk) for pk in sorted(found.user_ids))
+    through.objects.bulk_create(people, batch_size=PEOPLE_AT_ONCE)
+    # The run of the message itself, and of each of the files behind it.
+    runs = Run.objects.bulk_create(_draft_run(message, number, now) for number in range(len(parts)))
+    Medium.objects.bulk_create(
+        _draft_medium(run, file, now) for run, file in zip(runs, parts, strict=True) if file is not None
+    )
+    return Accepted(message, [run.pk for run in runs], is_new=True)
 
 
 def preview(incoming: Incoming) -> Preview:
     """Who would be reached, and who not, if the message were accepted now. Writes nothing."""
-    found = _found(incoming)
+    found = _find_people(incoming)
     form, parts = _parts(incoming)
     audience = Audience(user_ids=found.user_ids, corp_id=incoming.corp.pk if incoming.corp else None)
     now = timezone.now()
-    message = _drafted(incoming, found, form, 0, now)
+    message = _draft_message(incoming, found, form, 0, now)
     carried = None if parts[0] is None else ReadyMedium(0, parts[0].kind, parts[0].name)
-    run = _run(message, 0, now)
-    return Preview(
-        MessageSource(run, message, carried), run, len(parts), list(resolve_audience(audience)), found.unknown
-    )
+    run = _draft_run(message, 0, now)
+    recipients = list(resolve_audience(audience))
+    return Preview(MessageSource(run, message, carried), run, len(parts), recipients, found.unknown)
 
 
-def _found(incoming: Incoming) -> Found:
+def _find_people(incoming: Incoming) -> Found:
     if incoming.only_user_id is not None:
         return Found(frozenset({incoming.only_user_id}))
     people = reach.people_of(incoming.sender)
@@ -180,7 +188,7 @@ def _found(incoming: Incoming) -> Found:
 def sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
     """Person-messages since midnight, in the site's time zone, and mails passed on."""
     today = IncomingMessage.objects.filter(**_named(sender), created_at__gte=_midnight(now))
-    count = int(today.aggregate(total=Sum("person_count"))["total"] or 0)
+    count: int = today.aggregate(total=Sum("person_count", default=0))["total"]
     if isinstance(sender, InboundChannel) and sender.kind == InboundChannel.Kind.MAIL:
         count += OutgoingMail.objects.forwards_since(sender.pk, _midnight(now)).count()
     return count
@@ -232,19 +240,9 @@ def _chosen_form(incoming: Incoming) -> MessageForm:
     return MessageForm.TEXTCARD if len(words.encode()) <= builders.DESCRIPTION_BYTES else MessageForm.TEXT
 
 
-def _written(incoming: Incoming, found: Found, form: MessageForm, person_count: int, now: datetime) -> IncomingMessage:
-    message = _drafted(incoming, found, form, person_count, now)
-    message.save(force_insert=True)
-    through = IncomingMessage.people.through
-    through.objects.bulk_create(
-        (through(incomingmessage_id=message.pk, user_id=pk) for pk in sorted(found.user_ids)),
-        batch_size=PEOPLE_AT_ONCE,
-    )
-    return message
-
-
-def _drafted(incoming: Incoming, found: Found, form: MessageForm, person_count: int, now: datetime) -> IncomingMessage:
-    """Unsaved."""
+def _draft_message(
+    incoming: Incoming, found: Found, form: MessageForm, person_count: int, now: datetime
+) -> IncomingMessage:
     return IncomingMessage(
         origin=incoming.origin,
         **_named(incoming.sender),
@@ -273,16 +271,7 @@ def _drafted(incoming: Incoming, found: Found, form: MessageForm, person_count: 
     )
 
 
-def _runs(message: IncomingMessage, parts: list[CheckedFile | None], now: datetime) -> list[int]:
-    """The run of the message itself, and of each of the files behind it. Two queries."""
-    runs = Run.objects.bulk_create(_run(message, number, now) for number in range(len(parts)))
-    Medium.objects.bulk_create(
-        _medium(run, file, now) for run, file in zip(runs, parts, strict=True) if file is not None
-    )
-    return [run.pk for run in runs]
-
-
-def _run(message: IncomingMessage, number: int, now: datetime) -> Run:
+def _draft_run(message: IncomingMessage, number: int, now: datetime) -> Run:
     return Run(
         key=f"message:{message.pk}:{number}" if number else f"message:{message.pk}",
         message=message,
@@ -296,7 +285,7 @@ def _run(message: IncomingMessage, number: int, now: datetime) -> Run:
     )
 
 
-def _medium(run: Run, file: CheckedFile, now: datetime) -> Medium:
+def _draft_medium(run: Run, file: CheckedFile, now: datetime) -> Medium:
     return Medium(
         run=run,
         kind=file.kind,
@@ -358,13 +347,9 @@ class MessageSource:
     def contents(self, *, now: datetime) -> OneContent:
         message = self._message
         if self._is_file and self._medium is not None:
-            return OneContent(
-                Content(self._medium.name, self._plain(message.title), media=(self._medium,), link=message.link)
-            )
+            text = text_for(self.terms.form, message.title, IncomingMessage.Markup.PLAIN)
+            return OneContent(Content(self._medium.name, text, media=(self._medium,), link=message.link))
         return OneContent(content_of(message, self.terms.form, self._medium))
-
-    def _plain(self, words: str) -> str:
-        return text_for(self.terms.form, words, IncomingMessage.Markup.PLAIN)
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
         """As its message form says."""
@@ -418,7 +403,7 @@ def keep_upload(token: ApiToken, file: CheckedFile, *, now: datetime) -> Upload:
     with transaction.atomic():
         ApiToken.objects.select_for_update(of=("self",)).get(pk=token.pk)
         waiting = Upload.objects.filter(token=token, created_at__gt=now - UPLOADS_KEPT)
-        size = waiting.aggregate(total=Sum("size"))["total"] or 0
+        size = waiting.aggregate(total=Sum("size", default=0))["total"]
         if waiting.count() >= UPLOADS_AT_MOST or size + len(file.content) > BYTES_AT_MOST:
             oldest = waiting.order_by("created_at").values_list("created_at", flat=True)[0]
             raise TooManyUploadsError(max(1, int((oldest + UPLOADS_KEPT - now).total_seconds())))
@@ -440,14 +425,14 @@ def find_uploads(token: ApiToken, ids: Collection[int], *, now: datetime) -> dic
     """Those of these uploads that are the token's and that it may still use, by id. Raises TooLargeError for more than
     MESSAGE_BYTES together."""
     rows = Upload.objects.filter(pk__in=ids, token=token, created_at__gt=now - UPLOADS_KEPT)
-    if (rows.aggregate(total=Sum("size"))["total"] or 0) > MESSAGE_BYTES:
+    if rows.aggregate(total=Sum("size", default=0))["total"] > MESSAGE_BYTES:
         raise TooLargeError
-    return {row.pk: _file(row) for row in rows}
-
-
-def _file(row: Upload) -> CheckedFile:
-    kind, content = Medium.Kind(row.kind), bytes(row.content)
-    return CheckedFile(row.name, kind, row.content_type, content, row.width, row.height)
+    return {
+        row.pk: CheckedFile(
+            row.name, Medium.Kind(row.kind), row.content_type, bytes(row.content), row.width, row.height
+        )
+        for row in rows
+    }
 
 
 def due_uploads(now: Moment) -> QuerySet[Upload]:

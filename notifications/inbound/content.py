@@ -63,14 +63,10 @@ def safe_link(link: str) -> str:
 def text_for(form: str, text: str, markup: str) -> str:
     """A tidied text as a message of this form says it."""
     if markup != IncomingMessage.Markup.MARKDOWN:
-        return "\n".join(_plain(line, form) for line in text.split("\n"))
+        return "\n".join(escaped(line, form) for line in text.split("\n"))
     if form == MessageForm.MARKDOWN:
         return "\n".join(_marked(line) for line in text.split("\n"))
-    return "\n".join(_plain(_unmarked(line), form) for line in text.split("\n"))
-
-
-def _plain(line: str, form: str) -> str:
-    return escaped(line, form)
+    return "\n".join(escaped(_unmarked(line), form) for line in text.split("\n"))
 
 
 def _marked(line: str) -> str:
@@ -115,11 +111,9 @@ def _in_words(mark: re.Match[str]) -> str:
     return mark["bare"] or mark["bold"] or mark["code"]
 
 
-# WeCom's limits: of a file and of a picture, in bytes.
-
-
 # --- Pictures and files ---
 
+# WeCom's limits: of a file and of a picture, in bytes.
 FILE_BYTES = 20 * 1024 * 1024
 PICTURE_BYTES = 10 * 1024 * 1024
 # WeCom takes no file that is smaller.

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as ReadOnly
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -368,12 +369,7 @@ class Row:
 
 def tree_of(payload: Payload) -> list[Row]:
     """The first ROWS_AT_MOST lines, in the order of the payload; of a list the first ITEMS_AT_MOST."""
-    rows: list[Row] = []
-    for row in _rows(payload, ()):
-        if len(rows) == ROWS_AT_MOST:
-            break
-        rows.append(row)
-    return rows
+    return list(islice(_rows(payload, ()), ROWS_AT_MOST))
 
 
 def _rows(value: Payload, steps: Steps) -> Iterator[Row]:
@@ -411,15 +407,14 @@ def path_of(steps: Steps) -> str:
 
 def template_of(steps: Steps) -> str:
     """As a template shows it: `{{ payload.alerts[0].labels['odd name'] }}`."""
-    parts = [_part(step) for step in steps]
-    return f"{{{{ {PAYLOAD}{''.join(parts)} }}}}"
-
-
-def _part(step: str | int) -> str:
-    if isinstance(step, int):
-        return f"[{step}]"
-    is_plain = _PLAIN_NAME.fullmatch(step) and step not in _NOT_ATTRIBUTES
-    return f".{step}" if is_plain else f"[{quoted(step)}]"
+    name = PAYLOAD
+    for step in steps:
+        if isinstance(step, int):
+            name += f"[{step}]"
+        else:
+            is_plain = _PLAIN_NAME.fullmatch(step) and step not in _NOT_ATTRIBUTES
+            name += f".{step}" if is_plain else f"[{quoted(step)}]"
+    return f"{{{{ {name} }}}}"
 
 
 # --- Ready-made mappings of the usual senders: how each proves itself, what to enter there ---

@@ -207,7 +207,8 @@ def _by_department(addresses: Sequence[Address], scope: _Scope) -> _NamedOrWhy:
 def _departments(addresses: Sequence[Address], corps: QuerySet[Corp]) -> dict[Address, list[Department]]:
     """By address the departments that have its name or its number, in order of their keys."""
     values = {address.value for address in addresses}
-    named = Q(name__in=values) | Q(wecom_department_id__in={int(value) for value in values if _is_number(value)})
+    numbers = {value for value in values if value.isascii() and value.isdigit() and len(value) <= NUMBER_DIGITS}
+    named = Q(name__in=values) | Q(wecom_department_id__in=[int(number) for number in numbers])
     rows = Department.objects.present().filter(named, corp__in=corps).select_related("corp").order_by("pk")
     rows = rows.only("name", "wecom_department_id", "corp__corpid", "corp__name")
     by_value: dict[str, list[Department]] = defaultdict(list)
@@ -237,10 +238,6 @@ def _standing(department_ids: Collection[int], people: QuerySet[User]) -> Mappin
         if (corp_id, userid) in users:
             found[key].add(users[corp_id, userid])
     return found
-
-
-def _is_number(value: str) -> bool:
-    return value.isascii() and value.isdigit() and len(value) <= NUMBER_DIGITS
 
 
 def _by_group(addresses: Sequence[Address], scope: _Scope) -> _Named:

@@ -1,7 +1,7 @@
 """Makes of a mail what a message is made of, and shows the whole mail as a page of its own.
 
-HTML from outside is hostile: a parser needs time that grows with the square of the nesting, so that what is nested
-too deep is read without one.
+HTML from outside is hostile: a parser needs time that grows with the square of the nesting. So mails are converted in
+a process with little time (notifications.inbound.mail.reader), which hands over what `without_tags` reads before.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import unescape
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 # Of a mail's HTML so much is looked at; a message holds 2048 bytes, and the page of a message need not be longer.
 HTML_CHARACTERS = 400_000
-NESTING_AT_MOST = 200
-ENTITIES_AT_MOST = 100_000
 # What a message may say at most; what fits into WeCom's forms is cut again, with a link to the rest.
 TEXT_CHARACTERS = 20_000
 SHOWN_PICTURE_BYTES = 12_000_000
@@ -43,23 +40,10 @@ SHOWN_PICTURE_BYTES = 12_000_000
 _BLOCKS = {"p", "div", "br", "hr", "ul", "ol", "li", "blockquote", "pre", "table", "tr", "td", "th"}
 _HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 _READ = _BLOCKS | _HEADINGS | {"b", "strong", "a"}
-_SHOWN = _READ | {
-    "code",
-    *("i", "em", "u", "s", "small", "sub", "sup", "span", "font", "center", "img", "thead", "tbody", "tfoot"),
-    *("caption", "col", "colgroup", "dl", "dt", "dd", "section", "article", "header", "footer"),
-}
+_SHOWN = nh3.ALLOWED_TAGS | {"font", "section", "tfoot"}
 _GONE = {"script", "style", "title", "head", "template", "noscript", "svg", "math", "iframe", "object", "textarea"}
 _LAYOUT = {
-    "align",
-    "valign",
-    "width",
-    "height",
-    "bgcolor",
-    "colspan",
-    "rowspan",
-    "cellpadding",
-    "cellspacing",
-    "border",
+    *("align", "valign", "width", "height", "bgcolor", "colspan", "rowspan", "cellpadding", "cellspacing", "border"),
 }
 _STYLES = {
     *("color", "background", "background-color", "font", "font-size", "font-weight", "font-family", "font-style"),
@@ -68,12 +52,6 @@ _STYLES = {
     *("border-radius", "border-spacing", "border-style", "border-width", "display"),
     *(f"{space}{side}" for space in ("margin", "padding") for side in ("", "-top", "-bottom", "-left", "-right")),
 }
-# A tag that HTML ends by itself, or that has no end.
-_ENDLESS = {
-    *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"),
-    *("p", "li", "td", "th", "tr", "dt", "dd", "option", "thead", "tbody", "tfoot", "colgroup"),
-}
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]{0,20})")
 _ANY_TAG = re.compile(r"<[/!?a-zA-Z][^<>]{0,5000}>?")
 _GONE_BLOCK = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style|head|title|svg|template)\b[^<>]*>.*?(?:</\1\s*>|\Z)",
@@ -93,11 +71,10 @@ _BLANK_LINES, _BLANKS = re.compile(r"\n{3,}"), re.compile(r"[^\S\n]+")
 
 def shown(html: str, text: str, pictures: Sequence[Part]) -> str:
     """The mail as a page of its own: no script, nothing from elsewhere, links in a new window, inline pictures as
-    data. Without HTML, or with such as cannot be cleaned in time, its plain text."""
+    data. Without HTML its plain text."""
     html = _bounded(html)
-    if not html.strip() or _is_too_much(html):
-        said = html_text(html) if html.strip() else text[:HTML_CHARACTERS]
-        return f"<pre>{_URLIZED.sub(_BESIDE, urlize(escape(said)))}</pre>"
+    if not html.strip():
+        return f"<pre>{_URLIZED.sub(_BESIDE, urlize(escape(text[:HTML_CHARACTERS])))}</pre>"
     cleaned = nh3.clean(
         html,
         tags=_SHOWN,
@@ -174,43 +151,18 @@ def _bounded(html: str) -> str:
     return html[:HTML_CHARACTERS] if len(html) <= HTML_CHARACTERS else _GONE_BLOCK.sub("", html)[:HTML_CHARACTERS]
 
 
-def _is_too_much(html: str) -> bool:
-    """Whether a parser would need too long: tags that nobody ends, nested deeper than any mail."""
-    if html.count("&") > ENTITIES_AT_MOST:
-        return True
-    depth: Counter[str] = Counter()
-    for match in _TAG.finditer(html):
-        name = match[2].lower()
-        if name in _ENDLESS:
-            continue
-        depth[name] = max(0, depth[name] - 1) if match[1] else depth[name] + 1
-        if depth[name] > NESTING_AT_MOST:
-            return True
-    return False
-
-
 def _converted(html: str, converter: type[_Plain]) -> str:
-    html = _bounded(html)
-    if _is_too_much(html):
-        return _tidy(converter.said(_strip_tags(html)))
     cleaned = nh3.clean(
-        html, tags=_READ, clean_content_tags=_GONE, attributes={"a": {"href"}}, url_schemes={"http", "https"}
+        _bounded(html), tags=_READ, clean_content_tags=_GONE, attributes={"a": {"href"}}, url_schemes={"http", "https"}
     )
-    try:
-        # What is cut in the middle of a tag ends there.
-        # The time that markdownify takes grows with the square of a run of blanks.
-        return _tidy(converter(bullets="-").convert(_BLANKS.sub(" ", cleaned)[: 4 * TEXT_CHARACTERS]))
-    except RecursionError:
-        return _tidy(converter.said(_strip_tags(cleaned)))
+    # What is cut in the middle of a tag ends there.
+    # The time that markdownify takes grows with the square of a run of blanks.
+    return _tidy(converter(bullets="-").convert(_BLANKS.sub(" ", cleaned)[: 4 * TEXT_CHARACTERS]))
 
 
 def without_tags(html: str) -> str:
     """What the HTML says on one line, read without a parser: in a time that grows with its length alone."""
-    return _tidy(_strip_tags(_bounded(html)))
-
-
-def _strip_tags(html: str) -> str:
-    return unescape(_ANY_TAG.sub(" ", _GONE_BLOCK.sub("", html)))
+    return _tidy(unescape(_ANY_TAG.sub(" ", _GONE_BLOCK.sub("", _bounded(html)))))
 
 
 def _tidy(text: str) -> str:

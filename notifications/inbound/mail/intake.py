@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing import forkserver
-from typing import Any
 
 from django.conf import settings
 from django.db import Error, transaction
@@ -30,7 +29,7 @@ from notifications.inbound import calls
 from notifications.inbound.accept import DailyLimitError, Incoming, NobodyFoundError, accept
 from notifications.inbound.channels import digest_of
 from notifications.inbound.mail import outgoing
-from notifications.inbound.mail.parse import MailRules, UnreadableMailError, find_message_id
+from notifications.inbound.mail.parse import Forward, MailRules, UnreadableMailError, find_message_id
 from notifications.inbound.mail.reader import MailReading, read
 from notifications.inbound.mail.server import Door, Limits, Mail, Network, RefusedError, SignIn
 from notifications.inbound.recipients import Address, Kind
@@ -73,12 +72,9 @@ class Intake:
             return f"250 2.0.0 Accepted as message {known}"
         with translation.override(settings.LANGUAGE_CODE):
             try:
-                letter = _Letter(
-                    channel, mail, prefix, key, read(mail.content, MailRules.of(channel.mapping), channel.form)
-                )
+                reading = read(mail.content, MailRules.of(channel.mapping), channel.form)
                 with transaction.atomic():
-                    message, run_ids = letter.accept(now)
-                    outgoing.write(letter.outgoing(message), now=now)
+                    message, run_ids = _accept(channel, mail, reading, prefix=prefix, key=key, now=now)
             except DailyLimitError as error:
                 sentence = Sentence("The channel has sent as much as it may today.")
                 calls.note(channel, Outcome.REFUSED, sentence, now=now)
@@ -102,95 +98,77 @@ def _admits(channel: InboundChannel | None, said: SignIn) -> bool:
     return channel is not None and is_right and MailRules.of(channel.mapping).admits(said.address)
 
 
-class _Letter:
-    """A mail on its way through one channel."""
+def _accept(
+    channel: InboundChannel, mail: Mail, reading: MailReading, *, prefix: str, key: str, now: datetime
+) -> tuple[IncomingMessage | None, list[int]]:
+    """Write the message, and what is mailed because of the mail. Returns the message, None where no address names
+    anybody or everybody has it, and its runs, if it is new. Raises DailyLimitError."""
+    converted, addresses = reading.converted, {address_of(recipient): recipient for recipient in mail.recipients}
+    # Of two that come at once with one Message-ID the second finds whom the first one reached: it is asked for once
+    # the channel is locked.
+    people = IncomingMessage.people.through.objects
+    already = people.filter(incomingmessage__key__startswith=prefix).values_list("user_id", flat=True)
+    incoming = Incoming(
+        sender=channel,
+        key=key,
+        title=converted.title,
+        text=converted.text,
+        markup=converted.markup,
+        link=converted.link,
+        files=converted.files,
+        addresses=list(addresses),
+        form=channel.form,
+        priority=channel.priority,
+        lifetime_hours=channel.lifetime_hours,
+        corp=channel.corp,
+        already=already,
+        origin=IncomingMessage.Origin.MAIL,
+        original=zlib.compress(mail.content, 1),
+        page=zlib.compress(reading.page.encode(), 1),
+    )
+    message, run_ids = None, list[int]()
+    try:
+        accepted = accept(incoming, now=now)
+    except NobodyFoundError as error:
+        unknown = [addresses[address] for address, _why in error.unknown]
+        # Either no address names anybody, or everybody has it already.
+        reason = Sentence("Its recipients name nobody whom the channel reaches.") if unknown else None
+        calls.note(channel, Outcome.REFUSED if unknown else Outcome.REPEATED, reason, now=now)
+    else:
+        message, run_ids = accepted.message, accepted.run_ids
+        documents = [{name: text for name, text in one.items() if name != "reason"} for one in message.unknown]
+        unknown = [text for address, text in addresses.items() if address.document() in documents]
+        outcome, message_id = (Outcome.ACCEPTED, message.pk) if accepted.is_new else (Outcome.REPEATED, None)
+        calls.note(channel, outcome, message_id=message_id, now=now)
+    outgoing.write(_letters(incoming, channel, mail, reading, message, unknown, prefix), now=now)
+    return message, run_ids
 
-    def __init__(self, channel: InboundChannel, mail: Mail, prefix: str, key: str, reading: MailReading) -> None:
-        self._channel, self._mail, self._prefix, self._key, self._reading = channel, mail, prefix, key, reading
-        self._rules = MailRules.of(channel.mapping)
-        self._addresses = {address_of(recipient): recipient for recipient in mail.recipients}
-        self._original, self._page = zlib.compress(mail.content, 1), zlib.compress(reading.page.encode(), 1)
-        self._unknown: list[str] = []
 
-    def accept(self, now: datetime) -> tuple[IncomingMessage | None, list[int]]:
-        """The message, None where no address names anybody or everybody has it, and its runs, if it is new."""
-        # Of two that come at once with one Message-ID the second finds whom the first one reached: it is asked for once
-        # the channel is locked.
-        people = IncomingMessage.people.through.objects
-        already = people.filter(incomingmessage__key__startswith=self._prefix).values_list("user_id", flat=True)
-        try:
-            accepted = accept(self._incoming(already), now=now)
-        except NobodyFoundError as error:
-            self._unknown = [self._addresses[address] for address, _why in error.unknown]
-            self._note_nobody(now)
-            return None, []
-        outcome = Outcome.ACCEPTED if accepted.is_new else Outcome.REPEATED
-        calls.note(self._channel, outcome, message_id=accepted.message.pk if accepted.is_new else None, now=now)
-        documents = [{name: text for name, text in one.items() if name != "reason"} for one in accepted.message.unknown]
-        self._unknown = [text for address, text in self._addresses.items() if address.document() in documents]
-        return accepted.message, accepted.run_ids
-
-    def _note_nobody(self, now: datetime) -> None:
-        """Either everybody has it already, or no address names anybody."""
-        if self._unknown:
-            sentence = Sentence("Its recipients name nobody whom the channel reaches.")
-            calls.note(self._channel, Outcome.REFUSED, sentence, now=now)
-        else:
-            calls.note(self._channel, Outcome.REPEATED, now=now)
-
-    def _incoming(self, already: QuerySet[Any, int]) -> Incoming:
-        channel, converted = self._channel, self._reading.converted
-        return Incoming(
-            sender=channel,
-            key=self._key,
-            title=converted.title,
-            text=converted.text,
-            markup=converted.markup,
-            link=converted.link,
-            files=converted.files,
-            addresses=list(self._addresses),
-            form=channel.form,
-            priority=channel.priority,
-            lifetime_hours=channel.lifetime_hours,
-            corp=channel.corp,
-            already=already,
-            origin=IncomingMessage.Origin.MAIL,
-            original=self._original,
-            page=self._page,
-        )
-
-    def outgoing(self, message: IncomingMessage | None) -> outgoing.Letters:
-        """What is mailed because of it."""
-        return outgoing.Letters(
-            channel=self._channel,
-            message=message,
-            prefix=self._prefix,
-            subject=self._reading.converted.title,
-            original=self._original,
-            page=self._page,
-            sender=self._sender(message),
-            unknown=tuple(self._unknown),
-            forwarded=self._forwarded(),
-        )
-
-    def _sender(self, message: IncomingMessage | None) -> str:
-        """Who is told of people who cannot be reached; empty: nobody, so that no two systems write to each other."""
-        is_told = (
-            self._rules.tells_sender and not self._reading.is_automatic and self._rules.mails_to(self._mail.sender)
-        )
-        return self._mail.sender if is_told and (message is not None or self._unknown) else ""
-
-    def _forwarded(self) -> tuple[str, ...]:
-        match self._rules.forward:
-            case "unknown":
-                wanted: Sequence[str] = self._unknown
-            case "everybody":
-                wanted = self._mail.recipients
-            case _:
-                wanted = ()
-        if self._reading.is_passed_on:
-            return ()
-        return tuple(dict.fromkeys(one for one in wanted if self._rules.mails_to(one)))
+def _letters(
+    incoming: Incoming,
+    channel: InboundChannel,
+    mail: Mail,
+    reading: MailReading,
+    message: IncomingMessage | None,
+    unknown: Sequence[str],
+    prefix: str,
+) -> outgoing.Letters:
+    rules = MailRules.of(channel.mapping)
+    # Nobody is told of an automatic mail, so that no two systems write to each other.
+    is_told = rules.tells_sender and not reading.is_automatic and rules.mails_to(mail.sender)
+    wanted: dict[str, Sequence[str]] = {Forward.UNKNOWN: unknown, Forward.EVERYBODY: mail.recipients}
+    forwarded = () if reading.is_passed_on else filter(rules.mails_to, wanted.get(rules.forward, ()))
+    return outgoing.Letters(
+        channel=channel,
+        message=message,
+        prefix=prefix,
+        subject=incoming.title,
+        original=incoming.original,
+        page=incoming.page,
+        sender=mail.sender if is_told and (message is not None or unknown) else "",
+        unknown=tuple(unknown),
+        forwarded=tuple(dict.fromkeys(forwarded)),
+    )
 
 
 def address_of(recipient: str) -> Address:

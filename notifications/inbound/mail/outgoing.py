@@ -10,11 +10,12 @@ import hashlib
 import logging
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.mime.image import MIMEImage
 from email.utils import format_datetime
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -76,38 +77,29 @@ def write(letters: Letters, *, now: datetime) -> None:
     """In the transaction that accepts the mail. Nothing where no mail server is set. Raises DailyLimitError."""
     if "dummy" in settings.EMAIL_BACKEND:
         return
-    rows = [*_bounces(letters), *_forwards(letters)]
-    for row in rows:
-        row.next_attempt_at = row.created_at = now
+    rows, kind = [], OutgoingMail.Kind
+    if _is_address(letters.sender):
+        # By its message, or by the addresses: a sender may hand in one mail for each recipient.
+        about = str(letters.message.pk) if letters.message else " ".join(sorted(letters.unknown))
+        rows.append(_row(letters, kind.BOUNCE, letters.sender, about, now, unknown=list(letters.unknown)))
+    kept = {} if letters.message else {"original": letters.original, "page": letters.page}
+    forwarded = filter(_is_address, letters.forwarded)
+    rows += [_row(letters, kind.FORWARD, address, "", now, **kept) for address in forwarded]
     OutgoingMail.objects.bulk_create(rows, ignore_conflicts=True)
     if letters.forwarded:
         check_limit(letters.channel, 0, now=now)
 
 
-def _bounces(letters: Letters) -> Iterator[OutgoingMail]:
-    if _is_address(letters.sender):
-        # By its message, or by the addresses: a sender may hand in one mail for each recipient.
-        about = str(letters.message.pk) if letters.message else " ".join(sorted(letters.unknown))
-        yield _row(letters, OutgoingMail.Kind.BOUNCE, letters.sender, about, unknown=list(letters.unknown))
-
-
-def _forwards(letters: Letters) -> Iterator[OutgoingMail]:
-    kept = {} if letters.message else {"original": letters.original, "page": letters.page}
-    for address in letters.forwarded:
-        if _is_address(address):
-            yield _row(letters, OutgoingMail.Kind.FORWARD, address, "", **kept)
-
-
-def _row(letters: Letters, kind: str, recipient: str, about: str, **fields: object) -> OutgoingMail:
-    key = hashlib.sha256("\n".join((letters.prefix, kind, recipient, about)).encode()).hexdigest()
-    subject = letters.subject[:TITLE_CHARACTERS]
+def _row(letters: Letters, kind: str, recipient: str, about: str, now: datetime, **fields: Any) -> OutgoingMail:
     return OutgoingMail(
-        key=key,
+        key=hashlib.sha256("\n".join((letters.prefix, kind, recipient, about)).encode()).hexdigest(),
         kind=kind,
         channel=letters.channel,
         message=letters.message,
         recipient=recipient,
-        subject=subject,
+        subject=letters.subject[:TITLE_CHARACTERS],
+        next_attempt_at=now,
+        created_at=now,
         **fields,
     )
 
@@ -155,18 +147,14 @@ def _send(pk: int, clock: Clock) -> None:
     if mail is None:
         _settle(row, OutgoingMail.Status.NEEDLESS)
         return
-    if row.kind == OutgoingMail.Kind.BOUNCE and _is_told_enough(row, now):
+    last_hour = OutgoingMail.objects.bounces_since(row.channel_id, now - timedelta(hours=1))
+    if row.kind == OutgoingMail.Kind.BOUNCE and last_hour.count() >= BOUNCES_PER_HOUR:
         _settle(row, OutgoingMail.Status.FAILED, f"more than {BOUNCES_PER_HOUR} in an hour")
         return
     # A worker that dies from here on leaves it as started: nobody sends it again.
     started = {"status": OutgoingMail.Status.STARTED, "started_at": now, "next_attempt_at": now + LEASE}
     if waiting.update(**started):
         _attempt(row, mail, clock)
-
-
-def _is_told_enough(row: OutgoingMail, now: datetime) -> bool:
-    last_hour = OutgoingMail.objects.bounces_since(row.channel_id, now - timedelta(hours=1))
-    return last_hour.count() >= BOUNCES_PER_HOUR
 
 
 def _attempt(row: OutgoingMail, mail: EmailMultiAlternatives, clock: Clock) -> None:

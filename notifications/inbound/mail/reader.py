@@ -86,7 +86,7 @@ def _send_readings(sender: Connection, content: bytes, rules: MailRules, form: s
             sender.send(reading)
     except UnreadableMailError as error:
         sender.send(error)
-    except MemoryError:
+    except (MemoryError, RecursionError):
         raise SystemExit(1) from None
 
 

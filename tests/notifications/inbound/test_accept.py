@@ -199,18 +199,6 @@ def test_whoever_belongs_to_another_company_than_the_message_is_not_named(corp: 
     assert accepted.message.unknown == [{**address.document(), "reason": "unknown"}]
 
 
-def test_markup_of_a_stranger_is_shown_and_not_obeyed(corp: Corp, sender: ApiToken) -> None:
-    text = '<@all> <font color="warning">红</font> [点我](javascript:x) [好](https://a.test/) **粗**'
-
-    (delivery,) = sent(incoming(sender, make_person(corp, "Zhang"), title="**<@all>**", text=text, markup="markdown"))
-
-    content = body(delivery)["markdown"]["content"]
-    assert content.startswith(
-        '**＊＊＜@all＞＊＊**\n＜@all＞ ＜font color="warning"＞红＜/font＞ ［点我］(javascript:x)'
-    )
-    assert "[好](https://a.test/) **粗**" in content
-
-
 def test_figures_stand_in_a_card_or_else_in_the_text(corp: Corp, sender: ApiToken) -> None:
     figures = [Figure("剩余", "5%"), Figure("主机", "db-1")]
     zhang = make_person(corp, "Zhang")

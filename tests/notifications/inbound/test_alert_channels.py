@@ -51,16 +51,6 @@ class TestIncidents:
         assert told() == [f"incident:{incident.pk}:fire"]
         assert not IncomingMessage.objects.exists()
 
-    def test_its_end_ends_it_and_is_told(self, channel: InboundChannel) -> None:
-        post(channel, payload(alert()))
-        Run.objects.update(status=Run.Status.FINISHED)
-
-        assert post(channel, payload(alert(ends=NOW + MINUTE))).json() == {"status": "accepted"}
-
-        incident = Incident.objects.get()
-        assert (incident.status, incident.ends_at) == ("resolved", NOW + MINUTE)
-        assert told() == [f"incident:{incident.pk}:fire", f"incident:{incident.pk}:recover"]
-
     def test_alerts_of_one_call_are_one_message_and_an_incident_each(self, channel: InboundChannel) -> None:
         post(channel, payload(alert(n="1"), alert(n="2"), alert(n="3", ends=NOW)))
 

@@ -197,10 +197,10 @@ def test_the_condition(path: str, values: tuple[str, ...], payload: Any, is_sent
 def test_recipients_of_texts_lists_and_lines() -> None:
     rules = Mapping(recipient_kind="userid", recipient_path="to")
 
-    found = [mapped(rules, {"to": to}).addresses for to in ("a, b；c|d", ["a", "b c"], 7, None, {"x": 1})]  # noqa: RUF001
+    found = [mapped(rules, {"to": to}).addresses for to in ("a, b；c|d", ["a", "b c"], [7, 8.0], None, {"x": 1})]  # noqa: RUF001
 
     assert [[one.value for one in addresses] for addresses in found] == [
-        *(["a", "b", "c", "d"], ["a", "b", "c"], ["7"], [], []),
+        *(["a", "b", "c", "d"], ["a", "b", "c"], ["7", "8"], [], []),
     ]
 
 

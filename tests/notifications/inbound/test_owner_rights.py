@@ -40,11 +40,6 @@ def zhang(corp: Corp) -> User:
     return make_person(corp, "ZhangWei", username="zhang")
 
 
-@pytest.fixture
-def owner(corp: Corp) -> User:
-    return make_manager(corp)
-
-
 # --- Who may take a channel or a token in hand ---
 
 

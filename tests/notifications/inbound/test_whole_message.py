@@ -19,7 +19,7 @@ from notifications.inbound.content import checked
 from notifications.models import Delivery, InboundChannel, IncomingMessage, Receipt, Run
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.api.conftest import make_editor
-from tests.notifications.factories import make_corp, make_person, make_superuser
+from tests.notifications.factories import make_person, make_superuser
 from tests.notifications.inbound.factories import incoming, make_sender
 
 pytestmark = pytest.mark.django_db
@@ -36,11 +36,6 @@ def linked_editor(corp: Corp, userid: str) -> User:
     person = make_editor(corp)
     WeComAccount.objects.create(user=person, corp=corp, userid=userid)
     return person
-
-
-@pytest.fixture
-def zhang(corp: Corp) -> User:
-    return make_person(corp, "ZhangWei")
 
 
 @pytest.fixture
@@ -148,17 +143,6 @@ def test_one_press_sends_each_lost_part_to_whom_it_did_not_reach(
     assert "明细.csv" in browser.get(page_of(message)).content.decode()
 
 
-def test_one_of_its_files_alone_is_sent_again_from_the_log(message: IncomingMessage, editor: User, lin: User) -> None:
-    delivery = Delivery.objects.get(run=runs()[1])
-    lose(delivery.run, lin)
-    url = reverse("admin:notifications_delivery_resend", args=[delivery.pk])
-
-    client_of(editor).post(url, {f"number-{delivery.pk}": "1"})
-
-    [again] = runs()[3:]
-    assert (again.resends, again.resends_mark) == (delivery.run, delivery.mark)
-
-
 def test_a_second_time_only_those_who_still_lack_it(message: IncomingMessage, editor: User, zhang: User) -> None:
     first, browser = runs()[0], client_of(editor)
     lose(first, zhang)
@@ -186,16 +170,6 @@ def test_the_owner_of_a_message_to_every_company_sees_it_sent_again(editor: User
 
     assert set(Run.objects.visible_to(editor)) == {run, again}
     assert not Run.objects.visible_to(colleague).exists()
-
-
-@pytest.mark.parametrize("name", ["recall", "resend"])
-def test_nobody_else_takes_it_back_or_sends_it_again(name: str, message: IncomingMessage, zhang: User) -> None:
-    run, stranger = runs()[0], make_editor(make_corp())
-    lose(run, zhang)
-
-    assert client_of(stranger).post(address(name, run), {"number": "1"}).status_code == 404
-
-    assert (len(runs()), runs()[0].recall_requested_at) == (3, None)
 
 
 # --- Reported to the owner ---
@@ -229,25 +203,3 @@ def test_the_owner_of_a_channel_learns_it_and_nobody_else(corp: Corp, editor: Us
 def _text_of(notice: Run) -> str:
     render_run(run_id=notice.pk, now=now())
     return Delivery.objects.get(run=notice).text
-
-
-def test_an_owner_is_told_of_many_at_most_every_ten_minutes(editor: User, zhang: User, corp: Corp) -> None:
-    sender = make_sender(editor)
-    for _number in range(12):
-        accept(incoming(sender, zhang, corp=corp), now=now())
-    Run.objects.update(status="failed", error="没有按时开始。")
-    [first] = request_owner_notices(now=now())
-    accept(incoming(sender, zhang, corp=corp), now=now())
-    Run.objects.filter(status="waiting", message__isnull=False).update(status="failed", error="没有按时开始。")
-
-    assert Run.objects.get(pk=first).notified_runs.count() == 12
-    assert request_owner_notices(now=now() + timedelta(minutes=9)) == []
-    assert len(request_owner_notices(now=now() + timedelta(minutes=11))) == 1
-
-
-def test_a_message_that_was_taken_back_is_no_news(message: IncomingMessage, editor: User) -> None:
-    Run.objects.update(status="waiting")
-    recall.request_recall(runs()[0], person=editor, now=now())
-
-    assert {run.status for run in runs()} == {"failed"}
-    assert request_owner_notices(now=now()) == []

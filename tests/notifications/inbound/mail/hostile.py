@@ -10,6 +10,25 @@ from collections.abc import Callable, Iterator
 from tests.notifications.inbound.mail import senders
 
 EACH = 8
+# HTML that would run, load or submit something.
+TRICKS = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<a href='java\nscript:alert(1)'>x</a>",
+    "<a href='data:text/html,<script>alert(1)</script>'>x</a>",
+    "<svg><style><img src=x onerror=alert(1)></style></svg>",
+    "<math><mtext><table><mglyph><style><!--</style><img title='--><img src=x onerror=alert(1)>'>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "<meta http-equiv=refresh content='0;url=https://evil.example'>",
+    "<base href=https://evil.example><form action=/><input type=submit></form>",
+    "<link rel=stylesheet href=https://evil.example/x>",
+    "<iframe src=https://evil.example></iframe><object data=https://evil.example></object>",
+    "<div style='background:url(https://evil.example/x);position:fixed'>x</div>",
+    "<div style='background:image-set(\"https://evil.example/x\" 1x)'>x</div>",
+    "<div style='background:IMAGE-SET(\"https://evil.example/x\" 1x);color:rgb(0,0,0)'>x</div>",
+    "<div style='background:-webkit-image-set(\"https://evil.example/x\" 1x)'>x</div>",
+    "<img src=https://evil.example/track.png><img src='//evil.example/x'><video src=https://evil.example/x autoplay>",
+)
 Maker = Callable[[random.Random], bytes]
 
 
@@ -162,23 +181,7 @@ def archive_bombs(of: random.Random) -> bytes:
 
 
 def scripts(of: random.Random) -> bytes:
-    trick = of.choice(
-        [
-            "<script>alert(1)</script>",
-            "<img src=x onerror=alert(1)>",
-            "<a href='java\nscript:alert(1)'>x</a>",
-            "<a href='data:text/html,<script>alert(1)</script>'>x</a>",
-            "<meta http-equiv=refresh content='0;url=https://evil.example'>",
-            "<base href=https://evil.example><form action=/><input type=submit></form>",
-            "<svg><style><img src=x onerror=alert(1)></style></svg>",
-            "<math><mtext><table><mglyph><style><!--</style><img title='--><img src=x onerror=alert(1)>'>",
-            "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
-            "<div style='background:url(https://evil.example/x);position:fixed'>x</div>",
-            "<link rel=stylesheet href=https://evil.example/x><iframe src=https://evil.example></iframe>",
-            "<img src=https://evil.example/track.png><video src=https://evil.example/x autoplay></video>",
-        ]
-    )
-    return _html(f"<p>before</p>{trick}<p>after</p>")
+    return _html(f"<p>before</p>{of.choice(TRICKS)}<p>after</p>")
 
 
 def markup_of_wecom(of: random.Random) -> bytes:

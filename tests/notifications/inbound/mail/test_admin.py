@@ -15,7 +15,7 @@ from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.parse import EXTENSIONS, MailRules
 from notifications.models import InboundChannel, IncomingMessage
 from tests.browser_form import untouched
-from tests.notifications.factories import make_corp, make_manager, make_person, make_superuser
+from tests.notifications.factories import make_manager, make_person, make_superuser
 from tests.notifications.inbound.mail import senders
 from tests.notifications.inbound.mail.channels import make_mail_channel, take
 
@@ -179,14 +179,6 @@ def test_whoever_may_only_look_sees_no_rules_and_no_form(channel: InboundChannel
 
     assert answer.status_code == 200
     assert 'name="footers"' not in answer.content.decode()
-
-
-def test_another_managers_channel_is_not_there(channel: InboundChannel) -> None:
-    client = Client()
-    client.force_login(make_manager(make_corp()))
-
-    assert client.get(page(channel)).status_code == 302
-    assert client.post(f"{LIST}{channel.pk}/secret/").status_code == 404
 
 
 # --- Its messages ---

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from email.mime.application import MIMEApplication
 from email.mime.multipart import MIMEMultipart
+from typing import Any
 
 import pytest
 from django.core import mail as outbox
@@ -29,17 +29,12 @@ from tests.notifications.inbound.mail.channels import mail, make_mail_channel, t
 from tools.services import free_port
 
 pytestmark = pytest.mark.django_db
-TELLING = MailRules(tells_sender=True, mail_domains=("example.com",))
 
 
-@pytest.fixture
-def channel(corp: Corp) -> InboundChannel:
-    return make_mail_channel(make_manager(corp), rules=TELLING)[0]
-
-
-@pytest.fixture
-def zhang(corp: Corp) -> User:
-    return make_person(corp, "ZhangWei", username="zw", name="张伟", email="Zhang.Wei@corp.example.com")
+def passing_on(corp: Corp, **fields: Any) -> InboundChannel:
+    """A channel that passes on what it finds nobody for, to partners."""
+    rules = MailRules(forward="unknown", mail_domains=("partner.example.com",))
+    return make_mail_channel(make_manager(corp), rules=rules, **fields)[0]
 
 
 def send_outgoing() -> list[str]:
@@ -167,7 +162,7 @@ def test_a_mail_that_the_mail_server_did_not_take_is_tried_again(channel: Inboun
 
 
 def test_a_channel_that_tells_nobody_tells_nobody(corp: Corp) -> None:
-    channel = make_mail_channel(make_manager(corp), rules=replace(TELLING, tells_sender=False))[0]
+    channel = make_mail_channel(make_manager(corp), rules=MailRules(mail_domains=("example.com",)))[0]
 
     take(channel, mail(), "Nobody@wecom.local")
 
@@ -209,8 +204,7 @@ def test_a_mail_is_passed_on_to_the_domains_that_the_channel_names(
 
 
 def test_a_mail_for_outsiders_alone_is_passed_on_though_it_becomes_no_message(corp: Corp) -> None:
-    rules = MailRules(forward="unknown", mail_domains=("partner.example.com",))
-    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
+    channel = passing_on(corp)
 
     take(channel, mail("text for partners"), "a@partner.example.com")
 
@@ -220,8 +214,7 @@ def test_a_mail_for_outsiders_alone_is_passed_on_though_it_becomes_no_message(co
 
 
 def test_mails_passed_on_count_for_the_limit_of_the_day(corp: Corp) -> None:
-    rules = MailRules(forward="unknown", mail_domains=("partner.example.com",))
-    channel = make_mail_channel(make_manager(corp), rules=rules, daily_limit=2)[0]
+    channel = passing_on(corp, daily_limit=2)
     take(channel, mail(), "a@partner.example.com", "b@partner.example.com")
     take(channel, mail(), "b@partner.example.com", "a@partner.example.com")  # again: nothing is passed on twice
 
@@ -233,8 +226,7 @@ def test_mails_passed_on_count_for_the_limit_of_the_day(corp: Corp) -> None:
 
 
 def test_html_that_is_passed_on_is_cleaned(corp: Corp) -> None:
-    rules = MailRules(forward="unknown", mail_domains=("partner.example.com",))
-    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
+    channel = passing_on(corp)
     html = (
         '<p onclick="x()">hi</p><script>x()</script><form action="https://evil.example"></form><img src="http://e.x/t">'
     )
@@ -275,8 +267,7 @@ def test_only_what_the_channel_sends_of_a_mail_is_passed_on(corp: Corp) -> None:
     ],
 )
 def test_headers_of_a_picture_bring_no_others_into_what_is_passed_on(corp: Corp, head: str) -> None:
-    rules = MailRules(forward="unknown", mail_domains=("partner.example.com",))
-    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
+    channel = passing_on(corp)
     picture = base64.encodebytes(senders.png()).decode().replace("\n", "\r\n")
     content = (
         "Message-ID: <1@bi>\r\nSubject: x\r\nContent-Type: multipart/related; boundary=b\r\n\r\n"
@@ -295,8 +286,7 @@ def test_headers_of_a_picture_bring_no_others_into_what_is_passed_on(corp: Corp,
 
 
 def test_what_we_passed_on_comes_round_and_is_passed_on_no_more(corp: Corp) -> None:
-    rules = MailRules(forward="unknown", mail_domains=("partner.example.com",))
-    channel = make_mail_channel(make_manager(corp), rules=rules)[0]
+    channel = passing_on(corp)
     take(channel, mail(), "a@partner.example.com")
     send_outgoing()
     again = outbox.outbox[-1].message().as_bytes()

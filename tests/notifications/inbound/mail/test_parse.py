@@ -17,7 +17,6 @@ from notifications.inbound.mail.parse import (
     READ_FILES_AT_MOST,
     UnreadableMailError,
     decoded,
-    find_message_id,
     parse,
 )
 from tests.notifications.inbound.mail import senders
@@ -40,39 +39,6 @@ def test_superset_sends_a_picture_and_a_file_whose_disposition_stands_in_its_typ
     assert "Explore in Superset" in found.html
     assert [(part.cid, part.content) for part in found.pictures] == [("176432.55.8821@example.com", picture)]
     assert [(part.name, part.content) for part in found.files] == [("Sales.csv", "城市,金额\r\n上海,1200\r\n".encode())]
-
-
-def test_metabase_sends_icons_and_charts_in_the_order_of_its_html() -> None:
-    found = parse(senders.metabase())
-
-    assert find_message_id(senders.metabase()) == "<1.2@metabase.example.com>"
-    assert [part.cid for part in found.pictures] == ["bell.png@metabase", "IMAGE_9876@metabase"]
-    assert [part.name for part in found.files] == ["Revenue.xlsx"]
-    assert found.is_automatic is False
-
-
-def test_jenkins_sends_plain_text_that_nobody_answers() -> None:
-    found = parse(senders.jenkins())
-
-    assert (found.html, found.is_automatic) == ("", True)
-    assert found.text.startswith("See <https://ci.example.com/job/nightly-etl/42/display/redirect>\n\nChanges:")
-
-
-def test_guandata_sends_chinese_names_in_encoded_words() -> None:
-    found = parse(senders.guandata())
-
-    assert found.subject == "【订阅】销售日报 2026-11-27"
-    assert "您订阅的<b>销售日报</b>已更新" in found.html
-    assert [part.name for part in found.files] == ["销售日报.xlsx"]
-    assert [part.cid for part in found.pictures] == ["page_image_0"]
-
-
-def test_finereport_sends_gbk_on_one_line() -> None:
-    found = parse(senders.finereport())
-
-    assert found.subject == "经营分析报表"
-    assert "<td>分公司59</td>" in found.html
-    assert [(part.name, part.content) for part in found.files] == [("经营分析.pdf", senders.pdf())]
 
 
 # --- Headers ---

@@ -186,20 +186,12 @@ def test_it_takes_mails_over_tls_with_the_certificate_of_its_settings(
     assert IncomingMessage.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    ("environ", "said"),
-    [
-        ({"MAIL_DOOR_CERTIFICATE": "/nonexistent.pem"}, "MAIL_DOOR_CERTIFICATE or MAIL_DOOR_KEY cannot be used"),
-        ({"MAIL_DOOR_LISTEN": "0.0.0.0:2525"}, "MAIL_DOOR_LISTEN lets other machines connect"),
-        ({"MAIL_DOOR_TLS_FROM_START": "true"}, "MAIL_DOOR_TLS_FROM_START is on without a certificate"),
-    ],
-)
-def test_it_does_not_start_with_settings_that_cannot_work(
-    process_environ: dict[str, str], project_root: Path, environ: dict[str, str], said: str
+def test_it_does_not_start_with_a_certificate_that_cannot_be_read(
+    process_environ: dict[str, str], project_root: Path
 ) -> None:
-    env = {**process_environ, **environ}
+    env = {**process_environ, "MAIL_DOOR_CERTIFICATE": "/nonexistent.pem"}
 
     done = subprocess.run(COMMAND, cwd=project_root, env=env, capture_output=True, text=True, check=False)
 
     assert done.returncode != 0
-    assert said in done.stderr
+    assert "MAIL_DOOR_CERTIFICATE or MAIL_DOOR_KEY cannot be used" in done.stderr
