@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -92,17 +94,18 @@ def test_an_accepted_message(delivery: Delivery, wire: Wire, clock: FakeClock) -
 
 
 def test_what_fails_before_the_call_is_certain_and_tried_again(
-    delivery: Delivery, wire: Wire, clock: FakeClock, settings: Settings
+    delivery: Delivery, wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A client that cannot be built, as no check has foreseen: nothing was sent, so nothing is unclear."""
-    del settings.WECOM_TOTAL_TIMEOUT_SECONDS
+    Corp.objects.update(ca_bundle="certificates that go into a file")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
 
     send(delivery, clock)
 
     assert wire.bodies == []
     assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, None)]
     assert delivery.unclear_since is None
-    assert "AttributeError" in delivery.error
+    assert "FileNotFoundError" in delivery.error
     assert waits_between(delivery, clock, 100, 140)
 
 
