@@ -300,9 +300,9 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         command = verbs.add_parser(verb, help=help_text)
         command.add_argument("apps", nargs="*", metavar="app", help=f"one of {', '.join(APPS)} (all)")
     options = parser.parse_args(arguments)
-    verb = {"update": update, "check": check, "compile": compile_app}[options.verb]
+    run = {"update": update, "check": check, "compile": compile_app}[options.verb]
     try:
-        lines = [line for app in options.apps or APPS for line in verb(app, root)]
+        lines = [line for app in options.apps or APPS for line in run(app, root)]
     except CatalogueError as error:
         print(error, file=sys.stderr)
         return 1

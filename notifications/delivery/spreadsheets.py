@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import openpyxl
     import openpyxl.styles
     import openpyxl.utils
-    from openpyxl.cell import WriteOnlyCell
 else:
     openpyxl = Late("openpyxl")
 
@@ -133,7 +132,7 @@ def _write_sheet(sheet: Any, part: Part, row_count: int) -> None:
         sheet.append([_text_cell(sheet, left_out)])
 
 
-def _head_cell(sheet: Any, column: Column) -> WriteOnlyCell:
+def _head_cell(sheet: Any, column: Column) -> Any:
     cell = _text_cell(sheet, _write_head(column))
     cell.font, cell.fill = openpyxl.styles.Font(bold=True), openpyxl.styles.PatternFill("solid", fgColor="E8EEF5")
     if column.is_numeric:
@@ -151,14 +150,15 @@ def _number_formats(column: Column) -> tuple[str, str]:
     return whole, other
 
 
-def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, str]) -> WriteOnlyCell | bool | None:
+def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, str]) -> Any:
     plain = _to_plain(value)
     if plain is None or isinstance(plain, bool):
         return plain
     if isinstance(plain, str):
         return _text_cell(sheet, plain)
     if isinstance(plain, date):
-        cell = openpyxl.cell.WriteOnlyCell(sheet, plain)
+        cell: Any = openpyxl.cell.WriteOnlyCell(sheet)
+        cell.value = plain
         cell.number_format = _date_format(plain)
         return cell
     # To a spreadsheet 12.5% is 0.125.
@@ -169,7 +169,7 @@ def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, s
     return cell
 
 
-def _text_cell(sheet: Any, text: str) -> WriteOnlyCell:
+def _text_cell(sheet: Any, text: str) -> Any:
     """Text is text whatever it begins with, without the letters that the format cannot hold."""
     cell = openpyxl.cell.WriteOnlyCell(sheet, _NOT_IN_CELLS.sub("", text)[:CELL_CHARACTERS])
     cell.data_type = "s"
