@@ -22,7 +22,6 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from integrations.companies import links
 from integrations.core.http import HOME, rooted, safe_path
 from integrations.core.redis import COUNTING, Limit, key_and_count, script, valkey
 from integrations.models.fields import cipher
@@ -413,7 +412,7 @@ class CurrentSession:
 
 def is_at_home(request: HttpRequest, corp: Corp) -> bool:
     """Whether the request came in under the address to which WeCom will return: the cookie must be there."""
-    return _host(request.get_host()) == _host(links.site_address_for(corp).domain)
+    return _host(request.get_host()) == _host(corp.find_site_address().domain)
 
 
 def begin(

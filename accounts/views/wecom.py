@@ -168,7 +168,7 @@ def _authorise(
         if request.GET.get("moved"):
             return errors.away(_details(Cause.ADDRESS_DIFFERS, corp, target))
         query = {"next": target, "moved": "1", **({"again": "1"} if attempt > flow.FIRST_ATTEMPT else {})}
-        address = links.site_address_for(corp)
+        address = corp.find_site_address()
         return redirect(f"{address.absolute(reverse('wecom-start', args=[corp.pk]))}?{urlencode(query)}")
     surface = surface_of(request.headers.get("User-Agent", ""))
     kind = Kind.SILENT if surface.is_inside_wecom and not confirmation.is_confirmation(target) else Kind.QR

@@ -37,7 +37,7 @@ from integrations.admin.base import (
 )
 from integrations.admin.console import CallbackPages, ConsolePages, CredentialPages, VerificationPages
 from integrations.admin.diagnosis import DiagnosisPages, corp_reasons, start_checks
-from integrations.companies import links, services
+from integrations.companies import services
 from integrations.companies.diagnosis import results
 from integrations.core import hooks, validators
 from integrations.core.admin_pages import ConfirmedChanges, VersionedForm
@@ -549,7 +549,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             "hearing": hearing_of(corp, now=timezone.now()),
             "refused_elsewhere": self.refused_elsewhere(),
             "can_stage": request.user.is_superuser and self.has_change_permission(request, corp),
-            "site_address": links.site_address_for(corp),
+            "site_address": corp.find_site_address(),
             "reasons": corp_reasons(corp),
         }
 

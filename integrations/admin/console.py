@@ -233,7 +233,7 @@ def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
         target = page
         if is_typed:  # a path of this site or of the BI, or an address copied from either
             in_bi = bi.link_page_from(typed.strip(), bi.connection()) if bi.is_open() else None
-            target = inner_page_from(in_bi or typed, site_url=links.site_address_for(corp).url)
+            target = inner_page_from(in_bi or typed, site_url=corp.find_site_address().url)
     except ValidationError as refusal:
         return {**state, "error": " ".join(refusal.messages)}
     leads_to_bi = bi.landing_of(rooted(target)).startswith(bi.ROOT) if target else False
@@ -525,7 +525,7 @@ class VerificationPages(CorpPages):
 
     def verification_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """What the corp's page shows of its files, and whether to ask again."""
-        site = links.site_address_for(corp)
+        site = corp.find_site_address()
         files = list(corp.verification_files.all())
         checks = newest_jobs(links.FILE_CHECK, [file.pk for file in files])
         rows = [_row(site, file, checks.get(str(file.pk))) for file in files]

@@ -23,7 +23,6 @@ from integrations import callbacks
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError
-from integrations.companies import links
 from integrations.core.client_factory import CALLBACK_COLUMNS, callback_crypto
 from integrations.core.redis import valkey
 from integrations.models import CallbackEvent, Corp, SiteAddress
@@ -98,12 +97,12 @@ def _random(length: int) -> str:
 
 def callback_url(corp: Corp, kind: CallbackEvent.Kind) -> str:
     """What WeCom's console takes as URL."""
-    return links.site_address_for(corp).absolute(reverse(_VIEWS[kind], args=[corp.pk]))
+    return corp.find_site_address().absolute(reverse(_VIEWS[kind], args=[corp.pk]))
 
 
 def addresses(corp: Corp, *, now: datetime) -> list[Address]:
     """Both addresses of a corp, the app's first. No key is read."""
-    return [_address(corp, kind, links.site_address_for(corp), now) for kind in CallbackEvent.Kind]
+    return [_address(corp, kind, corp.find_site_address(), now) for kind in CallbackEvent.Kind]
 
 
 def _address(corp: Corp, kind: CallbackEvent.Kind, site: SiteAddress, now: datetime) -> Address:

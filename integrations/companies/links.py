@@ -41,25 +41,19 @@ if TYPE_CHECKING:
 CALLBACK_ROUTE = "wecom/<int:corp_id>/callback/"
 
 
-def site_address_for(corp: Corp) -> SiteAddress:
-    """The corp's own site address, else the default one."""
-    url: str | None = getattr(corp, "site_url", None)  # of Corp.objects.to_begin_sign_in(): nothing is left to look up
-    return SiteAddress(url=url) if url else corp.site_address or SiteAddress.objects.default()
-
-
 def callback_url(corp: Corp) -> str:
     """Where WeCom sends a browser back to, with its code."""
-    return site_address_for(corp).absolute("/" + CALLBACK_ROUTE.replace("<int:corp_id>", str(corp.pk)))
+    return corp.find_site_address().absolute("/" + CALLBACK_ROUTE.replace("<int:corp_id>", str(corp.pk)))
 
 
 def trusted_domain(corp: Corp) -> str:
     """What WeCom's console takes as trusted domain and as authorisation callback domain: no scheme, no slash."""
-    return site_address_for(corp).domain
+    return corp.find_site_address().domain
 
 
 def plain_login_url(corp: Corp) -> str:
     """The login page, for a home page that signs nobody in by itself."""
-    return site_address_for(corp).absolute(resolve_url(settings.LOGIN_URL))
+    return corp.find_site_address().absolute(resolve_url(settings.LOGIN_URL))
 
 
 def home_page_link(corp: Corp, path_url: str = "") -> str:
@@ -83,7 +77,7 @@ def deep_link(corp: Corp, path: str) -> str:
     """A link that leads to `path` (see own_pages.inner_page_from), signing in on the way where the corp allows that."""
     if corp.sign_in_enabled:
         return home_page_link(corp, path)
-    return site_address_for(corp).absolute(bi.landing_of(rooted(path))) if path else plain_login_url(corp)
+    return corp.find_site_address().absolute(bi.landing_of(rooted(path))) if path else plain_login_url(corp)
 
 
 def authorize_link(corp: Corp, state: str) -> str:
@@ -217,7 +211,7 @@ def check_file(run: JobRun) -> dict[str, Any]:
 
 def look_for_file(file: VerificationFile, *, now: datetime) -> None:
     """Look at the public address and note what was found."""
-    url = verification_file_url(site_address_for(file.corp), file)
+    url = verification_file_url(file.corp.find_site_address(), file)
     try:
         outcome, detail = _judge_page(fetch_page(url), file.code)
     except ConfigurationError as error:

@@ -102,7 +102,7 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
 def reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
     """Why `corp` cannot be enabled yet, as sentences; empty when it can."""
     reasons = results.find_reasons_against_enabling(corp, now=now)
-    address = links.site_address_for(corp)
+    address = corp.find_site_address()
     is_trial = corp.is_sandbox and settings.ENVIRONMENT != "production"
     if address.is_local and not is_trial:
         words = _("The site address is still %(url)s, which only this machine reaches. Enter your real one first.")
@@ -418,7 +418,7 @@ def _verification(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
     """Done where the file answers, or where WeCom has taken the domain, for which it had looked for the file."""
     if _of_checks(runs, "domain") == StepState.DONE:
         return StepState.DONE
-    site = links.site_address_for(corp)
+    site = corp.find_site_address()
     outcomes = {
         file.outcome if file.checked_url == links.verification_file_url(site, file) else ""
         for file in corp.verification_files.all()

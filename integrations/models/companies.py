@@ -282,6 +282,11 @@ class Corp(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def find_site_address(self) -> SiteAddress:
+        """Return its own site address, else the default one."""
+        url: str | None = getattr(self, "site_url", None)  # of Corp.objects.to_begin_sign_in(): nothing is to look up
+        return SiteAddress(url=url) if url else self.site_address or SiteAddress.objects.default()
+
     @property
     def was_enabled(self) -> bool:
         """Whether it is enabled or has been: from then on WeCom may say through it who somebody is."""

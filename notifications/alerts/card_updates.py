@@ -23,7 +23,6 @@ from integrations.clients.errors import (
     TransientError,
 )
 from integrations.clients.wecom import builders
-from integrations.companies import links
 from integrations.core import client_factory
 from integrations.core.background import guarded
 from integrations.models.jobs import Moment
@@ -165,7 +164,7 @@ def _change(card: AlertCard, clock: Clock) -> bool:
         _free(code)
         return _settle(card, "")
     with translation.override(delivery.language or settings.LANGUAGE_CODE):
-        url = links.site_address_for(delivery.corp).absolute(notices.page_path(notice.incidents, delivery.mark))
+        url = delivery.corp.find_site_address().absolute(notices.page_path(notice.incidents, delivery.mark))
         content = notices.content(notice, url=url, mark=delivery.mark, has_buttons=True)
     digest = notices.digest_of(notice)
     update = builders.card_update(agentid=delivery.agentid, response_code=code.code, card=content)

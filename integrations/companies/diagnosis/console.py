@@ -206,7 +206,7 @@ def check_verification_files(question: Question) -> Finding:
 def join_verification_codes(corp: Corp) -> str:
     """Return the address under which the files are looked for, and their codes."""
     codes = sorted(corp.verification_files.values_list("code", flat=True))
-    return " ".join([links.site_address_for(corp).url, *codes])
+    return " ".join([corp.find_site_address().url, *codes])
 
 
 VERIFICATION_FILE = Check(
@@ -253,7 +253,7 @@ def check_ownership(question: Question) -> Finding:
     known = _domain_answers(corp, domain).exclude(pk=question.run_id).first()
     files = VerificationFile.objects.filter(corp=corp, outcome=VerificationFile.Outcome.FOUND)
     if known is None:
-        is_there = files.filter(checked_url__startswith=links.site_address_for(corp).url).exists()
+        is_there = files.filter(checked_url__startswith=corp.find_site_address().url).exists()
         return ok("file", {"domain": domain}) if is_there else skip("unknown", {"domain": domain})
     if known.errcode is None:
         return ok("accepted", {"domain": domain})

@@ -17,7 +17,6 @@ from django.utils.translation import ngettext
 
 from integrations.clients.errors import Explanation, TransientError
 from integrations.clients.wecom import errcodes
-from integrations.companies import links
 from integrations.companies.diagnosis.app import (
     AGENTID,
     APP,
@@ -309,7 +308,7 @@ def export_text(corp: Corp, *, now: datetime) -> str:
     """Write all that support needs to know of the corp's connection, in the active language and without a secret."""
     answers = {True: _("yes"), False: _("no")}
     values = {
-        _("site address"): links.site_address_for(corp).url,
+        _("site address"): corp.find_site_address().url,
         _("API address"): corp.api_base_url,
         _("enabled"): answers[corp.is_enabled],
         _("sign-in with WeCom"): answers[corp.sign_in_enabled],

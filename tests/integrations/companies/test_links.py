@@ -75,7 +75,7 @@ def test_a_company_with_a_domain_of_its_own(corp: Corp, other_corp: Corp) -> Non
 def test_a_missing_default_address_is_the_initial_one_again(corp: Corp) -> None:
     SiteAddress.objects.all().delete()
 
-    assert links.site_address_for(corp).url == "http://localhost:3001/"
+    assert corp.find_site_address().url == "http://localhost:3001/"
     assert SiteAddress.objects.get().is_default
 
 
@@ -83,5 +83,5 @@ def test_a_missing_default_address_whose_url_another_row_holds_is_that_row(corp:
     SiteAddress.objects.all().delete()
     other = SiteAddress.objects.create(url="http://localhost:3001/")
 
-    assert links.site_address_for(corp) == other
+    assert corp.find_site_address() == other
     assert SiteAddress.objects.get().is_default

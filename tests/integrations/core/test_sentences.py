@@ -12,7 +12,7 @@ from integrations.core.sentences import NoData, Sentence, counted_sentence, join
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import Delivery, Run
-from tests.notifications.delivery.test_failures import in_language
+from tests.notifications.delivery.test_explanations import in_language
 from tests.notifications.factories import (
     NOW,
     make_corp,
