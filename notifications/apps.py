@@ -37,14 +37,14 @@ class NotificationsConfig(AppConfig):
         )
         from notifications.delivery.runs.recall import readdress, withdraw
         from notifications.delivery.sending.queue import find_refused_calls, probe_at_once
-        from notifications.delivery.sending.send import read_calls_until_now
+        from notifications.delivery.sending.send import read_past_calls
         from notifications.inbound.accept import source_of_message
         from notifications.receivers import disabling_holds_back, grant_to_roles, track_orders
         from notifications.sources import run_sources
         from notifications.subscriptions.recipients import find_rules_naming
         from notifications.tasks import enqueue_waiting_runs
 
-        store_lost.register(read_calls_until_now)
+        store_lost.register(read_past_calls)
         for source in (source_of_subscription, source_of_alert, source_of_notice, source_of_message):
             run_sources.register(source)
         companies.ownership.register(companies.Ownership(find_owned, find_objections, hand_over, succeed))

@@ -252,10 +252,12 @@ class RunSource(Protocol):
     ) -> bytes | None:
         """The bytes for people of one company's app; None: those of the message form. Asked inside the transaction that
         freezes them."""
+        return None
 
     def note_unreached(self, reason: str) -> None:
         """The run ended without a message for anybody. `reason`: a stored sentence. Called inside the transaction that
         ends it."""
+        return
 
 
 # Asked for the source of a run. None: a run of this trigger is another one's.

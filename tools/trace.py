@@ -47,8 +47,8 @@ WAYS = (
         "a slot to a receipt",
         "tests/notifications/test_tasks.py::test_a_tick_brings_what_is_due_all_the_way",
         ("notifications/tasks.py:_claim_due",),
-        files_at_most=48,
-        rooms_at_most=13,
+        files_at_most=37,
+        rooms_at_most=12,
     ),
     Way(
         "an alert to a changed card",
@@ -64,7 +64,7 @@ WAYS = (
             "notifications/alerts/card_updates.py:due",
             "notifications/alerts/card_updates.py:update_cards",
         ),
-        files_at_most=59,
+        files_at_most=51,
         rooms_at_most=18,
     ),
 )

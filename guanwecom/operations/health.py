@@ -19,7 +19,7 @@ from integrations.core import heartbeats, installation
 from integrations.core.background import AnyRow, database_clock
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Heartbeat
-from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, count_overdue_by_queue, find_overdue
+from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, count_overdue, find_overdue
 from notifications.delivery.runs import scheduler
 from notifications.models import AlertRule, Subscription, TickClaim
 
@@ -107,7 +107,7 @@ def read() -> EngineHealth:
     beats = list(Heartbeat.objects.values_list("kind", "queues", "beat_at"))
     is_late = _LATE.exists()
     count, oldest = _overdue(now) if is_late else (0, None)
-    waiting = count_overdue_by_queue(OPTIONAL_QUEUES, now=now, at_most=COUNTED) if is_late else {}
+    waiting = {one: count_overdue(one, now=now, at_most=COUNTED) for one in OPTIONAL_QUEUES} if is_late else {}
     period = TickClaim.objects.filter(name=scheduler.TICK).values_list("period", flat=True).first()
     heard = {which: [at for kind, _queues, at in beats if kind == which] for which in Heartbeat.Kind}
     workers = [(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER]

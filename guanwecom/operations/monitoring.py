@@ -40,6 +40,7 @@ from integrations.models import BiConnection, CardData, Corp, DataSource, EventW
 from notifications.delivery.channels import address_scope, company_scope
 from notifications.delivery.limiter import Scope, StoreLostError, query
 from notifications.delivery.metrics import push_metrics
+from notifications.delivery.sending import settle
 from notifications.inbound.mail import server as mail_backend
 from notifications.models import InboundFetch, IncomingMessage, MakerQueue, Medium, OutgoingMail, Run
 
@@ -356,7 +357,7 @@ def _of_window(scope: Scope, window: str) -> Scope:
 
 
 # What they count is shown by this process, too, whatever it has done itself.
-COUNTING = (middleware, tasks, mail_backend)
+COUNTING = (middleware, tasks, mail_backend, settle)
 
 
 class EngineCollector(Collector):

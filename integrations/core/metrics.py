@@ -132,7 +132,7 @@ class TimedMetric:
     def family(self, stored: Mapping[str, int]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(self.name, self.documentation, labels=self.labels)
         names = [*map(str, self.edges), "+Inf"]
-        for labels in sorted({field.rpartition(_SEPARATOR)[0] for field in stored}):
+        for labels in sorted({field.rpartition(_SEPARATOR)[0] for field in stored} or ({} if self.labels else {""})):
             counts = [stored.get(f"{labels}{_SEPARATOR}{bucket}", 0) for bucket in range(len(names))]
             total = stored.get(f"{labels}{_SEPARATOR}{_SUM}", 0) / 1_000_000
             family.add_metric(_values(labels), list(zip(names, accumulate(counts), strict=True)), total)

@@ -1,17 +1,17 @@
-"""Registry of channels by name."""
+"""The ways to send: WeCom's app, group robots, mail. What each asks of the limiter, its call, and its outcomes."""
 
 from __future__ import annotations
 
 import json
-import logging
 import smtplib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.mime.image import MIMEImage
 from email.utils import format_datetime
 from enum import StrEnum, auto
-from functools import cache
+from functools import cache, partial
 from typing import ClassVar, Protocol
 from urllib.parse import urlsplit
 
@@ -97,8 +97,12 @@ class Outcome:
         return self.kind == Kind.RECIPIENTS and (self.errcode == NOBODY_REACHED or not named)
 
 
-def outcome_of_result(result: SendResult) -> Outcome:
-    """Of an answer with errcode 0, which may still name people who got nothing."""
+def _send(send: Callable[[bytes], SendResult], body: bytes) -> Outcome:
+    """Make the call. An answer with errcode 0 may still name people who got nothing."""
+    try:
+        result = send(body)
+    except IntegrationError as error:
+        return outcome_of_error(error)
     return Outcome(
         Kind.ACCEPTED,
         message=result.warning,
@@ -116,7 +120,12 @@ def outcome_of_error(error: IntegrationError) -> Outcome:
     Never raises: what is of no class named here counts as a refusal.
     """
     kind, wait_seconds = _kind_and_wait(error)
-    held_seconds = _held_seconds(error) if kind == Kind.POSTPONED else 0
+    held_seconds = CONFIGURATION_WAIT_SECONDS if kind == Kind.POSTPONED else 0
+    if held_seconds and isinstance(error, RateLimitedError):
+        # Too many tokens were asked for, or with a wrong Secret: WeCom gives this address none for an hour, and the
+        # company is held. Other limits are the limiter's.
+        is_of_tokens = (error.operation, error.code) == ("gettoken", RATE_LIMITED)
+        held_seconds = error.retry_after_seconds if is_of_tokens else 0
     return Outcome(
         kind,
         message=str(error),
@@ -152,16 +161,6 @@ NO_THREAD = Outcome(Kind.NOT_SENT, message="the call did not begin in time")
 NOT_COUNTED = Outcome(Kind.NOT_SENT, message="the limiter lost its counts before the call began")
 NOT_CLAIMED = Outcome(Kind.NOT_SENT, message="the database did not confirm that the call may begin")
 LOST_WORKER = Outcome(Kind.UNCLEAR, message="the worker ended before the answer was written down")
-
-
-def _held_seconds(error: IntegrationError) -> int:
-    """For how long the company of a message that was postponed is held; 0: it is not, other limits are the limiter's.
-
-    Too many tokens were asked for, or with a wrong Secret: WeCom gives this address none for an hour.
-    """
-    if not isinstance(error, RateLimitedError):
-        return CONFIGURATION_WAIT_SECONDS
-    return error.retry_after_seconds if (error.operation, error.code) == ("gettoken", RATE_LIMITED) else 0
 
 
 def _kind_and_wait(error: IntegrationError) -> tuple[Kind, int]:
@@ -256,12 +255,13 @@ class WeComApp:
 
         def request(delivery: Sendable) -> Request:
             member, budget = limits(delivery.corpid, delivery.agentid)
+            userids = json.loads(bytes(delivery.body))["touser"].split("|") if member.is_limited else ()
             return Request(
                 id=f"{delivery.pk}.{delivery.attempt_count + 1}",
                 scopes=scopes,
                 is_urgent=delivery.priority == Priority.URGENT,
                 member=member,
-                members=_members(delivery) if member.is_limited else (),
+                members=tuple(map(fold_userid, userids)),
                 budget=budget,
                 persons=delivery.recipient_count,
             )
@@ -278,16 +278,8 @@ class WeComApp:
         try:
             client = client_factory.wecom_client(corp)
         except IntegrationError as error:
-            refused = outcome_of_error(error)
-            return lambda: refused
-
-        def call() -> Outcome:
-            try:
-                return outcome_of_result(client.message_send(body))
-            except IntegrationError as error:
-                return outcome_of_error(error)
-
-        return call
+            return partial(outcome_of_error, error)
+        return partial(_send, client.message_send, body)
 
 
 def app_name(corpid: str, agentid: int) -> str:
@@ -329,15 +321,8 @@ def address_scope(corp: Corp, api: str = _API) -> Scope:
     )
 
 
-def _members(delivery: Sendable) -> tuple[str, ...]:
-    return tuple(fold_userid(userid) for userid in json.loads(bytes(delivery.body))["touser"].split("|"))
-
-
-logger = logging.getLogger(__name__)
-
-
-class WeComRobot:
-    """Channel.ROBOT."""
+class _WithoutApp(Channel):
+    """A way on which neither people nor persons are counted."""
 
     is_repeat_safe: ClassVar[bool] = False
 
@@ -347,6 +332,10 @@ class WeComRobot:
             scopes=self.held_scopes(delivery),
             is_urgent=delivery.priority == Priority.URGENT,
         )
+
+
+class WeComRobot(_WithoutApp):
+    """Channel.ROBOT."""
 
     def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (Scope(f"robot:{delivery.robot_id}", per_minute=MESSAGES_PER_MINUTE),)
@@ -358,33 +347,16 @@ class WeComRobot:
         try:
             client = client_factory.robot_client(delivery.corp, robot.key)
         except UnreadableSecretError as error:
-            unread = outcome_of_error(error)
-            return lambda: unread
-
-        def call() -> Outcome:
-            try:
-                return outcome_of_result(client.webhook_send(body))
-            except IntegrationError as error:
-                return outcome_of_error(error)
-
-        return call
+            return partial(outcome_of_error, error)
+        return partial(_send, client.webhook_send, body)
 
 
 # Answers of a mail server from here on are final (RFC 5321, 4.2.1); those below may be different later.
 _FINAL = 500
 
 
-class Mail:
+class Mail(_WithoutApp):
     """Channel.EMAIL. A delivery is one mail to one person."""
-
-    is_repeat_safe: ClassVar[bool] = False
-
-    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
-        return lambda delivery: Request(
-            id=f"{delivery.pk}.{delivery.attempt_count + 1}",
-            scopes=self.held_scopes(delivery),
-            is_urgent=delivery.priority == Priority.URGENT,
-        )
 
     def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (Scope("mail", per_minute=settings.LIMIT_MAIL_PER_MINUTE),)
@@ -395,11 +367,7 @@ class Mail:
         message = EmailMultiAlternatives(mail["subject"], mail["text"], mail["from"], [mail["to"]], headers=headers)
         if medium := mail.get("medium"):
             _carry(message, Medium.objects.only("kind", "content", "content_type").get(pk=medium["id"]), medium["name"])
-
-        def call() -> Outcome:
-            return sent(message)
-
-        return call
+        return partial(send_mail, message)
 
 
 def _carry(message: EmailMultiAlternatives, medium: Medium, name: str) -> None:
@@ -425,7 +393,8 @@ _TYPES = {
 }
 
 
-def sent(message: EmailMessage) -> Outcome:
+def send_mail(message: EmailMessage) -> Outcome:
+    """Hand a mail to the mail server. Raises nothing that is foreseen."""
     connection = get_connection()
     try:
         connection.open()
@@ -447,21 +416,14 @@ def sent(message: EmailMessage) -> Outcome:
     except (OSError, smtplib.SMTPException) as error:
         return Outcome(Kind.UNCLEAR, message=f"the mail server went away: {type(error).__name__}")
     finally:
-        _closed(connection)
+        with suppress(OSError, smtplib.SMTPException):  # what was said before counts, however the good-bye goes
+            connection.close()
     return Outcome(Kind.ACCEPTED, errcode=0, msgid=str(message.extra_headers["Message-ID"]))
 
 
 def _refused(code: int, kind: Kind) -> Outcome:
     message = f"the mail server answered {code}"
     return Outcome(kind if code >= _FINAL else Kind.NOT_SENT, message=message, errcode=code)
-
-
-def _closed(connection: object) -> None:
-    """What was said before counts, however the good-bye goes."""
-    try:
-        connection.close()  # type: ignore[attr-defined]  # every backend has it
-    except (OSError, smtplib.SMTPException):
-        return
 
 
 _CHANNELS: dict[str, Channel] = {Name.WECOM: WeComApp(), Name.ROBOT: WeComRobot(), Name.EMAIL: Mail()}

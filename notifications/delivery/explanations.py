@@ -6,7 +6,7 @@ language.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TypeVar
 
@@ -182,15 +182,14 @@ def sum_up_losses(run_ids: Collection[int]) -> dict[int, Sentence]:
     unmade = Receipt.objects.filter(run__in=run_ids, run__skipped_count__gt=0, reason=Receipt.Reason.NO_MESSAGE)
     for run_id, count in unmade.order_by().values_list("run").annotate(people=Count("pk")):
         counts[run_id][_NOT_MADE] = count
-    found = {run_id: _word_losses(by_state) for run_id, by_state in counts.items()}
-    return {run_id: sentence for run_id, sentence in found.items() if sentence is not None}
-
-
-def _word_losses(people: Mapping[str, int]) -> Sentence | None:
-    said = [sentence % {"count": people[state]} for state, sentence in _LOSSES.items() if people.get(state)]
-    if not said and not people.get(Delivery.Status.ACCEPTED, 0) and _TAKEN_BACK not in people:
-        return _NOBODY_REACHED
-    return joined(said) if said else None
+    found = {}
+    for run_id, by_state in counts.items():
+        said = [sentence % {"count": by_state[state]} for state, sentence in _LOSSES.items() if by_state.get(state)]
+        if said:
+            found[run_id] = joined(said)
+        elif not by_state.get(Delivery.Status.ACCEPTED) and _TAKEN_BACK not in by_state:
+            found[run_id] = _NOBODY_REACHED
+    return found
 
 
 def explain_no_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence | None:
@@ -241,20 +240,16 @@ def _name_without_alert(run: Run) -> str:
             return _("Notice to the owner")
         return _("Notice to the owner: %(person)s") % {"person": run.requested_by}
     if run.message is not None:
-        words = {"title": run.message.title, "origin": run.message.origin_name, "number": _file_number(run)}
-        if words["number"]:
-            return (
-                pgettext("a file of a message, and where it came from", "%(title)s (file %(number)s) · %(origin)s")
-                % words
+        # A file that came with a message has its number (notifications.inbound.accept), the message itself none.
+        kind, *numbers = run.key.split(":")
+        words = {"title": run.message.title, "origin": run.message.origin_name, "number": "".join(numbers[1:2])}
+        sentence = pgettext("a message and where it came from", "%(title)s · %(origin)s")
+        if kind == Run.Trigger.MESSAGE and words["number"]:
+            sentence = pgettext(
+                "a file of a message, and where it came from", "%(title)s (file %(number)s) · %(origin)s"
             )
-        return pgettext("a message and where it came from", "%(title)s · %(origin)s") % words
+        return sentence % words
     return _("Push that was deleted") if run.subscription is None else run.subscription.name
-
-
-def _file_number(run: Run) -> str:
-    """Of a file that came with a message (notifications.inbound.accept); empty for the message itself."""
-    kind, *numbers = run.key.split(":")
-    return numbers[1] if kind == Run.Trigger.MESSAGE and len(numbers) > 1 else ""
 
 
 def _name_alerts(run_ids: list[int]) -> dict[int, str]:
@@ -264,24 +259,16 @@ def _name_alerts(run_ids: list[int]) -> dict[int, str]:
     rows = IncidentNotice.objects.filter(run__in=run_ids).order_by().values_list("run", "kind")
     told = list(rows.annotate(lead=Min("incident"), count=Count("pk")))
     incidents = Incident.objects.select_related("channel", "rule").in_bulk({lead for _run, _kind, lead, _count in told})
-    return {
-        run_id: pgettext("an alert and what happened", "%(title)s · %(what)s")
-        % {"title": _title_storm(incidents[lead], count), "what": _word_happening(kind)}
-        for run_id, kind, lead, count in told
-        if lead in incidents
-    }
-
-
-def _title_storm(lead: Incident, count: int) -> str:
-    if count == 1:
-        return lead.title
-    words = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
-    return words % {"name": lead.source or lead.title, "count": count}
-
-
-def _word_happening(kind: str) -> str:
-    return {
+    happened = {
         Notice.FIRE.value: pgettext("what an alert tells", "triggered"),
         Notice.REPEAT.value: pgettext("what an alert tells", "reminder"),
         Notice.RECOVER.value: pgettext("what an alert tells", "recovered"),
-    }[kind]
+    }
+    found = {}
+    for run_id, kind, lead_id, count in told:
+        if (lead := incidents.get(lead_id)) is not None:
+            storm = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
+            title = lead.title if count == 1 else storm % {"name": lead.source or lead.title, "count": count}
+            words = {"title": title, "what": happened[kind]}
+            found[run_id] = pgettext("an alert and what happened", "%(title)s · %(what)s") % words
+    return found

@@ -85,15 +85,10 @@ def sweep(*, now: datetime) -> Swept:
     lease_count = _settle_ended_leases(now) if is_waiting else 0
     given_up_count = _give_up(now) if is_waiting else 0
     is_sending = Run.objects.filter(status=Run.Status.SENDING).exists()
-    run_ids = _unrendered(now)
-    mailed_count, finished_count = _finish_runs(now) if is_sending else (0, 0)
-    swept = Swept(
-        run_ids=run_ids,
-        lease_count=lease_count,
-        given_up_count=given_up_count,
-        mailed_count=mailed_count,
-        finished_count=finished_count,
-    )
+    with transaction.atomic():
+        run_ids = [run.pk for run in unlocked(Run.objects.unrendered(now).only("pk"))[:BATCH]]
+        Run.objects.filter(pk__in=run_ids).update(render_after=now + RENDER_LEASE)
+    swept = Swept(run_ids, lease_count, given_up_count, *(_finish_runs(now) if is_sending else (0, 0)))
     if swept.run_ids or swept.lease_count or swept.given_up_count:
         logger.warning(
             "swept: %d lost renderings, %d ended leases, %d given up",
@@ -102,31 +97,23 @@ def sweep(*, now: datetime) -> Swept:
     return swept
 
 
-def _unrendered(now: datetime) -> list[int]:
-    with transaction.atomic():
-        ids = [run.pk for run in unlocked(Run.objects.unrendered(now).only("pk"))[:BATCH]]
-        Run.objects.filter(pk__in=ids).update(render_after=now + RENDER_LEASE)
-    return ids
-
-
 def _settle_ended_leases(now: datetime) -> int:
+    """Settle ended leases, each by itself: one bad row must not keep the others waiting. Returns how many."""
     count = 0
     while True:
+        settled = 0
         with transaction.atomic():
             ended = list(unlocked(Delivery.objects.lease_expired(now))[:BATCH])
-            settled = sum(_try_to_settle_lease(delivery, now) for delivery in ended)
+            for delivery in ended:
+                with guarded(logger, "delivery=%d: its ended lease could not be settled", delivery.pk):
+                    _settle_ended_lease(delivery, now)
+                    settled += 1
         count += settled
         if len(ended) < BATCH or not settled:
             return count
 
 
-def _try_to_settle_lease(delivery: Delivery, now: datetime) -> bool:
-    """Whether its ended lease could be settled: one bad row must not keep the others waiting."""
-    with guarded(logger, "delivery=%d: its ended lease could not be settled", delivery.pk) as row, transaction.atomic():
-        _settle_ended_lease(delivery, now)
-    return row.error is None
-
-
+@transaction.atomic
 def _settle_ended_lease(delivery: Delivery, now: datetime) -> None:
     attempt = Attempt.objects.filter(delivery=delivery).order_by("number").last()
     if attempt is not None and attempt.fencing_token == delivery.fencing_token:
@@ -212,18 +199,15 @@ def purge_runs(*, now: datetime) -> int:
     if run is None:
         return 0
     deliveries = Delivery.objects.filter(run=run)
+    of_deliveries: tuple[Any, ...] = (Attempt, Attachment, AlertCard, CardCode)
     for rows in (
         Receipt.objects.filter(run=run),
-        Attempt.objects.filter(delivery__in=deliveries.values("pk")),
-        Attachment.objects.filter(delivery__in=deliveries.values("pk")),
-        AlertCard.objects.filter(delivery__in=deliveries.values("pk")),
-        CardCode.objects.filter(delivery__in=deliveries.values("pk")),
+        *(model.objects.filter(delivery__in=deliveries.values("pk")) for model in of_deliveries),
         deliveries,
         FrozenContent.objects.filter(run=run),
         Medium.objects.filter(run=run),
     ):
-        count = _delete_chunk(rows)
-        if count:
+        if count := _delete_chunk(rows):
             return count
     run_id = run.pk
     run.delete()
@@ -237,8 +221,7 @@ def purge_incidents(*, now: datetime) -> int:
     ids = list(_old_incidents(now).order_by("resolved_at").values_list("pk", flat=True)[:CHUNK])
     if not ids:
         return 0
-    picture_count = _delete_chunk(Medium.objects.filter(incident__in=ids))
-    if picture_count:
+    if picture_count := _delete_chunk(Medium.objects.filter(incident__in=ids)):
         return picture_count
     Incident.objects.filter(pk__in=ids).delete()
     logger.info("incidents=%d forgotten", len(ids))
@@ -284,7 +267,9 @@ def repair_clock_damage(*, now: datetime) -> int:
     waiting = Run.objects.filter(status=Run.Status.WAITING)
     update_unlocked(waiting.filter(render_after__gt=now + 3 * RENDER_LEASE), render_after=now)
     _repair_deliveries(now)
-    _repair_media(now)
+    making = Medium.objects.filter(status=Medium.Status.WAITING)
+    update_unlocked(making.filter(make_after__gt=now + LONGEST_MAKING), make_after=now)
+    update_unlocked(making.filter(created_at__gt=now), created_at=now)
     update_unlocked(CorpQueue.objects.filter(probe_at__gt=now + LONGEST_HOLD), probe_at=now)
     while _repair_rules(now):
         pass
@@ -353,12 +338,6 @@ def _repair_incidents(now: datetime) -> None:
             update_unlocked(incidents.filter(**{f"{name}__gt": now}), **{name: now})
 
 
-def _repair_media(now: datetime) -> None:
-    waiting = Medium.objects.filter(status=Medium.Status.WAITING)
-    update_unlocked(waiting.filter(make_after__gt=now + LONGEST_MAKING), make_after=now)
-    update_unlocked(waiting.filter(created_at__gt=now), created_at=now)
-
-
 def _repair_deliveries(now: datetime) -> None:
     pending = Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.PENDING])
     update_unlocked(pending.filter(next_attempt_at__gt=now + LONGEST_WAIT), next_attempt_at=now)
@@ -386,7 +365,14 @@ def end_waiting(*, now: datetime) -> int:
     AlertCheck.objects.filter(outcome=AlertCheck.Outcome.WAITING).delete()
     for rows in (Subscription.objects.due(now), AlertRule.objects.due(now)):
         reschedule_rows(rows, now=now)
-    count = _end_runs(now)
+    ended = {"finished_at": now, "error": _WHY.stored(), "owner_notified_at": now}
+    count = Run.objects.filter(status=Run.Status.WAITING).update(status=Run.Status.FAILED, **ended)
+    # One that may have arrived is unknown.
+    unsettled = Delivery.objects.unsettled()
+    may_have_arrived = Q(unclear_since__isnull=False) | Q(status=Delivery.Status.SENDING)
+    unsettled.filter(may_have_arrived).update(status=Delivery.Status.UNKNOWN, settled_at=now, lease_until=None)
+    unsettled.update(status=Delivery.Status.CANCELED, settled_at=now)
+    count += Run.objects.filter(status=Run.Status.SENDING).update(status=Run.Status.FINISHED, **ended)
     Run.objects.unnotified().update(owner_notified_at=now)
     AlertRule.objects.filter(is_broken=True, owner_notified_at__isnull=True).update(owner_notified_at=now)
     Incident.objects.notice_due(now).update(notice_due_at=None, notice_kind="")
@@ -394,31 +380,13 @@ def end_waiting(*, now: datetime) -> int:
         sources.filter(gather_until__isnull=False).update(gather_until=None)
     AlertCard.objects.filter(is_stale=True).update(is_stale=False)
     CorpQueue.objects.blocked().filter(notified_at__isnull=True).update(notified_at=now)
-    _end_answers()
-    return count
-
-
-def _end_runs(now: datetime) -> int:
-    waiting = Run.objects.filter(status=Run.Status.WAITING)
-    count = waiting.update(status=Run.Status.FAILED, finished_at=now, error=_WHY.stored(), owner_notified_at=now)
-    # One that may have arrived is unknown.
-    unsettled = Delivery.objects.unsettled()
-    may_have_arrived = Q(unclear_since__isnull=False) | Q(status=Delivery.Status.SENDING)
-    unsettled.filter(may_have_arrived).update(status=Delivery.Status.UNKNOWN, settled_at=now, lease_until=None)
-    unsettled.update(status=Delivery.Status.CANCELED, settled_at=now)
-    sending = Run.objects.filter(status=Run.Status.SENDING)
-    return count + sending.update(
-        status=Run.Status.FINISHED, finished_at=now, error=_WHY.stored(), owner_notified_at=now
-    )
-
-
-def _end_answers() -> None:
-    """What other systems would be told, or have handed in last."""
-    waiting = IncomingMessage.objects.filter(callback_state=IncomingMessage.Callback.WAITING)
-    waiting.update(callback_state=IncomingMessage.Callback.GIVEN_UP, callback_error=_WHY.stored())
+    # What other systems would be told, or have handed in last.
+    messages = IncomingMessage.objects.filter(callback_state=IncomingMessage.Callback.WAITING)
+    messages.update(callback_state=IncomingMessage.Callback.GIVEN_UP, callback_error=_WHY.stored())
     mails = OutgoingMail.objects.filter(status__in=[OutgoingMail.Status.WAITING, OutgoingMail.Status.STARTED])
     mails.update(status=OutgoingMail.Status.FAILED, error=_WHY.msgid)
     InboundFetch.objects.all().delete()
+    return count
 
 
 # --- System checks; `manage.py check` runs them ---
@@ -427,10 +395,14 @@ def _end_answers() -> None:
 @checks.register(checks.Tags.database)
 def check_valkey(**_kwargs: Any) -> list[checks.CheckMessage]:
     """Asks the server, so `manage.py migrate` and `manage.py check --database default` run it."""
+    store = valkey()
     try:
-        found = _valkey_settings()
+        found: dict[str, str] = store.config_get("maxmemory-policy", "save", "appendonly")  # type: ignore[assignment]
+    except redis.ResponseError:  # CONFIG is not allowed, as with services that are rented: `save` is unknown
+        found = {"maxmemory-policy": str(store.info("memory")["maxmemory_policy"])}
     except redis.RedisError:  # that it is away shows elsewhere
         return []
+    found = {_decode(name): _decode(value) for name, value in found.items()}
     messages: list[checks.CheckMessage] = []
     if found["maxmemory-policy"] != "noeviction":
         messages.append(
@@ -440,7 +412,7 @@ def check_valkey(**_kwargs: Any) -> list[checks.CheckMessage]:
                 id="notifications.W001",
             )
         )
-    if found["save"] and found["appendonly"] != "yes":
+    if found.get("save") and found["appendonly"] != "yes":
         messages.append(
             checks.Warning(
                 "Valkey keeps snapshots and no log: after a crash it comes back old.",
@@ -449,17 +421,6 @@ def check_valkey(**_kwargs: Any) -> list[checks.CheckMessage]:
             )
         )
     return messages
-
-
-def _valkey_settings() -> dict[str, str]:
-    """Where CONFIG is not allowed, as with services that are rented, `save` is unknown and empty."""
-    store = valkey()
-    try:
-        answer: dict[bytes, bytes] = store.config_get("maxmemory-policy", "save", "appendonly")  # type: ignore[assignment]
-        return {_decode(name): _decode(value) for name, value in answer.items()}
-    except redis.ResponseError:
-        policy = str(store.info("memory")["maxmemory_policy"])
-        return {"maxmemory-policy": policy, "save": "", "appendonly": "no"}
 
 
 def _decode(word: bytes | str) -> str:

@@ -1,75 +1,49 @@
-"""Metrics of pushes for Prometheus: counters from Valkey, waiting rows from the database."""
+"""Metrics of pushes for Prometheus: what waits in the database, and what Valkey counts for all processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from collections.abc import Iterator
 
 from django.db.models import BooleanField, Count, ExpressionWrapper, Q
 from django.utils import timezone
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from integrations.companies import callbacks
-from notifications.delivery import counters
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending.queue import CORP_SECRETS, find_held_until
 from notifications.models import CorpQueue, Delivery, Incident, Priority
 
 
 def push_metrics() -> Iterator[Metric]:
-    """Yield the metrics of pushes, incidents and callbacks at a scrape."""
-    yield _attempts()
-    yield _lag()
-    yield _waiting()
-    yield _alerts()
-    yield from _queues()
-    yield _refused_callbacks()
-
-
-def _attempts() -> Metric:
-    family = CounterMetricFamily(
-        "guanwecom_push_attempts", "Calls that ended, by channel and errcode", labels=["channel", "errcode"]
-    )
-    for (channel, code), count in counters.ended().items():
-        family.add_metric([channel, code], count)
-    return family
-
-
-def _lag() -> Metric:
-    lag = counters.lag()
-    edges = [*map(str, counters.LAG_SECONDS), "+Inf"]
-    family = HistogramMetricFamily("guanwecom_push_lag_seconds", "From a message's time to WeCom's acceptance")
-    family.add_metric([], list(zip(edges, accumulate(lag.counts), strict=True)), lag.seconds)
-    return family
-
-
-def _waiting() -> Metric:
-    family = GaugeMetricFamily(
+    """Yield the metrics of pushes, incidents and callbacks at a scrape. Raises redis.RedisError."""
+    waiting = GaugeMetricFamily(
         "guanwecom_push_waiting", "Messages that wait or are under way", labels=["priority", "status"]
     )
     rows = Delivery.objects.unsettled().order_by().values_list("priority", "status").annotate(count=Count("pk"))
     for priority, status, count in rows:
-        family.add_metric([Priority(priority).name.lower(), status], count)
-    return family
-
-
-def _alerts() -> Metric:
-    family = GaugeMetricFamily(
+        waiting.add_metric([Priority(priority).name.lower(), status], count)
+    yield waiting
+    alerts = GaugeMetricFamily(
         "guanwecom_incidents_open", "Incidents that are open", labels=["severity", "kind", "state"]
     )
     is_free = ExpressionWrapper(Q(acknowledged_at__isnull=True), output_field=BooleanField())
-    rows = Incident.objects.open().order_by().annotate(is_free=is_free).values_list("severity", "kind", "is_free")
-    for severity, kind, is_nobodys, count in rows.annotate(count=Count("pk")):
-        family.add_metric([severity, kind, "free" if is_nobodys else "taken"], count)
-    return family
+    incidents = Incident.objects.open().order_by().annotate(is_free=is_free)
+    of_each = incidents.values_list("severity", "kind", "is_free").annotate(count=Count("pk"))
+    for severity, kind, is_nobodys, count in of_each:
+        alerts.add_metric([severity, kind, "free" if is_nobodys else "taken"], count)
+    yield alerts
+    yield from _queues()
+    refused = CounterMetricFamily(
+        "guanwecom_callbacks_refused",
+        "Callbacks that were refused, by company (0: of none) and address",
+        labels=["corp", "address"],
+    )
+    for (corp_id, address), count in callbacks.refused_in_all().items():
+        refused.add_metric([str(corp_id), address], count)
+    yield refused
 
 
-def _queues() -> Iterable[Metric]:
+def _queues() -> tuple[Metric, ...]:
     queues = list(CorpQueue.objects.filter(corp__isnull=False).select_related("corp").defer(*CORP_SECRETS))
     used = statistics.used_today(queues)
     budget = GaugeMetricFamily("guanwecom_push_daily_budget", "Person-messages a day; 0: no limit", labels=["corp"])
@@ -89,14 +63,3 @@ def _queues() -> Iterable[Metric]:
         spent.add_metric(labels, used.get(queue.pk, 0))
         held.add_metric(labels, int(queue.is_paused or queue.blocked_since is not None))
     return budget, spent, held, until
-
-
-def _refused_callbacks() -> Metric:
-    family = CounterMetricFamily(
-        "guanwecom_callbacks_refused",
-        "Callbacks that were refused, by company (0: of none) and address",
-        labels=["corp", "address"],
-    )
-    for (corp_id, kind), count in callbacks.refused_in_all().items():
-        family.add_metric([str(corp_id), kind], count)
-    return family

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import openpyxl
     import openpyxl.styles
     import openpyxl.utils
+    from openpyxl.cell import Cell
 else:
     openpyxl = Late("openpyxl")
 
@@ -132,7 +133,7 @@ def _write_sheet(sheet: Any, part: Part, row_count: int) -> None:
         sheet.append([_text_cell(sheet, left_out)])
 
 
-def _head_cell(sheet: Any, column: Column) -> Any:
+def _head_cell(sheet: Any, column: Column) -> Cell:
     cell = _text_cell(sheet, _write_head(column))
     cell.font, cell.fill = openpyxl.styles.Font(bold=True), openpyxl.styles.PatternFill("solid", fgColor="E8EEF5")
     if column.is_numeric:
@@ -150,7 +151,7 @@ def _number_formats(column: Column) -> tuple[str, str]:
     return whole, other
 
 
-def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, str]) -> Any:
+def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, str]) -> Cell | bool | None:
     plain = _to_plain(value)
     if plain is None or isinstance(plain, bool):
         return plain
@@ -169,7 +170,7 @@ def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, s
     return cell
 
 
-def _text_cell(sheet: Any, text: str) -> Any:
+def _text_cell(sheet: Any, text: str) -> Cell:
     """Text is text whatever it begins with, without the letters that the format cannot hold."""
     cell = openpyxl.cell.WriteOnlyCell(sheet, _NOT_IN_CELLS.sub("", text)[:CELL_CHARACTERS])
     cell.data_type = "s"

@@ -146,7 +146,7 @@ class Run(models.Model):
     # A stored sentence (integrations.core.sentences), also of one that ended: whom it did not reach
     # (notifications.delivery.explanations).
     error = models.TextField(_("error"), blank=True)
-    # Of its data (notifications.delivery.rendering.skip_rules); empty where its report has none.
+    # Of its data (notifications.delivery.rendering.report_contents); empty where its report has none.
     fingerprint = models.CharField(max_length=64, blank=True)
     # What this run sends again, to those whom it did not reach; also to those of whom nobody knows.
     resends = models.ForeignKey(

@@ -278,8 +278,7 @@ class Subscription(Addressed, Scheduled, Succeeded):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_LIFETIME_HOURS)],
         help_text=_("A message that could not be sent within this time is canceled."),
     )
-    # When a run is not worth sending (delivery/rendering/skip_rules.py), for what the clock and other systems ask for;
-    # who asks by hand gets it.
+    # When a run is not worth sending, for what the clock and other systems ask for; who asks by hand gets it.
     skips_empty = models.BooleanField(_("not when the data is empty"), default=False)
     skips_unchanged = models.BooleanField(_("not when the data is the same as in the message before"), default=False)
     stale_after_minutes = models.PositiveIntegerField(

@@ -38,18 +38,22 @@ def describe_addressees(orders: Sequence[Any], model: Model, *, seen_by: Person)
             found[one.pk].append(_("a group robot's group"))
         elif one.to_everyone:
             found[one.pk].append(_("everyone"))
-    for pk, (count, names) in _name_addressees(model, "departments", keys, Q()).items():
-        words = ngettext("%(count)d department", "%(count)d departments", count) % {"count": count}
-        found[pk].append(_join_words(names) if len(names) == count else words)
-    for pk, (count, names) in _name_addressees(model, "groups", keys, Q()).items():
-        words = ngettext("%(count)d group", "%(count)d groups", count) % {"count": count}
-        found[pk].append(_join_words(names) if len(names) == count else words)
-    for pk, (count, names) in _name_addressees(model, "users", keys, Q(user__in=people_visible_to(seen_by))).items():
-        words = ngettext("%(count)d person", "%(count)d people", count) % {"count": count}
-        found[pk].append(_join_words(names) if len(names) == count else words)
+    visible = Q(user__in=people_visible_to(seen_by))
+    for field, condition in (("departments", Q()), ("groups", Q()), ("users", visible)):
+        for pk, (count, names) in _name_addressees(model, field, keys, condition).items():
+            found[pk].append(_join_words(names) if len(names) == count else _count_addressees(field, count))
     for pk, words in _describe_rules(model, keys).items():
         found[pk].append(words)
     return {pk: _join_words(found[pk]) or _("nobody") for pk in keys}
+
+
+def _count_addressees(field: str, count: int) -> str:
+    words = {
+        "departments": ngettext("%(count)d department", "%(count)d departments", count),
+        "groups": ngettext("%(count)d group", "%(count)d groups", count),
+        "users": ngettext("%(count)d person", "%(count)d people", count),
+    }
+    return words[field] % {"count": count}
 
 
 def _name_addressees(model: Model, field: str, keys: list[int], visible: Q) -> dict[int, tuple[int, list[str]]]:
@@ -101,8 +105,14 @@ def explain_naming(person: User, model: type[Subscription] | type[AlertReceiver]
     for pk, name in theirs.values_list("pk", "groups__name"):
         found[pk].append(_("group “%(name)s”") % {"name": name})
     accounts = list(WeComAccount.objects.complete().filter(user=person))
-    for pk, department in _find_by_department(orders, accounts):
-        found[pk].append(_("department “%(name)s”") % {"name": department})
+    # As resolve_audience means it: a chosen department that is there, with those below it where that is chosen.
+    standing = _find_departments(accounts)
+    around = departments.at_and_above(standing) if standing else set()
+    named = Department.objects.in_bulk(around)
+    chosen = orders.filter(departments__in=around).values_list("pk", "departments", "with_subdepartments")
+    for pk, one, with_those_below in chosen:
+        if with_those_below or one in standing:
+            found[pk].append(_("department “%(name)s”") % {"name": named[one]})
     for pk in find_concerned_orders(person, model):
         found[pk].append(_("by attributes"))
     if person.is_active and any(account.is_primary for account in accounts):
@@ -111,17 +121,13 @@ def explain_naming(person: User, model: type[Subscription] | type[AlertReceiver]
     return found
 
 
-def _find_by_department(orders: QuerySet[Any], accounts: list[WeComAccount]) -> list[tuple[int, str]]:
-    """As recipients.resolve means it: a chosen department that is there, with those below it where that is chosen."""
+def _find_departments(accounts: list[WeComAccount]) -> set[int]:
+    """Keys of the departments in which these accounts stand."""
     member = Q(pk__in=[])
     for account in accounts:
         member |= Q(member__corp=account.corp_id, member__userid_folded=account.userid_folded)
-    own = Membership.objects.able().filter(member, department__removed_at=None).values_list("department_id", flat=True)
-    standing = set(own)
-    around = departments.at_and_above(standing) if standing else set()
-    named = Department.objects.in_bulk(around)
-    chosen = orders.filter(departments__in=around).values_list("pk", "departments", "with_subdepartments")
-    return [(pk, str(named[one])) for pk, one, with_those_below in chosen if with_those_below or one in standing]
+    own = Membership.objects.able().filter(member, department__removed_at=None)
+    return set(own.values_list("department_id", flat=True))
 
 
 # --- A person's own pushes, and the choice to pause or decline one ---
@@ -182,24 +188,12 @@ def _find_concerning(person: User) -> QuerySet[Subscription]:
     reached = list(
         Subscription.objects.filter(runs__in=[row["run_id"] for row in newest]).values_list("pk", flat=True).distinct()
     )
-    named = (
-        Q(users=person) | Q(groups__in=person.groups.values("pk")) | Q(pk__in=reached) | _match_departments(accounts)
-    )
+    named = Q(users=person) | Q(groups__in=person.groups.values("pk")) | Q(pk__in=reached)
     named |= Q(pk__in=find_concerned_orders(person))
+    if standing := _find_departments(accounts):
+        around = departments.at_and_above(standing)
+        named |= Q(departments__in=standing) | Q(departments__in=around, with_subdepartments=True)
     if corp_id is not None:
         named |= Q(to_everyone=True)
     keys = Subscription.objects.filter(named).order_by().values("pk")
     return Subscription.objects.filter(Q(report__corp=None) | Q(report__corp=corp_id), pk__in=keys, is_enabled=True)
-
-
-def _match_departments(accounts: list[WeComAccount]) -> Q:
-    """As recipients.resolve means it: a chosen department that is there, with those below it where that is chosen."""
-    member = Q(pk__in=[])
-    for account in accounts:
-        member |= Q(member__corp=account.corp_id, member__userid_folded=account.userid_folded)
-    own = Membership.objects.able().filter(member, department__removed_at=None).values_list("department_id", flat=True)
-    standing = set(own)
-    if not standing:
-        return Q(pk__in=[])
-    around = departments.at_and_above(standing)
-    return Q(departments__in=standing) | Q(departments__in=around, with_subdepartments=True)

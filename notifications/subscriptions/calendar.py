@@ -73,7 +73,12 @@ def time_line(found: DueTime, zone: tzinfo, *, is_saved: bool) -> str:
 
 def write_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
     """What whoever writes the schedule ought to know about these next times of it, in sentences."""
-    return [*write_calendar_notes(subscription, times), *_crowd_notes(times)]
+    notes = write_calendar_notes(subscription, times)
+    if any(found.slot_at.minute in CROWDED_MINUTES and not found.spread_seconds for found in times):
+        notes.append(
+            _("WeCom asks not to send exactly on the hour or the half hour: a spread of 120 seconds avoids that.")
+        )
+    return notes
 
 
 def write_calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
@@ -93,12 +98,6 @@ def warn_of_calendar_end(year: int) -> str:
         "brings them, or they are entered under Settings, Holidays."
     )
     return sentence % {"year": year}
-
-
-def _crowd_notes(times: Sequence[DueTime]) -> list[str]:
-    if any(found.slot_at.minute in CROWDED_MINUTES and not found.spread_seconds for found in times):
-        return [_("WeCom asks not to send exactly on the hour or the half hour: a spread of 120 seconds avoids that.")]
-    return []
 
 
 def _describe_preset(subscription: Scheduled) -> str:
@@ -296,8 +295,8 @@ def plan_week(
     first, end = (datetime.combine(start + timedelta(days=days), time.min, tzinfo=zone) for days in (0, DAYS))
     for subscription in subscriptions:
         try:
-            for found in _take_until(end, due_times(subscription, max(first - timedelta(seconds=1), now))):
-                if count == TIMES_AT_MOST:
+            for found in due_times(subscription, max(first - timedelta(seconds=1), now)):
+                if found.due_at >= end or count == TIMES_AT_MOST:
                     break
                 count += 1
                 at = found.due_at.astimezone(zone)
@@ -307,36 +306,22 @@ def plan_week(
             unreadable.append(subscription)
     for hour in hours.values():
         hour.planned.sort(key=lambda one: (one.at, one.subscription.pk))
-        hour.notes = _notes(hour)
+        minutes: dict[str, list[Planned]] = defaultdict(list)
+        for one in hour.planned:
+            minutes[f"{one.at:%H:%M}"].append(one)
+        hour.notes = [note for minute, planned in minutes.items() for note in _minute_notes(minute, planned)]
     days = [start + timedelta(days=number) for number in range(DAYS)]
     return Week(days, dict(hours), count == TIMES_AT_MOST, unreadable)
 
 
 def limit_per_hour() -> int:
     """Calls of a company to WeCom; 0 where there is no limit. A message of one's own is a call."""
-    return _find_smallest(settings.LIMIT_COMPANY_PER_HOUR, settings.LIMIT_ADDRESS_PER_HOUR)
+    return min(filter(None, (settings.LIMIT_COMPANY_PER_HOUR, settings.LIMIT_ADDRESS_PER_HOUR)), default=0)
 
 
 def limit_per_minute() -> int:
-    return _find_smallest(settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_ADDRESS_PER_MINUTE)
-
-
-def _find_smallest(*limits: int) -> int:
-    return min((limit for limit in limits if limit), default=0)
-
-
-def _take_until(end: datetime, times: Iterator[DueTime]) -> Iterator[DueTime]:
-    for found in times:
-        if found.due_at >= end:
-            return
-        yield found
-
-
-def _notes(hour: Hour) -> list[str]:
-    minutes: dict[datetime, list[Planned]] = defaultdict(list)
-    for one in hour.planned:
-        minutes[one.at.replace(second=0, microsecond=0)].append(one)
-    return [note for minute, planned in minutes.items() for note in _minute_notes(f"{minute:%H:%M}", planned)]
+    """As `limit_per_hour`, for a minute."""
+    return min(filter(None, (settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_ADDRESS_PER_MINUTE)), default=0)
 
 
 def _minute_notes(at: str, planned: list[Planned]) -> Iterator[str]:

@@ -34,16 +34,22 @@ def reachable(
 
 def people_of(sender: ApiToken | InboundChannel) -> QuerySet[User]:
     """Whom the messages of an API token or an inbound channel may reach."""
-    return _people_of_token(sender) if isinstance(sender, ApiToken) else _people_of_channel(sender)
-
-
-def _people_of_channel(channel: InboundChannel) -> QuerySet[User]:
-    is_limited = channel.reach == InboundChannel.Reach.CHOSEN
-    return reachable(
-        channel.owner,
-        corp_ids=None if channel.corp_id is None else [channel.corp_id],
-        audience=chosen_by_channel(channel) if is_limited else None,
-    )
+    if isinstance(sender, InboundChannel):
+        is_limited = sender.reach == InboundChannel.Reach.CHOSEN
+        corp_ids = None if sender.corp_id is None else [sender.corp_id]
+        return reachable(sender.owner, corp_ids=corp_ids, audience=chosen_by_channel(sender) if is_limited else None)
+    match ApiToken.SendReach(sender.sends_to):
+        case ApiToken.SendReach.EVERYONE:
+            return reachable(sender.owner)
+        case ApiToken.SendReach.CORPS:
+            return reachable(sender.owner, corp_ids=list(sender.send_corps.values_list("pk", flat=True)))
+        case ApiToken.SendReach.CHOSEN:
+            chosen = Audience(
+                user_ids=sender.send_users.order_by().values("pk"),
+                group_ids=list(sender.send_groups.values_list("pk", flat=True)),
+                department_ids=tuple(sender.send_departments.values_list("pk", flat=True)),
+            )
+            return reachable(sender.owner, audience=chosen)
 
 
 def chosen_by_channel(channel: InboundChannel) -> Audience:
@@ -61,18 +67,8 @@ def named_by_channel(channel: InboundChannel) -> Audience:
     Nobody while its owner may not send messages."""
     if not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
         return Audience()
-    people = _people_of_channel(channel).filter(match_chosen(chosen_by_channel(channel)))
+    people = people_of(channel).filter(match_chosen(chosen_by_channel(channel)))
     return Audience(user_ids=people.order_by().values("pk"), corp_id=channel.corp_id)
-
-
-def _people_of_token(token: ApiToken) -> QuerySet[User]:
-    match ApiToken.SendReach(token.sends_to):
-        case ApiToken.SendReach.EVERYONE:
-            return reachable(token.owner)
-        case ApiToken.SendReach.CORPS:
-            return reachable(token.owner, corp_ids=list(token.send_corps.values_list("pk", flat=True)))
-        case ApiToken.SendReach.CHOSEN:
-            return reachable(token.owner, audience=_chosen_by_token(token))
 
 
 def corps_of(sender: ApiToken | InboundChannel) -> QuerySet[Corp]:
@@ -89,11 +85,3 @@ def receiving(corps: QuerySet[Corp] | Collection[int]) -> QuerySet[Any, Any]:
     """Keys of the people whose messages go through one of these companies."""
     accounts = WeComAccount.objects.filter(corp__in=corps, is_primary=True)
     return accounts.order_by().values("user_id")
-
-
-def _chosen_by_token(token: ApiToken) -> Audience:
-    return Audience(
-        user_ids=token.send_users.order_by().values("pk"),
-        group_ids=list(token.send_groups.values_list("pk", flat=True)),
-        department_ids=tuple(token.send_departments.values_list("pk", flat=True)),
-    )

@@ -131,14 +131,10 @@ def audience_of(run: Run, subscription: Subscription) -> Audience:
     """Whom a run is for: a trial for the person who asked for it alone."""
     if run.trigger == Run.Trigger.TRIAL:
         return trial_audience(subscription, run.requested_by_id)
-    if run.resends is not None:
-        return resend_audience(subscription, run, run.resends)
-    return named_audience(subscription)
-
-
-def resend_audience(subscription: Subscription, again: Run, run: Run) -> Audience:
-    """Those whom `run`, or the one message of it that `again` sends, did not reach, by the present channels."""
-    receipts = Receipt.objects.unreached(run, mark=again.resends_mark, with_unknown=again.resends_unknown)
+    if run.resends is None:
+        return named_audience(subscription)
+    # Those whom that run, or the one message of it that is sent again, did not reach, by the present channels.
+    receipts = Receipt.objects.unreached(run.resends, mark=run.resends_mark, with_unknown=run.resends_unknown)
     has_robot = subscription.channel == Channel.ROBOT and receipts.filter(channel=Channel.ROBOT).exists()
     return replace(
         named_audience(subscription),
@@ -295,7 +291,11 @@ def recheck_people(audience: Audience, user_ids: Collection[int]) -> dict[int, R
 
 
 def _read_recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Recipient]:
-    for row in _read_people(people, _choice_of(audience.subscription_id)):
+    choice: Subquery | Value = Value("")
+    if audience.subscription_id is not None:
+        chosen = SubscriptionChoice.objects.filter(subscription=audience.subscription_id, user=OuterRef("pk"))
+        choice = Subquery(chosen.values("kind")[:1])
+    for row in _read_people(people, choice):
         yield _to_recipient(audience, row)
 
 
@@ -327,12 +327,32 @@ def count_reachability(
             first_id = first_id or recipient.user_id
         else:
             unreachable.append(recipient)
-    named_people = _name_unreachable(unreachable, seen_by, named)
-    unlinked_count, removed = _count_unlinked(audience), _find_removed(audience)
-    reasons = frozenset(one.reason for one in unreachable if one.reason is not None)
-    people = (named_people, unlinked_count, removed, reasons, first_id, str(expected.note or ""))
-    is_count_known = expected.is_known or not reachable_count
-    return Reachability(reachable_count, len(unreachable), *people, is_count_known=is_count_known)
+    listed: list[Unreachable] = []
+    # In steps: there may be thousands, and a database limits the values in one condition.
+    for start in range(0, len(unreachable), NAMES_AT_ONCE):
+        by_key = {one.user_id: one for one in unreachable[start : start + NAMES_AT_ONCE]}
+        people = people_visible_to(seen_by).filter(pk__in=by_key).order_by("pk")[: named - len(listed)]
+        listed += [Unreachable(str(person), by_key[person.pk]) for person in people]
+        if len(listed) >= named:
+            break
+    unlinked_count, removed = 0, list[str]()
+    if audience.department_ids:
+        account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
+        members = Member.objects.able().filter(~Exists(account), memberships__department__in=_find_reached(audience))
+        unlinked_count = members.values("pk").distinct().count()
+        gone = Department.objects.filter(pk__in=list(audience.department_ids), removed_at__isnull=False)
+        removed = [str(one) for one in gone[:DEPARTMENTS_NAMED]]
+    return Reachability(
+        reachable_count,
+        len(unreachable),
+        listed,
+        unlinked_count,
+        removed,
+        reasons=frozenset(one.reason for one in unreachable if one.reason is not None),
+        first_id=first_id,
+        note=str(expected.note or ""),
+        is_count_known=expected.is_known or not reachable_count,
+    )
 
 
 _COLUMNS = (
@@ -347,14 +367,6 @@ _COLUMNS = (
     "choice",
     "email",
 )
-
-
-def _choice_of(subscription_id: int | None) -> Subquery | Value:
-    """What the person has chosen about the subscription; empty where nothing."""
-    if subscription_id is None:
-        return Value("")
-    chosen = SubscriptionChoice.objects.filter(subscription=subscription_id, user=OuterRef("pk"))
-    return Subquery(chosen.values("kind")[:1])
 
 
 def match_chosen(audience: Audience, branches: departments.Branches | None = None) -> Q:
@@ -380,21 +392,6 @@ def match_chosen(audience: Audience, branches: departments.Branches | None = Non
 def _find_reached(audience: Audience, branches: departments.Branches | None = None) -> set[int]:
     reached = departments.reached if branches is None else branches.reached
     return reached(audience.department_ids, with_those_below=audience.with_subdepartments)
-
-
-def _count_unlinked(audience: Audience) -> int:
-    if not audience.department_ids:
-        return 0
-    account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
-    members = Member.objects.able().filter(~Exists(account), memberships__department__in=_find_reached(audience))
-    return members.values("pk").distinct().count()
-
-
-def _find_removed(audience: Audience) -> list[str]:
-    if not audience.department_ids:
-        return []
-    gone = Department.objects.filter(pk__in=list(audience.department_ids), removed_at__isnull=False)
-    return [str(one) for one in gone[:DEPARTMENTS_NAMED]]
 
 
 def _make_recipient(
@@ -453,19 +450,6 @@ def _choose_channel(audience: Audience, email: str, by_app: Recipient) -> Recipi
         reason = Reason.NO_EMAIL if is_let_in else by_app.reason
         return replace(by_app, reason=reason, channel=Channel.EMAIL, address=f"user:{by_app.user_id}")
     return by_app
-
-
-def _name_unreachable(recipients: list[Recipient], seen_by: Person, count: int) -> list[Unreachable]:
-    # In steps: there may be thousands, and a database limits the values in one condition.
-    listed: list[Unreachable] = []
-    for start in range(0, len(recipients), NAMES_AT_ONCE):
-        part = recipients[start : start + NAMES_AT_ONCE]
-        by_key = {recipient.user_id: recipient for recipient in part}
-        people = people_visible_to(seen_by).filter(pk__in=by_key).order_by("pk")[: count - len(listed)]
-        listed += [Unreachable(str(person), by_key[person.pk]) for person in people]
-        if len(listed) >= count:
-            break
-    return listed
 
 
 # --- Rules that choose people by their attributes ---

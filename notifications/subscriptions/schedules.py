@@ -86,7 +86,9 @@ def due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime]:
     """Yield the times due later than `after` whose slot s is valid: valid_from ≤ s < valid_to. Raises ScheduleError."""
     start = after - timedelta(seconds=subscription.jitter_seconds)
     if subscription.valid_from is not None and subscription.valid_from > start:
-        start = _just_before(subscription.valid_from)
+        start = subscription.valid_from.astimezone(UTC)
+        # Slots lie on whole minutes; cronsim drops microseconds: a whole second before is the closest that it sees.
+        start -= timedelta(seconds=start.microsecond == 0)
     for found in _spread(subscription, find_slots(subscription, start)):
         if subscription.valid_to is not None and found.slot_at >= subscription.valid_to:
             return
@@ -140,19 +142,11 @@ def _spread(subscription: Scheduled, found: Iterator[datetime]) -> Iterator[DueT
     while slot is not None:
         following = next(found, None)
         room = most if following is None else min(most, int((following - slot).total_seconds()) - 1)
-        yield DueTime(slot, slot + timedelta(seconds=_draw_seconds(subscription.pk, slot, room)), room)
+        # Drawn: the same for everybody who asks, and different from slot to slot.
+        seed = f"{subscription.pk}:{slot.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        seconds = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) % (room + 1)
+        yield DueTime(slot, slot + timedelta(seconds=seconds), room)
         slot = following
-
-
-def _draw_seconds(subscription_id: int | None, slot: datetime, most: int) -> int:
-    """Draw seconds from 0 to `most`: the same for everybody who asks, and different from slot to slot."""
-    seed = f"{subscription_id}:{slot.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) % (most + 1)
-
-
-def _just_before(moment: datetime) -> datetime:
-    # Slots lie on whole minutes; cronsim drops microseconds, so a whole second before is the closest that it sees.
-    return datetime.fromtimestamp(moment.timestamp() - 1, tz=UTC) if moment.microsecond == 0 else moment
 
 
 # --- Presets: daily, on weekdays, monthly, at a local time ------------------------------------------------------------
@@ -210,9 +204,12 @@ def moment_of(day: date, local_time: time, zone: tzinfo) -> datetime:
 
 def _find_named_days(subscription: Scheduled, start: date, is_workday: IsWorkday) -> Iterator[date]:
     if subscription.repeat == Repeat.MONTHLY:
-        month_day = subscription.month_day
-        if month_day in MonthDay.values or month_day.isdecimal():  # else it has no days, as a week without days
-            yield from _find_days_of_months(month_day, start, is_workday)
+        year, month = start.year, start.month
+        for _month in range(DAYS_LOOKED_AHEAD // 30):
+            day = _find_day_of_month(subscription.month_day, year, month, is_workday)
+            if day is not None and day >= start:
+                yield day
+            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
         return
     wanted = set(range(1, 8)) if subscription.repeat == Repeat.DAILY else subscription.weekday_numbers
     for ahead in range(DAYS_LOOKED_AHEAD):
@@ -221,17 +218,9 @@ def _find_named_days(subscription: Scheduled, start: date, is_workday: IsWorkday
             yield day
 
 
-def _find_days_of_months(month_day: str, start: date, is_workday: IsWorkday) -> Iterator[date]:
-    year, month = start.year, start.month
-    for _month in range(DAYS_LOOKED_AHEAD // 30):
-        day = _find_day_of_month(month_day, year, month, is_workday)
-        if day >= start:
-            yield day
-        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
-
-
-def _find_day_of_month(month_day: str, year: int, month: int, is_workday: IsWorkday) -> date:
-    """Find the day of a month. One that has no such day has its last instead: nobody waits for a report in vain."""
+def _find_day_of_month(month_day: str, year: int, month: int, is_workday: IsWorkday) -> date | None:
+    """Find the day of a month. One that has no such day has its last instead: nobody waits for a report in vain. None
+    for what is no day of a month."""
     last = date(year, month, monthrange(year, month)[1])
     match month_day:
         case MonthDay.LAST:
@@ -240,8 +229,9 @@ def _find_day_of_month(month_day: str, year: int, month: int, is_workday: IsWork
             return nearest_workday(date(year, month, 1), is_workday)
         case MonthDay.LAST_WORKDAY:
             return nearest_workday(last, is_workday, step=-1)
-        case _:
+        case _ if month_day.isdecimal():
             return min(last, date(year, month, 1) + (int(month_day) - 1) * ONE_DAY)
+    return None
 
 
 # --- Five-field crontabs, read in a time zone -------------------------------------------------------------------------
@@ -253,8 +243,6 @@ FIELDS = (
     Sentence("month"),
     Sentence("day of week"),
 )
-# Any moment will do to read a field; this one is before every schedule.
-SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datetime]:
@@ -306,25 +294,16 @@ def _simulate(crontab: str, after: datetime) -> CronSim:
     try:
         return CronSim(" ".join(words), after)
     except (CronSimError, ValueError) as error:
-        raise ScheduleError(_explain(words)) from error
-
-
-def _explain(words: list[str]) -> Sentence:
-    """Say which field of a refused crontab is wrong; if each is right by itself, their combination names no day."""
-    for position, word in enumerate(words):
-        if not _is_readable(position, word):
-            return Sentence("“%(word)s” is no %(field)s.") % {"word": word, "field": FIELDS[position]}
-    return never_fires()
-
-
-def _is_readable(position: int, word: str) -> bool:
-    words = ["*"] * len(FIELDS)
-    words[position] = word
-    try:
-        CronSim(" ".join(words), SOME_TIME)
-    except (CronSimError, ValueError):
-        return False
-    return True
+        for position, word in enumerate(words):
+            alone = ["*"] * len(FIELDS)
+            alone[position] = word
+            try:
+                CronSim(" ".join(alone), after)
+            except (CronSimError, ValueError):
+                sentence = Sentence("“%(word)s” is no %(field)s.")
+                raise ScheduleError(sentence % {"word": word, "field": FIELDS[position]}) from error
+        # Each is right by itself, their combination names no day.
+        raise ScheduleError(never_fires()) from error
 
 
 def never_fires() -> Sentence:

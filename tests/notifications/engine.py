@@ -185,7 +185,7 @@ class Engine:
 
     def _claimed(self, ids: list[int]) -> list[Any]:
         admitted = Admission(ids).admit(len(ids))
-        return claim_deliveries([each.delivery for each, _permit in admitted], now=self.clock.now)
+        return claim_deliveries([each for each, _permit in admitted], now=self.clock.now)
 
     def _hand_out(self) -> None:
         while found := hand_out(now=self.clock.now):

@@ -32,7 +32,7 @@ from notifications.admin.report_forms import (
 )
 from notifications.admin.subscription_forms import SubscriptionForm
 from notifications.delivery.rendering.attachments import RecipientPages
-from notifications.delivery.rendering.report_contents import ReportParts, expect, order_of
+from notifications.delivery.rendering.report_contents import ReportParts, expect
 from notifications.models import (
     AttributeRule,
     MessageForm,
@@ -175,7 +175,7 @@ class PushForm(SubscriptionForm):
         def pages() -> RecipientPages | None:
             return None if parts.picture is None else RecipientPages(parts.picture, now, owner_id=owner_id)
 
-        return expect(parts, tables, order_of(order, now), pages)
+        return expect(parts, tables, order, now, pages)
 
     def _report(self) -> Report | None:
         """The report that the page is about: as it was sent, as the address names it, or that of the subscription."""

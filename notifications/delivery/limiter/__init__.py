@@ -162,14 +162,22 @@ class Gate:
         self._now_ms = now_ms
         # By the epoch of the store: by how many milliseconds, at least and at most, it is ahead of the boot clock.
         self._ahead: dict[bytes, tuple[float, float]] = {}
-        self._scripts = {name: self._script(name) for name in _SCRIPTS}
+        epoch = (_FOLDER / "epoch.lua").read_text(encoding="utf-8")
+        self._scripts: dict[str, Any] = {
+            name: store.register_script(f"{epoch}\n{(_FOLDER / f'{name}.lua').read_text(encoding='utf-8')}")
+            for name in _SCRIPTS
+        }
 
     def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
         """For each request a permit, or the seconds after which to ask again. Raises StoreLostError."""
         answers: list[Permit | float] = []
         for batch in _batches(requests):
-            epoch, _now, waits = self._run("acquire", self._question(batch))
-            answers += [_answer(request, wait, epoch.decode()) for request, wait in zip(batch, waits, strict=True)]
+            scopes = {scope.key: scope for request in batch for scope in request.scopes}
+            positions = {key: number for number, key in enumerate(scopes, start=1)}
+            asked = {"scopes": list(map(_scope, scopes.values())), "calls": [_call(it, positions) for it in batch]}
+            epoch, _now, waits = self._run("acquire", asked)
+            for request, wait_ms in zip(batch, waits, strict=True):
+                answers.append(wait_ms / 1000 if wait_ms else Permit(request, epoch.decode()))
         return answers
 
     def release(self, permits: Iterable[Permit]) -> None:
@@ -183,7 +191,8 @@ class Gate:
     def cancel(self, permits: Iterable[Permit]) -> None:
         """No call was made with `permits`: they count no longer, but for members and hours, which that may cost a
         while."""
-        self._scripts["cancel"](keys=[_READY], args=[self._json(unused=[_unused(permit) for permit in permits])])
+        unused = [_counted(permit.request, epoch=permit.epoch) for permit in permits]
+        self._scripts["cancel"](keys=[_READY], args=[self._json(unused=unused)])
 
     def is_known(self, permits: Sequence[Permit]) -> list[bool]:
         """Whether the store still knows that it granted each. To be asked once the call's row is committed, before the
@@ -251,10 +260,6 @@ class Gate:
             if key != _RESTORING:
                 yield key
 
-    def _script(self, name: str) -> Any:
-        parts = [(_FOLDER / f"{part}.lua").read_text(encoding="utf-8") for part in ("epoch", name)]
-        return self._store.register_script("\n".join(parts))
-
     def _answers(self, **question: Any) -> list[list[Any]]:
         usual: dict[str, Any] = {"scopes": [], "budgets": [], "members": [], "within": 0}
         return self._run("read", {**usual, **question})
@@ -293,18 +298,6 @@ class Gate:
             return int(self._now_ms())
         seconds, microseconds = self._store.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
-
-    def _question(self, requests: Sequence[Request]) -> dict[str, Any]:
-        scopes = {scope.key: scope for request in requests for scope in request.scopes}
-        positions = {key: number for number, key in enumerate(scopes, start=1)}
-        return {
-            "scopes": [_scope(scope) for scope in scopes.values()],
-            "calls": [_call(request, positions) for request in requests],
-        }
-
-
-def _answer(request: Request, wait_ms: int, epoch: str) -> Permit | float:
-    return Permit(request, epoch) if wait_ms == 0 else wait_ms / 1000
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -373,30 +366,23 @@ def _call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
     return wanted
 
 
-def _unused(permit: Permit) -> dict[str, Any]:
-    request = permit.request
-    said: dict[str, Any] = {
-        "epoch": permit.epoch,
-        "id": request.id,
-        "windows": [_key(scope) for scope in request.scopes],
-    }
-    if request.budget is not None:
+def _counted(request: Request, *, has_budget: bool = True, **facts: Any) -> dict[str, Any]:
+    """Describe what a call was counted for."""
+    said: dict[str, Any] = {"id": request.id, "windows": [_key(scope) for scope in request.scopes], **facts}
+    if request.budget is not None and has_budget:
         said |= {"budget": _budget_key(request.budget), "persons": request.persons}
     return said
 
 
 def _past(call: PastCall) -> dict[str, Any]:
     request = call.request
-    known: dict[str, Any] = {
-        "id": request.id,
-        "ago": round(call.ended_seconds_ago * 1000),
-        "windows": [_key(scope) for scope in request.scopes],
-        "hours": [_key(scope) for scope in request.scopes if scope.per_hour],
-        "members": [] if request.member is None else [_member_prefix(request.member) + it for it in request.members],
-    }
-    if request.budget is not None and call.is_today:
-        known |= {"budget": _budget_key(request.budget), "persons": request.persons}
-    return known
+    return _counted(
+        request,
+        has_budget=call.is_today,
+        ago=round(call.ended_seconds_ago * 1000),
+        hours=[_key(scope) for scope in request.scopes if scope.per_hour],
+        members=[] if request.member is None else [_member_prefix(request.member) + it for it in request.members],
+    )
 
 
 # On top of the call's own total deadline: its way from the permit into a thread.

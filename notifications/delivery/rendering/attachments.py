@@ -24,7 +24,7 @@ from notifications.delivery.attachments import (
 )
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, MakerQueue, Medium, MessageForm, PagePicture
-from notifications.sources import Content, PageView, ReadyMedium, RenderingError
+from notifications.sources import Content, PageView, RenderingError
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -84,20 +84,18 @@ def plan_attachments(
 
     A chart of a card that the content does not have is left out.
     """
-    if content.media:
-        return _plan_ready(form, content.media)
-    tables = content.tables
-    titles = {card.alias: card.title for card in content.cards}
-    drawable = [(alias, chart) for alias, chart in charts if alias in tables]
-    shown = [
-        Wanted(
-            Medium.Kind.PICTURE,
-            picture_recipe(chart, tables[alias], shape=drawing.Shape.FREE, language=language, time_zone=time_zone),
-            chart.title or titles[alias],
-            alias,
-        )
-        for alias, chart in drawable
-    ]
+    if content.media:  # it came with the message: all on its page, the first that fits in a form that carries something
+        ready = tuple(Wanted(one.kind, b"", one.name, medium_id=one.medium_id) for one in content.media)
+        fits = {**dict.fromkeys(PICTURE_FORMS, Medium.Kind.PICTURE), MessageForm.FILE: Medium.Kind.FILE}
+        return Plan(next((one for one in ready if one.kind == fits.get(form)), None), ready)
+    cards = {card.alias: card for card in content.cards}
+    drawable = [(alias, chart) for alias, chart in charts if alias in cards]
+
+    def draw(alias: str, chart: Chart, shape: drawing.Shape) -> Wanted:
+        recipe = picture_recipe(chart, cards[alias].table, shape=shape, language=language, time_zone=time_zone)
+        return Wanted(Medium.Kind.PICTURE, recipe, chart.title or cards[alias].title, alias)
+
+    shown = [draw(alias, chart, drawing.Shape.FREE) for alias, chart in drawable]
     if content.page is not None:
         page = want_page(form, content.page)
         shown.insert(0, page)
@@ -105,11 +103,8 @@ def plan_attachments(
             return Plan(page, tuple(shown))
     carried = None
     if form in PICTURE_FORMS and drawable:
-        alias, chart = drawable[0]
         # A mail has all the room that a picture wants.
-        shape = drawing.Shape.FREE if channel == Channel.EMAIL else _SHAPES[form]
-        recipe = picture_recipe(chart, tables[alias], shape=shape, language=language, time_zone=time_zone)
-        carried = Wanted(Medium.Kind.PICTURE, recipe, chart.title or titles[alias], alias)
+        carried = draw(*drawable[0], drawing.Shape.FREE if channel == Channel.EMAIL else _SHAPES[form])
     elif form in FILE_FORMS and content.cards:
         kind = Medium.Kind(form.value)
         sheets = [(card.title, card.table) for card in content.cards]
@@ -131,13 +126,6 @@ def want_page(form: MessageForm, page: PageView) -> Wanted:
         content_type="application/pdf" if is_pdf else "image/png",
         queue=MakerQueue.SNAPSHOTS,
     )
-
-
-def _plan_ready(form: MessageForm, media: Sequence[ReadyMedium]) -> Plan:
-    """What came with a message: all of it on its page, and the first that fits in a form that carries something."""
-    shown = tuple(Wanted(one.kind, b"", one.name, medium_id=one.medium_id) for one in media)
-    wanted = Medium.Kind.PICTURE if form in PICTURE_FORMS else Medium.Kind.FILE if form == MessageForm.FILE else None
-    return Plan(next((one for one in shown if one.kind == wanted), None), shown)
 
 
 def preview_medium(wanted: Wanted, *, now: datetime) -> Medium:
@@ -206,7 +194,9 @@ class RecipientPages:
                     "cannot go to a robot."
                 )
             )
-        return _make_view(self._picture, self._owners if user_id is None else self.identity_of(user_id), self._slot_at)
+        picture, identity = self._picture, self._owners if user_id is None else self.identity_of(user_id)
+        options = Options(Width(picture.width), Theme(picture.theme), is_cropped=picture.is_cropped)
+        return PageView(picture.path, identity, picture.name, self._slot_at, options)
 
 
 def find_pages(
@@ -252,8 +242,3 @@ def _find_connection_obstacle() -> Sentence | None:
     if saved.is_enabled and saved.base_url and saved.has_key:
         return None
     return Sentence("Nobody enters the BI from here: its address or key is missing, or it is switched off.")
-
-
-def _make_view(picture: PagePicture, identity: str, slot_at: datetime) -> PageView:
-    options = Options(Width(picture.width), Theme(picture.theme), is_cropped=picture.is_cropped)
-    return PageView(picture.path, identity, picture.name, slot_at, options)

@@ -13,7 +13,6 @@ from django.utils import translation
 from django.utils.crypto import salted_hmac
 
 from integrations.clients.wecom.builders import MessageError
-from integrations.companies import links
 from integrations.core.sentences import Sentence
 from integrations.models import Corp
 from notifications.delivery.attachments import PATIENCE, WORDS_BEFORE, picture_path, recipe_digest
@@ -35,14 +34,15 @@ from notifications.delivery.rendering.message_builder import (
     clip_text,
     drop_picture,
 )
-from notifications.delivery.rows import insert_contents, insert_deliveries, write_receipts
 from notifications.models import (
     Attachment,
     Channel,
     Delivery,
+    FrozenContent,
     MakerQueue,
     Medium,
     MessageForm,
+    Receipt,
     Robot,
     Run,
 )
@@ -53,6 +53,10 @@ from notifications.subscriptions.recipients import Recipient
 if TYPE_CHECKING:
     from integrations.models import SiteAddress
     from notifications.sources import RunSource
+
+
+# Of texts and bodies that one statement writes: a mail may have 50,000 characters.
+ROWS_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -105,29 +109,34 @@ def mail_batches(
 def freeze_contents(run: Run, contents: Iterable[Content]) -> dict[int, int]:
     """Keep what the pages of deliveries show. The ids of what is kept, by id() of the content; what is no more than its
     text is not kept."""
-    shown = [content for content in contents if content.cards or content.figures]
-    kept = insert_contents(run.pk, [frozen(content) for content in shown])
-    return {id(content): pk for content, pk in zip(shown, kept, strict=True)}
+    rows = {id(one): FrozenContent(run=run, document=frozen(one)) for one in contents if one.cards or one.figures}
+    FrozenContent.objects.bulk_create(rows.values(), batch_size=ROWS_AT_ONCE)
+    return {key: row.pk for key, row in rows.items()}
 
 
 def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now: datetime) -> list[int]:
     """The calls with their receipts, pictures and files, written in the caller's transaction, so many at a time as one
     statement takes. Returns their ids. Raises RenderingError for what cannot be a message, as an empty title."""
     corps = {batch.corp.pk: batch.corp for batch in batches}
-    addresses = {pk: links.site_address_for(corp) for pk, corp in corps.items()}
-    of_each_way = {_way(batch): batch for batch in batches}
-    drafts = {way: draft_delivery(run, source, batch, now) for way, batch in of_each_way.items()}
-    rows = [freeze(drafts[_way(batch)], source, batch, addresses[batch.corp.pk], now=now) for batch in batches]
-    insert_deliveries([row.delivery for row in rows])
-    Attachment.objects.bulk_create(shown for row in rows for shown in row.attachments())
-    receipts = [one for row, batch in zip(rows, batches, strict=True) for one in _receipts(row.delivery, batch)]
-    write_receipts(run.pk, receipts)
-    return [row.delivery.pk for row in rows]
-
-
-def _way(batch: Batch) -> tuple[int, str, int | None]:
-    """Of the app, the robot or the mail."""
-    return batch.corp.pk, batch.channel, None if batch.robot is None else batch.robot.pk
+    addresses = {pk: corp.find_site_address() for pk, corp in corps.items()}
+    drafts: dict[tuple[int, str, int | None], Delivery] = {}
+    deliveries, attachments, receipts = list[Delivery](), list[Attachment](), list[Receipt]()
+    for batch in batches:
+        way = batch.corp.pk, batch.channel, None if batch.robot is None else batch.robot.pk
+        draft = drafts[way] if way in drafts else drafts.setdefault(way, draft_delivery(run, source, batch, now))
+        delivery, shown = freeze(draft, source, batch, addresses[batch.corp.pk], now=now)
+        deliveries.append(delivery)
+        attachments += shown
+        whose = {"run": run, "delivery": delivery, "channel": batch.channel}
+        if batch.robot is not None:
+            receipts.append(Receipt(**whose, address=f"robot:{batch.robot.pk}"))
+        receipts += [
+            Receipt(**whose, user_id=one.user_id, address=one.address, reason=one.detour or "") for one in batch.people
+        ]
+    Delivery.objects.bulk_create(deliveries, batch_size=ROWS_AT_ONCE)
+    Attachment.objects.bulk_create(attachments)
+    Receipt.objects.bulk_create(receipts)
+    return [delivery.pk for delivery in deliveries]
 
 
 def draft_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> Delivery:
@@ -149,28 +158,20 @@ def draft_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A delivery that is still to be written, and what its page shows, in its order."""
-
-    delivery: Delivery
-    shown: list[tuple[Wanted, Medium]]
-
-    def attachments(self) -> Iterator[Attachment]:
-        """Once the delivery is written."""
-        for position, (each, medium) in enumerate(self.shown):
-            title, alias = each.title[:200], each.alias[:64]
-            yield Attachment(delivery=self.delivery, medium=medium, position=position, title=title, alias=alias)
-
-
-def freeze(draft: Delivery, source: RunSource, batch: Batch, address: SiteAddress, *, now: datetime) -> Frozen:
-    """Write the pictures and files of a message, and compose it. Raises RenderingError."""
+def freeze(
+    draft: Delivery, source: RunSource, batch: Batch, address: SiteAddress, *, now: datetime
+) -> tuple[Delivery, list[Attachment]]:
+    """Write the pictures and files of a message. Returns the message, and what its page shows, which are to be written.
+    Raises RenderingError."""
     media = _media_of(draft, batch.media, now=now)
     carried = media[batch.media.carried] if batch.media.carried else None
     picture_url = "" if carried is None else address.absolute(picture_path(carried.pk, now=now))
     delivery = compose(draft, source, batch, address, picture_url, now=now)
     delivery.medium = carried
-    return Frozen(delivery, [(each, media[each]) for each in batch.media.shown])
+    return delivery, [
+        Attachment(delivery=delivery, medium=media[one], position=n, title=one.title[:200], alias=one.alias[:64])
+        for n, one in enumerate(batch.media.shown)
+    ]
 
 
 def compose(
@@ -226,19 +227,16 @@ def _mark(draft: Delivery, batch: Batch, now: datetime) -> str:
 
 def _media_of(delivery: Delivery, planned: Plan, *, now: datetime) -> dict[Wanted, Medium]:
     """The row of each medium of the plan: what the run has already is not made a second time."""
-    wanted = [*planned.shown, *([planned.carried] if planned.carried else [])]
-    give_up_at = max(now + PATIENCE, delivery.expires_at - WORDS_BEFORE)
-    return {each: _medium(delivery.run, each, now, give_up_at) for each in wanted}
-
-
-def _medium(run: Run, wanted: Wanted, now: datetime, give_up_at: datetime) -> Medium:
-    if wanted.medium_id is not None:
-        return Medium.objects.only("pk").get(pk=wanted.medium_id, run=run and run.first_sent)
-    digest = recipe_digest(wanted.kind, wanted.recipe)
-    fields = {"created_at": now, "make_after": now, **medium_fields(wanted)}
-    if wanted.queue == MakerQueue.SNAPSHOTS:
-        fields["give_up_at"] = give_up_at
-    found, _is_new = Medium.objects.get_or_create(run=run, digest=digest, defaults=fields)
+    run, found = delivery.run, dict[Wanted, Medium]()
+    for wanted in [*planned.shown, *([planned.carried] if planned.carried else [])]:
+        if wanted.medium_id is not None:
+            found[wanted] = Medium.objects.only("pk").get(pk=wanted.medium_id, run=run.first_sent)
+            continue
+        fields = {"created_at": now, "make_after": now, **medium_fields(wanted)}
+        if wanted.queue == MakerQueue.SNAPSHOTS:
+            fields["give_up_at"] = max(now + PATIENCE, delivery.expires_at - WORDS_BEFORE)
+        digest = recipe_digest(wanted.kind, wanted.recipe)
+        found[wanted], _is_new = Medium.objects.get_or_create(run=run, digest=digest, defaults=fields)
     return found
 
 
@@ -246,7 +244,9 @@ def _body(batch: Batch, form: MessageForm, words: Words, link: str, address: Sit
     """The exact bytes of the batch's call. Raises messages.MessageError."""
     match batch.channel:
         case Channel.ROBOT:
-            return build_robot_body(form, replace(words, url=_report_link(link, address)))
+            # For a group the report's own link: its members have no page of the message. Empty where there is none.
+            url = address.absolute(link) if link.startswith("/") else link
+            return build_robot_body(form, replace(words, url=url))
         case Channel.EMAIL:
             message_id = f"<{words.url.rstrip('/').rpartition('/')[2]}@{address.domain.partition(':')[0]}>"
             sender, to = settings.DEFAULT_FROM_EMAIL, batch.people[0].email
@@ -254,15 +254,3 @@ def _body(batch: Batch, form: MessageForm, words: Words, link: str, address: Sit
         case _:
             userids = [person.userid for person in batch.people]
             return build_body(form, words, agentid=batch.corp.agentid, userids=userids)
-
-
-def _report_link(link: str, address: SiteAddress) -> str:
-    """The report's own link for a group, whose members have no page of the message; empty where there is none."""
-    return address.absolute(link) if link.startswith("/") else link
-
-
-def _receipts(delivery: Delivery, batch: Batch) -> list[tuple[int, str, int | None, str, str]]:
-    channel = str(delivery.channel)
-    if batch.robot is not None:
-        return [(delivery.pk, channel, None, f"robot:{batch.robot.pk}", "")]
-    return [(delivery.pk, channel, one.user_id, one.address, one.detour or "") for one in batch.people]

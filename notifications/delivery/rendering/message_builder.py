@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 from django.utils.html import escape
@@ -91,38 +92,22 @@ def tidy_text(text: str) -> str:
 def build_body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str]) -> bytes:
     """The bytes to send to `userids` (1 to 1000). What is too long is cut between two characters; the link stays.
 
-    Raises messages.MessageError for what cannot be a message, as an empty title.
+    Raises MessageError for what cannot be a message, as an empty title.
     """
-    message = builders.app_message(
-        agentid=agentid,
-        to=builders.Recipients(userids),
-        content=_CONTENTS[form](words),
-        duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS,
-    )
-    return body_bytes(message)
+    to, seconds = builders.Recipients(userids), builders.DUPLICATE_CHECK_SECONDS
+    content = _CONTENTS[form](words)
+    return body_bytes(builders.app_message(agentid=agentid, to=to, content=content, duplicate_check_seconds=seconds))
 
 
 def _build_text(words: Words) -> Content:
-    label = _("View all")
-    link = f'<a href="{words.url}">{label}</a>'
-    return text_content(_fit_around(_text_head(words), words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT))
+    # The title is plain text, and may hold a cell: where it stands in a message that knows marks, it has none.
+    head, link = escaped(words.title, MessageForm.TEXT), f'<a href="{words.url}">{_("View all")}</a>'
+    return text_content(_fit_around(f"{head}\n", words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT))
 
 
-def _build_markdown(words: Words) -> Content:
-    label = _("View all")
-    link = f"[{label}]({words.url})"
-    return markdown_content(
-        _fit_around(_markdown_head(words), words.text, f"\n{link}", builders.MARKDOWN_BYTES, MessageForm.MARKDOWN)
-    )
-
-
-def _text_head(words: Words) -> str:
-    """The title is plain text, and may hold a cell: where it stands in a message that knows marks, it has none."""
-    return f"{escaped(words.title, MessageForm.TEXT)}\n"
-
-
-def _markdown_head(words: Words) -> str:
-    return f"**{escaped(words.title, MessageForm.MARKDOWN)}**\n"
+def _write_markdown(words: Words, limit_bytes: int) -> str:
+    head, link = escaped(words.title, MessageForm.MARKDOWN), f"\n[{_('View all')}]({words.url})" if words.url else ""
+    return _fit_around(f"**{head}**\n", words.text, link, limit_bytes, MessageForm.MARKDOWN)
 
 
 def _build_textcard(words: Words) -> Content:
@@ -176,12 +161,8 @@ def _build_news_notice(words: Words) -> Content:
 
 
 def _build_head(words: Words, description: str = "") -> cards.Head:
-    return cards.Head(
-        title=clip_text(words.title, CARD_TITLE),
-        description=description,
-        task_id=words.task_id,
-        url=words.url,
-    )
+    title = clip_text(words.title, CARD_TITLE)
+    return cards.Head(title=title, description=description, task_id=words.task_id, url=words.url)
 
 
 def _split_emphasis(figures: Sequence[Figure]) -> tuple[Emphasis | None, Sequence[Figure]]:
@@ -243,9 +224,7 @@ def _build_robot_text(form: MessageForm, words: Words) -> bytes:
     """Markdown only of what was written as Markdown. A card's words were not: of them nothing may become a link, nor a
     mention as <@all>, which a robot obeys; alerts bring words of strangers."""
     if form == MessageForm.MARKDOWN:
-        tail = f"\n[{_('View all')}]({words.url})" if words.url else ""
-        said = _fit_around(_markdown_head(words), words.text, tail, builders.ROBOT_MARKDOWN_BYTES, MessageForm.MARKDOWN)
-        payload = builders.robot_markdown(said)
+        payload = builders.robot_markdown(_write_markdown(words, builders.ROBOT_MARKDOWN_BYTES))
     else:
         tail = f"\n{words.url}" if words.url else ""
         said = f"{words.title}\n{words.text}".translate(_NO_TAGS)
@@ -265,7 +244,7 @@ def build_mail_body(words: Words, *, sender: str, to: str, message_id: str) -> b
 
 _CONTENTS: dict[MessageForm, Callable[[Words], Content]] = {
     MessageForm.TEXT: _build_text,
-    MessageForm.MARKDOWN: _build_markdown,
+    MessageForm.MARKDOWN: lambda words: markdown_content(_write_markdown(words, builders.MARKDOWN_BYTES)),
     MessageForm.TEXTCARD: _build_textcard,
     MessageForm.NEWS: _build_news,
     MessageForm.IMAGE: lambda _words: image_content(NOT_UPLOADED),
@@ -347,13 +326,19 @@ _INLINE = (
 
 def render_markdown(text: str, form: str) -> SafeString:
     """`text` as HTML: Markdown of a Markdown message, paragraphs of any other."""
-    if form == MessageForm.MARKDOWN:
-        blocks = [_render_block(kind, lines) for kind, lines in _group_lines(str(escape(text)).split("\n"))]
-    else:
-        blocks = [
-            _render_paragraph(lines) for kind, lines in _group_lines(str(escape(text)).split("\n"), plain=True) if kind
-        ]
-    return mark_safe("\n".join(filter(None, blocks)))  # noqa: S308  # made of escaped text and our own tags
+    is_markdown, blocks = form == MessageForm.MARKDOWN, list[str]()
+    # Lines of one kind that follow each other; empty ones separate.
+    for kind, group in groupby(str(escape(text)).split("\n"), key=partial(_find_line_kind, is_markdown=is_markdown)):
+        lines = list(group)
+        match kind:
+            case "heading":  # the page's own title is its h1
+                blocks += [_HEADING.sub(lambda found: f"<h2>{_render_inline(found[2])}</h2>", line) for line in lines]
+            case "quote":
+                quoted = [_render_inline(_QUOTE.sub(r"\1", line, count=1)) for line in lines]
+                blocks.append(f"<blockquote>{'<br>'.join(quoted)}</blockquote>")
+            case "text":
+                blocks.append(f"<p>{'<br>'.join(map(_render_inline, lines) if is_markdown else lines)}</p>")
+    return mark_safe("\n".join(blocks))  # noqa: S308  # made of escaped text and our own tags
 
 
 def make_excerpt(text: str) -> str:
@@ -361,39 +346,12 @@ def make_excerpt(text: str) -> str:
     return " ".join(_MARKUP.sub("", text).split())
 
 
-def _group_lines(lines: list[str], *, plain: bool = False) -> list[tuple[str, list[str]]]:
-    """Lines of one kind that follow each other; each heading stands alone, an empty kind separates paragraphs."""
-    numbered = [(_line_kind(line, plain), line) for line in lines]
-    groups = groupby(enumerate(numbered), key=lambda at: (at[1][0], at[0] if at[1][0] == "heading" else 0))
-    return [(kind, [line for _position, (_kind_again, line) in group]) for (kind, _number), group in groups]
-
-
-def _line_kind(line: str, plain: bool) -> str:
+def _find_line_kind(line: str, *, is_markdown: bool) -> str:
     if not line.strip():
         return ""
-    if plain:
-        return "text"
-    if _HEADING.match(line):
+    if is_markdown and _HEADING.match(line):
         return "heading"
-    return "quote" if _QUOTE.match(line) else "text"
-
-
-def _render_block(kind: str, lines: list[str]) -> str:
-    match kind:
-        case "heading":
-            found = _HEADING.match(lines[0])
-            # The page's own title is its h1.
-            return f"<h2>{_render_inline(found[2])}</h2>" if found else ""
-        case "quote":
-            inner = [_QUOTE.sub(r"\1", line, count=1) for line in lines]
-            return f"<blockquote>{'<br>'.join(map(_render_inline, inner))}</blockquote>"
-        case "text":
-            return f"<p>{'<br>'.join(map(_render_inline, lines))}</p>"
-    return ""
-
-
-def _render_paragraph(lines: list[str]) -> str:
-    return f"<p>{'<br>'.join(lines)}</p>"
+    return "quote" if is_markdown and _QUOTE.match(line) else "text"
 
 
 def _render_inline(escaped: str) -> str:

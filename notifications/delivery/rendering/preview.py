@@ -21,7 +21,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import User
-from integrations.companies import links
 from integrations.models import Corp
 from notifications.delivery.attachments import PREVIEW_KEPT
 from notifications.delivery.rendering.attachments import FILE_FORMS, MEDIA_FORMS, NOTHING, Plan, preview_medium
@@ -94,7 +93,7 @@ def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *
                 return MessagePreview(left_out=left_out)
         content = contents.of(user_id)
         [batch] = plan_media(source.terms.form, contents, [_batch(source, to, content)])
-        address = links.site_address_for(batch.corp)
+        address = batch.corp.find_site_address()
         delivery = compose(
             draft_delivery(run, source, batch, now), source, batch, address, address.absolute("/p/preview.png"), now=now
         )
@@ -152,11 +151,6 @@ def _text(content: dict[str, Any], text: str) -> PhoneMessage:
     return PhoneMessage("text", html, is_cut=text not in content["content"])
 
 
-def _markdown(content: dict[str, Any], text: str) -> PhoneMessage:
-    whole = content["content"]
-    return PhoneMessage("markdown", render_markdown(whole, MessageForm.MARKDOWN), is_cut=text not in whole)
-
-
 def _news(content: dict[str, Any], text: str) -> PhoneMessage:
     [article] = content["articles"]
     description, has_picture = str(article.get("description", "")), bool(article.get("picurl"))
@@ -186,7 +180,9 @@ def _card(card: dict[str, Any], text: str) -> PhoneMessage:
 _READERS: dict[str, Callable[[dict[str, Any], str], PhoneMessage]] = {
     "textcard": _textcard,
     "text": _text,
-    "markdown": _markdown,
+    "markdown": lambda content, text: PhoneMessage(
+        "markdown", render_markdown(content["content"], MessageForm.MARKDOWN), is_cut=text not in content["content"]
+    ),
     "news": _news,
     "image": lambda _content, _said: PhoneMessage("image", SafeString(""), has_picture=True),
     "file": lambda _content, _said: PhoneMessage("file", SafeString("")),

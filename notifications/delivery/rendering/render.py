@@ -27,18 +27,12 @@ from notifications.delivery.channels import app_name, member_limits
 from notifications.delivery.explanations import explain_no_messages
 from notifications.delivery.rendering import report_data
 from notifications.delivery.rendering.attachments import Plan, plan_attachments
-from notifications.delivery.rendering.freeze import (
-    Batch,
-    freeze_contents,
-    mail_batches,
-    write_deliveries,
-)
+from notifications.delivery.rendering.freeze import Batch, freeze_contents, mail_batches, write_deliveries
 from notifications.delivery.rendering.report_data import DataPending
 from notifications.delivery.rows import RENDER_LEASE, share_freezing, update_unlocked
 from notifications.models import Channel, MessageForm, Receipt, ReportCard, Robot, Run
 from notifications.sources import (
     Audience,
-    Content,
     LeftOut,
     NotWorthSending,
     RenderingError,
@@ -78,9 +72,9 @@ def render_run(*, run_id: int, now: datetime, language: str | None = None) -> li
     try:
         with translation.override(language or settings.LANGUAGE_CODE):
             with lease_kept(_renewal(run_id, now)):
-                plan = _plan_messages(_read_run(run_id), now)
+                plan = _plan_messages(run_id, now)
             with transaction.atomic():
-                run = _lock_run(run_id)
+                run = started.select_for_update(of=("self",)).first()
                 return [] if run is None else _render(run, _update_plan(plan), now)
     except RenderingError as error:
         started.update(status=Run.Status.FAILED, error=error.sentence.stored(), finished_at=now)
@@ -123,19 +117,6 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
     return delivery_ids
 
 
-def _read_run(run_id: int) -> Run:
-    """Read the run, and whether its report has cards: most have none, and need not be asked for them."""
-    has_cards = Exists(ReportCard.objects.filter(report=OuterRef("subscription__report")))
-    runs = Run.objects.select_related("subscription__report__page_picture", "message").defer(
-        "message__original", "message__page"
-    )
-    return runs.annotate(has_cards=has_cards).get(pk=run_id)
-
-
-def _lock_run(run_id: int) -> Run | None:
-    return Run.objects.select_for_update(of=("self",)).filter(pk=run_id, status=Run.Status.WAITING).first()
-
-
 @dataclass(frozen=True)
 class _Plan:
     source: RunSource
@@ -145,8 +126,12 @@ class _Plan:
     fingerprint: str = ""
 
 
-def _plan_messages(run: Run, now: datetime) -> _Plan:
+def _plan_messages(run_id: int, now: datetime) -> _Plan:
     """Decide who gets what, in which calls. Writes nothing. Raises RenderingError, NotWorthSending and DataPending."""
+    # Most reports have no cards, and need not be asked for them.
+    has_cards = Exists(ReportCard.objects.filter(report=OuterRef("subscription__report")))
+    runs = Run.objects.select_related("subscription__report__page_picture", "message").annotate(has_cards=has_cards)
+    run = runs.defer("message__original", "message__page").get(pk=run_id)
     if run.render_count > RENDERINGS_AT_MOST:
         raise RenderingError(Sentence("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
     source = source_of(run)
@@ -154,11 +139,26 @@ def _plan_messages(run: Run, now: datetime) -> _Plan:
     contents = source.contents(now=now)
     form = source.terms.form
     if audience.robot_id is not None:
-        robot = _robot_batch(audience.robot_id, contents.of(None))
-        return _Plan(source, audience, plan_media(form, contents, [robot]), [], contents.fingerprint)
-    by_corp, mailed, skipped = _sort_recipients(_with_messages(find_recipients(audience, contents), contents))
+        robot = Robot.objects.select_related("corp__site_address").get(pk=audience.robot_id)
+        batch = Batch(robot.corp, [], contents.of(None), channel=Channel.ROBOT, robot=robot)
+        return _Plan(source, audience, plan_media(form, contents, [batch]), [], contents.fingerprint)
+    by_corp: dict[int, list[Recipient]] = defaultdict(list)
+    mailed, skipped = list[Recipient](), list[Recipient]()
+    for person in _with_messages(find_recipients(audience, contents), contents):
+        if person.reason is None and person.channel == Channel.EMAIL:
+            mailed.append(person)
+        elif person.reason is None and person.corp_id is not None:
+            by_corp[person.corp_id].append(person)
+        else:
+            skipped.append(person)
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
-    calls = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
+    calls = []
+    for corp in corps:
+        # Who had too many messages of the app just now is split off before anything is frozen.
+        people, member = by_corp[corp.pk], member_limits(app_name(corp.corpid, corp.agentid))
+        waits = limiter.member_waits(member, [fold_userid(person.userid) for person in people])
+        for call, wait_seconds in split_into_calls(people, waits, lambda person: contents.key_of(person.user_id)):
+            calls.append(Batch(corp, call, contents.of(call[0].user_id), wait_seconds=wait_seconds))
     mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
     return _Plan(source, audience, plan_media(form, contents, [*calls, *mails]), skipped, contents.fingerprint)
 
@@ -203,23 +203,6 @@ def _with_messages(people: Iterable[Recipient], contents: RunContents) -> Iterab
     if errors and not is_written:
         raise next(iter(errors.values()))
     return found
-
-
-def _robot_batch(robot_id: int, content: Content) -> Batch:
-    robot = Robot.objects.select_related("corp__site_address").get(pk=robot_id)
-    return Batch(robot.corp, [], content, channel=Channel.ROBOT, robot=robot)
-
-
-def _batches_of(corp: Corp, people: list[Recipient], contents: RunContents) -> Iterator[Batch]:
-    """Split people into calls. Who had too many messages of the app just now is split off before anything is frozen."""
-    member = member_limits(app_name(corp.corpid, corp.agentid))
-    waits = limiter.member_waits(member, [fold_userid(person.userid) for person in people])
-
-    def key_of(person: Recipient) -> Hashable:
-        return contents.key_of(person.user_id) if contents.is_split else None
-
-    for batch, wait_seconds in split_into_calls(people, waits, key_of):
-        yield Batch(corp, batch, contents.of(batch[0].user_id), wait_seconds=wait_seconds)
 
 
 def split_into_calls(
@@ -281,7 +264,19 @@ def _update_recipient(planned: Recipient, found: Recipient) -> Recipient:
 
 def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
     delivery_ids = _write_batches(run, plan, now)
-    _write_skipped(run, plan.skipped)
+    skipped = (
+        Receipt(
+            run=run,
+            user_id=person.user_id,
+            channel=person.channel,
+            address=person.address,
+            status=Receipt.Status.SKIPPED,
+            reason=person.reason or "",
+            detail="" if person.detail is None else person.detail.stored(),
+        )
+        for person in plan.skipped
+    )
+    Receipt.objects.bulk_create(skipped, batch_size=RECEIPT_BATCH)
     run.recipient_count = sum(len(batch.people) or 1 for batch in plan.batches)
     run.skipped_count = len(plan.skipped)
     run.rendered_at = now
@@ -290,76 +285,27 @@ def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
     loss = None if delivery_ids else explain_no_messages({person.reason for person in plan.skipped})
     run.error = "" if loss is None else loss.stored()
     run.fingerprint = plan.fingerprint
-    run.save(update_fields=_RENDERED)
+    counts = ("recipient_count", "skipped_count")
+    run.save(update_fields=[*counts, "rendered_at", "status", "finished_at", "error", "fingerprint"])
     if run.error:
         plan.source.note_unreached(run.error)
     return delivery_ids
 
 
-_RENDERED = (
-    *("rendered_at", "status", "finished_at", "recipient_count", "skipped_count"),
-    *("error", "fingerprint"),
-)
-
-
 def _write_batches(run: Run, plan: _Plan, now: datetime) -> list[int]:
-    """Write what is kept of the contents, once for all who share one, and the deliveries. Returns their ids."""
-    delivery_ids: list[int] = []
-    kept: dict[int, int] = {}
-    seen: set[int] = set()
-    for part in _portions(plan.batches):
-        contents = {id(batch.content): batch.content for batch in part}
-        kept |= freeze_contents(run, [content for key, content in contents.items() if key not in seen])
-        seen |= contents.keys()
-        rows = [replace(batch, content_id=kept.get(id(batch.content))) for batch in part]
-        delivery_ids += write_deliveries(run, plan.source, rows, now)
-    return delivery_ids
-
-
-def _portions(batches: list[Batch]) -> Iterator[list[Batch]]:
-    """Yield what is written at once: enough to save statements, and no more than there is memory for."""
-    portion: list[Batch] = []
-    count = 0
-    for batch in batches:
+    """Write what is kept of the contents, once for all who share one, and the deliveries, for PORTION people at once:
+    enough to save statements, and no more than there is memory for. Returns their ids."""
+    delivery_ids, kept, seen = list[int](), dict[int, int](), set[int]()
+    portion, count = list[Batch](), 0
+    for number, batch in enumerate(plan.batches, start=1):
         portion.append(batch)
         count += len(batch.people) or 1
-        if count >= PORTION:
-            yield portion
-            portion, count = [], 0
-    if portion:
-        yield portion
-
-
-def _sort_recipients(
-    recipients: Iterable[Recipient],
-) -> tuple[dict[int, list[Recipient]], list[Recipient], list[Recipient]]:
-    """Sort into those reached by an app (by company, in their order), those reached by mail, and those who are not."""
-    by_corp: dict[int, list[Recipient]] = defaultdict(list)
-    mailed: list[Recipient] = []
-    skipped: list[Recipient] = []
-    for recipient in recipients:
-        if recipient.reason is None and recipient.channel == Channel.EMAIL:
-            mailed.append(recipient)
-        elif recipient.reason is None and recipient.corp_id is not None:
-            by_corp[recipient.corp_id].append(recipient)
-        else:
-            skipped.append(recipient)
-    return by_corp, mailed, skipped
-
-
-def _write_skipped(run: Run, people: list[Recipient]) -> None:
-    Receipt.objects.bulk_create(
-        (
-            Receipt(
-                run=run,
-                user_id=person.user_id,
-                channel=person.channel,
-                address=person.address,
-                status=Receipt.Status.SKIPPED,
-                reason=person.reason or "",
-                detail="" if person.detail is None else person.detail.stored(),
-            )
-            for person in people
-        ),
-        batch_size=RECEIPT_BATCH,
-    )
+        if count < PORTION and number < len(plan.batches):
+            continue
+        contents = {id(one.content): one.content for one in portion}
+        kept |= freeze_contents(run, [content for key, content in contents.items() if key not in seen])
+        seen |= contents.keys()
+        rows = [replace(one, content_id=kept.get(id(one.content))) for one in portion]
+        delivery_ids += write_deliveries(run, plan.source, rows, now)
+        portion, count = [], 0
+    return delivery_ids

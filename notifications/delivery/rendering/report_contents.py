@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, prefetch_related_objects
@@ -18,14 +20,15 @@ from accounts.models import Attribute, AttributeValue, WeComAccount, fold_value
 from accounts.users import bi_identity
 from integrations.bi import is_open, own_address
 from integrations.core.sentences import Sentence
-from integrations.data.table import Table
+from integrations.data.table import Table, to_document
 from integrations.models import Card
 from notifications.charts.definition import Chart
-from notifications.delivery.rendering import report_data, skip_rules
+from notifications.delivery.rendering import report_data
 from notifications.delivery.rendering.attachments import RecipientPages, find_pages
 from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
 from notifications.models import (
     Delivery,
+    IfStale,
     MessageForm,
     OwnRowsRule,
     PagePicture,
@@ -50,6 +53,7 @@ from notifications.sources import (
     NotWorthSending,
     PageView,
     RenderingError,
+    RunSource,
     Terms,
 )
 from notifications.subscriptions.calendar import moment_line
@@ -63,9 +67,6 @@ from notifications.subscriptions.recipients import (
 )
 from notifications.subscriptions.schedules import read_workdays
 
-if TYPE_CHECKING:
-    from integrations.models import Corp, SiteAddress
-
 # Whose attributes are read by name; of more people all values of the attributes are read.
 PEOPLE_NAMED = 500
 # Whose own rows are looked up for one page, for all its pushes together.
@@ -73,37 +74,6 @@ CHECKED_AT_MOST = 50_000
 FIGURES_AT_MOST = 7
 FIGURE_CHARACTERS = 64
 _COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a report is written for. `form`: for which the text is escaped."""
-
-    form: str
-    slot_at: datetime
-    time_zone: str
-    rules: skip_rules.Rules = skip_rules.Rules()
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """Of the subscription's times and of the times in cells."""
-        return ZoneInfo(self.time_zone)
-
-
-def order_of(subscription: Subscription, slot_at: datetime) -> Order:
-    """What the subscription asks of its report for one time of its schedule."""
-    return Order(subscription.message_form, slot_at, subscription.time_zone, rules_of(subscription))
-
-
-def rules_of(subscription: Subscription) -> skip_rules.Rules:
-    """When the subscription is not sent."""
-    minutes = subscription.stale_after_minutes
-    return skip_rules.Rules(
-        if_empty=subscription.skips_empty,
-        if_unchanged=subscription.skips_unchanged,
-        stale_after=None if minutes is None else timedelta(minutes=minutes),
-        if_stale=subscription.if_stale,
-    )
 
 
 class AttributeReader:
@@ -171,7 +141,8 @@ class Contents:
         self,
         parts: ReportParts,
         tables: dict[str, Table],
-        order: Order,
+        subscription: Subscription,
+        slot_at: datetime,
         pages: RecipientPages | None = None,
         reader: AttributeReader | None = None,
     ) -> None:
@@ -179,9 +150,8 @@ class Contents:
         shared with other pushes. Raises RenderingError where a rule of own rows or a chart does not fit the data, or
         the data is not whole: nobody sees anything then."""
         self._parts, self._report, self._tables = parts, parts.report, tables
-        self._order, self._pages, self._conditions = order, pages, parts.conditions
-        _check_whole(tables, {one.alias for one in parts.conditions})
-        self._own_rows = checked_own_rows(tables, parts.conditions) if parts.conditions else None
+        self._subscription, self._slot_at, self._pages = subscription, slot_at, pages
+        self._own_rows = _read_own_rows(tables, parts.conditions) if parts.conditions else None
         self.charts = [(row.alias, row.chart) for row in parts.charts]
         _check_charts(tables, self.charts)
         self._reader = reader or AttributeReader()
@@ -197,7 +167,7 @@ class Contents:
     @cached_property
     def fingerprint(self) -> str:
         """Of the data of all cards, to tell whether it has changed; empty without cards."""
-        return skip_rules.fingerprint(self._tables) if self._parts.cards else ""
+        return _fingerprint(self._tables) if self._parts.cards else ""
 
     @property
     def is_split(self) -> bool:
@@ -215,7 +185,7 @@ class Contents:
         """Of somebody who sees no rows where the report is not for such people, or no page."""
         skips = self._own_rows is not None and self._report.skips_people_without_rows
         if skips and self._own_rows is not None and self._own_rows.is_empty(self._rows_key(user_id)):
-            missing = missing_values(self._conditions, self._values.get(user_id, {}))
+            missing = missing_values(self._parts.conditions, self._values.get(user_id, {}))
             if not missing:
                 return LeftOut(Receipt.Reason.NO_ROWS)
             named = ", ".join(str(self._reader.labels.get(key, key)) for key in missing)
@@ -240,7 +210,7 @@ class Contents:
             key = self._rows_key(user_id)
             tables = self._own_rows.tables(key)
         if key not in self._written:
-            self._written[key] = written(self._parts, tables, self._order, self._link)
+            self._written[key] = _write(self._parts, tables, self._subscription, self._slot_at, self._link)
         if self._pages is None:
             return self._written[key]
         page = self._pages.view_of(user_id)
@@ -253,7 +223,8 @@ class Contents:
 def expect(
     parts: ReportParts,
     tables: dict[str, Table],
-    order: Order,
+    subscription: Subscription,
+    now: datetime,
     pages: Callable[[], RecipientPages | None],
     reader: AttributeReader | None = None,
 ) -> Expected:
@@ -263,9 +234,9 @@ def expect(
         note = Sentence("No data was fetched yet: how many people have rows of their own is not known before.")
         parts = replace(parts, own_rows=())
     elif parts.conditions and tables:
-        note = Sentence("Own rows by the data of %(time)s.") % {"time": _as_of_line(tables, order.time_zone)}
+        note = Sentence("Own rows by the data of %(time)s.") % {"time": _as_of_line(tables, subscription.time_zone)}
     try:
-        return Expected(Contents(parts, tables, order, pages(), reader), note, is_known)
+        return Expected(Contents(parts, tables, subscription, now, pages(), reader), note, is_known)
     except RenderingError as error:
         return Expected(note=error.sentence, is_known=False)
 
@@ -275,7 +246,7 @@ def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bo
     parts = read_saved_parts(subscription.report)
     tables = parts.find_latest_tables() if parts.own_rows else {}
     pages = partial(find_pages, parts.picture, subscription.owner_id, now, is_trial=is_trial)
-    return expect(parts, tables, order_of(subscription, now), pages)
+    return expect(parts, tables, subscription, now, pages)
 
 
 def expect_recipients(
@@ -303,9 +274,10 @@ def expect_recipients(
     for one in subscriptions:
         its = parts[one.pk]
         data = {card.alias: tables[card.card_id] for card in its.cards if card.card_id in tables}
-        identities: Any = {"find_identities": lambda _ids: find_identities()}
-        pages = partial(find_pages, its.picture, one.owner_id, now, is_trial=False, **identities)
-        expected = expect(its, data if its.own_rows else {}, order_of(one, now), pages, reader)
+        pages = partial(
+            find_pages, its.picture, one.owner_id, now, is_trial=False, find_identities=lambda _ids: find_identities()
+        )
+        expected = expect(its, data if its.own_rows else {}, one, now, pages, reader)
         recipients = resolved.get(one.pk)
         if recipients is not None and expected.contents is not None and expected.contents.is_split:
             checked += len(recipients)
@@ -316,20 +288,27 @@ def expect_recipients(
     return found
 
 
-def written(parts: ReportParts, tables: dict[str, Table], order: Order, link: str = "") -> Content:
-    """The content over these tables. Raises RenderingError for a template that fails.
+def _write(
+    parts: ReportParts, tables: dict[str, Table], subscription: Subscription, slot_at: datetime, link: str
+) -> Content:
+    """Write the content over these tables. Raises RenderingError for a template that fails.
 
     What is wrong with the data as a whole, stale or cut, is said before the text.
     """
-    report = parts.report
+    report, time_zone = parts.report, subscription.time_zone
     shown = tuple(CardContent(card.alias, card.heading, tables[card.alias]) for card in parts.cards)
-    note = "\n".join(filter(None, [_stale_note(tables, order), *_cut_notes(shown)]))
+    notes = []
+    if _is_stale(tables, subscription, slot_at):
+        notes.append(_("The data is stale: it is of %(moment)s.") % {"moment": _as_of_line(tables, time_zone)})
+    sentence = _("The data is not whole: of “%(card)s” only the first %(count)s rows were read.")
+    notes += [sentence % {"card": one.title, "count": f"{len(one.table.rows):,}"} for one in shown if one.table.is_cut]
+    note = "\n".join(notes)
     title, text, figures = report.title, report.body, ""
     if report.is_template:
-        given = Given(order.slot_at, order.zone, tables, calendar=read_workdays)
-        title = _rendered(Sentence("title"), title, given, "")
-        text = _rendered(Sentence("body"), text, given, order.form)
-        figures = _rendered(Sentence("key figures"), report.figures, given, "")
+        given = Given(slot_at, ZoneInfo(time_zone), tables, calendar=read_workdays)
+        title = _render_template(Sentence("title"), title, given, "")
+        text = _render_template(Sentence("body"), text, given, subscription.message_form)
+        figures = _render_template(Sentence("key figures"), report.figures, given, "")
     title, text = tidy_title(title), tidy_text(text)
     text = f"{note}\n{text}" if note else text
     if report.is_template:
@@ -340,11 +319,11 @@ def written(parts: ReportParts, tables: dict[str, Table], order: Order, link: st
         title=title,
         text=text,
         cards=shown,
-        figures=_figures(figures),
-        as_of=skip_rules.as_of(tables),
+        figures=_read_figures(figures),
+        as_of=min((table.as_of for table in tables.values()), default=None),
         note=note,
         link=link,
-        time_zone=order.time_zone,
+        time_zone=time_zone,
     )
 
 
@@ -396,20 +375,17 @@ def _check_charts(tables: Mapping[str, Table], charts: Iterable[tuple[str, Chart
                 raise RenderingError(sentence % {"chart": chart.title or alias, "card": alias, "column": column})
 
 
-def _check_whole(tables: Mapping[str, Table], aliases: set[str]) -> None:
-    """Partial data is not sent: the rows behind the limit are somebody's: they would be told that they have none, or
-    read sums without them, and nobody would notice. Raises RenderingError."""
-    for alias in sorted(aliases & tables.keys()):
+def _read_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) -> OwnRows:
+    """Raises RenderingError for a column or a card that is not there: a rule that is left over hides something; and for
+    partial data: the rows behind the limit are somebody's, who would be told that they have none, or read sums without
+    them."""
+    for alias in sorted({one.alias for one in conditions} & tables.keys()):
         if tables[alias].is_cut:
             sentence = Sentence(
                 "Own rows: of the card “%(card)s” only the first %(count)s rows were read, so that people would miss "
                 "rows of theirs. Raise the limit of its data source, or let the card ask for fewer rows."
             )
             raise RenderingError(sentence % {"card": alias, "count": f"{len(tables[alias].rows):,}"})
-
-
-def checked_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) -> OwnRows:
-    """Raises RenderingError for a column or a card that is not there: a rule that is left over hides something."""
     try:
         for condition in conditions:
             if condition.alias not in tables:
@@ -422,7 +398,7 @@ def checked_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) 
         raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
 
 
-def _rendered(part: Sentence, source: str, given: Given, form: str) -> str:
+def _render_template(part: Sentence, source: str, given: Given, form: str) -> str:
     try:
         return renderer.rendered(source, given, form)
     except TemplateError as error:
@@ -435,7 +411,7 @@ def _rendered(part: Sentence, source: str, given: Given, form: str) -> str:
         raise RenderingError(sentence % {"part": part, "error": why}) from error
 
 
-def _figures(text: str) -> tuple[Figure, ...]:
+def _read_figures(text: str) -> tuple[Figure, ...]:
     found = []
     for line in text.splitlines():
         parts = _COLON.split(line, maxsplit=1)
@@ -444,23 +420,26 @@ def _figures(text: str) -> tuple[Figure, ...]:
     return tuple(found[:FIGURES_AT_MOST])
 
 
-def _stale_note(tables: dict[str, Table], order: Order) -> str:
-    if not skip_rules.is_stale(tables, order.rules, order.slot_at):
-        return ""
-    return skip_rules.stale_note(_as_of_line(tables, order.time_zone))
+def _fingerprint(tables: Mapping[str, Table]) -> str:
+    """Return a digest of columns and rows: equal where the data is. When it was true makes no difference."""
+    digest = hashlib.sha256()
+    for alias, table in sorted(tables.items()):
+        document = to_document(table)
+        shown = [alias, document["columns"], document["rows"], document["is_cut"]]
+        digest.update(json.dumps(shown, ensure_ascii=False).encode())
+    return digest.hexdigest()
+
+
+def _is_stale(tables: Mapping[str, Table], subscription: Subscription, slot_at: datetime) -> bool:
+    """Return whether the oldest of the data was true longer before the slot than the push allows."""
+    oldest, minutes = min((table.as_of for table in tables.values()), default=None), subscription.stale_after_minutes
+    return oldest is not None and minutes is not None and oldest < slot_at - timedelta(minutes=minutes)
 
 
 def _as_of_line(tables: Mapping[str, Table], time_zone: str) -> str:
     """Say when all of the data was true: a day, or a moment in the zone."""
     oldest = min(tables.values(), key=lambda table: table.as_of, default=None)
     return "" if oldest is None else str(oldest.as_of_day or moment_line(oldest.as_of, time_zone))
-
-
-def _cut_notes(cards: Sequence[CardContent]) -> list[str]:
-    sentence = _("The data is not whole: of “%(card)s” only the first %(count)s rows were read.")
-    return [
-        sentence % {"card": card.title, "count": f"{len(card.table.rows):,}"} for card in cards if card.table.is_cut
-    ]
 
 
 def _last_fingerprint(run: Run) -> str:
@@ -483,7 +462,7 @@ _SENT = ("preparing", "pending", "sending", "accepted", "unknown")
 
 
 @dataclass(frozen=True)
-class SubscriptionSource:
+class SubscriptionSource(RunSource):
     """The source of a push's run, or of a draft of one (notifications.delivery.rendering.preview). `tables`: of a
     draft; a run has its own, and that it is sent is to be asked of it then. `pages`: of a draft."""
 
@@ -506,34 +485,28 @@ class SubscriptionSource:
 
     def contents(self, *, now: datetime) -> Contents:
         """Raises RenderingError, NotWorthSending and DataPending."""
-        order = order_of(self.subscription, self.run.slot_at)
         if self.tables is not None:
-            return Contents(self.parts, self.tables, order, self.pages)
-        tables = report_data.load(self.run, self.parts.cards, now=now)
+            return Contents(self.parts, self.tables, self.subscription, self.run.slot_at, self.pages)
+        tables = report_data.load(self.run, self.parts.cards, now=now) if self.parts.cards else {}
         if reason := self.find_reason_to_skip(tables):
             raise NotWorthSending(reason)
         is_trial = self.run.first_sent.trigger == Run.Trigger.TRIAL
         pages = find_pages(self.parts.picture, self.subscription.owner_id, self.run.slot_at, is_trial=is_trial)
-        return Contents(self.parts, tables, order, pages)
+        return Contents(self.parts, tables, self.subscription, self.run.slot_at, pages)
 
     def find_reason_to_skip(self, tables: dict[str, Table]) -> Sentence | None:
         """Why the run is not worth sending; None where it is, and for what somebody asks for by hand."""
         if not tables or self.run.trigger not in _SKIPPED:
             return None
-        rules = rules_of(self.subscription)
-        return skip_rules.reason_to_skip(
-            tables,
-            rules,
-            slot_at=self.run.slot_at,
-            print_of_last=_last_fingerprint(self.run) if rules.if_unchanged else "",
-            moment=_as_of_line(tables, self.subscription.time_zone),
-        )
-
-    def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
-        """As its message form says."""
-
-    def note_unreached(self, reason: str) -> None:
-        """Its run says it."""
+        push = self.subscription
+        if push.skips_empty and not any(table.rows for table in tables.values()):
+            return Sentence("Not sent: the data is empty.")
+        if push.if_stale == IfStale.SKIP and _is_stale(tables, push, self.run.slot_at):
+            moment = _as_of_line(tables, push.time_zone)
+            return Sentence("Not sent: the data is of %(moment)s, too old.") % {"moment": moment}
+        if push.skips_unchanged and _fingerprint(tables) == _last_fingerprint(self.run):
+            return Sentence("Not sent: the data is the same as in the message before.")
+        return None
 
 
 def source_of_subscription(run: Run) -> SubscriptionSource | None:

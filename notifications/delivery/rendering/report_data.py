@@ -43,11 +43,14 @@ def load(run: Run, cards: Sequence[ReportCard], *, now: datetime) -> dict[str, T
     """
     card_ids = {one.card_id for one in cards}
     found = fetch.states(card_ids, slot_at=run.slot_at)
-    failed = [one for one in cards if _status(found, one) == CardData.Status.FAILED]
-    if failed:
-        raise RenderingError(_problem(failed[0], _no_data(found[failed[0].card_id])))
+    waiting = []
+    for one in cards:
+        state = found.get(one.card_id)
+        if state is not None and state.status == CardData.Status.FAILED:
+            raise RenderingError(_problem(one, state))
+        if state is None or state.status != CardData.Status.READY:
+            waiting.append(one)
     missing = card_ids - found.keys()
-    waiting = [one for one in cards if _status(found, one) != CardData.Status.READY]
     if waiting and now > run.claimed_at + WAIT_AT_MOST:
         raise RenderingError(_problem(waiting[0], Sentence("nothing came within an hour.")))
     if missing:
@@ -82,7 +85,7 @@ def problem_so_far(run: Run) -> Sentence | None:
     cards = [] if run.subscription is None else cards_of(run.subscription.report)
     found = fetch.states({one.card_id for one in cards}, slot_at=run.slot_at)
     failed = [one for one in cards if one.card_id in found and found[one.card_id].problem_code]
-    return _problem(failed[0], _no_data(found[failed[0].card_id])) if failed else None
+    return _problem(failed[0], found[failed[0].card_id]) if failed else None
 
 
 def unknown_values(run: Run) -> dict[str, int]:
@@ -96,14 +99,6 @@ def unknown_values(run: Run) -> dict[str, int]:
     return counts
 
 
-def _status(found: dict[int, CardData], one: ReportCard) -> str | None:
-    state = found.get(one.card_id)
-    return None if state is None else state.status
-
-
-def _no_data(found: CardData) -> NoData:
-    return NoData(found.problem_code, found.problem_facts)
-
-
-def _problem(card: ReportCard, problem: Sentence | NoData) -> Sentence:
-    return Sentence("There is no data of the card “%(card)s”: %(problem)s") % {"card": card.card, "problem": problem}
+def _problem(card: ReportCard, problem: Sentence | CardData) -> Sentence:
+    why = NoData(problem.problem_code, problem.problem_facts) if isinstance(problem, CardData) else problem
+    return Sentence("There is no data of the card “%(card)s”: %(problem)s") % {"card": card.card, "problem": why}

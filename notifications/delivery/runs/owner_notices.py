@@ -10,8 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -35,12 +34,8 @@ from notifications.models import (
     Run,
     Subscription,
 )
-from notifications.sources import Audience, Content, NotWorthSending, OneContent, Terms
+from notifications.sources import Audience, Content, NotWorthSending, OneContent, RunSource, Terms
 from notifications.subscriptions.calendar import moment_line
-
-if TYPE_CHECKING:
-    from integrations.models import Corp, SiteAddress
-
 
 # An owner gets one notice in this time at most, of all that went wrong since the last.
 EVERY = timedelta(minutes=10)
@@ -72,7 +67,7 @@ def request_owner_notices(*, now: datetime) -> list[int]:
     return notices
 
 
-class NoticeSource:
+class NoticeSource(RunSource):
     """What a notice of runs says, and to whom: by WeCom, else by mail."""
 
     terms = Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS)
@@ -88,27 +83,22 @@ class NoticeSource:
     def contents(self, *, now: datetime) -> OneContent:
         """The runs that it reports, at most NAMED_AT_MOST of them by name. Raises NotWorthSending where nothing of that
         is left."""
-        notified = _once_per_message(prepare_names(self.notice.notified_runs.order_by("pk")))
+        # Without the further files of an incoming message that is among them.
+        earlier = Run.objects.filter(
+            owner_notice=OuterRef("owner_notice"), message=OuterRef("message"), pk__lt=OuterRef("pk")
+        )
+        notified = prepare_names(self.notice.notified_runs.order_by("pk")).filter(~Exists(earlier))
         runs, count = list(notified[:NAMED_AT_MOST]), notified.count()
         if not runs:
             raise NotWorthSending(Sentence("What it was to tell of is settled."))
-        title = _title_notice(count, notified.exclude(status=Run.Status.FINISHED).count())
+        if notified.exclude(status=Run.Status.FINISHED).count() == count:
+            title = ngettext("A push was not sent", "%(count)d pushes were not sent", count)
+        else:
+            title = ngettext("A push did not reach everybody", "%(count)d pushes did not reach everybody", count)
         text = _write_notice(runs, count - len(runs))
-        return OneContent(Content(tidy_title(title), tidy_text(text), link=_link_notice(self.notice, runs)))
-
-    def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
-        """As its message form says."""
-
-    def note_unreached(self, reason: str) -> None:
-        """Its run says it."""
-
-
-def _once_per_message(runs: QuerySet[Run]) -> QuerySet[Run]:
-    """Without the further files of an incoming message that is among them."""
-    earlier = Run.objects.filter(
-        owner_notice=OuterRef("owner_notice"), message=OuterRef("message"), pk__lt=OuterRef("pk")
-    )
-    return runs.filter(~Exists(earlier))
+        shown = runs[0] if len(runs) == 1 else self.notice
+        link = reverse("admin:notifications_run_change", args=[shown.pk])
+        return OneContent(Content(tidy_title(title % {"count": count}), tidy_text(text), link=link))
 
 
 def _find_notifiable(now: datetime) -> QuerySet[Run]:
@@ -137,36 +127,17 @@ def _mark_notified(runs: Sequence[Run], notice: Run | None, now: datetime) -> No
     notified.update(owner_notified_at=now, owner_notice=notice)
 
 
-def _title_notice(count: int, unsent_count: int) -> str:
-    """`unsent_count`: how many of them were not sent at all."""
-    if unsent_count == count:
-        title = ngettext("A push was not sent", "%(count)d pushes were not sent", count)
-    else:
-        title = ngettext("A push did not reach everybody", "%(count)d pushes did not reach everybody", count)
-    return title % {"count": count}
-
-
 def _write_notice(runs: Sequence[Run], further_count: int) -> str:
-    reasons, named = explain_runs(runs), name_runs(runs)
-    lines = [
-        _("“%(name)s”, due %(time)s: %(reason)s")
-        % {"name": named[run.pk], "time": moment_line(run.slot_at, _zone_of(run)), "reason": reasons[run.pk]}
-        for run in runs
-    ]
+    reasons, named, lines = explain_runs(runs), name_runs(runs), list[str]()
+    for run in runs:
+        zone = settings.TIME_ZONE if run.subscription is None else run.subscription.time_zone
+        words = {"name": named[run.pk], "time": moment_line(run.slot_at, zone), "reason": reasons[run.pk]}
+        lines.append(_("“%(name)s”, due %(time)s: %(reason)s") % words)
     if further_count:
         more = ngettext("and %(count)d more push", "and %(count)d more pushes", further_count)
         lines.append(more % {"count": further_count})
     lines += explain_auto_pauses(run.subscription for run in runs if run.subscription is not None)
     return "\n".join(lines)
-
-
-def _zone_of(run: Run) -> str:
-    return settings.TIME_ZONE if run.subscription is None else run.subscription.time_zone
-
-
-def _link_notice(notice: Run, runs: Sequence[Run]) -> str:
-    run = runs[0] if len(runs) == 1 else notice
-    return reverse("admin:notifications_run_change", args=[run.pk])
 
 
 def new_notice(*, key: str, person_id: int | None, corp_id: int | None, now: datetime) -> Run:
@@ -194,15 +165,6 @@ Status = Delivery.Status
 _RUNS_PER_FAILURE = 4
 
 
-class _Verdict(Enum):
-    """What a run says of its subscription."""
-
-    WORKED = "worked"
-    FAILED = "failed"
-    # Taken back, or held up by a company that is disabled, blocked or paused.
-    NOTHING = "nothing"
-
-
 def pause_failing(*, now: datetime) -> int:
     """Pause those of which a run has just gone wrong and as many in a row have failed as they allow. Returns how many.
 
@@ -221,24 +183,32 @@ def pause_failing(*, now: datetime) -> int:
 def _pause_subscription(pk: int, now: datetime) -> bool:
     rows = Subscription.objects.select_for_update(of=("self",)).filter(is_enabled=True, pauses_after_failures__gt=0)
     subscription = rows.filter(pk=pk).first()
-    if subscription is None or _count_failures_in_a_row(subscription) < subscription.pauses_after_failures:
+    if subscription is None or not _has_failed_often(subscription):
         return False
     subscription.is_enabled, subscription.failures_paused_at = False, now
     subscription.save(update_fields=["is_enabled", "failures_paused_at"])
     return True
 
 
-def _count_failures_in_a_row(subscription: Subscription) -> int:
-    """Counted no further than it allows."""
+def _has_failed_often(subscription: Subscription) -> bool:
+    """Return whether so many runs in a row have failed as it allows. Those that were taken back, or held up by a
+    company that is disabled, blocked or paused, say nothing."""
     at_most, count = subscription.pauses_after_failures, 0
-    for verdict in map(_judge_run, _find_ended_runs(subscription)[: at_most * _RUNS_PER_FAILURE]):
-        if verdict is _Verdict.WORKED or count == at_most:
-            break
-        count += verdict is _Verdict.FAILED
-    return count
+    for run in _find_ended_runs(subscription)[: at_most * _RUNS_PER_FAILURE]:
+        if run.recall_requested_at is not None:
+            continue
+        if run.status != Run.Status.FAILED:
+            if run.status == Run.Status.SKIPPED or run.is_reaching or not run.error:
+                return False
+            if run.is_held_up:
+                continue
+        count += 1
+        if count == at_most:
+            return True
+    return False
 
 
-def _find_ended_runs(subscription: Subscription) -> QuerySet[Run]:
+def _find_ended_runs(subscription: Subscription) -> QuerySet[Any]:
     """Its runs for everybody that have ended since it was enabled last, the newest first."""
     ended = Run.objects.filter(
         subscription=subscription, status__in=[Run.Status.FAILED, Run.Status.FINISHED, Run.Status.SKIPPED]
@@ -255,18 +225,6 @@ def _find_ended_runs(subscription: Subscription) -> QuerySet[Run]:
         is_held_up=Exists(deliveries.filter(status=Status.CANCELED))
         | Exists(receipts.filter(reason=Receipt.Reason.CORP_DISABLED)),
     )
-
-
-def _judge_run(run: Run) -> _Verdict:
-    if run.recall_requested_at is not None:
-        return _Verdict.NOTHING
-    if run.status == Run.Status.FAILED:
-        return _Verdict.FAILED
-    is_reaching: bool = run.is_reaching  # type: ignore[attr-defined]  # annotated in _ended
-    is_held_up: bool = run.is_held_up  # type: ignore[attr-defined]  # see above
-    if run.status == Run.Status.SKIPPED or is_reaching or not run.error:
-        return _Verdict.WORKED
-    return _Verdict.NOTHING if is_held_up else _Verdict.FAILED
 
 
 def restart_failure_count(subscription: Subscription, *, now: datetime) -> set[str]:

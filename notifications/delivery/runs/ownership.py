@@ -224,17 +224,15 @@ def write_ownership_notice(notice: Run) -> Content | None:
     """Return the content of a notice; None for one of another kind, or of what is not there any more."""
     kind, *rest = notice.key.split(":")
     if kind == "expiry" and (token := ApiToken.objects.filter(pk=rest[0]).first()):
-        return Content(
-            tidy_title(_("An API token expires soon")), tidy_text(_explain_expiry(token)), link=_page_of(token)
-        )
+        return _make_notice(_("An API token expires soon"), _explain_expiry(token), _page_of(token))
     if kind == "taken":
         return _write_taken_notice(notice, *rest)
     owner = User.objects.filter(pk=rest[0]).first() if kind == "owned" else None
     rows = [] if owner is None else _find_working(Q(owner=owner), now=notice.slot_at, seen_by=notice.requested_by)
     if owner is None or not rows:  # handed over meanwhile
         return None
-    title = tidy_title(_("Somebody has to take over from %(person)s") % {"person": owner})
-    return Content(title, tidy_text(_explain_forsaken(owner, rows)), link=_owner_page_of(owner))
+    title = _("Somebody has to take over from %(person)s") % {"person": owner}
+    return _make_notice(title, _explain_forsaken(owner, rows), _owner_page_of(owner))
 
 
 def _write_taken_notice(
@@ -250,7 +248,11 @@ def _write_taken_notice(
         return None
     owner, successor = people[int(owner_id)], people[int(successor_id)]
     title = _("%(successor)s has taken over from %(person)s") % {"successor": successor, "person": owner}
-    return Content(tidy_title(title), tidy_text(_explain_taken(owner, successor, rows)), link=_page_of(rows[0]))
+    return _make_notice(title, _explain_taken(owner, successor, rows), _page_of(rows[0]))
+
+
+def _make_notice(title: str, text: str, link: str) -> Content:
+    return Content(tidy_title(title), tidy_text(text), link=link)
 
 
 def _find_managers(owner: User, now: datetime) -> list[User]:
@@ -478,6 +480,5 @@ def write_page_notice(notice: Run) -> Content | None:
         "is no longer shown as you see it: each recipient now gets it with their own rights in the BI, and whoever has "
         "no account there gets no message. To share what you see again, open the push and choose it anew."
     )
-    link = reverse("admin:notifications_subscription_change", args=[owned[0].pk]) if owned else ""
-    title = _("Your page picture is no longer shown as you see it")
-    return Content(tidy_title(title), tidy_text(text % words), link=link)
+    link = _page_of(owned[0]) if owned else ""
+    return _make_notice(_("Your page picture is no longer shown as you see it"), text % words, link)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from integrations.models.jobs import Moment
 from notifications.delivery.channels import Outcome, address_scope, company_scope, outcome_of_error
 from notifications.delivery.limiter import Permit, Request
 from notifications.delivery.rows import exclude_freezing, unlocked, update_unlocked
-from notifications.delivery.sending.send import ask_permit, hold_scopes, release_permits
+from notifications.delivery.sending.send import ask_permits, hold_scopes, release_permits
 from notifications.models import Channel, Delivery, Receipt, Report, Robot, Run
 
 if TYPE_CHECKING:
@@ -47,18 +47,17 @@ def withdraw(corp: Corp, userids: Sequence[str], now: datetime) -> None:
     Their receipts say why; other people get the message as before. Safe to repeat. Waits for runs being frozen.
     """
     exclude_freezing(corp.pk)
-    if not _untried_ones().exists():
+    if not _untried().exists():
         return
     gone = frozenset(userids)
-    for delivery in _untried(corp, gone):
+    for delivery in _find_meant(_waiting_of(corp), Q(address__in=_addresses(corp, gone))):
         receipts = Receipt.objects.filter(delivery=delivery, status="", address__in=_addresses(corp, gone))
         count = receipts.update(status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED)
         is_left = _write_recipients(delivery, lambda userid: None if fold_userid(userid) in gone else userid)
         _settle(delivery, count, is_left, now)
-    for mail in _untried_mails(corp):
-        count = Receipt.objects.filter(delivery=mail, status="").update(
-            status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED
-        )
+    for mail in _find_mails(corp):
+        receipts = Receipt.objects.filter(delivery=mail, status="")
+        count = receipts.update(status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED)
         _settle(mail, count, False, now)
 
 
@@ -78,7 +77,7 @@ def _settle(delivery: Delivery, count: int, is_left: bool, now: datetime) -> Non
 def cancel_waiting(robot: Robot, reports: Sequence[Report], *, now: datetime) -> None:
     """Cancel what was not tried yet of these reports' pushes to the robot. Waits for runs that are being frozen."""
     exclude_freezing(robot.corp_id)
-    waiting = _untried_ones().filter(robot=robot, run__subscription__report__in=reports)
+    waiting = _untried().filter(robot=robot, run__subscription__report__in=reports)
     for delivery in waiting.select_for_update(of=("self",)).order_by("pk"):
         _settle(delivery, 0, False, now)
 
@@ -87,10 +86,10 @@ def cancel_waiting(robot: Robot, reports: Sequence[Report], *, now: datetime) ->
 def readdress(corp: Corp, old: str, new: str) -> None:
     """Somebody has another userid: what was not tried yet goes to the new one. Waits for runs that are being frozen."""
     exclude_freezing(corp.pk)
-    if not _waiting(corp).exists():
+    if not _waiting_of(corp).exists():
         return
     folded, address = fold_userid(old), f"{corp.pk}:{fold_userid(new)}"
-    for delivery in _untried(corp, frozenset({folded})):
+    for delivery in _find_meant(_waiting_of(corp), Q(address__in=_addresses(corp, {folded}))):
         if Receipt.objects.filter(run=delivery.run_id, channel=delivery.channel, address=address).exists():
             continue  # meant for whoever had the new userid before: WeCom refuses the former one
         Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}").update(address=address)
@@ -98,12 +97,7 @@ def readdress(corp: Corp, old: str, new: str) -> None:
         delivery.save(update_fields=["body", "plain_body"])
 
 
-def _untried(corp: Corp, userids: frozenset[str]) -> list[Delivery]:
-    """Locked, so that no worker claims them meanwhile: a claim asks for the status again once it has the row."""
-    return _meant_by(_waiting(corp), Q(address__in=_addresses(corp, userids)))
-
-
-def _untried_mails(corp: Corp) -> list[Delivery]:
+def _find_mails(corp: Corp) -> list[Delivery]:
     """To people who are disabled by now, or whom WeCom does not let in: each mail has one recipient, by its address.
 
     Also those that stand with another company, because theirs was disabled when the mail was written; not those to
@@ -114,24 +108,25 @@ def _untried_mails(corp: Corp) -> list[Delivery]:
     has_gone = Q(user__is_active=False) | Q(Exists(theirs.shut_out()))
     is_still_there = accounts.filter(corp=OuterRef("delivery__corp"), left_at__isnull=True).exclude(corp=corp)
     meant = has_gone & (Q(delivery__corp=corp) | Q(Exists(theirs)) & ~Q(Exists(is_still_there)))
-    return _meant_by(_untried_ones().filter(channel=Channel.EMAIL), meant)
+    return _find_meant(_untried().filter(channel=Channel.EMAIL), meant)
 
 
-def _meant_by(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:
+def _find_meant(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:
+    """Locked, so that no worker claims them meanwhile: a claim asks for the status again once it has the row."""
     meant = Receipt.objects.filter(condition, delivery__in=waiting, status="")
     keys = set(meant.order_by().values_list("delivery", flat=True))
     return list(waiting.filter(pk__in=keys).select_for_update(of=("self",)).order_by("pk")) if keys else []
 
 
-def _waiting(corp: Corp) -> QuerySet[Delivery]:
-    return _untried_ones().filter(corp=corp)
+def _waiting_of(corp: Corp) -> QuerySet[Delivery]:
+    return _untried().filter(corp=corp)
 
 
-def _untried_ones() -> QuerySet[Delivery]:
+def _untried() -> QuerySet[Delivery]:
     return Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.PENDING], attempt_count=0)
 
 
-def _addresses(corp: Corp, userids: frozenset[str]) -> list[str]:
+def _addresses(corp: Corp, userids: Collection[str]) -> list[str]:
     return [f"{corp.pk}:{userid}" for userid in userids]
 
 
@@ -272,7 +267,9 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
             break
         if delivery.corp_id in waiting_corps:
             continue
-        permit = ask_permit(_request(delivery))
+        scopes = (address_scope(delivery.corp, RECALL_API), company_scope(delivery.corpid, RECALL_API))
+        request = Request(id=f"recall:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
+        [permit] = ask_permits([request])
         if not isinstance(permit, Permit):
             waiting_corps.add(delivery.corp_id)
             continue
@@ -284,11 +281,6 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
         finally:
             release_permits([permit])
     return count
-
-
-def _request(delivery: Delivery) -> Request:
-    scopes = (address_scope(delivery.corp, RECALL_API), company_scope(delivery.corpid, RECALL_API))
-    return Request(id=f"recall:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
 
 
 def _recall(delivery: Delivery, clock: Clock) -> bool:

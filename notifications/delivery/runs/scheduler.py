@@ -79,39 +79,30 @@ class Plan:
     next_run_at: datetime | None
 
 
-class LookBack:
-    """What is found when one looks back from `now`; for many with the same schedule it is worked out once."""
-
-    def __init__(self, now: datetime) -> None:
-        self._now = now
-        self._known: dict[tuple[Any, ...], _Found] = {}
-
-    def __call__(self, subscription: Subscription, first: datetime) -> _Found:
-        """Raises ScheduleError."""
-        if subscription.jitter_seconds:
-            return _look_back(subscription, first, self._now)
-        key = (first, subscription.grace_minutes, *_schedule_of(subscription))
-        if key not in self._known:
-            self._known[key] = _look_back(subscription, first, self._now)
-        return self._known[key]
-
-
 # What a plan is made of: of a subscription's fifty columns each costs time, thousands of times.
 _PLANNED_BY = (*TIME_FIELDS, "grace_minutes", "next_run_at", "report")
 _schedule_of = attrgetter(*TIME_FIELDS)
 
 
 def plan(
-    subscription: Subscription, *, now: datetime, former_id: int | None = None, look_back: LookBack | None = None
+    subscription: Subscription,
+    *,
+    now: datetime,
+    former_id: int | None = None,
+    known: dict[tuple[Any, ...], _Found] | None = None,
 ) -> Plan:
     """Decide without writing. `subscription.next_run_at`, set on every due one, is the earliest time not yet seen.
-    `former_id`: its run that is under way. `look_back`: for many in a row, made with the same `now`."""
-    first = subscription.next_run_at or now
+    `former_id`: its run that is under way. `known`: for many in a row, with the same `now`: what was found for those
+    with the same schedule is not worked out again."""
+    first, known = subscription.next_run_at or now, {} if known is None else known
+    key = (first, subscription.grace_minutes, *_schedule_of(subscription))
     try:
-        found = (look_back or LookBack(now))(subscription, first)
+        if key not in known or subscription.jitter_seconds:  # the spread depends on its own key
+            known[key] = _look_back(subscription, first, now)
+        found = known[key]
     except ScheduleError as error:
         # Forms refuse such a schedule; one that came another way is switched off with a trace instead of blocking all.
-        return _failed(subscription, now, error.sentence)
+        return _plan_failure(subscription, now, error.sentence)
     runs = []
     if found.missed:
         runs.append(_missed_run(subscription, found.missed, now, former_id))
@@ -119,8 +110,13 @@ def plan(
         return Plan(runs, found.due[0].due_at)
     if found.due:
         runs.append(_scheduled_run(subscription, found.due[-1], now, Run.Status.WAITING, len(found.due)))
-    if found.following is None:
-        runs += _ended_early(subscription, now)
+    if found.following is None and subscription.valid_to is None:
+        # A trace where no further time is found though the validity has not ended: nobody would miss it otherwise.
+        sentence = Sentence(
+            "No further time is known: its days are all free days. It is not sent until its schedule is changed."
+        )
+        runs.append(_scheduled_run(subscription, DueTime(now, now), now, Run.Status.FAILED, 1, sentence))
+        runs[-1].key += ":end"
     return Plan(runs, None if found.following is None else found.following.due_at)
 
 
@@ -164,18 +160,6 @@ def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime
     return run
 
 
-def _ended_early(subscription: Subscription, now: datetime) -> list[PlannedRun]:
-    """A trace where no further time is found though the validity has not ended: nobody would miss it otherwise."""
-    if subscription.valid_to is not None:
-        return []
-    sentence = Sentence(
-        "No further time is known: its days are all free days. It is not sent until its schedule is changed."
-    )
-    run = _scheduled_run(subscription, DueTime(now, now), now, Run.Status.FAILED, 1, sentence)
-    run.key += ":end"
-    return [run]
-
-
 def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
     """Whether nothing is left that this round can claim, and the ids of the new runs."""
     with transaction.atomic():
@@ -189,7 +173,10 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
         plans = _plans_in_time(found, now, former_ids)
         subscriptions = found[: len(plans)]
         is_moving = any(one.next_run_at != its.next_run_at for one, its in zip(subscriptions, plans, strict=True))
-        run_ids = _record([run for planned in plans for run in planned.runs])
+        runs = [run for planned in plans for run in planned.runs]
+        # Some are there already: a slot is looked at again when a schedule was saved back and forth. Times that one run
+        # held up are counted in the row of those before.
+        run_ids = insert_runs([run for run in runs if not (run.key.startswith(_OVERLAP) and _is_counted_on(run))])
         move_subscriptions([(one.pk, its.next_run_at) for one, its in zip(subscriptions, plans, strict=True)])
         is_last = len(subscriptions) == len(found) < BATCH
         return is_last or not is_moving, run_ids
@@ -203,13 +190,6 @@ def claimable(now: datetime) -> QuerySet[Subscription]:
     return due.filter(Q(grace_end__lt=now) | ~Exists(under_way))
 
 
-def _record(runs: list[PlannedRun]) -> list[int]:
-    """Write the runs that there are not yet, and return the ids of those to render; times that the same run held up are
-    counted in the row of those before."""
-    # Those that there are already: a slot is looked at again when a schedule was saved back and forth.
-    return insert_runs([run for run in runs if not (run.key.startswith(_OVERLAP) and _is_counted_on(run))])
-
-
 def _is_counted_on(run: PlannedRun) -> bool:
     known = Run.objects.filter(key=run.key)
     return known.update(slot_count=Least(F("slot_count") + run.slot_count, MISSED_COUNTED)) == 1
@@ -220,27 +200,22 @@ def _plans_in_time(
 ) -> list[Plan]:
     """The plans of the first subscriptions: of one at least, then of as many as fit into BATCH_SECONDS."""
     plans: list[Plan] = []
-    end_at, look_back = read_boot_clock() + BATCH_SECONDS, LookBack(now)
+    end_at = read_boot_clock() + BATCH_SECONDS
+    known: dict[tuple[Any, ...], _Found] = {}
     for subscription in subscriptions:
-        plans.append(_plan_or_trace(subscription, now, former_ids.get(subscription.pk), look_back))
+        with guarded(logger, "subscription=%d could not be planned", subscription.pk) as row:
+            plans.append(plan(subscription, now=now, former_id=former_ids.get(subscription.pk), known=known))
+        if row.error is not None:  # as nobody foresaw: this one row must not hold up all others
+            sentence = Sentence(
+                "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again."
+            )
+            plans.append(_plan_failure(subscription, now, sentence % {"error": type(row.error).__name__}))
         if read_boot_clock() >= end_at:
             break
     return plans
 
 
-def _plan_or_trace(subscription: Subscription, now: datetime, former_id: int | None, look_back: LookBack) -> Plan:
-    """The plan; where that fails as nobody foresaw, a failed run, so that this one row does not hold up all others."""
-    with guarded(logger, "subscription=%d could not be planned", subscription.pk) as row:
-        planned = plan(subscription, now=now, former_id=former_id, look_back=look_back)
-    if row.error is None:
-        return planned
-    sentence = Sentence(
-        "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again."
-    )
-    return _failed(subscription, now, sentence % {"error": type(row.error).__name__})
-
-
-def _failed(subscription: Subscription, now: datetime, why: Sentence) -> Plan:
+def _plan_failure(subscription: Subscription, now: datetime, why: Sentence) -> Plan:
     first = subscription.next_run_at or now
     return Plan([_scheduled_run(subscription, DueTime(first, first), now, Run.Status.FAILED, 1, why)], None)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from operator import add
+from typing import TYPE_CHECKING, Any
 
 import redis
 from django.conf import settings
-from django.db.models import Count, F, QuerySet, Sum
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.db.models.functions import TruncDate
 
 from notifications.delivery.channels import app_name
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 
 Status = Delivery.Status
-Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,7 @@ class Counts:
     waiting: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.accepted + other.accepted,
-            self.refused + other.refused,
-            self.unknown + other.unknown,
-            self.waiting + other.waiting,
-        )
+        return Counts(*map(add, astuple(self), astuple(other)))
 
     @property
     def settled(self) -> int:
@@ -62,65 +57,50 @@ class Day:
 def last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: ZoneInfo) -> list[Day]:
     """The last `days` days up to and with `today`, the oldest first; those without messages, too. One query."""
     first = today - timedelta(days=days - 1)
-    rows = (
-        deliveries.filter(created_at__gte=_midnight(first, zone), created_at__lt=_midnight(today, zone, plus=1))
-        .annotate(day=TruncDate("created_at", tzinfo=zone))
-        .order_by()
-        .values_list("day", "status")
-        .annotate(**_sums())
-    )
-    found: dict[date, Counts] = _added(rows)
+    of_these_days = deliveries.filter(created_at__gte=_midnight(first, zone), created_at__lt=_midnight(today, zone, 1))
+    found = _sum_up(of_these_days.annotate(day=TruncDate("created_at", tzinfo=zone)), "day")
     dates = [first + timedelta(days=number) for number in range(days)]
     return [Day(day, found.get(day, Counts())) for day in dates]
 
 
 def of_corps(deliveries: QuerySet[Delivery], *, today: date, zone: ZoneInfo) -> dict[int, Counts]:
     """By corp: what was settled of today's messages, and all that still wait, whenever they were made. Two queries."""
-    todays = deliveries.filter(created_at__gte=_midnight(today, zone), created_at__lt=_midnight(today, zone, plus=1))
-    settled = todays.exclude(status__in=Delivery.UNSETTLED)
-    unsettled = deliveries.unsettled()  # type: ignore[attr-defined]  # of DeliveryQuerySet
-    found: dict[int, Counts] = {}
-    for rows in (settled, unsettled):
-        by_corp: dict[int, Counts] = _added(rows.order_by().values_list("corp", "status").annotate(**_sums()))
-        found |= {corp: found.get(corp, Counts()) + counts for corp, counts in by_corp.items()}
-    return found
+    todays = deliveries.filter(created_at__gte=_midnight(today, zone), created_at__lt=_midnight(today, zone, 1))
+    settled = _sum_up(todays.exclude(status__in=Delivery.UNSETTLED), "corp")
+    waiting = _sum_up(deliveries.filter(status__in=Delivery.UNSETTLED), "corp")
+    return {corp: settled.get(corp, Counts()) + waiting.get(corp, Counts()) for corp in settled | waiting}
 
 
 def of_run(run_id: int) -> Counts:
     """What became of the messages of one run. One query."""
-    rows = Delivery.objects.filter(run=run_id).order_by().values_list("run", "status").annotate(**_sums())
-    found: dict[int, Counts] = _added(rows)
-    return found.get(run_id, Counts())
+    return _sum_up(Delivery.objects.filter(run=run_id), "run").get(run_id, Counts())
 
 
 def of_message(message_id: int) -> Counts:
     """The same of all runs of an incoming message together. One query."""
-    rows = Delivery.objects.filter(run__message=message_id).order_by()
-    found: dict[int, Counts] = _added(rows.values_list("run__message", "status").annotate(**_sums()))
-    return found.get(message_id, Counts())
+    rows = Delivery.objects.filter(run__message=message_id)
+    return _sum_up(rows, "run__message").get(message_id, Counts())
 
 
-def _sums() -> dict[str, Sum]:
-    return {"people": Sum("recipient_count"), "exceptions": Sum(F("invalid_count") + F("unlicensed_count"))}
-
-
-def _added(rows: Iterable[tuple[Key, str, int, int]]) -> dict[Key, Counts]:
-    found: dict[Key, Counts] = {}
-    for key, status, recipients, exceptions in rows:
-        found[key] = found.get(key, Counts()) + _counts(status, recipients, exceptions)
-    return found
-
-
-def _counts(status: str, recipients: int, exceptions: int) -> Counts:
-    match status:
-        case Status.ACCEPTED:
-            return Counts(accepted=recipients - exceptions, refused=exceptions)
-        case Status.UNKNOWN:
-            return Counts(unknown=recipients)
-        case Status.PREPARING | Status.PENDING | Status.SENDING:
-            return Counts(waiting=recipients)
-        case _:
-            return Counts(refused=recipients)
+def _sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
+    """Map each value of the column to the people of its deliveries. Those whom WeCom names in an answer are refused."""
+    named, all_of_it = F("invalid_count") + F("unlicensed_count"), F("recipient_count")
+    refused = Case(
+        When(status=Status.ACCEPTED, then=named),
+        When(status__in=[Status.FAILED, Status.CANCELED], then=all_of_it),
+        default=0,
+    )
+    sums = (
+        rows.order_by()
+        .values_list(column)
+        .annotate(
+            accepted=Sum(all_of_it - named, filter=Q(status=Status.ACCEPTED), default=0),
+            refused=Sum(refused),
+            unknown=Sum(all_of_it, filter=Q(status=Status.UNKNOWN), default=0),
+            waiting=Sum(all_of_it, filter=Q(status__in=Delivery.UNSETTLED), default=0),
+        )
+    )
+    return {key: Counts(*counts) for key, *counts in sums}
 
 
 def _midnight(day: date, zone: ZoneInfo, plus: int = 0) -> datetime:
@@ -138,7 +118,8 @@ WARNED_PERCENT = 80
 def describe(queues: Sequence[CorpQueue], *, now: datetime) -> None:
     """Give each queue, with its `calls` that wait, `used_today` (None: not known), `time_left` (None: nothing waits, it
     is held up, or it is the row of all companies) and `is_all_paused`: whether nothing is sent to any company."""
-    speeds = calls_per_minute(now=now)
+    recent = Attempt.objects.filter(started_at__gte=now - MINUTE).order_by()
+    speeds: dict[int, int] = dict(recent.values_list("delivery__corp").annotate(count=Count("pk")))
     is_all_paused = CorpQueue.objects.paused().filter(corp__isnull=True).exists()
     used = used_today([queue for queue in queues if queue.corp_id is not None])
     for queue in queues:
@@ -146,7 +127,12 @@ def describe(queues: Sequence[CorpQueue], *, now: datetime) -> None:
         speed = speeds.get(queue.corp_id or 0) or settings.LIMIT_COMPANY_PER_MINUTE or None
         is_held = is_all_paused or queue.corp is None or not is_sending(queue)
         queue.is_all_paused = is_all_paused  # type: ignore[attr-defined]  # as said above
-        queue.time_left = None if not calls or is_held or speed is None else _time_for(calls, speed)  # type: ignore[attr-defined]  # as said above
+        time_left = None
+        if calls and not is_held and speed is not None:
+            # At the present speed, or at that of the hourly limit once it binds.
+            per_hour = settings.LIMIT_COMPANY_PER_HOUR
+            time_left = max(MINUTE * (calls / speed), timedelta(hours=(calls - 1) // per_hour if per_hour else 0))
+        queue.time_left = time_left  # type: ignore[attr-defined]  # as said above
         queue.used_today = used.get(queue.pk)  # type: ignore[attr-defined]  # as said above
 
 
@@ -154,19 +140,6 @@ def is_sending(queue: CorpQueue) -> bool:
     """Whether what waits in it goes out, as far as the queue itself and its company say."""
     is_enabled = queue.corp is None or queue.corp.is_enabled
     return is_enabled and not queue.is_paused and queue.blocked_since is None
-
-
-def _time_for(calls: int, per_minute: int) -> timedelta:
-    """At the present speed, or at that of the hourly limit once it binds."""
-    per_hour = settings.LIMIT_COMPANY_PER_HOUR
-    whole_hours = (calls - 1) // per_hour if per_hour else 0
-    return max(MINUTE * (calls / per_minute), timedelta(hours=whole_hours))
-
-
-def calls_per_minute(*, now: datetime) -> dict[int, int]:
-    """Calls of the last minute, by the id of the company; those without a call are missing."""
-    recent = Attempt.objects.filter(started_at__gte=now - MINUTE).order_by()
-    return dict(recent.values_list("delivery__corp").annotate(count=Count("pk")))
 
 
 def used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:

@@ -92,23 +92,18 @@ def request_resend(
         if len(parts) == 1 or Receipt.objects.unreached(part, with_unknown=with_unknown).exists()
     ]
     note = _("Sent again: %(what)s") % {"what": delivery or run}
-    services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=_corps_of(run, delivery))
+    corp_id = run.corp_id if delivery is None else delivery.corp_id
+    services.record(action=AuditEntry.Action.DONE, subject=run, note=note, corps=[] if corp_id is None else [corp_id])
     return again, True
 
 
 def _resend_fields(run: Run, now: datetime) -> dict[str, Any]:
-    """Of the run that sends `run` again."""
     if run.subscription is not None:
         return run_fields(run.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
     if run.message_id is None:
         raise ValueError("a run without its subscription cannot be sent again")
     fields = {"message_id": run.message_id, "corp_id": run.corp_id, "trigger": Run.Trigger.RESEND}
     return {**fields, "slot_at": now, "claimed_at": now, "render_after": now + RENDER_LEASE}
-
-
-def _corps_of(run: Run, delivery: Delivery | None) -> list[int]:
-    corp_id = run.corp_id if delivery is None else delivery.corp_id
-    return [] if corp_id is None else [corp_id]
 
 
 def next_number(run: Run) -> int:
@@ -185,7 +180,13 @@ def _lock_subscription(subscription: Subscription) -> Subscription:
 
 def _make_run(subscription: Subscription, request: TriggerRequest, now: datetime) -> Run:
     current = _lock_subscription(subscription)
-    _check_subscription(current, now)
+    if not current.is_enabled:
+        sentence = _("The push is disabled: it runs by hand only, in the administration.")
+        raise TriggerRefusedError("subscription_disabled", sentence)
+    is_early = current.valid_from is not None and now < current.valid_from
+    if is_early or (current.valid_to is not None and now >= current.valid_to):
+        raise TriggerRefusedError("outside_validity", _("The push is not valid at this time."))
+    _check_alone(current)
     run = Run.objects.create(
         **run_fields(current, request.trigger, slot_at=now, now=now),
         key=f"api:{current.pk}:{secrets.token_hex(16)}",
@@ -197,17 +198,6 @@ def _make_run(subscription: Subscription, request: TriggerRequest, now: datetime
         corps = signals.corps_of(current)
         services.record(action=AuditEntry.Action.DONE, subject=current, note=note, corps=corps)
     return run
-
-
-def _check_subscription(subscription: Subscription, now: datetime) -> None:
-    if not subscription.is_enabled:
-        sentence = _("The push is disabled: it runs by hand only, in the administration.")
-        raise TriggerRefusedError("subscription_disabled", sentence)
-    is_early = subscription.valid_from is not None and now < subscription.valid_from
-    is_late = subscription.valid_to is not None and now >= subscription.valid_to
-    if is_early or is_late:
-        raise TriggerRefusedError("outside_validity", _("The push is not valid at this time."))
-    _check_alone(subscription)
 
 
 def _check_alone(subscription: Subscription) -> None:

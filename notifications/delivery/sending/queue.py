@@ -28,7 +28,7 @@ from integrations.core.sentences import of_errcode
 from integrations.models import Corp
 from notifications.delivery.channels import CONFIGURATION_WAIT_SECONDS, SENT, Outcome, Sendable, app_scopes
 from notifications.delivery.limiter import Scope, StoreLostError, query
-from notifications.delivery.rows import QUEUE_LEASE, begin_attempts, unlocked, update_unlocked
+from notifications.delivery.rows import QUEUE_LEASE, unlocked, update_unlocked
 from notifications.models import Attempt, Channel, CorpQueue, Delivery, OperatorContacts, Priority, Run
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ def hand_out(*, now: datetime, limit: int = AT_ONCE) -> HandedOut:
         by_way = _hand_out_by_company(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
         # Robots and mail have limits of their own, which seldom bind: what must wait comes back from its task.
         by_way.append(_queue_deliveries(rows.exclude(channel=Channel.WECOM), limit, now))
-        found.append(_interleave(by_way))
+        # One of each company in turn.
+        found.append([pk for turn in zip_longest(*by_way) for pk in turn if pk is not None])
     return HandedOut(*found)
 
 
@@ -73,29 +74,22 @@ def _hand_out_by_company(
     sendable: QuerySet[Delivery], now: datetime, limit: int, *, is_urgent: bool
 ) -> list[list[int]]:
     """Ids by company, each in its order."""
-    corps = list(_find_corps_with(sendable))
+    # By a subquery: of EXISTS the database makes a join, which reads all that wait.
+    theirs = sendable.filter(corp=OuterRef("pk")).order_by().values("pk")[:1]
+    having = Corp.objects.enabled().alias(first=Subquery(theirs)).filter(first__isnull=False)
+    corps = list(having.only("corpid", "proxy_url").order_by("pk"))
     if not corps:
         return []
     waiting = {corp.pk: sendable.filter(corp=corp).order_by()[:limit].count() for corp in corps}
-    shares = _share_room(corps, waiting, _count_outstanding(corps, now), is_urgent=is_urgent)
+    # What is in tasks' hands already will take of the room, too.
+    queued = Delivery.objects.filter(channel=Channel.WECOM, status=Delivery.Status.PENDING, queued_until__gt=now)
+    outstanding = {corp.pk: queued.filter(corp=corp).order_by()[:AT_ONCE].count() for corp in corps}
+    shares = _share_room(corps, waiting, outstanding, is_urgent=is_urgent)
     for pk, may_probe in take_probes([pk for pk, share in shares.items() if share], now=now).items():
         shares[pk] = int(may_probe)
     return [
         _queue_deliveries(sendable.filter(corp=corp), shares[corp.pk], now) for corp in corps if shares[corp.pk] > 0
     ]
-
-
-def _find_corps_with(sendable: QuerySet[Delivery]) -> QuerySet[Corp]:
-    # By a subquery: of EXISTS the database makes a join, which reads all that wait.
-    theirs = sendable.filter(corp=OuterRef("pk")).order_by().values("pk")[:1]
-    found = Corp.objects.enabled().alias(first=Subquery(theirs)).filter(first__isnull=False)
-    return found.only("corpid", "proxy_url").order_by("pk")
-
-
-def _count_outstanding(corps: Sequence[Corp], now: datetime) -> dict[int, int]:
-    """How many are in tasks' hands already: they will take of the room, too."""
-    queued = Delivery.objects.filter(channel=Channel.WECOM, status=Delivery.Status.PENDING, queued_until__gt=now)
-    return {corp.pk: queued.filter(corp=corp).order_by()[:AT_ONCE].count() for corp in corps}
 
 
 def _share_room(
@@ -139,11 +133,6 @@ def _queue_deliveries(sendable: QuerySet[Delivery], count: int, now: datetime) -
         ids = [delivery.pk for delivery in unlocked(first)[:count]]
         Delivery.objects.filter(pk__in=ids).update(queued_until=now + QUEUE_LEASE)
     return ids
-
-
-def _interleave(by_corp: Sequence[list[int]]) -> list[int]:
-    """One of each company in turn."""
-    return [pk for turn in zip_longest(*by_corp) for pk in turn if pk is not None]
 
 
 # --- Claims: a lease, a started attempt and the very rows that were locked ---
@@ -193,9 +182,18 @@ def claim_deliveries(
         corps = Corp.objects.only(*CALLED).in_bulk({row.corp_id for row in rows})
         for row in rows:
             row.corp = corps[row.corp_id]
-        _mark_sending(rows, token, now)
-        ids = begin_attempts([row.pk for row in rows], token, now)
-    return [StartedAttempt(ids[row.pk], row, row.attempt_count, token, now) for row in rows]
+        Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
+            status=Delivery.Status.SENDING,
+            fencing_token=token,
+            lease_until=now + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS),
+            attempt_count=F("attempt_count") + 1,
+        )
+        for row in rows:
+            row.attempt_count += 1
+        attempts = Attempt.objects.bulk_create(
+            Attempt(delivery_id=row.pk, number=row.attempt_count, fencing_token=token, started_at=now) for row in rows
+        )
+    return [StartedAttempt(it.pk, row, it.number, token, now) for it, row in zip(attempts, rows, strict=True)]
 
 
 def find_unanswered_claim(delivery_ids: Collection[int], token: uuid.UUID) -> list[Attempt]:
@@ -211,19 +209,6 @@ def _read_sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
     run = Run.objects.filter(pk=OuterRef("run")).values(at=Coalesce("due_at", "slot_at"))
     # No join: its run would be locked with it.
     return [Sendable(*row) for row in rows.values_list(*SENT, Subquery(run))]
-
-
-def _mark_sending(rows: Collection[Sendable], token: uuid.UUID, now: datetime) -> None:
-    lease_until = now + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
-    claimed = Delivery.objects.filter(pk__in=[row.pk for row in rows], status=Delivery.Status.PENDING)
-    claimed.update(
-        status=Delivery.Status.SENDING,
-        fencing_token=token,
-        lease_until=lease_until,
-        attempt_count=F("attempt_count") + 1,
-    )
-    for row in rows:
-        row.attempt_count += 1
 
 
 # --- A company that cannot be sent to: its messages wait, administrators are told once, and it resumes by itself ---
@@ -345,19 +330,16 @@ def notify_administrators(*, now: datetime) -> int:
     count = 0
     for queue in find_unnotified().select_related("corp").defer(*CORP_SECRETS):
         # Before the mail, so that it is sent at most once: a hanging mail server must not be asked at every tick.
-        if CorpQueue.objects.filter(pk=queue.pk, notified_at__isnull=True).update(notified_at=now):
-            _mail_operators(queue)
-            count += 1
+        if not CorpQueue.objects.filter(pk=queue.pk, notified_at__isnull=True).update(notified_at=now):
+            continue
+        count += 1
+        with translation.override(settings.LANGUAGE_CODE):
+            subject = _("Pushes of %(corp)s are held up") % {"corp": queue.corp}
+            try:
+                send_mail(subject, explain_block(queue), None, OperatorContacts.objects.addresses())
+            except OSError as error:
+                logger.error("corp=%s: the administrators could not be told: %s", queue.corp_id, type(error).__name__)
     return count
-
-
-def _mail_operators(queue: CorpQueue) -> None:
-    with translation.override(settings.LANGUAGE_CODE):
-        subject = _("Pushes of %(corp)s are held up") % {"corp": queue.corp}
-        try:
-            send_mail(subject, explain_block(queue), None, OperatorContacts.objects.addresses())
-        except OSError as error:
-            logger.error("corp=%s: the administrators could not be told: %s", queue.corp_id, type(error).__name__)
 
 
 def find_held_until(queue: CorpQueue, *, now: datetime) -> datetime | None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -81,32 +82,17 @@ def send_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: C
     task = _Task(delivery_ids, clock)
     give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
     stop_at: float | None = None
-    while task.has_more:
+    while task.admission.has_waiting or task.calls:
         if is_stopping():
             stop_at = stop_at or read_boot_clock() + STOP_SECONDS
         may_begin = stop_at is None and clock() < give_back_at
         if may_begin:
             task.begin()
-        elif not task.has_flying or (stop_at is not None and read_boot_clock() >= stop_at):
+        elif not task.calls or (stop_at is not None and read_boot_clock() >= stop_at):
             break
         task.settle_ended(waits_for_room=may_begin)
     task.give_back()
     return task.tried_count
-
-
-@dataclass(frozen=True)
-class _Answered:
-    outcome: Outcome
-    duration_ms: int
-    ended_at: datetime
-
-
-@dataclass(frozen=True)
-class _Flying:
-    """A call under way."""
-
-    attempt: StartedAttempt
-    permit: Permit
 
 
 class _Task:
@@ -114,72 +100,77 @@ class _Task:
 
     def __init__(self, delivery_ids: Iterable[int], clock: Clock) -> None:
         self._clock = clock
-        self._admission = Admission(delivery_ids)
-        self._calls: CallBatch[_Flying, _Answered] = CallBatch(call_threads())
+        self.admission = Admission(delivery_ids)
+        self.calls: CallBatch[tuple[StartedAttempt, Permit], Ended] = CallBatch(call_threads())
         self._passed_over: list[int] = []
         # Claims that failed, by their tokens: each may have taken effect all the same.
         self._failed_claims: dict[UUID, list[int]] = {}
         self.tried_count = 0
 
-    @property
-    def has_flying(self) -> bool:
-        return bool(self._calls)
-
-    @property
-    def has_more(self) -> bool:
-        return self._admission.has_waiting or self.has_flying
-
     def begin(self) -> None:
         """Begin as many calls as limits and threads allow."""
-        room = settings.SEND_PARALLEL_PER_TASK - len(self._calls)
+        room = settings.SEND_PARALLEL_PER_TASK - len(self.calls)
         # Half: claiming many rows at a time costs the database as much as claiming one.
-        if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._calls:
+        if room * 2 < settings.SEND_PARALLEL_PER_TASK and self.calls:
             return
-        admitted = self._admission.admit(room)
+        admitted = self.admission.admit(room)
         if not admitted:
             return
-        attempts = {attempt.delivery_id: attempt for attempt in self._claimed([each.delivery for each, _ in admitted])}
-        cancel_permits([permit for each, permit in admitted if each.delivery.pk not in attempts])
-        begun = [(attempts[each.delivery.pk], permit) for each, permit in admitted if each.delivery.pk in attempts]
-        # Only now: a store that is lost from here on learns of these calls from their attempts.
-        for (attempt, permit), is_counted in zip(begun, find_known_permits([it[1] for it in begun]), strict=True):
+        attempts = {attempt.delivery_id: attempt for attempt in self._claim_together([each for each, _ in admitted])}
+        begun = [(attempts[each.pk], permit) for each, permit in admitted if each.pk in attempts]
+        if unused := [permit for each, permit in admitted if each.pk not in attempts]:
+            with _limiter_asked("unused permits", unused):
+                gate().cancel(unused)
+        # Only now that the rows of the calls are committed: a store that is lost from here on learns of them by these.
+        are_known = [False] * len(begun)
+        if begun:
+            with _limiter_asked("permits", begun):
+                are_known = gate().is_known([permit for _attempt, permit in begun])
+        for (attempt, permit), is_counted in zip(begun, are_known, strict=True):
             self._call(attempt, permit, is_counted=is_counted)
 
     def settle_ended(self, *, waits_for_room: bool) -> None:
         """Wait a moment for calls under way, or for the limiter, and write down what ended."""
-        if not self._calls:
+        if not self.calls:
             if waits_for_room:
-                time.sleep(self._admission.seconds_to_next())
+                time.sleep(self.admission.seconds_to_next())
             return
-        ended = self._calls.wait(seconds=SETTLE_SECONDS)
+        ended = self.calls.wait(seconds=SETTLE_SECONDS)
         if not ended:
             return
-        release_permits([flying.permit for flying, _x in ended])
-        settled = [_note_end(flying.attempt, answered) for flying, answered in ended]
-        slow_down(settled)
+        release_permits([permit for (_attempt, permit), _x in ended])
+        settled = []
+        for (attempt, _permit), answered in ended:
+            if not isinstance(answered, Ended):  # it failed as nobody foresaw: something was sent, or not
+                logger.error("delivery=%d: its call failed", attempt.delivery_id, exc_info=answered)
+                answered = Ended(attempt, crashed(answered), None, attempt.started_at)
+            settled.append(answered)
+        # Where WeCom said that it has had too much, everybody waits; where it had too many at once, fewer go at once.
+        for each in settled:
+            if each.outcome.is_rate_limited:
+                delivery = each.attempt.delivery
+                hold_scopes(channel_of(delivery.channel).held_scopes(delivery), each.outcome)
         settle_calls(settled)
 
     def give_back(self) -> None:
         """What was not tried can be handed out again: at once, or when the limiter has room for it."""
         self._undo_failed_claims()
-        self._admission.give_back(now=self._clock(), passed_over=self._passed_over)
+        self.admission.give_back(now=self._clock(), passed_over=self._passed_over)
 
-    def _claimed(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
-        """One by one where that fails: a bad row waits, and does not keep the others from going out."""
+    def _claim_together(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
+        """Claim one by one where that fails: a bad row waits, and does not keep the others from going out."""
+        attempts: list[StartedAttempt] = []
         with guarded(logger, "%d deliveries could not be claimed together", len(deliveries)) as together:
             attempts = self._claim(deliveries)
         if together.error is not None:
             self._undo_failed_claims()
-            return [attempt for delivery in deliveries for attempt in self._claimed_alone(delivery)]
+            for delivery in deliveries:
+                with guarded(logger, "delivery=%d could not be tried", delivery.pk):
+                    attempts += self._claim([delivery])
+            return attempts
         claimed = {attempt.delivery_id for attempt in attempts}
         # A disabled company's, say: they can be handed out the moment that it is enabled again.
         self._passed_over += [delivery.pk for delivery in deliveries if delivery.pk not in claimed]
-        return attempts
-
-    def _claimed_alone(self, delivery: Sendable) -> list[StartedAttempt]:
-        attempts: list[StartedAttempt] = []
-        with guarded(logger, "delivery=%d could not be tried", delivery.pk):
-            attempts += self._claim([delivery])
         return attempts
 
     def _claim(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
@@ -202,36 +193,23 @@ class _Task:
         self.tried_count += 1
         delivery = attempt.delivery
         with guarded(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
-            caller = channel_of(delivery.channel).caller(delivery) if is_counted else _not_counted
+            caller = channel_of(delivery.channel).caller(delivery) if is_counted else lambda: NOT_COUNTED
         if prepared.error is not None:  # nothing was sent: left to itself, the attempt would count as unclear
             unprepared = not_begun(prepared.error)
             caller = lambda: unprepared  # noqa: E731  # as short as it is
-        clock, context = self._clock, copy_context()
-        call = lambda: context.run(_make_call, delivery, caller, permit, clock)  # noqa: E731  # as short as it is
-        self._calls.begin(_Flying(attempt, permit), call)
+        call = partial(copy_context().run, _make_call, attempt, caller, permit, self._clock)
+        self.calls.begin((attempt, permit), call)
 
 
-def _not_counted() -> Outcome:
-    return NOT_COUNTED
-
-
-def _make_call(delivery: Sendable, caller: Caller, permit: Permit, clock: Clock) -> _Answered:
-    """One call. One whose permit is too old is not made: the limiter may have given its place away before it ended.
+def _make_call(attempt: StartedAttempt, caller: Caller, permit: Permit, clock: Clock) -> Ended:
+    """Make one call, unless its permit is too old: the limiter may have given its place away before it ended.
 
     Runs in a context of its own, so that what its lines say beside their words ends with it.
     """
-    bind_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk)
+    bind_contextvars(run_id=attempt.delivery.run_id, delivery_id=attempt.delivery_id)
     started = read_boot_clock()
     outcome = NO_THREAD if permit.age_seconds > PERMIT_SECONDS else caller()
-    return _Answered(outcome, round((read_boot_clock() - started) * 1000), clock())
-
-
-def _note_end(attempt: StartedAttempt, answered: _Answered | BaseException) -> Ended:
-    """What became of a call. One that failed as nobody foresaw has sent something, or not."""
-    if isinstance(answered, BaseException):
-        logger.error("delivery=%d: its call failed", attempt.delivery_id, exc_info=answered)
-        return Ended(attempt, crashed(answered), None, attempt.started_at)
-    return Ended(attempt, answered.outcome, answered.duration_ms, answered.ended_at)
+    return Ended(attempt, outcome, round((read_boot_clock() - started) * 1000), clock())
 
 
 # --- Threads that only make calls, without database or queue ---
@@ -354,7 +332,7 @@ class Admission:
         now = read_boot_clock()
         return max(0.0, min((each.retry_at for each in self._waiting.values()), default=now) - now)
 
-    def admit(self, count: int) -> list[tuple[Waiting, Permit]]:
+    def admit(self, count: int) -> list[tuple[Sendable, Permit]]:
         """Up to `count` messages that may begin now, each with its permit. The others keep waiting, or are let go."""
         now = read_boot_clock()
         ready = [each for each in self._waiting.values() if each.retry_at <= now][:count]
@@ -364,9 +342,13 @@ class Admission:
         for each, answer in zip(ready, _ask_limiter([each.request for each in ready]), strict=True):
             if isinstance(answer, Permit):
                 del self._waiting[each.delivery.pk]
-                admitted.append((each, answer))
-            else:
-                self._wait(each, answer, now)
+                admitted.append((each.delivery, answer))
+                continue
+            each.waiting_since = each.waiting_since or now
+            each.retry_at = now + answer
+            if each.retry_at - each.waiting_since > PATIENCE_SECONDS:
+                del self._waiting[each.delivery.pk]
+                self._postponed[each.delivery.pk] = answer
         return admitted
 
     def give_back(self, *, now: datetime, passed_over: Collection[int]) -> None:
@@ -380,51 +362,20 @@ class Admission:
         for seconds, ids in by_wait.items():
             _update_pending(ids, queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
 
-    def _wait(self, each: Waiting, seconds: float, now: float) -> None:
-        each.waiting_since = each.waiting_since or now
-        if now + seconds - each.waiting_since > PATIENCE_SECONDS:
-            del self._waiting[each.delivery.pk]
-            self._postponed[each.delivery.pk] = seconds
-        else:
-            each.retry_at = now + seconds
+
+@contextmanager
+def _limiter_asked(what: str, whose: Sequence[object]) -> Iterator[None]:
+    """Go on without the limiter where it cannot be asked: calls that it is not told of count until their leases end."""
+    try:
+        yield
+    except redis.RedisError as error:
+        logger.warning("the limiter could not be asked for %d %s: %s", len(whose), what, type(error).__name__)
 
 
 def release_permits(permits: Sequence[Permit]) -> None:
-    """Calls ended. Where that cannot be said they count until their leases end."""
-    try:
+    """Tell the limiter that these calls ended."""
+    with _limiter_asked("ended calls", permits):
         gate().release(permits)
-    except redis.RedisError as error:
-        logger.warning("the limiter could not be told of %d ended calls: %s", len(permits), type(error).__name__)
-
-
-def cancel_permits(permits: Sequence[Permit]) -> None:
-    """Calls were not made: they count no longer. Where that cannot be said they count until their leases end."""
-    if not permits:
-        return
-    try:
-        gate().cancel(permits)
-    except redis.RedisError as error:
-        logger.warning("the limiter could not be told of %d unused permits: %s", len(permits), type(error).__name__)
-
-
-def find_known_permits(permits: Sequence[Permit]) -> list[bool]:
-    """Whether each still counts, now that its call's row is committed. None does where that cannot be said."""
-    if not permits:
-        return []
-    try:
-        return gate().is_known(permits)
-    except redis.RedisError as error:
-        logger.warning("the limiter could not be asked for %d permits: %s", len(permits), type(error).__name__)
-        return [False] * len(permits)
-
-
-def slow_down(ended: Iterable[Ended]) -> None:
-    """Where WeCom said that it has had too much, everybody waits; where it had too many at once, fewer go at once."""
-    for each in ended:
-        if not each.outcome.is_rate_limited:
-            continue
-        delivery = each.attempt.delivery
-        hold_scopes(channel_of(delivery.channel).held_scopes(delivery), each.outcome)
 
 
 def hold_scopes(scopes: Iterable[Scope], outcome: Outcome) -> None:
@@ -506,13 +457,10 @@ HOUR = timedelta(hours=1, minutes=1)
 CHINA = ZoneInfo("Asia/Shanghai")
 
 
-def read_calls_until_now() -> Iterator[PastCall]:
-    """Registered with notifications.delivery.limiter."""
-    return read_past_calls(now=database_clock()())
-
-
-def read_past_calls(*, now: datetime) -> Iterator[PastCall]:
-    """Every attempt of the last hour; of today's others, for the budgets, one sum for each app."""
+def read_past_calls(*, now: datetime | None = None) -> Iterator[PastCall]:
+    """Yield every attempt of the last hour; of today's others, for the budgets, one sum for each app. Registered with
+    notifications.delivery.limiter."""
+    now = now or database_clock()()
     made = Attempt.objects.exclude(outcome=Attempt.Outcome.NOT_SENT, errcode__isnull=True)
     midnight = now.astimezone(CHINA).replace(hour=0, minute=0, second=0, microsecond=0)
     yield from _read_calls(made.filter(started_at__gte=now - HOUR), midnight, now)

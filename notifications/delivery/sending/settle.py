@@ -18,9 +18,8 @@ from structlog.contextvars import bound_contextvars
 from accounts.models import WeComAccount, fold_userid
 from integrations.clients.wecom.errcodes import BUSY
 from integrations.core.background import guarded
-from notifications.delivery import counters
+from integrations.core.metrics import CountedMetric, TimedMetric
 from notifications.delivery.channels import Kind, Outcome, channel_of
-from notifications.delivery.counters import EndedCall
 from notifications.delivery.rendering.freeze import mail_batches, write_deliveries
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource
 from notifications.delivery.rows import settle_attempts, settle_deliveries, share_freezing, update_unlocked
@@ -72,21 +71,21 @@ def settle_attempt(
         )
         if delivery is None:
             return False
-        _settle_delivery(delivery, attempt, outcome, now)
+        fields = decide_fields(delivery, attempt, outcome, now=now)
+        if fields["status"] in {Delivery.Status.ACCEPTED, Delivery.Status.FAILED}:
+            fields |= _write_exceptions(delivery, outcome)
+        released = {"fencing_token": None, "lease_until": None, "queued_until": None}
+        Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
         # Together: where the answer to the COMMIT is lost, a repeat finds the lease gone and does neither.
         if outcome.kind == Kind.POSTPONED:
-            _postpone_corp(delivery, outcome, now)
+            # What is due on the same way waits as well: one message a time finds out whether it works again.
+            way = {"corp": delivery.corp_id, "channel": delivery.channel, "robot": delivery.robot_id}
+            due = Delivery.objects.filter(**way, status=Delivery.Status.PENDING, next_attempt_at__lte=now)
+            until = now + timedelta(seconds=outcome.wait_seconds)
+            update_unlocked(due, next_attempt_at=until, queued_until=None)
         if outcome.is_configuration and delivery.channel == Channel.WECOM:
             block_company(delivery.corp_id, outcome, now=now)
     return True
-
-
-def _settle_delivery(delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, now: datetime) -> None:
-    fields = decide_fields(delivery, attempt, outcome, now=now)
-    if fields["status"] in {Delivery.Status.ACCEPTED, Delivery.Status.FAILED}:
-        fields |= _write_exceptions(delivery, outcome)
-    released = {"fencing_token": None, "lease_until": None, "queued_until": None}
-    Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
 
 
 def decide_fields(
@@ -98,7 +97,11 @@ def decide_fields(
         case Kind.ACCEPTED:
             answered = {"msgid": outcome.msgid, "response_code": outcome.response_code}
             return {"status": Delivery.Status.ACCEPTED, "settled_at": now, **said, **answered}
-        case Kind.REFUSED if _is_to_be_uploaded_anew(delivery, outcome):
+        case Kind.REFUSED if (
+            # WeCom does not know the picture or file any more: a certain refusal, after which other bytes harm nobody.
+            (outcome.errcode == MEDIA_GONE and delivery.media_until is not None)
+            and (delivery.unclear_since is None and delivery.attempt_count < UPLOADS_AT_MOST)
+        ):
             again = _pend_again(now, backoff_seconds(delivery.attempt_count))
             return {**again, "status": Delivery.Status.PREPARING, "media_until": None, **said}
         case Kind.REFUSED | Kind.RECIPIENTS:
@@ -114,18 +117,16 @@ def decide_fields(
             return {**_after_unclear(delivery, attempt, outcome, now), **said}
 
 
-def _is_to_be_uploaded_anew(delivery: Delivery, outcome: Outcome) -> bool:
-    """WeCom does not know the picture or file any more: a certain refusal, after which other bytes harm nobody."""
-    is_gone = outcome.errcode == MEDIA_GONE and delivery.media_until is not None
-    return is_gone and delivery.unclear_since is None and delivery.attempt_count < UPLOADS_AT_MOST
-
-
 def _after_unclear(
     delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, now: datetime
 ) -> dict[str, Any]:
     """The same bytes again while WeCom's duplicate check covers them; then nobody knows, and it stays so."""
     unclear_since = delivery.unclear_since or attempt.started_at
-    wait_seconds = _busy_wait(delivery) if outcome.errcode == BUSY else backoff_seconds(delivery.attempt_count)
+    wait_seconds: float | None = backoff_seconds(delivery.attempt_count)
+    if outcome.errcode == BUSY:
+        busy_count = delivery.attempts.filter(errcode=BUSY, outcome=Attempt.Outcome.UNCLEAR).count()
+        is_last = busy_count > len(BUSY_WAITS_SECONDS)
+        wait_seconds = None if is_last else _with_jitter(BUSY_WAITS_SECONDS[busy_count - 1])
     unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now, "unclear_since": unclear_since}
     if wait_seconds is None or not channel_of(delivery.channel).is_repeat_safe:
         return unknown
@@ -145,26 +146,8 @@ def backoff_seconds(attempt_count: int) -> float:
     return _with_jitter(min(doubled, BACKOFF_SECONDS_AT_MOST))
 
 
-def _busy_wait(delivery: Delivery) -> float | None:
-    busy_count = delivery.attempts.filter(errcode=BUSY, outcome=Attempt.Outcome.UNCLEAR).count()
-    return _with_jitter(BUSY_WAITS_SECONDS[busy_count - 1]) if busy_count <= len(BUSY_WAITS_SECONDS) else None
-
-
 def _with_jitter(seconds: float) -> float:
     return seconds * random.uniform(0.8, 1.2)  # noqa: S311  # spreads calls, guards nothing
-
-
-def _postpone_corp(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
-    """What is due on the same way waits as well: one message a time finds out whether it works again."""
-    until = now + timedelta(seconds=outcome.wait_seconds)
-    due = Delivery.objects.filter(
-        corp_id=delivery.corp_id,
-        channel=delivery.channel,
-        robot=delivery.robot_id,
-        status=Delivery.Status.PENDING,
-        next_attempt_at__lte=now,
-    )
-    update_unlocked(due, next_attempt_at=until, queued_until=None)
 
 
 def _write_exceptions(delivery: Delivery, outcome: Outcome) -> dict[str, int]:
@@ -187,6 +170,12 @@ def _mark_receipts(receipts: Any, delivery: Delivery, userids: Collection[str], 
 # --- Writes down what became of calls that ended, many at a time where nothing is remarkable about them ---
 
 _LOST = " (its lease was lost)"
+_ATTEMPTS = CountedMetric("guanwecom_push_attempts", "Calls that ended, by channel and errcode", "channel", "errcode")
+_LAG = TimedMetric(
+    "guanwecom_push_lag_seconds",
+    "From a message's time to WeCom's acceptance",
+    edges=(0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 14400),
+)
 
 
 @dataclass(frozen=True)
@@ -201,19 +190,22 @@ class Ended:
 
 def settle_calls(ended: Sequence[Ended]) -> None:
     """Settle each. What was simply accepted, which is nearly everything, is written together."""
-    answered = {each.attempt.delivery.corp_id for each in ended if _proves_configuration(each)}
+    answered = set()
+    for each in ended:
+        delivery, outcome = each.attempt.delivery, each.outcome
+        if outcome.proves_configuration and delivery.channel == Channel.WECOM:
+            answered.add(delivery.corp_id)
+        _ATTEMPTS.add(delivery.channel, outcome.kind.value if outcome.errcode is None else str(outcome.errcode))
+        if outcome.kind == Kind.ACCEPTED and delivery.due_at is not None:
+            _LAG.add(max(0.0, (each.ended_at - delivery.due_at).total_seconds()))
     if answered:
         retry_reconnected(lambda: unblock_companies(answered, now=ended[0].ended_at))
-    counters.count_ended([_as_ended_call(each) for each in ended])
     plain = [each for each in ended if each.outcome.is_plainly_accepted]
+    together = set[int]()
     if len(plain) > 1:
-        with guarded(logger, "%d accepted deliveries could not be settled together", len(plain)) as written:
+        with guarded(logger, "%d accepted deliveries could not be settled together", len(plain)):
             retry_reconnected(lambda: _settle_accepted(plain))
-        if written.error is not None:
-            plain = []
-    else:
-        plain = []
-    together = {each.attempt.pk for each in plain}
+            together = {each.attempt.pk for each in plain}
     for each in ended:
         if each.attempt.pk not in together:
             _settle_alone(each)
@@ -234,18 +226,6 @@ def retry_reconnected(write: Callable[[], T]) -> T:
         logger.warning("the database failed (%s): answers are written over a new connection", type(error).__name__)
         connection.close()
         return write()
-
-
-def _as_ended_call(each: Ended) -> EndedCall:
-    delivery, outcome, lag_seconds = each.attempt.delivery, each.outcome, None
-    if outcome.kind == Kind.ACCEPTED and delivery.due_at is not None:
-        lag_seconds = max(0.0, (each.ended_at - delivery.due_at).total_seconds())
-    code = outcome.kind.value if outcome.errcode is None else str(outcome.errcode)
-    return EndedCall(delivery.channel, code, lag_seconds)
-
-
-def _proves_configuration(each: Ended) -> bool:
-    return each.outcome.proves_configuration and each.attempt.delivery.channel == Channel.WECOM
 
 
 def _settle_alone(each: Ended) -> None:
@@ -274,7 +254,7 @@ def _settle_accepted(ended: Sequence[Ended]) -> None:
                 for each in ended
             ]
         )
-        settle_attempts([(each.attempt.pk, each.duration_ms, each.ended_at) for each in ended])
+        settle_attempts([(each.attempt.pk, each.duration_ms or 0, each.ended_at) for each in ended])
     # No line for each of many: its row says it all, and lines cost more than writing the rows.
     if len(held) > LINES_AT_MOST:
         logger.info("accepted deliveries=%d from=%d to=%d", len(held), min(held), max(held))
@@ -322,8 +302,14 @@ def _mail_run(run: Run, now: datetime) -> int:
     if run.subscription is None:
         return 0
     source = SubscriptionSource(run, run.subscription, ReportParts(run.subscription.report))
-    rows = _unreached().filter(run=run).order_by("pk").values_list("delivery_id", *_COLUMNS)
-    people = {_as_recipient(*row): delivery_id for delivery_id, *row in rows}
+    columns = ("delivery_id", "user_id", "delivery__corp_id", "user__email")
+    rows = _unreached().filter(run=run).order_by("pk").values_list(*columns)
+    people = {
+        Recipient(
+            user_id, corp_id, "", mail_address(user_id, email), reason=None, channel=Channel.EMAIL, email=email
+        ): delivery_id
+        for delivery_id, user_id, corp_id, email in rows
+    }
     sent = Delivery.objects.only("title", "text", "link", "content").in_bulk(set(people.values()))
 
     def content_of(person: Recipient) -> tuple[Content, int | None]:
@@ -338,17 +324,5 @@ def _mail_run(run: Run, now: datetime) -> int:
         except RenderingError as error:
             logger.warning("run=%d: no mail to those who were not reached: %s", run.pk, error)
             return 0
-    _count_mailed(run, list(people))
-    return len(batches)
-
-
-_COLUMNS = ("user_id", "delivery__corp_id", "user__email")
-
-
-def _as_recipient(user_id: int, corp_id: int | None, email: str) -> Recipient:
-    address = mail_address(user_id, email)
-    return Recipient(user_id, corp_id, "", address, reason=None, channel=Channel.EMAIL, email=email)
-
-
-def _count_mailed(run: Run, people: Sequence[Recipient]) -> None:
     Run.objects.filter(pk=run.pk).update(recipient_count=F("recipient_count") + len(people))
+    return len(batches)

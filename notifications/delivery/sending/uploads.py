@@ -1,7 +1,7 @@
 """Uploads what messages carry, pictures and files, then freezes their bytes.
 
 A task has some uploads under way at once: threads make the calls (`CallBatch`), the task alone speaks to the database
-and the cache, for many rows at a time. Retries are rows (`next_attempt_at`).
+and the cache. Retries are rows (`next_attempt_at`).
 """
 
 from __future__ import annotations
@@ -38,9 +38,6 @@ from notifications.delivery.rows import (
     QUEUE_LEASE,
     STOP_SECONDS,
     TASK_SECONDS,
-    Frozen,
-    freeze_deliveries,
-    in_parts,
     unlocked,
     update_unlocked,
 )
@@ -122,7 +119,7 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
         if not task.has_flying or (stop_at is not None and read_boot_clock() >= stop_at):
             break
         task.settle_ended()
-    give_unbegun_back(task.waiting)
+    update_unlocked(_preparing(task.waiting).filter(queued_until__isnull=False), queued_until=None)
     return task.prepared_count
 
 
@@ -149,7 +146,8 @@ class _Task:
         self.waiting = delivery_ids
         self.prepared_count = 0
         self._clock = clock
-        self._sizes = read_sizes(delivery_ids)
+        carrying = Delivery.objects.filter(pk__in=delivery_ids, medium__isnull=False).order_by()
+        self._sizes: dict[int, int] = dict(carrying.values_list("pk", Length("medium__content")))
         self._calls: CallBatch[_Upload, str] = CallBatch(call_threads())
         self._flying_bytes = 0
 
@@ -178,14 +176,13 @@ class _Task:
             return
         release_permits([upload.permit for upload, _answer in ended])
         self._flying_bytes -= sum(len(upload.content) for upload, _answer in ended)
-        now, prepared = self._clock(), []
+        now, prepared, works = self._clock(), list[Prepared](), set[int]()
         for upload, answer in ended:
             # One that fails is tried again when its lease has ended.
             with guarded(logger, "delivery=%d could not be prepared", upload.first.pk):
                 prepared += _settle_upload(upload, answer, now)
-        works = {
-            upload.first.corp_id for upload, answer in ended if isinstance(answer, str) and _is_wecom(upload.first)
-        }
+            if isinstance(answer, str) and upload.first.channel == Channel.WECOM:
+                works.add(upload.first.corp_id)
         if works:
             unblock_companies(works, now=now)
         self.prepared_count += freeze_prepared(prepared, now)
@@ -213,16 +210,17 @@ class _Task:
         return found
 
     def _begin(self, held: list[Delivery]) -> None:
-        made = [one for one in held if _is_made(one)]
-        prepared = [Prepared(one, reason=one.medium.error if one.medium else "") for one in held if one not in made]
-        contents = read_contents(made)
-        to_upload = []
-        for one in made:
+        prepared, to_upload = list[Prepared](), list[_Upload]()
+        media = Medium.objects.filter(pk__in=[one.medium_id for one in held if one.medium_id])
+        contents = {pk: bytes(content) for pk, content in media.values_list("pk", "content")}
+        for one in held:
+            if one.medium is None or one.medium.status == Medium.Status.FAILED:
+                prepared.append(Prepared(one, reason=one.medium.error if one.medium else ""))
+                continue
             with guarded(logger, "delivery=%d could not be prepared", one.pk):
-                content = contents[one.medium_id or 0]
+                content = contents[one.medium.pk]
                 if not is_uploaded(one):
-                    complete = partial(fill_body, held=one, content=content)
-                    prepared.append(Prepared(one, complete, size=count_picture_bytes(one, content)))
+                    prepared.append(Prepared(one, partial(fill_body, held=one, content=content)))
                 elif one.channel == Channel.ROBOT and one.robot is None:
                     prepared.append(_refuse_medium(one, ROBOT_GONE.message))
                 else:
@@ -235,10 +233,8 @@ class _Task:
         """Whether another task has made it, which is used, or makes it just now."""
         if not upload.key:
             return False
-        seconds = HOLDS_UP_OTHERS.total_seconds()
-        pk, used = upload.first.pk, upload.used
         try:
-            known = begin_upload(upload.key, delivery_id=pk, seconds_at_most=seconds, used=used)
+            known = begin_upload(upload.key, delivery_id=upload.first.pk, used=upload.used)
         except UnderWayError:
             _postpone_same(upload.held, self._clock())
             return True
@@ -246,7 +242,15 @@ class _Task:
         return known is not None
 
     def _call(self, uploads: Sequence[_Upload]) -> None:
-        answers = ask_permits([_request(one.first) for one in uploads], call_seconds=Timeouts().transfer_seconds)
+        requests = [
+            Request(
+                id=f"upload:{one.pk}.{one.prepare_count}",
+                scopes=(address_scope(one.corp, UPLOAD_API), company_scope(one.corpid, UPLOAD_API)),
+                is_urgent=one.priority == Priority.URGENT,
+            )
+            for one in (upload.first for upload in uploads)
+        ]
+        answers = ask_permits(requests, call_seconds=Timeouts().transfer_seconds)
         for upload, answer in zip(uploads, answers, strict=True):
             if isinstance(answer, Permit):
                 upload.permit = answer
@@ -261,20 +265,14 @@ class _Task:
 # --- Steps ---
 
 
-def _is_wecom(held: Delivery) -> bool:
-    return held.channel == Channel.WECOM
-
-
-def _is_made(held: Delivery) -> bool:
-    return held.medium is not None and held.medium.status != Medium.Status.FAILED
-
-
 def _upload_of(one: Delivery, content: bytes) -> _Upload:
     """For this one alone, with all that its call needs: a row of which that cannot be told asks for no permit."""
-    upload = _Upload([one], content, file_name_of(one), media_type_of(one))
+    media_type = (one.medium and one.medium.content_type) or _MEDIA_TYPES[MessageForm(one.message_form)]
+    upload = _Upload([one], content, file_name_of(one), media_type)
     if one.is_shared:  # type: ignore[attr-defined]  # annotated by `claim`
         upload.key = upload_key(one, content, upload.name)
-        upload.used = read_media_id(one)
+        body = json.loads(bytes(one.body))
+        upload.used = str(body[body["msgtype"]].get("media_id", ""))
     return upload
 
 
@@ -288,14 +286,6 @@ def _join_equal(uploads: Sequence[_Upload]) -> list[_Upload]:
         elif (known := shared.setdefault((each.key, each.used), each)) is not each:
             known.held += each.held
     return [*alone, *shared.values()]
-
-
-def _request(held: Delivery) -> Request:
-    return Request(
-        id=f"upload:{held.pk}.{held.prepare_count}",
-        scopes=(address_scope(held.corp, UPLOAD_API), company_scope(held.corpid, UPLOAD_API)),
-        is_urgent=held.priority == Priority.URGENT,
-    )
 
 
 class _NoThreadError(Exception):
@@ -355,25 +345,18 @@ def _postpone_same(held: Iterable[Delivery], now: datetime) -> None:
 def _settle_failure(held: Delivery, error: IntegrationError, now: datetime) -> list[Prepared]:
     """Nothing was sent, whatever became of the upload: what may pass is tried again, later each time."""
     outcome = outcome_of_error(error)
-    match outcome.kind:
-        case Kind.REFUSED | Kind.RECIPIENTS:
-            return [_refuse_medium(held, str(error))]
-        case Kind.POSTPONED:
-            _hold_up(held, outcome, now)
-            give_delivery_back(held, now + timedelta(seconds=outcome.wait_seconds), outcome)
-        case _:
-            give_delivery_back(held, now + timedelta(seconds=backoff_seconds(held.prepare_count)), outcome)
+    if outcome.kind in {Kind.REFUSED, Kind.RECIPIENTS}:
+        return [_refuse_medium(held, str(error))]
+    wait_seconds = backoff_seconds(held.prepare_count)
+    if outcome.kind == Kind.POSTPONED:
+        wait_seconds = outcome.wait_seconds
+        if held.channel == Channel.WECOM and outcome.is_configuration:
+            block_company(held.corp_id, outcome, now=now)
+        elif held.channel == Channel.WECOM:
+            hold_scopes([company_scope(held.corpid, UPLOAD_API)], outcome)
+    give_delivery_back(held, now + timedelta(seconds=wait_seconds), outcome)
     logger.info("delivery=%d not uploaded errcode=%s", held.pk, outcome.errcode)
     return []
-
-
-def _hold_up(held: Delivery, outcome: Outcome, now: datetime) -> None:
-    if not _is_wecom(held):
-        return
-    if outcome.is_configuration:
-        block_company(held.corp_id, outcome, now=now)
-    elif outcome.is_rate_limited:
-        hold_scopes([company_scope(held.corpid, UPLOAD_API)], outcome)
 
 
 def _refuse_medium(held: Delivery, reason: str) -> Prepared:
@@ -383,7 +366,10 @@ def _refuse_medium(held: Delivery, reason: str) -> Prepared:
 
 
 def _fill_all(held: Iterable[Delivery], found: Uploaded) -> list[Prepared]:
-    return [Prepared(one, lambda body: set_media_id(body, found.media_id), found.until) for one in held]
+    def complete(body: dict[str, Any]) -> dict[str, Any]:
+        return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": found.media_id}}
+
+    return [Prepared(one, complete, found.until) for one in held]
 
 
 # --- Shared uploads: what several messages of a run carry alike is uploaded once for the application that sends it ---
@@ -407,15 +393,16 @@ class UnderWayError(Exception):
     """Another task uploads the same just now."""
 
 
-def begin_upload(key: str, *, delivery_id: int, seconds_at_most: float, used: str = "") -> Uploaded | None:
-    """What was uploaded under this key; None: the caller uploads it, and says so by `end`. Raises UnderWayError.
+def begin_upload(key: str, *, delivery_id: int, used: str = "") -> Uploaded | None:
+    """Return what was uploaded under this key; None: the caller uploads it, then calls `end_upload`. Raises
+    UnderWayError.
 
-    `delivery_id`: of whoever asks; who asks again has lost the task before. `seconds_at_most`: how long an upload that
-    died or is slow holds up the others. `used`: the media_id that a message had before it came back; WeCom has
-    forgotten that one.
+    `delivery_id`: of whoever asks; who asks again has lost the task before. `used`: the media_id that a message had
+    before it came back; WeCom has forgotten that one.
     """
-    lock = _lock(key)
-    is_mine = cache.add(lock, delivery_id, timeout=seconds_at_most) or cache.get(lock) == delivery_id
+    lock = f"{key}:lock"
+    timeout = HOLDS_UP_OTHERS.total_seconds()
+    is_mine = cache.add(lock, delivery_id, timeout=timeout) or cache.get(lock) == delivery_id
     # Only now: whoever had the lock before may have just finished.
     known: Uploaded | None = cache.get(key)
     if known is None or known.media_id == used:
@@ -431,13 +418,8 @@ def end_upload(key: str, found: Uploaded | None = None, *, delivery_id: int) -> 
     """The upload that the caller has begun is over. `found`: what the others get; None where there is nothing."""
     if found is not None:
         cache.set(key, found, timeout=SHARED_FOR.total_seconds())
-    lock = _lock(key)
-    if cache.get(lock) == delivery_id:  # else another has begun meanwhile
-        cache.delete(lock)
-
-
-def _lock(key: str) -> str:
-    return f"{key}:lock"
+    if cache.get(f"{key}:lock") == delivery_id:  # else another has begun meanwhile
+        cache.delete(f"{key}:lock")
 
 
 def upload_key(delivery: Delivery, content: bytes, name: str) -> str:
@@ -476,62 +458,27 @@ def file_name_of(delivery: Delivery) -> str:
         return (medium.name if medium else "") or write_file_name(delivery.title, delivery.created_at, extension)
 
 
-def read_media_id(delivery: Delivery) -> str:
-    """Empty before its first upload."""
-    body = json.loads(bytes(delivery.body))
-    return str(body[body["msgtype"]].get("media_id", ""))
-
-
-def set_media_id(body: dict[str, Any], media_id: str) -> dict[str, Any]:
-    """The body after an upload."""
-    return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": media_id}}
-
-
 def fill_body(body: dict[str, Any], held: Delivery, content: bytes) -> dict[str, Any]:
     """A robot's picture stands in the message itself; news and cards have its address already."""
-    if _holds_picture(held):
-        return robot_image(content)
+    if held.channel == Channel.ROBOT:
+        return robot_image(content) if held.message_form == MessageForm.IMAGE else body
     if held.channel == Channel.EMAIL:
         digest = hashlib.sha256(content).hexdigest()
         return body | {"medium": {"id": held.medium_id, "name": file_name_of(held), "digest": digest}}
     return body
 
 
-def count_picture_bytes(held: Delivery, content: bytes) -> int:
-    """How many bytes of the content `filled` writes into the body."""
-    return len(content) if _holds_picture(held) else 0
-
-
-def _holds_picture(held: Delivery) -> bool:
-    return held.channel == Channel.ROBOT and held.message_form == MessageForm.IMAGE
-
-
-def media_type_of(delivery: Delivery) -> str:
-    """As it came with the message, or by its form."""
-    given = delivery.medium.content_type if delivery.medium else ""
-    return given or _MEDIA_TYPES[MessageForm(delivery.message_form)]
-
-
-# --- Rows: claimed together under a lease with a fencing token, and frozen together ---
+# --- Rows: claimed together under a lease with a fencing token, and frozen one by one ---
 
 # Only who still holds the token freezes the bytes, once; the lease ends by itself, since uploading twice harms nobody.
 # Longer than the longest upload (integrations.clients.wecom.calls.Timeouts.transfer_seconds).
 LEASE = timedelta(seconds=120)
-# Of pictures in the bodies that one statement writes, or one picture: on its way each is in memory some eight times.
-BODY_BYTES_AT_ONCE = 4 * 2**20
-
 _FREE: dict[str, None] = {"fencing_token": None, "lease_until": None, "queued_until": None}
 _READ = (
     *("run", "corp", "channel", "message_form", "priority", "created_at", "title", "corpid", "agentid", "body"),
     *("language", "prepare_count", "fencing_token"),
     *("robot__key", "medium__name", "medium__content_type", "medium__status", "medium__error"),
 )
-
-
-def read_sizes(delivery_ids: Collection[int]) -> dict[int, int]:
-    """Bytes of what each of them carries."""
-    rows = Delivery.objects.filter(pk__in=delivery_ids, medium__isnull=False).order_by()
-    return dict(rows.values_list("pk", Length("medium__content")))
 
 
 def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Delivery]:
@@ -556,73 +503,50 @@ def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Deliv
     return found
 
 
-def read_contents(held: Iterable[Delivery]) -> dict[int, bytes]:
-    """What they carry, by the medium's id."""
-    ids = [row.medium_id for row in held if row.medium_id]
-    return {pk: bytes(content) for pk, content in Medium.objects.filter(pk__in=ids).values_list("pk", "content")}
-
-
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`completed`: makes the final body of what the row holds; raises MessageError. Without it the words go alone, and
-    `reason` says why. `until`: when what was uploaded is forgotten. `size`: bytes of a picture that the body holds."""
+    """`complete`: makes the final body of what the row holds; raises MessageError. Without it the words go alone, and
+    `reason` says why. `until`: when what was uploaded is forgotten."""
 
     held: Delivery
-    completed: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     until: datetime | None = None
     reason: str = ""
-    size: int = 0
 
 
 def freeze_prepared(prepared: Iterable[Prepared], now: datetime) -> int:
-    """Write the final bytes, so many at a time as BODY_BYTES_AT_ONCE says. Returns how many may be sent now."""
-    parts = in_parts(prepared, lambda one: one.size, BODY_BYTES_AT_ONCE)
-    return sum(_freeze_part(part, now) for part in parts)
-
-
-def _freeze_part(prepared: Sequence[Prepared], now: datetime) -> int:
-    """One by one where that fails together: a bad row is tried again when its lease has ended, and does not keep the
-    others."""
-    with guarded(logger, "%d deliveries could not be frozen together", len(prepared)) as together:
-        count = _freeze_together(prepared, now)
-    if together.error is None:
-        return count
+    """Write the final bytes of each. Returns how many may be sent now. One that fails is tried again when its lease has
+    ended."""
     count = 0
-    for one in prepared if len(prepared) > 1 else ():
+    for one in prepared:
         with guarded(logger, "delivery=%d could not be frozen", one.held.pk):
-            count += _freeze_together([one], now)
+            count += _freeze(one, now)
     return count
 
 
 @transaction.atomic
-def _freeze_together(prepared: Sequence[Prepared], now: datetime) -> int:
-    """From what the rows hold now: people may have been taken out of them meanwhile."""
-    by_id = {one.held.pk: one for one in prepared}
-    rows = _preparing(by_id).select_for_update(of=("self",)).order_by("pk")
-    frozen = []
-    for row in rows.only("body", "plain_body", "channel", "fencing_token"):
-        one = by_id[row.pk]
-        if row.fencing_token == one.held.fencing_token:
-            final = _complete_body(row, one)
-            if final.body:
-                frozen.append(final)
-            else:  # prepared anew, its plain body is gone
-                failed = {"status": Delivery.Status.FAILED, "settled_at": now, "error": final.error}
-                Delivery.objects.filter(pk=row.pk).update(**failed, **_FREE)
-    freeze_deliveries(frozen, now)
-    return len(frozen)
-
-
-def _complete_body(row: Delivery, one: Prepared) -> Frozen:
-    """Without a body where there is none."""
-    reason = one.reason
-    if one.completed is not None:
+def _freeze(one: Prepared, now: datetime) -> bool:
+    """Freeze what the row holds now: people may have been taken out of it meanwhile."""
+    mine = _preparing([one.held.pk]).filter(fencing_token=one.held.fencing_token)
+    row = mine.select_for_update(of=("self",)).only("body", "plain_body", "channel").first()
+    if row is None:
+        return False
+    body, until, said = bytes(row.plain_body), None, {"error": one.reason}
+    if one.complete is not None:
         try:
-            return Frozen(row.pk, _dump_body(row, one.completed(json.loads(bytes(row.body)))), one.until)
+            final = one.complete(json.loads(bytes(row.body)))
+            is_mail = row.channel == Channel.EMAIL
+            body = json.dumps(final, ensure_ascii=False).encode() if is_mail else body_bytes(final)
+            until, said = one.until, {}
         except MessageError as error:
             logger.warning("delivery=%d: its picture or file does not fit into it", row.pk)
-            reason = str(error)
-    return Frozen(row.pk, bytes(row.plain_body), None, reason)
+            said = {"error": str(error)}
+    if body:
+        fields = {"status": Delivery.Status.PENDING, "next_attempt_at": now, "body": body, "plain_body": b""}
+        mine.update(prepare_count=0, media_until=until, **fields, **said, **_FREE)
+    else:  # prepared anew, its plain body is gone
+        mine.update(status=Delivery.Status.FAILED, settled_at=now, **said, **_FREE)
+    return bool(body)
 
 
 def give_delivery_back(held: Delivery, at: datetime, outcome: Outcome | None = None, **fields: Any) -> None:
@@ -632,15 +556,5 @@ def give_delivery_back(held: Delivery, at: datetime, outcome: Outcome | None = N
     mine.update(next_attempt_at=at, **said, **fields, **_FREE)
 
 
-def give_unbegun_back(delivery_ids: Collection[int]) -> None:
-    """They can be handed out again."""
-    if delivery_ids:
-        update_unlocked(_preparing(delivery_ids).filter(queued_until__isnull=False), queued_until=None)
-
-
 def _preparing(ids: Collection[int]) -> QuerySet[Delivery]:
     return Delivery.objects.filter(pk__in=list(ids), status=Delivery.Status.PREPARING)
-
-
-def _dump_body(delivery: Delivery, body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False).encode() if delivery.channel == Channel.EMAIL else body_bytes(body)

@@ -160,7 +160,7 @@ def _send(pk: int, clock: Clock) -> None:
 def _attempt(row: OutgoingMail, mail: EmailMultiAlternatives, clock: Clock) -> None:
     message_id = f"<{row.key}@guanwecom>"
     mail.extra_headers |= {"Date": format_datetime(row.created_at), "Message-ID": message_id}
-    outcome = channels.sent(mail)
+    outcome = channels.send_mail(mail)
     if outcome.kind == OutcomeKind.ACCEPTED:
         _settle(row, OutgoingMail.Status.SENT)
     elif outcome.kind in _CANNOT_BE_REPEATED or row.attempt_count > len(RETRY_AFTER):

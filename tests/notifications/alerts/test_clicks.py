@@ -18,7 +18,7 @@ from integrations.models import CallbackEvent, Corp
 from notifications.models import AlertCard, CardCode, Delivery, Incident, IncidentEvent, Run
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.conftest import Duty, alert
-from tests.notifications.delivery.test_failures import in_language
+from tests.notifications.delivery.test_explanations import in_language
 from tests.notifications.factories import NOW, make_superuser
 
 pytestmark = pytest.mark.django_db

@@ -31,11 +31,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def corp(wire: Wire) -> Corp:
-    return make_corp(name="北山制造", api_base_url=wire.url)
-
-
-@pytest.fixture
 def robot(corp: Corp) -> Robot:
     return Robot.objects.create(name="销售群", corp=corp, key="robot-key-1")
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from integrations.companies import callbacks
+from integrations.core import metrics
 from integrations.models import CallbackEvent
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.send import send_deliveries
@@ -29,6 +30,7 @@ def _token(settings: Settings) -> None:
 
 
 def scraped() -> dict[str, float]:
+    metrics.flush()
     answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/plain")

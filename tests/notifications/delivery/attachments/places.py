@@ -76,12 +76,13 @@ def make_delivery(
     source = MessageSource(run, IncomingMessage(form=form, priority=Priority.ORDINARY, lifetime_hours=24), None)
     with translation.override("zh-hans"):
         draft = freeze.draft_delivery(run, source, batch, NOW)
-        found = freeze.freeze(draft, source, batch, SiteAddress(url="https://site.example.test/"), now=NOW)
+        address = SiteAddress(url="https://site.example.test/")
+        delivery, shown = freeze.freeze(draft, source, batch, address, now=NOW)
     for name, value in {"mark": new_mark(), **fields}.items():
-        setattr(found.delivery, name, value)
-    found.delivery.save(force_insert=True)
-    Attachment.objects.bulk_create(found.attachments())
-    return found.delivery
+        setattr(delivery, name, value)
+    delivery.save(force_insert=True)
+    Attachment.objects.bulk_create(shown)
+    return delivery
 
 
 def body_of(delivery: Delivery) -> dict[str, Any]:

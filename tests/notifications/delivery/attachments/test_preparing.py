@@ -15,7 +15,7 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from integrations.models import SiteAddress
+from integrations.models import Corp, SiteAddress
 from notifications.charts.definition import Chart, ChartKind
 from notifications.charts.drawing import Shape
 from notifications.delivery import channels, limiter, maintenance
@@ -85,6 +85,13 @@ def prepared(delivery: Delivery, clock: FakeClock) -> Delivery:
     return delivery
 
 
+def with_picture(wire: Wire) -> Delivery:
+    """A message whose picture is made."""
+    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
+    ready(medium_of(delivery))
+    return delivery
+
+
 def medium_of(delivery: Delivery) -> Medium:
     assert delivery.medium is not None
     return delivery.medium
@@ -128,8 +135,7 @@ def test_a_message_that_cannot_have_what_it_should_carry_goes_without() -> None:
 
 
 def test_a_picture_is_uploaded_for_its_message_and_frozen_into_it(wire: Wire, clock: FakeClock) -> None:
-    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
-    ready(medium_of(delivery))
+    delivery = with_picture(wire)
     wire.sends.append(UPLOADED)
 
     prepared(delivery, clock)
@@ -206,8 +212,7 @@ def test_what_wecom_does_not_take_goes_without_it(wire: Wire, clock: FakeClock) 
 
 @pytest.mark.parametrize("answer", [reset, errcode(-1)])
 def test_an_upload_that_fails_for_the_moment_is_tried_again(wire: Wire, clock: FakeClock, answer: Any) -> None:
-    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
-    ready(medium_of(delivery))
+    delivery = with_picture(wire)
     wire.sends.extend([answer, answer, answer, UPLOADED])
 
     while prepared(delivery, clock).status == Status.PREPARING:
@@ -218,8 +223,9 @@ def test_an_upload_that_fails_for_the_moment_is_tried_again(wire: Wire, clock: F
     assert Attempt.objects.count() == 0
 
 
-def test_a_company_that_cannot_be_sent_to_is_held_up_by_an_upload_and_goes_on(wire: Wire, clock: FakeClock) -> None:
-    corp = make_corp(api_base_url=wire.url)
+def test_a_company_that_cannot_be_sent_to_is_held_up_by_an_upload_and_goes_on(
+    corp: Corp, wire: Wire, clock: FakeClock
+) -> None:
     first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
     for delivery in (first, second):
         ready(medium_of(delivery))
@@ -238,12 +244,11 @@ def test_a_company_that_cannot_be_sent_to_is_held_up_by_an_upload_and_goes_on(wi
 
 
 def test_uploads_count_against_limits_of_their_own(
-    wire: Wire, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
+    corp: Corp, wire: Wire, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE = 1
     settings.LIMIT_RESERVED_PERCENT = 0
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
-    corp = make_corp(api_base_url=wire.url)
     first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
     for delivery in (first, second):
         ready(medium_of(delivery))
@@ -291,7 +296,7 @@ def test_who_finds_the_same_upload_under_way_comes_back_for_it(wire: Wire, clock
 
     key = key_of(first)
 
-    assert begin_upload(key, delivery_id=first.pk, seconds_at_most=60) is None
+    assert begin_upload(key, delivery_id=first.pk) is None
     assert prepared(second, clock).status == Status.PREPARING
     found = Uploaded("media-1", NOW + UPLOADED_FOR)
     end_upload(key, found, delivery_id=first.pk)
@@ -307,7 +312,7 @@ def test_an_upload_that_died_does_not_hold_up_its_own_message(wire: Wire, clock:
     delivery, _other = of_one_run(make_corp(api_base_url=wire.url), 2)
     wire.sends.append(UPLOADED)
 
-    assert begin_upload(key_of(delivery), delivery_id=delivery.pk, seconds_at_most=60) is None
+    assert begin_upload(key_of(delivery), delivery_id=delivery.pk) is None
     assert prepared(delivery, clock).status == Status.PENDING  # by another worker
 
     assert body_of(delivery)["image"] == {"media_id": "media-1"}
@@ -358,14 +363,13 @@ def test_uploads_are_shared_by_their_bytes_their_sender_and_their_run_alone(wire
 
 
 def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
-    wire: Wire, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
+    corp: Corp, wire: Wire, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may last longer than a message: then its permit must not end before it does."""
     settings.WECOM_TOTAL_TIMEOUT_SECONDS = 0.05
     settings.LIMIT_COMPANY_PARALLEL, settings.LIMIT_RESERVED_PERCENT = 1, 0
     monkeypatch.setattr(limiter, "PERMIT_SECONDS", 0)
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
-    corp = make_corp(api_base_url=wire.url)
     first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
     for delivery in (first, second):
         ready(medium_of(delivery))
@@ -389,33 +393,31 @@ def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
 # --- Robots and mail ---
 
 
-def test_a_robot_gets_its_picture_in_the_message(clock: FakeClock) -> None:
-    corp = make_corp()
+def for_robot(corp: Corp, form: MessageForm, content: bytes = PNG) -> Delivery:
     robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
-    delivery = make_delivery(corp, MessageForm.IMAGE, channel=Channel.ROBOT, robot=robot)
-    ready(medium_of(delivery))
+    delivery = make_delivery(corp, form, channel=Channel.ROBOT, robot=robot)
+    ready(medium_of(delivery), content)
+    return delivery
+
+
+def test_a_robot_gets_its_picture_in_the_message(corp: Corp, clock: FakeClock) -> None:
+    delivery = for_robot(corp, MessageForm.IMAGE)
 
     prepared(delivery, clock)
 
     assert body_of(delivery)["image"]["base64"].startswith("iVBORw0KGgo")
 
 
-def test_a_picture_that_is_too_large_for_a_robot_is_left_out(clock: FakeClock) -> None:
-    corp = make_corp()
-    robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
-    delivery = make_delivery(corp, MessageForm.IMAGE, channel=Channel.ROBOT, robot=robot)
-    ready(medium_of(delivery), PNG + b"\0" * 2 * 1024 * 1024)
+def test_a_picture_that_is_too_large_for_a_robot_is_left_out(corp: Corp, clock: FakeClock) -> None:
+    delivery = for_robot(corp, MessageForm.IMAGE, PNG + b"\0" * 2 * 1024 * 1024)
 
     prepared(delivery, clock)
 
     assert (delivery.status, body_of(delivery)["msgtype"]) == (Status.PENDING, "text")
 
 
-def test_a_robots_file_is_uploaded_with_its_key(wire: Wire, clock: FakeClock) -> None:
-    corp = make_corp(api_base_url=wire.url)
-    robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
-    delivery = make_delivery(corp, MessageForm.XLSX, channel=Channel.ROBOT, robot=robot)
-    ready(medium_of(delivery))
+def test_a_robots_file_is_uploaded_with_its_key(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    delivery = for_robot(corp, MessageForm.XLSX)
     wire.sends.append({**UPLOADED, "type": "file"})
 
     prepared(delivery, clock)
@@ -423,12 +425,9 @@ def test_a_robots_file_is_uploaded_with_its_key(wire: Wire, clock: FakeClock) ->
     assert body_of(delivery) == {"msgtype": "file", "file": {"media_id": "media-1"}}
 
 
-def test_a_file_whose_robot_is_gone_is_not_uploaded_and_says_so_to_each_reader(clock: FakeClock) -> None:
-    corp = make_corp()
-    robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
-    delivery = make_delivery(corp, MessageForm.XLSX, channel=Channel.ROBOT, robot=robot)
-    ready(medium_of(delivery))
-    robot.delete()
+def test_a_file_whose_robot_is_gone_is_not_uploaded_and_says_so_to_each_reader(corp: Corp, clock: FakeClock) -> None:
+    delivery = for_robot(corp, MessageForm.XLSX)
+    Robot.objects.all().delete()
 
     prepared(delivery, clock)
 
@@ -461,8 +460,7 @@ def test_a_mail_carries_its_picture_or_file(
 
 
 def test_a_worker_that_dies_before_freezing_leaves_it_to_the_next(wire: Wire, clock: FakeClock) -> None:
-    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
-    ready(medium_of(delivery))
+    delivery = with_picture(wire)
     wire.sends.append(UPLOADED)
 
     [held] = claim_preparable([delivery.pk], clock())  # and there it ends
@@ -515,8 +513,7 @@ def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: Wire, clo
 
 
 def test_what_was_uploaded_too_long_ago_is_uploaded_anew(wire: Wire, clock: FakeClock) -> None:
-    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
-    ready(medium_of(delivery))
+    delivery = with_picture(wire)
     Delivery.objects.update(expires_at=NOW + timedelta(days=7))
     wire.sends.extend([UPLOADED, {**UPLOADED, "media_id": "media-2"}])
     prepared(delivery, clock)
@@ -530,8 +527,7 @@ def test_what_was_uploaded_too_long_ago_is_uploaded_anew(wire: Wire, clock: Fake
 
 
 def test_what_may_have_arrived_is_never_written_anew(wire: Wire, clock: FakeClock) -> None:
-    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
-    ready(medium_of(delivery))
+    delivery = with_picture(wire)
     wire.sends.extend([UPLOADED, reset])
     prepared(delivery, clock)
     assert send_delivery(delivery.pk, clock=clock)
@@ -545,8 +541,7 @@ def test_what_may_have_arrived_is_never_written_anew(wire: Wire, clock: FakeCloc
 
 
 def test_a_picture_that_wecom_has_forgotten_is_uploaded_anew(wire: Wire, clock: FakeClock) -> None:
-    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
-    ready(medium_of(delivery))
+    delivery = with_picture(wire)
     wire.sends.extend([UPLOADED, errcode(40007), {**UPLOADED, "media_id": "media-2"}])
     prepared(delivery, clock)
     send_delivery(delivery.pk, clock=clock)

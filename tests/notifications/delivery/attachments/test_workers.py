@@ -17,31 +17,40 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from celery import signals
 from django.db import connection
 from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from integrations.data.table import Column, Kind, Table, Value
 from integrations.models import Corp
 from integrations.models.datasources import ROWS_AT_MOST
 from notifications import tasks
 from notifications.delivery.attachments import (
+    BEGUN_WITHIN,
     CHARTS_QUEUE,
     FILE_SECONDS_AT_MOST,
+    QUEUED,
     SECONDS_AT_MOST,
     TRIES_AT_MOST,
     file_recipe,
     hand_out_media,
+    produce_media_in_turn,
+    produce_medium,
+    sort_out_media,
 )
-from notifications.models import Attempt, Delivery, Medium, MessageForm, Run
+from notifications.models import Attempt, Delivery, Incident, Medium, MessageForm, Run
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
-from tests.notifications.charts.tables import ENDLESS
+from tests.notifications.charts.tables import DAYS, ENDLESS
 from tests.notifications.delivery.attachments.places import CHART, make_delivery, make_medium, make_run
+from tests.notifications.factories import NOW
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 USERIDS = ("LiLei", "HanMei")
+
 # Of the forms whose picture or file is made here.
 TYPES = {
     MessageForm.NEWS: "news",
@@ -251,3 +260,166 @@ def test_the_largest_workbook_is_made_within_its_time_and_says_what_it_leaves_ou
 def _row(number: int, day: date, moment: datetime) -> tuple[Value, ...]:
     values: tuple[Value, ...] = (f"门店{number % 7919}", Decimal(number * 37 % 999_983) / 100, number * 7)
     return (day, moment, number % 2 == 0, *values, *values, *values)
+
+
+# Quickly made, and without the renderer.
+CSV = {"kind": Medium.Kind.CSV, "recipe": file_recipe([("x", DAYS)], language="zh-hans")}
+
+
+def states() -> list[tuple[str, int]]:
+    return list(Medium.objects.order_by("pk").values_list("status", "make_count"))
+
+
+@pytest.mark.django_db
+def test_one_that_cannot_be_made_keeps_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    run = make_run()
+    ids = [make_medium(run, **CSV).pk, make_medium(run, **CSV | {"recipe": b"broken"}).pk, make_medium(run, **CSV).pk]
+
+    produce_media_in_turn(ids, clock=lambda: NOW)
+
+    assert states() == [("ready", 1), ("waiting", 1), ("ready", 1)]
+    assert caplog.messages == [f"medium={ids[1]} could not be made"]
+
+
+@pytest.mark.django_db
+def test_what_was_not_begun_in_time_may_be_made_at_once_and_was_not_tried() -> None:
+    run = make_run()
+    ids = [make_medium(run, **CSV, make_after=NOW + QUEUED).pk for _ in range(3)]
+    moments = [NOW, *[NOW + BEGUN_WITHIN] * 20]
+
+    produce_media_in_turn(ids, clock=lambda: moments.pop(0))
+
+    assert states() == [("ready", 1), ("waiting", 0), ("waiting", 0)]
+    assert list(Medium.objects.due(NOW + BEGUN_WITHIN).order_by("pk").values_list("pk", flat=True)) == ids[1:]
+
+
+@pytest.mark.django_db
+def test_the_others_of_a_task_wait_no_longer_than_the_one_that_ended_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    ids = [make_medium(run, make_after=NOW + QUEUED).pk for _ in range(2)]
+
+    def end(*_arguments: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr("notifications.delivery.attachments.make_from_recipe", end)
+    with pytest.raises(SystemExit):
+        produce_media_in_turn(ids, clock=lambda: NOW)
+
+    assert states() == [("waiting", 1), ("waiting", 0)]
+    assert hand_out_media(now=NOW + timedelta(seconds=44)) == []
+    assert hand_out_media(now=NOW + timedelta(seconds=45)) == [ids[1], ids[0]]
+
+
+@pytest.mark.django_db
+def test_what_another_task_has_begun_meanwhile_is_left_to_it() -> None:
+    run, leased_until = make_run(), NOW + timedelta(seconds=45)
+    ids = [make_medium(run, **CSV, make_after=NOW + QUEUED).pk for _ in range(4)]
+    Medium.objects.filter(pk__in=ids[:2]).update(make_count=1, make_after=leased_until)
+    calls: list[datetime] = []
+
+    def clock() -> datetime:
+        calls.append(NOW)
+        if len(calls) == 2:  # they have been read by now
+            Medium.objects.filter(pk=ids[2]).update(make_count=1, make_after=leased_until)
+        return NOW
+
+    produce_media_in_turn(ids, clock=clock)
+
+    assert states() == [("waiting", 1), ("waiting", 1), ("waiting", 1), ("ready", 1)]
+    assert set(Medium.objects.filter(pk__in=ids[:3]).values_list("make_after", flat=True)) == {leased_until}
+
+
+@pytest.mark.django_db
+def test_what_another_task_draws_is_not_handed_out_again_when_time_is_up() -> None:
+    run, leased_until = make_run(), NOW + timedelta(seconds=45)
+    ids = [make_medium(run, **CSV, make_after=NOW + QUEUED).pk for _ in range(3)]
+    Medium.objects.filter(pk=ids[1]).update(make_count=1, make_after=leased_until)
+    moments = [NOW, *[NOW + BEGUN_WITHIN] * 20]
+
+    produce_media_in_turn(ids, clock=lambda: moments.pop(0))
+
+    assert states() == [("ready", 1), ("waiting", 1), ("waiting", 0)]
+    assert list(Medium.objects.due(NOW + BEGUN_WITHIN).values_list("pk", flat=True)) == ids[2:]
+
+
+@pytest.mark.django_db
+def test_pictures_of_incidents_and_previews_wait_for_no_other() -> None:
+    run, times = make_run(), dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
+    incident = Incident.objects.create(key="k", title="销售额过低", **times)
+    ids = [make_medium(run).pk for _ in range(21)]
+    Medium.objects.filter(pk__in=ids[:3]).update(run=None, incident=incident)
+    Medium.objects.filter(pk__in=ids[3:5]).update(run=None)
+
+    found = sort_out_media(ids).pictures
+
+    assert found[:5] == [[pk] for pk in ids[:5]]
+    assert [len(together) for together in found[5:]] == [2] * 8
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("count", "sizes"), [(3, [1] * 3), (16, [2] * 8), (47, [5] * 9 + [2])])
+def test_a_task_draws_several_where_many_wait(count: int, sizes: list[int]) -> None:
+    run = make_run()
+    ids = [make_medium(run).pk for _ in range(count)]
+
+    found = sort_out_media(ids)
+
+    assert [len(together) for together in found.pictures] == sizes
+    assert [pk for together in found.pictures for pk in together] == ids
+
+
+@pytest.mark.django_db
+def test_what_was_begun_before_is_drawn_alone() -> None:
+    run = make_run()
+    ids = [make_medium(run).pk for _ in range(18)]
+    Medium.objects.filter(pk__in=ids[:2]).update(make_count=1)
+
+    assert sort_out_media(ids).pictures == [
+        *([one, two] for one, two in zip(ids[2::2], ids[3::2], strict=True)),
+        [ids[0]],
+        [ids[1]],
+    ]
+
+
+FILE = {"kind": Medium.Kind.XLSX, "recipe": file_recipe([("x", DAYS)], language="zh-hans")}
+
+
+@pytest.fixture
+def limits() -> Iterator[dict[int, int]]:
+    """Seconds by the id of the medium, of each task that is handed to the broker."""
+    found: dict[int, int] = {}
+
+    def note(body: Any, headers: dict[str, Any], **_kwargs: Any) -> None:
+        [[[medium_id]], *_rest] = body
+        found[medium_id] = headers["timelimit"][0]
+
+    signals.before_task_publish.connect(note)
+    yield found
+    signals.before_task_publish.disconnect(note)
+
+
+@pytest.mark.django_db
+def test_files_get_more_time_than_pictures(
+    limits: dict[int, int], django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    run = make_run()
+    picture, file, preview = make_medium(run), make_medium(run, **FILE), make_medium(run, **FILE)
+    Medium.objects.filter(pk=preview.pk).update(run=None)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.enqueue_previews([preview.pk])
+        tasks._make_media(NOW)
+
+    assert limits == {picture.pk: 30, file.pk: 240, preview.pk: 240}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("fields", "seconds"), [({"recipe": b"broken"}, 45), (FILE | {"recipe": b"broken"}, 255)])
+def test_nobody_else_begins_before_that_time_is_over(fields: dict[str, Any], seconds: int) -> None:
+    medium = make_medium(make_run(), **fields)
+
+    with pytest.raises(Exception, match="decompress"):
+        produce_medium(medium.pk, clock=lambda: NOW)
+
+    medium.refresh_from_db()
+    assert (medium.make_count, medium.make_after - NOW) == (1, timedelta(seconds=seconds))

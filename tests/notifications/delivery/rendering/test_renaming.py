@@ -29,7 +29,7 @@ from tests.notifications.factories import (
 
 pytestmark = pytest.mark.django_db
 HOST = {"host": "localhost:3001"}
-BEFORE, AFTER = "AA有限公司", "BB有限公司"
+BEFORE, AFTER = "北山制造", "BB有限公司"
 
 
 def client_of(person: User | None) -> Client:
@@ -37,11 +37,6 @@ def client_of(person: User | None) -> Client:
     if person is not None:
         client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
     return client
-
-
-@pytest.fixture
-def corp() -> Corp:
-    return make_corp(name=BEFORE, first_enabled_at=NOW)
 
 
 @pytest.fixture

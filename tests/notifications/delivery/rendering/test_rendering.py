@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import DatabaseError, connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
-from integrations.models import SiteAddress
+from accounts.directory.sync import apply_to
+from accounts.models import DirectoryPolicy, User, WeComAccount
+from integrations.core import hooks
+from integrations.models import Corp, Member, SiteAddress
+from notifications.delivery import maintenance
 from notifications.delivery.rendering import render
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.rows import RENDER_LEASE
@@ -20,12 +26,15 @@ from notifications.models import Delivery, MessageForm, Receipt, Run, Subscripti
 from tests.notifications.factories import (
     NOW,
     make_corp,
+    make_manager,
     make_people,
     make_person,
     make_report,
     make_run,
     make_subscription,
+    make_superuser,
 )
+from tests.notifications.side_by_side import Elsewhere, Meanwhile
 
 pytestmark = pytest.mark.django_db
 
@@ -238,7 +247,7 @@ def test_a_rendering_that_keeps_crashing_is_given_up(monkeypatch: pytest.MonkeyP
         raise DatabaseError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(render, "_write_skipped", crash)
+        patch.setattr(render, "_write_batches", crash)
         for _ in range(5):
             with pytest.raises(DatabaseError):
                 render_run(run_id=run.pk, now=NOW)
@@ -273,3 +282,233 @@ def test_a_message_for_each_of_many_people_takes_no_more_statements() -> None:
 
     assert statements(12) == statements(2)
     assert Receipt.objects.count() == 14
+
+
+Change = Callable[[Corp], object]
+
+
+def make_member(corp: Corp, **fields: Any) -> Member:
+    named = {"userid": "lilei", "userid_folded": "lilei"}
+    return Member.objects.create(corp=corp, first_seen_at=NOW, changed_at=NOW, **named, **fields)
+
+
+def suspend(corp: Corp) -> None:
+    """Disabled in WeCom, under a directory policy in force: the person here stays active."""
+    DirectoryPolicy.objects.create(corp=corp, mode="link")
+    make_member(corp, status="disabled")
+
+
+def disable(corp: Corp) -> None:
+    """Deleted in WeCom, under a directory policy that disables."""
+    User.objects.filter(wecom_accounts__corp=corp, wecom_accounts__userid_folded="lilei").update(is_active=False)
+
+
+def unlink(corp: Corp) -> None:
+    """Deleted in WeCom, under a directory policy that only unlinks: the person here stays active."""
+    accounts = WeComAccount.objects.filter(corp=corp, userid_folded="lilei")
+    accounts.update(userid="", userid_folded="", left_at=NOW)
+
+
+def lose_userid(corp: Corp) -> None:
+    """By hand, or because WeCom gave it to somebody else."""
+    WeComAccount.objects.filter(corp=corp, userid_folded="lilei").update(userid="", userid_folded="")
+
+
+def leave_wecom(corp: Corp) -> None:
+    """As the directory's synchronisation does it."""
+    policy = DirectoryPolicy.objects.create(corp=corp, mode="link", leavers="disable")
+    with transaction.atomic():
+        gone = make_member(corp, presence="deleted", left_at=NOW)
+        apply_to(corp=corp, policy=policy, members=[gone], now=NOW)
+
+
+LEAVES = [(suspend, "barred"), (disable, "user_disabled"), (unlink, "barred")]
+
+
+def render_after(work: Callable[[], object], *people: User, **fields: Any) -> Run:
+    """`work` is done once all is planned: when the run is locked, before anything is frozen."""
+    run = make_run(make_subscription(*people, **fields))
+    locks = Meanwhile(work, lambda sql: sql.startswith("SELECT") and '"notifications_run"."status" = ' in sql)
+    with connection.execute_wrapper(locks):
+        render_run(run_id=run.pk, now=NOW)
+    run.refresh_from_db()
+    return run
+
+
+def touser() -> list[str]:
+    return [json.loads(bytes(body))["touser"] for body in Delivery.objects.values_list("body", flat=True)]
+
+
+def receipts() -> set[tuple[str, str, str, str]]:
+    return set(Receipt.objects.values_list("channel", "address", "status", "reason"))
+
+
+@pytest.mark.django_db
+class TestPlannedPeople:
+    @pytest.mark.parametrize(("leave", "reason"), [*LEAVES, (lose_userid, "no_userid")])
+    def test_who_leaves_is_skipped_and_the_others_get_it(self, corp: Corp, leave: Change, reason: str) -> None:
+        leaver, jim = make_person(corp, "LiLei"), make_person(corp, "jim")
+
+        run = render_after(lambda: leave(corp), leaver, jim)
+
+        assert touser() == ["jim"]
+        assert receipts() == {
+            ("wecom", f"{corp.pk}:jim", "", ""),
+            ("wecom", f"user:{leaver.pk}", "skipped", reason),
+        }
+        assert (run.status, run.recipient_count, run.skipped_count) == (Run.Status.SENDING, 1, 1)
+
+    @pytest.mark.parametrize(("leave", "reason"), LEAVES)
+    def test_a_mail_is_not_made_for_who_leaves(self, corp: Corp, leave: Change, reason: str) -> None:
+        leaver = make_person(corp, "LiLei", email="lilei@example.com")
+
+        run = render_after(lambda: leave(corp), leaver, channel="email")
+
+        assert not Delivery.objects.exists()
+        assert receipts() == {("email", f"user:{leaver.pk}", "skipped", reason)}
+        assert (run.status, run.recipient_count, run.skipped_count) == (Run.Status.FINISHED, 0, 1)
+
+    def test_who_is_renamed_gets_it_at_the_new_userid(self, corp: Corp) -> None:
+        people = [make_person(corp, "LiLei"), make_person(corp, "jim")]
+
+        run = render_after(lambda: hooks.member_renamed(corp, "LiLei", "Lei.Li"), *people)
+
+        assert touser() == ["Lei.Li|jim"]
+        assert receipts() == {("wecom", f"{corp.pk}:lei.li", "", ""), ("wecom", f"{corp.pk}:jim", "", "")}
+        assert (run.recipient_count, run.skipped_count) == (2, 0)
+
+    def test_no_mail_takes_the_place_of_an_app_from_which_they_were_unlinked(self, corp: Corp) -> None:
+        """The run is planned: whom its app cannot reach any more is told so by the receipt."""
+        person = make_person(corp, "LiLei", email="lilei@example.com")
+
+        render_after(lambda: lose_userid(corp), person, fallback_channel="email")
+
+        assert receipts() == {("wecom", f"user:{person.pk}", "skipped", "no_userid")}
+
+
+@pytest.mark.django_db(transaction=True)
+class TestSideBySide:
+    """Over two connections: whoever comes first, the other sees what they did."""
+
+    def test_who_leaves_while_messages_are_frozen_is_taken_out_of_them(self, corp: Corp) -> None:
+        """Neither waits in a circle, though the one has locked the person whom the other's receipt names."""
+        run = make_run(make_subscription(make_person(corp, "LiLei"), make_person(corp, "jim")))
+
+        work = Elsewhere(lambda: leave_wecom(corp))
+        writes = Meanwhile(work.until_it_waits, lambda sql: 'INSERT INTO "notifications_delivery"' in sql)
+        with connection.execute_wrapper(writes):
+            render_run(run_id=run.pk, now=NOW)
+        work.join()
+
+        assert touser() == ["jim"]
+        assert receipts() == {
+            ("wecom", f"{corp.pk}:jim", "", ""),
+            ("wecom", f"{corp.pk}:lilei", "skipped", "barred"),
+        }
+
+    def test_who_leaves_while_a_mail_in_place_of_a_message_is_made_does_not_get_it(self, corp: Corp) -> None:
+        person = make_person(corp, "LiLei", email="lilei@example.com")
+        render_run(run_id=make_run(make_subscription(person, fallback_channel="email")).pk, now=NOW)
+        Delivery.objects.update(status="accepted", settled_at=NOW, attempt_count=1, invalid_count=1)
+        Receipt.objects.update(status="invalid")
+
+        work = Elsewhere(lambda: leave_wecom(corp))
+        writes = Meanwhile(work.until_it_waits, lambda sql: 'INSERT INTO "notifications_delivery"' in sql)
+        with connection.execute_wrapper(writes):
+            assert maintenance.sweep(now=NOW).mailed_count == 1
+        work.join()
+
+        assert Delivery.objects.get(channel="email").status == "canceled"
+        assert receipts() == {
+            ("wecom", f"{corp.pk}:lilei", "invalid", ""),
+            ("email", f"mail:{person.pk}:lilei@example.com", "skipped", "barred"),
+        }
+
+    def test_who_is_being_renamed_is_waited_for(self, corp: Corp) -> None:
+        run = make_run(make_subscription(make_person(corp, "LiLei"), make_person(corp, "jim")))
+        work = Elsewhere(lambda: render_run(run_id=run.pk, now=NOW))
+
+        with transaction.atomic():
+            hooks.member_renamed(corp, "LiLei", "Lei.Li")
+            work.until_it_waits()
+        work.join()
+
+        assert touser() == ["Lei.Li|jim"]
+
+
+COMPANY_MISSING, ACCOUNT_MISSING = "缺少企业微信公司名称", "缺少企业微信账号"
+
+WHERE = "企业微信公司名称和企业微信账号在“用户”中此人的页面上设置。"
+
+
+def client_of(person: User) -> Client:
+    client = Client(headers={"host": "localhost:3001"})
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture(params=["company", "account"])
+def half(request: Any, corp: Corp) -> tuple[User, str]:
+    """A person without the attribute that the test is called with, and what is said of that."""
+    if request.param == "company":
+        return make_person(None, "lilei", name="李雷"), COMPANY_MISSING
+    return make_person(corp, "", name="李雷"), ACCOUNT_MISSING
+
+
+def test_nothing_is_sent_and_the_receipt_leads_to_the_persons_page(half: tuple[User, str]) -> None:
+    person, missing = half
+    run = make_run(make_subscription(person))
+    render_run(run_id=run.pk, now=NOW)
+    client = client_of(make_superuser())
+
+    row = client.get("/admin/notifications/receipt/").content.decode()
+    page = client.get(f"/admin/notifications/receipt/{Receipt.objects.get().pk}/change/").content.decode()
+
+    run.refresh_from_db()
+    assert (run.status, run.skipped_count, Delivery.objects.count()) == (Run.Status.FINISHED, 1, 0)
+    link = f'<a href="/admin/accounts/user/{person.pk}/change/">{missing}</a>'
+    assert link in row
+    assert link in page
+
+
+def test_who_may_not_see_people_reads_the_reason_without_a_link(corp: Corp) -> None:
+    person = make_person(corp, "", name="李雷")
+    render_run(run_id=make_run(make_subscription(person, report=make_report(corp=corp))).pk, now=NOW)
+    editor = make_manager(corp, permissions="view")
+
+    text = client_of(editor).get("/admin/notifications/receipt/").content.decode()
+    editor.user_permissions.add(Permission.objects.get(codename="view_user"))
+    with_link = client_of(editor).get("/admin/notifications/receipt/").content.decode()
+
+    address = f"/admin/accounts/user/{person.pk}/change/"
+    assert ACCOUNT_MISSING in text
+    assert address not in text
+    assert address in with_link
+
+
+def test_a_subscription_says_so_before_it_is_saved(half: tuple[User, str]) -> None:
+    person, missing = half
+    report = make_report()
+    address = "/admin/notifications/subscription/add/"
+    client = client_of(make_superuser())
+    form = client.get(address).context["adminform"].form
+    sent = {field.html_name: field.value() for field in form if field.value() not in (None, False, [])}
+
+    page = client.post(
+        address, {**sent, "name": "每日", "report": report.pk, "users": [person.pk], "_enable": "1", "_buttons": "1"}
+    )
+
+    text = page.content.decode()
+    assert page.status_code == 200
+    assert missing in text
+    assert WHERE in text
+
+
+def test_what_is_wrong_elsewhere_does_not_lead_to_the_persons_page() -> None:
+    person = make_person(make_corp(is_enabled=False), "lilei")
+    render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)
+
+    text = client_of(make_superuser()).get("/admin/notifications/receipt/").content.decode()
+
+    assert str(Receipt.Reason.CORP_DISABLED.label) in text
+    assert f"/admin/accounts/user/{person.pk}/change/" not in text

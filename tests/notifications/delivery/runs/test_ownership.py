@@ -10,30 +10,39 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
 from accounts.users.roles import Role
 from integrations.core.sentences import shown
 from integrations.models import Corp
+from notifications.admin.push.form import copy_push
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.ownership import (
+    NotTheOwnerError,
+    end_page_rights,
+    explain_showing_as,
     find_attentions,
     find_objections,
     find_owned,
     hand_over,
+    may_show_as,
     request_ownership_notices,
+    show_as_owner,
+    show_as_recipients,
 )
-from notifications.models import ApiToken, Delivery, InboundChannel, PagePicture, Run, Subscription
+from notifications.models import ApiToken, Delivery, InboundChannel, PagePicture, Report, Run, Subscription
 from notifications.tasks import notify_of_owners
 from tests.accounts.people import sent_form, with_role
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.admin.test_push_page import as_browsers_send, change
 from tests.notifications.api.conftest import make_token
-from tests.notifications.factories import make_corp, make_person, make_report, make_subscription, make_superuser
+from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_subscription, make_superuser
 from tests.notifications.inbound.channels import call, make_channel
 
 pytestmark = pytest.mark.django_db
+
 LATER = timezone.now() + timedelta(days=365)
 
 
@@ -69,9 +78,6 @@ def save(client: Client, person: User, **changes: Any) -> Any:
 def owners() -> list[str]:
     rows = (model.objects.get().owner for model in (ApiToken, InboundChannel, Subscription))
     return [row.username for row in rows if row is not None]
-
-
-# --- The page that disables somebody ----------------------------------------------------------------------------------
 
 
 def test_the_page_that_disables_somebody_asks_who_takes_over_what_they_own(chief: User, leaver: User) -> None:
@@ -146,9 +152,6 @@ def test_a_channel_that_was_closed_works_again_for_who_took_it_over(chief: User,
     channel.refresh_from_db()
     assert channel.owner == chief
     assert call(channel, {"title": "x"}).status_code != 401
-
-
-# --- Nobody rises -----------------------------------------------------------------------------------------------------
 
 
 def test_nobody_has_somebody_stronger_take_something_over(chief: User, leaver: User, corp: Corp) -> None:
@@ -241,9 +244,6 @@ def test_whoever_owns_something_is_not_deleted(leaver: User) -> None:
     assert owners() == ["leaver"] * 3
 
 
-# --- Who is told ------------------------------------------------------------------------------------------------------
-
-
 def told() -> list[tuple[str, str, str, str]]:
     """To whom, title, text and link of each notice made now."""
     ids = request_ownership_notices(now=timezone.now())
@@ -323,3 +323,115 @@ def test_nobody_hears_of_it_who_may_not_hand_it_over(leaver: User, corp: Corp) -
 
     assert request_ownership_notices(now=timezone.now()) == []
     assert [find_attentions(one, timezone.now()) for one in (reader, stranger)] == [[], []]
+
+
+@pytest.fixture
+def owner(corp: Corp) -> User:
+    return make_person(corp, "Owner", name="李雷")
+
+
+@pytest.fixture
+def other(corp: Corp) -> User:
+    return make_person(corp, "Other", name="韩梅梅")
+
+
+@pytest.fixture
+def report(corp: Corp) -> Report:
+    return make_report(corp=corp)
+
+
+def make_picture(report: Report, **fields: Any) -> PagePicture:
+    return PagePicture.objects.create(report=report, **{"bi_id": "p1", "name": "销售看板", **fields})
+
+
+def test_the_owner_of_all_pushes_may_show_what_they_see(report: Report, owner: User) -> None:
+    make_subscription(owner=owner, report=report)
+    picture = make_picture(report, ended_at=NOW)
+
+    show_as_owner(picture, by=owner)
+
+    picture.refresh_from_db()
+    assert (picture.shown_as, picture.ended_at) == (owner, None)
+
+
+def test_of_a_new_report_its_writer_may(owner: User) -> None:
+    assert may_show_as(Report(), owner)
+
+
+def test_nobody_else_may(report: Report, owner: User, other: User) -> None:
+    make_subscription(owner=owner, report=report)
+    picture = make_picture(report)
+
+    with pytest.raises(NotTheOwnerError):
+        show_as_owner(picture, by=other)
+
+    make_subscription(owner=other, report=report)  # a second push of the same content
+    with pytest.raises(NotTheOwnerError):
+        show_as_owner(picture, by=owner)
+    assert PagePicture.objects.get().shown_as is None
+
+
+def test_nor_somebody_who_is_disabled(report: Report, owner: User) -> None:
+    owner.is_active = False
+
+    assert not may_show_as(report, owner)
+
+
+def test_it_ends_when_somebody_else_edits_and_the_owner_is_told(report: Report, owner: User, other: User) -> None:
+    push = make_subscription(owner=owner, report=report, name="每日九点")
+    picture = make_picture(report, shown_as=owner)
+
+    [notice_id] = end_page_rights(report, by=other, now=NOW)
+
+    picture.refresh_from_db()
+    assert (picture.shown_as, picture.ended_by, picture.ended_at) == (None, other, NOW)
+    render_run(run_id=notice_id, now=NOW)
+    delivery = Delivery.objects.get()
+    assert "韩梅梅" in delivery.text
+    assert "每日九点" in delivery.text
+    assert "销售看板" in delivery.text
+    assert delivery.link == reverse("admin:notifications_subscription_change", args=[push.pk])
+    assert [receipt.user for receipt in delivery.receipts.all()] == [owner]
+    assert end_page_rights(report, by=other, now=NOW) == []
+
+
+def test_it_goes_on_after_the_owners_own_edit(report: Report, owner: User) -> None:
+    picture = make_picture(report, shown_as=owner)
+
+    assert end_page_rights(report, by=owner, now=NOW) == []
+
+    picture.refresh_from_db()
+    assert picture.shown_as == owner
+    assert not Run.objects.exists()
+
+
+def test_the_notice_stands_also_where_the_push_is_gone(report: Report, owner: User, other: User) -> None:
+    picture = make_picture(report, shown_as=owner)
+    [notice_id] = end_page_rights(report, by=other, now=NOW)
+    picture.delete()
+
+    render_run(run_id=notice_id, now=NOW)
+
+    assert Delivery.objects.get().link == ""
+
+
+def test_each_recipient_again(report: Report, owner: User) -> None:
+    picture = make_picture(report, shown_as=owner)
+
+    show_as_recipients(picture)
+
+    picture.refresh_from_db()
+    assert picture.shown_as is None
+
+
+def test_a_copy_shows_each_recipient_their_own(report: Report, owner: User) -> None:
+    make_picture(report, shown_as=owner, width="phone")
+
+    copied = copy_push(make_subscription(owner=owner, report=report), owner=owner)
+
+    picture = PagePicture.objects.get(report=copied.report)
+    assert (picture.shown_as, picture.bi_id, picture.width) == (None, "p1", "phone")
+
+
+def test_what_it_means_is_said_with_the_name(owner: User) -> None:
+    assert explain_showing_as(owner).count("李雷") == 2

@@ -4,34 +4,44 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import redis
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from accounts.models import User
-from integrations.models import Corp
+from accounts.directory.sync import apply_to
+from accounts.models import DirectoryPolicy, User
+from integrations.core import hooks
+from integrations.models import Corp, Member
 from notifications.delivery import maintenance
 from notifications.delivery.channels import Kind, Outcome
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import recall as runs_recall
+from notifications.delivery.runs.recall import readdress, withdraw
+from notifications.delivery.runs.triggers import can_be_resent, next_number, request_resend
 from notifications.delivery.sending.queue import hand_out
 from notifications.delivery.sending.send import send_deliveries
 from notifications.delivery.sending.settle import settle_attempt
-from notifications.models import Delivery, Run
+from notifications.models import Attempt, Delivery, MessageForm, Receipt, Robot, Run
+from notifications.subscriptions.addressees import choose_subscription
 from tests.notifications.conftest import FakeClock
-from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription, make_superuser
-from tests.notifications.one_delivery import claim_delivery
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_people,
+    make_person,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+from tests.notifications.one_delivery import claim_delivery, send_delivery
 from tests.notifications.side_by_side import Elsewhere
 from tests.notifications.wire import Wire, errcode
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def corp(wire: Wire) -> Corp:
-    return make_corp(api_base_url=wire.url)
 
 
 @pytest.fixture
@@ -234,3 +244,322 @@ class TestSideBySide:
         work.join()
 
         assert due_ids == [first]
+
+
+Status = Delivery.Status
+
+
+def rendered(*people: User, form: MessageForm = MessageForm.TEXTCARD) -> Delivery:
+    run = make_run(make_subscription(*people, message_form=form))
+    (delivery_id,) = render_run(run_id=run.pk, now=NOW)
+    return Delivery.objects.get(pk=delivery_id)
+
+
+def payload(delivery: Delivery) -> dict[str, Any]:
+    delivery.refresh_from_db()
+    body: dict[str, Any] = json.loads(bytes(delivery.body))
+    return body
+
+
+def receipts(delivery: Delivery) -> dict[str, tuple[str, str]]:
+    rows = Receipt.objects.filter(delivery=delivery)
+    return {one.address.split(":")[1]: (one.status, one.reason) for one in rows}
+
+
+def counts(run_id: int) -> tuple[int, int]:
+    run = Run.objects.get(pk=run_id)
+    return run.recipient_count, run.skipped_count
+
+
+SKIPPED = ("skipped", "barred")
+
+
+def test_a_message_for_one_leaver_is_canceled(corp: Corp) -> None:
+    delivery = rendered(make_person(corp, "LiLei"))
+
+    withdraw(corp, ["lilei"], NOW)
+
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.settled_at, delivery.recipient_count) == (Status.CANCELED, NOW, 0)
+    assert receipts(delivery) == {"lilei": SKIPPED}
+    assert counts(delivery.run_id) == (0, 1)
+    assert claim_delivery(delivery.pk, now=NOW) is None
+    maintenance.sweep(now=NOW)
+    assert Run.objects.get().status == Run.Status.FINISHED
+
+
+@pytest.mark.parametrize("form", MessageForm)
+def test_a_shared_message_goes_to_the_others_unchanged(corp: Corp, form: MessageForm) -> None:
+    people = [make_person(corp, userid) for userid in ("LiLei", "Han.Mei", "jim")]
+    delivery = rendered(*people, form=form)
+    before = payload(delivery)
+
+    withdraw(corp, ["han.mei", "nobody"], NOW)
+
+    assert payload(delivery) == {**before, "touser": "LiLei|jim"}
+    assert (delivery.status, delivery.recipient_count, delivery.settled_at) == (Status.PENDING, 2, None)
+    assert receipts(delivery) == {"lilei": ("", ""), "han.mei": SKIPPED, "jim": ("", "")}
+    assert counts(delivery.run_id) == (2, 1)
+
+
+def test_the_bytes_are_those_of_a_message_for_the_others_alone(corp: Corp) -> None:
+    """Keys in their order, nothing escaped: as the body is made at first."""
+    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
+    before = bytes(delivery.body)
+
+    withdraw(corp, ["lilei"], NOW)
+
+    delivery.refresh_from_db()
+    assert bytes(delivery.body) == before.replace(b'"LiLei|jim"', b'"jim"')
+
+
+def test_only_the_others_get_it(corp: Corp, wire: Wire) -> None:
+    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
+    withdraw(corp, ["lilei"], NOW)
+
+    Corp.objects.update(api_base_url=wire.url)
+
+    assert send_delivery(delivery.pk, clock=lambda: NOW)
+
+    (body,) = wire.bodies
+    assert json.loads(body)["touser"] == "jim"
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.accepted_count) == (Status.ACCEPTED, 1)
+
+
+@pytest.mark.parametrize("is_unclear", [True, False])
+def test_what_was_tried_stays_as_it_is(corp: Corp, is_unclear: bool) -> None:
+    """From its first attempt on a message is frozen, recipients and all."""
+    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
+    Delivery.objects.update(attempt_count=1, unclear_since=NOW if is_unclear else None)
+    before = bytes(delivery.body)
+
+    withdraw(corp, ["lilei"], NOW)
+    readdress(corp, "jim", "james")
+
+    delivery.refresh_from_db()
+    assert (bytes(delivery.body), delivery.status, delivery.recipient_count) == (before, Status.PENDING, 2)
+    assert receipts(delivery) == {"lilei": ("", ""), "jim": ("", "")}
+
+
+def test_what_is_being_sent_stays_as_it_is(corp: Corp) -> None:
+    delivery = rendered(make_person(corp, "LiLei"))
+    assert claim_delivery(delivery.pk, now=NOW) is not None
+
+    withdraw(corp, ["lilei"], NOW)
+
+    delivery.refresh_from_db()
+    assert delivery.status == Status.SENDING
+    assert Attempt.objects.count() == 1
+
+
+def test_a_settled_message_stays_as_it_is(corp: Corp) -> None:
+    delivery = rendered(make_person(corp, "LiLei"))
+    Delivery.objects.update(status=Status.ACCEPTED, settled_at=NOW)
+
+    withdraw(corp, ["lilei"], NOW + timedelta(hours=1))
+
+    assert receipts(delivery) == {"lilei": ("", "")}
+
+
+def test_the_same_userid_of_another_company_is_another_person(corp: Corp) -> None:
+    other = make_corp()
+    delivery = rendered(make_person(other, "LiLei"))
+
+    withdraw(corp, ["lilei"], NOW)
+    readdress(corp, "lilei", "lei")
+
+    assert payload(delivery)["touser"] == "LiLei"
+    assert delivery.status == Status.PENDING
+
+
+def test_a_second_time_changes_nothing(corp: Corp) -> None:
+    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
+    withdraw(corp, ["lilei"], NOW)
+    withdraw(corp, ["lilei"], NOW + timedelta(hours=1))
+
+    delivery.refresh_from_db()
+    assert (delivery.recipient_count, counts(delivery.run_id)) == (1, (1, 1))
+
+
+def test_where_nothing_waits_it_costs_one_query(corp: Corp) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        withdraw(corp, [f"u{number}" for number in range(1000)], NOW)
+
+    statements = [one["sql"] for one in queries.captured_queries]
+    # Beside the lock by which it waits for what is being frozen.
+    assert len([one for one in statements if one.startswith("SELECT") and "pg_advisory" not in one]) == 1
+
+
+def test_hundreds_of_leavers_at_once(corp: Corp) -> None:
+    delivery = rendered(*make_people(corp, 900))
+
+    withdraw(corp, [f"u{number}" for number in range(899)], NOW)
+
+    assert payload(delivery)["touser"] == "U899"
+    assert counts(delivery.run_id) == (1, 899)
+
+
+def test_what_waits_goes_to_the_new_userid(corp: Corp) -> None:
+    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
+
+    hooks.member_renamed(corp, "LiLei", "Lei.Li")
+
+    assert payload(delivery)["touser"] == "Lei.Li|jim"
+    assert receipts(delivery) == {"lei.li": ("", ""), "jim": ("", "")}
+    assert delivery.recipient_count == 2
+
+
+def test_a_message_that_goes_to_the_new_userid_s_former_owner_is_left(corp: Corp) -> None:
+    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
+
+    readdress(corp, "LiLei", "jim")
+
+    assert payload(delivery)["touser"] == "LiLei|jim"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"presence": "deleted", "left_at": NOW},
+        {"presence": "out_of_scope", "left_at": NOW},
+        {"status": "disabled"},
+        {"waits_since": NOW},
+    ],
+    ids=lambda change: next(iter(change)) + str(next(iter(change.values()))),
+)
+def test_applying_the_policy_withdraws(corp: Corp, change: dict[str, Any]) -> None:
+    policy = DirectoryPolicy.objects.create(corp=corp, mode="link")
+    members = [
+        Member.objects.create(corp=corp, userid=userid, userid_folded=userid, first_seen_at=NOW, changed_at=NOW)
+        for userid in ("lilei", "jim")
+    ]
+    delivery = rendered(*(make_person(corp, one.userid) for one in members))
+    Member.objects.filter(userid="lilei").update(**change)
+
+    apply_to(corp=corp, policy=policy, members=list(Member.objects.all()), now=NOW)
+
+    assert payload(delivery)["touser"] == "jim"
+    assert receipts(delivery) == {"lilei": SKIPPED, "jim": ("", "")}
+
+
+def resent(run: Run, me: User, *, number: int = 1, with_unknown: bool = False) -> list[str]:
+    """Who is sent to again."""
+    run.refresh_from_db()
+    [again], is_new = request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)
+    assert is_new
+    render_run(run_id=again.pk, now=NOW)
+    return sorted(Receipt.objects.filter(run=again, delivery__isnull=False).values_list("address", flat=True))
+
+
+def one_each(corp: Corp) -> Run:
+    """A run with one delivery for each of four people, and somebody skipped."""
+    people = [make_person(corp, userid) for userid in ("fine", "failed", "unknown", "late", "invalid")]
+    run = make_run(make_subscription(*people, make_person(username="skipped")))
+    render_run(run_id=run.pk, now=NOW)
+    first = Delivery.objects.get()
+    for userid, status in (("failed", "failed"), ("unknown", "unknown"), ("late", "canceled")):
+        first.pk, first.mark, first.status = None, userid, status
+        first.save()
+        Receipt.objects.filter(address__endswith=f":{userid}").update(delivery=first)
+    Delivery.objects.filter(status="pending").update(status="accepted")
+    Receipt.objects.filter(address__endswith=":invalid").update(status="invalid")
+    return run
+
+
+def test_those_who_did_not_get_it_and_nobody_else(corp: Corp, me: User) -> None:
+    run = one_each(corp)
+
+    assert resent(run, me) == [f"{corp.pk}:{userid}" for userid in ("failed", "invalid", "late")]
+
+    again = Run.objects.get(resends=run)
+    assert (again.trigger, again.requested_by, again.skipped_count) == (Run.Trigger.RESEND, me, 1)
+
+
+def test_those_of_whom_nobody_knows_only_when_that_is_confirmed(corp: Corp, me: User) -> None:
+    run = one_each(corp)
+    assert Receipt.objects.unknown(run).count() == 1
+
+    assert f"{corp.pk}:unknown" in resent(run, me, with_unknown=True)
+
+
+def test_one_page_sends_again_once(corp: Corp, me: User) -> None:
+    run = one_each(corp)
+
+    number = next_number(run)
+
+    are_new = [
+        request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)[1]
+        for with_unknown in (False, True)
+    ]
+
+    assert are_new == [True, False]
+    assert next_number(run) == 2
+
+
+def test_who_was_linked_meanwhile_gets_it_now(corp: Corp, me: User) -> None:
+    run = one_each(corp)
+    person = User.objects.get(username="skipped")
+    person.wecom_accounts.create(corp=corp, userid="new")
+
+    assert f"{corp.pk}:new" in resent(run, me)
+
+
+def test_a_group_gets_it_again_where_its_robot_failed(corp: Corp, me: User) -> None:
+    robot = Robot.objects.create(name="群", corp=corp, key="robot-key")
+    run = make_run(make_subscription(channel="robot", robot=robot))
+    render_run(run_id=run.pk, now=NOW)
+    Delivery.objects.update(status="failed")
+
+    assert resent(run, me) == [f"robot:{robot.pk}"]
+
+
+@pytest.mark.parametrize("kind", ["paused", "declined"])
+def test_who_wanted_none_of_it_gets_none_of_it_later(corp: Corp, me: User, kind: str) -> None:
+    """Nor after changing one's mind: resending repairs what went wrong, and nothing went wrong here."""
+    han = make_person(corp, "han")
+    subscription = make_subscription(make_person(corp, "lilei"), han)
+    choose_subscription(han, subscription_id=subscription.pk, kind=kind, now=NOW)
+    run = make_run(subscription)
+    render_run(run_id=run.pk, now=NOW)
+    Delivery.objects.update(status="failed")
+    assert list(Receipt.objects.unreached(run).values_list("address", flat=True)) == [f"{corp.pk}:lilei"]
+    choose_subscription(han, subscription_id=subscription.pk, kind="", now=NOW)
+
+    assert resent(run, me) == [f"{corp.pk}:lilei"]
+    assert not Receipt.objects.filter(run__resends=run, user=han).exists()
+
+
+def test_who_declined_after_it_failed_is_left_in_peace(corp: Corp, me: User) -> None:
+    lilei, han = make_person(corp, "lilei"), make_person(corp, "han")
+    subscription = make_subscription(lilei, han)
+    run = make_run(subscription)
+    render_run(run_id=run.pk, now=NOW)
+    Delivery.objects.update(status="failed")
+    choose_subscription(han, subscription_id=subscription.pk, kind="declined", now=NOW)
+
+    assert resent(run, me) == [f"{corp.pk}:lilei"]
+    skipped = Receipt.objects.get(run__resends=run, user=han)
+    assert (skipped.status, skipped.reason) == ("skipped", "declined")
+
+
+def test_where_all_wanted_none_of_it_nothing_is_offered(corp: Corp) -> None:
+    lilei = make_person(corp, "lilei")
+    subscription = make_subscription(lilei)
+    choose_subscription(lilei, subscription_id=subscription.pk, kind="declined", now=NOW)
+    run = make_run(subscription)
+    render_run(run_id=run.pk, now=NOW)
+
+    assert not Receipt.objects.unreached(run, with_unknown=True).exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "may"),
+    [({"status": "finished"}, True), ({"status": "missed"}, False), ({"recall_requested_at": NOW}, False)],
+)
+def test_what_can_be_sent_again(changes: dict[str, object], may: bool, corp: Corp) -> None:
+    run = one_each(corp)
+    Run.objects.filter(pk=run.pk).update(**changes)
+    run.refresh_from_db()
+
+    assert can_be_resent(run) == may

@@ -138,16 +138,6 @@ def test_the_people_whom_wecom_names_are_exceptions(delivery: Delivery, wire: Wi
     assert (delivery.accepted_count, delivery.invalid_count, delivery.unlicensed_count) == (1, 1, 1)
 
 
-def test_a_claim_takes_the_lease_and_writes_the_attempt(delivery: Delivery) -> None:
-    attempt = claim_delivery(delivery.pk, now=NOW)
-
-    assert attempt is not None
-    assert outcomes(delivery) == [(Attempt.Outcome.STARTED, None)]
-    delivery.refresh_from_db()
-    assert (delivery.status, delivery.fencing_token) == (Delivery.Status.SENDING, attempt.fencing_token)
-    assert (delivery.lease_until, delivery.attempt_count) == (NOW + timedelta(seconds=60), 1)
-
-
 @pytest.mark.django_db(transaction=True)
 def test_another_connection_sees_the_started_attempt_during_the_call(
     delivery: Delivery, wire: Wire, clock: FakeClock
@@ -266,16 +256,6 @@ def test_busy_is_repeated_three_times_and_then_unknown(delivery: Delivery, wire:
     assert all(0.8 * n <= wait <= 1.2 * n for n, wait in zip([30, 300, 1800], waits[:3], strict=True))
 
 
-def test_busy_on_the_token_is_certain(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
-    wire.tokens.append(errcode(-1))
-
-    send(delivery, clock)
-
-    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, -1)]
-    assert delivery.unclear_since is None
-    assert wire.bodies == []
-
-
 def test_nobody_reached_fails_for_everyone(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
     wire.sends.append(errcode(81013, invaliduser="lilei"))
 
@@ -377,38 +357,27 @@ def test_another_companys_queue_does_not_wait(delivery: Delivery, wire: Wire, cl
     assert send(Delivery.objects.get(corp=other), clock).status == Delivery.Status.ACCEPTED
 
 
-def test_a_wrong_secret_keeps_the_message(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
-    wire.tokens.append(errcode(40001))
+@pytest.mark.parametrize(
+    ("answer", "code", "seconds"),
+    [
+        (errcode(-1), -1, (4, 6)),
+        (errcode(40001), 40001, (120, 120)),
+        (http(200, "<html>please sign in</html>"), None, (120, 120)),
+    ],
+    ids=["busy", "wrong secret", "html"],
+)
+def test_without_a_token_the_message_is_kept_and_nothing_is_unclear(
+    answer: Any, code: int | None, seconds: tuple[float, float], delivery: Delivery, wire: Wire, clock: FakeClock
+) -> None:
+    wire.tokens.append(answer)
 
     send(delivery, clock)
 
-    assert (delivery.status, delivery.errcode) == (Delivery.Status.PENDING, 40001)
-    assert "secret" not in delivery.error
-    assert delivery.next_attempt_at == NOW + timedelta(seconds=120)
-    assert wire.bodies == []
-
-
-def test_a_page_in_place_of_a_token_keeps_the_message(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
-    wire.tokens.append(http(200, "<html>please sign in</html>"))
-
-    send(delivery, clock)
-
-    assert delivery.status == Delivery.Status.PENDING
+    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, code)]
+    assert waits_between(delivery, clock, *seconds)
     assert delivery.unclear_since is None
-
-
-def test_the_messages_of_a_disabled_company_wait(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
-    delivery.corp.is_enabled = False
-    delivery.corp.save()
-    clock.advance(minutes=5)
-    assert not send_delivery(delivery.pk, clock=clock)
-    assert hand_out(now=clock.now, limit=10).ordinary == []
-    delivery.corp.is_enabled = True
-    delivery.corp.save()
-
-    assert hand_out(now=clock.now, limit=10).ordinary == [delivery.pk]
-    assert send(delivery, clock).status == Delivery.Status.ACCEPTED
-    assert len(wire.bodies) == 1
+    assert "secret" not in delivery.error
+    assert wire.bodies == []
 
 
 def test_a_worthless_message_is_canceled(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
@@ -517,35 +486,16 @@ def test_of_many_workers_one_sends(delivery: Delivery, wire: Wire, clock: FakeCl
     assert len(wire.bodies) == 1
 
 
-def test_a_task_sends_all_its_messages(wire: Wire, clock: FakeClock) -> None:
-    people = make_people(make_corp(api_base_url=wire.url), 3)
-    ids = [id_ for person in people for id_ in render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)]
-
-    assert send_deliveries(ids, clock=clock, is_stopping=lambda: False) == 3
-
-    assert Delivery.objects.filter(status=Delivery.Status.ACCEPTED).count() == 3
-    assert len(wire.bodies) == 3
-
-
-def test_a_worker_that_stops_gives_the_rest_back(wire: Wire, clock: FakeClock, settings: Settings) -> None:
+@pytest.mark.parametrize("seconds", [0, 121], ids=["a worker that stops", "a task that took too long"])
+def test_what_was_not_begun_is_given_back(wire: Wire, clock: FakeClock, settings: Settings, seconds: int) -> None:
     settings.SEND_PARALLEL_PER_TASK = 1
     people = make_people(make_corp(api_base_url=wire.url), 3)
     ids = [id_ for person in people for id_ in render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)]
+    wire.on_send = lambda: clock.advance(seconds=seconds)
 
-    tried = send_deliveries(ids, clock=clock, is_stopping=lambda: len(wire.bodies) >= 1)
+    tried = send_deliveries(ids, clock=clock, is_stopping=lambda: not seconds and len(wire.bodies) >= 1)
 
     assert tried == 1
-    assert hand_out(now=NOW, limit=10).ordinary == ids[1:]
-
-
-def test_a_task_that_took_too_long_gives_the_rest_back(wire: Wire, clock: FakeClock, settings: Settings) -> None:
-    settings.SEND_PARALLEL_PER_TASK = 1
-    people = make_people(make_corp(api_base_url=wire.url), 3)
-    ids = [id_ for person in people for id_ in render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)]
-    wire.on_send = lambda: clock.advance(seconds=121)
-
-    assert send_deliveries(ids, clock=clock, is_stopping=lambda: False) == 1
-
     assert hand_out(now=NOW, limit=10).ordinary == ids[1:]
 
 

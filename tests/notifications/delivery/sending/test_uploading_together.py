@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from notifications.delivery import limiter
 from notifications.delivery.channels import company_scope
 from notifications.delivery.limiter import Permit, Request, Scope
 from notifications.delivery.sending.send import ask_permits
 from notifications.delivery.sending.uploads import LEASE, SAME_UNDER_WAY, UPLOAD_API, prepare_deliveries
-from notifications.models import Channel, Delivery, Medium, MessageForm, Robot
+from notifications.models import Delivery, Medium, MessageForm
 from tests.notifications.conftest import FakeClock
 from tests.notifications.delivery.attachments.places import body_of, make_delivery, make_run
 from tests.notifications.factories import NOW, make_corp
@@ -51,12 +48,6 @@ def prepare(deliveries: list[Delivery], clock: FakeClock, *, stops_after: float 
     return count
 
 
-def statements(deliveries: list[Delivery], clock: FakeClock) -> int:
-    with CaptureQueriesContext(connection) as asked:
-        prepare_deliveries([one.pk for one in deliveries], clock=clock, is_stopping=lambda: False)
-    return len(asked)
-
-
 def test_uploads_of_a_task_are_under_way_side_by_side(wire: Wire, clock: FakeClock) -> None:
     deliveries = with_pictures(wire, 3)
     all_are_there = threading.Barrier(3)
@@ -67,14 +58,6 @@ def test_uploads_of_a_task_are_under_way_side_by_side(wire: Wire, clock: FakeClo
 
     assert {delivery.status for delivery in deliveries} == {Status.PENDING}
     assert {body_of(one)["image"]["media_id"] for one in deliveries} == {"media-0", "media-1", "media-2"}
-
-
-def test_eight_messages_take_as_many_statements_as_two(wire: Wire, clock: FakeClock) -> None:
-    deliveries = with_pictures(wire, 11)
-    wire.sends.extend(map(uploaded, range(11)))
-    prepare(deliveries[:1], clock)
-
-    assert statements(deliveries[1:3], clock) == statements(deliveries[3:], clock)
 
 
 def test_one_that_is_refused_keeps_no_other_from_its_picture(wire: Wire, clock: FakeClock) -> None:
@@ -183,23 +166,6 @@ def test_of_large_files_one_is_under_way_at_a_time(
     assert prepare(deliveries, clock) == 3
 
     assert seen == [True, True, True]
-
-
-def test_pictures_in_bodies_are_written_few_at_a_time(
-    wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("notifications.delivery.sending.uploads.BODY_BYTES_AT_ONCE", 250)
-    deliveries, picture = with_pictures(wire, 5), b"\x89PNG\r\n\x1a\n" + b"\0" * 100
-    Medium.objects.update(content=picture)
-    robot = Robot.objects.create(corp=deliveries[0].corp, name="群", key="0123456789abcdef")
-    Delivery.objects.update(channel=Channel.ROBOT, robot=robot)
-
-    with CaptureQueriesContext(connection) as asked:
-        assert prepare(deliveries, clock) == 5
-
-    written = base64.b64encode(picture).decode()
-    assert [query["sql"].count(written) for query in asked if "listed.body" in query["sql"]] == [2, 2, 1]
-    assert {body_of(delivery)["image"]["base64"] for delivery in deliveries} == {written}
 
 
 def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_back(

@@ -1,4 +1,4 @@
-"""A company whose WeCom is at the other end of a real socket."""
+"""The company of the tests of deliveries."""
 
 from __future__ import annotations
 
@@ -11,4 +11,5 @@ from tests.notifications.wire import Wire
 
 @pytest.fixture
 def corp(db: None, wire: Wire) -> Corp:
+    """One whose calls end at the test's own WeCom."""
     return make_corp(name="北山制造", api_base_url=wire.url)

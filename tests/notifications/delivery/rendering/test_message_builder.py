@@ -17,13 +17,17 @@ from notifications.delivery.rendering.message_builder import (
     build_body,
     build_mail_body,
     build_robot_body,
+    make_excerpt,
+    render_markdown,
     tidy_text,
     tidy_title,
 )
+from notifications.delivery.rendering.render import split_into_calls
 from notifications.models import MessageForm
 from notifications.sources import Figure
 
 URL = "https://bi.example.com/m/0123456789abcdef0123456789abcdef/"
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=1500)
 
 
@@ -168,7 +172,9 @@ def test_a_cut_card_leads_to_the_whole_in_chinese_too() -> None:
 
 
 MARKED = '<a href="https://evil.example/">x</a> **y** [z](https://evil.example/) <@all>'
+
 AS_TEXT = '＜a href="https://evil.example/">x＜/a> **y** [z](https://evil.example/) ＜@all>'  # noqa: RUF001
+
 AS_MARKDOWN = '＜a href="https://evil.example/"＞x＜/a＞ ＊＊y＊＊ ［z］(https://evil.example/) ＜@all＞'  # noqa: RUF001
 
 
@@ -228,3 +234,100 @@ def test_an_empty_title_is_no_card() -> None:
 def test_tidying() -> None:
     assert tidy_title("  a\r\n b\t c ") == "a b c"
     assert tidy_text("\r\n a\r\nb\rc \n") == "a\nb\nc"
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("one\ntwo\n\nthree", "<p>one<br>two</p>\n<p>three</p>"),
+        ("# Sales\ntext", "<h2>Sales</h2>\n<p>text</p>"),
+        ("## a\n## b", "<h2>a</h2>\n<h2>b</h2>"),
+        ("> a\n> b\nc", "<blockquote>a<br>b</blockquote>\n<p>c</p>"),
+        ("up **3 %** `now`", "<p>up <strong>3 %</strong> <code>now</code></p>"),
+        (
+            "[BI](https://bi.example.com/?a=1&b=2)",
+            '<p><a href="https://bi.example.com/?a=1&amp;b=2" rel="noopener noreferrer">BI</a></p>',
+        ),
+        ('<font color="warning">late</font>', '<p><span class="font-warning">late</span></p>'),
+        ("a **b\nc** d", "<p>a **b<br>c** d</p>"),
+        ("> [x\n> y](https://bi.example.com/)", "<blockquote>[x<br>y](https://bi.example.com/)</blockquote>"),
+        ('<font color="info">a\nb</font>', "<p>&lt;font color=&quot;info&quot;&gt;a<br>b&lt;/font&gt;</p>"),
+        ("", ""),
+    ],
+)
+def test_markdown(text: str, html: str) -> None:
+    assert render_markdown(text, MessageForm.MARKDOWN) == html
+
+
+@pytest.mark.parametrize("form", list(MessageForm))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "[x](javascript:alert(1))",
+        '[x](https://a.example/"onmouseover="alert(1))',
+        '<font color="red" onclick="x">a</font>',
+        "<img src=x onerror=alert(1)>",
+    ],
+)
+def test_what_is_hostile_is_shown_and_not_obeyed(text: str, form: MessageForm) -> None:
+    html = render_markdown(text, form)
+
+    assert not re.search(r"<(script|img|font)|href=\"javascript|\"\s*on\w+=", html)
+
+
+def test_other_forms_know_no_marks() -> None:
+    assert render_markdown("**a** > b\n\nc", MessageForm.TEXTCARD) == "<p>**a** &gt; b</p>\n<p>c</p>"
+
+
+@given(st.text(st.sampled_from("ab*`#>[](){}<>\"'&:/\n ht"), max_size=200))
+def test_only_our_own_tags_come_out(text: str) -> None:
+    tags = set(re.findall(r"<\s*/?\s*([^\s>/]*)", render_markdown(text, MessageForm.MARKDOWN)))
+
+    assert tags <= {"p", "br", "h2", "blockquote", "strong", "code", "a", "span"}
+
+
+def test_an_excerpt_is_one_line_without_marks() -> None:
+    assert make_excerpt('# A\n**b** `c`\n> d <font color="info">e</font>') == "A b c d e"
+
+
+def together(_person: object) -> None:
+    """Everybody gets the same."""
+
+
+def test_a_thousand_share_a_call_in_their_order() -> None:
+    people = list(range(2001))
+
+    calls = list(split_into_calls(people, [0.0] * len(people), together))
+
+    assert calls == [(people[:1000], 0.0), (people[1000:2000], 0.0), (people[2000:], 0.0)]
+
+
+def test_who_gets_the_same_shares_a_call() -> None:
+    calls = list(split_into_calls(["n1", "s1", "n2", "s2", "e1"], [0.0] * 5, lambda person: person[0]))
+
+    assert calls == [(["n1", "n2"], 0.0), (["s1", "s2"], 0.0), (["e1"], 0.0)]
+
+
+def test_who_must_wait_keeps_nobody_else_waiting() -> None:
+    calls = list(split_into_calls(["late", "now", "soon", "too"], [50.0, 0.0, 5.0, 0.0], together))
+
+    assert calls == [(["now", "too"], 0.0), (["soon", "late"], 50.0)]
+
+
+def test_who_waits_longer_than_a_whole_call_waits_in_a_later_one() -> None:
+    people = list(range(1001))
+
+    calls = list(split_into_calls(people, [float(1001 - person) for person in people], together))
+
+    assert [(len(batch), wait) for batch, wait in calls] == [(1000, 1000.0), (1, 1001.0)]
+
+
+def test_contents_that_differ_wait_apart() -> None:
+    calls = list(split_into_calls(["n1", "s1", "n2"], [3.0, 2.0, 1.0], lambda person: person[0]))
+
+    assert calls == [(["n2", "n1"], 3.0), (["s1"], 2.0)]
+
+
+def test_nobody_needs_no_call() -> None:
+    assert list(split_into_calls([], [], together)) == []

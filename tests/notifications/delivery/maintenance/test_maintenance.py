@@ -1,35 +1,232 @@
-"""A clock that ran far ahead and was set back leaves nothing in the far future."""
+"""What keeps the engine's rows in order: the sweep, forgetting, repairs after a wrong clock, and checks of Valkey."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
+from django.core import checks
+from django.db import connection
 from django.db.models import Model
+from pytest_django import Settings
 
 from integrations.models import Card, CardData, CheckRun, DataSource
 from notifications import tasks
 from notifications.alerts import evaluation
-from notifications.delivery.maintenance import repair_clock_damage
+from notifications.delivery import maintenance
+from notifications.delivery.maintenance import find_purgeable, purge_drafts, purge_runs, repair_clock_damage
 from notifications.delivery.rendering.render import render_run
+from notifications.delivery.rows import QUEUE_LEASE, TASK_SECONDS
 from notifications.delivery.runs import scheduler
+from notifications.delivery.sending.queue import hand_out
 from notifications.models import (
     REPEAT_SECONDS,
     AlertCheck,
     AlertRule,
+    Attempt,
     CorpQueue,
     Delivery,
+    Draft,
+    FrozenContent,
     Incident,
     Medium,
+    Receipt,
     Run,
     Subscription,
 )
+from tests.between import just_before
 from tests.notifications.alerts.conftest import make_alert_channel, make_receiver
 from tests.notifications.delivery.attachments.places import make_medium
-from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription, utc
+from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription, utc
+from tests.notifications.one_delivery import claim_delivery
+from tools.services import start_valkey
 
 pytestmark = pytest.mark.django_db
+
+
+def rendered(number: int = 1) -> list[int]:
+    corp = make_corp()
+    people = [make_person(corp, f"u{n}") for n in range(number)]
+    return [i for person in people for i in render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)]
+
+
+def test_a_lost_rendering_is_found_after_its_time_and_handed_out_once() -> None:
+    run = make_run(make_subscription(), render_after=NOW + timedelta(seconds=60))
+
+    assert maintenance.sweep(now=NOW + timedelta(seconds=59)).run_ids == []
+    assert maintenance.sweep(now=NOW + timedelta(seconds=60)).run_ids == [run.pk]
+    assert maintenance.sweep(now=NOW + timedelta(seconds=61)).run_ids == []
+    assert maintenance.sweep(now=NOW + timedelta(seconds=120)).run_ids == [run.pk]
+
+
+@pytest.mark.parametrize("status", [status for status in Run.Status if status != Run.Status.WAITING])
+def test_other_runs_are_not_rendered_again(status: Run.Status) -> None:
+    make_run(make_subscription(), status=status)
+
+    assert maintenance.sweep(now=NOW).run_ids == []
+
+
+def test_a_lost_sending_task_is_made_up_for() -> None:
+    [delivery_id] = rendered()
+    assert hand_out(now=NOW, limit=10).ordinary == [delivery_id]
+
+    assert hand_out(now=NOW + timedelta(seconds=59), limit=10).ordinary == []
+    assert hand_out(now=NOW + timedelta(seconds=60), limit=10).ordinary == [delivery_id]
+    assert hand_out(now=NOW + timedelta(seconds=61), limit=10).ordinary == []
+
+
+def test_a_lease_that_cannot_be_settled_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    rendered(2)
+    bad, good = Delivery.objects.order_by("pk")
+    Delivery.objects.update(status=Delivery.Status.SENDING, lease_until=NOW)
+
+    def refuse_the_first(execute: Any, sql: str, parameters: Any, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and "fencing_token" in sql and bad.pk in parameters:
+            raise ConnectionError("no database")
+        return execute(sql, parameters, *rest)
+
+    with connection.execute_wrapper(refuse_the_first):
+        swept = maintenance.sweep(now=NOW + timedelta(minutes=2))
+
+    assert swept.lease_count == 1
+    assert f"delivery={bad.pk}: its ended lease could not be settled" in caplog.text
+    good.refresh_from_db()
+    assert good.status == Delivery.Status.PENDING
+
+
+def test_the_longest_due_go_first_up_to_the_limit() -> None:
+    ids = rendered(3)
+    Delivery.objects.update(queued_until=None)
+    Delivery.objects.filter(pk=ids[2]).update(next_attempt_at=NOW - timedelta(hours=1))
+
+    assert hand_out(now=NOW, limit=2).ordinary == [ids[2], ids[0]]
+    assert hand_out(now=NOW, limit=2).ordinary == [ids[1]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_side_by_side_each_message_is_queued_once() -> None:
+    ids = rendered(40)
+    Delivery.objects.update(queued_until=None)
+    found: list[int] = []
+    barrier = threading.Barrier(4)
+
+    def work() -> None:
+        barrier.wait()
+        while batch := hand_out(now=NOW, limit=7).ordinary:
+            found.extend(batch)
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(set(found)) == ids
+    assert len(found) == len(ids)
+
+
+@pytest.mark.parametrize("status", ["accepted", "failed", "unknown", "canceled"])
+def test_a_run_is_finished_when_its_last_delivery_is_settled(status: str) -> None:
+    rendered()
+    assert maintenance.sweep(now=NOW).finished_count == 0
+    Delivery.objects.update(status=status)
+
+    assert maintenance.sweep(now=NOW + timedelta(seconds=5)).finished_count == 1
+
+    run = Run.objects.get()
+    assert (run.status, run.finished_at) == (Run.Status.FINISHED, NOW + timedelta(seconds=5))
+    assert maintenance.sweep(now=NOW + timedelta(seconds=6)).finished_count == 0
+
+
+@pytest.mark.parametrize("status", ["pending", "sending"])
+def test_a_run_with_an_unsettled_delivery_goes_on(status: str) -> None:
+    rendered()
+    Delivery.objects.update(status=status, lease_until=NOW + timedelta(seconds=60))
+
+    assert maintenance.sweep(now=NOW).finished_count == 0
+    assert Run.objects.get().status == Run.Status.SENDING
+
+
+LATER = NOW + timedelta(days=31)
+
+
+@pytest.fixture(autouse=True)
+def _thirty_days(settings: Settings) -> None:
+    settings.LOG_RETENTION_DAYS = 30
+
+
+@pytest.fixture
+def run() -> Run:
+    run = make_run(make_subscription(*make_people(make_corp(), 5), make_person()))
+    [pk] = render_run(run_id=run.pk, now=NOW)
+    claim_delivery(pk, now=NOW)
+    Delivery.objects.update(status="accepted")
+    Run.objects.update(status="finished")
+    return run
+
+
+def test_a_chunk_at_a_time_until_nothing_of_the_run_is_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notifications.delivery.maintenance.CHUNK", 4)
+    again = make_run(make_subscription(), now=LATER, status="finished", resends=run)
+
+    counts = []
+    while count := purge_runs(now=LATER):
+        counts.append(count)
+
+    assert counts == [4, 2, 1, 1, 1]
+    assert [model.objects.count() for model in (Receipt, Attempt, Delivery)] == [0, 0, 0]
+    again.refresh_from_db()
+    assert list(Run.objects.all()) == [again]
+    assert again.resends is None
+
+
+def test_what_was_frozen_of_reports_goes_with_them() -> None:
+    run = make_run(make_subscription())
+    content = FrozenContent.objects.create(run=run, document=b"x")
+    Run.objects.update(status="skipped")
+
+    while purge_runs(now=LATER):
+        pass
+
+    assert not FrozenContent.objects.filter(pk=content.pk).exists()
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"status": "sending"}, {"status": "waiting"}, {"claimed_at": NOW + timedelta(days=2)}]
+)
+def test_what_is_under_way_or_young_is_kept(changes: dict[str, object], run: Run) -> None:
+    Run.objects.filter(pk=run.pk).update(**changes)
+
+    assert purge_runs(now=LATER) == 0
+    assert Receipt.objects.count() == 6
+
+
+def test_drafts_that_nobody_came_back_to_go_at_the_tick() -> None:
+    person = make_person()
+    for page, age in (("push:new", timedelta(days=30)), ("push:7", timedelta(days=29, hours=23))):
+        Draft.objects.create(person=person, page=page, values="name=x", saved_at=NOW - age)
+    assert [rows.exists() for rows in find_purgeable(NOW)] == [False, False, True]
+
+    tasks._purge(NOW)
+
+    assert list(Draft.objects.values_list("page", flat=True)) == ["push:7"]
+    assert purge_drafts(now=NOW) == 0
+
+
+def test_a_draft_to_which_somebody_comes_back_at_this_moment_stays() -> None:
+    Draft.objects.create(person=make_person(), page="push:new", values="name=x", saved_at=NOW - timedelta(days=30))
+
+    with just_before("DELETE", lambda: Draft.objects.update(saved_at=NOW)):
+        assert purge_drafts(now=NOW) == 0
+
+    assert Draft.objects.exists()
+
 
 YEAR = timedelta(days=365)
 
@@ -329,3 +526,59 @@ def test_checks_of_the_diagnosis_are_tried_now() -> None:
 
     run.refresh_from_db()
     assert (run.requested_at, run.started_at, run.next_try_at) == (NOW, NOW, NOW)
+
+
+def test_a_task_gives_its_deliveries_back_before_others_get_them() -> None:
+    assert QUEUE_LEASE.total_seconds() > TASK_SECONDS
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[redis.Redis]:
+    """A Valkey whose settings the test may change, as the product's."""
+    server = start_valkey()
+    settings.VALKEY_URL = server.url
+    with redis.Redis.from_url(server.url) as store:
+        yield store
+    server.kill()  # asked to end, one that keeps a log would first try to write it
+    server.stop()
+
+
+def found() -> set[str]:
+    # As `migrate` does: these checks ask servers.
+    messages = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+    return {str(message.id) for message in messages if str(message.id).startswith("notifications.")}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("values", "ids"),
+    [
+        ({}, set()),
+        ({"maxmemory-policy": "allkeys-lru"}, {"notifications.W001"}),
+        ({"save": "3600 1"}, {"notifications.W002"}),
+        ({"save": "3600 1", "appendonly": "yes"}, set()),
+    ],
+    ids=["nothing is kept", "keys are evicted", "snapshots alone", "a log beside snapshots"],
+)
+def test_a_valkey_that_would_come_back_old_or_forget_a_part_is_found(
+    values: dict[str, str], ids: set[str], store: redis.Redis
+) -> None:
+    for name, value in values.items():
+        store.config_set(name, value)
+
+    assert found() == ids
+
+
+@pytest.mark.django_db
+def test_where_its_settings_may_not_be_asked_for_what_is_known_is_said(store: redis.Redis) -> None:
+    store.config_set("maxmemory-policy", "allkeys-lru")
+    store.acl_setuser("default", enabled=True, categories=["+@all"], commands=["-config"])
+
+    assert found() == {"notifications.W001"}
+
+
+@pytest.mark.django_db
+def test_a_valkey_that_is_away_is_no_finding(settings: Settings) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+
+    assert found() == set()
