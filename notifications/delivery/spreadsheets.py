@@ -158,9 +158,8 @@ def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, s
     if isinstance(plain, str):
         return _text_cell(sheet, plain)
     if isinstance(plain, date):
-        cell: Any = openpyxl.cell.WriteOnlyCell(sheet)
-        cell.value = plain
-        cell.number_format = _date_format(plain)
+        cell: Cell = openpyxl.cell.WriteOnlyCell(sheet)
+        cell.value, cell.number_format = plain, _date_format(plain)
         return cell
     # To a spreadsheet 12.5% is 0.125.
     cell = openpyxl.cell.WriteOnlyCell(
