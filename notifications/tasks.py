@@ -283,6 +283,8 @@ def prepare_deliveries(delivery_ids: list[int]) -> None:
     explain=lambda _job: "",  # the channel's log says what was refused
     seconds=180,
     tries=calls.GIVEN_UP_AFTER + 1,
+    repeats_errors=True,
+    give_up=calls.give_up_fetch,
     keep=timedelta(hours=1),
     see="notifications.view_inboundchannel",
     retry="notifications.change_inboundchannel",

@@ -55,7 +55,9 @@ class JobKind:
     """`seconds`: how long it may take. `tries`: how many workers may die of it. `joins_running`: a request is answered
     with the running job of its key; else it waits behind that one. `keep`: how long a finished job stays. `see` and
     `retry`: permissions, for the jobs of companies that a person sees; without `see` a job is for who asked alone.
-    `template`: what a job's page shows beside its state.
+    `template`: what a job's page shows beside its state. `repeats_errors`: an unexpected error is a try like a worker's
+    death; else it ends the job at once. `give_up`: what else ends where the runner itself ends a job as failed, in the
+    same transaction.
     """
 
     name: str
@@ -70,6 +72,8 @@ class JobKind:
     see: str = ""
     retry: str = ""
     template: str = ""
+    repeats_errors: bool = False
+    give_up: Callable[[Job], None] | None = None
 
 
 kinds: dict[str, JobKind] = {}

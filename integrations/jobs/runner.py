@@ -106,13 +106,15 @@ def _do(job: Job) -> None:
     started_at = run.clock()
     with guarded(logger, "job %s of the kind %s broke", job.pk, job.kind, unless=(LeaseLostError,)) as block:
         outcome = _call(run)
-    if is_database_away(block.error):
+    if is_database_away(block.error) or (block.error and kind.repeats_errors and job.try_count < kind.tries):
         return  # its lease ends, and another worker goes on
     if block.error is not None:
         outcome = {"status": Job.Status.FAILED, "problem": BROKEN}
     now = run.clock()
     try:
         with transaction.atomic():
+            if block.error is not None and kind.give_up is not None:
+                kind.give_up(job)
             run.end(**outcome, **_times(kind, outcome["status"], now))
     except IntegrityError:  # the same was asked for meanwhile: that one goes on
         run.end(status=Job.Status.DONE, **_times(kind, Job.Status.DONE, now))
@@ -145,6 +147,8 @@ def _claim(job_id: int) -> Job | None:
     if job.try_count >= kind.tries:
         ended = {"status": Job.Status.FAILED, "problem": LOST, "lease_token": ""}
         Job.objects.filter(pk=job.pk).update(**ended, **_times(kind, Job.Status.FAILED, now))
+        if kind.give_up is not None:
+            kind.give_up(job)
         logger.error("job %s of the kind %s is given up: its workers died", job.pk, job.kind)
         _send_next(job)
         return None

@@ -32,6 +32,7 @@ from integrations.datasources.query import reach_for
 from integrations.jobs import requests
 from integrations.jobs.registry import Again
 from integrations.jobs.runner import JobRun
+from integrations.models import Job
 from integrations.models.fields import opened
 from integrations.models.jobs import Moment
 from notifications.alerts import incidents, notify
@@ -321,6 +322,7 @@ GIVEN_UP_AFTER = 6
 
 
 _GIVEN_UP = Sentence("“%(name)s” was not fetched: each worker that tried it ended before.")
+_NOT_MADE = Sentence("Each worker that made its message ended before.")
 _TOMORROW = Sentence("It waits for the next day: the channel has sent as much as it may today.")
 _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no longer send messages.")
 
@@ -384,12 +386,20 @@ def _refused(call: InboundFetch, error: CallRefusedError, run: JobRun) -> list[i
 def _payload_of(call: InboundFetch, try_count: int) -> Payload:
     """Raises CallRefusedError for one that is given up."""
     if try_count > GIVEN_UP_AFTER:
-        raise CallRefusedError("internal_error", Sentence("Each worker that made its message ended before."))
+        raise CallRefusedError("internal_error", _NOT_MADE)
     try:
         return json.loads(opened(call.payload))
     except UnreadableSecretError as error:
         sentence = Sentence("What was sent cannot be read with the present keys.")
         raise CallRefusedError("internal_error", sentence) from error
+
+
+def give_up_fetch(job: Job) -> None:
+    """Tell in the channel's log that a call's message was not made, and forget the call: its sender may repeat it."""
+    call = InboundFetch.objects.select_related("channel").filter(pk=int(job.key or 0)).first()
+    if call is not None:
+        note(call.channel, InboundCall.Outcome.REFUSED, _NOT_MADE, now=timezone.now())
+        call.delete()
 
 
 def _fetched(
