@@ -123,6 +123,21 @@ def test_an_error_of_our_own_ends_the_job_and_names_the_log(install: Install) ->
     assert (job.status, job.problem, job.facts) == ("failed", registry.BROKEN, {})
 
 
+def test_an_error_that_its_kind_repeats_is_a_try_and_the_last_one_gives_the_job_up(install: Install) -> None:
+    given_up: list[int] = []
+    install(lambda _run: {"sum": 1 // 0}, repeats_errors=True, tries=2, give_up=lambda job: given_up.append(job.pk))
+    job = ask()
+    tasks.run_job(job.pk)
+    job.refresh_from_db()
+    assert (job.status, given_up) == ("running", [])
+
+    Job.objects.update(due_at=database_now())
+    tasks.run_job(job.pk)
+
+    job.refresh_from_db()
+    assert (job.status, job.problem, given_up) == ("failed", registry.BROKEN, [job.pk])
+
+
 def test_a_database_that_is_away_ends_nothing(install: Install) -> None:
     def lose(_run: JobRun) -> dict[str, Any]:
         raise OperationalError
@@ -222,7 +237,8 @@ def test_a_job_that_takes_too_long_is_not_renewed(install: Install) -> None:
 
 
 def test_a_job_that_its_workers_die_of_is_given_up(install: Install) -> None:
-    install(fail, tries=2)
+    given_up: list[int] = []
+    install(fail, tries=2, give_up=lambda job: given_up.append(job.pk))
     job = ask(7)
     Job.objects.update(status="running", lease_token="dead", try_count=2, due_at=database_now())
     behind = Job.objects.create(kind=NAME, key="7", requested_at=timezone.now(), due_at=timezone.now())
@@ -231,6 +247,7 @@ def test_a_job_that_its_workers_die_of_is_given_up(install: Install) -> None:
     job.refresh_from_db()
     behind.refresh_from_db()
     assert (job.status, job.problem, behind.status, behind.problem) == ("failed", registry.LOST, "failed", "reason")
+    assert given_up == [job.pk]
 
 
 def test_a_kind_of_another_release_waits_for_it() -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
+from integrations import tasks
 from integrations.jobs.registry import Again
 from integrations.models import Corp, Job
 from integrations.models.jobs import LeaseLostError
@@ -227,6 +229,38 @@ def test_a_call_whose_workers_died_goes_without_files_at_last(
     assert Run.objects.count() == 1
     assert reasons(channel) == ["“%(name)s” was not fetched: each worker that tried it ended before."]
     assert IncomingMessage.objects.get().text == "看图\n\n部分图片或文件未能发送。"
+
+
+def test_an_error_of_our_own_costs_a_try_and_no_message(channel: InboundChannel, site: str) -> None:
+    call(channel, {"title": "告警", "url": f"{site}/a.png"})
+    job = Job.objects.get()
+
+    def deadlock(execute: Any, sql: str, *rest: Any) -> object:
+        if "notifications_incomingmessage" in sql and "INSERT" in sql:
+            raise OperationalError("deadlock detected")
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(deadlock), transaction.atomic():
+        tasks.run_job(job.pk)
+    assert not IncomingMessage.objects.exists()
+    Job.objects.update(due_at=timezone.now())
+    tasks.run_job(job.pk)
+
+    assert IncomingMessage.objects.count() == 1
+    assert not InboundFetch.objects.exists()
+
+
+def test_a_call_whose_last_worker_died_is_noted_and_its_sender_may_repeat_it(
+    channel: InboundChannel, site: str
+) -> None:
+    call(channel, {"title": "告警", "url": f"{site}/a.png"})
+    tries = calls.GIVEN_UP_AFTER + 1
+    Job.objects.update(status="running", lease_token="dead", try_count=tries, due_at=timezone.now())
+    tasks.run_job(Job.objects.get().pk)
+
+    assert not InboundFetch.objects.exists()
+    [noted] = InboundCall.objects.filter(outcome=InboundCall.Outcome.REFUSED)
+    assert json.loads(noted.reason)["msgid"] == "Each worker that made its message ended before."
 
 
 def test_a_worker_that_comes_too_late_writes_nothing(channel: InboundChannel, site: str, clock: FakeClock) -> None:
