@@ -195,9 +195,6 @@ def settle_calls(ended: Sequence[Ended]) -> None:
         delivery, outcome = each.attempt.delivery, each.outcome
         if outcome.proves_configuration and delivery.channel == Channel.WECOM:
             answered.add(delivery.corp_id)
-        _ATTEMPTS.add(delivery.channel, outcome.kind.value if outcome.errcode is None else str(outcome.errcode))
-        if outcome.kind == Kind.ACCEPTED and delivery.due_at is not None:
-            _LAG.add(max(0.0, (each.ended_at - delivery.due_at).total_seconds()))
     if answered:
         retry_reconnected(lambda: unblock_companies(answered, now=ended[0].ended_at))
     plain = [each for each in ended if each.outcome.is_plainly_accepted]
@@ -209,6 +206,11 @@ def settle_calls(ended: Sequence[Ended]) -> None:
     for each in ended:
         if each.attempt.pk not in together:
             _settle_alone(each)
+    for each in ended:  # after what they count is written: no counter may cost an answer
+        delivery, outcome = each.attempt.delivery, each.outcome
+        _ATTEMPTS.add(delivery.channel, outcome.kind.value if outcome.errcode is None else str(outcome.errcode))
+        if outcome.kind == Kind.ACCEPTED and delivery.due_at is not None:
+            _LAG.add(max(0.0, (each.ended_at - delivery.due_at).total_seconds()))
 
 
 def retry_reconnected(write: Callable[[], T]) -> T:
