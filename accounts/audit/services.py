@@ -7,7 +7,6 @@ nobody.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 from collections import defaultdict
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
 
-logger = logging.getLogger(__name__)
-
 SUBJECT_CHARACTERS = 255
 NOTE_CHARACTERS = 500
 PURGED_AT_ONCE = 5000
@@ -48,7 +45,6 @@ PASSWORD, WECOM, WECOM_AND_CODE = "password", "wecom", "wecom-and-code"  # noqa:
 # Shown in place of a secret: the same whatever the secret is.
 MASK = "••••••"
 
-Action = AuditEntry.Action
 Change = list[Any]
 Who = tuple["User | None", "str | None"]
 # Names of databases in which this process has written an entry: the table is there.

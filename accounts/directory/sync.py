@@ -39,8 +39,6 @@ from integrations.hooks import Hook
 from integrations.models import Corp, Member, SyncRun
 from integrations.models.jobs import LeaseLostError
 
-# --- One step: what some members mean for people here, and writing it. Only differences are written ---
-
 logger = logging.getLogger(__name__)
 
 Action = AuditEntry.Action

@@ -277,7 +277,7 @@ def find_overdue(now: Moment) -> QuerySet[Medium]:
 
 # A page has 60 s, and a browser that hangs 20 more (integrations.clients.snapshots); then the worker is killed.
 PAGE_SECONDS_AT_MOST = 90
-# Until the next try. Longer than jobs.QUEUED, so that tasks in the queue see by their row that it was put off.
+# Until the next try. Longer than a task waits in its queue: tasks there see by their row that it was put off.
 AGAIN_AFTER = timedelta(seconds=150)
 # Before a message expires its words go without the picture.
 WORDS_BEFORE = timedelta(minutes=10)

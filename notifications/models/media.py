@@ -77,7 +77,7 @@ class Medium(models.Model):
     made_at = models.DateTimeField(null=True)
     # A stored sentence for the report's owner (integrations.core.sentences).
     error = models.TextField(blank=True)
-    # Of a picture of a page: it is tried until then, and messages wait for it as long. Empty: see jobs.PATIENCE.
+    # Of a picture of a page: it is tried until then, and messages wait for it as long. Empty: the usual time.
     give_up_at = models.DateTimeField(null=True)
     # Of what came with a message, and of pictures of pages: its name, and what its content is. Else empty.
     name = models.CharField(max_length=200, default="", db_default="")

@@ -539,7 +539,7 @@ def find_concerned_orders(person: User, model: type[Subscription] | type[AlertRe
 
 
 def is_match(rule: Rule, folded_values: Collection[str]) -> bool:
-    """As _condition, for one person whose values are known."""
+    """Return whether one person whose values are known matches."""
     wanted = {fold_value(value) for value in rule.values}
     if rule.operator == Operator.CONTAINS and not rule.attribute.is_many_valued:
         return any(part in value for part in wanted for value in folded_values)

@@ -243,7 +243,7 @@ def test_an_upgrade_under_the_traffic_of_the_first_release_harms_nobody(
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    unlimited = dict.fromkeys(("API_CALLS_PER_TOKEN", "API_CALLS_PER_ADDRESS", "LIMIT_MEMBER_PER_MINUTE"), "100000")
+    unlimited = dict.fromkeys(("API_CALLS_PER_TOKEN", "LIMIT_MEMBER_PER_MINUTE"), "100000")
     env = {**first_database, **unlimited, "PYTHONPATH": str(older_code)}
     members = [{"userid": f"p{number}", "name": f"员工{number}", "department": [2]} for number in range(PUSHES)]
     with start_sandbox(seed={"companies": [company(members=members, tags=[])]}) as sandbox, ExitStack() as exits:

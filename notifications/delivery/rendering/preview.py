@@ -34,7 +34,7 @@ from notifications.subscriptions.recipients import Recipient
 
 # Written to in place of somebody who cannot be reached, and where nobody in particular is meant.
 STAND_IN = Recipient(0, None, "preview", "", None)
-# Whoever looks at a page is not kept waiting longer; a message would wait for jobs.PATIENCE. A page of the BI may take
+# Whoever looks at a page is not kept waiting longer; a message waits longer. A page of the BI may take
 # a minute by itself.
 PATIENCE = {MakerQueue.CHARTS: timedelta(seconds=60), MakerQueue.SNAPSHOTS: timedelta(seconds=120)}
 # All people together may have so many waiting: messages need the workers, too.

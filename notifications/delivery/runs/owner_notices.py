@@ -118,7 +118,7 @@ def _owner_id(run: Run) -> int | None:
         return None
     if subscription is not None and subscription.is_paused and run.status != Run.Status.FAILED:
         return None
-    owner_id: int | None = run.owner  # type: ignore[attr-defined]  # annotated in _notifiable
+    owner_id: int | None = run.owner  # type: ignore[attr-defined]  # annotated in _find_notifiable
     return owner_id
 
 

@@ -77,7 +77,7 @@ def find_objections(owner: User, keys: Collection[str], successor: User, editor:
 
 @transaction.atomic
 def hand_over(owner: User, keys: Collection[str], successor: User, editor: User) -> int:
-    """Make `successor` the owner of what is named by `keys`, to which `objections_to` has none. Returns of how much."""
+    """Make `successor` the owner of what `keys` name and nothing objects to. Return how much that is."""
     rows = _choose_rows(owner, keys, editor, is_locked=True)
     for row in rows:
         _give_row(row, successor)

@@ -126,7 +126,7 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
 @dataclass(eq=False)
 class _Upload:
     """One upload for all of a task's deliveries that carry the same. `key`: under which other tasks find it; empty
-    where nobody else carries it. `used`: the media_id that they had before (shared_uploads.begin)."""
+    where nobody else carries it. `used`: the media_id that they had before."""
 
     held: list[Delivery]
     content: bytes
@@ -269,7 +269,7 @@ def _upload_of(one: Delivery, content: bytes) -> _Upload:
     """For this one alone, with all that its call needs: a row of which that cannot be told asks for no permit."""
     media_type = (one.medium and one.medium.content_type) or _MEDIA_TYPES[MessageForm(one.message_form)]
     upload = _Upload([one], content, file_name_of(one), media_type)
-    if one.is_shared:  # type: ignore[attr-defined]  # annotated by `claim`
+    if one.is_shared:  # type: ignore[attr-defined]  # annotated where it is claimed
         upload.key = upload_key(one, content, upload.name)
         body = json.loads(bytes(one.body))
         upload.used = str(body[body["msgtype"]].get("media_id", ""))
