@@ -227,16 +227,17 @@ class Migration(migrations.Migration):
 @pytest.fixture
 def later(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Two migrations of alert rules that the database lacks, by their names."""
-    names = ["0002_first", "0003_second"]
+    [(_, newest)] = MigrationLoader(connection).graph.leaf_nodes("notifications")
+    names = ["9998_first", "9999_second"]
     folder = tmp_path / "later_migrations"
     shutil.copytree(Path(apps.get_app_config("notifications").path) / "migrations", folder)
-    for number, (before, name) in enumerate(pairwise(["0001_initial", *names])):
+    for number, (before, name) in enumerate(pairwise([newest, *names])):
         (folder / f"{name}.py").write_text(LATER.format(before=before, number=number))
     monkeypatch.syspath_prepend(tmp_path)
     settings.MIGRATION_MODULES = {"notifications": "later_migrations"}
     installation.present()
     yield names
-    call_command("migrate", "notifications", "0001_initial", verbosity=0)
+    call_command("migrate", "notifications", newest, verbosity=0)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -247,7 +248,7 @@ def test_a_table_that_others_use_all_the_time_is_waited_for_and_nothing_is_half_
     with psycopg.connect(dbname=connection.settings_dict["NAME"], **where) as other:
         other.execute("SELECT count(*) FROM notifications_alertrule")
         with pytest.raises(
-            upgrade.TablesInUseError, match=r"^Others use the tables of notifications.0002_first all the time: "
+            upgrade.TablesInUseError, match=r"^Others use the tables of notifications.9998_first all the time: "
         ):
             upgrade.apply_pending(upgrade.read(), said.append, patience_seconds=0)
         other.execute("SELECT count(*) FROM notifications_alertrule")  # it was not ended for a deadlock
