@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
@@ -135,7 +136,7 @@ def test_months_stay_months() -> None:
         (
             Column("日期", Kind.DATE),
             date(2026, 11, 23),
-            datetime(2026, 11, 23, 16, tzinfo=UTC),
+            datetime(2026, 11, 24, tzinfo=ZoneInfo("Asia/Shanghai")),
             False,
             "截至 2026-11-23",
         ),
