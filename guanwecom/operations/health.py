@@ -245,7 +245,7 @@ def _explain_task(name: str) -> EngineExplanation:
     consequences = {
         "notifications.tick": _("nothing is pushed."),
         "integrations.tick": _("jobs, events, diagnoses and data that were broken off are not taken up again."),
-        "accounts.directory_tick": _("no nightly directory run begins, and moves of people stand still."),
+        "accounts.directory_tick": _("no nightly directory run begins."),
         "accounts.purge_audit": _("what is too old in the audit trail is not removed."),
         "notifications.notify_of_owners": _("nobody is told of tokens and channels that lose their owner or expire."),
     }
