@@ -207,7 +207,7 @@ STORAGES = {
 
 # --- WeCom -----------------------------------------------------------------------------------------------------------
 # How long a whole call to WeCom may take, in seconds.
-WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.whole(1, 29), "WECOM_TOTAL_TIMEOUT_SECONDS", "20")
+WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.whole(5, 29), "WECOM_TOTAL_TIMEOUT_SECONDS", "20")
 # How many steps of sign-ins with WeCom (start, callback, QR panel) one address may take within a minute. A sign-in
 # takes two or three; generous, since a whole company behind one address may begin its day at once.
 SIGN_INS_PER_ADDRESS = e.read(e.count, "SIGN_INS_PER_ADDRESS", "1200")
@@ -245,7 +245,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "notifications.notify_of_owners": {"task": "notifications.notify_of_owners", "schedule": timedelta(hours=1)},
 }
 # How long a worker may hold a delivery, in seconds: longer than its call takes.
-DELIVERY_LEASE_SECONDS = 3 * WECOM_TOTAL_TIMEOUT_SECONDS
+DELIVERY_LEASE_SECONDS = max(60, 3 * WECOM_TOTAL_TIMEOUT_SECONDS)
 # What monitors bring to /metrics and /healthz/engine as a bearer token, at least 32 characters; unset: neither exists.
 METRICS_TOKEN = e.read(e.optional(e.secret_text), "METRICS_TOKEN", "") or ""
 # Calls of the HTTP API within a minute with one token.

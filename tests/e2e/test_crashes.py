@@ -20,7 +20,6 @@ from tests.sandbox_process import CORPID
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
-LEASE_SECONDS = 21
 # Wakes both at the same moment: each waits for a line, then claims all that is due.
 DISPATCHER = """
 import sys, json, django
@@ -37,7 +36,7 @@ print(json.dumps(scheduler.claim_due(now=timezone.now())), flush=True)
 
 @pytest.fixture
 def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
-    env = {**process_environ, "WECOM_TOTAL_TIMEOUT_SECONDS": str(LEASE_SECONDS // 3)}
+    env = {**process_environ, "WECOM_TOTAL_TIMEOUT_SECONDS": "7"}
     with crowd(40, env=env, root=project_root, folder=tmp_path) as stack:
         yield stack
 

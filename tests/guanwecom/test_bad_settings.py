@@ -47,7 +47,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "AUDIT_SYSLOG": ("syslog.example.com", "tls://syslog.example.com:6514", "tcp://", "udp://host", "tcp://host:0"),
     "LOG_LEVEL": ("", "LOUD", "info"),
     "SENTRY_DSN": ("key@sentry.example.com/1",),
-    "WECOM_TOTAL_TIMEOUT_SECONDS": (*NUMBER, "30"),
+    "WECOM_TOTAL_TIMEOUT_SECONDS": (*NUMBER, "4", "30"),
     "METRICS_TOKEN": ("short",),
     "EMAIL_URL": (
         "mail.example.com",
@@ -154,6 +154,15 @@ def test_a_secret_that_begins_with_a_dollar_is_taken_as_it_is(monkeypatch: pytes
     monkeypatch.setenv("SECRET_KEY", secret)
 
     assert environment.read(environment.secret_text, "SECRET_KEY") == secret
+
+
+@pytest.mark.parametrize(("call", "lease"), [("5", 60), ("20", 60), ("29", 87)])
+def test_a_lease_is_three_calls_long_and_at_least_a_minute(
+    settings_file: Path, call: str, lease: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WECOM_TOTAL_TIMEOUT_SECONDS", call)
+
+    assert runpy.run_path(str(settings_file))["DELIVERY_LEASE_SECONDS"] == lease
 
 
 class TestDotenv:
