@@ -283,6 +283,8 @@ _FILES = {
     "match_missing": gettext_lazy("The file has no column of that by which people are to be found."),
     "not_allowed": gettext_lazy("Who has uploaded the file may not change people any more."),
     "confirmer_not_allowed": gettext_lazy("Who has confirmed the import may not change people any more."),
+    "gave_up": gettext_lazy("It was begun several times, and each time the program ended. Look into the worker's log."),
+    "restored": gettext_lazy("The database was restored from a backup before this was done. Upload the file again."),
     "row_refused": gettext_lazy("Row %(row)s is refused now, so nothing was changed. See the row for why."),
 }
 _ROWS = {

@@ -169,7 +169,7 @@ def _people(world: World, first: Corp, second: Corp) -> None:
     )
     export = Job.objects.create(
         **{"kind": "people.export", "status": "done", "asked_by_id": world.people["S1"].pk, "result": {"count": 1}},
-        **{"requested_at": timezone.now(), "due_at": timezone.now()},
+        **{"requested_at": timezone.now(), "due_at": timezone.now(), "forget_at": timezone.now() + timedelta(days=1)},
     )
     JobFile.objects.create(job=export, content=b"PK")
     world.things |= {"import": run, "export": export}

@@ -21,7 +21,7 @@ from accounts.models import User
 from accounts.users import attributes
 from accounts.users.roles import people_changeable_by
 from integrations.admin.base import own_page
-from integrations.admin.jobs import may_retry
+from integrations.admin.jobs import find_visible_jobs, may_retry
 from integrations.jobs import requests
 from integrations.jobs.registry import describe_job
 
@@ -97,7 +97,8 @@ class RunPages(OwnPages):
         """`html`, `is_unfinished`, and `parts` where the page has several, as integrations/live.js takes them."""
         tone = self.tones.get(run.status, "quiet")
         job = requests.newest_job(self.kind, run.pk)
-        may_try = job is not None and may_retry(request, job)
+        is_seen = job is not None and find_visible_jobs(request).filter(pk=job.pk).exists()
+        may_try = job is not None and is_seen and may_retry(request, job)
         shown = {"run": run, "tone": tone, **describe_job(job), "may_retry": may_try, **self.facts(request, run)}
         html = render_to_string(f"{self.folder}/_state.html", shown, request)
         return {"html": html, "is_unfinished": shown["is_unfinished"]}

@@ -41,7 +41,7 @@ from accounts.users.roles import sees_all
 from accounts.views.confirmation import signed_in_person
 from integrations.admin.base import own_page
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges
-from integrations.models import Corp, JobFile
+from integrations.models import Corp, Job, JobFile
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -308,7 +308,8 @@ class ExportPages(AnyModelAdmin):
         """Hand a finished sheet to who asked for it."""
         if not may_import(request.user):
             raise PermissionDenied
-        file = get_object_or_404(JobFile, job=job_id, job__kind=jobs.EXPORT, job__asked_by_id=request.user.pk)
+        finished = JobFile.objects.filter(job__status=Job.Status.DONE, job__forget_at__gt=timezone.now())
+        file = get_object_or_404(finished, job=job_id, job__kind=jobs.EXPORT, job__asked_by_id=request.user.pk)
         _record(file.job.result["count"])
         response = HttpResponse(bytes(file.content), content_type=_XLSX)
         response.headers["Content-Disposition"] = f'attachment; filename="{_name("xlsx")}"'

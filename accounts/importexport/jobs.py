@@ -31,7 +31,7 @@ from accounts.importexport.readers import (
 from accounts.importexport.writers import Sheet, write_xlsx
 from accounts.models import Attribute, ImportFile, ImportRow, PeopleImport, User
 from accounts.users.attributes import ValueTakenError
-from integrations.core.background import repeat_on_conflict
+from integrations.core.background import database_now, repeat_on_conflict
 from integrations.jobs import requests
 from integrations.jobs.registry import JobFailedError, job_kind
 from integrations.jobs.runner import JobRun
@@ -122,6 +122,26 @@ class _StoppedError(Exception):
 # --- The worker ------------------------------------------------------------------------------------------------------
 
 
+def give_up_import(job: Job) -> None:
+    """End the import whose job the runner gives up, unless another job goes on with it."""
+    others = Job.objects.unfinished().filter(kind=KIND, key=job.key).exclude(pk=job.pk)
+    if not others.exists():
+        _stop(PeopleImport.objects.filter(pk=int(job.key or 0)), "gave_up", database_now())
+
+
+def stop_restored_imports(*, now: datetime) -> None:
+    """Stop what was under way when the database was copied, for its jobs are deleted."""
+    _stop(PeopleImport.objects.all(), "restored", now)
+
+
+@transaction.atomic
+def _stop(runs: QuerySet[PeopleImport], reason: str, now: datetime) -> None:
+    under_way = runs.filter(status__in=[Status.WAITING, Status.CONFIRMED]).select_for_update(of=("self",))
+    for run in under_way.order_by("pk"):
+        _end_held(run, Status.STOPPED, now, reason)
+        run.save()
+
+
 @job_kind(
     KIND,
     label=gettext_lazy("Import of people"),
@@ -130,6 +150,8 @@ class _StoppedError(Exception):
     see="accounts.view_peopleimport",
     retry=IMPORT,
     template="admin/accounts/peopleimport/_link.html",
+    repeats_errors=True,
+    give_up=give_up_import,
 )
 def carry_on_import(run: JobRun) -> dict[str, Any]:
     """Check the uploaded file, or write what was confirmed; a repeat goes on where its worker died."""
@@ -156,9 +178,9 @@ def _end_held(held: PeopleImport, status: str, now: datetime, reason: str = "", 
     ImportFile.objects.filter(run=held).delete()
 
 
-def _find_editor(run: JobRun) -> User | None:
+def _find_editor(user_id: int | None) -> User | None:
     """Find whose rights count: who uploaded the file, and once somebody has said yes, they. As long as they may."""
-    editor = User.objects.filter(pk=run.job.asked_by_id or 0, is_active=True, is_staff=True).first()
+    editor = User.objects.filter(pk=user_id or 0, is_active=True, is_staff=True).first()
     return editor if editor is not None and editor.has_perms((IMPORT, CHANGE)) else None
 
 
@@ -169,7 +191,7 @@ def _read(run: JobRun) -> None:
     with run.saving(_find_import(run)) as held:
         ImportRow.objects.filter(run=held).delete()
         held.counts, held.row_count = {}, 0
-    editor = _find_editor(run)
+    editor = _find_editor(held.requested_by_id)
     content = ImportFile.objects.filter(run=held).values_list("content", flat=True).first()
     if editor is None or content is None:
         _end(run, Status.STOPPED, "not_allowed")
@@ -259,11 +281,11 @@ _NAMING = (USERNAME, "userid", "name", EMAIL, MOBILE)
 
 
 def _apply(run: JobRun) -> None:
-    editor = _find_editor(run)
+    written = _find_import(run).get()
+    editor = _find_editor(written.confirmed_by_id)
     if editor is None:
         _end(run, Status.STOPPED, "confirmer_not_allowed")
         return
-    written = _find_import(run).get()
     done_count = written.counts.get(Outcome.APPLIED, 0)
     run.report(done_count, done_count + written.counts.get(Outcome.CHANGE, 0))
     with services.on_behalf(editor, written.confirmed_from):
@@ -371,7 +393,7 @@ def request_export(*, reader: User, user_ids: Sequence[int], language: str, now:
 def make_export(run: JobRun) -> dict[str, Any]:
     """Make the sheet, for nobody but who asked: it holds what they may see."""
     keys, language = run.job.payload["user_ids"], run.job.payload["language"]
-    reader = _find_editor(run)
+    reader = _find_editor(run.job.asked_by_id)
     if reader is None:
         raise JobFailedError("not_allowed")
     with translation.override(language):

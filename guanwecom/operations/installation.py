@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.audit import services
+from accounts.importexport.jobs import stop_restored_imports
 from accounts.models import AuditEntry
 from integrations.core import installation
 from integrations.core.background import database_clock
@@ -28,9 +29,11 @@ def confirm() -> int | None:
     # As it is under the lock: of two who confirm at once, the second would end what has begun since.
     if not installation.is_copied(installation.present()):
         return None
-    count = end_waiting(now=database_clock()())
+    now = database_clock()()
+    count = end_waiting(now=now)
     # WeCom told the original, which has acted on it; the next synchronisation reads the directory whole.
     EventWork.objects.waiting().delete()
+    stop_restored_imports(now=now)
     Job.objects.unfinished().delete()
     unfinished = ConsoleWrite.objects.unfinished()
     unfinished.update(status=ConsoleWrite.Status.FAILED, problem=ConsoleWrite.Problem.OUTDATED)

@@ -89,6 +89,17 @@ def test_a_large_list_is_made_after_a_click_and_downloaded_by_who_asked_while_th
     assert download(editor, job).status_code == 403
 
 
+@pytest.mark.parametrize("changes", [{"status": "waiting", "result": {}}, {"forget_at": timezone.now()}])
+def test_a_sheet_that_is_made_anew_or_over_is_not_handed_out(
+    editor: User, person: User, changes: dict[str, Any]
+) -> None:
+    job = make_sheet(editor, person)
+    assert download(editor, job).status_code == 200
+    Job.objects.update(**changes)
+
+    assert download(editor, job).status_code == 404
+
+
 def test_a_list_beyond_one_sheet_is_cut_and_says_so(editor: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imports, "AT_ONCE", 1)
     monkeypatch.setattr(imports, "ROWS_AT_MOST", 2)

@@ -13,6 +13,7 @@ from accounts.importexport import jobs
 from accounts.models import Attribute, AuditEntry, ImportFile, ImportRow, PeopleImport, User, WeComAccount
 from accounts.users.attributes import set_values, values_of
 from accounts.users.roles import Role
+from integrations.jobs import requests
 from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Job
 from tests.accounts.conftest import make_person
@@ -28,7 +29,7 @@ from tests.accounts.importexport.files import (
     wecom_row,
     xlsx,
 )
-from tests.accounts.people import with_role
+from tests.accounts.people import signed_in, with_role
 
 Status = PeopleImport.Status
 HEADER = ["用户名", "姓名", "企业微信公司名称", "企业微信账号", "工号", "区域"]
@@ -199,6 +200,114 @@ class TestWriting:
         assert jobs.forget_old_rows(now=NOW + timedelta(days=90, seconds=1)) == 2
         run.refresh_from_db()
         assert run.counts == {"same": 0, "change": 2}
+
+
+class TestWhoseRightsCount:
+    """A superuser's file, which changes somebody whom an administrator may not."""
+
+    @pytest.fixture
+    def root(self, db: None) -> User:
+        return User.objects.create(username="root", is_staff=True, is_superuser=True)
+
+    @pytest.fixture
+    def chief(self, db: None) -> User:
+        return with_role("chief", Role.SYSTEM_ADMINISTRATOR)
+
+    @pytest.fixture
+    def file(self, corp: Corp, person: User) -> bytes:
+        make_person("boss", corp, "boss", is_staff=True, is_superuser=True)
+        return csv_bytes(["用户名", "姓名"], ["boss", "别人"], ["lilei", "李雷雷"])
+
+    def fail(self) -> Job:
+        Job.objects.update(status="failed", problem="lost", finished_at=NOW)
+        return Job.objects.get()
+
+    @pytest.mark.parametrize("is_job_of_reading_first", [True, False])
+    def test_of_who_confirms_even_if_the_job_of_the_reading_writes(
+        self, root: User, chief: User, person: User, file: bytes, is_job_of_reading_first: bool
+    ) -> None:
+        run = uploaded(root, file)
+        # Its worker died between the end of the reading and that of the job.
+        reading = Job.objects.filter(asked_by_id=root.pk)
+        reading.update(status="running", lease_token="dead", due_at=NOW, finished_at=None)
+        assert jobs.confirm_import(run=run, mode="skip", editor=chief, ip="192.0.2.8", now=NOW)
+        if not is_job_of_reading_first:
+            reading.update(status="done")
+
+        run = carried_on(run)
+
+        person.refresh_from_db()
+        assert (run.status, person.name, refusals_of(run)) == (Status.DONE, "李雷雷", [(2, "nobody")])
+        entry = AuditEntry.objects.get(object_id=person.pk, changes=[["name", "李雷", "李雷雷"]])
+        assert (entry.actor, entry.ip) == (chief, "192.0.2.8")
+        assert set(Job.objects.values_list("status", flat=True)) == {"done"}
+
+    def test_of_who_uploaded_where_another_tries_the_reading_again(self, root: User, chief: User, file: bytes) -> None:
+        request: dict[str, Any] = {"corp": None, "match_by": "username", "clears_empty": False, "ip": None, "now": NOW}
+        wide = jobs.request_import(editor=root, file_name="a.csv", content=file, **request)
+        requests.retry_job(self.fail(), by=chief, now=NOW)
+        assert len(changes_of(carried_on(wide))) == 2
+        Job.objects.all().delete()
+
+        narrow = jobs.request_import(editor=chief, file_name="b.csv", content=file, **request)
+        requests.retry_job(self.fail(), by=root, now=NOW)
+        assert refusals_of(carried_on(narrow)) == [(2, "nobody")]
+
+    def test_of_who_confirmed_where_another_tries_the_writing_again(
+        self, root: User, chief: User, person: User, file: bytes
+    ) -> None:
+        run = uploaded(root, file)
+        Job.objects.all().delete()
+        assert jobs.confirm_import(run=run, mode="skip", editor=chief, ip=None, now=NOW)
+        requests.retry_job(self.fail(), by=root, now=NOW)
+
+        assert refusals_of(carried_on(run)) == [(2, "nobody")]
+        assert AuditEntry.objects.get(object_id=person.pk, changes=[["name", "李雷", "李雷雷"]]).actor == chief
+
+
+class TestGivenUp:
+    def break_down(self, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+        def broken(*_args: Any) -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr(jobs, function, broken)
+
+    def try_out(self, run: PeopleImport) -> PeopleImport:
+        """The runs after each ended lease, until it is given up."""
+        for _try in range(5):
+            Job.objects.unfinished().update(due_at=NOW)
+            run = carried_on(run)
+        return run
+
+    def test_an_import_ends_with_its_file(self, editor: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.break_down(monkeypatch, "_read_step")
+        run = uploaded(editor, sheet)
+        assert (run.status, ImportFile.objects.count()) == (Status.WAITING, 1)
+
+        run = self.try_out(run)
+
+        assert (run.status, run.reason, ImportFile.objects.count()) == (Status.STOPPED, "gave_up", 0)
+        assert run.finished_at is not None
+        assert Job.objects.get().status == "failed"
+        assert "已尝试多次" in signed_in(editor).get(f"/admin/accounts/peopleimport/{run.pk}/change/").text
+
+    def test_a_writing_ends_and_says_so(self, editor: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = uploaded(editor, sheet)
+        self.break_down(monkeypatch, "_write_step")
+        assert applied(run).status == Status.CONFIRMED
+
+        run = self.try_out(run)
+
+        assert (run.status, run.reason) == (Status.STOPPED, "gave_up")
+
+    def test_an_import_that_another_job_goes_on_with_stays(self, editor: User, person: User, sheet: bytes) -> None:
+        run = uploaded(editor, sheet)
+        Job.objects.update(status="running", lease_token="dead", due_at=NOW, finished_at=None, try_count=5)
+
+        run = applied(run)
+
+        person.refresh_from_db()
+        assert (run.status, person.name) == (Status.DONE, "李雷雷")
 
 
 class TestAWorldThatChangesMeanwhile:

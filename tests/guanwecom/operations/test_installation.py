@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client, override_settings
 
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, ImportFile, PeopleImport
 from guanwecom.operations import health, tasks, watch
 from guanwecom.version import VERSION
 from integrations.core import installation
@@ -206,6 +206,21 @@ def test_what_waited_is_ended_and_not_sent_late() -> None:
     assert Run.objects.count() == 3
     assert not Delivery.objects.unsettled().exists()
     assert command("--confirm") == "It was the real installation already. Nothing was changed.\n"
+
+
+@pytest.mark.usefixtures("copy")
+def test_imports_that_were_under_way_are_stopped() -> None:
+    statuses = ("waiting", "confirmed", "asking", "done")
+    runs = [PeopleImport.objects.create(file_name="people.csv", status=status) for status in statuses]
+    ImportFile.objects.create(run=runs[0], content=b"")
+
+    command("--confirm")
+
+    found = dict(PeopleImport.objects.values_list("pk", "status"))
+    assert [found[run.pk] for run in runs] == ["stopped", "stopped", "asking", "done"]
+    stopped = PeopleImport.objects.filter(status="stopped", finished_at__isnull=False)
+    assert set(stopped.values_list("reason", flat=True)) == {"restored"}
+    assert not ImportFile.objects.exists()
 
 
 @pytest.mark.usefixtures("copy")
