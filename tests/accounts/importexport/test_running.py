@@ -264,6 +264,20 @@ class TestWhoseRightsCount:
         assert refusals_of(carried_on(run)) == [(2, "nobody")]
         assert AuditEntry.objects.get(object_id=person.pk, changes=[["name", "李雷", "李雷雷"]]).actor == chief
 
+    def test_who_does_not_see_the_job_is_not_offered_to_try_it_again(
+        self, limited: User, chief: User, person: User
+    ) -> None:
+        run = uploaded(limited, csv_bytes(["用户名", "姓名"], ["lilei", "李雷雷"]))
+        Job.objects.all().delete()
+        assert jobs.confirm_import(run=run, mode="skip", editor=chief, ip=None, now=NOW)
+        retry = f"/admin/integrations/job/{self.fail().pk}/retry/"
+
+        offered = [
+            retry in signed_in(who).get(f"/admin/accounts/peopleimport/{run.pk}/change/").text
+            for who in (limited, chief)
+        ]
+        assert offered == [False, True]
+
 
 class TestGivenUp:
     def break_down(self, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
