@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sysconfig
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -54,9 +55,12 @@ def problems(stack: Stack) -> tuple[int, list[str]]:
 
 
 def mails(stack: Stack) -> list[str]:
-    """The mails' texts, in no order. A process that was begun again has a log of the same name."""
-    texts = "".join(path.read_text(errors="replace") for path in stack.folder.glob("*.log"))
-    return [part.partition("\n\n")[2].partition("-----")[0] for part in texts.split("Subject: ")[1:]]
+    """The mails' texts, in no order: workers write each as an event of their log, other processes as it is. A process
+    that was begun again has a log of the same name."""
+    lines = "".join(path.read_text(errors="replace") for path in stack.folder.glob("*.log")).split("\n")
+    written = [json.loads(line)["event"] if line[:1] == "{" and line[-1:] == "}" else line for line in lines]
+    texts = "\n".join(written).split("Subject: ")[1:]
+    return [part.partition("\n\n")[2].partition("-----")[0] for part in texts]
 
 
 def index_text() -> str:
