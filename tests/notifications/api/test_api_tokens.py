@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from datetime import timedelta
 
@@ -32,6 +33,7 @@ def test_nothing_of_the_secret_is_kept_but_its_beginning() -> None:
 
     stored = ApiToken.objects.filter(pk=token.pk).values().get()
 
+    assert len(base64.urlsafe_b64decode(secret.removeprefix(tokens.BEGINNING) + "=")) * 8 == 256
     assert (stored["digest"], stored["prefix"]) == (hashlib.sha256(secret.encode()).hexdigest(), secret[:10])
     assert not any(secret[10:] in str(value) for value in stored.values())
     trail = " ".join(f"{entry.changes} {entry.note}" for entry in AuditEntry.objects.all())
