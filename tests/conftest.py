@@ -184,13 +184,15 @@ def valkey_client(valkey_url: str) -> Iterator[redis.Redis]:
 @pytest.fixture(autouse=True)
 def _empty_valkey(valkey_client: redis.Redis) -> None:
     """Empty Valkey before each test. A worker that outlives a test must be given another database of it."""
+    from guanwecom.operations import watch
     from integrations.core import background, client_factory, http
 
     valkey_client.flushdb()
-    # What this process remembers of tokens and hosts ends with the test, too.
+    # What this process remembers of tokens, hosts and operators ends with the test, too.
     client_factory._token_store.cache_clear()
     background._write_question.cache_clear()
     http.forget()
+    watch.forget()
 
 
 @pytest.fixture(autouse=True)
