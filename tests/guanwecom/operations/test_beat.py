@@ -57,44 +57,24 @@ def test_each_entry_is_of_a_task_that_workers_know() -> None:
     current_app.loader.import_default_modules()
 
     assert set(settings.CELERY_BEAT_SCHEDULE) == set(ENTRIES)
+    assert ENTRIES[TICK][0] == settings.DISPATCH_INTERVAL_SECONDS
     assert set(ENTRIES) <= set(current_app.tasks)
 
 
-def test_the_tick_follows_the_setting() -> None:
-    assert settings.CELERY_BEAT_SCHEDULE["notifications.tick"]["schedule"] == settings.DISPATCH_INTERVAL_SECONDS
-
-
-@pytest.mark.parametrize("name", ENTRIES)
-def test_an_entry_that_an_administrator_switched_off_stays_so(name: str) -> None:
-    begin()
-    PeriodicTask.objects.filter(name=name).update(enabled=False)
-
-    begin()
-
-    assert list(PeriodicTask.objects.filter(enabled=False).values_list("name", flat=True)) == [name]
-
-
-def test_what_was_changed_or_deleted_is_made_again() -> None:
+def test_a_start_makes_again_what_was_changed_and_leaves_off_what_was_switched_off() -> None:
     begin()
     PeriodicTask.objects.filter(name="integrations.tick").update(task="something", expire_seconds=None)
-    PeriodicTask.objects.filter(name="accounts.purge_audit").delete()
+    PeriodicTask.objects.filter(name="accounts.directory_tick").delete()
+    daily = PeriodicTask.objects.get(name="accounts.purge_audit")
+    PeriodicTask.objects.filter(pk=daily.pk).update(last_run_at=daily.date_changed)
+    PeriodicTask.objects.filter(name=TICK).update(enabled=False)
 
     begin()
 
     assert entries() == ENTRIES
-
-
-def test_a_start_does_not_put_off_what_runs_once_a_day() -> None:
-    begin()
-    entry = PeriodicTask.objects.get(name="accounts.purge_audit")
-    PeriodicTask.objects.filter(pk=entry.pk).update(last_run_at=entry.date_changed)
-
-    begin()
-
-    assert PeriodicTask.objects.get(pk=entry.pk).last_run_at == entry.date_changed
-
-
-# --- Ticks ------------------------------------------------------------------------------------------------------------
+    assert list(PeriodicTask.objects.filter(enabled=False).values_list("name", flat=True)) == [TICK]
+    # What runs once a day is not put off.
+    assert PeriodicTask.objects.get(pk=daily.pk).last_run_at == daily.date_changed
 
 
 @pytest.mark.parametrize(("name", "queue"), [("notifications.tick", "urgent"), ("integrations.tick", "celery")])
@@ -167,20 +147,11 @@ def test_ticks_begin_with_a_period_whenever_beat_was_started() -> None:
 # --- The clock --------------------------------------------------------------------------------------------------------
 
 
-def queue_length_after_turns(beat: LivingScheduler, valkey_client: redis.Redis) -> int:
-    """As many turns as entries, each of which may be the first."""
-    valkey_client.delete("urgent")
-    for _turn in range(20):
-        beat.tick()
-    return int(valkey_client.llen("urgent"))
-
-
-def test_an_entry_that_ran_in_what_is_the_future_is_due_in_a_period(valkey_client: redis.Redis) -> None:
+def test_an_entry_that_ran_in_what_is_the_future_is_due_in_a_period() -> None:
     begin()
     PeriodicTask.objects.update(last_run_at=datetime.now(UTC) + timedelta(hours=3))
-    entry = LivingScheduler(app=current_app).schedule[TICK]
 
-    state = entry.is_due()
+    state = LivingScheduler(app=current_app).schedule[TICK].is_due()
 
     assert not state.is_due
     assert 0 < state.next <= settings.DISPATCH_INTERVAL_SECONDS
@@ -201,6 +172,9 @@ def test_after_the_database_s_clock_was_set_back_entries_are_due_as_before(
         for seconds in (3 * 3600, 0, 1, 2):
             set_clock(seconds)
             beat._asked_at = float("-inf")
-            queued.append(queue_length_after_turns(beat, valkey_client))
+            valkey_client.delete("urgent")
+            for _turn in range(20):  # as many as entries, each of which may be the first
+                beat.tick()
+            queued.append(valkey_client.llen("urgent"))
 
     assert queued == [1, 0, 0, 1]

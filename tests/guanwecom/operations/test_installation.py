@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry, ImportFile, PeopleImport
 from guanwecom.operations import health, tasks, watch
 from guanwecom.version import VERSION
 from integrations.core import installation
 from integrations.models import EngineWatch, Installation
+from notifications.delivery.attachments import file_recipe
 from notifications.delivery.runs import scheduler
 from notifications.inbound.mail.intake import Intake
 from notifications.inbound.mail.server import Mail, RefusedError, SignIn
-from notifications.models import Delivery, Run, Subscription
-from notifications.tasks import render_runs, tick
+from notifications.models import Delivery, Medium, Run, Subscription
+from notifications.tasks import make_medium as make_medium_task
+from notifications.tasks import prepare_deliveries, render_runs, tick
+from tests.notifications.charts.tables import DAYS
+from tests.notifications.delivery.attachments import places
+from tests.notifications.delivery.attachments.places import make_medium
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -125,19 +132,11 @@ def test_whoever_comes_from_wecom_or_another_system_is_refused(client: Client, p
 
 
 @pytest.mark.usefixtures("copy")
-def test_the_api_says_why(client: Client) -> None:
-    assert json.loads(client.get("/api/v1/subscriptions").content)["code"] == "restored_copy"
-
-
-@pytest.mark.usefixtures("copy")
-@pytest.mark.parametrize("path", ["/login/", "/healthz", "/healthz/live", "/admin/login/"])
-def test_administrators_and_monitors_are_served(client: Client, path: str) -> None:
-    assert client.get(path).status_code == 200
-
-
-@pytest.mark.usefixtures("copy")
-def test_administrators_read_the_guides_in_a_copy(client: Client) -> None:
+def test_administrators_and_monitors_are_served_and_the_api_says_why(client: Client) -> None:
+    for path in ("/login/", "/healthz", "/healthz/live", "/admin/login/"):
+        assert client.get(path).status_code == 200
     assert client.get("/docs/en/backup.html").headers["Location"] == "/admin/login/?next=/docs/en/backup.html"
+    assert json.loads(client.get("/api/v1/subscriptions").content)["code"] == "restored_copy"
 
 
 @pytest.mark.usefixtures("copy")
@@ -150,36 +149,24 @@ def test_a_copy_is_the_only_problem_and_nobody_gets_mail_of_it() -> None:
 
 
 @pytest.mark.usefixtures("copy")
-def test_the_overview_says_so_and_a_superuser_confirms_with_one_button(client: Client) -> None:
+def test_the_overview_says_so_and_a_superuser_confirms_after_a_password(client: Client) -> None:
+    client.force_login(make_manager(make_corp()))
+    assert 'action="/admin/installation/confirm/"' not in client.get("/admin/").content.decode()
     client.force_login(make_superuser())
     page = client.get("/admin/", headers={"accept-language": "en"}).content.decode()
     assert "The database is a copy of an installation" in page
     assert 'action="/admin/installation/confirm/"' in page
+
+    with override_settings(CONFIRMATION_MINUTES=0):
+        answer = client.post("/admin/installation/confirm/", headers={"accept-language": "en"})
+    assert "Is it you?" in answer.content.decode()
+    assert installation.is_copy()
 
     answer = client.post("/admin/installation/confirm/", follow=True, headers={"accept-language": "en"})
 
     assert "This is the real installation now." in answer.content.decode()
     assert not installation.is_copy()
     assert AuditEntry.objects.get(action=AuditEntry.Action.DONE).actor_name
-    assert 'action="/admin/installation/confirm/"' not in client.get("/admin/").content.decode()
-
-
-@pytest.mark.usefixtures("copy")
-@override_settings(CONFIRMATION_MINUTES=0)
-def test_the_button_asks_for_the_password(client: Client) -> None:
-    client.force_login(make_superuser())
-
-    answer = client.post("/admin/installation/confirm/", headers={"accept-language": "en"})
-
-    assert "Is it you?" in answer.content.decode()
-    assert installation.is_copy()
-
-
-@pytest.mark.usefixtures("copy")
-def test_nobody_else_is_asked_to_confirm(client: Client) -> None:
-    manager = make_manager(make_corp())
-    client.force_login(manager)
-
     assert 'action="/admin/installation/confirm/"' not in client.get("/admin/").content.decode()
 
 
@@ -191,7 +178,8 @@ def test_what_waited_is_ended_and_not_sent_late() -> None:
     render_runs([runs["pending"], runs["sending"]])
     Delivery.objects.filter(run=runs["sending"]).update(status=Delivery.Status.SENDING)
     due = make_subscription(make_person(corp, "due"), crontab="* * * * *", now=NOW)
-    command("--hold")
+    assert command("--hold") == "It is a copy now: nothing is sent.\n"
+    assert command("--hold") == "It was a copy already.\n"
     before = datetime.now(UTC)
 
     assert command("--confirm") == "This is the real installation now. 3 runs that had waited were ended.\n"
@@ -231,7 +219,39 @@ def test_the_mail_door_asks_senders_to_try_again_later() -> None:
         Intake(enqueue=lambda _ids: None).take(SignIn(0, "", "192.0.2.1"), mail)
 
 
-def test_an_installation_is_held_by_hand() -> None:
-    assert command("--hold") == "It is a copy now: nothing is sent.\n"
-    assert command("--hold") == "It was a copy already.\n"
-    assert installation.is_copy()
+# --- What could send looks each time, what draws now and then ---------------------------------------------------------
+
+
+@pytest.fixture
+def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "_known", installation._Known())
+    monkeypatch.setattr(installation, "KNOWN_SECONDS", 3600)
+    installation.present()
+
+
+def is_file_made() -> bool:
+    recipe = file_recipe([("x", DAYS)], language="zh-hans")
+    medium = make_medium(places.make_run(), kind=Medium.Kind.CSV, recipe=recipe)
+    make_medium_task.apply(([medium.pk],))
+    return Medium.objects.get(pk=medium.pk).status == Medium.Status.READY
+
+
+@pytest.mark.usefixtures("unknown")
+@pytest.mark.parametrize(
+    ("run", "times"), [(is_file_made, 1), (lambda: prepare_deliveries.apply(([],)), 2)], ids=["draws", "could send"]
+)
+def test_a_task_that_could_send_asks_each_time_and_one_that_draws_once_in_a_while(
+    run: Callable[[], object], times: int
+) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        assert run()
+        assert run()
+
+    assert sum('FROM "integrations_installation"' in query["sql"] for query in asked) == times
+
+
+@pytest.mark.usefixtures("unknown")
+def test_in_a_copy_nothing_is_drawn() -> None:
+    command("--hold")
+
+    assert not is_file_made()

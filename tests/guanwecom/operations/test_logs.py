@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import ResolverMatch
 from pytest_django import Settings
 from structlog.contextvars import bound_contextvars
 
@@ -163,20 +162,11 @@ def test_an_id_is_taken_from_a_trusted_proxy_alone(given: str, peer: str, is_tak
     assert re.fullmatch(r"[A-Za-z0-9_-]{8,64}", found)
 
 
-def test_of_django_s_own_lines_the_path_is_shown_the_same_way(lines: Lines) -> None:
-    class Request:
-        path = "/media/s3cr3t"
-        resolver_match = ResolverMatch(lambda: None, (), {"token": "s3cr3t"}, "media", route="media/<str:token>")
-
-    logging.getLogger("django.request").warning("Forbidden: %s", Request.path, extra={"request": Request()})
-
-    (line,) = lines()
-    assert line["event"] == "Forbidden: /media/…"
-
-
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", ["/in/%0agwi_s3cr3t", "/in/%E5%AF%86gwi_s3cr3t", "/nowhere%0a/gwi_s3cr3t"])
-def test_nor_is_a_path_that_django_escapes_in_its_lines(path: str, lines: Lines) -> None:
+@pytest.mark.parametrize(
+    "path", ["/in/gwi_s3cr3t", "/in/%0agwi_s3cr3t", "/in/%E5%AF%86gwi_s3cr3t", "/nowhere%0a/gwi_s3cr3t"]
+)
+def test_django_s_own_lines_show_a_path_the_same_way_also_escaped(path: str, lines: Lines) -> None:
     Client().post(path)
 
     written = [str(line["event"]) for line in lines() if line["logger"] == "django.request"]

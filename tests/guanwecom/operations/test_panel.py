@@ -1,12 +1,14 @@
-"""The engine on the administration's index: to whom it says what."""
+"""The engine on the administration's index: to whom it says what; the file for support."""
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from datetime import timedelta
 
 import pytest
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 from django.utils.html import strip_tags
 
@@ -43,6 +45,7 @@ def test_an_administrator_of_everything_sees_that_all_runs() -> None:
     assert "队列 snapshots 未启用：需要 BI 页面截图时启动 snapshots 的 worker" in text
     assert f"逾期未执行 0 最近一次备份 从未 版本 {VERSION}" in text
     assert COMMAND not in text
+    assert "邮件入口" not in text
 
 
 @pytest.mark.parametrize(
@@ -61,18 +64,15 @@ def test_and_what_does_not_with_the_command_that_mends_it(language: str, what: s
     assert COMMAND in text
 
 
-def test_the_age_of_the_last_backup_is_shown() -> None:
+def test_the_last_backup_and_a_mail_door_that_was_started_are_shown() -> None:
     installation.present()
     Installation.objects.update(backed_up_at=timezone.now() - timedelta(hours=3, minutes=1))
-
-    assert "最近一次备份 3 小时前" in index(make_superuser())
-
-
-def test_the_mail_door_is_listed_once_it_was_started() -> None:
-    assert "邮件入口" not in index(make_superuser())
     heard(Heartbeat.Kind.MAIL, "host:3")
 
-    assert "邮件入口 1 个在运行" in index(make_superuser())
+    text = index(make_superuser())
+
+    assert "最近一次备份 3 小时前" in text
+    assert "邮件入口 1 个在运行" in text
 
 
 def test_an_administrator_of_one_company_is_told_that_pushes_stand_still_and_whom_to_tell() -> None:
@@ -90,3 +90,16 @@ def test_whoever_has_nothing_to_do_with_pushes_is_told_nothing() -> None:
     kill_beat()
 
     assert "后台进程" not in index(make_manager(make_corp(), permissions="nothing"))
+
+
+def test_superusers_alone_get_the_file_for_support_after_their_password(client: Client) -> None:
+    client.force_login(make_manager(make_corp()))
+    assert "/admin/maintenance/" not in client.get("/admin/").content.decode()
+    client.force_login(make_superuser())
+    with override_settings(CONFIRMATION_MINUTES=0):
+        answer = client.post("/admin/maintenance/support/", headers={"accept-language": "en"})
+    assert "Is it you?" in answer.content.decode()
+
+    answer = client.post("/admin/maintenance/support/")
+
+    assert "about.json" in zipfile.ZipFile(io.BytesIO(answer.content)).namelist()

@@ -18,7 +18,7 @@ from guanwecom.operations.watch import CONFIRMED_AFTER
 from integrations.core.background import database_clock
 from integrations.models import EngineWatch, Heartbeat
 from tests.deploy.commands import UNITS
-from tests.guanwecom.operations.conftest import heard, ticked
+from tests.guanwecom.operations.conftest import heard
 
 pytestmark = pytest.mark.django_db
 QUEUES = ("urgent", "celery", "data", "charts", "snapshots")
@@ -30,83 +30,49 @@ def _watched(running: None) -> None:
     EngineWatch.objects.create(pk=1)
 
 
-def is_new(problems: list[str], *, now: datetime) -> bool:
-    return watch.is_new(watch.read(), problems, now=now)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
 LASTED = CONFIRMED_AFTER.total_seconds()
 
 
 # --- How often -------------------------------------------------------------------------------------------------------
 
 
-def test_what_lasts_is_told_once() -> None:
-    assert not is_new(["beat"], now=at(0))
-    assert not is_new(["beat"], now=at(LASTED - 1))
-    assert is_new(["beat"], now=at(LASTED))
-    assert not is_new(["beat"], now=at(LASTED + 5))
-    assert not is_new(["beat"], now=at(3600))
+@pytest.mark.parametrize(
+    "looks",
+    [
+        # What lasts is told once, and so is its end.
+        [
+            *((0, "beat", False), (LASTED - 1, "beat", False), (LASTED, "beat", True), (LASTED + 5, "beat", False)),
+            *((100, "", False), (100 + LASTED, "", True), (200 + LASTED, "", False)),
+        ],
+        # What passes is not told.
+        [(0, "beat", False), (LASTED - 1, "", False), (LASTED, "beat", False), (LASTED + 5, "", False)],
+        # What joins is told, and what leaves is not.
+        [
+            *((0, "beat", False), (LASTED, "beat", True)),
+            *((100, "beat queue:data", False), (100 + LASTED, "beat queue:data", True)),
+            *((200, "queue:data", False), (200 + LASTED, "queue:data", False)),
+            *((300, "beat queue:data", False), (300 + LASTED, "beat queue:data", True)),
+        ],
+        # A clock that was set back begins anew.
+        [(3600, "beat", False), (0, "beat", False), (LASTED, "beat", True)],
+    ],
+)
+def test_what_is_new_is_told_once_it_has_lasted(looks: list[tuple[float, str, bool]]) -> None:
+    for seconds, problems, is_told in looks:
+        now = START + timedelta(seconds=seconds)
+        assert watch.is_new(watch.read(), problems.split(), now=now) is is_told, seconds
 
 
-def test_what_passes_is_not_told() -> None:
-    assert not is_new(["beat"], now=at(0))
-    assert not is_new([], now=at(LASTED - 1))
-    assert not is_new(["beat"], now=at(LASTED))
-    assert not is_new([], now=at(LASTED + 5))
-
-
-def test_the_end_is_told_once() -> None:
-    is_new(["beat"], now=at(0))
-    assert is_new(["beat"], now=at(LASTED))
-
-    assert not is_new([], now=at(100))
-    assert is_new([], now=at(100 + LASTED))
-    assert not is_new([], now=at(200 + LASTED))
-
-
-def test_what_joins_is_told_and_what_leaves_is_not() -> None:
-    is_new(["beat"], now=at(0))
-    assert is_new(["beat"], now=at(LASTED))
-
-    is_new(["beat", "queue:data"], now=at(100))
-    assert is_new(["beat", "queue:data"], now=at(100 + LASTED))
-
-    is_new(["queue:data"], now=at(200))
-    assert not is_new(["queue:data"], now=at(200 + LASTED))
-
-    is_new(["beat", "queue:data"], now=at(300))
-    assert is_new(["beat", "queue:data"], now=at(300 + LASTED))
-
-
-def test_a_clock_that_was_set_back_begins_anew() -> None:
-    is_new(["beat"], now=at(3600))
-
-    assert not is_new(["beat"], now=at(0))
-    assert is_new(["beat"], now=at(LASTED))
-
-
-def test_of_two_that_look_one_tells() -> None:
+def test_of_two_that_look_one_tells_and_the_first_look_of_all_makes_the_row() -> None:
+    EngineWatch.objects.all().delete()
     Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
 
+    watch.check()
     watch.check()
     first = EngineWatch.objects.get().checked_at
     watch.check()
 
-    assert EngineWatch.objects.get().checked_at == first
-    assert EngineWatch.objects.get().found == "beat"
-
-
-def test_the_first_look_of_all_makes_the_row() -> None:
-    EngineWatch.objects.all().delete()
-
-    watch.check()
-    watch.check()
-
-    assert EngineWatch.objects.get().checked_at is not None
+    assert (EngineWatch.objects.get().checked_at, EngineWatch.objects.get().found) == (first, "beat")
 
 
 @pytest.mark.parametrize(("unseen_seconds", "is_told"), [(LASTED - 10, True), (LASTED + 10, False)])
@@ -184,26 +150,6 @@ def test_operators_are_told_that_it_runs_again(settings: Settings) -> None:
 
     (sent,) = mail.outbox
     assert (sent.subject, sent.body.splitlines()[0]) == ("推送已恢复运行", "beat 和所有队列的 worker 都在运行。")
-
-
-def test_without_addresses_the_log_alone_says_so(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    settings.OPERATOR_EMAILS = []
-    ticked(seconds_ago=31)
-
-    watch.tell_state(health.read())
-
-    assert mail.outbox == []
-    assert "the engine stands still: tick" in caplog.text
-
-
-def test_a_mail_server_that_does_not_answer_ends_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    settings.OPERATOR_EMAILS = ["ops@example.com"]
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
-
-    watch.tell_state(health.read())
-
-    assert "operators could not be told of the engine: ConnectionRefusedError" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -49,33 +49,17 @@ def test_who_ends_in_order_takes_the_dead_that_it_stood_in_for_along() -> None:
     assert sorted(rows()) == [("worker", "host:2", "data"), ("worker", "host:3", "celery")]
 
 
-def test_a_process_that_does_its_work_touches_its_file(settings: Settings, tmp_path: Path) -> None:
-    settings.HEARTBEAT_FILE = str(tmp_path / "heartbeat")
-    idle, busy = (
-        HeartbeatThread(WORKER, lambda: None, watches=False),
-        HeartbeatThread(WORKER, lambda: ["celery"], watches=False),
-    )
+def test_who_does_not_do_its_work_is_not_heard_and_who_does_touches_its_file(
+    settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "heartbeat"
+    settings.HEARTBEAT_FILE = str(file)
 
-    idle._beat()
-    assert not (tmp_path / "heartbeat").exists()
+    HeartbeatThread(WORKER, lambda: None, watches=False)._beat()
+    assert (file.exists(), rows()) == (False, [])
 
-    busy._beat()
-    assert (tmp_path / "heartbeat").exists()
-
-
-def test_a_process_that_does_not_do_its_work_is_not_heard() -> None:
-    called = threading.Event()
-
-    def none() -> None:
-        called.set()
-
-    thread = HeartbeatThread(WORKER, none, watches=False)
-    thread.start()
-    called.wait()
-    thread.end()
-    thread.join()
-
-    assert rows() == []
+    HeartbeatThread(WORKER, lambda: ["celery"], watches=False)._beat()
+    assert (file.exists(), len(rows())) == (True, 1)
 
 
 def backends(monkeypatch: pytest.MonkeyPatch, *, watches: bool) -> tuple[HeartbeatThread, list[int]]:
