@@ -15,12 +15,11 @@ from integrations.core.background import Step, Tick, database_clock, database_no
 from integrations.datasources import catalogue, fetch, source_tests
 from integrations.jobs import requests
 from integrations.jobs import runner as jobs_runner
-from integrations.models import CheckRun
 
 logger = logging.getLogger(__name__)
 
 # The rooms whose import registers kinds of jobs.
-KINDS = (source_tests, bi, catalogue, console, links, services)
+KINDS = (source_tests, bi, catalogue, console, links, runner, services)
 
 
 @shared_task(name=requests.TASK, ignore_result=True, acks_late=False)
@@ -34,19 +33,6 @@ def queue_jobs(now: datetime) -> None:
     """Send the jobs that are due and on no message's way, and forget the old ones."""
     requests.queue_due(now)
     requests.purge_jobs(now)
-
-
-@shared_task(name="integrations.run_check", expires=600, time_limit=120)
-def run_check(run_id: int) -> None:
-    """Run one check of a diagnosis, then queue what it has freed; a repeat of a finished one does nothing."""
-    for freed in runner.carry_out(run_id=run_id, clock=database_clock()):
-        run_check.delay(freed)
-
-
-def retry_checks(now: datetime) -> None:
-    """Queue the checks whose time has come to be tried again, and those whose place in the queue was lost."""
-    for run_id in runner.claim_due_again(now=now):
-        run_check.delay(run_id)
 
 
 def request_site_certificates(now: datetime) -> None:
@@ -92,7 +78,6 @@ TICK = Tick(
     at_least_seconds=60,
     steps=(
         Step(queue_jobs, lambda now: [requests.find_unqueued(now), requests.find_forgettable(now)]),
-        Step(retry_checks, lambda now: [CheckRun.objects.due_again(now)]),
         Step(sweep_events, lambda now: [callbacks.unheld_work(now)]),
         Step(sweep_card_data, fetch.due),
         Step(request_site_certificates, lambda now: [links.find_due_certificates(now)]),

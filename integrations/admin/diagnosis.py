@@ -32,19 +32,18 @@ from integrations.companies.diagnosis.results import (
     export_text,
     write_technical_line,
 )
-from integrations.core.background import queue_all_on_commit
 from integrations.core.hooks import Attention, Line
 from integrations.core.validators import without_invisible
-from integrations.models import BiConnection, CheckRun, Corp, DataSource, SiteAddress, datasources
+from integrations.jobs.registry import explain_failure, explain_wait
+from integrations.jobs.requests import newest_jobs
+from integrations.models import BiConnection, CheckRun, Corp, DataSource, Job, SiteAddress, datasources
 from integrations.models.fields import corp_condition, unreadable_names
-from integrations.tasks import run_check
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
 # A run that still waits after so long has no worker; a try that is overdue by so much has no beat.
-WORKER_MISSING = timedelta(seconds=8)
 BEAT_MISSING = timedelta(seconds=90)
 SECTION = "diagnosis"
 FOLDER = "admin/integrations/corp"
@@ -98,14 +97,13 @@ class DiagnosisPages(CorpPages):
         corp = self._corp(request, corp_id, to_change=True)
         userid = without_invisible(request.POST.get("userid", ""))
         try:
-            run = runner.request_test_message(
+            runner.request_test_message(
                 corp=corp, userid=userid, now=timezone.now(), requested_by=request.user.get_username()
             )
         except MessageError:
             messages.error(request, gettext("Type the WeCom account of one person."))
             return self._answer(request, corp)
         self.log_change(request, corp, gettext("Test message to %(userid)s.") % {"userid": userid})
-        _queue([run])
         return self._answer(request, corp)
 
     def export_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
@@ -138,7 +136,8 @@ class DiagnosisPages(CorpPages):
     def _answer_parts(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         now, can_act = timezone.now(), self.has_change_permission(request, corp)
         runs = results.find_latest_runs(corp)
-        rows = [_row(corp, name, runs.get(name), now, can_act=can_act) for name in CHECKS]
+        jobs = newest_jobs(runner.CHECK, [run.pk for run in runs.values() if run.is_unfinished])
+        rows = [_row(corp, name, runs.get(name), jobs, now, can_act=can_act) for name in CHECKS]
         found = Counter(row["status"] for row in rows)
         counts = [(status.label, TONES.get(status, "quiet"), found[status]) for status in Status if found[status]]
         # Nothing more happens by itself where nothing runs or is planned.
@@ -194,21 +193,12 @@ def token_result(corp: Corp, runs: dict[str, CheckRun]) -> str:
 def start_checks(request: HttpRequest, corp: Corp, names: Iterable[str] | None) -> list[CheckRun]:
     """Have checks (None: all that reach nobody) run in the background; the corp's page shows what comes of it."""
     now = timezone.now()
-    runs = runner.request_checks(corp=corp, checks=names, now=now, requested_by=request.user.get_username())
-    _queue([run for run in runs if run.requested_at == now])
-    return runs
+    return runner.request_checks(corp=corp, checks=names, now=now, requested_by=request.user.get_username())
 
 
-def _queue(runs: list[CheckRun]) -> None:
-    """Each check is a task of its own; those that cannot be queued say so."""
-
-    def give_up(run_ids: Sequence[int]) -> None:
-        runner.give_up_unqueued(run_ids=run_ids, clock=timezone.now)
-
-    queue_all_on_commit(run_check, [run.pk for run in runs], otherwise=give_up)
-
-
-def _row(corp: Corp, name: str, run: CheckRun | None, now: datetime, *, can_act: bool) -> dict[str, Any]:
+def _row(
+    corp: Corp, name: str, run: CheckRun | None, jobs: dict[str, Job], now: datetime, *, can_act: bool
+) -> dict[str, Any]:
     """One check as the page shows it."""
     check = CHECKS[name]
     context: dict[str, Any] = {
@@ -222,12 +212,12 @@ def _row(corp: Corp, name: str, run: CheckRun | None, now: datetime, *, can_act:
     }
     if run is not None:
         is_bad = run.status in {Status.WRONG, Status.WARNING, Status.SKIPPED}
-        last = max(moment for moment in (run.requested_at, run.started_at, run.finished_at) if moment is not None)
+        job = jobs.get(str(run.pk))
         context |= {
             "tone": TONES.get(Status(run.status), "quiet"),
             "explanation": results.explain_run(run),
             "is_outdated": not run.is_unfinished and not results.is_current(run, corp),
-            "seems_lost": run.is_unfinished and now - last >= WORKER_MISSING,
+            "wait": "" if job is None else explain_failure(job) or explain_wait(job),
             "is_overdue": run.next_try_at is not None and now - run.next_try_at >= BEAT_MISSING,
             "copied": run.facts.get(check.copied, "") if check.copied and is_bad else "",
             "help_links": check.help_links if is_bad else (),

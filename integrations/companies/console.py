@@ -27,7 +27,6 @@ from integrations.companies import links
 from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.console import is_domain_refused, note_domain_answer
 from integrations.companies.diagnosis.findings import LARGEST_ERRCODE, clip, parse_ip_address
-from integrations.core.background import queue_by_name_on_commit
 from integrations.core.client_factory import wecom_client
 from integrations.core.hooks import offered_landing_pages
 from integrations.core.sentences import of_errcode
@@ -186,8 +185,7 @@ def _settle(run: JobRun, write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp
         if names_domain and (write.status == Status.DONE or refusal is not None):
             note_domain_answer(corp=write.corp, error=refusal, now=now)
         if was_written and write.status == Status.DONE:
-            checks = runner.request_checks(corp=write.corp, checks=CHECKS_AFTER[write.kind], now=now)
-            queue_by_name_on_commit("integrations.run_check", [one.pk for one in checks], expires_seconds=600)
+            runner.request_checks(corp=write.corp, checks=CHECKS_AFTER[write.kind], now=now)
         run.hold()
 
 

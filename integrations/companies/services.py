@@ -31,7 +31,7 @@ from integrations.companies.diagnosis.findings import (
     wrong,
 )
 from integrations.core import hooks, http
-from integrations.core.background import database_clock, queue_by_name_on_commit
+from integrations.core.background import database_clock
 from integrations.core.client_factory import token_store, trial_client
 from integrations.core.validators import without_invisible
 from integrations.jobs import requests
@@ -239,8 +239,7 @@ def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
         return {}
     corp = carry_out_credentials_check(staged_id=staged.pk, clock=run.clock)
     if corp is not None:
-        runs = runner.request_checks(corp=corp, checks=None, now=run.clock())
-        queue_by_name_on_commit("integrations.run_check", [one.pk for one in runs], expires_seconds=600)
+        runner.request_checks(corp=corp, checks=None, now=run.clock())
     waits = StagedCredentials.objects.filter(pk=staged.pk, state=CredentialsState.WAITING).exists()
     return Again(run.clock() + TRY_AGAIN) if waits else {}
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Self
 
-    from integrations.models.jobs import Moment
-
 
 DEFAULT_SITE_ADDRESS = "http://localhost:3001/"
 # What every part of a sign-in reads of a corp.
@@ -384,10 +382,6 @@ class CheckRunQuerySet(models.QuerySet["CheckRun"]):
         newest = theirs.order_by().values("corp", "check_name").annotate(newest=Max("pk")).values("newest")
         return self.filter(pk__in=newest)
 
-    def due_again(self, now: Moment) -> Self:
-        """Runs that are to be tried once more by now, and those that no worker has ended by now."""
-        return self.filter(next_try_at__lte=now)
-
 
 class CheckRun(models.Model):
     """One run of one check. It runs in the background, and is shown on the corp's page.
@@ -422,10 +416,9 @@ class CheckRun(models.Model):
     facts = models.JSONField(_("facts"), default=dict)
     requested_at = models.DateTimeField(_("requested"))
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True)
-    # Also the claim of the worker that runs it: whoever finishes must still hold it.
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-    # When beat looks at it: to have tried again what may heal, or queued again what no worker has ended.
+    # When it is tried again, as what was wrong may have healed.
     next_try_at = models.DateTimeField(_("next try"), null=True)
     try_count = models.PositiveIntegerField(_("tries"), default=0)
 
@@ -439,10 +432,6 @@ class CheckRun(models.Model):
         indexes = [
             # The newest run of each check of a corp: CheckRunQuerySet.newest_of.
             models.Index(fields=["corp", "check_name", "-id"], name="newest_check_runs"),
-            # The few that are tried again or under way: CheckRunQuerySet.due_again.
-            models.Index(
-                fields=["next_try_at"], condition=models.Q(next_try_at__isnull=False), name="check_runs_due_again"
-            ),
         ]
 
     def __str__(self) -> str:

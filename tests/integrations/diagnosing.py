@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+from collections.abc import Callable
 from typing import Any
 
 from django.utils import timezone
@@ -12,7 +13,9 @@ from django.utils import timezone
 from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.results import CHECKS, essential_checks
 from integrations.core.redis import valkey
-from integrations.models import CheckRun, Corp
+from integrations.jobs.registry import Again
+from integrations.models import CheckRun, Corp, Job
+from tests.jobs import take_job
 
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
 
@@ -34,9 +37,28 @@ def passed(corp: Corp) -> dict[str, CheckRun]:
 def run_one(corp: Corp, name: str, *, now: dt.datetime = NOW) -> CheckRun:
     """Ask for one check and carry it out here, a second later."""
     (run,) = runner.request_checks(corp=corp, checks=[name], now=now)
-    runner.carry_out(run_id=run.pk, clock=lambda: now + dt.timedelta(seconds=1))
-    run.refresh_from_db()
+    carry_out(run, clock=lambda: now + dt.timedelta(seconds=1))
     return run
+
+
+def carry_out(run: CheckRun, clock: Callable[[], dt.datetime] = timezone.now) -> list[int]:
+    """Do its check here. Returns the runs that are to be tried now because of it."""
+    jobs = Job.objects.filter(kind=runner.CHECK)
+    before, own = set(jobs.values_list("pk", flat=True)), jobs.filter(key=str(run.pk))
+    job = take_job(own.latest("pk"), clock)
+    again = runner.carry_out(job)
+    freed = [int(str(key)) for key in jobs.exclude(pk__in=before).order_by("pk").values_list("key", flat=True)]
+    Job.objects.filter(pk=job.job.pk).update(status="waiting" if isinstance(again, Again) else "done")
+    if isinstance(again, Again) and again.at <= clock():
+        freed.append(run.pk)
+    run.refresh_from_db()
+    return freed
+
+
+def checks_waiting() -> list[int]:
+    """Return the runs that have a job that waits, in the order in which they were asked for."""
+    waiting = Job.objects.filter(kind=runner.CHECK, status="waiting").order_by("pk")
+    return [int(str(key)) for key in waiting.values_list("key", flat=True)]
 
 
 def outcome_of(run: CheckRun) -> tuple[str, str, int | None]:

@@ -20,7 +20,7 @@ from integrations.jobs import requests
 from integrations.models import CallbackEvent, CardData, Corp, EventLane, Job, SiteAddress
 from integrations.tasks import TICK
 from tests.integrations.clients.sources.place import make_card
-from tests.integrations.diagnosing import check_run, queued
+from tests.integrations.diagnosing import queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,10 +42,6 @@ def test_a_tick_with_nothing_to_do_asks_once(corp: Corp) -> None:
 def names() -> list[str]:
     """Of the tasks that wait for a worker."""
     return [name for name, _arguments in queued()]
-
-
-def due_check(corp: Corp) -> None:
-    check_run(corp, "ip", "wrong", next_try_at=timezone.now() - timedelta(seconds=1))
 
 
 def due_job(_corp: Corp) -> None:
@@ -103,7 +99,6 @@ class Case:
 
 
 CASES = (
-    Case(due_check, lambda: names() == ["integrations.run_check"]),
     Case(due_job, lambda: Job.objects.filter(queued_until__isnull=False).exists()),
     Case(old_job, lambda: not Job.objects.exists()),
     Case(due_event, lambda: names() == ["integrations.consume_events"]),

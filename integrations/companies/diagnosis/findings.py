@@ -182,11 +182,6 @@ APP_DISABLED = 50003
 # Said by every check: `by` is the check that has to be put right first.
 SHARED_EXPLANATIONS = {
     "blocked": Explanation(_("Not tried: “%(by_label)s” has to be in order first.")),
-    "unqueued": Explanation(
-        _("The queue cannot be reached: is Valkey running?"),
-        SITE_ADMIN,
-        _("Start Valkey, then try again. The health page /healthz says what does not answer."),
-    ),
     "wrong_setting": Explanation(
         _("The API address, the proxy, the CA bundle or an encryption key is wrong."),
         SITE_ADMIN,

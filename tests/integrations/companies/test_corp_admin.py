@@ -27,7 +27,7 @@ from integrations.core.client_factory import token_store
 from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress, VerificationFile
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.core.test_validators import certificate
-from tests.integrations.diagnosing import check_run, passed, queued
+from tests.integrations.diagnosing import check_run, checks_waiting, passed
 from tests.integrations.opening import version_on
 
 pytestmark = pytest.mark.django_db
@@ -367,7 +367,7 @@ def test_saving_a_new_company_starts_its_diagnosis(
     runs = CheckRun.objects.order_by("pk")
     assert [run.check_name for run in runs] == list(ALL_BUT_MESSAGE)
     assert {(run.corp, run.status, run.connection_version) for run in runs} == {(Corp.objects.get(), "waiting", 1)}
-    assert sorted(queued()) == [("integrations.run_check", [run.pk]) for run in runs]
+    assert checks_waiting() == [run.pk for run in runs]
 
 
 def test_saving_other_departments_checks_again_what_looked_at_them(
@@ -381,7 +381,7 @@ def test_saving_other_departments_checks_again_what_looked_at_them(
 
     run = CheckRun.objects.get(status="waiting")
     assert (run.check_name, run.subject) == ("departments", "2")
-    assert queued() == [("integrations.run_check", [run.pk])]
+    assert checks_waiting() == [run.pk]
     assert TESTING in text_of(response)
 
 

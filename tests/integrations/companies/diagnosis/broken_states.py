@@ -14,7 +14,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from integrations.models import CheckRun, Corp, SiteAddress, VerificationFile
+from integrations.companies.diagnosis import runner
+from integrations.models import CheckRun, Corp, Job, SiteAddress, VerificationFile
 from tests.e2e.gateway import Gateway
 from tests.sandbox_process import AGENTID, SECRET, SandboxHandle, company
 
@@ -109,6 +110,7 @@ class Scene(ABC):
         """What is to be tried again by itself in some seconds is to be tried now."""
         planned = CheckRun.objects.filter(corp=self.corp, next_try_at__isnull=False)
         assert planned.update(next_try_at=timezone.now())
+        Job.objects.filter(kind=runner.CHECK, status="waiting").update(due_at=timezone.now(), queued_until=None)
 
 
 Act = Callable[[Scene], None]

@@ -22,7 +22,7 @@ from integrations.core.client_factory import _token_store, token_store
 from integrations.models import CheckRun, Corp
 from tests.integrations.companies.diagnosis.wire import AGENT, API, CALLER_IP, Wire, refusal
 from tests.integrations.conftest import CORPID
-from tests.integrations.diagnosing import NOW, check_run, outcome_of, run_one
+from tests.integrations.diagnosing import NOW, carry_out, check_run, outcome_of, run_one
 
 pytestmark = pytest.mark.django_db
 OK = {"errcode": 0, "errmsg": "ok"}
@@ -395,7 +395,7 @@ def test_another_secret_drops_the_assistant_s_token_and_has_everything_checked_a
 
 def send(corp: Corp, userid: str = "LiLei") -> CheckRun:
     run = runner.request_test_message(corp=corp, userid=userid, now=NOW, requested_by="root")
-    runner.carry_out(run_id=run.pk, clock=lambda: NOW)
+    carry_out(run, clock=lambda: NOW)
     run.refresh_from_db()
     return run
 

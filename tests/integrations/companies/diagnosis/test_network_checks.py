@@ -20,7 +20,7 @@ from tests.integrations.clients.wecom.misbehaviour import never_ends
 from tests.integrations.clients.wecom.server import listening
 from tests.integrations.clients.wecom.test_tls import Certificate, _certificate
 from tests.integrations.companies.diagnosis.wire import CALLER_IP, Wire, refusal
-from tests.integrations.diagnosing import NOW, check_run, outcome_of, run_one
+from tests.integrations.diagnosing import NOW, carry_out, check_run, outcome_of, run_one
 from tools.services import free_port
 
 pytestmark = pytest.mark.django_db
@@ -322,7 +322,7 @@ def test_a_receipt_of_such_characters_is_kept_as_far_as_possible(corp: Corp, wir
     wire.post("message/send", answer)
     run = runner.request_test_message(corp=corp, userid="lilei", now=NOW)
 
-    runner.carry_out(run_id=run.pk, clock=lambda: NOW + dt.timedelta(seconds=1))
+    carry_out(run, clock=lambda: NOW + dt.timedelta(seconds=1))
 
     run.refresh_from_db()
     assert run.status in {"ok", "warning", "wrong"}

@@ -14,8 +14,9 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, CHECKS
-from integrations.models import CheckRun, Corp
-from tests.integrations.diagnosing import check_run, passed, queued
+from integrations.jobs.registry import LONG_WAIT
+from integrations.models import CheckRun, Corp, Job
+from tests.integrations.diagnosing import carry_out, check_run, checks_waiting, passed, queued
 
 pytestmark = pytest.mark.django_db
 JSON = {"accept": "application/json"}
@@ -51,7 +52,7 @@ def test_all_checks_are_started_each_as_a_task_of_its_own(
     runs = list(CheckRun.objects.order_by("pk"))
     assert [run.check_name for run in runs] == list(ALL_BUT_MESSAGE)
     assert {run.requested_by for run in runs} == {"root"}
-    assert sorted(queued()) == [("integrations.run_check", [run.pk]) for run in runs]
+    assert checks_waiting() == [run.pk for run in runs]
     told = response.json()
     assert (told["next_ms"], told["notes"]) == (1000, [])
     assert [one["name"] for one in told["rows"]] == list(CHECKS)
@@ -71,7 +72,7 @@ def test_the_connection_s_result_stands_beside_its_button_with_reason_and_remedy
     admin_client.post(url(corp, "run/"), {"check": asked}, headers=JSON)
     running = text(answer(admin_client, corp)["parts"]["token-result"])
     for run in CheckRun.objects.filter(status="waiting"):
-        runner.carry_out(run_id=run.pk, clock=timezone.now)
+        carry_out(run)
 
     said = text(answer(admin_client, corp)["parts"]["token-result"])
     assert (asked, running) == (["network", "token"], "waiting")
@@ -121,36 +122,6 @@ def test_a_button_needs_a_post(admin_client: Client, corp: Corp, end: str) -> No
     assert admin_client.get(url(corp, end)).status_code == 405
 
 
-@pytest.mark.usefixtures("no_broker")
-def test_without_a_queue_each_check_ends_and_says_why(
-    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
-    with django_capture_on_commit_callbacks(execute=True):
-        admin_client.post(url(corp, "run/"), {"check": "token"})
-
-    html = text(row(admin_client, corp, "token"))
-    assert html.startswith("not tried Token")
-    assert "The queue cannot be reached: is Valkey running?" in html
-    assert answer(admin_client, corp)["next_ms"] == 0
-
-
-@pytest.mark.usefixtures("no_broker")
-def test_without_a_queue_one_check_is_tried_in_vain_and_the_page_does_not_wait_for_the_others(
-    admin_client: Client,
-    corp: Corp,
-    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with django_capture_on_commit_callbacks(execute=True):
-        admin_client.post(url(corp, "run/"))
-
-    assert [record.getMessage()[:32] for record in caplog.records if record.levelname == "ERROR"] == [
-        "the queue cannot be reached task"
-    ]
-    assert set(CheckRun.objects.values_list("status", "problem", "next_try_at")) == {("skipped", "unqueued", None)}
-    assert CheckRun.objects.count() == len(ALL_BUT_MESSAGE)
-
-
 # --- Following --------------------------------------------------------------------------------------------------------
 
 
@@ -165,11 +136,12 @@ def test_a_company_that_was_never_checked(admin_client: Client, corp: Corp) -> N
 
 def test_a_run_that_no_worker_takes_is_said(admin_client: Client, corp: Corp) -> None:
     run = check_run(corp, "token", "waiting", requested_at=timezone.now(), started_at=None, finished_at=None)
-    assert "worker" not in row(admin_client, corp, "token")
+    Job.objects.create(kind=runner.CHECK, key=str(run.pk), requested_at=timezone.now(), due_at=timezone.now())
+    assert "worker" not in row(admin_client, corp, "token").lower()
 
-    CheckRun.objects.update(requested_at=run.requested_at - dt.timedelta(seconds=9))
+    Job.objects.update(due_at=timezone.now() - LONG_WAIT)
 
-    assert "Is the worker process running?" in row(admin_client, corp, "token")
+    assert "No worker has answered" in row(admin_client, corp, "token")
     assert answer(admin_client, corp)["next_ms"] == 1000
 
 
@@ -269,7 +241,7 @@ def test_a_message_goes_to_the_person_who_was_typed_and_into_the_history(
 
     run = CheckRun.objects.get()
     assert (run.check_name, run.subject, run.status, run.requested_by) == ("message", "LiLei", "waiting", "root")
-    assert queued() == [("integrations.run_check", [run.pk])]
+    assert checks_waiting() == [run.pk]
     assert LogEntry.objects.get().get_change_message() == "Test message to LiLei."
 
 

@@ -22,6 +22,7 @@ from integrations.companies.diagnosis.results import CHECKS, export_text
 from integrations.core.client_factory import token_store
 from integrations.models import CheckRun, Corp, SiteAddress
 from tests.databases import somebody_waits
+from tests.integrations import diagnosing
 from tests.integrations.companies.diagnosis.wire import CALLER_IP, HINT, Wire, refusal
 from tests.integrations.conftest import CORPID
 from tests.integrations.diagnosing import NOW, check_run, outcome_of, passed, run_one
@@ -257,9 +258,7 @@ def ask(corp: Corp, name: str) -> CheckRun:
 
 
 def carry_out(run: CheckRun) -> list[int]:
-    freed = runner.carry_out(run_id=run.pk, clock=lambda: LATER + SECOND)
-    run.refresh_from_db()
-    return freed
+    return diagnosing.carry_out(run, clock=lambda: LATER + SECOND)
 
 
 # --- One cause is said once -------------------------------------------------------------------------------------------
@@ -402,7 +401,7 @@ def test_what_is_in_order_and_in_the_way_at_once_is_looked_at_three_times_at_mos
     waiting, carried = [run.pk], []
     while waiting:
         carried.append(waiting.pop(0))
-        waiting += runner.carry_out(run_id=carried[-1], clock=lambda: next(moments))
+        waiting += diagnosing.carry_out(CheckRun.objects.get(pk=carried[-1]), clock=lambda: next(moments))
 
     run.refresh_from_db()
     assert (run.status, run.problem, run.errcode, run.try_count) == ("wrong", "refused", 60020, 3)
@@ -476,7 +475,7 @@ def test_a_token_that_is_being_fetched_is_not_judged_by_another_check(corp: Corp
             runner.request_checks(corp=corp, checks=["token"], now=LATER)
         return LATER + SECOND
 
-    runner.carry_out(run_id=run.pk, clock=clock)
+    diagnosing.carry_out(run, clock=clock)
 
     assert results.find_latest_runs(corp)["token"].status == "waiting"
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from kombu.exceptions import OperationalError
-from pytest_django import DjangoAssertNumQueries
 
 from integrations import callbacks
+from integrations.companies import links
 from integrations.companies.diagnosis import results, runner
 from integrations.companies.diagnosis.findings import FOR_A_DAY
 from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE, CHECKS
 from integrations.datasources import fetch
-from integrations.models import CheckRun, Corp
-from integrations.tasks import retry_checks, run_check, tick
+from integrations.models import CheckRun, Corp, Job, SiteAddress
+from integrations.models.jobs import LeaseLostError
+from integrations.tasks import tick
+from tests.integrations import diagnosing
 from tests.integrations.companies.diagnosis.wire import Wire, refusal
 from tests.integrations.conftest import client_of
-from tests.integrations.diagnosing import NOW, check_run, queued, run_one
+from tests.integrations.diagnosing import NOW, check_run, checks_waiting, run_one
+from tests.jobs import take_job
 
 pytestmark = pytest.mark.django_db
 SECOND, MINUTE = dt.timedelta(seconds=1), dt.timedelta(minutes=1)
@@ -32,10 +35,8 @@ def ask(corp: Corp, name: str = "token", *, now: dt.datetime = NOW) -> CheckRun:
     return runner.request_checks(corp=corp, checks=[name], now=now)[0]
 
 
-def carry_out(run: CheckRun, *, now: dt.datetime = NOW) -> list[int]:
-    freed = runner.carry_out(run_id=run.pk, clock=lambda: now)
-    run.refresh_from_db()
-    return freed
+def carry_out(run: CheckRun, clock: Callable[[], dt.datetime] = lambda: NOW) -> list[int]:
+    return diagnosing.carry_out(run, clock)
 
 
 # --- Asking -----------------------------------------------------------------------------------------------------------
@@ -58,18 +59,12 @@ def test_what_cannot_be_asked_for(corp: Corp, name: str, error: type[Exception])
     assert not CheckRun.objects.exists()
 
 
-def test_a_second_click_shows_the_run_under_way_until_it_seems_lost(corp: Corp) -> None:
+def test_a_second_click_shows_the_run_under_way_until_its_job_failed(corp: Corp) -> None:
     first = ask(corp)
 
-    assert ask(corp, now=NOW + 59 * SECOND) == first
-    assert ask(corp, now=NOW + 61 * SECOND) != first
-
-
-def test_a_running_check_is_under_way_from_its_start(corp: Corp) -> None:
-    first = ask(corp)
-    CheckRun.objects.update(status="running", started_at=NOW + 50 * SECOND)
-
-    assert ask(corp, now=NOW + 100 * SECOND) == first
+    assert ask(corp, now=NOW + 59 * MINUTE) == first
+    Job.objects.update(status="failed")
+    assert ask(corp) != first
 
 
 def test_a_changed_connection_or_address_is_not_served_by_the_run_under_way(corp: Corp) -> None:
@@ -93,6 +88,7 @@ def test_the_last_twenty_runs_of_each_check_are_kept(corp: Corp, other_corp: Cor
     other = ask(other_corp)
     ip = ask(corp, "ip")
     for number in range(runner.KEPT_RUNS + 5):
+        Job.objects.filter(corp=corp).exclude(key=str(ip.pk)).update(status="done")
         newest = ask(corp, now=NOW + number * 2 * MINUTE)
 
     assert corp.check_runs.filter(check_name="token").count() == runner.KEPT_RUNS == 20
@@ -100,14 +96,16 @@ def test_the_last_twenty_runs_of_each_check_are_kept(corp: Corp, other_corp: Cor
     assert results.find_latest_runs(other_corp) == {"token": other}
 
 
-def test_asking_takes_the_same_queries_with_a_long_history(
-    corp: Corp, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
-    for number in range(3):
-        runner.request_checks(corp=corp, checks=["token", "ip"], now=NOW + number * 2 * MINUTE)
+def test_asking_takes_the_same_queries_with_a_long_history(corp: Corp) -> None:
+    counts = []
+    for _ in range(4):
+        with CaptureQueriesContext(connection) as queries:
+            runner.request_checks(corp=corp, checks=["token", "ip"], now=NOW)
+        counts.append(len(queries))
+        Job.objects.update(status="done")
 
-    with django_assert_num_queries(7):
-        runner.request_checks(corp=corp, checks=["token", "ip"], now=NOW + 60 * MINUTE)
+    assert CheckRun.objects.count() == 8
+    assert counts[1] == counts[3] < 20
 
 
 # --- Once -------------------------------------------------------------------------------------------------------------
@@ -118,45 +116,33 @@ def test_a_finished_run_is_not_carried_out_again(corp: Corp, wire: Wire) -> None
     run = ask(corp)
     carry_out(run)
 
-    run_check(run.pk)
+    carry_out(run)
 
     assert wire.paths() == ["gettoken"]
-
-
-def test_another_worker_s_run_is_left_alone_until_that_worker_is_taken_for_dead(corp: Corp, wire: Wire) -> None:
-    wire.token()
-    run = ask(corp)
-    CheckRun.objects.update(status="running", started_at=NOW)
-
-    carry_out(run, now=NOW + runner.LEASE - SECOND)
-    assert (run.status, wire.paths()) == ("running", [])
-
-    carry_out(run, now=NOW + runner.LEASE)
-    assert (run.status, wire.paths()) == ("ok", ["gettoken"])
 
 
 def test_a_worker_that_lost_its_run_changes_nothing(corp: Corp, wire: Wire) -> None:
     """While this one asked WeCom, another took the run over."""
     run = ask(corp)
-    later = NOW + MINUTE
 
     def clock() -> dt.datetime:
         if CheckRun.objects.get().status == "running":
-            CheckRun.objects.update(started_at=later)
+            Job.objects.update(lease_token="another")
         return NOW
 
     wire.token()
-    assert runner.carry_out(run_id=run.pk, clock=clock) == []
+    with pytest.raises(LeaseLostError):
+        carry_out(run, clock)
 
     run.refresh_from_db()
-    assert (run.status, run.started_at, run.finished_at) == ("running", later, None)
+    assert (run.status, run.finished_at) == ("running", None)
 
 
 def test_a_message_whose_worker_died_is_not_sent_again(corp: Corp, wire: Wire) -> None:
     run = runner.request_test_message(corp=corp, userid="lilei", now=NOW)
     CheckRun.objects.update(status="running", started_at=NOW)
 
-    carry_out(run, now=NOW + runner.LEASE)
+    carry_out(run, lambda: NOW + MINUTE)
 
     assert (run.status, run.problem, wire.paths()) == ("warning", "lost", [])
 
@@ -166,10 +152,11 @@ def test_a_run_that_is_gone_when_the_worker_comes_is_left_with_a_line_in_the_log
     corp: Corp, gone: type[Corp | CheckRun], caplog: pytest.LogCaptureFixture
 ) -> None:
     run = ask(corp)
+    job = take_job(Job.objects.get(), timezone.now)
     gone.objects.all().delete()
 
     with caplog.at_level("INFO", logger="integrations"):
-        run_check(run.pk)
+        assert runner.carry_out(job) == {}
 
     assert [record.getMessage() for record in caplog.records] == [
         f"check run {run.pk} is gone: its company was deleted, or newer runs have pushed it out"
@@ -259,7 +246,7 @@ def refused_ip(corp: Corp, wire: Wire) -> CheckRun:
     wire.token()
     wire.callback_ip(refusal(60020))
     run = ask(corp, "ip")
-    carry_out(run)
+    carry_out(run, lambda: NOW)
     return run
 
 
@@ -281,7 +268,7 @@ def test_a_refused_address_is_tried_again_ever_more_rarely_for_a_day(
     wire.callback_ip(refusal(60020))
     run = ask(corp, "ip")
 
-    carry_out(run, now=NOW + age)
+    carry_out(run, lambda: NOW + age)
 
     assert run.next_try_at == (None if wait is None else NOW + age + wait)
 
@@ -290,24 +277,21 @@ def test_other_checks_are_tried_again_for_ten_minutes(corp: Corp, wire: Wire) ->
     wire.token()
     wire.agent(close=1)
     run = ask(corp, "app")
-    carry_out(run, now=NOW + 9 * MINUTE)
+    carry_out(run, lambda: NOW + 9 * MINUTE)
     assert run.next_try_at == NOW + 9 * MINUTE + 20 * SECOND
 
     CheckRun.objects.update(status="waiting")
-    carry_out(run, now=NOW + 10 * MINUTE)
+    carry_out(run, lambda: NOW + 10 * MINUTE)
 
     assert run.next_try_at is None
 
 
-def test_a_run_whose_time_has_come_is_claimed_once_and_tried_as_the_same_run(corp: Corp, wire: Wire) -> None:
+def test_a_run_whose_time_has_come_is_tried_as_the_same_run(corp: Corp, wire: Wire) -> None:
     run = refused_ip(corp, wire)
-    assert runner.claim_due_again(now=NOW + 19 * SECOND) == []
-
-    assert runner.claim_due_again(now=NOW + 20 * SECOND) == [run.pk]
-    assert runner.claim_due_again(now=NOW + 20 * SECOND) == []
+    assert checks_waiting() == [run.pk]
 
     wire.callback_ip()
-    carry_out(run, now=NOW + 21 * SECOND)
+    carry_out(run, lambda: NOW + 21 * SECOND)
     assert (run.status, run.next_try_at, run.try_count, run.requested_at) == ("ok", None, 2, NOW)
     assert CheckRun.objects.count() == 1
 
@@ -318,30 +302,11 @@ def test_an_earlier_run_is_not_tried_again_beside_a_newer_one(corp: Corp, wire: 
     earlier.refresh_from_db()
     assert earlier.next_try_at is None
 
-    CheckRun.objects.filter(pk=earlier.pk).update(next_try_at=NOW)
-    assert runner.claim_due_again(now=NOW + MINUTE) == []
-    assert set(CheckRun.objects.values_list("pk", "next_try_at")) == {
-        (earlier.pk, None),
-        (newer.pk, NOW + SECOND + runner.UNCLAIMED),
-    }
+    calls = len(wire.paths())
+    carry_out(earlier)
 
-
-def test_beat_s_tick_queues_what_is_due(corp: Corp) -> None:
-    due = check_run(corp, "ip", "wrong", next_try_at=timezone.now() - SECOND)
-    check_run(corp, "app", "wrong", next_try_at=timezone.now() + MINUTE)
-
-    tick()
-
-    assert queued() == [("integrations.run_check", [due.pk])]
-
-
-def test_a_task_queues_what_its_check_has_set_free(corp: Corp, wire: Wire) -> None:
-    blocked = check_run(corp, "app", "skipped", problem="blocked", facts={"by": "token"})
-    wire.token()
-
-    run_check(ask(corp).pk)
-
-    assert queued() == [("integrations.run_check", [blocked.pk])]
+    assert (earlier.status, len(wire.paths())) == ("wrong", calls)
+    assert checks_waiting() == [newer.pk]
 
 
 def test_an_app_that_was_disabled_is_looked_at_as_soon_as_it_gets_a_token(corp: Corp, wire: Wire) -> None:
@@ -349,15 +314,13 @@ def test_an_app_that_was_disabled_is_looked_at_as_soon_as_it_gets_a_token(corp: 
     check_run(corp, "domain", "wrong", problem="other", next_try_at=NOW + MINUTE)
     wire.token()
 
-    run_check(ask(corp).pk)
-
-    assert queued() == [("integrations.run_check", [disabled.pk])]
+    assert carry_out(ask(corp)) == [disabled.pk]
 
 
 def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
     corp: Corp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    due = check_run(corp, "ip", "wrong", next_try_at=timezone.now() - SECOND)
+    SiteAddress.objects.create(url="https://push.example.com/")
 
     def fail(**_now: object) -> None:
         raise OSError
@@ -367,7 +330,7 @@ def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
 
     tick()
 
-    assert queued() == [("integrations.run_check", [due.pk])]
+    assert Job.objects.filter(kind=links.CERTIFICATE).exists()
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
         "tick: sweep_events failed",
         "tick: sweep_card_data failed",
@@ -375,27 +338,6 @@ def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
 
 
 # --- Two at a time ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_workers_with_one_run_ask_wecom_once(corp: Corp, wire: Wire) -> None:
-    wire.token()
-    run = ask(corp)
-    barrier = threading.Barrier(2)
-
-    def work() -> None:
-        barrier.wait()
-        runner.carry_out(run_id=run.pk, clock=lambda: NOW)
-        connection.close()
-
-    workers = [threading.Thread(target=work) for _number in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-
-    run.refresh_from_db()
-    assert (run.status, run.try_count, wire.paths()) == ("ok", 1, ["gettoken"])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -426,152 +368,29 @@ def test_nobody_is_asked_while_a_page_is_shown_or_a_button_pressed(superuser: ob
     assert wire.paths() == []
 
 
-def carry_out_lost(run: CheckRun, *, now: dt.datetime) -> list[int]:
-    freed = runner.carry_out(run_id=run.pk, clock=lambda: now)
-    run.refresh_from_db()
-    return freed
-
-
-def killed(run: CheckRun, *, at: dt.datetime) -> None:
-    """A worker took the run at that time and was killed."""
-    CheckRun.objects.filter(pk=run.pk).update(status="running", started_at=at, next_try_at=at + runner.LEASE)
-
-
-# --- Queued again -----------------------------------------------------------------------------------------------------
-
-
-def test_a_run_whose_place_in_the_queue_was_lost_is_queued_again_by_beat(corp: Corp, wire: Wire) -> None:
-    run = ask(corp, now=timezone.now() - runner.UNCLAIMED)
-    wire.token()
-
-    retry_checks(timezone.now())
-
-    assert queued() == [("integrations.run_check", [run.pk])]
-    run_check(run.pk)
-    run.refresh_from_db()
-    assert (run.status, run.next_try_at, run.try_count) == ("ok", None, 1)
-
-
-def test_a_waiting_run_is_queued_again_once_a_minute_by_one_of_all_who_look(corp: Corp) -> None:
-    run = ask(corp)
-
-    assert runner.claim_due_again(now=NOW + 59 * SECOND) == []
-    assert runner.claim_due_again(now=NOW + 60 * SECOND) == [run.pk]
-    assert runner.claim_due_again(now=NOW + 119 * SECOND) == []
-    assert runner.claim_due_again(now=NOW + 120 * SECOND) == [run.pk]
-
-
-def test_a_run_that_heals_and_loses_its_place_is_queued_again_as_well(corp: Corp) -> None:
-    run = check_run(corp, "ip", "wrong", problem="refused_ip", next_try_at=NOW)
-
-    assert runner.claim_due_again(now=NOW) == [run.pk]
-
-    assert runner.claim_due_again(now=NOW + 60 * SECOND) == [run.pk]
-
-
-def test_what_a_check_has_set_free_is_queued_later_where_the_broker_is_gone(
-    corp: Corp, wire: Wire, no_broker: None
-) -> None:
-    blocked = check_run(corp, "app", "skipped", problem="blocked", facts={"by": "token"})
-    run = ask(corp)
-    wire.token()
-
-    with pytest.raises(OperationalError):
-        run_check(run.pk)
-
-    assert runner.claim_due_again(now=timezone.now() + runner.UNCLAIMED) == [blocked.pk]
-
-
-def test_a_run_that_was_given_up_at_the_click_is_not_queued_behind_its_back(corp: Corp) -> None:
-    run = ask(corp)
-
-    runner.give_up_unqueued(run_ids=[run.pk], clock=lambda: NOW)
-
-    assert runner.claim_due_again(now=NOW + 60 * MINUTE) == []
-
-
 # --- Dead workers -----------------------------------------------------------------------------------------------------
-
-
-def test_a_run_whose_worker_was_killed_is_queued_again_and_taken_over(corp: Corp, wire: Wire) -> None:
-    run = ask(corp)
-    killed(run, at=NOW + SECOND)
-    wire.token()
-    later = NOW + SECOND + runner.LEASE
-
-    assert runner.claim_due_again(now=later - SECOND) == []
-    assert runner.claim_due_again(now=later) == [run.pk]
-    run.refresh_from_db()
-    assert run.status == "running"
-
-    carry_out_lost(run, now=later)
-    assert (run.status, run.next_try_at) == ("ok", None)
-
-
-def test_whoever_takes_a_run_has_until_the_lease_ends(corp: Corp, wire: Wire) -> None:
-    run = ask(corp)
-    seen: list[dt.datetime | None] = []
-
-    def clock() -> dt.datetime:
-        seen.append(CheckRun.objects.get().next_try_at)
-        return NOW
-
-    wire.token()
-    runner.carry_out(run_id=run.pk, clock=clock)
-
-    assert seen == [NOW + runner.UNCLAIMED, NOW + runner.LEASE]
-
-
-def test_a_worker_that_hangs_is_ended_when_its_lease_ends_and_before_its_task_comes_back() -> None:
-    assert run_check.time_limit == runner.LEASE.total_seconds()
-    assert run_check.time_limit > runner.CHECK_SECONDS
-    assert run_check.time_limit < settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
 
 
 def test_a_check_that_kills_its_workers_is_given_up(corp: Corp, wire: Wire) -> None:
     run = ask(corp)
-    at_last = NOW + runner.GIVEN_UP_AFTER + SECOND
-    killed(run, at=at_last - runner.LEASE)
+    Job.objects.update(try_count=runner.TRIES)
 
-    assert carry_out_lost(run, now=at_last) == []
+    assert carry_out(run, lambda: NOW) == []
 
-    assert (run.status, run.problem, run.finished_at, run.next_try_at) == ("wrong", "died", at_last, None)
+    assert (run.status, run.problem, run.finished_at, run.next_try_at) == ("wrong", "died", NOW, None)
     assert wire.paths() == []
     assert (
         results.explain_run(run).what == "Each worker that ran this check ended before it was done, so it was given up."
     )
 
 
-def test_a_slow_retry_whose_worker_was_killed_goes_on(corp: Corp, wire: Wire) -> None:
-    run = ask(corp, "ip")
-    CheckRun.objects.update(finished_at=NOW + 60 * MINUTE)
-    killed(run, at=NOW + 65 * MINUTE)
-    wire.token()
-    wire.callback_ip()
-
-    carry_out_lost(run, now=NOW + 65 * MINUTE + runner.LEASE)
-
-    assert run.status == "ok"
-
-
 # --- Test messages ----------------------------------------------------------------------------------------------------
-
-
-def test_a_lost_test_message_is_still_sent_within_ten_minutes_of_the_click(corp: Corp, wire: Wire) -> None:
-    run = runner.request_test_message(corp=corp, userid="lilei", now=NOW)
-    assert runner.claim_due_again(now=NOW + 10 * MINUTE) == [run.pk]
-    wire.token()
-    wire.post("message/send", {"errcode": 0, "errmsg": "ok", "msgid": "m1"})
-
-    carry_out_lost(run, now=NOW + 10 * MINUTE)
-
-    assert (run.status, len(wire.sent)) == ("ok", 1)
 
 
 def test_a_test_message_is_not_sent_long_after_the_click(corp: Corp, wire: Wire) -> None:
     run = runner.request_test_message(corp=corp, userid="lilei", now=NOW)
 
-    carry_out_lost(run, now=NOW + 10 * MINUTE + SECOND)
+    carry_out(run, lambda: NOW + 10 * MINUTE + SECOND)
 
     assert (run.status, run.problem, run.next_try_at) == ("skipped", "too_late", None)
     assert wire.paths() == []
@@ -581,12 +400,13 @@ def test_a_test_message_that_waited_for_the_address_is_not_sent_the_next_day(cor
     run = runner.request_test_message(corp=corp, userid="lilei", now=NOW)
     blocked = {"status": "skipped", "problem": "blocked", "facts": {"by": "ip"}, "started_at": NOW, "finished_at": NOW}
     CheckRun.objects.update(**blocked, next_try_at=None)
+    Job.objects.update(status="done")
     wire.token()
     wire.callback_ip()
     next_day = NOW + 23 * 60 * MINUTE
 
-    assert carry_out_lost(ask(corp, "ip", now=next_day), now=next_day) == [run.pk]
-    carry_out_lost(run, now=next_day)
+    assert carry_out(ask(corp, "ip", now=next_day), lambda: next_day) == [run.pk]
+    carry_out(run, lambda: next_day)
 
     assert (run.status, run.problem) == ("skipped", "too_late")
     assert wire.paths() == ["gettoken", "getcallbackip"]

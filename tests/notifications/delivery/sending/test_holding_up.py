@@ -36,6 +36,7 @@ from notifications.delivery.sending.queue import (
 )
 from notifications.delivery.sending.send import send_deliveries
 from notifications.models import CorpQueue, Delivery, Receipt, Run
+from tests.integrations.diagnosing import carry_out
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import (
     NOW,
@@ -181,7 +182,7 @@ class TestSomethingWasMended:
     ) -> None:
         monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], run=lambda _question: ok("given")))
         [run] = runner.request_checks(corp=corp, checks=[name], now=clock.now)
-        runner.carry_out(run_id=run.pk, clock=clock)
+        carry_out(run, clock=clock)
 
         [probe] = hand_out(now=clock.now).ordinary
 
@@ -194,7 +195,7 @@ class TestSomethingWasMended:
     ) -> None:
         monkeypatch.setitem(CHECKS, "ip", replace(CHECKS["ip"], run=lambda _question: wrong("refused")))
         [run] = runner.request_checks(corp=corp, checks=["ip"], now=clock.now)
-        runner.carry_out(run_id=run.pk, clock=clock)
+        carry_out(run, clock=clock)
 
         assert hand_out(now=clock.now).ordinary == []
 
