@@ -11,7 +11,7 @@ from accounts.authentication import backends, passwords, sessions
 from accounts.directory import sync
 from accounts.importexport import jobs
 from integrations.clients.errors import IntegrationError
-from integrations.core.background import database_clock, database_now
+from integrations.core.background import database_now
 from integrations.core.client_factory import wecom_client
 from integrations.models import Corp
 
@@ -55,17 +55,9 @@ def send_audit(_entry_id: int) -> None:
         logger.error("audit entries wait for the syslog server error=%s", type(error).__name__)
 
 
-@shared_task(name="accounts.sync_directory", ignore_result=True, expires=600)
-def sync_directory(run_id: int) -> None:
-    """Copy a company's directory, then do what its policy says; a repeat goes on where it was cut off."""
-    sync.carry_on(run_id=run_id, clock=database_clock())
-
-
 @shared_task(name="accounts.directory_tick", ignore_result=True, expires=59)
 def directory_tick() -> None:
-    """Ask for the nightly runs that are due, and queue every run and every audit entry that waits."""
+    """Ask for the nightly runs that are due, and queue the audit entries that wait."""
     sync.request_nightly(now=database_now())
     if services.waiting().count:
         send_audit.delay(0)
-    for run_id in sync.waiting_for_a_worker(now=database_now()):
-        sync_directory.delay(run_id)

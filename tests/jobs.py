@@ -34,3 +34,14 @@ def take_job(job: Job, clock: Callable[[], datetime]) -> JobRun:
     run = JobRun(job, kinds[job.kind])
     run.clock = clock
     return run
+
+
+def put_back(run: JobRun, *, is_over: bool) -> None:
+    """End what `take_job` took, or let it wait for its next time, which has come."""
+    status = Job.Status.DONE if is_over else Job.Status.WAITING
+    Job.objects.filter(pk=run.job.pk).update(status=status, lease_token="", due_at=timezone.now())
+
+
+def end_leases() -> None:
+    """What half a minute of silence does to the jobs that workers have."""
+    Job.objects.filter(status=Job.Status.RUNNING).update(due_at=timezone.now())

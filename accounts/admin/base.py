@@ -24,6 +24,7 @@ from integrations.admin.base import own_page
 from integrations.admin.jobs import find_visible_jobs, may_retry
 from integrations.jobs import requests
 from integrations.jobs.registry import describe_job
+from integrations.models import Job
 
 # Whoever has these may change people's two attributes.
 LINK_PERMISSIONS = ("accounts.change_user", "accounts.change_wecomaccount")
@@ -96,12 +97,16 @@ class RunPages(OwnPages):
     def state(self, request: HttpRequest, run: Any) -> dict[str, Any]:
         """`html`, `is_unfinished`, and `parts` where the page has several, as integrations/live.js takes them."""
         tone = self.tones.get(run.status, "quiet")
-        job = requests.newest_job(self.kind, run.pk)
+        job = self.find_job(run)
         is_seen = job is not None and find_visible_jobs(request).filter(pk=job.pk).exists()
         may_try = job is not None and is_seen and may_retry(request, job)
         shown = {"run": run, "tone": tone, **describe_job(job), "may_retry": may_try, **self.facts(request, run)}
         html = render_to_string(f"{self.folder}/_state.html", shown, request)
         return {"html": html, "is_unfinished": shown["is_unfinished"]}
+
+    def find_job(self, run: Any) -> Job | None:
+        """The last job that was asked for this row."""
+        return requests.newest_job(self.kind, run.pk)
 
     def around(self, request: HttpRequest, run: Any, state: dict[str, Any]) -> dict[str, Any]:
         """What run.html shows beside the state."""

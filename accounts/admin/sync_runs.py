@@ -17,7 +17,6 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import tasks
 from accounts.admin.base import RunPages
 from accounts.admin.directory import MODES, CompanyFilter, SyncPolicyForm
 from accounts.audit import services
@@ -26,11 +25,11 @@ from accounts.directory.matching import unlinked
 from accounts.models import AuditEntry, DirectoryPolicy, PeopleRun
 from integrations import callbacks
 from integrations.core.admin_pages import ConfirmedChanges
-from integrations.core.background import queue_on_commit
-from integrations.directory import confirm_run, refuse_run, request_run
+from integrations.directory import JOB, confirm_run, refuse_run, request_run
 from integrations.directory.events import hearing_of
 from integrations.directory.sync import explain_run, word_question, word_warnings
-from integrations.models import Corp, Member, SyncChange, SyncRun
+from integrations.jobs import requests
+from integrations.models import Corp, Job, Member, SyncChange, SyncRun
 from integrations.tasks import queue_events
 
 CHANGES_SHOWN = 200
@@ -164,17 +163,21 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         answer = confirm_run if is_yes else refuse_run
         if answer(run=run, now=timezone.now(), answered_by=request.user.get_username()):
             self.log_change(request, run, gettext("Confirmed.") if is_yes else gettext("Refused."))
-            if is_yes:
-                _queue(request, run)
         else:
             messages.warning(request, gettext("This run does not ask any more."))
         return _to_run(run)
 
+    def find_job(self, run: SyncRun) -> Job | None:
+        """The company's job, while it is about this run."""
+        people_run = PeopleRun.objects.filter(run=run).first()
+        is_done = people_run is not None and not people_run.is_unfinished
+        is_over = is_done if run.status == SyncRun.Status.DONE else not run.is_unfinished
+        return None if is_over else requests.newest_job(JOB, run.corp_id)
+
     def facts(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         people_run = PeopleRun.objects.filter(run=run).first()
-        is_unfinished = run.is_unfinished
-        if run.status == SyncRun.Status.DONE:
-            is_unfinished = people_run is None or people_run.is_unfinished
+        job = self.find_job(run)
+        is_unfinished = job is not None and job.is_unfinished
         copied = {**dict(SyncChange.Kind.choices), "departments": _("departments changed")}
         changes = SyncChange.objects.filter(run=run).select_related("member").order_by("pk")[:CHANGES_SHOWN]
         return {
@@ -213,18 +216,10 @@ def _corp(request: HttpRequest, corp_id: int) -> Corp:
     return corp
 
 
-def _queue(request: HttpRequest, run: SyncRun) -> None:
-    message = gettext("The queue cannot be reached: the run begins as soon as it can.")
-    queue_on_commit(tasks.sync_directory, run.pk, otherwise=partial(messages.warning, request, message))
-
-
 def _begin(request: HttpRequest, corp: Corp) -> HttpResponseRedirect:
     """Begin a run, or go to the one that is under way."""
-    run = request_run(
-        corp=corp, trigger=SyncRun.Trigger.MANUAL, now=timezone.now(), requested_by=request.user.get_username()
-    )
-    _queue(request, run)
-    return _to_run(run)
+    by, manual = request.user.get_username(), SyncRun.Trigger.MANUAL
+    return _to_run(request_run(corp=corp, trigger=manual, now=timezone.now(), requested_by=by))
 
 
 def _to_run(run: SyncRun) -> HttpResponseRedirect:

@@ -1,7 +1,7 @@
 """Applies a company's policy to its people, a thousand members at a time: each step is one transaction.
 
-In the step's transaction the run's lease is checked and its place is noted, so whoever takes over a run whose worker
-died goes on behind the last whole step.
+In the step's transaction the run's place is noted, so whoever takes over a run whose worker died goes on behind the
+last whole step.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from accounts.audit import services
 from accounts.directory.groups import GroupRules, fit_groups, fit_groups_of_others
@@ -36,8 +37,9 @@ from integrations.core.background import repeat_on_conflict
 from integrations.directory.events import NAME as COPY
 from integrations.directory.incremental import is_about_directory
 from integrations.hooks import Hook
+from integrations.jobs.registry import Again, job_kind
+from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Member, SyncRun
-from integrations.models.jobs import LeaseLostError
 
 logger = logging.getLogger(__name__)
 
@@ -176,10 +178,6 @@ Clock = Callable[[], datetime]
 Status = PeopleRun.Status
 
 STEP = 1000
-# Longer than one step takes. A worker that is silent for longer is taken for dead.
-LEASE = timedelta(minutes=5)
-# So often a run is taken over before it is given up.
-CLAIMED_AT_MOST = 5
 
 
 def people_run_of(run: SyncRun) -> PeopleRun:
@@ -187,56 +185,44 @@ def people_run_of(run: SyncRun) -> PeopleRun:
     return PeopleRun.objects.get_or_create(run=run)[0]
 
 
-def unfinished(*, at_most: int = 100) -> list[int]:
-    """Keys of SyncRuns of the last copy of each company whose second half has not begun, as far as there are any."""
-    done = SyncRun.objects.filter(status=SyncRun.Status.DONE, people_run__isnull=True).order_by("-pk")
-    return [pk for pk, corp in done.values_list("pk", "corp_id")[:at_most] if pk == _last_done(corp)]
-
-
-def claimable(*, now: datetime, at_most: int = 100) -> list[int]:
-    """Keys of SyncRuns whose second half is to be begun, or was left by a worker that died."""
-    return list(PeopleRun.objects.claimable(now).order_by("pk").values_list("run_id", flat=True)[:at_most])
-
-
-def apply_run(*, run: SyncRun, clock: Clock) -> PeopleRun | None:
-    """Carry out the second half of a finished run. None where another worker has it, or it is over."""
-    people_run = _claim(people_run_of(run), clock())
-    if people_run is None:
-        return None
-    corp = run.corp
-    try:
-        _carry_out(corp, people_run, clock)
-    except LeaseLostError:
-        logger.warning("people of directory run=%s were taken over by another worker", run.pk)
-        return None
-    people_run.refresh_from_db()
-    logger.info("people of directory run=%s corp=%s counts=%s", run.pk, run.corp_id, people_run.counts)
+def apply_run(*, run: SyncRun, job: JobRun) -> PeopleRun:
+    """Carry out the second half of the last finished run, or what is left of it."""
+    people_run = people_run_of(run)
+    if people_run.is_unfinished:
+        older = PeopleRun.objects.filter(run__corp=run.corp_id, status__in=[Status.WAITING, Status.RUNNING])
+        older.exclude(pk=people_run.pk).update(status=Status.OVERTAKEN, finished_at=job.clock())
+        _carry_out(run.corp, people_run, job)
+        people_run.refresh_from_db()
+        logger.info("people of directory run=%s corp=%s counts=%s", run.pk, run.corp_id, people_run.counts)
     return people_run
 
 
-def _carry_out(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
-    after, rules = people_run.done_up_to, GroupRules(corp)
+def _carry_out(corp: Corp, people_run: PeopleRun, job: JobRun) -> None:
+    rows = PeopleRun.objects.filter(pk=people_run.pk)
+    with job.saving(rows) as held:
+        held.status, held.started_at = Status.RUNNING, held.started_at or job.clock()
+    after, rules = held.done_up_to, GroupRules(corp)
     policies = DirectoryPolicy.objects.select_related("corp").filter(corp=corp)
     # Read anew for every step: switching it off holds at once.
     while (policy := policies.first()) is not None and not policy.is_off:
         keys = list(corp.members.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:STEP])
         if not keys:
             break
-        repeat_on_conflict(partial(_step, people_run, policy, rules, keys, clock))
+        repeat_on_conflict(partial(_step, rows, policy, rules, keys, job))
         after = keys[-1]
     behind: int | None = 0
     while behind is not None:
-        with PeopleRun.objects.hold(people_run, until=clock() + LEASE) as held:
+        with job.saving(rows) as held:
             written, behind = fit_groups_of_others(corp=corp, after=behind)
             _count(held, written)
-    with PeopleRun.objects.hold(people_run, until=clock() + LEASE) as held:
-        held.finish(Status.DONE, clock())
+    with job.saving(rows) as held:
+        held.status, held.finished_at = Status.DONE, job.clock()
 
 
-def _step(people_run: PeopleRun, policy: DirectoryPolicy, rules: GroupRules, keys: list[int], clock: Clock) -> None:
+def _step(rows: QuerySet[PeopleRun], policy: DirectoryPolicy, rules: GroupRules, keys: list[int], job: JobRun) -> None:
     """`keys`: of some of the company's members, in order."""
-    now, corp = clock(), policy.corp
-    with PeopleRun.objects.hold(people_run, until=now + LEASE) as held:
+    now, corp = job.clock(), policy.corp
+    with job.saving(rows) as held:
         members = list(corp.members.filter(pk__in=keys).order_by("pk"))
         written = apply_to(corp=corp, policy=policy, members=members, now=now, rules=rules)
         _count(held, written)
@@ -271,33 +257,6 @@ def _count(held: PeopleRun, written: Counter[str]) -> None:
     held.counts = dict(+total)
 
 
-@transaction.atomic
-def _claim(people_run: PeopleRun, now: datetime) -> PeopleRun | None:
-    corp = Corp.objects.select_for_update().get(pk=people_run.run.corp_id)
-    claimable = PeopleRun.objects.claimable(now).filter(pk=people_run.pk)
-    if _last_done(corp.pk) != people_run.run_id:
-        claimable.update(status=Status.OVERTAKEN, finished_at=now)
-        return None
-    if claimable.filter(try_count__gte=CLAIMED_AT_MOST).update(status=Status.FAILED, finished_at=now):
-        logger.error("people of directory run=%s given up", people_run.run_id)
-        return None
-    others = PeopleRun.objects.filter(run__corp=corp, status=Status.RUNNING, lease_until__gt=now)
-    if others.exists():
-        return None
-    taken = claimable.claim(
-        until=now + LEASE,
-        status=Status.RUNNING,
-        started_at=Coalesce(F("started_at"), now),
-        try_count=F("try_count") + 1,
-    )
-    return PeopleRun.objects.get(pk=people_run.pk) if taken else None
-
-
-def _last_done(corp_id: int) -> int | None:
-    done = SyncRun.objects.filter(corp=corp_id, status=SyncRun.Status.DONE).order_by("-pk")
-    return done.values_list("pk", flat=True).first()
-
-
 # --- When runs begin, and which work is waiting for a worker. A run is two halves: WeCom's copy, then people here ---
 
 # Nightly runs begin from 03:00 in the site's time zone on, each company at its own minute: WeCom counts calls per
@@ -324,19 +283,27 @@ def request_nightly(*, now: datetime) -> None:
             directory.request_run(corp=policy.corp, trigger=SyncRun.Trigger.NIGHTLY, now=now)
 
 
-def waiting_for_a_worker(*, now: datetime) -> list[int]:
-    """Keys of runs to queue: either half new, due again, or left by a worker that died. Twice does no harm."""
-    keys = [*directory.due_runs(now=now), *claimable(now=now), *unfinished()]
-    return list(dict.fromkeys(keys))
-
-
-def carry_on(*, run_id: int, clock: Callable[[], datetime]) -> None:
-    """Both halves of a run, or what is left of them; nothing where another worker is at it."""
-    policy = DirectoryPolicy.objects.filter(corp__sync_runs=run_id).first()
-    directory.run_sync(run_id=run_id, clock=clock, number_field=policy.number_field if policy is not None else "")
-    run = SyncRun.objects.select_related("corp").filter(pk=run_id, status=SyncRun.Status.DONE).first()
+@job_kind(
+    directory.JOB,
+    label=gettext_lazy("Synchronisation of a directory"),
+    explain=lambda _job: "",  # the run says why it stopped
+    seconds=6 * 3600,
+    see="integrations.view_syncrun",
+    retry="integrations.sync_directory",
+)
+def carry_on(job: JobRun) -> dict[str, Any] | Again:
+    """Carry out both halves of a company's run, or what is left of them."""
+    runs = SyncRun.objects.select_related("corp").filter(corp=int(job.job.key or 0))
+    run = runs.unfinished().first()
     if run is not None:
-        apply_run(run=run, clock=clock)
+        policy = DirectoryPolicy.objects.filter(corp=run.corp_id).first()
+        run = directory.run_sync(run=run, job=job, number_field=policy.number_field if policy is not None else "")
+        if run.next_try_at is not None and run.is_unfinished:
+            return Again(run.next_try_at)
+    last = runs.filter(status=SyncRun.Status.DONE).first()
+    if last is not None:
+        apply_run(run=last, job=job)
+    return {}
 
 
 def may_follow(corp: Corp, old: str, new: str) -> bool:

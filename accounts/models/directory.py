@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models.attributes import Attribute
 from accounts.models.users import User
 from integrations.models import Corp, Department, Member, SyncRun
-from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet
 
 if TYPE_CHECKING:
     from typing import Self
@@ -112,7 +112,7 @@ class DirectoryPolicy(models.Model):
         return self.mode == self.Mode.OFF
 
 
-class PeopleRun(BackgroundJob):
+class PeopleRun(models.Model):
     """The second half of a run: what came of the directory for people here. One for each finished SyncRun."""
 
     class Status(models.TextChoices):
@@ -128,23 +128,21 @@ class PeopleRun(BackgroundJob):
     done_up_to = models.BigIntegerField(default=0, editable=False)
     done_count = models.PositiveIntegerField(_("people looked at"), default=0)
     started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
     # {"linked": 3, "created": 2, …}: the words of accounts.admin.sync_runs.
     counts = models.JSONField(_("written"), default=dict)
-
-    objects = BackgroundJobQuerySet["PeopleRun"].as_manager()
 
     class Meta:
         verbose_name = _("people of a directory run")
         verbose_name_plural = _("people of directory runs")
         default_permissions = ()
-        indexes = [
-            models.Index(
-                fields=["status"], condition=Q(status__in=["waiting", "running"]), name="claimable_people_runs"
-            ),
-        ]
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.status}"
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.status in (self.Status.WAITING, self.Status.RUNNING)
 
 
 class LinkConflictQuerySet(models.QuerySet["LinkConflict"]):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 from integrations.directory.fetch import (
@@ -19,6 +19,7 @@ from integrations.directory.fetch import (
     Snapshot,
     Whereabouts,
 )
+from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Department, Member, Membership, SyncChange, SyncRun
 
 Kind, Presence, Source = SyncChange.Kind, Member.Presence, SyncRun.Source
@@ -275,8 +276,6 @@ def _plan_absent(planned: Plan, absent: list[MemberState], snapshot: Snapshot, l
 
 T = TypeVar("T")
 CHUNK = 1000
-# How long a worker may be silent before another takes its run over: longer than one call with all its repeats.
-LEASE = timedelta(seconds=180)
 DEPARTMENTS = "departments"
 _ROWS_A_STATEMENT = 500
 
@@ -398,11 +397,11 @@ class RowWriter(ABC):
 
 
 class Writer(RowWriter):
-    """Writes for one run. `clock`: the time of each chunk. Raises LeaseLostError when the run is not ours any more."""
+    """Writes for one run. Raises LeaseLostError when its job is not ours any more."""
 
-    def __init__(self, *, corp: Corp, run: SyncRun, clock: Callable[[], datetime]) -> None:
+    def __init__(self, *, corp: Corp, run: SyncRun, job: JobRun) -> None:
         super().__init__(corp=corp)
-        self._run, self._clock = run, clock
+        self._run, self._job = run, job
 
     def propose(self, differences: Sequence[Difference]) -> None:
         """Note what the run would do, for an administrator to look at, in place of what was noted before."""
@@ -424,10 +423,9 @@ class Writer(RowWriter):
 
     @contextmanager
     def _chunk(self, counts: Mapping[str, int]) -> Iterator[datetime]:
-        """A transaction that holds the run's row: its lease is ours and goes on, its counts grow by `counts`."""
-        now = self._clock()
-        with SyncRun.objects.hold(self._run, until=now + LEASE) as held:
-            yield now
+        """A transaction that holds the run's row, whose counts grow by `counts`."""
+        with self._job.saving(SyncRun.objects.filter(pk=self._run.pk)) as held:
+            yield self._job.clock()
             total = Counter(held.counts)
             total.update(counts)
             held.counts, held.done_count = dict(total), held.done_count + sum(counts.values())

@@ -1,7 +1,6 @@
-"""Runs of the directory: requested, carried out by one worker at a time, confirmed, ended, explained.
+"""Runs of the directory: requested, carried out by a job, confirmed, ended, explained.
 
-A worker holds a lease on the row, which it moves on as it goes; when it dies, `due_runs` names the run again and the
-next worker reads everything anew: what was written already is no difference any more.
+When a worker dies, the next one reads everything anew: what was written already is no difference any more.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Case, F, Q, QuerySet, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, F, QuerySet, Value, When
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop, ngettext, ngettext_lazy
 
@@ -32,13 +30,13 @@ from integrations.clients.wecom.errcodes import NETWORK_ADMIN, NOBODY, SITE_ADMI
 from integrations.core import client_factory
 from integrations.core.sentences import of_errcode, translated
 from integrations.directory.departments import Question, Stop, question
-from integrations.directory.diff import LEASE, DepartmentState, MemberState, Plan, Writer, department_differences, plan
+from integrations.directory.diff import DepartmentState, MemberState, Plan, Writer, department_differences, plan
 from integrations.directory.fetch import PLAIN_FIELDS, Calling, Reader, Snapshot
+from integrations.jobs import requests
+from integrations.jobs.runner import JobRun
 from integrations.models import Corp, Department, Member, Membership, SyncChange, SyncRun
-from integrations.models.jobs import LET_GO, LeaseLostError
 
 logger = logging.getLogger(__name__)
-Clock = Callable[[], datetime]
 Status, Phase, Source = SyncRun.Status, SyncRun.Phase, SyncRun.Source
 
 # Runs of a corp whose differences are kept, and runs that are kept at all.
@@ -151,8 +149,8 @@ def _departments_of(corp: Corp, rows: QuerySet[Membership]) -> dict[int, dict[in
 HEARTBEAT = timedelta(seconds=1)
 # Pauses before a run that WeCom would not let through begins anew; after the last it ends.
 RESTS = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=5), timedelta(minutes=10))
-# A run that has not ended after so long, because its workers died again and again, is ended.
-LONGEST = timedelta(hours=6)
+# The kind of jobs that carry runs out; accounts has its function.
+JOB = "directory.run"
 
 
 # --- Asking for runs, and answering what they ask ---------------------------------------------------------------------
@@ -167,7 +165,7 @@ def request_run(
     requested_by: str = "",
     source: SyncRun.Source | None = None,
 ) -> SyncRun:
-    """The corp's active run, or a new one, for a worker to carry out; queue it if `requested_at` is `now`.
+    """The corp's active run, or a new one, which a job carries out.
 
     A run that waits for an answer is overtaken: the new one asks again, with what is true then. `source`: None takes
     the best that the corp's secrets allow. Raises ValueError for one that needs a contacts secret that is not there.
@@ -175,30 +173,42 @@ def request_run(
     corp = Corp.objects.select_for_update().get(pk=corp.pk)
     active = SyncRun.objects.unfinished().filter(corp=corp).first()
     if active is not None:
+        job = requests.newest_job(JOB, corp.pk)
+        if job is None or not job.is_unfinished:  # it failed: the run goes on
+            _request_job(corp, now)
         return active
     if source is None:
         source = Source.BOTH if corp.contacts_secret else Source.APP
     elif source != Source.APP and not corp.contacts_secret:
         raise ValueError(f"{source} needs the contacts secret")
     SyncRun.objects.filter(corp=corp, status=Status.ASKING).update(status=Status.OVERTAKEN, finished_at=now)
-    return SyncRun.objects.create(
+    run = SyncRun.objects.create(
         corp=corp, trigger=trigger, source=source, requested_at=now, requested_by=requested_by[:255]
     )
+    _request_job(corp, now)
+    return run
+
+
+def _request_job(corp: Corp, now: datetime) -> None:
+    """Runs of a company are carried out one after the other: its key is theirs."""
+    requests.request_job(JOB, key=corp.pk, subject=corp.name, corp=corp, now=now)
 
 
 @transaction.atomic
 def confirm_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
-    """Yes to what a run asks: it goes on (queue it), and disables whom it named, as far as that is still so.
+    """Yes to what a run asks: it goes on, and disables whom it named, as far as that is still so.
 
     False where it does not ask any more, or another run is under way.
     """
-    Corp.objects.select_for_update().get(pk=run.corp_id)
+    corp = Corp.objects.select_for_update().get(pk=run.corp_id)
     if SyncRun.objects.unfinished().filter(corp=run.corp_id).exists():
         return False
     asking = SyncRun.objects.filter(pk=run.pk, status=Status.ASKING)
-    return bool(
-        asking.update(status=Status.WAITING, phase=Phase.WAITING, answered_at=now, answered_by=answered_by[:255])
-    )
+    answered = {"answered_at": now, "answered_by": answered_by[:255]}
+    if not asking.update(status=Status.WAITING, phase=Phase.WAITING, **answered):
+        return False
+    _request_job(corp, now)
+    return True
 
 
 def refuse_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
@@ -208,43 +218,33 @@ def refuse_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
     return bool(asking.update(status=Status.REFUSED, phase=Phase.FINISHED, **values))
 
 
-def due_runs(*, now: datetime, at_most: int = 100) -> list[int]:
-    """Runs for the caller to queue: new, due again, or left by a worker that died. Queued twice does no harm."""
-    return list(SyncRun.objects.claimable(now).order_by("requested_at").values_list("pk", flat=True)[:at_most])
-
-
 # --- Carrying one out -------------------------------------------------------------------------------------------------
 
 
 def run_sync(
-    *, run_id: int, clock: Clock, pause: Callable[[float], object] = time.sleep, number_field: str = ""
-) -> SyncRun | None:
-    """Carry out one run to its end, its question, or its next try. None where another worker has it, or it is over.
+    *, run: SyncRun, job: JobRun, pause: Callable[[float], object] = time.sleep, number_field: str = ""
+) -> SyncRun:
+    """Carry out one run to its end, its question, or its next try. Raises LeaseLostError.
 
     `pause` sleeps between tries of one call; `number_field`: as for Reader. What WeCom refuses ends up in the row; only
     our own mistakes raise.
     """
-    run = _claim(run_id, clock())
-    if run is None:
-        return None
+    begun: dict[str, Any] = {"status": Status.RUNNING, "phase": Phase.DEPARTMENTS, "next_try_at": None}
+    begun |= {"started_at": run.started_at or job.clock(), "done_count": 0, "total_count": 0}
+    _change(run, job, **begun)
+    run.refresh_from_db()
     logger.info("directory run=%s corp=%s source=%s begins", run.pk, run.corp_id, run.source)
     try:
-        _Carrying(run, clock, pause, number_field).carry_out()
-    except LeaseLostError:
-        logger.warning("directory run=%s was taken over by another worker", run.pk)
-        return None
+        _Carrying(run, job, pause, number_field).carry_out()
     except (TransientError, RecipientError) as error:
-        _rest(run, clock(), error)
+        _rest(run, job, error)
     except IntegrityError:
         # The work on an event of WeCom wrote the same rows at the same moment.
-        _rest(run, clock(), None)
+        _rest(run, job, None)
     except IntegrationError as error:
-        _fail(run, clock(), problem=_problem(error), **_columns_of(error))
+        _fail(run, job, problem=_problem(error), **_columns_of(error))
     except Stop as stop:
-        _fail(run, clock(), problem=stop.problem, detail=stop.detail)
-    except Exception as error:  # the row must not stay under way; the error goes on
-        _fail(run, clock(), problem="broken", detail=type(error).__name__)
-        raise
+        _fail(run, job, problem=stop.problem, detail=stop.detail)
     run.refresh_from_db()
     logger.info(
         "directory run=%s corp=%s %s calls=%s counts=%s", run.pk, run.corp_id, run.status, run.call_count, run.counts
@@ -252,15 +252,22 @@ def run_sync(
     return run
 
 
+def _change(run: SyncRun, job: JobRun, **values: Any) -> None:
+    """Write these columns as long as the job is ours. Raises LeaseLostError."""
+    with transaction.atomic():
+        SyncRun.objects.filter(pk=run.pk).update(**values)
+        job.hold()
+
+
 class _Carrying:
     """One worker's work on one run."""
 
-    def __init__(self, run: SyncRun, clock: Clock, pause: Callable[[float], object], number_field: str) -> None:
-        self._run, self._clock, self._number_field = run, clock, number_field
+    def __init__(self, run: SyncRun, job: JobRun, pause: Callable[[float], object], number_field: str) -> None:
+        self._run, self._job, self._clock, self._number_field = run, job, job.clock, number_field
         self._corp = run.corp
         self._calling = Calling(pause=pause)
         self._shown: tuple[str, datetime] | None = None
-        self._writer = Writer(corp=self._corp, run=run, clock=clock)
+        self._writer = Writer(corp=self._corp, run=run, job=job)
 
     def carry_out(self) -> None:
         source = Source(self._run.source)
@@ -290,13 +297,13 @@ class _Carrying:
             open_question = self._question(planned)
             if open_question is not None:
                 self._writer.propose(planned.losing)
-                SyncRun.objects.change(
+                _change(
                     self._run,
+                    self._job,
                     status=Status.ASKING,
                     question=open_question.as_json(),
                     call_count=self._calling.count,
                     warnings=snapshot.warnings.as_json(),
-                    **LET_GO,
                 )
                 return
         self._show(Phase.WRITING, 0, planned.count)
@@ -304,13 +311,14 @@ class _Carrying:
         self._finish(snapshot)
 
     def _show(self, phase: SyncRun.Phase, done: int, total: int, **more: int) -> None:
-        """Write the progress, and move the lease on. Raises LeaseLostError."""
+        """Write the progress. Raises LeaseLostError."""
         now = self._clock()
         if self._shown is not None and self._shown[0] == phase and now - self._shown[1] < HEARTBEAT:
             return
         self._shown = phase, now
         progress = {"phase": phase, "done_count": done, "total_count": total, "call_count": self._calling.count}
-        SyncRun.objects.change(self._run, lease_until=now + LEASE, **progress, **more)
+        self._job.report(done, total)
+        SyncRun.objects.filter(pk=self._run.pk).update(**progress, **more)
 
     def _question(self, planned: Plan) -> Question | None:
         losing = {one.state.pk for one in planned.losing if one.state.is_able}
@@ -340,8 +348,9 @@ class _Carrying:
     def _finish(self, snapshot: Snapshot) -> None:
         now = self._clock()
         with transaction.atomic():
-            SyncRun.objects.change(
+            _change(
                 self._run,
+                self._job,
                 status=Status.DONE,
                 phase=Phase.FINISHED,
                 finished_at=now,
@@ -352,31 +361,10 @@ class _Carrying:
                 call_count=self._calling.count,
                 seen_count=len(snapshot.people),
                 warnings=snapshot.warnings.as_json(),
-                **LET_GO,
             )
             if self._run.is_confirmed:
                 SyncChange.objects.proposed().filter(run=self._run).delete()
         put_away(corp=self._corp)
-
-
-def _claim(run_id: int, now: datetime) -> SyncRun | None:
-    """Take a run, if nobody has it. One that has been tried for too long is ended instead."""
-    claimable = SyncRun.objects.claimable(now).filter(pk=run_id)
-    # A question may have waited for its answer overnight: the time counts from the answer on.
-    is_answered_long_ago = Q(answered_at__isnull=True) | Q(answered_at__lte=now - LONGEST)
-    too_long = claimable.filter(is_answered_long_ago, started_at__lte=now - LONGEST)
-    if too_long.update(status=Status.FAILED, problem="too_long", finished_at=now, phase=Phase.FINISHED, **LET_GO):
-        return None
-    token = claimable.claim(
-        until=now + LEASE,
-        status=Status.RUNNING,
-        phase=Phase.DEPARTMENTS,
-        started_at=Coalesce(F("started_at"), now),
-        next_try_at=None,
-        done_count=0,
-        total_count=0,
-    )
-    return SyncRun.objects.select_related("corp").get(pk=run_id) if token else None
 
 
 def _problem(error: IntegrationError) -> str:
@@ -391,30 +379,23 @@ def _columns_of(error: IntegrationError) -> dict[str, Any]:
     return {"errcode": error.code, "hint": error.hint[:64], "detail": f"{error}{answered}"[:1000]}
 
 
-def _rest(run: SyncRun, now: datetime, error: IntegrationError | None) -> None:
+def _rest(run: SyncRun, job: JobRun, error: IntegrationError | None) -> None:
     """Begin anew later: nothing was disabled. After the last try the run ends."""
     problem = "unreachable" if isinstance(error, TransientError) else "changed_meanwhile"
     columns = {} if error is None else _columns_of(error)
     if run.try_count >= len(RESTS):
-        _fail(run, now, problem=problem, **columns)
+        _fail(run, job, problem=problem, **columns)
         return
     wait = RESTS[run.try_count]
     if isinstance(error, RateLimitedError):
         wait = max(wait, timedelta(seconds=error.retry_after_seconds))
     values = {"status": Status.WAITING, "phase": Phase.WAITING, "try_count": run.try_count + 1, "problem": problem}
-    _let_lost(run, **values, **columns, next_try_at=now + wait, **LET_GO)
+    _change(run, job, **values, **columns, next_try_at=job.clock() + wait)
 
 
-def _fail(run: SyncRun, now: datetime, *, problem: str, **columns: Any) -> None:
-    values = {"status": Status.FAILED, "phase": Phase.FINISHED, "problem": problem, "finished_at": now}
-    _let_lost(run, **values, **columns, **LET_GO)
-
-
-def _let_lost(run: SyncRun, **values: Any) -> None:
-    try:
-        SyncRun.objects.change(run, **values)
-    except LeaseLostError:
-        logger.warning("directory run=%s was taken over by another worker", run.pk)
+def _fail(run: SyncRun, job: JobRun, *, problem: str, **columns: Any) -> None:
+    values = {"status": Status.FAILED, "phase": Phase.FINISHED, "problem": problem, "finished_at": job.clock()}
+    _change(run, job, **values, **columns)
 
 
 # What a run may store as its problem. `number`: the department that the run names.
@@ -459,11 +440,6 @@ _PROBLEMS = {
             "System integration → WeCom configuration → the company: correct the department roots; or add the "
             "department to the app's visible scope in WeCom's console."
         ),
-    ),
-    "too_long": Explanation(
-        gettext_noop("It was begun again and again and did not end for hours."),
-        SITE_ADMIN,
-        gettext_noop("Look at the workers' log: were they stopped, or short of memory? Then synchronise again."),
     ),
 }
 _BROKEN = Explanation(

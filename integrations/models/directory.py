@@ -17,10 +17,10 @@ from django.utils.translation import gettext_noop, pgettext_lazy
 
 from integrations.models import fields
 from integrations.models.companies import CallbackEvent, Corp
-from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet, Leased, LeasedQuerySet, Moment
+from integrations.models.jobs import Leased, LeasedQuerySet, Moment
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
     from typing import Self
 
 
@@ -210,18 +210,17 @@ class MemberRename(models.Model):
         return f"{self.old_folded} → {self.new_folded}"
 
 
-class SyncRunQuerySet(BackgroundJobQuerySet["SyncRun"]):
-    def claimable(self, now: datetime) -> Self:
-        """Of those that wait, only new ones and those that are due again."""
-        return super().claimable(now).filter(Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
+class SyncRunQuerySet(models.QuerySet["SyncRun"]):
+    def unfinished(self) -> Self:
+        return self.filter(status__in=[SyncRun.Status.WAITING, SyncRun.Status.RUNNING])
 
     def visible_to(self, person: fields.Person) -> Self:
         """Runs of the corps that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 
 
-class SyncRun(BackgroundJob):
-    """One run. The row is also the lock: a corp has one active run, whose worker holds a lease that expires."""
+class SyncRun(models.Model):
+    """One run. A corp has one active one at a time."""
 
     class Trigger(models.TextChoices):
         MANUAL = "manual", _("by hand")
@@ -258,6 +257,8 @@ class SyncRun(BackgroundJob):
     requested_at = models.DateTimeField(_("requested"))
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
+    # How often it rested after WeCom had not let it through.
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
     # Progress of the phase: 0 of 0 where it cannot be told.
@@ -295,16 +296,14 @@ class SyncRun(BackgroundJob):
         indexes = [
             # The newest runs of a corp: its page, and keeping the last ones only.
             models.Index(fields=["corp", "-id"], name="newest_sync_runs"),
-            # The few that a worker should take: SyncRunQuerySet.claimable.
-            models.Index(
-                fields=["status", "next_try_at"],
-                condition=Q(status__in=["waiting", "running"]),
-                name="claimable_sync_runs",
-            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.corp} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M} {self.get_status_display()}"
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.status in (self.Status.WAITING, self.Status.RUNNING)
 
     @property
     def is_confirmed(self) -> bool:

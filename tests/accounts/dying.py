@@ -24,8 +24,8 @@ from django.utils import timezone
 
 from accounts.directory import sync
 from accounts.importexport import jobs
-from accounts.models import PeopleRun
 from integrations import callbacks
+from integrations.directory import JOB
 from integrations.models import EventLane, EventWork, Job
 from tests.jobs import do_jobs
 
@@ -58,8 +58,7 @@ class Workers:
 def _let_leases_expire() -> None:
     """Why not by a clock that is ahead? The sandbox's own is not, and events tell when they happened."""
     now = timezone.now()
-    for model in (PeopleRun, EventLane):
-        model._default_manager.filter(lease_until__gt=now).update(lease_until=now)
+    EventLane.objects.filter(lease_until__gt=now).update(lease_until=now)
     Job.objects.filter(status=Job.Status.RUNNING).update(due_at=now)
     EventWork.objects.waiting().filter(next_try_at__gt=now).update(next_try_at=now)
 
@@ -94,9 +93,8 @@ def main() -> None:
 # What the tasks do, as beat queues them.
 
 
-def _people(clock: Clock) -> None:
-    for run_id in sync.waiting_for_a_worker(now=clock()):
-        sync.carry_on(run_id=run_id, clock=clock)
+def _people(_clock: Clock) -> None:
+    do_jobs(JOB)
 
 
 def _events(clock: Clock) -> None:

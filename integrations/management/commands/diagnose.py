@@ -7,15 +7,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from integrations.companies.diagnosis import results, runner
-from integrations.companies.diagnosis.findings import Status
-from integrations.companies.diagnosis.results import export_text
 from integrations.jobs.runner import run_job
-from integrations.models import Corp, Job
+from integrations.models import CheckRun, Corp, Job
 
 
 class Command(BaseCommand):
@@ -27,10 +24,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         corps = Corp.objects.select_related("site_address")
-        if options["corp"] is not None:
-            corps = corps.filter(pk=options["corp"])
-            if not corps:
-                raise CommandError(_("There is no such company."))
+        if options["corp"] is not None and not (corps := corps.filter(pk=options["corp"])):
+            raise CommandError(_("There is no such company."))
         broken = [corp.name for corp in corps if not self._is_in_order(corp, is_printed=options["verbosity"] > 0)]
         if broken and options["strict"]:
             raise CommandError(_("Something is wrong with: %(companies)s") % {"companies": ", ".join(broken)})
@@ -38,12 +33,11 @@ class Command(BaseCommand):
     def _is_in_order(self, corp: Corp, *, is_printed: bool) -> bool:
         """Diagnose one corp: one check after the other, each with all that it sets free. Workers may do some of it."""
         runner.request_checks(corp=corp, checks=None, now=timezone.now())
-        checks = Job.objects.filter(kind=runner.CHECK, corp=corp)
-        while due := list(checks.filter(Q(status=Job.Status.RUNNING) | Q(pk__in=checks.due(timezone.now())))):
-            for job in due:
-                run_job(job.pk)
-            time.sleep(0.1 if due[0].status == Job.Status.RUNNING else 0)
+        jobs = Job.objects.unfinished().filter(kind=runner.CHECK, corp=corp).order_by("-status", "pk")
+        while job := jobs.exclude(status=Job.Status.WAITING, due_at__gt=timezone.now()).first():
+            run_job(job.pk)
+            time.sleep(0.1 if job.status == Job.Status.RUNNING else 0)
         if is_printed:
-            self.stdout.write(export_text(corp, now=timezone.localtime()))
-        runs = results.find_latest_runs(corp).values()
-        return all(run.status != Status.WRONG and not run.is_unfinished for run in runs)
+            self.stdout.write(results.export_text(corp, now=timezone.localtime()))
+        bad = {CheckRun.Status.WRONG, CheckRun.Status.WAITING, CheckRun.Status.RUNNING}
+        return not any(run.status in bad for run in results.find_latest_runs(corp).values())

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import count
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.directory.sync import CLAIMED_AT_MOST, LEASE, apply_run, claimable, people_run_of, unfinished
+from accounts.directory.sync import people_run_of
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount
 from integrations.directory import admit_member
 from integrations.models import Member
 from notifications.sources import Audience
 from notifications.subscriptions.recipients import resolve_audience
 from tests.accounts.conftest import make_corp
-from tests.accounts.directory.people_of import People, links, make
+from tests.accounts.directory.people_of import People, apply, links, make
 from tests.audit import clear_trail
 
 EVERYBODY = {"LiLei", "hanmeimei", "jim"}
@@ -166,7 +166,7 @@ def test_two_members_with_one_email_are_reported_and_not_linked(people: People) 
 
     run = people.place.sync()
     Member.objects.filter(userid="jim").update(email="han@example.com")
-    apply_run(run=run, clock=people.place.clock)
+    apply(run, people.place.clock)
 
     assert links(people.corp) == {}
     assert {people.conflicts()[one] for one in ("jim", "hanmeimei")} == {"shared"}
@@ -255,7 +255,7 @@ def test_what_wecom_withholds_stays(people: People) -> None:
     Member.objects.update(mobile=None, email=None, biz_mail=None, name=None)
     make("lilei", name="Li Lei", email="li@example.com", mobile="13000000005")
 
-    apply_run(run=run, clock=people.place.clock)
+    apply(run, people.place.clock)
 
     lilei = User.objects.get(username="lilei")
     assert (lilei.name, lilei.email, lilei.mobile) == ("Li Lei", "li@example.com", "13000000005")
@@ -405,59 +405,44 @@ def test_nothing_is_written_when_nothing_changed(people: People) -> None:
     run = people.place.sync()
 
     with CaptureQueriesContext(connection) as queries:
-        done = apply_run(run=run, clock=people.place.clock)
+        done = apply(run, people.place.clock)
 
-    assert done is not None
     assert {name: count for name, count in done.counts.items() if count} == {}
     changing = [one["sql"] for one in queries if one["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
-    assert {sql.split('"')[1] for sql in changing} == {"accounts_peoplerun"}
+    assert {sql.split('"')[1] for sql in changing} == {"accounts_peoplerun", "integrations_job"}
 
 
 def test_a_run_goes_on_behind_the_last_whole_step(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accounts.directory.sync.STEP", 1)
     people.set_policy(mode="create")
     run = people.place.sync()
-    ticks = iter(range(2))
+    ticks = iter(range(3))
 
     def dying_clock() -> datetime:
-        next(ticks)  # the worker dies at the third look at the clock, after its first step
+        next(ticks)  # the worker dies at the fourth look at the clock, after its first step
         return people.place.clock()
 
     with pytest.raises(StopIteration):
-        apply_run(run=run, clock=dying_clock)
+        apply(run, dying_clock)
     dead = people_run_of(run)
     assert (dead.status, dead.done_count) == (PeopleRun.Status.RUNNING, 1)
     made = set(links(people.corp))
-    now = people.place.clock()
-    assert (apply_run(run=run, clock=people.place.clock), claimable(now=now)) == (None, [])
 
-    people.place.clock.now += LEASE + timedelta(seconds=1)
-    assert claimable(now=people.place.clock()) == [run.pk]
-    done = apply_run(run=run, clock=people.place.clock)
+    done = apply(run, people.place.clock)
 
-    assert done is not None
     assert (done.status, done.done_count, done.counts["created"]) == ("done", 3, 3)
     assert made < set(links(people.corp)) == EVERYBODY
-    assert apply_run(run=run, clock=people.place.clock) is None
-
-
-def test_a_run_whose_workers_die_again_and_again_is_given_up(people: People) -> None:
-    run = people.place.sync()
-    people_run_of(run)
-    PeopleRun.objects.update(try_count=CLAIMED_AT_MOST)
-
-    assert apply_run(run=run, clock=people.place.clock) is None
-    assert people_run_of(run).status == "failed"
+    assert apply(run, people.place.clock).pk == done.pk
 
 
 def test_an_older_run_is_overtaken(people: People) -> None:
     people.set_policy(mode="create")
     first, second = people.place.sync(), people.place.sync()
+    people_run_of(first)
 
-    assert unfinished() == [second.pk]
-    assert apply_run(run=first, clock=people.place.clock) is None
+    assert apply(second, people.place.clock).status == "done"
     assert people_run_of(first).status == "overtaken"
-    assert links(people.corp) == {}
+    assert len(links(people.corp)) == 3
 
 
 def test_switching_the_policy_off_stops_a_run_at_the_next_step(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,13 +453,12 @@ def test_switching_the_policy_off_stops_a_run_at_the_next_step(people: People, m
     ticks = count(1)
 
     def clock() -> datetime:
-        if next(ticks) == 3:  # within the second step
+        if next(ticks) == 4:  # within the second step
             people.set_policy(mode="off")
         return people.place.clock()
 
-    done = apply_run(run=run, clock=clock)
+    done = apply(run, clock)
 
-    assert done is not None
     assert (done.status, done.counts["created"]) == ("done", 2)
 
 
@@ -511,15 +495,14 @@ def test_queries_do_not_grow_with_the_number_of_people(people: People) -> None:
     people.set_policy(mode="create", match_email=True, match_mobile=True)
     few = people.place.sync()
     with CaptureQueriesContext(connection) as for_few:
-        apply_run(run=few, clock=people.place.clock)
+        apply(few, people.place.clock)
     people.place.put_members(
         *({"userid": f"p{n}", "name": f"P{n}", "department": [1], "email": f"p{n}@example.com"} for n in range(60))
     )
     many = people.place.sync()
 
     with CaptureQueriesContext(connection) as for_many:
-        done = apply_run(run=many, clock=people.place.clock)
+        done = apply(many, people.place.clock)
 
-    assert done is not None
     assert done.counts["created"] == 60
     assert len(for_many) <= len(for_few) + 2

@@ -8,11 +8,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from accounts.directory.sync import apply_run, carry_on
 from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User
+from integrations.directory import JOB
 from integrations.models import Member, SyncRun
-from tests.accounts.directory.people_of import People, links, make
+from tests.accounts.directory.people_of import People, apply, links, make
 from tests.browser_form import opened_with
+from tests.jobs import do_jobs
 
 FIELD = "工号"
 
@@ -44,7 +45,7 @@ def text(name: str, value: str) -> dict[str, Any]:
 def sync(people: People) -> None:
     """Both halves as a worker does them: the policy says which field is read."""
     run = people.place.request()
-    carry_on(run_id=run.pk, clock=people.place.clock)
+    do_jobs(JOB)
     run.refresh_from_db()
     assert run.status == SyncRun.Status.DONE
 
@@ -152,7 +153,7 @@ def test_e_mail_addresses_that_differ_in_capitals_are_shared(people: People) -> 
     Member.objects.filter(userid="hanmeimei").update(email="han@example.com")
     make("a1", email="han@example.com")
 
-    apply_run(run=run, clock=people.place.clock)
+    apply(run, people.place.clock)
 
     assert {people.conflicts()[one] for one in ("jim", "hanmeimei")} == {"shared"}
 

@@ -10,16 +10,18 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+from pytest_django import Settings
 
 from accounts.models import AuditEntry, DirectoryPolicy, GivenGroup, User
 from accounts.users.roles import Role
+from integrations.directory import JOB
 from integrations.models import Department, Member, SyncRun
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, links
 from tests.accounts.people import signed_in, with_role
 from tests.bi import make_bi
 from tests.browser_form import opened_with
+from tests.jobs import do_jobs
 
 
 @pytest.fixture
@@ -34,15 +36,13 @@ def page(client: Client, name: str, *args: object, **query: str) -> str:
     return response.content.decode()
 
 
-def test_a_run_is_begun_from_the_companys_page_and_watched(
-    people: People, chief: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
+def test_a_run_is_begun_from_the_companys_page_and_watched(people: People, chief: Client) -> None:
     people.set_policy(mode="create")
     start = reverse("admin:integrations_syncrun_start", args=[people.corp.pk])
     assert f'href="{start}"' in page(chief, "integrations_corp_change", people.corp.pk)
 
-    with django_capture_on_commit_callbacks(execute=True):
-        response = chief.post(start)
+    response = chief.post(start)
+    do_jobs(JOB)
 
     run = SyncRun.objects.get()
     assert response.headers["Location"] == reverse("admin:integrations_syncrun_change", args=[run.pk])
@@ -98,15 +98,13 @@ def test_the_first_run_links_and_creates_unless_somebody_says_otherwise(people: 
     assert admin.get(start).context["form"]["mode"].value() == "link"
 
 
-def test_a_choice_is_saved_and_a_run_begun_at_once(
-    people: People, admin: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
+def test_a_choice_is_saved_and_a_run_begun_at_once(people: People, admin: Client) -> None:
     people.policy.delete()
     address = reverse("admin:integrations_syncrun_policy", args=[people.corp.pk])
     chosen = {"mode": "create", "match_username": "on", "leavers": "unlink"}
 
-    with django_capture_on_commit_callbacks(execute=True):
-        response = admin.post(address, chosen)
+    response = admin.post(address, chosen)
+    do_jobs(JOB)
 
     run, policy = SyncRun.objects.get(), DirectoryPolicy.objects.get()
     assert response.headers["Location"] == reverse("admin:integrations_syncrun_change", args=[run.pk])
@@ -114,8 +112,8 @@ def test_a_choice_is_saved_and_a_run_begun_at_once(
     assert len(links(people.corp)) == 3
     assert LogEntry.objects.filter(object_id=str(policy.pk), content_type__model="directorypolicy").count() == 1
 
-    with django_capture_on_commit_callbacks(execute=True):
-        admin.post(address, chosen)
+    admin.post(address, chosen)
+    do_jobs(JOB)
 
     assert LogEntry.objects.filter(content_type__model="directorypolicy").count() == 1  # nothing was changed
 
@@ -148,7 +146,6 @@ def test_the_guard_is_answered_with_yes_or_no(
     people: People,
     chief: Client,
     settings: Settings,
-    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
     answer: str,
     status: str,
     is_active: bool,
@@ -162,8 +159,8 @@ def test_the_guard_is_answered_with_yes_or_no(
     assert 'value="yes"' in shown
     assert "LiLei" in shown
 
-    with django_capture_on_commit_callbacks(execute=True):
-        chief.post(reverse("admin:integrations_syncrun_answer", args=[run.pk]), {"answer": answer})
+    chief.post(reverse("admin:integrations_syncrun_answer", args=[run.pk]), {"answer": answer})
+    do_jobs(JOB)
 
     run.refresh_from_db()
     assert (run.status, run.answered_by) == (status, "chief")

@@ -7,13 +7,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.utils import timezone
 
-from accounts import tasks
 from accounts.directory import sync
 from accounts.directory.sync import people_run_of
 from accounts.models import PeopleRun, User
-from integrations.models import SyncRun
+from integrations.directory import JOB
+from integrations.models import Job, SyncRun
 from tests.accounts.directory.people_of import People, links
+from tests.jobs import do_jobs
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
@@ -69,14 +71,14 @@ def test_one_task_carries_out_both_halves(people: People) -> None:
     people.set_policy(mode="create")
     run = people.place.request()
 
-    tasks.sync_directory(run.pk)
+    do_jobs(JOB)
 
     run.refresh_from_db()
     assert (run.status, people_run_of(run).status) == ("done", "done")
     assert set(links(people.corp)) == {"LiLei", "hanmeimei", "jim"}
     people.place.calls()
 
-    tasks.sync_directory(run.pk)
+    do_jobs(JOB)
     assert people.place.calls() == {}
     assert User.objects.count() == 3
 
@@ -86,22 +88,11 @@ def test_a_crash_between_the_two_halves_is_made_good(people: People) -> None:
     run = people.place.sync()  # and here the worker died
     assert not PeopleRun.objects.exists()
 
-    for run_id in sync.waiting_for_a_worker(now=people.place.clock()):
-        tasks.sync_directory(run_id)
+    Job.objects.update(status="running", due_at=timezone.now())
+    do_jobs(JOB)
 
     assert people_run_of(run).status == "done"
     assert len(links(people.corp)) == 3
-
-
-def test_the_tick_takes_a_run_that_no_queue_took(people: People) -> None:
-    people.set_policy(mode="off")  # at whatever hour this test runs, no night begins
-    run = people.place.request()
-
-    tasks.directory_tick()
-
-    run.refresh_from_db()
-    assert run.status == "done"
-    assert sync.waiting_for_a_worker(now=people.place.clock()) == []
 
 
 def test_a_run_that_asks_touches_nobody_before_the_answer(people: People, settings: Any) -> None:
@@ -111,7 +102,7 @@ def test_a_run_that_asks_touches_nobody_before_the_answer(people: People, settin
     people.place.delete_member("LiLei")
     run = people.place.request()
 
-    tasks.sync_directory(run.pk)
+    do_jobs(JOB)
 
     run.refresh_from_db()
     assert run.status == "asking"

@@ -12,11 +12,12 @@ from playwright.sync_api import Browser, expect
 from accounts.models import DirectoryPolicy, WeComAccount
 from integrations.companies import callbacks, links
 from integrations.core.client_factory import callback_crypto
-from integrations.directory import request_run, run_sync
+from integrations.directory import JOB, request_run
 from integrations.models import CallbackEvent, Corp, Member, SiteAddress, SyncRun
 from tests.e2e.processes.test_main_job import home_url, phone_of, tap_app
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
+from tests.jobs import do_jobs
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -43,8 +44,8 @@ def connected(stack: Stack) -> Corp:
     app["home_url"] = links.home_page_link(corp)
     stack.sandbox.load({"companies": [company(apps=[app], contacts_callback=told[Kind.CONTACTS])]})
     DirectoryPolicy.objects.create(corp=corp, mode="link")
-    run = request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=timezone.now())
-    run_sync(run_id=run.pk, clock=timezone.now)
+    request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=timezone.now())
+    do_jobs(JOB)
     return corp
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from integrations.directory import confirm_run, request_run, run_sync
-from integrations.models import Corp, Department, Member, SyncChange, SyncRun
+from integrations.directory import JOB, confirm_run, request_run, run_sync
+from integrations.models import Corp, Department, Job, Member, SyncChange, SyncRun
+from tests.jobs import put_back, take_job
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 CONTACTS_SECRET = "sandbox-secret-of-contacts"
@@ -34,6 +36,17 @@ class Clock:
     def __call__(self) -> datetime:
         self.now += timedelta(seconds=1)
         return self.now
+
+
+def carry_on(
+    run: SyncRun, *, clock: Callable[[], datetime], pause: Callable[[float], object] = lambda _seconds: None
+) -> SyncRun:
+    """Let a worker take the run's job, or the one whose worker died, and copy the directory."""
+    jobs = Job.objects.unfinished().filter(kind=JOB, key=str(run.corp_id))
+    job = take_job(jobs.order_by("status", "pk")[0], clock)
+    done = run_sync(run=SyncRun.objects.select_related("corp").get(pk=run.pk), job=job, pause=pause)
+    put_back(job, is_over=done.status != SyncRun.Status.WAITING)
+    return done
 
 
 @dataclass
@@ -69,9 +82,7 @@ class Directory:
 
     def carry_on(self, run: SyncRun) -> SyncRun:
         """Let a worker take the run."""
-        done = run_sync(run_id=run.pk, clock=self.clock, pause=self.pauses.append)
-        assert done is not None
-        return done
+        return carry_on(run, clock=self.clock, pause=self.pauses.append)
 
     def sync(self, source: SyncRun.Source | None = None) -> SyncRun:
         return self.carry_on(self.request(source))

@@ -12,10 +12,10 @@ import pytest
 from django.db import IntegrityError, connection
 
 from integrations.clients.errors import RateLimitedError, TransientError, UnexpectedResponseError
-from integrations.directory import due_runs, request_run, run_sync
+from integrations.directory import request_run
 from integrations.directory.fetch import Calling
 from integrations.models import Corp, Member, SyncRun
-from tests.integrations.directory.place import START, Clock
+from tests.integrations.directory.place import START, Clock, carry_on
 from tests.wecom import AGENTID, CORPID, SECRET, WeComAnswers, refusal, wecom_answers
 
 pytestmark = pytest.mark.django_db
@@ -70,9 +70,7 @@ def no_pauses() -> list[float]:
 def sync(corp: Corp, *, clock: Clock | None = None, pauses: list[float] | None = None) -> SyncRun:
     clock = clock or Clock(START + timedelta(hours=SyncRun.objects.count()))
     run = request_run(corp=corp, trigger=SyncRun.Trigger.NIGHTLY, now=clock())
-    done = run_sync(run_id=run.pk, clock=clock, pause=(no_pauses() if pauses is None else pauses).append)
-    assert done is not None
-    return done
+    return carry_on(run, clock=clock, pause=(no_pauses() if pauses is None else pauses).append)
 
 
 def with_members(corp: Corp, count: int = 30) -> None:
@@ -173,12 +171,8 @@ def test_a_blocked_run_rests_as_long_as_wecom_says_and_begins_anew(corp: Corp, w
 
     assert run.next_try_at is not None
     assert 59 <= (run.next_try_at - clock.now).total_seconds() <= 60
-    assert due_runs(now=clock.now) == []
-    assert run_sync(run_id=run.pk, clock=clock) is None
-    assert due_runs(now=run.next_try_at) == [run.pk]
     clock.now = run.next_try_at
-    again = run_sync(run_id=run.pk, clock=clock)
-    assert again is not None
+    again = carry_on(run, clock=clock)
     assert (again.status, again.problem, here(corp)) == (Status.DONE, "", 1)
 
 
@@ -191,7 +185,7 @@ def test_a_run_that_never_gets_through_ends(corp: Corp, wecom: WeComAnswers) -> 
     while run.status == Status.WAITING:
         assert run.next_try_at is not None
         clock.now, rests = run.next_try_at, rests + 1
-        run = run_sync(run_id=run.pk, clock=clock, pause=no_pauses().append) or run
+        run = carry_on(run, clock=clock, pause=no_pauses().append)
 
     assert (run.status, run.problem, rests) == (Status.FAILED, "unreachable", 4)
     assert run.finished_at is not None
@@ -250,9 +244,7 @@ def contacts_only(corp: Corp) -> Corp:
 def contacts_sync(corp: Corp, clock: Clock | None = None) -> SyncRun:
     clock = clock or Clock()
     run = request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=clock(), source=Source.CONTACTS)
-    done = run_sync(run_id=run.pk, clock=clock, pause=no_pauses().append)
-    assert done is not None
-    return done
+    return carry_on(run, clock=clock, pause=no_pauses().append)
 
 
 def simple(wecom: WeComAnswers, *rows: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from pytest_django import Settings
 
-from integrations.directory import admit_member, changes_of, confirm_run, departments, refuse_run, request_run, run_sync
+from integrations.directory import admit_member, changes_of, confirm_run, departments, refuse_run, request_run
 from integrations.directory.departments import is_too_many, question
 from integrations.models import Member, SyncChange, SyncRun
 from tests.integrations.directory.place import Directory
@@ -107,7 +107,6 @@ def test_a_run_that_asks_has_written_nothing(place: Directory) -> None:
     proposed = run.changes.proposed().values_list("kind", "member__userid")
     assert sorted(proposed) == [("deleted", "p0"), ("deleted", "p1")]
     assert list(changes_of(run)) == []
-    assert run.lease_until is None
 
 
 def test_one_leaver_of_many_is_not_asked_about(place: Directory) -> None:
@@ -241,7 +240,6 @@ def test_no_ends_it_and_changes_nothing(place: Directory) -> None:
 
     run.refresh_from_db()
     assert (run.status, run.answered_by) == (Status.REFUSED, "root")
-    assert run_sync(run_id=run.pk, clock=place.clock) is None
     assert len(place.stored()) == 23
     assert not confirm_run(run=run, now=place.clock(), answered_by="root")
 

@@ -424,7 +424,7 @@ def test_every_word_in_the_source_has_a_sentence(project_root: Path) -> None:
     stopped = set(re.findall(r'(?:Stop\(|problem=|problem = )"(\w+)"', source))
 
     assert added == set(_WARNINGS)
-    assert stopped - set(_PROBLEMS) == {"broken"}
+    assert stopped <= set(_PROBLEMS)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
