@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError
 
 from accounts.models import Attribute, WeComAccount
@@ -46,23 +46,17 @@ def run() -> Run:
     return make_run(make_subscription())
 
 
-def test_there_is_one_queue_for_all_companies() -> None:
-    CorpQueue.objects.create(corp=None)
+def test_there_is_one_queue_for_all_companies_one_robot_of_a_name_and_one_choice_of_a_person(corp: Corp) -> None:
+    choice = {"subscription": make_subscription(), "user": make_person(corp, "LiLei"), "chosen_at": NOW}
+    rows: list[tuple[type[models.Model], dict[str, Any]]] = [
+        (CorpQueue, {"corp": None}),
+        (Robot, {"name": "群", "corp": corp, "key": "k"}),
+        (SubscriptionChoice, {"kind": "paused", **choice}),
+    ]
+    for model, row in rows:
+        model._base_manager.create(**row)
 
-    refused(CorpQueue, corp=None)
-
-
-def test_a_companys_robots_have_names_of_their_own(corp: Corp) -> None:
-    Robot.objects.create(name="群", corp=corp, key="k")
-
-    refused(Robot, name="群", corp=corp, key="k")
-
-
-def test_somebody_has_chosen_one_thing_for_a_subscription(corp: Corp) -> None:
-    row = {"subscription": make_subscription(), "user": make_person(corp, "LiLei"), "chosen_at": NOW}
-    SubscriptionChoice.objects.create(kind="paused", **row)
-
-    refused(SubscriptionChoice, kind="declined", **row)
+        refused(model, **row)
 
 
 def test_a_token_uses_an_idempotency_key_once(corp: Corp) -> None:
@@ -136,3 +130,11 @@ def test_an_account_that_a_leaver_had_carries_no_userid(corp: Corp) -> None:
         accounts.update(left_at=NOW)
 
     assert accounts.update(left_at=NOW, userid="", userid_folded="") == 1
+
+
+def test_messages_are_counted_anew_when_a_hundredth_have_changed() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'notifications_delivery'")
+        [(options,)] = cursor.fetchall()
+
+    assert set(options) == {"autovacuum_analyze_scale_factor=0.01", "autovacuum_analyze_threshold=1000"}

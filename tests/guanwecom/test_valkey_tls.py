@@ -113,16 +113,8 @@ def test_a_certificate_of_the_named_authority_is_accepted(
     assert outcomes(project_root, tls_url, authority.file) == dict.fromkeys(EVERY, "connected")
 
 
-@pytest.mark.parametrize("trusted", ["the system's", "another's"])
-def test_a_certificate_of_anybody_else_is_refused(
-    project_root: Path, tls_url: str, tmp_path: Path, trusted: str
-) -> None:
-    ca_bundle = None if trusted == "the system's" else Authority("another", tmp_path).file
-
-    assert outcomes(project_root, tls_url, ca_bundle) == dict.fromkeys(EVERY, "refused")
-
-
-def test_a_certificate_for_another_host_is_refused(project_root: Path, tls_url: str, authority: Authority) -> None:
+def test_a_certificate_of_anybody_else_is_refused(project_root: Path, tls_url: str, authority: Authority) -> None:
+    """By an authority that is not trusted, and for another host."""
+    assert outcomes(project_root, tls_url, None) == dict.fromkeys(EVERY, "refused")
     url = tls_url.replace("@localhost:", "@127.0.0.1:")
-
     assert outcomes(project_root, url, authority.file) == dict.fromkeys(EVERY, "refused")

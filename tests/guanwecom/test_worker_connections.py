@@ -25,10 +25,6 @@ def test_the_pool_of_a_worker_has_a_connection_for_each_thread_and_two_more(monk
     assert own["CONN_MAX_AGE"] == 0
 
 
-def test_this_process_is_no_worker() -> None:
-    assert "pool" not in connections.databases["default"].get("OPTIONS", {})
-
-
 def test_beat_keeps_its_connection_untested(monkeypatch: pytest.MonkeyPatch) -> None:
     own = {**deepcopy(POSTGRESQL), "CONN_HEALTH_CHECKS": True}
     monkeypatch.setattr(connections, "settings", {"default": own})

@@ -24,7 +24,7 @@ from tests import postgresql_programs
 from tests.e2e.waiting import eventually
 from tests.nightly import nightly
 from tests.notifications.factories import make_corp, make_subscription
-from tools.services import Service, start_postgresql
+from tools.services import start_postgresql
 
 OLD_KEY = Fernet.generate_key().decode()
 pytestmark = [
@@ -34,18 +34,13 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def other_server() -> Iterator[Service]:
-    service = start_postgresql()
-    yield service
-    service.stop()
-
-
 @pytest.fixture
-def empty_url(other_server: Service) -> Iterator[str]:
-    postgresql_programs.execute(other_server.url, "CREATE DATABASE restored")
-    yield urlsplit(other_server.url)._replace(path="/restored").geturl()
-    postgresql_programs.execute(other_server.url, "DROP DATABASE restored WITH (FORCE)")
+def empty_url() -> Iterator[str]:
+    """A database of another server."""
+    service = start_postgresql()
+    postgresql_programs.execute(service.url, "CREATE DATABASE restored")
+    yield urlsplit(service.url)._replace(path="/restored").geturl()
+    service.stop()
 
 
 class Machine:
@@ -85,9 +80,14 @@ def _table_count(url: str) -> int:
     return int(found[0]) if found else 0
 
 
-def test_it_is_restored_into_another_server_and_is_a_copy_there(machine: Machine, file: Path, empty_url: str) -> None:
+def test_it_is_restored_into_another_server_and_is_a_copy_there(
+    machine: Machine, file: Path, empty_url: str, tmp_path: Path
+) -> None:
     checked = machine("restore", str(file), "--check", DATABASE_URL=empty_url)
     assert (checked.returncode, "can be restored" in checked.stdout) == (0, True), checked.stderr
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert machine("restore", str(damaged), *options(), DATABASE_URL=empty_url).returncode == 1
     assert _table_count(empty_url) == 0
 
     done = machine("restore", str(file), *options(), DATABASE_URL=empty_url)
@@ -101,6 +101,14 @@ def test_it_is_restored_into_another_server_and_is_a_copy_there(machine: Machine
     assert machine("reencrypt_secrets", "--check", DATABASE_URL=empty_url).returncode == 0
     assert Installation.objects.get().backed_up_at is not None
     assert not Installation.objects.get().is_held
+    # Without the right keys it says what is lost, before anything is changed.
+    elsewhere = {"DATABASE_URL": empty_url, "FIELD_ENCRYPTION_KEYS": OLD_KEY}
+    refused = machine("restore", str(file), "--replace", *options(), **elsewhere)
+    assert refused.returncode == 1
+    assert "FIELD_ENCRYPTION_KEYS lacks keys of this backup" in refused.stderr
+    done = machine("restore", str(file), "--replace", "--without-keys", *options(), **elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert "Enter again what only the key " in done.stdout
 
 
 @nightly
@@ -148,22 +156,6 @@ def test_no_program_gets_the_password_or_a_key_by_argument_or_variable(
     for secret in (*passwords, *settings.FIELD_ENCRYPTION_KEYS, settings.SECRET_KEY):
         assert secret
         assert secret not in said
-
-
-def test_without_the_right_keys_it_says_what_is_lost_before_anything_is_changed(
-    machine: Machine, file: Path, empty_url: str
-) -> None:
-    elsewhere = {"DATABASE_URL": empty_url, "FIELD_ENCRYPTION_KEYS": OLD_KEY}
-
-    refused = machine("restore", str(file), *options(), **elsewhere)
-
-    assert refused.returncode == 1
-    assert "FIELD_ENCRYPTION_KEYS lacks keys of this backup" in refused.stderr
-    assert _table_count(empty_url) == 0
-
-    done = machine("restore", str(file), "--without-keys", *options(), **elsewhere)
-    assert done.returncode == 0, done.stderr
-    assert "Enter again what only the key " in done.stdout
 
 
 @nightly
@@ -223,28 +215,17 @@ def test_what_is_broken_off_leaves_the_database_as_it_was(machine: Machine, file
     assert Corp.objects.get().name == "北山制造"
 
 
-def test_a_file_that_is_no_backup_is_refused(tmp_path: Path) -> None:
-    other = tmp_path / "other"
+def test_a_file_that_is_no_backup_or_of_a_newer_version_is_refused(file: Path, tmp_path: Path) -> None:
+    other, newer = tmp_path / "other", tmp_path / "newer"
     other.write_text("no backup")
+    newer.write_bytes(file.read_bytes().replace(b'"accounts.0001_initial"', b'"accounts.0999_of_tomorrow"', 1))
 
-    for path, words in ((other, "is no backup of guanwecom"), (tmp_path / "x", "No such")):
+    for path, words in (
+        *((other, "is no backup of guanwecom"), (tmp_path / "x", "No such")),
+        (newer, "which is newer: .*0999_of_tomorrow"),
+    ):
         with pytest.raises(CommandError, match=words):
             call_command("restore", str(path))
-
-
-def test_a_damaged_file_leaves_the_database_as_it_was(machine: Machine, file: Path, empty_url: str) -> None:
-    content = bytearray(file.read_bytes())
-    file.write_bytes(content[: len(content) // 2])
-
-    assert machine("restore", str(file), *options(), DATABASE_URL=empty_url).returncode == 1
-    assert _table_count(empty_url) == 0
-
-
-def test_a_newer_backup_is_refused(file: Path) -> None:
-    file.write_bytes(file.read_bytes().replace(b'"accounts.0001_initial"', b'"accounts.0999_of_tomorrow"', 1))
-
-    with pytest.raises(CommandError, match="which is newer: .*0999_of_tomorrow"):
-        call_command("restore", str(file), programs=str(postgresql_programs.programs()))
 
 
 def test_what_pg_dump_complains_of_is_said_and_no_file_is_left(tmp_path: Path) -> None:

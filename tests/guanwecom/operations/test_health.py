@@ -189,7 +189,12 @@ def test_a_mail_door_that_was_killed_is_missed_and_one_that_ended_or_never_ran_i
     assert answer().json()["mail_door"]["processes"] == 1
 
 
-def test_without_valkey_no_queue_is_blamed(settings: Settings) -> None:
+def test_an_emptied_valkey_alarms_nobody_and_without_it_no_queue_is_blamed(
+    settings: Settings, valkey_client: Any
+) -> None:
+    valkey_client.flushall()
+    assert problems() == []
+
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
     Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER).delete()
 
