@@ -1,19 +1,14 @@
-"""The test suite's own promises: no network, a real and empty Valkey, a database that other processes can share."""
+"""The test suite's own promises: no network, a real and empty Valkey, a database of its own."""
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import psycopg
 import pytest
 import redis
 import requests
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management import call_command
@@ -24,7 +19,6 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import WeComAccount
 from accounts.users.roles import Role
 from integrations.models import Corp
-from tests.services import ENVIRON
 
 Failed = pytest.fail.Exception
 
@@ -47,34 +41,12 @@ def test_each_test_finds_valkey_empty(valkey_client: redis.Redis, number: int) -
     valkey_client.set("left behind", number)
 
 
-def test_settings_come_from_the_suite_and_not_from_the_developer(valkey_url: str) -> None:
-    assert settings.ENVIRONMENT == "test"
-    assert valkey_url == settings.VALKEY_URL
-    assert {name: os.environ[name] for name in ENVIRON} == ENVIRON
-
-
 @pytest.mark.django_db
 def test_the_copied_database_is_migrated_to_the_end() -> None:
     executor = MigrationExecutor(connection)
 
     assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []
     assert Group.objects.filter(name__in=list(Role)).count() == len(Role)
-
-
-def test_another_process_sees_this_tests_rows(process_environ: dict[str, str], project_root: Path) -> None:
-    get_user_model().objects.create_user(username="shared")
-    count = "from django.contrib.auth import get_user_model as g; print(g().objects.get().get_username())"
-
-    done = subprocess.run(
-        [sys.executable, "manage.py", "shell", "-v0", "-c", count],
-        env=process_environ,
-        cwd=project_root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert (done.stdout, done.returncode) == ("shared\n", 0), done.stderr
 
 
 def flush() -> None:

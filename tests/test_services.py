@@ -1,9 +1,8 @@
-"""The servers of a test run: which one asks for, which are started, and what a run without Chromium says."""
+"""What a test run without Chromium says."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,31 +25,11 @@ def run(root: Path, *arguments: str, **environ: str) -> subprocess.CompletedProc
     )
 
 
-def test_without_chromium_a_notice_is_printed_and_browser_tests_are_skipped(project_root: Path) -> None:
-    done = run(project_root, "tests/e2e", "-m", "e2e", CI="", CHROMIUM="/nonexistent")
-
-    assert done.returncode == 0, done.stdout
-    assert "No Chromium found: the browser tests are skipped. Install one" in done.stdout
-    last = done.stdout.rstrip().splitlines()[-1]
-    assert re.search(r"\d+ skipped, \d+ deselected in ", last)
-    assert "passed" not in last
-
-
 def test_without_chromium_continuous_integration_fails(project_root: Path) -> None:
     done = run(project_root, CI="true", CHROMIUM="/nonexistent")
 
     assert (done.returncode, done.stdout) == (4, "")
     assert "No Chromium found: the browser tests cannot run, and CI=true asks for them." in done.stderr
-
-
-def test_a_test_without_a_database_starts_no_postgresql(project_root: Path, tmp_path: Path) -> None:
-    unstarted = "from django.db import connection; assert connection.settings_dict['PORT'] == 1"
-    (tmp_path / "test_pure.py").write_text(f"def test_pure():\n    {unstarted}\n")
-
-    done = run(project_root, "-c", str(project_root / "pyproject.toml"), str(tmp_path))
-
-    assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
 
 
 @pytest.mark.parametrize(("named", "found"), [("sh", True), ("no-such-browser", False)])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wecom_sandbox.limits.limits import KINDS, Fault
 
-from tests.chaos.plan import DISTURBANCES, PROGRAMS, SPAN_SECONDS, Disturbance, plan
+from tests.chaos.plan import DISTURBANCES, PROGRAMS, SPAN_SECONDS, plan
 
 ROUNDS = 300
 ALL = [each for number in range(ROUNDS) for each in plan(1, number, companies=3)]
@@ -16,15 +16,10 @@ ALL = [each for number in range(ROUNDS) for each in plan(1, number, companies=3)
 def test_the_same_seed_gives_the_same_round(seed: int, number: int) -> None:
     first = plan(seed, number, companies=3)
 
-    assert first == plan(seed, number, companies=3)
+    assert first == plan(seed, number, companies=3) != plan(seed + 1, number, companies=3)
     assert len(first) <= DISTURBANCES[1]
     assert first == sorted(first, key=lambda each: each.at)
     assert all(0 <= each.at <= SPAN_SECONDS for each in first)
-
-
-def test_seeds_and_rounds_differ() -> None:
-    assert plan(1, 0, companies=3) != plan(2, 0, companies=3)
-    assert plan(1, 0, companies=3) != plan(1, 17, companies=3)
 
 
 def test_enough_rounds_kill_everything_and_meet_every_fault() -> None:
@@ -34,6 +29,7 @@ def test_enough_rounds_kill_everything_and_meet_every_fault() -> None:
     assert killed == {*PROGRAMS, "database", "broker", "sandbox", "pooler"}
     assert {each.target for each in ALL if each.kind == "restart"} == {"database", "broker"}
     assert met == set(KINDS) - {"duplicate_callback"}
+    assert all(Fault.from_json(each.fault).kind == each.fault["kind"] for each in ALL if each.kind == "fault")
     assert {each.kind for each in ALL} >= {
         *("jump", "freeze", "stop", "disable", "disable_member", "reset_secret", "recall", "resend"),
         *("old_snapshot", "flush", "full", "read_only", "crowd", "cut", "leave", "edit"),
@@ -53,15 +49,3 @@ def test_the_database_s_clock_does_not_jump_where_valkey_is_filled_anew() -> Non
         found = plan(1, number, companies=3)
         is_filled = any(each.target == "broker" and each.kind not in {"freeze", "full"} for each in found)
         assert not (is_filled and any(each.kind == "jump" for each in found))
-
-
-def test_every_fault_is_one_that_the_sandbox_takes() -> None:
-    for each in ALL:
-        if each.kind == "fault":
-            assert Fault.from_json(each.fault).kind == each.fault["kind"]
-
-
-def test_it_reads_as_a_line() -> None:
-    what = Disturbance(1.25, "kill", "worker-1", 0.5)
-
-    assert str(what) == "1.2 s kill worker-1 0.5 s"
