@@ -10,7 +10,7 @@ import threading
 from collections.abc import Generator, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
@@ -18,7 +18,7 @@ import redis
 from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.management.color import Style
-from django.db import connection
+from django.db import connection, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
 from hypothesis import HealthCheck
@@ -31,6 +31,9 @@ from tests.databases import drop, keep_rows, make_migrated, put_back, statements
 from tests.sandbox_process import SandboxHandle, browsing
 from tests.services import SERVICES_KEY
 from tools.services import free_port
+
+if TYPE_CHECKING:
+    from tests.admin_world import World
 
 # The same examples each time, however slow the machine; HYPOTHESIS_PROFILE=nightly looks further, and elsewhere.
 _any_machine = hypothesis_settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
@@ -241,6 +244,16 @@ def django_db_setup(
     with django_db_blocker.unblock():
         connection.close()
         drop(name)
+
+
+@pytest.fixture(scope="module")
+def world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
+    """One of tests.admin_world for a module: each test takes back what it did, and the module takes back the world."""
+    from tests import admin_world
+
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield admin_world.build()
+        transaction.set_rollback(True)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from pytest_django import DjangoDbBlocker, Settings
 from integrations.models import Card, Corp, DataSource
 from notifications.alerts import evaluation
 from tests.admin_table import TABLE
-from tests.admin_world import STAFF, World, build
+from tests.admin_world import World
 from tests.bi import make_bi
 from tests.browser_form import untouched
 
@@ -22,6 +21,8 @@ pytestmark = pytest.mark.django_db
 PROXY = "http://user:password@proxy.example.com:8080"
 # What the one who saved last decides, and not what was typed: see DepartmentGroupAdmin.save_model.
 SET_BY_SAVING = {"may_lend_rights"}
+# Of each kind of form one who fills it in, for all companies or for one.
+WHO = ("U", "SA", "S1", "I1", "P1")
 PAGES = sorted(
     {
         (row.page.removesuffix("_change"), row.args[0])
@@ -41,14 +42,11 @@ def _one_host(settings: Settings) -> None:
     settings.EXTRA_ALLOWED_HOSTS = ["testserver"]
 
 
-@pytest.fixture(scope="module")
-def world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
-    """The world with a secret wherever one can be saved: forms ask for them again when an address changes."""
-    with django_db_blocker.unblock(), transaction.atomic():
-        found = build()
-        _save_secrets(found)
-        yield found
-        transaction.set_rollback(True)
+@pytest.fixture(scope="module", autouse=True)
+def _secrets(world: World, django_db_blocker: DjangoDbBlocker) -> None:
+    """A secret wherever one can be saved: forms ask for them again when an address changes."""
+    with django_db_blocker.unblock():
+        _save_secrets(world)
 
 
 def _save_secrets(world: World) -> None:
@@ -93,7 +91,7 @@ def test_a_form_that_is_saved_as_it_was_opened_changes_nothing(model: str, thing
     path = reverse(f"admin:{model}_change", args=[row.pk])
     before = _values(row)
     found: dict[str, Any] = {}
-    for who in STAFF:
+    for who in WHO:
         client = world.client(who)
         opened = client.get(path)
         if opened.status_code != 200 or not opened.context["has_change_permission"]:
