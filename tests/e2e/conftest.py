@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from django.core.signals import request_finished, request_started
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, BrowserContext, expect
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.core import http
 from integrations.models import SiteAddress
 from tests.chromium import page_browser
+from tests.e2e.axe import DESK, open_context
 from tests.e2e.joined import Joined, join
 from tests.sandbox_process import SandboxHandle
 from tools.services import start_postgresql
@@ -31,6 +32,20 @@ expect.set_options(timeout=60_000)
 def browser_type_launch_args() -> dict[str, Any]:
     """Read by pytest-playwright."""
     return {"executable_path": page_browser(), "args": CHROMIUM_FLAGS}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args() -> dict[str, Any]:
+    """Read by pytest-playwright."""
+    return {"locale": "zh-CN", "permissions": ["clipboard-read", "clipboard-write"]}
+
+
+@pytest.fixture
+def desk(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser at a desk, whose pages have axe-core."""
+    context = open_context(browser, DESK)
+    yield context
+    context.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,42 +5,22 @@ A page of each kind with every change, all pages with `make nightly`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.models import CheckRun, Corp
+from tests.e2e.axe import DESK, PHONE, TABLET, faults_of, look, open_context, overflow_of, unfold
 from tests.e2e.pages import STATUSES, Rows, admin_pages, employee_pages, error_pages, make_rows, open_pages
 from tests.e2e.policy import refusals_in
 from tests.e2e.posted_pages import Posted, posted_pages, send
 from tests.e2e.session import signed_in
 from tests.nightly import nightly
-from tests.sandbox.programs import npm_modules
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
-SERIOUS = {"serious", "critical"}
-LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-PHONE: dict[str, Any] = {"color_scheme": "light", "viewport": {"width": 390, "height": 844}}
-TABLET: dict[str, Any] = {"color_scheme": "light", "viewport": {"width": 768, "height": 1024}}
-DESK: dict[str, Any] = {"color_scheme": "dark", "viewport": {"width": 1440, "height": 900}}
 LONG = "https://bi.example.com/" + "a" * 300
-# What passes is not worked out to its end, nor carried over.
-VIOLATIONS = """async (levels) =>
-  (await axe.run({ runOnly: levels, resultTypes: ["violations"] })).violations"""
-# The inner width is the phone's also where a wide child makes the browser zoom out.
-OVERFLOW = """() => [...document.querySelectorAll("body *")]
-  .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
-  .map((one) => `${one.localName}.${one.className}#${one.id}`).slice(0, 5)"""
-
-
-@pytest.fixture
-def browser_context_args() -> dict[str, Any]:
-    """Read by pytest-playwright."""
-    return {"locale": "zh-CN"}
 
 
 @pytest.fixture
@@ -70,30 +50,6 @@ def rows(transactional_db: None) -> Rows:
             caller_ip="203.0.113.9", **times,
         )  # fmt: skip
     return rows
-
-
-def unfold(page: Page) -> None:
-    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-
-
-def faults_of(page: Page) -> dict[str, str]:
-    """What is wrong with the page that is open, as it is drawn now: the rule and the element, and why."""
-    found: dict[str, str] = {}
-    for one in page.evaluate(VIOLATIONS, LEVELS):
-        if one["impact"] in SERIOUS:
-            found |= {f"{one['id']} {node['html'][:200]}": node["failureSummary"] for node in one["nodes"]}
-    return found | overflow_of(page) | english_of(page)
-
-
-def english_of(page: Page) -> dict[str, str]:
-    """Icons that speak English on a Chinese page."""
-    icons = "[...document.images].filter((one) => /^(True|False|None|Search)$/.test(one.alt)).map((one) => one.alt)"
-    return {f"an icon says {word}": "" for word in page.evaluate(icons)}
-
-
-def overflow_of(page: Page) -> dict[str, str]:
-    is_too_wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
-    return {f"too wide {page.evaluate(OVERFLOW)}": ""} if is_too_wide else {}
 
 
 @pytest.mark.parametrize("who", ["", "lilei", "root"])
@@ -132,10 +88,9 @@ def pages_of(who: str, rows: Rows) -> list[str | Posted]:
 def assert_nothing_serious(browser: Browser, live_server: LiveServer, who: str, pages: list[str | Posted]) -> None:
     """Why with each width one scheme? Colours do not depend on the width; the schemes differ in nothing else."""
     found: dict[str, str] = {}  # each once, though it stands on every page
-    context = browser.new_context(locale="zh-CN", **PHONE)
+    context = open_context(browser, PHONE)
     tried: list[str] = []
     refusals = refusals_in(context)
-    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
     base = signed_in(context, live_server, who) if who else live_server.url
     page = context.new_page()
     for wanted in pages:
@@ -153,12 +108,6 @@ def assert_nothing_serious(browser: Browser, live_server: LiveServer, who: str, 
 
     assert not found, "\n".join(f"{fault}\n{why}" for fault, why in found.items())
     assert tried == []
-
-
-def look(page: Page, appearance: dict[str, Any]) -> None:
-    page.emulate_media(color_scheme=appearance["color_scheme"])
-    page.set_viewport_size(appearance["viewport"])
-    page.evaluate("for (const one of document.getAnimations()) one.finish()")  # colours that fade into the others
 
 
 def tab_to(page: Page, selector: str, *, at_most: int = 250) -> None:
@@ -188,8 +137,14 @@ GUIDED_PATH = {
 
 def test_the_guided_path_is_walked_by_keyboard_alone(page: Page, live_server: LiveServer, rows: Rows) -> None:
     """Each step is opened, and what is done in it is reached, in the order of the page."""
-    Corp.objects.filter(pk=rows.corp.pk).update(is_enabled=False)
-    page.goto(f"{signed_in(page.context, live_server)}/admin/integrations/corp/{rows.corp.pk}/change/")
+    address = f"{signed_in(page.context, live_server)}/admin/integrations/corp/{rows.corp.pk}/change/"
+    page.goto(f"{address}#diagnosis")
+    tab_to(page, "[data-check=domain] [name=check]")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-check=domain] .pill")).to_have_text("等待中")
+    expect(page.locator("[data-check=domain] [name=check]")).to_be_focused()
+    page.goto("about:blank")
+    page.goto(address)
 
     tab_to(page, ".corp-next a")
     for part, selectors in GUIDED_PATH.items():
@@ -207,27 +162,12 @@ def test_the_guided_path_is_walked_by_keyboard_alone(page: Page, live_server: Li
     expect(page.locator(".corp-next")).to_be_visible()
 
 
-def test_a_check_is_started_by_keyboard_and_keeps_the_focus(page: Page, live_server: LiveServer, rows: Rows) -> None:
-    page.goto(f"{signed_in(page.context, live_server)}/admin/integrations/corp/{rows.corp.pk}/change/#diagnosis")
-    tab_to(page, "[data-check=domain] [name=check]")
-
-    page.keyboard.press("Enter")
-
-    expect(page.locator("[data-check=domain] .pill")).to_have_text("等待中")
-    expect(page.locator("[data-check=domain] [name=check]")).to_be_focused()
-
-
 def test_a_searching_select_says_its_name_also_while_its_list_is_open(
-    browser: Browser, live_server: LiveServer, rows: Rows
+    desk: BrowserContext, live_server: LiveServer, rows: Rows
 ) -> None:
-    context = browser.new_context(locale="zh-CN")
-    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
-    page = context.new_page()
-    page.goto(f"{signed_in(context, live_server)}/admin/accounts/departmentgroup/add/")
-    chosen = page.get_by_role("combobox", name="部门").first
-
-    chosen.click()
+    page = desk.new_page()
+    page.goto(f"{signed_in(desk, live_server)}/admin/accounts/departmentgroup/add/")
+    page.get_by_role("combobox", name="部门").first.click()
 
     expect(page.get_by_role("searchbox", name="部门")).to_be_focused()
     assert faults_of(page) == {}
-    context.close()

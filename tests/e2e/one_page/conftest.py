@@ -9,16 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.models import Card
 from tests.e2e import sales
 from tests.e2e.session import signed_in
 from tests.e2e.stack import Program
-from tests.e2e.test_admin_accessibility import DESK
 from tests.e2e.waiting import until_data_is_listed
-from tests.sandbox.programs import npm_modules
 
 INPUTS_AT_MOST = 8
 
@@ -41,17 +39,9 @@ def card(transactional_db: None, warehouse: str) -> Card:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(locale="zh-CN", **DESK)
-    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext, live_server: LiveServer, card: Card, address: str) -> Page:
-    page = context.new_page()
-    page.goto(signed_in(context, live_server) + address)
+def page(desk: BrowserContext, live_server: LiveServer, card: Card, address: str) -> Page:
+    page = desk.new_page()
+    page.goto(signed_in(desk, live_server) + address)
     until_data_is_listed(page)
     return page
 

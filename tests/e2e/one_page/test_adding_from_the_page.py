@@ -9,9 +9,9 @@ from playwright.sync_api import Page, expect
 from accounts.models import User
 from integrations.models import Card, DataSource
 from notifications.models import Subscription
+from tests.e2e.axe import assert_no_faults, faults_of
 from tests.e2e.one_page.test_push_page import press_on
 from tests.e2e.policy import refusals_in
-from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.e2e.waiting import until_closed
 from tests.notifications.factories import make_corp
 
@@ -34,8 +34,20 @@ def follow(window: Page, link: str) -> None:
         window.get_by_role("link", name=link).click()
 
 
-def test_a_person_is_added_by_keyboard_and_chosen(page: Page, card: Card) -> None:
+def test_the_directory_is_synchronised_in_another_tab_and_a_person_is_added_by_keyboard(page: Page, card: Card) -> None:
+    make_corp(name="一号公司")
+    page.reload()
     page.fill("[name=name]", "早报")
+    expect(page.locator(".field-departments .way-out")).to_contain_text("还没有同步通讯录")
+    with page.expect_popup() as opened:
+        page.locator(".field-departments").get_by_role("link", name="同步通讯录").click()
+    tab = opened.value
+    back = tab.get_by_role("button", name="回到“新建推送”")
+    expect(back).to_be_visible()
+    with until_closed(tab):
+        back.click()
+    expect(page.locator("[name=name]")).to_have_value("早报")
+
     with page.expect_popup() as opened:
         press_on(page, page.get_by_role("link", name="新建用户"), "Enter")
     window = until_opened(opened.value)
@@ -58,30 +70,10 @@ def test_a_person_is_added_by_keyboard_and_chosen(page: Page, card: Card) -> Non
     assert list(Subscription.objects.get().users.all()) == [User.objects.get(username="xiaoming")]
 
 
-def test_a_query_with_its_data_source_is_added_in_one_window_and_chosen(page: Page, card: Card) -> None:
-    page.fill("[name=name]", "订单")
-    look(page, PHONE)
-    with page.expect_popup() as opened:
-        page.get_by_role("link", name="新建数据库或 Web 服务查询").click()
-    window = until_opened(opened.value)
-    follow(window, "添加数据源")
-    follow(window, "Web 服务")
-    window.fill("[name=name]", "订单服务")
-    window.fill("[name=http_url]", "https://orders.example.com")
-    with window.expect_navigation():
-        window.locator("[name=_save]").click()
-    window.fill("[name=name]", "今日订单")
-    with until_closed(window):
-        window.locator("[name=_save]").click()
-
-    expect(page.locator("[data-chosen] li")).to_contain_text(["今日订单"])
-    expect(page.locator("[name=name]")).to_have_value("订单")
-    assert Card.objects.get(name="今日订单").source == DataSource.objects.get(name="订单服务")
-
-
 def test_a_database_and_its_query_are_tested_before_they_are_saved(page: Page, card: Card, warehouse: str) -> None:
     """A wrong database is told at once, and what was typed stays."""
     refusals = refusals_in(page.context)
+    page.fill("[name=name]", "订单")
     with page.expect_popup() as opened:
         page.get_by_role("link", name="新建数据库或 Web 服务查询").click()
     window = until_opened(opened.value)
@@ -94,9 +86,7 @@ def test_a_database_and_its_query_are_tested_before_they_are_saved(page: Page, c
     expect(shown).to_contain_text("该地址指向本机")
     expect(window.locator("[name=db_host]")).to_have_value("127.0.0.1")
     assert refusals == []
-    for appearance in (PHONE, DESK):
-        look(window, appearance)
-        assert faults_of(window) == {}
+    assert_no_faults(window)
 
     window.fill("[name=name]", "本地库")
     window.select_option("[name=db_kind]", "")
@@ -116,18 +106,5 @@ def test_a_database_and_its_query_are_tested_before_they_are_saved(page: Page, c
         window.locator("[name=_save]").click()
 
     expect(page.locator("[data-chosen] li")).to_contain_text(["门店"])
-
-
-def test_the_directory_is_synchronised_in_another_tab_from_which_one_comes_back(page: Page, card: Card) -> None:
-    make_corp(name="一号公司")
-    page.reload()
-    page.fill("[name=name]", "早报")
-    expect(page.locator(".field-departments .way-out")).to_contain_text("还没有同步通讯录")
-    with page.expect_popup() as opened:
-        page.locator(".field-departments").get_by_role("link", name="同步通讯录").click()
-    tab = opened.value
-    back = tab.get_by_role("button", name="回到“新建推送”")
-    expect(back).to_be_visible()
-    with until_closed(tab):
-        back.click()
-    expect(page.locator("[name=name]")).to_have_value("早报")
+    expect(page.locator("[name=name]")).to_have_value("订单")
+    assert Card.objects.get(name="门店").source == DataSource.objects.get(name="本地库")
