@@ -29,7 +29,7 @@ from tests.programs import needs
 from tools.services import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
-PEOPLE = 60
+PEOPLE = 24
 # As systemd does: the socket is number 3, and says so to the process that takes the place of this one.
 ACTIVATE = """
 import os, sys
