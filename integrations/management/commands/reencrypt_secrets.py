@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -15,9 +14,8 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
 
-# So often rows that somebody else held, or wrote under another key meanwhile, are looked for again.
+# So often rows that somebody else held, or wrote under another key meanwhile, are looked for: the last one finds none.
 SWEEPS = 5
-PAUSE_SECONDS = 1.0
 
 
 class Command(BaseCommand):
@@ -32,42 +30,27 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         moved_count, problems = 0, []
         for model, names in key_rotation.encrypted_columns().items():
-            count, found = self._check(model, names) if options["check"] else self._move(model, names)
-            moved_count += count
-            problems += found
+            for _number in range(1 if options["check"] else SWEEPS):
+                swept = self._sweep(model, names, writes=not options["check"])
+                moved_count += swept.moved_count
+                if swept.is_clean:
+                    break
+            problems += _unreadable(model, swept)
+            if options["check"] and swept.stale_count:
+                text = _("%(model)s: %(count)d values need another key than the first")
+                problems.append(text % {"model": model._meta.label, "count": swept.stale_count})
+            elif not swept.is_clean:
+                text = _(
+                    "%(model)s: rows are still being written. If a process runs with the keys in another order, "
+                    "restart it; then start this again."
+                )
+                problems.append(text % {"model": model._meta.label})
         if problems:
             raise CommandError("\n".join(problems))
         if options["check"]:
             self.stdout.write(_("Everything is under the first key: the others can go."))
         else:
             self.stdout.write(_("%(count)d values newly encrypted. The other keys can go.") % {"count": moved_count})
-
-    def _move(self, model: type[Model], names: list[str]) -> tuple[int, list[str]]:
-        """Until one way through finds nothing left to do. Returns how many values were moved, and what is wrong."""
-        moved_count = 0
-        for remaining in reversed(range(SWEEPS)):
-            swept = self._sweep(model, names, writes=True)
-            moved_count += swept.moved_count
-            if swept.is_clean:
-                return moved_count, _unreadable(model, swept)
-            if remaining and swept.held_count:  # or whoever held them would seem to have ended
-                time.sleep(PAUSE_SECONDS)
-        return moved_count, [
-            *_unreadable(model, swept),
-            _(
-                "%(model)s: rows are still being written. If a process runs with the keys in another order, "
-                "restart it; then start this again."
-            )
-            % {"model": model._meta.label},
-        ]
-
-    def _check(self, model: type[Model], names: list[str]) -> tuple[int, list[str]]:
-        swept = self._sweep(model, names, writes=False)
-        problems = _unreadable(model, swept)
-        if swept.stale_count:
-            text = _("%(model)s: %(count)d values need another key than the first")
-            problems.append(text % {"model": model._meta.label, "count": swept.stale_count})
-        return 0, problems
 
     def _sweep(self, model: type[Model], names: list[str], *, writes: bool) -> key_rotation.Sweep:
         total = model._base_manager.count()
