@@ -89,7 +89,6 @@ _database = e.read(e.database, "DATABASE_URL")
 _direct = e.read(e.optional(e.database), "DATABASE_DIRECT_URL", "")
 _needs_direct = {*sys.argv[1:2]} & {"backup", "restore", "upgrade"}
 DATABASES = {"default": _direct if _direct and _needs_direct else _database}
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 VALKEY_URL = e.read(e.check_valkey_address, "VALKEY_URL")
 # The password that Sentinels ask for, where they ask for one.
 VALKEY_SENTINEL_PASSWORD = e.read(str, "VALKEY_SENTINEL_PASSWORD", "")
@@ -184,7 +183,6 @@ if _collector := e.read(e.report_address, "CSP_REPORT_URI", ""):
 # --- Languages and time ----------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", _("Simplified Chinese")), ("en", _("English"))]
-LOCALE_PATHS = [BASE_DIR / "guanwecom" / "locale"]
 FORMAT_MODULE_PATH = "guanwecom.formats"
 # The zone in which times are shown where a subscription names no other, and with which a new one begins.
 TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
@@ -193,8 +191,6 @@ TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
 STATIC_URL = "/static/"
 # Where `manage.py collectstatic` puts what the web processes serve.
 STATIC_ROOT = e.read(e.folder(BASE_DIR / "staticfiles"), "STATIC_ROOT", "")
-# The guides as `make docs` builds them, which web processes serve under /docs/ to who may enter the administration.
-GUIDES_FOLDER = BASE_DIR / "docs" / "_build" / "html"
 # Outside production static files are served as they lie in the source, without collecting them before.
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = ENVIRONMENT != "production"
@@ -244,8 +240,6 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "accounts.purge_audit": {"task": "accounts.purge_audit", "schedule": timedelta(days=1)},
     "notifications.notify_of_owners": {"task": "notifications.notify_of_owners", "schedule": timedelta(hours=1)},
 }
-# How long a worker may hold a delivery, in seconds: longer than its call takes.
-DELIVERY_LEASE_SECONDS = max(60, 3 * WECOM_TOTAL_TIMEOUT_SECONDS)
 # What monitors bring to /metrics and /healthz/engine as a bearer token, at least 32 characters; unset: neither exists.
 METRICS_TOKEN = e.read(e.optional(e.secret_text), "METRICS_TOKEN", "") or ""
 # Calls of the HTTP API within a minute with one token.

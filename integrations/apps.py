@@ -17,6 +17,7 @@ def ensure_default_site_address(*, apps: Any = installed_apps, **_signal: Any) -
 
 class IntegrationsConfig(AppConfig):
     name = "integrations"
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = _("System integration")
 
     def ready(self) -> None:

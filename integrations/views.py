@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import DisallowedHost
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -67,7 +66,7 @@ def verification_file(request: HttpRequest, code: str) -> HttpResponse:
 @staff_member_required
 def guides(request: HttpRequest, path: str) -> HttpResponseBase:
     """The guides as `make docs` built them; 404 where it did not. For whoever may enter the administration."""
-    return serve(request, path, document_root=str(settings.GUIDES_FOLDER))
+    return serve(request, path, document_root=str(sentences.GUIDES_FOLDER))
 
 
 @require_safe

@@ -11,6 +11,7 @@ EMPLOYEE_TABS = (
 
 class NotificationsConfig(AppConfig):
     name = "notifications"
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = _("Pushes and alerts")
 
     def ready(self) -> None:

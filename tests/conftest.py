@@ -76,7 +76,8 @@ def running_sandbox(wecom_sandbox_process: Sandbox) -> Iterator[SandboxHandle]:
 def pytest_sessionstart() -> None:
     """Load all pages, so that no test depends on another that has loaded them."""
     import_module(settings.ROOT_URLCONF)
-    settings.GUIDES_FOLDER = Path("/nowhere")  # whether `make docs` ran on this machine changes no page
+    sentences: Any = import_module("integrations.core.sentences")
+    sentences.GUIDES_FOLDER = Path("/nowhere")  # whether `make docs` ran on this machine changes no page
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

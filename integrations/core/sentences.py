@@ -125,11 +125,15 @@ def _read(document: Any) -> Any:
 # --- Guides and explanations ------------------------------------------------------------------------------------------
 
 
+# As `make docs` builds them, which web processes serve under /docs/ to who may enter the administration.
+GUIDES_FOLDER = settings.BASE_DIR / "docs" / "_build" / "html"
+
+
 def guide_address(page: str, anchor: str = "") -> str:
     """The address of a guide, or of a place in it, in the active language; empty where the guides were not built."""
     tree = "zh-cn" if (get_language() or settings.LANGUAGE_CODE).startswith("zh") else "en"
     path = f"{tree}/{page}.html"
-    if not (settings.GUIDES_FOLDER / path).is_file():
+    if not (GUIDES_FOLDER / path).is_file():
         return ""
     return reverse("guides", args=[path]) + (f"#{anchor}" if anchor else "")
 

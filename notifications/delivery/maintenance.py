@@ -24,7 +24,7 @@ from integrations.jobs import requests
 from integrations.models.jobs import Moment
 from notifications.delivery.channels import LOST_WORKER
 from notifications.delivery.explanations import sum_up_losses
-from notifications.delivery.rows import BATCH, QUEUE_LEASE, RENDER_LEASE, unlocked, update_unlocked
+from notifications.delivery.rows import BATCH, QUEUE_LEASE, RENDER_LEASE, delivery_lease, unlocked, update_unlocked
 from notifications.delivery.runs import recall
 from notifications.delivery.sending.settle import fall_back, settle_attempt
 from notifications.models import (
@@ -343,7 +343,7 @@ def _repair_deliveries(now: datetime) -> None:
     update_unlocked(pending.filter(next_attempt_at__gt=now + LONGEST_WAIT), next_attempt_at=now)
     update_unlocked(pending.filter(expires_at__gt=now + LONGEST_LIFETIME), expires_at=now + LONGEST_WAIT)
     update_unlocked(pending.filter(queued_until__gt=now + 2 * QUEUE_LEASE), queued_until=None)
-    lease = timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
+    lease = delivery_lease()
     held = Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.SENDING])
     update_unlocked(held.filter(lease_until__gt=now + 2 * lease), lease_until=now)
     # Nobody knows how long ago that was: what may not be repeated any more becomes unknown.

@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.conf import settings
 from django.db import OperationalError, connection, models, transaction
 
 from notifications.models import Attempt, Delivery, Run
@@ -37,6 +38,11 @@ BATCH = 500
 LOCK_NOT_AVAILABLE = "55P03"
 # Names the locks of a company's freezing among PostgreSQL's advisory locks, which are one space for a database.
 _FREEZING = 1_196_770_627
+
+
+def delivery_lease() -> timedelta:
+    """How long a worker may hold a delivery: longer than its call takes."""
+    return timedelta(seconds=max(60, 3 * settings.WECOM_TOTAL_TIMEOUT_SECONDS))
 
 
 def unlocked(rows: models.QuerySet[M]) -> models.QuerySet[M]:

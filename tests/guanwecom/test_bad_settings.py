@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import runpy
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from pytest_django import Settings
 
 from guanwecom import environment
+from notifications.delivery.rows import delivery_lease
 
 LONG = "9" * 400
 SWITCH = ("", "maybe", "2", "truefalse")
@@ -156,13 +159,11 @@ def test_a_secret_that_begins_with_a_dollar_is_taken_as_it_is(monkeypatch: pytes
     assert environment.read(environment.secret_text, "SECRET_KEY") == secret
 
 
-@pytest.mark.parametrize(("call", "lease"), [("5", 60), ("20", 60), ("29", 87)])
-def test_a_lease_is_three_calls_long_and_at_least_a_minute(
-    settings_file: Path, call: str, lease: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WECOM_TOTAL_TIMEOUT_SECONDS", call)
+@pytest.mark.parametrize(("call", "lease"), [(5, 60), (20, 60), (29, 87)])
+def test_a_lease_is_three_calls_long_and_at_least_a_minute(call: int, lease: int, settings: Settings) -> None:
+    settings.WECOM_TOTAL_TIMEOUT_SECONDS = call
 
-    assert runpy.run_path(str(settings_file))["DELIVERY_LEASE_SECONDS"] == lease
+    assert delivery_lease() == timedelta(seconds=lease)
 
 
 class TestDotenv:

@@ -28,7 +28,7 @@ from integrations.core.sentences import of_errcode
 from integrations.models import Corp
 from notifications.delivery.channels import CONFIGURATION_WAIT_SECONDS, SENT, Outcome, Sendable, app_scopes
 from notifications.delivery.limiter import Scope, StoreLostError, query
-from notifications.delivery.rows import QUEUE_LEASE, unlocked, update_unlocked
+from notifications.delivery.rows import QUEUE_LEASE, delivery_lease, unlocked, update_unlocked
 from notifications.models import Attempt, Channel, CorpQueue, Delivery, OperatorContacts, Priority, Run
 
 logger = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ def claim_deliveries(
         Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
             status=Delivery.Status.SENDING,
             fencing_token=token,
-            lease_until=now + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS),
+            lease_until=now + delivery_lease(),
             attempt_count=F("attempt_count") + 1,
         )
         for row in rows:
