@@ -28,8 +28,9 @@ from integrations.clients import guandata_sso, snapshots
 from integrations.clients.errors import ConfigurationError, IntegrationError, UnreadableSecretError
 from integrations.clients.guandata_sso import Claims, PageForms, entrance, has_reserved, in_path, page_for, sealed
 from integrations.clients.lasting_browser import LastingBrowser
-from integrations.clients.network import Beginning, moment_of
+from integrations.clients.network import moment_of
 from integrations.clients.snapshots import Access, Options, Picture, Reason, SnapshotError
+from integrations.clients.transport import Reply
 from integrations.core import client_factory, hooks
 from integrations.core.client_factory import forget_bi_token, testing_guandata_client
 from integrations.core.http import is_own_page, is_plain
@@ -404,7 +405,7 @@ def _api(saved: BiConnection) -> list[Finding]:
     return findings
 
 
-def _opened_page(saved: BiConnection, page: str) -> Beginning | Finding:
+def _opened_page(saved: BiConnection, page: str) -> Reply | Finding:
     """How the BI's answer to `page` begins, or why there is none."""
     try:
         return testing_guandata_client(saved).open_page(page)

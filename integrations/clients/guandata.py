@@ -16,7 +16,6 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import requests
-import urllib3
 
 from integrations.clients.errors import (
     ConfigurationError,
@@ -28,13 +27,10 @@ from integrations.clients.errors import (
     ignore_call,
     observe_call,
 )
-from integrations.clients.network import Beginning, beginning_of, causes
-from integrations.clients.transport import DeadlineAdapter, NotConnectedError, total_deadline
+from integrations.clients.network import CONTENT_BYTES_AT_MOST
+from integrations.clients.transport import Reply, Route, total_deadline
+from integrations.clients.wecom.calls import AnswerError, objects, optional_text, text
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
-
-
-class AnswerError(ValueError):
-    """The answer lacks something; names the field, never a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,51 +56,37 @@ class Card:
 class CardPart:
     """A stretch of a card's data. `chart`: chartMain as it came: its header differs by the kind of the card."""
 
-    view: str
-    chart_type: str
-    card_type: str
     chart: Mapping[str, Any] = field(repr=False)
     row_count: int
     has_more: bool
 
 
+# What each answer holds. Raises AnswerError.
+
+
 def token_from(response: Any) -> str:
-    """The token of a sign-in. Raises AnswerError."""
-    return _text(_object(response, "response"), "token", required=True)
+    return text(_object(response, "response"), "token")
 
 
 def pages_from(response: Any) -> list[Page]:
-    """The pages that the account sees, deleted ones included. Raises AnswerError."""
-    rows = [_object(row, "page") for row in _list(response, "response")]
+    """The pages that the account sees, deleted ones included."""
     return [
-        Page(
-            _text(row, "pgId", required=True),
-            _text(row, "name"),
-            _text(row, "pgType"),
-            bool(row.get("isDel")),
-        )
-        for row in rows
+        Page(text(row, "pgId"), optional_text(row, "name"), optional_text(row, "pgType"), bool(row.get("isDel")))
+        for row in objects({"response": response}, "response", required=True)
     ]
 
 
 def cards_from(response: Any) -> list[Card]:
-    """The cards of one page. Raises AnswerError."""
-    rows = [_object(row, "card") for row in _list(_object(response, "response").get("cards"), "cards")]
-    return [Card(_text(row, "cdId", required=True), _text(row, "name"), _text(row, "cdType")) for row in rows]
+    rows = objects(_object(response, "response"), "cards", required=True)
+    return [Card(text(row, "cdId"), optional_text(row, "name"), optional_text(row, "cdType")) for row in rows]
 
 
 def card_part_from(response: Any) -> CardPart:
-    """One part of a card's data, of which there may be more. Raises AnswerError."""
-    whole = _object(response, "response")
-    chart = _object(whole.get("chartMain"), "chartMain")
-    return CardPart(
-        _text(whole, "view"),
-        _text(whole, "chartType"),
-        _text(whole, "cardType"),
-        chart,
-        len(_list(chart.get("data"), "data")),
-        chart.get("hasMoreData") is True,
-    )
+    chart = _object(_object(response, "response").get("chartMain"), "chartMain")
+    rows = chart.get("data")
+    if not isinstance(rows, list):
+        raise AnswerError("data is no list")
+    return CardPart(chart, len(rows), chart.get("hasMoreData") is True)
 
 
 def _object(value: Any, name: str) -> Mapping[str, Any]:
@@ -113,29 +95,12 @@ def _object(value: Any, name: str) -> Mapping[str, Any]:
     return value
 
 
-def _list(value: Any, name: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise AnswerError(f"{name} is no list")
-    return value
-
-
-def _text(row: Mapping[str, Any], name: str, *, required: bool = False) -> str:
-    value = row.get(name)
-    if isinstance(value, str) and value:
-        return value
-    if required or not (value is None or value == ""):
-        raise AnswerError(f"{name} is no text")
-    return ""
-
-
 SYSTEM = "guandata"
 SIGN_IN = "sign_in"
 CLIPPED_CHARACTERS = 300
 # The BI does not say for how long it wants to be left alone.
 RETRY_SECONDS = 60
 NOT_ADMITTED = frozenset({int(HTTPStatus.UNAUTHORIZED), int(HTTPStatus.FORBIDDEN)})
-# The proxy wants credentials, or does not let us out.
-_PROXY_REFUSES = NOT_ADMITTED | {int(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)}
 
 
 class NotAdmittedError(ConfigurationError):
@@ -183,25 +148,6 @@ def response_of(request: Request, status: int, content: bytes) -> Any:
     raise request.error(UnexpectedResponseError, f"not an answer of the BI (HTTP status {status})", answer=clipped)
 
 
-def of_failure(request: Request, failure: Exception) -> IntegrationError:
-    """What a failure below HTTP means. Its own texts are left out: they may hold the proxy's password."""
-    chain = causes(failure)
-    for cause in chain:
-        if not isinstance(cause, NotConnectedError):
-            continue
-        if cause.is_certificate_refused:
-            return request.error(ConfigurationError, "the certificate of the BI's address is not trusted")
-        if cause.is_bundle_unreadable:
-            return request.error(ConfigurationError, "the file of trusted certificates cannot be read")
-        if cause.proxy_status:
-            cls = ConfigurationError if cause.proxy_status in _PROXY_REFUSES else TransientError
-            return request.error(cls, f"the proxy answered {cause.proxy_status}")
-        return request.error(TransientError, f"no connection ({cause.cause_name})")
-    if isinstance(chain[-1], urllib3.exceptions.LocationParseError):
-        return request.error(ConfigurationError, "the address of the BI or its proxy is none")
-    return request.error(TransientError, f"no answer ({type(chain[-1]).__name__})")
-
-
 def _error_status(answer: Any) -> int | None:
     error = answer.get("error") if isinstance(answer, dict) else None
     status = error.get("status") if isinstance(error, dict) else None
@@ -223,8 +169,6 @@ TOKEN_SECONDS = 600
 ROWS_AT_ONCE = 200
 # A card with more rows than this is not read to its end: no message and no page shows them.
 ROWS_AT_MOST = 100_000
-ANSWER_BYTES_AT_MOST = 32 * 1024 * 1024
-USER_AGENT = "guanwecom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,18 +217,13 @@ class GuandataClient:
         total_seconds: float = 20.0,
         observe: Observe = ignore_call,
     ) -> None:
-        adapter = session.get_adapter(base_url)
-        if not isinstance(adapter, DeadlineAdapter):
-            raise TypeError("the session must come from open_session(), which enforces deadlines")
-        self._adapter = adapter
+        self._route = Route(session, system=SYSTEM, connect_seconds=connect_seconds, proxy=proxy, ca_bundle=ca_bundle)
         self._base_url = base_url.rstrip("/")
         self._tokens = token_store
         self._observe = observe
         self._login = login
         self._app_token = app_token
-        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
-        self._verify: str | bool = ca_bundle or True
-        self._connect_seconds, self._total_seconds = connect_seconds, total_seconds
+        self._total_seconds = total_seconds
 
     def __repr__(self) -> str:
         return "GuandataClient()"
@@ -293,26 +232,17 @@ class GuandataClient:
         """Have a token: the one in the store, else a new one. Raises ConfigurationError for a wrong login."""
         self._token()
 
-    def open_page(self, page: str) -> Beginning:
+    def open_page(self, page: str) -> Reply:
         """How the BI answers a browser at `page`, whatever its status; without cookies, redirections or a token of the
         API.
 
         `page`: a path with its query. It may hold a sign-in token, so it is in no error. Raises TransientError or
         ConfigurationError where nothing answers within `total_seconds`.
         """
-        request, failure = Request("open_page", ()), Exception()
-        with total_deadline(self._total_seconds):
-            try:
-                return beginning_of(
-                    self._base_url + page,
-                    connect_seconds=self._connect_seconds,
-                    proxy=self._proxies.get("https", ""),
-                    verify=self._verify,
-                    accept="text/html",
-                )
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                failure = error
-        raise of_failure(request, failure)
+        url, headers = self._base_url + page, {"Accept": "text/html"}
+        return self._route.exchange(
+            "open_page", "GET", url, seconds=self._total_seconds, headers=headers, beginning_bytes=CONTENT_BYTES_AT_MOST
+        )
 
     def page_list(self) -> list[Page]:
         """Every page that the app token may see, deleted ones marked. POST /public-api/page/list."""
@@ -394,9 +324,19 @@ class GuandataClient:
     def _typed(self, parse: Callable[[Any], T], call: _Call) -> T:
         request = Request(call.operation, self._secrets(call))
         with observe_call(self._observe, call.operation):
-            status, content = self._exchanged(request, call)
+            headers, body = dict(call.headers), None
+            if call.body is not None:
+                headers["Content-Type"], body = "application/json", json.dumps(call.body, ensure_ascii=False).encode()
+            reply = self._route.exchange(
+                call.operation,
+                "GET" if body is None else "POST",
+                self._base_url + call.path,
+                seconds=self._total_seconds,
+                headers=headers,
+                body=body,
+            )
             try:
-                return parse(response_of(request, status, content))
+                return parse(response_of(request, reply.status, reply.content))
             except AnswerError as error:
                 raise request.error(UnexpectedResponseError, f"the answer is not complete: {error}") from error
 
@@ -404,35 +344,6 @@ class GuandataClient:
         password = self._login.password if self._login else ""
         encoded = base64.b64encode(password.encode()).decode()
         return (password, encoded, self._app_token, *call.headers.values())
-
-    def _exchanged(self, request: Request, call: _Call) -> tuple[int, bytes]:
-        failure = Exception()
-        with total_deadline(self._total_seconds):
-            try:
-                return self._received(call)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                failure = error
-        # Raised outside the block: inside, the error would carry requests' own, which prints addresses.
-        raise of_failure(request, failure)
-
-    def _received(self, call: _Call) -> tuple[int, bytes]:
-        request = requests.PreparedRequest()
-        headers = {"Accept-Encoding": "gzip", "User-Agent": USER_AGENT, **call.headers}
-        body = None
-        if call.body is not None:
-            headers["Content-Type"], body = "application/json", json.dumps(call.body, ensure_ascii=False).encode()
-        method = "GET" if body is None else "POST"
-        request.prepare(method=method, url=self._base_url + call.path, headers=headers, data=body)
-        response = self._adapter.send(
-            request, stream=True, timeout=self._connect_seconds, verify=self._verify, proxies=self._proxies
-        )
-        try:
-            content: bytes = response.raw.read(ANSWER_BYTES_AT_MOST + 1, decode_content=True)
-        finally:
-            response.close()
-        if len(content) > ANSWER_BYTES_AT_MOST:
-            raise OSError("the answer is too long")
-        return response.status_code, content
 
     def _unexpected(self, operation: str, message: str) -> UnexpectedResponseError:
         return UnexpectedResponseError(message, system="guandata", operation=operation)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-import requests
-import urllib3
 from cryptography import x509
 
-from integrations.clients.errors import ConfigurationError, TransientError
-from integrations.clients.transport import NotConnectedError, open_session, total_deadline
-from integrations.clients.wecom.calls import USER_AGENT
+from integrations.clients.errors import ConfigurationError
+from integrations.clients.transport import (
+    FAILURES,
+    NotConnectedError,
+    Reply,
+    Route,
+    causes,
+    open_session,
+    total_deadline,
+)
 
 CONTENT_BYTES_AT_MOST = 4096
 # Asked without a token, it is answered with errcode 41001 and counts as no attempt with a wrong Secret.
@@ -49,35 +52,6 @@ class Journey:
     is_wecom: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """How an answer begins, whatever its status. `content`: at most CONTENT_BYTES_AT_MOST bytes, as they were sent."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    content: bytes = field(repr=False)
-
-
-def beginning_of(
-    url: str, *, connect_seconds: float, proxy: str = "", verify: str | bool = True, accept: str = "*/*"
-) -> Beginning:
-    """GET `url` without cookies or redirection, and read no more than the beginning of what comes.
-
-    Why not a session's `get`? Of an answer that leads elsewhere it reads all, unpacked and into memory, and it stumbles
-    over a place to go that is no address. Raises requests' errors, urllib3's, OSError and ValueError.
-    """
-    request = requests.PreparedRequest()
-    headers = {"Accept": accept, "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
-    request.prepare(method="GET", url=url, headers=headers)
-    proxies = {"http": proxy, "https": proxy} if proxy else {}
-    with open_session(connections=1) as session:
-        adapter = session.get_adapter(url)
-        answer = adapter.send(request, stream=True, timeout=connect_seconds, verify=verify, proxies=proxies)
-        with closing(answer):
-            content: bytes = answer.raw.read(CONTENT_BYTES_AT_MOST)
-            return Beginning(answer.status_code, answer.headers, content)
-
-
 def travel(
     base_url: str, *, proxy: str, ca_bundle: str | None, connect_seconds: float, total_seconds: float
 ) -> Journey:
@@ -98,10 +72,11 @@ def travel(
         return Journey(host, port, addresses, failed_at="tcp", reason=_named(error))
     known: dict[str, Any] = {"host": host, "port": port, "addresses": addresses}
     try:
-        with total_deadline(total_seconds):
-            url = base_url.rstrip("/") + QUESTION
-            answer = beginning_of(url, connect_seconds=connect_seconds, proxy=proxy, verify=ca_bundle or True)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        with total_deadline(total_seconds), open_session(connections=1) as session:
+            options: dict[str, Any] = {"connect_seconds": connect_seconds, "proxy": proxy, "ca_bundle": ca_bundle}
+            route = Route(session, system="wecom", **options)
+            answer = route.send("GET", base_url.rstrip("/") + QUESTION, beginning_bytes=CONTENT_BYTES_AT_MOST)
+    except FAILURES as error:
         return _stopped(error, known)
     return Journey(
         **known,
@@ -144,20 +119,6 @@ def _stopped(error: Exception, known: dict[str, Any]) -> Journey:
     return Journey(**known, failed_at="http", reason=_named(causes(error)[-1]))
 
 
-def causes(error: BaseException) -> list[BaseException]:
-    """The error and what it wraps, from the outside in."""
-    found: list[BaseException] = []
-    waiting: list[BaseException] = [error]
-    while waiting and len(found) < 20:
-        cause = waiting.pop(0)
-        if cause in found:
-            continue
-        found.append(cause)
-        inner = [getattr(cause, "reason", None), cause.__cause__, cause.__context__, *cause.args]
-        waiting.extend(one for one in inner if isinstance(one, BaseException))
-    return found
-
-
 def moment_of(date: str) -> datetime | None:
     """The moment that a Date header names; None where it names none."""
     try:
@@ -179,21 +140,21 @@ CONNECT_SECONDS = 3.05
 TOTAL_SECONDS = 10.0
 
 
-def fetch_page(url: str, *, total_seconds: float = TOTAL_SECONDS) -> Beginning:
+def fetch_page(url: str, *, total_seconds: float = TOTAL_SECONDS) -> Reply:
     """How the page at `url` begins, without a proxy. `total_seconds`: for the whole call, after the look-up.
 
     Raises ConfigurationError for a certificate that is not trusted, else TransientError.
     """
-    try:
-        with total_deadline(total_seconds):
-            return beginning_of(url, connect_seconds=CONNECT_SECONDS, accept="text/plain")
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        chain = causes(error)
-        for cause in chain:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                raise ConfigurationError(cause.verify_message, system="site", operation="fetch") from error
-        message = f"no answer ({type(chain[-1]).__name__})"
-        raise TransientError(message, system="site", operation="fetch") from error
+    with open_session(connections=1) as session:
+        route = Route(session, system="site", connect_seconds=CONNECT_SECONDS)
+        return route.exchange(
+            "fetch",
+            "GET",
+            url,
+            seconds=total_seconds,
+            headers={"Accept": "text/plain"},
+            beginning_bytes=CONTENT_BYTES_AT_MOST,
+        )
 
 
 def ends_at(host: str, port: int, *, seconds: float) -> datetime | None:

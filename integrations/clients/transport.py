@@ -18,24 +18,34 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 from urllib3.poolmanager import PoolManager
 
 from integrations.clients.clock import read_boot_clock
+from integrations.clients.errors import (
+    ConfigurationError,
+    ForeignAnswerError,
+    IntegrationError,
+    OutcomeUnknownError,
+    TransientError,
+)
 
 _thread = threading.local()
 # A socket's time-out is left as it is where it differs from what is left by no more than this, and this share of it.
 _UNNOTICED_SECONDS, _UNNOTICED_SHARE = 0.02, 0.02
-# Less than this of a request is gathered and sent at once. A socket takes so much without waiting for the other side.
-_GATHERED_BYTES = 16 * 1024
 # For each host, of one process: as many as it may have calls under way, or each call above would open one of its own.
 CONNECTIONS_KEPT = 500
 # http.client says it in words only.
@@ -136,18 +146,29 @@ def _out_of_turn() -> Iterator[None]:
 class NotConnectedError(NewConnectionError):
     """No connection came about, so nothing of the request was sent.
 
-    `is_certificate_refused`: because of TLS; `is_bundle_unreadable`: the file of trusted certificates is none;
-    `proxy_status`: because a proxy said so, else 0.
+    `refused_certificate`: why a certificate was not trusted, where that is the reason; `is_bundle_unreadable`: the file
+    of trusted certificates is none; `proxy_status`: because a proxy said so, else 0.
     """
 
     def __init__(self, connection: HTTPConnection, cause: Exception) -> None:
         super().__init__(connection, type(cause).__name__)
         self.cause_name = type(cause).__name__
-        self.is_certificate_refused = isinstance(cause, ssl.SSLCertVerificationError)
+        self.refused_certificate = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else ""
         # urllib3 wraps an error in its own only where it loads that file.
         self.is_bundle_unreadable = isinstance(cause, SSLError)
         refused = _TUNNEL_REFUSED.match(str(cause))
         self.proxy_status = int(refused[1]) if refused else 0
+
+    def explain(self) -> tuple[type[IntegrationError], str]:
+        """Return whether somebody must change a setting, as the class of an error, and its message."""
+        if self.refused_certificate:
+            return ConfigurationError, f"the certificate is not trusted ({self.refused_certificate})"
+        if self.is_bundle_unreadable:
+            return ConfigurationError, "the file of trusted certificates cannot be read"
+        if self.proxy_status:
+            cls = ConfigurationError if self.proxy_status in _PROXY_REFUSES else TransientError
+            return cls, f"the proxy answered {self.proxy_status}"
+        return TransientError, f"no connection ({self.cause_name})"
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -199,8 +220,6 @@ class DeadlinedConnection(HTTPConnection):
     """A connection that minds the deadline of the thread that uses it."""
 
     response_class = _DeadlineResponse
-    # What of a request is not sent yet; None while none is written.
-    _gathered: bytearray | None = None
 
     def connect(self) -> None:
         try:
@@ -216,34 +235,15 @@ class DeadlinedConnection(HTTPConnection):
             raise NotConnectedError(self, error) from error
         self.sock = _DeadlineSocket(self.sock)
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        """Head and body of a request go out together: one packet, one system call."""
-        if self.sock is None:  # not in between: what a proxy is asked first is no part of the request
-            self.connect()
-        self._gathered = gathered = bytearray()
-        try:
-            super().request(*args, **kwargs)
-        finally:
-            self._gathered = None
-        self._send(gathered)
-
     def send(self, data: Any) -> None:
         """Send `data` (bytes) in pieces, so that a reader that takes a byte at a time cannot hold us either."""
-        if self._gathered is not None:
-            if len(self._gathered) + len(data) < _GATHERED_BYTES:
-                self._gathered += data
-                return
-            head = bytes(self._gathered)
-            self._gathered.clear()
-            self._send(head)
-        with _out_of_turn():
-            self._send(data)
-
-    def _send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
         view = memoryview(data)
-        while view:
-            _bound(self.sock, getattr(_thread, "ends_at", None))
-            view = view[self.sock.send(view) :]
+        with _out_of_turn():
+            while view:
+                _bound(self.sock, getattr(_thread, "ends_at", None))
+                view = view[self.sock.send(view) :]
 
 
 class DeadlinedTLSConnection(DeadlinedConnection, HTTPSConnection):
@@ -311,3 +311,151 @@ def open_session(*, connections: int = CONNECTIONS_KEPT) -> requests.Session:
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
+
+
+# --- Exchanges --------------------------------------------------------------------------------------------------------
+
+ANSWER_BYTES_AT_MOST = 32 * 1024 * 1024  # the largest file is 20 MB, the longest list about as much
+USER_AGENT = "guanwecom"
+# What a request below HTTP may raise.
+FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+# The proxy wants credentials, or does not let us out: somebody must change a setting.
+_PROXY_REFUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
+_WRONG_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidProxyURL,
+    urllib3.exceptions.LocationParseError,
+)
+
+
+class AnswerTooLongError(OSError):
+    """The answer has more bytes than are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back, whatever its status, before anybody looked at it."""
+
+    status: int
+    content: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Route:
+    """The way to one system (`system`: for errors) over the connections of a session from `open_session`.
+
+    `connect_seconds`: for each address of the host. `proxy`: its address, empty for none. `ca_bundle`: path of a file
+    of certificates to trust instead of the usual ones.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        *,
+        system: str,
+        connect_seconds: float,
+        proxy: str | None = "",
+        ca_bundle: str | None = None,
+    ) -> None:
+        adapter = session.get_adapter("https://")
+        if not isinstance(adapter, DeadlineAdapter):
+            raise TypeError("the session must come from open_session(), which enforces deadlines")
+        self._adapter, self._system, self._ca_bundle = adapter, system, ca_bundle
+        self._options: dict[str, Any] = {
+            "timeout": connect_seconds,
+            "verify": ca_bundle or True,
+            "proxies": {"http": proxy, "https": proxy} if proxy else {},
+        }
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        beginning_bytes: int = 0,
+    ) -> Reply:
+        """Make one request, without cookies and redirections, and read the answer. Raises one of FAILURES.
+
+        `beginning_bytes`: no more is read of what comes, as it was sent. Where it is 0, all is, up to
+        ANSWER_BYTES_AT_MOST.
+        """
+        # Not request.prepare(): that takes a seventh of a call's time, for cookies, hooks and authentication.
+        request = requests.PreparedRequest()
+        request.method, request.body = method, body
+        request.prepare_url(url, None)
+        usual = {"Accept-Encoding": "identity" if beginning_bytes else "gzip", "User-Agent": USER_AGENT}
+        request.headers = CaseInsensitiveDict({**usual, **(headers or {})})
+        if body is not None:
+            request.headers["Content-Length"] = str(len(body))
+        response = self._adapter.send(request, stream=True, **self._options)
+        try:
+            at_most = beginning_bytes or ANSWER_BYTES_AT_MOST + 1
+            content: bytes = response.raw.read(at_most, decode_content=not beginning_bytes)
+        finally:
+            # A connection whose answer was read to its end has gone back to the pool by then, another is closed.
+            response.close()
+        if len(content) > ANSWER_BYTES_AT_MOST:
+            raise AnswerTooLongError
+        return Reply(response.status_code, content, response.headers)
+
+    def exchange(
+        self, operation: str, method: str, url: str, *, seconds: float, is_repeatable: bool = True, **request: Any
+    ) -> Reply:
+        """Send the `request` within `seconds` for all of it, and raise an IntegrationError where no answer comes.
+
+        No error holds an address, which may carry secrets. `is_repeatable`: doing it twice does no harm, so an unclear
+        failure may be tried again; otherwise it is an OutcomeUnknownError.
+        """
+        failure = Exception()
+        with total_deadline(seconds), in_turn():
+            try:
+                if self._ca_bundle and not Path(self._ca_bundle).is_file():
+                    raise SSLError("no such file")
+                return self.send(method, url, **request)
+            except FAILURES as error:
+                failure = error
+        # Raised outside the block: inside, the error would carry requests' own, which prints the address
+        # with the secret in it.
+        raise self._explain(operation, failure, is_repeatable=is_repeatable)
+
+    def _explain(self, operation: str, failure: Exception, *, is_repeatable: bool) -> IntegrationError:
+        """What a failure below HTTP means. Only without a connection is it certain that nothing was sent."""
+
+        def make(cls: type[IntegrationError], message: str) -> IntegrationError:
+            return cls(message, system=self._system, operation=operation)
+
+        chain = causes(failure)
+        name = type(chain[-1]).__name__
+        if isinstance(failure, AnswerTooLongError):
+            message = f"the answer is longer than {ANSWER_BYTES_AT_MOST // 2**20} MB"
+            return make(ForeignAnswerError if is_repeatable else OutcomeUnknownError, message)
+        if isinstance(failure, _WRONG_ADDRESS) or isinstance(chain[-1], _WRONG_ADDRESS):
+            return make(ConfigurationError, f"the address or its proxy cannot be used ({name})")
+        if isinstance(failure, SSLError):
+            return make(ConfigurationError, "the file of trusted certificates cannot be read")
+        for cause in chain:
+            if isinstance(cause, NotConnectedError):
+                return make(*cause.explain())
+            if isinstance(cause, NewConnectionError | requests.ConnectTimeout):
+                return make(TransientError, f"no connection ({name})")
+        cls = TransientError if is_repeatable else OutcomeUnknownError
+        return make(cls, f"the connection failed before the answer was complete ({name})")
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """The error and what it wraps, from the outside in."""
+    found: list[BaseException] = []
+    waiting: list[BaseException] = [error]
+    while waiting and len(found) < 20:
+        cause = waiting.pop(0)
+        if cause in found:
+            continue
+        found.append(cause)
+        # Not __context__: it may be of an earlier call, whose failure says nothing of this one.
+        inner = [getattr(cause, "reason", None), cause.__cause__, *cause.args]
+        waiting.extend(one for one in inner if isinstance(one, BaseException))
+    return found

@@ -22,7 +22,6 @@ from integrations.clients.errors import (
 )
 from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.client import AgentChanges, MenuEntry, WeComClient
-from integrations.clients.wecom.oauth import LinkError
 from integrations.companies import links
 from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.console import is_domain_refused, note_domain_answer
@@ -172,7 +171,7 @@ def _settle(run: JobRun, write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp
         values = step(write, Corp.objects.select_related("site_address").get(pk=write.corp_id))
     except IntegrationError as error:
         refusal, values = error, _failure(error)
-    except (LinkError, MessageError) as error:  # a value of ours that WeCom would not take; the text names it
+    except MessageError as error:  # a value of ours that WeCom would not take; the text names it
         values = {"status": Status.FAILED, "problem": Problem.WRONG_SETTING, "message": str(error)}
     now, was_written = run.clock(), write.status == Status.WRITING
     values["planned_at" if values["status"] == Status.PLANNED else "finished_at"] = now

@@ -21,7 +21,8 @@ from django.utils.translation import gettext_lazy, gettext_noop
 from integrations import bi
 from integrations.clients import network
 from integrations.clients.errors import ConfigurationError, Explanation, TransientError
-from integrations.clients.network import Beginning, fetch_page
+from integrations.clients.network import fetch_page
+from integrations.clients.transport import Reply
 from integrations.clients.wecom import oauth
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN
 from integrations.core.http import origin_of, rooted
@@ -225,7 +226,7 @@ def look_for_file(file: VerificationFile, *, now: datetime) -> None:
     VerificationFile.objects.filter(pk=file.pk).update(**found)
 
 
-def _judge_page(page: Beginning, code: str) -> tuple[FileOutcome, str]:
+def _judge_page(page: Reply, code: str) -> tuple[FileOutcome, str]:
     if 300 <= page.status < 400:
         return FileOutcome.REDIRECTED, f"HTTP {page.status} {page.headers.get('Location', '')}"
     if page.status != 200:

@@ -15,7 +15,7 @@ from integrations.clients.guandata import NO_APPLICATION, GuandataClient, Login
 from integrations.clients.network import Journey, travel
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.callbacks import CallbackCrypto
-from integrations.clients.wecom.calls import Timeouts
+from integrations.clients.wecom.calls import Timeouts, WireOptions
 from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.tokens import TokenStore, TrialTokens
 from integrations.core import metrics
@@ -59,15 +59,7 @@ def wecom_client(corp: Corp) -> WeComClient:
 
 def robot_client(corp: Corp, key: str) -> RobotClient:
     """The client of a group's robot, by the way on which the company is called."""
-    return RobotClient(
-        key=opened(key),
-        base_url=corp.api_base_url,
-        session=_session(),
-        timeouts=_timeouts(),
-        proxy=opened(corp.proxy_url) or None,
-        ca_bundle=certificate_path(corp.ca_bundle),
-        observe=metrics.count_wecom_call,
-    )
+    return RobotClient(key=opened(key), **_wire(corp))
 
 
 def robot_of_environment() -> RobotClient | None:
@@ -75,9 +67,7 @@ def robot_of_environment() -> RobotClient | None:
     if settings.OPERATOR_ROBOT is None:
         return None
     base_url, key = settings.OPERATOR_ROBOT
-    return RobotClient(
-        key=key, base_url=base_url, session=_session(), timeouts=_timeouts(), observe=metrics.count_wecom_call
-    )
+    return RobotClient(key=key, **_wire(None, base_url=base_url))
 
 
 def contacts_client(corp: Corp) -> WeComClient:
@@ -171,22 +161,19 @@ def certificate_path(pem: str) -> str | None:
 
 
 def _client(corp: Corp, store: TokenStore | TrialTokens, *, agentid: int | None, secret: str) -> WeComClient:
-    return WeComClient(
-        corpid=corp.corpid,
-        agentid=agentid,
-        secret=secret,
-        base_url=corp.api_base_url,
-        session=_session(),
-        token_store=store,
-        timeouts=_timeouts(),
-        proxy=opened(corp.proxy_url) or None,
-        ca_bundle=certificate_path(corp.ca_bundle),
-        observe=metrics.count_wecom_call,
-    )
+    return WeComClient(corpid=corp.corpid, agentid=agentid, secret=secret, token_store=store, **_wire(corp))
 
 
-def _timeouts() -> Timeouts:
-    return Timeouts(connect_seconds=CONNECT_SECONDS, total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS)
+def _wire(corp: Corp | None, *, base_url: str = "") -> WireOptions:
+    """The way on which WeCom is called: that of a corp, or the usual one."""
+    return {
+        "session": _session(),
+        "base_url": corp.api_base_url if corp else base_url,
+        "timeouts": Timeouts(CONNECT_SECONDS, settings.WECOM_TOTAL_TIMEOUT_SECONDS),
+        "proxy": opened(corp.proxy_url) if corp else "",
+        "ca_bundle": certificate_path(corp.ca_bundle) if corp else None,
+        "observe": metrics.count_wecom_call,
+    }
 
 
 @cache

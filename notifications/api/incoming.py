@@ -20,7 +20,7 @@ from pydantic import ValidationError as InvalidError
 
 from accounts.audit import services, signals
 from accounts.models import AuditEntry, User
-from integrations.clients.sources.http_json import is_callable
+from integrations.clients.sources.addresses import is_callable_address
 from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.api.problems import JSON, MULTIPART, ProblemError, problems, read_json
@@ -198,7 +198,8 @@ def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
     everything = [*request.files, *(known[pk] for pk in asked.uploads)]
     if len(everything) > content.FILES_AT_MOST:
         raise ProblemError("too_many_files")
-    if asked.callback_url and not (is_callable(asked.callback_url) and token.signing_secret):
+    is_callable = is_callable_address(asked.callback_url) and asked.callback_url.isascii()
+    if asked.callback_url and not (is_callable and token.signing_secret):
         raise ProblemError("callback_not_possible")
     return Incoming(
         sender=token,

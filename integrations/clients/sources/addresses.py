@@ -231,11 +231,8 @@ def is_installed(driver: str) -> bool:
 
 def backend_of(text: str) -> str:
     """SQLAlchemy's name of the kind of database at this address; empty for one that is none."""
-    try:
-        name = sqlalchemy.make_url(text.strip()).drivername
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return ""
-    return DRIVERS.get(name, name).partition("+")[0]
+    place = place_of(text)
+    return place[0].partition("+")[0] if place else ""
 
 
 def place_of(text: str) -> tuple[str, str, int | None] | None:
@@ -295,13 +292,18 @@ def headers_from(text: str) -> dict[str, str]:
 
 def is_base(url: str) -> bool:
     """Whether `url` is http or https with a host, and without credentials, query and fragment."""
+    return is_callable_address(url) and "?" not in url
+
+
+def is_callable_address(url: str) -> bool:
+    """Whether `url` is http or https with a host, and without credentials and fragment."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         return False
     is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (port is None or port > 0)
-    return is_whole and "@" not in parts.netloc and "?" not in url and "#" not in url and is_plain(url)
+    return is_whole and "@" not in parts.netloc and "#" not in url and is_plain(url)
 
 
 def is_plain(text: str) -> bool:

@@ -17,17 +17,16 @@ import urllib3
 
 from integrations.clients import expressions
 from integrations.clients.expressions import ExpressionUnfit, TooMuchWork
-from integrations.clients.network import causes, moment_of
+from integrations.clients.network import moment_of
 from integrations.clients.sources import Problem, SourceError, explain_table_errors, unreachable
-from integrations.clients.sources.addresses import AddressForbiddenError, Reach, is_plain, open_pool
-from integrations.clients.transport import NotConnectedError, total_deadline
+from integrations.clients.sources.addresses import AddressForbiddenError, Reach, open_pool
+from integrations.clients.transport import USER_AGENT, NotConnectedError, causes, total_deadline
 from integrations.data.table import Table
 from integrations.data.table_builder import ColumnChoices, build_table
 
 ANSWER_BYTES_AT_MOST = 16 * 1024 * 1024
 REDIRECTS_AT_MOST = 3
 CONNECT_SECONDS = 5.0
-USER_AGENT = "guanwecom"
 # Of the answer's JSON: each takes some hundred bytes of memory.
 VALUES_AT_MOST = 3_000_000
 COLUMNS_AT_MOST = 500
@@ -227,7 +226,7 @@ def as_source_error(error: Exception, seconds: float) -> SourceError:
     for cause in chain:
         if isinstance(cause, AddressForbiddenError):
             return SourceError(cause.problem)
-        if isinstance(cause, NotConnectedError) and (cause.is_certificate_refused or cause.is_bundle_unreadable):
+        if isinstance(cause, NotConnectedError) and (cause.refused_certificate or cause.is_bundle_unreadable):
             return SourceError(Problem.CERTIFICATE)
         if isinstance(cause, TimeoutError) and not isinstance(chain[0], NotConnectedError):
             return SourceError(Problem.TOO_SLOW, seconds=round(seconds), silent=1)
@@ -312,17 +311,6 @@ def _clipped(value: Any) -> Any:
 
 
 # --- Posting: without redirects and proxies ---------------------------------------------------------------------------
-
-
-def is_callable(url: str) -> bool:
-    """Whether `url` is http or https with a host, and without credentials and fragment."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    is_whole = parts.scheme in _PORTS and bool(parts.hostname) and (port is None or port > 0)
-    return is_whole and "@" not in parts.netloc and "#" not in url and is_plain(url) and url.isascii()
 
 
 def post(url: str, body: bytes, *, headers: Mapping[str, str], reach: Reach, seconds: float) -> None:

@@ -87,12 +87,6 @@ def check_count(field: str, count: int, limit: int, *, at_least: int = 0) -> Non
         raise MessageError(field, f"{count}, {at_least} to {limit}" if at_least else f"{count}, at most {limit}")
 
 
-def check_unique(field: str, values: Sequence[str]) -> None:
-    """Raises MessageError where one of `values` stands twice."""
-    if len(set(values)) != len(values):
-        raise MessageError(field, "used twice")
-
-
 def check_link(field: str, url: str, limit_bytes: int = LINK_BYTES, *, is_optional: bool = False) -> None:
     """Raises MessageError unless `url` is a full address with http or https, of at most `limit_bytes` bytes."""
     check_bytes(field, url, limit_bytes, is_optional=is_optional)

@@ -18,7 +18,6 @@ from integrations.clients.wecom.builders import (
     check_bytes,
     check_count,
     check_link,
-    check_unique,
     drop_empty,
     utf8_size,
 )
@@ -220,7 +219,8 @@ def button_interaction(
         raise MessageError(f"{_CARD}task_id", "an interactive card needs one")
     utf8_size(f"{_CARD}sub_title_text", sub_title)
     entries = _list_parts("button_list", buttons, BUTTONS_AT_MOST, at_least=1)
-    check_unique(f"{_CARD}button_list.key", [button.key for button in buttons])
+    if len({button.key for button in buttons}) != len(buttons):
+        raise MessageError(f"{_CARD}button_list.key", "used twice")
     return _card(
         {
             **head.fields("button_interaction"),

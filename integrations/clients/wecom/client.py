@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
-import requests
-
-from integrations.clients import transport
-from integrations.clients.errors import IntegrationError, Observe, ignore_call, observe_call
+from integrations.clients.errors import IntegrationError
+from integrations.clients.transport import total_deadline
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.builders import (
     MessageError,
@@ -25,16 +23,12 @@ from integrations.clients.wecom.builders import (
     multipart,
 )
 from integrations.clients.wecom.calls import (
-    API_BASE_URL,
-    USUAL_TIMEOUTS,
     Answer,
     AnswerError,
     Call,
     Calls,
-    Request,
-    Timeouts,
-    Transport,
-    answer_of,
+    Wire,
+    WireOptions,
     child,
     integer,
     integers,
@@ -348,10 +342,8 @@ def check_media(field: str, content: bytes, largest: int) -> None:
 class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, MediaCalls):
     """Calls WeCom for one application.
 
-    `agentid`: None for the directory-sync assistant (通讯录同步), which has a secret but no agent. `session`: from
-    `open_session`, may be shared by clients and threads. `proxy`: an address, empty for none. `ca_bundle`: path of
-    a file of certificates to trust instead of the usual ones. Raises the classes of `integrations.clients.errors` only,
-    and MessageError for a value that WeCom would refuse.
+    `agentid`: None for the directory-sync assistant (通讯录同步), which has a secret but no agent. Raises the classes
+    of `integrations.clients.errors` only, and MessageError for a value that WeCom would refuse.
     """
 
     def __init__(
@@ -360,22 +352,14 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         corpid: str,
         agentid: int | None,
         secret: str,
-        base_url: str = API_BASE_URL,
-        session: requests.Session,
         token_store: TokenStore | TrialTokens,
-        timeouts: Timeouts = USUAL_TIMEOUTS,
-        proxy: str | None = None,
-        ca_bundle: str | None = None,
-        observe: Observe = ignore_call,
+        **wire: Unpack[WireOptions],
     ) -> None:
         self.corpid = corpid
         self.agentid = agentid
         self._secret = secret
         self._tokens = token_store
-        self._observe = observe
-        self._transport = Transport(
-            base_url=base_url, session=session, timeouts=timeouts, proxy=proxy, ca_bundle=ca_bundle
-        )
+        self._wire = Wire(**wire)
 
     def __repr__(self) -> str:
         return f"WeComClient(corpid={self.corpid!r}, agentid={self.agentid!r})"
@@ -391,7 +375,7 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
 
     def _call(self, call: Call) -> Answer:
         """One call with the application's token: once more with another token if WeCom refuses this one."""
-        with transport.total_deadline(self._transport.seconds_for(call)):
+        with total_deadline(self._wire.seconds_for(call)):
             token = self._token()
             try:
                 return self._once(call, token)
@@ -402,10 +386,8 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
 
     def _once(self, call: Call, token: str) -> Answer:
         """One call. A token that WeCom refuses is dropped, so that no later call is made with it."""
-        request = Request(call.operation, call.is_repeatable, secrets=(token, self._secret))
         try:
-            with observe_call(self._observe, call.operation):
-                return answer_of(request, self._transport.exchange(request, call, {"access_token": token}))
+            return self._wire.ask(call, {"access_token": token}, secrets=(token, self._secret))
         except IntegrationError as error:
             if error.code in errcodes.STALE_TOKEN_CODES:
                 self._tokens.drop(self.corpid, self.agentid, token)
@@ -415,12 +397,10 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         return self._tokens.get(self.corpid, self.agentid, self._gettoken)
 
     def _gettoken(self) -> FetchedToken:
-        request = Request("gettoken", is_repeatable=True, secrets=(self._secret,))
         credentials = {"corpid": self.corpid, "corpsecret": self._secret}
-        with observe_call(self._observe, "gettoken"):
-            reply = self._transport.exchange(request, Call("gettoken", "/cgi-bin/gettoken"), credentials)
-            # `expires_in` may count down on a repeated get.
-            return typed("gettoken", lambda answer: lasting(answer, "access_token"), answer_of(request, reply))
+        answer = self._wire.ask(Call("gettoken", "/cgi-bin/gettoken"), credentials, secrets=(self._secret,))
+        # `expires_in` may count down on a repeated get.
+        return typed("gettoken", lambda fields: lasting(fields, "access_token"), answer)
 
 
 class RobotClient:
@@ -430,22 +410,9 @@ class RobotClient:
     Source: document/path/91770.
     """
 
-    def __init__(
-        self,
-        *,
-        key: str,
-        base_url: str = API_BASE_URL,
-        session: requests.Session,
-        timeouts: Timeouts = USUAL_TIMEOUTS,
-        proxy: str | None = None,
-        ca_bundle: str | None = None,
-        observe: Observe = ignore_call,
-    ) -> None:
+    def __init__(self, *, key: str, **wire: Unpack[WireOptions]) -> None:
         self._key = key
-        self._observe = observe
-        self._transport = Transport(
-            base_url=base_url, session=session, timeouts=timeouts, proxy=proxy, ca_bundle=ca_bundle
-        )
+        self._wire = Wire(**wire)
 
     def __repr__(self) -> str:
         return "RobotClient()"
@@ -476,6 +443,4 @@ class RobotClient:
         return typed("webhook_upload_media", media_id_from, self._answered(call))
 
     def _answered(self, call: Call) -> Answer:
-        request = Request(call.operation, call.is_repeatable, secrets=(self._key,))
-        with observe_call(self._observe, call.operation):
-            return answer_of(request, self._transport.exchange(request, call, {"key": self._key}))
+        return self._wire.ask(call, {"key": self._key}, secrets=(self._key,))

@@ -63,7 +63,6 @@ TO_WAIT = _("Nothing to be done: it is tried again later. If it lasts for hours,
 
 
 _TO_PICTURE = _("Use a JPG or PNG of less than 10 MB.")
-_TO_VOICE = _("Use a recording in AMR format of at most 60 seconds and 2 MB.")
 _TO_ROBOT = _("The group in WeCom → its message pushes (robot): make a new one and enter its address here.")
 _TO_SECRET = _(
     "WeCom's console → App management → the app → Secret; copy it to System integration → WeCom configuration → "
@@ -129,15 +128,10 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
     },
     (ConfigurationError, WECOM_ADMIN, TO_APP_PAGE): {
         50006: _("This system app is disabled."),
-        60028: _("The home page of a third-party app cannot be changed from here."),
         60031: _("The app may not call WeCom any more."),
-        90207: _("The mini-program is not connected to the company's app."),
-        90208: _("The appid of the mini-program is not the one connected to the app."),
     },
     (ConfigurationError, WECOM_ADMIN, TO_TRUSTED_IP): {
         60020: _("WeCom refuses the address of this server: it is not a trusted IP of the app."),
-        85006: _("The list of trusted IPs is too long."),
-        85007: _("An entry of the trusted IPs is not an address."),
         301042: _("The address of this server is not on the white list."),
     },
     (ConfigurationError, WECOM_ADMIN, TO_SCOPE): {81011: _("The app has no right to use this tag.")},
@@ -160,25 +154,18 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         49008: _("The group chat was dissolved."),
         86008: _("The group chat belongs to another app."),
     },
-    (RecipientError, SITE_ADMIN, TO_SUPPORT): {40073: _("The openid is not known.")},
     (RecipientError, NOBODY, TO_RECIPIENTS): {42052: _("The message is older than 24 hours and cannot be recalled.")},
-    (RecipientError, PERSON, TO_DIRECTORY): {43004: _("The member has not connected WeChat.")},
     (RecipientError, NOBODY, _OWN): {
         46003: _("The app has no menu."),
         60140: _("The card can no longer be changed: its code was used or is older than 72 hours."),
     },
     (RecipientError, SITE_ADMIN, TO_DIRECTORY): {
-        46004: _("Nobody in WeCom has this mobile number or e-mail address."),
         **dict.fromkeys((60003, 60123), _("The department does not exist.")),
     },
     (RecipientError, WECOM_ADMIN, TO_SCOPE): {
         50002: _("The member is outside what the app may see."),
         60011: _("The app may not see this member, department or tag."),
         **dict.fromkeys((60021, 92000), _("The member is outside the app's visible scope.")),
-    },
-    (RecipientError, NOBODY, TO_SUPPORT): {
-        82101: _("Nobody is named whose card should be changed."),
-        82102: _("The person did not receive the card that should be changed."),
     },
     (RecipientError, AUTHOR, TO_CONTENT): {
         40201: _("WeCom's content rules block this message."),
@@ -190,13 +177,9 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         41008: _("WeCom sent the browser back without a sign-in code."),
         42003: _("The sign-in code has ended."),
         42022: _("The sign-in code was used before."),
-        84014: _("The permission to read personal details has ended."),
-        84015: _("The permission to read personal details is not valid."),
     },
     (BadRequestError, SUPPORT, TO_SUPPORT): {
         40004: _("This kind of file is not allowed."),
-        40005: _("The kind of the upload is not valid."),
-        40008: _("The kind of the message is not valid."),
         **dict.fromkeys(
             (*range(40016, 40021), *range(40022, 40028)),
             _("WeCom refuses the app's menu: number, name, kind, key or address of an entry."),
@@ -205,10 +188,7 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         40033: _("The request holds characters that WeCom does not allow."),
         40035: _("A parameter is not allowed."),
         40058: _("A parameter is not valid."),
-        40059: _("The switch for reporting the location is neither 0 nor 1."),
         40063: _("A parameter is empty."),
-        40066: _("The list of departments is not valid."),
-        40074: _("A news message cannot be confidential."),
         40093: _("The JS-SDK signature is wrong: address, ticket or time."),
         40206: _("The request is too large."),
         41001: _("The access token was missing from the request."),
@@ -216,36 +196,18 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         41009: _("The WeCom account was missing from the request."),
         41010: _("The address was missing from the request."),
         41011: _("The AgentId was missing from the request."),
-        42012: _("The JS-SDK ticket belongs to another app or is of the wrong kind."),
-        42014: _("The task id of the card is not valid."),
-        42015: _("The card was sent by another app."),
-        42016: _("The task id of the card is not known."),
-        42017: _("The button of the card does not exist."),
-        42018: _("The key of a button is not valid."),
-        42019: _("The key of a button is missing."),
         42027: _("A line of the card has no name."),
         42028: _("A link of the card has no address."),
-        42029: _("An attachment of the card has no file."),
-        42030: _("A mini-program link of the card has no appid."),
         42031: _("The card is of a kind that WeCom does not know."),
         **dict.fromkeys((42032, 42034, 42048), _("A field of the card is not valid.")),
         42033: _("The card has no title."),
         42035: _("The card has too many lines of name and value."),
         42036: _("The card has too many headings with text."),
-        42037: _("A list of answers in the card is empty or too long."),
         42038: _("A button of the card has no text."),
         42039: _("A button of the card has no key."),
-        42040: _("An answer in the card has no id."),
-        42041: _("An answer in the card has no text."),
         42042: _("The card has too many links at its foot."),
-        42043: _("A question in the card has no key."),
         42044: _("The picture of the card has no address."),
         42045: _("The card has no action for a click."),
-        42046: _("The submit button of the card has no key."),
-        42047: _("The card has too many questions, or none."),
-        42049: _("The submit button of the card has no text."),
-        42050: _("A member named in the card is not valid."),
-        42051: _("A key is used twice in the card's menu."),
         44001: _("The uploaded file is empty, or the form of the upload is wrong."),
         45004: _("The description of the app is too long or too short."),
         45022: _("The name of the app is too long."),
@@ -253,8 +215,6 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         81012: _("No recipients were given."),
         81014: _("Too many members for one call."),
         82001: _("The message names no recipient at all."),
-        82002: _("The message names more than 100 departments."),
-        82003: _("The message names more than 100 tags."),
         84025: _("The state of a sign-in may hold letters and digits only, at most 128."),
         **dict.fromkeys(
             (86002, 86004, 86005, 86101, 86201, 86202, 86203, 86206, 86217),
@@ -262,11 +222,6 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         ),
         86205: _("The id of the group chat is too long."),
         86215: _("A group chat with this id exists already."),
-        **dict.fromkeys(
-            range(90201, 90207),
-            _("WeCom refuses the mini-program notice: number, name or value of an item, or its page."),
-        ),
-        91040: _("The kind of ticket is not valid."),
     },
     (BadRequestError, SITE_ADMIN, _OWN): {60102: _("The WeCom account exists already.")},
     (BadRequestError, AUTHOR, TO_RECIPIENTS): {
@@ -279,7 +234,6 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
     },
     (BadRequestError, AUTHOR, TO_CONTENT): {
         40006: _("The size of the file is not allowed."),
-        40011: _("The video is too large."),
         40039: _("An address is longer than 1024 bytes."),
         40094: _("An address is missing or has neither http nor https."),
         41016: _("The title is missing."),
@@ -288,7 +242,6 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
         45001: _("The file is too large."),
         45002: _("The message is too long."),
         45008: _("The message has more than eight articles."),
-        45032: _("The name of the author is too long."),
         45034: _("An address has neither http nor https."),
     },
     (BadRequestError, AUTHOR, _OWN): {
@@ -297,11 +250,6 @@ _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
     (BadRequestError, AUTHOR, _TO_PICTURE): {
         40009: _("The picture is too large."),
         40123: _("The file is not a picture."),
-    },
-    (BadRequestError, AUTHOR, _TO_VOICE): {
-        45007: _("The voice recording is longer than 60 seconds."),
-        301016: _("The voice recording is not allowed."),
-        301017: _("The voice recording is not in AMR format."),
     },
 }
 

@@ -370,13 +370,13 @@ class TokenStore:
             token, token_ms, pause, pause_ms = self._read_script(keys=self._keys(key))
         held = None
         if token is not None:
-            _token_digest, ahead_ms, sealed = _text(token).split(":", 2)
+            _token_digest, ahead_ms, sealed = token.decode().split(":", 2)
             with suppress(ValueError, InvalidToken):  # sealed with a key that is gone: fetch anew
                 value = self._unseal(base64.b64decode(sealed)).decode()
                 held = StoredToken(value, token_ms / 1000, int(ahead_ms) / 1000)
         if pause is None:
             return held, None
-        return held, Pause(**json.loads(_text(pause)), remaining_seconds=pause_ms / 1000)
+        return held, Pause(**json.loads(pause), remaining_seconds=pause_ms / 1000)
 
     def _lead(self, key: str, owner: str) -> bool:
         """Return whether `owner` may fetch now: nobody else does, or whoever did has not come back in time."""
@@ -432,10 +432,6 @@ def _application_key(corpid: str, agentid: int | None, kind: Kind) -> str:
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _milliseconds(seconds: float) -> int:

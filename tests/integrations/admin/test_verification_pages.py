@@ -99,7 +99,7 @@ def test_the_check_button_looks_again(admin_client: Client, corp: Corp) -> None:
     assert shown["is_unfinished"] is False
     assert '<span class="pill pill-bad">cannot be reached</span>' in shown["html"]
     assert "Check the DNS entry of the host name, the firewall and the reverse proxy." in shown["html"]
-    assert "no answer (ConnectionRefusedError)" in shown["html"]
+    assert "no connection (ConnectionRefusedError)" in shown["html"]
 
 
 def test_a_check_that_waits_is_followed_and_says_when_no_worker_takes_it(admin_client: Client, corp: Corp) -> None:

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from integrations.clients.transport import open_session
+from integrations.clients.wecom import builders
+from integrations.clients.wecom.builders import Content, Payload, Recipients, body_bytes, text_content
 from integrations.clients.wecom.calls import Timeouts
-from integrations.clients.wecom.client import RobotClient, WeComClient
-from integrations.clients.wecom.tokens import TokenStore, TrialTokens
+from integrations.clients.wecom.cards import Button, Head, button_interaction, text_notice
+from integrations.clients.wecom.client import RobotClient, SendResult, WeComClient
+from integrations.clients.wecom.tokens import TrialTokens
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 # AGENTID sees 销售部 and below. WHOLE sees everybody, is older than 2022-06-20 and is bound to a mini-program.
@@ -20,8 +23,6 @@ CONTACTS_SECRET = "sandbox-secret-of-contacts"
 ROBOT_KEY = "sandbox-robot-key-0001"
 CALLER_IP = "127.0.0.1"
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 32
-AMR = b"#!AMR\n" + bytes([0x04] + [0] * 12) * 5
-MP4 = b"\x00\x00\x00\x18ftypmp42" + b"0" * 32
 # Long enough for a busy machine; where a test waits for it, it is given a shorter one.
 PATIENT = Timeouts(connect_seconds=5, total_seconds=20, transfer_seconds=20)
 
@@ -59,18 +60,16 @@ class Place:
         corpid: str = CORPID,
         agentid: int | None = AGENTID,
         secret: str = SECRET,
-        timeouts: Timeouts = PATIENT,
-        token_store: TokenStore | TrialTokens | None = None,
     ) -> WeComClient:
-        """A client with a token store of its own, if it is given none."""
+        """A client with a token store of its own."""
         return WeComClient(
             corpid=corpid,
             agentid=agentid,
             secret=secret,
             base_url=self.sandbox.base_url,
             session=open_session(),
-            token_store=token_store or TrialTokens(),
-            timeouts=timeouts,
+            token_store=TrialTokens(),
+            timeouts=PATIENT,
         )
 
     def robot_client(self, key: str = ROBOT_KEY) -> RobotClient:
@@ -79,9 +78,6 @@ class Place:
     def app_control(self, agentid: int = AGENTID, **changes: object) -> None:
         """What an administrator changes at an app in WeCom's console."""
         self.sandbox.control("PATCH", f"companies/{CORPID}/apps/{agentid}", changes)
-
-    def settings(self, **changes: object) -> None:
-        self.sandbox.control("PATCH", "settings", changes)
 
     def phone(self, userid: str = "lilei") -> list[dict[str, Any]]:
         """What stands on a member's phone, oldest first."""
@@ -95,20 +91,47 @@ class Place:
         """What the sandbox answered to the calls of one endpoint, in order."""
         return [call["errcode"] for call in self.sandbox.calls(endpoint)]
 
-    def fetch(self, media_id: str, *, agentid: int = AGENTID) -> tuple[bytes, str]:
+    def fetch(self, media_id: str) -> tuple[bytes, str]:
         """Fetch a file that was uploaded, as another program of the company does; its bytes and content type."""
-        secret = WHOLE_SECRET if agentid == WHOLE else SECRET
         address = f"{self.sandbox.base_url}/cgi-bin/"
-        asked = {"corpid": CORPID, "corpsecret": secret}
+        asked = {"corpid": CORPID, "corpsecret": SECRET}
         token = self.sandbox.session.get(f"{address}gettoken", params=asked, timeout=60).json()["access_token"]
         params = {"access_token": token, "media_id": media_id}
         answer = self.sandbox.session.get(f"{address}media/get", params=params, timeout=60)
         return answer.content, answer.headers["Content-Type"]
 
-    def now(self) -> float:
-        return float(self.sandbox.control("GET", "clock")["now"])
-
     def code(self, userid: str = "lilei", **visit: object) -> str:
         """The person passes the authorise page of the app."""
         visit = {"redirect_uri": "http://localhost:3001/login", "agentid": str(AGENTID), **visit}
         return self.sandbox.authorize(CORPID, userid, **visit)["code"]
+
+
+BOTH = Recipients(["LiLei", "hanmeimei"])
+LINK = "https://portal.example.com/m/7"
+DONE = text_notice(Head(LINK, "已处理"))
+
+
+def text(content: str = "营收 1.2 亿", to: Recipients = BOTH, duplicate_check_seconds: int = 0) -> bytes:
+    """The body of a text of the app."""
+    said = text_content(content)
+    return body_bytes(
+        builders.app_message(agentid=AGENTID, to=to, content=said, duplicate_check_seconds=duplicate_check_seconds)
+    )
+
+
+def sent(at: Place, content: Content, to: Recipients = BOTH) -> SendResult:
+    """A content that the app sends."""
+    return at.app.message_send(body_bytes(builders.app_message(agentid=AGENTID, to=to, content=content)))
+
+
+def leave_card(task_id: str = "leave-7") -> Content:
+    """A card with two buttons."""
+    return button_interaction(
+        Head(LINK, "请假申请", "韩梅梅", task_id=task_id),
+        buttons=[Button("同意", key="approve"), Button("驳回", key="reject", style=2)],
+    )
+
+
+def update(response_code: str, agentid: int = AGENTID) -> Payload:
+    """Put DONE in the place of a card."""
+    return builders.card_update(agentid=agentid, response_code=response_code, card=DONE)

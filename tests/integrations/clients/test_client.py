@@ -16,6 +16,8 @@ from tests.integrations.clients.wecom.server import listening
 from tests.integrations.clients.wecom.test_tls import _certificate
 from tools.services import free_port
 
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Type: text/plain\r\nSet-Cookie: a=b\r\n\r\nabc"
+
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
@@ -30,14 +32,9 @@ def answering(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
         yield url, requests
 
 
-def http(status: str, body: bytes, *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
 def test_a_page_is_read_as_a_stranger_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    with answering(http("200 OK", b"abc", "Content-Type: text/plain", "Set-Cookie: a=b")) as (url, requests):
+    with answering(ANSWER) as (url, requests):
         page = fetch_page(f"{url}/WW_verify_x.txt")
 
     assert (page.status, page.content, page.headers["Content-Type"]) == (200, b"abc", "text/plain")
@@ -48,43 +45,28 @@ def test_a_page_is_read_as_a_stranger_reads_it(monkeypatch: pytest.MonkeyPatch) 
     assert "authorization" not in request
 
 
-def test_a_redirection_is_an_answer_and_is_not_followed() -> None:
-    with answering(http("302 Found", b"", "Location: https://elsewhere.example/x")) as (url, requests):
-        page = fetch_page(f"{url}/")
-
-    assert (page.status, page.content, page.headers["Location"]) == (302, b"", "https://elsewhere.example/x")
-    assert len(requests) == 1
-
-
-@pytest.mark.parametrize("place", [b"http://[", b"http://*:99999999/", b"http://\xff\xfe/"])
-def test_a_redirection_to_no_address_is_an_answer_as_well(place: bytes) -> None:
+@pytest.mark.parametrize(
+    "place", [b"https://elsewhere.example/x", b"http://[", b"http://*:99999999/", b"http://\xff\xfe/"]
+)
+def test_a_redirection_is_an_answer_and_is_not_followed(place: bytes) -> None:
     answer = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + place + b"\r\n\r\n"
-    with answering(answer) as (url, _requests):
+    with answering(answer) as (url, requests):
         page = fetch_page(f"{url}/")
 
     assert (page.status, page.headers["Location"]) == (302, place.decode("latin-1"))
+    assert len(requests) == 1
 
 
-def test_of_a_redirection_without_end_only_the_beginning_is_read() -> None:
-    with listening(never_ends(b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n")) as url:
-        page = fetch_page(f"{url}/", total_seconds=2)
+@pytest.mark.parametrize("status", ["200 OK", "302 Found\r\nLocation: /x", "503 No"])
+def test_of_an_answer_without_end_only_the_beginning_is_read_whatever_its_status(status: str) -> None:
+    with listening(never_ends(f"HTTP/1.1 {status}\r\n\r\n".encode())) as url:
+        page = fetch_page(f"{url}/", total_seconds=20)
 
-    assert (page.status, page.content) == (302, b"x" * CONTENT_BYTES_AT_MOST)
-
-
-@pytest.mark.parametrize("status", [404, 500, 503])
-def test_every_status_is_an_answer(status: int) -> None:
-    with answering(http(f"{status} X", b"no")) as (url, _requests):
-        assert fetch_page(f"{url}/").status == status
-
-
-def test_a_long_page_is_cut() -> None:
-    with answering(http("200 OK", b"x" * 1_000_000)) as (url, _requests):
-        assert len(fetch_page(f"{url}/").content) == CONTENT_BYTES_AT_MOST
+    assert (page.status, page.content) == (int(status[:3]), b"x" * CONTENT_BYTES_AT_MOST)
 
 
 def test_nobody_listens() -> None:
-    with pytest.raises(TransientError, match="no answer"):
+    with pytest.raises(TransientError, match="no connection"):
         fetch_page(f"http://127.0.0.1:{free_port()}/")
 
 
@@ -109,4 +91,4 @@ def test_a_certificate_of_nobody_we_know(tmp_path: Path) -> None:
     with listening(lambda connection: None, context) as url, pytest.raises(ConfigurationError) as refusal:
         fetch_page(f"{url}/")
 
-    assert refusal.value.message == "self-signed certificate"
+    assert refusal.value.message == "the certificate is not trusted (self-signed certificate)"

@@ -258,7 +258,7 @@ LOGIN_PAGE = plain(b"<html>Please sign in</html>", "text/html; charset=utf-8")
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", Outcome.WRONG_STATUS, "HTTP 404"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", Outcome.WRONG_STATUS, "HTTP 204"),
         (REDIRECTION, Outcome.REDIRECTED, "HTTP 301 https://bi.example.com/x"),
-        (b"", Outcome.UNREACHABLE, "no answer (RemoteDisconnected)"),
+        (b"", Outcome.UNREACHABLE, "the connection failed before the answer was complete (RemoteDisconnected)"),
     ],
 )
 def test_what_the_check_finds(corp: Corp, answer: bytes, outcome: Outcome, detail: str) -> None:
@@ -279,7 +279,7 @@ def test_a_long_redirection_is_cut_and_tidied(corp: Corp) -> None:
 def test_nobody_listens_at_the_address(corp: Corp) -> None:
     file = checked(at(corp, f"http://127.0.0.1:{free_port()}"))
 
-    assert (file.outcome, file.detail) == (Outcome.UNREACHABLE, "no answer (ConnectionRefusedError)")
+    assert (file.outcome, file.detail) == (Outcome.UNREACHABLE, "no connection (ConnectionRefusedError)")
 
 
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome != Outcome.FOUND])

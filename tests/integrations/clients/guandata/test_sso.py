@@ -10,7 +10,6 @@ from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,13 +107,6 @@ def test_a_key_shorter_than_documented_or_too_long_is_refused(
     assert refusal.value.flaw is flaw
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda noise: base64.b64encode(noise).decode()))
-def test_no_text_breaks_the_reading(text: str) -> None:
-    with pytest.raises(KeyRefused):
-        guandata_sso.load(text)
-
-
 FORMS = PageForms()
 
 
@@ -155,9 +147,6 @@ def test_other_forms_can_be_set() -> None:
     assert page_for("", "", forms=forms, on_phone=True) == "/m/home?v=2"
     assert page_for("", "a=1", forms=forms, on_phone=True) == "/m/home?v=2&a=1"
     assert page_for("survey-engine", "", forms=forms, on_phone=False) == "/survey-engine"
-
-
-def test_a_phone_without_a_form_of_its_own_gets_the_desktop_s() -> None:
     assert page_for("page/7", "", forms=PageForms(phone=""), on_phone=True) == "/page/7"
 
 
@@ -173,13 +162,13 @@ STRANGERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
 @pytest.mark.parametrize("asked", ["", "page/p1", "card/c1", "survey-engine/m/1"])
-def test_a_stranger_s_token_is_left_out(asked: str, stranger: str) -> None:
-    for on_phone in (False, True):
-        page = page_for(asked, f"a=1&{stranger}&b=2", forms=FORMS, on_phone=on_phone)
+def test_a_stranger_s_token_is_left_out(asked: str) -> None:
+    for stranger in STRANGERS:
+        for on_phone in (False, True):
+            page = page_for(asked, f"a=1&{stranger}&b=2", forms=FORMS, on_phone=on_phone)
 
-        assert page == page_for(asked, "a=1&b=2", forms=FORMS, on_phone=on_phone)
+            assert page == page_for(asked, "a=1&b=2", forms=FORMS, on_phone=on_phone), stranger
 
 
 @pytest.mark.parametrize(
@@ -260,29 +249,21 @@ def claims(external_user_id: str = "lilei", **more: object) -> Claims:
 
 @needs("openssl")
 @BITS
-def test_openssl_opens_the_token_with_the_public_key(bits: int) -> None:
-    key = KEYS[bits]
+@pytest.mark.parametrize("person", ["lilei", "x" * 600])
+def test_openssl_opens_the_token_with_the_public_key_block_by_block(bits: int, person: str) -> None:
+    key, wanted = KEYS[bits], claims(person, domain_id="guanbi")
+    token = sealed(wanted, key)
 
-    found = opened_by_openssl(sealed(claims(domain_id="guanbi"), key), guandata_sso.public_pem(key), bits // 8)
+    found = opened_by_openssl(token, guandata_sso.public_pem(key), bits // 8)
 
     assert found == {
         "domainId": "guanbi",
-        "externalUserId": "lilei",
+        "externalUserId": person,
         "timestamp": 1_780_000_000,
         "expiredTimeSeconds": 60,
     }
-
-
-@needs("openssl")
-@BITS
-def test_claims_longer_than_a_block_are_cut_into_blocks_of_key_bytes_less_eleven(bits: int) -> None:
-    key, person = KEYS[bits], "x" * 600
-    token = sealed(claims(person), key)
-
-    length = len(claims(person).as_json())
-    assert len(blocks_of(token, bits // 8)) == -(-length // (bits // 8 - 11))
-    assert opened(token, guandata_sso.public_pem(key))["externalUserId"] == person
-    assert opened_by_openssl(token, guandata_sso.public_pem(key), bits // 8)["externalUserId"] == person
+    assert len(blocks_of(token, bits // 8)) == -(-len(wanted.as_json()) // (bits // 8 - 11))
+    assert opened(token, guandata_sso.public_pem(key)) == found
 
 
 def test_a_block_of_the_documented_key_holds_117_bytes() -> None:
@@ -306,13 +287,6 @@ def test_the_domain_is_left_out_where_there_is_none() -> None:
     assert set(found) == {"externalUserId", "timestamp", "expiredTimeSeconds"}
 
 
-def test_another_key_opens_nothing() -> None:
-    other: RSAPrivateKey = guandata_sso.load(guandata_sso.generate())
-
-    with pytest.raises((AssertionError, ValueError)):
-        opened(sealed(claims(), KEYS[1024]), guandata_sso.public_pem(other))
-
-
 @pytest.mark.parametrize(("person", "seconds"), [("", 60), ("lilei", 0), ("lilei", -1), ("lilei", 301)])
 def test_no_token_for_nobody_and_none_that_lives_too_long(person: str, seconds: int) -> None:
     with pytest.raises(ValueError, match="1 to 300"):
@@ -320,15 +294,12 @@ def test_no_token_for_nobody_and_none_that_lives_too_long(person: str, seconds: 
 
 
 @pytest.mark.parametrize(
-    ("page", "address"),
+    ("page", "provider", "address"),
     [
-        ("/", "https://bi.example.com/?provider=guanbi&ssoToken=ab12"),
-        ("/page/7?x=1", "https://bi.example.com/page/7?x=1&provider=guanbi&ssoToken=ab12"),
+        ("/", "guanbi", "https://bi.example.com/?provider=guanbi&ssoToken=ab12"),
+        ("/page/7?x=1", "guanbi", "https://bi.example.com/page/7?x=1&provider=guanbi&ssoToken=ab12"),
+        ("/", "a&b 观", "https://bi.example.com/?provider=a%26b%20%E8%A7%82&ssoToken=ab12"),
     ],
 )
-def test_the_entrance_carries_provider_and_token_behind_the_page(page: str, address: str) -> None:
-    assert entrance(base_url="https://bi.example.com", page=page, provider="guanbi", token="ab12") == address
-
-
-def test_a_provider_is_encoded() -> None:
-    assert "provider=a%26b%20%E8%A7%82&" in entrance(base_url="https://b", page="/", provider="a&b 观", token="1")
+def test_the_entrance_carries_provider_and_token_behind_the_page(page: str, provider: str, address: str) -> None:
+    assert entrance(base_url="https://bi.example.com", page=page, provider=provider, token="ab12") == address

@@ -45,20 +45,9 @@ def started(browser: LastingBrowser) -> list[psutil.Process]:
     return [one for one in psutil.process_iter() if one.pid in pids]  # without those that have ended since
 
 
-def test_it_starts_when_a_picture_is_asked_for_and_ends_with_all_its_processes(
-    browser: LastingBrowser, bi: SandboxHandle
+def test_a_browser_that_died_or_was_used_for_long_is_followed_by_another(
+    browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert browser.megabytes() == 0
-    assert rows(browser, bi) == 6
-    processes = started(browser)
-    assert browser.megabytes() > 50
-
-    browser.close()
-
-    assert psutil.wait_procs(processes, timeout=30)[1] == []
-
-
-def test_a_browser_that_died_is_followed_by_another(browser: LastingBrowser, bi: SandboxHandle) -> None:
     rows(browser, bi)
     for process in reversed(started(browser)):
         with suppress(psutil.NoSuchProcess):  # Chromium ends helpers of its own
@@ -69,11 +58,17 @@ def test_a_browser_that_died_is_followed_by_another(browser: LastingBrowser, bi:
 
     assert caught.value.reason == Reason.BROWSER_FAILED
     assert rows(browser, bi) == 6
+    monkeypatch.setattr(lasting_browser, "PICTURES_AT_MOST", 1)
+    second = started(browser)
+    assert rows(browser, bi) == 6
+    assert psutil.wait_procs(second, timeout=30)[1] == []
 
 
 def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows(browser, bi)
+    assert browser.megabytes() == 0
+    assert rows(browser, bi) == 6
     processes = started(browser)
+    assert browser.megabytes() > 50
     [folder] = lasting_browser._folders_of(browser._family())
     assert Path(folder).exists()
     monkeypatch.setattr(lasting_browser, "HANGS_AFTER_SECONDS", 1)
@@ -89,6 +84,9 @@ def test_one_that_hangs_is_killed(browser: LastingBrowser, bi: SandboxHandle, mo
     assert not Path(folder).exists()
     monkeypatch.undo()
     assert rows(browser, bi) == 6
+    processes = started(browser)
+    browser.close()
+    assert psutil.wait_procs(processes, timeout=30)[1] == []
 
 
 def test_folders_that_killed_workers_left_are_removed(tmp_path: Path) -> None:
@@ -119,17 +117,6 @@ def test_one_that_grows_too_large_gives_way_to_another(browser: LastingBrowser, 
     with pytest.raises(SnapshotError):  # while a page is drawn that never ends
         browser.take(address_of(bi, "never"), Options(), MARKS, within_seconds=30)
 
-    assert psutil.wait_procs(first, timeout=30)[1] == []
-
-
-def test_after_many_pictures_another_one_begins(
-    browser: LastingBrowser, bi: SandboxHandle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lasting_browser, "PICTURES_AT_MOST", 1)
-    rows(browser, bi)
-    first = started(browser)
-
-    assert rows(browser, bi) == 6
     assert psutil.wait_procs(first, timeout=30)[1] == []
 
 

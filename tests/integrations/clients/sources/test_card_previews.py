@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import redis
 import requests
 from django.utils import translation
 
@@ -16,7 +15,7 @@ from integrations.hooks import Hook
 from integrations.models import Card, CardData
 from integrations.tasks import fetch_card_data
 from tests.guandata import GuandataAnswers
-from tests.integrations.clients.sources.place import SLOT, Clock, make_card, make_source
+from tests.integrations.clients.sources.place import NOW, SLOT, Clock, make_card, make_source
 
 pytestmark = pytest.mark.django_db
 
@@ -60,21 +59,6 @@ def test_what_is_asked_for_is_waited_for_and_then_there(bi: GuandataAnswers, clo
     assert (row.slot_at, row.notified_at) == (None, clock())
 
 
-@pytest.mark.django_db(transaction=True)
-def test_it_goes_to_the_queue_of_data_with_nothing_but_the_id_of_its_row(
-    valkey_client: redis.Redis, clock: Clock
-) -> None:
-    source = make_source(name="仓库", kind="sql", sql_url="postgresql://robot:sim-source-secret@db.example.com/sales")
-
-    ask(clock, make_card(source, sql="SELECT secret_column FROM sales"))
-
-    [message] = valkey_client.lrange("data", 0, -1)
-    assert b"sim-source-secret" not in message
-    assert b"secret_column" not in message
-    assert b"integrations.fetch_card_data" in message
-    valkey_client.flushdb()
-
-
 def test_nothing_to_ask_for_is_there_at_once(clock: Clock) -> None:
     found = read(ask(clock), clock)
 
@@ -82,8 +66,12 @@ def test_nothing_to_ask_for_is_there_at_once(clock: Clock) -> None:
     assert not CardData.objects.exists()
 
 
-def test_several_cards_are_there_once_all_are(bi: GuandataAnswers, clock: Clock) -> None:
+def test_several_cards_are_there_once_all_are_and_one_that_fails_ends_the_waiting(
+    bi: GuandataAnswers, clock: Clock
+) -> None:
     bi.gives("card_data")
+    bi.gives("card_data")
+    bi.gives("card_data", b"<html>")
     first = make_card()
     second = make_card(first.source, name="另一张")
     token = ask(clock, first, second)
@@ -93,6 +81,9 @@ def test_several_cards_are_there_once_all_are(bi: GuandataAnswers, clock: Clock)
     fetch_card_data(CardData.objects.get(card=second).pk)
 
     assert set(read(token, clock, first, second).tables) == {first.pk, second.pk}
+    token = ask(clock, first, second)
+    fetch_card_data(CardData.objects.filter(card=first).latest("pk").pk)
+    assert "“区域销售额”" in read(token, clock, first, second).problem
 
 
 @pytest.mark.parametrize(
@@ -120,18 +111,6 @@ def test_a_source_that_fails_is_asked_once_and_the_sentence_says_what_to_do(
     assert "“区域销售额”" in found.problem
     assert (found.token, found.is_there, found.tables) == ("", False, {})
     assert bi.calls("card_data") == 1
-
-
-def test_one_card_that_fails_ends_the_waiting_for_the_others(bi: GuandataAnswers, clock: Clock) -> None:
-    bi.gives("card_data", b"<html>")
-    failing = make_card()
-    waiting = make_card(failing.source, name="另一张")
-    token = ask(clock, waiting, failing)
-
-    fetch_card_data(CardData.objects.get(card=failing).pk)
-
-    found = read(token, clock, waiting, failing)
-    assert "“区域销售额”" in found.problem
 
 
 class TestNoWorker:
@@ -162,47 +141,27 @@ class TestNoWorker:
         assert given_up.problem.startswith("Given up after 80 seconds. No worker has taken it yet")
         assert given_up.token == ""
 
-    def test_a_source_whose_places_are_taken_is_named(self, clock: Clock) -> None:
-        source = make_source(name="慢", parallel_limit=1)
-        busy, card = make_card(source, name="忙"), make_card(source)
-        token = ask(clock, busy, card)
-        rows = {row.card_id: row.pk for row in CardData.objects.all()}
-        assert datasources_fetch._claim(rows[busy.pk], clock()) is not None
-        assert datasources_fetch._claim(rows[card.pk], clock()) is None
+    @pytest.mark.parametrize(
+        ("sources", "said"),
+        [
+            ([{"name": "慢", "parallel_limit": 1}], "the data source “慢” is busy with other queries."),
+            (
+                [{"name": f"慢 {number}", "slow_since": NOW} for number in range(datasources_fetch.SLOW_PLACES + 1)],
+                "the data source “慢 2” was too slow last time, and such sources are asked only a few at once.",
+            ),
+            ([{"name": "忙"}, {"name": "闲"}], "the workers of the queue “data” are busy with other data."),
+        ],
+    )
+    def test_what_it_waits_for_is_named(self, clock: Clock, sources: list[dict[str, Any]], said: str) -> None:
+        made = [make_source(**values) for values in sources]
+        cards = [make_card(one, name=one.name) for one in (made * 2 if len(made) == 1 else made)]
+        token = ask(clock, *cards)
+        for row in CardData.objects.order_by("pk")[: len(cards) - 1]:
+            assert datasources_fetch._claim(row.pk, clock()) is not None
 
         clock.advance(seconds=11)
 
-        assert read(token, clock, busy, card).hindrance == (
-            "It waits for its turn: the data source “慢” is busy with other queries."
-        )
-
-    def test_a_source_that_waits_for_other_slow_ones_is_named(self, clock: Clock) -> None:
-        slow = [
-            make_source(name=f"慢 {number}", slow_since=clock()) for number in range(datasources_fetch.SLOW_PLACES + 1)
-        ]
-        *busy, card = (make_card(source, name=source.name) for source in slow)
-        token = ask(clock, *busy, card)
-        held = [datasources_fetch._claim(row.pk, clock()) for row in CardData.objects.order_by("pk")]
-        assert [one is not None for one in held] == [True, True, False]
-
-        clock.advance(seconds=11)
-
-        assert read(token, clock, card).hindrance == (
-            "It waits for its turn: the data source “慢 2” was too slow last time, and such sources are asked only a "
-            "few at once."
-        )
-
-    def test_workers_that_fetch_other_data_are_busy(self, clock: Clock) -> None:
-        busy, card = make_card(make_source(name="慢"), name="忙"), make_card()
-        ask(clock, busy)
-        assert datasources_fetch._claim(CardData.objects.get().pk, clock()) is not None
-        token = ask(clock, card)
-
-        clock.advance(seconds=11)
-
-        assert read(token, clock, card).hindrance == (
-            "It waits for its turn: the workers of the queue “data” are busy with other data."
-        )
+        assert read(token, clock, cards[-1]).hindrance == f"It waits for its turn: {said}"
 
 
 def test_a_worker_that_never_ends_does_not_keep_the_page_waiting(clock: Clock) -> None:
@@ -237,14 +196,11 @@ class TestWhose:
 
         assert (found.is_there, found.token, found.problem[:7]) == (False, "", "This is")
 
-    def test_it_shows_no_data_of_a_report(self, clock: Clock) -> None:
+    def test_it_shows_no_data_of_a_report_and_is_good_for_an_hour(self, clock: Clock) -> None:
         card = make_card()
         datasources_fetch.request([card.pk], slot_at=SLOT, now=clock())
+        assert "no longer there" in read(str(CardData.objects.get().pk), clock, card).problem
 
-        assert read(str(CardData.objects.get().pk), clock, card).problem.startswith("This is no longer there.")
-
-    def test_it_is_good_for_an_hour(self, clock: Clock) -> None:
-        card = make_card()
         token = ask(clock, card)
         clock.advance(hours=1)
 
@@ -319,9 +275,3 @@ class TestRows:
         clock.advance(minutes=2)
 
         assert datasources_fetch.purge(now=clock()) == 0
-
-    def test_a_row_says_what_it_is_for(self, clock: Clock) -> None:
-        card = make_card()
-        ask(clock, card)
-
-        assert str(CardData.objects.get()) == f"{card.pk} of a page"

@@ -172,10 +172,8 @@ CASES: dict[str, tuple[Answer, str, Problem]] = {
     "deep JSON": (says(b"[" * 200_000 + b"]" * 200_000), "", Problem.NOT_UNDERSTOOD),
     "broken UTF-8": (says(b'[{"a":"\xff\xfe"}]'), "", Problem.NOT_UNDERSTOOD),
     "an empty answer": (says(b""), "", Problem.NOT_UNDERSTOOD),
-    "no content": (says(b"", status="204 No Content"), "", Problem.NOT_UNDERSTOOD),
-    "half JSON": (says(b'[{"a":1},'), "", Problem.NOT_UNDERSTOOD),
     "a huge number": (says(b"[" + b"9" * 100_000 + b"]"), "", Problem.NOT_UNDERSTOOD),
-    "ten million rows": (says(b"[" + b"0," * 9_999_999 + b"0]"), "", Problem.TOO_BIG),
+    "a row of a million cells": (says(b"[[" + b"0," * 999_999 + b"0]]"), "", Problem.NO_TABLE),
     "too many columns": (says_json([{f"c{n}": n for n in range(600)}]), "", Problem.NO_TABLE),
     "uneven rows": (says_json({"columns": ["a"], "rows": [[1], [1, 2]]}), "", Problem.NO_TABLE),
     "rows that are none": (says_json({"columns": ["a"], "rows": [1]}), "", Problem.NOT_UNDERSTOOD),
@@ -184,11 +182,9 @@ CASES: dict[str, tuple[Answer, str, Problem]] = {
     "an expression that doubles for ever": (says_json([1]), DOUBLING, Problem.EXPRESSION),
     "more values than a process may hold": (says(b"[" + b"0," * 4_000_000 + b"0]"), "", Problem.TOO_BIG),
     "an expired token": (says_json({}, status="401 Unauthorized"), "", Problem.NOT_ADMITTED),
-    "a forbidden one": (says_json({}, status="403 Forbidden"), "", Problem.NOT_ADMITTED),
     "a deleted question": (says_json({}, status="404 Not Found"), "", Problem.NOT_FOUND),
     "too many questions": (says_json({}, status="429 Too Many Requests"), "", Problem.BUSY),
     "a mistake of ours": (says_json({}, status="400 Bad Request"), "", Problem.REFUSED),
-    "a broken service": (says_json({}, status="500 Internal Server Error"), "", Problem.BROKEN),
     "a busy service": (says_json({}, status="503 Service Unavailable"), "", Problem.BROKEN),
     "to the cloud's credentials": (redirects("http://169.254.169.254/latest/"), "", Problem.REDIRECTED),
     "to another port": (redirects("http://127.0.0.1:1/"), "", Problem.REDIRECTED),
@@ -237,13 +233,6 @@ def test_rows_that_repeat_a_large_answer_are_too_big() -> None:
     assert (found.value.problem, found.value.facts) == (Problem.TOO_BIG, {"megabytes": 32})
 
 
-def test_one_row_of_a_million_cells_is_no_table() -> None:
-    with pytest.raises(SourceError) as found:
-        asked(says(b"[[" + b"0," * 999_999 + b"0]]"))
-
-    assert (found.value.problem, found.value.facts) == (Problem.NO_TABLE, {"what": "columns"})
-
-
 @pytest.mark.parametrize(
     ("columns", "rows", "names"),
     [
@@ -256,58 +245,42 @@ def test_names_of_columns_are_texts_whatever_they_are(columns: Any, rows: Any, n
     assert asked(says_json({"columns": columns, "rows": rows})).names == names
 
 
-@pytest.mark.parametrize("value", ["[NaN]", "[Infinity]", "[-Infinity]"])
-def test_what_is_no_number_is_nothing(value: str) -> None:
-    assert asked(says(value.encode())).rows == ((None,),)
-
-
-def test_half_characters_and_zeros_are_taken_out() -> None:
-    assert asked(says(b'["a\\ud800b\\u0000c"]')).rows == (("a?bc",),)
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [(b"[NaN]", None), (b"[Infinity]", None), (b"[-Infinity]", None), (b'["a\\ud800b\\u0000c"]', "a?bc")],
+)
+def test_what_is_no_number_is_nothing_and_half_characters_are_taken_out(answer: bytes, value: str | None) -> None:
+    assert asked(says(answer)).rows == ((value,),)
 
 
 class TestAddresses:
     @pytest.mark.parametrize(
-        "address",
+        ("reach", "addresses"),
         [
-            *("127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "255.255.255.255"),
-            *("169.254.169.254", "168.63.129.16", "224.0.0.1", "::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254"),
-            *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1"),
-            "0.0.0.0",  # noqa: S104  # nothing is bound to it
-            *("198.18.0.1", "240.0.0.1", "nonsense", ""),
-            *("fec0::1", "feff::1", "::ffff:0:a9fe:a9fe", "::ffff:0:7f00:1", "64:ff9b:1::a9fe:a9fe", "4000::1"),
+            (
+                Reach.PUBLIC,
+                "1.1.1.1 8.8.8.8 2606:4700:4700::1111 ::ffff:8.8.8.8 64:ff9b::808:808 ::ffff:0:808:808",
+            ),
+            (
+                Reach.PRIVATE,
+                "10.0.0.1 172.16.0.1 192.168.1.1 100.64.0.1 fc00::1 198.18.0.1 ::ffff:10.0.0.1",
+            ),
+            (
+                Reach.THIS_MACHINE,
+                "127.0.0.1 127.9.9.9 ::1 ::ffff:127.0.0.1 64:ff9b::7f00:1 2002:7f00:1:: ::127.0.0.1 ::ffff:0:7f00:1",
+            ),
+            (
+                Reach.NOWHERE,  # the credentials of clouds among them
+                "169.254.169.254 169.254.1.1 168.63.129.16 100.100.100.200 224.0.0.1 255.255.255.255 240.0.0.1 :: "
+                "0.0.0.0 fe80::1 fec0::1 feff::1 4000::1 fd00:ec2::254 fd20:ce::254 ::ffff:169.254.169.254 "
+                "::ffff:0:a9fe:a9fe 64:ff9b:1::a9fe:a9fe 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe:: nonsense",
+            ),
         ],
     )
-    def test_inner_addresses_are_refused(self, address: str) -> None:
-        assert needed_for(address) > Reach.PUBLIC
-
-    @pytest.mark.parametrize(
-        "address",
-        ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "::ffff:0:808:808"],
-    )
-    def test_public_ones_are_admitted(self, address: str) -> None:
-        assert needed_for(address) is Reach.PUBLIC
-
-    @pytest.mark.parametrize("address", ["10.0.0.1", "192.168.1.1", "fc00::1", "100.64.0.1", "::ffff:10.0.0.1"])
-    def test_a_superuser_can_allow_the_internal_network(self, address: str) -> None:
-        assert needed_for(address) is Reach.PRIVATE
-
-    @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"])
-    def test_this_machine_needs_the_setting_too(self, address: str) -> None:
-        assert needed_for(address) is Reach.THIS_MACHINE
-
-    @pytest.mark.parametrize(
-        "address",
-        [
-            "169.254.169.254",
-            "169.254.1.1",
-            "fd00:ec2::254",
-            "100.100.100.200",
-            "::ffff:169.254.169.254",
-            *("::ffff:0:a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "fd20:ce::254"),
-        ],
-    )
-    def test_the_clouds_credentials_never(self, address: str) -> None:
-        assert needed_for(address) is Reach.NOWHERE
+    def test_each_address_needs_its_reach(self, reach: Reach, addresses: str) -> None:
+        assert {address: needed_for(address) for address in addresses.split()} == dict.fromkeys(
+            addresses.split(), reach
+        )
 
     def test_a_service_of_this_machine_is_not_asked_without_leave(self) -> None:
         with web_service(says_json([1])) as service, pytest.raises(SourceError) as found:
@@ -350,16 +323,12 @@ class TestAddresses:
 
 
 class TestWriting:
-    @pytest.mark.parametrize(("expression", "position"), [("a[", 2), ("a b", 2), ("x" * 1001, 1000)])
+    @pytest.mark.parametrize(("expression", "position"), [("a[", 2), ("a b", 2), ("x" * 1001, 1000), ("(" * 999, -1)])
     def test_an_expression_is_refused_with_its_place(self, expression: str, position: int) -> None:
         with pytest.raises(ExpressionRefused) as found:
             check_expression(expression)
 
         assert found.value.position == position
-
-    def test_a_deep_expression_is_refused(self) -> None:
-        with pytest.raises(ExpressionRefused):
-            check_expression("(" * 999)
 
     @pytest.mark.parametrize(
         "text", ["X", ": a", "Host: a", "X: a\nContent-Length: 3", "X: 密", "X Y: 1", "X: ", "Transfer-Encoding: x"]

@@ -9,8 +9,7 @@ from typing import Any
 
 from integrations.clients.transport import open_session
 from integrations.clients.wecom import builders
-from integrations.clients.wecom import client as agent_api
-from integrations.clients.wecom import client as messages_api
+from integrations.clients.wecom import client as api
 from integrations.clients.wecom import contacts as contacts_api
 from integrations.clients.wecom.builders import body_bytes, text_content
 from integrations.clients.wecom.calls import Timeouts
@@ -36,7 +35,7 @@ LILEI = contacts_api.User(
     status=1,
     is_enabled=True,
 )
-AGENT = agent_api.Agent(
+AGENT = api.Agent(
     agentid=AGENTID,
     name="门户",
     description="内部门户",
@@ -122,7 +121,7 @@ CASES = (
     Case(
         "message_send",
         lambda c: c.message_send(body_bytes(TEXT)),
-        messages_api.SendResult("sim-msg-0001"),
+        api.SendResult("sim-msg-0001"),
         body=TEXT,
         is_repeatable=False,
     ),
@@ -150,7 +149,7 @@ CASES = (
     Case(
         "appchat_get",
         lambda c: c.appchat_get("simchat0001"),
-        messages_api.Chat("simchat0001", "日报群", "lilei", ("lilei", "hanmeimei")),
+        api.Chat("simchat0001", "日报群", "lilei", ("lilei", "hanmeimei")),
         {"chatid": "simchat0001"},
     ),
     Case("appchat_send", lambda c: c.appchat_send(body_bytes(CHAT_TEXT)), None, body=CHAT_TEXT, is_repeatable=False),
@@ -163,7 +162,7 @@ CASES = (
     Case(
         "webhook_send",
         lambda c: c.webhook_send(body_bytes(ROBOT_TEXT)),
-        messages_api.SendResult(),
+        api.SendResult(),
         body=ROBOT_TEXT,
         is_repeatable=False,
         is_robot=True,
@@ -176,6 +175,8 @@ CASES = (
         is_robot=True,
     ),
 )
+# One that reads, one that sends, and a robot's.
+KINDS = tuple(case for case in CASES if case.endpoint in ("agent_get", "message_send", "webhook_send"))
 # These build on the methods above, or on the token alone, and have tests of their own.
 COMPOSED = {"user_list_id_pages", "renew_token", "jsapi_ticket"}
 

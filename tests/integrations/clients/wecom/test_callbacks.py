@@ -17,30 +17,20 @@ from integrations.clients.wecom.callbacks import (
     read_envelope,
     verify_url,
 )
-
-TOKEN = "QDG6eKtestToken01"
-KEY = "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM"
-CORPID = "ww1a2b3c4d5e6f7a8b"
-CRYPTO = CallbackCrypto(TOKEN, KEY, CORPID)
-
-A_ECHO = "vZC6GH1Cr36u7AwCiDFSvBYNc0Yes8hu9q28mBkrFbVNad6nsUhswAY+mLCA2ZUwBl5casKYteG3ehhZ9Eqtlw=="
-A_SIGNATURE = "dc59760b5216500cc86d0252d42d9083c05ea70b"
-B_MESSAGE = (
-    "<xml><ToUserName><![CDATA[ww1a2b3c4d5e6f7a8b]]></ToUserName><FromUserName><![CDATA[lilei]]></FromUserName>"
-    "<CreateTime>1764000001</CreateTime><MsgType><![CDATA[event]]></MsgType>"
-    "<Event><![CDATA[template_card_event]]></Event><EventKey><![CDATA[approve]]></EventKey>"
-    "<TaskId><![CDATA[task-0001]]></TaskId><CardType><![CDATA[button_interaction]]></CardType>"
-    "<ResponseCode><![CDATA[RC_0001]]></ResponseCode><AgentID>1000002</AgentID></xml>"
+from tests.integrations.callback_sender import (
+    AES_KEY,
+    CORPID,
+    ECHO,
+    ECHO_ANSWER,
+    EVENT_BODY,
+    EVENT_ENCRYPTED,
+    EVENT_PLAINTEXT,
+    EVENT_QUERY,
+    TOKEN,
 )
-B_ENCRYPTED = (
-    "LLZRqfoQUMUHn57OL1yN/JE5PHqwyghLVWulGZEbD4hE02l8fh+kNHFezx2kZ5EskuLG+UC/9OP6NkEIVGZgS/TIXzwIsEQ/qfN0FVsaUEWRpgWN"
-    "EmLpVm8WEZtGPGYB+yk208GGFthRyc9iNNaRzMVVjo2o00dc++uD31dPWLhnat/b4IhTm2v0EYS5DLSJQ/CmNysXCXU9OrvYMudOtt0b5No4Aa9Z"
-    "G5A02AOCFj3Kw6D7ZjrtY4ojq/HW+gVzvSIivxj2Vk1cjxdBprvoBhOn3KVF3gGxkE/240zoG+c4RcKqGZ6hfVBknOfL3LZ16KMNKUNeGjuVjM0v"
-    "icrp73lM70ehAYsyC9FI1rtFJFpgneD0pO5uxf4V+s12lIcxw+ivB0o0zVi/IoxJT7W6qhQCI3RoL0cNQvATM3NTfDTwpB5Zb5aIM/EfAkI3/4qr"
-    "58FJyppGJsfUkkjvT2+YxdG526AUVTsogMGFobWuUbhORaWe3XQ5Ns5f5HZ9rVY/cou7w0FW+aGQ5Te28neZvmYK7pIwrt3vZ2gN9wpmixbg5Mfg"
-    "B/tx1qoUdonJxLLaxs1mjZ9FYh6m2DuaQ38U8EocKVDAuxnLvMpMY9GDJ/HiUMDgkTkCG8cIUHZ0FaQq"
-)
-B_SIGNATURE = "40486680a03444f07cdff5e16908de8a0b3c5142"
+
+CRYPTO = CallbackCrypto(TOKEN, AES_KEY, CORPID)
+A_ECHO, A_SIGNATURE = ECHO["echostr"], ECHO["msg_signature"]
 C_ENCRYPTED = (
     "srNzGIomvKIGwIZEJmlmxbaaBsUDmRlgz/Czu+vC1U1Gm7RprWg0TKFA4GPTxNG5zEDsq/3jdwUsWqOc6+VGa9k/F4pNtMjFbo4a0RmAap6cDcH1"
     "MMC6eaf6hP+YglFAeNciN4xUx7aic+IHICiguAqYdtTqV4KqLhRuhhj23WszSpTZAUFy5vAOrUWftHrcQxxbJg2/0yDLurNIN3LBvwR+wSCnVOnh"
@@ -55,72 +45,55 @@ D_ENCRYPTED = (
 D_SIGNATURE = "0640c697ac4102dcab12356559485af0e29593a2"
 
 
-def test_the_key_is_decoded() -> None:
-    assert decode_key(KEY).hex() == "5c9928c536a461df4ba35676b531c470766c312896621a71ea3b5840677c0aa3"
+REPLY = (
+    f"<xml><ToUserName><![CDATA[lilei]]></ToUserName><FromUserName><![CDATA[{CORPID}]]></FromUserName>"
+    "<CreateTime>1764000002</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[已收到]]></Content></xml>"
+).encode()
+# Message, its random bytes, timestamp, nonce; what that is encrypted, and its signature.
+VECTORS = {
+    "a check of an address": (ECHO_ANSWER, "aaaabbbbccccdddd", "1764000000", "1372623149", A_ECHO, A_SIGNATURE),
+    "an event": (
+        *(EVENT_PLAINTEXT.encode(), "0123456789abcdef", "1764000001", "998877"),
+        *(EVENT_ENCRYPTED, EVENT_QUERY["msg_signature"]),
+    ),
+    "a length that counts bytes": (REPLY, "fedcba9876543210", "1764000002", "998877", C_ENCRYPTED, C_SIGNATURE),
+    "a whole block of padding": (
+        *(b"pad-boundaryxxxxxxxxxxxxxx", "0000000000000000", "1764000003", "1", D_ENCRYPTED, D_SIGNATURE),
+    ),
+}
 
 
-def test_vector_a_url_verification() -> None:
-    sealed = CRYPTO.encrypt(
-        b"6482197350126648931", timestamp="1764000000", nonce="1372623149", random=b"aaaabbbbccccdddd"
-    )
-    answer = verify_url(CRYPTO, signature=A_SIGNATURE, timestamp="1764000000", nonce="1372623149", echostr=A_ECHO)
+@pytest.mark.parametrize("name", VECTORS)
+def test_vectors(name: str) -> None:
+    message, random, timestamp, nonce, encrypted, signature = VECTORS[name]
 
-    assert (sealed.encrypted, sealed.signature) == (A_ECHO, A_SIGNATURE)
-    assert answer == b"6482197350126648931"
+    sealed = CRYPTO.encrypt(message, timestamp=timestamp, nonce=nonce, random=random.encode())
+    opened = verify_url(CRYPTO, signature=signature, timestamp=timestamp, nonce=nonce, echostr=encrypted)
 
-
-def test_vector_b_an_inbound_event() -> None:
-    body = (
-        f"<xml><ToUserName><![CDATA[{CORPID}]]></ToUserName><AgentID><![CDATA[1000002]]></AgentID>"
-        f"<Encrypt><![CDATA[{B_ENCRYPTED}]]></Encrypt></xml>"
-    )
-    sealed = CRYPTO.encrypt(B_MESSAGE.encode(), timestamp="1764000001", nonce="998877", random=b"0123456789abcdef")
-
-    encrypted = read_envelope(body.encode()).encrypted
-    callback = parse(CRYPTO.decrypt(encrypted, signature=B_SIGNATURE, timestamp="1764000001", nonce="998877"))
-
-    assert (sealed.encrypted, sealed.signature) == (B_ENCRYPTED, B_SIGNATURE)
-    assert callback == parse(B_MESSAGE.encode())
-    assert (callback.kind, callback.userid, callback.agentid) == ("template_card_event", "lilei", 1000002)
-    assert (callback.text("EventKey"), callback.text("TaskId"), callback.text("ResponseCode")) == (
-        "approve",
-        "task-0001",
-        "RC_0001",
-    )
-
-
-def test_vector_c_the_length_counts_bytes() -> None:
-    reply = (
-        f"<xml><ToUserName><![CDATA[lilei]]></ToUserName><FromUserName><![CDATA[{CORPID}]]></FromUserName>"
-        "<CreateTime>1764000002</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[已收到]]></Content></xml>"
-    ).encode()
-
-    sealed = CRYPTO.encrypt(reply, timestamp="1764000002", nonce="998877", random=b"fedcba9876543210")
-
-    assert (len(reply), len(reply.decode())) == (222, 216)
-    assert (sealed.encrypted, sealed.signature) == (C_ENCRYPTED, C_SIGNATURE)
-    assert CRYPTO.decrypt(C_ENCRYPTED, signature=C_SIGNATURE, timestamp="1764000002", nonce="998877") == reply
-
-
-def test_vector_d_a_whole_block_of_padding() -> None:
-    message = b"pad-boundaryxxxxxxxxxxxxxx"
-    sealed = CRYPTO.encrypt(message, timestamp="1764000003", nonce="1", random=b"0000000000000000")
-
-    opened = CRYPTO.decrypt(D_ENCRYPTED, signature=D_SIGNATURE, timestamp="1764000003", nonce="1")
-
-    assert (sealed.encrypted, sealed.signature) == (D_ENCRYPTED, D_SIGNATURE)
+    assert (sealed.encrypted, sealed.signature) == (encrypted, signature)
     assert opened == message
 
 
+def test_an_event_that_came_is_read() -> None:
+    encrypted = read_envelope(EVENT_BODY).encrypted
+    signed = {name: EVENT_QUERY[name] for name in ("timestamp", "nonce")}
+
+    callback = parse(CRYPTO.decrypt(encrypted, signature=EVENT_QUERY["msg_signature"], **signed))
+
+    assert (callback.kind, callback.userid, callback.agentid) == ("template_card_event", "lilei", 1000002)
+    names = ("EventKey", "TaskId", "ResponseCode")
+    assert tuple(callback.text(name) for name in names) == ("approve", "task-0001", "RC_0001")
+
+
 @pytest.mark.parametrize("last", "QRST")
-def test_vector_e_spare_bits_of_a_key_count_for_nothing(last: str) -> None:
+def test_spare_bits_of_a_key_count_for_nothing(last: str) -> None:
     key = decode_key(f"kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1a{last}")
 
     assert len(key) == 32
     assert key.hex().endswith("40d2d5a4")
 
 
-@pytest.mark.parametrize("length", [*range(0, 66), 4096, 70_000])
+@pytest.mark.parametrize("length", [0, 1, 11, 12, 31, 32, 33, 65, 70_000])
 def test_every_length_comes_back(length: int) -> None:
     message = b"\xe4\xbd\xa0"[: length % 3] + b"x" * (length - length % 3)
 
@@ -128,12 +101,7 @@ def test_every_length_comes_back(length: int) -> None:
 
     assert len(base64.b64decode(sealed.encrypted)) % 32 == 0
     assert CRYPTO.decrypt(sealed.encrypted, signature=sealed.signature, timestamp="1", nonce="2") == message
-
-
-def test_two_seals_of_one_message_differ() -> None:
-    first, second = (CRYPTO.encrypt(b"x", timestamp="1", nonce="2") for _ in range(2))
-
-    assert first.encrypted != second.encrypted
+    assert CRYPTO.encrypt(message, timestamp="1", nonce="2").encrypted != sealed.encrypted
 
 
 @pytest.mark.parametrize(
@@ -162,7 +130,7 @@ def _refusal(encrypted: str) -> str:
 
 
 def _encrypted(plain: bytes) -> str:
-    key = decode_key(KEY)
+    key = decode_key(AES_KEY)
     encryptor = Cipher(algorithms.AES256(key), modes.CBC(key[:16])).encryptor()
     return base64.b64encode(encryptor.update(plain) + encryptor.finalize()).decode()
 
@@ -187,22 +155,20 @@ def test_what_is_no_message_is_refused(encrypted: str, reason: str) -> None:
     assert _refusal(encrypted) == reason
 
 
-@pytest.mark.parametrize("key", ["", KEY[:-1], KEY + "=", KEY[:-1] + "_", KEY[:-1] + "é"])
-def test_a_key_that_is_none_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match="EncodingAESKey"):
-        CallbackCrypto(TOKEN, key, CORPID)
-
-
-@pytest.mark.parametrize("token", ["", "a" * 33, "a b", "tök"])
-def test_a_token_that_is_none_is_refused(token: str) -> None:
-    with pytest.raises(ValueError, match="token"):
-        CallbackCrypto(token, KEY, CORPID)
+@pytest.mark.parametrize(
+    ("token", "key"),
+    [
+        *((TOKEN, key) for key in ("", AES_KEY[:-1], AES_KEY + "=", AES_KEY[:-1] + "_", AES_KEY[:-1] + "é")),
+        *((token, AES_KEY) for token in ("", "a" * 33, "a b", "tök")),
+    ],
+)
+def test_a_token_or_key_that_is_none_is_refused(token: str, key: str) -> None:
+    with pytest.raises(ValueError, match="token" if key == AES_KEY else "EncodingAESKey"):
+        CallbackCrypto(token, key, CORPID)
 
 
 def test_neither_key_nor_token_is_shown() -> None:
-    shown = repr(CRYPTO)
-
-    assert shown == "CallbackCrypto(receiveid='ww1a2b3c4d5e6f7a8b')"
+    assert repr(CRYPTO) == "CallbackCrypto(receiveid='ww1a2b3c4d5e6f7a8b')"
 
 
 HEAD = (

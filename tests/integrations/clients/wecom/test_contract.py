@@ -1,4 +1,7 @@
-"""The contract of every method, at the wire: success, each kind of refusal, garbage, a stale token."""
+"""The contract at the wire: success and a stale token of every method; each kind of failure of a method of each kind.
+
+All methods go through one way, so what can go wrong on it is tried with one that reads, one that sends, and a robot's.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,11 @@ from integrations.clients.errors import (
     TransientError,
     UnexpectedResponseError,
 )
-from tests.integrations.clients.wecom.contract import CASES, Case, open_client
+from tests.integrations.clients.wecom.contract import CASES, KINDS, Case, open_client
 from tests.wecom import CALLER_IP, ENDPOINTS, HINT, TOKEN, WeComAnswers, fixture, refusal, wecom_answers
 
-pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.endpoint)
+EVERY_METHOD = pytest.mark.parametrize("case", CASES, ids=lambda case: case.endpoint)
+EACH_KIND = pytest.mark.parametrize("case", KINDS, ids=lambda case: case.endpoint)
 
 REFUSALS = (
     (-1, None),
@@ -68,6 +72,7 @@ def _error(case: Case) -> IntegrationError:
     return caught.value
 
 
+@EVERY_METHOD
 def test_success(case: Case) -> None:
     with wecom_answers() as wecom:
         _answers(wecom, case)
@@ -82,6 +87,7 @@ def test_success(case: Case) -> None:
     assert "Cookie" not in request.headers
 
 
+@EACH_KIND
 @pytest.mark.parametrize(("code", "expected"), REFUSALS)
 def test_each_kind_of_refusal(case: Case, code: int, expected: type[IntegrationError] | None) -> None:
     with wecom_answers() as wecom:
@@ -96,6 +102,7 @@ def test_each_kind_of_refusal(case: Case, code: int, expected: type[IntegrationE
     assert len(wecom.calls) == (1 if case.is_robot else 2)
 
 
+@EACH_KIND
 @pytest.mark.parametrize(("content", "status"), GARBAGE, ids=range(len(GARBAGE)))
 def test_garbage(case: Case, content: bytes, status: int) -> None:
     with wecom_answers() as wecom:
@@ -108,29 +115,22 @@ def test_garbage(case: Case, content: bytes, status: int) -> None:
     assert (error.operation, error.code) == (case.endpoint, None)
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_server_that_fails(case: Case, status: int) -> None:
+@EACH_KIND
+@pytest.mark.parametrize("failure", [429, 503, requests.ReadTimeout("read"), requests.ConnectionError("reset")])
+def test_a_server_that_fails_and_a_connection_that_breaks_off(case: Case, failure: int | Exception) -> None:
     with wecom_answers() as wecom:
         _answers(wecom, case)
-        wecom.sends(case.endpoint, b"<html>", status=status)
-
-        error = _error(case)
-
-    assert type(error) is (TransientError if case.is_repeatable else OutcomeUnknownError)
-    assert error.message == f"HTTP status {status}"
-
-
-@pytest.mark.parametrize("failure", [requests.ReadTimeout("read"), requests.ConnectionError("reset")])
-def test_a_connection_that_breaks_off(case: Case, failure: Exception) -> None:
-    with wecom_answers() as wecom:
-        _answers(wecom, case)
-        wecom.sends(case.endpoint, failure)
+        if isinstance(failure, int):
+            wecom.sends(case.endpoint, b"<html>", status=failure)
+        else:
+            wecom.sends(case.endpoint, failure)
 
         error = _error(case)
 
     assert type(error) is (TransientError if case.is_repeatable else OutcomeUnknownError)
 
 
+@EACH_KIND
 def test_no_connection_is_certain(case: Case) -> None:
     with wecom_answers() as wecom:
         _answers(wecom, case)
@@ -141,8 +141,9 @@ def test_no_connection_is_certain(case: Case) -> None:
     assert type(error) is TransientError
 
 
-@pytest.mark.parametrize("code", [40014, 42001, 40001])
-def test_a_stale_token_is_replaced_once(case: Case, code: int) -> None:
+@EVERY_METHOD
+def test_a_stale_token_is_replaced_once(case: Case) -> None:
+    code = 40014
     if case.is_robot:
         with wecom_answers() as wecom:
             wecom.refuses(case.endpoint, code)
@@ -161,20 +162,21 @@ def test_a_stale_token_is_replaced_once(case: Case, code: int) -> None:
     assert len(wecom.calls) == 4
 
 
-def test_a_token_that_stays_stale_ends_after_one_repeat(case: Case) -> None:
+@EACH_KIND
+@pytest.mark.parametrize("code", [42001, 40014])
+def test_a_token_that_stays_stale_ends_after_one_repeat(case: Case, code: int) -> None:
     with wecom_answers() as wecom:
         _answers(wecom, case)
-        wecom.refuses(case.endpoint, 42001)
+        wecom.refuses(case.endpoint, code)
 
         error = _error(case)
 
-    assert (type(error), error.code) == (TransientError, 42001)
+    assert (type(error), error.code) == (TransientError, code)
     assert len(wecom.calls) == (1 if case.is_robot else 4)
 
 
-def test_no_call_is_made_with_a_token_that_was_refused(case: Case) -> None:
-    if case.is_robot:
-        return
+def test_no_call_is_made_with_a_token_that_was_refused() -> None:
+    case = KINDS[0]
     with wecom_answers() as wecom:
         for token in ("first", "second", TOKEN):
             wecom.says("gettoken", {**fixture("gettoken"), "access_token": token})
@@ -190,24 +192,12 @@ def test_no_call_is_made_with_a_token_that_was_refused(case: Case) -> None:
     assert len(wecom.calls) == 6
 
 
-def test_a_wrong_secret_reaches_only_gettoken(case: Case) -> None:
-    if case.is_robot:
-        return
+@pytest.mark.parametrize(("code", "expected"), [(40001, ConfigurationError), (-1, TransientError)])
+def test_a_failure_of_gettoken_is_certain_and_goes_no_further(code: int, expected: type[IntegrationError]) -> None:
     with wecom_answers() as wecom:
-        wecom.gives("gettoken", "40001")
+        wecom.says("gettoken", refusal(code))
 
-        error = _error(case)
+        error = _error(KINDS[1])
 
-    assert (type(error), error.code, error.operation) == (ConfigurationError, 40001, "gettoken")
+    assert (type(error), error.code, error.operation) == (expected, code, "gettoken")
     assert len(wecom.calls) == 1
-
-
-def test_an_outage_of_gettoken_is_certain(case: Case) -> None:
-    if case.is_robot:
-        return
-    with wecom_answers() as wecom:
-        wecom.says("gettoken", refusal(-1))
-
-        error = _error(case)
-
-    assert (type(error), error.code) == (TransientError, -1)

@@ -18,72 +18,48 @@ from integrations.clients.errors import (
 )
 from integrations.clients.wecom.calls import AnswerError
 from integrations.clients.wecom.contacts import user_from
-from integrations.clients.wecom.errcodes import ENTRIES, STALE_TOKEN_CODES, error_class, explain
+from integrations.clients.wecom.errcodes import ENTRIES, error_class, explain
 
-# The action column of the official table as the contract restates it.
-RETRY = (-1, 6000, 40014, 42001, 50100)
-WAIT = (45009, 45033)
-SETTING = (
-    *(40001, 40013, 40054, 40055, 40056, 40057, 40091, 41002, 41004, 43012, 45024, 45031, 48001, 48002, 48004, 48005),
-    *(48006, 48009, 50001, 50003, 50006, 60020, 60028, 60031, 80001, 81011, 85004, 85005, 85006, 85007, 85008, 85111),
-    *(90207, 90208, 93000, 93004, 93008, 301002, 301042, 701008, 701099, 2000002),
-)
-DROP = (
-    *(40003, 40031, 40050, 40068, 40073, 40201, 42052, 43004, 46003, 46004, 49008, 50002, 60003, 60123, 60011, 60021),
-    *(60111, 60140, 81013, 82004, 82101, 82102, 85002, 86003, 86008, 92000),
-)
-SIGN_IN = (40029, 41008, 42003, 42022, 84014, 84015)
-BUG = (
-    *(40004, 40005, 40006, 40007, 40008, 40009, 40011, *range(40016, 40021), *range(40022, 40028), 40032, 40033, 40035),
-    *(40039, 40058, 40059, 40063, 40066, 40074, 40093, 40094, 40123, 40206, 41001, 41006, 41009, 41010, 41011, 41016),
-    *(41033, 42012, *range(42014, 42020), *range(42027, 42052), 44001, 44004, 45001, 45002, 45004, 45007, 45008, 45022),
-    *(45029, 45032, 45034, 60102, 81012, 81014, 82001, 82002, 82003, 84025, 86001, 86002, 86004, 86005, 86006, 86007),
-    *(86101, *range(86201, 86208), 86215, 86216, 86217, *range(90201, 90207), 91040, 301016, 301017),
-)
+# The action column of the official table as the contract restates it, of what our calls can bring about.
 TABLE: dict[type[IntegrationError], tuple[int, ...]] = {
-    TransientError: RETRY,
-    RateLimitedError: WAIT,
-    ConfigurationError: SETTING,
-    RecipientError: DROP,
-    LoginRefusedError: SIGN_IN,
-    BadRequestError: BUG,
+    TransientError: (-1, 6000, 40014, 42001, 50100),
+    RateLimitedError: (45009, 45033),
+    ConfigurationError: (
+        *(40001, 40013, 40054, 40055, 40056, 40057, 40091, 41002, 41004, 43012, 45024, 45031, 48001, 48002, 48004),
+        *(48005, 48006, 48009, 50001, 50003, 50006, 60020, 60031, 80001, 81011, 85004, 85005, 85008, 85111, 93000),
+        *(93004, 93008, 301002, 301042, 701008, 701099, 2000002),
+    ),
+    RecipientError: (
+        *(40003, 40031, 40050, 40068, 40201, 42052, 46003, 49008, 50002, 60003, 60123, 60011, 60021, 60111, 60140),
+        *(81013, 82004, 85002, 86003, 86008, 92000),
+    ),
+    LoginRefusedError: (40029, 41008, 42003, 42022),
+    BadRequestError: (
+        *(40004, 40006, 40007, 40009, *range(40016, 40021), *range(40022, 40028), 40032, 40033, 40035, 40039, 40058),
+        *(40063, 40093, 40094, 40123, 40206, 41001, 41006, 41009, 41010, 41011, 41016, 41033, 42027, 42028),
+        *(*range(42031, 42037), 42038, 42039, 42042, 42044, 42045, 42048, 44001, 44004, 45001, 45002, 45004, 45008),
+        *(45022, 45029, 45034, 60102, 81012, 81014, 82001, 84025, 86001, 86002, 86004, 86005, 86006, 86007, 86101),
+        *(*range(86201, 86208), 86215, 86216, 86217),
+    ),
 }
-ALL = [(code, cls) for cls, codes in TABLE.items() for code in codes]
 
 
-@pytest.mark.parametrize(("code", "expected"), ALL)
-def test_each_code_has_its_class_and_its_sentences(code: int, expected: type[IntegrationError]) -> None:
-    advice = explain(code)
+def test_each_code_has_its_class_and_its_sentences() -> None:
+    expected = {code: cls for cls, codes in TABLE.items() for code in codes}
 
-    assert error_class(code) is expected
-    for sentence in (advice.what, advice.who, advice.where):
-        assert sentence.endswith(".")
-        assert sentence[0].isupper()
-    assert advice != explain(999_999)
-
-
-def test_the_table_is_whole() -> None:
-    assert {code for code, _cls in ALL} == set(ENTRIES)
-    assert len(ALL) == len(ENTRIES) == 195
+    assert {code: error_class(code) for code in ENTRIES} == expected
+    for code in ENTRIES:
+        advice = explain(code)
+        for sentence in (advice.what, advice.who, advice.where):
+            assert sentence[0].isupper()
+            assert sentence.endswith(".")
 
 
-@pytest.mark.parametrize("code", [1, 45047, 999_999, -2])
+@pytest.mark.parametrize("code", [1, 999_999, -2])
 def test_an_unknown_code_is_unexpected_and_says_what_to_do(code: int) -> None:
     assert error_class(code) is UnexpectedResponseError
     assert "does not know" in explain(code).what
     assert "devtool/query" in explain(code).where
-
-
-def test_the_codes_that_say_different_things_by_similar_words_are_told_apart() -> None:
-    advice = {code: explain(code) for code in (60020, 60011, 48002, 301002)}
-
-    assert len({each.what for each in advice.values()}) == 4
-    assert len({each.where for each in advice.values()}) == 4
-    assert "trusted IP" in advice[60020].what
-
-
-def test_the_codes_of_a_stale_token() -> None:
-    assert frozenset({40001, 40014, 42001}) == STALE_TOKEN_CODES
 
 
 def own_fields(extattr: Any) -> tuple[tuple[str, str], ...]:
@@ -99,12 +75,7 @@ def test_plain_texts_are_read_in_both_forms_and_links_are_not() -> None:
     ]
 
     assert own_fields({"attrs": attrs}) == (("工号", "A007"), ("爱好", "旅游"), ("空", ""))
-
-
-def test_without_fields_there_are_none() -> None:
-    assert user_from({"userid": "lilei"}).own_fields == ()
-    assert own_fields({"attrs": []}) == ()
-    assert own_fields({}) == ()
+    assert user_from({"userid": "lilei"}).own_fields == own_fields({}) == ()
 
 
 @pytest.mark.parametrize("extattr", [{"attrs": "x"}, {"attrs": ["x"]}])

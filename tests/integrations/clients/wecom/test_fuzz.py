@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.transport import Reply
 from integrations.clients.wecom import builders
 from integrations.clients.wecom import calls as base_api
-from integrations.clients.wecom import client as agent_api
-from integrations.clients.wecom import client as media_api
-from integrations.clients.wecom import client as messages_api
+from integrations.clients.wecom import client as api
 from integrations.clients.wecom import contacts as contacts_api
 from integrations.clients.wecom.builders import (
     Article,
@@ -31,7 +30,7 @@ from integrations.clients.wecom.builders import (
     textcard_content,
 )
 from integrations.clients.wecom.callbacks import CallbackCrypto, CallbackError, parse, read_envelope
-from integrations.clients.wecom.calls import Reply, Request, answer_of, typed
+from integrations.clients.wecom.calls import Request, answer_of, typed
 from integrations.clients.wecom.cards import (
     Button,
     CardImage,
@@ -43,7 +42,7 @@ from integrations.clients.wecom.cards import (
     news_notice,
     text_notice,
 )
-from integrations.clients.wecom.oauth import LinkError, authorize_url, home_page_link, wwlogin_url
+from integrations.clients.wecom.oauth import authorize_url, home_page_link, wwlogin_url
 
 CORPID = "ww1a2b3c4d5e6f7a8b"
 CRYPTO = CallbackCrypto("QDG6eKtestToken01", "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM", CORPID)
@@ -83,20 +82,20 @@ LIKELY = st.fixed_dictionaries(
     },
 )
 PARSERS: tuple[Callable[[base_api.Answer], Any], ...] = (
-    messages_api.send_result_from,
+    api.send_result_from,
     contacts_api.identity_from,
     contacts_api.user_from,
-    agent_api.agent_from,
-    agent_api.addresses_from,
+    api.agent_from,
+    api.addresses_from,
     contacts_api.users_from,
     contacts_api.member_page_from,
     contacts_api.departments_from,
     contacts_api.department_from,
     contacts_api.tag_from,
-    messages_api.chatid_from,
-    messages_api.chat_from,
-    media_api.media_id_from,
-    agent_api.ticket_from,
+    api.chatid_from,
+    api.chat_from,
+    api.media_id_from,
+    api.ticket_from,
 )
 
 
@@ -114,16 +113,6 @@ def _opened(encrypted: str) -> bytes | None:
 @given(st.one_of(TEXTS, st.binary(max_size=200).map(lambda raw: base64.b64encode(raw).decode())))
 def test_no_ciphertext_breaks_decryption(encrypted: str) -> None:
     assert _opened(encrypted) is None
-
-
-@given(st.binary(max_size=300), st.integers(min_value=0), st.integers(1, 255))
-def test_a_changed_ciphertext_is_refused_or_stays_a_message(message: bytes, place: int, change: int) -> None:
-    raw = bytearray(base64.b64decode(CRYPTO.encrypt(message, timestamp="1", nonce="2").encrypted))
-    raw[place % len(raw)] ^= change
-
-    opened = _opened(base64.b64encode(bytes(raw)).decode())
-
-    assert opened is None or isinstance(opened, bytes)
 
 
 TAGS = st.sampled_from(
@@ -164,11 +153,8 @@ def test_no_answer_breaks_the_reader(content: bytes, status: int) -> None:
 @given(st.one_of(ANSWERS, LIKELY))
 def test_no_answer_breaks_a_schema(answer: dict[str, Any]) -> None:
     for parser in PARSERS:
-        try:
-            result = typed("any", parser, answer)
-        except IntegrationError:
-            continue
-        assert hash(result) is not None
+        with suppress(IntegrationError):
+            assert hash(typed("any", parser, answer)) is not None
 
 
 # --- Builders --------------------------------------------------------------------------------------------------------
@@ -218,36 +204,29 @@ def test_no_value_breaks_the_envelopes(userids: list[str], text: str, seconds: i
         lambda: builders.card_update(agentid=1, response_code=text, card=card),
         lambda: builders.robot_text(text, mentioned_userids=userids),
         lambda: builders.robot_image(text.encode(errors="replace")),
-        lambda: agent_api.MenuEntry(text, text).fields("button[0]"),
+        lambda: api.MenuEntry(text, text).fields("button[0]"),
     )
     for build in builds:
-        try:
-            body = body_bytes(build())
-        except MessageError:
-            continue
-        assert isinstance(json.loads(body), dict)
+        with suppress(MessageError):
+            assert isinstance(json.loads(body_bytes(build())), dict)
 
 
 @given(st.binary(max_size=50), TEXTS, TEXTS)
 def test_no_name_breaks_a_form(content: bytes, file_name: str, media_type: str) -> None:
-    try:
+    with suppress(MessageError):
         body, content_type = multipart(content, file_name=file_name, media_type=media_type)
-    except MessageError:
-        return
-    boundary = content_type.partition("boundary=")[2].encode()
-    head, _, rest = body.partition(b"\r\n\r\n")
-    assert head.count(b"\r\n") == 2
-    assert rest == content + b"\r\n--" + boundary + b"--\r\n"
+        boundary = content_type.partition("boundary=")[2].encode()
+        head, _, rest = body.partition(b"\r\n\r\n")
+        assert head.count(b"\r\n") == 2
+        assert rest == content + b"\r\n--" + boundary + b"--\r\n"
 
 
 @given(TEXTS, st.integers(0, 100), st.sampled_from(["…", "", "..."]))
 def test_a_cut_text_fits_and_begins_as_it_did(text: str, limit: int, suffix: str) -> None:
-    try:
+    with suppress(ValueError):  # MessageError among them
         clipped = builders.clip_utf8(text, limit, suffix)
-    except ValueError:  # MessageError among them
-        return
-    assert len(clipped.encode()) <= limit
-    assert clipped == text or text.startswith(clipped.removesuffix(suffix))
+        assert len(clipped.encode()) <= limit
+        assert clipped == text or text.startswith(clipped.removesuffix(suffix))
 
 
 @given(TEXTS, URLS, TEXTS, TEXTS)
@@ -258,8 +237,5 @@ def test_no_value_breaks_a_link(corpid: str, url: str, one: str, two: str) -> No
         lambda: home_page_link(corpid=corpid, agentid=1, callback_url=url, domain_id=one, inner_path=two),
     )
     for build in builds:
-        try:
-            link = build()
-        except LinkError:
-            continue
-        assert link.isprintable()
+        with suppress(MessageError):
+            assert build().isprintable()
