@@ -44,31 +44,18 @@ def test_a_pasted_key_is_stored_in_one_form() -> None:
     saved = BiConnection.objects.get()
     assert saved.private_key == KEY
     assert (bi.public_key(saved) or ("", ""))[1] == PUBLIC
-
-
-def test_what_is_no_key_leaves_the_saved_one() -> None:
-    make_bi()
-
     with pytest.raises(KeyRefused):
         bi.paste_key(text="no key", now=timezone.now())
-
     assert BiConnection.objects.get().private_key == KEY
 
 
 def test_without_a_key_or_without_what_decrypts_it_there_is_no_public_half(settings: Settings) -> None:
     assert bi.public_key(BiConnection()) is None
     make_bi()
+    assert bi.connection().get_deferred_fields() == {"private_key", "api_password", "app_token", "proxy_url"}
     settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
     assert bi.public_key(bi.connection()) is None
-
-
-def test_the_connection_is_read_without_its_secrets(settings: Settings) -> None:
-    make_bi(api_password=PASSWORD)
-
-    deferred = bi.connection().get_deferred_fields()
-
-    assert deferred == {"private_key", "api_password", "app_token", "proxy_url"}
 
 
 def test_another_login_drops_the_token_that_all_processes_share(django_capture_on_commit_callbacks: object) -> None:
@@ -102,3 +89,6 @@ def test_what_does_not_concern_the_connection_keeps_its_version() -> None:
 
     saved.refresh_from_db()
     assert (saved.phone_home, saved.connection_version) == ("/m", 1)
+    saved.provider = "Other"
+    bi.save_connection(connection=saved, changed_fields={"provider"})
+    assert BiConnection.objects.get().connection_version == 2

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,8 +20,6 @@ from integrations.core import key_rotation
 from integrations.management.commands import reencrypt_secrets
 from integrations.models import CallbackEvent, Corp
 from integrations.models.fields import EncryptedTextField
-from tests.e2e.stack import Program, running
-from tests.e2e.waiting import PATIENCE_SECONDS, eventually
 
 OLD, NEW, LOST = (Fernet.generate_key().decode() for _ in range(3))
 
@@ -170,99 +166,51 @@ def test_columns_of_every_app_are_found_by_themselves() -> None:
     )
 
 
-# --- Beside other processes -----------------------------------------------------------------------------------------
+# --- Broken off, and beside other processes -------------------------------------------------------------------------
 
 
-def command(environ: dict[str, str], root: Path, folder: Path, name: str) -> Any:
-    env = {**environ, "FIELD_ENCRYPTION_KEYS": f"{NEW},{OLD}"}
-    return running(name, [sys.executable, "manage.py", "reencrypt_secrets"], env=env, folder=folder, cwd=root)
-
-
-def ended(program: Program) -> int:
-    program.process.wait(PATIENCE_SECONDS)
-    return program.process.returncode
-
-
-EVENTS = 4000
-
-
-@pytest.mark.processes
-@pytest.mark.django_db(transaction=True)
-def test_killed_in_the_middle_it_is_started_again_and_does_the_rest(
-    under_old: Settings, process_environ: dict[str, str], project_root: Path, tmp_path: Path
+@pytest.mark.django_db
+def test_broken_off_in_the_middle_it_is_started_again_and_does_the_rest(
+    under_old: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_events(make_corp(), EVENTS)
-    with command(process_environ, project_root, tmp_path, "first") as first:
-        eventually(lambda: "CallbackEvent: 1000 of" in first.log.read_text(), [first])
-        first.kill()
-    done_count = opened_by(NEW)
-    assert 1000 <= done_count < EVENTS
-    assert opened_by(OLD) == EVENTS + 1 - done_count
+    monkeypatch.setattr(key_rotation, "STEP", 10)
+    make_events(make_corp(), 25)
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
 
-    with command(process_environ, project_root, tmp_path, "second") as second:
-        assert ended(second) == 0
+    def die(done_count: int) -> None:
+        if done_count == 20:
+            raise KeyboardInterrupt
 
-    left_count = EVENTS + 1 - done_count
-    assert second.log.read_text().splitlines()[-1] == f"{left_count} values newly encrypted. The other keys can go."
-    assert (opened_by(NEW), opened_by(OLD)) == (EVENTS + 1, 0)
-    under_old.FIELD_ENCRYPTION_KEYS = [NEW]
-    assert sorted(CallbackEvent.objects.values_list("body", flat=True)) == sorted(f"body {n}" for n in range(EVENTS))
+    with pytest.raises(KeyboardInterrupt):
+        key_rotation.sweep(CallbackEvent, ["body"], writes=True, progress=die)
+    assert (opened_by(NEW), opened_by(OLD)) == (20, 6)
+
+    assert reencrypt()[-1] == "6 values newly encrypted. The other keys can go."
+    assert (opened_by(NEW), opened_by(OLD)) == (26, 0)
 
 
-# Saves secrets of its own companies until it is asked to end, and reads each back; then prints the last round. "low"
-# holds a row nearly all the time: whoever looks for rows that are still written finds one, however little it runs.
-WRITER = """
-import signal, sys, time
-from django.db import transaction
-from integrations.models import Corp
-ends = []
-signal.signal(signal.SIGTERM, lambda *_: ends.append(True))
-rows = Corp.objects.filter(agentid__lte=20)
-corps, number = list(rows if sys.argv[-1] == "low" else Corp.objects.exclude(pk__in=rows)), 0
-while not ends:
-    number += 1
-    for corp in corps:
-        with transaction.atomic():
-            Corp.objects.filter(pk=corp.pk).update(secret=f"round {number}")
-            time.sleep(0.02 if sys.argv[-1] == "low" else 0)
-        assert Corp.objects.get(pk=corp.pk).secret == f"round {number}"
-    print(number, flush=True)
-"""
-
-
-@pytest.mark.processes
-@pytest.mark.django_db(transaction=True)
-def test_old_and_new_processes_write_beside_it_and_nothing_is_lost(
-    under_old: Settings, process_environ: dict[str, str], project_root: Path, tmp_path: Path
+@pytest.mark.django_db
+def test_a_process_that_still_writes_under_the_old_key_is_said(
+    under_old: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One process still has the keys in the old order: step 3 of docs/en/secrets.md, half done."""
-    for number in range(1, 41):
-        make_corp(number)
-    script = f"import sys; sys.argv.append('%s')\n{WRITER}"
+    """It has the keys in the old order: step 3 of docs/en/secrets.md, half done."""
+    corp = make_corp()
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+    write = key_rotation._write
 
-    def writer(which: str, keys: str) -> AbstractContextManager[Program]:
-        arguments = [sys.executable, "manage.py", "shell", "--no-imports", "-c", script.replace("%s", which, 1)]
-        env = {**process_environ, "FIELD_ENCRYPTION_KEYS": keys}
-        return running(which, arguments, env=env, folder=tmp_path, cwd=project_root)
+    def write_after_another(*args: Any) -> bool:
+        under_old.FIELD_ENCRYPTION_KEYS = [OLD, NEW]
+        Corp.objects.filter(pk=corp.pk).update(secret="saved meanwhile")
+        under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+        return write(*args)
 
-    with writer("low", f"{OLD},{NEW}") as old, writer("high", f"{NEW},{OLD}") as new:
-        eventually(lambda: old.log.read_text() and new.log.read_text(), [old, new])
-        with command(process_environ, project_root, tmp_path, "beside") as beside:
-            assert ended(beside) == 1
-        assert "restart it; then start this again" in beside.log.read_text()
-        old.stop()
-        assert old.process.returncode == 0, old.tail()
-        with command(process_environ, project_root, tmp_path, "again") as again:
-            assert ended(again) == 0, again.tail()
-        new.stop()
-        assert new.process.returncode == 0, new.tail()
+    with monkeypatch.context() as patch:
+        patch.setattr(key_rotation, "_write", write_after_another)
+        with pytest.raises(CommandError, match="restart it; then start this again"):
+            reencrypt()
 
-    under_old.FIELD_ENCRYPTION_KEYS = [NEW]
-    last = {which: f"round {program.log.read_text().split()[-1]}" for which, program in (("low", old), ("high", new))}
-    stored = dict(Corp.objects.values_list("agentid", "secret"))
-    assert stored == {number: last["low" if number <= 20 else "high"] for number in range(1, 41)}
-    assert opened_by(OLD) == 0
-    assert reencrypt("--check")[-1] == "Everything is under the first key: the others can go."
+    assert reencrypt()[-1] == "1 values newly encrypted. The other keys can go."
+    assert Corp.objects.get().secret == "saved meanwhile"
 
 
 @contextmanager

@@ -50,19 +50,12 @@ def test_the_order_of_rows_changes_no_figure(values: list[Any], random: Any) -> 
     assert all_figures(mixed) == all_figures(values)
 
 
-def test_nothing_but_unknown_values_is_unknown() -> None:
+def test_nothing_but_unknown_values_is_unknown_and_a_text_is_no_number() -> None:
     assert all_figures([None, float("nan")]) == (None, None, None, None, 0, 0)
     assert figures.numbers_of(table_of(["-", ""], Kind.TEXT), "x") == []
-
-
-def test_a_text_is_no_number() -> None:
     with pytest.raises(figures.NotNumericError) as found:
         figures.numbers_of(table_of(["a"], Kind.TEXT), "x")
-
     assert found.value.column == "x"
-
-
-def test_floats_are_added_in_the_digits_that_they_show() -> None:
     assert figures.total(figures.numbers_of(table_of([0.1, 0.2]), "x")) == Decimal("0.3")
 
 
@@ -118,27 +111,21 @@ def test_a_change_is_said_as_its_base_allows(old: Any, new: Any, kind: ChangeKin
     assert (change.kind, change.ratio) == (kind, None if ratio is None else Decimal(ratio))
 
 
-def test_percentages_change_in_points() -> None:
+def test_a_share_of_nothing_is_unknown_and_percentages_change_in_points() -> None:
     change = Change(Decimal("12.5"), Decimal(11), is_percent=True)
 
     assert (change.kind, change.difference, change.ratio) == (ChangeKind.POINTS, Decimal("1.5"), None)
+    assert figures.share(Decimal(1), Decimal(0)) is None
+    assert figures.share(Decimal(1), Decimal(4)) == Decimal("0.25")
 
 
-def test_the_newest_day_is_not_of_a_plan() -> None:
+def test_the_newest_day_is_not_of_a_plan_and_unknown_rows_are_last() -> None:
     days = [date(2026, 11, 30), None, date(2026, 12, 31), "2026/12/01"]
 
     assert figures.newest_day(days, until=date(2026, 12, 1), zone=UTC) == date(2026, 12, 1)
     assert figures.newest_day([date(2027, 1, 1)], until=date(2026, 12, 1), zone=UTC) is None
-
-
-def test_rows_are_ranked_with_unknown_ones_last_and_ties_keep_their_order() -> None:
     assert figures.rank_rows(table_of([3, None, 5, 3, float("nan")]), "x") == [2, 0, 3, 1, 4]
     assert figures.rank_rows(table_of([3, None, 5, 3]), "x", is_descending=False) == [0, 3, 2, 1]
-
-
-def test_a_share_of_nothing_is_unknown() -> None:
-    assert figures.share(Decimal(1), Decimal(0)) is None
-    assert figures.share(Decimal(1), Decimal(4)) == Decimal("0.25")
 
 
 @pytest.mark.parametrize(

@@ -26,48 +26,32 @@ def test_where_no_column_was_chosen_the_only_one_of_days_says_it() -> None:
     assert as_of(NOW - timedelta(days=3), planned, choices=ColumnChoices()) == NOW - timedelta(days=3)
 
 
-def test_what_the_source_says_goes_before_a_column_that_nobody_chose() -> None:
+def test_what_the_source_says_goes_before_a_column_that_nobody_chose_and_of_several_none_says_it() -> None:
     said = NOW - timedelta(hours=5)
 
     table = build_table(["时间"], [(date(2026, 11, 1),)], fetched_at=NOW, said_at=said)
+    two = build_table(["开业", "关店"], [(date(2019, 5, 1), date(2020, 1, 1))], fetched_at=NOW)
 
     assert (table.as_of, table.is_fetch_time) == (said, False)
+    assert (two.as_of, two.is_fetch_time) == (NOW, True)
 
 
-def test_of_several_columns_of_days_none_says_it() -> None:
-    table = build_table(["开业", "关店"], [(date(2019, 5, 1), date(2020, 1, 1))], fetched_at=NOW)
-
-    assert (table.as_of, table.is_fetch_time) == (NOW, True)
-
-
-def test_the_latest_moment_counts() -> None:
-    assert as_of(NOW - timedelta(days=3), NOW - timedelta(hours=2), None) == NOW - timedelta(hours=2)
-
-
-def test_a_moment_without_a_zone_is_of_the_sites_zone() -> None:
-    assert as_of("2026-11-24 08:30:00") == datetime(2026, 11, 24, 0, 30, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("day", [date(2026, 11, 23), "2026-11-23"])
-def test_a_day_stands_for_its_end(day: Any) -> None:
-    assert as_of(day, "2026-11-20" if isinstance(day, str) else date(2026, 11, 20)) == datetime(
-        2026, 11, 24, tzinfo=SHANGHAI
-    )
-
-
-def test_a_month_stands_for_its_end_and_the_present_one_for_now() -> None:
-    assert as_of("2026-09", "2026-10") == datetime(2026, 11, 1, tzinfo=SHANGHAI)
-    assert as_of("2026-10", "2026-11") == NOW
-
-
-@pytest.mark.parametrize("value", ["2026-11-24", "2027-01-01 00:00", date.max])
-def test_the_future_is_now(value: Any) -> None:
-    assert as_of(value) == NOW
-
-
-@pytest.mark.parametrize("values", [(), (None,)])
-def test_nothing_in_the_column_says_nothing(values: tuple[Any, ...]) -> None:
-    assert as_of(*values) == NOW
+@pytest.mark.parametrize(
+    ("values", "moment"),
+    [
+        ((NOW - timedelta(days=3), NOW - timedelta(hours=2), None), NOW - timedelta(hours=2)),
+        (("2026-11-24 08:30:00",), datetime(2026, 11, 24, 0, 30, tzinfo=UTC)),  # of the site's zone
+        ((date(2026, 11, 23), date(2026, 11, 20)), datetime(2026, 11, 24, tzinfo=SHANGHAI)),  # a day stands for its end
+        (("2026-11-23", "2026-11-20"), datetime(2026, 11, 24, tzinfo=SHANGHAI)),
+        (("2026-09", "2026-10"), datetime(2026, 11, 1, tzinfo=SHANGHAI)),
+        (("2026-10", "2026-11"), NOW),  # the present month
+        *(((value,), NOW) for value in ("2026-11-24", "2027-01-01 00:00", date.max)),  # the future
+        ((), NOW),
+        ((None,), NOW),
+    ],
+)
+def test_the_latest_moment_that_has_come_counts(values: tuple[Any, ...], moment: datetime) -> None:
+    assert as_of(*values) == moment
 
 
 @pytest.mark.parametrize(
