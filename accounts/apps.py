@@ -8,7 +8,6 @@ class AccountsConfig(AppConfig):
     verbose_name = _("People")
 
     def ready(self) -> None:
-        # Imported here: models can be imported only after all apps are loaded.
-        from accounts import receivers
+        from accounts import receivers  # models can be imported only after all apps are loaded
 
         receivers.register(self)

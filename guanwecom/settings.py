@@ -298,8 +298,6 @@ LIMIT_COMPANY_PARALLEL = e.read(e.limit, "LIMIT_COMPANY_PARALLEL", "300")
 LIMIT_MEMBER_PER_MINUTE = e.read(e.limit, "LIMIT_MEMBER_PER_MINUTE", "30")
 # Mails in any minute.
 LIMIT_MAIL_PER_MINUTE = e.read(e.limit, "LIMIT_MAIL_PER_MINUTE", "0")
-# The share of calls per minute and hour, of parallel calls and of daily budgets kept for urgent messages, in percent.
-LIMIT_RESERVED_PERCENT = 2
 # Processes that leave by another public address than the others name it here: each name has its calls per minute.
 EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 

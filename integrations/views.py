@@ -25,7 +25,6 @@ from integrations.models import CallbackEvent
 
 logger = logging.getLogger(__name__)
 
-
 # The first is that of earlier versions. The last one is the engine's, guanwecom.operations.
 HEALTH_PATH, LIVE_PATH, READY_PATH, ENGINE_PATH = "/healthz", "/healthz/live", "/healthz/ready", "/healthz/engine"
 # Load balancers and monitors ask for these by address.
@@ -72,10 +71,8 @@ def guides(request: HttpRequest, path: str) -> HttpResponseBase:
 @require_safe
 @staff_member_required
 def first_guide(_request: HttpRequest) -> HttpResponse:
-    """Leads to the guides' first page in the reader's language; 404 where `make docs` did not build them.
-
-    For whoever may enter the administration.
-    """
+    """Leads to the guides' first page in the reader's language; 404 where `make docs` did not build them. For whoever
+    may enter the administration."""
     address = sentences.guide_address("index")
     if not address:
         raise Http404

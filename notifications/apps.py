@@ -15,7 +15,6 @@ class NotificationsConfig(AppConfig):
     verbose_name = _("Pushes and alerts")
 
     def ready(self) -> None:
-        # Importing the first registers its checks; models can be imported only after all apps are loaded.
         from accounts.directory.sync import people_left
         from accounts.users import companies
         from accounts.users.attributes import values_dropped
@@ -26,7 +25,7 @@ class NotificationsConfig(AppConfig):
         from notifications.alerts.actions import CLICKS_CONSUMER
         from notifications.alerts.evaluation import follow, source_of_notice
         from notifications.alerts.notices import source_of_alert
-        from notifications.delivery import maintenance  # noqa: F401  # see above
+        from notifications.delivery import maintenance  # noqa: F401  # registers its checks
         from notifications.delivery.limiter import store_lost
         from notifications.delivery.rendering.report_contents import source_of_subscription
         from notifications.delivery.runs.ownership import (

@@ -198,8 +198,7 @@ def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
     everything = [*request.files, *(known[pk] for pk in asked.uploads)]
     if len(everything) > content.FILES_AT_MOST:
         raise ProblemError("too_many_files")
-    is_callable = is_callable_address(asked.callback_url) and asked.callback_url.isascii()
-    if asked.callback_url and not (is_callable and token.signing_secret):
+    if (url := asked.callback_url) and not (url.isascii() and is_callable_address(url) and token.signing_secret):
         raise ProblemError("callback_not_possible")
     return Incoming(
         sender=token,

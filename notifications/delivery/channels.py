@@ -234,7 +234,8 @@ class Channel(Protocol):
 
 
 _API = "message_send"
-# Source: developer.work.weixin.qq.com/document/path/90454.
+# The share of calls per minute and hour, of parallel calls and of daily budgets kept for urgent messages, in percent.
+RESERVED_PERCENT = 2
 MEMBER_PER_HOUR = 1000
 # Of one robot. Source: developer.work.weixin.qq.com/document/path/91770.
 MESSAGES_PER_MINUTE = 20
@@ -251,7 +252,7 @@ class WeComApp:
         @cache
         def limits(corpid: str, agentid: int) -> tuple[Member, Budget]:
             app = app_name(corpid, agentid)
-            return member_limits(app), Budget(app, daily_budget, settings.LIMIT_RESERVED_PERCENT)
+            return member_limits(app), Budget(app, daily_budget, RESERVED_PERCENT)
 
         def request(delivery: Sendable) -> Request:
             member, budget = limits(delivery.corpid, delivery.agentid)
@@ -305,7 +306,7 @@ def company_scope(corpid: str, api: str = _API) -> Scope:
         per_minute=settings.LIMIT_COMPANY_PER_MINUTE,
         per_hour=settings.LIMIT_COMPANY_PER_HOUR,
         parallel=settings.LIMIT_COMPANY_PARALLEL,
-        reserved_percent=settings.LIMIT_RESERVED_PERCENT,
+        reserved_percent=RESERVED_PERCENT,
     )
 
 
@@ -317,7 +318,7 @@ def address_scope(corp: Corp, api: str = _API) -> Scope:
         f"address:{name}:{api}",
         per_minute=settings.LIMIT_ADDRESS_PER_MINUTE,
         per_hour=settings.LIMIT_ADDRESS_PER_HOUR,
-        reserved_percent=settings.LIMIT_RESERVED_PERCENT,
+        reserved_percent=RESERVED_PERCENT,
     )
 
 

@@ -343,9 +343,8 @@ def _repair_deliveries(now: datetime) -> None:
     update_unlocked(pending.filter(next_attempt_at__gt=now + LONGEST_WAIT), next_attempt_at=now)
     update_unlocked(pending.filter(expires_at__gt=now + LONGEST_LIFETIME), expires_at=now + LONGEST_WAIT)
     update_unlocked(pending.filter(queued_until__gt=now + 2 * QUEUE_LEASE), queued_until=None)
-    lease = delivery_lease()
     held = Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.SENDING])
-    update_unlocked(held.filter(lease_until__gt=now + 2 * lease), lease_until=now)
+    update_unlocked(held.filter(lease_until__gt=now + 2 * delivery_lease()), lease_until=now)
     # Nobody knows how long ago that was: what may not be repeated any more becomes unknown.
     too_old = now - timedelta(seconds=REPEAT_SECONDS)
     unsettled = Q(status__in=[Delivery.Status.PENDING, Delivery.Status.SENDING])

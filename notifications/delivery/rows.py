@@ -16,9 +16,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import OperationalError, connection, models, transaction
+from psycopg.errors import LockNotAvailable
 
 from notifications.models import Attempt, Delivery, Run
 
+M = TypeVar("M", bound=models.Model)
 # From handing a run out for rendering to handing it out again. Renewed while its messages are planned; while they are
 # written the row is locked.
 RENDER_LEASE = timedelta(seconds=20)
@@ -30,12 +32,7 @@ QUEUE_LEASE = timedelta(seconds=60)
 TASK_SECONDS = 30
 # A worker that is asked to end waits so long for calls under way; a service manager usually kills after 10 seconds.
 STOP_SECONDS = 7
-
-
-M = TypeVar("M", bound=models.Model)
 BATCH = 500
-# PostgreSQL's, of a lock that was waited for as long as `lock_timeout`.
-LOCK_NOT_AVAILABLE = "55P03"
 # Names the locks of a company's freezing among PostgreSQL's advisory locks, which are one space for a database.
 _FREEZING = 1_196_770_627
 
@@ -52,9 +49,7 @@ def unlocked(rows: models.QuerySet[M]) -> models.QuerySet[M]:
 
 def first_locked(rows: models.QuerySet[M], *, seconds: int) -> M | None:
     """The first of `rows`, locked, waiting at most so long for whoever holds it. None where there is none, or where it
-    is still held then. To be read inside a transaction.
-
-    Waits: skipping a row that is nearly always held would never get it.
+    is still held then. Skipping a row that is nearly always held would never get it. To be read inside a transaction.
     """
     try:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -62,7 +57,7 @@ def first_locked(rows: models.QuerySet[M], *, seconds: int) -> M | None:
             found = rows.select_for_update(of=("self",)).first()
             cursor.execute("SELECT set_config('lock_timeout', '0', true)")
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+        if not isinstance(error.__cause__, LockNotAvailable):
             raise
         return None
     return found
@@ -86,10 +81,8 @@ def update_unlocked(rows: models.QuerySet[M], **fields: Any) -> int:
 
 def share_freezing(corp_ids: Collection[int]) -> None:
     """Until the transaction ends nobody changes who of these companies gets what is frozen: whoever wants to waits, and
-    finds what was frozen. What they have changed before is seen by the queries that follow.
-
-    Beside each other messages are frozen freely.
-    """
+    finds what was frozen. What they have changed before is seen by the queries that follow. Messages are frozen beside
+    each other freely."""
     if corp_ids:
         with connection.cursor() as cursor:
             # In one order, so that nobody waits in a circle.

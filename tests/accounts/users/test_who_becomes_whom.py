@@ -149,7 +149,7 @@ def site(corp: Corp, other_corp: Corp) -> Site:
         ALL: with_role("all", Role.SYSTEM_ADMINISTRATOR),
         SUPERUSER: User.objects.create_superuser("root"),
     }
-    words = {"other": own.pk, "number": number.pk, "other company": other_corp.pk, "a certificate": certificate()[0]}
+    words = {"other": own.pk, "number": number.pk, "other company": other_corp.pk, "a certificate": certificate()}
     rows = {"Corp": corp, "BiConnection": bi, "DirectoryPolicy": policy, "SiteAddress": own}
     return Site(rows, {word: str(value) for word, value in words.items()}, persons)
 

@@ -302,7 +302,7 @@ def test_where_identities_come_from_is_the_superuser_s_to_set(
 
 
 def test_with_the_secret_the_way_can_be_changed(admin_client: Client, corp: Corp) -> None:
-    pem, _private = certificate()
+    pem = certificate()
     assert list(errors_of(post(admin_client, page(corp), ca_bundle=pem))) == ["new_secret"]
 
     way = {"ca_bundle": pem, "api_base_url": "https://gate.example"}

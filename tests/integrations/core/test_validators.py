@@ -145,13 +145,18 @@ def test_what_is_no_proxy_is_refused_without_being_repeated(proxy: str) -> None:
     assert "s3cret" not in refusal.value.messages[0]
 
 
-def test_certificates_are_accepted_and_nothing_else() -> None:
+def certificate() -> str:
+    """A certificate in PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Example Root")])
     start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(start).not_valid_after(start + dt.timedelta(days=9))
-    public = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_certificates_are_accepted_and_nothing_else() -> None:
+    public = certificate()
 
     validators.validate_certificates(public + public)
 

@@ -247,7 +247,7 @@ def test_uploads_count_against_limits_of_their_own(
     corp: Corp, wire: Wire, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE = 1
-    settings.LIMIT_RESERVED_PERCENT = 0
+    monkeypatch.setattr(channels, "RESERVED_PERCENT", 0)
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
     for delivery in (first, second):
@@ -367,7 +367,8 @@ def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
 ) -> None:
     """It may last longer than a message: then its permit must not end before it does."""
     settings.WECOM_TOTAL_TIMEOUT_SECONDS = 0.05
-    settings.LIMIT_COMPANY_PARALLEL, settings.LIMIT_RESERVED_PERCENT = 1, 0
+    settings.LIMIT_COMPANY_PARALLEL = 1
+    monkeypatch.setattr(channels, "RESERVED_PERCENT", 0)
     monkeypatch.setattr(limiter, "PERMIT_SECONDS", 0)
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))

@@ -41,6 +41,11 @@ from tools.services import Service, start_valkey
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notifications.delivery.channels.RESERVED_PERCENT", 0)
+
+
 def personal(corp: Corp, count: int) -> list[int]:
     runs = [make_run(make_subscription(person)) for person in make_people(corp, count)]
     return [pk for run in runs for pk in render_run(run_id=run.pk, now=NOW)]
@@ -65,7 +70,6 @@ def used_today(corp: Corp) -> int:
 
 
 def test_a_call_counts_for_address_company_and_day(corp: Corp, clock: FakeClock, settings: Settings) -> None:
-    settings.LIMIT_RESERVED_PERCENT = 0
     delivery = together(corp, 3)
 
     send_all([delivery.pk], clock)
@@ -78,7 +82,7 @@ def test_a_call_counts_for_address_company_and_day(corp: Corp, clock: FakeClock,
 def test_never_more_at_once_than_a_company_may_have(
     corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
 ) -> None:
-    settings.LIMIT_COMPANY_PARALLEL, settings.LIMIT_RESERVED_PERCENT = 3, 0
+    settings.LIMIT_COMPANY_PARALLEL = 3
     flying: list[int] = []
     most: list[int] = []
     lock = threading.Lock()
@@ -152,7 +156,7 @@ def test_without_a_limiter_nothing_is_split_and_nothing_is_sent(
 def test_a_lost_store_begins_from_the_attempts(
     is_flushed: bool, corp: Corp, wire: Wire, clock: FakeClock, settings: Settings, valkey_client: redis.Redis
 ) -> None:
-    settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_RESERVED_PERCENT = 3, 0
+    settings.LIMIT_COMPANY_PER_MINUTE = 3
     now = database_clock()()
     clock.now = now
     Delivery.objects.all().delete()
@@ -222,7 +226,6 @@ def test_a_call_whose_permit_was_lost_before_it_began_is_not_made(
 
 def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings: Settings) -> None:
     """Two tasks may have the same message in their hands: each has a permit of its own."""
-    settings.LIMIT_RESERVED_PERCENT = 0
     delivery = together(corp, 1)
     [(_one, first)] = Admission([delivery.pk]).admit(1)
     [(_other, second)] = Admission([delivery.pk]).admit(1)
@@ -291,7 +294,7 @@ def test_too_many_at_once_lowers_how_many_may_be(
 def test_many_tasks_together_stay_within_the_companys_minute(
     corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
 ) -> None:
-    settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_RESERVED_PERCENT = 10, 0
+    settings.LIMIT_COMPANY_PER_MINUTE = 10
     ids = personal(corp, 24)
 
     def work(part: list[int]) -> None:
@@ -385,7 +388,7 @@ def _read_by(node: dict[str, Any]) -> int:
 
 
 def test_no_more_is_handed_out_than_the_company_may_send_soon(settings: Settings) -> None:
-    settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_RESERVED_PERCENT = 3, 0
+    settings.LIMIT_COMPANY_PER_MINUTE = 3
     busy, quiet = make_corp(), make_corp()
     many, few = personal_by_priority(busy, 5), personal_by_priority(quiet, 1)
 
@@ -397,7 +400,7 @@ def test_no_more_is_handed_out_than_the_company_may_send_soon(settings: Settings
 
 
 def test_rows_of_one_corpid_share_its_room(settings: Settings) -> None:
-    settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_RESERVED_PERCENT = 4, 0
+    settings.LIMIT_COMPANY_PER_MINUTE = 4
     first = make_corp()
     second = make_corp(corpid=first.corpid)
     personal_by_priority(first, 5)
@@ -409,7 +412,7 @@ def test_rows_of_one_corpid_share_its_room(settings: Settings) -> None:
 
 
 def test_the_address_serves_its_companies_evenly(settings: Settings) -> None:
-    settings.LIMIT_ADDRESS_PER_MINUTE, settings.LIMIT_RESERVED_PERCENT = 7, 0
+    settings.LIMIT_ADDRESS_PER_MINUTE = 7
     corps = [make_corp() for _ in range(3)]
     for corp, number in zip(corps, (5, 1, 5), strict=True):
         personal_by_priority(corp, number)
@@ -420,7 +423,7 @@ def test_the_address_serves_its_companies_evenly(settings: Settings) -> None:
 
 
 def test_a_company_behind_a_proxy_has_an_address_of_its_own(settings: Settings) -> None:
-    settings.LIMIT_ADDRESS_PER_MINUTE, settings.LIMIT_RESERVED_PERCENT = 2, 0
+    settings.LIMIT_ADDRESS_PER_MINUTE = 2
     direct, proxied = make_corp(), make_corp(proxy_url="http://user:password@proxy.example.test:3128")
     personal_by_priority(direct, 3)
     personal_by_priority(proxied, 3)
@@ -430,8 +433,11 @@ def test_a_company_behind_a_proxy_has_an_address_of_its_own(settings: Settings) 
     assert sorted(map(corp_of, found)) == [direct.pk] * 2 + [proxied.pk] * 2
 
 
-def test_urgent_messages_have_a_queue_and_a_share_of_their_own(settings: Settings) -> None:
-    settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_RESERVED_PERCENT = 10, 20
+def test_urgent_messages_have_a_queue_and_a_share_of_their_own(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LIMIT_COMPANY_PER_MINUTE = 10
+    monkeypatch.setattr("notifications.delivery.channels.RESERVED_PERCENT", 20)
     corp = make_corp()
     ordinary = personal_by_priority(corp, 9)
     assert hand_out(now=NOW) == HandedOut([], ordinary[:8])
@@ -461,7 +467,7 @@ def test_while_another_worker_fills_the_limiter_nothing_is_handed_out(valkey_cli
 
 
 def test_what_the_limits_hold_back_is_sent_by_and_by(wire: Wire, clock: FakeClock, settings: Settings) -> None:
-    settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_RESERVED_PERCENT = 2, 0
+    settings.LIMIT_COMPANY_PER_MINUTE = 2
     ids = personal_by_priority(make_corp(api_base_url=wire.url), 3)
 
     # As if another dispatcher had handed out all of them at the same time.

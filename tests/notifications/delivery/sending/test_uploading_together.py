@@ -188,10 +188,8 @@ def test_a_worker_that_ends_leaves_what_hangs_to_its_lease_and_gives_the_rest_ba
     assert prepare([hanging, other], clock) == 2
 
 
-def test_calls_for_which_there_is_no_room_wait_and_the_others_begin(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.LIMIT_RESERVED_PERCENT = 0
+def test_calls_for_which_there_is_no_room_wait_and_the_others_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notifications.delivery.channels.RESERVED_PERCENT", 0)
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     scope = Scope("company:x:media_upload", per_minute=2, per_hour=0, parallel=0, reserved_percent=0)
 
