@@ -519,7 +519,9 @@ def take_picture(path: str, identity: str, options: Options, *, now: datetime) -
     """
     saved = open_connection()
     try:
-        return _browser.take(saved, path, identity, options, now=now)
+        on_phone = options.width == snapshots.Width.PHONE
+        address = entrance_as(saved, lambda: identity, page=path, query="", on_phone=on_phone, now=now)
+        return _running_browser(saved).take(address, options, page_marks())
     except SnapshotError as error:
         if error.reason == Reason.UNREACHABLE and _answers(saved):
             # It is this page that does not answer: the others need not wait for it.
@@ -536,36 +538,27 @@ def _answers(saved: BiConnection) -> bool:
     return found.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-class _BrowserSnapshots:
-    """One browser for this process, signed in by our single sign-on anew for each picture."""
+# The browser of this process, by what it was started with; it is signed in anew for each picture.
+_browsers: dict[tuple[str, Access], LastingBrowser] = {}
 
-    def __init__(self) -> None:
-        self._key: tuple[str, Access] | None = None
-        self._lasting: LastingBrowser | None = None
 
-    def take(self, saved: BiConnection, path: str, identity: str, options: Options, *, now: datetime) -> Picture:
-        on_phone = options.width == snapshots.Width.PHONE
-        address = entrance_as(saved, lambda: identity, page=path, query="", on_phone=on_phone, now=now)
-        return self._running(saved).take(address, options, page_marks())
+def _running_browser(saved: BiConnection) -> LastingBrowser:
+    """Another connection has another browser: it reaches the BI's hosts alone."""
+    hosts = (snapshots.host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
+    access = Access(hosts, proxy_url=opened(saved.proxy_url), time_zone=settings.TIME_ZONE)
+    path = snapshots.installed_browser()
+    if not path:
+        raise SnapshotError(Reason.NOT_INSTALLED)
+    if (path, access) not in _browsers:
+        close_browser()
+        _browsers[path, access] = LastingBrowser(path, access)
+    return _browsers[path, access]
 
-    def _running(self, saved: BiConnection) -> LastingBrowser:
-        """Another connection has another browser: it reaches the BI's hosts alone."""
-        hosts = (snapshots.host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
-        access = Access(hosts, proxy_url=opened(saved.proxy_url), time_zone=settings.TIME_ZONE)
-        path = snapshots.installed_browser()
-        if not path:
-            raise SnapshotError(Reason.NOT_INSTALLED)
-        key = (path, access)
-        if self._lasting is None or key != self._key:
-            self.close()
-            self._key = key
-            self._lasting = LastingBrowser(path, access)
-        return self._lasting
 
-    def close(self) -> None:
-        if self._lasting is not None:
-            self._lasting.close()
-        self._key = self._lasting = None
+def close_browser() -> None:
+    """End this process's browser, where it has one."""
+    while _browsers:
+        _browsers.popitem()[1].close()
 
 
 def page_marks() -> snapshots.PageMarks:
@@ -573,8 +566,3 @@ def page_marks() -> snapshots.PageMarks:
     return snapshots.PageMarks(
         **{sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
     )
-
-
-_browser = _BrowserSnapshots()
-# Ends this process's browser, where it has one.
-close_browser = _browser.close
