@@ -52,9 +52,17 @@ def read(card: Card, *, rows_at_most: int, now: datetime) -> Table:
     raise failure
 
 
+# The service answered; what its queries ask for lies below its address.
+_ANSWERED = frozenset({Problem.NOT_FOUND, Problem.NO_TABLE, Problem.NOT_UNDERSTOOD, Problem.EXPRESSION})
+
+
 def try_source(source: DataSource, *, now: datetime) -> None:
     """Ask a database or a web service for as little as it takes to see that it answers. Raises SourceError."""
-    read(Card(source=source, sql="SELECT 1 AS answer"), rows_at_most=1, now=now)
+    try:
+        read(Card(source=source, sql="SELECT 1 AS answer"), rows_at_most=1, now=now)
+    except SourceError as error:
+        if not (source.kind == SourceKind.JSON and error.problem in _ANSWERED):
+            raise
 
 
 def _read_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:

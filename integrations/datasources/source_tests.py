@@ -31,8 +31,6 @@ from integrations.models.fields import Person, Unreadable, cipher
 SOURCE_TEST = "source.test"
 # Who looks later asks again.
 SHOWN_FOR = timedelta(hours=1)
-# The service answered; what its queries ask for lies below its address.
-ANSWERED = frozenset({Problem.NOT_FOUND, Problem.NO_TABLE, Problem.NOT_UNDERSTOOD, Problem.EXPRESSION})
 
 
 def can_be_tested(source: DataSource) -> bool:
@@ -77,8 +75,7 @@ def test_source(run: JobRun) -> dict[str, Any]:
     try:
         query.try_source(source, now=began_at)
     except SourceError as error:
-        if not (source.kind == SourceKind.JSON and error.problem in ANSWERED):
-            failure = JobFailedError(error.problem.value, **error.facts)
+        failure = JobFailedError(error.problem.value, **error.facts)
     if failure is not None:  # outside the block: inside, it would carry the other error, and with it the source's text
         raise failure
     return {"milliseconds": round((run.clock() - began_at).total_seconds() * 1000)}
@@ -155,12 +152,7 @@ def try_unsaved(run: JobRun) -> dict[str, Any]:
 def _read(typed: dict[str, Any], now: datetime) -> Table | None:
     """The first rows of a card; None of a source that answers. Raises SourceError."""
     if "card" not in typed:
-        source = DataSource(**typed, is_enabled=True)
-        try:
-            query.try_source(source, now=now)
-        except SourceError as error:
-            if not (source.kind == SourceKind.JSON and error.problem in ANSWERED):
-                raise
+        query.try_source(DataSource(**typed, is_enabled=True), now=now)
         return None
     saved = DataSource.objects.defer(*SECRETS).filter(pk=typed["source"]).first()
     if saved is None:
