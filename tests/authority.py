@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -30,7 +31,9 @@ class Authority:
         """A file with a key and its certificate for `host`."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-        certificate = self._certificate(subject, key, x509.SubjectAlternativeName([x509.DNSName(host)]))
+        is_address = host.replace(".", "").isdigit()
+        name = x509.IPAddress(ip_address(host)) if is_address else x509.DNSName(host)
+        certificate = self._certificate(subject, key, x509.SubjectAlternativeName([name]))
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

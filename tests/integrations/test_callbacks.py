@@ -238,16 +238,6 @@ def test_a_consumer_or_company_that_is_gone(corp: Corp, first: Hearer, name: str
 # --- Leases -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_lane_has_one_worker(corp: Corp, first: Hearer) -> None:
-    make_event(corp)
-    inner: list[object] = []
-    first.act = lambda batch: inner.append(work(corp))
-
-    work(corp)
-
-    assert (inner, len(first.heard)) == ([[]], 1)
-
-
 def test_a_dead_worker_s_lane_is_taken_over(corp: Corp, first: Hearer) -> None:
     make_event(corp)
     EventLane.objects.create(corp=corp, consumer="tests.first", lease_token="dead", lease_until=NOW)

@@ -25,18 +25,12 @@ from tests.integrations.diagnosing import queued
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_whether_anything_is_due_is_one_question(corp: Corp) -> None:
-    with CaptureQueriesContext(connection) as asked:
-        assert not TICK.is_anything_due()
-
-    assert len(asked) == 1
-
-
 def test_a_tick_with_nothing_to_do_asks_once(corp: Corp) -> None:
-    with CaptureQueriesContext(connection) as asked:
-        tasks.tick()
-
-    assert len(asked) == 1
+    questions: tuple[Callable[[], object], ...] = (TICK.is_anything_due, tasks.tick)
+    for ask in questions:
+        with CaptureQueriesContext(connection) as asked:
+            assert not ask()
+        assert len(asked) == 1
 
 
 def names() -> list[str]:

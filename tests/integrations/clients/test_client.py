@@ -91,4 +91,4 @@ def test_a_certificate_of_nobody_we_know(tmp_path: Path) -> None:
     with listening(lambda connection: None, context) as url, pytest.raises(ConfigurationError) as refusal:
         fetch_page(f"{url}/")
 
-    assert refusal.value.message == "the certificate is not trusted (self-signed certificate)"
+    assert refusal.value.message == "the certificate is not trusted (unable to get local issuer certificate)"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from django.core.exceptions import ValidationError
 
 from integrations.core import validators
+from tests.authority import Authority
 
 ZERO_WIDTH = "\u200b"
 BOM = "\ufeff"
@@ -147,12 +145,8 @@ def test_what_is_no_proxy_is_refused_without_being_repeated(proxy: str) -> None:
 
 def certificate() -> str:
     """A certificate in PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Example Root")])
-    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(start).not_valid_after(start + dt.timedelta(days=9))
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    with TemporaryDirectory() as folder:
+        return Authority("example-root", Path(folder)).file.read_text()
 
 
 def test_certificates_are_accepted_and_nothing_else() -> None:

@@ -8,8 +8,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from integrations.data.figures import (
     fold_text,
@@ -19,7 +17,7 @@ from integrations.data.figures import (
     read_number,
 )
 from integrations.data.table import Column, Kind, Misfit, Month, Table
-from integrations.data.table_builder import ColumnChoices, build_table, odd_values_allowed
+from integrations.data.table_builder import ColumnChoices, build_table
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOW = datetime(2026, 12, 1, 1, 0, tzinfo=UTC)
@@ -335,29 +333,5 @@ def test_too_many_odd_values_make_a_text() -> None:
     assert (table.columns[0].kind, table.values("x")[7:], table.misfits) == (Kind.TEXT, ["7", "待定", "见附件"], ())
 
 
-@pytest.mark.parametrize(("known", "allowed"), [(1, 0), (2, 0), (3, 1), (39, 1), (40, 2), (1000, 50)])
-def test_how_many_may_be_odd(known: int, allowed: int) -> None:
-    assert odd_values_allowed(known) == allowed
-
-
 def test_texts_are_compared_without_case_width_and_spaces() -> None:
     assert fold_text(" ＡBc  d ") == fold_text("abc D")  # noqa: RUF001  # full width
-
-
-NUMBERS = st.lists(st.floats(0.01, 99, allow_nan=False).map(lambda one: round(one, 3)), min_size=4, max_size=30)
-
-
-@given(NUMBERS, st.integers(0), st.sampled_from(["-", "", "N/A", "无", "∞"]))
-def test_an_unknown_cell_changes_no_other_cell_and_not_the_column(raws: list[float], at: int, odd: str) -> None:
-    displays = [f"{raw * 100:.1f}%" for raw in raws]
-    place = at % len(raws)
-    whole = read(list(raws), displays)
-
-    with_hole = read([None if row == place else raw for row, raw in enumerate(raws)],
-                     [odd if row == place else shown for row, shown in enumerate(displays)])  # fmt: skip
-
-    assert with_hole.columns == whole.columns
-    assert [row for number, row in enumerate(with_hole.rows) if number != place] == [
-        row for number, row in enumerate(whole.rows) if number != place
-    ]
-    assert with_hole.rows[place] == (None,)

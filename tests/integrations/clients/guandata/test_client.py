@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
 import requests
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from integrations.clients import guandata as module
 from integrations.clients.errors import (
@@ -25,8 +21,6 @@ from integrations.clients.guandata import Card, Filter, GuandataClient, Login, P
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.tokens import FetchedToken, TrialTokens
 from tests.guandata import APP_TOKEN, HOST, PASSWORD, PASSWORD_BASE64, TOKEN, GuandataAnswers, fixture, guandata_answers
-from tests.integrations.clients.wecom.misbehaviour import drips_body, let_drops_pass_time
-from tests.integrations.clients.wecom.server import listening
 
 
 def never_fetch() -> FetchedToken:
@@ -240,29 +234,3 @@ def test_no_error_and_no_log_line_shows_a_secret(
 def test_the_client_and_its_login_do_not_show_the_password() -> None:
     assert PASSWORD not in repr(Login("guanbi", "robot", PASSWORD))
     assert repr(open_client()) == "GuandataClient()"
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(answer=st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: (
-    st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
-        ["pgId", "name", "cards", "cdId", "chartMain", "data", "hasMoreData", "token", "view"]), inner, max_size=4)
-), max_leaves=12))  # fmt: skip
-def test_no_answer_breaks_the_client(answer: Any) -> None:
-    content = json.dumps({"result": "ok", "response": answer}).encode()
-    for endpoint, call in CALLS.items():
-        with guandata_answers() as bi:
-            bi.wire.assert_all_requests_are_fired = False
-            if endpoint != "sign_in":
-                bi.gives("sign_in")
-            bi.gives(endpoint, content)
-            with suppress(UnexpectedResponseError):
-                call(open_client())
-
-
-def test_an_answer_that_drips_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = let_drops_pass_time(monkeypatch)
-
-    with listening(drips_body) as url, pytest.raises(TransientError):
-        open_client(base_url=url, total_seconds=20).page_list()
-
-    assert len([moment for moment in clock.readings if moment >= 20]) == 1

@@ -15,7 +15,7 @@ from integrations.clients.sources import Problem
 from integrations.datasources import fetch
 from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource
-from integrations.tasks import fetch_card_data, sweep_card_data
+from integrations.tasks import sweep_card_data
 from tests.guandata import HOST, PASSWORD, TOKEN, GuandataAnswers
 from tests.integrations.clients.sources.place import NOW, SLOT, Clock, make_card, make_source, row_of
 
@@ -218,26 +218,6 @@ class TestLeases:
         assert row.status == "ready"
         assert told == []
 
-    def test_a_source_answers_only_so_many_at_once_and_others_are_not_held_up(
-        self, bi: GuandataAnswers, clock: Clock
-    ) -> None:
-        bi.gives("card_data")
-        slow = make_source(name="慢", parallel_limit=2)
-        cards = [make_card(slow, name=f"卡片 {number}") for number in range(3)]
-        other = make_card()
-        fetch.request([card.pk for card in [*cards, other]], slot_at=SLOT, now=clock())
-        held = [fetch._claim(row_of(card).pk, clock()) for card in cards]
-
-        assert [one is not None for one in held] == [True, True, False]
-        assert row_of(cards[2]).next_try_at == clock() + fetch.TURN_WAIT
-        fetch.carry_out(row_id=row_of(other).pk, clock=clock)
-        assert row_of(other).status == "ready"
-
-        assert held[0] is not None
-        fetch._release(held[0])
-        assert fetch._waiting_for(slow, now=clock()) == [row_of(cards[2]).pk]
-        assert row_of(cards[2]).next_try_at == clock()
-
     def test_who_ran_into_the_time_limit_is_slow_until_an_answer_comes_in_time(
         self, bi: GuandataAnswers, clock: Clock
     ) -> None:
@@ -257,15 +237,21 @@ class TestLeases:
         row.refresh_from_db()
         assert (row.status, row.problem, row.try_count) == ("ready", "", 3)
 
-    def test_slow_sources_share_few_places(self, bi: GuandataAnswers, clock: Clock) -> None:
+    @pytest.mark.parametrize(
+        "sources", [[{"parallel_limit": 2}], [{"name": f"慢 {number}", "slow_since": NOW} for number in range(3)]]
+    )
+    def test_a_source_and_all_slow_ones_answer_so_many_at_once_and_others_are_not_held_up(
+        self, bi: GuandataAnswers, clock: Clock, sources: list[dict[str, Any]]
+    ) -> None:
         bi.gives("card_data")
-        sources = [make_source(name=f"慢 {number}", slow_since=NOW) for number in range(3)]
-        cards = [make_card(source) for source in sources]
+        made = [make_source(**{"name": "慢", **values}) for values in sources]
+        cards = [make_card(made[number % len(made)], name=f"卡片 {number}") for number in range(3)]
         other = make_card()
         fetch.request([card.pk for card in [*cards, other]], slot_at=SLOT, now=clock())
-
         held = [fetch._claim(row_of(card).pk, clock()) for card in cards]
+
         assert [one is not None for one in held] == [True, True, False]
+        assert row_of(cards[2]).next_try_at == clock() + fetch.TURN_WAIT
         fetch.carry_out(row_id=row_of(other).pk, clock=clock)
         assert row_of(other).status == "ready"
 
@@ -315,14 +301,3 @@ class TestSweeping:
 
         assert [fetch.purge(now=clock()) for _tick in range(3)] == [2, 1, 0]
         assert CardData.objects.count() == 1
-
-
-def test_the_task_fetches_and_a_repeat_does_nothing(bi: GuandataAnswers) -> None:
-    bi.gives("card_data")
-    row = asked(make_card())
-
-    fetch_card_data(row.pk)
-    fetch_card_data(row.pk)
-    fetch_card_data(999_999)
-
-    assert (row_of(row.card).status, bi.calls("card_data")) == ("ready", 1)

@@ -11,7 +11,6 @@ from django.utils import translation
 
 from integrations.datasources import fetch as datasources_fetch
 from integrations.datasources.fetch import DataPreview
-from integrations.hooks import Hook
 from integrations.models import Card, CardData
 from integrations.tasks import fetch_card_data
 from tests.guandata import GuandataAnswers
@@ -154,7 +153,8 @@ class TestNoWorker:
     )
     def test_what_it_waits_for_is_named(self, clock: Clock, sources: list[dict[str, Any]], said: str) -> None:
         made = [make_source(**values) for values in sources]
-        cards = [make_card(one, name=one.name) for one in (made * 2 if len(made) == 1 else made)]
+        asked = made * 2 if len(made) == 1 else made
+        cards = [make_card(one, name=f"{number}") for number, one in enumerate(asked)]
         token = ask(clock, *cards)
         for row in CardData.objects.order_by("pk")[: len(cards) - 1]:
             assert datasources_fetch._claim(row.pk, clock()) is not None
@@ -202,6 +202,7 @@ class TestWhose:
         assert "no longer there" in read(str(CardData.objects.get().pk), clock, card).problem
 
         token = ask(clock, card)
+        assert CardData.objects.count() == 2
         clock.advance(hours=1)
 
         assert read(token, clock, card).problem == "This is no longer there. Press the button again."
@@ -229,28 +230,6 @@ class TestRows:
         ask(clock, card)
 
         assert CardData.objects.count() == 3
-
-    def test_a_report_never_gets_what_was_fetched_for_a_page(self, clock: Clock) -> None:
-        card = make_card()
-        ask(clock, card)
-
-        assert datasources_fetch.states([card.pk], slot_at=clock()) == {}
-        datasources_fetch.request([card.pk], slot_at=clock(), now=clock())
-
-        assert CardData.objects.count() == 2
-
-    def test_nobody_is_told_of_them(self, bi: GuandataAnswers, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-        heard: list[tuple[int, Any]] = []
-        monkeypatch.setattr(datasources_fetch, "card_data_finished", Hook())
-        datasources_fetch.card_data_finished.register(lambda *found: heard.append(found))
-        bi.gives("card_data")
-        ask(clock, make_card())
-
-        fetch(clock)
-        clock.advance(minutes=1)
-        datasources_fetch.sweep(clock=clock)
-
-        assert heard == []
 
     def test_they_are_forgotten_after_an_hour_and_sooner_where_no_worker_came(
         self, bi: GuandataAnswers, clock: Clock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -48,29 +47,40 @@ LEVELS: list[list[dict[str, Any]]] = [
     [{"title": "华东", "colSpan": 2}, {"title": "华南", "colSpan": 2}],
     [{"title": "销售额"}, {"title": "订单"}, {"title": "销售额"}, {"title": "订单"}],
 ]
+CORNER: list[list[dict[str, Any]]] = [[{"title": ""}, *LEVELS[0]], [{"title": "月份"}, *LEVELS[1]]]
+PIVOT = ("华东 / 销售额", "华东 / 订单", "华南 / 销售额", "华南 / 订单")
 
 
-def test_levels_of_a_pivot_behind_the_dimensions_of_its_rows(bi: GuandataAnswers) -> None:
-    bi.gives("card_data", chart([cells("一月", 1, 2, 3, 4)], LEVELS, ["月份"]))
+@pytest.mark.parametrize(
+    ("values", "meta", "row", "names"),
+    [
+        (LEVELS, ["月份"], ("一月", 1, 2, 3, 4), ("月份", *PIVOT)),
+        # Levels that count the corner as well.
+        (
+            [[{"title": ""}, *LEVELS[0]], [{"title": "月份"}, *LEVELS[1]]],
+            ["月份"],
+            ("一月", 1, 2, 3, 4),
+            ("月份", *PIVOT),
+        ),
+        # One metric below several levels.
+        (
+            [[{"title": "合计", "colSpan": 2}], [{"title": "甲"}, {"title": "乙"}]],
+            [],
+            (5, 6),
+            ("合计 / 甲", "合计 / 乙"),
+        ),
+        (titles("日期", "额"), [], None, ("日期", "额")),
+        ([[], []], ["月份", "区域"], None, ("月份", "区域")),
+    ],
+)
+def test_levels_of_a_pivot_stand_behind_the_dimensions_of_its_rows(
+    bi: GuandataAnswers, values: list[list[Any]], meta: list[str], row: tuple[Any, ...] | None, names: tuple[str, ...]
+) -> None:
+    bi.gives("card_data", chart([cells(*row)] if row else [], values, meta))
 
     table = read()
 
-    assert table.names == ("月份", "华东 / 销售额", "华东 / 订单", "华南 / 销售额", "华南 / 订单")
-    assert table.rows == (("一月", 1, 2, 3, 4),)
-
-
-def test_levels_that_count_the_corner_as_well(bi: GuandataAnswers) -> None:
-    values: list[list[Any]] = [[{"title": ""}, *LEVELS[0]], [{"title": "月份"}, *LEVELS[1]]]
-    bi.gives("card_data", chart([cells("一月", 1, 2, 3, 4)], values, ["月份"]))
-
-    assert read().names == ("月份", "华东 / 销售额", "华东 / 订单", "华南 / 销售额", "华南 / 订单")
-
-
-def test_one_metric_below_several_levels(bi: GuandataAnswers) -> None:
-    values = [[{"title": "合计", "colSpan": 2}], [{"title": "甲"}, {"title": "乙"}]]
-    bi.gives("card_data", chart([cells(5, 6)], values))
-
-    assert read().names == ("合计 / 甲", "合计 / 乙")
+    assert (table.names, table.rows) == (names, (row,) if row else ())
 
 
 def test_dimensions_that_come_apart_from_the_data(bi: GuandataAnswers) -> None:
@@ -154,33 +164,6 @@ def test_pages_of_very_long_texts_are_not_read_to_their_end(bi: GuandataAnswers)
     assert bi.calls("card_data") == 3
 
 
-@pytest.mark.parametrize(
-    ("shown", "unit", "value"),
-    [
-        (("12.5%", 0.125), "%", 12.5),
-        (("29%", 0.29), "%", 29),
-        (("1,204.50 元", 1204.5), "元", 1204.5),
-        (("1.2万", 12000), "", 12000),
-        (("1204", 1204), "", 1204),
-        (("90%", 90), "%", 90),
-    ],
-)
-def test_units_are_taken_where_the_displayed_number_is_the_raw_one(
-    bi: GuandataAnswers, shown: tuple[str, float], unit: str, value: float
-) -> None:
-    bi.gives("card_data", chart([[{"v": shown[1], "d": shown[0]}]], titles("率")))
-
-    table = read()
-
-    assert (table.columns[0].unit, table.rows[0][0]) == (unit, value)
-
-
-def test_a_code_stays_text_and_a_number_that_came_as_text_is_one(bi: GuandataAnswers) -> None:
-    bi.gives("card_data", chart([cells("007", "1,204.5")], titles("编号", "金额")))
-
-    assert [one.kind for one in read().columns] == [Kind.TEXT, Kind.NUMBER]
-
-
 def test_a_percentage_keeps_its_scale_beside_an_empty_cell(bi: GuandataAnswers) -> None:
     shown = [(0.0683, "6.83%"), (None, "-"), (0, "0.00%"), (0.125, "12.50%")]
     bi.gives("card_data", chart([[{"v": raw, "d": text}] for raw, text in shown], titles("转化率")))
@@ -189,26 +172,6 @@ def test_a_percentage_keeps_its_scale_beside_an_empty_cell(bi: GuandataAnswers) 
 
     assert table.columns == (Column("转化率", Kind.PERCENT, "%", 2, 100),)
     assert table.values("转化率") == [6.83, None, 0, 12.5]
-
-
-def test_old_data_is_of_its_newest_day(bi: GuandataAnswers) -> None:
-    bi.gives("card_data", chart([cells("2026-11-01", 3), cells("2027-01-01", None)], titles("日期", "计划")))
-
-    table = read()
-
-    assert (table.as_of, table.is_fetch_time) == (datetime(2026, 11, 2, tzinfo=UTC), False)
-
-
-def test_an_empty_card_keeps_its_columns(bi: GuandataAnswers) -> None:
-    bi.gives("card_data", chart([], titles("日期", "额")))
-
-    assert (read().names, read().rows) == (("日期", "额"), ())
-
-
-def test_an_empty_pivot_keeps_the_dimensions_of_its_rows(bi: GuandataAnswers) -> None:
-    bi.gives("card_data", chart([], [[], []], ["月份", "区域"]))
-
-    assert (read().names, read().rows) == (("月份", "区域"), ())
 
 
 @pytest.mark.parametrize("values", [titles("a"), titles("a", "b", "c"), None, "x", [[]]])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-import struct
-import time
 import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +29,16 @@ from integrations.data.table_builder import ColumnChoices
 from integrations.models import datasources
 from tests.integrations.clients.sources.place import NOW
 from tests.integrations.clients.sources.web import Answer, says, web_service
+from tests.integrations.clients.wecom.misbehaviour import (
+    BREAKS,
+    Misbehaviour,
+    drips_body,
+    drips_headers,
+    hangs,
+    never_ends,
+    resets,
+    stops_half_way,
+)
 
 # What is slow for ever ends after little; what ends by itself has time on a busy machine, too.
 LITTLE, SECONDS = 1.5, 30
@@ -92,18 +100,6 @@ class TestRows:
         assert asked(dated).as_of == datetime(2026, 11, 23, 8, tzinfo=UTC)
         assert asked(future).as_of == NOW
 
-    def test_sends_headers_and_a_body(self) -> None:
-        with web_service(says_json([1])) as service:
-            question = JsonQuestion(
-                url=f"{service.url}/v1/q?a=中", method="POST", body={"城": 1}, headers={"X-Key": "sim-key"},
-                reach=Reach.THIS_MACHINE,
-            )  # fmt: skip
-            read_json(question, rows_at_most=1, seconds=SECONDS, now=NOW)
-            sent = service.requests[0]
-
-        assert sent.startswith(b"POST /v1/q?a=%E4%B8%AD HTTP/1.1\r\n")
-        assert b"X-Key: sim-key\r\n" in sent
-
     def test_follows_within_the_same_origin_only(self) -> None:
         def answer(line: socket.socket, request: bytes) -> None:
             if b"GET /v1/facts" in request:
@@ -114,36 +110,8 @@ class TestRows:
         assert asked(answer).rows == ((1,),)
 
 
-def drips(line: socket.socket, _request: bytes) -> None:
-    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[")
-    while True:
-        line.sendall(b" ")
-        time.sleep(0.05)
-
-
-def drips_its_header(line: socket.socket, _request: bytes) -> None:
-    for letter in b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 1000:
-        line.sendall(bytes([letter]))
-        time.sleep(0.05)
-
-
-def never_ends(line: socket.socket, _request: bytes) -> None:
-    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[0")
-    while True:
-        line.sendall(b",0" * 500_000)
-
-
-def is_silent(line: socket.socket, _request: bytes) -> None:
-    time.sleep(60)
-
-
-def resets(line: socket.socket, _request: bytes) -> None:
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    line.close()
-
-
-def breaks_off(line: socket.socket, _request: bytes) -> None:
-    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[1,")
+def behaves(way: Misbehaviour) -> Answer:
+    return lambda line, _request: way(line)
 
 
 def redirects(location: str) -> Answer:
@@ -153,13 +121,13 @@ def redirects(location: str) -> Answer:
 BOMB = gzip.compress(b"[" + b"0," * 12_000_000 + b"0]", compresslevel=1)
 DOUBLING = "[@,@]" + "|[@,@][]" * 100
 CASES: dict[str, tuple[Answer, str, Problem]] = {
-    "drips its content": (drips, "", Problem.TOO_SLOW),
-    "drips its header": (drips_its_header, "", Problem.TOO_SLOW),
-    "never ends": (never_ends, "", Problem.TOO_BIG),
-    "is silent": (is_silent, "", Problem.TOO_SLOW),
-    "resets": (resets, "", Problem.UNREACHABLE),
-    "breaks off": (breaks_off, "", Problem.UNREACHABLE),
-    "is no HTTP": (lambda line, _request: line.sendall(b"SSH-2.0-x\r\n\r\n"), "", Problem.UNREACHABLE),
+    "drips its content": (behaves(drips_body), "", Problem.TOO_SLOW),
+    "drips its header": (behaves(drips_headers), "", Problem.TOO_SLOW),
+    "never ends": (behaves(never_ends(b"HTTP/1.1 200 OK\r\n\r\n")), "", Problem.TOO_BIG),
+    "is silent": (behaves(hangs), "", Problem.TOO_SLOW),
+    "resets": (behaves(resets), "", Problem.UNREACHABLE),
+    "breaks off": (behaves(stops_half_way), "", Problem.UNREACHABLE),
+    "is no HTTP": (behaves(BREAKS["no HTTP"]), "", Problem.UNREACHABLE),
     "a web page": (says(b"<html>", headers="Content-Type: text/html"), "", Problem.NOT_UNDERSTOOD),
     "a web page that says it is JSON": (says(b"<html>"), "", Problem.NOT_UNDERSTOOD),
     "a gzip bomb": (says(BOMB, headers="Content-Encoding: gzip"), "", Problem.TOO_BIG),

@@ -13,6 +13,7 @@ from integrations.clients.sources.addresses import Reach
 from integrations.clients.sources.sql import powers_of
 from integrations.models import datasources
 from tests.integrations.clients.sources.databases import SECRET, Database
+from tests.integrations.clients.wecom.misbehaviour import BREAKS, closes, hangs, says
 from tests.integrations.clients.wecom.server import listening
 
 ORACLE = ("oracle+oracledb",)
@@ -73,23 +74,6 @@ def test_a_database_is_asked_at_the_address_that_was_checked(
 # --- What a failure tells of the network ------------------------------------------------------------------------------
 
 
-def is_silent(line: socket.socket) -> None:
-    while line.recv(1000):  # until the other side hangs up
-        pass
-
-
-def says_something(line: socket.socket) -> None:
-    line.sendall(b"SSH-2.0-OpenSSH_9.7\r\n")
-
-
-def says_zeros(line: socket.socket) -> None:
-    line.sendall(bytes(4000))
-
-
-def hangs_up(_line: socket.socket) -> None:
-    """At once."""
-
-
 def failure_at(kind: str, place: str) -> SourceError:
     with pytest.raises(SourceError) as found:
         Database(f"{kind}://reader:{SECRET}@{place}/sales").ask("SELECT 1", seconds=1)
@@ -99,7 +83,7 @@ def failure_at(kind: str, place: str) -> SourceError:
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
 def test_open_and_closed_ports_are_told_apart_to_superusers_alone(kind: str) -> None:
     failures = [failure_at(kind, "127.0.0.1:1")]
-    for answer in (is_silent, says_something, says_zeros, hangs_up):
+    for answer in (hangs, BREAKS["no HTTP"], says(bytes(4000)), closes):
         with listening(answer) as url:
             failures.append(failure_at(kind, url.removeprefix("http://")))
 

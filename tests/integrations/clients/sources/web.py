@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-Answer = Callable[[socket.socket, bytes], None]
+Answer = Callable[[socket.socket, bytes], object]
 
 
 class WebService:

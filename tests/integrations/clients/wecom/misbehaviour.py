@@ -51,10 +51,14 @@ def let_drops_pass_time(patch: pytest.MonkeyPatch) -> StandingClock:
     return standing
 
 
+Misbehaviour = Callable[[socket.socket], object]
+
+
 def hangs(connection: socket.socket) -> None:
     """Says nothing, until the client has gone."""
     connection.settimeout(20)
-    connection.recv(1)
+    while connection.recv(65536):
+        pass
 
 
 def takes_nothing(connection: socket.socket) -> bool:
@@ -74,31 +78,10 @@ def resets(connection: socket.socket) -> None:
     connection.close()
 
 
-def drips_status(connection: socket.socket) -> None:
-    """The status line, a byte at a time, without an end."""
-    _drip(connection, b"HTTP/1.1 200 O", b"K")
-
-
-def drips_headers(connection: socket.socket) -> None:
-    """Header lines without an end."""
-    _drip(connection, b"HTTP/1.1 200 OK\r\n", b"X-A: 1\r\n")
-
-
-def drips_one_header(connection: socket.socket) -> None:
-    """One header line without an end."""
-    _drip(connection, b"HTTP/1.1 200 OK\r\nX-A: ", b"1")
-
-
-def drips_body(connection: socket.socket) -> None:
-    """A body whose length is known, a byte at a time."""
-    _drip(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" ")
-
-
-def never_ends(head: bytes) -> Callable[[socket.socket], None]:
+def never_ends(head: bytes) -> Misbehaviour:
     """An answer with this head and a body that comes fast, until the client has gone."""
 
     def serve(connection: socket.socket) -> None:
-        connection.recv(65536)
         connection.sendall(head)
         for piece in repeat(b"x" * 65536):
             connection.sendall(piece)
@@ -106,57 +89,41 @@ def never_ends(head: bytes) -> Callable[[socket.socket], None]:
     return serve
 
 
-def drips_chunks(connection: socket.socket) -> None:
-    """A chunked body without an end."""
-    _drip(connection, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n")
+def drips(head: bytes, drop: bytes) -> Misbehaviour:
+    """After this head one drop after the other, without an end."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(head)
+        for piece in repeat(drop, DRIPS_AT_MOST):
+            connection.sendall(piece)
+            clock.sleep(DRIP_SECONDS)
+
+    return serve
 
 
-def drips_continue(connection: socket.socket) -> None:
-    """Interim answers without an end."""
-    _drip(connection, b"", b"HTTP/1.1 100 Continue\r\n\r\n")
+def says(answer: bytes) -> Misbehaviour:
+    """This, and nothing more."""
+    return lambda connection: connection.sendall(answer)
 
 
-def drips_until_close(connection: socket.socket) -> None:
-    """A body that ends only with the connection."""
-    _drip(connection, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b" ")
-
-
-def stops_half_way(connection: socket.socket) -> None:
-    """A body that is shorter than it said."""
-    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"errcode":0')
-
-
-def talks_nonsense(connection: socket.socket) -> None:
-    """Not HTTP at all."""
-    connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
-
-
-def sends_broken_gzip(connection: socket.socket) -> None:
-    """A body that says it is compressed and is not."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd")
-
-
-def _drip(connection: socket.socket, head: bytes, drop: bytes) -> None:
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.sendall(head)
-    for piece in repeat(drop, DRIPS_AT_MOST):
-        connection.sendall(piece)
-        clock.sleep(DRIP_SECONDS)
-
-
-DRIPS: tuple[Callable[[socket.socket], None], ...] = (
-    drips_status,
-    drips_headers,
-    drips_one_header,
-    drips_body,
-    drips_chunks,
-    drips_continue,
-    drips_until_close,
-)
-BREAKS: tuple[Callable[[socket.socket], None], ...] = (
-    closes,
-    resets,
-    stops_half_way,
-    talks_nonsense,
-    sends_broken_gzip,
-)
+_OK = b"HTTP/1.1 200 OK\r\n"
+drips_headers = drips(_OK, b"X-A: 1\r\n")
+drips_body = drips(_OK + b"Content-Length: 100000\r\n\r\n", b" ")
+DRIPS: dict[str, Misbehaviour] = {
+    "a status line": drips(b"HTTP/1.1 200 O", b"K"),
+    "header lines": drips_headers,
+    "one header line": drips(_OK + b"X-A: ", b"1"),
+    "a body of a known length": drips_body,
+    "a chunked body": drips(_OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "interim answers": drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "a body that ends with the connection": drips(_OK + b"Connection: close\r\n\r\n", b" "),
+}
+stops_half_way = says(_OK + b'Content-Length: 100\r\n\r\n{"errcode":0')
+BREAKS: dict[str, Misbehaviour] = {
+    "closes": closes,
+    "resets": resets,
+    "stops half way": stops_half_way,
+    "no HTTP": says(b"SSH-2.0-OpenSSH_9.9\r\n"),
+    "broken gzip": says(_OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"),
+}

@@ -31,7 +31,7 @@ class WireServer:
     calls: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     bodies: list[bytes] = field(default_factory=list)
-    misbehave: dict[str, Callable[[socket.socket], None]] = field(default_factory=dict)
+    misbehave: dict[str, Callable[[socket.socket], object]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     valid_token: str = ""
     new_token: str = ""  # empty: numbered ones
@@ -112,7 +112,7 @@ def wire_server() -> Iterator[WireServer]:
 
 
 @contextmanager
-def listening(serve: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> Iterator[str]:
+def listening(serve: Callable[[socket.socket], object], context: ssl.SSLContext | None = None) -> Iterator[str]:
     """A port whose connections go to `serve`, one after the other, behind TLS where a context is given."""
     listener = socket.create_server(("127.0.0.1", 0))
     scheme = "http" if context is None else "https"

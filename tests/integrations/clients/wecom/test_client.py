@@ -90,11 +90,6 @@ def test_a_base_address_may_have_a_path() -> None:
         assert _constructed(base_url="https://gateway.example.com/wecom/").agent_get().agentid == AGENTID
 
 
-def test_a_client_shows_no_secret() -> None:
-    assert repr(_constructed()) == "WeComClient(corpid='ww1a2b3c4d5e6f7a8b', agentid=1000002)"
-    assert repr(robot_client()) == "RobotClient()"
-
-
 # --- Tokens ----------------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,6 @@ from integrations.clients.wecom.builders import (
     body_bytes,
     in_reading_order,
     markdown_content,
-    multipart,
     news_content,
     text_content,
     textcard_content,
@@ -42,7 +41,6 @@ from integrations.clients.wecom.cards import (
     news_notice,
     text_notice,
 )
-from integrations.clients.wecom.oauth import authorize_url, home_page_link, wwlogin_url
 
 CORPID = "ww1a2b3c4d5e6f7a8b"
 CRYPTO = CallbackCrypto("QDG6eKtestToken01", "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM", CORPID)
@@ -188,54 +186,3 @@ def test_no_text_breaks_the_builders_of_cards(one: str, two: str, url: str, numb
     _sent(lambda: news_notice(head, image=CardImage(url, ratio), horizontal_items=items))
     _sent(lambda: text_notice(Head("https://a.example/", one), sub_title=two))
     _sent(lambda: button_interaction(Head("https://a.example/", one, task_id="t"), buttons=[Button(one, two, number)]))
-
-
-@given(st.lists(TEXTS, max_size=5), TEXTS, st.integers())
-def test_no_value_breaks_the_envelopes(userids: list[str], text: str, seconds: int) -> None:
-    card = text_notice(Head("https://a.example/", "x"))
-    builds: tuple[Callable[[], dict[str, Any]], ...] = (
-        lambda: builders.app_message(
-            agentid=1,
-            to=builders.Recipients(userids),
-            content=text_content("x"),
-            duplicate_check_seconds=seconds,
-        ),
-        lambda: builders.chat_message(chatid=text, content=text_content("x")),
-        lambda: builders.card_update(agentid=1, response_code=text, card=card),
-        lambda: builders.robot_text(text, mentioned_userids=userids),
-        lambda: builders.robot_image(text.encode(errors="replace")),
-        lambda: api.MenuEntry(text, text).fields("button[0]"),
-    )
-    for build in builds:
-        with suppress(MessageError):
-            assert isinstance(json.loads(body_bytes(build())), dict)
-
-
-@given(st.binary(max_size=50), TEXTS, TEXTS)
-def test_no_name_breaks_a_form(content: bytes, file_name: str, media_type: str) -> None:
-    with suppress(MessageError):
-        body, content_type = multipart(content, file_name=file_name, media_type=media_type)
-        boundary = content_type.partition("boundary=")[2].encode()
-        head, _, rest = body.partition(b"\r\n\r\n")
-        assert head.count(b"\r\n") == 2
-        assert rest == content + b"\r\n--" + boundary + b"--\r\n"
-
-
-@given(TEXTS, st.integers(0, 100), st.sampled_from(["…", "", "..."]))
-def test_a_cut_text_fits_and_begins_as_it_did(text: str, limit: int, suffix: str) -> None:
-    with suppress(ValueError):  # MessageError among them
-        clipped = builders.clip_utf8(text, limit, suffix)
-        assert len(clipped.encode()) <= limit
-        assert clipped == text or text.startswith(clipped.removesuffix(suffix))
-
-
-@given(TEXTS, URLS, TEXTS, TEXTS)
-def test_no_value_breaks_a_link(corpid: str, url: str, one: str, two: str) -> None:
-    builds: tuple[Callable[[], str], ...] = (
-        lambda: authorize_url(corpid=corpid, agentid=1, redirect_uri=url, state=one),
-        lambda: wwlogin_url(corpid=corpid, agentid=1, redirect_uri=url, base_url=url),
-        lambda: home_page_link(corpid=corpid, agentid=1, callback_url=url, domain_id=one, inner_path=two),
-    )
-    for build in builds:
-        with suppress(MessageError):
-            assert build().isprintable()

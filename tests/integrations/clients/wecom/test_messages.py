@@ -83,12 +83,6 @@ def test_a_textcard_with_everything() -> None:
     }
 
 
-def test_a_markdown_to_everybody() -> None:
-    payload = app_message(agentid=1, to=Recipients("@all"), content=markdown_content("**日报**"))
-
-    assert payload == {"touser": "@all", "msgtype": "markdown", "agentid": 1, "markdown": {"content": "**日报**"}}
-
-
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -110,6 +104,22 @@ def test_each_kind_of_content(content: Content, expected: dict[str, Any]) -> Non
     payload = app_message(agentid=1, to=TO, content=content)
 
     assert payload == {"touser": "lilei", "msgtype": content.msgtype, "agentid": 1, content.msgtype: expected}
+
+
+def test_messages_to_everybody_into_a_chat_by_a_robot_and_in_the_place_of_another() -> None:
+    said, card = {"msgtype": "text", "text": {"content": "日报"}}, text_notice(Head(URL, "已处理"))
+    shown = {"msgtype": "template_card", "template_card": card.fields}
+
+    assert app_message(agentid=1, to=Recipients("@all"), content=text_content("日报")) == {
+        "touser": "@all",
+        "agentid": 1,
+        **said,
+    }
+    assert chat_message(chatid="chat1", content=text_content("日报")) == {"chatid": "chat1", **said}
+    assert app_message(agentid=1, to=TO, content=card) == {"touser": "lilei", "agentid": 1, **shown}
+    assert robot_content(card) == shown
+    replaced = {"agentid": 1, "response_code": "rc", "atall": 1, "template_card": card.fields}
+    assert card_update(agentid=1, response_code="rc", card=card) == replaced
 
 
 def test_the_same_payload_gives_the_same_bytes_and_raw_characters() -> None:
@@ -237,26 +247,7 @@ def test_a_text_is_cut_between_characters_and_says_so(text: str, limit: int, exp
         clip_utf8("日报", 2)
 
 
-# --- Group chats, updates, robots ------------------------------------------------------------------------------------
-
-
-def test_a_message_into_a_group_chat() -> None:
-    assert chat_message(chatid="chat1", content=text_content("日报")) == {
-        "chatid": "chat1",
-        "msgtype": "text",
-        "text": {"content": "日报"},
-    }
-
-
-def test_a_card_is_replaced_by_another() -> None:
-    card = text_notice(Head(URL, "已处理"))
-
-    assert card_update(agentid=1, response_code="rc", card=card) == {
-        "agentid": 1,
-        "response_code": "rc",
-        "atall": 1,
-        "template_card": card.fields,
-    }
+# --- Robots and cards ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -360,15 +351,6 @@ def test_a_card_has_its_parts_by_their_names(card_type: str) -> None:
     card, fields = CARDS[card_type]
 
     assert card == Content("template_card", {"card_type": card_type, "card_action": {"type": 1, "url": URL}, **fields})
-
-
-def test_a_card_goes_into_a_message_and_into_a_robots_message() -> None:
-    card = text_notice(HEAD)
-
-    payload = app_message(agentid=1, to=Recipients(["lilei"]), content=card)
-
-    assert payload["template_card"] == card.fields
-    assert robot_content(card) == {"msgtype": "template_card", "template_card": card.fields}
 
 
 REFUSED: tuple[tuple[Callable[[], Content], str], ...] = (

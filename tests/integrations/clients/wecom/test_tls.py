@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from integrations.clients.errors import ConfigurationError, OutcomeUnknownError, TransientError
 from integrations.clients.transport import open_session
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import RobotClient
-from tests.integrations.clients.wecom.misbehaviour import drips_body, drips_headers, takes_nothing
+from tests.authority import Authority
+from tests.integrations.clients.wecom.misbehaviour import Misbehaviour, drips_body, drips_headers, takes_nothing
 from tests.integrations.clients.wecom.server import listening
 from tests.wecom import ROBOT_KEY
 
@@ -34,36 +28,17 @@ SHORT = Timeouts(connect_seconds=1, total_seconds=1, transfer_seconds=1)
 
 @dataclass(frozen=True)
 class Certificate:
-    """A server's certificate, signed by nobody else: the file that trusts it, and the server's side."""
+    """A server's certificate: the file of the authority that signed it, and the server's side."""
 
     bundle: str
     context: ssl.SSLContext
 
 
 def _certificate(folder: Path, host: str) -> Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sim")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    bundle, private = folder / f"{host}.pem", folder / f"{host}.key"
-    bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    authority = Authority("sim", folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(bundle, private)
-    return Certificate(str(bundle), context)
+    context.load_cert_chain(authority.certify(host))
+    return Certificate(str(authority.file), context)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +75,7 @@ def test_a_certificate_that_nobody_vouches_for_is_a_matter_of_settings(certifica
     with listening(answers, certificate.context) as url, pytest.raises(ConfigurationError) as caught:
         _robot(url).webhook_send(b"{}")
 
-    assert caught.value.message == "the certificate is not trusted (self-signed certificate)"
+    assert caught.value.message == "the certificate is not trusted (unable to get local issuer certificate)"
 
 
 def test_a_bundle_of_ones_own_is_trusted_whatever_the_environment_says(
@@ -144,11 +119,9 @@ def test_a_handshake_without_end_is_certain_and_ends() -> None:
     assert False not in has_left
 
 
-@pytest.mark.parametrize("drip", [drips_headers, drips_body], ids=lambda drip: drip.__name__)
+@pytest.mark.parametrize("drip", [drips_headers, drips_body])
 @pytest.mark.usefixtures("clock")
-def test_a_drip_behind_tls_ends_at_the_deadline(
-    certificate: Certificate, drip: Callable[[socket.socket], None]
-) -> None:
+def test_a_drip_behind_tls_ends_at_the_deadline(certificate: Certificate, drip: Misbehaviour) -> None:
     with listening(drip, certificate.context) as url, pytest.raises(OutcomeUnknownError, match=r"TimeoutError\)$"):
         _robot(url, ca_bundle=certificate.bundle).webhook_send(b"{}")
 

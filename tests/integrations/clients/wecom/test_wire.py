@@ -15,10 +15,10 @@ from integrations.clients.errors import IntegrationError, OutcomeUnknownError, T
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTokens
-from tests.integrations.clients.wecom.contract import KINDS, Case, open_client
+from tests.integrations.clients.wecom.contract import KINDS, open_client
 from tests.integrations.clients.wecom.misbehaviour import BREAKS, DRIPS, StandingClock, drips_body, hangs
 from tests.integrations.clients.wecom.server import WireServer, listening
-from tests.wecom import AGENTID, CORPID, ENDPOINTS, SECRET
+from tests.wecom import AGENTID, CORPID, SECRET
 
 PATIENT = Timeouts(connect_seconds=10, total_seconds=20, transfer_seconds=20)
 # Nothing of a call has longer than this, while the clock of its deadline stands still.
@@ -46,40 +46,28 @@ def _with_token(sim: WireServer) -> TrialTokens:
     return store
 
 
-def _ends_at_the_deadline(sim: WireServer, case: Case, timeouts: Timeouts) -> None:
-    """The client itself gives up: the other side would only later, which has another name."""
-    with pytest.raises(IntegrationError, match=AT_THE_DEADLINE) as caught:
-        case.call(open_client(case, base_url=sim.url, timeouts=timeouts, token_store=_with_token(sim)))
-
-    assert type(caught.value) is (TransientError if case.is_repeatable else OutcomeUnknownError)
-
-
 def _failing(call: Callable[[], object]) -> None:
     with pytest.raises(IntegrationError):
         call()
 
 
-@pytest.mark.parametrize("case", KINDS, ids=lambda case: case.endpoint)
+@pytest.mark.parametrize("stall", ["silence", *DRIPS])
 @pytest.mark.usefixtures("clock")
-def test_silence_ends_at_the_deadline(sim: WireServer, case: Case) -> None:
-    sim.misbehave[ENDPOINTS[case.endpoint][1]] = hangs
+def test_silence_and_a_slow_drip_end_at_the_deadline(sim: WireServer, stall: str) -> None:
+    """The client itself gives up: the other side would only later, which has another name."""
+    sim.misbehave["/cgi-bin/message/send"] = DRIPS.get(stall, hangs)
+    timeouts = PATIENT if stall in DRIPS else SHORT
+    client = open_client(base_url=sim.url, timeouts=timeouts, token_store=_with_token(sim))
 
-    _ends_at_the_deadline(sim, case, SHORT)
-
-
-@pytest.mark.parametrize("drip", DRIPS, ids=lambda drip: drip.__name__)
-@pytest.mark.usefixtures("clock")
-def test_a_slow_drip_ends_at_the_deadline(sim: WireServer, drip: Callable[[socket.socket], None]) -> None:
-    sim.misbehave["/cgi-bin/message/send"] = drip
-
-    _ends_at_the_deadline(sim, KINDS[1], PATIENT)
+    with pytest.raises(OutcomeUnknownError, match=AT_THE_DEADLINE):
+        KINDS[1].call(client)
 
 
-@pytest.mark.parametrize("break_off", BREAKS, ids=lambda break_off: break_off.__name__)
+@pytest.mark.parametrize("break_off", BREAKS)
 def test_after_a_broken_connection_a_send_is_unclear_and_a_read_may_be_tried_again(
-    sim: WireServer, break_off: Callable[[socket.socket], None]
+    sim: WireServer, break_off: str
 ) -> None:
-    sim.misbehave["/cgi-bin/message/send"] = sim.misbehave["/cgi-bin/agent/get"] = break_off
+    sim.misbehave["/cgi-bin/message/send"] = sim.misbehave["/cgi-bin/agent/get"] = BREAKS[break_off]
 
     with pytest.raises(OutcomeUnknownError):
         _app_client(sim).message_send(b"{}")
@@ -88,18 +76,6 @@ def test_after_a_broken_connection_a_send_is_unclear_and_a_read_may_be_tried_aga
         _app_client(sim).agent_get()
 
     assert (sim.calls["/cgi-bin/message/send"], sim.calls["/cgi-bin/agent/get"]) == (1, 1)
-
-
-def test_a_closed_port_is_certain() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-
-        client = open_client(KINDS[2], base_url=url)
-
-        with pytest.raises(TransientError) as caught:
-            client.webhook_send(b"{}")  # type: ignore[union-attr]  # the last cases are the robot's
-    assert caught.value.message == "no connection (ConnectionRefusedError)"
 
 
 def test_an_answer_without_end_is_cut_off(sim: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,26 +142,6 @@ def test_waiting_for_another_callers_token_ends_at_the_deadline(sim: WireServer,
     thread.join()
 
 
-def test_a_call_that_waits_for_its_answer_holds_up_no_other(sim: WireServer) -> None:
-    is_asked, go_on = threading.Event(), threading.Event()
-
-    def hold_up(_connection: socket.socket) -> None:
-        is_asked.set()
-        go_on.wait(60)
-
-    sim.misbehave["/cgi-bin/agent/get"] = hold_up
-    client = _app_client(sim)
-    slow = threading.Thread(target=lambda: _failing(client.agent_get))
-    slow.start()
-    assert is_asked.wait(60)
-
-    client.message_send(b"{}")
-
-    go_on.set()
-    slow.join()
-    assert sim.calls["/cgi-bin/message/send"] == 1
-
-
 def test_an_upload_that_nobody_reads_holds_up_no_other(sim: WireServer) -> None:
     is_connected, go_on = threading.Event(), threading.Event()
 
@@ -208,35 +164,24 @@ def test_an_upload_that_nobody_reads_holds_up_no_other(sim: WireServer) -> None:
     assert sim.calls["/cgi-bin/message/send"] == 1
 
 
-def test_a_forked_process_opens_connections_of_its_own(sim: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = _app_client(sim)
-    client.agent_get()
-
-    monkeypatch.setattr("os.getpid", lambda: 1)
-    client.agent_get()
-    client.agent_get()
-
-    assert sim.connection_count == 2
-
-
-def test_one_connection_serves_many_calls(sim: WireServer) -> None:
+def test_one_connection_serves_a_process_until_wecom_closes_it(
+    sim: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = _app_client(sim)
 
     for _ in range(10):
         client.agent_get()
         client.message_send(b"{}")
-
     assert sim.connection_count == 1
 
-
-def test_a_connection_that_wecom_closed_in_the_meantime_is_opened_again(sim: WireServer) -> None:
-    client = _app_client(sim)
-    client.agent_get()
     sim.close_connections()
-
     client.message_send(b"{}")
-
     assert sim.connection_count == 2
+
+    monkeypatch.setattr("os.getpid", lambda: 1)  # as after a fork
+    client.agent_get()
+    client.agent_get()
+    assert sim.connection_count == 3
 
 
 def test_a_file_name_goes_out_in_raw_utf8(sim: WireServer) -> None:
