@@ -114,9 +114,7 @@ def test_a_saved_address_cannot_write_into_the_policy(url: str) -> None:
     assert http.origin_of(url) is None
 
 
-def test_the_origins_are_read_once_in_a_few_seconds_and_none_without_a_database(
-    django_assert_num_queries: Any,
-) -> None:
+def test_the_origins_are_read_once_in_a_few_seconds_and_none_without_a_database(django_assert_num_queries: Any) -> None:
     def fail(*_call: Any) -> None:
         raise DatabaseError
 

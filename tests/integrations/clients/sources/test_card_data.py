@@ -20,12 +20,13 @@ from tests.guandata import HOST, PASSWORD, TOKEN, GuandataAnswers
 from tests.integrations.clients.sources.place import NOW, SLOT, Clock, make_card, make_source, row_of
 
 pytestmark = pytest.mark.django_db
+Told = list[tuple[int, Any, str]]
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any, str]]:
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     """What a follower heard, with the state that it saw."""
-    heard: list[tuple[int, Any, str]] = []
+    heard: Told = []
     monkeypatch.setattr(fetch, "card_data_finished", Hook())
 
     def follower(card_id: int, slot_at: Any) -> None:
@@ -41,7 +42,7 @@ def asked(card: Card) -> CardData:
 
 
 def test_a_card_is_fetched_once_for_a_slot_and_its_table_is_shared(
-    bi: GuandataAnswers, clock: Clock, told: list[tuple[int, Any, str]]
+    bi: GuandataAnswers, clock: Clock, told: Told
 ) -> None:
     bi.gives("card_data")
     card = make_card(units={"销售额": "万元"})
@@ -93,7 +94,7 @@ def test_asking_queues_the_id_of_each_row_in_the_queue_of_data_and_again_where_i
 
 
 def test_a_passing_failure_is_tried_again_later_each_time_after_a_longer_wait(
-    bi: GuandataAnswers, clock: Clock, told: list[tuple[int, Any, str]]
+    bi: GuandataAnswers, clock: Clock, told: Told
 ) -> None:
     bi.gives("card_data", b"busy", status=503)
     row = asked(make_card())
@@ -147,9 +148,7 @@ def test_a_source_that_is_off_is_not_asked(bi: GuandataAnswers, clock: Clock) ->
     assert len(bi.wire.calls) == 0
 
 
-def test_our_own_mistake_fails_the_row_and_says_so(
-    bi: GuandataAnswers, clock: Clock, told: list[tuple[int, Any, str]]
-) -> None:
+def test_our_own_mistake_fails_the_row_and_says_so(bi: GuandataAnswers, clock: Clock, told: Told) -> None:
     bi.gives("card_data")
     row = asked(make_card(bi_filters=[{"unknown": 1}]))
 
@@ -197,7 +196,7 @@ class TestLeases:
             assert row.lease_until == ends_at
 
     def test_a_worker_thought_dead_writes_nothing_and_tells_nobody(
-        self, bi: GuandataAnswers, clock: Clock, told: list[tuple[int, Any, str]]
+        self, bi: GuandataAnswers, clock: Clock, told: Told
     ) -> None:
         bi.gives("card_data", {"result": "fail", "error": {"status": 404, "message": ""}})
         bi.gives("card_data")
@@ -262,7 +261,7 @@ class TestLeases:
 
 
 class TestSweeping:
-    def test_what_a_dead_worker_did_not_tell_is_told(self, clock: Clock, told: list[tuple[int, Any, str]]) -> None:
+    def test_what_a_dead_worker_did_not_tell_is_told(self, clock: Clock, told: Told) -> None:
         row = asked(make_card())
         CardData.objects.update(status="failed", finished_at=clock())
 
@@ -275,7 +274,7 @@ class TestSweeping:
         assert told == [(row.card_id, SLOT, "failed")]
 
     def test_a_follower_that_stumbles_keeps_it_from_no_other(
-        self, bi: GuandataAnswers, clock: Clock, told: list[tuple[int, Any, str]]
+        self, bi: GuandataAnswers, clock: Clock, told: Told
     ) -> None:
         def stumbling(_card_id: int, _slot_at: Any) -> None:
             raise RuntimeError("a mistake")

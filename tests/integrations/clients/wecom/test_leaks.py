@@ -29,6 +29,7 @@ CARRIED = {
     "gettoken": f"https://a.invalid/x?corpid=ww1&corpsecret={SECRET} {SECRET}",
     "robot": f"https://a.invalid/x?key={ROBOT_KEY} {ROBOT_KEY}",
 }
+Logged = Callable[[], str]
 Failure = Callable[[WeComAnswers, str, str], None]
 
 
@@ -74,7 +75,7 @@ class _Kept(logging.Handler):
 
 
 @pytest.fixture
-def everything(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+def everything(caplog: pytest.LogCaptureFixture) -> Iterator[Logged]:
     """All that was logged so far, of every library, with its arguments and tracebacks."""
     for name in ("urllib3", "urllib3.connectionpool", "urllib3.util.retry", "requests", "redis", "charset_normalizer"):
         caplog.set_level(logging.DEBUG, logger=name)
@@ -122,7 +123,7 @@ def _failed(case: Case, client: Any) -> IntegrationError:
 
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("case", KINDS, ids=lambda case: case.endpoint)
-def test_no_failure_shows_a_secret(case: Case, failure: str, everything: Callable[[], str]) -> None:
+def test_no_failure_shows_a_secret(case: Case, failure: str, everything: Logged) -> None:
     client = open_client(case)
     with wecom_answers() as wecom:
         if not case.is_robot:
@@ -137,7 +138,7 @@ def test_no_failure_shows_a_secret(case: Case, failure: str, everything: Callabl
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_no_failure_of_gettoken_shows_a_secret(failure: str, everything: Callable[[], str]) -> None:
+def test_no_failure_of_gettoken_shows_a_secret(failure: str, everything: Logged) -> None:
     with wecom_answers() as wecom:
         FAILURES[failure](wecom, "gettoken", CARRIED["gettoken"])
 
@@ -151,9 +152,7 @@ def test_no_failure_of_gettoken_shows_a_secret(failure: str, everything: Callabl
 @pytest.mark.parametrize("misbehave", [*BREAKS.values(), hangs, drips_body])
 @pytest.mark.parametrize("case", KINDS, ids=lambda case: case.endpoint)
 @pytest.mark.usefixtures("clock")
-def test_no_broken_connection_shows_a_secret(
-    wire: WireServer, case: Case, misbehave: Any, everything: Callable[[], str]
-) -> None:
+def test_no_broken_connection_shows_a_secret(wire: WireServer, case: Case, misbehave: Any, everything: Logged) -> None:
     wire.valid_secret, wire.new_token = SECRET, TOKEN
     wire.misbehave[ENDPOINTS[case.endpoint][1]] = misbehave
 
@@ -165,7 +164,7 @@ def test_no_broken_connection_shows_a_secret(
     _assert_clean(logged)
 
 
-def test_no_success_shows_a_secret(wire: WireServer, everything: Callable[[], str]) -> None:
+def test_no_success_shows_a_secret(wire: WireServer, everything: Logged) -> None:
     wire.valid_secret, wire.new_token = SECRET, TOKEN
     client = open_client(base_url=wire.url)
     assert isinstance(client, WeComClient)

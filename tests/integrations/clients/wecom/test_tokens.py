@@ -27,6 +27,8 @@ from tests.integrations.clients.wecom.server import SECRET, WireServer, at_once
 CORPID = "ww1a2b3c4d5e6f7a8b"
 AGENTID = 1000002
 KEY = Fernet.generate_key()
+Stores = Callable[..., TokenStore]
+LetPass = Callable[[int], None]
 
 
 def open_client(url: str, store: TokenStore, secret: str = SECRET) -> WeComClient:
@@ -54,13 +56,13 @@ def shared_store(client: redis.Redis, **options: Any) -> TokenStore:
 
 
 @pytest.fixture
-def new_store(shared_redis: redis.Redis) -> Callable[..., TokenStore]:
+def new_store(shared_redis: redis.Redis) -> Stores:
     """Makes stores that share what they hold."""
     return partial(shared_store, shared_redis)
 
 
 @pytest.fixture
-def let_pass(shared_redis: redis.Redis) -> Callable[[int], None]:
+def let_pass(shared_redis: redis.Redis) -> LetPass:
     """So many seconds pass for what lies in Valkey."""
 
     def pass_by(seconds: int) -> None:
@@ -118,7 +120,7 @@ def wrong_secret(**known: Any) -> ConfigurationError:
 
 
 def test_200_calls_at_once_make_one_gettoken_and_one_more_when_it_was_revoked(
-    wire: WireServer, new_store: Callable[..., TokenStore]
+    wire: WireServer, new_store: Stores
 ) -> None:
     wire.before_token = partial(time.sleep, 0.1)
     client = open_client(wire.url, new_store())
@@ -133,7 +135,7 @@ def test_200_calls_at_once_make_one_gettoken_and_one_more_when_it_was_revoked(
 
 
 def test_a_wrong_secret_under_200_calls_makes_one_gettoken_and_then_a_pause(
-    wire: WireServer, new_store: Callable[..., TokenStore]
+    wire: WireServer, new_store: Stores
 ) -> None:
     wire.before_token = partial(time.sleep, 0.1)
     store = new_store(pause_seconds=3600)
@@ -151,9 +153,7 @@ def test_a_wrong_secret_under_200_calls_makes_one_gettoken_and_then_a_pause(
     assert 3000 < pause.remaining_seconds <= 3600
 
 
-def test_the_pause_ends_by_itself_and_keeps_the_address_that_wecom_saw(
-    new_store: Callable[..., TokenStore], let_pass: Callable[[int], None]
-) -> None:
+def test_the_pause_ends_by_itself_and_keeps_the_address_that_wecom_saw(new_store: Stores, let_pass: LetPass) -> None:
     store = new_store(pause_seconds=60)
     with pytest.raises(ConfigurationError):
         store.get(CORPID, AGENTID, Fetch(error=wrong_secret(caller_ip="203.0.113.9", hint="17640")))
@@ -168,7 +168,7 @@ def test_the_pause_ends_by_itself_and_keeps_the_address_that_wecom_saw(
     assert store.get(CORPID, AGENTID, fetch) == "token-1"
 
 
-def test_a_refusal_for_frequency_is_shared_with_what_is_left_of_its_time(new_store: Callable[..., TokenStore]) -> None:
+def test_a_refusal_for_frequency_is_shared_with_what_is_left_of_its_time(new_store: Stores) -> None:
     store = new_store()
     refusal = RateLimitedError(
         "api freq out of limit", system="wecom", operation="gettoken", code=45009, retry_after_seconds=3600
@@ -185,7 +185,7 @@ def test_a_refusal_for_frequency_is_shared_with_what_is_left_of_its_time(new_sto
 
 
 def test_an_outage_is_shared_for_a_moment_only(
-    new_store: Callable[..., TokenStore], let_pass: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+    new_store: Stores, let_pass: LetPass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "BRIEF_PAUSE_SECONDS", 60)  # longer than 50 threads take on a busy machine
     store = new_store()
@@ -200,9 +200,7 @@ def test_an_outage_is_shared_for_a_moment_only(
     assert store.get(CORPID, AGENTID, Fetch()) == "token-1"
 
 
-def test_applications_do_not_share_a_token_and_only_the_refused_one_is_dropped(
-    new_store: Callable[..., TokenStore],
-) -> None:
+def test_applications_do_not_share_a_token_and_only_the_refused_one_is_dropped(new_store: Stores) -> None:
     store, fetch = new_store(), Fetch()
 
     assert [store.get(CORPID, agentid, fetch) for agentid in (AGENTID, 1000003, None)] == [
@@ -214,7 +212,7 @@ def test_applications_do_not_share_a_token_and_only_the_refused_one_is_dropped(
     assert store.get(CORPID, 1000003, fetch) == "token-2"
 
 
-def test_a_secret_saved_during_a_fetch_with_the_old_one_wins(new_store: Callable[..., TokenStore]) -> None:
+def test_a_secret_saved_during_a_fetch_with_the_old_one_wins(new_store: Stores) -> None:
     store = new_store()
     slow = SlowFetch(wrong_secret())
 
@@ -226,9 +224,7 @@ def test_a_secret_saved_during_a_fetch_with_the_old_one_wins(new_store: Callable
     assert store.get(CORPID, AGENTID, Fetch()) == "token-1"
 
 
-def test_one_renews_ahead_of_the_end_while_the_others_go_on(
-    new_store: Callable[..., TokenStore], let_pass: Callable[[int], None]
-) -> None:
+def test_one_renews_ahead_of_the_end_while_the_others_go_on(new_store: Stores, let_pass: LetPass) -> None:
     store = new_store(copy_seconds=0)
     store.get(CORPID, AGENTID, Fetch())
     let_pass(7200 - 320)
@@ -246,7 +242,7 @@ def test_one_renews_ahead_of_the_end_while_the_others_go_on(
 
 
 def test_a_failed_renewal_leaves_the_old_token_in_use_and_is_not_tried_by_everybody(
-    new_store: Callable[..., TokenStore], let_pass: Callable[[int], None]
+    new_store: Stores, let_pass: LetPass
 ) -> None:
     store = new_store(copy_seconds=0)
     store.get(CORPID, AGENTID, Fetch())
@@ -263,7 +259,7 @@ def test_a_failed_renewal_leaves_the_old_token_in_use_and_is_not_tried_by_everyb
 
 
 def test_a_token_given_again_with_the_rest_of_its_time_is_not_asked_for_on_every_call(
-    new_store: Callable[..., TokenStore], let_pass: Callable[[int], None]
+    new_store: Stores, let_pass: LetPass
 ) -> None:
     store = new_store(copy_seconds=0)
     fetched_at: list[int] = []
@@ -280,9 +276,7 @@ def test_a_token_given_again_with_the_rest_of_its_time_is_not_asked_for_on_every
     assert len(fetched_at) < 12
 
 
-def test_an_expired_token_is_never_given(
-    new_store: Callable[..., TokenStore], let_pass: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_expired_token_is_never_given(new_store: Stores, let_pass: LetPass, monkeypatch: pytest.MonkeyPatch) -> None:
     store, fetch, now = new_store(copy_seconds=60.0), Fetch(expires_in=50), tokens.read_boot_clock()
     assert store.get(CORPID, AGENTID, fetch) == "token-1"
 
@@ -292,9 +286,7 @@ def test_an_expired_token_is_never_given(
     assert store.get(CORPID, AGENTID, fetch) == "token-2"
 
 
-def test_who_tries_the_secret_while_another_fetches_gets_what_that_one_gets(
-    new_store: Callable[..., TokenStore],
-) -> None:
+def test_who_tries_the_secret_while_another_fetches_gets_what_that_one_gets(new_store: Stores) -> None:
     store, slow, fetch = new_store(), SlowFetch(wrong_secret()), Fetch()
     tried: list[object] = []
 
@@ -308,7 +300,7 @@ def test_who_tries_the_secret_while_another_fetches_gets_what_that_one_gets(
 
 
 def test_who_tries_the_secret_gets_another_token_but_a_refused_one_is_not_tried_again_before_it_was_saved_anew(
-    new_store: Callable[..., TokenStore],
+    new_store: Stores,
 ) -> None:
     store, fetch = new_store(), Fetch()
     assert store.get(CORPID, AGENTID, fetch) == "token-1"
