@@ -3,16 +3,16 @@
 A slot is the time that the schedule names; it identifies a run. With a spread the run is due some seconds later,
 always the same for the same slot, whoever works it out, and always before the next slot.
 
-Rules where clocks change (those of Debian's cron): a schedule that names minute and hour fires once for a local time
-that is skipped, at the first minute that exists, and once for one that is doubled, the first time. A schedule with a
-star in minute or hour follows the time that really passes.
+A preset fires as the crontab of its time of day does, on the days that it names. Rules where clocks change (those of
+Debian's cron): a schedule that names minute and hour fires once for a local time that is skipped, at the first minute
+that exists, and once for one that is doubled, the first time. A schedule with a star in minute or hour follows the time
+that really passes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from bisect import bisect_left
 from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -76,7 +76,8 @@ def find_slots(subscription: Scheduled, after: datetime) -> Iterator[datetime]:
     """
     where = read_zone(subscription.time_zone)
     if subscription.repeat != Repeat.CRONTAB:
-        return preset_slots(subscription, where, after)
+        at = subscription.local_time or time()
+        return crontab_slots_on(f"{at.minute} {at.hour} * * *", where, after, read_preset_days(subscription))
     if subscription.free_days == FreeDays.SEND:
         return crontab_slots(subscription.crontab, where, after)
     return crontab_slots_on(subscription.crontab, where, after, read_workdays())
@@ -151,71 +152,34 @@ def _spread(subscription: Scheduled, found: Iterator[datetime]) -> Iterator[DueT
 
 # --- Presets: daily, on weekdays, monthly, at a local time ------------------------------------------------------------
 
-# A day that is moved to the next working day comes from no further back: no stretch of free days is longer.
-MOVED_AT_MOST = timedelta(days=31)
 
-
-def preset_slots(subscription: Scheduled, zone: tzinfo, after: datetime) -> Iterator[datetime]:
-    """Yield every time of the preset later than `after`, in UTC, ascending."""
-    local_time = subscription.local_time or time()
-    last = after
-    # A day earlier: where a clock is set back over midnight, the local date goes back, too.
-    for day in preset_days(subscription, after.astimezone(zone).date() - ONE_DAY):
-        moment = moment_of(day, local_time, zone)
-        if moment > last:
-            last = moment
-            yield moment
-
-
-def preset_days(subscription: Scheduled, start: date) -> Iterator[date]:
-    """Yield the preset's days from `start` on, ascending, each once, free days treated as the subscription says."""
+def read_preset_days(subscription: Scheduled) -> IsWorkday:
+    """Return the test whether the preset fires on a day, free days treated as the subscription says."""
     is_workday = read_workdays() if subscription.is_by_workdays else is_published_workday
+    weekdays = subscription.weekday_numbers
+
+    def is_named(day: date) -> bool:
+        if subscription.repeat == Repeat.MONTHLY:
+            return day == _find_day_of_month(subscription.month_day, day.year, day.month, is_workday)
+        return subscription.repeat == Repeat.DAILY or day.isoweekday() in weekdays
+
+    def is_reached(day: date) -> bool:
+        """Whether it is named itself, or a free day before it is, with no working day between."""
+        if not is_workday(day):
+            return False
+        while not is_named(day):
+            day -= ONE_DAY
+            if is_workday(day):
+                return False
+        return True
+
     match subscription.free_days:
         case FreeDays.SKIP:
-            yield from filter(is_workday, _find_named_days(subscription, start, is_workday))
+            return lambda day: is_workday(day) and is_named(day)
         case FreeDays.NEXT:
-            last = start - ONE_DAY
-            for named in _find_named_days(subscription, start - MOVED_AT_MOST, is_workday):
-                day = nearest_workday(named, is_workday)
-                if day > last:
-                    last = day
-                    yield day
+            return is_reached
         case _:
-            yield from _find_named_days(subscription, start, is_workday)
-
-
-def moment_of(day: date, local_time: time, zone: tzinfo) -> datetime:
-    """Return a local time as a moment in UTC: the first of two, and for one that is skipped the first minute after."""
-    local = datetime.combine(day, local_time.replace(fold=0))
-    first = local.replace(tzinfo=zone)
-    moment = first.astimezone(UTC)
-    if moment.astimezone(zone).replace(tzinfo=None) == local:
-        return moment
-    # Skipped. Read with the offset after the change it lies before it, with the one before the change after it.
-    early = first.replace(fold=1).astimezone(UTC)
-    offset = moment.astimezone(zone).utcoffset()
-    minutes = range(int((moment - early).total_seconds()) // 60)
-    return early + timedelta(
-        minutes=bisect_left(
-            minutes, True, key=lambda n: (early + timedelta(minutes=n)).astimezone(zone).utcoffset() == offset
-        )
-    )
-
-
-def _find_named_days(subscription: Scheduled, start: date, is_workday: IsWorkday) -> Iterator[date]:
-    if subscription.repeat == Repeat.MONTHLY:
-        year, month = start.year, start.month
-        for _month in range(DAYS_LOOKED_AHEAD // 30):
-            day = _find_day_of_month(subscription.month_day, year, month, is_workday)
-            if day is not None and day >= start:
-                yield day
-            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
-        return
-    wanted = set(range(1, 8)) if subscription.repeat == Repeat.DAILY else subscription.weekday_numbers
-    for ahead in range(DAYS_LOOKED_AHEAD):
-        day = start + ahead * ONE_DAY
-        if day.isoweekday() in wanted:
-            yield day
+            return is_named
 
 
 def _find_day_of_month(month_day: str, year: int, month: int, is_workday: IsWorkday) -> date | None:
@@ -272,13 +236,16 @@ def crontab_slots_on(
     last = after
     while True:
         for moment in crontab_slots(crontab, zone, last):
+            day = moment.astimezone(zone).date()
             if moment - after > timedelta(days=DAYS_LOOKED_AHEAD):
                 return
-            day = moment.astimezone(zone).date()
             if not is_chosen(day):
                 # Begins anew: a schedule for every minute has 1440 times on a day that is left out.
-                end = datetime.combine(day, time(23, 59, 59), tzinfo=zone).replace(fold=1)
-                last = max(moment, end.astimezone(UTC))
+                following = (day + number * ONE_DAY for number in range(1, DAYS_LOOKED_AHEAD))
+                chosen = next(filter(is_chosen, following), None)
+                if chosen is None:
+                    return
+                last = datetime.combine(chosen, time(), tzinfo=zone).astimezone(UTC) - timedelta(seconds=1)
                 break
             last = after = moment
             yield moment
