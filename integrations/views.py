@@ -16,9 +16,9 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 from django.views.static import serve
 
-from integrations import tasks
+from integrations import callbacks, tasks
 from integrations.clients.wecom.callbacks import CallbackError
-from integrations.companies import callbacks, links
+from integrations.companies import links
 from integrations.core import heartbeats, http, sentences
 from integrations.core.http import without_session
 from integrations.models import CallbackEvent

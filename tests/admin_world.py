@@ -32,7 +32,7 @@ from accounts.models import (
     WeComAccount,
 )
 from accounts.users.roles import Role
-from integrations.companies.callbacks import generate_callback_keys
+from integrations.callbacks import generate_callback_keys
 from integrations.models import (
     BiConnection,
     CallbackEvent,

@@ -64,8 +64,8 @@ WAYS = (
             "notifications/alerts/card_updates.py:due",
             "notifications/alerts/card_updates.py:update_cards",
         ),
-        files_at_most=51,
-        rooms_at_most=18,
+        files_at_most=49,
+        rooms_at_most=16,
     ),
 )
 

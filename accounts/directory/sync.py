@@ -35,7 +35,7 @@ from integrations import directory
 from integrations.callbacks import Batch, Consumer, Outcome, touched_by
 from integrations.core.background import repeat_on_conflict
 from integrations.directory.events import NAME as COPY
-from integrations.directory.incremental import is_about_directory
+from integrations.directory.incremental import DIRECTORY_EVENTS
 from integrations.hooks import Hook
 from integrations.jobs.registry import Again, job_kind
 from integrations.jobs.runner import JobRun
@@ -369,4 +369,4 @@ def _apply(batch: Batch, keys: list[int]) -> None:
         apply_to(corp=batch.corp, policy=policy, members=members, now=batch.clock())
 
 
-PEOPLE_CONSUMER = Consumer(name=NAME, wants=is_about_directory, consume=consume, after=COPY)
+PEOPLE_CONSUMER = Consumer(name=NAME, wants=DIRECTORY_EVENTS, consume=consume, after=COPY)

@@ -18,13 +18,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations import bi
+from integrations import bi, callbacks
 from integrations.admin.base import CompactField, CorpPages, View, VisibleWriteOnlyInput, own_page, pill
 from integrations.admin.diagnosis import corp_state, token_result
 from integrations.admin.jobs import may_retry
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom.callbacks import CallbackCrypto, decode_key
-from integrations.companies import callbacks, console, links, services
+from integrations.companies import console, links, services
 from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.findings import IP_REFUSED
 from integrations.core.client_factory import callback_crypto

@@ -26,6 +26,7 @@ from integrations.core.redis import valkey
 from integrations.directory.departments import Stop, is_too_many
 from integrations.directory.fetch import Calling
 from integrations.directory.incremental import (
+    DIRECTORY_EVENTS,
     UPDATE_USER,
     EventChanges,
     EventLookup,
@@ -36,7 +37,6 @@ from integrations.directory.incremental import (
     apply_renames,
     changes_in,
     has_copy,
-    is_about_directory,
     put_out_of_reach,
 )
 from integrations.directory.sync import request_run
@@ -163,7 +163,7 @@ def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
     return is_too_many(losing_count=total, able_count=able_count, percent=settings.DIRECTORY_GUARD_PERCENT)
 
 
-DIRECTORY_CONSUMER = Consumer(name=NAME, wants=is_about_directory, consume=consume)
+DIRECTORY_CONSUMER = Consumer(name=NAME, wants=DIRECTORY_EVENTS, consume=consume)
 
 
 # So long events may wait before somebody is told: a run, or a hiccup of WeCom, takes less.

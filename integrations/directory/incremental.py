@@ -40,6 +40,10 @@ UPDATE_USER = "update_user"
 _OF_PEOPLE = frozenset({"create_user", UPDATE_USER, "delete_user"})
 _OF_DEPARTMENTS = frozenset({"create_party", "update_party", "delete_party"})
 _OF_TAGS = "update_tag"
+# The events of this module, as consumers name them.
+DIRECTORY_EVENTS = frozenset(
+    {ENTERED, LEFT, *(f"{CHANGE_CONTACT}:{change}" for change in (*_OF_PEOPLE, *_OF_DEPARTMENTS, _OF_TAGS))}
+)
 # Values of Status: disabled, has left.
 _LOSING_STATUS = frozenset({"2", "5"})
 # No list of one event is longer at WeCom.
@@ -78,13 +82,6 @@ class EventChanges:
         for folded in map(fold_userid, userids):
             self.people.pop(folded, None)
             self.leavers.pop(folded, None)
-
-
-def is_about_directory(event: str, change: str) -> bool:
-    """Whether an event of this name and ChangeType is for this module."""
-    if event == CHANGE_CONTACT:
-        return change in _OF_PEOPLE or change in _OF_DEPARTMENTS or change == _OF_TAGS
-    return event in {ENTERED, LEFT}
 
 
 def changes_in(events: Iterable[CallbackEvent], tries: Mapping[int, int]) -> EventChanges:

@@ -123,10 +123,6 @@ _BUTTONS = {notices.ACKNOWLEDGE: Action.ACKNOWLEDGE, notices.SILENCE: Action.SIL
 _NOTES = {Action.ACKNOWLEDGE: Sentence("Button: Take"), Action.SILENCE: Sentence("Button: Silence for 1 hour")}
 
 
-def wants(event: str, _change: str) -> bool:
-    return event == "template_card_event"
-
-
 def consume(batch: Batch) -> Outcome:
     """Act on each click, once; the cards are changed afterwards by notifications.alerts.card_updates."""
     for event in batch.events:
@@ -136,7 +132,7 @@ def consume(batch: Batch) -> Outcome:
     return Outcome()
 
 
-CLICKS_CONSUMER = Consumer(name=CLICKS, wants=wants, consume=consume)
+CLICKS_CONSUMER = Consumer(name=CLICKS, wants=frozenset({"template_card_event"}), consume=consume)
 
 
 def _handle(corp: Corp, event: CallbackEvent, now: datetime) -> None:

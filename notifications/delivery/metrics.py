@@ -8,7 +8,7 @@ from django.db.models import BooleanField, Count, ExpressionWrapper, Q
 from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from integrations.companies import callbacks
+from integrations import callbacks
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending.queue import CORP_SECRETS, find_held_until
 from notifications.models import CorpQueue, Delivery, Incident, Priority

@@ -13,9 +13,8 @@ from django.db import connection
 
 from guanwecom.celery import app
 from integrations import callbacks, tasks
-from integrations.callbacks import Batch, Consumer, Outcome
+from integrations.callbacks import EVENT_DAYS, Batch, Consumer, Outcome
 from integrations.clients.errors import ConfigurationError, RateLimitedError, TransientError
-from integrations.companies.callbacks import EVENT_DAYS
 from integrations.hooks import Registry
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork
 from tests.integrations.callback_sender import Sender, event_xml, with_keys
@@ -53,9 +52,7 @@ def path(corp: Corp) -> str:
 
 
 def registered(hearer: Hearer, *, after: str = "", wants: str = "change_contact") -> Hearer:
-    callbacks.consumers.register(
-        Consumer(hearer.name, lambda event, change: event == wants, hearer.consume, after=after)
-    )
+    callbacks.consumers.register(Consumer(hearer.name, frozenset({wants}), hearer.consume, after=after))
     return hearer
 
 

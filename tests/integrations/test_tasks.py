@@ -49,7 +49,7 @@ def old_job(_corp: Corp) -> None:
 
 
 def due_event(corp: Corp) -> None:
-    callbacks.consumers.register(Consumer("tests.first", lambda *_event: True, lambda _batch: Outcome()))
+    callbacks.consumers.register(Consumer("tests.first", frozenset({"change_contact"}), lambda _batch: Outcome()))
     now = timezone.now()
     event = {"kind": "app", "event": "change_contact", "is_event": True, "body": "<xml/>"}
     callbacks.add_work(CallbackEvent.objects.create(corp=corp, key="k", happened_at=now, received_at=now, **event))

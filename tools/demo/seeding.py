@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 from django.db import transaction
 
 from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User, WeComAccount, fold_userid, fold_value
+from integrations import callbacks
 from integrations.bi import ensure_connection
-from integrations.companies import callbacks, links
+from integrations.companies import links
 from integrations.companies.services import save_site_address
 from integrations.core.client_factory import callback_crypto
 from integrations.directory import request_run
@@ -330,5 +331,4 @@ def _sandbox_callback(corp: Corp, kind: CallbackEvent.Kind) -> dict[str, str]:
     crypto = callback_crypto(corp, kind)
     if crypto is None:
         return {}
-    url = callbacks.callback_url(corp, kind)
-    return {"url": url, "token": crypto.token, "aes_key": crypto.encoding_aes_key}
+    return {"url": callbacks.callback_url(corp, kind), "token": crypto.token, "aes_key": crypto.encoding_aes_key}

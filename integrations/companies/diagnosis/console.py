@@ -9,11 +9,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from django.utils import timezone
 
+from integrations import callbacks
 from integrations.clients.errors import ConfigurationError, Explanation, TransientError
 from integrations.clients.network import fetch_page
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, TO_TRUSTED_DOMAIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
-from integrations.companies import callbacks, links
+from integrations.companies import links
 from integrations.companies.diagnosis.findings import (
     FACT_AT_MOST,
     Check,

@@ -10,7 +10,8 @@ from django.utils import timezone
 from playwright.sync_api import Browser, expect
 
 from accounts.models import DirectoryPolicy, WeComAccount
-from integrations.companies import callbacks, links
+from integrations import callbacks
+from integrations.companies import links
 from integrations.core.client_factory import callback_crypto
 from integrations.directory import JOB, request_run
 from integrations.models import CallbackEvent, Corp, Member, SiteAddress, SyncRun

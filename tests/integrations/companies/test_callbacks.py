@@ -12,9 +12,9 @@ from django.db import connection, connections
 from django.test import Client
 from django.utils import timezone
 
+from integrations import callbacks
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.callbacks import decode_key
-from integrations.companies import callbacks
 from integrations.core.client_factory import CALLBACK_COLUMNS
 from integrations.models import CallbackEvent, Corp, SiteAddress
 from tests.integrations.callback_sender import (

@@ -18,10 +18,10 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from accounts.models import User
 from accounts.users.roles import Role
+from integrations.callbacks import generate_callback_keys
 from integrations.clients.errors import ConfigurationError, RateLimitedError
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
-from integrations.companies.callbacks import generate_callback_keys
 from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE
 from integrations.core.client_factory import token_store
 from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress, VerificationFile

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
+from integrations import callbacks
 from integrations.clients.wecom import callbacks as wire
-from integrations.companies import callbacks
 from integrations.models import CallbackEvent, Corp, SiteAddress
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle, company
 

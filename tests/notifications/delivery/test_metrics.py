@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from integrations.companies import callbacks
+from integrations import callbacks
 from integrations.core import metrics
 from integrations.models import CallbackEvent
 from notifications.delivery.rendering.render import render_run

@@ -12,8 +12,8 @@ import pytest
 import responses
 from pytest_django.live_server_helper import LiveServer
 
+from integrations.callbacks import callback_url, generate_callback_keys
 from integrations.clients.errors import ConfigurationError, TransientError
-from integrations.companies.callbacks import callback_url, generate_callback_keys
 from integrations.companies.diagnosis import results
 from integrations.companies.diagnosis.console import (
     find_domain_mistake,
