@@ -48,7 +48,6 @@ from notifications.admin.inbound_form import COMMON_FIELDS, TEMPLATES, ChannelFo
 from notifications.admin.log import technical
 from notifications.admin.previews import read_template
 from notifications.admin.push.one_page import apply_button, problems_of
-from notifications.alerts.incidents import Alert
 from notifications.delivery import explanations
 from notifications.delivery.rendering.preview import PhoneMessage, preview_message
 from notifications.delivery.runs import statistics
@@ -61,7 +60,7 @@ from notifications.inbound.mail import html as mail_page
 from notifications.inbound.mapping import OTHER, PRESETS, Mapped, tree_of
 from notifications.inbound.payloads import NoAlertsError, Payload, read_alerts
 from notifications.inbound.recipients import Kind, Why
-from notifications.models import InboundCall, InboundChannel, IncomingMessage, Medium, Run
+from notifications.models import InboundCall, InboundChannel, Incident, IncomingMessage, Medium, Run
 from notifications.models.inbound import senders
 from notifications.reports.templates.merge_fields import PAYLOAD
 from notifications.sources import RenderingError
@@ -395,9 +394,9 @@ def _shown(incoming: Incoming, mapped: Mapped, seen_by: User, now: datetime) -> 
     )
 
 
-def _describe_alert(alert: Alert) -> str:
+def _describe_alert(alert: Incident) -> str:
     state = gettext("firing") if alert.ends_at is None else gettext("resolved")
-    return f"{alert.title} · {alert.severity.label} · {state}"
+    return f"{alert.title} · {alert.get_severity_display()} · {state}"
 
 
 def _named(recipients: list[Recipient], seen_by: User) -> list[tuple[str, str]]:

@@ -184,10 +184,11 @@ def evaluate(rule: AlertRule, table: Table, *, at: datetime) -> dict[str, Verdic
 def draft_incidents(rule: AlertRule, found: dict[str, Verdict], *, now: datetime) -> list[Incident]:
     """Make, unsaved, what would open if each part of which the conditions hold fired now."""
     check, link = AlertCheck(card_id=rule.card_id, slot_at=now), bi_link([rule.card])
-    reports = [
-        _report(rule, check, Kind.FIRING, part, verdict=verdict) for part, verdict in found.items() if verdict.holds
-    ]
-    return [incidents.draft_incident(report, now=now, link=link) for report in reports]
+    holding = {part: verdict for part, verdict in found.items() if verdict.holds}
+    reports = [_report(rule, check, Kind.FIRING, part, verdict=verdict) for part, verdict in holding.items()]
+    for report in reports:
+        report.draft.link = link
+    return [report.draft for report in reports]
 
 
 def _decide_rule(
@@ -237,7 +238,7 @@ def _with_data(
         if holding[part] >= rule.hold_checks:
             is_going_on = holding[part] > rule.hold_checks
             reports.append(_report(rule, check, Kind.FIRING, part, is_going_on=is_going_on, verdict=verdict))
-            parts[reports[-1].key] = part
+            parts[reports[-1].draft.key] = part
     if not is_cut:
         reports += _absences(rule, check, found)
     rule.holding, rule.memory = holding, _remembered(rule, found)
@@ -263,7 +264,8 @@ def _absences(rule: AlertRule, check: AlertCheck, found: Collection[str]) -> lis
     keys = set(Incident.objects.open().filter(rule=rule, kind=Kind.FIRING).values_list("key", flat=True)) - there
     rule.absent = {key: rule.absent.get(key, 0) + 1 for key in sorted(keys)}
     ended = [key for key, count in rule.absent.items() if count >= rule.absent_checks]
-    return [incidents.Report(key, check.slot_at, check.slot_at) for key in ended]
+    times = {"starts_at": check.slot_at, "ends_at": check.slot_at}
+    return [incidents.Report(Incident(key=key, severity=rule.severity, **times)) for key in ended]
 
 
 def _remembered(rule: AlertRule, found: dict[str, Verdict]) -> dict[str, Any]:
@@ -302,12 +304,13 @@ def _without_data(
 
 def _apply(reports: Sequence[incidents.Report], rule: AlertRule, now: datetime) -> incidents.Outcome:
     """Ends of what never began are nothing: of every check there would be one."""
-    keys = {report.key for report in reports if report.ends_at is not None}
+    drafts = [report.draft for report in reports]
     link = bi_link([rule.card])
-    for report in reports:
-        report.columns["link"] = link
-    is_open = set(Incident.objects.open().filter(key__in=keys).values_list("key", flat=True))
-    meant = [report for report in reports if report.ends_at is None or report.key in is_open]
+    for draft in drafts:
+        draft.link = link
+    ended = {draft.key for draft in drafts if draft.ends_at is not None}
+    is_open = set(Incident.objects.open().filter(key__in=ended).values_list("key", flat=True))
+    meant = [one for one in reports if one.draft.ends_at is None or one.draft.key in is_open]
     return incidents.apply(meant, source=rule, now=now)
 
 
@@ -326,23 +329,21 @@ def _report(
     if kind == Kind.NO_DATA:
         title = _("No data: %(name)s") % {"name": rule.name}
     labels: dict[str, Any] = {rule.split_column: part} if part else {}
-    return incidents.Report(
+    draft = Incident(
         key=_key(rule, kind, part),
         starts_at=check.slot_at,
         ends_at=ends_at,
-        is_going_on=is_going_on,
-        columns={
-            "rule": rule,
-            "kind": kind,
-            "part": part[:255],
-            "corp_id": rule.receiver.corp_id,
-            "card_id": check.card_id,
-            "title": title[:TITLE_CHARACTERS],
-            "summary": problem or (conditions.findings(rule, verdict) if verdict is not None else ""),
-            "severity": rule.severity,
-            "labels": labels,
-        },
+        rule=rule,
+        kind=kind,
+        part=part[:255],
+        corp_id=rule.receiver.corp_id,
+        card_id=check.card_id,
+        title=title[:TITLE_CHARACTERS],
+        summary=problem or (conditions.findings(rule, verdict) if verdict is not None else ""),
+        severity=rule.severity,
+        labels=labels,
     )
+    return incidents.Report(draft, is_going_on)
 
 
 def _key(rule: AlertRule, kind: Incident.Kind, part: str) -> str:

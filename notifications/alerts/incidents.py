@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import CharField, Max, Q, QuerySet, Value
@@ -23,7 +23,6 @@ from notifications.models import (
     Incident,
     IncidentEvent,
     Run,
-    Severity,
 )
 from notifications.models.alerts import CODE_LIFETIME
 
@@ -39,7 +38,7 @@ DAMPING = timedelta(minutes=10)
 # than Alertmanager's `group_interval` of 5 minutes, which lies between an end that it told and what it tells next.
 LATENESS = timedelta(minutes=3)
 ORPHANS_AT_ONCE = 500
-# Of a report's columns, what may change while the incident lasts.
+# Of a report, what may change while the incident lasts.
 _SAID = ("title", "summary", "severity", "link")
 
 
@@ -56,15 +55,11 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Report:
-    """What a source says of one thing: that it is wrong since `starts_at`, or was until `ends_at`."""
+    """What a source says of one thing, as the incident that it would be: wrong since `starts_at`, over with `ends_at`.
+    `is_going_on`: at the report before this one, too: the source itself knows that no stretch ended in between."""
 
-    key: str
-    starts_at: datetime
-    ends_at: datetime | None
-    # That it was wrong at the report before this one, too: the source itself knows that no stretch ended in between.
+    draft: Incident
     is_going_on: bool = False
-    # Of a new incident: title, summary, severity, labels, link, kind, channel or rule.
-    columns: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 def key_of(source: str, kind: str, part: str) -> str:
@@ -81,30 +76,27 @@ def decide(known: Incident | None, report: Report, *, now: datetime) -> Step:
     is late, or was closed by hand; or else the sender was mistaken about the end. Prometheus is, if it was cut off for
     longer than its alerts last: it goes on with the same beginning.
     """
+    said = report.draft
     if known is None:
-        return Step.OPEN if report.ends_at is None else Step.RECORD
+        return Step.OPEN if said.ends_at is None else Step.RECORD
     if known.is_open:
-        if report.ends_at is None:
+        if said.ends_at is None:
             return Step.SEEN
-        return Step.RESOLVE if report.ends_at >= known.stretch_at else Step.IGNORE
+        return Step.RESOLVE if said.ends_at >= known.stretch_at else Step.IGNORE
     if report.is_going_on and known.is_closed_by_hand:
         return Step.IGNORE
     since_end = None if known.resolved_at is None else now - known.resolved_at
-    if _is_known_stretch(known, report) and not _goes_on(known, report, since_end):
+    is_before_end = known.ends_at is not None and said.starts_at < known.ends_at
+    if (is_before_end or said.starts_at == known.stretch_at) and not _goes_on(known, said, since_end):
         return Step.IGNORE
-    if report.ends_at is not None:
+    if said.ends_at is not None:
         return Step.RECORD
     return Step.REOPEN if since_end is not None and since_end <= DAMPING else Step.OPEN
 
 
-def _is_known_stretch(known: Incident, report: Report) -> bool:
-    is_before_end = known.ends_at is not None and report.starts_at < known.ends_at
-    return is_before_end or report.starts_at == known.stretch_at
-
-
-def _goes_on(known: Incident, report: Report, since_end: timedelta | None) -> bool:
+def _goes_on(known: Incident, said: Incident, since_end: timedelta | None) -> bool:
     """Whether the stretch that we took for over is reported so long after its end that it cannot be over."""
-    is_latest = report.ends_at is None and report.starts_at >= known.stretch_at
+    is_latest = said.ends_at is None and said.starts_at >= known.stretch_at
     return is_latest and not known.is_closed_by_hand and since_end is not None and since_end > LATENESS
 
 
@@ -131,27 +123,30 @@ def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> O
     In the caller's transaction, which holds the lock on `source`. Safe to repeat.
     """
     reports = list(reports)
-    known, outcome = newest(report.key for report in reports), Outcome()
+    known, outcome = newest(report.draft.key for report in reports), Outcome()
     for report in reports:
-        former = known.get(report.key)
+        said = report.draft
+        former = known.get(said.key)
         match decide(former, report, now=now):
             case Step.OPEN:
-                known[report.key] = _opened(report, source, now, former)
-                outcome.opened.append(known[report.key])
+                _open(said, source, now, former)
+                known[said.key] = said
+                outcome.opened.append(said)
             case Step.RECORD:
-                known[report.key] = _recorded(report, now)
+                _record(said, now)
+                known[said.key] = said
             case Step.REOPEN if former is not None:
-                _reopen(former, report, source, now)
+                _reopen(former, said, source, now)
                 outcome.reopened.append(former)
             case Step.RESOLVE if former is not None:
-                _refresh(former, report)
-                resolve(former, ends_at=report.ends_at or now, source=source, now=now)
+                _refresh(former, said)
+                resolve(former, ends_at=said.ends_at or now, source=source, now=now)
                 outcome.resolved.append(former)
             case Step.SEEN if former is not None:
                 # What an earlier stretch was about is no news, however late it comes.
-                if report.starts_at >= former.stretch_at:
-                    former.stretch_at = report.starts_at
-                    _refresh(former, report)
+                if said.starts_at >= former.stretch_at:
+                    former.stretch_at = said.starts_at
+                    _refresh(former, said)
                 former.seen_at = now
                 former.save(update_fields=["seen_at", "stretch_at"])
     mark_stale([*outcome.resolved, *outcome.reopened], now=now)
@@ -170,39 +165,27 @@ def note(
     IncidentEvent.objects.create(incident=incident, kind=kind, at=at, user=user, note=said.stored() if said else "")
 
 
-def _refresh(incident: Incident, report: Report) -> None:
+def _refresh(incident: Incident, said: Incident) -> None:
     """Take over what the source says now, saved. What it says nothing of any more stays as it was."""
-    changed = {name: report.columns.get(name) for name in _SAID if report.columns.get(name)}
-    changed = {name: value for name, value in changed.items() if value != getattr(incident, name)}
-    for name, value in changed.items():
-        setattr(incident, name, value)
+    changed = [name for name in _SAID if getattr(said, name) not in ("", getattr(incident, name))]
+    for name in changed:
+        setattr(incident, name, getattr(said, name))
     if changed:
         incident.save(update_fields=changed)
 
 
-def draft_incident(report: Report, *, now: datetime, **columns: Any) -> Incident:
-    """Make the incident that a report opens, unsaved."""
-    return Incident(
-        key=report.key,
-        starts_at=report.starts_at,
-        stretch_at=report.starts_at,
-        opened_at=now,
-        seen_at=now,
-        notice_kind=Notice.FIRE,
-        **columns,
-        **report.columns,
-    )
-
-
-def _opened(report: Report, source: AlertSource, now: datetime, former: Incident | None) -> Incident:
+def _open(incident: Incident, source: AlertSource, now: datetime, former: Incident | None) -> None:
     """Whoever asked for an hour of quiet asked for an hour, also where the thing ended and began again meanwhile."""
-    silence = {}
     if former is not None and former.is_silenced(now):
-        silence = {"silenced_until": former.silenced_until, "silenced_by": former.silenced_by}
-    incident = draft_incident(report, now=now, notice_due_at=_gathered(source, now), **silence)
-    incident.save(force_insert=True)
+        incident.silenced_until, incident.silenced_by = former.silenced_until, former.silenced_by
+    incident.notice_kind, incident.notice_due_at = Notice.FIRE, _gathered(source, now)
+    _insert(incident, now)
     note(incident, IncidentEvent.Kind.OPENED, at=now)
-    return incident
+
+
+def _insert(incident: Incident, now: datetime) -> None:
+    incident.stretch_at, incident.opened_at, incident.seen_at = incident.starts_at, now, now
+    incident.save(force_insert=True)
 
 
 def _gathered(source: AlertSource, now: datetime) -> datetime:
@@ -210,32 +193,22 @@ def _gathered(source: AlertSource, now: datetime) -> datetime:
     return now if source.gather_until is None else max(now, source.gather_until)
 
 
-def _recorded(report: Report, now: datetime) -> Incident:
+def _record(incident: Incident, now: datetime) -> None:
     """Over before anybody told us of it: nothing to be told."""
-    incident = Incident.objects.create(
-        key=report.key,
-        status=Status.RESOLVED,
-        starts_at=report.starts_at,
-        stretch_at=report.starts_at,
-        ends_at=report.ends_at,
-        resolved_at=now,
-        opened_at=now,
-        seen_at=now,
-        **report.columns,
-    )
+    incident.status, incident.resolved_at = Status.RESOLVED, now
+    _insert(incident, now)
     note(incident, IncidentEvent.Kind.RESOLVED, at=now)
-    return incident
 
 
-def _reopen(incident: Incident, report: Report, source: AlertSource, now: datetime) -> None:
+def _reopen(incident: Incident, said: Incident, source: AlertSource, now: datetime) -> None:
     """The same incident goes on. If people were told that it is over, they are told again, but not at once."""
     was_notified = incident.notified_at is not None
     knows_of_recovery = incident.notice_kind != Notice.RECOVER and source.notifies_recovery
     incident.status, incident.ends_at, incident.resolved_at = Status.OPEN, None, None
     incident.is_closed_by_hand = False
-    incident.stretch_at, incident.seen_at = report.starts_at, now
+    incident.stretch_at, incident.seen_at = said.starts_at, now
     incident.reopened_count += 1
-    _refresh(incident, report)
+    _refresh(incident, said)
     if not was_notified:
         incident.notice_kind, incident.notice_due_at = Notice.FIRE, _gathered(source, now)
     elif knows_of_recovery:
@@ -329,48 +302,20 @@ def _end(found: Sequence[Incident], why: Sentence, now: datetime) -> None:
     mark_stale(found, now=now)
 
 
-@dataclass(frozen=True)
-class Alert:
-    """One alert of a payload. `fingerprint` says what it is about, `starts_at` tells one incident from the next;
-    `ends_at` stands only where it is over."""
-
-    fingerprint: str
-    title: str
-    severity: Severity
-    starts_at: datetime
-    ends_at: datetime | None
-    summary: str = ""
-    labels: Mapping[str, str] | None = None
-    link: str = ""
-
-
-def receive(alerts: Sequence[Alert], *, channel: InboundChannel, left_out_count: int, now: datetime) -> Outcome:
+def receive(alerts: Sequence[Incident], *, channel: InboundChannel, left_out_count: int, now: datetime) -> Outcome:
     """Bring the channel's incidents up to what a sender says. Repeated, late and out of order it comes to the same.
 
-    `left_out_count`: alerts that the sender or we left out. In the caller's transaction: the channel is locked, so
-    that of two calls at once the second sees the incident that the first opened.
+    `alerts`: each as the incident that it would be; its key is the fingerprint of what it is about. `left_out_count`:
+    those that the sender or we left out. In the caller's transaction: the channel is locked, so that of two calls at
+    once the second sees the incident that the first opened.
     """
     locked = InboundChannel.objects.select_for_update(of=("self",)).get(pk=channel.pk)
-    outcome = apply([_report(alert, locked) for alert in alerts], source=locked, now=now)
+    for alert in alerts:
+        alert.key = key_of(f"channel:{locked.pk}", alert.kind, alert.key)
+        alert.channel, alert.corp_id = locked, locked.corp_id
+    outcome = apply(map(Report, alerts), source=locked, now=now)
     if left_out_count and outcome.opened:
         first = outcome.opened[0]
         first.truncated_count = left_out_count
         first.save(update_fields=["truncated_count"])
     return outcome
-
-
-def _report(alert: Alert, channel: InboundChannel) -> Report:
-    return Report(
-        key=key_of(f"channel:{channel.pk}", Incident.Kind.FIRING, alert.fingerprint),
-        starts_at=alert.starts_at,
-        ends_at=alert.ends_at,
-        columns={
-            "channel": channel,
-            "corp_id": channel.corp_id,
-            "title": alert.title,
-            "summary": alert.summary,
-            "severity": alert.severity,
-            "labels": dict(alert.labels or {}),
-            "link": alert.link,
-        },
-    )

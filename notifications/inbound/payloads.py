@@ -34,9 +34,8 @@ from django.utils.datastructures import MultiValueDict
 from django.utils.dateparse import parse_datetime
 
 from integrations.core.sentences import Sentence, SentenceError
-from notifications.alerts.incidents import Alert
 from notifications.inbound.content import safe_link, safe_text, safe_title
-from notifications.models import Severity
+from notifications.models import Incident, Severity
 
 BODY_BYTES = 4 * 1024 * 1024
 # Of a form with files.
@@ -236,8 +235,9 @@ class NoAlertsError(SentenceError):
     """The payload holds no alert that can be read."""
 
 
-def read_alerts(payload: Payload, *, now: datetime) -> tuple[list[Alert], int]:
-    """Return the first ALERTS_AT_MOST alerts of a payload, and how many were left out. Raises NoAlertsError."""
+def read_alerts(payload: Payload, *, now: datetime) -> tuple[list[Incident], int]:
+    """Return the first ALERTS_AT_MOST alerts of a payload, each as the incident that it would be, by the key of its
+    fingerprint, and how many were left out. Raises NoAlertsError."""
     rows = payload if isinstance(payload, list) else [payload]
     read, left_out = _read_event, 0
     if isinstance(payload, dict) and isinstance(payload.get("alerts"), list):
@@ -249,7 +249,7 @@ def read_alerts(payload: Payload, *, now: datetime) -> tuple[list[Alert], int]:
     return alerts, min(left_out, LEFT_OUT_AT_MOST) + max(len(rows) - ALERTS_AT_MOST, 0)
 
 
-def _read_alert(row: Mapping[str, Any], now: datetime) -> Alert | None:
+def _read_alert(row: Mapping[str, Any], now: datetime) -> Incident | None:
     """An alert of Alertmanager or Grafana; without `startsAt` it began now."""
     labels, notes = _texts(row.get("labels")), _texts(row.get("annotations"))
     if row.get("status") not in {"firing", "resolved"} or not labels:
@@ -259,8 +259,8 @@ def _read_alert(row: Mapping[str, Any], now: datetime) -> Alert | None:
     explained = (safe_text(notes.get(name, "")) for name in _SUMMARIES)
     # Of the labels alone: what they name is one thing, whichever of a sender's instances tells of it.
     identity = json.dumps(sorted(labels.items()), ensure_ascii=False)
-    return Alert(
-        fingerprint=_digest(identity),
+    return Incident(
+        key=_digest(identity),
         title=title,
         severity=_severity(labels.get("severity")),
         starts_at=_moment(row.get("startsAt")) or now,
@@ -273,7 +273,7 @@ def _read_alert(row: Mapping[str, Any], now: datetime) -> Alert | None:
     )
 
 
-def _read_event(row: Mapping[str, Any], now: datetime) -> Alert | None:
+def _read_event(row: Mapping[str, Any], now: datetime) -> Incident | None:
     """An event of Nightingale: `hash` names what it is about."""
     if not isinstance(row.get("is_recovered"), bool) or not row.get("rule_name"):
         return None
@@ -281,8 +281,8 @@ def _read_event(row: Mapping[str, Any], now: datetime) -> Alert | None:
     pairs = (_text(one).partition("=") for one in (tags if isinstance(tags, list) else ()))
     labels = _texts({name: value for name, _sign, value in pairs if name})
     identity = _text(row.get("hash")) or json.dumps([_text(row.get("rule_id")), sorted(labels.items())])
-    return Alert(
-        fingerprint=_digest(identity),
+    return Incident(
+        key=_digest(identity),
         title=safe_title(_text(row["rule_name"])) or "Alert",
         severity=_severity(row.get("severity")),
         starts_at=_moment(row.get("first_trigger_time")) or _moment(row.get("trigger_time")) or now,

@@ -350,9 +350,9 @@ def tell_of_rule(duty: Duty, receiver: AlertReceiver, **columns: Any) -> None:
     """A rule of these people fires."""
     source = DataSource.objects.create(name="仓库", kind="sql", sql_url="postgresql://u:p@db.example.com/a")
     watched = make_rule(Card.objects.create(source=source, name="销售额", sql="SELECT 1"), receiver)
-    found = {"rule": watched, "corp_id": duty.corp.pk, **columns}
+    draft = Incident(key="rule:1", starts_at=NOW, rule=watched, corp_id=duty.corp.pk, **columns)
     with transaction.atomic():
-        incidents.apply([Report("rule:1", NOW, None, columns=found)], source=watched, now=duty.clock.now)
+        incidents.apply([Report(draft)], source=watched, now=duty.clock.now)
     duty.work_off()
 
 
