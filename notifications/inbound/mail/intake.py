@@ -198,7 +198,6 @@ def door_of_settings(enqueue: Callable[[list[int]], None]) -> Door:
         size_bytes=SIZE_BYTES,
         connections=100,
         connections_per_address=20,
-        mails_per_minute=6000,
         timeout_seconds=300,
         networks=networks,
         plain_networks=networks if settings.MAIL_DOOR_PLAIN_SIGN_IN else _THIS_MACHINE,

@@ -12,7 +12,7 @@ import logging
 import socket
 import ssl
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -95,13 +95,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class Limits:
-    """`networks`: from where one may connect. `plain_networks`: from where passwords may come without TLS.
-    `mails_per_minute`: of one channel."""
+    """`networks`: from where one may connect. `plain_networks`: from where passwords may come without TLS."""
 
     size_bytes: int
     connections: int
     connections_per_address: int
-    mails_per_minute: int
     timeout_seconds: float
     networks: Sequence[Network]
     plain_networks: Sequence[Network]
@@ -123,7 +121,6 @@ class Door:
     is_stopping: bool = False
     held_bytes: int = 0
     connections: set[Connection] = field(default_factory=set)
-    _counts: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="mail")
@@ -190,14 +187,6 @@ class Door:
         longest.end_if_idle(_TOO_MANY)
         self.connections.discard(longest)
         return True
-
-    def counts_one(self, channel_id: int) -> bool:
-        """Count one mail of the channel in this minute; False past its limit."""
-        minute = int(time.monotonic() // 60)
-        for key in [key for key in self._counts if key[1] != minute]:
-            del self._counts[key]
-        self._counts[channel_id, minute] += 1
-        return self._counts[channel_id, minute] <= self.limits.mails_per_minute
 
     def holds(self, more: int) -> bool:
         """Whether so many bytes more fit into what all connections may hold; then they are counted."""
@@ -358,8 +347,6 @@ class Connection(SMTP):
         envelope = self.envelope or Envelope()
         mail = Mail(envelope.mail_from or NULL_SENDER, tuple(map(str, envelope.rcpt_tos)), content)
         channel_id = signed_in.channel_id
-        if not self.door.counts_one(channel_id):
-            return "451 4.7.1 Too many mails in this minute, please send again later"
         began = time.monotonic()
         try:
             answer = await self.door.store(signed_in, mail)

@@ -22,7 +22,6 @@ LIMITS = Limits(
     size_bytes=1_000_000,
     connections=50,
     connections_per_address=20,
-    mails_per_minute=10_000,
     timeout_seconds=30,
     networks=(ip_network("127.0.0.0/8"),),
     plain_networks=(ip_network("127.0.0.0/8"),),

@@ -375,18 +375,6 @@ def test_all_connections_together_hold_no_more_than_some_large_mails(door: OpenD
     assert len(backend.taken) == 1
 
 
-def test_a_channel_that_floods_is_asked_to_come_later(backend: Backend) -> None:
-    with open_door(backend, replace(LIMITS, mails_per_minute=2)) as opened, signed_in(opened) as client:
-        codes = []
-        for _number in range(4):  # at most one minute ends between them
-            talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<x@y.z>", "DATA")
-            client.send(b".\r\n")
-            codes.append(client.getreply()[0])
-
-    assert 451 in codes
-    assert codes[:2] == [250, 250] or codes[2:] == [250, 250]
-
-
 def test_a_sender_that_says_nothing_is_left(backend: Backend) -> None:
     with (
         open_door(backend, replace(LIMITS, timeout_seconds=0.2)) as opened,
