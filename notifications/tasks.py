@@ -39,9 +39,10 @@ from notifications.delivery.attachments import (
     sweep_media,
 )
 from notifications.delivery.maintenance import (
+    delete_chunk,
+    find_old_drafts,
     find_purgeable,
     find_sweepable,
-    purge_drafts,
     purge_incidents,
     purge_runs,
     repair_clock_damage,
@@ -51,7 +52,7 @@ from notifications.delivery.rendering import render, report_data
 from notifications.delivery.runs import recall, scheduler
 from notifications.delivery.runs.owner_notices import pause_failing, request_owner_notices
 from notifications.delivery.runs.ownership import request_ownership_notices
-from notifications.delivery.runs.triggers import find_old_requests, purge_requests
+from notifications.delivery.runs.triggers import find_old_requests
 from notifications.delivery.sending import send, uploads
 from notifications.delivery.sending.queue import (
     ensure_queues,
@@ -60,7 +61,7 @@ from notifications.delivery.sending.queue import (
     hand_out,
     notify_administrators,
 )
-from notifications.inbound import calls, webhook
+from notifications.inbound import accept, calls, webhook
 from notifications.inbound.mail import outgoing
 from notifications.models import AlertRule, Incident, OutgoingMail, Priority, Run, Subscription
 
@@ -162,16 +163,15 @@ def _send_mails(now: datetime) -> None:
 def _purge(now: datetime) -> None:
     purge_runs(now=now)
     purge_incidents(now=now)
-    purge_drafts(now=now)
-    evaluation.purge(now=now)
-    purge_requests(now=now)
-    outgoing.purge(now=now)
     calls.purge(now=now)
+    for rows in _find_old_rows(now):
+        delete_chunk(rows)
 
 
-def _due_for_purge(now: Moment) -> list[QuerySet[Any]]:
-    forgotten = [*find_purgeable(now), *calls.due_for_purge(now)]
-    return [*forgotten, evaluation.old(now), find_old_requests(now), outgoing.old(now)]
+def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
+    """Find what nothing hangs on."""
+    inbound = [outgoing.old(now), accept.old_uploads(now), calls.old_payloads(now)]
+    return [*inbound, evaluation.old(now), find_old_requests(now), find_old_drafts(now)]
 
 
 def _notify_administrators(now: datetime) -> None:
@@ -196,7 +196,7 @@ TICK = Tick(
         Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
         Step(_notify_administrators, lambda _now: [find_unnotified()]),
         Step(_call_back, webhook.due),
-        Step(_purge, _due_for_purge),
+        Step(_purge, lambda now: [*find_purgeable(now), *_find_old_rows(now), calls.old_messages(now)]),
     ),
 )
 

@@ -143,7 +143,8 @@ def _about_webhooks(messages: QuerySet[IncomingMessage], now: datetime) -> Itera
 
 def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]:
     """Name those that paused themselves because their runs failed."""
-    paused = subscriptions.self_paused().order_by("-failures_paused_at", "pk")[:NAMED_AT_MOST]
+    paused = subscriptions.filter(failures_paused_at__isnull=False, is_enabled=False)
+    paused = paused.order_by("-failures_paused_at", "pk")[:NAMED_AT_MOST]
     return [
         Attention(sentence, reverse("admin:notifications_subscription_change", args=[one.pk]))
         for one in paused

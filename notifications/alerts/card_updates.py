@@ -33,7 +33,7 @@ from notifications.delivery.rows import update_unlocked
 from notifications.delivery.sending.queue import take_probes, unblock_companies
 from notifications.delivery.sending.send import ask_permit, hold_scopes, release_permits
 from notifications.models import AlertCard, CardCode, CorpQueue, Delivery
-from notifications.models.alerts import CODE_CHARACTERS
+from notifications.models.alerts import CODE_CHARACTERS, CODE_LIFETIME
 
 if TYPE_CHECKING:
     from integrations.core.background import Clock
@@ -210,7 +210,7 @@ def _use_code(delivery: Delivery, now: datetime) -> CardCode | None:
 
 
 def _codes(delivery: Delivery, now: datetime) -> QuerySet[CardCode]:
-    return CardCode.objects.usable(now).filter(delivery=delivery)
+    return CardCode.objects.filter(delivery=delivery, used_at__isnull=True, received_at__gt=now - CODE_LIFETIME)
 
 
 def _free(code: CardCode) -> None:

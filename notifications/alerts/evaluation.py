@@ -46,7 +46,6 @@ Outcome, Kind = AlertCheck.Outcome, Incident.Kind
 # A fetch is tried for some minutes; what is not there then counts as missing.
 PATIENCE = timedelta(minutes=15)
 KEPT = timedelta(days=30)
-PURGED_AT_ONCE = 2000
 PROBLEM_CHARACTERS = 255
 # Of a card, what does not say which data it asks for.
 _UNWATCHED = ("name", "as_of_column", "bi_page_id")
@@ -106,12 +105,6 @@ def sweep(*, now: datetime) -> int:
 def old(now: Moment) -> QuerySet[AlertCheck]:
     """Checks that are kept no longer."""
     return AlertCheck.objects.filter(requested_at__lt=now - KEPT)
-
-
-def purge(*, now: datetime) -> int:
-    """Delete PURGED_AT_ONCE old checks at most. Returns how many rows went."""
-    ids = list(old(now).order_by("requested_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
-    return AlertCheck.objects.filter(pk__in=ids).delete()[0] if ids else 0
 
 
 def renew(rule: AlertRule, *, now: datetime) -> None:

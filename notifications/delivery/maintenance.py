@@ -49,7 +49,7 @@ from notifications.models import (
     Run,
     Subscription,
 )
-from notifications.models.subscriptions import MAX_LIFETIME_HOURS
+from notifications.models.subscriptions import DRAFT_KEPT, MAX_LIFETIME_HOURS
 from notifications.subscriptions.schedules import reschedule_rows
 
 logger = logging.getLogger(__name__)
@@ -177,12 +177,18 @@ _DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.S
 
 
 def find_purgeable(now: Moment) -> list[QuerySet[Any]]:
-    """Runs and incidents that are over and older than LOG_RETENTION_DAYS, and drafts that nobody came back to."""
-    return [_old_runs(now), _old_incidents(now), Draft.objects.old(now)]
+    """Runs and incidents that are over and older than LOG_RETENTION_DAYS."""
+    return [_old_runs(now), _old_incidents(now)]
 
 
 def _old_incidents(now: Moment) -> QuerySet[Incident]:
-    return Incident.objects.over_before(now - timedelta(days=settings.LOG_RETENTION_DAYS))
+    before = now - timedelta(days=settings.LOG_RETENTION_DAYS)
+    return Incident.objects.filter(status=Incident.Status.RESOLVED, resolved_at__lt=before)
+
+
+def find_old_drafts(now: Moment) -> QuerySet[Draft]:
+    """Find drafts that nobody came back to."""
+    return Draft.objects.filter(saved_at__lte=now - DRAFT_KEPT)
 
 
 def _old_runs(now: Moment) -> QuerySet[Run]:
@@ -207,7 +213,7 @@ def purge_runs(*, now: datetime) -> int:
         FrozenContent.objects.filter(run=run),
         Medium.objects.filter(run=run),
     ):
-        if count := _delete_chunk(rows):
+        if count := delete_chunk(rows):
             return count
     run_id = run.pk
     run.delete()
@@ -221,20 +227,16 @@ def purge_incidents(*, now: datetime) -> int:
     ids = list(_old_incidents(now).order_by("resolved_at").values_list("pk", flat=True)[:CHUNK])
     if not ids:
         return 0
-    if picture_count := _delete_chunk(Medium.objects.filter(incident__in=ids)):
+    if picture_count := delete_chunk(Medium.objects.filter(incident__in=ids)):
         return picture_count
     Incident.objects.filter(pk__in=ids).delete()
     logger.info("incidents=%d forgotten", len(ids))
     return len(ids)
 
 
-def purge_drafts(*, now: datetime) -> int:
-    """Delete at most CHUNK drafts that nobody came back to. Returns how many."""
-    return _delete_chunk(Draft.objects.old(now))
-
-
-def _delete_chunk(rows: QuerySet[Any]) -> int:
-    """Raw: Django would read every row and look for related rows, which are gone by then."""
+def delete_chunk(rows: QuerySet[Any]) -> int:
+    """Delete at most CHUNK of these. Raw: Django would read every row and look for related rows, which are gone by
+    then. Returns how many."""
     ids = list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
     chunk = rows.filter(pk__in=ids)  # that are so still: somebody may come back to a draft
     return int(chunk._raw_delete(chunk.db)) if ids else 0

@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet, Sum
@@ -36,13 +36,9 @@ from notifications.models import (
     Upload,
 )
 from notifications.models.inbound import FIGURES_AT_MOST
-from notifications.sources import Audience, Content, Figure, OneContent, ReadyMedium, Terms
+from notifications.sources import Audience, Content, Figure, OneContent, ReadyMedium, RunSource, Terms
 from notifications.subscriptions import reach
 from notifications.subscriptions.recipients import Recipient, match_chosen, resolve_audience
-
-if TYPE_CHECKING:
-    from integrations.models import SiteAddress
-
 
 PEOPLE_AT_ONCE = 2000
 CAPTION_CHARACTERS, WORDS_CHARACTERS = 50, 100
@@ -190,7 +186,8 @@ def sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
     today = IncomingMessage.objects.filter(**_named(sender), created_at__gte=_midnight(now))
     count: int = today.aggregate(total=Sum("person_count", default=0))["total"]
     if isinstance(sender, InboundChannel) and sender.kind == InboundChannel.Kind.MAIL:
-        count += OutgoingMail.objects.forwards_since(sender.pk, _midnight(now)).count()
+        mails = OutgoingMail.objects.filter(channel=sender, created_at__gte=_midnight(now))
+        count += mails.filter(kind=OutgoingMail.Kind.FORWARD).count()
     return count
 
 
@@ -323,19 +320,20 @@ def is_main_of(message: IncomingMessage, run: Run) -> bool:
     return run.first_sent.key == f"message:{message.pk}"
 
 
-class MessageSource:
+class MessageSource(RunSource):
     """The message itself, or a file that came with it; to the people whom its addresses named when it was accepted, or
     to those whom the run that it sends again did not reach."""
 
     def __init__(self, run: Run, message: IncomingMessage, medium: ReadyMedium | None) -> None:
         self._run, self._message, self._medium = run, message, medium
         self._is_file = not is_main_of(message, run)
-        self.terms = Terms(self._form(), message.priority, message.lifetime_hours, message.corp_id)
 
-    def _form(self) -> MessageForm:
-        if not self._is_file or self._medium is None:
-            return MessageForm(self._message.form)
-        return MessageForm.IMAGE if self._medium.kind == Medium.Kind.PICTURE else MessageForm.FILE
+    @property
+    def terms(self) -> Terms:
+        message, form = self._message, MessageForm(self._message.form)
+        if self._is_file and self._medium is not None:
+            form = MessageForm.IMAGE if self._medium.kind == Medium.Kind.PICTURE else MessageForm.FILE
+        return Terms(form, message.priority, message.lifetime_hours, message.corp_id)
 
     def audience(self) -> Audience:
         run, people = self._run, self._message.people.order_by().values("pk")
@@ -350,12 +348,6 @@ class MessageSource:
             text = text_for(self.terms.form, message.title, IncomingMessage.Markup.PLAIN)
             return OneContent(Content(self._medium.name, text, media=(self._medium,), link=message.link))
         return OneContent(content_of(message, self.terms.form, self._medium))
-
-    def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
-        """As its message form says."""
-
-    def note_unreached(self, reason: str) -> None:
-        """Its run says it."""
 
 
 def content_of(message: IncomingMessage, form: MessageForm, medium: ReadyMedium | None) -> Content:
@@ -383,7 +375,6 @@ UPLOADS_AT_MOST = 200
 BYTES_AT_MOST = 1024 * 1024 * 1024
 # Of one message, together: they are in memory while it is accepted.
 MESSAGE_BYTES = 60 * 1024 * 1024
-PURGED_AT_ONCE = 200
 
 
 class TooLargeError(Exception):
@@ -435,14 +426,6 @@ def find_uploads(token: ApiToken, ids: Collection[int], *, now: datetime) -> dic
     }
 
 
-def due_uploads(now: Moment) -> QuerySet[Upload]:
+def old_uploads(now: Moment) -> QuerySet[Upload]:
     """Uploads whose time is over."""
-    return Upload.objects.older_than(now - UPLOADS_KEPT)
-
-
-def purge_uploads(*, now: datetime) -> int:
-    """Forget at most PURGED_AT_ONCE uploads whose time is over. Returns how many."""
-    ids = list(due_uploads(now).order_by("created_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
-    rows = Upload.objects.filter(pk__in=ids)
-    # Raw: nothing hangs on an upload, and Django could read the contents of all to delete them.
-    return int(rows._raw_delete(rows.db)) if ids else 0
+    return Upload.objects.filter(created_at__lte=now - UPLOADS_KEPT)

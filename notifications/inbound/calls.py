@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import Count, F, QuerySet
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
@@ -45,8 +45,6 @@ from notifications.inbound.accept import (
     NobodyFoundError,
     accept,
     check_limit,
-    due_uploads,
-    purge_uploads,
 )
 from notifications.inbound.content import FILE_BYTES, CheckedFile, FileRefusedError, checked
 from notifications.inbound.mapping import Mapped, MappingError
@@ -297,19 +295,6 @@ def follow_up(call: InboundFetch, **changes: Any) -> None:
     waiting.filter(channel=call.channel_id).update(**changes)
 
 
-def forget(*, now: datetime) -> int:
-    """Delete payloads that are kept no longer, and calls beyond the newest CALLS_SHOWN of each channel. Returns the
-    number of rows."""
-    count, _by_model = InboundPayload.objects.older_than(now - PAYLOAD_KEPT).delete()
-    for channel_id in InboundCall.objects.crowded(CALLS_SHOWN):
-        calls = InboundCall.objects.filter(channel=channel_id)
-        # By their keys: "all others" would be what comes in at this moment, too.
-        old = list(calls.newest_first().values_list("pk", flat=True)[CALLS_SHOWN:])
-        deleted, _by_model = calls.filter(pk__in=old).delete()
-        count += deleted
-    return count
-
-
 # --- Pictures and files behind a call's addresses: fetched in a worker, never in the call ---
 
 # For one file, and for all of a message.
@@ -451,19 +436,24 @@ def _parts_of(url: str) -> tuple[str, str]:
 CHUNK = 200
 
 
-def due_for_purge(now: Moment) -> list[QuerySet[Any]]:
-    return [_forgotten(now), due_uploads(now), InboundPayload.objects.older_than(now - PAYLOAD_KEPT)]
+def old_payloads(now: Moment) -> QuerySet[InboundPayload]:
+    return InboundPayload.objects.filter(received_at__lte=now - PAYLOAD_KEPT)
+
+
+def old_messages(now: Moment) -> QuerySet[IncomingMessage]:
+    return IncomingMessage.objects.forgotten(now - timedelta(days=settings.LOG_RETENTION_DAYS))
 
 
 def purge(*, now: datetime) -> int:
-    """Delete at most CHUNK messages, and as many uploads. Returns how many."""
-    ids = list(_forgotten(now).order_by("created_at").values_list("pk", flat=True)[:CHUNK])
+    """Delete at most CHUNK old messages, and of each channel the calls beyond its newest CALLS_SHOWN. Returns how many
+    messages."""
+    ids = list(old_messages(now).order_by("created_at").values_list("pk", flat=True)[:CHUNK])
     if ids:
         # Django reads what it deletes: not the texts and whole mails.
         IncomingMessage.objects.filter(pk__in=ids).only("pk").delete()
-    forget(now=now)
-    return len(ids) + purge_uploads(now=now)
-
-
-def _forgotten(now: Moment) -> QuerySet[IncomingMessage]:
-    return IncomingMessage.objects.forgotten(now - timedelta(days=settings.LOG_RETENTION_DAYS))
+    counts = InboundCall.objects.order_by().values("channel").annotate(call_count=Count("pk"))
+    for channel_id in counts.filter(call_count__gt=CALLS_SHOWN).values_list("channel", flat=True):
+        calls = InboundCall.objects.filter(channel=channel_id)
+        # By their keys: "all others" would be what comes in at this moment, too.
+        calls.filter(pk__in=list(calls.newest_first().values_list("pk", flat=True)[CALLS_SHOWN:])).delete()
+    return len(ids)

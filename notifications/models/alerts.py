@@ -13,13 +13,12 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import Attribute, User
-from accounts.users.roles import scope_condition
 from integrations.core import sentences
 from integrations.models import Card, Corp
 from integrations.models.jobs import Moment
-from notifications.models.recipients import AlertReceiver, Succeeded
+from notifications.models.recipients import AlertReceiver, ScopedQuerySet
 from notifications.models.runs import Run, RunStatus
-from notifications.models.subscriptions import Scheduled, ScheduledQuerySet
+from notifications.models.subscriptions import ScheduledQuerySet, StandingOrder
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,15 +68,12 @@ class AlertSource(models.Model):
         abstract = True
 
 
-class IncidentQuerySet(models.QuerySet["Incident"]):
+class IncidentQuerySet(ScopedQuerySet["Incident"]):
     def with_people(self) -> Self:
         """With what says whom they concern, and who acted."""
         return self.select_related(
             *("channel__owner", "rule__receiver", "rule__split_attribute", "acknowledged_by", "silenced_by")
         )
-
-    def visible_to(self, person: Person) -> Self:
-        return self.filter(scope_condition(person))
 
     def open(self) -> Self:
         return self.filter(status=Incident.Status.OPEN)
@@ -95,9 +91,6 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
             incident=OuterRef("pk"), run__status__in=[RunStatus.WAITING, RunStatus.SENDING]
         )
         return self.filter(~Exists(on_the_way), notice_due_at__lte=now)
-
-    def over_before(self, moment: Moment) -> Self:
-        return self.filter(status=Incident.Status.RESOLVED, resolved_at__lt=moment)
 
 
 class Incident(models.Model):
@@ -193,7 +186,7 @@ class Incident(models.Model):
                 fields=["notice_due_at"], condition=Q(notice_due_at__isnull=False), name="incident_notice_due"
             ),
             models.Index(fields=["-id"], condition=Q(status="open"), name="incident_open"),
-            # The list, by day, and what is forgotten: IncidentQuerySet.over_before().
+            # The list, by day, and what is forgotten: notifications.delivery.maintenance.
             models.Index(fields=["opened_at"], name="incident_opened"),
             models.Index(fields=["resolved_at"], condition=Q(status="resolved"), name="incident_over"),
         ]
@@ -289,11 +282,6 @@ class AlertCard(models.Model):
         return str(self.delivery_id)
 
 
-class CardCodeQuerySet(models.QuerySet["CardCode"]):
-    def usable(self, now: datetime) -> Self:
-        return self.filter(used_at__isnull=True, received_at__gt=now - CODE_LIFETIME)
-
-
 class CardCode(models.Model):
     """A response_code: lets a card be changed once. One comes with the message, another with each click."""
 
@@ -301,8 +289,6 @@ class CardCode(models.Model):
     code = models.CharField(max_length=CODE_CHARACTERS, unique=True)
     received_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
-
-    objects = CardCodeQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("card code")
@@ -339,22 +325,17 @@ class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
         return super().by_workdays() | self.filter(notifies_on_workdays_only=True)
 
 
-class AlertRule(AlertSource, Scheduled, Succeeded):
+class AlertRule(AlertSource, StandingOrder):
     """A condition watched on a card."""
 
     class Join(models.TextChoices):
         ALL = "all", pgettext_lazy("conditions", "all of them hold")
         ANY = "any", pgettext_lazy("conditions", "any of them holds")
 
-    name = models.CharField(_("name"), max_length=TITLE_CHARACTERS)
-    is_enabled = models.BooleanField(pgettext_lazy("switch", "enabled"), default=True)
     receiver = models.ForeignKey(
         AlertReceiver, on_delete=models.PROTECT, related_name="+", verbose_name=_("recipients")
     )
     card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="+", verbose_name=_("card"))
-    owner = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
-    )
     severity = models.CharField(_("severity"), max_length=16, choices=Severity.choices, default=Severity.WARNING)
     # As notifications.alerts.conditions writes them.
     conditions = models.JSONField(_("conditions"), default=list)
@@ -415,9 +396,6 @@ class AlertRule(AlertSource, Scheduled, Succeeded):
     is_broken = models.BooleanField(default=False, db_default=False, editable=False)
     owner_notified_at = models.DateTimeField(null=True, editable=False)
     owner_notice = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+", editable=False)
-    # Of the page that made it: sent twice, it makes one rule.
-    form_key = models.CharField(max_length=32, unique=True, null=True, editable=False)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = AlertRuleQuerySet.as_manager()
 

@@ -14,7 +14,6 @@ from accounts.models import User
 from accounts.users.roles import rights_changeable_by
 from integrations.models import Corp, Department
 from integrations.models.fields import EncryptedTextField
-from integrations.models.jobs import Moment
 from notifications.models.recipients import Succeeded
 from notifications.models.subscriptions import Subscription
 
@@ -132,11 +131,6 @@ class ApiToken(Succeeded):
         return f"{self.name} ({self.prefix}…)"
 
 
-class AcceptedRequestQuerySet(models.QuerySet["AcceptedRequest"]):
-    def older_than(self, moment: Moment) -> Self:
-        return self.filter(created_at__lte=moment)
-
-
 class AcceptedRequest(models.Model):
     """A request with an Idempotency-Key that was accepted, and its answer, word for word.
 
@@ -150,8 +144,6 @@ class AcceptedRequest(models.Model):
     run = models.ForeignKey("Run", on_delete=models.CASCADE, related_name="+", null=True)
     answer = models.TextField(blank=True)
     created_at = models.DateTimeField()
-
-    objects = AcceptedRequestQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("accepted request")

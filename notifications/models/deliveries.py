@@ -13,10 +13,10 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import WeComAccount
-from accounts.users.roles import scope_condition, sees_all_corps
+from accounts.users.roles import sees_all_corps
 from integrations.core.sentences import shown
 from integrations.models import Corp
-from notifications.models.recipients import Channel, Robot
+from notifications.models.recipients import Channel, Robot, ScopedQuerySet
 from notifications.models.runs import Run, run_condition
 from notifications.models.subscriptions import MessageForm, Priority
 
@@ -28,11 +28,7 @@ if TYPE_CHECKING:
     from integrations.models.fields import Person
 
 
-class CorpQueueQuerySet(models.QuerySet["CorpQueue"]):
-    def visible_to(self, person: Person) -> Self:
-        """The queues of visible companies; the row of all of them is for those who see all."""
-        return self.filter(scope_condition(person))
-
+class CorpQueueQuerySet(ScopedQuerySet["CorpQueue"]):
     def paused(self) -> Self:
         return self.filter(is_paused=True)
 

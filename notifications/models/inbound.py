@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.contrib.auth.models import Group
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -154,19 +154,12 @@ class InboundChannel(AlertSource, Succeeded):
         return self.name
 
 
-class InboundPayloadQuerySet(models.QuerySet["InboundPayload"]):
-    def older_than(self, moment: Moment) -> Self:
-        return self.filter(received_at__lte=moment)
-
-
 class InboundPayload(models.Model):
     """What came in last, for an hour, so that an editor picks fields from it. `content`: JSON."""
 
     channel = models.OneToOneField(InboundChannel, on_delete=models.CASCADE, related_name="last_payload")
     content = EncryptedTextField()
     received_at = models.DateTimeField(db_index=True)
-
-    objects = InboundPayloadQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("last payload of an inbound channel")
@@ -180,11 +173,6 @@ class InboundPayload(models.Model):
 class InboundCallQuerySet(models.QuerySet["InboundCall"]):
     def newest_first(self) -> Self:
         return self.order_by("-last_at", "-pk")
-
-    def crowded(self, at_most: int) -> list[int]:
-        """Channels with more calls than that."""
-        counted = self.order_by().values("channel").annotate(call_count=Count("pk")).filter(call_count__gt=at_most)
-        return list(counted.values_list("channel", flat=True))
 
 
 class InboundCall(models.Model):
@@ -399,18 +387,6 @@ class OutgoingMailQuerySet(models.QuerySet["OutgoingMail"]):
         """Those whose worker died between the beginning and the end of an attempt: nobody knows its outcome."""
         return self.filter(status=OutgoingMail.Status.STARTED, next_attempt_at__lte=now)
 
-    def bounces_since(self, channel_id: int, moment: Moment) -> Self:
-        """What senders were told, or are being told."""
-        return self.filter(channel=channel_id, kind=OutgoingMail.Kind.BOUNCE, started_at__gt=moment)
-
-    def forwards_since(self, channel_id: int, moment: Moment) -> Self:
-        """Mails passed on: they count for the day's limit of their channel."""
-        return self.filter(channel=channel_id, kind=OutgoingMail.Kind.FORWARD, created_at__gte=moment)
-
-    def old(self, before: Moment) -> Self:
-        """Of mails that became no message; the others go with theirs."""
-        return self.filter(message__isnull=True, created_at__lte=before)
-
 
 class OutgoingMail(models.Model):
     """A mail to one address, written in the transaction that accepted the mail from which it came."""
@@ -461,13 +437,13 @@ class OutgoingMail(models.Model):
             models.Index(
                 fields=["next_attempt_at"], condition=Q(status__in=["waiting", "started"]), name="outgoing_mail_waiting"
             ),
-            # OutgoingMailQuerySet.bounces_since().
+            # What senders were told in the last hour: notifications.inbound.mail.outgoing.
             models.Index(
                 fields=["channel", "started_at"],
                 condition=Q(kind="bounce", started_at__isnull=False),
                 name="outgoing_mail_bounces",
             ),
-            # OutgoingMailQuerySet.old().
+            # What is to be forgotten: notifications.inbound.mail.outgoing.old.
             models.Index(fields=["created_at"], condition=Q(message__isnull=True), name="outgoing_mail_alone"),
         ]
 

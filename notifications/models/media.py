@@ -13,7 +13,6 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import User
 from integrations.clients import snapshots
 from integrations.core import sentences
-from integrations.models.jobs import Moment
 from notifications.models.subscriptions import Report
 
 if TYPE_CHECKING:
@@ -152,11 +151,6 @@ class Attachment(models.Model):
         return self.title
 
 
-class UploadQuerySet(models.QuerySet["Upload"]):
-    def older_than(self, moment: Moment) -> Self:
-        return self.filter(created_at__lte=moment)
-
-
 class Upload(models.Model):
     """A picture or a file that a system handed in over the API, for messages that it will send; kept for a day.
 
@@ -175,8 +169,6 @@ class Upload(models.Model):
     digest = models.CharField(max_length=64)
     content = models.BinaryField()
     created_at = models.DateTimeField(db_index=True)
-
-    objects = UploadQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("upload")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from typing import Self
 
     from integrations.models.fields import Person
+
+
+M = TypeVar("M", bound=models.Model, covariant=True)
+
+
+class ScopedQuerySet(models.QuerySet[M]):
+    def visible_to(self, person: Person) -> Self:
+        """Of one corp: for those who may see the corp; of all corps: for those who may see all."""
+        return self.filter(scope_condition(person))
 
 
 class RobotQuerySet(models.QuerySet["Robot"]):
@@ -118,17 +127,9 @@ class Succeeded(models.Model):
         abstract = True
 
 
-class AlertReceiverQuerySet(models.QuerySet["AlertReceiver"]):
-    def visible_to(self, person: Person) -> Self:
-        """Of one corp: for those who may see the corp; of all corps: for those who may see all."""
-        return self.filter(scope_condition(person))
+class ForCompany(models.Model):
+    """Is for people of one company, or of every one."""
 
-
-class AlertReceiver(Addressed):
-    """Who is told of the alerts of one rule, and on which way. They are chosen on the rule's page."""
-
-    # That of the rule.
-    name = models.CharField(_("name"), max_length=128)
     corp = models.ForeignKey(
         Corp,
         on_delete=models.PROTECT,
@@ -139,7 +140,17 @@ class AlertReceiver(Addressed):
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
-    objects = AlertReceiverQuerySet.as_manager()
+    class Meta:
+        abstract = True
+
+
+class AlertReceiver(Addressed, ForCompany):
+    """Who is told of the alerts of one rule, and on which way. They are chosen on the rule's page."""
+
+    # That of the rule.
+    name = models.CharField(_("name"), max_length=128)
+
+    objects = ScopedQuerySet["AlertReceiver"].as_manager()
 
     class Meta:
         verbose_name = _("recipients of an alert rule")
@@ -165,9 +176,6 @@ def check_addresses(text: str) -> None:
 
 
 class OperatorContactsQuerySet(models.QuerySet["OperatorContacts"]):
-    def with_emails(self) -> OperatorContactsQuerySet:
-        return self.exclude(emails="")
-
     def addresses(self) -> list[str]:
         """Those of the environment and those that were saved, each once."""
         saved = self.values_list("emails", flat=True).first() or ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -15,19 +15,12 @@ from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Attribute, User
-from accounts.users.roles import scope_condition
-from integrations.models import Corp
+from integrations.models.fields import Person
 from integrations.models.jobs import Moment
-from notifications.models.recipients import Addressed, AlertReceiver, Succeeded
-
-if TYPE_CHECKING:
-    from integrations.models.fields import Person
-
+from notifications.models.recipients import Addressed, AlertReceiver, ForCompany, M, ScopedQuerySet, Succeeded
 
 # An hour: what is due at nine still comes before ten.
 MAX_JITTER_SECONDS = 60 * 60 - 1
-
-M = TypeVar("M", bound=models.Model, covariant=True)
 
 
 class Repeat(models.TextChoices):
@@ -122,6 +115,22 @@ class Scheduled(models.Model):
         return {int(number) for number in self.weekdays.split(",") if number}
 
 
+class StandingOrder(Scheduled, Succeeded):
+    """What pushes and alert rules share: a name, an owner, and times while it is enabled."""
+
+    name = models.CharField(_("name"), max_length=128)
+    owner = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
+    )
+    is_enabled = models.BooleanField(pgettext_lazy("switch", "enabled"), default=True)
+    # Of the page that made it: sent twice, it makes one order.
+    form_key = models.CharField(max_length=32, unique=True, null=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        abstract = True
+
+
 MAX_GRACE_MINUTES = 24 * 60
 MAX_LIFETIME_HOURS = 7 * 24
 MAX_FAILURES = 100
@@ -156,18 +165,12 @@ class Priority(models.IntegerChoices):
     ORDINARY = 1, _("ordinary")
 
 
-class ReportQuerySet(models.QuerySet["Report"]):
-    def visible_to(self, person: Person) -> Self:
-        """A report of one corp is for those who may see the corp; one for all corps, for those who may see all."""
-        return self.filter(scope_condition(person))
-
-
 # What a title shows of data or dates, and what it only decides by.
 _TEMPLATE_VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _TEMPLATE_STEP = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 
-class Report(models.Model):
+class Report(ForCompany):
     """The content of a push: a title, a body, and the page that it links to."""
 
     # As a page has it that is previewed: the engine says what is wrong with it, and it is not saved.
@@ -202,17 +205,8 @@ class Report(models.Model):
         blank=True,
         help_text=_("The page that the message leads to: an address with http or https, or a path on this site."),
     )
-    corp = models.ForeignKey(
-        Corp,
-        on_delete=models.PROTECT,
-        null=True,
-        blank=True,
-        verbose_name=_("only for the company"),
-        help_text=_("Empty: for people of every company."),
-    )
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
-    objects = ReportQuerySet.as_manager()
+    objects = ScopedQuerySet["Report"].as_manager()
 
     class Meta:
         verbose_name = _("report")
@@ -238,22 +232,14 @@ class IfStale(models.TextChoices):
 
 
 class SubscriptionQuerySet(ScheduledQuerySet["Subscription"]):
-    def self_paused(self) -> Self:
-        """Those that paused themselves because their runs failed, and were not enabled since."""
-        return self.filter(failures_paused_at__isnull=False, is_enabled=False)
-
     def visible_to(self, person: Person) -> Self:
         return self.filter(report__in=Report.objects.visible_to(person))
 
 
-class Subscription(Addressed, Scheduled, Succeeded):
+class Subscription(Addressed, StandingOrder):
     """A standing order: which report, to whom, in which form, when."""
 
-    name = models.CharField(_("name"), max_length=128)
     report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="subscriptions", verbose_name=_("report"))
-    owner = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
-    )
     message_form = models.CharField(
         _("message form"), max_length=16, choices=REPORT_FORMS, default=MessageForm.TEXTCARD
     )
@@ -289,7 +275,6 @@ class Subscription(Addressed, Scheduled, Succeeded):
         help_text=_("As old as that when it is due, by what the source says. Empty: data is never stale."),
     )
     if_stale = models.CharField(_("with stale data"), max_length=8, choices=IfStale.choices, default=IfStale.NOTE)
-    is_enabled = models.BooleanField(pgettext_lazy("switch", "enabled"), default=True)
     is_paused = models.BooleanField(
         _("paused"),
         default=False,
@@ -311,9 +296,6 @@ class Subscription(Addressed, Scheduled, Succeeded):
     # When it paused itself for that; and from when on failures count: since it was enabled again. See self_pausing.
     failures_paused_at = models.DateTimeField(null=True, editable=False)
     failures_counted_from = models.DateTimeField(null=True, editable=False)
-    # Of the page that made it: sent twice, it makes one push.
-    form_key = models.CharField(max_length=32, unique=True, null=True, editable=False)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = SubscriptionQuerySet.as_manager()
 
@@ -371,11 +353,6 @@ class Operator(models.TextChoices):
     ONE_OF = "one_of", pgettext_lazy("attribute rule", "is one of")
 
 
-class AttributeRuleQuerySet(models.QuerySet["AttributeRule"]):
-    def of(self, order: Addressed) -> Self:
-        return self.filter(**order_field(order))
-
-
 class AttributeRule(models.Model):
     """One condition on one attribute, of one subscription or alert receiver; several are joined by its `rules_match`.
 
@@ -402,8 +379,6 @@ class AttributeRule(models.Model):
     operator = models.CharField(_("comparison"), max_length=8, choices=Operator.choices)
     # As entered, one or more: exactly one unless the operator is ONE_OF.
     values = models.JSONField(_("values"), default=list)
-
-    objects = AttributeRuleQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("attribute rule")
@@ -501,12 +476,6 @@ class WorkdayCalendar(models.Model):
 DRAFT_KEPT = timedelta(days=30)
 
 
-class DraftQuerySet(models.QuerySet["Draft"]):
-    def old(self, now: Moment) -> Self:
-        """Those to which nobody came back within DRAFT_KEPT."""
-        return self.filter(saved_at__lte=now - DRAFT_KEPT)
-
-
 class Draft(models.Model):
     """One for each person and page. It holds no secret: no page that keeps drafts has a field for one."""
 
@@ -516,8 +485,6 @@ class Draft(models.Model):
     # As the page sends its form: application/x-www-form-urlencoded.
     values = models.TextField()
     saved_at = models.DateTimeField(db_index=True)
-
-    objects = DraftQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()

@@ -485,7 +485,7 @@ def save_rules(order: Addressed, rules: Iterable[Rule]) -> bool:
     wanted = list(rules)
     with transaction.atomic():
         kept = []
-        rows = list(AttributeRule.objects.of(order).select_related("attribute"))
+        rows = list(AttributeRule.objects.filter(**order_field(order)).select_related("attribute"))
         [owner] = order_field(order)
         for row in rows:
             setattr(row, owner, order)  # which knows the companies that it was moved between

@@ -34,7 +34,6 @@ from notifications.admin.subscription_forms import SubscriptionForm
 from notifications.delivery.rendering.attachments import RecipientPages
 from notifications.delivery.rendering.report_contents import ReportParts, expect
 from notifications.models import (
-    AttributeRule,
     MessageForm,
     OwnRowsRule,
     PagePicture,
@@ -244,7 +243,7 @@ def copy_push(subscription: Subscription, *, owner: User) -> Subscription:
     copied.save()
     for name in ("users", "groups", "departments"):
         getattr(copied, name).set(getattr(subscription, name).all())
-    for rule in AttributeRule.objects.of(subscription):
+    for rule in subscription.attribute_rules.all():
         new = _without_key(rule)
         new.subscription = copied
         new.save()

@@ -214,7 +214,6 @@ def explain_under_way() -> str:
 
 
 KEPT = timedelta(hours=24)
-PURGED_AT_ONCE = 2000
 # Printable ASCII characters without spaces.
 KEY_PATTERN = rf"^[!-~]{{1,{KEY_CHARACTERS}}}$"
 
@@ -251,7 +250,7 @@ def answer_once(
             run, text = make()
             return Answer(text, run.pk)
         mine = AcceptedRequest.objects.filter(token=token, key=key)
-        mine.older_than(now - KEPT).delete()
+        mine.filter(created_at__lte=now - KEPT).delete()
         request, is_new = AcceptedRequest.objects.get_or_create(
             token=token, key=key, defaults={"fingerprint": fingerprint, "created_at": now}
         )
@@ -266,10 +265,4 @@ def answer_once(
 
 def find_old_requests(now: Moment) -> QuerySet[AcceptedRequest]:
     """Requests whose time is over."""
-    return AcceptedRequest.objects.older_than(now - KEPT)
-
-
-def purge_requests(*, now: datetime) -> int:
-    """Forget at most PURGED_AT_ONCE requests whose time is over. Returns how many."""
-    ids = list(find_old_requests(now).order_by("created_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
-    return AcceptedRequest.objects.filter(pk__in=ids).delete()[0] if ids else 0
+    return AcceptedRequest.objects.filter(created_at__lte=now - KEPT)

@@ -322,7 +322,7 @@ def take_probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
 def find_unnotified() -> QuerySet[CorpQueue]:
     """Blocked companies of which no mail was written; none where no addresses are set."""
     rows = CorpQueue.objects.blocked().filter(notified_at__isnull=True)
-    return rows if settings.OPERATOR_EMAILS else rows.filter(Exists(OperatorContacts.objects.with_emails()))
+    return rows if settings.OPERATOR_EMAILS else rows.filter(Exists(OperatorContacts.objects.exclude(emails="")))
 
 
 def notify_administrators(*, now: datetime) -> int:

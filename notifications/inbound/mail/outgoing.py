@@ -46,7 +46,6 @@ LEASE = timedelta(minutes=10)
 RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 480))
 # Of mails that became no message.
 KEPT = timedelta(days=7)
-PURGED_AT_ONCE = 500
 NAMED_AT_MOST = 200
 # Of one channel: what a sender is told again and again nobody reads.
 BOUNCES_PER_HOUR = 60
@@ -147,7 +146,8 @@ def _send(pk: int, clock: Clock) -> None:
     if mail is None:
         _settle(row, OutgoingMail.Status.NEEDLESS)
         return
-    last_hour = OutgoingMail.objects.bounces_since(row.channel_id, now - timedelta(hours=1))
+    bounces = OutgoingMail.objects.filter(channel=row.channel_id, kind=OutgoingMail.Kind.BOUNCE)
+    last_hour = bounces.filter(started_at__gt=now - timedelta(hours=1))
     if row.kind == OutgoingMail.Kind.BOUNCE and last_hour.count() >= BOUNCES_PER_HOUR:
         _settle(row, OutgoingMail.Status.FAILED, f"more than {BOUNCES_PER_HOUR} in an hour")
         return
@@ -179,12 +179,7 @@ def _settle(row: OutgoingMail, status: OutgoingMail.Status, error: str = "") -> 
 
 def old(now: Moment) -> QuerySet[OutgoingMail]:
     """What is to be forgotten: of mails that became no message."""
-    return OutgoingMail.objects.old(now - KEPT)
-
-
-def purge(*, now: datetime) -> None:
-    """Delete it, as much as fits into a tick."""
-    OutgoingMail.objects.filter(pk__in=list(old(now).values_list("pk", flat=True)[:PURGED_AT_ONCE])).delete()
+    return OutgoingMail.objects.filter(message__isnull=True, created_at__lte=now - KEPT)
 
 
 # --- What they say ---

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Attribute, User
 from accounts.users.attributes import set_values
 from integrations.models import Card, Corp, DataSource
-from notifications.alerts import actions, notices
+from notifications.alerts import actions, card_updates, notices
 from notifications.alerts.actions import Action
 from notifications.models import AlertRule, CardCode, Channel, Delivery, InboundChannel, Incident, Robot
 from tests.notifications.alerts.conftest import Duty, alert, make_alert_channel, make_receiver
@@ -79,8 +79,8 @@ def test_a_code_is_usable_for_72_hours(duty: Duty) -> None:
     delivery = Delivery.objects.get()
     CardCode.objects.create(delivery=delivery, code="c1", received_at=NOW)
 
-    assert CardCode.objects.usable(NOW + timedelta(hours=72, seconds=-1)).exists()
-    assert not CardCode.objects.usable(NOW + timedelta(hours=72)).exists()
+    assert card_updates._codes(delivery, NOW + timedelta(hours=72, seconds=-1)).exists()
+    assert not card_updates._codes(delivery, NOW + timedelta(hours=72)).exists()
 
 
 def test_cards_are_red_while_it_is_critical_and_green_when_it_is_over(duty: Duty) -> None:

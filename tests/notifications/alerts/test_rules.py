@@ -26,6 +26,7 @@ from notifications.alerts import (
 from notifications.alerts.actions import Action
 from notifications.alerts.conditions import ConditionError
 from notifications.alerts.notices import audience_of
+from notifications.delivery.maintenance import delete_chunk
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.owner_notices import request_owner_notices
 from notifications.models import AlertCard, AlertCheck, AlertRule, Incident, Run
@@ -76,8 +77,8 @@ class TestChecks:
         check(rule, NOW, table(上海=1))
         check(rule, NOW + timedelta(days=2), table(上海=1))
 
-        assert evaluation.purge(now=NOW + evaluation.KEPT) == 0
-        assert evaluation.purge(now=NOW + evaluation.KEPT + timedelta(days=1)) == 1
+        assert delete_chunk(evaluation.old(NOW + evaluation.KEPT)) == 0
+        assert delete_chunk(evaluation.old(NOW + evaluation.KEPT + timedelta(days=1))) == 1
         assert AlertCheck.objects.get().slot_at == NOW + timedelta(days=2)
 
     def test_hold_for_several_in_a_row(self, rule: AlertRule) -> None:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry, User
 from integrations.core.background import database_now
 from integrations.models import Corp
+from notifications.delivery.maintenance import delete_chunk
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound import accept
 from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, Receipt, Run, Upload
@@ -214,7 +215,7 @@ def test_an_upload_serves_several_messages_of_its_token_for_a_day(
     assert_problem(send(other, document), 422, "upload_not_found")
     Upload.objects.update(created_at=timezone.now() - accept.UPLOADS_KEPT)
     assert_problem(send(client, document), 422, "upload_not_found")
-    accept.purge_uploads(now=timezone.now())
+    delete_chunk(accept.old_uploads(timezone.now()))
     assert (Upload.objects.count(), Medium.objects.count()) == (0, 2)
 
 

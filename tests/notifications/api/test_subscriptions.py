@@ -16,7 +16,8 @@ from django.utils import timezone
 from accounts.models import AuditEntry, User
 from integrations.core.background import database_now
 from integrations.models import Corp
-from notifications.delivery.runs.triggers import purge_requests, trigger_run
+from notifications.delivery.maintenance import delete_chunk
+from notifications.delivery.runs.triggers import find_old_requests, trigger_run
 from notifications.models import AcceptedRequest, ApiToken, Run, Subscription
 from tests.audit import clear_trail
 from tests.notifications.api.conftest import client_with, make_editor, make_token
@@ -418,9 +419,9 @@ def test_old_requests_are_forgotten(editor: User) -> None:
             token=token, key=f"k{number}", fingerprint="f", created_at=now - timedelta(hours=hours)
         )
 
-    assert purge_requests(now=now) == 2
+    assert delete_chunk(find_old_requests(now)) == 2
     assert AcceptedRequest.objects.get().key == "k0"
-    assert purge_requests(now=now) == 0
+    assert delete_chunk(find_old_requests(now)) == 0
 
 
 def test_a_token_that_is_deleted_leaves_its_runs(editor: User, subscription: Subscription) -> None:

@@ -18,7 +18,12 @@ from integrations.models import Card, CardData, CheckRun, DataSource
 from notifications import tasks
 from notifications.alerts import evaluation
 from notifications.delivery import maintenance
-from notifications.delivery.maintenance import find_purgeable, purge_drafts, purge_runs, repair_clock_damage
+from notifications.delivery.maintenance import (
+    delete_chunk,
+    find_old_drafts,
+    purge_runs,
+    repair_clock_damage,
+)
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.rows import QUEUE_LEASE, TASK_SECONDS, delivery_lease
 from notifications.delivery.runs import scheduler
@@ -211,19 +216,19 @@ def test_drafts_that_nobody_came_back_to_go_at_the_tick() -> None:
     person = make_person()
     for page, age in (("push:new", timedelta(days=30)), ("push:7", timedelta(days=29, hours=23))):
         Draft.objects.create(person=person, page=page, values="name=x", saved_at=NOW - age)
-    assert [rows.exists() for rows in find_purgeable(NOW)] == [False, False, True]
+    assert find_old_drafts(NOW).count() == 1
 
     tasks._purge(NOW)
 
     assert list(Draft.objects.values_list("page", flat=True)) == ["push:7"]
-    assert purge_drafts(now=NOW) == 0
+    assert delete_chunk(find_old_drafts(NOW)) == 0
 
 
 def test_a_draft_to_which_somebody_comes_back_at_this_moment_stays() -> None:
     Draft.objects.create(person=make_person(), page="push:new", values="name=x", saved_at=NOW - timedelta(days=30))
 
     with just_before("DELETE", lambda: Draft.objects.update(saved_at=NOW)):
-        assert purge_drafts(now=NOW) == 0
+        assert delete_chunk(find_old_drafts(NOW)) == 0
 
     assert Draft.objects.exists()
 

@@ -18,6 +18,7 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations.core.background import database_clock
 from integrations.models import Corp
+from notifications.delivery.maintenance import delete_chunk
 from notifications.delivery.rendering.render import render_run
 from notifications.inbound.mail import outgoing
 from notifications.inbound.mail.parse import MailRules
@@ -300,7 +301,7 @@ def test_mails_that_became_no_message_are_forgotten(channel: InboundChannel) -> 
     take(channel, mail(), "Nobody@wecom.local")
     now = database_clock()()
 
-    outgoing.purge(now=now + timedelta(days=6))
+    delete_chunk(outgoing.old(now + timedelta(days=6)))
     assert OutgoingMail.objects.count() == 1
-    outgoing.purge(now=now + timedelta(days=8))
+    delete_chunk(outgoing.old(now + timedelta(days=8)))
     assert not OutgoingMail.objects.exists()
