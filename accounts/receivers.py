@@ -15,7 +15,7 @@ from accounts.audit import services, signals
 from accounts.authentication import passwords  # noqa: F401  # importing it registers its checks
 from accounts.authentication.passwords import disabling_shuts_out
 from accounts.authentication.sessions import note_sign_in
-from accounts.directory.sync import PEOPLE_CONSUMER, follow_rename, may_follow
+from accounts.directory.sync import PEOPLE_CONSUMER, follow_rename
 from accounts.models import Attribute, DepartmentGroup, DirectoryPolicy, SignInPolicy, User, WeComAccount
 from accounts.users.attributes import ensure_bi_login_id
 from accounts.users.bi_identity import external_ids
@@ -94,7 +94,6 @@ def _of_account(account: WeComAccount) -> list[int]:
 def register(app: AppConfig) -> None:
     """Called once, by AppConfig.ready."""
     consumers.register(PEOPLE_CONSUMER)
-    hooks.member_renaming.register(may_follow)
     hooks.member_renamed.register(follow_rename)
     hooks.landing_pages.register(LandingPage("bi/", _("First page of the BI"), is_offered=is_open))
     hooks.corp_disabling.register(disabling_stops)

@@ -34,6 +34,7 @@ from accounts.users.companies import ownership, settle_primary_accounts
 from integrations import directory
 from integrations.callbacks import Batch, Consumer, Outcome, touched_by
 from integrations.core.background import repeat_on_conflict
+from integrations.core.hooks import RenameRefusedError
 from integrations.directory.events import NAME as COPY
 from integrations.directory.incremental import DIRECTORY_EVENTS
 from integrations.hooks import Hook
@@ -306,19 +307,19 @@ def carry_on(job: JobRun) -> dict[str, Any] | Again:
     return {}
 
 
-def may_follow(corp: Corp, old: str, new: str) -> bool:
-    """False where the account that would move, or the one that would lose its userid, is a protected person's."""
-    named = WeComAccount.objects.filter(corp=corp, userid_folded__in=(fold_userid(old), fold_userid(new)))
-    return not named.filter(Q(user__is_staff=True) | Q(user__is_superuser=True)).exists()
-
-
 def follow_rename(corp: Corp, old: str, new: str) -> None:
     """Inside the transaction that renames the member. Nothing where nobody has the former userid.
+
+    Raises RenameRefusedError where the account that would move, or the one that would lose its userid, is a protected
+    person's.
 
     Whoever had the new userid before is unlinked: in WeCom it is this person's now. Somebody whom the directory has
     made for it, because another event came before this one, and who never was here, is disabled.
     """
-    folded = fold_userid(new)
+    folded, former = fold_userid(new), fold_userid(old)
+    named = WeComAccount.objects.filter(corp=corp, userid_folded__in=(former, folded))
+    if folded != former and named.filter(Q(user__is_staff=True) | Q(user__is_superuser=True)).exists():
+        raise RenameRefusedError
     accounts = WeComAccount.objects.select_for_update().filter(corp=corp)
     account = accounts.for_userid(old).first()
     if account is None:
@@ -331,7 +332,7 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
         settle_primary_accounts([holder.user_id])
         _disable_stray(holder.user_id, new)
     WeComAccount.objects.filter(pk=account.pk).update(userid=new, userid_folded=folded)
-    proven = WeComAccount.objects.filter(pk=account.pk, proven_corp_id=corp.pk, proven_userid=fold_userid(old))
+    proven = WeComAccount.objects.filter(pk=account.pk, proven_corp_id=corp.pk, proven_userid=former)
     proven.update(proven_userid=folded)
     services.record_accounts(changes, AuditEntry.Action.CHANGED)
 

@@ -165,8 +165,10 @@ def external_id_of(key: str) -> ExternalId | None:
 
 # --- A person of the directory gets another userid. Given: corp, old and new userid, both as WeCom spells them --------
 
-# Asked before: False where an event alone must not move what hangs on these userids.
-member_renaming: Hook[[Corp, str, str], bool] = Hook()
 
-# Told in the transaction that renames the member; perhaps of one it knows already.
+class RenameRefusedError(Exception):
+    """An event alone must not move what hangs on these userids: the member keeps the former one."""
+
+
+# Told in the transaction that renames the member; perhaps of one it knows already. May raise RenameRefusedError.
 member_renamed: Hook[[Corp, str, str], None] = Hook()

@@ -1,8 +1,7 @@
 """Copies the directory of a corp into Department and Member (phase one; `accounts` applies its policy in phase two).
 
 `request_run(corp=…, trigger=…, now=…)` when somebody or the clock wants one: a job of the kind JOB, whose function a
-higher app has, calls `run_sync(run=…, job=…)`. Its result is done, asking, failed or waiting for its next try; if it is
-done, `changes_of(run)` names whom to link, create, disable; `after` goes on where that was interrupted.
+higher app has, calls `run_sync(run=…, job=…)`. Its result is done, asking, failed or waiting for its next try.
 
 Between runs `event_consumer` updates the members that WeCom's events name; `renames` tells higher apps of people
 who got another userid.
@@ -13,7 +12,6 @@ who got another userid.
 from integrations.directory.sync import (
     JOB,
     admit_member,
-    changes_of,
     confirm_run,
     note_seen,
     refuse_run,
@@ -24,7 +22,6 @@ from integrations.directory.sync import (
 __all__ = [
     "JOB",
     "admit_member",
-    "changes_of",
     "confirm_run",
     "note_seen",
     "refuse_run",

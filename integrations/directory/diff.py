@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from integrations.directory.fetch import (
@@ -19,10 +19,9 @@ from integrations.directory.fetch import (
     Snapshot,
     Whereabouts,
 )
-from integrations.jobs.runner import JobRun
-from integrations.models import Corp, Department, Member, Membership, SyncChange, SyncRun
+from integrations.models import Corp, Department, Member, Membership, SyncChange
 
-Kind, Presence, Source = SyncChange.Kind, Member.Presence, SyncRun.Source
+Kind, Presence = SyncChange.Kind, Member.Presence
 
 _KIND_OF_ABSENCE = {
     Presence.OUT_OF_SCOPE: Kind.LEFT_SCOPE,
@@ -65,17 +64,6 @@ class Difference:
     departments: dict[int, bool | None] | None = None
     waits: bool | None = None
     record: dict[str, Any] = field(default_factory=dict)
-
-
-def presence_of(person: Person, state: MemberState | None, source: SyncRun.Source) -> Member.Presence | None:
-    """Where a listed person is; None for one whom the app does not see and of whom we know nothing: not copied."""
-    if person.is_seen_by_app:
-        return Presence.HERE
-    if source == Source.BOTH:
-        return None if state is None else Presence.OUT_OF_SCOPE
-    # The contacts secret alone cannot tell whether the app sees somebody: what was known of that stays.
-    is_known_outside = state is not None and state.presence == Presence.OUT_OF_SCOPE
-    return Presence.OUT_OF_SCOPE if is_known_outside else Presence.HERE
 
 
 def difference(state: MemberState, person: Person, presence: Member.Presence) -> Difference | None:
@@ -221,10 +209,11 @@ class Plan:
         return self.departments.count + len(self.losing) + len(self.changed) + len(self.joined)
 
 
-def plan(
-    *, snapshot: Snapshot, states: Iterable[MemberState], source: SyncRun.Source, look_up: LookUp, turn: int
-) -> Plan:
-    """Compare everybody; `turn` says whose turn it is among those out of scope (the run's number)."""
+def plan(*, snapshot: Snapshot, states: Iterable[MemberState], look_up: LookUp, turn: int | None) -> Plan:
+    """Compare `states` with what was read. Whom the app does not see is out of scope, and not copied where unknown.
+
+    `turn` says whose turn it is among those out of scope (the run's number). None: all of `states` are looked up.
+    """
     planned = Plan()
     absent: list[MemberState] = []
     known: set[str] = set()
@@ -232,38 +221,40 @@ def plan(
     for folded in snapshot.left:
         people.pop(folded, None)
     for state in states:
-        person = people.get(state.folded)
-        if person is None:
-            absent.append(state)
-            continue
         known.add(state.folded)
-        presence = presence_of(person, state, source)
-        if presence is not None:
+        person = people.get(state.folded)
+        if person is not None:
+            presence = Presence.HERE if person.is_seen_by_app else Presence.OUT_OF_SCOPE
             planned.add(difference(state, person, presence))
-    joined = (person for folded, person in people.items() if folded not in known)
-    planned.joined = [person for person in joined if presence_of(person, None, source) is not None]
+        elif not _is_told_by_lists(planned, state, snapshot):
+            absent.append(state)
+    planned.joined = [one for folded, one in people.items() if folded not in known and one.is_seen_by_app]
     _plan_absent(planned, absent, snapshot, look_up, turn)
     return planned
 
 
-def _plan_absent(planned: Plan, absent: list[MemberState], snapshot: Snapshot, look_up: LookUp, turn: int) -> None:
-    company = snapshot.company
-    certain, by_turn = [], []
-    for state in absent:
-        if state.presence in (Presence.DELETED, Presence.MISSING):
-            continue
-        if state.folded in snapshot.left:
-            planned.add(absence(state, Presence.DELETED))
-        elif company is not None and state.folded in company:
-            planned.add(absence(state, Presence.OUT_OF_SCOPE))
-        elif state.presence == Presence.OUT_OF_SCOPE and company is None:
-            by_turn.append(state)
-        else:
-            certain.append(state)
-    certain, beyond = certain[:LOOK_UPS_AT_MOST], certain[LOOK_UPS_AT_MOST:]
-    start = turn * OUTSIDERS_LOOKED_UP % max(len(by_turn), 1)
-    certain += [*by_turn[start:], *by_turn[:start]][:OUTSIDERS_LOOKED_UP]
-    for state, where in zip(certain, look_up([state.userid for state in certain]), strict=True):
+def _is_told_by_lists(planned: Plan, state: MemberState, snapshot: Snapshot) -> bool:
+    """Plan what the lists say of somebody whom they do not show. False: WeCom has to be asked."""
+    if state.presence in _UNSURE:
+        return True
+    has_left = state.folded in snapshot.left
+    if has_left or (snapshot.company is not None and state.folded in snapshot.company):
+        planned.add(absence(state, Presence.DELETED if has_left else Presence.OUT_OF_SCOPE))
+        return True
+    return False
+
+
+def _plan_absent(
+    planned: Plan, absent: list[MemberState], snapshot: Snapshot, look_up: LookUp, turn: int | None
+) -> None:
+    beyond: list[MemberState] = []
+    if turn is not None:
+        outsiders = [one for one in absent if snapshot.company is None and one.presence == Presence.OUT_OF_SCOPE]
+        certain = [one for one in absent if snapshot.company is not None or one.presence != Presence.OUT_OF_SCOPE]
+        start = turn * OUTSIDERS_LOOKED_UP % max(len(outsiders), 1)
+        beyond = certain[LOOK_UPS_AT_MOST:]
+        absent = [*certain[:LOOK_UPS_AT_MOST], *[*outsiders[start:], *outsiders[:start]][:OUTSIDERS_LOOKED_UP]]
+    for state, where in zip(absent, look_up([state.userid for state in absent]), strict=True):
         if where.person is not None:
             if state.presence == Presence.HERE:
                 snapshot.warnings.add("moved_meanwhile", state.userid)
@@ -271,7 +262,7 @@ def _plan_absent(planned: Plan, absent: list[MemberState], snapshot: Snapshot, l
         else:
             planned.add(absence(state, Presence.OUT_OF_SCOPE if where.exists else Presence.DELETED))
     for state in beyond:
-        planned.add(absence(state, Presence.MISSING if company is None else Presence.DELETED))
+        planned.add(absence(state, Presence.MISSING if snapshot.company is None else Presence.DELETED))
 
 
 T = TypeVar("T")
@@ -280,16 +271,29 @@ DEPARTMENTS = "departments"
 _ROWS_A_STATEMENT = 500
 
 
-class RowWriter(ABC):
-    """Writes a plan. What holds for all who write: who somebody else has changed since the plan's reading began is
-    left to them, as they know more. `read_since`: when that was. `own`: when whoever writes has changed members since,
-    by their keys; who changed one of these later knows more, too.
+Saving = Callable[[Mapping[str, int]], AbstractContextManager[datetime]]
+Note = Callable[[Sequence[Difference], Sequence[Member], datetime], None]
+
+
+class Writer:
+    """Writes a plan, a chunk at a time. Who somebody else has changed since the plan's reading began is left to them,
+    as they know more.
+
+    `saving`: a transaction for a chunk, which gives its time; it gets how much of each kind was written, once it ends.
+    `note` keeps a record of what a chunk wrote, in its transaction. `read_since`: when the reading began. `own`: when
+    whoever writes has changed members since, by their keys; who changed one of these later knows more, too.
     """
 
     def __init__(
-        self, *, corp: Corp, read_since: datetime | None = None, own: Mapping[int, datetime] | None = None
+        self,
+        *,
+        corp: Corp,
+        saving: Saving,
+        note: Note,
+        read_since: datetime | None,
+        own: Mapping[int, datetime] = MappingProxyType({}),
     ) -> None:
-        self._corp, self.read_since, self._own = corp, read_since, own or {}
+        self._corp, self._chunk, self._note, self._read_since, self._own = corp, saving, note, read_since, own
         self._department_keys: dict[int, int] = {}
         # Keys of the members that were written, and how many were left to somebody else.
         self.touched: list[int] = []
@@ -304,39 +308,25 @@ class RowWriter(ABC):
         for people in _chunks(plan.joined):
             self._write_joined(people)
 
-    @abstractmethod
-    def _chunk(self, counts: Mapping[str, int]) -> AbstractContextManager[datetime]:
-        """A transaction in which a chunk is written, and its time. `counts`: how much of each kind, once it ends."""
-
-    @abstractmethod
-    def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
-        """Keep a record of what a chunk wrote, in its transaction."""
-
     def _write_departments(self, found: DepartmentDifferences) -> None:
-        for created in _chunks(found.created):
-            with self._chunk({DEPARTMENTS: len(created)}):
-                numbers = [one.number for one in created]
-                known = Department.objects.filter(corp=self._corp, wecom_department_id__in=numbers)
-                there = set(known.values_list("wecom_department_id", flat=True))
-                rows = [
-                    Department(
-                        corp=self._corp,
-                        wecom_department_id=one.number,
-                        wecom_parent_id=one.parent,
-                        name=one.name,
-                        order=one.order,
-                    )
-                    for one in created
-                    if one.number not in there
-                ]
-                _insert(Department, rows)
-        for changed in _chunks(list(found.changed.items())):
-            with self._chunk({DEPARTMENTS: len(changed)}):
-                for key, updates in changed:
-                    Department.objects.filter(pk=key).update(**updates)
-        for removed in _chunks(found.removed):
-            with self._chunk({DEPARTMENTS: len(removed)}) as now:
-                Department.objects.filter(pk__in=removed).update(removed_at=now)
+        if not found.count:
+            return
+        with self._chunk({DEPARTMENTS: found.count}) as now:
+            new = [
+                Department(
+                    corp=self._corp,
+                    wecom_department_id=one.number,
+                    wecom_parent_id=one.parent,
+                    name=one.name,
+                    order=one.order,
+                )
+                for one in found.created
+            ]
+            # Somebody else may have made them meanwhile.
+            Department.objects.bulk_create(new, batch_size=_ROWS_A_STATEMENT, ignore_conflicts=True)
+            for key, updates in found.changed.items():
+                Department.objects.filter(pk=key).update(**updates)
+            Department.objects.filter(pk__in=found.removed).update(removed_at=now)
 
     def _write_differences(self, chunk: Sequence[Difference]) -> None:
         counts = Counter[str]()
@@ -349,7 +339,7 @@ class RowWriter(ABC):
             moved = [one for one in chunk if one.departments is not None]
             Membership.objects.filter(member__in=[one.state.pk for one in moved]).delete()
             rows = [row for one in moved for row in self._memberships(one.state.pk, one.departments or {})]
-            _insert(Membership, rows)
+            insert(Membership, rows)
             self.touched += list(members)
             self._note(chunk, [], now)
 
@@ -358,7 +348,7 @@ class RowWriter(ABC):
         members = {
             one.pk: one
             for one in rows
-            if self.read_since is None or one.changed_at <= self.read_since or self._own.get(one.pk) == one.changed_at
+            if self._read_since is None or one.changed_at <= self._read_since or self._own.get(one.pk) == one.changed_at
         }
         self.left_count += len(chunk) - len(members)
         return members
@@ -371,9 +361,9 @@ class RowWriter(ABC):
             self.left_count += len(there)
             people = [one for one in people if one.folded not in there]
             counts[Kind.JOINED.value] = len(people)
-            members = _insert(Member, [self._joined(person, now) for person in people])
+            members = insert(Member, [self._joined(person, now) for person in people])
             pairs = list(zip(members, people, strict=True))
-            _insert(Membership, [row for one, person in pairs for row in self._memberships(one.pk, person.departments)])
+            insert(Membership, [row for one, person in pairs for row in self._memberships(one.pk, person.departments)])
             self.touched += [one.pk for one in members]
             self._note([], members, now)
 
@@ -396,41 +386,6 @@ class RowWriter(ABC):
         ]
 
 
-class Writer(RowWriter):
-    """Writes for one run. Raises LeaseLostError when its job is not ours any more."""
-
-    def __init__(self, *, corp: Corp, run: SyncRun, job: JobRun) -> None:
-        super().__init__(corp=corp)
-        self._run, self._job = run, job
-
-    def propose(self, differences: Sequence[Difference]) -> None:
-        """Note what the run would do, for an administrator to look at, in place of what was noted before."""
-        with self._chunk({}):
-            SyncChange.objects.filter(run=self._run, applied_at__isnull=True).delete()
-        for chunk in _chunks(differences):
-            with self._chunk({}):
-                _insert(SyncChange, [self._change(one, None) for one in chunk])
-
-    def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
-        rows = [self._change(one, now) for one in changes]
-        rows += [SyncChange(run=self._run, member=one, kind=Kind.JOINED, applied_at=now) for one in joined]
-        _insert(SyncChange, rows)
-
-    def _change(self, one: Difference, applied_at: datetime | None) -> SyncChange:
-        return SyncChange(
-            run=self._run, member_id=one.state.pk, kind=one.kind, fields=one.record, applied_at=applied_at
-        )
-
-    @contextmanager
-    def _chunk(self, counts: Mapping[str, int]) -> Iterator[datetime]:
-        """A transaction that holds the run's row, whose counts grow by `counts`."""
-        with self._job.saving(SyncRun.objects.filter(pk=self._run.pk)) as held:
-            yield self._job.clock()
-            total = Counter(held.counts)
-            total.update(counts)
-            held.counts, held.done_count = dict(total), held.done_count + sum(counts.values())
-
-
 def _change(member: Member, one: Difference, now: datetime) -> set[str]:
     """Lay a difference over its row. Returns the columns."""
     updates = {"changed_at": now, **one.updates}
@@ -443,8 +398,8 @@ def _change(member: Member, one: Difference, now: datetime) -> set[str]:
     return set(updates)
 
 
-def _insert(model: Any, rows: list[Any]) -> list[Any]:
-    """With their keys."""
+def insert(model: Any, rows: list[Any]) -> list[Any]:
+    """Insert rows; they have their keys then."""
     return list(model.objects.bulk_create(rows, batch_size=_ROWS_A_STATEMENT))
 
 

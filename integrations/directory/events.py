@@ -1,21 +1,22 @@
 """Consumer of directory events: keeps the copy current between runs (phase one).
 
 What an event says is looked up before it is written, so events may come late, twice or out of order. A run reads for
-minutes, and what it read may be older than an event: who was changed since is left alone by it (diff.RowWriter),
+minutes, and what it read may be older than an event: who was changed since is left alone by it (diff.Writer),
 and the events that came meanwhile are worked off once more after it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import redis
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -24,13 +25,13 @@ from integrations.callbacks import Batch, Consumer, Outcome
 from integrations.clients.errors import IntegrationError
 from integrations.core.redis import valkey
 from integrations.directory.departments import Stop, is_too_many
+from integrations.directory.diff import Difference, Writer
 from integrations.directory.fetch import Calling
 from integrations.directory.incremental import (
     DIRECTORY_EVENTS,
     UPDATE_USER,
     EventChanges,
     EventLookup,
-    EventWriter,
     Found,
     Rename,
     Renamed,
@@ -125,11 +126,22 @@ def _waiting_renames(batch: Batch) -> list[Rename]:
     return changes_in([one.event for one in found], {one.event_id: one.try_count for one in found}).renames
 
 
-def _write(batch: Batch, found: Found, *, own: Mapping[int, datetime]) -> EventWriter:
+def _write(batch: Batch, found: Found, *, own: Mapping[int, datetime]) -> Writer:
     """`own`: members whom this batch has written already, and when."""
-    writer = EventWriter(
-        corp=batch.corp, read_since=found.read_since, clock=batch.clock, hold=batch.hold, touch=batch.touch, own=own
-    )
+
+    @contextmanager
+    def saving(counts: Mapping[str, int]) -> Iterator[datetime]:
+        with transaction.atomic():
+            batch.hold()
+            yield batch.clock()
+        if counts:
+            logger.info("directory by events corp=%s %s", batch.corp.pk, dict(counts))
+
+    def note(changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
+        """The audit trail has what comes of it for people; the copy itself keeps no history between runs."""
+        batch.touch([*(one.state.pk for one in changes), *(one.pk for one in joined)])
+
+    writer = Writer(corp=batch.corp, saving=saving, note=note, read_since=found.read_since, own=own)
     losing = [one.state.folded for one in found.plan.losing if one.state.is_able]
     if losing and _is_suspicious(batch.corp, losing):
         logger.error("events corp=%s would take access from %d: a run asks first", batch.corp.pk, len(losing))

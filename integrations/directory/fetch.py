@@ -1,9 +1,9 @@
 """Reads a company's directory from WeCom with as few calls as its secret allows. Writes nothing.
 
-APP: department/list once (once a root), user/list once a department, agent/get once. Only where the app's scope names
-people or tags: tag/get once a tag, and user/get for a person who stands in none of the departments.
-CONTACTS: department/simplelist once, user/list_id once for 10,000 rows (a row is a person in a department).
-BOTH: the two together, department/list once.
+By the app: department/list once (once a root), user/list once a department, agent/get once. Only where the app's scope
+names people or tags: tag/get once a tag, and user/get for a person who stands in none of the departments.
+With the contacts secret also: department/simplelist once, user/list_id once for 10,000 rows (a row is a person in a
+department), and department/list once however many roots there are.
 
 On top come user/get calls, one for each person who seems to be gone, to learn why.
 """
@@ -25,9 +25,10 @@ from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import RateLimitedError, RecipientError, TransientError, UnexpectedResponseError
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.contacts import Department, User
+from integrations.core import client_factory
 from integrations.directory import departments as directory_departments
 from integrations.directory.departments import Stop
-from integrations.models import SyncRun, fold_userid
+from integrations.models import Corp, SyncRun, fold_userid
 
 ACTIVE, DISABLED, NOT_ACTIVATED = "active", "disabled", "not_activated"
 # WeCom's numbers of a member's state. 5 (has left) is no state: such a member is not there.
@@ -59,7 +60,7 @@ class Person:
     biz_mail: str | None = None
     number: str | None = None
     status: str | None = None
-    # Whether the app showed them; without, the contacts secret alone knows that they exist.
+    # Whether the app showed them; else the contacts secret alone knows that they exist.
     is_seen_by_app: bool = False
     folded: str = field(init=False)
 
@@ -232,7 +233,7 @@ class Calling:
         return call()
 
 
-Source, Phase = SyncRun.Source, SyncRun.Phase
+Phase = SyncRun.Phase
 # phase, steps done, steps in all (0: unknown)
 Progress = Callable[[SyncRun.Phase, int, int], None]
 
@@ -254,26 +255,17 @@ class Whereabouts:
 
 
 class Reader:
-    """Reads once. `roots`: the departments whose people take part; none: all that is visible. `number_field`: the
-    company's own field (extattr) that holds the employee number, empty: none is read.
+    """Reads a company once, with the secrets that it has. `number_field`: the company's own field (extattr) that holds
+    the employee number, empty: none is read.
 
-    Raises the errors of `integrations.clients.errors`, and Stop for a root that is not there.
+    Raises the errors of `integrations.clients.errors`, and Stop for a department root that is not there.
     """
 
-    def __init__(
-        self,
-        *,
-        source: SyncRun.Source,
-        app: WeComClient,
-        contacts: WeComClient | None,
-        roots: Sequence[int],
-        calling: Calling,
-        progress: Progress,
-        number_field: str = "",
-    ) -> None:
-        self._source, self._app, self._contacts = source, app, contacts
-        self._roots, self._calling, self._progress = roots, calling, progress
-        self._number_field = number_field
+    def __init__(self, *, corp: Corp, calling: Calling, progress: Progress, number_field: str = "") -> None:
+        self._app = client_factory.wecom_client(corp)
+        self._contacts = client_factory.contacts_client(corp) if corp.contacts_secret else None
+        self._roots: Sequence[int] = corp.department_root_ids
+        self._calling, self._progress, self._number_field = calling, progress, number_field
         self.snapshot = Snapshot()
         self._seen_by_app: set[int] = set()
         self._unknown: set[int] = set()
@@ -286,10 +278,9 @@ class Reader:
         self._read_departments()
         if self._contacts is not None:
             self._read_userids(self._contacts)
-        if self._source != Source.CONTACTS:
-            self.read_lists(self._seen_by_app)
-            if not self._roots:
-                self._read_singles()
+        self.read_lists(self._seen_by_app)
+        if not self._roots:
+            self._read_singles()
         return self.snapshot
 
     def look_up(self, userids: Sequence[str]) -> list[Whereabouts]:
@@ -323,11 +314,10 @@ class Reader:
             for user in users:
                 self._add_user(user, number)
 
-    def read_company(self, wanted: Collection[str]) -> set[str] | None:
-        """The userids of the whole company, and the departments of those `wanted`; None without the contacts secret."""
+    def read_company(self, wanted: Collection[str]) -> None:
+        """The userids of the whole company, and the departments of those `wanted`, where there is a contacts secret."""
         if self._contacts is not None:
             self._read_userids(self._contacts, wanted)
-        return self.snapshot.company
 
     def existing(self, userids: Collection[str]) -> set[str]:
         """Those of these userids, folded, that exist in the company, whether the app sees them or not."""
@@ -349,8 +339,7 @@ class Reader:
         known: dict[int, SeenDepartment] = {}
         if self._contacts is not None:
             self._merge(known, self._calling.one(self._contacts.department_simplelist))
-        if self._source != Source.CONTACTS:
-            self._seen_by_app = self._merge(known, self._departments_of_app())
+        self._seen_by_app = self._merge(known, self._departments_of_app())
         parents = {number: one.parent for number, one in known.items()}
         self._warn_of_tree(parents)
         for root in self._roots:
@@ -361,7 +350,7 @@ class Reader:
         self.snapshot.departments = {number: one for number, one in known.items() if number in chosen}
 
     def _departments_of_app(self) -> list[Department]:
-        if not self._roots or self._source == Source.BOTH:
+        if not self._roots or self._contacts is not None:
             return list(self._calling.one(self._app.department_list))
         found: list[Department] = []
         for root in self._roots:

@@ -8,8 +8,7 @@ run of the whole directory.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,24 +16,15 @@ from typing import Any
 from django.db import transaction
 
 from integrations.clients.wecom import callbacks as wire
-from integrations.core import client_factory, hooks
+from integrations.core import hooks
 from integrations.directory import sync
-from integrations.directory.diff import (
-    DepartmentState,
-    Difference,
-    MemberState,
-    Plan,
-    RowWriter,
-    absence,
-    department_differences,
-    difference,
-)
-from integrations.directory.fetch import Calling, Person, Reader, SeenDepartment, Whereabouts, is_userid
-from integrations.models import CallbackEvent, Corp, Member, MemberRename, SyncRun, fold_userid
+from integrations.directory.diff import DepartmentState, Difference, Plan, department_differences, plan
+from integrations.directory.fetch import Calling, Reader, SeenDepartment, is_userid
+from integrations.models import CallbackEvent, Corp, Member, MemberRename, SyncChange, SyncRun, fold_userid
 from integrations.models.fields import Unreadable
 
 logger = logging.getLogger(__name__)
-Presence, Source = Member.Presence, SyncRun.Source
+Presence = Member.Presence
 CHANGE_CONTACT, ENTERED, LEFT = "change_contact", "subscribe", "unsubscribe"
 UPDATE_USER = "update_user"
 _OF_PEOPLE = frozenset({"create_user", UPDATE_USER, "delete_user"})
@@ -176,17 +166,8 @@ class EventLookup:
 
     def __init__(self, *, corp: Corp, changes: EventChanges, calling: Calling, alive: Callable[[], None]) -> None:
         self._corp, self._changes = corp, changes
-        source = Source.BOTH if corp.contacts_secret else Source.APP
-        self._reader = Reader(
-            source=source,
-            app=client_factory.wecom_client(corp),
-            contacts=client_factory.contacts_client(corp) if corp.contacts_secret else None,
-            roots=corp.department_root_ids,
-            calling=calling,
-            progress=lambda _phase, _done, _total: alive(),
-        )
+        self._reader = Reader(corp=corp, calling=calling, progress=lambda _phase, _done, _total: alive())
         self._departments = sync.department_states(corp)
-        self._where: dict[str, Whereabouts] = {}
         self._wanted: dict[str, str] = {}
         self._found = Found()
 
@@ -208,12 +189,24 @@ class EventLookup:
             self._read_departments()
         else:
             self._reader.use_departments(_present(self._departments))
-        self._look_up(self._wanted)
+        self._look_up()
         if self._reader.has_met_unknown_department and not self._corp.department_root_ids:
             self._read_departments()
-            self._look_up(self._wanted)
-        self._plan_people(self._reader.read_company({*self._wanted, *self._reader.snapshot.people}))
+            self._look_up()
+        snapshot, reader = self._reader.snapshot, self._reader
+        reader.read_company({*self._wanted, *snapshot.people})
+        states = sync.member_states(self._corp, {*self._wanted, *snapshot.people, *snapshot.left})
+        planned = plan(snapshot=snapshot, states=states, look_up=reader.look_up, turn=None)
+        planned.departments, self._found.plan = self._found.plan.departments, planned
+        explained = [one for one in planned.losing if not self._is_unexplained(one)]
+        self._found.has_unexplained, planned.losing = len(explained) < len(planned.losing), explained
         return self._found
+
+    def _is_unexplained(self, one: Difference) -> bool:
+        """Whether somebody is gone of whom no event says that they have left: they are perhaps renamed."""
+        folded, tries = one.state.folded, self._changes.try_counts
+        is_gone = one.kind == SyncChange.Kind.DELETED and folded not in self._changes.leavers
+        return is_gone and tries.get(folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
 
     def _tagged(self) -> dict[str, str]:
         """Members of changed tags that the app's visible scope names."""
@@ -241,75 +234,13 @@ class EventLookup:
         else:
             self._wanted |= {folded: userid for folded, userid in named.items() if folded not in self._wanted}
 
-    def _look_up(self, wanted: Mapping[str, str]) -> None:
-        found = self._reader.look_up(list(wanted.values()))
-        self._where = dict(zip(wanted, found, strict=True))
-
-    def _plan_people(self, company: set[str] | None) -> None:
-        snapshot = self._reader.snapshot
-        for where in self._where.values():
+    def _look_up(self) -> None:
+        found, snapshot = self._reader.look_up(list(self._wanted.values())), self._reader.snapshot
+        for folded, where in zip(self._wanted, found, strict=True):
             if where.person is not None:
                 snapshot.add(where.person)
-        self._where |= dict.fromkeys(snapshot.left - self._where.keys(), _HAS_LEFT)
-        listed = {folded for folded, one in snapshot.people.items() if one.is_seen_by_app} - self._where.keys()
-        states = sync.member_states_of(self._corp, {*self._where, *listed})
-        for folded in [*self._where, *listed]:
-            seen, state = self._where.get(folded), states.get(folded)
-            person = snapshot.people.get(folded) if seen is None or seen.person is not None else None
-            is_of_company = company is not None and folded in company
-            exists = seen is None or seen.exists or (is_of_company and not seen.has_left)
-            self._plan_one(state, person, exists=exists)
-
-    def _plan_one(self, state: MemberState | None, person: Person | None, *, exists: bool) -> None:
-        plan = self._found.plan
-        if state is None:
-            plan.joined += [] if person is None else [person]
-        elif person is not None:
-            plan.add(difference(state, person, Presence.HERE))
-        elif state.presence in (Presence.DELETED, Presence.MISSING):
-            return
-        elif exists:
-            plan.add(absence(state, Presence.OUT_OF_SCOPE))
-        elif state.folded not in self._changes.leavers and (
-            self._changes.try_counts.get(state.folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
-        ):
-            self._found.has_unexplained = True  # perhaps renamed
-        else:
-            plan.add(absence(state, Presence.DELETED))
-
-
-_HAS_LEFT = Whereabouts(None, exists=False, has_left=True)
-
-
-class EventWriter(RowWriter):
-    """Writes what events brought. `hold`, called in each transaction, raises where the work is not ours any more;
-    `touch`, in the same one, takes the keys of the members that are written.
-    """
-
-    def __init__(
-        self,
-        *,
-        corp: Corp,
-        read_since: datetime | None,
-        clock: Callable[[], datetime],
-        hold: Callable[[], None],
-        touch: Callable[[Sequence[int]], None],
-        own: Mapping[int, datetime],
-    ) -> None:
-        super().__init__(corp=corp, read_since=read_since, own=own)
-        self._clock, self._hold, self._touch = clock, hold, touch
-
-    @contextmanager
-    def _chunk(self, counts: Mapping[str, int]) -> Iterator[datetime]:
-        with transaction.atomic():
-            self._hold()
-            yield self._clock()
-        if counts:
-            logger.info("directory by events corp=%s %s", self._corp.pk, dict(counts))
-
-    def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
-        """The audit trail has what comes of it for people; the copy itself keeps no history between runs."""
-        self._touch([*(one.state.pk for one in changes), *(one.pk for one in joined)])
+            elif where.has_left:
+                snapshot.left.add(folded)
 
 
 def put_out_of_reach(
@@ -470,9 +401,6 @@ def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_
         return by_force
     if not _is_meant(member, rename):
         return True
-    if old != new and not all(hooks.member_renaming(corp, rename.old, rename.new)):
-        logger.warning("rename of a protected account corp=%s member=%s", corp.pk, member.pk)
-        return True
     if member is holder:
         holder = None
     if holder is not None:
@@ -481,10 +409,15 @@ def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_
         is_gone = holder.presence in (Presence.DELETED, Presence.MISSING)
         if not (by_force or is_gone or holder.first_seen_at >= rename.happened_at):
             return False
-    _write(member, holder, rename, now)
-    MemberRename.objects.create(member=member, **done)
+    try:
+        with transaction.atomic():
+            _write(member, holder, rename, now)
+            MemberRename.objects.create(member=member, **done)
+            hooks.member_renamed(corp, rename.old, rename.new)
+    except hooks.RenameRefusedError:
+        logger.warning("rename of a protected account corp=%s member=%s", corp.pk, member.pk)
+        return True
     touched += [one.pk for one in (member, holder) if one is not None]
-    hooks.member_renamed(corp, rename.old, rename.new)
     logger.info("member renamed corp=%s member=%s", corp.pk, member.pk)
     return True
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,10 +29,18 @@ from integrations.clients.errors import (
     TransientError,
 )
 from integrations.clients.wecom.errcodes import NETWORK_ADMIN, NOBODY, SITE_ADMIN, SUPPORT
-from integrations.core import client_factory
 from integrations.core.sentences import of_errcode, translated
 from integrations.directory.departments import Question, Stop, question
-from integrations.directory.diff import DepartmentState, MemberState, Plan, Writer, department_differences, plan
+from integrations.directory.diff import (
+    DepartmentState,
+    Difference,
+    MemberState,
+    Plan,
+    Writer,
+    department_differences,
+    insert,
+    plan,
+)
 from integrations.directory.fetch import PLAIN_FIELDS, Calling, Reader, Snapshot
 from integrations.jobs import requests
 from integrations.jobs.runner import JobRun
@@ -43,20 +53,6 @@ Status, Phase, Source = SyncRun.Status, SyncRun.Phase, SyncRun.Source
 KEPT_WITH_CHANGES = 20
 KEPT_RUNS = 200
 _AT_ONCE = 500
-
-
-def changes_of(run: SyncRun, *, after: int = 0) -> Iterator[SyncChange]:
-    """The applied differences of a run with their members, in the order in which they were written: leavers first.
-
-    `after`: the key of the last one that the caller has dealt with, so that an interrupted caller goes on there.
-    """
-    rows = SyncChange.objects.applied().filter(run=run).select_related("member").order_by("pk")
-    while True:
-        page = list(rows.filter(pk__gt=after)[:_AT_ONCE])
-        yield from page
-        if len(page) < _AT_ONCE:
-            return
-        after = page[-1].pk
 
 
 def admit_member(*, member: Member, now: datetime) -> bool:
@@ -101,26 +97,22 @@ def department_states(corp: Corp) -> list[DepartmentState]:
     ]
 
 
-def member_states(corp: Corp) -> Iterator[MemberState]:
-    """All members of a corp, row by row: the whole is never in memory, only who stands where."""
-    return _states(Member.objects.filter(corp=corp), memberships(corp))
-
-
-def member_states_of(corp: Corp, folded: Collection[str]) -> dict[str, MemberState]:
-    """Those of these userids who are stored."""
-    members = Member.objects.filter(corp=corp, userid_folded__in=folded)
-    departments = _departments_of(corp, Membership.objects.filter(member__in=members.values("pk")))
-    return {one.folded: one for one in _states(members, departments)}
-
-
-def _states(members: QuerySet[Member], departments: Mapping[int, dict[int, bool | None]]) -> Iterator[MemberState]:
+def member_states(corp: Corp, folded: Collection[str] | None = None) -> Iterator[MemberState]:
+    """All members of a corp, or those of these userids, row by row: the whole is never in memory, only who stands
+    where.
+    """
+    members, places = Member.objects.filter(corp=corp), Membership.objects.filter(department__corp=corp)
+    if folded is not None:
+        members = members.filter(userid_folded__in=folded)
+        places = places.filter(member__in=members.values("pk"))
+    departments = find_departments(corp, places)
     columns = ("pk", "userid", "userid_folded", "presence", "waits_since", "status", *PLAIN_FIELDS)
     rows = members.order_by("pk").values_list(*columns)
-    for pk, userid, folded, presence, waits_since, status, *values in rows.iterator(_MEMBERS_AT_ONCE):
+    for pk, userid, own_folded, presence, waits_since, status, *values in rows.iterator(_MEMBERS_AT_ONCE):
         yield MemberState(
             pk=pk,
             userid=userid,
-            folded=folded,
+            folded=own_folded,
             presence=presence,
             is_waiting=waits_since is not None,
             status=status,
@@ -129,24 +121,16 @@ def _states(members: QuerySet[Member], departments: Mapping[int, dict[int, bool 
         )
 
 
-def memberships(corp: Corp) -> dict[int, dict[int, bool | None]]:
-    """Of each member's key the numbers of the departments, and whether the member leads there."""
-    return _departments_of(corp, Membership.objects.filter(department__corp=corp))
-
-
-def _departments_of(corp: Corp, rows: QuerySet[Membership]) -> dict[int, dict[int, bool | None]]:
+def find_departments(corp: Corp, places: QuerySet[Membership]) -> dict[int, dict[int, bool | None]]:
+    """Map each member's key to the numbers of the departments, and whether the member leads there."""
     numbers = dict(Department.objects.filter(corp=corp).values_list("pk", "wecom_department_id"))
     found: dict[int, dict[int, bool | None]] = {}
-    rows = rows.order_by()
-    for member, department, leads in rows.values_list("member_id", "department_id", "is_leader").iterator(
-        _MEMBERS_AT_ONCE
-    ):
+    rows = places.order_by().values_list("member_id", "department_id", "is_leader")
+    for member, department, leads in rows.iterator(_MEMBERS_AT_ONCE):
         found.setdefault(member, {})[numbers[department]] = leads
     return found
 
 
-# How often the row shows progress while the phase stays the same.
-HEARTBEAT = timedelta(seconds=1)
 # Pauses before a run that WeCom would not let through begins anew; after the last it ends.
 RESTS = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=5), timedelta(minutes=10))
 # The kind of jobs that carry runs out; accounts has its function.
@@ -163,12 +147,10 @@ def request_run(
     trigger: SyncRun.Trigger,
     now: datetime,
     requested_by: str = "",
-    source: SyncRun.Source | None = None,
 ) -> SyncRun:
     """The corp's active run, or a new one, which a job carries out.
 
-    A run that waits for an answer is overtaken: the new one asks again, with what is true then. `source`: None takes
-    the best that the corp's secrets allow. Raises ValueError for one that needs a contacts secret that is not there.
+    A run that waits for an answer is overtaken: the new one asks again, with what is true then.
     """
     corp = Corp.objects.select_for_update().get(pk=corp.pk)
     active = SyncRun.objects.unfinished().filter(corp=corp).first()
@@ -177,10 +159,7 @@ def request_run(
         if job is None or not job.is_unfinished:  # it failed: the run goes on
             _request_job(corp, now)
         return active
-    if source is None:
-        source = Source.BOTH if corp.contacts_secret else Source.APP
-    elif source != Source.APP and not corp.contacts_secret:
-        raise ValueError(f"{source} needs the contacts secret")
+    source = Source.BOTH if corp.contacts_secret else Source.APP
     SyncRun.objects.filter(corp=corp, status=Status.ASKING).update(status=Status.OVERTAKEN, finished_at=now)
     run = SyncRun.objects.create(
         corp=corp, trigger=trigger, source=source, requested_at=now, requested_by=requested_by[:255]
@@ -229,9 +208,8 @@ def run_sync(
     `pause` sleeps between tries of one call; `number_field`: as for Reader. What WeCom refuses ends up in the row; only
     our own mistakes raise.
     """
-    begun: dict[str, Any] = {"status": Status.RUNNING, "phase": Phase.DEPARTMENTS, "next_try_at": None}
-    begun |= {"started_at": run.started_at or job.clock(), "done_count": 0, "total_count": 0}
-    _change(run, job, **begun)
+    begun = {"status": Status.RUNNING, "phase": Phase.DEPARTMENTS, "next_try_at": None}
+    _change(run, job, **begun, started_at=run.started_at or job.clock())
     run.refresh_from_db()
     logger.info("directory run=%s corp=%s source=%s begins", run.pk, run.corp_id, run.source)
     try:
@@ -263,28 +241,17 @@ class _Carrying:
     """One worker's work on one run."""
 
     def __init__(self, run: SyncRun, job: JobRun, pause: Callable[[float], object], number_field: str) -> None:
-        self._run, self._job, self._clock, self._number_field = run, job, job.clock, number_field
-        self._corp = run.corp
+        self._run, self._job, self._number_field, self._corp = run, job, number_field, run.corp
         self._calling = Calling(pause=pause)
-        self._shown: tuple[str, datetime] | None = None
-        self._writer = Writer(corp=self._corp, run=run, job=job)
+        self._phase = ""
 
     def carry_out(self) -> None:
-        source = Source(self._run.source)
-        self._writer.read_since = self._clock()
-        reader = Reader(
-            source=source,
-            app=client_factory.wecom_client(self._corp),
-            contacts=None if source == Source.APP else client_factory.contacts_client(self._corp),
-            roots=self._corp.department_root_ids,
-            calling=self._calling,
-            progress=self._show,
-            number_field=self._number_field,
-        )
+        read_since = self._job.clock()
+        reader = Reader(corp=self._corp, calling=self._calling, progress=self._show, number_field=self._number_field)
         snapshot = reader.read()
         self._show(Phase.COMPARING, 0, 0, seen_count=len(snapshot.people))
         states = member_states(self._corp)
-        planned = plan(snapshot=snapshot, states=states, source=source, look_up=reader.look_up, turn=self._run.pk)
+        planned = plan(snapshot=snapshot, states=states, look_up=reader.look_up, turn=self._run.pk)
         planned.departments = department_differences(department_states(self._corp), snapshot.departments)
         if not snapshot.people:
             snapshot.warnings.add("nobody")
@@ -293,38 +260,50 @@ class _Carrying:
                 snapshot.warnings.add("reappeared", one.state.userid)
         if self._run.is_confirmed:
             self._keep_to_the_answer(planned, snapshot)
-        else:
-            open_question = self._question(planned)
-            if open_question is not None:
-                self._writer.propose(planned.losing)
-                _change(
-                    self._run,
-                    self._job,
-                    status=Status.ASKING,
-                    question=open_question.as_json(),
-                    call_count=self._calling.count,
-                    warnings=snapshot.warnings.as_json(),
-                )
-                return
+        elif (open_question := self._question(planned)) is not None:
+            self._propose(planned.losing)
+            asking = {"status": Status.ASKING, "question": open_question.as_json(), "call_count": self._calling.count}
+            _change(self._run, self._job, **asking, warnings=snapshot.warnings.as_json())
+            return
         self._show(Phase.WRITING, 0, planned.count)
-        self._writer.write(planned)
+        Writer(corp=self._corp, saving=self._saving, note=self._note, read_since=read_since).write(planned)
         self._finish(snapshot)
 
     def _show(self, phase: SyncRun.Phase, done: int, total: int, **more: int) -> None:
-        """Write the progress. Raises LeaseLostError."""
-        now = self._clock()
-        if self._shown is not None and self._shown[0] == phase and now - self._shown[1] < HEARTBEAT:
-            return
-        self._shown = phase, now
-        progress = {"phase": phase, "done_count": done, "total_count": total, "call_count": self._calling.count}
+        """Report the progress. Raises LeaseLostError."""
         self._job.report(done, total)
-        SyncRun.objects.filter(pk=self._run.pk).update(**progress, **more)
+        if phase != self._phase:
+            self._phase = phase
+            SyncRun.objects.filter(pk=self._run.pk).update(phase=phase, call_count=self._calling.count, **more)
+
+    @contextmanager
+    def _saving(self, counts: Mapping[str, int]) -> Iterator[datetime]:
+        """A transaction that holds the run's row, whose counts grow by `counts`."""
+        with self._job.saving(SyncRun.objects.filter(pk=self._run.pk)) as held:
+            yield self._job.clock()
+            held.counts = dict(Counter(held.counts) + Counter(counts))
+        self._show(Phase.WRITING, self._job.job.done_count + sum(counts.values()), self._job.job.total_count)
+
+    def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
+        new = [SyncChange(run=self._run, member=one, kind=SyncChange.Kind.JOINED, applied_at=now) for one in joined]
+        insert(SyncChange, [*(self._change_of(one, now) for one in changes), *new])
+
+    def _propose(self, differences: Sequence[Difference]) -> None:
+        """Note what the run would do, for an administrator to look at, in place of what was noted before."""
+        with self._job.saving(SyncRun.objects.filter(pk=self._run.pk)):
+            SyncChange.objects.proposed().filter(run=self._run).delete()
+            insert(SyncChange, [self._change_of(one, None) for one in differences])
+
+    def _change_of(self, one: Difference, applied_at: datetime | None) -> SyncChange:
+        return SyncChange(
+            run=self._run, member_id=one.state.pk, kind=one.kind, fields=one.record, applied_at=applied_at
+        )
 
     def _question(self, planned: Plan) -> Question | None:
         losing = {one.state.pk for one in planned.losing if one.state.is_able}
         if not losing:
             return None
-        departments = memberships(self._corp)
+        departments = find_departments(self._corp, Membership.objects.filter(department__corp=self._corp))
         able = Member.objects.filter(corp=self._corp).able().values_list("pk", flat=True)
         tree = Department.objects.filter(corp=self._corp).present()
         return question(
@@ -346,7 +325,7 @@ class _Carrying:
         planned.losing = [one for one in planned.losing if one.state.pk in shown]
 
     def _finish(self, snapshot: Snapshot) -> None:
-        now = self._clock()
+        now = self._job.clock()
         with transaction.atomic():
             _change(
                 self._run,

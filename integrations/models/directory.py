@@ -361,7 +361,7 @@ class SyncChange(models.Model):
         ordering = ["pk"]
         default_permissions = ()  # seen with its run
         indexes = [
-            # A run's differences in order, page by page: integrations.directory.changes_of.
+            # A run's differences in order, as its page lists them.
             models.Index(fields=["run", "id"], name="changes_of_run"),
         ]
 

@@ -67,9 +67,10 @@ class Directory:
 
     # --- Our side -------------------------------------------------------------------------------------------------
 
-    def with_contacts(self) -> Directory:
-        self.corp.contacts_secret = CONTACTS_SECRET
-        self.corp.save()
+    def with_contacts(self, source: SyncRun.Source = SyncRun.Source.BOTH) -> Directory:
+        """The secrets of which a run reads by `source`."""
+        self.corp.contacts_secret = CONTACTS_SECRET if source == SyncRun.Source.BOTH else ""
+        self.corp.save(update_fields=["contacts_secret"])
         return self
 
     def with_roots(self, *roots: int) -> Directory:
@@ -78,7 +79,9 @@ class Directory:
         return self
 
     def request(self, source: SyncRun.Source | None = None) -> SyncRun:
-        return request_run(corp=self.corp, trigger=SyncRun.Trigger.MANUAL, now=self.clock(), source=source)
+        if source is not None:
+            self.with_contacts(source)
+        return request_run(corp=self.corp, trigger=SyncRun.Trigger.MANUAL, now=self.clock())
 
     def carry_on(self, run: SyncRun) -> SyncRun:
         """Let a worker take the run."""

@@ -9,13 +9,13 @@ from pytest_django import Settings
 
 from integrations.callbacks import work_through
 from integrations.directory import departments, events, request_run
+from integrations.jobs.runner import JobRun
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork, Member, SyncRun
-from tests.integrations.directory.place import Directory, carry_on
+from tests.integrations.directory.place import Directory
 from tests.integrations.directory.wecom_events import WeComEvents
-from tests.sandbox_process import AGENTID, CORPID
+from tests.sandbox_process import CORPID
 
 Presence, Status = Member.Presence, EventWork.Status
-APP = f"companies/{CORPID}/apps/{AGENTID}"
 
 
 def presence(wecom_events: WeComEvents, userid: str) -> str:
@@ -63,55 +63,34 @@ def test_leaving_and_entering_the_scope(wecom_events: WeComEvents) -> None:
     assert wecom_events.place.stored_departments() == wecom_events.place.their_departments()
 
 
-def test_a_member_of_a_tag_that_the_scope_names(wecom_events: WeComEvents) -> None:
-    wecom_events.place.set_scope(partyids=[2], tagids=[1])
+@pytest.mark.parametrize(
+    ("scope", "tag", "presence_of_jim", "runs"),
+    [
+        ({"partyids": [2], "tagids": [1]}, {"userids": ["LiLei", "jim"], "partyids": [3]}, Presence.HERE, 0),
+        ({"partyids": [2], "tagids": []}, {"userids": ["jim"], "partyids": [3]}, Presence.OUT_OF_SCOPE, 0),
+        ({"partyids": [1], "tagids": [1]}, {"userids": [], "partyids": [4]}, Presence.HERE, 1),
+    ],
+)
+def test_a_tag_brings_people_where_the_scope_names_it_and_departments_ask_for_a_run(
+    wecom_events: WeComEvents, scope: dict[str, list[int]], tag: dict[str, object], presence_of_jim: str, runs: int
+) -> None:
+    place = wecom_events.place
+    place.set_scope(**scope)
     wecom_events.hear()
-    assert presence(wecom_events, "jim") == Presence.OUT_OF_SCOPE
+    place.sandbox.control("POST", f"companies/{CORPID}/tags", [{"tagid": 1, "tagname": "值班", **tag}])
+    told = [one for one in wecom_events.heard() if one.address == "contacts-events"]
+    place.calls()
 
-    tag = {"tagid": 1, "tagname": "值班", "userids": ["LiLei", "jim"], "partyids": [3]}
-    wecom_events.place.sandbox.control("POST", f"companies/{CORPID}/tags", [tag])
-    heard = [one for one in wecom_events.heard() if one.address == "contacts-events"]
-    wecom_events.send(*heard)
+    wecom_events.send(*told)
     wecom_events.work_off()
 
-    assert presence(wecom_events, "jim") == Presence.HERE
-
-
-def test_a_tag_that_the_scope_does_not_name_costs_one_call(wecom_events: WeComEvents) -> None:
-    tag = {"tagid": 1, "tagname": "值班", "userids": ["jim"], "partyids": [3]}
-    wecom_events.place.sandbox.control("POST", f"companies/{CORPID}/tags", [tag])
-    wecom_events.hear()
-
-    assert wecom_events.place.calls() == {"agent/get": 1}
-
-
-def test_departments_of_a_tag_of_the_scope_ask_for_a_run(wecom_events: WeComEvents) -> None:
-    wecom_events.place.set_scope(partyids=[1], tagids=[1])
-    wecom_events.hear()
-
-    tag = {"tagid": 1, "tagname": "值班", "userids": [], "partyids": [4]}
-    wecom_events.place.sandbox.control("POST", f"companies/{CORPID}/tags", [tag])
-    wecom_events.hear()
-
-    assert SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT, status=SyncRun.Status.WAITING).count() == 1
+    assert presence(wecom_events, "jim") == presence_of_jim
+    assert SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT, status=SyncRun.Status.WAITING).count() == runs
+    if not scope["tagids"]:
+        assert place.calls() == {"agent/get": 1}
 
 
 # --- Departments ------------------------------------------------------------------------------------------------------
-
-
-def test_departments_that_are_made_renamed_moved_and_closed(wecom_events: WeComEvents) -> None:
-    place = wecom_events.place
-    place.put_departments({"id": 5, "name": "研发部", "parentid": 1}, {"id": 6, "name": "前端", "parentid": 5})
-    wecom_events.hear()
-    assert place.stored_departments() == place.their_departments()
-
-    place.put_departments({"id": 6, "name": "前端组", "parentid": 4})
-    wecom_events.hear()
-    assert place.stored_departments()[6] == ("前端组", 4)
-
-    place.sandbox.control("DELETE", f"companies/{CORPID}/departments/6")
-    wecom_events.hear()
-    assert place.stored_departments() == place.their_departments()
 
 
 def test_a_person_in_a_department_that_was_not_told_of(wecom_events: WeComEvents) -> None:
@@ -188,32 +167,6 @@ def test_a_repeat_an_hour_later_changes_nothing(wecom_events: WeComEvents) -> No
     assert wecom_events.place.calls() == {}
 
 
-def test_old_news_do_not_undo_newer_ones(wecom_events: WeComEvents) -> None:
-    """Who left and came back, is told of the wrong way round: WeCom's present word counts."""
-    place = wecom_events.place
-    place.set_scope(partyids=[2])
-    left = wecom_events.heard()
-    place.set_scope(partyids=[1])
-    wecom_events.send(*wecom_events.heard())
-    wecom_events.work_off()
-
-    wecom_events.send(*left)
-    wecom_events.work_off()
-
-    assert presence(wecom_events, "jim") == Presence.HERE
-
-
-def test_the_same_directory_told_again_writes_nothing(wecom_events: WeComEvents) -> None:
-    wecom_events.place.put_members({"userid": "jim", "department": [3]})
-    wecom_events.hear()
-    stored = no_write(wecom_events)
-    EventWork.objects.update(status=Status.WAITING, done_at=None)
-
-    wecom_events.work_off()
-
-    assert no_write(wecom_events) == stored
-
-
 def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEvents) -> None:
     """The run has read already, when somebody leaves: what it read must not win."""
     place = wecom_events.place
@@ -233,28 +186,24 @@ def test_events_during_a_run_are_worked_off_again_after_it(wecom_events: WeComEv
     assert presence(wecom_events, "LiLei") == Presence.DELETED
 
 
-def test_a_run_leaves_alone_whom_an_event_has_changed_since_it_began(wecom_events: WeComEvents) -> None:
+def test_a_run_leaves_alone_whom_an_event_has_changed_since_it_began(
+    wecom_events: WeComEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody leaves and is written as gone between the run's reading and its writing: she does not reappear."""
-    place = wecom_events.place
+    place, clock, report = wecom_events.place, wecom_events.clock, JobRun.report
     run = place.request()
-    left = False
-    clock = wecom_events.clock
 
-    def clock_and_leaver() -> object:
-        nonlocal left
-        running = SyncRun.objects.filter(pk=run.pk, phase=SyncRun.Phase.COMPARING).exists()
-        if running and not left:
-            left = True
-            Member.objects.filter(userid_folded="lilei").update(
-                presence=Presence.DELETED, left_at=clock(), changed_at=clock(), name="old"
-            )
-        return clock()
+    def report_and_leave(job: JobRun, done: int, total: int) -> None:
+        report(job, done, total)
+        if not total and SyncRun.objects.filter(pk=run.pk, phase="members").exists():  # next, it compares
+            gone = {"presence": Presence.DELETED, "left_at": clock(), "changed_at": clock()}
+            Member.objects.filter(userid_folded="lilei").update(**gone, name="old")
 
-    carry_on(run, clock=clock_and_leaver)  # type: ignore[arg-type]  # a clock
+    monkeypatch.setattr(JobRun, "report", report_and_leave)
+    place.carry_on(run)
 
     member = place.member("LiLei")
-    assert left
-    assert (member.presence, member.waits_since) == (Presence.DELETED, None)
+    assert (member.name, member.presence, member.waits_since) == ("old", Presence.DELETED, None)
 
 
 # --- What is not acted on ---------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -19,8 +20,7 @@ from tests.integrations.directory.place import START, Clock, carry_on
 from tests.wecom import AGENTID, CORPID, SECRET, WeComAnswers, refusal, wecom_answers
 
 pytestmark = pytest.mark.django_db
-Status, Presence, Source = SyncRun.Status, Member.Presence, SyncRun.Source
-CONTACTS_SECRET = "sim-contacts-secret-0123456789"
+Status, Presence = SyncRun.Status, Member.Presence
 
 
 @pytest.fixture
@@ -63,14 +63,10 @@ def whole(wecom: WeComAnswers, *users: dict[str, Any]) -> None:
     gives_scope(wecom)
 
 
-def no_pauses() -> list[float]:
-    return []
-
-
 def sync(corp: Corp, *, clock: Clock | None = None, pauses: list[float] | None = None) -> SyncRun:
     clock = clock or Clock(START + timedelta(hours=SyncRun.objects.count()))
     run = request_run(corp=corp, trigger=SyncRun.Trigger.NIGHTLY, now=clock())
-    return carry_on(run, clock=clock, pause=(no_pauses() if pauses is None else pauses).append)
+    return carry_on(run, clock=clock, pause=([] if pauses is None else pauses).append)
 
 
 def with_members(corp: Corp, count: int = 30) -> None:
@@ -122,9 +118,7 @@ def test_an_error_in_mid_run_disables_nobody(
 
 
 def test_rows_that_somebody_else_wrote_meanwhile_make_the_run_wait(corp: Corp, wecom: WeComAnswers) -> None:
-    gives_departments(wecom, department(1, 0))
-    gives_users(wecom, user("lilei", 1))
-    gives_scope(wecom)
+    whole(wecom, user("lilei", 1))
 
     def refused(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith('INSERT INTO "integrations_member"'):
@@ -137,34 +131,9 @@ def test_rows_that_somebody_else_wrote_meanwhile_make_the_run_wait(corp: Corp, w
     assert (run.status, run.problem, here(corp)) == (Status.WAITING, "changed_meanwhile", 0)
 
 
-def test_a_short_hiccup_is_repeated_within_the_run(corp: Corp, wecom: WeComAnswers) -> None:
-    gives_departments(wecom, department(1, 0))
-    wecom.says_anyway("user_list", refusal(45033))
-    wecom.says_anyway("user_list", refusal(-1))
-    gives_users(wecom, user("lilei", 1))
-    gives_scope(wecom)
-    pauses: list[float] = []
-
-    run = sync(corp, pauses=pauses)
-
-    assert (run.status, pauses) == (Status.DONE, [0.5, 2.0])
-    assert here(corp) == 1
-
-
-def test_one_call_is_tried_three_times_and_not_more(corp: Corp, wecom: WeComAnswers) -> None:
-    gives_departments(wecom, department(1, 0))
-    wecom.says_anyway("user_list", refusal(-1))
-
-    sync(corp)
-
-    assert sum("/user/list" in call.url for call in wecom.calls) == 3
-
-
 def test_a_blocked_run_rests_as_long_as_wecom_says_and_begins_anew(corp: Corp, wecom: WeComAnswers) -> None:
     wecom.says_anyway("department_list", refusal(45009))
-    gives_departments(wecom, department(1, 0))
-    gives_users(wecom, user("lilei", 1))
-    gives_scope(wecom)
+    whole(wecom, user("lilei", 1))
     clock = Clock()
 
     run = sync(corp, clock=clock)
@@ -185,7 +154,7 @@ def test_a_run_that_never_gets_through_ends(corp: Corp, wecom: WeComAnswers) -> 
     while run.status == Status.WAITING:
         assert run.next_try_at is not None
         clock.now, rests = run.next_try_at, rests + 1
-        run = carry_on(run, clock=clock, pause=no_pauses().append)
+        run = carry_on(run, clock=clock)
 
     assert (run.status, run.problem, rests) == (Status.FAILED, "unreachable", 4)
     assert run.finished_at is not None
@@ -232,71 +201,62 @@ def page(cursor: str, *rows: tuple[str, int]) -> dict[str, Any]:
     return {"errcode": 0, "errmsg": "ok", "next_cursor": cursor, "dept_user": people}
 
 
-@pytest.fixture
-def contacts_only(corp: Corp) -> Corp:
-    """Thirty people in one department, known by the contacts secret."""
-    with_members(corp)
-    corp.contacts_secret = CONTACTS_SECRET
-    corp.save()
-    return corp
+THIRTY = [(f"u{number}", 1) for number in range(30)]
 
 
-def contacts_sync(corp: Corp, clock: Clock | None = None) -> SyncRun:
-    clock = clock or Clock()
-    run = request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=clock(), source=Source.CONTACTS)
-    return carry_on(run, clock=clock, pause=no_pauses().append)
-
-
-def simple(wecom: WeComAnswers, *rows: dict[str, Any]) -> None:
-    wecom.says_anyway("department_simplelist", {"errcode": 0, "errmsg": "ok", "department_id": list(rows)})
-
-
-def test_a_list_without_end_disables_nobody(contacts_only: Corp, wecom: WeComAnswers) -> None:
-    simple(wecom, department(1, 0))
-    wecom.says_anyway("user_list_id", page("again", ("u0", 1)))
-
-    run = contacts_sync(contacts_only)
-
-    assert (run.status, run.problem) == (Status.FAILED, "wecom")
-    assert "did not end" in run.detail
-    assert here(contacts_only) == 30
-
-
-@pytest.mark.parametrize(("code", "status"), [(48009, Status.FAILED), (50100, Status.WAITING), (45033, Status.WAITING)])
-def test_an_error_on_the_second_page_disables_nobody(
-    contacts_only: Corp, wecom: WeComAnswers, code: int, status: SyncRun.Status
+@pytest.mark.parametrize(
+    ("pages", "status", "detail"),
+    [
+        ([page("again", ("u0", 1))], Status.FAILED, "did not end"),
+        ([page("second", ("u0", 1)), refusal(48009)], Status.FAILED, "48009"),
+        ([page("second", ("u0", 1)), refusal(45033)], Status.WAITING, "45033"),
+    ],
+)
+def test_a_list_of_the_company_that_breaks_off_disables_nobody(
+    corp: Corp, wecom: WeComAnswers, pages: list[Any], status: str, detail: str
 ) -> None:
-    simple(wecom, department(1, 0))
-    wecom.says_anyway("user_list_id", page("second", ("u0", 1)))
-    wecom.says_anyway("user_list_id", refusal(code))
+    with_members(corp)
+    Corp.objects.update(contacts_secret="sim-contacts-secret-0123456789")
+    departments = [department(1, 0)]
+    wecom.says_anyway("department_simplelist", {"errcode": 0, "errmsg": "ok", "department_id": departments})
+    whole(wecom, *(user(userid, 1) for userid, _number in THIRTY))
+    for answer in pages:
+        wecom.says_anyway("user_list_id", answer)
 
-    run = contacts_sync(contacts_only)
+    run = sync(corp)
 
-    assert (run.status, run.errcode) == (status, code)
-    assert here(contacts_only) == 30
+    assert run.status == status
+    assert detail in f"{run.errcode} {run.detail}"
+    assert here(corp) == 30
 
 
-def test_rows_of_one_person_on_two_pages_are_one_person(contacts_only: Corp, wecom: WeComAnswers) -> None:
-    simple(wecom, department(1, 0), department(2))
-    rows = [(f"u{number}", 1) for number in range(30)]
-    wecom.says_anyway("user_list_id", page("second", *rows, ("New", 1)))
+def test_rows_of_one_person_on_two_pages_are_one_person(corp: Corp, wecom: WeComAnswers) -> None:
+    corp.contacts_secret = "sim-contacts-secret-0123456789"
+    corp.save()
+    departments = [department(1, 0), department(2)]
+    wecom.says_anyway("department_simplelist", {"errcode": 0, "errmsg": "ok", "department_id": departments})
+    whole(wecom, user("new", 1))
+    wecom.says_anyway("user_list_id", page("second", ("New", 1)))
     wecom.says_anyway("user_list_id", page("", ("new", 2)))
 
-    run = contacts_sync(contacts_only)
+    run = sync(corp)
 
-    assert run.counts == {"departments": 1, "joined": 1}
-    assert [one["code"] for one in run.warnings] == ["spelling"]
-    new = Member.objects.get(userid_folded="new")
+    assert "spelling" in {one["code"] for one in run.warnings}
+    new = Member.objects.get()
     assert sorted(new.departments.values_list("wecom_department_id", flat=True)) == [1, 2]
-    assert (new.name, new.status) == (None, None)
 
 
 # --- Empty and contradicting answers ----------------------------------------------------------------------------------
 
 
-def test_an_empty_answer_that_says_ok_is_not_believed(corp: Corp, wecom: WeComAnswers) -> None:
+@pytest.mark.parametrize("departments", [[department(1, 0)], []])
+def test_an_empty_answer_that_says_ok_is_not_believed(
+    corp: Corp, wecom: WeComAnswers, departments: list[dict[str, Any]]
+) -> None:
     with_members(corp)
-    whole(wecom)
+    gives_departments(wecom, *departments)
+    gives_users(wecom)
+    gives_scope(wecom)
     wecom.says_anyway("user_get", refusal(60111))
 
     run = sync(corp)
@@ -304,20 +264,7 @@ def test_an_empty_answer_that_says_ok_is_not_believed(corp: Corp, wecom: WeComAn
     assert run.status == Status.ASKING
     assert run.question == {"reason": "share", "leaving": 30, "of": 30, "percent": 5, "roots": ["1"]}
     assert {"code": "nobody", "count": 1, "examples": []} in run.warnings
-    assert here(corp) == 30
-
-
-def test_no_departments_at_all_is_not_believed(corp: Corp, wecom: WeComAnswers) -> None:
-    with_members(corp)
-    gives_departments(wecom)
-    gives_scope(wecom)
-    wecom.says_anyway("user_get", refusal(60011))
-
-    run = sync(corp)
-
-    assert run.status == Status.ASKING
-    assert here(corp) == 30
-    assert corp.departments.present().count() == 1
+    assert (here(corp), corp.departments.present().count()) == (30, 1)
 
 
 def test_whom_a_list_forgot_but_wecom_knows_stays(corp: Corp, wecom: WeComAnswers) -> None:
@@ -426,6 +373,9 @@ def test_two_spellings_of_a_userid_are_one_person(corp: Corp, wecom: WeComAnswer
     assert [one["code"] for one in run.warnings] == ["spelling"]
 
 
+# --- Many calls -------------------------------------------------------------------------------------------------------
+
+
 def failing(times: int, error: Exception) -> Callable[[], str]:
     """Fails so often, then answers."""
     left = [error] * times
@@ -438,37 +388,35 @@ def failing(times: int, error: Exception) -> Callable[[], str]:
     return call
 
 
-def transient() -> TransientError:
-    return TransientError("busy", system="wecom", operation="user_list", code=-1)
+BUSY = TransientError("busy", system="wecom", operation="user_list", code=-1)
+UNEXPECTED = UnexpectedResponseError("what", system="wecom", operation="user_list")
 
 
 def limited(seconds: int) -> RateLimitedError:
     return RateLimitedError("slower", system="wecom", operation="user_list", retry_after_seconds=seconds)
 
 
-def test_a_hiccup_is_repeated_twice_at_most() -> None:
-    pauses: list[float] = []
-    calling = Calling(pause=pauses.append)
+@pytest.mark.parametrize(
+    ("call", "error", "pauses"),
+    [
+        (failing(2, BUSY), None, [0.5, 2.0]),
+        (failing(3, BUSY), TransientError, [0.5, 2.0]),
+        (failing(1, limited(60)), RateLimitedError, []),
+        (failing(1, limited(5)), None, [0.5]),
+        (failing(1, UNEXPECTED), UnexpectedResponseError, []),
+    ],
+)
+def test_a_hiccup_is_repeated_twice_at_most_and_a_minutes_block_never(
+    call: Callable[[], str], error: type[Exception] | None, pauses: list[float]
+) -> None:
+    slept: list[float] = []
+    calling = Calling(pause=slept.append)
 
-    assert calling.one(failing(2, transient())) == "answer"
-    with pytest.raises(TransientError):
-        calling.one(failing(3, transient()))
+    with pytest.raises(error) if error is not None else nullcontext():
+        assert calling.one(call) == "answer"
 
-    assert pauses == [0.5, 2.0, 0.5, 2.0]
-    assert calling.count == 6
-
-
-def test_a_minutes_block_and_a_refusal_are_not_repeated() -> None:
-    pauses: list[float] = []
-    calling = Calling(pause=pauses.append)
-
-    with pytest.raises(RateLimitedError):
-        calling.one(failing(1, limited(60)))
-    with pytest.raises(UnexpectedResponseError):
-        calling.one(failing(1, UnexpectedResponseError("what", system="wecom", operation="user_list")))
-    assert calling.one(failing(1, limited(5))) == "answer"
-
-    assert pauses == [0.5]
+    assert slept == pauses
+    assert calling.count == len(pauses) + 1
 
 
 def test_results_come_in_the_order_of_the_calls() -> None:
@@ -480,50 +428,30 @@ def test_results_come_in_the_order_of_the_calls() -> None:
         gates[number].set()
         return number
 
-    calling = Calling(parallel=5)
-
-    assert list(calling.many(partial(call, number) for number in range(5))) == [0, 1, 2, 3, 4]
+    assert list(Calling(parallel=5).many(partial(call, number) for number in range(5))) == [0, 1, 2, 3, 4]
 
 
-def test_never_more_side_by_side_than_allowed_and_calls_are_not_made_ahead() -> None:
-    under_way, most, made = 0, 0, 0
-    lock = threading.Lock()
-
-    def call() -> None:
-        nonlocal under_way, most
-        with lock:
-            under_way += 1
-            most = max(most, under_way)
-        with lock:
-            under_way -= 1
-
-    def calls() -> Iterator[Callable[[], None]]:
-        nonlocal made
-        for _ in range(1000):
-            made += 1
-            yield call
-
-    results = Calling(parallel=3).many(calls())
-    next(results)
-
-    assert made <= 7
-    assert len(list(results)) == 999
-    assert most <= 3
-
-
-def test_an_error_ends_it_and_what_waited_is_not_called() -> None:
-    called = []
+def test_calls_are_not_made_ahead_and_an_error_ends_them() -> None:
+    made, called = 0, []
 
     def call(number: int) -> int:
         called.append(number)
-        if number == 0:
-            raise UnexpectedResponseError("what", system="wecom", operation="user_list")
+        if number == 100:
+            raise UNEXPECTED
         return number
 
-    with pytest.raises(UnexpectedResponseError):
-        list(Calling(parallel=1).many(partial(call, number) for number in range(100)))
+    def calls() -> Iterator[Callable[[], int]]:
+        nonlocal made
+        for number in range(1000):
+            made += 1
+            yield partial(call, number)
 
-    assert len(called) <= 3
+    found = Calling(parallel=3).many(calls())
+    next(found)
+    assert made <= 7
+    with pytest.raises(UnexpectedResponseError):
+        list(found)
+    assert len(called) <= 107
 
 
 def test_after_a_burst_calls_are_spread() -> None:

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from pytest_django import Settings
 
-from integrations.directory import admit_member, changes_of, confirm_run, departments, refuse_run, request_run
+from integrations.directory import admit_member, confirm_run, departments, refuse_run, request_run
 from integrations.directory.departments import is_too_many, question
-from integrations.models import Member, SyncChange, SyncRun
+from integrations.models import SyncChange, SyncRun
 from tests.integrations.directory.place import Directory
 
 pytestmark = pytest.mark.usefixtures("_low_floor")
@@ -26,11 +26,6 @@ def _low_floor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(departments, "FLOOR", 1)
 
 
-def ask(losing: set[int], able: dict[int, list[int]], *, percent: int = 5, roots: tuple[int, ...] = ()) -> object:
-    asked = question(losing=losing, able=able, parents=PARENTS, roots=roots, percent=percent)
-    return asked and (asked.reason, asked.leaving, asked.of, asked.roots)
-
-
 def hundred(department: int = 1) -> dict[int, list[int]]:
     return {key: [department] for key in range(100)}
 
@@ -38,15 +33,28 @@ def hundred(department: int = 1) -> dict[int, list[int]]:
 # --- Deciding ---------------------------------------------------------------------------------------------------------
 
 
-def test_up_to_the_share_nothing_is_asked() -> None:
-    assert ask(set(range(5)), hundred()) is None
-    assert ask(set(range(6)), hundred()) == ("share", 6, 100, ())
+@pytest.mark.parametrize(
+    ("losing", "able", "percent", "roots", "asked"),
+    [
+        (set(range(5)), hundred(), 5, (), None),
+        (set(range(6)), hundred(), 5, (), ("share", 6, 100, ())),
+        (set(range(20)), hundred(), 20, (), None),
+        ({0}, hundred(), 0, (), ("share", 1, 100, ())),
+        (set(range(100)), hundred(), 100, (), ("root", 100, 100, ("1",))),
+        # All people of a root, however few; without roots the one top is 1, where others stay.
+        ({100}, hundred(3) | {100: [4]}, 5, (2, 4), ("root", 1, 101, ("4",))),
+        ({100}, hundred(3) | {100: [4]}, 5, (2,), None),
+        ({100}, hundred(3) | {100: [4]}, 5, (), None),
+        ({101}, hundred(3) | {100: [4, 3], 101: [4]}, 5, (2, 4), None),
+        (set(), {}, 5, (), None),
+    ],
+)
+def test_what_is_asked(
+    losing: set[int], able: dict[int, list[int]], percent: int, roots: tuple[int, ...], asked: object
+) -> None:
+    found = question(losing=losing, able=able, parents=PARENTS, roots=roots, percent=percent)
 
-
-def test_the_share_is_a_setting_of_the_question() -> None:
-    assert ask(set(range(20)), hundred(), percent=20) is None
-    assert ask({0}, hundred(), percent=0) == ("share", 1, 100, ())
-    assert ask(set(range(100)), hundred(), percent=100) == ("root", 100, 100, ("1",))
+    assert (found and (found.reason, found.leaving, found.of, found.roots)) == asked
 
 
 @pytest.mark.parametrize(
@@ -62,24 +70,6 @@ def test_some_people_may_go_unasked_but_never_most_of_them(
     monkeypatch.setattr(departments, "FLOOR", FLOOR)
 
     assert is_too_many(losing_count=losing, able_count=able, percent=percent) is is_asked
-
-
-def test_all_people_of_a_root_are_asked_about_however_few() -> None:
-    able = hundred(3) | {100: [4]}
-
-    assert ask({100}, able, roots=(2, 4)) == ("root", 1, 101, ("4",))
-    assert ask({100}, able, roots=(2,)) is None
-    assert ask({100}, able) is None  # the one top is 1, where others stay
-
-
-def test_a_person_who_stays_in_another_department_does_not_empty_the_root() -> None:
-    able = hundred(3) | {100: [4, 3], 101: [4]}
-
-    assert ask({101}, able, roots=(2, 4)) is None
-
-
-def test_nobody_to_disable_is_no_question() -> None:
-    assert ask(set(), {}) is None
 
 
 # --- Asking -----------------------------------------------------------------------------------------------------------
@@ -106,16 +96,22 @@ def test_a_run_that_asks_has_written_nothing(place: Directory) -> None:
     assert run.counts == {}
     proposed = run.changes.proposed().values_list("kind", "member__userid")
     assert sorted(proposed) == [("deleted", "p0"), ("deleted", "p1")]
-    assert list(changes_of(run)) == []
 
 
-def test_one_leaver_of_many_is_not_asked_about(place: Directory) -> None:
+@pytest.mark.parametrize(
+    ("percent", "disabled", "deleted", "is_asked"),
+    [(5, 0, 1, False), (5, 2, 0, True), (5, 1, 1, True), (10, 0, 2, False)],
+)
+def test_disabling_counts_like_leaving_and_the_share_is_a_setting(
+    place: Directory, settings: Settings, percent: int, disabled: int, deleted: int, is_asked: bool
+) -> None:
+    settings.DIRECTORY_GUARD_PERCENT = percent
     twenty(place)
-    place.delete_member("p0")
+    for number in range(deleted):
+        place.delete_member(f"p{number}")
+    place.put_members(*({"userid": f"p{10 + number}", "status": 2} for number in range(disabled)))
 
-    run = place.sync()
-
-    assert (run.status, place.changes(run)) == (Status.DONE, [("deleted", "p0")])
+    assert place.sync().status == (Status.ASKING if is_asked else Status.DONE)
 
 
 def test_a_leaver_of_a_small_company_is_not_asked_about(place: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,13 +124,6 @@ def test_a_leaver_of_a_small_company_is_not_asked_about(place: Directory, monkey
     assert (run.status, place.changes(run)) == (Status.DONE, [("deleted", "jim")])
 
 
-def test_disabling_counts_like_leaving(place: Directory) -> None:
-    twenty(place)
-    place.put_members({"userid": "p0", "status": 2}, {"userid": "p1", "status": 2})
-
-    assert place.sync().status == Status.ASKING
-
-
 def test_whoever_has_lost_access_already_does_not_count(place: Directory) -> None:
     twenty(place)
     place.put_members({"userid": "p0", "status": 2})
@@ -145,19 +134,6 @@ def test_whoever_has_lost_access_already_does_not_count(place: Directory) -> Non
     run = place.sync()
 
     assert (run.status, run.counts) == (Status.DONE, {"deleted": 2})
-
-
-def test_the_share_is_configurable(place: Directory, settings: Settings) -> None:
-    settings.DIRECTORY_GUARD_PERCENT = 10
-    twenty(place)
-    place.delete_member("p0")
-    place.delete_member("p1")
-
-    assert place.sync().status == Status.DONE
-
-
-def test_the_first_run_asks_nothing(place: Directory) -> None:
-    assert place.sync().status == Status.DONE
 
 
 # --- Answers ----------------------------------------------------------------------------------------------------------
@@ -175,62 +151,32 @@ def asking(place: Directory) -> SyncRun:
 
 def test_yes_lets_it_go_on(place: Directory) -> None:
     run = asking(place)
+    place.clock.now += timedelta(hours=9)  # the next morning
 
     assert confirm_run(run=run, now=place.clock(), answered_by="root")
+    assert not confirm_run(run=run, now=place.clock(), answered_by="second")
+    assert not refuse_run(run=run, now=place.clock(), answered_by="second")
     done = place.carry_on(run)
 
-    assert done.status == Status.DONE
+    assert (done.status, done.answered_by) == (Status.DONE, "root")
     assert place.stored() == place.theirs()
     assert place.changes(done) == [("deleted", "p0"), ("deleted", "p1")]
     assert not done.changes.proposed().exists()
-    assert done.answered_by == "root"
-
-
-def test_yes_may_come_the_next_morning(place: Directory) -> None:
-    run = asking(place)
-    place.clock.now += timedelta(hours=9)
-
-    assert confirm_run(run=run, now=place.clock(), answered_by="root")
-
-    assert place.carry_on(run).status == Status.DONE
-
-
-def test_the_contacts_secret_alone_asks_as_well(place: Directory) -> None:
-    """Whether somebody is disabled is not known then: whoever is there counts."""
-    place.put_members(*({"userid": f"p{n}", "name": f"P{n}", "department": [2]} for n in range(20)))
-    place.with_contacts().sync(SyncRun.Source.CONTACTS)
-    place.delete_member("p0")
-    place.delete_member("p1")
-
-    run = place.sync(SyncRun.Source.CONTACTS)
-
-    assert run.status == Status.ASKING
-    assert (run.question["leaving"], run.question["of"]) == (2, 23)
 
 
 def test_yes_is_only_for_those_who_were_shown(place: Directory) -> None:
     run = asking(place)
     for number in range(2, 12):
         place.delete_member(f"p{number}")
-    confirm_run(run=run, now=place.clock(), answered_by="root")
-
-    done = place.carry_on(run)
-
-    assert place.changes(done) == [("deleted", "p0"), ("deleted", "p1")]
-    [warning] = done.warnings
-    assert (warning["code"], warning["count"]) == ("not_shown", 10)
-    assert place.sync().status == Status.ASKING
-
-
-def test_who_is_there_again_stays(place: Directory) -> None:
-    run = asking(place)
-    place.put_members({"userid": "p0", "name": "P0", "department": [2]})
+    place.put_members({"userid": "p0", "name": "P0", "department": [2]})  # who is there again stays
     confirm_run(run=run, now=place.clock(), answered_by="root")
 
     done = place.carry_on(run)
 
     assert place.changes(done) == [("deleted", "p1")]
-    assert place.member("p0").presence == Member.Presence.HERE
+    [warning] = done.warnings
+    assert (warning["code"], warning["count"]) == ("not_shown", 10)
+    assert place.sync().status == Status.ASKING
 
 
 def test_no_ends_it_and_changes_nothing(place: Directory) -> None:
@@ -244,63 +190,19 @@ def test_no_ends_it_and_changes_nothing(place: Directory) -> None:
     assert not confirm_run(run=run, now=place.clock(), answered_by="root")
 
 
-def test_a_run_is_answered_once(place: Directory) -> None:
-    run = asking(place)
-
-    assert confirm_run(run=run, now=place.clock(), answered_by="first")
-    assert not confirm_run(run=run, now=place.clock(), answered_by="second")
-    assert not refuse_run(run=run, now=place.clock(), answered_by="second")
-
-    run.refresh_from_db()
-    assert (run.status, run.answered_by) == (Status.WAITING, "first")
-
-
 def test_a_later_run_overtakes_one_that_asks(place: Directory) -> None:
     run = asking(place)
 
     later = place.request()
+    again = request_run(corp=place.corp, trigger=SyncRun.Trigger.NIGHTLY, now=place.clock())
 
     run.refresh_from_db()
-    assert (run.status, later.status) == (Status.OVERTAKEN, Status.WAITING)
+    assert (run.status, later.status, again) == (Status.OVERTAKEN, Status.WAITING, later)
     assert not confirm_run(run=run, now=place.clock(), answered_by="root")
     assert place.carry_on(later).status == Status.ASKING
 
 
-def test_a_second_request_gets_the_active_run(place: Directory) -> None:
-    first = place.request()
-
-    again = request_run(corp=place.corp, trigger=SyncRun.Trigger.NIGHTLY, now=place.clock())
-
-    assert again == first
-    assert SyncRun.objects.count() == 1
-
-
 # --- What a higher app reads ------------------------------------------------------------------------------------------
-
-
-def test_changes_come_in_order_and_can_be_taken_up_again(place: Directory) -> None:
-    place.sync()
-    place.put_members({"userid": "lucy", "name": "Lucy", "department": [3]}, {"userid": "LiLei", "name": "Li"})
-    place.delete_member("jim")
-    run = place.sync_saying_yes()
-
-    changes = list(changes_of(run))
-
-    assert [(one.kind, one.member.userid) for one in changes] == [
-        ("deleted", "jim"),
-        ("changed", "LiLei"),
-        ("joined", "lucy"),
-    ]
-    assert list(changes_of(run, after=changes[0].pk)) == changes[1:]
-
-
-@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
-def test_no_change_is_lost_between_pages(place: Directory, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr("integrations.directory.sync._AT_ONCE", at_once)
-
-    run = place.sync()
-
-    assert [one.member.userid for one in changes_of(run)] == ["LiLei", "hanmeimei", "jim"]
 
 
 def test_an_administrator_admits_a_userid_that_came_back(place: Directory) -> None:

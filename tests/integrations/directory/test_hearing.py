@@ -23,56 +23,35 @@ def admin(db: None) -> Client:
     return client_of(User.objects.create_superuser("root"))
 
 
-def state(wecom_events: WeComEvents) -> State:
-    wecom_events.place.corp.refresh_from_db()
-    return hearing_of(wecom_events.place.corp, now=wecom_events.clock.now).state
-
-
-def verified(wecom_events: WeComEvents, **ago: float) -> None:
-    wecom_events.place.corp.contacts_callback_verified_at = wecom_events.clock.now - timedelta(**ago)
+def verified(wecom_events: WeComEvents, minutes: int = 1) -> None:
+    """WeCom has checked the address so many minutes ago."""
+    wecom_events.place.corp.contacts_callback_verified_at = wecom_events.clock.now - timedelta(minutes=minutes)
     wecom_events.place.corp.save()
 
 
-def test_without_a_verified_address_the_night_counts(wecom_events: WeComEvents) -> None:
-    assert state(wecom_events) == State.NIGHTLY
+@pytest.mark.parametrize(
+    ("minutes", "is_heard", "is_copied", "state"),
+    [
+        (None, False, True, State.NIGHTLY),
+        (None, True, True, State.NIGHTLY),  # new keys begin anew
+        (1, False, True, State.SILENT),
+        (1, True, True, State.ARRIVING),
+        (-1, True, True, State.SILENT),  # what came before the address was verified does not count
+        (1, False, False, State.NOT_COPIED),
+    ],
+)
+def test_what_is_heard_of_changes(
+    wecom_events: WeComEvents, minutes: int | None, is_heard: bool, is_copied: bool, state: State
+) -> None:
+    corp = wecom_events.place.corp
+    if minutes is not None:
+        verified(wecom_events, minutes)
+    if is_heard:
+        EventLane.objects.create(corp=corp, consumer="integrations.directory", worked_at=wecom_events.clock.now)
+    if not is_copied:
+        SyncRun.objects.all().delete()
 
-
-def test_a_verified_address_that_nothing_comes_to_is_silent(wecom_events: WeComEvents) -> None:
-    verified(wecom_events, minutes=1)
-
-    assert state(wecom_events) == State.SILENT
-
-
-def test_events_that_arrive_count_from_the_first_one_on(wecom_events: WeComEvents) -> None:
-    verified(wecom_events, minutes=1)
-    wecom_events.place.put_members({"userid": "jim", "department": [3]})
-    wecom_events.hear()
-
-    assert state(wecom_events) == State.ARRIVING
-
-
-def test_events_of_before_the_address_was_verified_do_not_count(wecom_events: WeComEvents) -> None:
-    wecom_events.place.put_members({"userid": "jim", "department": [3]})
-    wecom_events.hear()
-    verified(wecom_events, minutes=-1)
-
-    assert state(wecom_events) == State.SILENT
-
-
-def test_new_keys_begin_anew(wecom_events: WeComEvents) -> None:
-    verified(wecom_events, minutes=1)
-    EventLane.objects.create(corp=wecom_events.place.corp, consumer="integrations.directory", worked_at=timezone.now())
-    wecom_events.place.corp.contacts_callback_verified_at = None
-    wecom_events.place.corp.save()
-
-    assert state(wecom_events) == State.NIGHTLY
-
-
-def test_before_the_first_copy_events_are_not_acted_on(wecom_events: WeComEvents) -> None:
-    verified(wecom_events, minutes=1)
-    SyncRun.objects.all().delete()
-
-    assert state(wecom_events) == State.NOT_COPIED
+    assert hearing_of(corp, now=wecom_events.clock.now).state == state
 
 
 def test_events_that_wait_too_long_are_said(wecom_events: WeComEvents) -> None:
@@ -145,35 +124,23 @@ def test_the_pages_say_what_was_given_up_and_offer_another_try(wecom_events: WeC
     assert again not in admin.get(start).content.decode()
 
 
-@pytest.mark.parametrize(
-    ("is_verified", "words"), [(False, "No callback address is verified."), (True, "no event about people has arrived")]
-)
-def test_the_pages_say_it(wecom_events: WeComEvents, admin: Client, is_verified: bool, words: str) -> None:
+def test_the_pages_say_how_changes_arrive(wecom_events: WeComEvents, admin: Client) -> None:
     corp = wecom_events.place.corp
-    if is_verified:
-        verified(wecom_events, minutes=1)
+    start, company = (
+        reverse(f"admin:integrations_{name}", args=[corp.pk]) for name in ("syncrun_start", "corp_change")
+    )
+    off = admin.get(start).content.decode()
     DirectoryPolicy.objects.create(corp=corp, mode="link")
-
-    company = admin.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
-    start = admin.get(reverse("admin:integrations_syncrun_start", args=[corp.pk])).content.decode()
-    policies = admin.get(reverse("admin:accounts_directorypolicy_changelist")).content.decode()
-
-    assert words in company
-    assert words in start
-    assert "with the nightly run only" in policies
-
-
-def test_where_the_policy_is_off_neither_is_promised(wecom_events: WeComEvents, admin: Client) -> None:
-    corp = wecom_events.place.corp
-    start = admin.get(reverse("admin:integrations_syncrun_start", args=[corp.pk])).content.decode()
-
-    assert "No callback address is verified." not in start
-    assert 'class="sync-policy"' in start  # what happens to users is chosen here
-
-
-def test_calls_for_companies_that_do_not_exist_are_shown(wecom_events: WeComEvents, admin: Client) -> None:
+    nightly = [admin.get(page).content.decode() for page in (start, company)]
+    verified(wecom_events)
     for _ in range(2):
         assert Client().get("/wecom/987654321/events/").status_code == 403
-    page = admin.get(reverse("admin:integrations_corp_change", args=[wecom_events.place.corp.pk])).content.decode()
+    silent = [admin.get(page).content.decode() for page in (start, company)]
+    policies = admin.get(reverse("admin:accounts_directorypolicy_changelist")).content.decode()
 
-    assert "2 calls were refused today at addresses of companies that do not exist here" in page
+    assert "No callback address is verified." not in off
+    assert 'class="sync-policy"' in off  # what happens to users is chosen here
+    assert all("No callback address is verified." in page for page in nightly)
+    assert all("no event about people has arrived" in page for page in silent)
+    assert "with the nightly run only" in policies
+    assert "2 calls were refused today at addresses of companies that do not exist here" in silent[1]
