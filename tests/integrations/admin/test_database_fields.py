@@ -45,19 +45,28 @@ def test_the_fields_make_the_address(root: Client, values: dict[str, str], addre
 
 
 def test_the_page_shows_what_is_saved_but_not_the_password(root: Client) -> None:
-    source = make_source(name="库", kind="sql", sql_url=SAVED)
+    source = make_source(name="库", kind="sql", sql_url=SAVED, account_powers="files")
     answer = root.get(reverse("admin:integrations_datasource_change", args=[source.pk]))
     form = answer.context["adminform"].form
     assert {name: str(form[name].value()) for name in FIELDS} == FIELDS
     assert SECRET not in answer.text
 
-
-def test_another_database_of_the_same_place_keeps_password_and_options(root: Client) -> None:
-    source = make_source(name="库", kind="sql", sql_url=SAVED)
+    send(root, "datasource_change", source, **SOURCE, **FIELDS)  # untouched, they change nothing
+    source.refresh_from_db()
+    assert (source.sql_url, source.account_powers) == (SAVED, "files")
+    # Another database of the same place keeps password and options.
     answer = send(root, "datasource_change", source, **SOURCE, **{**FIELDS, "db_name": "stock"})
     assert answer.status_code == 302, errors_of(answer)
     source.refresh_from_db()
     assert source.sql_url == SAVED.replace("/sales", "/stock")
+
+
+def test_another_kind_is_written_by_its_address_which_wins(root: Client) -> None:
+    source = make_source(name="库", kind="sql", sql_url="oracle+oracledb://u@h/db")
+    form = root.get(reverse("admin:integrations_datasource_change", args=[source.pk])).context["adminform"].form
+    assert (form["db_kind"].value(), form["db_host"].value()) == ("", None)
+    send(root, "datasource_add", **SOURCE, **FIELDS, new_sql_url="postgresql://reader@other.example.com/x")
+    assert DataSource.objects.latest("pk").sql_url == "postgresql://reader@other.example.com/x"
 
 
 @pytest.mark.parametrize(
@@ -73,24 +82,6 @@ def test_the_password_is_entered_again_for_another_place(root: Client, moved: di
     send(root, "datasource_change", source, **SOURCE, **{**FIELDS, **moved}, db_password="new")
     source.refresh_from_db()
     assert "new@" in source.sql_url
-
-
-def test_untouched_fields_change_nothing(root: Client) -> None:
-    source = make_source(name="库", kind="sql", sql_url=SAVED, account_powers="files")
-    send(root, "datasource_change", source, **SOURCE, **FIELDS)
-    source.refresh_from_db()
-    assert (source.sql_url, source.account_powers) == (SAVED, "files")
-
-
-def test_an_address_that_was_typed_whole_wins(root: Client) -> None:
-    send(root, "datasource_add", **SOURCE, **FIELDS, new_sql_url="postgresql://reader@other.example.com/x")
-    assert DataSource.objects.get().sql_url == "postgresql://reader@other.example.com/x"
-
-
-def test_another_kind_is_written_by_its_address(root: Client) -> None:
-    source = make_source(name="库", kind="sql", sql_url="oracle+oracledb://u@h/db")
-    form = root.get(reverse("admin:integrations_datasource_change", args=[source.pk])).context["adminform"].form
-    assert (form["db_kind"].value(), form["db_host"].value()) == ("", None)
 
 
 @pytest.mark.parametrize(

@@ -100,72 +100,56 @@ def test_who_came_under_a_host_of_the_environment_stays_there(
     assert response["Location"] == LIST
 
 
-def test_an_unencrypted_address_is_called_one(admin_client: Client, default: SiteAddress) -> None:
-    response = admin_client.post(
-        page(default), {"url": "http://bi.example.com", **opened(admin_client, default)}, headers=HERE
-    )
-
-    assert "The new address has no encryption (http)" in text_of(response)
-
-
 @pytest.mark.parametrize("confirmed", [{}, {"_confirmed": "1"}])
-@pytest.mark.parametrize(
-    ("url", "error"),
-    [
+def test_a_wrong_address_is_refused(admin_client: Client, default: SiteAddress, confirmed: dict[str, str]) -> None:
+    SiteAddress.objects.create(url="https://other.example.com/")
+    for url, error in (
         ("bi.example.com", "The address must begin with http:// or https://."),
         ("https://bi.example.com/bi", "Write scheme and host only, without anything after the host: "),
         ("https://203.0.113.9", "WeCom accepts no IP address as a domain."),
         ("https://my_bi.example.com", "WeCom accepts no domain with an underscore (_)."),
-        ("https://other.example.com", "There is a site address with this host already."),
         ("http://other.example.com", "There is a site address with this host already."),
-    ],
-)
-def test_a_wrong_address_is_refused(
-    admin_client: Client, default: SiteAddress, url: str, error: str, confirmed: dict[str, str]
+    ):
+        typed = {"url": url, **confirmed, **opened(admin_client, default)}
+        response: Any = admin_client.post(page(default), typed, headers=HERE)
+
+        assert response.status_code == 200
+        assert error in text_of(response)
+        assert response.context["adminform"].form["url"].value() == url  # to be corrected
+        default.refresh_from_db()
+        assert default.url == "http://localhost:3001/"
+
+
+def test_what_is_not_encrypted_is_called_so_and_the_same_address_asks_nothing(
+    admin_client: Client, default: SiteAddress
 ) -> None:
-    SiteAddress.objects.create(url="https://other.example.com/")
+    carried = opened(admin_client, default)
+    shown = admin_client.post(page(default), {"url": "http://bi.example.com", **carried}, headers=HERE)
+    same = {"url": "http://localhost:3001", "_save": "1", **carried}
+    saved = admin_client.post(page(default), same, headers=HERE)
 
-    response = admin_client.post(
-        page(default), {"url": url, **confirmed, **opened(admin_client, default)}, headers=HERE
-    )
-
-    assert response.status_code == 200
-    assert error in text_of(response)
-    default.refresh_from_db()
-    assert default.url == "http://localhost:3001/"
+    assert "The new address has no encryption (http)" in text_of(shown)
+    assert (saved.status_code, saved["Location"]) == (302, LIST)
 
 
-def test_saving_the_same_address_asks_nothing(admin_client: Client, default: SiteAddress) -> None:
-    typed = {"url": "http://localhost:3001", "_save": "1", **opened(admin_client, default)}
-    response = admin_client.post(page(default), typed, headers=HERE)
-
-    assert (response.status_code, response["Location"]) == (302, LIST)
-
-
-def test_an_address_is_added(admin_client: Client) -> None:
-    admin_client.post(ADD, {"url": "https://BI.subsidiary.example"}, headers=HERE)
-
-    address = SiteAddress.objects.get(is_default=False)
-    assert address.url == "https://bi.subsidiary.example/"
-    assert admin_client.get(LIST, headers={"host": "bi.subsidiary.example"}).status_code == 200
-
-
-def test_the_default_address_cannot_be_deleted(admin_client: Client, default: SiteAddress) -> None:
-    assert admin_client.post(page(default, "delete"), {"post": "yes"}, headers=HERE).status_code == 403
-    admin_client.post(LIST, {"action": "delete_selected", "_selected_action": default.pk, "post": "yes"}, headers=HERE)
-
-    assert SiteAddress.objects.filter(pk=default.pk).exists()
-
-
-def test_an_unused_address_can_be_deleted_and_a_used_one_cannot(admin_client: Client, corp: Corp) -> None:
-    unused, used = (SiteAddress.objects.create(url=f"https://{name}.example/") for name in ("unused", "used"))
+def test_an_address_is_added_and_deleted_unless_it_is_used(
+    admin_client: Client, default: SiteAddress, corp: Corp
+) -> None:
+    for name in ("BI.unused", "used"):
+        admin_client.post(ADD, {"url": f"https://{name}.example"}, headers=HERE)
+    assert admin_client.get(LIST, headers={"host": "bi.unused.example"}).status_code == 200
+    unused, used = SiteAddress.objects.filter(is_default=False).order_by("url")
+    assert (unused.url, used.url) == ("https://bi.unused.example/", "https://used.example/")
     corp.site_address = used
     corp.save()
 
+    assert admin_client.post(page(default, "delete"), {"post": "yes"}, headers=HERE).status_code == 403
+    selected = {"action": "delete_selected", "_selected_action": default.pk, "post": "yes"}
+    admin_client.post(LIST, selected, headers=HERE)
     for address in (unused, used):
         admin_client.post(page(address, "delete"), {"post": "yes"}, headers=HERE)
 
-    assert list(SiteAddress.objects.filter(is_default=False)) == [used]
+    assert set(SiteAddress.objects.all()) == {default, used}
 
 
 def test_the_list_names_the_first_companies(admin_client: Client, corp: Corp, other_corp: Corp) -> None:
@@ -179,12 +163,8 @@ def test_the_list_names_the_first_companies(admin_client: Client, corp: Corp, ot
     assert re.search(r"http://localhost:3001/\s+C4, 北山制造, 南海物流 ", text)
     assert re.search(r"https://bi.subsidiary.example/\s+C0, C1, C2… ", text)
     assert re.search(r"https://unused.example/\s+— ", text)
-
-
-def test_the_list_names_no_company_that_one_does_not_see(corp: Corp, other_corp: Corp) -> None:
-    client = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
-
-    assert re.search(r"http://localhost:3001/\s+北山制造 ", text_of(client.get(LIST, headers=HERE)))
+    limited = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))  # who sees one company reads no other
+    assert re.search(r"http://localhost:3001/\s+北山制造 ", text_of(limited.get(LIST, headers=HERE)))
 
 
 # --- Who may change an address ----------------------------------------------------------------------------------------
@@ -237,14 +217,17 @@ def test_no_role_changes_the_address_of_a_company_that_was_enabled(
 
 
 @pytest.mark.parametrize("role", ROLES_THAT_CHANGE)
-def test_the_roles_set_an_address_up_before_the_first_enabling(address: SiteAddress, role: Role) -> None:
-    client = in_role(role)
-    carried = opened(client, address)
+def test_before_the_first_enabling_the_roles_set_an_address_up_and_a_superuser_also_later(
+    admin_client: Client, address: SiteAddress, corp: Corp, role: Role
+) -> None:
+    for client, url in ((in_role(role), "https://bi.example.com/"), (admin_client, "https://new.example.com/")):
+        headers = {"host": address.domain}
+        typed = {"url": url, "_confirmed": "1", **opened(client, address, headers)}
+        client.post(page(address), typed, headers=headers)
 
-    client.post(page(address), {"url": "https://bi.example.com", "_confirmed": "1", **carried}, headers=HERE)
-
-    address.refresh_from_db()
-    assert address.url == "https://bi.example.com/"
+        address.refresh_from_db()
+        assert address.url == url
+        Corp.objects.filter(pk=corp.pk).update(is_enabled=True, first_enabled_at=timezone.now())
 
 
 @pytest.mark.parametrize("role", ROLES_THAT_CHANGE)
@@ -256,39 +239,18 @@ def test_the_roles_add_addresses_beside_one_in_service(corp: Corp, role: Role) -
     assert SiteAddress.objects.get(is_default=False).url == "https://bi.subsidiary.example/"
 
 
-def test_a_superuser_changes_the_address_of_an_enabled_company(
-    admin_client: Client, address: SiteAddress, corp: Corp
+def test_who_may_change_none_reads_no_reason_and_who_manages_some_companies_who_can(
+    default: SiteAddress, corp: Corp
 ) -> None:
-    Corp.objects.filter(pk=corp.pk).update(is_enabled=True, first_enabled_at=timezone.now())
-    carried = opened(admin_client, address)
-
-    admin_client.post(page(address), {"url": "https://bi.example.com", "_confirmed": "1", **carried}, headers=HERE)
-
-    address.refresh_from_db()
-    assert address.url == "https://bi.example.com/"
-
-
-@pytest.mark.parametrize("role", [Role.READ_ONLY, Role.PUSH_EDITOR])
-def test_who_may_change_no_address_reads_no_reason(default: SiteAddress, corp: Corp, role: Role) -> None:
+    """A saved address is a host of this site, and an origin from which its forms are taken, at once."""
+    own = corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+    corp.save()
+    limited = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
+    shown = text_of(limited.get(page(own), headers=HERE))
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
 
-    assert KEPT not in text_of(in_role(role).get(page(default), headers=HERE))
-
-
-class TestWhoManagesSomeCompaniesOnly:
-    """A saved address is a host of this site, and an origin from which its forms are taken, at once."""
-
-    @pytest.fixture
-    def limited(self, corp: Corp) -> Client:
-        return client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
-
-    def test_is_told_who_can_change_one(self, limited: Client, corp: Corp) -> None:
-        own = corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
-        corp.save()
-
-        shown = limited.get(page(own), headers=HERE)
-
-        assert "This site answers under each address that is saved: who manages all companies can" in text_of(shown)
+    assert "This site answers under each address that is saved: who manages all companies can" in shown
+    assert KEPT not in text_of(in_role(Role.READ_ONLY).get(page(default), headers=HERE))
 
 
 # --- The first address ------------------------------------------------------------------------------------------------
@@ -332,14 +294,3 @@ def test_another_scheme_or_a_company_at_it_asks_first(
     assert 'name="_confirmed"' in response.content.decode()
     default.refresh_from_db()
     assert default.url == "http://localhost:3001/"
-
-
-def test_what_was_typed_is_kept_where_it_is_refused(
-    admin_client: Client, default: SiteAddress, settings: Settings
-) -> None:
-    settings.EXTRA_ALLOWED_HOSTS = ["hub.example.com"]
-    headers = {"host": "hub.example.com"}
-    response: Any = admin_client.post(
-        page(default), {"url": "nothing", **opened(admin_client, default, headers)}, headers=headers
-    )
-    assert response.context["adminform"].form["url"].value() == "nothing"
