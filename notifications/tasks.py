@@ -63,7 +63,7 @@ from notifications.delivery.sending.queue import (
 )
 from notifications.inbound import accept, calls, webhook
 from notifications.inbound.mail import outgoing
-from notifications.models import AlertRule, Incident, OutgoingMail, Priority, Run, Subscription
+from notifications.models import AlertRule, Incident, IncomingMessage, OutgoingMail, Priority, Run, Subscription
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -195,7 +195,7 @@ TICK = Tick(
         Step(_recall, lambda now: [recall.due(now)]),
         Step(_send_mails, lambda now: [OutgoingMail.objects.due(now)]),
         Step(_notify_administrators, lambda _now: [find_unnotified()]),
-        Step(_call_back, webhook.due),
+        Step(_call_back, lambda now: [IncomingMessage.objects.to_call_back(now)]),
         Step(_purge, lambda now: [*find_purgeable(now), *_find_old_rows(now), calls.old_messages(now)]),
     ),
 )

@@ -23,7 +23,6 @@ from integrations.core.background import guarded
 from integrations.core.sentences import Sentence
 from integrations.datasources.query import reach_for
 from integrations.models.fields import opened
-from integrations.models.jobs import Moment
 from notifications.delivery.rows import unlocked
 from notifications.delivery.runs import statistics
 from notifications.models import IncomingMessage
@@ -41,10 +40,6 @@ WAITS_MINUTES = (1, 5, 15, 60, 180, 360, 720, 720)
 HANDED_OUT_AT_ONCE = 200
 TIMESTAMP, SIGNATURE = "X-Guanwecom-Timestamp", "X-Guanwecom-Signature"
 Callback = IncomingMessage.Callback
-
-
-def due(now: Moment) -> list[QuerySet[IncomingMessage]]:
-    return [IncomingMessage.objects.to_call_back(now)]
 
 
 def hand_out(*, now: datetime) -> list[int]:

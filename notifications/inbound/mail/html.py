@@ -120,12 +120,12 @@ def picture_type(content: bytes) -> str | None:
 def markdown(html: str) -> str:
     """What the HTML says in WeCom's Markdown: headings, bold, links to http and https, quotes. What would be a mark in
     its text has a look-alike in its place."""
-    return _converted(html, _Markdown)
+    return _converted(html, is_marked=True)
 
 
 def html_text(html: str, *, with_links: bool = True) -> str:
     """What the HTML says, as plain text. A link stands behind its words, or is left out."""
-    return _converted(html, _PlainWithLinks if with_links else _Plain)
+    return _converted(html, has_links=with_links)
 
 
 def first_link(html: str, text: str) -> str:
@@ -151,13 +151,14 @@ def _bounded(html: str) -> str:
     return html[:HTML_CHARACTERS] if len(html) <= HTML_CHARACTERS else _GONE_BLOCK.sub("", html)[:HTML_CHARACTERS]
 
 
-def _converted(html: str, converter: type[_Plain]) -> str:
+def _converted(html: str, *, is_marked: bool = False, has_links: bool = True) -> str:
     cleaned = nh3.clean(
         _bounded(html), tags=_READ, clean_content_tags=_GONE, attributes={"a": {"href"}}, url_schemes={"http", "https"}
     )
     # What is cut in the middle of a tag ends there.
     # The time that markdownify takes grows with the square of a run of blanks.
-    return _tidy(converter(bullets="-").convert(_BLANKS.sub(" ", cleaned)[: 4 * TEXT_CHARACTERS]))
+    converter = _Converter(is_marked=is_marked, has_links=has_links)
+    return _tidy(converter.convert(_BLANKS.sub(" ", cleaned)[: 4 * TEXT_CHARACTERS]))
 
 
 def without_tags(html: str) -> str:
@@ -170,29 +171,40 @@ def _tidy(text: str) -> str:
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()[:TEXT_CHARACTERS]
 
 
-class _Plain(MarkdownConverter):
-    """Words and lines, without marks."""
+class _Converter(MarkdownConverter):
+    """Words and lines. `has_links`: with the addresses of links, in plain text behind their words. `is_marked`: with
+    the marks of WeCom's Markdown (developer.work.weixin.qq.com/document/path/90236, read 2026-11-26)."""
 
-    @staticmethod
-    def said(text: str) -> str:
-        return text
+    def __init__(self, *, is_marked: bool, has_links: bool) -> None:
+        super().__init__(bullets="-")
+        self._is_marked, self._has_links = is_marked, has_links
 
     def escape(self, text: str, parent_tags: set[str]) -> str:
-        return "\n".join(self.said(line) for line in text.split("\n"))
+        if not self._is_marked:
+            return text
+        return "\n".join(escaped(line, MessageForm.MARKDOWN) for line in text.split("\n"))
 
     def convert_a(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        return text
+        label, link = text.strip(), str(el.get("href") or "").strip()
+        if not self._has_links or not _LINK.fullmatch(link):
+            return text
+        if self._is_marked:
+            label = " ".join(label.split()).replace("**", "") or escaped(link, MessageForm.MARKDOWN)
+            return f"[{label}]({link})"
+        return text if label == link else f"{label} {link}".strip()
 
     def convert_b(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        return text
+        line = " ".join(text.split())
+        is_plain = not line or "\n" in text.strip() or "**" in line or parent_tags & (_HEADINGS | {"a", "b", "strong"})
+        return text if is_plain or not self._is_marked else f"**{line}**"
 
     convert_strong = convert_b
 
     def convert_hN(self, n: int, el: Any, text: str, parent_tags: set[str]) -> str:  # noqa: N802  # their name
-        return f"\n\n{self.heading(min(n, 3), ' '.join(text.split()))}\n\n" if text.strip() else ""
-
-    def heading(self, level: int, text: str) -> str:
-        return text
+        line = " ".join(text.split())
+        if line and self._is_marked:
+            line = f"{'#' * min(n, 3)} {line.replace('**', '')}"
+        return f"\n\n{line}\n\n" if line else ""
 
     def convert_hr(self, el: Any, text: str, parent_tags: set[str]) -> str:
         return "\n\n"
@@ -210,7 +222,9 @@ class _Plain(MarkdownConverter):
         return f"\n\n{self.escape(text.strip(), parent_tags)}\n\n"
 
     def convert_blockquote(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        return f"\n\n{text.strip()}\n\n"
+        lines = [line for line in text.strip().split("\n") if line.strip()]
+        quoted = "\n".join(f"> {line.lstrip('> ')}" for line in lines)
+        return f"\n\n{quoted if self._is_marked else text.strip()}\n\n"
 
     def convert_table(self, el: Any, text: str, parent_tags: set[str]) -> str:
         """A row of data is a line, with a bar between its cells, the empty ones too; cells of several lines, and rows
@@ -234,42 +248,6 @@ class _Plain(MarkdownConverter):
 
     def convert_tr(self, el: Any, text: str, parent_tags: set[str]) -> str:
         return f"\1{text}\2"
-
-
-class _PlainWithLinks(_Plain):
-    """With the address of each link behind its words."""
-
-    def convert_a(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        label, link = text.strip(), str(el.get("href") or "").strip()
-        if not _LINK.fullmatch(link) or label == link:
-            return text
-        return f"{label} {link}" if label else link
-
-
-class _Markdown(_Plain):
-    """WeCom's Markdown (developer.work.weixin.qq.com/document/path/90236, read 2026-11-26)."""
-
-    @staticmethod
-    def said(text: str) -> str:
-        return escaped(text, MessageForm.MARKDOWN)
-
-    def convert_a(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        label, link = " ".join(text.split()).replace("**", ""), str(el.get("href") or "").strip()
-        return f"[{label or escaped(link, MessageForm.MARKDOWN)}]({link})" if _LINK.fullmatch(link) else text
-
-    def convert_b(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        line = " ".join(text.split())
-        plain = not line or "\n" in text.strip() or "**" in line or parent_tags & (_HEADINGS | {"a", "b", "strong"})
-        return text if plain else f"**{line}**"
-
-    convert_strong = convert_b
-
-    def heading(self, level: int, text: str) -> str:
-        return f"{'#' * level} {text.replace('**', '')}"
-
-    def convert_blockquote(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        lines = [line for line in text.strip().split("\n") if line.strip()]
-        return "\n\n" + "\n".join(f"> {line.lstrip('> ')}" for line in lines) + "\n\n"
 
 
 # --- What a message is made of ---

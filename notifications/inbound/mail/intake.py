@@ -33,7 +33,7 @@ from notifications.inbound.mail.parse import Forward, MailRules, UnreadableMailE
 from notifications.inbound.mail.reader import MailReading, read
 from notifications.inbound.mail.server import Door, Limits, Mail, Network, RefusedError, SignIn
 from notifications.inbound.recipients import Address, Kind
-from notifications.models import InboundCall, InboundChannel, IncomingMessage
+from notifications.models import InboundCall, InboundChannel, IncomingMessage, OutgoingMail
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +108,7 @@ def _accept(
     # the channel is locked.
     people = IncomingMessage.people.through.objects
     already = people.filter(incomingmessage__key__startswith=prefix).values_list("user_id", flat=True)
+    original, page = zlib.compress(mail.content, 1), zlib.compress(reading.page.encode(), 1)
     incoming = Incoming(
         sender=channel,
         key=key,
@@ -123,8 +124,8 @@ def _accept(
         corp=channel.corp,
         already=already,
         origin=IncomingMessage.Origin.MAIL,
-        original=zlib.compress(mail.content, 1),
-        page=zlib.compress(reading.page.encode(), 1),
+        original=original,
+        page=page,
     )
     message, run_ids = None, list[int]()
     try:
@@ -140,35 +141,21 @@ def _accept(
         unknown = [text for address, text in addresses.items() if address.document() in documents]
         outcome, message_id = (Outcome.ACCEPTED, message.pk) if accepted.is_new else (Outcome.REPEATED, None)
         calls.note(channel, outcome, message_id=message_id, now=now)
-    outgoing.write(_letters(incoming, channel, mail, reading, message, unknown, prefix), now=now)
-    return message, run_ids
-
-
-def _letters(
-    incoming: Incoming,
-    channel: InboundChannel,
-    mail: Mail,
-    reading: MailReading,
-    message: IncomingMessage | None,
-    unknown: Sequence[str],
-    prefix: str,
-) -> outgoing.Letters:
     rules = MailRules.of(channel.mapping)
     # Nobody is told of an automatic mail, so that no two systems write to each other.
     is_told = rules.tells_sender and not reading.is_automatic and rules.mails_to(mail.sender)
     wanted: dict[str, Sequence[str]] = {Forward.UNKNOWN: unknown, Forward.EVERYBODY: mail.recipients}
     forwarded = () if reading.is_passed_on else filter(rules.mails_to, wanted.get(rules.forward, ()))
-    return outgoing.Letters(
-        channel=channel,
-        message=message,
+    draft = OutgoingMail(channel=channel, message=message, subject=incoming.title, unknown=unknown)
+    draft.original, draft.page = original, page
+    outgoing.write(
+        draft,
         prefix=prefix,
-        subject=incoming.title,
-        original=incoming.original,
-        page=incoming.page,
         sender=mail.sender if is_told and (message is not None or unknown) else "",
-        unknown=tuple(unknown),
-        forwarded=tuple(dict.fromkeys(forwarded)),
+        forwarded=list(dict.fromkeys(forwarded)),
+        now=now,
     )
+    return message, run_ids
 
 
 def address_of(recipient: str) -> Address:

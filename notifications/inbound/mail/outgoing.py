@@ -11,11 +11,9 @@ import logging
 import re
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.mime.image import MIMEImage
 from email.utils import format_datetime
-from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -35,7 +33,7 @@ from notifications.inbound.accept import check_limit
 from notifications.inbound.mail import html
 from notifications.inbound.mail.html import files_of, not_sent
 from notifications.inbound.mail.parse import PASSED_ON, MailRules, UnreadableMailError, parse
-from notifications.models import InboundChannel, IncomingMessage, OutgoingMail, Receipt, Run
+from notifications.models import IncomingMessage, OutgoingMail, Receipt, Run
 from notifications.models.inbound import TITLE_CHARACTERS
 
 logger = logging.getLogger(__name__)
@@ -56,50 +54,37 @@ _SHOWN_PICTURE = re.compile(r'src="data:image/\w+;base64,([A-Za-z0-9+/=]+)"')
 _CANNOT_BE_REPEATED = {OutcomeKind.UNCLEAR, OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}
 
 
-@dataclass(frozen=True)
-class Letters:
-    """What is mailed because of one mail. `prefix`: the same for a mail that comes again. `sender`: who is told, empty:
-    nobody; `unknown`: addresses for which nobody was found; `forwarded`: addresses that get the mail itself."""
-
-    channel: InboundChannel
-    message: IncomingMessage | None
-    prefix: str
-    subject: str
-    original: bytes
-    page: bytes
-    sender: str
-    unknown: tuple[str, ...]
-    forwarded: tuple[str, ...]
-
-
-def write(letters: Letters, *, now: datetime) -> None:
-    """In the transaction that accepts the mail. Nothing where no mail server is set. Raises DailyLimitError."""
+def write(draft: OutgoingMail, *, prefix: str, sender: str, forwarded: Sequence[str], now: datetime) -> None:
+    """Write what is mailed because of one mail, in the transaction that accepts it: whom it did not reach, for
+    `sender`, and the mail itself for the addresses `forwarded`. Nothing where no mail server is set. Raises
+    DailyLimitError. `draft`: what all of them have, unsaved; `prefix`: the same for a mail that comes again.
+    """
     if "dummy" in settings.EMAIL_BACKEND:
         return
-    rows, kind = [], OutgoingMail.Kind
-    if _is_address(letters.sender):
-        # By its message, or by the addresses: a sender may hand in one mail for each recipient.
-        about = str(letters.message.pk) if letters.message else " ".join(sorted(letters.unknown))
-        rows.append(_row(letters, kind.BOUNCE, letters.sender, about, now, unknown=list(letters.unknown)))
-    kept = {} if letters.message else {"original": letters.original, "page": letters.page}
-    forwarded = filter(_is_address, letters.forwarded)
-    rows += [_row(letters, kind.FORWARD, address, "", now, **kept) for address in forwarded]
+    # By its message, or by the addresses: a sender may hand in one mail for each recipient.
+    about = str(draft.message_id) if draft.message else " ".join(sorted(draft.unknown))
+    wanted = [(OutgoingMail.Kind.BOUNCE, sender, about)]
+    wanted += [(OutgoingMail.Kind.FORWARD, address, "") for address in forwarded]
+    rows = (_row(draft, *one, prefix, now) for one in wanted if _is_address(one[1]))
     OutgoingMail.objects.bulk_create(rows, ignore_conflicts=True)
-    if letters.forwarded:
-        check_limit(letters.channel, 0, now=now)
+    if forwarded:
+        check_limit(draft.channel, 0, now=now)
 
 
-def _row(letters: Letters, kind: str, recipient: str, about: str, now: datetime, **fields: Any) -> OutgoingMail:
+def _row(draft: OutgoingMail, kind: str, recipient: str, about: str, prefix: str, now: datetime) -> OutgoingMail:
+    has_mail = kind == OutgoingMail.Kind.FORWARD and draft.message is None
     return OutgoingMail(
-        key=hashlib.sha256("\n".join((letters.prefix, kind, recipient, about)).encode()).hexdigest(),
+        key=hashlib.sha256("\n".join((prefix, kind, recipient, about)).encode()).hexdigest(),
         kind=kind,
-        channel=letters.channel,
-        message=letters.message,
+        channel=draft.channel,
+        message=draft.message,
         recipient=recipient,
-        subject=letters.subject[:TITLE_CHARACTERS],
+        subject=draft.subject[:TITLE_CHARACTERS],
+        unknown=draft.unknown if kind == OutgoingMail.Kind.BOUNCE else [],
+        original=draft.original if has_mail else b"",
+        page=draft.page if has_mail else b"",
         next_attempt_at=now,
         created_at=now,
-        **fields,
     )
 
 

@@ -11,7 +11,7 @@ import ipaddress
 import mimetypes
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -208,15 +208,15 @@ class _Message(Message):
 _POLICY = _Policy(message_factory=_Message)
 
 
+@dataclass
 class _Collected:
     """The leaves of a mail, by what they are."""
 
-    def __init__(self) -> None:
-        self.html: list[str] = []
-        self.text: list[str] = []
-        self.pictures: list[Part] = []
-        self.files: list[Part] = []
-        self.left_out: list[str] = []
+    html: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    pictures: list[Part] = field(default_factory=list)
+    files: list[Part] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def _collected(message: Message) -> _Collected:
