@@ -487,7 +487,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             "shown": actions.shown(incident, person=person, now=now),
             "pictures": charts.shown(incident, person=person, now=now),
             "labels": list(incident.labels.items()),
-            "timeline": actions.timeline(incident),
+            "timeline": incident.events.select_related("user"),
             "severity": self.level(incident),
             "notices": [
                 {"notice": one, "state": run_pill(one.run)}

@@ -240,24 +240,12 @@ def tone_of(incident: Incident, now: datetime) -> str:
     return "bad" if incident.severity == "critical" else "warn"
 
 
-@dataclass(frozen=True)
-class Listing:
-    """`is_cut`: there are more than are listed."""
-
-    incidents: Sequence[Shown]
-    is_cut: bool
-
-
-def incidents_of(person: User, *, now: datetime) -> Listing:
-    """What is open, and what was lately, newest first; only what the person is told of."""
+def incidents_of(person: User, *, now: datetime) -> tuple[list[Shown], bool]:
+    """What is open, and what was lately, newest first; only what the person is told of. And whether there are more than
+    are listed."""
     recent = Q(status=Incident.Status.OPEN) | Q(resolved_at__gt=now - SHOWN_FOR, notified_at__isnull=False)
     rows = Incident.objects.filter(recent).with_people().order_by("status", "-pk")
     theirs = filter(notices.ConcernsOf(person), rows.iterator(chunk_size=500))
     found = list(islice(theirs, LISTED_AT_MOST + 1))
     listed = [shown(incident, person=person, now=now) for incident in found[:LISTED_AT_MOST]]
-    return Listing(listed, is_cut=len(found) > LISTED_AT_MOST)
-
-
-def timeline(incident: Incident) -> Sequence[IncidentEvent]:
-    """All of its events, the oldest first."""
-    return list(incident.events.select_related("user").order_by("at", "pk"))
+    return listed, len(found) > LISTED_AT_MOST

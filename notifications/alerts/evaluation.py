@@ -69,13 +69,8 @@ def claim_due(*, now: datetime) -> int:
         for rule in rules:
             slot_at = rule.next_run_at or now
             AlertRule.objects.filter(pk=rule.pk).update(next_run_at=_next(rule, now))
-            _request_check(rule, slot_at=slot_at, now=now)
+            request_check(rule, slot_at=slot_at, now=now)
     return len(rules)
-
-
-def check_now(rule: AlertRule, *, now: datetime) -> AlertCheck:
-    """Begin a check that somebody asks for, as after a data update. Twice within a second it is one."""
-    return _request_check(rule, slot_at=now.replace(microsecond=0), now=now)
 
 
 def follow(card_id: int, slot_at: datetime) -> None:
@@ -343,12 +338,16 @@ def _key(rule: AlertRule, kind: Incident.Kind, part: str) -> str:
     return incidents.key_of(f"rule:{rule.pk}", kind, f"part:{part}")
 
 
-def _request_check(rule: AlertRule, *, slot_at: datetime, now: datetime) -> AlertCheck:
+def request_check(rule: AlertRule, *, now: datetime, slot_at: datetime | None = None) -> AlertCheck:
+    """Begin the check of a slot, or one that somebody asks for, as after a data update: twice within a second it is
+    one."""
     check, is_new = AlertCheck.objects.get_or_create(
-        rule=rule, slot_at=slot_at, defaults={"card_id": rule.card_id, "requested_at": now}
+        rule=rule,
+        slot_at=slot_at or now.replace(microsecond=0),
+        defaults={"card_id": rule.card_id, "requested_at": now},
     )
     if is_new:
-        fetch.request([rule.card_id], slot_at=slot_at, now=now)
+        fetch.request([rule.card_id], slot_at=check.slot_at, now=now)
     return check
 
 

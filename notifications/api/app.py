@@ -206,5 +206,5 @@ def check_rule(request: HttpRequest, rule_id: Id) -> Status[CheckState]:
     rule = get_object_or_404(tokens.rules_of(token), pk=rule_id)
     if not rule.is_enabled:
         raise ProblemError("rule_disabled")
-    check = evaluation.check_now(rule, now=database_now())
+    check = evaluation.request_check(rule, now=database_now())
     return Status(202, CheckState(rule_id=rule.pk, slot_at=check.slot_at))

@@ -259,11 +259,11 @@ def resolve_audiences(audiences: Mapping[int, Audience]) -> dict[int, list[Recip
         for number, user_id in first.union(*others, all=True):
             named[user_id].append(different[number])
     people = User.objects.filter(pk__in=named) if len(named) <= PEOPLE_AT_ONCE else User.objects.all()
-    rows = {row[0]: row for row in _read_people(people, Value(""))} if named else {}
+    rows = {row.pk: row for row in _read_people(people, Value(""))} if named else {}
     found: dict[Audience, list[Recipient]] = {one: [] for one in different}
     for user_id, row in rows.items():
         for audience in named.get(user_id, ()):
-            found[audience].append(_to_recipient(audience, row))
+            found[audience].append(_make_recipient(audience, row))
     choices: dict[int | None, dict[int, str]] = defaultdict(dict)
     subscription_ids = [one.subscription_id for one in audiences.values()]
     chosen_by = SubscriptionChoice.objects.filter(subscription__in=subscription_ids, user__in=rows)
@@ -274,7 +274,7 @@ def resolve_audiences(audiences: Mapping[int, Audience]) -> dict[int, list[Recip
         audience = audiences[key]
         if theirs := choices[audience.subscription_id]:
             resolved[key] = [
-                _to_recipient(audience, (*rows[one.user_id][:-2], theirs[one.user_id], rows[one.user_id][-1]))
+                _make_recipient(audience, rows[one.user_id]._replace(choice=theirs[one.user_id]))
                 if one.user_id in theirs
                 else one
                 for one in resolved[key]
@@ -296,21 +296,17 @@ def _read_recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Rec
         chosen = SubscriptionChoice.objects.filter(subscription=audience.subscription_id, user=OuterRef("pk"))
         choice = Subquery(chosen.values("kind")[:1])
     for row in _read_people(people, choice):
-        yield _to_recipient(audience, row)
+        yield _make_recipient(audience, row)
 
 
-def _read_people(people: QuerySet[User], choice: Subquery | Value) -> Iterator[tuple[Any, ...]]:
+def _read_people(people: QuerySet[User], choice: Subquery | Value) -> Iterator[Any]:
     """Yield the _COLUMNS of each person. `choice`: what they chose about the push."""
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
     people = people.annotate(account=primary).order_by("account__corp_id", "pk")
     left = Q(account__left_at__isnull=False)
     barred = barred_by_wecom("account__corp_id", "account__userid_folded")
     people = people.annotate(is_barred=Case(When(left, then=Value(True)), default=barred), choice=choice)
-    return people.values_list(*_COLUMNS).iterator(chunk_size=PEOPLE_AT_ONCE)
-
-
-def _to_recipient(audience: Audience, row: tuple[Any, ...]) -> Recipient:
-    return _choose_channel(audience, row[-1], _make_recipient(audience.corp_id, *row[:-1]))
+    return people.values_list(*_COLUMNS, named=True).iterator(chunk_size=PEOPLE_AT_ONCE)
 
 
 def count_reachability(
@@ -394,39 +390,30 @@ def _find_reached(audience: Audience, branches: departments.Branches | None = No
     return reached(audience.department_ids, with_those_below=audience.with_subdepartments)
 
 
-def _make_recipient(
-    only_corp_id: int | None,
-    user_id: int,
-    is_active: bool,
-    account_id: int | None,
-    corp_id: int | None,
-    userid: str | None,
-    userid_folded: str | None,
-    is_corp_enabled: bool | None,
-    is_barred: bool,
-    choice: str | None,
-) -> Recipient:
-    reason = None
-    if not is_active:
+def _make_recipient(audience: Audience, row: Any) -> Recipient:
+    """`row`: the _COLUMNS of a person."""
+    userid, reason = row.account__userid, None
+    if not row.is_active:
         reason = Reason.USER_DISABLED
-    elif choice:
-        reason = _OF_CHOICE[SubscriptionChoice.Kind(choice)]
-    elif is_barred:  # before what a second channel makes good: nothing goes to somebody who has left
+    elif row.choice:
+        reason = _OF_CHOICE[SubscriptionChoice.Kind(row.choice)]
+    elif row.is_barred:  # before what a second channel makes good: nothing goes to somebody who has left
         reason = Reason.BARRED
-    elif account_id is None:
+    elif row.account__pk is None:
         reason = Reason.NO_ACCOUNT
-    elif corp_id is None:
+    elif row.account__corp_id is None:
         reason = Reason.NO_COMPANY
     elif not userid:
         reason = Reason.NO_USERID
     elif "|" in userid or userid.startswith("@"):  # WeCom would read several people, or everybody
         reason = Reason.BAD_USERID
-    elif only_corp_id is not None and corp_id != only_corp_id:
+    elif audience.corp_id not in {None, row.account__corp_id}:
         reason = Reason.OTHER_CORP
-    elif not is_corp_enabled:
+    elif not row.account__corp__is_enabled:
         reason = Reason.CORP_DISABLED
-    address = f"user:{user_id}" if reason else f"{corp_id}:{userid_folded}"
-    return Recipient(user_id, corp_id, userid or "", address, reason)
+    address = f"user:{row.pk}" if reason else f"{row.account__corp_id}:{row.account__userid_folded}"
+    by_app = Recipient(row.pk, row.account__corp_id, userid or "", address, reason)
+    return _choose_channel(audience, row.email, by_app)
 
 
 def mail_address(user_id: int, email: str) -> str:

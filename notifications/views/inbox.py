@@ -226,11 +226,11 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """What is open and concerns me, and what was lately."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alerts")))
-    found = actions.incidents_of(signed_in(request.user), now=timezone.now())
+    listed, is_cut = actions.incidents_of(signed_in(request.user), now=timezone.now())
     context = {
-        "open_ones": [one for one in found.incidents if one.incident.is_open],
-        "over": [one for one in found.incidents if not one.incident.is_open],
-        "listed_at_most": actions.LISTED_AT_MOST if found.is_cut else None,
+        "open_ones": [one for one in listed if one.incident.is_open],
+        "over": [one for one in listed if not one.incident.is_open],
+        "listed_at_most": actions.LISTED_AT_MOST if is_cut else None,
     }
     return render(request, "notifications/alerts.html", context)
 
@@ -250,7 +250,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
         "pictures": charts.shown(incident, person=person, now=now),
         "incident": incident,
         "labels": list(incident.labels.items()),
-        "timeline": actions.timeline(incident),
+        "timeline": incident.events.select_related("user"),
     }
     return render(request, "notifications/alert.html", context)
 
