@@ -198,7 +198,9 @@ class TestOnTheAlertPage:
         assert client.get(address.replace(".svg", ".xlsx")).status_code == 404
         assert client.post(address).status_code == 405
 
-    def test_is_nobody_elses(self, rule: AlertRule, corp: Corp, people: list[User]) -> None:
+    def test_is_nobody_elses_and_no_more_of_who_is_off_duty_or_disabled(
+        self, rule: AlertRule, corp: Corp, people: list[User]
+    ) -> None:
         check(rule, NOW, DATA)
         drawn()
         path = f"/alerts/{Incident.objects.get().pk}/"
@@ -209,18 +211,10 @@ class TestOnTheAlertPage:
             assert [client_of(person).get(one).status_code for one in (path, address)] == [404, 404]
         refused = Client(headers={"host": "localhost:3001"}).get(address)
         assert (refused.status_code, SVG in refused.content) == (302, False)
-
-    def test_is_shown_no_more_to_who_is_off_duty_disabled_or_gone(self, rule: AlertRule, people: list[User]) -> None:
-        check(rule, NOW, DATA)
-        drawn()
-        client, other = client_of(people[0]), client_of(people[1])
-        [address] = pictures_on(client, f"/alerts/{Incident.objects.get().pk}/")
-
+        told, disabled = client_of(people[0]), client_of(people[1])
         rule.receiver.users.remove(people[0])
         User.objects.filter(pk=people[1].pk).update(is_active=False)
-
-        assert client.get(address).status_code == 404
-        assert other.get(address).status_code == 302
+        assert [one.get(address).status_code for one in (told, disabled)] == [404, 302]
 
     def test_of_another_value_is_refused_whatever_address_is_guessed(self, rule: AlertRule, people: list[User]) -> None:
         split_by_city(rule, people)

@@ -11,6 +11,7 @@ from django.db.models import Sum
 
 from accounts.models import User
 from integrations.models import Corp
+from notifications.inbound import payloads
 from notifications.inbound.payloads import read_alerts
 from notifications.models import InboundCall, InboundChannel, Incident, IncidentEvent, IncomingMessage, Run
 from tests.notifications.alerts.conftest import alert, make_alert_channel, payload
@@ -112,13 +113,15 @@ class TestSenders:
 
         assert found.severity == severity
 
-    def test_of_more_alerts_than_are_taken_the_others_are_counted(self, channel: InboundChannel) -> None:
-        alerts = (alert(n=str(number)) for number in range(1003))
+    def test_of_more_alerts_than_are_taken_the_others_are_counted(
+        self, channel: InboundChannel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(payloads, "ALERTS_AT_MOST", 10)
 
-        post(channel, payload(*alerts, truncatedAlerts=2))
+        post(channel, payload(*(alert(n=str(number)) for number in range(13)), truncatedAlerts=2))
 
         assert Incident.objects.aggregate(Sum("truncated_count")) == {"truncated_count__sum": 5}
-        assert Incident.objects.count() == 1000
+        assert Incident.objects.count() == 10
 
 
 class TestHostile:

@@ -223,16 +223,6 @@ def test_the_log_shows_what_came_in_without_payloads(client: Client, root: User,
     assert InboundCall.objects.count() == 2
 
 
-def test_a_mail_channel_has_no_mapping(client: Client, root: User) -> None:
-    client.post(f"{LIST}add/", {"name": "Mail", "kind": "mail"})
-
-    channel = InboundChannel.objects.get()
-    page = client.get(page_of(channel)).content.decode()
-    assert channel.scheme == "password"
-    assert 'name="title"' not in page
-    assert 'name="daily_limit"' in page
-
-
 def test_a_secret_that_no_key_opens_is_said(client: Client, root: User, zhang: User, settings: Any) -> None:
     channel = make_channel(root, zhang, scheme="hmac")
     settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]

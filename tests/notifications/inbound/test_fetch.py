@@ -135,18 +135,16 @@ def test_what_cannot_be_fetched_is_left_out_and_noted_without_its_address(
     assert not any(part in reason for part in ("secret", path.strip("/")))
 
 
-def test_a_file_in_the_call_that_is_not_sent_is_noted_too(channel: InboundChannel, site: str, clock: FakeClock) -> None:
-    call(channel, {"title": "告警", "url": [f"{site}/a.png", "!"]})
+def test_a_file_in_the_call_and_an_address_that_are_none_are_noted_too(
+    channel: InboundChannel, site: str, clock: FakeClock
+) -> None:
+    call(channel, {"title": "告警", "url": [f"{site}/a.png", "!", "http://[x/a.png"]})
 
     assert len(fetched(clock)) == 1
-    assert reasons(channel) == ["“%(name)s” is neither base64 nor an address with http or https."]
-
-
-def test_an_address_that_is_none_is_left_out(channel: InboundChannel, clock: FakeClock) -> None:
-    call(channel, {"title": "告警", "url": "http://[x/a.png"})
-
-    assert len(fetched(clock)) == 1
-    assert reasons(channel) == ["“%(name)s” was not fetched: %(reason)s"]
+    assert reasons(channel) == [
+        "“%(name)s” is neither base64 nor an address with http or https.",
+        "“%(name)s” was not fetched: %(reason)s",
+    ]
 
 
 def test_each_call_leads_to_its_message_once_it_is_made(channel: InboundChannel, site: str, clock: FakeClock) -> None:

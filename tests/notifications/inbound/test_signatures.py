@@ -77,14 +77,12 @@ def test_refuses_a_signature_of_another_body(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", GOOD)
-@pytest.mark.parametrize(
-    "odd", ["", " ", "=", "sha256=", "sha256=zz", "t=,v1=", "t=1e9,v1=00", "\ud800", "中", "Basic !!"]
-)
-def test_refuses_odd_values(scheme: str, odd: str) -> None:
+def test_refuses_odd_values(scheme: str) -> None:
     names = ("Authorization", "X-Channel-Token", "X-Gitlab-Token", "X-Hub-Signature-256", "X-Hub-Signature")
     more = ("X-Signature", "X-Grafana-Alerting-Signature", "X-Grafana-Timestamp")
 
-    assert not accepts(scheme, proof(dict.fromkeys((*names, *more), odd), {"token": odd}))
+    for odd in ("", " ", "=", "sha256=", "sha256=zz", "t=,v1=", "t=1e9,v1=00", "\ud800", "中", "Basic !!"):
+        assert not accepts(scheme, proof(dict.fromkeys((*names, *more), odd), {"token": odd}))
 
 
 def test_takes_a_signature_in_base64() -> None:

@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 
 from accounts.models import Attribute, AuditEntry, User
 from accounts.users.attributes import check_uses, set_values
-from notifications.delivery.rendering.render import render_run
-from notifications.models import AttributeRule, Operator, Receipt, RulesMatch, Subscription
+from notifications.models import AttributeRule, Operator, RulesMatch, Subscription
 from notifications.sources import Audience, Rule
-from notifications.subscriptions.addressees import choose_subscription, find_own_subscriptions
+from notifications.subscriptions.addressees import find_own_subscriptions
 from notifications.subscriptions.recipients import (
-    count_reachability,
     is_match,
     match_rules,
     named_audience,
@@ -28,11 +26,9 @@ from notifications.subscriptions.recipients import (
 from tests.audit import clear_trail
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
-    NOW,
     make_corp,
     make_person,
     make_report,
-    make_run,
     make_subscription,
     make_superuser,
 )
@@ -108,14 +104,6 @@ class TestSeveral:
         assert chosen(*rules) == [both.pk]
         assert chosen(*rules, match=RulesMatch.ANY) == [both.pk, only_title.pk, only_region.pk]
 
-    def test_beside_other_choices_each_person_counts_once(self, title: Attribute) -> None:
-        corp = make_corp()
-        matched, other = make_people(corp, title, ["经理"], ["助理"])
-
-        found = chosen(Rule(title, IS, ("经理",)), user_ids=[matched.pk, other.pk], to_everyone=True)
-
-        assert found == [matched.pk, other.pk]
-
     def test_no_rules_are_nobody(self, title: Attribute) -> None:
         make_people(make_corp(), title, ["经理"])
 
@@ -131,27 +119,6 @@ class TestSeveral:
         assert len(found) == len(people)
 
 
-def test_who_cannot_be_reached_has_a_receipt_with_the_reason(title: Attribute) -> None:
-    corp, off = make_corp(), make_corp(is_enabled=False)
-    people = {
-        None: make_person(corp, "zhang"),
-        Receipt.Reason.NO_ACCOUNT: make_person(),
-        Receipt.Reason.CORP_DISABLED: make_person(off, "li"),
-        Receipt.Reason.USER_DISABLED: make_person(corp, "gone", is_active=False),
-        Receipt.Reason.PAUSED: make_person(corp, "wang"),
-    }
-    set_values(attribute=title, values={person.pk: ["经理"] for person in people.values()})
-    subscription = make_subscription()
-    save_rules(subscription, [Rule(title, IS, ("经理",))])
-    choose_subscription(people[Receipt.Reason.PAUSED], subscription_id=subscription.pk, kind="paused", now=NOW)
-    run = make_run(subscription)
-
-    render_run(run_id=run.pk, now=NOW)
-
-    receipts = dict(Receipt.objects.filter(run=run).values_list("user", "reason"))
-    assert receipts == {person.pk: reason or "" for reason, person in people.items()}
-
-
 def test_they_are_resolved_when_a_run_begins(title: Attribute) -> None:
     [person] = make_people(make_corp(), title, ["助理"])
     subscription = make_subscription()
@@ -161,15 +128,6 @@ def test_they_are_resolved_when_a_run_begins(title: Attribute) -> None:
     set_values(attribute=title, values={person.pk: ["经理"]})
 
     assert [one.user_id for one in resolve_audience(named_audience(subscription))] == [person.pk]
-
-
-def test_the_preview_counts_them(title: Attribute) -> None:
-    make_people(make_corp(), title, ["经理"], ["经理"], ["助理"])
-    make_people(make_corp(is_enabled=False), title, ["经理"])
-
-    found = count_reachability(Audience(rules=(Rule(title, IS, ("经理",)),)), seen_by=make_superuser())
-
-    assert (found.reachable_count, found.unreachable_count) == (2, 1)
 
 
 class TestSaving:
@@ -278,11 +236,6 @@ class TestDefinitions:
             assert "其他" not in said
         else:
             check_uses(attribute=level)
-
-    def test_without_rules_it_may_become_another(self, title: Attribute) -> None:
-        title.kind = Attribute.Kind.NUMBER
-
-        check_uses(attribute=title)
 
 
 class TestOwnSubscriptions:

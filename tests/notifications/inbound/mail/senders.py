@@ -8,8 +8,6 @@ are as Java's mail library commonly writes them.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from email import encoders
 from email.header import Header
 from email.mime.application import MIMEApplication
@@ -21,16 +19,12 @@ from io import BytesIO
 
 from openpyxl import Workbook
 
+from tests.notifications.inbound import factories
+
 
 def png(width: int = 600, height: int = 300, *, seed: int = 0) -> bytes:
-    """A picture of one colour."""
-    rows = b"".join(b"\0" + bytes([seed % 256, 120, 200]) * width for _ in range(height))
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    """A picture that is no icon."""
+    return factories.png(width, height, seed=seed)
 
 
 def xlsx(*rows: list[object]) -> bytes:

@@ -65,7 +65,9 @@ def test_a_new_channel_shows_what_is_entered_at_the_sender_and_its_password_once
     InboundChannel.objects.update(is_enabled=True)
     sign_in = Intake(lambda _ids: None).sign_in
     assert sign_in(user=channel.public_id, password=secret, address="10.0.0.1") is not None
-    assert secret not in client.get(page(channel)).content.decode()
+    html = client.get(page(channel)).content.decode()
+    assert secret not in html
+    assert (channel.scheme, 'name="title"' in html, 'name="daily_limit"' in html) == ("password", False, True)
 
 
 @pytest.mark.parametrize(

@@ -162,28 +162,23 @@ def test_hostile_mails_of_one_channel_hold_up_no_other(
     assert {(markup, text[:9]) for markup, text in texts} == {("plain", "hello x x")}
 
 
-def test_it_has_a_heartbeat_while_it_runs_and_takes_it_back_when_it_ends_in_order(doors: Doors) -> None:
-    door = doors.start()
-    eventually(Heartbeat.objects.filter(kind=Heartbeat.Kind.MAIL).exists)
-
-    door.stop()
-
-    assert door.process.returncode == 0
-    assert not Heartbeat.objects.filter(kind=Heartbeat.Kind.MAIL).exists()
-
-
-def test_it_takes_mails_over_tls_with_the_certificate_of_its_settings(
+def test_it_takes_mails_over_tls_and_has_a_heartbeat_until_it_ends_in_order(
     doors: Doors, channel: tuple[InboundChannel, str], person: User, tmp_path: Path
 ) -> None:
     certificate_file, key_file = certificate(tmp_path)
-    doors.start(MAIL_DOOR_CERTIFICATE=str(certificate_file), MAIL_DOOR_KEY=str(key_file))
+    door = doors.start(MAIL_DOOR_CERTIFICATE=str(certificate_file), MAIL_DOOR_KEY=str(key_file))
+    eventually(Heartbeat.objects.filter(kind=Heartbeat.Kind.MAIL).exists)
 
     with smtplib.SMTP("localhost", doors.port, timeout=120) as client:
         client.starttls(context=ssl.create_default_context(cafile=str(certificate_file)))
         client.login(channel[0].public_id, channel[1])
         client.sendmail("bi@example.com", ["ZhangWei@wecom.local"], mail())
 
+    door.stop()
+
     assert IncomingMessage.objects.count() == 1
+    assert door.process.returncode == 0
+    assert not Heartbeat.objects.filter(kind=Heartbeat.Kind.MAIL).exists()
 
 
 def test_it_does_not_start_with_a_certificate_that_cannot_be_read(

@@ -19,9 +19,7 @@ from notifications.subscriptions.schedules import (
     crontab_slots,
     due_times,
     find_slots,
-    is_published_workday,
     last_known_year,
-    nearest_workday,
     next_due,
     read_workdays,
     read_zone,
@@ -417,52 +415,15 @@ def test_looking_from_any_moment_gives_the_same_times(
     assert whole == sorted(set(whole))
 
 
-@pytest.mark.parametrize(
-    ("day", "is_worked_on"),
-    [
-        ("2026-01-01", False),  # New Year's Day, a Thursday
-        ("2026-01-02", False),  # a Friday, free for the long weekend
-        ("2026-01-04", True),  # a Sunday, made up for
-        ("2026-02-14", True),  # a Saturday before the Spring Festival, made up for
-        ("2026-02-16", False),  # a Monday, New Year's Eve of the lunar year
-        ("2026-02-28", True),  # a Saturday after it, made up for
-        ("2026-10-01", False),
-        ("2026-10-10", True),  # a Saturday, made up for
-        ("2026-11-21", False),  # an ordinary Saturday
-        ("2026-11-25", True),  # an ordinary Wednesday
-    ],
-)
-def test_the_days_that_the_state_council_published_for_2026(day: str, is_worked_on: bool) -> None:
-    assert read_workdays()(date.fromisoformat(day)) is is_worked_on
-
-
-def test_beyond_the_last_known_year_monday_to_friday_count() -> None:
+def test_beyond_the_known_years_monday_to_friday_count() -> None:
     monday = date(last_known_year() + 1, 1, 4)
     monday += timedelta(days=(8 - monday.isoweekday()) % 7)
     week = [monday + timedelta(days=n) for n in range(7)]
 
     assert [read_workdays()(day) for day in week] == [True] * 5 + [False] * 2
     assert unknown_years([date(last_known_year(), 12, 31), *week]) == [monday.year]
-
-
-def test_before_the_first_known_year_monday_to_friday_count() -> None:
     assert read_workdays()(date(1999, 10, 8))  # a Friday
     assert unknown_years([date(1999, 10, 8)]) == []
-
-
-def test_the_nearest_working_day_in_both_directions() -> None:
-    published = is_published_workday
-    assert nearest_workday(date(2026, 10, 1), published) == date(2026, 10, 8)
-    assert nearest_workday(date(2026, 10, 4), published, step=-1) == date(2026, 9, 30)
-    for step in (1, -1):
-        assert nearest_workday(date(2026, 2, 14), published, step=step) == date(2026, 2, 14)
-
-
-def test_no_stretch_of_free_days_is_longer_than_a_move_looks_back() -> None:
-    first = date(2004, 1, 1)
-    days = [first + timedelta(days=n) for n in range((date(last_known_year(), 12, 1) - first).days)]
-
-    assert max((nearest_workday(day, is_published_workday) - day).days for day in days) <= 10
 
 
 @pytest.mark.parametrize("day", ["01-01", "05-01", "05-02", "10-01", "10-02", "10-03"])
