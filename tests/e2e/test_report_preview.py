@@ -1,35 +1,36 @@
-"""Reports and alert rules tried, and alerts, in a real browser: charts drawn by a real worker over a real query."""
+"""Reports and alert rules tried, and alerts, in a real browser: real workers fetch and draw."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Attribute, User, WeComAccount
 from integrations.data.table import Column, Kind, Table
+from integrations.models import Card, CardData
 from notifications import tasks
 from notifications.models import AlertRule, Incident, Medium, OwnRowsRule, Report, ReportChart
 from tests.conftest import program_environ
 from tests.e2e import sales
+from tests.e2e.axe import PHONE, assert_no_faults, look
 from tests.e2e.one_page.test_push_page import choose_person
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
 from tests.e2e.stack import BIN, Program, running, wait_for_log
-from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.e2e.waiting import eventually
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import check, make_rule
 from tests.notifications.factories import make_corp
-from tests.sandbox.programs import npm_modules
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
-OpenPage = Callable[[Report | AlertRule], tuple[Page, list[str]]]
+OpenPage = Callable[[Report | AlertRule], Page]
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +42,16 @@ def charts_worker(
     command = [*celery, "--pool", "prefork", "--concurrency", "1", "--without-mingle"]
     folder = tmp_path_factory.mktemp("charts")
     with running("charts", command, env=program_environ(), folder=folder, cwd=project_root) as program:
+        wait_for_log("ready.", program)
         yield program
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def data_worker(
     django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Program]:
     with sales.data_worker(project_root, tmp_path_factory.mktemp("data")) as program:
+        wait_for_log("ready.", program)
         yield program
 
 
@@ -58,60 +61,117 @@ def report(transactional_db: None, warehouse: str) -> Report:
 
 
 @pytest.fixture
-def open_page(browser: Browser, live_server: LiveServer) -> Iterator[OpenPage]:
-    contexts: list[BrowserContext] = []
+def refusals(desk: BrowserContext) -> list[str]:
+    return refusals_in(desk)
 
-    def act(row: Report | AlertRule) -> tuple[Page, list[str]]:
-        context = browser.new_context(locale="zh-CN", **DESK)
-        context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
-        contexts.append(context)
-        refusals = refusals_in(context)
-        page = context.new_page()
-        page.goto(f"{signed_in(context, live_server)}/admin/notifications/{row._meta.model_name}/{row.pk}/change/")
-        return page, refusals
 
-    yield act
-    for context in contexts:
-        context.close()
+@pytest.fixture
+def open_page(desk: BrowserContext, refusals: list[str], live_server: LiveServer) -> OpenPage:
+    def act(row: Report | AlertRule) -> Page:
+        page = desk.new_page()
+        page.goto(f"{signed_in(desk, live_server)}/admin/notifications/{row._meta.model_name}/{row.pk}/change/")
+        return page
+
+    return act
+
+
+def drawn_in(image: Locator) -> str:
+    """What the picture shows, once it is there."""
+    expect(image).to_be_visible()
+    expect(image).to_have_js_property("complete", value=True)
+    assert image.evaluate("one => one.naturalWidth") == 390
+    return image.page.request.get(str(image.evaluate("one => one.src"))).text()
+
+
+def test_the_page_says_that_no_worker_fetches_and_shows_the_report_once_one_does(
+    open_page: OpenPage, refusals: list[str], report: Report, request: pytest.FixtureRequest
+) -> None:
+    OwnRowsRule.objects.all().delete()
+    page = open_page(report)
+    page.locator("[name=title]").fill("还没有保存的标题")
+    place = page.locator("[data-preview-place]")
+
+    expect(place).to_contain_text("正在读取数据…")
+    expect(place.locator("progress")).to_be_visible()
+    expect(place.locator("[data-elapsed]")).to_have_text(re.compile(r"^([2-9]|[1-9][0-9]+) 秒$"))
+    expect(place.locator(".problem")).to_contain_text("是否有 worker 在处理队列“data”")
+    assert refusals == []
+    assert_no_faults(page)
+    refusals.clear()  # axe-core's own
+    request.getfixturevalue("data_worker")
+    expect(place).to_contain_text("还没有保存的标题")
+    expect(place).to_contain_text("共 288.5 万元")
+    assert Report.objects.get().title == "销售日报"
+    assert CardData.objects.get().slot_at is None
+    assert refusals == []
+
+
+def test_without_scripts_the_preview_has_a_page_of_its_own(
+    browser: Browser, desk: BrowserContext, live_server: LiveServer, report: Report, data_worker: Program
+) -> None:
+    OwnRowsRule.objects.all().delete()
+    base = signed_in(desk, live_server)
+    state: Any = desk.storage_state()
+    plain = browser.new_context(java_script_enabled=False, storage_state=state, locale="zh-CN")
+    page = plain.new_page()
+    page.goto(f"{base}/admin/notifications/report/{report.pk}/change/")
+    page.locator("[name=title]").fill("还没有保存的标题")
+
+    with plain.expect_page() as opened:
+        page.get_by_role("button", name="在单独的页面中查看").click()
+    own = opened.value
+
+    def is_shown() -> bool:
+        with own.expect_navigation():
+            own.get_by_role("button", name="刷新").click()
+        return own.get_by_text("共 288.5 万元").count() > 0
+
+    if own.get_by_text("共 288.5 万元").count() == 0:
+        eventually(is_shown, [data_worker])
+    expect(own.locator(".phone")).to_contain_text("还没有保存的标题")
+    own.get_by_label("消息形式").select_option("markdown")
+    own.get_by_role("button", name="读取数据并预览").click()
+    expect(own.get_by_label("消息形式")).to_have_value("markdown")
+    assert own.url.endswith("/admin/notifications/report/preview/")
+    expect(page.locator("[name=title]")).to_have_value("还没有保存的标题")
+    plain.close()
 
 
 def test_the_page_shows_the_chart_of_somebodys_own_rows(
-    open_page: OpenPage, report: Report, charts_worker: Program
+    open_page: OpenPage, refusals: list[str], report: Report, data_worker: Program, charts_worker: Program
 ) -> None:
-    wait_for_log("ready.", charts_worker)
-    page, refusals = open_page(report)
+    page = open_page(report)
     page.get_by_label("消息形式").select_option("news")
+    place = page.locator("[data-preview-place]")
 
-    expect(page.locator("[data-preview-place] .problem")).to_contain_text("请选择以谁的身份预览")
+    expect(place.locator(".problem")).to_contain_text("请选择以谁的身份预览")
     choose_person(page, "韩梅梅")
 
-    expect(page.locator("[data-preview-place]")).to_contain_text("可以看到 3 行中的 2 行。")
-    chart, picture = page.locator(".preview-chart img"), page.locator(".phone-picture img")
-    for image in (chart, picture):
-        expect(image).to_be_visible()
-        expect(image).to_have_js_property("complete", value=True)
-        assert image.evaluate("one => one.naturalWidth") == 390
+    expect(place).to_contain_text("可以看到 3 行中的 2 行。")
+    chart = page.locator(".preview-chart img")
+    drawn = [drawn_in(image) for image in (chart, page.locator(".phone-picture img"))][0]
     expect(chart).to_have_attribute("src", re.compile(r"/preview/[^/]+\.svg$"))
-    expect(page.locator("[data-preview-place] progress")).to_have_count(0)
-    drawn = page.request.get(str(chart.evaluate("one => one.src"))).text()
-    assert "杭州" in drawn
-    assert "广州" not in drawn
+    expect(place.locator("progress")).to_have_count(0)
+    assert ("杭州" in drawn, "广州" in drawn) == (True, False)
     assert refusals == []
-    for appearance in (PHONE, DESK):
-        look(page, appearance)
-        assert faults_of(page) == {}
+    assert_no_faults(page)
 
 
-def test_a_chart_without_its_column_is_refused_as_by_a_run_and_a_file_can_be_opened(
-    open_page: OpenPage, report: Report, charts_worker: Program
+def test_what_fails_is_said_with_what_to_do_and_a_file_can_be_opened(
+    open_page: OpenPage, report: Report, data_worker: Program, charts_worker: Program
 ) -> None:
-    wait_for_log("ready.", charts_worker)
+    sql = Card.objects.get().sql
+    Card.objects.update(sql="SELECT * FROM renamed")
     ReportChart.objects.update(y="成本")
     OwnRowsRule.objects.all().delete()
-    page, _refusals = open_page(report)
-    page.get_by_label("消息形式").select_option("xlsx")
+    page = open_page(report)
+    problem = page.locator("[data-preview-place] .problem")
+    expect(problem).to_contain_text("卡片“门店销售额”没有数据：数据库拒绝")
 
-    expect(page.locator("[data-preview-place] .problem")).to_contain_text("没有列“成本”。")
+    Card.objects.update(sql=sql)
+    page.reload()
+    page.get_by_label("消息形式").select_option("xlsx")
+    expect(problem).to_contain_text("没有列“成本”。")
     page.locator("[name=charts-0-y]").fill("销售额")
     expect(page.locator(".preview-chart img")).to_be_visible()
     with page.expect_download() as download:
@@ -120,30 +180,21 @@ def test_a_chart_without_its_column_is_refused_as_by_a_run_and_a_file_can_be_ope
 
 
 def test_a_rule_is_tried_with_a_picture_of_its_column(
-    open_page: OpenPage, report: Report, charts_worker: Program
+    open_page: OpenPage, refusals: list[str], report: Report, data_worker: Program, charts_worker: Program
 ) -> None:
-    wait_for_log("ready.", charts_worker)
     card = report.report_cards.get().card
-    rule = make_rule(card, make_receiver(corp=make_corp()), "any 销售额 < 100")
-    page, refusals = open_page(rule)
+    page = open_page(make_rule(card, make_receiver(corp=make_corp()), "any 销售额 < 100"))
 
-    image = page.locator(".preview-chart img")
-    expect(image).to_be_visible()
-    expect(image).to_have_js_property("complete", value=True)
-    assert image.evaluate("one => one.naturalWidth") == 390
-    drawn = page.request.get(str(image.evaluate("one => one.src"))).text()
+    drawn = drawn_in(page.locator(".preview-chart img"))
     assert "广州" in drawn
     assert "stroke-dasharray" in drawn
     assert refusals == []
-    for appearance in (PHONE, DESK):
-        look(page, appearance)
-        assert faults_of(page) == {}
+    assert_no_faults(page)
 
 
 def test_an_alert_shows_the_data_over_which_it_fired_on_a_phone_and_in_the_administration(
-    browser: Browser, live_server: LiveServer, report: Report, charts_worker: Program
+    desk: BrowserContext, refusals: list[str], live_server: LiveServer, report: Report, charts_worker: Program
 ) -> None:
-    wait_for_log("ready.", charts_worker)
     corp, card, person = make_corp(), report.report_cards.get().card, User.objects.get(username="hanmeimei")
     WeComAccount.objects.create(user=person, corp=corp, userid="hanmeimei")
     split = {"split_column": "区域", "split_attribute": Attribute.objects.get(key="region")}
@@ -151,33 +202,20 @@ def test_an_alert_shows_the_data_over_which_it_fired_on_a_phone_and_in_the_admin
     columns = (Column("区域", Kind.TEXT), Column("门店", Kind.TEXT), Column("销售额", Kind.NUMBER, "万元"))
     rows = (("华东", "上海", 128.5), ("华东", "杭州", 96), ("华南", "广州", 64))
     check(rule, timezone.now(), Table(columns, rows, timezone.now()))
-    incident = Incident.objects.get(part="华东")
-    context = browser.new_context(locale="zh-CN", **PHONE)
-    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
-    refusals, page = refusals_in(context), context.new_page()
-    address = f"{signed_in(context, live_server, 'hanmeimei')}/alerts/{incident.pk}/"
+    incident, page = Incident.objects.get(part="华东"), desk.new_page()
+    look(page, PHONE)
 
-    page.goto(address)
+    page.goto(f"{signed_in(desk, live_server, 'hanmeimei')}/alerts/{incident.pk}/")
     expect(page.locator("figure.chart")).to_contain_text("仍在绘制")
     tasks._make_media(timezone.now())  # what the next tick does
     eventually(lambda: not Medium.objects.filter(status="waiting").exists())
     page.reload()
 
     image = page.locator("figure.chart img")
-    expect(image).to_be_visible()
-    expect(image).to_have_js_property("complete", value=True)
-    assert image.evaluate("one => one.naturalWidth") == 390
-    drawn = page.request.get(str(image.evaluate("one => one.src"))).text()
-    assert "杭州" in drawn
-    assert "广州" not in drawn
-    assert "stroke-dasharray" in drawn
+    drawn = drawn_in(image)
+    assert [words in drawn for words in ("杭州", "广州", "stroke-dasharray")] == [True, False, True]
     assert page.request.get(str(page.locator("figure.chart a").evaluate("one => one.href"))).body()[:4] == b"\x89PNG"
     assert refusals == []
-    for appearance in (PHONE, DESK):
-        look(page, appearance)
-        assert faults_of(page) == {}
-    page.goto(f"{signed_in(context, live_server)}/admin/notifications/incident/{incident.pk}/change/")
-    expect(image).to_be_visible()
-    expect(image).to_have_js_property("complete", value=True)
-    assert image.evaluate("one => one.naturalWidth") == 390
-    context.close()
+    assert_no_faults(page)
+    page.goto(f"{signed_in(desk, live_server)}/admin/notifications/incident/{incident.pk}/change/")
+    assert drawn_in(image)
