@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import translation
-from pytest_django import DjangoDbBlocker, Settings
+from pytest_django import Settings
 
 from integrations.core.key_rotation import encrypted_columns
 from integrations.models import BiConnection, Corp, DataSource
@@ -21,7 +21,7 @@ from integrations.models.fields import Unreadable
 from notifications.models import Robot
 from tests.accounts.people import sent_form
 from tests.admin_table import TABLE, Row
-from tests.admin_world import World, build
+from tests.admin_world import World
 
 pytestmark = pytest.mark.django_db
 
@@ -35,62 +35,50 @@ def _one_host(settings: Settings) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def built(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
-    with django_db_blocker.unblock(), transaction.atomic():
-        world = build()
-        BiConnection.objects.update(api_login="api", api_password="old", app_token="old", proxy_url="http://old:1")
-        yield world
-        transaction.set_rollback(True)
-
-
 @pytest.fixture
-def world(built: World, settings: Settings) -> World:
+def lost(world: World, settings: Settings) -> World:
     """One of each kind of row, with every secret stored under a key that is lost."""
+    BiConnection.objects.update(api_login="api", api_password="old", app_token="old", proxy_url="http://old:1")
     with connection.cursor() as cursor:
         for model, names in encrypted_columns().items():
             sealed = Fernet(Fernet.generate_key()).encrypt(b"lost").decode()
             columns = ", ".join(f"{name} = %s" for name in names)
             cursor.execute(f"UPDATE {model._meta.db_table} SET {columns}", [sealed] * len(names))  # noqa: S608  # names of ours
     DataSource.objects.update(kind="sql")
-    built.things["source"].refresh_from_db()
-    return built
+    world.things["source"].refresh_from_db()
+    return world
 
 
-def path_of(world: World, row: Row) -> str:
-    args = [word[1:] if word.startswith("=") else world.things[word].pk for word in row.args]
-    return reverse(f"admin:{row.page}", args=args) + row.query.format(source=world.things["source"].pk)
+def path_of(lost: World, row: Row) -> str:
+    args = [word[1:] if word.startswith("=") else lost.things[word].pk for word in row.args]
+    return reverse(f"admin:{row.page}", args=args) + row.query.format(source=lost.things["source"].pk)
 
 
-def test_every_page_of_the_administration_opens(world: World) -> None:
-    client = world.client("U")
-    paths = {path_of(world, row) for row in TABLE if row.method == "get"}
+def test_every_page_of_a_row_and_the_overview_open(lost: World) -> None:
+    """What is done there, others show."""
+    client = lost.client("U")
+    client.raise_request_exception = False
+    rows = [row for row in TABLE if row.method == "get" and row.page.endswith(("index", "_changelist", "_change"))]
 
-    broken = []
-    for path in sorted(paths):
-        answer = client.get(path)
-        if answer.streaming:
-            list(answer)  # to its end, where the file is closed
-        broken += [path] if answer.status_code >= 500 else []
+    broken = [path for path in {path_of(lost, row) for row in rows} if client.get(path).status_code >= 500]
 
     assert broken == []
 
 
-def test_people_sign_in_with_their_passwords(world: World) -> None:
-    boss = world.people["U"]
+def test_people_sign_in_with_their_passwords(lost: World) -> None:
+    boss = lost.people["U"]
     boss.set_password("right-password-1")
     boss.save()
     client = Client(headers={"accept-language": "en"})
 
     assert client.get(reverse("login")).status_code == 200
-    assert client.get(reverse("admin:login")).status_code == 200
     client.post(reverse("admin:login"), {"username": boss.username, "password": "right-password-1"})
 
     assert client.get(reverse("admin:index")).status_code == 200
 
 
-def test_the_overview_names_each_row_and_what_is_unreadable_of_it(world: World) -> None:
-    said = " ".join(world.client("U").get(reverse("admin:index")).content.decode().split())
+def test_the_overview_names_each_row_and_what_is_unreadable_of_it(lost: World) -> None:
+    said = " ".join(lost.client("U").get(reverse("admin:index")).content.decode().split())
 
     for name, fields in [
         ("Alpha Company", "Secret, contacts secret, contacts callback Token, contacts callback EncodingAESKey"),
@@ -104,8 +92,8 @@ def test_the_overview_names_each_row_and_what_is_unreadable_of_it(world: World) 
     )
 
 
-def test_the_overview_names_to_others_what_they_may_see(world: World) -> None:
-    said = world.client("I2").get(reverse("admin:index")).content.decode()
+def test_the_overview_names_to_others_what_they_may_see(lost: World) -> None:
+    said = lost.client("I2").get(reverse("admin:index")).content.decode()
 
     assert "“Beta Company”: Secret" in said
     assert "“Alpha Company”" not in said
@@ -151,9 +139,9 @@ FORMS = [
 
 @pytest.mark.parametrize(("who", "model", "thing", "entered", "stored"), FORMS)
 def test_a_secret_is_entered_again_on_its_page(
-    world: World, who: str, model: str, thing: str, entered: dict[str, str], stored: dict[str, str]
+    lost: World, who: str, model: str, thing: str, entered: dict[str, str], stored: dict[str, str]
 ) -> None:
-    client, row = world.client(who), world.things[thing]
+    client, row = lost.client(who), lost.things[thing]
     path = reverse(f"admin:{model}_change", args=[row.pk])
     assert NOTE in client.get(path).content.decode()
 
@@ -164,14 +152,14 @@ def test_a_secret_is_entered_again_on_its_page(
     assert {name: getattr(found, name) for name in stored} == stored
 
 
-def test_saving_the_rest_leaves_what_is_stored(world: World) -> None:
+def test_saving_the_rest_leaves_what_is_stored(lost: World) -> None:
     def sealed() -> Any:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT secret, proxy_url FROM integrations_corp WHERE id = %s", [world.things["corp"].pk])
+            cursor.execute("SELECT secret, proxy_url FROM integrations_corp WHERE id = %s", [lost.things["corp"].pk])
             return cursor.fetchone()
 
     before = sealed()
-    corp = copy(Corp.objects.get(pk=world.things["corp"].pk))
+    corp = copy(Corp.objects.get(pk=lost.things["corp"].pk))
 
     corp.name = "Another name"
     corp.save()
@@ -180,7 +168,7 @@ def test_saving_the_rest_leaves_what_is_stored(world: World) -> None:
     assert isinstance(Corp.objects.get(name="Another name").secret, Unreadable)
 
 
-def test_the_check_of_the_database_names_the_tables(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_check_of_the_database_names_the_tables(lost: World, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("check", databases=["default"])
 
     said = capsys.readouterr().err
@@ -190,9 +178,9 @@ def test_the_check_of_the_database_names_the_tables(world: World, capsys: pytest
 
 
 @pytest.mark.parametrize("name", ["wecom-events", "wecom-contacts-events"])
-def test_a_call_of_wecom_is_refused(world: World, name: str) -> None:
-    path = reverse(name, args=[world.things["corp"].pk])
+def test_a_call_of_wecom_is_refused(lost: World, name: str) -> None:
+    path = reverse(name, args=[lost.things["corp"].pk])
 
-    answer = world.client("A").get(path, {"msg_signature": "x", "timestamp": "1", "nonce": "1", "echostr": "x"})
+    answer = lost.client("A").get(path, {"msg_signature": "x", "timestamp": "1", "nonce": "1", "echostr": "x"})
 
     assert answer.status_code == 403
