@@ -43,27 +43,26 @@ def lines_of(client: Client, address: str) -> dict[str, str]:
 def test_every_select_of_a_push_that_is_empty_says_why_and_leads_on(root: Client) -> None:
     Attribute.objects.all().delete()
     lines = lines_of(root, PUSH)
-    assert {name: lines[name] for name in ("id_departments", "id_robot", "id_corp", "id_rules")} == {
+    names = ("id_departments", "id_robot", "id_corp", "id_rules", "own-rows-attribute")
+    assert {name: lines[name] for name in names} == {
         "id_departments": "还没有同步通讯录。 接入企业微信公司",
         "id_robot": "还没有录入群机器人。 新建群机器人",
         "id_corp": "还没有接入企业微信公司。 接入企业微信公司",
         "id_rules": "还没有用户属性。 新建用户属性",
+        "own-rows-attribute": "还没有用户属性。 新建用户属性",
     }
 
 
-def test_departments_lead_to_the_synchronisation_of_a_company(root: Client) -> None:
+def test_what_a_company_has_is_synchronised_or_added_though_there_is_some(root: Client) -> None:
     corp = make_corp()
-    assert lines_of(root, PUSH)["id_departments"] == "还没有同步通讯录。 同步通讯录"
+    Robot.objects.create(name="群", corp=corp, key="k" * 36)
+    lines = lines_of(root, PUSH)
+    assert {name: lines[name] for name in ("id_departments", "id_users", "id_robot", "own-rows-attribute")} == {
+        **{"id_departments": "还没有同步通讯录。 同步通讯录", "id_users": "新建用户", "id_robot": "新建群机器人"},
+        **{"own-rows-attribute": "新建用户属性"},
+    }
     text = root.get(PUSH).content.decode()
     assert f'<a href="/admin/integrations/syncrun/start/{corp.pk}/" target="_blank" rel="opener">' in text
-
-
-def test_people_and_robots_can_be_added_though_there_are_some(root: Client) -> None:
-    Robot.objects.create(name="群", corp=make_corp(), key="k" * 36)
-    assert {name: lines_of(root, PUSH)[name] for name in ("id_users", "id_robot")} == {
-        "id_users": "新建用户",
-        "id_robot": "新建群机器人",
-    }
 
 
 @pytest.mark.parametrize("address", [PUSH, ALERT])
@@ -133,12 +132,6 @@ def test_a_source_added_for_a_card_leads_on_to_the_card(root: Client) -> None:
     assert "仓库" in root.get(answer["Location"]).content.decode()
 
 
-def test_own_rows_of_a_push_lead_to_a_new_attribute(root: Client) -> None:
-    assert lines_of(root, PUSH)["own-rows-attribute"] == "新建用户属性"
-    Attribute.objects.all().delete()
-    assert lines_of(root, PUSH)["own-rows-attribute"] == "还没有用户属性。 新建用户属性"
-
-
 def dead_ends(client: Client, address: str) -> list[str]:
     """Selects of the form that have nothing to choose, and no reason or nobody to ask and nowhere to go."""
     answer = client.get(address)
@@ -159,7 +152,7 @@ def dead_ends(client: Client, address: str) -> list[str]:
     return found
 
 
-WHO = [(None, "all"), *((role, manages) for role in Role for manages in ("all", "one", "none"))]
+WHO = [(None, "all"), *((role, "one") for role in Role), *((Role.PUSH_EDITOR, manages) for manages in ("all", "none"))]
 
 
 @pytest.mark.parametrize(("role", "manages"), WHO)

@@ -19,10 +19,7 @@ def test_every_command_says_in_one_line_that_it_is_away(
     process_environ: dict[str, str], project_root: Path, tmp_path: Path
 ) -> None:
     env = {**process_environ, "DATABASE_URL": f"postgresql://guanwecom:{PASSWORD}@127.0.0.1:1/guanwecom"}
-    commands = [
-        *(["upgrade", "--check"], ["installation"], ["backup", str(tmp_path / "backup")]),
-        *(["changepassword", "root"], ["support_bundle", str(tmp_path / "support.zip")]),
-    ]
+    commands = (["upgrade", "--check"], ["changepassword", "root"], ["support_bundle", str(tmp_path / "support.zip")])
     programs = [
         subprocess.Popen(
             [sys.executable, "manage.py", *command],
@@ -37,7 +34,7 @@ def test_every_command_says_in_one_line_that_it_is_away(
 
     said = [program.communicate() for program in programs]
 
-    assert [program.returncode for program in programs] == [1, 1, 1, 1, 0], said
+    assert [program.returncode for program in programs] == [1, 1, 0], said
     for _output, error in said[:-1]:
         assert re.fullmatch("The database does not answer: .*Connection refused.*\n", error)
     with zipfile.ZipFile(tmp_path / "support.zip") as archive:

@@ -39,12 +39,6 @@ def sentences(person: User) -> list[tuple[str, str]]:
         return [(one.sentence, one.tone) for one in monitoring_attentions(request, [])]
 
 
-def test_while_nothing_needs_attention_nothing_is_said() -> None:
-    make_corp()
-
-    assert sentences(make_superuser()) == []
-
-
 def test_an_installation_without_a_backup_for_two_days() -> None:
     installation.present()
     Installation.objects.update(confirmed_at=timezone.now() - timedelta(days=2, hours=1))
@@ -62,6 +56,7 @@ def test_certificates_that_end_soon() -> None:
         ("The certificate of b.example.com ends in 20 days.", "warn"),
         ("The certificate of c.example.com has ended.", "bad"),
     ]
+    assert sentences(make_manager(make_corp())) == []
 
 
 def test_secrets_that_are_old_limits_that_are_used_and_queues_that_are_long(
@@ -90,12 +85,6 @@ def test_a_company_that_wecom_holds_back_has_used_nothing() -> None:
 
     assert {one.share for one in monitoring.measure_limits()} == {0.0}
     assert sentences(make_superuser()) == []
-
-
-def test_those_of_single_companies_are_told_nothing() -> None:
-    SiteAddress.objects.create(url="https://a.example.com/", certificate_ends_at=timezone.now())
-
-    assert sentences(make_manager(make_corp())) == []
 
 
 def test_the_numbers_are_those_of_the_rules() -> None:

@@ -55,11 +55,14 @@ def names(settings: Settings, running: None) -> set[str]:
     return found
 
 
-def test_rules_name_metrics_that_there_are(names: set[str]) -> None:
-    assert {name for rule in rules() for name in _NAME.findall(rule["expr"])} - names == set()
+def test_rules_and_dashboard_name_metrics_that_there_are(names: set[str]) -> None:
+    expressions = [rule["expr"] for rule in rules()]
+    expressions += [target["expr"] for panel in panels() for target in panel["targets"]]
+    assert {name for expression in expressions for name in _NAME.findall(expression)} - names == set()
     assert {name for rule in rules() for name in _NAME.findall(rule["annotations"]["runbook_url"])} == {
         "guanwecom_site_info"
     }
+    assert len({panel["id"] for panel in panels()}) == len(panels())
 
 
 def test_the_age_of_a_backup_is_that_of_the_last_or_of_the_installation(settings: Settings, running: None) -> None:
@@ -86,26 +89,16 @@ def test_what_monitors_are_answered_is_neither_an_error_nor_quick(alert: str) ->
     assert [set(views.split("|")) for views in left_out] == [_MONITORS] * expression.count("guanwecom_http")
 
 
-def test_the_dashboard_names_metrics_that_there_are(names: set[str]) -> None:
-    expressions = [target["expr"] for panel in panels() for target in panel["targets"]]
-
-    assert {name for expression in expressions for name in _NAME.findall(expression)} - names == set()
-    assert len({panel["id"] for panel in panels()}) == len(panels())
-
-
 @pytest.mark.parametrize("tree", ["en", "zh-cn"])
-def test_each_rule_has_its_paragraph(tree: str) -> None:
+def test_each_rule_has_its_paragraph_and_leads_there(tree: str) -> None:
     guide = (Path(settings.BASE_DIR) / "docs" / tree / "alarms.md").read_text(encoding="utf-8")
     paragraphs = dict(re.findall(r"^## (\w+)\n\n(.+?)(?=\n\n## |\Z)", guide, re.S | re.M))
 
     assert list(paragraphs) == [rule["alert"] for rule in rules()]
     assert min(map(len, paragraphs.values())) > 30
-
-
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
-def test_a_rule_leads_to_its_paragraph(rule: dict[str, Any]) -> None:
-    assert f"docs/zh-cn/alarms.html#{rule['alert'].lower()}" in rule["annotations"]["runbook_url"]
-    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+    for rule in rules():
+        assert f"docs/zh-cn/alarms.html#{rule['alert'].lower()}" in rule["annotations"]["runbook_url"]
+        assert rule["labels"]["severity"] in {"critical", "warning", "info"}
 
 
 def promtool(*arguments: str, given: str = "") -> str:
@@ -119,17 +112,12 @@ def promtool(*arguments: str, given: str = "") -> str:
 
 
 @needs("promtool", package="prometheus")
-def test_promtool_takes_the_rules_and_their_tests() -> None:
+def test_promtool_takes_the_rules_their_tests_and_the_metrics(settings: Settings, running: None) -> None:
+    settings.METRICS_TOKEN = TOKEN
+    text = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
+    assert promtool("check", "metrics", given=text) == ""
     promtool("check", "rules", "rules.yml")
     promtool("test", "rules", "tests.yml")
 
     tests = yaml.safe_load((DEPLOY / "prometheus" / "tests.yml").read_text(encoding="utf-8"))["tests"]
     assert {rule["alert"] for rule in rules()} - {test["name"] for test in tests} == set()
-
-
-@needs("promtool", package="prometheus")
-def test_promtool_takes_the_metrics(settings: Settings, running: None) -> None:
-    settings.METRICS_TOKEN = TOKEN
-    text = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
-
-    assert promtool("check", "metrics", given=text) == ""

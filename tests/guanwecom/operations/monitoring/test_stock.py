@@ -39,27 +39,16 @@ def _unread() -> None:
     monitoring.forget_secrets()
 
 
-def test_work_is_counted_by_its_kind() -> None:
+def test_work_is_counted_by_its_kind_and_tasks_by_their_queue(settings: Settings) -> None:
     (person,) = make_people(make_corp(), 1)
     make_run(make_subscription(person))
+    for _ in range(2):
+        current_app.send_task("nothing", queue="data")
 
-    found = monitoring.count_waiting_work(now=NOW)
-
-    assert found == {**dict.fromkeys(monitoring.WORK, 0), "runs": 1}
-
-
-def test_tasks_are_counted_by_their_queue() -> None:
-    current_app.send_task("nothing", queue="data")
-    current_app.send_task("nothing", queue="data")
-
+    assert monitoring.count_waiting_work(now=NOW) == {**dict.fromkeys(monitoring.WORK, 0), "runs": 1}
     assert monitoring.count_queued_tasks() == {"urgent": 0, "celery": 0, "data": 2, "charts": 0, "snapshots": 0}
-
-
-def test_without_valkey_no_queue_is_told(settings: Settings) -> None:
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
-
-    assert monitoring.count_queued_tasks() == {}
-    assert monitoring.measure_limits() == []
+    assert (monitoring.count_queued_tasks(), monitoring.measure_limits()) == ({}, [])
 
 
 def test_the_limits_are_used_by_calls(settings: Settings) -> None:
@@ -127,7 +116,7 @@ def _answer(listener: socket.socket, context: ssl.SSLContext) -> None:
 
 
 def test_a_site_s_certificate_is_seen_also_when_it_has_ended(tls_port: int) -> None:
-    SiteAddress.objects.create(url=f"https://localhost:{tls_port}/")
+    site = SiteAddress.objects.create(url=f"https://localhost:{tls_port}/")
 
     links.request_due_certificates(now=timezone.now())
     do_jobs()
@@ -138,15 +127,10 @@ def test_a_site_s_certificate_is_seen_also_when_it_has_ended(tls_port: int) -> N
         f"localhost:{tls_port}",
         datetime(2026, 1, 1, tzinfo=UTC),
     )
-
-
-def test_where_nothing_answers_nothing_is_said() -> None:
-    SiteAddress.objects.create(url="https://localhost:1/", certificate_ends_at=ENDS)
-
+    SiteAddress.objects.filter(pk=site.pk).update(url="https://localhost:1/", certificate_checked_at=None)
     links.request_due_certificates(now=timezone.now())
     do_jobs()
-
-    assert list(monitoring.find_certificates()) == []
+    assert list(monitoring.find_certificates()) == []  # nothing answers any more
 
 
 def test_a_site_is_looked_at_once_an_hour() -> None:
