@@ -137,8 +137,9 @@ def first_steps_view(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"html": html, "is_unfinished": bool(html)})
 
 
-class ExplainedSelects(ModelAdminBase):
-    """Forms that say why there is nothing to choose, and lead to where that is changed."""
+class HelpfulPages(ModelAdminBase):
+    """Forms that say why there is nothing to choose, and lead to where that is changed; pages that say whom to ask to
+    whoever may look and not change, or not add. What nobody writes names nobody."""
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -148,15 +149,6 @@ class ExplainedSelects(ModelAdminBase):
             offer_ways(inline.formset.form.base_fields, request)
             for form in inline.formset.forms:
                 offer_ways(form.fields, request)
-        return super().render_change_form(request, context, *args, **kwargs)
-
-
-class AskableForms(ModelAdminBase):
-    """Pages that say whom to ask to whoever may look and not change, or not add. What nobody writes names nobody."""
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
         row = context.get("original")
         if row is not None and not self.has_change_permission(request, row):
             context["ask"] = self._ask(request, "change", row)
@@ -202,17 +194,20 @@ class GuanwecomAdminSite(admin.AdminSite):
     index_template = "admin/overview.html"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        bases = (NamedChanges, ShownLookups, ExplainedSelects, AskableForms, admin_class or admin.ModelAdmin)
+        bases = (NamedChanges, ShownLookups, HelpfulPages, admin_class or admin.ModelAdmin)
         named = type("NamedAdmin", bases, {})
         super().register(model_or_iterable, named, **{**LIGHT_LISTS, **options})
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         sections = navigation.menu(self, request)
+        place = navigation.find_place(sections)
+        tabs = place["entry"].tabs if place else ()
         return {
             **super().each_context(request),
             "menu": sections,
-            "tabs": navigation.current_tabs(sections, request.path),
-            "place": navigation.current_place(sections),
+            # Above the lists of an entry that has several.
+            "tabs": tabs if len(tabs) > 1 and request.path in {tab.url for tab in tabs} else (),
+            "place": place,
             "guides": sentences.guide_address("index"),
             "first_steps": _first_steps_html(request),
         }

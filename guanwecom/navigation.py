@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.urls import get_script_prefix, reverse
@@ -41,11 +41,15 @@ class Entry:
 
     label: StrOrPromise
     tabs: tuple[Tab, ...]
-    is_current: bool = False
 
     @property
     def url(self) -> str:
         return self.tabs[0].url
+
+    @property
+    def current(self) -> Tab | None:
+        """The tab of the page, if it is one of these."""
+        return next((tab for tab in self.tabs if tab.is_current), None)
 
 
 @dataclass(frozen=True)
@@ -152,40 +156,16 @@ def menu(site: AdminSite, request: HttpRequest) -> list[Section]:
     return [section for section in sections if section.entries]
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a page stands in the menu. `tab`: none where it is the first one, to which the entry leads."""
-
-    section: StrOrPromise
-    entry: Entry
-    tab: Tab | None
-
-    @property
-    def label(self) -> StrOrPromise:
-        return self.tab.label if self.tab else self.entry.label
-
-    @property
-    def url(self) -> str:
-        return self.tab.url if self.tab else self.entry.url
-
-
-def current_place(sections: Iterable[Section]) -> Place | None:
-    """None for a page that is no part of the menu, such as the overview."""
+def find_place(sections: Iterable[Section]) -> dict[str, Any]:
+    """Where a page stands in the menu; empty for one that is no part of it, such as the overview. `tab`: None where it
+    is the first one, to which the entry leads."""
     for section in sections:
         for entry in section.entries:
-            for number, tab in enumerate(entry.tabs):
-                if tab.is_current:
-                    return Place(section.label, entry, tab if number else None)
-    return None
-
-
-def current_tabs(sections: Iterable[Section], path: str) -> tuple[Tab, ...]:
-    """The row of tabs above a list: of the entry that has several, on their lists alone."""
-    for section in sections:
-        for entry in section.entries:
-            if len(entry.tabs) > 1 and any(tab.url == path for tab in entry.tabs):
-                return entry.tabs
-    return ()
+            if entry.current is not None:
+                tab = entry.current if entry.current is not entry.tabs[0] else None
+                words = {"label": (tab or entry).label, "url": (tab or entry).url}
+                return {"section": section.label, "entry": entry, "tab": tab, **words}
+    return {}
 
 
 @cache
@@ -215,8 +195,7 @@ def _entries(section: Section, site: AdminSite, request: HttpRequest) -> Iterato
 
     for entry in section.entries:
         tabs = [tab for tab in entry.tabs if may_see(tab)]
-        # A page beside a list has an address below that of the list.
-        current = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
         if tabs:
-            marked = tuple(replace(tab, is_current=True) if tab.url == current else tab for tab in tabs)
-            yield replace(entry, tabs=marked, is_current=bool(current))
+            # A page beside a list has an address below that of the list.
+            current = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
+            yield replace(entry, tabs=tuple(replace(tab, is_current=tab.url == current) for tab in tabs))
