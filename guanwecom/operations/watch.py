@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -127,43 +126,28 @@ _AWAY_SECONDS = 7 * 24 * 60 * 60
 
 
 class DatabaseWatch:
-    """Of one process. It looks at the database with each heartbeat; of all processes one tells that it is away, and one
-    that it is back. Without Valkey, too, nobody can be chosen, and only a monitor elsewhere is left."""
+    """What one process notes with each heartbeat. Of all processes one tells that the database is away, and one that it
+    is back. Without Valkey, too, nobody can be chosen, and only a monitor elsewhere is left."""
 
     def __init__(self, clock: Callable[[], float] = read_boot_clock) -> None:
         self._clock = clock
-        self._failing_since: float | None = None
-        self._answering_since = clock()
+        self._answers, self._since = True, clock()
 
-    def failed(self) -> None:
-        """The database did not answer."""
+    def note(self, *, answers: bool) -> None:
+        """Note whether the database answered, and have that told once it has lasted."""
         now = self._clock()
-        self._failing_since = now if self._failing_since is None else self._failing_since
-        self._answering_since = now
-        if now - self._failing_since < CONFIRMED_AFTER.total_seconds():
+        if answers != self._answers:
+            self._answers, self._since = answers, now
+        if now - self._since < CONFIRMED_AFTER.total_seconds():
             return
         try:
-            is_mine = valkey().set(_AWAY_KEY, 1, nx=True, ex=_AWAY_SECONDS)
+            is_news = valkey().delete(_AWAY_KEY) if answers else valkey().set(_AWAY_KEY, 1, nx=True, ex=_AWAY_SECONDS)
         except redis.RedisError:
             return
-        if is_mine:
-            logger.error("the database does not answer")
-            _in_thread(_tell_that_it_is_away)
-
-    def answered(self) -> None:
-        """The database answered."""
-        now = self._clock()
-        if self._failing_since is not None:
-            self._failing_since, self._answering_since = None, now
-        if now - self._answering_since < CONFIRMED_AFTER.total_seconds():
-            return
-        try:
-            was_told = valkey().delete(_AWAY_KEY)
-        except redis.RedisError:
-            return
-        if was_told:
-            logger.warning("the database answers again")
-            _in_thread(_tell_that_it_is_back)
+        if is_news:
+            log, tell = (logger.warning, _tell_that_it_is_back) if answers else (logger.error, _tell_that_it_is_away)
+            log("the database %s", "answers again" if answers else "does not answer")
+            _in_thread(tell)
 
 
 def _in_thread(work: Callable[[], None]) -> None:
@@ -187,14 +171,8 @@ def _tell_that_it_is_back() -> None:
 
 
 REMEMBERED_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Contacts:
-    emails: list[str] = field(default_factory=list)
-    robots: list[RobotClient] = field(default_factory=list)
-
-
+# Addresses and robots.
+Contacts = tuple[list[str], list[RobotClient]]
 # Whom to tell, and until when that is remembered.
 _last: list[tuple[float, Contacts]] = []
 
@@ -209,7 +187,7 @@ def remember() -> None:
 def _read() -> Contacts:
     """Nobody in a copy of an installation: its operators are told by the original."""
     if installation.is_copy():
-        return Contacts()
+        return [], []
     robots = [client_factory.robot_of_environment()]
     chosen = OperatorContacts.objects.chosen_robot()
     if chosen is not None:
@@ -217,31 +195,31 @@ def _read() -> Contacts:
             robots.append(client_factory.robot_client(chosen.corp, chosen.key))
         except IntegrationError as error:  # no key opens it any more
             logger.error("the operators' robot cannot be used: %s", type(error).__name__)
-    return Contacts(OperatorContacts.objects.addresses(), [robot for robot in robots if robot is not None])
+    return OperatorContacts.objects.addresses(), [robot for robot in robots if robot is not None]
 
 
 def tell_operators(subject: str, body: str) -> bool:
     """Send both ways what was remembered last; what is set in the environment where nothing was. A way that fails is a
     line in the log. False where every way failed."""
     if _last:
-        contacts = _last[0][1]
+        emails, robots = _last[0][1]
     else:
         robot = client_factory.robot_of_environment()
-        contacts = Contacts(settings.OPERATOR_EMAILS, [] if robot is None else [robot])
-    way_count, told_count = bool(contacts.emails) + len(contacts.robots), 0
-    if contacts.emails:
+        emails, robots = settings.OPERATOR_EMAILS, [] if robot is None else [robot]
+    told_count = 0
+    if emails:
         try:
-            told_count += bool(send_mail(subject, body, None, contacts.emails))
+            told_count += bool(send_mail(subject, body, None, emails))
         except OSError as error:
             logger.error("operators could not be told of the engine: %s", type(error).__name__)
     text = f"{subject}\n{body}".encode()[:TEXT_BYTES].decode(errors="ignore")
-    for one in contacts.robots:
+    for one in robots:
         try:
             one.webhook_send(body_bytes(robot_text(text)))
             told_count += 1
         except IntegrationError as error:
             logger.error("the operators' group could not be told: %s", error)
-    return told_count > 0 or not way_count
+    return told_count > 0 or not (emails or robots)
 
 
 def forget() -> None:

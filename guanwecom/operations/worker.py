@@ -77,7 +77,7 @@ class HeartbeatThread(threading.Thread):
                 if self._watches:
                     watch.remember()
                     watch.check()
-                    self._database.answered()
+                    self._database.note(answers=True)
                 self._is_failing = False
                 is_whole = True
         except Error as error:
@@ -85,7 +85,7 @@ class HeartbeatThread(threading.Thread):
                 logger.warning("no heartbeat can be written: %s", type(error).__name__)
             self._is_failing = True
             if self._watches and isinstance(error, OperationalError | InterfaceError):
-                self._database.failed()
+                self._database.note(answers=False)
         finally:
             # After an error the next beat opens another one. A child that is forked meanwhile must inherit none. Else
             # it is kept: to open one costs more than all that a beat asks.

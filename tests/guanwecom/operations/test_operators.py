@@ -141,23 +141,23 @@ def test_of_all_processes_one_tells_that_it_is_away_and_one_that_it_is_back() ->
     clock = Clock()
     processes = [DatabaseWatch(clock), DatabaseWatch(clock)]
 
-    def all_see(what: str, seconds: float) -> None:
+    def all_see(answers: bool, seconds: float) -> None:
         clock.now += seconds
         for process in processes:
-            getattr(process, what)()
+            process.note(answers=answers)
 
-    all_see("failed", 0)
-    all_see("failed", LASTED - 1)
+    all_see(False, 0)
+    all_see(False, LASTED - 1)
     assert told() == []
-    all_see("failed", 1)
-    all_see("failed", 3600)
+    all_see(False, 1)
+    all_see(False, 3600)
     assert told() == ["The database does not answer"]
 
-    all_see("answered", 5)
-    all_see("answered", LASTED - 1)
+    all_see(True, 5)
+    all_see(True, LASTED - 1)
     assert len(told()) == 1
-    all_see("answered", 1)
-    all_see("answered", 3600)
+    all_see(True, 1)
+    all_see(True, 3600)
     assert told() == ["The database does not answer", "The database answers again"]
 
 
@@ -165,11 +165,11 @@ def test_of_all_processes_one_tells_that_it_is_away_and_one_that_it_is_back() ->
 def test_where_no_way_went_through_another_process_tries_soon(settings: Settings) -> None:
     clock = Clock()
     process = DatabaseWatch(clock)
-    process.failed()
+    process.note(answers=False)
     settings.EMAIL_BACKEND, settings.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", 1
 
     clock.now += LASTED
-    process.failed()
+    process.note(answers=False)
 
     assert 0 < int(valkey().ttl("operations:database-away")) <= LASTED
 
@@ -180,9 +180,9 @@ def test_what_passes_soon_is_not_told() -> None:
     process = DatabaseWatch(clock)
 
     for _ in range(3):
-        process.failed()
+        process.note(answers=False)
         clock.now += LASTED - 1
-        process.answered()
+        process.note(answers=True)
         clock.now += 1
 
     assert told() == []
@@ -194,11 +194,11 @@ def test_without_valkey_nobody_is_told_and_nothing_breaks(settings: Settings) ->
     process = DatabaseWatch(clock)
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
 
-    process.failed()
+    process.note(answers=False)
     clock.now += 2 * LASTED
-    process.failed()
-    process.answered()
+    process.note(answers=False)
+    process.note(answers=True)
     clock.now += 2 * LASTED
-    process.answered()
+    process.note(answers=True)
 
     assert told() == []
