@@ -90,11 +90,10 @@ _direct = e.read(e.optional(e.database), "DATABASE_DIRECT_URL", "")
 _needs_direct = {*sys.argv[1:2]} & {"backup", "restore", "upgrade"}
 DATABASES = {"default": _direct if _direct and _needs_direct else _database}
 VALKEY_URL = e.read(e.check_valkey_address, "VALKEY_URL")
-# The password that Sentinels ask for, where they ask for one.
-VALKEY_SENTINEL_PASSWORD = e.read(str, "VALKEY_SENTINEL_PASSWORD", "")
 # Whose certificates a rediss address may show, beside those that the system trusts: the path of a PEM file.
 VALKEY_CA_BUNDLE = e.read(e.certificates, "VALKEY_CA_BUNDLE", "")
-VALKEY_OPTIONS = e.valkey_options(VALKEY_URL, VALKEY_CA_BUNDLE, VALKEY_SENTINEL_PASSWORD)
+# The last is the password that Sentinels ask for, where they ask for one.
+VALKEY_OPTIONS = e.valkey_options(VALKEY_URL, VALKEY_CA_BUNDLE, e.read(str, "VALKEY_SENTINEL_PASSWORD", ""))
 CACHES = {"default": e.valkey_cache(VALKEY_URL, VALKEY_OPTIONS)}
 
 # guanwecom.celery has what does not depend on the environment.

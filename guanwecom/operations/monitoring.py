@@ -6,9 +6,10 @@ The overview points at what the rules of deploy/prometheus tell, and no more; /m
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -229,22 +230,20 @@ def _read(path: str) -> str:
         return ""
 
 
-# What was read last, and until when it is kept.
-_last: list[tuple[float, tuple[Secret, ...]]] = []
-
-
 def find_secrets() -> tuple[Secret, ...]:
     """Every stored secret whose last change stands in the audit trail. What this process read is kept for
     SECRETS_READ_SECONDS."""
-    now = read_boot_clock()
-    if not (_last and now < _last[0][0]):
-        _last[:] = [(now + SECRETS_READ_SECONDS, tuple(_read_secrets()))]
-    return _last[0][1]
+    return _secrets_of(int(read_boot_clock() // SECRETS_READ_SECONDS))
+
+
+@lru_cache(1)
+def _secrets_of(_period: int) -> tuple[Secret, ...]:
+    return tuple(_read_secrets())
 
 
 def forget_secrets() -> None:
     """Forget what this process read."""
-    _last.clear()
+    _secrets_of.cache_clear()
 
 
 def _read_secrets() -> Iterator[Secret]:
@@ -313,13 +312,13 @@ def measure_limits() -> list[LimitShare]:
     """Of message/send, for each enabled company and each address. Empty where the limiter cannot be asked."""
     corps = list(Corp.objects.enabled().only("corpid", "proxy_url").order_by("pk"))
     scopes = list(_scopes(corps))
+    by_minute = [(kind, corp_id, replace(scope, parallel=0, per_hour=0)) for kind, corp_id, scope in scopes]
+    by_hour = [(kind, corp_id, replace(scope, parallel=0, per_minute=0)) for kind, corp_id, scope in scopes]
     try:
-        minutes = _shares(scopes, "minute")
-        hours = _shares(scopes, "hour")
+        return [*_shares(by_minute, "minute"), *_shares(by_hour, "hour")]
     except (StoreLostError, redis.RedisError) as error:
         logger.warning("the limiter could not say what is used: %s", type(error).__name__)
         return []
-    return [*minutes, *hours]
 
 
 def _scopes(corps: Iterable[Corp]) -> Iterator[tuple[str, int | None, Scope]]:
@@ -333,12 +332,11 @@ def _scopes(corps: Iterable[Corp]) -> Iterator[tuple[str, int | None, Scope]]:
                 yield kind, corp_id, scope
 
 
-def _shares(scopes: list[tuple[str, int | None, Scope]], window: str) -> Iterator[LimitShare]:
+def _shares(scopes: list[tuple[str, int | None, Scope]], window: str) -> list[LimitShare]:
     """Of addresses the fullest stands for all."""
-    limited = [(kind, corp_id, _of_window(scope, window)) for kind, corp_id, scope in scopes]
-    limited = [one for one in limited if one[2].per_minute or one[2].per_hour]
+    limited = [one for one in scopes if one[2].per_minute or one[2].per_hour]
     if not limited:
-        return iter(())
+        return []
     theirs = [scope for *_, scope in limited]
     # A hold is none of our calls: WeCom asked for it.
     room = query(lambda gate: gate.room(theirs, within_seconds=0, is_urgent=True, minds_hold=False))
@@ -346,14 +344,7 @@ def _shares(scopes: list[tuple[str, int | None, Scope]], window: str) -> Iterato
     for kind, corp_id, scope in limited:
         share = 1 - room.calls[scope.key] / (scope.per_minute or scope.per_hour)
         found[kind, corp_id] = max(share, found.get((kind, corp_id), 0.0))
-    return (LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in found.items())
-
-
-def _of_window(scope: Scope, window: str) -> Scope:
-    is_minute = window == "minute"
-    return replace(
-        scope, parallel=0, per_minute=scope.per_minute * is_minute, per_hour=scope.per_hour * (not is_minute)
-    )
+    return [LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in found.items()]
 
 
 # What they count is shown by this process, too, whatever it has done itself.
@@ -369,66 +360,49 @@ class EngineCollector(Collector):
         yield from metrics.families()
 
 
+def _gauge(name: str, text: str, values: Mapping[tuple[str, ...], float], labels: Sequence[str] = ()) -> Metric:
+    """Make a gauge of `values` by their labels."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for names, value in values.items():
+        family.add_metric(names, value)
+    return family
+
+
 def _engine_metrics() -> Iterator[Metric]:
-    state = health.read()
-    yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", not state.problems)
+    state, now = health.read(), database_clock()()
+    up, workers = not state.problems, {(queue.name,): queue.process_count for queue in state.queues}
+    yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", up)
     yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)
-    workers = GaugeMetricFamily("guanwecom_queue_workers", "Live workers that take from a queue", labels=["queue"])
-    for queue in state.queues:
-        workers.add_metric([queue.name], queue.process_count)
-    yield workers
+    yield _gauge("guanwecom_queue_workers", "Live workers that take from a queue", workers, ["queue"])
     yield GaugeMetricFamily("guanwecom_mail_door_processes", "Mail doors that are alive", state.mail_door.process_count)
     if state.tick_seconds is not None:
         yield GaugeMetricFamily("guanwecom_tick_age_seconds", "Since the last tick", state.tick_seconds)
     yield GaugeMetricFamily("guanwecom_overdue_slots", "Times that nobody has claimed", state.overdue_count)
     yield GaugeMetricFamily("guanwecom_overdue_seconds", "Since the oldest of them", state.overdue_seconds)
-    site = GaugeMetricFamily("guanwecom_site_info", "1: where the site is, for links", labels=["url"])
-    site.add_metric([SiteAddress.objects.default().url], 1)
-    yield site
+    site = {(SiteAddress.objects.default().url,): 1.0}
+    yield _gauge("guanwecom_site_info", "1: where the site is, for links", site, ["url"])
     if (row := Installation.objects.first()) is not None:
-        age = row.backup_age(database_clock()()).total_seconds()
+        age = row.backup_age(now).total_seconds()
         yield GaugeMetricFamily("guanwecom_backup_age_seconds", "Since the last good backup", age)
-    yield from _waiting_metrics()
-    yield from _limit_metrics()
-    yield from _expiry_metrics()
-
-
-def _waiting_metrics() -> Iterator[Metric]:
-    rows = GaugeMetricFamily("guanwecom_work_waiting", "Rows of work to be done", labels=["work"])
-    for name, count in count_waiting_work(now=database_clock()()).items():
-        rows.add_metric([name], count)
-    yield rows
-    queued = GaugeMetricFamily("guanwecom_queue_tasks", "Tasks that stand in a queue", labels=["queue"])
-    for name, count in count_queued_tasks().items():
-        queued.add_metric([name], count)
-    yield queued
-
-
-def _limit_metrics() -> Iterator[Metric]:
-    shares = GaugeMetricFamily(
+    rows = {(name,): float(count) for name, count in count_waiting_work(now=now).items()}
+    yield _gauge("guanwecom_work_waiting", "Rows of work to be done", rows, ["work"])
+    queued = {(name,): float(count) for name, count in count_queued_tasks().items()}
+    yield _gauge("guanwecom_queue_tasks", "Tasks that stand in a queue", queued, ["queue"])
+    yield _gauge(
         "guanwecom_limit_used_ratio",
         "How much of a limit of WeCom is used; corp: empty for an address, which companies share",
-        labels=["limit", "corp"],
+        {(one.limit, "" if one.corp_id is None else str(one.corp_id)): one.share for one in measure_limits()},
+        ["limit", "corp"],
     )
-    for one in measure_limits():
-        shares.add_metric([one.limit, "" if one.corp_id is None else str(one.corp_id)], one.share)
-    yield shares
-
-
-def _expiry_metrics() -> Iterator[Metric]:
-    ends = GaugeMetricFamily(
+    yield _gauge(
         "guanwecom_certificate_expiry_timestamp_seconds",
         "When the first certificate of each kind ends, in Unix time",
-        labels=["kind", "name"],
+        {(one.kind, one.name): one.ends_at.timestamp() for one in find_certificates()},
+        ["kind", "name"],
     )
-    for certificate in find_certificates():
-        ends.add_metric([certificate.kind, certificate.name], certificate.ends_at.timestamp())
-    yield ends
-    changes = GaugeMetricFamily(
+    yield _gauge(
         "guanwecom_secret_set_timestamp_seconds",
         "When a stored secret was last changed, in Unix time",
-        labels=["secret", "id"],
+        {(one.kind, str(one.row_id)): one.set_at.timestamp() for one in find_secrets()},
+        ["secret", "id"],
     )
-    for secret in find_secrets():
-        changes.add_metric([secret.kind, str(secret.row_id)], secret.set_at.timestamp())
-    yield changes

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from importlib.metadata import distributions
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import redis
@@ -175,7 +176,8 @@ def _secrets_of_settings() -> set[str]:
     """Return the settings' secrets; of addresses their passwords."""
     found = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
     found |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
-    return found | {_password(settings.VALKEY_URL), settings.VALKEY_SENTINEL_PASSWORD}
+    sentinels: dict[str, Any] = settings.VALKEY_OPTIONS.get("sentinel_kwargs", {})
+    return found | {_password(settings.VALKEY_URL), str(sentinels.get("password") or "")}
 
 
 def _stored_secrets() -> set[str]:

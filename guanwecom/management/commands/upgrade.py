@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
@@ -17,9 +18,6 @@ from guanwecom.operations import upgrade
 from guanwecom.operations.upgrade import EVERYTHING, NOTHING, WRITES, Plan, Step, Work
 from integrations.core import heartbeats, installation
 from integrations.models import Installation
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser
 
 # Names the lock under which one upgrade at a time runs, among PostgreSQL's advisory locks.
 _UPGRADE = 1_196_770_628
