@@ -19,7 +19,7 @@ from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 from guanwecom.operations import tasks
 from guanwecom.operations.worker import HeartbeatThread
 from integrations import tasks as integrations_tasks
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 from integrations.core import installation
 from integrations.core.background import Tick, database_clock
 from integrations.models import Heartbeat

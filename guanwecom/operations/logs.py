@@ -24,7 +24,7 @@ from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import JSONRenderer, format_exc_info
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

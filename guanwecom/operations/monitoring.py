@@ -31,7 +31,7 @@ from accounts.audit.signals import tracked_models
 from accounts.models import AuditEntry, UnsentAudit
 from accounts.users.roles import sees_all
 from guanwecom.operations import health, middleware, tasks
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 from integrations.core import metrics, sentences
 from integrations.core.background import database_clock
 from integrations.core.hooks import Attention

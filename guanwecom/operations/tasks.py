@@ -10,7 +10,7 @@ from celery import Task
 from celery.signals import before_task_publish, task_postrun, task_prerun
 from structlog.contextvars import bind_contextvars, get_contextvars, reset_contextvars
 
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 from integrations.core import installation
 from integrations.core.metrics import LONG_SECONDS, CountedMetric, TimedMetric
 

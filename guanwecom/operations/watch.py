@@ -24,8 +24,8 @@ from django.utils.translation import gettext as _
 
 from guanwecom.operations import health
 from guanwecom.operations.health import EngineHealth
-from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import IntegrationError
+from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.builders import TEXT_BYTES, body_bytes, robot_text
 from integrations.clients.wecom.client import RobotClient
 from integrations.core import client_factory, installation

@@ -18,6 +18,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,7 +35,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 from urllib3.poolmanager import PoolManager
 
-from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import (
     ConfigurationError,
     ForeignAnswerError,
@@ -44,12 +44,23 @@ from integrations.clients.errors import (
 )
 
 _thread = threading.local()
+# Where the system has none that counts sleep, as on macOS, its monotonic one.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 # A socket's time-out is left as it is where it differs from what is left by no more than this, and this share of it.
 _UNNOTICED_SECONDS, _UNNOTICED_SHARE = 0.02, 0.02
 # For each host, of one process: as many as it may have calls under way, or each call above would open one of its own.
 CONNECTIONS_KEPT = 500
 # http.client says it in words only.
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
+
+
+def read_boot_clock() -> float:
+    """Read the seconds since the machine was started, those included in which it slept. Never set back.
+
+    By it deadlines, permits and leases are counted, and how long something known may be used. A monotonic clock stands
+    still in sleep; other machines go on meanwhile: they take over what this one had in hand.
+    """
+    return time.clock_gettime(_CLOCK)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from django.db.models.sql import Query
 from kombu.exceptions import OperationalError as BrokerError
 
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 
 if TYPE_CHECKING:
     from integrations.models.jobs import Moment

@@ -21,7 +21,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 from integrations.core.redis import valkey
 from integrations.models import Heartbeat
 

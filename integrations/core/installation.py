@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 from integrations.models import Installation
 from integrations.models.installation import THE_ONE, Place
 

@@ -25,9 +25,9 @@ from sqlalchemy.engine import URL, Connection, CursorResult, Engine
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from integrations.clients.clock import read_boot_clock
 from integrations.clients.sources import Power, Problem, SourceError, explain_table_errors, unreachable
 from integrations.clients.sources.addresses import AddressForbiddenError, Reach, addresses_of, connected
+from integrations.clients.transport import read_boot_clock
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 

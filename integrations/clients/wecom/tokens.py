@@ -26,7 +26,6 @@ from typing import Any, Literal
 import redis
 from cryptography.fernet import InvalidToken
 
-from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import (
     ConfigurationError,
     ForeignAnswerError,
@@ -35,7 +34,7 @@ from integrations.clients.errors import (
     TransientError,
     UnexpectedResponseError,
 )
-from integrations.clients.transport import patience_seconds
+from integrations.clients.transport import patience_seconds, read_boot_clock
 from integrations.clients.wecom import errcodes
 
 Kind = Literal["token", "jsapi_ticket"]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import redis
 from django.conf import settings
 
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 from integrations.core.redis import valkey
 from integrations.hooks import Hook
 

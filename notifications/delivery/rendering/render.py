@@ -17,7 +17,7 @@ from django.utils import translation
 from structlog.contextvars import bound_contextvars
 
 from accounts.models import fold_userid
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.builders import USERS_AT_MOST
 from integrations.core.background import guarded, lease_kept
 from integrations.core.sentences import Sentence

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterRef, Prefetch, Q, QuerySet, Value
 from django.db.models.functions import Least
 
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 from integrations.core.background import guarded
 from integrations.core.sentences import Sentence
 from notifications.delivery.rows import RENDER_LEASE, PlannedRun, insert_runs, move_subscriptions, unlocked

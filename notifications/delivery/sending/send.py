@@ -28,7 +28,7 @@ from django.db import transaction
 from django.db.models import QuerySet, Sum
 from structlog.contextvars import bind_contextvars
 
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
 from integrations.core.background import database_clock, guarded
 from integrations.models import Corp

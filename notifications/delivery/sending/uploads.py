@@ -24,8 +24,8 @@ from django.db.models.functions import Length
 from django.utils import translation
 from structlog.contextvars import bind_contextvars
 
-from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import IntegrationError
+from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.builders import MessageError, body_bytes, robot_image
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import MediaKind

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from integrations.clients.clock import read_boot_clock
+from integrations.clients.transport import read_boot_clock
 from notifications.delivery.limiter import Budget, Gate, Member, PastCall, Permit, Request, Scope, StoreLostError
 from tests.programs import needs
 from tools.services import Service, start_valkey
