@@ -13,8 +13,8 @@ from accounts.models.users import (
     WeComAccount,
     WeComAccountQuerySet,
     barred_by_wecom,
-    fold_userid,
 )
+from integrations.models import fold_userid
 
 __all__ = [
     "Attribute",

@@ -201,9 +201,8 @@ class AttributeValue(models.Model):
         return self.value
 
 
-def fold_value(value: str) -> str:
-    """Return the form of a value under which it is found, the one in which all data is compared."""
-    return fold_text(value)
+# The form of a value under which it is found, the one in which all data is compared.
+fold_value = fold_text
 
 
 def plain_number(text: str) -> str:

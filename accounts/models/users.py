@@ -17,7 +17,7 @@ from django.utils.translation import gettext_noop
 
 from integrations.models.companies import Corp
 from integrations.models.directory import Member, Membership
-from integrations.models.fields import EncryptedTextField
+from integrations.models.fields import EncryptedTextField, fold_userid
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -171,11 +171,6 @@ def barred_by_wecom(corp: str = "corp_id", userid_folded: str = "userid_folded")
     unable = ~Q(presence=Member.Presence.HERE) | Q(status=Member.Status.DISABLED) | Q(waits_since__isnull=False)
     named = Member.objects.filter(corp=OuterRef(corp), userid_folded=OuterRef(userid_folded))
     return Exists(named.filter(unable, corp__directory_policy__mode__in=("link", "create")))
-
-
-def fold_userid(userid: str) -> str:
-    """The form of a userid under which it is stored for look-ups: without spaces around, in lower case."""
-    return userid.strip().lower()
 
 
 class WeComAccount(models.Model):

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, TypeVar
 
-from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import RateLimitedError, RecipientError, TransientError, UnexpectedResponseError
+from integrations.clients.transport import read_boot_clock
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.contacts import Department, User
 from integrations.core import client_factory

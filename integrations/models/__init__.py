@@ -29,8 +29,8 @@ from integrations.models.directory import (
     Membership,
     SyncChange,
     SyncRun,
-    fold_userid,
 )
+from integrations.models.fields import fold_userid
 from integrations.models.installation import EngineWatch, Heartbeat, Installation
 from integrations.models.jobs import Job, JobFile
 

@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-def fold_userid(userid: str) -> str:
-    """WeCom's userids are the same in capitals and small letters: the form in which they are compared."""
-    return userid.lower()
-
-
 class DepartmentQuerySet(models.QuerySet["Department"]):
     def present(self) -> Self:
         return self.filter(removed_at__isnull=True)

@@ -1,4 +1,4 @@
-"""Text columns that are encrypted at rest, and which rows of companies a person may see."""
+"""Text columns that are encrypted at rest, userids as they are compared, and which rows a person may see."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ else:
 SEALED = "fernet:"
 # What pages say in place of such a value.
 UNREADABLE_NOTE = _("What is saved cannot be read with the present keys: enter it again.")
+
+
+def fold_userid(userid: str) -> str:
+    """Fold a userid to the form in which it is compared: without spaces around, in lower case, as WeCom does."""
+    return userid.strip().lower()
 
 
 def cipher() -> MultiFernet:

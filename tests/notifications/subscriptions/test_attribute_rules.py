@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.models import Attribute, AuditEntry, User
-from accounts.users.attributes import check_uses, set_values
+from accounts.users.attributes import check_definition, set_values
 from notifications.models import AttributeRule, Operator, RulesMatch, Subscription
 from notifications.sources import Audience, Rule
 from notifications.subscriptions.addressees import find_own_subscriptions
@@ -205,11 +205,11 @@ class TestDefinitions:
 
         if is_refused:
             with pytest.raises(ValidationError) as raised:
-                check_uses(attribute=attribute)
+                check_definition(attribute=attribute)
             assert list(raised.value.message_dict) == list(changes)
             assert "经理日报" in str(raised.value)
         else:
-            check_uses(attribute=attribute)
+            check_definition(attribute=attribute)
 
     @pytest.mark.parametrize(
         ("operator", "left", "is_refused"),
@@ -230,12 +230,12 @@ class TestDefinitions:
 
         if is_refused:
             with pytest.raises(ValidationError) as raised:
-                check_uses(attribute=level)
+                check_definition(attribute=level)
             [said] = raised.value.message_dict["choices"]
             assert "高级别" in said
             assert "其他" not in said
         else:
-            check_uses(attribute=level)
+            check_definition(attribute=level)
 
 
 class TestOwnSubscriptions:
