@@ -12,7 +12,6 @@ from django.db.models.signals import post_migrate, post_save
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import services, signals
-from accounts.authentication import passwords  # noqa: F401  # importing it registers its checks
 from accounts.authentication.passwords import disabling_shuts_out
 from accounts.authentication.sessions import note_sign_in
 from accounts.directory.sync import PEOPLE_CONSUMER, follow_rename
@@ -37,7 +36,11 @@ if TYPE_CHECKING:
 def track_people_and_companies() -> None:
     signals.track(Corp, corps=lambda corp: [corp.pk], left_out=("connection_version", "created_at", "first_enabled_at"))
     signals.track(StagedCredentials, corps=lambda staged: [staged.corp_id], left_out=_OF_STAGING)
-    signals.track(SiteAddress, corps=_of_address, left_out=("changed_at",))
+    signals.track(
+        SiteAddress,
+        corps=lambda address: list(Corp.objects.at(address).values_list("pk", flat=True)) if address.pk else [],
+        left_out=("changed_at",),
+    )
     signals.track(VerificationFile, corps=lambda file: [file.corp_id], left_out=_RESULTS)
     signals.track(
         User,

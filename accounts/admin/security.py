@@ -27,7 +27,7 @@ from django.views.decorators.http import require_GET
 from accounts.admin.directory import CompanyFilter
 from accounts.audit import services, signals
 from accounts.authentication import passwords, totp
-from accounts.importexport.writers import csv_line
+from accounts.importexport.sheets import csv_response
 from accounts.models import AuditEntry, Lockout, SignInPolicy
 from accounts.users import roles
 from accounts.users.roles import audit_entries_visible_to, lockouts_visible_to, sees_all
@@ -132,10 +132,7 @@ class AuditEntryAdmin(ReadRows):
             raise PermissionDenied
         entries = self.get_changelist_instance(request).get_queryset(request)
         services.record(action=AuditEntry.Action.DONE, name=str(AuditEntry._meta.verbose_name_plural), note="csv")
-        response = StreamingHttpResponse(_csv_lines(entries), content_type="text/csv; charset=utf-8")
-        name = f"guanwecom-audit-{timezone.localtime():%Y%m%d-%H%M%S}.csv"
-        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        return response
+        return csv_response(f"guanwecom-audit-{timezone.localtime():%Y%m%d-%H%M%S}.csv", _csv_rows(entries))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
         return audit_entries_visible_to(request.user)
@@ -217,16 +214,14 @@ def unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Atte
     return [Attention(sentence % {"count": found.count, "since": since}, url)]
 
 
-def _csv_lines(entries: QuerySet[AuditEntry]) -> Iterator[str]:
-    """As it is stored, times with their zone, values as JSON. No cell is a formula."""
-    yield "\ufeff" + csv_line(
-        ["id", "at", "actor", "ip", "action", "kind", "object_id", "subject", "note", "company_id", "changes"]
-    )
+def _csv_rows(entries: QuerySet[AuditEntry]) -> Iterator[list[str]]:
+    """Yield entries as they are stored, times with their zone, values as JSON."""
+    yield ["id", "at", "actor", "ip", "action", "kind", "object_id", "subject", "note", "company_id", "changes"]
     for one in read_newest_first(entries, at_once=EXPORTED_AT_ONCE):
         keys = [str(key) if key is not None else "" for key in (one.object_id, one.corp_id)]
         changes = json.dumps(one.changes, ensure_ascii=False)
         who = [str(one.pk), one.at.isoformat(), one.actor_name, one.ip or ""]
-        yield csv_line([*who, one.action, one.model, keys[0], one.subject, one.note, keys[1], changes])
+        yield [*who, one.action, one.model, keys[0], one.subject, one.note, keys[1], changes]
 
 
 def _name_companies(entries: Any) -> None:

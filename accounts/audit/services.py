@@ -11,7 +11,7 @@ import os
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Count, Min
 from django.http import HttpRequest, HttpResponse
 from redis.exceptions import LockError
@@ -47,38 +47,22 @@ MASK = "••••••"
 
 Change = list[Any]
 Who = tuple["User | None", "str | None"]
-# Names of databases in which this process has written an entry: the table is there.
-_with_trail: set[str] = set()
 _at_work: ContextVar[Callable[[], Who] | None] = ContextVar("accounts_audit_at_work", default=None)
 
 
 @contextmanager
-def at_work(request: HttpRequest) -> Iterator[None]:
-    """While the block runs, what is recorded was done by `request`'s person, from its address."""
-
-    def who() -> Who:
-        # Read when something is recorded: signing in changes it.
-        user = getattr(request, "user", None)
-        return (user if isinstance(user, User) else None), request.META.get("REMOTE_ADDR") or None
-
-    with _named(who):
-        yield
-
-
-@contextmanager
-def on_behalf(user: User, ip: str | None) -> Iterator[None]:
-    """While the block runs, what is recorded was asked for by `user`, from the address `ip`."""
-    with _named(lambda: (user, ip)):
-        yield
-
-
-@contextmanager
-def _named(who: Callable[[], Who]) -> Iterator[None]:
+def at_work(who: Callable[[], Who]) -> Iterator[None]:
+    """While the block runs, what is recorded was done by the person, from the address, that `who` returns then."""
     token = _at_work.set(who)
     try:
         yield
     finally:
         _at_work.reset(token)
+
+
+def on_behalf(user: User, ip: str | None) -> AbstractContextManager[None]:
+    """While the block runs, what is recorded was asked for by `user`, from the address `ip`."""
+    return at_work(lambda: (user, ip))
 
 
 def entry(
@@ -111,39 +95,12 @@ def entry(
     )
 
 
-def record(
-    *,
-    action: AuditEntry.Action,
-    subject: Model | None = None,
-    name: str = "",
-    changes: Sequence[Change] = (),
-    note: str = "",
-    corps: Iterable[int | None] = (),
-) -> None:
-    """Save the row that entry() makes. A change that cannot be recorded fails: only while migrations run, before the
-    table exists, nothing is written."""
-    made = entry(action=action, subject=subject, name=name, changes=changes, note=note, corps=corps)
-    database = str(connection.settings_dict["NAME"])
-    if _at_work.get() is not None or database in _with_trail:
-        _save(made)
-        return
-    try:
-        with transaction.atomic():  # a savepoint, so that migrations go on
-            _save(made)
-    except DatabaseError:
-        if AuditEntry._meta.db_table in connection.introspection.table_names():
-            raise  # only in the middle of migrations there is no trail yet
-    else:
-        _with_trail.add(database)
-
-
-def _save(made: AuditEntry) -> None:
-    if settings.AUDIT_SYSLOG is None:
-        made.save(force_insert=True)
-        return
-    with transaction.atomic(savepoint=False):
-        made.save(force_insert=True)
-        note([made])
+@transaction.atomic(savepoint=False)
+def record(**values: Any) -> None:
+    """Save the row that entry() makes of `values`. A change that cannot be recorded fails."""
+    made = entry(**values)
+    made.save(force_insert=True)
+    note([made])
 
 
 @transaction.atomic(savepoint=False)
@@ -237,7 +194,7 @@ def record_accounts(
             subject=account,
             name=name_of(account),
             changes=changes[account.pk],
-            corps={*corps[account.user_id], *_known(account.corp_id), *_known((left or {}).get(account.pk))},
+            corps={*corps[account.user_id], account.corp_id, (left or {}).get(account.pk)} - {None},
         )
         for account in accounts
     )
@@ -260,10 +217,6 @@ def _corps_by_person(user_ids: Iterable[int]) -> dict[int, set[int]]:
     for user_id, corp_id in rows.values_list("user_id", "corp_id"):
         found[user_id].add(corp_id)
     return found
-
-
-def _known(corp_id: int | None) -> set[int]:
-    return set() if corp_id is None else {corp_id}
 
 
 # --- Sending entries to a syslog server -------------------------------------------------------------------------------
@@ -371,5 +324,10 @@ class AuditMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with at_work(request), datasources.read_by(lambda: request.user.is_superuser):
+        def who() -> Who:
+            # Read when something is recorded: signing in changes it.
+            user = getattr(request, "user", None)
+            return (user if isinstance(user, User) else None), request.META.get("REMOTE_ADDR") or None
+
+        with at_work(who), datasources.read_by(lambda: request.user.is_superuser):
             return self.get_response(request)

@@ -533,18 +533,11 @@ _SURFACES: dict[Surface, _StrPromise] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A browser's program and system; either is empty where nothing is known."""
-
-    program: str
-    system: str
-
-
-def device_of(user_agent: str) -> Device:
+def describe_device(user_agent: str) -> str:
+    """Name program and system; empty where nothing is known."""
     surface = _SURFACES.get(surface_of(user_agent))
     program = str(surface) if surface is not None else _find_name(_PROGRAMS, user_agent)
-    return Device(program, _find_name(_SYSTEMS, user_agent))
+    return " · ".join(filter(None, [program, _find_name(_SYSTEMS, user_agent)]))
 
 
 def _find_name(names: tuple[tuple[str, re.Pattern[str]], ...], user_agent: str) -> str:

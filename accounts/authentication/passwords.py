@@ -27,8 +27,8 @@ from axes.backends import AxesStandaloneBackend
 from axes.handlers.database import AxesDatabaseHandler
 from axes.handlers.dummy import AxesDummyHandler
 from django.conf import settings
-from django.core import checks, signing
-from django.core.exceptions import PermissionDenied
+from django.core import signing
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import F, Max, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponseBase
@@ -309,21 +309,13 @@ def _known(request: HttpRequest) -> list[list[str]]:
     return known
 
 
-class PolicyRefused(Exception):
-    """Passwords cannot be switched off. `reason`: a sentence for the administrator, in the active language."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-def current() -> SignInPolicy:
-    """The saved policy, or the initial one: passwords sign in."""
+def read_policy() -> SignInPolicy:
+    """Read the saved policy, or the initial one: passwords sign in."""
     return SignInPolicy.objects.filter(pk=THE_ONE).first() or SignInPolicy()
 
 
 def is_password_enabled() -> bool:
-    return current().password_enabled
+    return read_policy().password_enabled
 
 
 def reason_against_switching_off() -> str:
@@ -365,28 +357,10 @@ def disabling_shuts_out(corp: Corp) -> list[str]:
 
 @transaction.atomic
 def set_password_enabled(*, is_enabled: bool) -> None:
-    """Raises PolicyRefused where nobody could get in without a password."""
+    """Switch sign-in with a password on or off. Raises ValidationError where nobody could get in without one."""
     reason = "" if is_enabled else reason_against_switching_off()
     if reason:
-        raise PolicyRefused(reason)
-    saved = current()
+        raise ValidationError(reason)
+    saved = read_policy()
     saved.password_enabled = is_enabled
     saved.save()
-
-
-GATE, PASSWORDS = "accounts.authentication.passwords.PasswordGate", "django.contrib.auth.backends.ModelBackend"
-
-
-@checks.register(checks.Tags.security)
-def gate_before_passwords(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Without the gate in front, passwords are looked at while they are switched off or somebody is locked out."""
-    backends = list(settings.AUTHENTICATION_BACKENDS)
-    if PASSWORDS not in backends or (GATE in backends and backends.index(GATE) < backends.index(PASSWORDS)):
-        return []
-    return [
-        checks.Error(
-            f"AUTHENTICATION_BACKENDS does not name {GATE} before {PASSWORDS}.",
-            hint="Passwords could be guessed without limit, also while they are switched off. Put the gate first.",
-            id="accounts.E002",
-        )
-    ]

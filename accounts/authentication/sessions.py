@@ -1,7 +1,7 @@
-"""What a session carries: its company, browser, age and rights, and what its person has proven.
+"""What a session carries: its company, browser, age and rights, what its person has proven, and when it ends.
 
 A session ends at the next request once its person is disabled, has left the company through which it was opened, or its
-time is over: accounts.authentication.middleware asks `standing_of` and `is_over`.
+time is over.
 
 Whoever controls a company's app, its console or its directory in WeCom decides who WeCom says somebody is. A sign-in
 with WeCom must therefore not carry rights that reach beyond that company, unless a superuser allowed it for this one
@@ -15,31 +15,36 @@ import hashlib
 import logging
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY
+from django.contrib.auth import SESSION_KEY, logout
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS
 from django.contrib.sessions.backends.cached_db import SessionStore as CachedStore
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.contrib.sessions.models import Session
 from django.db.models import F
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 from django.utils.crypto import get_random_string
+from django.utils.http import urlencode
 from redis.exceptions import RedisError
 
 from accounts.audit import services
-from accounts.authentication.flow import CurrentSession, Device, Kind, device_of, digest, set_cookie
+from accounts.authentication import totp
+from accounts.authentication.flow import CurrentSession, Kind, describe_device, digest, set_cookie
 from accounts.models import SignedInSession, TotpDevice, User, WeComAccount
 from accounts.models.users import USER_AGENT_CHARACTERS
+from integrations.core.http import needs_no_session
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
     from django.contrib.sessions.base_session import AbstractBaseSession
-    from django.http import HttpRequest, HttpResponse, HttpResponseBase
+    from django.http import HttpResponseBase
 
     from integrations.models import Corp
 
@@ -57,11 +62,6 @@ def stored_key(session_key: str) -> str:
     A plain digest will do: keys are random and long, so nobody can try them all.
     """
     return hashlib.blake2b(session_key.encode(), digest_size=_DIGEST_BYTES).hexdigest()
-
-
-def end_stored(stored: str) -> None:
-    """End the session kept under `stored`, wherever its browser is. Raises RedisError where a copy may be left."""
-    CachedStore().delete(stored)
 
 
 class SessionStore(CachedStore):
@@ -165,7 +165,8 @@ def _note(error: RedisError) -> None:
 
 PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  # the name of a class
 REMEMBERED_SECONDS = 30 * 24 * 3600
-EMPLOYEE_SESSION_DAYS = 30
+# So long any session can last.
+LONGEST = timedelta(days=30)
 # In the session: the corp through which the person signed in. Absent after sign-in by password.
 CORP_KEY = "corp_id"
 # In the session: by which way it was opened. Absent in sessions from before it was written down.
@@ -274,11 +275,6 @@ def needs_code(session: SessionBase) -> bool:
     return bool(session.get(_CODE_MISSING))
 
 
-def needs_device(session: SessionBase) -> bool:
-    """Where every administrator has to have an authenticator app, a session that none has opened yet."""
-    return settings.STAFF_TOTP_REQUIRED and not session.get(_CODE_GIVEN) and not needs_code(session)
-
-
 def signed_in_key(request: HttpRequest) -> str | None:
     """The key of the request's session, if somebody is signed in with it."""
     return request.session.session_key if SESSION_KEY in request.session else None
@@ -375,15 +371,10 @@ def has_ended(session: SessionBase, *, is_staff: bool, now: datetime) -> bool:
 def is_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: datetime) -> bool:
     """Whether a session of that age, last used then, has reached its end; it comes sooner for administrators."""
     if not is_staff:
-        return now - opened_at >= longest()
+        return now - opened_at >= LONGEST
     if now - opened_at >= timedelta(hours=settings.STAFF_SESSION_HOURS):
         return True
     return now - used_at >= timedelta(minutes=settings.STAFF_SESSION_IDLE_MINUTES)
-
-
-def longest() -> timedelta:
-    """How long any session can last."""
-    return timedelta(days=EMPLOYEE_SESSION_DAYS)
 
 
 # --- Browser. A sibling domain can plant the session cookie of somebody else: its victim would go on in that person's
@@ -391,20 +382,12 @@ def longest() -> timedelta:
 # session that comes without its own is nobody's
 
 
-def is_of_browser(request: HttpRequest) -> bool:
-    """Whether the request's session belongs to this browser, as far as it was tied to one."""
-    tied_to = request.session.get(_BROWSER_KEY)
-    if tied_to is None:
-        return True
-    return secrets.compare_digest(tied_to, digest(request.COOKIES.get(_browser_cookie(request), "")))
-
-
 def tie_to_browser(request: HttpRequest, response: HttpResponse) -> None:
     """After a sign-in: the session and this browser belong together from now on."""
     secret, session = secrets.token_urlsafe(32), request.session
     session[_BROWSER_KEY] = digest(secret)
     # As long as the session's own cookie can be kept.
-    seconds = None if session.get_expire_at_browser_close() else int(longest().total_seconds())
+    seconds = None if session.get_expire_at_browser_close() else int(LONGEST.total_seconds())
     set_cookie(response, request, _browser_cookie(request), secret, seconds=seconds)
 
 
@@ -430,18 +413,6 @@ NOTED_EVERY_OF_STAFF = timedelta(minutes=1)
 SHOWN_AT_MOST = 50
 # In the session: under which stored key and when it was last noted.
 _NOTED = "noted"
-
-
-@dataclass(frozen=True, slots=True)
-class OwnSession:
-    """A session as its person sees it."""
-
-    pk: int
-    device: Device
-    company: str
-    began_at: datetime
-    last_used_at: datetime
-    is_current: bool
 
 
 def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> None:
@@ -488,24 +459,20 @@ def forget(stored: str) -> None:
     SignedInSession.objects.filter(session_key=stored).delete()
 
 
-def of_person(user: User, *, current_key: str | None, now: datetime) -> list[OwnSession]:
-    """Sessions that are still good, this one first, then the last used. One query."""
+def of_person(user: User, *, current_key: str | None, now: datetime) -> list[Any]:
+    """List the SignedInSessions that are still good, this one first, then the last used, each with `device` and
+    `is_current`. One query."""
     good = Session.objects.filter(expire_date__gt=now).values("session_key")
     rows = SignedInSession.objects.filter(user=user, session_key__in=good).select_related("corp")
     current = None if current_key is None else stored_key(current_key)
-    found = [
-        OwnSession(
-            pk=row.pk,
-            device=device_of(row.user_agent),
-            company=row.corp.name if row.corp else "",
-            began_at=row.began_at,
-            last_used_at=row.last_used_at,
-            is_current=row.session_key == current,
-        )
+    found: list[Any] = [
+        row
         for row in rows.order_by(F("last_used_at").desc())[:SHOWN_AT_MOST]
         if not is_over(opened_at=row.began_at, used_at=row.last_used_at, is_staff=user.is_staff, now=now)
     ]
-    return sorted(found, key=lambda session: not session.is_current)
+    for row in found:
+        row.device, row.is_current = describe_device(row.user_agent), row.session_key == current
+    return sorted(found, key=lambda row: not row.is_current)
 
 
 def end(*, user: User, pk: int) -> bool:
@@ -516,7 +483,7 @@ def end(*, user: User, pk: int) -> bool:
     row = SignedInSession.objects.filter(user=user, pk=pk).first()
     if row is None:
         return False
-    end_stored(row.session_key)
+    CachedStore().delete(row.session_key)  # wherever its browser is
     row.delete()
     return True
 
@@ -529,4 +496,99 @@ def end_all(*, user: User) -> None:
 
 def purge(*, now: datetime) -> int:
     """Remove what stands for sessions that are over for want of use."""
-    return SignedInSession.objects.filter(last_used_at__lte=now - longest()).delete()[0]
+    return SignedInSession.objects.filter(last_used_at__lte=now - LONGEST).delete()[0]
+
+
+# --- At each request --------------------------------------------------------------------------------------------------
+
+# Pages that administrators may open before they have given a code of their app, beside the one that asks for it.
+_OPEN_WITHOUT_CODE = frozenset({"login", "logout", "jsi18n"})
+
+
+class SessionBindingMiddleware:
+    """Makes nobody of a session that was tied to another browser, and ties each to the browser that signs in with it.
+
+    Directly inside Django's SessionMiddleware: nothing else may have read the session before.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if needs_no_session(request):
+            return self.get_response(request)
+        tied_to, secret = request.session.get(_BROWSER_KEY), request.COOKIES.get(_browser_cookie(request), "")
+        if tied_to is not None and not secrets.compare_digest(tied_to, digest(secret)):
+            logger.warning("session of another browser left alone user=%s", request.session.get(SESSION_KEY))
+            request.session = SessionStore()
+        key = signed_in_key(request)
+        response = self.get_response(request)
+        if signed_in_key(request) not in {None, key}:
+            tie_to_browser(request, response)
+        return response
+
+
+class SessionCheckMiddleware:
+    """Ends the session or takes its rights where it must, and writes down in which browsers people are signed in.
+
+    After AuthenticationMiddleware, which makes nobody of a disabled user, but leaves the session.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if needs_no_session(request):
+            return self.get_response(request)
+        key = signed_in_key(request)
+        _check(request)
+        response = _lead_to_second_factor(request) or self.get_response(request)
+        if key is not None and signed_in_key(request) is None:
+            forget(stored_key(key))
+        note_use(request, was_signed_in=key is not None, now=timezone.now())
+        return response
+
+
+def _check(request: HttpRequest) -> None:
+    """Sign out who was disabled, came through a corp that was, has no account there any more, or whose time is over.
+
+    Make an employee of who came through a corp whose sign-in carries no rights that reach beyond it.
+    """
+    session = request.session
+    match standing_of(request):
+        case Standing.OUTLIVED:
+            logger.info("session ended corp=%s user=%s", session.get(CORP_KEY), session.get(SESSION_KEY))
+            logout(request)
+        case Standing.WITHOUT_RIGHTS if isinstance(request.user, User):
+            request.user.withhold_rights()
+    if not isinstance(request.user, User):
+        return
+    if has_ended(request.session, is_staff=request.user.is_staff, now=timezone.now()):
+        logger.info("session reached its end user=%s", request.user.pk)
+        logout(request)
+
+
+def _lead_to_second_factor(request: HttpRequest) -> HttpResponse | None:
+    """Lead administrators whose session lacks a code of their app, or who must set one up, to the page for that.
+
+    Outside the administration they are employees meanwhile.
+    """
+    if not (isinstance(request.user, User) and request.user.is_staff):
+        return None
+    if needs_code(request.session):
+        route, pages = totp.CODE_ROUTE, {"second-factor-code"}
+    elif settings.STAFF_TOTP_REQUIRED and not request.session.get(_CODE_GIVEN):
+        route, pages = totp.OWN_ROUTE, {"second-factor", "confirm"}
+    else:
+        return None
+    if not request.path_info.startswith(reverse("admin:index")):
+        request.user.withhold_rights()
+        return None
+    try:
+        page = resolve(request.path_info).url_name
+    except Resolver404:
+        page = None
+    if page in pages | _OPEN_WITHOUT_CODE:
+        return None
+    target = request.get_full_path() if request.method in {"GET", "HEAD"} else reverse("admin:index")
+    return HttpResponseRedirect(f"{reverse(route)}?{urlencode({'next': target})}")

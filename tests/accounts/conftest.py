@@ -104,11 +104,26 @@ def make_corp(name: str, number: int, **values: Any) -> Corp:
     return put(Corp(**{"name": name, **usual, **values}))
 
 
-def make_person(username: str, corp: Corp | None = None, userid: str = "", **values: Any) -> User:
-    user = put(User(username=username, **values))
+PASSWORD = "right-password-1"
+
+
+def make_person(
+    username: str, corp: Corp | None = None, userid: str = "", *, password: str = "", **values: Any
+) -> User:
+    user = User(username=username, **values)
+    if password:
+        user.set_password(password)
+    put(user)
     if corp is not None or userid:
         put(WeComAccount(user=user, corp=corp, userid=userid, userid_folded=fold_userid(userid)))
     return user
+
+
+def by_password(username: str, user_agent: str = DESKTOP, **more: str) -> Visitor:
+    """Somebody whose password is PASSWORD in a browser of their own, signed in."""
+    browser = visitor(user_agent)
+    browser.client.post("/login/", {"username": username, "password": PASSWORD, **more})
+    return browser
 
 
 @pytest.fixture

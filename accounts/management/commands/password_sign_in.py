@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
@@ -19,7 +20,7 @@ class Command(BaseCommand):
     def handle(self, *_arguments: Any, state: str, **_options: Any) -> None:
         try:
             passwords.set_password_enabled(is_enabled=state == "on")
-        except passwords.PolicyRefused as refusal:
-            raise CommandError(refusal.reason) from refusal
+        except ValidationError as refusal:
+            raise CommandError(refusal.message) from refusal
         is_on = state == "on"
         self.stdout.write(_("Sign-in with a password is on.") if is_on else _("Sign-in with a password is off."))

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import Group
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from accounts.audit import services
 from accounts.models import AuditEntry, UnsentAudit, User, WeComAccount
 from integrations.models import Card, Corp, DataSource
 from notifications.models import AlertReceiver, AlertRule, Report, Subscription
@@ -18,12 +16,6 @@ from tests.accounts.conftest import make_person
 from tests.audit import clear_trail
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _trail_is_known(db: None) -> None:
-    """The first entry of a process has a savepoint."""
-    services.record(action=AuditEntry.Action.DONE)
 
 
 def statements(work: Callable[[], object]) -> int:
@@ -107,17 +99,6 @@ def test_rights_that_a_session_withholds_hide_no_entry_less(corp: Corp, other_co
     WeComAccount.objects.create(user=person, corp=corp, userid="Boss", is_primary=False)
 
     assert AuditEntry.objects.get().corp_id == corp.pk
-
-
-def test_before_the_trail_has_its_table_other_rows_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A migration that stops early, and what follows it in the same transaction."""
-    monkeypatch.setattr(services, "_with_trail", set())
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP TABLE {AuditEntry._meta.db_table}")
-
-    Group.objects.create(name="morning readers")
-
-    assert Group.objects.filter(name="morning readers").exists()
 
 
 def test_an_entry_and_what_is_to_be_sent_of_it_are_one_change(settings: Settings, corp: Corp) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from http.cookies import Morsel, SimpleCookie
 
 import pytest
@@ -34,8 +33,8 @@ def shown_title(visitor: Visitor, location: str) -> str:
     return found[1]
 
 
-def browser_cookie(cookies: SimpleCookie, *, prefix: str = "__Host-") -> Morsel[str]:
-    (found,) = (morsel for name, morsel in cookies.items() if name.startswith(f"{prefix}guanwecom-browser-"))
+def browser_cookie(cookies: SimpleCookie) -> Morsel[str]:
+    (found,) = (morsel for name, morsel in cookies.items() if name.startswith("__Host-guanwecom-browser-"))
     return found
 
 
@@ -55,50 +54,30 @@ class TestStart:
             "scope": "snsapi_base",
         }
 
-    def test_elsewhere_goes_to_the_qr_page(self, corp: Corp, desktop: Visitor) -> None:
-        location = desktop.get(f"/wecom/{corp.pk}/start/").headers["Location"]
+    def test_elsewhere_goes_to_the_qr_page_in_the_persons_language(self, corp: Corp, desktop: Visitor) -> None:
+        start = f"/wecom/{corp.pk}/start/"
+        location = desktop.get(start).headers["Location"]
+        english = desktop.client.get(start, headers={"accept-language": "en"}).headers["Location"]
 
         assert location.startswith(QR)
         assert query_of(location)["login_type"] == "CorpApp"
-        assert query_of(location)["lang"] == "zh"
+        assert (query_of(location)["lang"], query_of(english)["lang"]) == ("zh", "en")
 
-    def test_the_qr_page_speaks_the_persons_language(self, corp: Corp, desktop: Visitor) -> None:
-        response = desktop.client.get(f"/wecom/{corp.pk}/start/", headers={"accept-language": "en"})
-
-        assert query_of(response.headers["Location"])["lang"] == "en"
-
-    def test_ties_the_state_to_a_cookie_that_scripts_cannot_read(self, corp: Corp, phone: Visitor) -> None:
-        cookie = browser_cookie(phone.get(f"/wecom/{corp.pk}/start/").cookies)
-
-        assert (cookie["httponly"], cookie["samesite"], cookie["secure"], cookie["path"]) == (True, "Lax", True, "/")
-        assert (cookie["domain"], cookie["max-age"], cookie["expires"]) == ("", "", "")
-
-    def test_without_https_the_cookie_has_no_prefix(self, corp: Corp) -> None:
-        from integrations.core import http
-        from integrations.models import SiteAddress
-
-        SiteAddress.objects.update(url="http://localhost:3001/")
-        http.forget()
-
-        cookies = visitor(host="localhost:3001").get(f"/wecom/{corp.pk}/start/").cookies
-
-        assert browser_cookie(cookies, prefix="")["secure"] == ""
-
-    def test_neither_state_nor_cookie_can_be_read_in_the_store(self, corp: Corp, phone: Visitor) -> None:
+    def test_neither_state_nor_cookie_can_be_read_in_the_store_where_it_lives_five_minutes(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
         state = phone.begin(corp)
         cookie = browser_cookie(phone.client.cookies).value
 
-        kept = str([(key, valkey().hgetall(key)) for key in state_keys()])
-
+        [key] = valkey().keys("accounts:login-state:*")
+        kept = str((key, valkey().hgetall(key)))
+        assert 270 < valkey().ttl(key) <= 300
         assert "target" in kept
         assert state not in kept
         assert cookie not in kept
-
-    def test_a_state_lives_five_minutes(self, corp: Corp, phone: Visitor) -> None:
-        phone.begin(corp)
-
-        (ttl,) = (valkey().ttl(key) for key in state_keys())
-        assert 270 < ttl <= 300
+        wecom.gives("C", userid="lilei")
+        phone.arrive(corp, code="C", state=state)
+        assert flow.USED_SECONDS - 30 < valkey().ttl(key) <= flow.USED_SECONDS
 
     def test_a_session_of_another_corp_does_not(self, other_corp: Corp, signed_in: Visitor) -> None:
         location = signed_in.get(f"/wecom/{other_corp.pk}/start/").headers["Location"]
@@ -114,16 +93,9 @@ class TestStart:
         assert first == f"https://bi.example.com/wecom/{corp.pk}/start/?next=%2Fm%2F&moved=1"
         assert shown_title(stray, second) == "访问地址与站点地址不一致"
 
-    @pytest.mark.parametrize("method", ["post", "head", "put", "delete", "options"])
-    @pytest.mark.parametrize("path", ["start", "callback"])
-    def test_only_get_counts(self, corp: Corp, phone: Visitor, method: str, path: str) -> None:
-        response = getattr(phone.client, method)(f"/wecom/{corp.pk}/{path}/")
-
-        assert response.status_code == 405
-
-
-def state_keys() -> list[bytes | str]:
-    return list(valkey().keys("accounts:login-state:*"))
+    def test_only_get_counts(self, corp: Corp, phone: Visitor) -> None:
+        for path in ("start", "callback"):
+            assert phone.client.post(f"/wecom/{corp.pk}/{path}/").status_code == 405
 
 
 def begun(corp: Corp) -> str:
@@ -137,22 +109,6 @@ def begun(corp: Corp) -> str:
 class TestStrayCode:
     """A code that we did not ask for: the static home page link, or somebody else's."""
 
-    @pytest.mark.parametrize("query", [{}, {"state": ""}, {"state": "guanwecom"}, {"state": "A" * 40 + "1"}])
-    def test_inside_wecom_begins_one_authorisation_of_our_own(
-        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom, query: dict[str, str]
-    ) -> None:
-        wecom.gives("STRAY", userid="lilei")
-        wecom.gives("OURS", userid="lilei")
-
-        first = phone.arrive(corp, domain="D", path_url="survey-engine", form="7", code="STRAY", **query)
-        state = state_in(first)
-        second = phone.arrive(corp, code="OURS", state=state)
-
-        assert first.headers["Location"].startswith(AUTHORIZE)
-        assert state.endswith("2")
-        assert second.headers["Location"] == "/survey-engine?form=7"
-        assert phone.user_id == person.pk
-
     def test_in_an_ordinary_browser_leads_to_the_qr_page(self, corp: Corp, desktop: Visitor, wecom: WeCom) -> None:
         assert desktop.arrive(corp, code="STRAY").headers["Location"].startswith(QR)
 
@@ -163,13 +119,13 @@ class TestStrayCode:
 
         assert wecom.redeemed == []
 
-    def test_under_another_host_is_not_used_there(self, corp: Corp, wecom: WeCom) -> None:
+    def test_under_another_host_is_not_used_there_and_the_move_keeps_the_number_of_the_attempt(
+        self, corp: Corp, phone: Visitor, wecom: WeCom
+    ) -> None:
         location = visitor(host="localhost").arrive(corp, path_url="x", code="STRAY").headers["Location"]
 
         assert location == f"https://bi.example.com/wecom/{corp.pk}/start/?next=%2Fx&moved=1&again=1"
-
-    def test_the_move_keeps_the_number_of_the_attempt(self, corp: Corp, phone: Visitor) -> None:
-        assert state_in(phone.get(f"/wecom/{corp.pk}/start/", next="/x", moved="1", again="1")).endswith("2")
+        assert state_in(phone.client.get(location)).endswith("2")
 
 
 class TestRefusedCookies:
@@ -198,29 +154,6 @@ class TestForeignState:
         assert wecom.redeemed == ["ATTACKERS"]
         assert wecom.read == []
 
-    def test_of_another_browser_leads_to_its_page_as_a_link_does(self, corp: Corp, person: User, wecom: WeCom) -> None:
-        one, other = visitor(), visitor()
-        wecom.gives("C", userid="lilei")
-        state = one.begin(corp, "/messages/7/")
-        other.begin(corp)
-
-        again = other.arrive(corp, code="FOREIGN", state=state)
-        landing = other.arrive(corp, code="C", state=state_in(again)).headers["Location"]
-
-        assert (landing, other.user_id) == ("/messages/7/", person.pk)
-        assert other.arrive(corp, code="FOREIGN2", state=state).headers["Location"] == "/messages/7/"
-
-    def test_cannot_be_spoilt_by_another_browser(self, corp: Corp, person: User, wecom: WeCom) -> None:
-        owner, stranger = visitor(), visitor()
-        state = owner.begin(corp)
-        stranger.begin(corp)
-
-        stranger.arrive(corp, code="X", state=state)
-        wecom.gives("OWNERS", userid="lilei")
-        owner.arrive(corp, code="OWNERS", state=state)
-
-        assert (owner.user_id, stranger.user_id) == (person.pk, None)
-
     def test_of_another_corp_signs_nobody_in(
         self, corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom
     ) -> None:
@@ -231,19 +164,9 @@ class TestForeignState:
         assert query_of(response.headers["Location"])["appid"] == corp.corpid
         assert phone.user_id is None
 
-    def test_expired_restarts_once_and_then_explains(self, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
-        first = phone.begin(corp)
-        valkey().flushdb()
-        second = state_in(phone.arrive(corp, code="C", state=first))
-        valkey().flushdb()
-
-        location = phone.arrive(corp, code="C2", state=second).headers["Location"]
-
-        assert shown_title(phone, location) == "登录未能完成"
-
-    @pytest.mark.parametrize("state", ["a" * 500, "' or 1=1", "状态", "A" * 40, "A" * 41, "\x00", "A" * 40 + "0"])
-    def test_of_any_other_form_counts_as_none(self, corp: Corp, phone: Visitor, wecom: WeCom, state: str) -> None:
-        assert state_in(phone.arrive(corp, code="C", state=state)).endswith("2")
+    def test_of_any_other_form_counts_as_none(self, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
+        for state in ("a" * 500, "' or 1=1", "状态", "A" * 40, "A" * 41, "\x00", "A" * 40 + "0"):
+            assert state_in(phone.arrive(corp, code="C", state=state)).endswith("2")
 
 
 class TestUsedState:
@@ -279,39 +202,15 @@ class TestUsedState:
 
         assert phone.arrive(corp, code="C", state=state).headers["Location"] == "/messages/7/"
 
-    def test_keeps_the_code_that_it_was_taken_with(self, corp: Corp) -> None:
-        text = begun(corp)
+    def test_is_taken_by_its_own_browser_with_one_code(self, corp: Corp) -> None:
+        text, kinds = begun(corp), flow.Finding
 
-        findings = [
-            flow.consume(text=text, browsers=["B"], corp_id=corp.pk, code=code).finding for code in ("C", "D", "C")
-        ]
+        def consume(code: str, *browsers: str) -> flow.Finding:
+            return flow.consume(text=text, browsers=browsers, corp_id=corp.pk, code=code).finding
 
-        assert findings == [
-            flow.Finding.OURS,
-            flow.Finding.USED_WITH_ANOTHER_CODE,
-            flow.Finding.USED,
-        ]
-
-    def test_is_taken_by_a_browser_that_has_several_cookies(self, corp: Corp) -> None:
-        text = begun(corp)
-
-        foreign = flow.consume(text=text, browsers=["A", "C"], corp_id=corp.pk, code="C").finding
-        ours = flow.consume(text=text, browsers=["A", "B"], corp_id=corp.pk, code="C").finding
-
-        assert (foreign, ours) == (flow.Finding.FOREIGN, flow.Finding.OURS)
-
-    def test_is_nobodys_without_a_cookie(self, corp: Corp) -> None:
-        text = begun(corp)
-
-        finding = flow.consume(text=text, browsers=[], corp_id=corp.pk, code="C").finding
-
-        assert finding is flow.Finding.FOREIGN
-
-    def test_is_forgotten_after_five_minutes(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
-        phone.sign_in(corp, wecom, "lilei")
-
-        (ttl,) = (valkey().ttl(key) for key in state_keys())
-        assert flow.USED_SECONDS - 30 < ttl <= flow.USED_SECONDS
+        assert [consume("C"), consume("C", "A", "C")] == [kinds.FOREIGN, kinds.FOREIGN]
+        assert consume("C", "A", "B") is kinds.OURS
+        assert [consume("D", "B"), consume("C", "B")] == [kinds.USED_WITH_ANOTHER_CODE, kinds.USED]
 
     def test_two_arrivals_at_once_redeem_once(self, corp: Corp) -> None:
         from tests.integrations.clients.wecom.server import at_once
@@ -324,35 +223,23 @@ class TestUsedState:
         assert arrivals.count(flow.Finding.USED) == 7
 
 
-class TestRefusedCode:
-    @pytest.mark.parametrize("code", ["a" * 513, "<script>", "a b", "码", "a\r\nb"])
-    def test_of_a_form_that_wecom_never_gives_is_not_even_asked_about(
-        self, corp: Corp, phone: Visitor, wecom: WeCom, code: str
-    ) -> None:
+def test_a_code_of_a_form_that_wecom_never_gives_is_not_even_asked_about(
+    corp: Corp, phone: Visitor, wecom: WeCom
+) -> None:
+    for code in ("a" * 513, "<script>", "a b", "码", "a\r\nb"):
         with_state = phone.arrive(corp, code=code, state=phone.begin(corp))
         without = phone.arrive(corp, code=code)
 
         assert (state_in(with_state)[-1], state_in(without)[-1]) == ("2", "2")
-        assert wecom.redeemed == []
+    assert wecom.redeemed == []
 
 
-class TestDeclined:
-    @pytest.mark.parametrize(
-        "begin", [lambda visitor, corp: visitor.begin(corp, "/m/"), lambda visitor, corp: "foreign"]
-    )
-    def test_leads_back_to_the_login_page_with_a_sentence(
-        self, corp: Corp, desktop: Visitor, begin: Callable[[Visitor, Corp], str]
-    ) -> None:
-        location = desktop.arrive(corp, state=begin(desktop, corp)).headers["Location"]
+def test_declining_leads_to_the_login_page_with_a_sentence_and_does_not_begin_again(corp: Corp, phone: Visitor) -> None:
+    location = phone.arrive(corp, state=phone.begin(corp, "/m/")).headers["Location"]
 
-        assert location.startswith("/login/?")
-        assert "您在企业微信中取消了登录" in desktop.get(location).content.decode()
-
-    def test_inside_wecom_does_not_begin_again(self, corp: Corp, phone: Visitor) -> None:
-        location = phone.arrive(corp, state=phone.begin(corp, "/m/")).headers["Location"]
-
-        assert location == "/login/?next=%2Fm%2F&stay=1&declined=1"
-        assert phone.get(location).status_code == 200
+    assert location == "/login/?next=%2Fm%2F&stay=1&declined=1"
+    assert "您在企业微信中取消了登录" in phone.get(location).content.decode()
+    assert phone.arrive(corp, state="foreign").headers["Location"] == "/login/?next=%2F&stay=1&declined=1"
 
 
 class TestTabs:

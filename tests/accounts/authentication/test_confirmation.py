@@ -24,10 +24,9 @@ from integrations.core.admin_pages import ConfirmedChanges
 from integrations.models import BiConnection, Corp, DataSource, SiteAddress, SyncRun
 from integrations.models.fields import EncryptedTextField
 from notifications.models import ApiToken, InboundChannel, IncomingMessage, OperatorContacts, Robot
-from tests.accounts.conftest import DESKTOP, Visitor, make_person, state_in, visitor
+from tests.accounts.conftest import DESKTOP, PASSWORD, Visitor, by_password, make_person, state_in, visitor
 from tests.accounts.wecom import WeCom
 
-PASSWORD = "right-password-1"
 ADD, PAGE = "/admin/auth/group/add/", "/admin/confirm/"
 CHANGES = {"name": "Controlling & <Sales>", "_save": "Save"}
 
@@ -39,18 +38,13 @@ def _minutes(settings: Any) -> None:
 
 @pytest.fixture
 def chief(corp: Corp) -> User:
-    user = make_person("chief", corp, "Chief", is_staff=True, is_superuser=True, name="王芳")
-    user.set_password(PASSWORD)
-    user.save()
-    return user
+    values = {"is_staff": True, "is_superuser": True, "name": "王芳"}
+    return make_person("chief", corp, "Chief", password=PASSWORD, **values)
 
 
 @pytest.fixture
 def desk(chief: User) -> Visitor:
-    browser = visitor(DESKTOP)
-    browser.client.post("/login/", {"username": "chief", "password": PASSWORD})
-    assert browser.user_id == chief.pk
-    return browser
+    return by_password("chief")
 
 
 def later(browser: Visitor, minutes: float) -> None:
@@ -75,39 +69,27 @@ def groups() -> list[str]:
 
 
 class TestPassword:
-    def test_at_sign_in_counts_for_a_quarter_of_an_hour(self, desk: Visitor) -> None:
+    def test_at_sign_in_counts_for_the_minutes_of_the_setting(self, desk: Visitor, settings: Any) -> None:
         later(desk, 14.9)
 
         assert desk.client.post(ADD, CHANGES).status_code == 302
         assert groups() == [CHANGES["name"]]
+        settings.CONFIRMATION_MINUTES = 5
+        assert asks(desk.client.post(ADD, CHANGES))
 
-    def test_is_asked_for_then_and_nothing_is_saved(self, desk: Visitor) -> None:
+    def test_is_asked_for_then_until_it_is_right_and_goes_on_with_what_was_typed(self, desk: Visitor) -> None:
         later(desk, 15)
 
         response = desk.client.post(ADD, CHANGES)
+        wrong = desk.client.post(ADD, {"_confirm-typed": typed_in(response), "_confirm-password": "wrong"})
 
-        assert (response.status_code, asks(response)) == (200, True)
+        assert (response.status_code, asks(response), groups()) == (200, True, [])
         assert "no-store" in response.headers["Cache-Control"]
-        assert groups() == []
-
-    def test_goes_on_with_what_was_typed(self, desk: Visitor) -> None:
-        later(desk, 15)
-        sealed = typed_in(desk.client.post(ADD, CHANGES))
-
-        response = desk.client.post(ADD, {"_confirm-typed": sealed, "_confirm-password": PASSWORD})
-
-        assert (response.status_code, groups()) == (302, [CHANGES["name"]])
+        assert "Controlling" not in response.content.decode()
+        assert "密码不正确" in wrong.content.decode()
+        saved = desk.client.post(ADD, {"_confirm-typed": typed_in(wrong), "_confirm-password": PASSWORD})
+        assert (saved.status_code, groups()) == (302, [CHANGES["name"]])
         assert desk.client.post(ADD, {"name": "Next", "_save": "Save"}).status_code == 302
-
-    def test_that_is_wrong_is_asked_for_again_with_what_was_typed(self, desk: Visitor) -> None:
-        later(desk, 15)
-        sealed = typed_in(desk.client.post(ADD, CHANGES))
-
-        again = desk.client.post(ADD, {"_confirm-typed": sealed, "_confirm-password": "wrong"})
-        response = desk.client.post(ADD, {"_confirm-typed": typed_in(again), "_confirm-password": PASSWORD})
-
-        assert "密码不正确" in again.content.decode()
-        assert (response.status_code, groups()) == (302, [CHANGES["name"]])
 
     def test_is_limited_as_at_sign_in(self, desk: Visitor, settings: Any) -> None:
         settings.LOCKOUT_TRIES = 3
@@ -138,25 +120,16 @@ class TestPassword:
         assert [desk.get(page).status_code for page in pages] == [200] * 3
         assert not any(asks(desk.get(page)) for page in pages)
 
-    @pytest.mark.parametrize(
-        "page",
-        [
+    def test_is_asked_for_by_pages_beside_those_of_django(self, desk: Visitor) -> None:
+        later(desk, 15)
+
+        for page in (
             *("integrations/biconnection/key/generate/", "integrations/biconnection/key/paste/"),
             *("integrations/corp/1/enable/", "integrations/corp/1/disable/"),
             *("accounts/linkconflict/link/", "accounts/linkconflict/create/", "accounts/linkconflict/bulk/"),
             "accounts/peopleimport/1/answer/",
-        ],
-    )
-    def test_is_asked_for_by_pages_beside_those_of_django(self, desk: Visitor, page: str) -> None:
-        later(desk, 15)
-
-        assert asks(desk.client.post(f"/admin/{page}"))
-
-    def test_holds_for_the_minutes_of_the_setting(self, desk: Visitor, settings: Any) -> None:
-        settings.CONFIRMATION_MINUTES = 5
-        later(desk, 5)
-
-        assert asks(desk.client.post(ADD, CHANGES))
+        ):
+            assert asks(desk.client.post(f"/admin/{page}")), page
 
 
 class TestTyped:
@@ -168,46 +141,35 @@ class TestTyped:
         return typed_in(desk.client.post(ADD, CHANGES))
 
     def test_by_somebody_else_is_refused(self, sealed: str) -> None:
-        User.objects.create_superuser("other", password=PASSWORD)
-        other = visitor(DESKTOP)
-        other.client.post("/login/", {"username": "other", "password": PASSWORD})
+        make_person("other", is_staff=True, is_superuser=True, password=PASSWORD)
 
-        response = other.client.post(ADD, {"_confirm-typed": sealed})
+        response = by_password("other").client.post(ADD, {"_confirm-typed": sealed})
 
         assert (response.status_code, response.headers["Location"], groups()) == (302, ADD, [])
 
-    @pytest.mark.parametrize("change", [lambda text: text[:-4], lambda _text: "x", lambda _text: "汉"])
-    def test_that_was_changed_is_refused(self, desk: Visitor, sealed: str, change: Any) -> None:
-        response = desk.client.post(ADD, {"_confirm-typed": change(sealed), "_confirm-password": PASSWORD})
+    def test_that_was_changed_or_for_another_page_is_refused(self, desk: Visitor, sealed: str) -> None:
+        for page, text in (
+            (ADD, sealed[:-4]),
+            (ADD, "x"),
+            (ADD, "汉"),
+            ("/admin/integrations/siteaddress/add/", sealed),
+        ):
+            response = desk.client.post(page, {"_confirm-typed": text, "_confirm-password": PASSWORD})
 
-        assert (response.status_code, response.headers["Location"], groups()) == (302, ADD, [])
-
-    def test_for_another_page_is_refused(self, desk: Visitor, sealed: str) -> None:
-        response = desk.client.post("/admin/integrations/siteaddress/add/", {"_confirm-typed": sealed})
-
-        assert (response.status_code, groups()) == (302, [])
-
-    def test_cannot_be_read_in_the_page(self, sealed: str, desk: Visitor) -> None:
-        page = desk.client.post(ADD, CHANGES).content.decode()
-
-        assert "Controlling" not in page
-        assert "Controlling" not in sealed
+            assert (response.status_code, response.headers["Location"], groups()) == (302, page, [])
 
 
 class TestOwnPage:
-    def test_leads_to_where_it_was_asked_for(self, desk: Visitor) -> None:
+    def test_leads_to_where_it_was_asked_for_and_nowhere_else(self, desk: Visitor) -> None:
         later(desk, 15)
         page = f"{PAGE}?next={ADD}"
 
         shown, done = desk.get(page), desk.client.post(page, {"_confirm-password": PASSWORD})
+        elsewhere = desk.client.post(f"{PAGE}?next=https://evil.example/", {"_confirm-password": PASSWORD})
 
         assert asks(shown)
         assert done.headers["Location"] == ADD
-
-    def test_leads_nowhere_else(self, desk: Visitor) -> None:
-        response = desk.client.post(f"{PAGE}?next=https://evil.example/", {"_confirm-password": PASSWORD})
-
-        assert response.status_code == 200
+        assert elsewhere.status_code == 200
 
     def test_is_for_staff_alone(self, desk: Visitor) -> None:
         User.objects.update(is_staff=False, is_superuser=False)
@@ -232,11 +194,15 @@ class TestWeCom:
     def _carries_rights(self, corp: Corp) -> None:
         Corp.objects.update(admin_rights_enabled=True)
 
-    def test_signing_in_silently_never_counts(self, chief: User, corp: Corp, wecom: WeCom, phone: Visitor) -> None:
+    def test_signing_in_silently_never_counts_and_a_confirmation_is_a_scan_also_inside_wecom(
+        self, chief: User, corp: Corp, wecom: WeCom, phone: Visitor
+    ) -> None:
         phone.sign_in(corp, wecom, "chief")
 
         assert phone.user_id == chief.pk
         assert asks(phone.client.post(ADD, CHANGES))
+        start = phone.get(f"/wecom/{corp.pk}/start/", next=PAGE)
+        assert start.headers["Location"].startswith("https://login.work.weixin.qq.com/wwlogin/sso/login?")
 
     def test_signing_in_by_a_scan_counts(self, chief: User, corp: Corp, wecom: WeCom, desktop: Visitor) -> None:
         desktop.sign_in(corp, wecom, "chief")
@@ -258,15 +224,6 @@ class TestWeCom:
         assert "请回到原来的标签页" in desk.get(PAGE).content.decode()
         assert (saved.status_code, groups()) == (302, [CHANGES["name"]])
         assert desk.client.session.session_key == key, "open forms keep their session and its CSRF token"
-
-    def test_even_inside_wecom_a_confirmation_is_a_scan(
-        self, chief: User, corp: Corp, wecom: WeCom, phone: Visitor
-    ) -> None:
-        phone.sign_in(corp, wecom, "chief")
-
-        start = phone.get(f"/wecom/{corp.pk}/start/", next=PAGE)
-
-        assert start.headers["Location"].startswith("https://login.work.weixin.qq.com/wwlogin/sso/login?")
 
     def test_somebody_else_s_scan_confirms_nobody(self, chief: User, desk: Visitor, corp: Corp, wecom: WeCom) -> None:
         make_person("lilei", corp, "LiLei", name="李雷")

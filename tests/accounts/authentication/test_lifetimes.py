@@ -6,25 +6,23 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from accounts.authentication import sessions
 from accounts.authentication.sessions import stored_key
 from accounts.models import SignedInSession, User
 from integrations.models import Corp
-from tests.accounts.conftest import DESKTOP, Visitor, visitor
+from tests.accounts.conftest import PASSWORD, Visitor, by_password, make_person
 from tests.accounts.wecom import WeCom
-
-PASSWORD = "right-password-1"
 
 
 @pytest.fixture
 def clerk(db: None) -> User:
-    return User.objects.create_user("clerk", password=PASSWORD, is_staff=True)
+    return make_person("clerk", is_staff=True, password=PASSWORD)
 
 
 def sign_in(**more: str) -> Visitor:
-    browser = visitor(DESKTOP)
-    browser.client.post("/login/", {"username": "clerk", "password": PASSWORD, **more})
-    return browser
+    return by_password("clerk", **more)
 
 
 def older(browser: Visitor, *, by: timedelta, unused_for: timedelta) -> None:
@@ -45,68 +43,45 @@ HOURS, MINUTES, DAYS = timedelta(hours=1), timedelta(minutes=1), timedelta(days=
 
 
 @pytest.mark.parametrize(
-    ("age", "unused_for", "lasts"),
+    ("age", "unused_for", "is_staff", "lasts"),
     [
-        (11.9 * HOURS, 1 * MINUTES, True),
-        (12 * HOURS, 1 * MINUTES, False),
-        (2 * HOURS, 59 * MINUTES, True),
-        (2 * HOURS, 60 * MINUTES, False),
-        (30 * MINUTES, 30 * MINUTES, True),
+        (11.9 * HOURS, 1 * MINUTES, True, True),
+        (12 * HOURS, 1 * MINUTES, True, False),
+        (2 * HOURS, 59 * MINUTES, True, True),
+        (2 * HOURS, 60 * MINUTES, True, False),
+        (29.9 * DAYS, 13 * DAYS, False, True),
+        (30 * DAYS, 1 * MINUTES, False, False),
     ],
 )
-@pytest.mark.parametrize("more", [{}, {"remember": "on"}])
-def test_of_staff_it_ends_by_age_and_without_use(
-    clerk: User, age: timedelta, unused_for: timedelta, lasts: bool, more: dict[str, str]
+def test_it_ends_by_age_and_of_staff_also_without_use(
+    age: timedelta, unused_for: timedelta, is_staff: bool, lasts: bool
 ) -> None:
-    browser = sign_in(**more)
-    older(browser, by=age, unused_for=unused_for)
+    now = timezone.now()
 
-    assert is_in(browser) is lasts
-
-
-@pytest.mark.parametrize(
-    ("age", "unused_for", "lasts"),
-    [(29.9 * DAYS, 1 * MINUTES, True), (29.9 * DAYS, 13 * DAYS, True), (30 * DAYS, 1 * MINUTES, False)],
-)
-def test_of_everybody_else_it_ends_by_age(clerk: User, age: timedelta, unused_for: timedelta, lasts: bool) -> None:
-    User.objects.update(is_staff=False)
-    browser = sign_in(remember="on")
-    older(browser, by=age, unused_for=unused_for)
-
-    assert is_in(browser) is lasts
+    assert sessions.is_over(opened_at=now - age, used_at=now - unused_for, is_staff=is_staff, now=now) is not lasts
 
 
-def test_the_settings_say_how_long(clerk: User, settings: Any) -> None:
+def test_the_settings_say_how_long_and_its_end_is_logged(
+    clerk: User, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     settings.STAFF_SESSION_HOURS, settings.STAFF_SESSION_IDLE_MINUTES = 2, 20
-    first, second = sign_in(), sign_in()
+    first, second = sign_in(remember="on"), sign_in()
     older(first, by=2 * HOURS, unused_for=1 * MINUTES)
     older(second, by=1 * HOURS, unused_for=20 * MINUTES)
 
     assert (is_in(first), is_in(second)) == (False, False)
-
-
-def test_its_end_is_logged(clerk: User, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    browser = sign_in()
-    older(browser, by=12 * HOURS, unused_for=1 * MINUTES)
-
-    browser.get("/account/")
-
     assert f"session reached its end user={clerk.pk}" in caplog.messages
 
 
-def test_use_keeps_it_and_is_noted_by_the_minute(clerk: User) -> None:
+def test_use_keeps_it_and_a_new_sign_in_begins_anew(clerk: User) -> None:
     browser = sign_in()
     for _time in range(3):
         older(browser, by=50 * MINUTES, unused_for=50 * MINUTES)
         assert is_in(browser)
-
-
-def test_a_new_sign_in_begins_anew(clerk: User) -> None:
-    browser = sign_in()
-    older(browser, by=11.9 * HOURS, unused_for=1 * MINUTES)
-    browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
-    older(browser, by=11.9 * HOURS, unused_for=1 * MINUTES)
+    for _time in range(2):
+        browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
+        older(browser, by=11.9 * HOURS, unused_for=1 * MINUTES)
 
     assert is_in(browser)
 

@@ -23,10 +23,9 @@ from accounts.authentication.sessions import SessionStore
 from accounts.authentication.totp import hotp
 from accounts.models import AuditEntry, TotpDevice, User
 from integrations.models import Corp
-from tests.accounts.conftest import DESKTOP, Visitor, make_person, visitor
+from tests.accounts.conftest import PASSWORD, Visitor, by_password, make_person
 from tests.accounts.wecom import WeCom
 
-PASSWORD = "right-password-1"
 OWN, CODE, INDEX = "/admin/second-factor/", "/admin/second-factor/code/", "/admin/"
 RFC_KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 
@@ -38,16 +37,12 @@ def _minutes(settings: Any) -> None:
 
 @pytest.fixture
 def chief(corp: Corp) -> User:
-    user = make_person("chief", corp, "Chief", is_staff=True, is_superuser=True, name="王芳")
-    user.set_password(PASSWORD)
-    user.save()
-    return user
+    values = {"is_staff": True, "is_superuser": True, "name": "王芳"}
+    return make_person("chief", corp, "Chief", password=PASSWORD, **values)
 
 
 def sign_in(username: str = "chief") -> Visitor:
-    browser = visitor(DESKTOP)
-    browser.client.post("/login/", {"username": username, "password": PASSWORD})
-    return browser
+    return by_password(username)
 
 
 def code_now(key: str, *, later: int = 0) -> str:
@@ -76,28 +71,29 @@ def set_up(browser: Visitor) -> tuple[str, list[str]]:
 
 
 class TestSettingUp:
-    def test_shows_a_picture_and_a_key_and_keeps_nothing_yet(self, chief: User) -> None:
-        page = sign_in().get(OWN)
+    def test_shows_a_picture_and_a_key_and_keeps_nothing_until_the_first_right_code(self, chief: User) -> None:
+        browser = sign_in()
+        page = browser.get(OWN)
 
         text = page.content.decode()
         assert "<svg" in text
         assert len(key_in(text)) == 32
         assert "no-store" in page.headers["Cache-Control"]
+        for code in ("000000", "", "12345", "abcdef"):
+            again = browser.client.post(OWN, {"key": sealed_in(text), "code": code}).content.decode()
+            assert "验证码不正确" in again
+            assert key_in(again) == key_in(text)
         assert not TotpDevice.objects.exists()
-
-    def test_ends_with_the_first_right_code(self, chief: User) -> None:
-        key, codes = set_up(sign_in())
-
-        device = TotpDevice.objects.get()
-        assert (device.user_id, device.key) == (chief.pk, key)
-        assert len(set(codes)) == totp.RECOVERY_CODES
-        assert [entry.note for entry in AuditEntry.objects.filter(action="done")] == ["Authenticator app set up."]
 
     def test_ends_the_sessions_that_were_opened_without_a_code(self, chief: User) -> None:
         elsewhere, here = sign_in(), sign_in()
 
-        set_up(here)
+        key, codes = set_up(here)
 
+        device = TotpDevice.objects.get()
+        assert (device.user_id, device.key, device.is_independent) == (chief.pk, key, True)
+        assert len(set(codes)) == totp.RECOVERY_CODES
+        assert [entry.note for entry in AuditEntry.objects.filter(action="done")] == ["Authenticator app set up."]
         assert elsewhere.get(INDEX).headers["Location"].startswith("/admin/login/")
         assert here.get(INDEX).status_code == 200
 
@@ -110,31 +106,14 @@ class TestSettingUp:
         stored += str([*AuditEntry.objects.values()])
         assert [text for text in (key, *codes, codes[0].replace("-", "")) if text in stored] == []
 
-    @pytest.mark.parametrize("code", ["000000", "", "12345", "abcdef"])
-    def test_is_not_done_by_a_wrong_code(self, chief: User, code: str) -> None:
-        browser = sign_in()
-        page = browser.get(OWN).content.decode()
-
-        again = browser.client.post(OWN, {"key": sealed_in(page), "code": code}).content.decode()
-
-        assert "验证码不正确" in again
-        assert key_in(again) == key_in(page)
-        assert not TotpDevice.objects.exists()
-
     def test_takes_no_key_of_somebody_else(self, chief: User) -> None:
-        other = User.objects.create_superuser("other", password=PASSWORD)
+        other = make_person("other", is_staff=True, is_superuser=True, password=PASSWORD)
         page = sign_in().get(OWN).content.decode()
-        browser = sign_in("other")
 
-        response = browser.client.post(OWN, {"key": sealed_in(page), "code": code_now(key_in(page))})
+        response = sign_in("other").client.post(OWN, {"key": sealed_in(page), "code": code_now(key_in(page))})
 
         assert response.headers["Location"] == OWN
         assert not TotpDevice.objects.filter(user=other).exists()
-
-    def test_notes_that_a_password_opened_the_session(self, chief: User) -> None:
-        set_up(sign_in())
-
-        assert TotpDevice.objects.get().is_independent
 
     def test_notes_that_wecom_alone_did(self, chief: User, corp: Corp, wecom: WeCom, desktop: Visitor) -> None:
         """Whoever decides what WeCom says could have set it up: it gives no rights that WeCom's sign-in does not."""
@@ -155,19 +134,15 @@ class TestSettingUp:
         assert browser.get(OWN).headers["Location"] == "/admin/confirm/?next=%2Fadmin%2Fsecond-factor%2F"
         assert browser.client.post(OWN, {"remove": ""}).status_code == 302
 
-    def test_is_for_staff_alone(self, chief: User) -> None:
-        User.objects.update(is_staff=False, is_superuser=False)
-
-        assert sign_in().get(OWN).headers["Location"].startswith("/admin/login/")
-
 
 class TestSigningIn:
     @pytest.fixture
     def key(self, chief: User) -> str:
         return set_up(sign_in())[0]
 
-    def test_leads_to_the_code_and_then_on(self, key: str) -> None:
+    def test_leads_to_the_code_and_then_on_with_another_key_for_the_session(self, key: str) -> None:
         browser = sign_in()
+        before = browser.client.session.session_key
 
         sent_away = browser.get("/admin/accounts/user/")
         shown = browser.get(sent_away.headers["Location"])
@@ -177,42 +152,24 @@ class TestSigningIn:
         assert "六位数字" in shown.content.decode()
         assert done.headers["Location"] == "/admin/accounts/user/"
         assert browser.get("/admin/accounts/user/").status_code == 200
-
-    @pytest.mark.parametrize(
-        "page", [INDEX, OWN, "/admin/confirm/", "/admin/password_change/", "/admin/auth/group/add/"]
-    )
-    @pytest.mark.parametrize("method", ["get", "post"])
-    def test_opens_nothing_of_the_administration_before(self, key: str, page: str, method: str) -> None:
-        browser = sign_in()
-
-        response = getattr(browser.client, method)(page, {"remove": "", "name": "x"})
-
-        assert response.headers["Location"].startswith(f"{CODE}?next=")
-        assert TotpDevice.objects.exists()
-
-    def test_leaves_an_employee_s_pages_open(self, key: str) -> None:
-        browser = sign_in()
-
-        assert browser.get("/account/").status_code == 200
-        assert browser.client.post("/admin/logout/").status_code in {200, 302}
-
-    def test_gives_the_session_another_key(self, key: str) -> None:
-        browser = sign_in()
-        before = browser.client.session.session_key
-
-        browser.client.post(CODE, {"code": code_now(key, later=1)})
-
         assert browser.client.session.session_key != before
         assert SessionStore(before).load() == {}
+
+    def test_opens_nothing_of_the_administration_before_and_leaves_an_employee_s_pages_open(self, key: str) -> None:
+        browser = sign_in()
+
+        for page in (INDEX, OWN, "/admin/confirm/", "/admin/password_change/", "/admin/auth/group/add/"):
+            for ask in (browser.client.get, browser.client.post):
+                assert ask(page, {"remove": "", "name": "x"}).headers["Location"].startswith(f"{CODE}?next=")
+        assert TotpDevice.objects.exists()
+        assert browser.get("/account/").status_code == 200
+        assert browser.client.post("/admin/logout/").status_code in {200, 302}
 
     def test_with_wecom_asks_as_well(self, key: str, chief: User, corp: Corp, wecom: WeCom, phone: Visitor) -> None:
         Corp.objects.update(admin_rights_enabled=True)
         phone.sign_in(corp, wecom, "chief")
 
         assert phone.get(INDEX).headers["Location"].startswith(CODE)
-
-    def test_asks_who_has_none_for_none(self, chief: User) -> None:
-        assert sign_in().get(INDEX).status_code == 200
 
     def test_a_code_is_a_confirmation_too(self, key: str) -> None:
         browser = sign_in()
@@ -292,8 +249,9 @@ def test_of_many_with_one_code_at_one_moment_one_gets_in(chief: User, settings: 
 
 
 class TestRecovery:
-    def test_a_code_is_good_once_however_it_is_typed(self, chief: User) -> None:
-        _key, codes = set_up(sign_in())
+    def test_a_code_is_good_once_however_it_is_typed_until_there_are_new_ones(self, chief: User) -> None:
+        here = sign_in()
+        _key, codes = set_up(here)
         browser = sign_in()
 
         done = browser.client.post(CODE, {"code": codes[0].lower().replace("-", " ")})
@@ -302,6 +260,8 @@ class TestRecovery:
         assert done.headers["Location"] == INDEX
         assert "验证码不正确" in again.content.decode()
         assert len(TotpDevice.objects.get().recovery_digests) == totp.RECOVERY_CODES - 1
+        assert codes[1] not in here.client.post(OWN, {"renew": ""}).content.decode()
+        assert "验证码不正确" in sign_in().client.post(CODE, {"code": codes[1]}).content.decode()
 
     def test_is_what_is_left_where_no_key_opens_the_app_s(self, chief: User) -> None:
         _key, codes = set_up(sign_in())
@@ -315,37 +275,24 @@ class TestRecovery:
         assert "验证码不正确" in refused.content.decode()
         assert done.headers["Location"] == INDEX
 
-    def test_new_codes_end_the_old_ones(self, chief: User) -> None:
-        browser = sign_in()
-        _key, codes = set_up(browser)
-
-        renewed = browser.client.post(OWN, {"renew": ""}).content.decode()
-
-        assert codes[1] not in renewed
-        assert "验证码不正确" in sign_in().client.post(CODE, {"code": codes[1]}).content.decode()
-
-    def test_the_app_can_be_removed(self, chief: User) -> None:
+    @pytest.mark.parametrize("by", ["its person", "the server"])
+    def test_the_server_helps_who_has_lost_everything_and_its_person_can_remove_it(self, chief: User, by: str) -> None:
         browser = sign_in()
         set_up(browser)
 
-        browser.client.post(OWN, {"remove": ""})
+        if by == "its person":
+            browser.client.post(OWN, {"remove": ""})
+        else:
+            call_command("reset_second_factor", "chief", verbosity=0)
 
         assert not TotpDevice.objects.exists()
         assert sign_in().get(INDEX).status_code == 200
         assert AuditEntry.objects.filter(action="done", note="Authenticator app removed.").count() == 1
 
-    def test_the_server_helps_who_has_lost_everything(self, chief: User) -> None:
-        set_up(sign_in())
-
-        call_command("reset_second_factor", "chief", verbosity=0)
-
-        assert sign_in().get(INDEX).status_code == 200
-        assert AuditEntry.objects.filter(action="done", note="Authenticator app removed.").count() == 1
-
-    @pytest.mark.parametrize("username", ["chief", "nobody"])
-    def test_the_server_says_where_there_is_nothing_to_remove(self, chief: User, username: str) -> None:
-        with pytest.raises(CommandError, match=username):
-            call_command("reset_second_factor", username)
+    def test_the_server_says_where_there_is_nothing_to_remove(self, chief: User) -> None:
+        for username in ("chief", "nobody"):
+            with pytest.raises(CommandError, match=username):
+                call_command("reset_second_factor", username)
 
 
 class TestRequired:
@@ -361,21 +308,11 @@ class TestRequired:
         assert browser.client.post("/admin/auth/group/add/", {"name": "x"}).headers["Location"].startswith(OWN)
         assert browser.get(OWN).status_code == 200
 
-    def test_setting_one_up_opens_the_administration(self, chief: User) -> None:
+    def test_setting_one_up_opens_the_administration_and_removing_it_closes_it_again(self, chief: User) -> None:
         browser = sign_in()
         set_up(browser)
-
         assert browser.get(INDEX).status_code == 200
-
-    def test_removing_it_closes_it_again(self, chief: User) -> None:
-        browser = sign_in()
-        set_up(browser)
 
         browser.client.post(OWN, {"remove": ""})
 
         assert browser.get(INDEX).headers["Location"].startswith(OWN)
-
-    def test_employees_are_asked_for_nothing(self, chief: User) -> None:
-        User.objects.update(is_staff=False, is_superuser=False)
-
-        assert sign_in().get("/account/").status_code == 200

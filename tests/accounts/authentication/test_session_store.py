@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import redis
-from django.contrib.sessions.backends.base import CreateError
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.db import connection
@@ -16,18 +15,17 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.authentication import sessions
-from accounts.authentication.sessions import SessionStore, end_stored, stored_key
+from accounts.authentication.sessions import CachedStore, SessionStore, stored_key
 from accounts.models import SignedInSession, User
 from integrations.core.redis import valkey
-from tests.accounts.conftest import DESKTOP, Visitor, visitor
+from tests.accounts.conftest import DESKTOP, PASSWORD, Visitor, by_password, make_person, visitor
 
-PASSWORD = "right-password-1"
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
 @pytest.fixture
 def clerk(db: None) -> User:
-    return User.objects.create_superuser("clerk", password=PASSWORD, name="王芳")
+    return make_person("clerk", name="王芳", is_staff=True, is_superuser=True, password=PASSWORD)
 
 
 @pytest.fixture
@@ -49,18 +47,24 @@ def valkey_goes() -> Any:
 
 
 def sign_in() -> Visitor:
-    browser = visitor(DESKTOP)
-    response = browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
-    assert response.status_code == 302
-    return browser
+    return by_password("clerk")
 
 
-@pytest.mark.parametrize("path", ["/", "/account/", "/admin/accounts/user/"])
-def test_who_is_signed_in_stays_so(clerk: User, valkey_goes: Callable[[], None], path: str) -> None:
+def test_who_is_signed_in_stays_so_until_signing_out(
+    clerk: User, valkey_goes: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
     browser = sign_in()
     valkey_goes()
 
-    assert browser.get(path).status_code == 200
+    assert [browser.get(path).status_code for path in ("/", "/account/", "/admin/accounts/user/")] == [200] * 3
+    response = browser.client.post("/logout/")
+
+    assert response.headers["Location"] == "/login/?stay=1&left=1"
+    assert not Session.objects.exists()
+    assert browser.user_id is None
+    # The log names the error and no address.
+    lines = [record.getMessage() for record in caplog.records if record.name == "accounts.authentication.sessions"]
+    assert set(lines) == {"sessions go on without their cache error=ConnectionError"}
 
 
 def test_a_password_signs_in(clerk: User, valkey_goes: Callable[[], None]) -> None:
@@ -70,29 +74,6 @@ def test_a_password_signs_in(clerk: User, valkey_goes: Callable[[], None]) -> No
 
     assert browser.user_id == clerk.pk
     assert browser.get("/account/").status_code == 200
-
-
-def test_signing_out_ends_the_session(clerk: User, valkey_goes: Callable[[], None]) -> None:
-    browser = sign_in()
-    valkey_goes()
-
-    response = browser.client.post("/logout/")
-
-    assert response.headers["Location"] == "/login/?stay=1&left=1"
-    assert not Session.objects.exists()
-    assert browser.user_id is None
-
-
-def test_the_log_names_the_error_and_no_address(
-    clerk: User, valkey_goes: Callable[[], None], caplog: pytest.LogCaptureFixture
-) -> None:
-    browser = sign_in()
-    valkey_goes()
-
-    browser.get("/account/")
-
-    lines = [record.getMessage() for record in caplog.records if record.name == "accounts.authentication.sessions"]
-    assert set(lines) == {"sessions go on without their cache error=ConnectionError"}
 
 
 def test_another_device_is_not_called_signed_out_while_a_copy_may_be_left(
@@ -134,7 +115,7 @@ def test_one_that_is_ended_before_its_copy_is_written_does_not_go_on_with_it(
         store["page"] = 2
 
     def write_late(*args: Any, **options: Any) -> None:
-        end_stored(stored_key(key))
+        CachedStore().delete(stored_key(key))
         write(*args, **options)
 
     monkeypatch.setattr(cache, "set", write_late)
@@ -150,20 +131,6 @@ def test_everywhere_needs_no_cache(clerk: User, valkey_goes: Callable[[], None])
     here.client.post("/account/sessions/end/")
 
     assert there.get("/account/").status_code == 302
-
-
-def test_the_key_of_a_session_changes_at_sign_in(clerk: User, valkey_goes: Callable[[], None]) -> None:
-    """Fixation: what somebody planted before is worth nothing afterwards."""
-    planted = SessionStore()
-    planted["planted"] = "yes"
-    planted.create()
-    key = planted.session_key
-    valkey_goes()
-
-    planted.cycle_key()
-
-    assert planted.session_key != key
-    assert not Session.objects.exists()
 
 
 class TestDump:
@@ -218,33 +185,14 @@ class TestAnotherKey:
         assert SessionStore(session.session_key)["kept"] == "yes"
         assert (SessionStore(old_key).load(), SessionStore().exists(old_key)) == ({}, False)
 
-    def test_that_is_taken_belongs_to_whom_it_belongs(self, clerk: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It cannot happen; if it did, nobody would be in somebody else's session."""
-        somebody = SessionStore()
-        somebody["whose"] = "somebody's"
-        somebody.save()
-        monkeypatch.setattr("accounts.authentication.sessions.get_random_string", lambda *_args: somebody.session_key)
-        session = SessionStore()
-        session["whose"] = "mine"
-
-        session.cycle_key()
-        with pytest.raises(CreateError):
-            session.save()
-
-        assert SessionStore(somebody.session_key)["whose"] == "somebody's"
-
-    def test_is_nothing_where_the_request_failed(self, clerk: User) -> None:
+    def test_is_nothing_before_it_is_saved(self, clerk: User) -> None:
+        """Where the request failed, or the session was emptied afterwards."""
         session = SessionStore()
         session["kept"] = "yes"
-
         session.cycle_key()
-
         assert not Session.objects.exists()
         assert SessionStore(session.session_key).load() == {}
 
-    def test_of_a_session_that_is_emptied_afterwards_is_never_written(self, clerk: User) -> None:
-        session = SessionStore()
-        session.cycle_key()
         session.flush()
         session["new"] = "yes"
         session.save()

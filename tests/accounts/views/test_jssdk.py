@@ -36,30 +36,24 @@ def inside(corp: Corp, person: User, phone: Visitor) -> Visitor:
 
 
 def test_signs_the_address_with_the_companys_ticket(corp: Corp, inside: Visitor, tickets: Any) -> None:
-    answer = inside.client.get("/wecom/signature/", {"page": PAGE}).json()
+    answer, again = (inside.client.get("/wecom/signature/", {"page": PAGE}).json() for _page in range(2))
 
     signed = f"jsapi_ticket={TICKET}&noncestr={answer['nonceStr']}&timestamp={answer['timestamp']}&url={PAGE}"
     assert answer["signature"] == hashlib.sha1(signed.encode(), usedforsecurity=False).hexdigest()
     assert (answer["corpid"], answer["agentid"]) == (corp.corpid, corp.agentid)
     assert TICKET not in str(answer)
-
-
-def test_asks_wecom_once_for_many_pages(corp: Corp, inside: Visitor, tickets: Any) -> None:
-    nonces = {inside.client.get("/wecom/signature/", {"page": PAGE}).json()["nonceStr"] for _page in range(3)}
-
+    assert again["nonceStr"] != answer["nonceStr"]
     assert tickets.call_count == 1
-    assert len(nonces) == 3
 
 
-@pytest.mark.parametrize(
-    "page",
-    ["", "https://evil.example/", "http://bi.example.com/", "https://bi.example.com.evil.example/", "/m/",
-     "https://bi.example.com@evil.example/", "https://bi.example.com/" + "a" * 5000],
-)  # fmt: skip
-def test_signs_no_page_of_another_site(inside: Visitor, tickets: Any, page: str) -> None:
-    response = inside.client.get("/wecom/signature/", {"page": page})
+def test_signs_no_page_of_another_site(inside: Visitor, tickets: Any) -> None:
+    for page in (
+        *("", "https://evil.example/", "http://bi.example.com/", "https://bi.example.com.evil.example/", "/m/"),
+        *("https://bi.example.com@evil.example/", "https://bi.example.com/" + "a" * 5000),
+    ):
+        response = inside.client.get("/wecom/signature/", {"page": page})
 
-    assert (response.status_code, response.json()) == (400, {"error": "page"})
+        assert (response.status_code, response.json()) == (400, {"error": "page"})
     assert tickets.call_count == 0
 
 
