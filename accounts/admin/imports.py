@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -33,9 +34,9 @@ from accounts.admin.base import RunPages
 from accounts.audit import services
 from accounts.directory.hooks import SYNC
 from accounts.explanations import explain_file, explain_row
-from accounts.importexport import jobs, writers
+from accounts.importexport import jobs, sheets
 from accounts.importexport.jobs import CHANGE, IMPORT
-from accounts.importexport.readers import ROWS_AT_MOST, name_column, read_attribute_names
+from accounts.importexport.sheets import ROWS_AT_MOST, name_column, read_attribute_names
 from accounts.models import AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import sees_all
 from accounts.views.confirmation import signed_in_person
@@ -195,9 +196,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
     def refused_view(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
         """The refused rows as a sheet that can be put right and uploaded again."""
         run = self.run_of(request, run_id)
-        response = StreamingHttpResponse(_refused_lines(run), content_type="text/csv; charset=utf-8")
-        response.headers["Content-Disposition"] = f'attachment; filename="refused-{run.pk}.csv"'
-        return response
+        return sheets.csv_response(f"refused-{run.pk}.csv", _list_refused(run))
 
     def facts(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         counts, names = run.counts, read_attribute_names()
@@ -243,13 +242,13 @@ def _rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
     return {"run": run, "rows": rows, "page": page, "kinds": kinds, "shown": shown}
 
 
-def _refused_lines(run: PeopleImport) -> Iterator[str]:
+def _list_refused(run: PeopleImport) -> Iterator[list[str]]:
     titles = [(title, target) for title, target in run.titles if target]
-    yield "\ufeff" + writers.csv_line([gettext("row"), gettext("reason"), *(title for title, _target in titles)])
+    yield [gettext("row"), gettext("reason"), *(title for title, _target in titles)]
     rows = ImportRow.objects.filter(run=run, outcome=Outcome.REFUSED).order_by("number")
     for row in rows.iterator(chunk_size=1000):
         reason = explain_row(row.reason, row.words)
-        yield writers.csv_line([str(row.number), reason, *(row.cells.get(target, "") for _title, target in titles)])
+        yield [str(row.number), reason, *(row.cells.get(target, "") for _title, target in titles)]
 
 
 def _to(run: PeopleImport) -> HttpResponseRedirect:
@@ -277,31 +276,24 @@ class ExportPages(AnyModelAdmin):
 
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
         """The people of the list, with its filters and search, in the order of their keys."""
-        people = self._people(request)
-        _record(people.count())
-        sheet = writers.Sheet(people=people, reader=signed_in_person(request))
-        response = StreamingHttpResponse(writers.csv_lines(sheet), content_type="text/csv; charset=utf-8")
-        response.headers["Content-Disposition"] = f'attachment; filename="{_name("csv")}"'
-        return response
+        keys = self._list_keys(request)
+        _record(len(keys))
+        sheet = sheets.Sheet(people=keys, reader=signed_in_person(request))
+        return sheets.csv_response(_name("csv"), chain([sheet.titles()], sheet.rows()))
 
     def xlsx_view(self, request: HttpRequest) -> HttpResponseBase:
         """GET: a few people at once; of many, the question whether it should be made. POST: have it made."""
-        people = self._people(request)
-        if request.method != "POST" and people[: AT_ONCE + 1].count() <= AT_ONCE:
-            _record(people.count())
-            file = writers.write_xlsx(writers.Sheet(people=people, reader=signed_in_person(request)))
-            return FileResponse(file, as_attachment=True, filename=_name("xlsx"), content_type=_XLSX)
-        keys = list(people.order_by("pk").values_list("pk", flat=True)[: ROWS_AT_MOST + 1])
+        found, reader = self._list_keys(request), signed_in_person(request)
+        keys = found[:ROWS_AT_MOST]
         if request.method == "POST":
             language, now = get_language() or "", timezone.now()
-            reader, chosen = signed_in_person(request), keys[:ROWS_AT_MOST]
-            job = jobs.request_export(reader=reader, user_ids=chosen, language=language, now=now)
+            job = jobs.request_export(reader=reader, user_ids=keys, language=language, now=now)
             return HttpResponseRedirect(reverse("admin:integrations_job_change", args=[job.pk]))
-        context = {
-            "title": gettext("Download as xlsx"),
-            "count": min(len(keys), ROWS_AT_MOST),
-            "is_cut": len(keys) > ROWS_AT_MOST,
-        }
+        if len(keys) <= AT_ONCE:
+            _record(len(keys))
+            file = sheets.write_xlsx(sheets.Sheet(people=keys, reader=reader))
+            return FileResponse(file, as_attachment=True, filename=_name("xlsx"), content_type=_XLSX)
+        context = {"title": gettext("Download as xlsx"), "count": len(keys), "is_cut": len(found) > ROWS_AT_MOST}
         return own_page(self, request, "admin/accounts/user/request_sheet.html", context)
 
     def sheet_view(self, request: HttpRequest, job_id: int) -> HttpResponse:
@@ -315,12 +307,14 @@ class ExportPages(AnyModelAdmin):
         response.headers["Content-Disposition"] = f'attachment; filename="{_name("xlsx")}"'
         return response
 
-    def _people(self, request: HttpRequest) -> QuerySet[User]:
+    def _list_keys(self, request: HttpRequest) -> list[int]:
+        """List the keys of the people on the list, one more than an import takes at most."""
         if not may_import(request.user) or not self.has_view_permission(request):
             raise PermissionDenied
         changelist: Any = self.get_changelist_instance(request)
         found = changelist.get_queryset(request).order_by().values("pk")
-        return User.objects.filter(pk__in=found)
+        people = User.objects.filter(pk__in=found).order_by("pk")
+        return list(people.values_list("pk", flat=True)[: ROWS_AT_MOST + 1])
 
 
 def _name(kind: str) -> str:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext, gettext_lazy
 
 from accounts.audit import services
 from accounts.importexport.planner import Decision, Known, Seen, decide, write
-from accounts.importexport.readers import (
+from accounts.importexport.sheets import (
     COMPANY,
     EMAIL,
     MOBILE,
@@ -25,10 +25,11 @@ from accounts.importexport.readers import (
     Layout,
     Line,
     Recogniser,
+    Sheet,
     read_table,
     target_of,
+    write_xlsx,
 )
-from accounts.importexport.writers import Sheet, write_xlsx
 from accounts.models import Attribute, ImportFile, ImportRow, PeopleImport, User
 from accounts.users.attributes import ValueTakenError
 from integrations.core.background import database_now, repeat_on_conflict
@@ -148,7 +149,6 @@ def _stop(runs: QuerySet[PeopleImport], reason: str, now: datetime) -> None:
     explain=lambda _job: "",  # the import's own page says why a file was refused
     seconds=3600,
     see="accounts.view_peopleimport",
-    retry=IMPORT,
     template="admin/accounts/peopleimport/_link.html",
     repeats_errors=True,
     give_up=give_up_import,

@@ -17,7 +17,7 @@ from django.db.models import F
 from django.db.models.functions import Lower
 
 from accounts.audit import services
-from accounts.importexport.readers import (
+from accounts.importexport.sheets import (
     ATTRIBUTE,
     BIZ_MAIL,
     COMPANY,

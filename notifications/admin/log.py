@@ -23,7 +23,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from accounts.importexport.writers import csv_line
+from accounts.importexport.sheets import csv_line
 from accounts.users.roles import people_visible_to
 from integrations.companies.diagnosis import results
 from integrations.core.admin_pages import read_newest_first

@@ -23,7 +23,6 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.directory import sync
-from accounts.importexport import jobs
 from integrations import callbacks
 from integrations.directory import JOB
 from integrations.models import EventLane, EventWork, Job
@@ -42,7 +41,7 @@ class Workers:
     process: subprocess.Popen[str]
 
     def work(self, kind: str, *, dies_at: int = 0) -> bool:
-        """Let a worker do all that waits of one kind: "people", "events", "imports". False where it died at `dies_at`.
+        """Let a worker do all that waits of one kind: "people" or "events". False where it died at `dies_at`.
 
         So much time has passed since the one before that what that one held is free.
         """
@@ -76,8 +75,8 @@ def dying_workers(environ: dict[str, str], root: Path) -> Iterator[Workers]:
 
 
 def main() -> None:
-    sync.STEP = jobs.STEP = callbacks.BATCH = AT_ONCE
-    works = {"people": _people, "events": _events, "imports": _imports}
+    sync.STEP = callbacks.BATCH = AT_ONCE
+    works = {"people": _people, "events": _events}
     for line in sys.stdin:
         kind, dies_at = line.split()
         worker = os.fork()
@@ -101,10 +100,6 @@ def _events(clock: Clock) -> None:
     while due := callbacks.due_lanes(now=clock()):
         for corp_id, consumer in due:
             callbacks.work_through(corp_id=corp_id, consumer=consumer, clock=clock)
-
-
-def _imports(_clock: Clock) -> None:
-    do_jobs(jobs.KIND)
 
 
 def _work(work: Callable[[Clock], None], dies_at: int) -> None:

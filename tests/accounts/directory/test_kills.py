@@ -1,8 +1,7 @@
 """kill -9 in the middle of what the directory does to people: of a run's second half, and of events.
 
 However often and wherever workers die, the end is what one worker that lived would have left, and each change stands in
-the audit trail once. (The first half, the copy, has its own kills: tests/integrations/directory/test_lease.py; imports
-theirs: tests/accounts/importexport/test_kills.py.)
+the audit trail once. (The first half, the copy, has its own kills: tests/integrations/directory/test_lease.py.)
 """
 
 from __future__ import annotations

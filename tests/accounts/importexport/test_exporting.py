@@ -10,7 +10,7 @@ from django.utils import timezone, translation
 from openpyxl import load_workbook
 
 from accounts.admin import imports
-from accounts.importexport import jobs, writers
+from accounts.importexport import jobs, sheets
 from accounts.models import AuditEntry, User
 from integrations.models import Corp, Job, JobFile
 from tests.accounts.conftest import make_person
@@ -52,7 +52,7 @@ def test_whom_one_does_not_see_any_more_is_left_out(limited: User, corp: Corp, o
 
 
 def test_a_worker_that_was_overtaken_keeps_nothing(editor: User, person: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = writers.write_xlsx
+    real = sheets.write_xlsx
 
     def slow(sheet: Any) -> Any:
         Job.objects.update(lease_token="another")

@@ -15,8 +15,8 @@ from django.utils import timezone, translation
 
 from accounts.admin import imports
 from accounts.explanations import explain_file, explain_row
-from accounts.importexport import jobs, planner, readers
-from accounts.importexport.readers import name_column, read_attribute_names
+from accounts.importexport import jobs, planner, sheets
+from accounts.importexport.sheets import name_column, read_attribute_names
 from accounts.models import Attribute, AuditEntry, ImportRow, PeopleImport, User
 from accounts.users.roles import Role
 from integrations.models import Corp, Job
@@ -46,23 +46,17 @@ def answer(client: Client, run: PeopleImport, word: str) -> Any:
 class TestWhereNobodyIsYet:
     """An import creates nobody: the page says what to do first, with the link."""
 
-    def test_a_company_is_to_be_connected_first(self, db: None) -> None:
-        root = User.objects.create(username="root", is_staff=True, is_superuser=True)
+    def test_a_company_is_to_be_connected_first(self, root: User) -> None:
         run = uploaded(root, csv_bytes(HEADER, ["lilei", "李雷"]))
+        without_company = uploaded(root, csv_bytes(["姓名", "账号"], ["李雷", "lilei"]))
         client = signed_in(root)
 
-        for page in (client.get(f"{IMPORTS}add/").text, client.get(page_of(run)).text):
+        pages = [client.get(path).text for path in (f"{IMPORTS}add/", page_of(run), page_of(without_company))]
+
+        for page in pages:
             assert '用户由公司的通讯录创建：<a href="/admin/integrations/corp/">请先接入企业微信公司并启用</a>' in page
-        assert "没有匹配到您有权修改的用户。导入只改动已有用户，不会新建用户。" in client.get(page_of(run)).text
-
-    def test_also_where_the_file_says_no_company(self, db: None) -> None:
-        root = User.objects.create(username="root", is_staff=True, is_superuser=True)
-        run = uploaded(root, csv_bytes(["姓名", "账号"], ["李雷", "lilei"]))
-
-        page = signed_in(root).get(page_of(run)).text
-
-        assert "文件中没有说明账号属于哪家公司" in page
-        assert '<a href="/admin/integrations/corp/">请先接入企业微信公司并启用</a>' in page
+        assert "没有匹配到您有权修改的用户。导入只改动已有用户，不会新建用户。" in pages[1]
+        assert "文件中没有说明账号属于哪家公司" in pages[2]
 
     def test_then_its_directory_is_to_be_read(self, editor: User, corp: Corp) -> None:
         corp.is_enabled = True
@@ -105,31 +99,21 @@ class TestUploading:
         notes = AuditEntry.objects.filter(model="accounts.peopleimport").order_by("pk").values_list("note", flat=True)
         assert list(notes) == ["已上传待导入。", "已确认。"]
 
-    @pytest.mark.parametrize(
-        ("values", "field"),
-        [({"match_by": "name"}, "match_by"), ({"corp": "999999"}, "corp"), ({"file": ""}, "file")],
-    )
-    def test_nonsense_is_refused_at_its_field(self, editor: User, values: dict[str, str], field: str) -> None:
-        response = upload(signed_in(editor), csv_bytes(HEADER), **values)
+    def test_nonsense_is_refused_at_its_field(
+        self, limited: User, other_corp: Corp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client = signed_in(limited)
 
-        assert list(response.context["form"].errors) == [field]
-        assert not PeopleImport.objects.exists()
+        def errors(content: bytes = csv_bytes(HEADER), **values: Any) -> dict[str, list[str]]:
+            return dict(upload(client, content, **values).context["form"].errors)
 
-    def test_a_file_that_is_too_large_is_refused(self, editor: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert list(errors(match_by="name")) == ["match_by"]
+        # No company that does not exist, and none that one does not see.
+        assert list(errors(corp="999999")) == list(errors(corp=other_corp.pk)) == ["corp"]
+        assert list(errors(file="")) == list(errors(b"")) == ["file"]
         monkeypatch.setattr(imports, "FILE_BYTES", 10)
-
-        response = upload(signed_in(editor), csv_bytes(HEADER))
-
-        assert response.context["form"].errors == {"file": ["文件超过 20 MB，请拆分后再上传。"]}
+        assert errors() == {"file": ["文件超过 20 MB，请拆分后再上传。"]}
         assert not PeopleImport.objects.exists()
-
-    def test_an_empty_file_is_refused(self, editor: User) -> None:
-        assert list(upload(signed_in(editor), b"").context["form"].errors) == ["file"]
-
-    def test_companies_that_one_does_not_see_are_no_choice(self, limited: User, other_corp: Corp) -> None:
-        response = upload(signed_in(limited), csv_bytes(HEADER), corp=other_corp.pk)
-
-        assert list(response.context["form"].errors) == ["corp"]
 
 
 class TestTheResult:
@@ -152,14 +136,9 @@ class TestTheResult:
         assert "&lt;b&gt;nobody&lt;/b&gt;" in text
         assert ('value="skip"' in text, 'value="all"' in text) == (True, False)
         assert "<ins>李</ins>" in client.get(page_of(run), {"show": "change"}).content.decode()
-
-    def test_all_or_nothing_sent_by_hand_is_refused(self, editor: User, person: User) -> None:
-        run = uploaded(editor, csv_bytes(HEADER, ["nobody", "x"], ["lilei", "李"]))
-
-        page = answer(signed_in(editor), run, "all")
-
+        assert '<td class="field-refused_count">1</td>' in client.get(IMPORTS).content.decode()
+        assert "该导入已不再等待确认。" in answer(client, run, "all").content.decode()
         run.refresh_from_db()
-        assert "该导入已不再等待确认。" in page.content.decode()
         assert run.status == Status.UNCONFIRMED
 
     def test_rows_come_a_hundred_at_a_time(self, editor: User) -> None:
@@ -216,13 +195,6 @@ class TestTheResult:
         assert run.status == Status.UNCONFIRMED
         assert list(signed_in(second).get(IMPORTS).context["cl"].result_list) == []
 
-    def test_the_list_shows_the_counts(self, editor: User, person: User) -> None:
-        uploaded(editor, csv_bytes(HEADER, ["nobody", "x"]))
-
-        text = signed_in(editor).get(IMPORTS).content.decode()
-
-        assert '<td class="field-refused_count">1</td>' in text
-
 
 class TestDownloads:
     def test_hold_the_people_of_the_list(self, editor: User, corp: Corp, other_corp: Corp, person: User) -> None:
@@ -247,16 +219,15 @@ class TestDownloads:
         assert entry.note in trail
         assert "未知用户名" not in trail
 
-    def test_are_linked_with_the_filters_of_the_list(self, editor: User, corp: Corp) -> None:
+    def test_are_linked_with_the_filters_of_the_list_but_for_those_who_only_look(
+        self, editor: User, corp: Corp
+    ) -> None:
         text = signed_in(editor).get(LIST, {"company": corp.pk}).content.decode()
+        reader = signed_in(with_role("reader", Role.READ_ONLY, corp))
 
         assert f"/admin/accounts/user/export.xlsx?company={corp.pk}" in text
         assert "/admin/accounts/peopleimport/add/" in text
-
-    def test_are_not_for_those_who_only_look(self, corp: Corp) -> None:
-        client = signed_in(with_role("reader", Role.READ_ONLY, corp))
-
-        assert "export.csv" not in client.get(LIST).content.decode()
+        assert "export.csv" not in reader.get(LIST).content.decode()
 
 
 def words_of(module: Any) -> set[str]:
@@ -273,7 +244,7 @@ def test_every_reason_has_its_sentence(language: str) -> None:
     with translation.override(language):
         for reason in words_of(planner) | {"twice_person", "twice_account", "twice_value"}:
             assert explain_row(reason, values) != reason
-        for reason in words_of(jobs) | words_of(readers):
+        for reason in words_of(jobs) | words_of(sheets):
             assert explain_file(reason, values) != ""
 
 

@@ -1,4 +1,7 @@
-"""Reads files of people; csv in UTF-8, UTF-16 with a byte order mark, or GB 18030 (which includes GBK)."""
+"""Reads and writes sheets of people: xlsx, and csv in UTF-8, UTF-16 with a byte order mark, or GB 18030 (with GBK).
+
+What is written can be edited and uploaded again; no cell of it is a formula.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,34 @@ import csv
 import datetime
 import io
 import re
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any
 
-from django.utils.translation import gettext
+from django.db.models import Prefetch
+from django.http import StreamingHttpResponse
+from django.utils.translation import gettext as _
 
 from accounts.audit.signals import label_of_field
 from accounts.models import Attribute, User, WeComAccount
+from accounts.users.attributes import shown, values_of
+from accounts.users.roles import people_visible_to
 from integrations.clients.late import Late
+from integrations.models import Corp
+from integrations.models.fields import Person
 
 if TYPE_CHECKING:
     import openpyxl
+    import openpyxl.styles
     import openpyxl.utils
+    import openpyxl.worksheet.datavalidation
     from openpyxl.workbook import Workbook
 else:
     openpyxl = Late("openpyxl")
@@ -58,10 +71,6 @@ class Line:
     texts: list[str]
     problems: dict[int, str] = field(default_factory=dict)
 
-    @property
-    def is_blank(self) -> bool:
-        return not self.problems and not any(self.texts)
-
 
 def text_problem(text: str) -> str | None:
     """Why a text cannot be taken from a cell, whatever the column."""
@@ -70,18 +79,6 @@ def text_problem(text: str) -> str | None:
     if _SCIENTIFIC.fullmatch(text):
         return "scientific"
     return None
-
-
-def counted(lines: Iterator[Line]) -> Iterator[Line]:
-    """`lines` without blank ones. Raises FileRefusedError where there are too many."""
-    count = 0
-    for line in lines:
-        if line.is_blank:
-            continue
-        count += 1
-        if count > ROWS_AT_MOST:
-            raise FileRefusedError("many_rows", count=ROWS_AT_MOST)
-        yield line
 
 
 ATTRIBUTE = "a:"
@@ -177,7 +174,7 @@ def name_column(target: str, attribute_names: dict[str, str]) -> str:
     if target in {COMPANY, USERID}:
         return label_of_field(WeComAccount, "corp" if target == COMPANY else "userid")
     if target == BIZ_MAIL:
-        return gettext("business e-mail")
+        return _("business e-mail")
     return target.removeprefix(ATTRIBUTE) if target.startswith(ATTRIBUTE) else label_of_field(User, target)
 
 
@@ -215,18 +212,14 @@ def lines_of(text: str, separator: str) -> Iterator[Line]:
 
 
 def _line(number: int, row: list[str]) -> Line:
-    texts = [unguarded(cell.strip()) for cell in row[:COLUMNS_AT_MOST]]
+    # A cell of csv without the mark that guarded() put before it.
+    texts = [cell[1:] if _GUARDED.match(cell) else cell for cell in map(str.strip, row[:COLUMNS_AT_MOST])]
     return Line(number, texts, {column: why for column, text in enumerate(texts) if (why := text_problem(text))})
 
 
 def guarded(text: str) -> str:
-    """As it is written into csv: Excel must not take it for a formula."""
+    """Guard a text that is written into csv: Excel must not take it for a formula."""
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} or _GUARDED.match(text) else text
-
-
-def unguarded(text: str) -> str:
-    """A cell of csv without the mark that guarded() put before it."""
-    return text[1:] if _GUARDED.match(text) else text
 
 
 # --- Finds the one list of people in an uploaded file, whatever kind it is ---
@@ -247,7 +240,8 @@ def read_table(content: bytes, recogniser: Recogniser) -> tuple[Header, Iterator
         ways = [("", partial(lines_of, decoded(content), separator)) for separator in SEPARATORS]
     found = []
     for name, read in ways:
-        header = _find_header(read(), recogniser)
+        beginning = (recogniser.header(line.number, line.texts) for line in islice(read(), HEADER_WITHIN))
+        header = next(filter(None, beginning), None)
         if header is not None:
             found.append((name, header, read))
         if found and not name:
@@ -257,15 +251,15 @@ def read_table(content: bytes, recogniser: Recogniser) -> tuple[Header, Iterator
     if len(found) > 1:
         raise FileRefusedError("several_sheets", sheets=", ".join(name for name, _header, _read in found[:10]))
     _name, header, read = found[0]
-    return header, counted(line for line in read() if line.number > header.line)
+    return header, _read_rows(read(), header)
 
 
-def _find_header(lines: Iterator[Line], recogniser: Recogniser) -> Header | None:
-    for line in islice(lines, HEADER_WITHIN):
-        header = recogniser.header(line.number, line.texts)
-        if header is not None:
-            return header
-    return None
+def _read_rows(lines: Iterator[Line], header: Header) -> Iterator[Line]:
+    filled = (line for line in lines if line.number > header.line and (line.problems or any(line.texts)))
+    for count, line in enumerate(filled):
+        if count == ROWS_AT_MOST:
+            raise FileRefusedError("many_rows", count=ROWS_AT_MOST)
+        yield line
 
 
 UNPACKED_AT_MOST = 256 * 2**20
@@ -420,3 +414,135 @@ def _number_text(value: float, number_format: str) -> tuple[str, str | None]:
     if len(digits.lstrip("-")) > DIGITS_KEPT:
         return digits[:40], "rounded"
     return digits.zfill(len(number_format)) if _ZEROS.fullmatch(number_format) else digits, None
+
+
+# --- Writing ----------------------------------------------------------------------------------------------------------
+
+STEP = 1000
+
+
+class Sheet:
+    """Those of `people` (keys) whom `reader` sees, as many as an import takes, with the attributes of this moment.
+
+    `progress` is told after every thousand how many rows there are so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        people: Iterable[int],
+        reader: Person,
+        progress: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        self._keys, self._reader, self._progress = sorted(people)[:ROWS_AT_MOST], reader, progress
+        self.attributes = list(Attribute.objects.by_name())
+        self.companies = list(Corp.objects.visible_to(reader).order_by("name").values_list("name", flat=True))
+
+    def titles(self) -> list[str]:
+        """As accounts.importexport.sheets knows them, in the active language."""
+        fixed = [_("username"), _("full name"), _("email address"), _("mobile"), _("WeCom company name")]
+        return [*fixed, _("WeCom account"), *(one.name for one in self.attributes)]
+
+    def rows(self) -> Iterator[list[str]]:
+        """Read a thousand people at a time: three queries, and one for each attribute."""
+        accounts = WeComAccount.objects.visible_to(self._reader).filter(is_primary=True).select_related("corp")
+        primary = Prefetch("wecom_accounts", accounts, to_attr="primary_accounts")
+        count = 0
+        for start in range(0, len(self._keys), STEP):
+            keys = self._keys[start : start + STEP]
+            people: list[Any] = list(
+                people_visible_to(self._reader).filter(pk__in=keys).order_by("pk").prefetch_related(primary)
+            )
+            values = {one.pk: values_of(attribute=one, users=keys) for one in self.attributes}
+            for user in people:
+                account = user.primary_accounts[0] if user.primary_accounts else None
+                company = account.corp.name if account and account.corp else ""
+                own = [user.username, user.name, user.email, user.mobile, company, account.userid if account else ""]
+                yield [*own, *(shown(values[one.pk].get(user.pk, [])) for one in self.attributes)]
+            count += len(people)
+            self._progress(count)
+
+
+def csv_response(name: str, rows: Iterable[Sequence[str]]) -> StreamingHttpResponse:
+    """Answer with a csv file `name` of `rows`, with the mark by which Excel knows UTF-8."""
+    lines = chain(["\ufeff"], map(csv_line, rows))
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def csv_line(texts: Sequence[str]) -> str:
+    """One line of csv with its end, each text guarded against being read as a formula."""
+    target = io.StringIO()
+    csv.writer(target).writerow(guarded(text) for text in texts)
+    return target.getvalue()
+
+
+WIDTH = 20
+_COMPANY_COLUMN, _USERID_COLUMN = 4, 5
+
+
+def write_xlsx(sheet: Sheet) -> IO[bytes]:
+    """A temporary file, to be read from its beginning. Every cell is text, so that nothing is rounded or computed;
+    companies and choices are lists to choose from."""
+    book = openpyxl.Workbook(write_only=True)
+    people, lists = book.create_sheet(_("People")), book.create_sheet("lists")
+    lists.sheet_state = "hidden"
+    style = openpyxl.styles.NamedStyle("text", number_format="@", alignment=openpyxl.styles.Alignment(vertical="top"))
+    book.add_named_style(style)
+    titles = sheet.titles()
+    for column in range(1, len(titles) + 1):
+        people.column_dimensions[openpyxl.utils.get_column_letter(column)].width = WIDTH
+    people.freeze_panes = "B2"
+    _add_choices(people, lists, sheet)
+    people.append([_head(people, title) for title in titles])
+    with ExitStack() as unfinished:
+        # Why? What was written so far stands in a temporary file, which an abandoned sheet would leave open.
+        unfinished.callback(lists.close)
+        unfinished.callback(people.close)
+        for row in sheet.rows():
+            people.append([_text(people, text) for text in row])
+        unfinished.pop_all()
+    target = tempfile.TemporaryFile()  # noqa: SIM115  # the response closes it
+    book.save(target)
+    target.seek(0)
+    return target
+
+
+def _head(sheet: Any, title: str) -> Any:
+    cell = _text(sheet, title)
+    cell.font, cell.fill = openpyxl.styles.Font(bold=True), openpyxl.styles.PatternFill("solid", fgColor="E6EEF8")
+    return cell
+
+
+def _text(sheet: Any, text: str) -> Any:
+    cell = openpyxl.cell.WriteOnlyCell(sheet)
+    cell.style = "text"
+    if text:
+        cell.value = openpyxl.cell.cell.ILLEGAL_CHARACTERS_RE.sub("", text)
+        # Set afterwards, because a text that begins with = has made it a formula.
+        cell.data_type = "s"
+    return cell
+
+
+def _add_choices(people: Any, lists: Any, sheet: Sheet) -> None:
+    columns = [(_COMPANY_COLUMN + 1, sheet.companies, True)]
+    fixed = _USERID_COLUMN + 2
+    columns += [
+        (fixed + number, one.choices, not one.is_many_valued)
+        for number, one in enumerate(sheet.attributes)
+        if one.kind == Attribute.Kind.CHOICE
+    ]
+    columns = [(column, choices, is_strict) for column, choices, is_strict in columns if choices]
+    for number, (column, choices, is_strict) in enumerate(columns, 1):
+        letter, source = openpyxl.utils.get_column_letter(column), openpyxl.utils.get_column_letter(number)
+        rule = openpyxl.worksheet.datavalidation.DataValidation(
+            "list", formula1=f"lists!${source}$1:${source}${len(choices)}", allow_blank=True
+        )
+        # Of several values, joined by semicolons, Excel offers one: others may be typed.
+        rule.showErrorMessage = is_strict
+        rule.add(f"{letter}2:{letter}{ROWS_AT_MOST}")
+        people.data_validations.append(rule)
+    for row in range(max((len(choices) for _column, choices, _strict in columns), default=0)):
+        texts = [choices[row] if row < len(choices) else "" for _column, choices, _strict in columns]
+        lists.append([_text(lists, text) for text in texts])
