@@ -9,7 +9,7 @@ from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext_noop as _
 
 from accounts.authentication.flow import Cause
-from accounts.importexport.readers import name_column
+from accounts.importexport.sheets import name_column
 from accounts.models import LinkConflict
 from accounts.models.attributes import REFUSALS
 from accounts.users.roles import sees_all
@@ -283,7 +283,10 @@ _FILES = {
     "match_missing": gettext_lazy("The file has no column of that by which people are to be found."),
     "not_allowed": gettext_lazy("Who has uploaded the file may not change people any more."),
     "confirmer_not_allowed": gettext_lazy("Who has confirmed the import may not change people any more."),
-    "gave_up": gettext_lazy("It was begun several times, and each time the program ended. Look into the worker's log."),
+    "gave_up": gettext_lazy(
+        "It was begun several times, and each time the program ended. Look into the worker's log, then upload the file "
+        "again."
+    ),
     "restored": gettext_lazy("The database was restored from a backup before this was done. Upload the file again."),
     "row_refused": gettext_lazy("Row %(row)s is refused now, so nothing was changed. See the row for why."),
 }

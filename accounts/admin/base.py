@@ -1,4 +1,4 @@
-"""Shared by admin actions on selected people: whom one may change, and the page that asks for confirmation."""
+"""Shared by admin pages: who may link people, and pages of rows that one only reads or watches."""
 
 from __future__ import annotations
 
@@ -6,20 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
-from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
 from accounts.admin.directory import ReadOnly
-from accounts.models import User
 from accounts.users import attributes
-from accounts.users.roles import people_changeable_by
 from integrations.admin.base import own_page
 from integrations.admin.jobs import find_visible_jobs, may_retry
 from integrations.jobs import requests
@@ -33,41 +27,6 @@ LINK_PERMISSIONS = ("accounts.change_user", "accounts.change_wecomaccount")
 def may_link(request: HttpRequest) -> bool:
     """Whether who asks may change people's two attributes at all; for whom, accounts.users.roles says."""
     return request.user.has_perms(LINK_PERMISSIONS) and attributes.have_appeared(request)
-
-
-def changeable_of(selected: QuerySet[User], editor: User) -> QuerySet[User]:
-    """Those of the selected people whom `editor` may change."""
-    changeable = people_changeable_by(editor)
-    return User.objects.filter(pk__in=selected.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
-
-
-def selection_page(
-    model_admin: admin.ModelAdmin[Any],
-    request: HttpRequest,
-    *,
-    action: str,
-    selected: QuerySet[User],
-    people: QuerySet[User],
-    **shown: Any,
-) -> HttpResponse:
-    """The page of `action`, which sends the selection back to it. `people`: those of `selected` who are changed."""
-    people_count = people.count()
-    context = {
-        "action": action,
-        "people_count": people_count,
-        "left_out_count": selected.count() - people_count,
-        "selected": request.POST.getlist("_selected_action"),
-        "select_across": request.POST.get("select_across", "0"),
-        **shown,
-    }
-    return own_page(model_admin, request, f"admin/accounts/user/{action}.html", context)
-
-
-def refuse_too_many(request: HttpRequest, at_most: int) -> None:
-    """Say that nothing was changed, with the way to the import, which sets so many people."""
-    link = format_html('<a href="{}">{}</a>', reverse("admin:accounts_peopleimport_add"), gettext("upload a file"))
-    sentence = gettext("Nothing was changed: at most {count} people can be set at once. Select fewer, or {file}.")
-    messages.error(request, format_html(sentence, count=f"{at_most:,}", file=link))
 
 
 # --- Pages of their own for rows that one only reads, and for background runs that one watches while they go on ---

@@ -7,7 +7,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -23,7 +22,7 @@ from accounts.directory.hooks import SYNC
 from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
 from accounts.users.bi_identity import EMAIL, is_identity
 from accounts.users.roles import people_visible_to, sees_all
-from integrations.admin.base import ReadRows, own_page, pill
+from integrations.admin.base import ReadRows, hide_related_links, own_page, pill
 from integrations.core.admin_pages import AnyModelAdmin, CappedPaginator, ConfirmedChanges, VersionedForm
 from integrations.directory import admit_member
 from integrations.directory.events import hearing_of
@@ -183,17 +182,10 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
         if was_giving and obj.mode != DirectoryPolicy.Mode.CREATE:
             _warn_of_kept_groups(request, obj.corp)
 
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return without_links(super().formfield_for_dbfield(db_field, request, **kwargs))
-
-
-def without_links(field: Any) -> Any:
-    """The field of a form without the pencil, plus, eye and cross that lead to other pages."""
-    widget: Any = getattr(field, "widget", None)
-    if isinstance(widget, RelatedFieldWidgetWrapper):
-        widget.can_add_related = widget.can_change_related = False
-        widget.can_view_related = widget.can_delete_related = False
-    return field
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        hide_related_links(form, "corp", "number_attribute")
+        return form
 
 
 def _warn_of_kept_groups(request: HttpRequest, corp: Corp) -> None:

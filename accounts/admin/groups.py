@@ -20,13 +20,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin.directory import CompanyFilter, without_links
+from accounts.admin.directory import CompanyFilter
 from accounts.directory.groups import DepartmentField, DepartmentSelect
 from accounts.models import DepartmentGroup, User
 from accounts.models.directory import ROLE_PREFIX
 from accounts.users import bi_identity, roles
 from accounts.users.roles import PermissionsField, choosable, right_of, sees_all
-from integrations.admin.base import NamedDeletions, pill
+from integrations.admin.base import NamedDeletions, hide_related_links, pill
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.directory.departments import paths_of
 
@@ -206,15 +206,13 @@ class DepartmentGroupAdmin(ConfirmedChanges, AnyModelAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.editor = request.user
+        hide_related_links(form, "department", "group")
         return form
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "department":
             kwargs["widget"] = DepartmentSelect(db_field, self.admin_site, using=kwargs.get("using"))
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return without_links(super().formfield_for_dbfield(db_field, request, **kwargs))
 
     def save_model(self, request: HttpRequest, obj: DepartmentGroup, form: Any, change: bool) -> None:
         obj.may_lend_rights = bool(request.user.is_active and request.user.is_superuser)

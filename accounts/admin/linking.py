@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
 
-def key_in(text: str) -> int | None:
-    """The key that `text` names; None for what no row can have."""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+def read_key(text: str | None) -> int | None:
+    """Read the key that `text` names; None for what no row can have."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 class BulkForm(forms.Form):
@@ -91,19 +90,6 @@ SIDES: dict[str, _StrPromise] = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """A member or a person, with who it could be, and what is against each. `left_out`: there are more suggestions."""
-
-    subject: Any
-    suggestions: list[tuple[matching.Suggestion, str]]
-    left_out: bool
-    reason: str = ""
-    linkable: frozenset[int] = frozenset()
-    # The username of whoever would be created for the member; empty where nobody can be.
-    created_as: str = ""
-
-
 @admin.register(LinkConflict)
 class LinkConflictAdmin(ConfirmedChanges, OwnPages):
     folder = "admin/accounts/linkconflict"
@@ -157,9 +143,12 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             "reasons": [(one.value, one.label) for one in reasons],
             "may_link": may_link(request),
             "empty_list": self.empty_list,
-            "way": _describe_way(request),
+            # To the synchronisation, as long as there are no members.
+            "way": {}
+            if Member.objects.visible_to(request.user).exists()
+            else describe_way(WAYS[Department._meta.label], Department, request, is_empty=True),
             **kept,
-            **_SHOWN[side](request, corp, kept),
+            **_LISTS[side](request, corp, kept),
             **(extra_context or {}),
         }
         return self.page(request, "unlinked.html", context)
@@ -222,7 +211,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         if form.is_bound and form.is_valid():
             policy, editor = form.policy(), signed_in_person(request)
             members = matching.unlinked(Member.objects.able().filter(corp=form.cleaned_data["corp"]))
-            page = keyset_page(members, after=key_in(given.get("after", "")), size=linking.MEMBERS_AT_ONCE)
+            page = keyset_page(members, after=read_key(given.get("after")), size=linking.MEMBERS_AT_ONCE)
             if request.method == "POST":
                 count = linking.link_many(policy=policy, members=page.rows, editor=editor)
                 sentence = ngettext("%(count)d person was linked.", "%(count)d people were linked.", count)
@@ -230,16 +219,15 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
                 return HttpResponseRedirect(reverse(LIST) + f"?{urlencode({'company': policy.corp_id})}")
             found = linking.unambiguous(policy=policy, members=page.rows, editor=editor)
             context |= {"checked_count": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
-            query = request.GET.copy()
-            query["after"] = str(page.after)
-            context |= {"next": f"?{query.urlencode()}" if page.after else "", "after": given.get("after", "")}
+            query = urlencode({**request.GET.dict(), "after": page.after})
+            context |= {"next": f"?{query}" if page.after else "", "after": given.get("after", "")}
         return self.page(request, "bulk.html", context)
 
 
 # --- What each side shows ---------------------------------------------------------------------------------------------
 
 
-def _members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
+def _list_members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
     members = matching.unlinked(Member.objects.visible_to(request.user))
     members = members.filter(corp=corp) if corp is not None else members
     if kept["q"]:
@@ -250,15 +238,20 @@ def _members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> d
     departments = Prefetch("departments", Department.objects.only("name", "wecom_department_id").order_by("pk"))
     page = _page_of(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
     found = matching.people_for(page.rows, among=people_visible_to(request.user))
+    shown = _describe_page(request, kept, page, found)
     # As whom they could be created.
     free = [one for one in page.rows if one.waits_since is None] if _may_create(request) else []
     names = linking.usernames_for([one.userid for one in free])
-    created_as = {one.pk: names[one.userid_folded] for one in free}
-    rows = [replace(row, created_as=created_as.get(row.subject.pk, "")) for row in _rows(request, page, found)]
-    return {"rows": rows, **_around(kept, page)}
+    for row in shown["rows"]:
+        member = row["subject"]
+        row["created_as"] = names.get(member.userid_folded, "") if member in free else ""
+        # Why the last run linked the member with nobody; nothing where none has looked.
+        reason = member.link_conflict.reason if hasattr(member, "link_conflict") else ""
+        row["reason"] = explain_missing_link(request.user, reason) if reason else ""
+    return shown
 
 
-def _users(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
+def _list_users(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
     linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
     people = people_visible_to(request.user).filter(~Exists(linked), is_active=True)
     if kept["q"]:
@@ -266,59 +259,49 @@ def _users(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dic
     page = _page_of(request, people)
     members = Member.objects.visible_to(request.user)
     found = matching.members_for(page.rows, among=members.filter(corp=corp) if corp is not None else members)
-    return {"rows": _rows(request, page, found), **_around(kept, page)}
+    return _describe_page(request, kept, page, found)
 
 
-def _conflicts(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
+def _list_conflicts(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
     corps = Corp.objects.visible_to(request.user)
     return {"conflicts": conflicts(seen_by=request.user, corps=corps.filter(pk=corp.pk) if corp else corps)}
 
 
-_SHOWN = {"members": _members, "users": _users, "conflicts": _conflicts}
+_LISTS = {"members": _list_members, "users": _list_users, "conflicts": _list_conflicts}
 
 
 def _page_of(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
-    before, after = (key_in(request.GET.get(name, "")) for name in ("before", "after"))
+    before, after = (read_key(request.GET.get(name)) for name in ("before", "after"))
     return keyset_page(rows, before=before, after=after, size=ROWS)
 
 
-def _rows(request: HttpRequest, page: KeysetPage, found: dict[int, list[matching.Suggestion]]) -> list[Row]:
-    """With the buttons for those people alone whom the administrator may change."""
+def _describe_page(
+    request: HttpRequest, kept: dict[str, Any], page: KeysetPage, found: dict[int, list[matching.Suggestion]]
+) -> dict[str, Any]:
+    """Describe each row with who it could be and what is against each, and the ways to the pages around.
+
+    `linkable`: the people with a button, those alone whom the administrator may change.
+    """
     wanted = {one.user.pk for some in found.values() for one in some}
     may_change: set[int] = set()
     if wanted and may_link(request):
         changeable = people_changeable_by(request.user).filter(pk__in=list(wanted))
         may_change = set(changeable.values_list("pk", flat=True))
-    return [
-        Row(
-            subject=row,
-            suggestions=[
+    rows = [
+        {
+            "subject": row,
+            "suggestions": [
                 (one, explain_missing_link(request.user, one.objection, sees_the_other=True) if one.objection else "")
                 for one in found[row.pk][: matching.SUGGESTIONS_SHOWN]
             ],
-            left_out=len(found[row.pk]) > matching.SUGGESTIONS_SHOWN,
-            # Why the last run linked the member with nobody; nothing where none has looked.
-            reason=explain_missing_link(request.user, row.link_conflict.reason)
-            if hasattr(row, "link_conflict")
-            else "",
-            linkable=frozenset(may_change),
-        )
+            "left_out": len(found[row.pk]) > matching.SUGGESTIONS_SHOWN,
+            "linkable": may_change,
+        }
         for row in page.rows
     ]
-
-
-def _around(kept: dict[str, Any], page: KeysetPage) -> dict[str, str]:
-    return {
-        "previous_url": f"?{urlencode({**kept, 'before': page.before})}" if page.before is not None else "",
-        "next_url": f"?{urlencode({**kept, 'after': page.after})}" if page.after is not None else "",
-    }
-
-
-def _describe_way(request: HttpRequest) -> dict[str, Any]:
-    """To the synchronisation, as long as there are none."""
-    if Member.objects.visible_to(request.user).exists():
-        return {}
-    return describe_way(WAYS[Department._meta.label], Department, request, is_empty=True)
+    ways = {"previous_url": {"before": page.before}, "next_url": {"after": page.after}}
+    urls = {name: f"?{urlencode({**kept, **way})}" for name, way in ways.items() if None not in way.values()}
+    return {"rows": rows, **urls}
 
 
 def _may_view(request: HttpRequest, side: str) -> bool:
@@ -331,7 +314,7 @@ def _may_create(request: HttpRequest) -> bool:
 
 def _found(rows: QuerySet[Any], key: str | None) -> Any:
     """A row by its key as a form sent it, or 404."""
-    number = key_in(key or "")
+    number = read_key(key)
     row = rows.filter(pk=number).first() if number is not None else None
     if row is None:
         raise Http404

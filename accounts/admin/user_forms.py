@@ -1,13 +1,14 @@
-"""Forms of the administration of people."""
+"""Forms of the administration of people and of their attributes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.hashers import is_password_usable
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.template.loader import render_to_string
 from django.utils.html import format_html
@@ -16,24 +17,17 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.authentication.forms import SavesPasswordAlone
-from accounts.models import Attribute, User, WeComAccount, fold_userid
+from accounts.importexport.sheets import RESERVED, folded
+from accounts.models import Attribute, User, WeComAccount, fold_userid, fold_value
+from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARACTERS
 from accounts.users import attributes, bi_identity, companies, roles
 from accounts.users.roles import rights_changeable_by, sees_all
 from integrations.admin.base import TidyField
 from integrations.core.admin_pages import AnyModelForm, VersionedForm, VersionedFormSet
 from integrations.models import Corp
 
-if TYPE_CHECKING:
-    CreationFormBase = auth_forms.AdminUserCreationForm[User]
-    PasswordFormBase = auth_forms.AdminPasswordChangeForm[User]
-    ChangeFormBase = auth_forms.UserChangeForm[User]
-    RolesFieldBase = forms.ModelMultipleChoiceField[Group]
-else:
-    CreationFormBase, PasswordFormBase = auth_forms.AdminUserCreationForm, auth_forms.AdminPasswordChangeForm
-    ChangeFormBase, RolesFieldBase = auth_forms.UserChangeForm, forms.ModelMultipleChoiceField
 
-
-class UserCreationForm(CreationFormBase):
+class UserCreationForm(auth_forms.AdminUserCreationForm):  # type: ignore[type-arg]  # generic in the stubs only
     """Without a password unless somebody asks for one: WeCom signs people in."""
 
     class Meta:
@@ -47,7 +41,7 @@ class UserCreationForm(CreationFormBase):
         self.fields["usable_password"].help_text = _("Without a password the person signs in with WeCom only.")
 
 
-class PasswordForm(SavesPasswordAlone, PasswordFormBase):
+class PasswordForm(SavesPasswordAlone, auth_forms.AdminPasswordChangeForm):  # type: ignore[type-arg]  # generic in the stubs only
     """Says in the language of who reads what Django's says in that of the process."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -90,13 +84,13 @@ class WeComAccountFormSet(VersionedFormSet):
             return
         kept = [form for form in self.forms if self._is_kept(form)]
         if sum(form.cleaned_data["is_primary"] for form in kept) > 1:
-            raise forms.ValidationError(_("Messages can go to one account only. Tick “receives messages” once."))
+            raise ValidationError(_("Messages can go to one account only. Tick “receives messages” once."))
         if not sees_all(self.person) and not any(form.cleaned_data["corp"] for form in kept):
             message = _(
                 "Choose a WeCom company for this person: otherwise you would not see them any more. To take away "
                 "sign-in, empty the WeCom account."
             )
-            raise forms.ValidationError(message)
+            raise ValidationError(message)
         seen: set[tuple[int, str]] = set()
         for form in kept:
             self._check_identity(form, seen)
@@ -143,6 +137,25 @@ class CompanyForm(forms.Form):
         self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # see above
 
 
+class WhichForm(forms.Form):
+    """Which attribute to set for the selected people."""
+
+    attribute = forms.ModelChoiceField(queryset=Attribute.objects.none(), label=capfirst(_("user attribute")))
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        allowed = [one.pk for one in Attribute.objects.all() if attributes.may_set(person, one)]
+        self.fields["attribute"].queryset = Attribute.objects.filter(pk__in=allowed).by_name()  # type: ignore[attr-defined]  # see above
+
+
+class ValuesForm(forms.Form):
+    """The values that all of them get."""
+
+    def __init__(self, *args: Any, attribute: Attribute, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["values"] = attributes.ValuesField(attribute)
+
+
 # All that lends rights. Superusers alone give what is not in rights_fields of anybody else.
 EVERY_RIGHT = (
     *("is_staff", "is_superuser", "roles", "manages_all_corps", "managed_corps"),
@@ -159,7 +172,7 @@ def rights_fields(editor: User, person: User | None) -> tuple[str, ...]:
     return ("is_staff", "roles", *(["manages_all_corps"] if sees_all(editor) else []), "managed_corps")
 
 
-class RolesField(RolesFieldBase):
+class RolesField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
     def label_from_instance(self, obj: Group) -> str:
         return roles.label_of(obj.name)
 
@@ -174,7 +187,7 @@ class PasswordState(auth_forms.ReadOnlyPasswordHashWidget):
         return context
 
 
-class UserChangeForm(VersionedForm, ChangeFormBase):
+class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[type-arg]  # generic in the stubs only
     """A person's form for one editor: fields that the editor may not change are not there, whatever is sent."""
 
     password = auth_forms.ReadOnlyPasswordHashField(label=capfirst(_("password")), widget=PasswordState)
@@ -302,3 +315,55 @@ class UserChangeForm(VersionedForm, ChangeFormBase):
             for name, field in self.fields.items()
             if isinstance(field, attributes.ValuesField) and not field.disabled and name in self.cleaned_data
         ]
+
+
+class LinesField(forms.CharField):
+    """A list of texts, each in its own line."""
+
+    widget = forms.Textarea
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        lines = [line.strip() for line in (value or "").splitlines()] if not isinstance(value, list) else value
+        return list({fold_value(line): line for line in lines if line}.values())
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(list(initial or []) != self.to_python(data))
+
+
+class AttributeForm(VersionedForm):
+    choices = LinesField(
+        required=False,
+        label=capfirst(_("choices")),
+        help_text=_("Each in its own line; for the kind “one of a list” only."),
+    )
+
+    class Meta:
+        model = Attribute
+        fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if folded(name) in RESERVED:
+            raise ValidationError(gettext("Sheets of people have a column of this name already."))
+        return name
+
+    def clean_choices(self) -> list[str]:
+        lines: list[str] = self.cleaned_data["choices"]
+        if len(lines) > CHOICES_AT_MOST:
+            raise ValidationError(gettext("At most %(count)d choices.") % {"count": CHOICES_AT_MOST})
+        for one in lines:
+            if len(one) > VALUE_CHARACTERS or not one.isprintable() or SEPARATORS.search(one):
+                raise ValidationError(gettext("“%(value)s” cannot be a choice.") % {"value": one[:64]})
+        return lines
+
+    def _post_clean(self) -> None:
+        """Check the model's own rules, then what people have already."""
+        super()._post_clean()  # type: ignore[misc]  # not in the stubs
+        if not self.errors:
+            try:
+                attributes.check_definition(attribute=self.instance)
+            except ValidationError as error:
+                self.add_error(None, error)

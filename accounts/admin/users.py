@@ -1,9 +1,9 @@
-"""The administration of people: one page for a person and their accounts in WeCom."""
+"""The administration of people: one page for a person and their accounts in WeCom; definitions of their attributes."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -11,44 +11,30 @@ from django.db import IntegrityError
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils.html import format_html
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin import imports
-from accounts.admin.attributes import AttributePages
-from accounts.admin.base import changeable_of, may_link, refuse_too_many, selection_page
+from accounts.admin import imports, user_forms
+from accounts.admin.base import may_link
 from accounts.admin.directory import CompanyFilter
 from accounts.admin.imports import ExportPages
-from accounts.admin.user_forms import (
-    EVERY_RIGHT,
-    CompanyForm,
-    PasswordForm,
-    UserChangeForm,
-    UserCreationForm,
-    WeComAccountForm,
-    WeComAccountFormSet,
-    rights_fields,
-)
-from accounts.models import User, WeComAccount, fold_userid
+from accounts.models import Attribute, AttributeValue, User, WeComAccount, fold_userid, fold_value
 from accounts.users import attributes, companies, roles
 from accounts.users.attributes import ValueTakenError
 from accounts.users.companies import ownership, person_panels
 from accounts.users.roles import PermissionsField, choosable, people_changeable_by, people_visible_to, sees_all
 from accounts.views.confirmation import signed_in_person
-from integrations.admin.base import NamedDeletions
-from integrations.core.admin_pages import AnyTabularInline, ConfirmedChanges
+from integrations.admin.base import NamedDeletions, own_page
+from integrations.core.admin_pages import AnyModelAdmin, AnyTabularInline, ConfirmedChanges
 from integrations.models import Corp
 from integrations.models.fields import encrypted_columns
 
-if TYPE_CHECKING:
-    UserAdminBase = DjangoUserAdmin[User]
-else:
-    UserAdminBase = DjangoUserAdmin
-
 NAMED_PEOPLE = 10
 # What the pages of a person show to those alone who may change it.
-HIDDEN_RIGHTS = frozenset(EVERY_RIGHT) - {"is_staff"}
+HIDDEN_RIGHTS = frozenset(user_forms.EVERY_RIGHT) - {"is_staff"}
 
 
 class LinkFilter(admin.SimpleListFilter):
@@ -65,6 +51,73 @@ class LinkFilter(admin.SimpleListFilter):
         return queryset.filter(is_linked) if self.value() == "yes" else queryset
 
 
+@admin.register(Attribute)
+class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
+    form = user_forms.AttributeForm
+    list_display = ("name", "key", "kind", "is_many_valued", "is_unique", "is_employee_number", "is_bi_login_id")
+    search_fields = ("name", "key")
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("name", "key", "description", "position")}),
+        (_("Values"), {"fields": ("kind", "choices", "is_many_valued", "is_unique")}),
+        (_("Uses"), {"fields": ("is_employee_number", "is_bi_login_id")}),
+    )
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """With the two of WeCom, once people have them: they are not defined here, and nobody changes them."""
+        context = {"have_wecom_attributes": attributes.have_appeared(request), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Attribute | None = None) -> tuple[str, ...]:
+        return ("key",) if obj is not None else ()
+
+    def save_model(self, request: HttpRequest, obj: Attribute, form: Any, change: bool) -> None:
+        attributes.save_definition(attribute=obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What goes with it in a sentence, not a line for each value of 100,000 people; and what forbids it."""
+        listed = [[str(one), attributes.taken_away_with(one)] for one in objs]
+        flat = [item for pair in listed for item in pair]
+        kept = [f"{row._meta.verbose_name}: {row}" for one in objs for row in attributes.kept_by(one)]
+        return flat, {self.opts.verbose_name_plural: len(listed)}, set(), kept
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and sees_all(request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: Attribute | None = None) -> bool:
+        return super().has_change_permission(request, obj) and sees_all(request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Attribute | None = None) -> bool:
+        """The loginId of the BI stays until another attribute is marked as it."""
+        is_kept = obj is not None and obj.is_bi_login_id
+        return super().has_delete_permission(request, obj) and sees_all(request.user) and not is_kept
+
+
+# A filter with more choices than this would push everything else off the page.
+CHOICES_IN_FILTER = 30
+
+
+def choice_filter(attribute: Attribute) -> type[admin.SimpleListFilter]:
+    """People by one attribute that has choices."""
+
+    def lookups(self: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(one, one) for one in attribute.choices]
+
+    def queryset(self: Any, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        if self.value() not in attribute.choices:
+            return queryset
+        having = attributes.people_with(attribute=attribute, values=[self.value()])
+        return queryset.filter(pk__in=having.values("pk"))
+
+    members = {
+        "title": attribute.name,
+        "parameter_name": f"a_{attribute.key}",
+        "lookups": lookups,
+        "queryset": queryset,
+    }
+    return type("ChoiceFilter", (admin.SimpleListFilter,), members)
+
+
 class PersonCompanyFilter(CompanyFilter):
     def condition(self, value: Any) -> Q:
         return Q(Exists(WeComAccount.objects.filter(user=OuterRef("pk"), corp_id=value)))
@@ -73,8 +126,8 @@ class PersonCompanyFilter(CompanyFilter):
 class WeComAccountInline(AnyTabularInline):
     model = WeComAccount
     template = "admin/accounts/user/accounts_inline.html"
-    form = WeComAccountForm
-    formset = WeComAccountFormSet
+    form = user_forms.WeComAccountForm
+    formset = user_forms.WeComAccountFormSet
     extra = 0
     min_num = 1
 
@@ -117,22 +170,22 @@ def may_change(request: HttpRequest, person: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, UserAdminBase):
-    add_form = UserCreationForm
-    change_password_form = PasswordForm
+class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    add_form = user_forms.UserCreationForm
+    change_password_form = user_forms.PasswordForm
     add_form_template = "admin/accounts/user/add_form.html"
-    form = UserChangeForm
+    form = user_forms.UserChangeForm
     inlines = (WeComAccountInline,)
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         (_("Personal information"), {"fields": ("name", "email", "mobile", "is_active")}),
-        (_("Rights"), {"classes": ("collapse",), "fields": EVERY_RIGHT}),
+        (_("Rights"), {"classes": ("collapse",), "fields": user_forms.EVERY_RIGHT}),
         (_("Dates"), {"classes": ("collapse",), "fields": ("last_login", "date_joined")}),
     )
     add_fieldsets = (
         (None, {"classes": ("wide",), "fields": ("username", "name", "usable_password", "password1", "password2")}),
     )
-    readonly_fields = ("last_login", "date_joined")
+    readonly_fields = ("last_login", "date_joined", "attributes_shown")
     list_display = ("username", "name", "is_active", "is_staff")
     list_filter = ("is_active", "is_staff")
     search_fields = ("username", "name")
@@ -148,17 +201,25 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
         return ("username", "name", "company", "wecom_account", "is_active", "is_staff")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        chosen = super().get_list_filter(request)
-        return (LinkFilter, PersonCompanyFilter, *chosen) if attributes.have_appeared(request) else chosen
+        linked = (LinkFilter, PersonCompanyFilter) if attributes.have_appeared(request) else ()
+        chosen = Attribute.objects.filter(kind=Attribute.Kind.CHOICE).by_name()
+        few = [choice_filter(one) for one in chosen if len(one.choices) <= CHOICES_IN_FILTER]
+        return (*linked, *super().get_list_filter(request), *few)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[User], search_term: str) -> Any:
-        """By a WeCom account of a company that one sees, too: of another one nobody learns it by guessing."""
+        """Find by the whole of a value that belongs to one person, too, such as an employee number; and by a WeCom
+        account of a company that one sees: of another one nobody learns it by guessing."""
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         userid = fold_userid(search_term)
-        if not userid or not attributes.have_appeared(request):
+        if not userid:
             return found, may_repeat
-        accounts = WeComAccount.objects.visible_to(signed_in_person(request)).filter(userid_folded__contains=userid)
-        return found | queryset.filter(pk__in=accounts.order_by().values("user_id")), may_repeat
+        unique = Attribute.objects.filter(is_unique=True).order_by().values("pk")
+        values = AttributeValue.objects.filter(attribute__in=unique, folded=fold_value(search_term))
+        found |= queryset.filter(pk__in=values.order_by().values("user_id"))
+        if attributes.have_appeared(request):
+            accounts = WeComAccount.objects.visible_to(signed_in_person(request)).filter(userid_folded__contains=userid)
+            found |= queryset.filter(pk__in=accounts.order_by().values("user_id"))
+        return found, may_repeat
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
@@ -204,14 +265,18 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Of the fields that lend rights those that one may change; nobody else sees or sends them."""
-        allowed = rights_fields(signed_in_person(request), obj)
+        allowed = user_forms.rights_fields(signed_in_person(request), obj)
         fieldsets = []
         for title, options in super().get_fieldsets(request, obj):
-            fields = allowed if options["fields"] is EVERY_RIGHT else options["fields"]
+            fields = allowed if options["fields"] is user_forms.EVERY_RIGHT else options["fields"]
             if obj is not None and not self.has_change_permission(request, obj):
                 fields = tuple(name for name in fields if name != "password")
             if fields:
                 fieldsets.append((title, {**options, "fields": fields}))
+        if obj is not None and Attribute.objects.exists():
+            may_change = self.has_change_permission(request, obj)
+            names = tuple(attributes.fields_of(obj, editor=request.user)) if may_change else ("attributes_shown",)
+            fieldsets.append((_("User attributes"), {"fields": names}))
         return fieldsets
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
@@ -220,9 +285,17 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is not None and self.has_change_permission(request, obj):
+            fields = attributes.fields_of(obj, editor=request.user)
+            kwargs["form"] = type("UserForm", (kwargs.get("form", self.form),), fields)
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.editor = signed_in_person(request)
         return form
+
+    @admin.display(description=_("values"))
+    def attributes_shown(self, person: User) -> SafeString:
+        lines = [(one.name, attributes.shown(values) or "—") for one, values in attributes.page_of(user_id=person.pk)]
+        return format_html_join("", '<div class="attribute-line"><b>{}</b> {}</div>', lines)
 
     @admin.display(description=_("roles"))
     def roles(self, person: User) -> str:
@@ -253,6 +326,9 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
+        if change:
+            for attribute, values in form.attribute_values():
+                attributes.set_values(attribute=attribute, values={form.instance.pk: values})
         if successor := form.cleaned_data.get("successor"):
             keys = form.cleaned_data["taken_over"]
             count = ownership().hand_over(form.instance, keys, successor, signed_in_person(request))
@@ -293,11 +369,11 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
     @admin.action(description=_("Set the WeCom company of the selected people"), permissions=["link"])
     def set_company(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         """First a page that asks which company, then the change."""
-        people = changeable_of(queryset, signed_in_person(request))
-        form = CompanyForm(request.POST if "apply" in request.POST else None, person=signed_in_person(request))
-        if people.count() > companies.SET_AT_MOST:
-            refuse_too_many(request, companies.SET_AT_MOST)
+        people = choose_people(request, queryset)
+        if people is None:
             return None
+        given = request.POST if "apply" in request.POST else None
+        form = user_forms.CompanyForm(given, person=signed_in_person(request))
         if form.is_valid():
             change = companies.set_company(people=people, corp=form.cleaned_data["corp"])
             report_change(request, change, form.cleaned_data["corp"])
@@ -310,6 +386,89 @@ class UserAdmin(ConfirmedChanges, AttributePages, ExportPages, NamedDeletions, U
             title=_("Set the WeCom company"),
             form=form,
         )
+
+    def has_attribute_permission(self, request: HttpRequest) -> bool:
+        """Named by the bulk action's permissions."""
+        return request.user.has_perm("accounts.change_user") and Attribute.objects.exists()
+
+    @admin.action(description=_("Set a user attribute of the selected people"), permissions=["attribute"])
+    def set_attribute(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        """Ask which attribute, then which value, then change it."""
+        people = choose_people(request, queryset)
+        if people is None:
+            return None
+        chosen, given = (request.POST if name in request.POST else None for name in ("attribute", "apply"))
+        which = user_forms.WhichForm(chosen, person=signed_in_person(request))
+        attribute = which.cleaned_data["attribute"] if which.is_valid() else None
+        form = user_forms.ValuesForm(given, attribute=attribute) if attribute else None
+        if attribute and form and form.is_valid() and _set_all(request, attribute, people, form):
+            return None
+        return selection_page(
+            *(self, request),
+            action="set_attribute",
+            selected=queryset,
+            people=people,
+            title=_("Set a user attribute"),
+            which=which,
+            attribute=attribute,
+            form=form,
+        )
+
+
+# So many people are changed in one request; a file, which is read in the background, changes more.
+SET_AT_MOST = 10_000
+
+
+def choose_people(request: HttpRequest, selected: QuerySet[User]) -> QuerySet[User] | None:
+    """Return those of the selected people whom the administrator may change; None, and say so, where they are too many
+    for one request."""
+    changeable = people_changeable_by(signed_in_person(request))
+    people = User.objects.filter(pk__in=selected.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
+    if people.count() <= SET_AT_MOST:
+        return people
+    link = format_html('<a href="{}">{}</a>', reverse("admin:accounts_peopleimport_add"), gettext("upload a file"))
+    sentence = gettext("Nothing was changed: at most {count} people can be set at once. Select fewer, or {file}.")
+    messages.error(request, format_html(sentence, count=f"{SET_AT_MOST:,}", file=link))
+    return None
+
+
+def selection_page(
+    model_admin: admin.ModelAdmin[Any],
+    request: HttpRequest,
+    *,
+    action: str,
+    selected: QuerySet[User],
+    people: QuerySet[User],
+    **shown: Any,
+) -> HttpResponse:
+    """The page of `action`, which sends the selection back to it. `people`: those of `selected` who are changed."""
+    people_count = people.count()
+    context = {
+        "action": action,
+        "people_count": people_count,
+        "left_out_count": selected.count() - people_count,
+        "selected": request.POST.getlist("_selected_action"),
+        "select_across": request.POST.get("select_across", "0"),
+        **shown,
+    }
+    return own_page(model_admin, request, f"admin/accounts/user/{action}.html", context)
+
+
+def _set_all(request: HttpRequest, attribute: Attribute, people: QuerySet[User], form: user_forms.ValuesForm) -> bool:
+    """Return whether it was done; if not, the form says why."""
+    values = form.cleaned_data["values"]
+    try:
+        keys = people.order_by().values_list("pk", flat=True)
+        count = attributes.set_values(attribute=attribute, values=dict.fromkeys(keys, values))
+    except ValueTakenError as error:
+        value, holder_id = next(iter(error.taken.values()))
+        form.add_error("values", attributes.sentence_about(value, holder_id, reader=request.user))
+        return False
+    sentence = ngettext(
+        "“%(name)s” of %(count)d person was changed.", "“%(name)s” of %(count)d people was changed.", count
+    )
+    messages.success(request, sentence % {"name": attribute, "count": count})
+    return True
 
 
 def primary_account(person: User) -> WeComAccount | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib.admin.views.autocomplete import AutocompleteJsonView
@@ -20,6 +20,7 @@ from accounts.audit import services
 from accounts.models import AuditEntry, DepartmentGroup, DirectoryPolicy, GivenGroup, User, WeComAccount
 from integrations.directory.departments import Branches, paths_of
 from integrations.models import Corp, Department, Member, Membership
+from integrations.models.fields import Person
 
 # People of one call.
 AT_ONCE = 1000
@@ -142,16 +143,6 @@ def _record(given: set[_Pair], taken: set[_Pair]) -> None:
     services.record_people(changes, AuditEntry.Action.CHANGED)
 
 
-if TYPE_CHECKING:
-    from integrations.models.fields import Person
-
-    OneBase = forms.ModelChoiceField[Department]
-    SeveralBase = forms.ModelMultipleChoiceField[Department]
-    SearchBase = AutocompleteJsonView
-else:
-    OneBase, SeveralBase = forms.ModelChoiceField, forms.ModelMultipleChoiceField
-    SearchBase = AutocompleteJsonView
-
 SEARCH = "%s:integrations_department_search"
 
 
@@ -167,7 +158,7 @@ class DepartmentsSelect(AutocompleteSelectMultiple):
         return {**super().build_attrs(base_attrs, extra_attrs), "data-allow-clear": "false"}
 
 
-class DepartmentSearch(SearchBase):
+class DepartmentSearch(AutocompleteJsonView):
     """Answers the selects: departments that are there, of companies that one sees, with their paths."""
 
     def get_queryset(self) -> Any:
@@ -200,9 +191,9 @@ class _Offered:
         return self._paths.get(department.pk) or paths_of([department])[department.pk]
 
 
-class DepartmentField(_Offered, OneBase):
+class DepartmentField(_Offered, forms.ModelChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
     """One department to choose."""
 
 
-class DepartmentsField(_Offered, SeveralBase):
+class DepartmentsField(_Offered, forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
     """Several departments to choose."""

@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from integrations.models.fields import Person
 
 
-# So many people get a value in one request; a file, which is read in the background, sets it for more.
-SET_AT_MOST = 10_000
-
-
 class ValueTakenError(Exception):
     """Of an attribute whose values belong to one person each, somebody else has one already.
 
@@ -163,13 +159,18 @@ def _check_taken(attribute: Attribute, changed: Mapping[int, Sequence[str]]) -> 
 
 
 def check_definition(*, attribute: Attribute) -> None:
-    """Whether the values that people have fit a definition that is about to be saved.
+    """Check that a definition about to be saved fits the values that people have, and leaves what rests on it.
 
     Raises ValidationError with a sentence for each field in the way. A new one always fits.
     """
     stored = Attribute.objects.filter(pk=attribute.pk).first()
-    if stored is None:
-        return
+    if stored is not None and (
+        problems := _find_problems_of_values(stored, attribute) or _find_uses(stored, attribute)
+    ):
+        raise ValidationError(problems)
+
+
+def _find_problems_of_values(stored: Attribute, attribute: Attribute) -> dict[str, str]:
     rows = AttributeValue.objects.of(attribute)
     problems: dict[str, str] = {}
     if stored.kind != attribute.kind and rows.exists():
@@ -183,7 +184,7 @@ def check_definition(*, attribute: Attribute) -> None:
                 "%(count)d value belongs to several people.", "%(count)d values belong to several people.", repeated
             )
             problems["is_unique"] = sentence % {"count": repeated}
-    dropped = dropped_choices(stored, attribute)
+    dropped = _find_dropped_choices(stored, attribute)
     users = rows.among(dropped).values("user").distinct().count() if dropped else 0
     if users:
         sentence = ngettext(
@@ -192,8 +193,40 @@ def check_definition(*, attribute: Attribute) -> None:
             users,
         )
         problems["choices"] = sentence % {"count": users}
-    if problems:
-        raise ValidationError(problems)
+    return problems
+
+
+def _find_uses(stored: Attribute, attribute: Attribute) -> dict[str, str]:
+    """Find what rests on what `stored` is and `attribute` would not be any more."""
+    problems: dict[str, str] = {}
+    if stored.is_employee_number and not attribute.is_employee_number:
+        policies = DirectoryPolicy.objects.filter(number_attribute=attribute).select_related("corp")
+        names = _(", ").join(policy.corp.name for policy in policies[:NAMED_AT_MOST])
+        if names:
+            said = _("The directory finds people by it, in %(companies)s: choose another one in the directory policy.")
+            problems["is_employee_number"] = said % {"companies": names}
+    if stored.is_bi_login_id and not attribute.is_bi_login_id and is_entered_by_login_id():
+        problems["is_bi_login_id"] = _(
+            "People enter the BI by it. Switch the BI connection off before, and on again once another attribute is "
+            "marked."
+        )
+    rests = _("This rests on it, and has to be changed before: %(rows)s.")
+    # What a rule compares means something else for values of another kind, or where there are several.
+    changed = [name for name in ("kind", "is_many_valued") if getattr(stored, name) != getattr(attribute, name)]
+    if changed and (rows := [str(row) for row in kept_by(stored)]):
+        problems |= dict.fromkeys(changed, rests % {"rows": "; ".join(rows[:NAMED_AT_MOST])})
+    # Nobody could have the value any more with which a rule compares.
+    dropped = _find_dropped_choices(stored, attribute)
+    if dropped and (uses := values_dropped.joined(stored, dropped)):
+        problems["choices"] = rests % {"rows": "; ".join(uses[:NAMED_AT_MOST])}
+    return problems
+
+
+def _find_dropped_choices(stored: Attribute, attribute: Attribute) -> set[str]:
+    """Find the choices, folded, that a definition about to be saved has no more; none where its kind changes."""
+    if not (stored.kind == attribute.kind == Attribute.Kind.CHOICE):
+        return set()
+    return {fold_value(one) for one in stored.choices} - {fold_value(one) for one in attribute.choices}
 
 
 def save_definition(*, attribute: Attribute) -> None:
@@ -202,13 +235,6 @@ def save_definition(*, attribute: Attribute) -> None:
         attribute.save()
         values = AttributeValue.objects.of(attribute)
         values.exclude(is_unique=attribute.is_unique).update(is_unique=attribute.is_unique)
-
-
-def dropped_choices(stored: Attribute, attribute: Attribute) -> set[str]:
-    """The choices, folded, that a definition about to be saved has no more; none where its kind changes."""
-    if Attribute.Kind.CHOICE not in {stored.kind, attribute.kind} or stored.kind != attribute.kind:
-        return set()
-    return {fold_value(one) for one in stored.choices} - {fold_value(one) for one in attribute.choices}
 
 
 # Named of each kind, to be put right before; the rest follows then.
@@ -238,39 +264,6 @@ def kept_by(attribute: Attribute) -> list[models.Model]:
         found = relation.related_model._default_manager.filter(**{relation.field.name: attribute.pk})
         rows += found.order_by("pk")[:NAMED_AT_MOST]
     return rows
-
-
-def check_uses(*, attribute: Attribute) -> None:
-    """Whether nothing rests on what a definition, about to be saved, would not be any more.
-
-    Raises ValidationError with a sentence for each field in the way.
-    """
-    stored = Attribute.objects.filter(pk=attribute.pk).first()
-    if stored is None:
-        return
-    problems: dict[str, str] = {}
-    if stored.is_employee_number and not attribute.is_employee_number:
-        policies = DirectoryPolicy.objects.filter(number_attribute=attribute).select_related("corp")
-        names = _(", ").join(policy.corp.name for policy in policies[:NAMED_AT_MOST])
-        if names:
-            said = _("The directory finds people by it, in %(companies)s: choose another one in the directory policy.")
-            problems["is_employee_number"] = said % {"companies": names}
-    if stored.is_bi_login_id and not attribute.is_bi_login_id and is_entered_by_login_id():
-        problems["is_bi_login_id"] = _(
-            "People enter the BI by it. Switch the BI connection off before, and on again once another attribute is "
-            "marked."
-        )
-    rests = _("This rests on it, and has to be changed before: %(rows)s.")
-    # What a rule compares means something else for values of another kind, or where there are several.
-    changed = [name for name in ("kind", "is_many_valued") if getattr(stored, name) != getattr(attribute, name)]
-    if changed and (rows := [str(row) for row in kept_by(stored)]):
-        problems |= dict.fromkeys(changed, rests % {"rows": "; ".join(rows[:NAMED_AT_MOST])})
-    # Nobody could have the value any more with which a rule compares.
-    dropped = dropped_choices(stored, attribute)
-    if dropped and (uses := values_dropped.joined(stored, dropped)):
-        problems["choices"] = rests % {"rows": "; ".join(uses[:NAMED_AT_MOST])}
-    if problems:
-        raise ValidationError(problems)
 
 
 # --- When people have the two attributes: from the first enabling of a WeCom company on, for good ---

@@ -71,10 +71,6 @@ def disabling_stops(corp: Corp) -> list[str]:
     return [*sentences, sentence % {"count": count}]
 
 
-# So many people are given a company in one request: 10,000 take some seconds.
-SET_AT_MOST = 10_000
-
-
 @dataclass(frozen=True, slots=True)
 class Change:
     """What became of a bulk change. `taken`, `there`: the keys of people who were left as before, because their userid
@@ -88,7 +84,7 @@ class Change:
 def set_company(*, people: QuerySet[User], corp: Corp) -> Change:
     """Set the company of each person's primary account, making an account where there is none; of all or nobody.
 
-    In the request that asks for it: for at most SET_AT_MOST people, which the caller sees to.
+    10,000 people take some seconds.
     """
     return repeat_on_conflict(partial(_set_company, list(people.order_by("pk").values_list("pk", flat=True)), corp))
 

@@ -9,7 +9,7 @@ lend their rights. Somebody who may enter the administration at all is changed b
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.apps import apps as installed_apps
@@ -23,11 +23,6 @@ from accounts.models.audit import AuditEntry
 from accounts.models.users import Lockout, User, WeComAccount
 from integrations.models import Corp
 from integrations.models.fields import EVERYTHING, NOTHING, Person
-
-if TYPE_CHECKING:
-    PermissionsFieldBase = forms.ModelMultipleChoiceField[Permission]
-else:
-    PermissionsFieldBase = forms.ModelMultipleChoiceField
 
 _VERBS = {
     "add": pgettext_lazy("permission", "add"),
@@ -53,7 +48,7 @@ def right_of(permission: Permission) -> str:
     return str(_VERBS[verb]) if is_usual else gettext(permission.name)
 
 
-class PermissionsField(PermissionsFieldBase):
+class PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
     """Several permissions to choose."""
 
     def label_from_instance(self, obj: Permission) -> str:

@@ -54,9 +54,9 @@ def own_page(
     return TemplateResponse(request, template, whole, status=status)
 
 
-def hide_related_links(form: Any, name: str) -> None:
-    """Take Django's links to add, change, see and delete away from a select of `form`, a class, where it has it."""
-    if name in form.base_fields:
+def hide_related_links(form: Any, *names: str) -> None:
+    """Take Django's links to add, change, see and delete away from selects of `form`, a class, where it has them."""
+    for name in form.base_fields.keys() & set(names):
         widget = form.base_fields[name].widget
         widget.can_add_related = widget.can_change_related = False
         widget.can_view_related = widget.can_delete_related = False

@@ -10,7 +10,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, User
-from accounts.users import attributes
 from accounts.users.attributes import set_values, values_of
 from accounts.users.roles import Role
 from integrations.models import BiConnection, Corp
@@ -86,11 +85,12 @@ class TestDefinitions:
         assert field in response.context["adminform"].form.errors
         assert Attribute.objects.count() == 1
 
-    def test_a_second_login_id_is_refused(self, root: User) -> None:
-        response = self.define(signed_in(root), is_bi_login_id="on", is_unique="on")
+    def test_a_second_login_id_is_refused_and_the_first_one_not_deleted(self, root: User, login: Attribute) -> None:
+        client = signed_in(root)
 
-        assert response.status_code == 200
-        assert Attribute.objects.count() == 1
+        assert self.define(client, is_bi_login_id="on", is_unique="on").status_code == 200
+        assert client.post(f"{DEFINITIONS}{login.pk}/delete/", {"post": "yes"}).status_code == 403
+        assert Attribute.objects.get() == login
 
     def test_the_key_stays(self, root: User, region: Attribute) -> None:
         client = signed_in(root)
@@ -162,45 +162,33 @@ class TestDefinitions:
         login.refresh_from_db()
         assert not login.is_bi_login_id
 
-    def test_the_login_id_cannot_be_deleted(self, root: User, login: Attribute) -> None:
-        response = signed_in(root).post(f"{DEFINITIONS}{login.pk}/delete/", {"post": "yes"})
-
-        assert response.status_code == 403
-        assert Attribute.objects.get() == login
-
 
 class TestAPersonsPage:
-    def test_shows_and_sets_values(self, root: User, person: User, region: Attribute, number: Attribute) -> None:
+    def test_shows_and_sets_values_and_writes_none_without_a_change(
+        self, root: User, person: User, region: Attribute, number: Attribute
+    ) -> None:
         client = signed_in(root)
 
         response = save(client, person, attribute_region="华北", attribute_employee_number="A0042")
+        kept = list(AttributeValue.objects.values_list("pk", flat=True))
 
         assert response.status_code == 302
         assert values_of(attribute=region) == {person.pk: ["华北"]}
         assert values_of(attribute=number) == {person.pk: ["A0042"]}
         sent = sent_form(client, page_of(person))
         assert (sent["attribute_region"], sent["attribute_employee_number"]) == ("华北", "A0042")
+        save(client, person)
+        assert list(AttributeValue.objects.values_list("pk", flat=True)) == kept
 
-    def test_saving_without_a_change_writes_no_value(self, root: User, person: User, region: Attribute) -> None:
-        set_values(attribute=region, values={person.pk: ["华北"]})
-        kept = AttributeValue.objects.get().pk
-
-        save(signed_in(root), person)
-
-        assert AttributeValue.objects.get().pk == kept
-
-    def test_several_values_are_lines(self, root: User, person: User) -> None:
+    def test_several_values_are_lines_and_several_choices_boxes(
+        self, root: User, person: User, region: Attribute
+    ) -> None:
         shops = Attribute.objects.create(key="shops", name="门店", is_many_valued=True)
-
-        save(signed_in(root), person, attribute_shops="一店\r\n二店; 三店")
-
-        assert values_of(attribute=shops) == {person.pk: ["一店", "二店", "三店"]}
-
-    def test_several_choices_are_boxes(self, root: User, person: User, region: Attribute) -> None:
         Attribute.objects.filter(pk=region.pk).update(is_many_valued=True)
 
-        save(signed_in(root), person, attribute_region=["华东", "华北"])
+        save(signed_in(root), person, attribute_shops="一店\r\n二店; 三店", attribute_region=["华东", "华北"])
 
+        assert values_of(attribute=shops) == {person.pk: ["一店", "二店", "三店"]}
         assert values_of(attribute=region) == {person.pk: ["华东", "华北"]}
 
     def test_a_wrong_value_is_refused_at_its_field(self, root: User, person: User, region: Attribute) -> None:
@@ -309,29 +297,28 @@ class TestManyPeople:
         keys = [user.pk for user in people]
         return client.post(LIST, {"action": "set_attribute", "_selected_action": keys, **values}, follow=True)
 
-    def test_first_asks_which_then_what(self, root: User, person: User, region: Attribute) -> None:
-        client = signed_in(root)
+    def test_first_asks_which_then_what_then_sets_it_for_all_selected(
+        self, root: User, person: User, region: Attribute
+    ) -> None:
+        client, people = signed_in(root), [person, make_person("hanmei")]
 
-        first = self.post(client, [person])
-        second = self.post(client, [person], attribute=region.pk)
+        first = self.post(client, people)
+        second = self.post(client, people, attribute=region.pk)
 
         assert 'name="attribute"' in first.content.decode()
         assert "values" in second.context["form"].fields
         assert not second.context["form"].errors
+        for nonsense in ("", "x", "99999999999999999999", "0"):
+            assert self.post(client, people, attribute=nonsense, values="华北", apply="1").status_code == 200
         assert not AttributeValue.objects.exists()
-
-    def test_sets_it_for_all_selected(self, root: User, person: User, region: Attribute) -> None:
-        other = make_person("hanmei")
-
-        page = self.post(signed_in(root), [person, other], attribute=region.pk, values="华北", apply="1")
-
-        assert values_of(attribute=region) == {person.pk: ["华北"], other.pk: ["华北"]}
+        page = self.post(client, people, attribute=region.pk, values="华北", apply="1")
+        assert values_of(attribute=region) == {one.pk: ["华北"] for one in people}
         assert "已修改 2 人的“区域”。" in page.content.decode()
 
     def test_more_people_than_one_request_can_do_get_nothing(
         self, root: User, person: User, region: Attribute, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(attributes, "SET_AT_MOST", 1)
+        monkeypatch.setattr("accounts.admin.users.SET_AT_MOST", 1)
         people = [person, make_person("hanmei")]
 
         page = self.post(signed_in(root), people, attribute=region.pk, values="华北", apply="1")
@@ -342,13 +329,16 @@ class TestManyPeople:
         assert refusal in page.content.decode()
         assert not AttributeValue.objects.exists()
 
-    def test_is_limited_to_who_may_be_changed(
-        self, limited: User, other_corp: Corp, person: User, region: Attribute
+    def test_is_limited_to_who_may_be_changed_and_to_what_one_may_set(
+        self, limited: User, other_corp: Corp, person: User, region: Attribute, login: Attribute
     ) -> None:
-        stranger = make_person("stranger", other_corp, "s")
+        people, client = [person, make_person("stranger", other_corp, "s")], signed_in(limited)
 
-        self.post(signed_in(limited), [person, stranger], attribute=region.pk, values="华北", apply="1")
+        page = self.post(client, people, attribute=login.pk, values="ceo", apply="1")
+        self.post(client, people, attribute=region.pk, values="华北", apply="1")
 
+        assert page.context["attribute"] is None
+        assert values_of(attribute=login) == {}
         assert values_of(attribute=region) == {person.pk: ["华北"]}
 
     def test_one_person_s_value_is_not_given_to_two(self, root: User, person: User, number: Attribute) -> None:
@@ -357,26 +347,4 @@ class TestManyPeople:
         page = self.post(signed_in(root), [person, other], attribute=number.pk, values="A1", apply="1")
 
         assert "values" in page.context["form"].errors
-        assert not AttributeValue.objects.exists()
-
-    @pytest.mark.parametrize("attribute", ["", "x", "99999999999999999999", "0"])
-    def test_nonsense_is_asked_again(self, root: User, person: User, region: Attribute, attribute: str) -> None:
-        page = self.post(signed_in(root), [person], attribute=attribute, values="华北", apply="1")
-
-        assert page.status_code == 200
-        assert not AttributeValue.objects.exists()
-
-    def test_the_login_id_is_not_offered_to_who_sees_some(
-        self, limited: User, person: User, login: Attribute, region: Attribute
-    ) -> None:
-        page = self.post(signed_in(limited), [person], attribute=login.pk, values="ceo", apply="1")
-
-        assert page.context["attribute"] is None
-        assert not AttributeValue.objects.exists()
-
-    def test_who_may_only_look_is_not_offered_it(self, corp: Corp, person: User, region: Attribute) -> None:
-        reader = with_role("reader", Role.READ_ONLY, corp)
-
-        self.post(signed_in(reader), [person], attribute=region.pk, values="华北", apply="1")
-
         assert not AttributeValue.objects.exists()

@@ -110,7 +110,7 @@ def test_setting_the_company_leaves_who_has_another_account_there(
 def test_the_company_of_more_people_than_one_request_can_do_is_not_set(
     corp: Corp, other_corp: Corp, person: User, root: User, monkeypatch: pytest.MonkeyPatch, step: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(companies, "SET_AT_MOST", 1)
+    monkeypatch.setattr("accounts.admin.users.SET_AT_MOST", 1)
     second = make_person("second", corp, "second")
     sent = {"action": "set_company", "_selected_action": [person.pk, second.pk], "corp": other_corp.pk, **step}
 

@@ -35,24 +35,22 @@ def list_page(client: Client, **query: str) -> Any:
 
 
 class TestBeforeTheFirstEnabling:
-    def test_the_list_has_neither_columns_nor_filters_nor_bulk_action(self, new_corp: Corp, root: User) -> None:
-        make_person("lilei", name="李雷")
+    def test_the_list_has_neither_columns_nor_filters_nor_bulk_action_and_the_forms_no_accounts(
+        self, new_corp: Corp, root: User
+    ) -> None:
+        person, client = make_person("lilei", name="李雷"), signed_in(root)
 
-        page = list_page(signed_in(root))
+        page = list_page(client, q="李雷")
 
         text = page.content.decode()
         changelist = page.context["cl"]
         assert changelist.list_display == ["action_checkbox", "username", "name", "is_active", "is_staff"]
         assert [spec.field_path for spec in changelist.filter_specs] == ["is_active", "is_staff"]
+        assert [user.username for user in changelist.result_list] == ["lilei"]
+        assert changelist.search_help_text == "用户名或姓名"
         assert "set_company" not in text
-        assert "/admin/accounts/user/move/" not in text
         assert HINT in text
         assert "/admin/integrations/corp/" in text
-
-    def test_the_forms_have_no_accounts(self, new_corp: Corp, root: User) -> None:
-        person = make_person("lilei")
-        client = signed_in(root)
-
         for path in (f"{LIST}{person.pk}/change/", f"{LIST}add/"):
             text = client.get(path).content.decode()
             assert "wecom_accounts-" not in text
@@ -77,26 +75,16 @@ class TestBeforeTheFirstEnabling:
 
         assert not WeComAccount.objects.exists()
 
-    def test_a_search_looks_at_names_alone(self, new_corp: Corp, root: User) -> None:
-        make_person("lilei", name="李雷")
-
-        page = list_page(signed_in(root), q="李雷")
-
-        assert [user.username for user in page.context["cl"].result_list] == ["lilei"]
-        assert page.context["cl"].search_help_text == "用户名或姓名"
-
     def test_a_limited_administrator_adds_nobody_whom_they_would_not_see(self, new_corp: Corp) -> None:
         limited = administrator("limited", new_corp)
-        of_all = administrator("of-all", manages_all_corps=True)
+        of_all = signed_in(administrator("of-all", manages_all_corps=True))
 
         assert signed_in(limited).get(f"{LIST}add/").status_code == 403
-        assert signed_in(of_all).get(f"{LIST}add/").status_code == 200
-
-    def test_who_may_not_see_companies_is_given_no_link(self, new_corp: Corp) -> None:
-        page = list_page(signed_in(administrator("of-all", manages_all_corps=True)))
-
-        assert HINT in page.content.decode()
-        assert 'href="/admin/integrations/corp/"' not in page.content.decode()
+        assert of_all.get(f"{LIST}add/").status_code == 200
+        # Who may not see companies is given no link to them.
+        text = list_page(of_all).content.decode()
+        assert HINT in text
+        assert 'href="/admin/integrations/corp/"' not in text
 
 
 class TestTheFirstEnabling:
@@ -105,52 +93,37 @@ class TestTheFirstEnabling:
         assert page.status_code == 200
         return page.content.decode()
 
-    def test_tells_of_the_attributes_with_a_link(self, new_corp: Corp, root: User) -> None:
-        text = self.enable(signed_in(root), new_corp)
-
-        assert "用户已新增两个基础属性：“企业微信公司名称”和“企业微信账号”。" in text
-        assert f'<a href="{LIST}">去设置</a>' in text
-
-    def test_the_list_of_attributes_names_those_that_were_announced(self, new_corp: Corp, root: User) -> None:
-        client = signed_in(root)
+    def test_tells_of_the_attributes_once_and_brings_them_at_once_and_for_good(
+        self, new_corp: Corp, root: User
+    ) -> None:
+        client, person = signed_in(root), make_person("lilei")
         path = "/admin/accounts/attribute/"
         names = "<strong>企业微信公司名称</strong> · <strong>企业微信账号</strong>"
         assert names not in client.get(path).content.decode()
 
-        self.enable(client, new_corp)
+        told = self.enable(client, new_corp)
+        client.post(f"/admin/integrations/corp/{new_corp.pk}/disable/")
 
+        assert "用户已新增两个基础属性：“企业微信公司名称”和“企业微信账号”。" in told
+        assert f'<a href="{LIST}">去设置</a>' in told
         text = client.get(path).content.decode()
         assert "<title>用户基础属性 | guanwecom</title>" in text
         assert names in text
         assert f'<a href="{LIST}">去设置</a>' in text
-
-    def test_is_told_once(self, new_corp: Corp, root: User) -> None:
-        client = signed_in(root)
-        self.enable(client, new_corp)
-        client.post(f"/admin/integrations/corp/{new_corp.pk}/disable/")
-
+        page = list_page(client)
+        text = page.content.decode()
+        assert page.context["cl"].list_display[3:5] == ["company", "wecom_account"]
+        assert "企业微信公司名称" in text
+        assert 'value="set_company"' in text
+        assert HINT not in text
+        for form in (f"{LIST}{person.pk}/change/", f"{LIST}add/"):
+            assert "wecom_accounts-0-userid" in client.get(form).content.decode()
         assert "已新增两个基础属性" not in self.enable(client, new_corp)
 
     def test_of_another_company_says_nothing(self, new_corp: Corp, root: User) -> None:
         make_corp("南湖贸易", 2)
 
         assert "已新增两个基础属性" not in self.enable(signed_in(root), new_corp)
-
-    def test_brings_them_at_once_and_for_good(self, new_corp: Corp, root: User) -> None:
-        client = signed_in(root)
-        person = make_person("lilei")
-        self.enable(client, new_corp)
-        client.post(f"/admin/integrations/corp/{new_corp.pk}/disable/")
-
-        page = list_page(client)
-
-        text = page.content.decode()
-        assert page.context["cl"].list_display[3:5] == ["company", "wecom_account"]
-        assert "企业微信公司名称" in text
-        assert 'value="set_company"' in text
-        assert HINT not in text
-        assert "wecom_accounts-0-userid" in client.get(f"{LIST}{person.pk}/change/").content.decode()
-        assert "wecom_accounts-0-userid" in client.get(f"{LIST}add/").content.decode()
 
 
 @pytest.mark.parametrize("is_enabled", [False, True])
@@ -183,23 +156,18 @@ def test_the_list_reads_no_secret_of_a_company(corp: Corp, person: User, root: U
 class TestWhatTheAccountIs:
     """The specification's note: not the personal WeChat ID, not the name in WeCom, but the ID in its contacts."""
 
-    def test_stands_on_the_persons_page_with_the_way_there(self, corp: Corp, person: User, root: User) -> None:
+    def test_stands_on_the_persons_page_with_the_way_there_and_at_the_search(
+        self, corp: Corp, person: User, root: User
+    ) -> None:
+        client = signed_in(root)
         for path in (f"{LIST}{person.pk}/change/", f"{LIST}add/"):
-            text = signed_in(root).get(path).content.decode()
+            text = client.get(path).content.decode()
 
             assert f"企业微信账号是企业微信通讯录里的 ID，{NEITHER_NOR}。" in text
             assert "企业微信管理后台 → 通讯录 → 点击某个用户，或“批量导出”的文件" in text
             assert f"企业微信通讯录里的 ID：{NEITHER_NOR}。" in text  # beside the column's title
             assert "两项都可以留空" in text
-
-    def test_stands_at_the_search_of_the_list(self, corp: Corp, root: User) -> None:
-        assert "企业微信账号（企业微信通讯录里的 ID）" in list_page(signed_in(root)).content.decode()
-
-    def test_a_wechat_id_or_a_name_does_not_sign_in(self, corp: Corp, person: User) -> None:
-        """Whatever else is known of a person, the ID alone finds the account."""
-        accounts = WeComAccount.objects
-        assert accounts.for_identity(corp=corp, userid=" LILEI").count() == 1
-        assert accounts.for_identity(corp=corp, userid=person.name).count() == 0
+        assert "企业微信账号（企业微信通讯录里的 ID）" in list_page(client).content.decode()
 
 
 def test_the_company_can_only_be_chosen(corp: Corp, other_corp: Corp, person: User, root: User) -> None:

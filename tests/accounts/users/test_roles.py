@@ -88,19 +88,6 @@ class TestGroups:
 
         assert found == {role.value: permissions for role, permissions in EXPECTED.items()}
 
-    def test_every_permission_named_exists(self) -> None:
-        known = {
-            f"{app}.{codename}"
-            for app, codename in Permission.objects.values_list("content_type__app_label", "codename")
-        }
-
-        assert {name for role in Role for name in roles.permissions_of(role)} <= known
-
-    def test_none_holds_what_superusers_alone_do(self) -> None:
-        held = {name for role in Role for name in roles.permissions_of(role)}
-
-        assert not held & {f"auth.{verb}_{model}" for verb in ALL_FOUR[1:] for model in ("group", "permission")}
-
     def test_a_later_migrate_fits_them_again_and_leaves_other_groups_alone(self) -> None:
         editor, own = Group.objects.get(name=Role.PUSH_EDITOR), Group.objects.create(name="Read-only")
         own.permissions.set(Permission.objects.filter(codename="view_corp"))
@@ -224,14 +211,20 @@ class TestHandingOut:
         "permissions": 0,
     }
 
-    @pytest.mark.parametrize("role", list(Role))
     def test_a_system_administrator_hands_out_every_role_within_the_own_companies(
-        self, chief: User, employee: User, corp: Corp, role: Role
+        self, chief: User, employee: User, corp: Corp
     ) -> None:
-        response = self.save(chief, employee, is_staff="on", roles=[self.pk(role)], managed_corps=[corp.pk])
+        text = signed_in(chief).get(f"{LIST}{employee.pk}/change/").content.decode()
+        assert [role.label for role in Role if str(role.label) not in text] == []
+        assert "role:" not in text
+        employee.groups.add(Group.objects.create(name="morning readers"))
+        every = [self.pk(role) for role in Role]
+
+        response = self.save(chief, employee, is_staff="on", roles=every, managed_corps=[corp.pk])
 
         assert response.status_code == 302
-        expected = {"is_staff": True, "corps": {corp.name}, "groups": {role.value}}
+        groups = {"morning readers", *(role.value for role in Role)}
+        expected = {"is_staff": True, "corps": {corp.name}, "groups": groups}
         assert self.rights_of(employee) == {**self.NOTHING, **expected}
 
     def test_more_than_one_s_own_is_refused_or_not_looked_at(
@@ -280,13 +273,6 @@ class TestHandingOut:
         assert response.status_code == 302
         assert self.rights_of(employee) == {**self.NOTHING, "groups": {"strong"}}
 
-    def test_other_groups_stay_as_they_are(self, chief: User, employee: User) -> None:
-        employee.groups.add(Group.objects.create(name="morning readers"))
-
-        self.save(chief, employee, is_staff="on", roles=[self.pk(Role.READ_ONLY)])
-
-        assert self.rights_of(employee)["groups"] == {"morning readers", Role.READ_ONLY.value}
-
     def test_a_superuser_gives_roles_and_groups_side_by_side(self, root: User, employee: User) -> None:
         others = Group.objects.create(name="morning readers")
 
@@ -305,17 +291,6 @@ class TestHandingOut:
         self.save(chief, chief, managed_corps=[corp.pk, other_corp.pk])
 
         assert self.rights_of(chief) == before
-
-    def test_roles_are_shown_by_their_names(self, chief: User, employee: User) -> None:
-        text = signed_in(chief).get(f"{LIST}{employee.pk}/change/").content.decode()
-
-        assert [name for name in ("系统管理员", "集成管理员", "推送编辑", "只读") if name in text] == [
-            "系统管理员",
-            "集成管理员",
-            "推送编辑",
-            "只读",
-        ]
-        assert "role:" not in text
 
 
 class TestCorpId:
