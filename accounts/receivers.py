@@ -66,15 +66,8 @@ def track_people_and_companies() -> None:
 
 _RESULTS = ("uploaded_at", "checked_at", "checked_url", "outcome", "detail")
 _OF_STAGING = ("staged_by", "staged_at", "settled_at", "problem", "facts", "errcode", "caller_ip")
-_BI_TEST = (
-    *("checked_at", "checked_version", "check_results"),
-    *("connection_version", "key_saved_at", "changed_at"),
-)
+_BI_TEST = ("checked_at", "checked_version", "check_results", "connection_version", "key_saved_at", "changed_at")
 _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")
-
-
-def _of_address(address: SiteAddress) -> list[int]:
-    return list(Corp.objects.at(address).values_list("pk", flat=True)) if address.pk else []
 
 
 def _of_person(person: User) -> list[int]:

@@ -3,6 +3,6 @@
 Django imports this package; each module registers its pages.
 """
 
-from accounts.admin import directory, groups, imports, linking, security, sync_runs, users
+from accounts.admin import directory, groups, imports, linking, security, users
 
-__all__ = ["directory", "groups", "imports", "linking", "security", "sync_runs", "users"]
+__all__ = ["directory", "groups", "imports", "linking", "security", "users"]

@@ -7,15 +7,16 @@ from types import MappingProxyType
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET
 
-from accounts.admin.directory import ReadOnly
 from accounts.users import attributes
-from integrations.admin.base import own_page
+from integrations.admin.base import ReadRows, own_page
 from integrations.admin.jobs import find_visible_jobs, may_retry
+from integrations.core.admin_pages import CappedPaginator
 from integrations.jobs import requests
 from integrations.jobs.registry import describe_job
 from integrations.models import Job
@@ -30,6 +31,20 @@ def may_link(request: HttpRequest) -> bool:
 
 
 # --- Pages of their own for rows that one only reads, and for background runs that one watches while they go on ---
+
+
+class ReadOnly(ReadRows):
+    """A list that one reads: its rows are WeCom's, or those of runs."""
+
+    actions: Any = None
+    paginator = CappedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        queryset: Any = super().get_queryset(request)
+        visible: QuerySet[Any] = queryset.visible_to(request.user)
+        return visible
 
 
 class OwnPages(ReadOnly):

@@ -367,40 +367,24 @@ class Shared:
     is_cut: bool = False
 
 
-@dataclass(slots=True)
-class Conflicts:
-    """`spellings`: usernames that differ in capitals only. `several`: people with accounts of several companies.
+def conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
+    """Find what does not fit in the companies `corps`, as far as `seen_by` sees the people. Nine queries at most.
 
+    `spellings`: usernames that differ in capitals only. `several`: people with accounts of several companies.
     `emails`, `mobiles`: members of one company who share one. `nameless`: accounts without a company whose userid
     somebody else has, too, or a member who is nobody here. `is_cut`: kinds of which there are more than are shown.
     """
-
-    spellings: list[Shared] = field(default_factory=list)
-    several: list[tuple[User, list[WeComAccount]]] = field(default_factory=list)
-    emails: list[Shared] = field(default_factory=list)
-    mobiles: list[Shared] = field(default_factory=list)
-    nameless: list[WeComAccount] = field(default_factory=list)
-    is_cut: bool = False
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.spellings or self.several or self.emails or self.mobiles or self.nameless)
-
-
-def conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> Conflicts:
-    """Of the companies `corps`, as far as `seen_by` sees the people. Nine queries at most."""
     people = people_visible_to(seen_by)
     members = Member.objects.here().filter(corp__in=corps.values("pk"))
-    found = Conflicts(
-        spellings=_find_shared(people, Lower("username")),
-        several=_several(people, corps, Corp.objects.visible_to(seen_by)),
-        emails=_find_shared(members.exclude(email=""), Lower("email"), "corp_id"),
-        mobiles=_find_shared(members.exclude(mobile=""), "mobile", "corp_id"),
-        nameless=_nameless(members, corps) if sees_all(seen_by) else [],
-    )
-    kinds: tuple[list[Any], ...] = (found.spellings, found.several, found.emails, found.mobiles, found.nameless)
-    found.is_cut = any(len(kind) >= CONFLICTS_SHOWN for kind in kinds)
-    return found
+    found: dict[str, list[Any]] = {
+        "spellings": _find_shared(people, Lower("username")),
+        "several": _several(people, corps, Corp.objects.visible_to(seen_by)),
+        "emails": _find_shared(members.exclude(email=""), Lower("email"), "corp_id"),
+        "mobiles": _find_shared(members.exclude(mobile=""), "mobile", "corp_id"),
+        "nameless": _nameless(members, corps) if sees_all(seen_by) else [],
+    }
+    is_cut = any(len(kind) >= CONFLICTS_SHOWN for kind in found.values())
+    return {**found, "is_cut": is_cut, "is_empty": not any(found.values())}
 
 
 def _find_shared(rows: QuerySet[Any], column: Any, *within: str) -> list[Shared]:

@@ -129,7 +129,7 @@ class PeopleRun(models.Model):
     done_count = models.PositiveIntegerField(_("people looked at"), default=0)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-    # {"linked": 3, "created": 2, …}: the words of accounts.admin.sync_runs.
+    # {"linked": 3, "created": 2, …}: the words of accounts.admin.directory.
     counts = models.JSONField(_("written"), default=dict)
 
     class Meta:

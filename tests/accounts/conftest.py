@@ -108,10 +108,11 @@ PASSWORD = "right-password-1"
 
 
 def make_person(
-    username: str, corp: Corp | None = None, userid: str = "", *, password: str = "", **values: Any
+    username: str, corp: Corp | None = None, userid: str = "", *, password: str | None = "", **values: Any
 ) -> User:
+    """`password`: None for one that nobody has."""
     user = User(username=username, **values)
-    if password:
+    if password != "":
         user.set_password(password)
     put(user)
     if corp is not None or userid:

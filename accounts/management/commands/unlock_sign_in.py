@@ -17,6 +17,5 @@ class Command(BaseCommand):
         parser.add_argument("username")
 
     def handle(self, *_arguments: Any, username: str, **_options: Any) -> None:
-        count = passwords.unlock(username=username)
         text = _("%(count)d wrong passwords for %(username)s are forgotten.")
-        self.stdout.write(text % {"count": count, "username": username})
+        self.stdout.write(text % {"count": passwords.unlock(username=username), "username": username})

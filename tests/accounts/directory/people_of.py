@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from accounts.directory.sync import apply_run
 from accounts.models import DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount
 from integrations.directory import JOB
-from integrations.models import Corp, Job, SyncRun
+from integrations.models import Corp, Job, Member, SyncRun
+from tests.accounts.conftest import Visitor, query_of
 from tests.integrations.directory.place import Directory
 from tests.jobs import put_back, take_job
+from tests.notifications.factories import NOW
+from tests.sandbox_process import AGENTID, CORPID
 
 
 def apply(run: SyncRun, clock: Callable[[], datetime]) -> PeopleRun:
@@ -59,3 +63,39 @@ def make(username: str, **values: Any) -> User:
     user.set_unusable_password()
     user.save()
     return user
+
+
+def member(corp: Corp, userid: str, **values: Any) -> Member:
+    """Somebody in the copy of a company's directory."""
+    times = {"first_seen_at": NOW, "changed_at": NOW}
+    return Member.objects.create(**{"corp": corp, "userid": userid, "userid_folded": userid.lower(), **times, **values})
+
+
+def open_door(place: Directory) -> None:
+    """The app's trusted domain is the site's, and the sandbox signs in."""
+    place.sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_domain": "bi.example.com"})
+    place.corp.authorize_base_url = place.corp.qr_base_url = place.sandbox.base_url
+    place.corp.save()
+
+
+def sign_in(place: Directory, visitor: Visitor, userid: str = "LiLei") -> str:
+    """Through WeCom; where the person lands comes back."""
+    query = query_of(visitor.get(f"/wecom/{place.corp.pk}/start/").headers["Location"])
+    visit = {"redirect_uri": query["redirect_uri"], "state": query["state"], "agentid": AGENTID}
+    back = urlsplit(place.sandbox.authorize(CORPID, userid, **visit)["url"])
+    return visitor.get(f"{back.path}?{back.query}").headers["Location"]
+
+
+# How LiLei leaves.
+
+
+def deleted(people: People) -> None:
+    people.place.delete_member("LiLei")
+
+
+def disabled(people: People) -> None:
+    people.put("LiLei", department=[2], status=2)
+
+
+def out_of_scope(people: People) -> None:
+    people.place.set_scope(partyids=[3, 4])

@@ -22,8 +22,9 @@ from tests.audit import clear_trail
 EVERYBODY = {"LiLei", "hanmeimei", "jim"}
 
 
-def test_a_policy_that_is_off_changes_nobody(people: People) -> None:
-    people.set_policy(mode="off")
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_policy_that_is_off_or_not_there_changes_nobody(people: People, is_there: bool) -> None:
+    people.set_policy(mode="off") if is_there else people.policy.delete()
     make("lilei")
 
     assert people.counts() == {}
@@ -31,157 +32,92 @@ def test_a_policy_that_is_off_changes_nobody(people: People) -> None:
     assert people.conflicts() == {}
 
 
-def test_a_company_without_a_policy_is_one_that_is_off(people: People) -> None:
-    people.policy.delete()
-    make("lilei")
-
-    assert people.counts() == {}
-    assert links(people.corp) == {}
-
-
 # --- Linking ----------------------------------------------------------------------------------------------------------
 
 
 def test_people_are_linked_by_username_in_whatever_letters(people: People) -> None:
-    make("lilei")
+    """An account that only lacks the userid is filled in."""
+    lilei = User.objects.create_user("lilei", password="secret-1")
+    account = WeComAccount.objects.create(user=lilei, corp=people.corp)
     make("HanMeimei")
 
     assert people.counts() == {"linked": 2}
     assert links(people.corp) == {"lilei": "LiLei", "HanMeimei": "hanmeimei"}
     assert people.conflicts() == {"jim": "nobody"}
     assert User.objects.count() == 2
-
-
-def test_nobody_is_ever_linked_by_name(people: People) -> None:
-    people.set_policy(mode="link", match_email=True, match_mobile=True)
-    make("somebody", name="李雷")
-    make("jim-b", name="Jim")
-
-    assert people.counts() == {}
-    assert links(people.corp) == {}
-
-
-def test_a_key_that_is_not_allowed_links_nobody(people: People) -> None:
-    people.set_policy(match_username=False, match_email=True)
-    make("lilei", mobile="13000000001")
-
-    assert people.counts() == {}
-
-
-def test_people_are_linked_by_email_and_by_mobile_where_that_is_allowed(people: People) -> None:
-    people.set_policy(match_username=False, match_email=True, match_mobile=True)
-    make("a1", email="Han@Example.com")
-    make("a2", mobile="13000000001")
-
-    assert people.counts() == {"linked": 2}
-    assert links(people.corp) == {"a1": "hanmeimei", "a2": "LiLei"}
-
-
-def test_an_account_that_only_lacks_the_userid_is_filled_in(people: People) -> None:
-    lilei = User.objects.create_user("lilei", password="secret-1")
-    account = WeComAccount.objects.create(user=lilei, corp=people.corp)
-
-    assert people.counts() == {"linked": 1}
     account.refresh_from_db()
     assert (account.userid, account.userid_folded, account.is_primary) == ("LiLei", "lilei", True)
-    assert WeComAccount.objects.count() == 1
+    assert WeComAccount.objects.count() == 2
 
 
-@pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        ({"is_staff": True}, "protected"),
-        ({"is_superuser": True}, "protected"),
-        ({"is_active": False}, "disabled"),
-        ({"password": "pbkdf2_sha256$1$a$b"}, "password_only"),
-    ],
-)
-def test_some_people_are_left_to_an_administrator(people: People, values: dict[str, object], reason: str) -> None:
-    person = User.objects.create(**{"username": "lilei", "password": "!", **values})
-    before = User.objects.filter(pk=person.pk).values().get()
-
-    assert people.counts() == {}
-    assert people.conflicts()["LiLei"] == reason
-    assert User.objects.filter(pk=person.pk).values().get() == before
-    assert links(people.corp) == {}
-
-
-def test_somebody_of_another_company_is_not_linked(people: People) -> None:
-    other = make_corp("南湖贸易", 7)
-    WeComAccount.objects.create(user=make("lilei"), corp=other, userid="lilei")
-
-    assert people.counts() == {}
-    assert people.conflicts()["LiLei"] == "other_company"
-
-
-def test_somebody_with_another_account_of_the_company_is_not_linked(people: People) -> None:
-    WeComAccount.objects.create(user=make("lilei"), corp=people.corp, userid="lilei-old")
-
-    assert people.counts() == {}
-    assert people.conflicts()["LiLei"] == "other_account"
-
-
-def test_an_account_without_a_company_is_left_to_an_administrator(people: People) -> None:
-    people.set_policy(mode="create")
-    WeComAccount.objects.create(user=make("li"), userid="LiLei")
-
-    people.sync()
-
-    assert people.conflicts() == {"LiLei": "company_missing"}
-    assert not User.objects.filter(username="LiLei").exists()
-
-
-def test_two_people_with_one_email_are_reported_and_not_linked(people: People) -> None:
+def test_people_are_linked_by_email_and_by_mobile_where_that_is_allowed_and_never_by_name(people: People) -> None:
     people.set_policy(match_username=False, match_email=True)
-    make("a1", email="han@example.com")
-    make("a2", email="han@example.com")
-
+    make("lilei", name="李雷", mobile="13000000001")
+    make("somebody", name="李雷")
+    make("jim-b", name="Jim")
     assert people.counts() == {}
-    assert people.conflicts()["hanmeimei"] == "several"
 
-
-def test_two_members_who_would_be_one_person_are_reported_and_not_linked(people: People) -> None:
-    people.set_policy(match_email=True, match_mobile=True)
-    make("both", email="han@example.com", mobile="13000000001")
-
-    assert people.counts() == {}
-    found = people.conflicts()
-    assert (found["hanmeimei"], found["LiLei"]) == ("several", "several")
-
-
-def test_keys_that_name_different_people_are_reported(people: People) -> None:
     people.set_policy(match_mobile=True)
-    make("lilei")
-    make("other", mobile="13000000001")
+    make("a1", email="Han@Example.com")
+
+    assert people.counts() == {"linked": 2}
+    assert links(people.corp) == {"a1": "hanmeimei", "lilei": "LiLei"}
+
+
+def test_some_people_are_left_to_an_administrator(people: People) -> None:
+    people.set_policy(match_email=True, match_mobile=True)
+    alone: dict[str, dict[str, object]] = {
+        "staff": {"is_staff": True},
+        "boss": {"is_superuser": True},
+        "off": {"is_active": False},
+        "bi": {"password": "pbkdf2_sha256$1$a$b"},
+        "elsewhere": {},
+        "second": {},
+        "mixed": {},
+    }
+    users = {name: User.objects.create(**{"username": name, "password": "!", **alone[name]}) for name in alone}
+    for name in (*alone, "nameless"):
+        people.put(name)
+    WeComAccount.objects.create(user=users["elsewhere"], corp=make_corp("南湖贸易", 7), userid="elsewhere")
+    WeComAccount.objects.create(user=users["second"], corp=people.corp, userid="second-old")
+    WeComAccount.objects.create(user=make("n"), userid="NameLess")
+    people.put("mixed", mobile="13000000008")
+    make("other", mobile="13000000008")
+    people.put("twins", email="twins@example.com")
+    make("twin1", email="twins@example.com")
+    make("twin2", email="twins@example.com")
+    make("both", email="han@example.com", mobile="13000000001")
+    before = list(User.objects.order_by("pk").values())
 
     assert people.counts() == {}
-    assert people.conflicts()["LiLei"] == "several"
+
+    assert people.conflicts() == {
+        **{"staff": "protected", "boss": "protected", "off": "disabled", "bi": "password_only"},
+        **{"elsewhere": "other_company", "second": "other_account", "nameless": "company_missing"},
+        **dict.fromkeys(("mixed", "twins", "hanmeimei", "LiLei"), "several"),
+        "jim": "nobody",
+    }
+    assert list(User.objects.order_by("pk").values()) == before
+    assert links(people.corp) == {"second": "second-old"}
 
 
-def test_two_members_with_one_email_are_reported_and_not_linked(people: People) -> None:
-    people.set_policy(match_username=False, match_email=True)
-    people.sync()
-    Member.objects.filter(userid__in=["jim", "hanmeimei"]).update(email="han@example.com")
+def test_members_with_one_email_are_reported_and_a_conflict_goes_away_with_its_reason(people: People) -> None:
+    people.set_policy(match_email=True)
     make("a1", email="han@example.com")
-
     run = people.place.sync()
-    Member.objects.filter(userid="jim").update(email="han@example.com")
+    Member.objects.filter(userid="jim").update(email="Han@Example.com")
+
     apply(run, people.place.clock)
 
+    assert people.conflicts() == {"LiLei": "nobody", "jim": "shared", "hanmeimei": "shared"}
     assert links(people.corp) == {}
-    assert {people.conflicts()[one] for one in ("jim", "hanmeimei")} == {"shared"}
-
-
-def test_a_conflict_goes_away_with_its_reason(people: People) -> None:
-    people.sync()
-    assert set(people.conflicts()) == EVERYBODY
-    since = LinkConflict.objects.get(member__userid="jim").since
+    User.objects.get(username="a1").delete()
     make("lilei")
-
     people.sync()
-
-    assert set(people.conflicts()) == {"hanmeimei", "jim"}
-    assert LinkConflict.objects.get(member__userid="jim").since == since
+    assert people.conflicts() == {"jim": "nobody", "hanmeimei": "nobody"}
+    since = set(LinkConflict.objects.values_list("member__userid", "since"))
+    people.sync()
+    assert set(LinkConflict.objects.values_list("member__userid", "since")) == since
 
 
 # --- Creating and updating --------------------------------------------------------------------------------------------
@@ -210,13 +146,14 @@ def test_a_username_that_is_taken_creates_nobody(people: People) -> None:
 
 
 def test_people_follow_what_wecom_tells(people: People) -> None:
+    """The company's mail counts where there is no other."""
     people.set_policy(mode="create")
     people.sync()
-    people.put("LiLei", name="李磊", mobile="13000000009", department=[2])
+    people.put("LiLei", name="李磊", mobile="13000000009", department=[2], biz_mail="work@example.com")
 
     assert people.counts() == {"updated": 1}
     lilei = User.objects.get(username="LiLei")
-    assert (lilei.name, lilei.mobile) == ("李磊", "13000000009")
+    assert (lilei.name, lilei.mobile, lilei.email) == ("李磊", "13000000009", "work@example.com")
 
 
 def test_the_newer_of_two_accounts_tells_and_a_second_run_changes_nothing(people: People) -> None:
@@ -232,20 +169,13 @@ def test_the_newer_of_two_accounts_tells_and_a_second_run_changes_nothing(people
     assert people.counts() == {}
 
 
-def test_the_company_mail_counts_where_there_is_no_other(people: People) -> None:
-    people.set_policy(mode="create")
-    people.put("LiLei", department=[2], biz_mail="work@example.com")
-    people.sync()
-
-    assert User.objects.get(username="LiLei").email == "work@example.com"
-
-
-def test_linking_only_leaves_names_as_they_are(people: People) -> None:
-    make("lilei", name="Li Lei")
-    people.sync()
+def test_linking_only_leaves_names_as_they_are_and_follows_the_spelling(people: People) -> None:
+    WeComAccount.objects.create(user=make("lilei", name="Li Lei"), corp=people.corp, userid="LILEI")
+    assert people.counts() == {"respelled": 1}
     people.put("LiLei", name="李磊", department=[2])
 
     assert people.counts() == {}
+    assert links(people.corp) == {"lilei": "LiLei"}
     assert User.objects.get(username="lilei").name == "Li Lei"
 
 
@@ -261,13 +191,6 @@ def test_what_wecom_withholds_stays(people: People) -> None:
     assert (lilei.name, lilei.email, lilei.mobile) == ("Li Lei", "li@example.com", "13000000005")
 
 
-def test_the_spelling_of_a_userid_follows(people: People) -> None:
-    WeComAccount.objects.create(user=make("li"), corp=people.corp, userid="LILEI")
-
-    assert people.counts() == {"respelled": 1}
-    assert links(people.corp) == {"li": "LiLei"}
-
-
 # --- Leaving and coming back ------------------------------------------------------------------------------------------
 
 
@@ -275,15 +198,21 @@ def test_the_spelling_of_a_userid_follows(people: People) -> None:
 def test_a_leaver_is_unlinked_and_disabled_as_the_policy_says(people: People, leavers: str, is_active: bool) -> None:
     people.set_policy(mode="create", leavers=leavers)
     people.sync()
+    User.objects.create_user("bi-only", password="secret-1")
     people.place.delete_member("LiLei")
+    clear_trail()
 
     counts = people.counts()
 
     assert counts == {"unlinked": 1} | ({} if is_active else {"disabled": 1})
     lilei = User.objects.get(username="LiLei")
-    assert lilei.is_active is is_active
+    assert (lilei.is_active, User.objects.get(username="bi-only").is_active) == (is_active, True)
     account = lilei.wecom_accounts.get()
     assert (account.corp, account.userid, account.userid_folded) == (people.corp, "", "")
+    trail = [("accounts.wecomaccount", "changed", [["userid", "LiLei", None]], people.corp.pk)]
+    if not is_active:
+        trail.append(("accounts.user", "changed", [["is_active", True, False]], people.corp.pk))
+    assert list(AuditEntry.objects.order_by("pk").values_list("model", "action", "changes", "corp")) == trail
     assert people.counts() == {}
 
 
@@ -326,29 +255,23 @@ def test_who_is_disabled_in_one_company_receives_in_the_other(people: People) ->
     assert lilei.wecom_accounts.get(corp=people.corp).userid == "LiLei"
 
 
-@pytest.mark.parametrize("right", ["is_staff", "is_superuser"])
-def test_who_may_enter_the_administration_is_never_touched(people: People, right: str) -> None:
+def test_who_may_enter_the_administration_is_never_touched(people: People) -> None:
     people.set_policy(mode="create")
     people.sync()
-    User.objects.filter(username="LiLei").update(**{right: True})
-    before = User.objects.filter(username="LiLei").values().get()
-    accounts = list(WeComAccount.objects.filter(user__username="LiLei").values())
+    User.objects.filter(username="LiLei").update(is_staff=True)
+    User.objects.filter(username="jim").update(is_superuser=True)
+
+    def stored() -> list[dict[str, object]]:
+        return [*User.objects.order_by("pk").values(), *WeComAccount.objects.order_by("pk").values()]
+
+    before = stored()
     people.put("LiLei", name="李磊", department=[2])
     people.sync()
     people.place.delete_member("LiLei")
+    people.place.delete_member("jim")
 
     assert people.counts() == {}
-    assert User.objects.filter(username="LiLei").values().get() == before
-    assert list(WeComAccount.objects.filter(user__username="LiLei").values()) == accounts
-
-
-def test_a_person_without_account_is_never_disabled(people: People) -> None:
-    User.objects.create_user("bi-only", password="secret-1")
-    people.sync()
-    people.place.delete_member("jim")
-    people.sync()
-
-    assert User.objects.get(username="bi-only").is_active
+    assert stored() == before
 
 
 def test_a_userid_that_comes_back_waits_for_an_administrator(people: People) -> None:
@@ -460,21 +383,6 @@ def test_switching_the_policy_off_stops_a_run_at_the_next_step(people: People, m
     done = apply(run, clock)
 
     assert (done.status, done.counts["created"]) == ("done", 2)
-
-
-def test_what_happened_to_people_stands_in_the_trail(people: People) -> None:
-    people.set_policy(mode="create")
-    people.sync()
-    people.place.delete_member("LiLei")
-    clear_trail()
-
-    people.sync()
-
-    found = [(one.model, one.action, one.changes, one.corp_id) for one in AuditEntry.objects.order_by("pk")]
-    assert found == [
-        ("accounts.wecomaccount", "changed", [["userid", "LiLei", None]], people.corp.pk),
-        ("accounts.user", "changed", [["is_active", True, False]], people.corp.pk),
-    ]
 
 
 def test_a_changed_policy_stands_in_the_trail(people: People) -> None:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User
 from integrations.directory import JOB
 from integrations.models import Member, SyncRun
-from tests.accounts.directory.people_of import People, apply, links, make
+from tests.accounts.directory.people_of import People, links, make
 from tests.browser_form import opened_with
 from tests.jobs import do_jobs
 
@@ -51,8 +51,11 @@ def sync(people: People) -> None:
 
 
 def test_the_wecom_account_is_the_number_where_no_field_is_named(people: People, attribute: Attribute) -> None:
+    """Of another attribute it finds nobody."""
+    region = Attribute.objects.create(key="region", name="区域", is_unique=True)
     numbered(attribute, "li", "LILEI")
     make("lilei2", name="李雷")
+    numbered(region, "other", "jim")
 
     sync(people)
 
@@ -77,20 +80,7 @@ def test_a_field_of_the_companys_own_is_compared_with_the_attribute(people: Peop
 def test_a_field_that_the_app_does_not_see_is_unknown_and_keeps_what_is_known(
     people: People, attribute: Attribute
 ) -> None:
-    people.set_policy(number_field=FIELD)
-    put(people, "LiLei", text(FIELD, "A007"))
-    sync(people)
-    put(people, "LiLei")
-
-    sync(people)
-
-    assert people.place.member("LiLei").number == "A007"
-    put(people, "LiLei", text(FIELD, ""))
-    sync(people)
-    assert people.place.member("LiLei").number == ""
-
-
-def test_nothing_is_written_when_the_number_did_not_change(people: People, attribute: Attribute) -> None:
+    """Nothing is written where it did not change."""
     people.set_policy(number_field=FIELD)
     put(people, "LiLei", text(FIELD, "A007"))
     sync(people)
@@ -100,6 +90,10 @@ def test_nothing_is_written_when_the_number_did_not_change(people: People, attri
 
     assert list(Member.objects.order_by("pk").values()) == before
     assert SyncRun.objects.latest("pk").counts == {}
+    for field, known in (((), "A007"), ((text(FIELD, ""),), "")):
+        put(people, "LiLei", *field)
+        sync(people)
+        assert people.place.member("LiLei").number == known
 
 
 def test_members_who_share_a_number_are_not_linked(people: People, attribute: Attribute) -> None:
@@ -114,48 +108,18 @@ def test_members_who_share_a_number_are_not_linked(people: People, attribute: At
     assert people.conflicts() == {"LiLei": "shared", "jim": "shared", "hanmeimei": "nobody"}
 
 
-def test_the_number_and_the_username_of_different_people_are_a_conflict(people: People, attribute: Attribute) -> None:
+def test_what_speaks_against_a_person_speaks_against_the_number(people: People, attribute: Attribute) -> None:
+    """And what else names somebody else."""
     people.set_policy(match_username=True)
     numbered(attribute, "other", "lilei")
     make("lilei")
+    numbered(attribute, "staff", "jim", is_staff=True)
+    numbered(attribute, "off", "hanmeimei", is_active=False)
 
     sync(people)
 
     assert links(people.corp) == {}
-    assert people.conflicts()["LiLei"] == "several"
-
-
-@pytest.mark.parametrize(("values", "reason"), [({"is_staff": True}, "protected"), ({"is_active": False}, "disabled")])
-def test_what_speaks_against_a_person_speaks_against_the_number(
-    people: People, attribute: Attribute, values: dict[str, Any], reason: str
-) -> None:
-    numbered(attribute, "li", "LiLei", **values)
-
-    sync(people)
-
-    assert links(people.corp) == {}
-    assert people.conflicts()["LiLei"] == reason
-
-
-def test_another_attribute_finds_nobody(people: People, attribute: Attribute) -> None:
-    region = Attribute.objects.create(key="region", name="区域", is_unique=True)
-    numbered(region, "li", "LiLei")
-
-    sync(people)
-
-    assert links(people.corp) == {}
-
-
-def test_e_mail_addresses_that_differ_in_capitals_are_shared(people: People) -> None:
-    people.set_policy(match_username=False, match_email=True)
-    run = people.place.sync()
-    Member.objects.filter(userid="jim").update(email="Han@Example.com")
-    Member.objects.filter(userid="hanmeimei").update(email="han@example.com")
-    make("a1", email="han@example.com")
-
-    apply(run, people.place.clock)
-
-    assert {people.conflicts()[one] for one in ("jim", "hanmeimei")} == {"shared"}
+    assert people.conflicts() == {"LiLei": "several", "jim": "protected", "hanmeimei": "disabled"}
 
 
 # --- The pages --------------------------------------------------------------------------------------------------------

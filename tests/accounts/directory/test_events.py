@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth import SESSION_KEY
@@ -18,32 +17,29 @@ from integrations.directory.events import NAME as COPY
 from integrations.models import EventWork, Member
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Run
-from tests.accounts.conftest import Visitor, make_person, query_of, visitor
-from tests.accounts.directory.people_of import People, links, make
+from tests.accounts.conftest import Visitor, make_person, visitor
+from tests.accounts.directory.people_of import (
+    People,
+    deleted,
+    disabled,
+    links,
+    make,
+    member,
+    open_door,
+    out_of_scope,
+    sign_in,
+)
 from tests.accounts.people import with_role
 from tests.integrations.directory.wecom_events import Post, WeComEvents
 from tests.notifications.factories import make_run, make_subscription
 from tests.notifications.inbound.channels import make_channel
-from tests.sandbox_process import AGENTID, CORPID
 
 Status = EventWork.Status
 
 
 @pytest.fixture
 def _door(wecom_events: WeComEvents) -> None:
-    """The app's trusted domain is the site's."""
-    place = wecom_events.place
-    place.sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_domain": "bi.example.com"})
-    place.corp.authorize_base_url = place.corp.qr_base_url = place.sandbox.base_url
-    place.corp.save()
-
-
-def sign_in(wecom_events: WeComEvents, browser: Visitor, userid: str = "LiLei") -> None:
-    query = query_of(browser.get(f"/wecom/{wecom_events.place.corp.pk}/start/").headers["Location"])
-    visit = {"redirect_uri": query["redirect_uri"], "state": query["state"], "agentid": AGENTID}
-    back = urlsplit(wecom_events.place.sandbox.authorize(CORPID, userid, **visit)["url"])
-    browser.get(f"{back.path}?{back.query}")
-    assert browser.get("/").status_code == 200
+    open_door(wecom_events.place)
 
 
 def account(userid: str) -> WeComAccount:
@@ -53,25 +49,13 @@ def account(userid: str) -> WeComAccount:
 # --- Leavers ----------------------------------------------------------------------------------------------------------
 
 
-def deleted(people: People) -> None:
-    people.place.delete_member("LiLei")
-
-
-def disabled(people: People) -> None:
-    people.put("LiLei", department=[2], status=2)
-
-
-def out_of_scope(people: People) -> None:
-    people.place.set_scope(partyids=[3, 4])
-
-
 @pytest.mark.usefixtures("_door")
 @pytest.mark.parametrize("leave", [deleted, disabled, out_of_scope])
 def test_a_leaver_is_signed_out_on_all_devices(wecom_events: WeComEvents, people: People, leave: Any) -> None:
     """The events arrive, tasks run; no run of the whole directory does."""
     devices = [visitor(), visitor()]
     for device in devices:
-        sign_in(wecom_events, device)
+        sign_in(wecom_events.place, device)
 
     leave(people)
     wecom_events.send(*wecom_events.heard())
@@ -98,12 +82,15 @@ def test_what_still_waits_for_a_leaver_is_canceled(wecom_events: WeComEvents, pe
     assert b'"touser":"jim"' in bytes(Delivery.objects.get(run=shared).body)
 
 
-def test_a_deleted_person_is_unlinked_and_disabled(wecom_events: WeComEvents) -> None:
+def test_a_deleted_person_is_unlinked_and_disabled_and_staff_only_barred(wecom_events: WeComEvents) -> None:
+    User.objects.filter(username="jim").update(is_staff=True)
     wecom_events.place.delete_member("LiLei")
+    wecom_events.place.delete_member("jim")
     wecom_events.send(*wecom_events.heard())
 
-    assert not User.objects.get(username="LiLei").is_active
+    assert set(User.objects.filter(is_active=True).values_list("username", flat=True)) == {"hanmeimei", "jim"}
     assert links(wecom_events.place.corp) == {"hanmeimei": "hanmeimei", "jim": "jim"}
+    assert not WeComAccount.objects.signing_in().filter(userid_folded="jim").exists()
     changes = list(AuditEntry.objects.filter(action="changed").values_list("changes", flat=True))
     assert [["is_active", True, False]] in changes
     assert [["userid", "LiLei", None]] in changes
@@ -138,16 +125,7 @@ def test_what_a_leaver_owns_goes_to_the_successor(
     assert Run.objects.filter(trigger="notice").count() == (1 if is_taken else 0)
 
 
-def test_a_policy_that_only_unlinks(wecom_events: WeComEvents, people: People) -> None:
-    people.set_policy(leavers="unlink")
-    wecom_events.place.delete_member("LiLei")
-    wecom_events.send(*wecom_events.heard())
-
-    assert User.objects.get(username="LiLei").is_active
-    assert "LiLei" not in links(people.corp)
-
-
-def test_who_was_unlinked_for_leaving_is_told_from_who_was_never_linked(
+def test_who_was_only_unlinked_for_leaving_is_told_from_who_was_never_linked(
     wecom_events: WeComEvents, people: People
 ) -> None:
     """Until there is a userid again, by whatever way."""
@@ -156,7 +134,7 @@ def test_who_was_unlinked_for_leaving_is_told_from_who_was_never_linked(
     wecom_events.send(*wecom_events.heard())
     leaver = WeComAccount.objects.get(user__username="LiLei")
     others = WeComAccount.objects.exclude(pk=leaver.pk)
-    assert (leaver.userid, leaver.corp) == ("", people.corp)
+    assert (leaver.userid, leaver.corp, leaver.user.is_active) == ("", people.corp, True)
     assert leaver.left_at is not None
     assert set(others.values_list("left_at", flat=True)) == {None}
 
@@ -182,37 +160,38 @@ def test_a_run_that_links_a_leaver_again_takes_the_mark_away(wecom_events: WeCom
 
 
 @pytest.mark.usefixtures("_door")
-def test_a_policy_that_is_off_touches_nobody(wecom_events: WeComEvents, people: People, phone: Visitor) -> None:
-    sign_in(wecom_events, phone)
+def test_a_policy_that_is_off_touches_nobody_but_accounts_follow_renames(
+    wecom_events: WeComEvents, people: People, phone: Visitor
+) -> None:
+    """Or the next owner of the former userid would sign in as this person."""
+    sign_in(wecom_events.place, phone)
     people.set_policy(mode="off")
     wecom_events.place.delete_member("LiLei")
+    wecom_events.place.rename("jim", "james")
     wecom_events.send(*wecom_events.heard())
 
     assert phone.get("/").status_code == 200
     assert User.objects.get(username="LiLei").is_active
     assert set(EventWork.objects.values_list("status", flat=True)) == {Status.DONE}
-
-
-def test_staff_keep_their_rights(wecom_events: WeComEvents) -> None:
-    User.objects.filter(username="LiLei").update(is_staff=True)
-    wecom_events.place.delete_member("LiLei")
-    wecom_events.send(*wecom_events.heard())
-
-    assert User.objects.get(username="LiLei").is_active
-    assert "LiLei" in links(wecom_events.place.corp)
-    assert not WeComAccount.objects.signing_in().filter(userid_folded="lilei").exists()
+    assert links(people.corp)["jim"] == "james"
 
 
 # --- Joiners and changes ----------------------------------------------------------------------------------------------
 
 
-def test_a_joiner_is_created_at_once(wecom_events: WeComEvents, people: People) -> None:
+def test_a_joiner_is_created_and_a_name_follows_at_once(wecom_events: WeComEvents, people: People) -> None:
+    """Only those concerned are looked at: somebody whom a run would link waits for it."""
+    make("late")
+    member(people.corp, "late")
     people.put("Wang.Wu", name="王五", department=[2], mobile="13000000009")
+    people.put("LiLei", name="李磊", department=[2])
     wecom_events.send(*wecom_events.heard())
 
     user = User.objects.get(username="Wang.Wu")
     assert (user.name, user.mobile, user.is_active) == ("王五", "13000000009", True)
     assert links(people.corp)["Wang.Wu"] == "Wang.Wu"
+    assert User.objects.get(username="LiLei").name == "李磊"
+    assert "late" not in links(people.corp)
 
 
 def test_a_joiner_is_linked_with_the_one_who_fits(wecom_events: WeComEvents, people: People) -> None:
@@ -226,85 +205,39 @@ def test_a_joiner_is_linked_with_the_one_who_fits(wecom_events: WeComEvents, peo
     assert people.conflicts() == {"nobody": "nobody"}
 
 
-def test_a_new_name_follows(wecom_events: WeComEvents, people: People) -> None:
-    people.put("LiLei", name="李磊", department=[2])
-    wecom_events.send(*wecom_events.heard())
-
-    assert User.objects.get(username="LiLei").name == "李磊"
-
-
-def test_only_those_concerned_are_looked_at(wecom_events: WeComEvents, people: People) -> None:
-    """Somebody whom a run would link waits for it."""
-    make("late")
-    Member.objects.create(
-        corp=people.corp,
-        userid="late",
-        userid_folded="late",
-        first_seen_at=wecom_events.clock.now,
-        changed_at=wecom_events.clock.now,
-    )
-    people.put("LiLei", name="李磊", department=[2])
-    wecom_events.send(*wecom_events.heard())
-
-    assert "late" not in links(people.corp)
-
-
 # --- Renames ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_account_and_its_proof_follow_a_rename(wecom_events: WeComEvents) -> None:
-    corp = wecom_events.place.corp
+@pytest.mark.usefixtures("_door")
+def test_account_proof_session_and_messages_follow_a_rename(wecom_events: WeComEvents, phone: Visitor) -> None:
+    """Not so the proof of another identity."""
+    corp, lilei = wecom_events.place.corp, User.objects.get(username="LiLei")
+    sign_in(wecom_events.place, phone)
     WeComAccount.objects.filter(userid_folded="lilei").update(proven_corp_id=corp.pk, proven_userid="lilei")
+    WeComAccount.objects.filter(userid_folded="jim").update(proven_corp_id=corp.pk, proven_userid="somebody")
     before = account("LiLei")
+    run = make_run(make_subscription(lilei))
+    render_run(run_id=run.pk, now=run.slot_at)
+    people = set(User.objects.values_list("username", "is_active"))
     wecom_events.place.rename("LiLei", "Lei.Li")
+    wecom_events.place.rename("jim", "james")
     wecom_events.send(*wecom_events.heard())
 
     after = account("Lei.Li")
-    assert (after.pk, after.user_id, after.userid) == (before.pk, before.user_id, "Lei.Li")
+    assert (after.pk, after.user_id, after.userid) == (before.pk, lilei.pk, "Lei.Li")
     assert (after.proven_corp_id, after.proven_userid) == (corp.pk, "lei.li")
-    assert User.objects.count() == 3
-    assert User.objects.get(username="LiLei").is_active
-
-
-def test_a_proof_of_another_identity_does_not_follow(wecom_events: WeComEvents) -> None:
-    WeComAccount.objects.filter(userid_folded="lilei").update(
-        proven_corp_id=wecom_events.place.corp.pk, proven_userid="somebody"
-    )
-    wecom_events.place.rename("LiLei", "Lei.Li")
-    wecom_events.send(*wecom_events.heard())
-
-    assert account("Lei.Li").proven_userid == "somebody"
-
-
-def test_a_rename_stands_in_the_audit_trail(wecom_events: WeComEvents) -> None:
-    wecom_events.place.rename("LiLei", "Lei.Li")
-    wecom_events.send(*wecom_events.heard())
-
+    assert account("james").proven_userid == "somebody"
+    assert set(User.objects.values_list("username", "is_active")) == people
     (entry,) = [one for one in AuditEntry.objects.all() if one.changes == [["userid", "LiLei", "Lei.Li"]]]
     assert entry.action == AuditEntry.Action.CHANGED
-
-
-@pytest.mark.usefixtures("_door")
-def test_an_open_session_goes_on_after_a_rename(wecom_events: WeComEvents, phone: Visitor) -> None:
-    sign_in(wecom_events, phone)
-    wecom_events.place.rename("LiLei", "Lei.Li")
-    wecom_events.send(*wecom_events.heard())
-
+    assert b'"touser":"Lei.Li"' in bytes(Delivery.objects.get().body)
     assert phone.get("/").status_code == 200
-    sign_in(wecom_events, visitor(), "Lei.Li")
+    assert sign_in(wecom_events.place, visitor(), "Lei.Li") == "/"
 
 
-def test_an_account_follows_also_where_the_policy_is_off(wecom_events: WeComEvents, people: People) -> None:
-    """Or the next owner of the former userid would sign in as this person."""
-    people.set_policy(mode="off")
-    wecom_events.place.rename("LiLei", "Lei.Li")
-    wecom_events.send(*wecom_events.heard())
-
-    assert links(people.corp)["LiLei"] == "Lei.Li"
-
-
-@pytest.mark.parametrize("right", ["is_staff", "is_superuser"])
-@pytest.mark.parametrize("protected", ["who is renamed", "who has the new userid"])
+@pytest.mark.parametrize(
+    ("right", "protected"), [("is_staff", "who is renamed"), ("is_superuser", "who has the new userid")]
+)
 def test_who_may_enter_the_administration_is_not_moved_by_an_event(
     wecom_events: WeComEvents, people: People, right: str, protected: str
 ) -> None:
@@ -392,15 +325,6 @@ def test_a_pending_conflict_follows(wecom_events: WeComEvents, people: People) -
 
     assert people.conflicts() == {"no.body": "nobody"}
     assert LinkConflict.objects.get().since == since
-
-
-def test_messages_that_wait_follow(wecom_events: WeComEvents) -> None:
-    run = make_run(make_subscription(User.objects.get(username="LiLei")))
-    render_run(run_id=run.pk, now=run.slot_at)
-    wecom_events.place.rename("LiLei", "Lei.Li")
-    wecom_events.send(*wecom_events.heard())
-
-    assert b'"touser":"Lei.Li"' in bytes(Delivery.objects.get().body)
 
 
 def test_userids_that_were_exchanged_let_nobody_in_as_the_other(wecom_events: WeComEvents) -> None:

@@ -18,9 +18,8 @@ from accounts.models import AuditEntry, DepartmentGroup, GivenGroup, User, WeCom
 from accounts.users.roles import Role
 from integrations.models import Corp, Department, Member, Membership
 from tests.accounts.conftest import make_corp
-from tests.accounts.directory.people_of import People
+from tests.accounts.directory.people_of import People, member
 from tests.accounts.people import signed_in, with_role
-from tests.audit import clear_trail
 from tests.browser_form import opened_with
 
 
@@ -56,12 +55,29 @@ def given() -> set[tuple[str, str]]:
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_puts_the_people_of_a_department_into_its_group(created: People) -> None:
-    rule(created, "财务部", "finance")
+def test_a_run_puts_the_people_of_a_department_into_its_group_and_takes_them_out_again(created: People) -> None:
+    """Nothing is written where nothing changed; what was given and taken stands in the trail."""
+    mapping = rule(created, "财务部", "finance")
 
     assert created.counts() == {"grouped": 2}
     assert members("finance") == {"hanmeimei", "jim"}
     assert given() == {("hanmeimei", "finance"), ("jim", "finance")}
+
+    entries, before = AuditEntry.objects.count(), list(GivenGroup.objects.order_by("pk").values())
+    with CaptureQueriesContext(connection) as queries:
+        assert created.counts() == {}
+    written = [one["sql"] for one in queries if one["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
+    assert not [sql for sql in written if "group" in sql]
+    assert (AuditEntry.objects.count(), list(GivenGroup.objects.order_by("pk").values())) == (entries, before)
+
+    mapping.delete()
+    created.sync()
+
+    found = AuditEntry.objects.filter(model="accounts.user", subject__contains="jim", action="changed").order_by("pk")
+    assert [(one.changes, one.corp_id) for one in found] == [
+        ([["groups", None, ["finance"]]], created.corp.pk),
+        ([["groups", ["finance"], None]], created.corp.pk),
+    ]
 
 
 def test_new_people_are_in_their_groups_at_once(people: People) -> None:
@@ -72,49 +88,32 @@ def test_new_people_are_in_their_groups_at_once(people: People) -> None:
     assert people.counts() == {"created": 3, "grouped": 2}
 
 
-def test_departments_below_count_where_that_is_wanted(created: People) -> None:
+def test_departments_below_count_where_that_is_wanted_and_who_moves_changes_groups(created: People) -> None:
     rule(created, "北山制造", "all")
     rule(created, "北山制造", "top", with_subdepartments=False)
+    rule(created, "财务部", "finance")
+    rule(created, "销售部", "sales")
     created.put("boss", department=[1])
 
     created.sync()
 
     assert members("all") == {"LiLei", "hanmeimei", "jim", "boss"}
     assert members("top") == {"boss"}
-
-
-def test_nothing_is_written_when_nothing_changed(created: People) -> None:
-    rule(created, "财务部", "finance")
-    created.sync()
-    clear_trail()
-    before = list(GivenGroup.objects.order_by("pk").values())
-
-    with CaptureQueriesContext(connection) as queries:
-        assert created.counts() == {}
-
-    written = [one["sql"] for one in queries if one["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
-    assert not [sql for sql in written if "group" in sql]
-    assert list(GivenGroup.objects.order_by("pk").values()) == before
-    assert not AuditEntry.objects.exists()
-
-
-def test_who_moves_changes_groups(created: People) -> None:
-    rule(created, "财务部", "finance")
-    rule(created, "销售部", "sales")
-    created.sync()
     created.put("jim", name="Jim", department=[number_of(created, "销售部")])
-
     assert created.counts() == {"grouped": 1, "ungrouped": 1}
     assert members("finance") == {"hanmeimei"}
     assert "jim" in members("sales")
 
 
-def test_what_an_administrator_gave_stays(created: People) -> None:
+def test_what_an_administrator_gave_stays_and_what_they_took_comes_back_while_the_rule_stands(created: People) -> None:
     mapping = rule(created, "财务部", "finance")
     User.objects.get(username="jim").groups.add(mapping.group)
     User.objects.get(username="LiLei").groups.add(mapping.group)
 
     created.sync()
+    User.objects.get(username="hanmeimei").groups.remove(mapping.group)
+    assert created.counts() == {"grouped": 1}
+    assert members("finance") == {"hanmeimei", "jim", "LiLei"}
     mapping.delete()
     assert created.counts() == {"ungrouped": 1}
 
@@ -122,34 +121,24 @@ def test_what_an_administrator_gave_stays(created: People) -> None:
     assert given() == set()
 
 
-def test_what_an_administrator_took_away_comes_back_as_long_as_the_rule_stands(created: People) -> None:
+def test_who_may_enter_the_administration_is_left_alone(created: People) -> None:
     mapping = rule(created, "财务部", "finance")
     created.sync()
-    User.objects.get(username="jim").groups.remove(mapping.group)
-
-    assert created.counts() == {"grouped": 1}
-    assert members("finance") == {"hanmeimei", "jim"}
-
-
-@pytest.mark.parametrize("right", ["is_staff", "is_superuser"])
-def test_who_may_enter_the_administration_is_left_alone(created: People, right: str) -> None:
-    mapping = rule(created, "财务部", "finance")
-    created.sync()
-    User.objects.filter(username="jim").update(**{right: True})
-    User.objects.filter(username="hanmeimei").update(**{right: True})
+    User.objects.filter(username="jim").update(is_staff=True)
+    User.objects.filter(username="hanmeimei").update(is_superuser=True)
     User.objects.get(username="hanmeimei").groups.clear()
+    assert created.counts() == {}
     mapping.delete()
 
     assert created.counts() == {}
     assert members("finance") == {"jim"}
 
 
-@pytest.mark.parametrize("mode", ["link", "off"])
-def test_only_a_policy_that_creates_and_updates_people_gives_groups(created: People, mode: str) -> None:
+def test_only_a_policy_that_creates_and_updates_people_gives_groups(created: People) -> None:
     rule(created, "财务部", "finance")
-    created.set_policy(mode=mode)
-
-    assert created.counts() == {}
+    for mode in ("link", "off"):
+        created.set_policy(mode=mode)
+        assert created.counts() == {}
     assert members("finance") == set()
 
 
@@ -212,9 +201,7 @@ def test_two_companies_that_give_one_group_take_it_away_together_only(created: P
     other = make_corp("南湖贸易", 7)
     jim = User.objects.get(username="jim")
     place = Department.objects.create(corp=other, wecom_department_id=9, name="账务")
-    now = timezone.now()
-    member = Member.objects.create(corp=other, userid="jim2", userid_folded="jim2", first_seen_at=now, changed_at=now)
-    Membership.objects.create(member=member, department=place)
+    Membership.objects.create(member=member(other, "jim2"), department=place)
     WeComAccount.objects.create(user=jim, corp=other, userid="jim2", is_primary=False)
     other.directory_policy = type(created.policy).objects.create(corp=other, mode="create")
     second = DepartmentGroup.objects.create(department=place, group=mapping.group)
@@ -259,19 +246,6 @@ def test_people_of_others_are_dealt_with_in_parts(created: People, monkeypatch: 
     assert given() == set()
 
 
-def test_what_was_given_and_taken_stands_in_the_trail(created: People) -> None:
-    mapping = rule(created, "财务部", "finance")
-    created.sync()
-    mapping.delete()
-    created.sync()
-
-    found = AuditEntry.objects.filter(model="accounts.user", subject__contains="jim", action="changed").order_by("pk")
-    assert [(one.changes, one.corp_id) for one in found] == [
-        ([["groups", None, ["finance"]]], created.corp.pk),
-        ([["groups", ["finance"], None]], created.corp.pk),
-    ]
-
-
 def test_queries_do_not_grow_with_people_and_rules(created: People) -> None:
     rule(created, "财务部", "finance")
 
@@ -299,30 +273,19 @@ def with_permission(group: Group) -> None:
     group.permissions.add(Permission.objects.get(codename="view_user"))
 
 
-def test_a_group_with_permissions_is_given_by_a_superusers_rule_only(created: People) -> None:
-    plain = rule(created, "财务部", "finance")
+def test_a_group_with_permissions_is_given_by_a_superusers_rule_only_and_a_role_never(created: People) -> None:
+    plain, lending = rule(created, "财务部", "finance"), rule(created, "财务部", "lending")
     trusted = rule(created, "财务部", "auditors", may_lend_rights=True)
-    with_permission(plain.group)
+    rule(created, "财务部", Role.READ_ONLY, may_lend_rights=True)
+    with_permission(lending.group)
     with_permission(trusted.group)
 
     created.sync()
 
-    assert (members("finance"), members("auditors")) == (set(), {"hanmeimei", "jim"})
-
-
-def test_a_group_that_gets_permissions_later_is_taken_away(created: People) -> None:
-    mapping = rule(created, "财务部", "finance")
-    created.sync()
-    with_permission(mapping.group)
-
+    assert (members("lending"), members(Role.READ_ONLY)) == (set(), set())
+    assert members("auditors") == members("finance") == {"hanmeimei", "jim"}
+    with_permission(plain.group)
     assert created.counts() == {"ungrouped": 2}
-
-
-def test_a_role_is_never_given(created: People) -> None:
-    rule(created, "财务部", Role.READ_ONLY, may_lend_rights=True)
-
-    assert created.counts() == {}
-    assert members(Role.READ_ONLY) == set()
 
 
 # --- The pages --------------------------------------------------------------------------------------------------------
@@ -339,36 +302,26 @@ def sent(place: Department, group: Group, **values: Any) -> dict[str, Any]:
     return {"department": place.pk, "group": group.pk, "with_subdepartments": "on", **values}
 
 
-def test_a_rule_is_set_by_who_sees_all_companies(created: People) -> None:
-    group = Group.objects.create(name="finance")
-    place = Department.objects.get(name="财务部")
-
-    assert admin_of().post(ADD, sent(place, group)).status_code == 302
-
-    found = DepartmentGroup.objects.get()
-    assert (found.department, found.group, found.with_subdepartments, found.may_lend_rights) == (
-        place,
-        group,
-        True,
-        False,
-    )
-    entry = AuditEntry.objects.get(model="accounts.departmentgroup")
-    assert (entry.action, entry.corp_id) == ("created", created.corp.pk)
-
-
-def test_groups_that_lend_rights_are_offered_to_superusers_alone(created: People, admin: Client) -> None:
-    group = Group.objects.create(name="auditors")
+def test_a_rule_is_set_by_who_sees_all_companies_and_of_a_group_that_lends_rights_by_superusers(
+    created: People, admin: Client
+) -> None:
+    plain, group = Group.objects.create(name="finance"), Group.objects.create(name="auditors")
     with_permission(group)
     place = Department.objects.get(name="财务部")
     role = Group.objects.get(name=Role.READ_ONLY)
 
     chief = admin_of()
+    assert chief.post(ADD, sent(place, plain)).status_code == 302
+    entry = AuditEntry.objects.get(model="accounts.departmentgroup")
+    assert (entry.action, entry.corp_id) == ("created", created.corp.pk)
     assert chief.post(ADD, sent(place, group)).status_code == 200
     assert admin.post(ADD, sent(place, role)).status_code == 200
-    assert not DepartmentGroup.objects.exists()
+    found = DepartmentGroup.objects.get()
+    assert (found.department, found.group) == (place, plain)
+    assert (found.with_subdepartments, found.may_lend_rights) == (True, False)
     assert admin.post(ADD, sent(place, group)).status_code == 302
 
-    found = DepartmentGroup.objects.get()
+    found = DepartmentGroup.objects.get(group=group)
     assert found.may_lend_rights
     page = reverse("admin:accounts_departmentgroup_change", args=[found.pk])
     assert chief.post(page, sent(place, group, with_subdepartments="")).status_code == 403

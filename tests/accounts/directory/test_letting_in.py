@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth import SESSION_KEY
@@ -15,52 +15,35 @@ from accounts.authentication.backends import FRESH
 from accounts.models import User
 from integrations.directory import admit_member
 from integrations.models import Member, SyncRun
-from tests.accounts.conftest import Visitor, make_corp, make_person, query_of, visitor
-from tests.accounts.directory.people_of import People
-from tests.sandbox_process import AGENTID, CORPID
+from tests.accounts.conftest import Visitor, make_corp, make_person, visitor
+from tests.accounts.directory.people_of import People, deleted, disabled, member, open_door, out_of_scope, sign_in
 
 
 @pytest.fixture(autouse=True)
 def _door(people: People) -> None:
     """Everybody is linked; the app's trusted domain is the site's."""
-    sandbox, corp = people.place.sandbox, people.corp
-    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_domain": "bi.example.com"})
-    corp.authorize_base_url = corp.qr_base_url = sandbox.base_url
-    corp.save()
+    open_door(people.place)
     people.place.clock.now = timezone.now()
     people.set_policy(mode="create")
     people.sync()
     people.place.calls()
 
 
-def sign_in(people: People, visitor: Visitor, userid: str = "LiLei") -> str:
-    """Through WeCom; where the person lands comes back."""
-    query = query_of(visitor.get(f"/wecom/{people.corp.pk}/start/").headers["Location"])
-    visit = {"redirect_uri": query["redirect_uri"], "state": query["state"], "agentid": AGENTID}
-    back = urlsplit(people.place.sandbox.authorize(CORPID, userid, **visit)["url"])
-    return visitor.get(f"{back.path}?{back.query}").headers["Location"]
-
-
 def page_after(visitor: Visitor, location: str) -> str:
     return visitor.get(location).content.decode()
 
 
-def test_somebody_whom_the_last_copy_shows_costs_one_call(people: People, phone: Visitor) -> None:
-    assert sign_in(people, phone) == "/"
-
-    assert people.place.calls() == {"auth/getuserinfo": 1}
-    assert phone.user_id == User.objects.get(username="LiLei").pk
-
-
 @pytest.mark.usefixtures("_addresses_kept")
-def test_it_costs_few_statements(people: People, phone: Visitor) -> None:
+def test_somebody_whom_the_last_copy_shows_costs_one_call_and_few_statements(people: People, phone: Visitor) -> None:
     """Begun: the company. Back: company, account with its person, member; last sign-in of person and account; the
     record of the session, and the session, which Django saves in a transaction of its own."""
-    sign_in(people, phone)
+    assert sign_in(people.place, phone) == "/"
+    assert people.place.calls() == {"auth/getuserinfo": 1}
+    assert phone.user_id == User.objects.get(username="LiLei").pk
     another = visitor()
 
     with CaptureQueriesContext(connection) as queries:
-        assert sign_in(people, another) == "/"
+        assert sign_in(people.place, another) == "/"
 
     assert [query["sql"].split()[0] for query in queries] == [
         *("SELECT", "SELECT", "SELECT", "SELECT", "UPDATE", "UPDATE", "INSERT", "SAVEPOINT", "INSERT", "RELEASE"),
@@ -137,62 +120,33 @@ def test_a_userid_that_came_back_waits_for_an_administrator(people: People, phon
 # --- Open sessions ----------------------------------------------------------------------------------------------------
 
 
-def deleted(people: People) -> None:
-    people.place.delete_member("LiLei")
-
-
-def out_of_scope(people: People) -> None:
-    people.place.set_scope(partyids=[3, 4])
-
-
-def disabled(people: People) -> None:
-    people.put("LiLei", department=[2], status=2)
-
-
-@pytest.mark.parametrize("leave", [deleted, out_of_scope, disabled])
-@pytest.mark.parametrize("halves", ["first half", "both halves"])
-def test_the_next_click_after_leaving_is_signed_out(people: People, phone: Visitor, leave, halves: str) -> None:  # type: ignore[no-untyped-def]  # one of the three above
-    sign_in(people, phone)
+@pytest.mark.parametrize(("leave", "halves"), [(deleted, 1), (out_of_scope, 1), (disabled, 1), (deleted, 2)])
+def test_the_next_click_after_leaving_is_signed_out(
+    people: People, phone: Visitor, leave: Callable[[People], None], halves: int
+) -> None:
+    sign_in(people.place, phone)
     assert phone.get("/").status_code == 200
 
     leave(people)
-    people.place.sync_saying_yes() if halves == "first half" else people.sync()
+    people.place.sync_saying_yes() if halves == 1 else people.sync()
 
     assert phone.get("/").status_code == 302
     assert SESSION_KEY not in phone.client.session
 
 
-def test_a_policy_that_is_off_signs_nobody_out(people: People, phone: Visitor) -> None:
-    sign_in(people, phone)
+def test_a_policy_that_is_off_or_the_directory_of_another_company_signs_nobody_out(
+    people: People, phone: Visitor
+) -> None:
+    """Looking costs one query."""
+    member(make_corp("南湖贸易", 7), "lilei", presence="deleted", left_at=timezone.now())
+    sign_in(people.place, phone)
+    phone.get("/")
+    with CaptureQueriesContext(connection) as queries:
+        assert phone.get("/").status_code == 200
+    assert sum('"integrations_member"' in one["sql"] for one in queries) == 1
+
     people.set_policy(mode="off")
     out_of_scope(people)
     people.place.sync_saying_yes()
 
     assert phone.get("/").status_code == 200
-
-
-def test_the_directory_of_another_company_signs_nobody_out(people: People, phone: Visitor) -> None:
-    other = make_corp("南湖贸易", 7)
-    now = timezone.now()
-    Member.objects.create(
-        corp=other,
-        userid="lilei",
-        userid_folded="lilei",
-        presence="deleted",
-        left_at=now,
-        first_seen_at=now,
-        changed_at=now,
-    )
-    sign_in(people, phone)
-
-    assert phone.get("/").status_code == 200
-
-
-def test_looking_after_a_session_is_one_query(people: People, phone: Visitor) -> None:
-    sign_in(people, phone)
-    phone.get("/")
-
-    with CaptureQueriesContext(connection) as queries:
-        phone.get("/")
-
-    assert sum('"integrations_member"' in one["sql"] for one in queries) == 1

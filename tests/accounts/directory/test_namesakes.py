@@ -15,9 +15,9 @@ from accounts.models import AuditEntry, LinkConflict, User, WeComAccount
 from accounts.users.bi_identity import USERNAME
 from accounts.users.roles import Role
 from integrations.core import hooks
-from integrations.models import Corp, Member
+from integrations.models import Corp
 from tests.accounts.conftest import make_corp, make_person
-from tests.accounts.directory.people_of import People, links, make
+from tests.accounts.directory.people_of import People, links, make, member
 from tests.accounts.people import sent_form, signed_in, with_role
 from tests.notifications.factories import NOW
 
@@ -72,11 +72,7 @@ def test_who_may_be_the_same_person_is_left_to_an_administrator(
 
 def test_a_made_username_is_nobody_elses_name_or_userid(people: People, namesake: User) -> None:
     make("lilei-2")
-    other = Corp.objects.get(name="南湖贸易")
-    Member.objects.create(
-        corp=other, userid="LILEI-3", userid_folded="lilei-3", first_seen_at=people.place.clock(),
-        changed_at=people.place.clock(),
-    )  # fmt: skip
+    member(Corp.objects.get(name="南湖贸易"), "LILEI-3")
 
     people.sync()
 
@@ -112,58 +108,37 @@ def test_a_hundred_namesakes_cost_a_query_more_for_each_number(people: People, n
 # --- The page 未关联 ----------------------------------------------------------------------------------------------
 
 
-def member(corp: Corp, userid: str, **values: Any) -> Member:
-    times = {"first_seen_at": NOW, "changed_at": NOW}
-    return Member.objects.create(corp=corp, userid=userid, userid_folded=userid.lower(), **times, **values)
-
-
 def shown(client: Client) -> str:
     response = client.get(LIST)
     assert response.status_code == 200
     return str(response.content.decode())
 
 
-def test_the_page_does_not_propose_the_namesake_and_offers_to_create_somebody(
+def test_the_page_offers_to_create_somebody_and_proposes_who_may_be_the_same_person(
     admin: Client, corp: Corp, other_corp: Corp
 ) -> None:
     one = member(corp, "LiLei", name="李雷", email="li@example.com")
     make_person("lilei", other_corp, "lilei", name="李蕾")
+    member(corp, "Han", name="韩梅梅")
+    make_person("han", other_corp, "han", name="韩梅梅")
+    free = member(corp, "Jim")
     LinkConflict.objects.create(member=one, reason="username_taken", since=NOW)
     text = shown(admin)
-    assert "李蕾 (lilei)" not in text
-    assert "创建为“LiLei-2”" in text
+    assert [name in text for name in ("李蕾 (lilei)", "韩梅梅 (han)")] == [False, True]
+    assert [f"创建为“{name}”" in text for name in ("LiLei-2", "Han-2", "Jim")] == [True, True, True]
 
     response = admin.post(CREATE, {"member": one.pk, "back": "side=members"})
+    admin.post(CREATE, {"member": free.pk, "back": ""})
 
     assert response["Location"] == f"{LIST}?side=members"
     user = User.objects.get(username="LiLei-2")
-    assert (user.name, user.email, user.has_usable_password(), user.has_made_username) == (
-        *("李雷", "li@example.com"),
-        *(False, True),
-    )
-    assert links(corp) == {"LiLei-2": "LiLei"}
+    assert (user.name, user.email, user.has_usable_password()) == ("李雷", "li@example.com", False)
+    assert made_names() == {"LiLei-2"}
+    assert links(corp) == {"LiLei-2": "LiLei", "Jim": "Jim"}
     assert not LinkConflict.objects.exists()
     assert {entry.model for entry in AuditEntry.objects.filter(action="created", actor_name="root")} == {
         *("accounts.user", "accounts.wecomaccount")
     }
-
-
-def test_who_may_be_the_same_person_is_proposed_beside_it(admin: Client, corp: Corp, other_corp: Corp) -> None:
-    member(corp, "LiLei", name="李雷")
-    make_person("lilei", other_corp, "lilei", name="李雷")
-    text = shown(admin)
-
-    assert "李雷 (lilei)" in text
-    assert "创建为“LiLei-2”" in text
-
-
-def test_a_name_that_is_free_is_given_as_it_is(admin: Client, corp: Corp) -> None:
-    one = member(corp, "LiLei")
-    assert "创建为“LiLei”" in shown(admin)
-
-    admin.post(CREATE, {"member": one.pk, "back": ""})
-
-    assert not User.objects.get(username="LiLei").has_made_username
 
 
 def test_an_administrator_of_the_company_may_create_and_others_not(corp: Corp, other_corp: Corp) -> None:
@@ -180,18 +155,19 @@ def test_an_administrator_of_the_company_may_create_and_others_not(corp: Corp, o
     assert links(corp) == {"LiLei": "LiLei"}
 
 
-@pytest.mark.parametrize(
-    "values", [{"waits_since": NOW}, {"presence": "deleted", "left_at": NOW}, {"userid": "linked"}]
-)
-def test_nobody_is_created_for_a_member_who_cannot_be_linked(corp: Corp, values: dict[str, Any]) -> None:
+def test_nobody_is_created_for_a_member_who_cannot_be_linked(root: User, corp: Corp) -> None:
     make_person("somebody", corp, "linked")
-    one = member(corp, **{"userid": "LiLei", **values})
-    editor = User.objects.create(username="root", is_staff=True, is_superuser=True)
+    unfit = [
+        member(corp, "back", waits_since=NOW),
+        member(corp, "gone", presence="deleted", left_at=NOW),
+        member(corp, "linked"),
+    ]
 
-    with pytest.raises(LinkRefusedError):
-        create_by_hand(member=one, editor=editor)
+    for one in unfit:
+        with pytest.raises(LinkRefusedError):
+            create_by_hand(member=one, editor=root)
     assert links(corp) == {"somebody": "linked"}
-    assert CREATE not in shown(signed_in(editor))
+    assert CREATE not in shown(signed_in(root))
 
 
 # --- What a made username is not --------------------------------------------------------------------------------------
