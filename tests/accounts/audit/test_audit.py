@@ -23,7 +23,7 @@ from integrations.companies import services
 from integrations.core.admin_pages import ROWS_COUNTED
 from integrations.models import Card, Corp, DataSource, SiteAddress, VerificationFile
 from notifications.models import AlertReceiver, AlertRule, Report, Subscription
-from tests.accounts.conftest import make_person
+from tests.accounts.conftest import DESKTOP, HOST, PASSWORD, make_person, visitor
 from tests.accounts.people import LIST, sent_form, signed_in, with_role
 from tests.audit import clear_trail
 from tests.integrations.diagnosing import passed
@@ -194,25 +194,22 @@ class TestWhatIsRecorded:
     def test_many_people_at_once_one_entry_each(
         self, browser: Client, root: User, corp: Corp, other_corp: Corp
     ) -> None:
-        people = [make_person(name, corp, name) for name in ("aa", "bb")]
+        people = User.objects.filter(pk__in=[make_person(name).pk for name in ("aa", "bb")])
         make_person("elsewhere-too", corp, "cc")
+        clear_trail()
+
+        companies.set_company(people=people, corp=corp)
+
+        assert trail() == [("created", f"{name} / —", [["corp", None, "北山制造"]]) for name in ("aa", "bb")]
+        assert set(AuditEntry.objects.values_list("corp", flat=True)) == {corp.pk}
         clear_trail()
 
         keys = {"action": "set_company", "_selected_action": [p.pk for p in people], "apply": "1"}
         browser.post(LIST, {**keys, "corp": other_corp.pk})
 
         change = [["corp", "北山制造", "南湖贸易"]]
-        assert trail() == [("changed", "aa / aa", change), ("changed", "bb / bb", change)]
+        assert trail() == [("changed", f"{name} / —", change) for name in ("aa", "bb")]
         assert {(entry.actor_name, entry.corp_id) for entry in AuditEntry.objects.all()} == {("root", None)}
-
-    def test_new_accounts_of_many_people(self, browser: Client, corp: Corp) -> None:
-        people = [make_person(name) for name in ("aa", "bb")]
-        clear_trail()
-
-        companies.set_company(people=User.objects.filter(pk__in=[p.pk for p in people]), corp=corp)
-
-        assert trail() == [("created", f"{name} / —", [["corp", None, "北山制造"]]) for name in ("aa", "bb")]
-        assert set(AuditEntry.objects.values_list("corp", flat=True)) == {corp.pk}
 
     def test_nothing_where_nothing_changes(self, browser: Client, corp: Corp) -> None:
         corp.save()
@@ -223,12 +220,10 @@ class TestWhatIsRecorded:
 
     def test_sign_ins_of_staff_but_not_of_employees(self, corp: Corp) -> None:
         for name, is_staff in (("boss", True), ("employee", False)):
-            user = make_person(name, corp, name, is_staff=is_staff)
-            user.set_password("right-password-1")
-            user.save()
+            make_person(name, corp, name, is_staff=is_staff, password=PASSWORD)
             clear_trail(action__in=["created", "changed"])
-            client = Client(headers={"host": "bi.example.com"}, SERVER_NAME="bi.example.com", REMOTE_ADDR="192.0.2.4")
-            client.post("/login/", {"username": name, "password": "right-password-1"})
+            client = Client(headers={"host": HOST}, SERVER_NAME=HOST, REMOTE_ADDR="192.0.2.4")
+            client.post("/login/", {"username": name, "password": PASSWORD})
 
         entry = AuditEntry.objects.get(action="signed-in")
         assert (entry.subject, entry.actor_name, entry.note) == ("boss", "boss", "password")
@@ -237,16 +232,13 @@ class TestWhatIsRecorded:
     @pytest.mark.parametrize("reach", ["superuser", "all", "the other one"])
     def test_of_a_sign_in_sees_nobody_who_sees_less(self, corp: Corp, other_corp: Corp, reach: str) -> None:
         """Addresses and times of those who are more are no business of one company's administrators."""
-        boss = make_person("boss", corp, "boss", is_staff=True, is_superuser=reach == "superuser")
-        boss.manages_all_corps = reach == "all"
-        boss.set_password("right-password-1")
-        boss.save()
+        more = {"is_superuser": reach == "superuser", "manages_all_corps": reach == "all"}
+        boss = make_person("boss", corp, "boss", is_staff=True, password=PASSWORD, **more)
         boss.managed_corps.set([other_corp] if reach == "the other one" else [])
         clear_trail()
-        client = Client(headers={"host": "bi.example.com"}, SERVER_NAME="bi.example.com")
 
-        for password in ("wrong-password", "right-password-1"):
-            client.post("/login/", {"username": "boss", "password": password})
+        for password in ("wrong-password", PASSWORD):
+            visitor(DESKTOP).client.post("/login/", {"username": "boss", "password": password})
 
         found = AuditEntry.objects.filter(corp__isnull=True).order_by("pk").values_list("action", "subject")
         assert list(found) == [("sign-in-failed", "boss"), ("signed-in", "boss")]

@@ -86,23 +86,15 @@ def test_use_keeps_it_and_a_new_sign_in_begins_anew(clerk: User) -> None:
     assert is_in(browser)
 
 
-def test_a_sign_in_with_wecom_ends_by_age_too(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+def test_who_is_made_staff_has_the_shorter_one_at_once(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+    """A sign-in with WeCom ends by age, too."""
     phone.sign_in(corp, wecom, "lilei")
-    assert phone.user_id == person.pk
-    older(phone, by=30 * DAYS, unused_for=1 * MINUTES)
-
-    assert not is_in(phone)
-
-
-def test_who_is_made_staff_has_the_shorter_one_at_once(clerk: User) -> None:
-    User.objects.update(is_staff=False)
-    browser = sign_in()
-    older(browser, by=13 * HOURS, unused_for=1 * MINUTES)
-    assert is_in(browser)
+    older(phone, by=13 * HOURS, unused_for=1 * MINUTES)
+    assert is_in(phone)
 
     User.objects.update(is_staff=True)
 
-    assert not is_in(browser)
+    assert not is_in(phone)
 
 
 def test_the_account_page_leaves_out_what_is_over(clerk: User) -> None:

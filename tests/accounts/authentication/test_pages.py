@@ -182,29 +182,24 @@ class TestInsideWeCom:
             assert "data-panel" not in text_of(desktop, "/login/", corp=requested)
         assert "guanwecom-company" not in desktop.client.cookies
 
-    def test_the_company_of_last_time_needs_no_choice(
+    def test_the_company_of_last_time_needs_no_choice_unless_it_refused(
         self, corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom
     ) -> None:
-        phone.sign_in(corp, wecom, "lilei")
+        phone.sign_in(corp, wecom, "stranger")
+        assert phone.get("/login/").headers["Location"] == "/login/company/?next=%2F"
+
+        phone.sign_in(corp, wecom, "lilei", code="ANOTHER")
         del phone.client.cookies["sessionid"]
 
         assert phone.get("/login/").headers["Location"] == f"/wecom/{corp.pk}/start/?next=%2F"
-
-    def test_a_company_that_refused_is_not_remembered(
-        self, corp: Corp, other_corp: Corp, phone: Visitor, wecom: WeCom
-    ) -> None:
-        phone.sign_in(corp, wecom, "stranger")
-
-        assert phone.get("/login/").headers["Location"] == "/login/company/?next=%2F"
+        assert 'name="password"' in text_of(phone, "/login/", stay="1")
 
     def test_without_any_company_the_password_is_left(self, phone: Visitor) -> None:
         location = phone.get("/login/").headers["Location"]
 
         assert location == "/login/?next=%2F&stay=1"
         assert 'name="password"' in text_of(phone, location)
-
-    def test_who_wants_to_stay_may(self, corp: Corp, phone: Visitor) -> None:
-        assert 'name="password"' in text_of(phone, "/login/", stay="1")
+        assert "还没有公司开通企业微信登录" in text_of(phone, "/login/company/")
 
 
 class TestChoice:
@@ -226,7 +221,9 @@ class TestChoice:
 
         assert f'data-url="/wecom/{other_corp.pk}/panel/"' in chosen
         assert f'data-url="/wecom/{other_corp.pk}/panel/"' in text_of(desktop, "/login/")
-        assert re.findall(r'<span class="cell-main">(.*?)</span>', text_of(desktop, "/login/company/"))[0] == "南湖贸易"
+        choice = text_of(desktop, "/login/company/")
+        assert re.findall(r'<span class="cell-main">(.*?)</span>', choice)[0] == "南湖贸易"
+        assert choice.count("上次使用") == 1
 
     def test_a_single_company_needs_none(self, corp: Corp, desktop: Visitor) -> None:
         response = desktop.get("/login/company/", next="/m/")
@@ -243,20 +240,6 @@ class TestChoice:
         assert re.findall(r'<span class="cell-main">(.*?)</span>', text) == ["公司07"]
         assert "没有名称包含" in text_of(desktop, "/login/company/", q="<b>无</b>")
         assert "<b>无</b>" not in text_of(desktop, "/login/company/", q="<b>无</b>")
-
-    def test_the_company_of_last_time_stands_first(
-        self, corp: Corp, other_corp: Corp, desktop: Visitor, person: User, wecom: WeCom
-    ) -> None:
-        for chosen in (corp, other_corp):
-            desktop.client.cookies["guanwecom-company"] = str(chosen.pk)
-
-            text = text_of(desktop, "/login/company/")
-
-            assert re.findall(r'<span class="cell-main">(.*?)</span>', text)[0] == chosen.name
-            assert text.count("上次使用") == 1
-
-    def test_says_that_there_is_none(self, desktop: Visitor) -> None:
-        assert "还没有公司开通企业微信登录" in text_of(desktop, "/login/company/")
 
 
 class TestSignOut:

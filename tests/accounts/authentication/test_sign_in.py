@@ -17,6 +17,7 @@ from tests.accounts.conftest import Visitor, make_corp, make_person, query_of
 from tests.accounts.wecom import WeCom, refusal
 
 CODE = "CODE-of_one.person~1"
+OK = {"errcode": 0, "errmsg": "ok"}
 
 
 def error_page(visitor: Visitor, corp: Corp, **query: str) -> tuple[int, str]:
@@ -53,56 +54,15 @@ def test_a_shared_userid_belongs_to_each_corps_own_person(
     status, text = error_page(phone, other_corp, code=CODE, state=phone.begin(other_corp))
     assert (status, phone.user_id) == (403, None)
     assert "您的企业微信账号还没有关联" in text
+    assert '<code class="hand-over">LiLei</code>' in text
+    assert "请联系本系统的系统管理员，把下面的账号发给对方" in text
+    assert f"/wecom/{other_corp.pk}/start/?next=%2F" in text
 
     namesake = make_person("lilei2", other_corp, "lilei")
     wecom.gives("another", userid="LiLei")
     phone.arrive(other_corp, code="another", state=phone.begin(other_corp))
 
     assert phone.user_id == namesake.pk
-
-
-@pytest.mark.parametrize(
-    ("identity", "title"),
-    [
-        ({"openid": "oSIM0001", "external_userid": "wmSIM0001"}, "您不是该公司的成员"),
-        ({"userid": "wwlinkedcompany0001/"}, "您不是该公司的成员"),
-    ],
-)
-def test_refuses_with_a_page_of_its_own(
-    corp: Corp, person: User, phone: Visitor, wecom: WeCom, identity: dict[str, str], title: str
-) -> None:
-    """Those whom the sandbox has not; of the others test_ways_to_arrive.py tells."""
-    make_person("nameless", corp, "")
-    wecom.gives(CODE, **identity)
-
-    status, text = error_page(phone, corp, code=CODE, state=phone.begin(corp))
-
-    assert status == 403
-    assert f'<h1 class="centred">{title}</h1>' in text
-    assert phone.user_id is None
-
-
-@pytest.mark.parametrize("errcode", [60011, 60111])
-def test_both_answers_about_the_scope_mean_the_same(
-    corp: Corp, person: User, phone: Visitor, wecom: WeCom, errcode: int
-) -> None:
-    wecom.gives(CODE, userid="lilei")
-    wecom.instead["get"] = refusal(errcode, "invalid user")
-
-    status, text = error_page(phone, corp, code=CODE, state=phone.begin(corp))
-
-    assert (status, phone.user_id) == (403, None)
-    assert "您不在该应用的可见范围内" in text
-
-
-def test_the_page_shows_the_userid_to_hand_over(corp: Corp, phone: Visitor, wecom: WeCom) -> None:
-    wecom.gives(CODE, userid="HanMeimei")
-
-    _status, text = error_page(phone, corp, code=CODE, state=phone.begin(corp))
-
-    assert '<code class="hand-over">HanMeimei</code>' in text
-    assert "请联系本系统的系统管理员，把下面的账号发给对方" in text
-    assert f"/wecom/{corp.pk}/start/?next=%2F" in text
 
 
 @pytest.mark.parametrize(
@@ -117,11 +77,15 @@ def test_the_page_shows_the_userid_to_hand_over(corp: Corp, phone: Visitor, weco
         ("getuserinfo", "<html>Sign in to this network</html>", 502, "企业微信给出了无法识别的内容"),
         ("gettoken", "<html>Sign in to this network</html>", 502, "企业微信给出了无法识别的内容"),
         ("get", refusal(48002, "api forbidden"), 502, "与企业微信的对接配置不正确"),
+        ("get", refusal(60011, "no privilege"), 403, "您不在该应用的可见范围内"),
+        ("get", refusal(60111, "invalid user"), 403, "您不在该应用的可见范围内"),
+        ("getuserinfo", {**OK, "openid": "oSIM0001", "external_userid": "wmSIM0001"}, 403, "您不是该公司的成员"),
+        ("getuserinfo", {**OK, "userid": "wwlinkedcompany0001/"}, 403, "您不是该公司的成员"),
         ("getuserinfo", requests.ConnectionError("refused"), 503, "暂时无法连接企业微信"),
         ("getuserinfo", requests.ReadTimeout("slow"), 503, "暂时无法连接企业微信"),
     ],
 )
-def test_explains_that_wecom_did_not_answer_as_it_should(
+def test_explains_that_wecom_did_not_answer_as_it_should_or_let_nobody_in(
     corp: Corp,
     person: User,
     phone: Visitor,
@@ -131,6 +95,7 @@ def test_explains_that_wecom_did_not_answer_as_it_should(
     status: int,
     title: str,
 ) -> None:
+    make_person("nameless", corp, "")
     wecom.gives(CODE, userid="lilei")
     wecom.instead[operation] = instead
 

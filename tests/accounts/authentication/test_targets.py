@@ -15,43 +15,34 @@ from accounts.authentication.flow import inner_page
 from integrations.core.http import HOME, LONGEST, safe_path
 from tests.accounts.conftest import SITE
 
-ELSEWHERE = ("evil.example", "//evil.example", "https://evil.example", "https:evil.example", "http:///evil.example")
+# Every beginning that some browser reads as another site, before every way to write a host.
+_HOSTS = ("evil.example", "evil.example:443", "user@evil.example", "bi.example.com@evil.example", "[::1]", "2130706433")
+_PREFIXES = (
+    "//", "///", "////", "/\\", "\\/", "\\\\", "/\\/", "/\t/", "/\n/", "/\r/", "\t//", "\x00//", "/.//", "/..//",
+    "/;//",
+    "/%2f", "/%2F%2f", "/%252f", "/%5c", "/%5C/", "/%255c", "/%09/", "/%0a/", "/%0d%0a/", "/%2e%2e//",
+    " //", "/\u200b/", "/\ufeff/",
+    "http:", "https:", "http:/", "https:/", "http://", "https://", "HTTPS://", "https:\\\\", "ftp://", "ws://",
+)  # fmt: skip
+CORPUS = [f"{prefix}{host}" for prefix in _PREFIXES for host in _HOSTS]
 TRICKS = [
-    *ELSEWHERE,
-    *(f"/{trick}" for trick in ("/evil.example", "//evil.example", "\\evil.example", "/\\evil.example", "\\/evil")),
-    "\\\\evil.example",
-    "\\/evil.example",
-    "/\t/evil.example",
-    "/\n/evil.example",
+    *CORPUS[:: len(_HOSTS)],
+    "evil.example",
+    "http:///evil.example",
+    "//\\evil.example",
+    "/\\/evil",
     "/\r\nLocation: https://evil.example",
-    "\x00//evil.example",
-    "\t//evil.example",
-    " //evil.example",
     "\u200b//evil.example",
-    "/\u200b/evil.example",
     "/\u202egpj.exe",
-    "/%2fevil.example",
     "/%2Fevil.example",
     "/%2f%2fevil.example",
-    "/%252fevil.example",
     "/%25252fevil.example",
-    "/%5cevil.example",
-    "/%255cevil.example",
-    "/%09/evil.example",
     "/%0d%0aLocation:%20https://evil.example",
-    "/.//evil.example",
-    "/..//evil.example",
     "/a/..//evil.example",
     "/a//evil.example",
-    "/%2e%2e//evil.example",
-    "/;//evil.example",
-    "///evil.example",
-    "////evil.example",
     "/https://evil.example",
     "https:///evil.example",
-    "https:/evil.example",
     "https:\\evil.example",
-    "HTTPS://evil.example",
     "https://bi.example.com@evil.example/",
     "https://bi.example.com.evil.example/",
     "https://evil.example/?bi.example.com",
@@ -68,7 +59,6 @@ TRICKS = [
     "data:text/html,<script>alert(1)</script>",
     "vbscript:msgbox(1)",
     "file:///etc/passwd",
-    "ftp://evil.example/",
     "blob:https://evil.example/1",
     "about:blank",
     "mailto:a@evil.example",
@@ -90,17 +80,6 @@ TRICKS = [
     "/%" + "25" * 20 + "2fevil.example",
     "/%" + "25" * 20 + "20deeper-than-anybody-means",
 ]
-
-# Every beginning that some browser reads as another site, before every way to write a host.
-_HOSTS = ("evil.example", "evil.example:443", "user@evil.example", "bi.example.com@evil.example", "[::1]", "2130706433")
-_PREFIXES = (
-    "//", "///", "////", "/\\", "\\/", "\\\\", "/\\/", "/\t/", "/\n/", "/\r/", "\t//", "\x00//", "/.//", "/..//",
-    "/;//",
-    "/%2f", "/%2F%2f", "/%252f", "/%5c", "/%5C/", "/%255c", "/%09/", "/%0a/", "/%0d%0a/", "/%2e%2e//",
-    " //", "/\u200b/", "/\ufeff/",
-    "http:", "https:", "http:/", "https:/", "http://", "https://", "HTTPS://", "https:\\\\", "ftp://", "ws://",
-)  # fmt: skip
-CORPUS = [f"{prefix}{host}" for prefix in _PREFIXES for host in _HOSTS]
 
 
 @pytest.mark.parametrize("trick", CORPUS)

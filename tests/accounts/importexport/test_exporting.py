@@ -45,12 +45,6 @@ def test_a_sheet_holds_those_who_were_asked_for_in_the_language_of_the_page(edit
     assert (job.status, job.done_count, job.total_count, job.result) == ("done", 2, 2, {"count": 2})
 
 
-def test_whom_one_does_not_see_any_more_is_left_out(limited: User, corp: Corp, other_corp: Corp, person: User) -> None:
-    stranger = make_person("stranger", other_corp, "stranger")
-
-    assert usernames(bytes(make_sheet(limited, person, stranger).file.content)) == ["lilei"]
-
-
 def test_a_worker_that_was_overtaken_keeps_nothing(editor: User, person: User, monkeypatch: pytest.MonkeyPatch) -> None:
     real = sheets.write_xlsx
 
@@ -89,27 +83,32 @@ def test_a_large_list_is_made_after_a_click_and_downloaded_by_who_asked_while_th
     assert download(editor, job).status_code == 403
 
 
-@pytest.mark.parametrize("changes", [{"status": "waiting", "result": {}}, {"forget_at": timezone.now()}])
-def test_a_sheet_that_is_made_anew_or_over_is_not_handed_out(
-    editor: User, person: User, changes: dict[str, Any]
+def test_a_sheet_that_is_made_anew_or_over_is_not_handed_out(editor: User, person: User) -> None:
+    for changes in ({"status": "waiting", "result": {}}, {"forget_at": timezone.now()}):
+        job = make_sheet(editor, person)
+        assert download(editor, job).status_code == 200
+        Job.objects.filter(pk=job.pk).update(**changes)
+
+        assert download(editor, job).status_code == 404
+
+
+def test_a_list_beyond_one_sheet_is_cut_and_says_so_and_of_strangers_nobody_stands_there(
+    limited: User, corp: Corp, other_corp: Corp, person: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = make_sheet(editor, person)
-    assert download(editor, job).status_code == 200
-    Job.objects.update(**changes)
-
-    assert download(editor, job).status_code == 404
-
-
-def test_a_list_beyond_one_sheet_is_cut_and_says_so(editor: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor, once it is made, whom one does not see any more."""
     monkeypatch.setattr(imports, "AT_ONCE", 1)
     monkeypatch.setattr(imports, "ROWS_AT_MOST", 2)
     for number in range(3):
-        make_person(f"p{number}")
-    client = signed_in(editor)
+        make_person(f"p{number}", corp, f"p{number}")
+    make_person("stranger", other_corp, "stranger")
+    client = signed_in(limited)
 
     assert "超出一个表格的上限" in client.get(f"{LIST}export.xlsx").content.decode()
     client.post(f"{LIST}export.xlsx")
-    assert len(Job.objects.get().payload["user_ids"]) == 2
+    job = Job.objects.get()
+    assert len(job.payload["user_ids"]) == 2
+    stranger, seen = User.objects.get(username="stranger"), person
+    assert usernames(bytes(make_sheet(limited, seen, stranger).file.content)) == ["lilei"]
 
 
 def test_without_the_permission_no_sheet_is_made(editor: User, person: User) -> None:

@@ -142,17 +142,6 @@ def test_the_list_asks_as_often_for_many_as_for_few(root: User, is_enabled: bool
     assert counts[0] == counts[1]
 
 
-def test_the_list_reads_no_secret_of_a_company(corp: Corp, person: User, root: User) -> None:
-    client = signed_in(root)
-    with CaptureQueriesContext(connection) as queries:
-        text = client.get(LIST).content.decode()
-
-    assert text.count(f'<td class="field-company">{corp.name}</td>') == 1
-    secrets = [f'"integrations_corp"."{column}"' for column in encrypted_columns(Corp)]
-    assert len(secrets) == 7
-    assert [query["sql"] for query in queries if any(secret in query["sql"] for secret in secrets)] == []
-
-
 class TestWhatTheAccountIs:
     """The specification's note: not the personal WeChat ID, not the name in WeCom, but the ID in its contacts."""
 
@@ -170,9 +159,17 @@ class TestWhatTheAccountIs:
         assert "企业微信账号（企业微信通讯录里的 ID）" in list_page(client).content.decode()
 
 
-def test_the_company_can_only_be_chosen(corp: Corp, other_corp: Corp, person: User, root: User) -> None:
+def test_the_company_can_only_be_chosen_and_the_list_reads_no_secret_of_one(
+    corp: Corp, other_corp: Corp, person: User, root: User
+) -> None:
     """The specification's note 2: chosen from the companies that were entered, never typed."""
     client = signed_in(root)
+    with CaptureQueriesContext(connection) as queries:
+        text = client.get(LIST).content.decode()
+    assert text.count(f'<td class="field-company">{corp.name}</td>') == 1
+    secrets = [f'"integrations_corp"."{column}"' for column in encrypted_columns(Corp)]
+    assert len(secrets) == 7
+    assert [query["sql"] for query in queries if any(secret in query["sql"] for secret in secrets)] == []
     text = client.get(f"{LIST}{person.pk}/change/").content.decode()
     sent = {**form_of(client, person), "wecom_accounts-0-corp": "南湖贸易"}
 

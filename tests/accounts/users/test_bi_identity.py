@@ -94,18 +94,18 @@ class TestChoosingNames:
         assert len(all_errors(sent(chief, BI_PAGE, is_enabled="on"))) == 1
         assert not BiConnection.objects.get().is_enabled
 
-    def test_is_free_without_such_an_administrator(self, root: Client, corp: Corp) -> None:
+    def test_is_free_for_the_attribute_which_is_the_default_and_without_such_an_administrator(
+        self, root: Client, limited: User, corp: Corp
+    ) -> None:
+        assert BiConnection().external_id_source == "bi_login_id"
+        make_bi(external_id_source="email")
+        assert sent(root, BI_PAGE, external_id_source="bi_login_id").status_code == 302
+
+        limited.delete()
         with_role("reader", Role.READ_ONLY, corp)
-        make_bi(external_id_source="bi_login_id")
 
         assert sent(root, BI_PAGE, external_id_source="username").status_code == 302
         assert BiConnection.objects.get().external_id_source == "username"
-
-    def test_the_attribute_is_the_default_and_free_for_everybody(self, root: Client, limited: User) -> None:
-        assert BiConnection().external_id_source == "bi_login_id"
-        make_bi(external_id_source="email")
-
-        assert sent(root, BI_PAGE, external_id_source="bi_login_id").status_code == 302
 
 
 class TestMakingOne:
@@ -132,27 +132,22 @@ class TestMakingOne:
         reader = Group.objects.get(name=Role.READ_ONLY)
         assert sent(root, self.page(person), roles=[reader.pk], managed_corps=[corp.pk]).status_code == 302
 
-    def test_by_a_single_permission(self, root: Client, corp: Corp) -> None:
-        person = with_role("reader", Role.READ_ONLY, corp)
-
-        assert self.refused(sent(root, self.page(person), user_permissions=[permission("add_user").pk]), person)
-
-    def test_by_taking_companies_away(self, root: Client, corp: Corp) -> None:
-        person = with_role("chief", Role.SYSTEM_ADMINISTRATOR)
-
-        assert self.refused(sent(root, self.page(person), manages_all_corps=None, managed_corps=[corp.pk]), person)
-
-    def test_by_taking_the_superuser_away(self, root: Client, corp: Corp) -> None:
-        person = with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp, is_superuser=True)
-
-        assert self.refused(sent(root, self.page(person), is_superuser=None), person)
-
-    @pytest.mark.parametrize("column", ["is_active", "is_staff"])
-    def test_by_letting_somebody_in_again(self, root: Client, corp: Corp, column: str) -> None:
-        person = with_role("former", Role.SYSTEM_ADMINISTRATOR, corp)
-        User.objects.filter(pk=person.pk).update(**{column: False})
-
-        assert self.refused(sent(root, self.page(person), **{column: "on"}), person)
+    def test_by_a_permission_or_by_taking_away_what_is_more_or_by_letting_somebody_in_again(
+        self, root: Client, corp: Corp
+    ) -> None:
+        chief = Role.SYSTEM_ADMINISTRATOR
+        former = with_role("former", chief, corp, is_active=False)
+        left = with_role("left", chief, corp)
+        User.objects.filter(pk=left.pk).update(is_staff=False)
+        of_all = with_role("of-all", chief)
+        for person, changes in (
+            (with_role("reader", Role.READ_ONLY, corp), {"user_permissions": [permission("add_user").pk]}),
+            (of_all, {"manages_all_corps": None, "managed_corps": [corp.pk]}),
+            (with_role("superuser", chief, corp, is_superuser=True), {"is_superuser": None}),
+            (former, {"is_active": "on"}),
+            (left, {"is_staff": "on"}),
+        ):
+            assert self.refused(sent(root, self.page(person), **changes), person)
 
     def test_by_an_administrator_of_all_companies(self, corp: Corp) -> None:
         chief = client_of(with_role("chief", Role.SYSTEM_ADMINISTRATOR))
@@ -183,28 +178,21 @@ class TestMakingOne:
             person.delete()
 
 
-class TestInstallationsThatHadBoth:
-    @pytest.fixture(autouse=True)
-    def _both(self, limited: User) -> None:
-        make_bi(external_id_source="username")
+def test_installations_that_had_both_go_on_and_are_told_until_one_is_gone(
+    root: Client, limited: User, corp: Corp
+) -> None:
+    """On the overview and on the page; the administrator of one company is told nothing."""
+    make_bi(external_id_source="username")
+    assert sent(root, BI_PAGE, token_seconds="30").status_code == 302
+    assert sent(root, f"{LIST}{limited.pk}/change/", name="New name").status_code == 302
 
-    def test_go_on_and_both_pages_save(self, root: Client, limited: User, corp: Corp) -> None:
-        assert sent(root, BI_PAGE, token_seconds="30").status_code == 302
-        assert sent(root, f"{LIST}{limited.pk}/change/", name="New name").status_code == 302
-
-    def test_are_told_on_the_overview_and_on_the_page(self, root: Client) -> None:
-        index = root.get("/admin/").content.decode()
-
-        assert BY_NAME in index
-        assert BI_PAGE in index
-        assert BY_NAME in root.get(BI_PAGE).content.decode()
-
-    def test_until_one_of_them_is_gone(self, root: Client, limited: User) -> None:
-        limited.groups.clear()
-        assert BY_NAME not in root.get("/admin/").content.decode()
-
-    def test_the_administrator_of_one_company_is_told_nothing(self, limited: User) -> None:
-        assert BY_NAME not in client_of(limited).get("/admin/").content.decode()
+    index = root.get("/admin/").content.decode()
+    assert BY_NAME in index
+    assert BI_PAGE in index
+    assert BY_NAME in root.get(BI_PAGE).content.decode()
+    assert BY_NAME not in client_of(limited).get("/admin/").content.decode()
+    limited.groups.clear()
+    assert BY_NAME not in root.get("/admin/").content.decode()
 
 
 def test_somebody_whom_a_limited_administrator_calls_api_does_not_enter_the_bi_as_api(

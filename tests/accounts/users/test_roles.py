@@ -255,15 +255,14 @@ class TestHandingOut:
         assert (refused.status_code, given.status_code) == (200, 302)
         assert self.rights_of(employee)["groups"] == {Role.READ_ONLY.value}
 
-    def test_who_manages_all_companies_gives_that_too(self, employee: User) -> None:
-        of_all = with_role("of-all", Role.SYSTEM_ADMINISTRATOR)
-
-        self.save(of_all, employee, is_staff="on", manages_all_corps="on", is_superuser="on")
-
-        assert self.rights_of(employee) == {**self.NOTHING, "is_staff": True, "all": True}
-
-    def test_rights_that_wait_for_the_entry_are_not_let_in(self, chief: User, employee: User) -> None:
+    def test_rights_that_wait_for_the_entry_are_not_let_in_and_who_manages_all_gives_that_too(
+        self, chief: User, employee: User
+    ) -> None:
         """Somebody who is not staff may hold rights from earlier days: making them staff would give these."""
+        of_all = with_role("of-all", Role.SYSTEM_ADMINISTRATOR)
+        self.save(of_all, employee, is_staff="on", manages_all_corps="on", is_superuser="on")
+        assert self.rights_of(employee) == {**self.NOTHING, "is_staff": True, "all": True}
+        User.objects.filter(pk=employee.pk).update(is_staff=False, manages_all_corps=False)
         strong = Group.objects.create(name="strong")
         strong.permissions.add(Permission.objects.get(codename="add_group"))
         employee.groups.add(strong)
@@ -308,20 +307,16 @@ class TestCorpId:
         assert client.post(path, {**sent_form(client, path), "corpid": self.EVIL}).status_code == 302
         return Corp.objects.get(pk=corp.pk).corpid
 
-    def test_stays_once_people_are_linked(self, never_enabled: Corp) -> None:
-        make_person("boss", never_enabled, "Boss", is_superuser=True, is_staff=True)
-        one = with_role("one", Role.INTEGRATION_ADMINISTRATOR)
-
-        assert self.change(one, never_enabled) == never_enabled.corpid
-
-    def test_can_be_put_right_before_and_by_superusers(self, never_enabled: Corp, root: User) -> None:
+    def test_stays_once_people_are_linked_and_can_be_put_right_before_and_by_superusers(
+        self, never_enabled: Corp, root: User
+    ) -> None:
         make_person("half", never_enabled)
-        one = with_role("one", Role.INTEGRATION_ADMINISTRATOR)
-
+        one, real = with_role("one", Role.INTEGRATION_ADMINISTRATOR), never_enabled.corpid
         assert self.change(one, never_enabled) == self.EVIL
 
-        Corp.objects.filter(pk=never_enabled.pk).update(corpid=never_enabled.corpid)
-        make_person("boss", never_enabled, "Boss")
+        Corp.objects.filter(pk=never_enabled.pk).update(corpid=real)
+        make_person("boss", never_enabled, "Boss", is_superuser=True, is_staff=True)
+        assert self.change(one, never_enabled) == real
         assert self.change(root, never_enabled) == self.EVIL
 
 

@@ -8,7 +8,6 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from integrations.core import http
 from integrations.core.redis import valkey
 from integrations.models import Corp, SiteAddress
 from tests.accounts.conftest import DESKTOP, HOST, Visitor, make_corp, query_of, visitor
@@ -62,40 +61,32 @@ def test_a_state_stays_good_for_a_scan_under_way_after_the_next_was_begun_in_thi
     assert response.headers["Location"] == "/m/"
 
 
-def test_a_company_with_a_qr_page_of_its_own_gets_a_plain_frame(desktop: Visitor) -> None:
-    corp = make_corp("私有化企业", 3, qr_base_url="http://127.0.0.1:9000")
+def test_a_company_with_a_qr_page_and_an_address_of_its_own_gets_a_plain_frame(db: None) -> None:
+    own = SiteAddress.objects.create(url="https://sub.example.com/")
+    corp = make_corp("私有化企业", 3, qr_base_url="http://127.0.0.1:9000", site_address=own)
 
-    answer = asks(desktop, corp.pk).json()
+    answer = asks(visitor(DESKTOP, host="sub.example.com"), corp.pk).json()
 
     assert answer["is_official"] is False
     assert answer["page"].startswith("http://127.0.0.1:9000/wwlogin/sso/login?")
     assert query_of(answer["page"]) == answer["params"]
+    assert answer["params"]["redirect_uri"] == f"https://sub.example.com/wecom/{corp.pk}/callback/"
 
 
-@pytest.mark.parametrize("change", [{"is_enabled": False}, {"sign_in_enabled": False}, None])
-def test_there_is_none_where_nobody_signs_in(corp: Corp, desktop: Visitor, change: dict[str, Any] | None) -> None:
-    if change:
-        Corp.objects.update(**change)
+def test_there_is_none_where_nobody_signs_in(corp: Corp, desktop: Visitor, settings: Any) -> None:
+    """Nor under an address to which WeCom does not return, nor without the store."""
+    off = make_corp("停用公司", 8, is_enabled=False)
+    pushing = make_corp("仅推送公司", 9, sign_in_enabled=False)
 
-    response = asks(desktop, corp.pk if change else corp.pk + 999)
-
-    assert (response.status_code, response.json()) == (404, {"error": "company"})
-    assert kept_states() == 0
+    for pk in (off.pk, pushing.pk, corp.pk + 999):
+        response = asks(desktop, pk)
+        assert (response.status_code, response.json()) == (404, {"error": "company"})
     assert not [name for name in desktop.client.cookies if "guanwecom-browser" in name]
-
-
-def test_there_is_none_under_an_address_to_which_wecom_does_not_return(corp: Corp) -> None:
     response = asks(visitor(DESKTOP, host="localhost"), corp.pk)
-
     assert (response.status_code, response.json()) == (409, {"error": "address"})
     assert kept_states() == 0
-
-
-def test_without_the_store_it_says_so(corp: Corp, desktop: Visitor, settings: Any) -> None:
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
-
     response = asks(desktop, corp.pk)
-
     assert (response.status_code, response.json()) == (503, {"error": "store"})
 
 
@@ -105,13 +96,3 @@ def test_is_for_pages_of_ours_alone(corp: Corp) -> None:
     assert strict.post(f"/wecom/{corp.pk}/panel/").status_code == 403
     assert strict.get(f"/wecom/{corp.pk}/panel/").status_code == 405
     assert kept_states() == 0
-
-
-def test_follows_the_companys_own_address(corp: Corp) -> None:
-    corp.site_address = SiteAddress.objects.create(url="https://sub.example.com/")
-    corp.save()
-    http.forget()
-
-    answer = asks(visitor(DESKTOP, host="sub.example.com"), corp.pk).json()
-
-    assert answer["params"]["redirect_uri"] == f"https://sub.example.com/wecom/{corp.pk}/callback/"

@@ -6,7 +6,7 @@ import pytest
 
 from accounts.models import User
 from integrations.models import Corp
-from tests.accounts.conftest import DESKTOP, Visitor, make_corp, query_of, state_in, visitor
+from tests.accounts.conftest import DESKTOP, Visitor, make_corp, query_of, visitor
 from tests.accounts.wecom import WeCom
 from tests.bi import make_bi
 
@@ -21,27 +21,15 @@ def signed_in(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> Visitor
     return phone
 
 
-def test_a_code_is_spent_and_an_authorisation_of_our_own_begins(
-    corp: Corp, person: User, phone: Visitor, wecom: WeCom
-) -> None:
-    wecom.gives("STRAY", userid="lilei")
-    wecom.gives("OURS", userid="lilei")
-
-    first = phone.get("/", **PAGE, **CODE)
-    landed = phone.arrive(corp, code="OURS", state=state_in(first))
-
-    assert state_in(first).endswith("2")
-    assert wecom.redeemed == ["STRAY", "OURS"]
-    assert landed.headers["Location"] == "/survey-engine?formId=7"
-    assert phone.user_id == person.pk
-
-
 def test_with_a_session_of_the_company_the_page_opens(signed_in: Visitor, wecom: WeCom) -> None:
+    """In the BI where one is connected. Without a session test_ways_to_arrive.py tells what comes of it."""
     response = signed_in.get("/", **PAGE, **CODE)
 
     assert response.headers["Location"] == "/survey-engine?formId=7"
     assert response.headers["Referrer-Policy"] == "no-referrer"
     assert wecom.redeemed == ["STRAY"]
+    make_bi()
+    assert signed_in.get("/", **PAGE).headers["Location"] == "/bi/survey-engine?formId=7"
 
 
 def test_the_domain_says_whose_link_it_was(corp: Corp, other_corp: Corp, phone: Visitor, wecom: WeCom) -> None:
@@ -73,25 +61,17 @@ def test_of_several_companies_the_person_chooses_and_the_code_goes_nowhere(
     assert (wecom.redeemed, phone.user_id) == ([], None)
 
 
-def test_without_a_code_the_page_is_kept_for_the_login_page(corp: Corp, desktop: Visitor) -> None:
-    assert desktop.get("/", **PAGE).headers["Location"] == "/login/?next=%2Fsurvey-engine%3FformId%3D7"
+def test_any_other_query_is_the_home_page_s(signed_in: Visitor, wecom: WeCom) -> None:
+    for query in ({}, {"q": "日报"}, {"older": "7"}, {"code": "only"}, {"state": "only"}):
+        response = signed_in.get("/", **query)
 
-
-def test_leads_into_the_bi_where_one_is_connected(signed_in: Visitor) -> None:
-    make_bi()
-
-    assert signed_in.get("/", **PAGE).headers["Location"] == "/bi/survey-engine?formId=7"
-
-
-@pytest.mark.parametrize("query", [{}, {"q": "日报"}, {"older": "7"}, {"code": "only"}, {"state": "only"}])
-def test_any_other_query_is_the_home_page_s(signed_in: Visitor, wecom: WeCom, query: dict[str, str]) -> None:
-    response = signed_in.get("/", **query)
-
-    assert response.status_code == 200
-    assert "我的消息" in response.content.decode()
+        assert response.status_code == 200
+        assert "我的消息" in response.content.decode()
     assert wecom.redeemed == []
 
 
 def test_does_not_turn_in_circles(corp: Corp, signed_in: Visitor) -> None:
     assert signed_in.get("/", path_url="/?path_url=/").headers["Location"] == "/?path_url=/"
-    assert visitor(DESKTOP).get("/", path_url="").headers["Location"] == "/login/?next=%2F"
+    stranger = visitor(DESKTOP)
+    assert stranger.get("/", path_url="").headers["Location"] == "/login/?next=%2F"
+    assert stranger.get("/", **PAGE).headers["Location"] == "/login/?next=%2Fsurvey-engine%3FformId%3D7"
