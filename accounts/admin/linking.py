@@ -219,7 +219,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
                 return HttpResponseRedirect(reverse(LIST) + f"?{urlencode({'company': policy.corp_id})}")
             found = linking.unambiguous(policy=policy, members=page.rows, editor=editor)
             context |= {"checked_count": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
-            query = urlencode({**request.GET.dict(), "after": page.after})
+            query = urlencode({**request.GET.dict(), "after": page.after or ""})
             context |= {"next": f"?{query}" if page.after else "", "after": given.get("after", "")}
         return self.page(request, "bulk.html", context)
 
@@ -300,7 +300,7 @@ def _describe_page(
         for row in page.rows
     ]
     ways = {"previous_url": {"before": page.before}, "next_url": {"after": page.after}}
-    urls = {name: f"?{urlencode({**kept, **way})}" for name, way in ways.items() if None not in way.values()}
+    urls = {name: "" if None in way.values() else f"?{urlencode({**kept, **way})}" for name, way in ways.items()}
     return {"rows": rows, **urls}
 
 

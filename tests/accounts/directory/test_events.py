@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import SESSION_KEY
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts.directory import sync
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
@@ -82,7 +83,10 @@ def test_what_still_waits_for_a_leaver_is_canceled(wecom_events: WeComEvents, pe
     assert b'"touser":"jim"' in bytes(Delivery.objects.get(run=shared).body)
 
 
-def test_a_deleted_person_is_unlinked_and_disabled_and_staff_only_barred(wecom_events: WeComEvents) -> None:
+def test_a_deleted_person_is_unlinked_and_disabled_and_staff_only_barred(
+    wecom_events: WeComEvents, settings: Settings
+) -> None:
+    settings.DIRECTORY_GUARD_PERCENT = 100
     User.objects.filter(username="jim").update(is_staff=True)
     wecom_events.place.delete_member("LiLei")
     wecom_events.place.delete_member("jim")

@@ -75,7 +75,7 @@ def test_else_wecom_is_asked(people: People, phone: Visitor, why: str) -> None:
     else:
         Member.objects.filter(userid_folded="lilei").update(corp=make_corp("南湖贸易", 7))
 
-    assert sign_in(people, phone) == "/"
+    assert sign_in(people.place, phone) == "/"
     assert people.place.calls() == {"auth/getuserinfo": 1, "user/get": 1}
 
 
@@ -83,10 +83,10 @@ def test_who_has_come_back_is_let_in_at_once(people: People, phone: Visitor) -> 
     people.place.set_scope(partyids=[3, 4])
     people.sync()
     assert people.place.member("LiLei").presence == "out_of_scope"
-    assert "您不在该应用的可见范围内" in page_after(phone, sign_in(people, phone))
+    assert "您不在该应用的可见范围内" in page_after(phone, sign_in(people.place, phone))
     people.place.set_scope(partyids=[1])
 
-    assert sign_in(people, phone) == "/"
+    assert sign_in(people.place, phone) == "/"
 
     assert people.place.member("LiLei").presence == "here"
     assert phone.get("/").status_code == 200
@@ -98,7 +98,7 @@ def test_who_stands_outside_the_department_roots_stays_out(people: People, phone
     people.sync()
     people.place.calls()
 
-    assert "您不在该应用的可见范围内" in page_after(phone, sign_in(people, phone))
+    assert "您不在该应用的可见范围内" in page_after(phone, sign_in(people.place, phone))
     assert people.place.calls() == {"auth/getuserinfo": 1}
     assert people.place.member("LiLei").presence == "out_of_scope"
 
@@ -110,11 +110,11 @@ def test_a_userid_that_came_back_waits_for_an_administrator(people: People, phon
     people.put("LiLei", department=[2])
     people.sync()
 
-    assert "您的企业微信账号待管理员确认" in page_after(phone, sign_in(people, phone))
+    assert "您的企业微信账号待管理员确认" in page_after(phone, sign_in(people.place, phone))
     assert phone.user_id is None
 
     admit_member(member=people.place.member("LiLei"), now=timezone.now())
-    assert sign_in(people, phone) == "/"
+    assert sign_in(people.place, phone) == "/"
 
 
 # --- Open sessions ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import pytest
 from django.utils import timezone
 
 from accounts.directory import sync
@@ -26,32 +25,27 @@ def night(people: People, minutes: int = 0) -> datetime:
     return midnight + timedelta(hours=3, minutes=people.corp.pk * 7 % 60 + minutes)
 
 
-@pytest.mark.parametrize(("minutes", "count"), [(-1, 0), (0, 1), (179, 1), (180, 0)])
-def test_the_nightly_run_is_asked_for_from_its_minute_on(people: People, minutes: int, count: int) -> None:
-    sync.request_nightly(now=night(people, minutes))
-
-    assert list(SyncRun.objects.values_list("trigger", flat=True)) == ["nightly"] * count
-
-
-def test_it_is_asked_for_once_a_night(people: People) -> None:
-    for minutes in (0, 1, 2):
+def test_the_nightly_run_is_asked_for_once_a_night_from_its_minute_on(people: People) -> None:
+    for minutes in (-1, 180):
+        sync.request_nightly(now=night(people, minutes))
+        assert not SyncRun.objects.exists()
+    for minutes in (0, 1, 179):
         sync.request_nightly(now=night(people, minutes))
         SyncRun.objects.update(status="done", finished_at=night(people, minutes))
-    assert SyncRun.objects.count() == 1
+    assert list(SyncRun.objects.values_list("trigger", flat=True)) == ["nightly"]
 
-    sync.request_nightly(now=night(people) + timedelta(days=1))
+    sync.request_nightly(now=night(people, 179) + timedelta(days=1))
     assert SyncRun.objects.count() == 2
 
 
-@pytest.mark.parametrize("why", ["policy off", "no policy", "company disabled"])
-def test_no_night_without_a_policy_in_force(people: People, why: str) -> None:
-    if why == "policy off":
-        people.set_policy(mode="off")
-    elif why == "no policy":
-        people.policy.delete()
-    else:
-        type(people.corp).objects.update(is_enabled=False)
-
+def test_no_night_without_a_policy_in_force(people: People) -> None:
+    corps = type(people.corp).objects
+    corps.update(is_enabled=False)
+    sync.request_nightly(now=night(people))
+    corps.update(is_enabled=True)
+    people.set_policy(mode="off")
+    sync.request_nightly(now=night(people))
+    people.policy.delete()
     sync.request_nightly(now=night(people))
 
     assert not SyncRun.objects.exists()

@@ -271,21 +271,18 @@ class TestAWorldThatChangesMeanwhile:
         assert accounts_of(hanmei) == []
         assert run.counts == {"same": 0, "change": 0, "applied": 1, "refused": 1}
 
-    def test_what_is_no_more_what_was_shown_is_left(self, editor: User, person: User, sheet: bytes) -> None:
+    def test_what_is_no_more_what_was_shown_and_who_is_gone_is_left(
+        self, editor: User, person: User, hanmei: User, sheet: bytes
+    ) -> None:
         run = uploaded(editor, sheet)
         User.objects.filter(pk=person.pk).update(name="别人改的")
+        hanmei.delete()
 
         run = applied(run, "skip")
 
         person.refresh_from_db()
         assert person.name == "别人改的"
-        assert refusals_of(run) == [(2, "changed_meanwhile")]
-
-    def test_who_is_gone_is_left(self, editor: User, hanmei: User, sheet: bytes) -> None:
-        run = uploaded(editor, sheet)
-        hanmei.delete()
-
-        assert refusals_of(applied(run, "skip")) == [(3, "nobody")]
+        assert refusals_of(run) == [(2, "changed_meanwhile"), (3, "nobody")]
 
     def test_an_account_taken_between_look_and_writing_is_seen_at_the_second_try(
         self, editor: User, corp: Corp, person: User, hanmei: User, sheet: bytes
