@@ -60,6 +60,10 @@ def _file(kind: str, make: Callable[[str], Content], name: str) -> Callable[[Pla
     return build
 
 
+def _card(card_type: str) -> Callable[[Place], Built]:
+    return lambda _at: CARDS[card_type]
+
+
 KINDS: dict[str, Callable[[Place], Built]] = {
     "text": lambda at: (builders.text_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
     "markdown": lambda at: (builders.markdown_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
@@ -67,7 +71,7 @@ KINDS: dict[str, Callable[[Place], Built]] = {
     "file": _file("file", builders.file_content, "日报.csv"),
     "textcard": lambda at: _textcard(),
     "news": lambda at: _news(),
-    **{card_type: lambda at, card_type=card_type: CARDS[card_type] for card_type in CARDS},
+    **{card_type: _card(card_type) for card_type in CARDS},
 }
 
 

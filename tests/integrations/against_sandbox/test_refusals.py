@@ -33,6 +33,7 @@ def refused(cls: type[IntegrationError], code: int, call: Callable[[], object]) 
     return error
 
 
+ROBOT_TEXT = body_bytes(builders.robot_text("x"))
 # One of each class, each reached by another way.
 ROWS: tuple[tuple[type[IntegrationError], int, Callable[[Place], object]], ...] = (
     (RecipientError, 60111, lambda at: at.app.user_get("ghost")),
@@ -54,7 +55,6 @@ ROWS: tuple[tuple[type[IntegrationError], int, Callable[[Place], object]], ...] 
     (BadRequestError, 40058, lambda at: at.app.message_recall("unknown")),
     (LoginRefusedError, 40029, lambda at: at.app.auth_getuserinfo("garbage")),
 )
-ROBOT_TEXT = body_bytes(builders.robot_text("x"))
 
 
 @pytest.mark.parametrize(("cls", "code", "call"), ROWS, ids=[str(row[1]) for row in ROWS])

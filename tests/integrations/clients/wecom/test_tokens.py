@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import ConfigurationError, RateLimitedError, TransientError
 from integrations.clients.transport import open_session
 from integrations.clients.wecom import tokens
@@ -277,7 +278,7 @@ def test_a_token_given_again_with_the_rest_of_its_time_is_not_asked_for_on_every
 
 
 def test_an_expired_token_is_never_given(new_store: Stores, let_pass: LetPass, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, fetch, now = new_store(copy_seconds=60.0), Fetch(expires_in=50), tokens.read_boot_clock()
+    store, fetch, now = new_store(copy_seconds=60.0), Fetch(expires_in=50), read_boot_clock()
     assert store.get(CORPID, AGENTID, fetch) == "token-1"
 
     let_pass(50)
