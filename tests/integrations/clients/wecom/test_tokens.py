@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import redis
 from cryptography.fernet import Fernet
+from integrations.clients.clock import read_boot_clock
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from integrations.clients.clock import read_boot_clock
 from integrations.clients.errors import ConfigurationError, RateLimitedError, TransientError
 from integrations.clients.transport import open_session
 from integrations.clients.wecom import tokens
