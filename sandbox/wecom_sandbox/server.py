@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,7 +155,6 @@ def make_app(world: World, reach: Reach) -> web.Application:
     app[WORLD] = world
     app[AUTHORITY] = reach.authority
     app[COURIER] = Courier(world)
-    world.in_slices = _between_calls
     app.cleanup_ctx.append(_courier_at_work)
     app.router.add_route("*", "/cgi-bin/{tail:.*}", answer_api)
     app.router.add_static("/sandbox/static/", STATIC)
@@ -201,13 +200,6 @@ async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
         await task
 
 
-def _between_calls(work: Generator[None, None, None]) -> None:
-    """A slice of it now, each other one after the calls that wait."""
-    with contextlib.suppress(StopIteration):
-        next(work)
-        asyncio.get_running_loop().call_soon(_between_calls, work)
-
-
 @web.middleware
 async def _missing(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -236,7 +228,6 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         b"",
         world.settings.caller_ip or request.remote or "",
         request.headers.get("Content-Type", ""),
-        f"{request.scheme}://{request.host}",
         request.headers.get("Range", ""),
     )
     who = call.caller(world, api_request)

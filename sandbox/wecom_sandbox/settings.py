@@ -63,8 +63,6 @@ class Settings:
     messages_kept: int = 200_000
     # Every call of the API waits this long before it is answered.
     latency_seconds: float = 0.0
-    # So many answers to the question for a job's result say that it is under way, where no event tells its end.
-    job_pending_answers: int = 1
     callback_timeout_seconds: float = 5.0
     callback_attempts: int = 3
     callback_pause_seconds: float = 1.0

@@ -14,6 +14,7 @@ from wecom_sandbox.http.hosts import WECOM_HOSTS
 from wecom_sandbox.testing import Sandbox
 
 from tests.e2e.conftest import browser_type_launch_args  # noqa: F401  # a fixture: which Chromium is started
+from tests.sandbox.direct import CONTACTS, DirectApi
 from tests.sandbox.receiver import Receiver, listening
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
@@ -96,9 +97,14 @@ def api(sandbox: SandboxHandle) -> Api:
 
 
 @pytest.fixture
+def direct() -> DirectApi:
+    return DirectApi()
+
+
+@pytest.fixture
 def contacts(sandbox: SandboxHandle) -> Api:
     """Calls with the secret of the directory-sync assistant."""
-    return Api(sandbox, secret="sandbox-secret-of-contacts")
+    return Api(sandbox, secret=CONTACTS)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import xmltodict
@@ -23,11 +24,14 @@ Answer = Callable[[dict[str, object]], "str | tuple[int, str] | None"]
 class Receiver:
     """`events`: decrypted plaintexts in order of arrival. `answer`: event to a plain reply, (status, body) or None."""
 
-    corpid: str
+    # Checks, decrypts and encrypts, as wechatpy's WeChatCrypto does.
+    crypto: Any
     url: str = ""
     events: list[dict[str, object]] = field(default_factory=list)
     signatures: list[str] = field(default_factory=list)
     agentids: list[object] = field(default_factory=list)
+    # What came back of the cookie that each answer sets: ports share cookies.
+    cookies: list[str | None] = field(default_factory=list)
     answer: Answer = lambda event: None
     echo: Callable[[str], str] = lambda plain: plain
     # No answer waits beyond the receiver's own end.
@@ -39,10 +43,6 @@ class Receiver:
     @property
     def callback(self) -> dict[str, str]:
         return {"url": self.url, "token": TOKEN, "aes_key": AES_KEY}
-
-    @property
-    def crypto(self) -> WeChatCrypto:
-        return WeChatCrypto(TOKEN, AES_KEY, self.corpid)
 
     def wait(self, count: int, seconds: float = 60) -> list[dict[str, object]]:
         """The events, as soon as there are so many. Fails when they do not come."""
@@ -77,6 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         plain = crypto.decrypt_message(body, query["msg_signature"], query["timestamp"], query["nonce"])
         event = dict(xmltodict.parse(plain)["xml"])
         self.receiver.agentids.append(xmltodict.parse(body)["xml"]["AgentID"])
+        self.receiver.cookies.append(self.headers["Cookie"])
         self.receiver.signatures.append(query["msg_signature"])
         self.receiver.events.append(event)
         self.receiver.is_ending.wait(self.receiver.delay_seconds)
@@ -89,30 +90,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, crypto.encrypt_message(answer, query["nonce"], query["timestamp"]))
 
     def _send(self, status: int, text: str) -> None:
-        body = text.encode()
-        if self.receiver.pieces > 1:
-            self._send_chunks(status, body)
-            return
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        # A sandbox that gave up before is what some tests want.
-        with suppress(ConnectionError):
-            self.wfile.write(body)
-
-    def _send_chunks(self, status: int, body: bytes) -> None:
+        """Answer in chunks, each sent alone. A sandbox that gave up before is what some tests want."""
+        body, pieces = text.encode(), self.receiver.pieces
         self.protocol_version = "HTTP/1.1"
         self.send_response(status)
         self.send_header("Transfer-Encoding", "chunked")
         self.send_header("Connection", "close")
+        self.send_header("Set-Cookie", "a=b")
         self.end_headers()
-        length = -(-len(body) // self.receiver.pieces)
-        for start in range(0, len(body), length):
-            piece = body[start : start + length]
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-            self.wfile.flush()
-            time.sleep(0.1)
-        self.wfile.write(b"0\r\n\r\n")
+        length = max(1, -(-len(body) // pieces))
+        with suppress(ConnectionError):
+            for start in range(0, len(body), length):
+                piece = body[start : start + length]
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.wfile.flush()
+                time.sleep(0.1 if pieces > 1 else 0)
+            self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *args: object) -> None:
         """Nothing: pytest shows what matters."""
@@ -120,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def listening(corpid: str) -> Iterator[Receiver]:
-    receiver = Receiver(corpid)
+    receiver = Receiver(WeChatCrypto(TOKEN, AES_KEY, corpid))
     with serving(_Handler, receiver=receiver) as port:
         receiver.url = f"http://127.0.0.1:{port}/callback?app=1"
         try:

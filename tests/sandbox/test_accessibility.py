@@ -9,26 +9,18 @@ from playwright.sync_api import Browser
 
 from tests.nightly import nightly
 from tests.sandbox.conftest import Api
+from tests.sandbox.direct import MENU, PNG
 from tests.sandbox.programs import npm_modules
 from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE, VOTE
-from tests.sandbox.test_other_calls import MENU, PNG, upload
+from tests.sandbox.test_other_calls import upload
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
 pytestmark = [pytest.mark.e2e, nightly]
 PAGES = (
-    "/phone",
-    f"/phone/chat/{AGENTID}",
-    "/phone/workbench",
-    "/phone/me",
-    "/phone/choose",
-    "/console",
-    "/console/faults",
-    "/console/log",
-    f"/console/{CORPID}",
-    f"/console/{CORPID}/members",
-    f"/console/{CORPID}/apps/{AGENTID}",
+    *("/phone", f"/phone/chat/{AGENTID}", "/phone/workbench", "/phone/me", "/phone/choose"),
+    *("/console", "/console/faults", "/console/log", f"/console/{CORPID}", f"/console/{CORPID}/members"),
+    *(f"/console/{CORPID}/apps/{AGENTID}", "/wwlogin/sso/login"),
     f"/wwlogin/sso/login?appid={CORPID}&agentid={AGENTID}&redirect_uri=http%3A%2F%2Flocalhost%3A3001%2F",
-    "/wwlogin/sso/login",
 )
 # What passes is not worked out to its end, nor carried over.
 VIOLATIONS = """async (levels) =>
@@ -45,9 +37,8 @@ def fill(api: Api, sandbox: SandboxHandle) -> None:
     gray = '<div class="gray">灰</div><div class="highlight">亮</div>'
     api.send(msgtype="textcard", textcard={"title": "题", "description": gray, "url": url})
     api.send(msgtype="image", image={"media_id": picture})
-    api.send(
-        msgtype="news", news={"articles": [{"title": "一", "url": url, "picurl": "https://cdn.example.com/a.png"}]}
-    )
+    article = {"title": "一", "url": url, "picurl": "https://cdn.example.com/a.png"}
+    api.send(msgtype="news", news={"articles": [article]})
     for card in (BUTTON, VOTE, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE | {"source": {"desc": "源", "desc_color": 2}}):
         api.send(msgtype="template_card", template_card=card)
     sandbox.control("POST", f"companies/{CORPID}/members/lilei/write", {"agentid": AGENTID, "text": "好"})

@@ -1,27 +1,32 @@
-"""What the sandbox keeps has an end, and lists of it are read page by page."""
+"""What the sandbox keeps has an end, lists of it are read page by page, and large work lets other calls pass."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
-import aiohttp
-import psutil
 import pytest
-from wecom_sandbox.api.token import TOKENS_KEPT
-from wecom_sandbox.control.whole import lines
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import make_mocked_request
+from wecom_sandbox import server
+from wecom_sandbox.control import entities, whole
+from wecom_sandbox.control.whole import ROWS_AT_ONCE, lines
+from wecom_sandbox.http.bodies import json_pieces
 from wecom_sandbox.messages import inbox
-from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message, Page, Ring
+from wecom_sandbox.messages.inbox import INBOX_LENGTH, Mailroom, Message, Page, Recent, Ring
 from wecom_sandbox.settings import Settings
-from wecom_sandbox.state import events, files, world
+from wecom_sandbox.state import administration, events, files, world
+from wecom_sandbox.state.world import Missing, World
 from wecom_sandbox.testing import ControlError
 
-from tests.nightly import nightly
 from tests.sandbox.conftest import Api
 from tests.sandbox.test_messages import BUTTON
-from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+from tests.sandbox_process import AGENTID, CORPID, SandboxHandle, company
 
+T = TypeVar("T")
 OTHER = "ww0000000000000002"
 
 
@@ -55,20 +60,15 @@ def test_pages_of_a_ring(after: int, most: int, page: Page[str]) -> None:
     assert ring("abcde", 3).page(after, most) == page
 
 
-def test_a_page_of_wanted_rows_goes_on_behind_the_last_of_them() -> None:
+def test_a_page_of_wanted_rows_goes_on_behind_the_last_of_them_and_an_emptied_ring_counts_on() -> None:
     rows = ring("axbxxcx")
 
     first = rows.page(0, 2, "x".__ne__)
     assert (first.rows, first.after, first.more) == (["a", "b"], 3, True)
     assert rows.page(first.after, 2, "x".__ne__) == Page(["c"], 7, more=False, missed=0)
-
-
-def test_a_ring_that_was_emptied_counts_on() -> None:
-    rows = ring("ab")
     rows.clear()
-    rows.add("c")
-
-    assert rows.page(2, 9) == Page(["c"], 3, more=False, missed=0)
+    rows.add("d")
+    assert rows.page(7, 9) == Page(["d"], 8, more=False, missed=0)
 
 
 def test_a_message_that_its_company_lost_stands_nowhere() -> None:
@@ -80,14 +80,9 @@ def test_a_message_that_its_company_lost_stands_nowhere() -> None:
     assert list(mail.messages) == ["m1", "m2", "other"]
     assert (shown(mail, "lilei"), shown(mail, "han")) == (["m1", "m2"], ["m1", "m2"])
     assert set(mail.inboxes) == {(CORPID, "lilei"), (CORPID, "han"), (OTHER, "lilei")}
-
-
-def test_a_robot_s_message_that_its_company_lost_is_gone_from_the_group() -> None:
-    mail = Mailroom(Settings(messages_kept=1))
-    for msgid in ("m0", "m1"):
+    for msgid in ("r0", "r1", "r2"):
         mail.deliver_to_group(message(msgid, robot="k"))
-
-    assert [one.msgid for one in mail.groups[CORPID, "k"]] == ["m1"]
+    assert [one.msgid for one in mail.groups[CORPID, "k"]] == ["r1", "r2"]
 
 
 def test_a_lost_card_takes_its_codes_and_its_task_along() -> None:
@@ -104,21 +99,14 @@ def test_a_lost_card_takes_its_codes_and_its_task_along() -> None:
     assert (dict(mail.response_codes), mail.task_ids) == ({}, set())
 
 
-def test_a_phone_holds_the_newest() -> None:
+def test_a_phone_holds_the_newest_and_nothing_of_the_time_before_one_left() -> None:
     mail = Mailroom(Settings())
     for number in range(INBOX_LENGTH + 1):
         mail.deliver(message(f"m{number}", "lilei"))
 
     assert shown(mail, "lilei") == [f"m{number}" for number in range(1, INBOX_LENGTH + 1)]
-
-
-def test_somebody_who_left_and_came_back_has_an_inbox_of_her_own() -> None:
-    mail = Mailroom(Settings(messages_kept=2))
-    mail.deliver(message("before", "lilei"))
     del mail.inboxes[CORPID, "lilei"]
     mail.deliver(message("after", "lilei"))
-    mail.deliver(message("elsewhere", "jim"))
-
     assert shown(mail, "lilei") == ["after"]
 
 
@@ -133,22 +121,19 @@ def test_large_messages_push_old_ones_out_earlier(monkeypatch: pytest.MonkeyPatc
     assert list(mail.messages) == ["large"]
 
 
-def test_old_files_go_when_there_are_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_files_go_when_there_are_too_many_or_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def media(name: str, size: int) -> files.Media:
+        return files.Media(name, CORPID, "file", "f", "text/plain", b"x" * size, 0.0)
+
     monkeypatch.setattr(files, "BYTES_MOST", 10)
     kept = files.Files()
     for name, size in (("a", 4), ("b", 4), ("c", 6), ("large", 11), ("large", 4), ("d", 6)):
-        kept.add(files.Media(name, CORPID, "file", "f", "text/plain", b"x" * size, 0.0))
+        kept.add(media(name, size))
         expected = {"a": ["a"], "b": ["a", "b"], "c": ["b", "c"], "large": ["large"], "d": ["large", "d"]}[name]
         assert [one.media_id for one in kept] == expected
-
-
-def test_old_files_go_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "FILES_MOST", 2)
-    kept = files.Files()
-    for name in "abc":
-        kept.add(files.Media(name, CORPID, "file", "f", "text/plain", b"", 0.0))
-
-    assert [one.media_id for one in kept] == ["b", "c"]
+    kept.add(media("e", 0))
+    assert [one.media_id for one in kept] == ["d", "e"]
 
 
 def test_events_that_wait_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,18 +143,43 @@ def test_events_that_wait_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for agentid, name in ((1, "a"), (1, "b"), (2, "c"), (2, "d")):
         outbox.add(events.Outgoing(CORPID, agentid, events.event(CORPID, agentid, name, now=7.0)))
 
-    assert [one.as_json() for one in outbox.log] == [
-        {
-            "at": 7.0,
-            "corpid": CORPID,
-            "agentid": 1,
-            "event": "a",
-            "attempt": 0,
-            "outcome": "given up: too many events wait",
-            "status": 0,
-        }
-    ]
+    [lost] = (one.as_json() for one in outbox.log)
+    assert (lost["at"], lost["agentid"], lost["event"], lost["attempt"]) == (7.0, 1, "a", 0)
+    assert lost["outcome"] == "given up: too many events wait"
     assert [one.elements["Event"] for one in outbox.claim(most_running=9)] == ["b", "c", "d"]
+
+
+def test_codes_tickets_groups_duplicates_and_missing_paths_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KEPT_CODES", "KEPT_TICKETS", "KEPT_CHATS"):
+        monkeypatch.setattr(world, name, 2)
+    found, missing, recent = World(), Missing(), Recent(8)
+    codes = [found.new_code(corpid=CORPID, userid="lilei", netloc="localhost").value for _ in range(3)]
+    for value in "abc":
+        found.keep_ticket(world.Ticket(value, CORPID, AGENTID, 0.0, "lilei"))
+        found.keep_chat(world.Chat(value, CORPID, AGENTID, "x", "lilei", {"lilei": None}))
+    for number in [*range(1100), 100]:
+        missing.note("GET", f"/cgi-bin/{number}")
+    bodies = [b"%d" % number for number in range(10)]
+    for number, body in enumerate([*bodies[:8], bodies[0], *bodies[8:]], 1):
+        recent.add(CORPID, AGENTID, body, until=float(number))
+
+    assert list(found.codes) == codes[1:]
+    assert (list(found.user_tickets), list(found.chats)) == (["b", "c"], ["b", "c"])
+    assert len(missing.as_json()) == 1000
+    assert missing.as_json()[0] == {"method": "GET", "path": "/cgi-bin/100", "count": 2}
+    known = [recent.until(CORPID, AGENTID, body) for body in bodies]
+    assert known == [9.0, 0.0, 0.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 11.0]
+    assert (recent.until(OTHER, AGENTID, b"9"), recent.until(CORPID, 2, b"9")) == (0.0, 0.0)
+
+
+def in_a_loop(work: Callable[[], Awaitable[T]]) -> T:
+    """In a thread of its own: a browser of an earlier test may have left its event loop in this one."""
+
+    async def run() -> T:
+        return await work()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, run()).result()
 
 
 def read_lines(chunks: list[bytes], **most: int) -> list[bytes]:
@@ -180,65 +190,19 @@ def read_lines(chunks: list[bytes], **most: int) -> list[bytes]:
     async def read() -> list[bytes]:
         return [line async for line in lines(sent(), **most)]
 
-    # In a thread of its own: a browser of an earlier test may have left its event loop in this one.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, read()).result()
+    return in_a_loop(read)
 
 
-def test_a_snapshot_is_read_line_by_line() -> None:
+def test_a_snapshot_is_read_line_by_line_and_one_that_is_too_large_refused() -> None:
     assert read_lines([b"a", b"b\nc", b"\n\nd\n"], line_most=2, most=9) == [b"ab", b"c", b"", b"d"]
-
-
-@pytest.mark.parametrize("most", [{"line_most": 3}, {"most": 6}])
-def test_a_snapshot_that_is_too_large_is_refused(most: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="a snapshot has at most"):
-        read_lines([b"a\nbb", b"bb", b"\nc"], **most)
-
-
-def test_codes_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world, "KEPT_CODES", 2)
-    found = world.World()
-    codes = [found.new_code(corpid=CORPID, userid="lilei", netloc="localhost").value for _ in range(3)]
-
-    assert list(found.codes) == codes[1:]
-
-
-def test_user_tickets_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world, "KEPT_TICKETS", 2)
-    found = world.World()
-    for value in "abc":
-        found.keep_ticket(world.Ticket(value, CORPID, AGENTID, 0.0, "lilei"))
-
-    assert list(found.user_tickets) == ["b", "c"]
-
-
-def test_groups_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world, "KEPT_CHATS", 2)
-    found = world.World()
-    for chatid in "abc":
-        found.keep_chat(world.Chat(chatid, CORPID, AGENTID, "x", "lilei", {"lilei": None}))
-
-    assert list(found.chats) == ["b", "c"]
-
-
-def test_tokens_of_an_app_have_an_end(api: Api, contacts: Api, sandbox: SandboxHandle) -> None:
-    other = contacts.token()
-    sandbox.control("PATCH", "settings", {"rotate_tokens": True, "limits_enabled": False})
-    tokens = [api.token() for _ in range(TOKENS_KEPT + 1)]
-
-    def errcode(token: str) -> int:
-        return int(api.raw("GET", "department/simplelist", params={"access_token": token}).json()["errcode"])
-
-    assert [errcode(token) for token in (tokens[0], tokens[1], tokens[-1], other)] == [40014, 0, 0, 0]
-
-
-def test_the_log_keeps_little_of_a_claimed_company(api: Api, sandbox: SandboxHandle) -> None:
-    api.raw("GET", "gettoken", params={"corpid": "w" * 5000, "corpsecret": "x"})
-
-    assert sandbox.control("GET", "calls")["calls"][-1]["corpid"] == "w" * 64
+    for most in ({"line_most": 3}, {"most": 6}):
+        with pytest.raises(ValueError, match="a snapshot has at most"):
+            read_lines([b"a\nbb", b"bb", b"\nc"], **most)
 
 
 def test_lists_are_read_page_by_page(api: Api, sandbox: SandboxHandle) -> None:
+    api.raw("GET", "gettoken", params={"corpid": "w" * 5000, "corpsecret": "x"})
+    assert sandbox.control("GET", "calls")["calls"][-1]["corpid"] == "w" * 64
     msgids = [api.send()["msgid"] for _ in range(3)]
     path = f"companies/{CORPID}/messages"
 
@@ -246,22 +210,15 @@ def test_lists_are_read_page_by_page(api: Api, sandbox: SandboxHandle) -> None:
     assert [one["msgid"] for one in first["messages"]] == msgids[:2]
     assert {name: first[name] for name in ("after", "more", "missed")} == {"after": 2, "more": True, "missed": 0}
     second = sandbox.control("GET", path, limit="2", after="2")
-    assert [one["msgid"] for one in second["messages"]] == msgids[2:]
-    assert second["more"] is False
+    assert ([one["msgid"] for one in second["messages"]], second["more"]) == (msgids[2:], False)
     phone = sandbox.control("GET", f"companies/{CORPID}/members/lilei/messages", after="1", limit="1")
     assert [one["msgid"] for one in phone["messages"]] == [msgids[1]]
     calls = sandbox.control("GET", "calls", endpoint="message/send", limit="2")
     assert (len(calls["calls"]), calls["more"]) == (2, True)
-    assert sandbox.control("GET", "callbacks", limit="1")["callbacks"] == []
-
-
-def test_a_reader_that_was_overtaken_is_told(api: Api, sandbox: SandboxHandle) -> None:
     sandbox.control("PATCH", "settings", {"messages_kept": 1})
-    msgids = [api.send()["msgid"] for _ in range(3)]
-
-    page = sandbox.control("GET", f"companies/{CORPID}/messages", after="1")
-
-    assert ([one["msgid"] for one in page["messages"]], page["missed"]) == ([msgids[2]], 1)
+    last = api.send()["msgid"]
+    overtaken = sandbox.control("GET", path, after="1")
+    assert ([one["msgid"] for one in overtaken["messages"]], overtaken["missed"]) == ([last], 2)
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "10001"}, {"limit": "x"}, {"after": "-1"}, {"after": "٣"}])
@@ -270,61 +227,74 @@ def test_a_wrong_page_is_told(sandbox: SandboxHandle, query: dict[str, str]) -> 
         sandbox.control("GET", f"companies/{CORPID}/messages", **query)
 
 
-def big_company(members: int) -> dict[str, object]:
-    """Departments of 500, all under one that the app sees."""
-    count = members // 500
-    departments = [{"id": number, "name": f"部门{number}", "parentid": 2} for number in range(100, 100 + count)]
-    people = [
-        {"userid": f"user{number}", "name": f"员工{number}", "department": [100 + number % count]}
-        for number in range(members)
-    ]
-    base = company()
-    return {**base, "departments": base["departments"] + departments, "members": people, "tags": []}
+# --- Large work ------------------------------------------------------------------------------------------------------
+
+PEOPLE = 20 * ROWS_AT_ONCE
 
 
-async def load(base_url: str, numbers: range, connections: int = 16, members: int = 1000) -> None:
-    """Send a text to two members for each number. Raises AssertionError for one that is not accepted."""
-    left = iter(numbers)
-    connector = aiohttp.TCPConnector(limit=connections)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        query = {"corpid": CORPID, "corpsecret": SECRET}
-        async with session.get(f"{base_url}/cgi-bin/gettoken", params=query) as answer:
-            token = (await answer.json())["access_token"]
-        url = f"{base_url}/cgi-bin/message/send?access_token={token}"
-
-        async def sender() -> None:
-            for number in left:
-                people = f"user{number % members}|User{(number * 7) % members}"
-                message = {
-                    "touser": people,
-                    "msgtype": "text",
-                    "agentid": AGENTID,
-                    "text": {"content": f"报告 {number}"},
-                }
-                body = {**message, "enable_duplicate_check": 1}
-                async with session.post(url, json=body) as answer:
-                    result = await answer.json()
-                assert result["errcode"] == 0, result
-
-        await asyncio.gather(*(sender() for _ in range(connections)))
+def people(number: int = PEOPLE) -> list[dict[str, Any]]:
+    return [{"userid": f"u{one}", "name": "x", "department": [2]} for one in range(number)]
 
 
-def sent(sandbox: SandboxHandle, numbers: range) -> int:
-    """Send the messages; the sandbox's memory afterwards."""
-    asyncio.run(load(sandbox.base_url, numbers))
-    return int(psutil.Process(sandbox.pid).memory_info().rss)
+@pytest.fixture
+def place() -> World:
+    found = World()
+    administration.put_company(found, company(members=[], tags=[]))
+    return found
 
 
-@nightly
-def test_a_million_messages_take_no_more_memory_than_the_first_ones() -> None:
-    """Over the wire, to 1000 people. After the first third all is full: phones, lists, the log, duplicates."""
-    settings = {"limits_enabled": False, "messages_kept": 120_000}
-    seed = {"companies": [big_company(1000)], "settings": settings}
-    # In a thread of their own: a browser of an earlier test may have left its event loop in this one.
-    with start_sandbox(seed=seed) as handle, ThreadPoolExecutor(1) as thread:
-        first = thread.submit(sent, handle, range(300_000)).result()
-        phones = [len(handle.messages(CORPID, f"user{number}")) for number in (1, 499, 999)]
-        last = thread.submit(sent, handle, range(300_000, 1_000_000)).result()
+def request() -> web.Request:
+    return make_mocked_request("GET", "/?limit=10000", match_info={"corpid": CORPID})
 
-    assert phones == [INBOX_LENGTH] * 3
-    assert last < 1.1 * first
+
+def test_calls_are_answered_while_members_are_written(place: World) -> None:
+    """Over the wire: whoever asks sees those who are there already."""
+
+    async def count() -> list[int]:
+        async with server.serving_on(place, server.Reach("127.0.0.1", 0)) as ports, ClientSession() as session:
+            url = f"http://127.0.0.1:{ports.plain}/sandbox/api/companies"
+            body, headers = json.dumps(people()), {"Content-Type": "application/json"}
+            writing = asyncio.ensure_future(session.post(f"{url}/{CORPID}/members", data=body, headers=headers))
+            seen: list[int] = []
+            while not writing.done():
+                async with session.get(url) as answer:
+                    seen.append((await answer.json())["companies"][0]["members"])
+            assert (await (await writing).json()) == {"count": PEOPLE}
+            return seen
+
+    assert [number for number in in_a_loop(count) if 0 < number < PEOPLE]
+
+
+def test_members_of_a_company_that_was_deleted_meanwhile_are_refused(place: World) -> None:
+    async def write() -> None:
+        writing = asyncio.ensure_future(entities.post_members(request(), place, people()))
+        await asyncio.sleep(0)
+        administration.remove_company(place, CORPID)
+        await writing
+
+    with pytest.raises(KeyError, match=CORPID):
+        in_a_loop(write)
+
+
+def test_a_wrong_state_changes_nothing_however_late_it_shows(place: World) -> None:
+    wrong = [*people(), {"userid": "?", "name": "x"}]
+    before = administration.dump(place)
+
+    with pytest.raises(ValueError, match=r"userid '\?'"):
+        in_a_loop(lambda: whole.put_state(request(), place, {"companies": [company(members=wrong)]}))
+
+    assert administration.dump(place) == before
+
+
+def test_a_state_is_what_was_there_when_it_was_asked_for(place: World) -> None:
+    here = place.companies[CORPID]
+    administration.put_members(place, here, list(people(9)))
+    expected = administration.dump(place)
+
+    pieces = json_pieces(administration.dump(place, iter))
+    first = next(pieces)
+    administration.remove_member(place, here, "u5")
+    administration.put_members(place, here, [{"userid": "u6", "name": "y"}])
+    administration.put_apps(place, here, [{"agentid": AGENTID, "name": "z"}])
+
+    assert json.loads(first + b"".join(pieces)) == expected

@@ -11,9 +11,9 @@ from wecom_sandbox.api import load_endpoints
 from wecom_sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
 from wecom_sandbox.limits.limits import KINDS
 
-from tests.sandbox.conftest import Api
+from tests.sandbox.conftest import Api, hold_phone
 from tests.sandbox.receiver import listening
-from tests.sandbox.test_oauth import authorize, hold_phone
+from tests.sandbox.test_oauth import authorize
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
 load_endpoints()
@@ -53,6 +53,8 @@ def test_refused(sandbox: SandboxHandle, values: dict[str, Any], complaint: str)
 def test_a_new_domain_is_of_no_use_until_it_is_verified(sandbox: SandboxHandle) -> None:
     hold_phone(sandbox, "lilei")
     with listening(CORPID) as site:
+        assert save(sandbox, callback=site.callback).ok
+        assert sandbox.control("GET", f"companies/{CORPID}")["apps"][0]["callback"] == site.callback
         domain = site.url.split("/")[2]
         save(sandbox, trusted_domain="localhost:3001")
         assert authorize(sandbox).status_code == 302
@@ -88,27 +90,16 @@ def test_an_app_whose_callers_are_not_checked_is_told(sandbox: SandboxHandle) ->
     assert not is_warned()
 
 
-def test_a_callback_is_verified_before_it_is_saved(sandbox: SandboxHandle) -> None:
-    with listening(CORPID) as receiver:
-        assert save(sandbox, callback=receiver.callback).ok
-        saved = sandbox.control("GET", f"companies/{CORPID}")["apps"][0]["callback"]
-        assert saved == receiver.callback
-
-
-def test_a_reset_secret_is_told_and_the_old_one_is_dead(sandbox: SandboxHandle, api: Api) -> None:
+def test_what_is_handed_out(sandbox: SandboxHandle, api: Api) -> None:
+    """A new secret, which alone is good from now on, and the verification file."""
     secret = sandbox.control("POST", f"{APP}/secret", {})["secret"]
+    file = sandbox.session.get(f"{sandbox.base_url}/sandbox/verification/{CORPID}/{AGENTID}", timeout=60)
 
     assert len(secret) == 43
     assert Api(sandbox, secret=secret).get("user/get", userid="lilei")["errcode"] == 0
     assert api.raw("GET", "gettoken", params={"corpid": CORPID, "corpsecret": api.secret}).json()["errcode"] == 40001
-
-
-def test_the_verification_file_is_handed_out(sandbox: SandboxHandle) -> None:
-    response = sandbox.session.get(f"{sandbox.base_url}/sandbox/verification/{CORPID}/{AGENTID}", timeout=60)
-
-    name = response.headers["Content-Disposition"].split('"')[1]
-    assert name == f"WW_verify_{response.text}.txt"
-    assert len(response.text) == 16
+    assert file.headers["Content-Disposition"].split('"')[1] == f"WW_verify_{file.text}.txt"
+    assert len(file.text) == 16
 
 
 def test_the_page_of_faults_offers_every_fault_and_every_call(sandbox: SandboxHandle) -> None:
@@ -130,11 +121,6 @@ def test_departments_are_shown_as_a_tree_and_not_without_end(sandbox: SandboxHan
     assert "共 254 个部门，显示 200 个。" in text
 
 
-@pytest.mark.parametrize("path", ["/console/wwnone", f"/console/{CORPID}/apps/9", f"/console/{CORPID}/apps/x"])
-def test_what_is_not_there(sandbox: SandboxHandle, path: str) -> None:
-    assert sandbox.session.get(sandbox.base_url + path, timeout=60).status_code == 404
-
-
 def shown(sandbox: SandboxHandle, path: str, pattern: str) -> tuple[list[str], str]:
     """What a page of the console lists, by a pattern, and the address of its link to more."""
     page = sandbox.session.get(f"{sandbox.base_url}/console/{path}", timeout=60)
@@ -143,40 +129,35 @@ def shown(sandbox: SandboxHandle, path: str, pattern: str) -> tuple[list[str], s
     return re.findall(pattern, page.text), link[1].replace("&amp;", "&") if link else ""
 
 
-def test_members_are_shown_page_by_page(sandbox: SandboxHandle) -> None:
+def test_lists_are_shown_page_by_page(api: Api, sandbox: SandboxHandle) -> None:
     rows = [{"userid": f"u{number}", "name": f"员工 {number}", "department": [4]} for number in range(60)]
     sandbox.control("POST", f"companies/{CORPID}/members", rows)
     path, pattern = f"{CORPID}/members", r"<code>(\w+)</code>"
-
     first, more = shown(sandbox, f"{path}?q=员工", pattern)
     assert first == [f"u{number}" for number in range(50)]
     assert shown(sandbox, path + more, pattern) == ([f"u{number}" for number in range(50, 60)], "")
 
-
-def test_the_log_is_shown_page_by_page(api: Api, sandbox: SandboxHandle) -> None:
     token = api.token()
     for _ in range(104):
         api.raw("GET", "department/list", params={"access_token": token})
-
     pattern = r"GET /cgi-bin/(\w+)"
     first, more = shown(sandbox, "log", pattern)
     assert (first, more) == (["department"] * 100, "?from=100")
     assert shown(sandbox, f"log{more}", pattern) == (["department"] * 4 + ["gettoken"], "")
-
-
-@pytest.mark.parametrize("place", ["-1", "x", "9" * 18, "٣"])
-def test_a_page_from_anywhere_is_drawn(sandbox: SandboxHandle, place: str) -> None:
-    assert shown(sandbox, f"log?from={place}", "<h1>")[0] == ["<h1>"]
-    assert shown(sandbox, f"{CORPID}/members?from={place}", "<h1>")[0] == ["<h1>"]
+    for place in ("-1", "x", "9" * 18, "٣"):
+        assert shown(sandbox, f"log?from={place}", "<h1>")[0] == ["<h1>"]
+        assert shown(sandbox, f"{CORPID}/members?from={place}", "<h1>")[0] == ["<h1>"]
 
 
 def test_the_log_shows_what_was_asked_for_and_is_missing(sandbox: SandboxHandle) -> None:
-    def log() -> str:
-        return sandbox.session.get(f"{sandbox.base_url}/console/log", timeout=60).text
+    def get(path: str) -> requests.Response:
+        return sandbox.session.get(f"{sandbox.base_url}/{path}", timeout=60)
 
-    assert "请求过但沙箱没有" not in log()
+    assert "请求过但沙箱没有" not in get("console/log").text
     for _ in range(2):
-        sandbox.session.get(f"{sandbox.base_url}/cgi-bin/kf/<b>", timeout=60)
+        get("cgi-bin/kf/<b>")
 
-    assert "请求过但沙箱没有" in log()
-    assert "<td>GET /cgi-bin/kf/&lt;b&gt;</td><td>2</td>" in log()
+    assert "请求过但沙箱没有" in get("console/log").text
+    assert "<td>GET /cgi-bin/kf/&lt;b&gt;</td><td>2</td>" in get("console/log").text
+    missing = ("console/wwnone", f"console/{CORPID}/apps/9", f"console/{CORPID}/apps/x")
+    assert [get(path).status_code for path in missing] == [404] * 3

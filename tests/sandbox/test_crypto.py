@@ -51,15 +51,12 @@ def test_vectors(random: str, message: str, timestamp: str, nonce: str, encrypte
     assert decrypt(encrypted, key=KEY, receiveid=CORPID) == message.encode()
 
 
-@pytest.mark.parametrize("last", "QRST")
-def test_the_two_spare_bits_of_a_key_do_not_matter(last: str) -> None:
-    assert aes_key(f"kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1a{last}").hex().endswith("40d2d5a4")
-
-
-@pytest.mark.parametrize("encoded", ["", "x" * 42, "!" * 43])
-def test_bad_keys(encoded: str) -> None:
-    with pytest.raises(ValueError, match="EncodingAESKey"):
-        aes_key(encoded)
+def test_the_two_spare_bits_of_a_key_do_not_matter_and_bad_keys_are_told() -> None:
+    for last in "QRST":
+        assert aes_key(f"kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1a{last}").hex().endswith("40d2d5a4")
+    for encoded in ("", "x" * 42, "!" * 43):
+        with pytest.raises(ValueError, match="EncodingAESKey"):
+            aes_key(encoded)
 
 
 @pytest.mark.parametrize("encrypted", ["", "====", "AAAA", "A" * 64, VECTORS[0][4][:-4]])

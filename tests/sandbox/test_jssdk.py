@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserType, FrameLocator, Page, expect
+from playwright.sync_api import Browser, BrowserType, FrameLocator, Page
 
 from tests.http_server import serving
 from tests.sandbox.conftest import Api
@@ -142,34 +142,11 @@ def test_the_component_hands_the_code_to_a_callback(page: Page, site: Site, api:
     assert page.url == f"{site.origin}/login"
 
 
-def test_refusing_in_the_panel(page: Page, site: Site) -> None:
+def test_who_refuses_and_another_site_s_panel_get_no_code(page: Page, site: Site, other_site: Site) -> None:
     scan(open_panel(page, site, redirect_type="callback"), "拒绝")
-
     assert reported(page, 2)[1] == ["fail", {"errCode": 40029, "errMsg": "refused"}]
 
-
-def test_another_site_s_panel_gets_no_code(page: Page, site: Site, other_site: Site) -> None:
     panel = open_panel(page, other_site, redirect_uri=f"{site.origin}/cb", redirect_type="callback")
     scan(panel, "确认登录")
 
     assert reported(page, 2)[1] == ["fail", {"errCode": 50001, "errMsg": "redirect_uri unauthorized"}]
-
-
-def test_the_panel_alone_may_navigate(page: Page, site: Site) -> None:
-    panel = open_panel(page, site, redirect_type="self")
-    scan(panel, "确认登录")
-
-    expect(panel.get_by_text("signed in")).to_be_visible()
-    assert page.url == f"{site.origin}/login"
-
-
-@pytest.mark.parametrize(("size", "width"), [("middle", 480), ("small", 320)])
-def test_the_panel_fits_its_frame(page: Page, site: Site, size: str, width: int) -> None:
-    panel = open_panel(page, site, panel_size=size)
-
-    box = page.locator("#panel iframe").bounding_box()
-    assert box is not None
-    assert box["width"] == width
-    expect(panel.get_by_role("heading", name="企业微信登录")).to_be_in_viewport()
-    scrolls = panel.locator("html").evaluate("html => html.scrollWidth > html.clientWidth")
-    assert scrolls is False

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 
-from tests.sandbox.conftest import Api
+from tests.sandbox.conftest import Api, hold_phone
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
+APP, MEMBERS = f"companies/{CORPID}/apps/{AGENTID}", f"companies/{CORPID}/members"
+CALLBACK, PRIVATE = "http://localhost:3001/cb", "snsapi_privateinfo"
 WECOM = {"User-Agent": "Mozilla/5.0 (iPhone) Mobile/15E148 wxwork/4.1.30 MicroMessenger/7.0.1 Language/zh"}
+CHROME = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/130"}
 VISIT = {
     "appid": CORPID,
     "redirect_uri": "http://localhost:3001/cb?path=%2Fa",
@@ -22,13 +26,21 @@ VISIT = {
 }
 
 
+FOREIGN = (
+    *("http://localhost/cb", "http://localhost:3001.example.com/cb", "", "http://localhost:3001@example.com/"),
+    *("http://localhost:3001\\@example.com/", "javascript://localhost:3001/%0aalert(1)"),
+)
+
+
 def authorize(sandbox: SandboxHandle, headers: Mapping[str, str] = WECOM, **changes: str) -> requests.Response:
     url = f"{sandbox.base_url}/connect/oauth2/authorize"
     return sandbox.session.get(url, params=VISIT | changes, headers=headers, allow_redirects=False, timeout=60)
 
 
-def hold_phone(sandbox: SandboxHandle, userid: str) -> None:
-    sandbox.session.get(f"{sandbox.base_url}/phone", params={"corpid": CORPID, "userid": userid}, timeout=60)
+def consent(sandbox: SandboxHandle) -> requests.Response:
+    """To what snsapi_privateinfo tells the app."""
+    url, query = f"{sandbox.base_url}/connect/oauth2/authorize", VISIT | {"scope": PRIVATE}
+    return sandbox.session.post(url, params=query, data={"answer": "allow"}, allow_redirects=False, timeout=60)
 
 
 def code_of(response: requests.Response) -> str:
@@ -36,7 +48,7 @@ def code_of(response: requests.Response) -> str:
     return parse_qs(urlsplit(response.headers["Location"]).query)["code"][0]
 
 
-def test_silent_redirect_inside_wecom(sandbox: SandboxHandle, api: Api) -> None:
+def test_a_silent_redirect_brings_a_code_for_once(sandbox: SandboxHandle, api: Api) -> None:
     hold_phone(sandbox, "lilei")
 
     response = authorize(sandbox)
@@ -44,138 +56,76 @@ def test_silent_redirect_inside_wecom(sandbox: SandboxHandle, api: Api) -> None:
     code = code_of(response)
     assert response.headers["Location"] == f"http://localhost:3001/cb?path=%2Fa&code={code}&state=S1"
     assert api.get("auth/getuserinfo", code=code) == {"errcode": 0, "errmsg": "ok", "userid": "LiLei"}
-
-
-def test_a_code_is_for_once(sandbox: SandboxHandle, api: Api) -> None:
-    hold_phone(sandbox, "lilei")
-    code = code_of(authorize(sandbox))
-    api.get("auth/getuserinfo", code=code)
-
     assert api.get("auth/getuserinfo", code=code)["errcode"] == 40029
+    assert authorize(sandbox, CHROME).status_code == 302  # a browser with a phone is WeCom's
+    empty = authorize(sandbox, state="", redirect_uri="https://localhost:3001#frag")
+    assert empty.headers["Location"] == f"https://localhost:3001?code={code_of(empty)}&state=#frag"
 
 
-def test_a_code_lives_five_minutes(sandbox: SandboxHandle, api: Api) -> None:
-    code = sandbox.authorize(CORPID, "lilei", redirect_uri="http://localhost:3001/cb")["code"]
-    sandbox.advance(300)
-
-    assert api.get("auth/getuserinfo", code=code)["errcode"] == 40029
-
-
-@pytest.mark.parametrize("path", ["auth/getuserinfo", "user/getuserinfo"])
-@pytest.mark.parametrize("status", [2, 5, None])
-def test_a_code_of_somebody_who_left_is_of_no_use(
-    sandbox: SandboxHandle, api: Api, path: str, status: int | None
+@pytest.mark.parametrize("status", [2, 5, None, "late"])
+def test_a_code_of_somebody_who_left_or_of_six_minutes_ago_is_of_no_use(
+    sandbox: SandboxHandle, api: Api, status: int | str | None
 ) -> None:
-    code = sandbox.authorize(CORPID, "lilei", redirect_uri="http://localhost:3001/cb")["code"]
-    if status is None:
-        sandbox.control("DELETE", f"companies/{CORPID}/members/lilei", {})
+    code = sandbox.authorize(CORPID, "lilei", redirect_uri=CALLBACK)["code"]
+    if status == "late":
+        sandbox.advance(300)
+    elif status is None:
+        sandbox.control("DELETE", f"{MEMBERS}/lilei", {})
     else:
-        sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "lilei", "status": status}])
+        sandbox.control("POST", MEMBERS, [{"userid": "lilei", "status": status}])
 
-    answer = api.get(path, code=code)
-
+    answer = api.get("auth/getuserinfo", code=code)
     assert (answer["errcode"], set(answer)) == (40029, {"errcode", "errmsg"})
-
-
-def test_a_ticket_of_somebody_who_left_is_of_no_use(sandbox: SandboxHandle, api: Api) -> None:
-    visit = {"redirect_uri": "http://localhost:3001/cb", "scope": "snsapi_privateinfo", "agentid": str(AGENTID)}
-    code = sandbox.authorize(CORPID, "lilei", **visit)["code"]
-    ticket = api.get("auth/getuserinfo", code=code)["user_ticket"]
-    sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "lilei", "status": 5}])
-
-    assert api.post("auth/getuserdetail", {"user_ticket": ticket})["errcode"] == 60011
 
 
 def test_who_gets_a_leaver_s_userid_gets_nothing_else_of_hers(sandbox: SandboxHandle, api: Api) -> None:
     """Another person: not signed in by an old code, not shown for an old ticket, asked for consent again."""
     hold_phone(sandbox, "lilei")
-    private = {"scope": "snsapi_privateinfo"}
-    url = f"{sandbox.base_url}/connect/oauth2/authorize"
-    allowed = sandbox.session.post(
-        url, params=VISIT | private, data={"answer": "allow"}, headers=WECOM, allow_redirects=False, timeout=60
-    )
-    ticket = api.get("auth/getuserinfo", code=code_of(allowed))["user_ticket"]
-    code = code_of(authorize(sandbox, scope=private["scope"]))
-    sandbox.control("DELETE", f"companies/{CORPID}/members/lilei")
-    sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "LiLei", "name": "李蕾", "department": [2]}])
+    ticket = api.get("auth/getuserinfo", code=code_of(consent(sandbox)))["user_ticket"]
+    code = code_of(authorize(sandbox, scope=PRIVATE))
+    sandbox.control("POST", MEMBERS, [{"userid": "lilei", "status": 5}])
+    assert api.post("auth/getuserdetail", {"user_ticket": ticket})["errcode"] == 60011
+    sandbox.control("DELETE", f"{MEMBERS}/lilei")
+    sandbox.control("POST", MEMBERS, [{"userid": "LiLei", "name": "李蕾", "department": [2]}])
 
     assert api.get("auth/getuserinfo", code=code)["errcode"] == 40029
     assert api.post("auth/getuserdetail", {"user_ticket": ticket})["errcode"] == 84015
-    assert authorize(sandbox, scope=private["scope"]).status_code == 200
-
-
-def test_the_older_spelling(sandbox: SandboxHandle, api: Api) -> None:
-    code = sandbox.authorize(CORPID, "lilei", redirect_uri="http://localhost:3001/cb")["code"]
-
-    assert api.get("user/getuserinfo", code=code) == {
-        "errcode": 0,
-        "errmsg": "ok",
-        "UserId": "LiLei",
-        "DeviceId": "",
-    }
-
-
-@pytest.mark.parametrize(("code", "errcode"), [("", 41008), ("nonsense", 40029)])
-def test_codes_that_are_none(api: Api, code: str, errcode: int) -> None:
-    assert api.get("auth/getuserinfo", code=code)["errcode"] == errcode
+    assert authorize(sandbox, scope=PRIVATE).status_code == 200
 
 
 def test_a_code_of_another_domain_is_not_taken(sandbox: SandboxHandle, api: Api, contacts: Api) -> None:
-    code = sandbox.authorize(CORPID, "lilei", redirect_uri="http://localhost:3001/cb")["code"]
-    app = f"companies/{CORPID}/apps/{AGENTID}"
+    code = sandbox.authorize(CORPID, "lilei", redirect_uri=CALLBACK)["code"]
 
     assert contacts.get("auth/getuserinfo", code=code)["errcode"] == 50001
-    sandbox.control("PATCH", app, {"trusted_domain": "bi.example.com"})
+    sandbox.control("PATCH", APP, {"trusted_domain": "bi.example.com"})
     assert api.get("auth/getuserinfo", code=code)["errcode"] == 50001
-    sandbox.control("PATCH", app, {"trusted_domain": "localhost:3001"})
+    sandbox.control("PATCH", APP, {"trusted_domain": "localhost:3001"})
     assert api.get("auth/getuserinfo", code=code)["userid"] == "LiLei"
 
 
-def test_members_outside_the_scope_and_guests_get_codes_too(sandbox: SandboxHandle, api: Api) -> None:
-    hold_phone(sandbox, "jim")
-    assert api.get("auth/getuserinfo", code=code_of(authorize(sandbox)))["userid"] == "jim"
+@pytest.mark.parametrize(("holder", "who"), [("jim", {"userid": "jim"}), ("~guest", {"openid": "oSANDBOXGUEST0001"})])
+def test_members_outside_the_scope_and_guests_get_codes_too(
+    sandbox: SandboxHandle, api: Api, holder: str, who: dict[str, str]
+) -> None:
+    hold_phone(sandbox, holder)
 
-    hold_phone(sandbox, "~guest")
-    answer = api.get("auth/getuserinfo", code=code_of(authorize(sandbox)))
-    assert answer == {"errcode": 0, "errmsg": "ok", "openid": "oSANDBOXGUEST0001"}
-
-
-def test_other_browsers_are_turned_away(sandbox: SandboxHandle) -> None:
-    response = authorize(sandbox, headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/130"})
-
-    assert response.status_code == 200
-    assert '<h1 lang="zh-hans">请在企业微信客户端打开链接</h1>' in response.text
+    assert api.get("auth/getuserinfo", code=code_of(authorize(sandbox))) == {"errcode": 0, "errmsg": "ok", **who}
 
 
-def test_a_browser_with_a_phone_counts_as_wecom(sandbox: SandboxHandle) -> None:
-    hold_phone(sandbox, "lilei")
-
-    assert authorize(sandbox, headers={"User-Agent": "Mozilla/5.0 Chrome/130"}).status_code == 302
-
-
-def test_wecom_without_a_person_asks_who_it_is_and_goes_on(sandbox: SandboxHandle) -> None:
+def test_other_browsers_are_turned_away_and_wecom_without_a_person_asks_who_it_is(sandbox: SandboxHandle) -> None:
+    assert '<h1 lang="zh-hans">请在企业微信客户端打开链接</h1>' in authorize(sandbox, CHROME).text
     response = authorize(sandbox)
     chooser = sandbox.session.get(sandbox.base_url + response.headers["Location"], headers=WECOM, timeout=60)
 
-    assert (
-        "/phone?corpid=ww0000000000000001&amp;userid=LiLei&amp;next=/connect/oauth2/authorize%3F"
-        in chooser.text.replace("%2F", "/")
-    )
+    wanted = "/phone?corpid=ww0000000000000001&amp;userid=LiLei&amp;next=/connect/oauth2/authorize%3F"
+    assert wanted in chooser.text.replace("%2F", "/")
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"redirect_uri": "http://localhost/cb"}, "redirect_uri参数错误"),
-        ({"redirect_uri": "http://localhost:3001.example.com/cb"}, "redirect_uri参数错误"),
-        ({"redirect_uri": "http://localhost:3001@example.com/"}, "redirect_uri参数错误"),
-        ({"redirect_uri": "http://localhost:3001\\@example.com/"}, "redirect_uri参数错误"),
-        ({"redirect_uri": "javascript://localhost:3001/%0aalert(1)"}, "redirect_uri参数错误"),
-        ({"redirect_uri": ""}, "redirect_uri参数错误"),
-        ({"appid": "wwnobody"}, "该链接无法访问"),
-        ({"agentid": "77"}, "该链接无法访问"),
-        ({"scope": "snsapi_userinfo"}, "该链接无法访问"),
-        ({"response_type": "token"}, "该链接无法访问"),
+        *(({"redirect_uri": uri}, "redirect_uri参数错误") for uri in FOREIGN),
+        *(({name: "wwnobody"}, "该链接无法访问") for name in ("appid", "agentid", "scope", "response_type")),
         ({"state": "a-b"}, "state参数错误"),
     ],
 )
@@ -184,80 +134,59 @@ def test_wrong_visits_stay_on_a_page(sandbox: SandboxHandle, changes: dict[str, 
 
     response = authorize(sandbox, WECOM, **changes)
 
-    assert response.status_code == 200
-    assert f'<h1 lang="zh-hans">{words}</h1>' in response.text
-
-
-def test_an_empty_state_comes_back_empty(sandbox: SandboxHandle) -> None:
-    hold_phone(sandbox, "lilei")
-
-    response = authorize(sandbox, state="", redirect_uri="https://localhost:3001#frag")
-
-    assert response.headers["Location"] == f"https://localhost:3001?code={code_of(response)}&state=#frag"
+    assert (response.status_code, f'<h1 lang="zh-hans">{words}</h1>' in response.text) == (200, True)
 
 
 def test_personal_details_need_consent_and_scope(sandbox: SandboxHandle, api: Api) -> None:
     hold_phone(sandbox, "hanmeimei")
-    answer = authorize(sandbox, scope="snsapi_privateinfo")
-    url = f"{sandbox.base_url}/connect/oauth2/authorize"
-    query = VISIT | {"scope": "snsapi_privateinfo"}
-    given = sandbox.session.post(url, params=query, data={"answer": "allow"}, allow_redirects=False, timeout=60)
-    info = api.get("auth/getuserinfo", code=code_of(given))
+    assert authorize(sandbox, scope=PRIVATE).status_code == 200
+    info = api.get("auth/getuserinfo", code=code_of(consent(sandbox)))
     detail = api.post("auth/getuserdetail", {"user_ticket": info["user_ticket"]})
 
-    assert answer.status_code == 200
     assert (detail["userid"], detail["email"]) == ("hanmeimei", "han@example.com")
-    assert authorize(sandbox, scope="snsapi_privateinfo").status_code == 302
+    assert authorize(sandbox, scope=PRIVATE).status_code == 302
     sandbox.advance(1801)
     assert api.post("auth/getuserdetail", {"user_ticket": info["user_ticket"]})["errcode"] == 84014
-    assert api.post("auth/getuserdetail", {"user_ticket": "x"})["errcode"] == 84015
-
     hold_phone(sandbox, "jim")
-    assert "不在该应用的可见范围内" in authorize(sandbox, scope="snsapi_privateinfo").text
+    assert "不在该应用的可见范围内" in authorize(sandbox, scope=PRIVATE).text
 
 
-def scan(sandbox: SandboxHandle, document: object, **changes: str) -> requests.Response:
+def scan(
+    sandbox: SandboxHandle, document: object, content_type: str | None = "application/json", **changes: str
+) -> requests.Response:
     url = f"{sandbox.base_url}/wwlogin/sso/login"
     query = {"login_type": "CorpApp", **VISIT, **changes}
-    return sandbox.session.post(url, params=query, json=document, timeout=60)
+    body = json.dumps(document)
+    return sandbox.session.post(url, params=query, data=body, headers={"Content-Type": content_type}, timeout=60)
 
 
 def test_scanning_the_qr_code(sandbox: SandboxHandle, api: Api) -> None:
     answer = scan(sandbox, {"userid": "lilei", "answer": "approve"}).json()
+    refused = scan(sandbox, {"userid": "lilei", "answer": "refuse"}).json()
 
     assert answer["url"] == f"http://localhost:3001/cb?path=%2Fa&code={answer['code']}&state=S1"
     assert api.get("auth/getuserinfo", code=answer["code"])["userid"] == "LiLei"
+    assert refused == {"code": "", "url": "http://localhost:3001/cb?path=%2Fa&state=S1"}
 
 
-def test_refusing_brings_the_state_only(sandbox: SandboxHandle) -> None:
-    answer = scan(sandbox, {"userid": "lilei", "answer": "refuse"}).json()
+@pytest.mark.parametrize(
+    ("document", "content_type", "status", "error"),
+    [
+        ([1], "application/json", 400, ""),
+        ({"userid": "ghost", "answer": "approve"}, "application/json", 400, ""),
+        ({"userid": "lilei"}, "application/json", 400, ""),
+        ({"userid": "jim", "answer": "approve"}, "application/json", 403, "无权限"),
+        # A page of another site can post a form or plain text here, but not JSON.
+        ({"userid": "lilei", "answer": "approve"}, "text/plain", 415, "Content-Type must be application/json"),
+        ({"userid": "lilei", "answer": "approve"}, None, 415, "Content-Type must be application/json"),
+    ],
+)
+def test_scans_that_are_refused(
+    sandbox: SandboxHandle, document: object, content_type: str | None, status: int, error: str
+) -> None:
+    response = scan(sandbox, document, content_type)
 
-    assert answer == {"code": "", "url": "http://localhost:3001/cb?path=%2Fa&state=S1"}
-
-
-def test_scanning_outside_the_scope(sandbox: SandboxHandle) -> None:
-    response = scan(sandbox, {"userid": "jim", "answer": "approve"})
-
-    assert (response.status_code, response.json()) == (403, {"error": "无权限"})
-
-
-@pytest.mark.parametrize("document", [[1], {"userid": "ghost", "answer": "approve"}, {"userid": "lilei"}])
-def test_a_scan_that_makes_no_sense(sandbox: SandboxHandle, document: object) -> None:
-    assert scan(sandbox, document).status_code == 400
-
-
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
-def test_a_scan_needs_json_s_content_type(sandbox: SandboxHandle, content_type: str | None) -> None:
-    """A page of another site can post a form or plain text here, but not JSON."""
-    response = sandbox.session.post(
-        f"{sandbox.base_url}/wwlogin/sso/login",
-        params={"login_type": "CorpApp", **VISIT},
-        data=b'{"userid": "lilei", "answer": "approve"}',
-        headers={"Content-Type": content_type},
-        timeout=60,
-    )
-
-    assert (response.status_code, response.json()) == (415, {"error": "Content-Type must be application/json"})
+    assert (response.status_code, error in response.json()["error"]) == (status, True)
 
 
 @pytest.mark.parametrize("path", ["/wwlogin/sso/login", "/wwopen/sso/qrConnect"])
@@ -266,21 +195,18 @@ def test_a_scan_needs_json_s_content_type(sandbox: SandboxHandle, content_type: 
     [
         ({}, 'data-userid="LiLei"'),
         ({"redirect_uri": "http://other.example.com/"}, "redirect_uri 与配置的授权完成回调域名不一致"),
-        ({"redirect_uri": "x"}, "该链接无法访问"),
-        ({"agentid": ""}, "该链接无法访问"),
-        ({"appid": "wwnobody"}, "该链接无法访问"),
+        *(({name: "x"}, "该链接无法访问") for name in ("redirect_uri", "agentid", "appid")),
     ],
 )
 def test_the_qr_page(sandbox: SandboxHandle, path: str, changes: dict[str, str], words: str) -> None:
     response = sandbox.session.get(sandbox.base_url + path, params=VISIT | changes, timeout=60)
 
-    assert response.status_code == 200
-    assert words in response.text
+    assert (response.status_code, words in response.text) == (200, True)
     assert "frame-ancestors *" in response.headers["Content-Security-Policy"]
 
 
 def test_the_callback_domain_serves_the_qr_page_only(sandbox: SandboxHandle) -> None:
-    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"callback_domain": "login.example.com"})
+    sandbox.control("PATCH", APP, {"callback_domain": "login.example.com"})
     hold_phone(sandbox, "lilei")
 
     assert scan(sandbox, {"userid": "lilei", "answer": "refuse"}, redirect_uri="https://login.example.com/").ok
@@ -292,8 +218,7 @@ def test_a_tap_on_the_phone_passes_the_qr_page_once(sandbox: SandboxHandle, api:
     sandbox.session.cookies.set("sandbox_tapped", "1", domain="127.0.0.1", path="/")
     url = f"{sandbox.base_url}/wwlogin/sso/login"
 
-    first = sandbox.session.get(url, params=VISIT, allow_redirects=False, timeout=60)
-    second = sandbox.session.get(url, params=VISIT, allow_redirects=False, timeout=60)
+    first, second = (sandbox.session.get(url, params=VISIT, allow_redirects=False, timeout=60) for _ in range(2))
 
     assert api.get("auth/getuserinfo", code=code_of(first))["userid"] == "LiLei"
     assert second.status_code == 200

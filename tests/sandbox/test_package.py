@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from email.parser import Parser
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 import requests
 import yaml
 
-from tests.nightly import nightly
 from tests.programs import needs
 from tests.sandbox_process import ROOT
 
@@ -37,7 +34,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_everything_that_runs(wheel: Path) -> None:
+def test_the_wheel_holds_everything_that_runs_and_says_what_it_is(wheel: Path) -> None:
     wanted = {
         str(path.relative_to(DISTRIBUTION))
         for path in PACKAGE.rglob("*")
@@ -49,91 +46,53 @@ def test_the_wheel_holds_everything_that_runs(wheel: Path) -> None:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
         catalogue = archive.read("wecom_sandbox/locale/zh_Hans/LC_MESSAGES/messages.mo")
 
-    assert found == wanted
-    assert "工作台".encode() in catalogue
-
-
-def test_the_wheel_says_what_it_is(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
         metadata = Parser().parsestr(archive.read(name).decode())
         licence = archive.read(name.replace("METADATA", "licenses/LICENSE")).decode()
 
+    assert found == wanted
+    assert "工作台".encode() in catalogue
     assert metadata["Name"] == "wecom-sandbox"
     assert metadata.get_all("Requires-Dist") == ["aiohttp", "cryptography", "defusedxml", "jinja2"]
     assert (metadata["License-Expression"], licence) == ("MIT", (ROOT / "LICENSE").read_text(encoding="utf-8"))
     assert str(metadata.get_payload()).startswith("# wecom-sandbox\n")
 
 
-def test_pytest_finds_the_plugin() -> None:
-    plugins = [one.value for one in entry_points(group="pytest11") if one.value.startswith("wecom_sandbox")]
-
-    assert plugins == ["wecom_sandbox.pytest_plugin"]
-
-
-def commands(readme: str) -> tuple[str, str, str]:
-    """What it tells to type: the installation, the start, the message."""
+def commands(readme: str) -> tuple[list[str], str]:
+    """What it tells to type: the installation and the start, the message."""
     text = (DISTRIBUTION / readme).read_text(encoding="utf-8")
     first, message = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    install, start = first.splitlines()
-    return install, start, message
+    return first.splitlines(), message
 
 
-def follow(readme: str, folder: Path, programs: Path) -> list[str]:
-    """Start the sandbox and send the message as the README says, on a free port; the texts on 李雷's phone."""
-    _, start, message = commands(readme)
-    env = {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"}
+@needs("curl")
+@pytest.mark.parametrize(("readme", "text"), READMES.items())
+def test_the_first_message_as_the_readme_says(readme: str, text: str, tmp_path: Path) -> None:
+    """On a free port."""
+    (_install, start), message = commands(readme)
+    env = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "LANG": "C.UTF-8"}
     process = subprocess.Popen(
-        ["sh", "-c", f"exec {start} --port 0"], cwd=folder, env=env, stdout=subprocess.PIPE, text=True
+        ["sh", "-c", f"exec {start} --port 0"], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1].rstrip("/")
         typed = message.replace("http://127.0.0.1:3002", url)
-        sent = subprocess.run(["sh", "-c", typed], cwd=folder, env=env, capture_output=True, text=True, check=True)
+        sent = subprocess.run(["sh", "-c", typed], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
         assert '"errcode":0' in sent.stdout
         shown = requests.get(f"{url}/sandbox/api/companies/wwsandbox/members/lilei/messages", timeout=60).json()
         assert "李雷" in requests.get(f"{url}/phone", timeout=60).text
     finally:
         process.terminate()
         process.communicate(timeout=60)
-    return [one["text"]["content"] for one in shown["messages"]]
+    assert [one["text"]["content"] for one in shown["messages"]] == [text]
 
 
-@needs("curl")
-@pytest.mark.parametrize(("readme", "text"), READMES.items())
-def test_the_first_message_as_the_readme_says(readme: str, text: str, tmp_path: Path) -> None:
-    assert follow(readme, tmp_path, Path(sys.executable).parent) == [text]
-
-
-@pytest.mark.parametrize("guide", ["en", "zh-cn"])
-def test_the_guide_begins_as_the_readme(guide: str) -> None:
-    text = (ROOT / "docs" / guide / "sandbox.md").read_text(encoding="utf-8")
-
-    assert text.split("```sh\n", 1)[1].split("```", 1)[0].splitlines() == list(commands("README.md")[:2])
-
-
-DOCUMENTS = [*READMES, "../docs/en/sandbox.md", "../docs/zh-cn/sandbox.md"]
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_lines_of_services_are_yaml(document: str) -> None:
+@pytest.mark.parametrize("document", [*READMES, "../docs/en/sandbox.md", "../docs/zh-cn/sandbox.md"])
+def test_the_guide_begins_as_the_readme_and_its_lines_of_services_are_yaml(document: str) -> None:
     text = (DISTRIBUTION / document).read_text(encoding="utf-8")
     github, gitlab = (yaml.safe_load(line)["services"] for line in re.findall(r"`(services: .*?)`", text))
 
+    assert text.split("```sh\n", 1)[1].split("```", 1)[0].splitlines() == commands("README.md")[0]
     assert github == {"wecom": {"image": "REGISTRY/wecom-sandbox", "ports": ["3002:3002"]}}
     assert gitlab == [{"name": "REGISTRY/wecom-sandbox", "alias": "wecom"}]
-
-
-@nightly
-@needs("curl")
-@pytest.mark.parametrize(("readme", "text"), READMES.items())
-def test_the_first_message_in_an_empty_environment(readme: str, text: str, wheel: Path, tmp_path: Path) -> None:
-    """The wheel is found before the registry, which gives what it needs."""
-    install, _, _ = commands(readme)
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=300)
-    programs = tmp_path / "venv" / "bin"
-    env = os.environ | {"PATH": f"{programs}:/usr/bin:/bin", "PIP_FIND_LINKS": str(wheel.parent)}
-    subprocess.run(["sh", "-c", install], cwd=tmp_path, env=env, check=True, capture_output=True, timeout=600)
-
-    assert follow(readme, tmp_path, programs) == [text]

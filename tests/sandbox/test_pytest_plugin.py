@@ -39,19 +39,9 @@ def test_a_message_arrives(wecom_sandbox: Sandbox) -> None:
     assert [one["text"]["content"] for one in wecom_sandbox.person("lilei").messages()] == ["hello"]
     assert wecom_sandbox.person("jim").messages() == []
     assert [one["path"] for one in wecom_sandbox.calls("message/send")] == ["/cgi-bin/message/send"]
-
-
-def test_faults_come_by_name(wecom_sandbox: Sandbox) -> None:
-    wecom_sandbox.fault("busy", "message/send", count=None)
-    assert [send(wecom_sandbox, "lost")["errcode"] for _ in range(2)] == [-1, -1]
-
-
-def test_time_can_be_moved(wecom_sandbox: Sandbox) -> None:
-    token = call(wecom_sandbox, "gettoken", corpid="wwsandbox", corpsecret="app-secret")["access_token"]
     before = wecom_sandbox.control("GET", "clock")["now"]
     wecom_sandbox.advance(7200)
     assert wecom_sandbox.control("GET", "clock")["now"] >= before + 7200
-    assert call(wecom_sandbox, "agent/get", access_token=token, agentid="1000002")["errcode"] == 42001
 
 
 def test_nothing_is_left_of_the_tests_before(wecom_sandbox: Sandbox) -> None:
@@ -85,13 +75,13 @@ class TestAnotherCompany:
 '''
 
 
-def run_pytest(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(folder: Path, program: str, **env: str) -> subprocess.CompletedProcess[str]:
     """With nothing of this suite but its Python."""
-    variables = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON", "DJANGO"))
-    }
+    (folder / "test_program.py").write_text(program, encoding="utf-8")
+    ours = ("PYTEST", "PYTHON", "DJANGO")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:django", "-p", "no:cacheprovider", "-W", "error", *arguments],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:django", "-p", "no:cacheprovider", "-W", "error"],
         cwd=folder,
         env=variables | env,
         capture_output=True,
@@ -102,29 +92,24 @@ def run_pytest(folder: Path, *arguments: str, **env: str) -> subprocess.Complete
 
 
 def test_a_project_without_django_uses_the_fixtures(tmp_path: Path) -> None:
-    (tmp_path / "test_program.py").write_text(PROJECT, encoding="utf-8")
-
-    done = run_pytest(tmp_path)
+    done = run_pytest(tmp_path, PROJECT)
 
     assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[-1].startswith("6 passed")
+    assert done.stdout.splitlines()[-1].startswith("4 passed")
 
 
 @pytest.mark.parametrize("language", ["en", "zh-cn"])
 def test_the_example_of_the_guide(language: str, tmp_path: Path) -> None:
     guide = (ROOT / "docs" / language / "sandbox.md").read_text(encoding="utf-8")
-    (tmp_path / "test_program.py").write_text(guide.rsplit("```python\n", 1)[1].split("```", 1)[0], encoding="utf-8")
 
-    done = run_pytest(tmp_path)
+    done = run_pytest(tmp_path, guide.rsplit("```python\n", 1)[1].split("```", 1)[0])
 
     assert done.returncode == 0, done.stdout
     assert done.stdout.splitlines()[-1].startswith("2 passed")
 
 
 def test_a_sandbox_that_does_not_start_is_told(tmp_path: Path) -> None:
-    (tmp_path / "test_program.py").write_text("def test(wecom_sandbox): pass", encoding="utf-8")
-
-    done = run_pytest(tmp_path, ENVIRONMENT="production")
+    done = run_pytest(tmp_path, "def test(wecom_sandbox): pass", ENVIRONMENT="production")
 
     assert done.returncode == 1
     assert "RuntimeError: the sandbox did not start: '', exit code 1" in done.stdout

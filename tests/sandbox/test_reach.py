@@ -1,38 +1,22 @@
-"""Under which names and with which certificate the sandbox answers."""
+"""The certificate authority: for which names it is good, how it is kept, and the guide's recipe for fixed hosts."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import signal
-import socket
+import shutil
 import ssl
 import stat
 import subprocess
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import requests
-from wecom_sandbox.http.hosts import WECOM_HOSTS, Authority, checked
+from wecom_sandbox.http.hosts import WECOM_HOSTS, Authority
 
-from tests.sandbox_process import ROOT, SandboxHandle, start_sandbox
-from tools.services import free_port
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, when it is expected to end by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "wecom_sandbox", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+from tests.sandbox_process import AGENTID, CORPID, ROOT, SECRET, company
 
 
 def shake_hands(server: ssl.SSLContext, trusted: str, host: str) -> None:
@@ -51,12 +35,6 @@ def shake_hands(server: ssl.SSLContext, trusted: str, host: str) -> None:
             sides.append(side)
 
 
-def status(url: str, host: str, **options: object) -> int:
-    """The status of the health call, asked for with this Host header."""
-    headers = {"Host": host}
-    return requests.get(f"{url}/sandbox/api/health", headers=headers, timeout=60, **options).status_code  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("host", [*WECOM_HOSTS, "localhost", "127.0.0.1", "::1", "my-box"])
 def test_the_certificate_is_for_every_name(host: str) -> None:
     authority = Authority.new(["my-box"])
@@ -64,18 +42,15 @@ def test_the_certificate_is_for_every_name(host: str) -> None:
     shake_hands(authority.server_context(), authority.pem, host)
 
 
-def test_who_trusts_the_authority_trusts_it_for_no_other_name() -> None:
+def test_who_trusts_the_authority_trusts_it_for_no_other_name_and_no_other_authority() -> None:
     """Its key may be lost: nobody can stand in for another site with it."""
     authority = Authority.new()
     stolen = replace(authority, names=("bank.example.com",))
 
     with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation"):
         shake_hands(stolen.server_context(), authority.pem, "bank.example.com")
-
-
-def test_another_sandbox_s_authority_is_not_trusted() -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
-        shake_hands(Authority.new().server_context(), Authority.new().pem, "localhost")
+        shake_hands(Authority.new().server_context(), authority.pem, "localhost")
 
 
 def test_a_kept_authority_is_the_same_at_the_next_start(tmp_path: Path) -> None:
@@ -91,142 +66,77 @@ def test_a_kept_authority_is_the_same_at_the_next_start(tmp_path: Path) -> None:
     shake_hands(Authority.kept(folder).server_context(), first.pem, "qyapi.weixin.qq.com")
 
 
-def test_a_kept_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "change", "complaint"),
+    [
+        ("ca-key.pem", "readable", r"ca-key\.pem can be read by others than its owner"),
+        ("ca.pem", "broken", "cannot be read; delete both to get new ones"),
+        ("ca-key.pem", "broken", "cannot be read; delete both to get new ones"),
+        ("ca.pem", "foreign", "do not belong together"),
+        ("", "", r"ca\.pem is not for my-box; delete it and ca-key\.pem"),
+    ],
+)
+def test_a_kept_authority_that_is_not_usable_is_told(tmp_path: Path, name: str, change: str, complaint: str) -> None:
     Authority.kept(tmp_path)
-    (tmp_path / "ca-key.pem").chmod(0o640)
+    if change == "readable":
+        (tmp_path / name).chmod(0o640)
+    elif change:
+        (tmp_path / name).write_text(Authority.new().pem if change == "foreign" else "-----BEGIN NOTHING-----\n")
 
-    with pytest.raises(ValueError, match=r"ca-key\.pem can be read by others than its owner"):
-        Authority.kept(tmp_path)
-
-
-def test_a_kept_authority_that_does_not_know_a_name_is_told(tmp_path: Path) -> None:
-    Authority.kept(tmp_path)
-
-    with pytest.raises(ValueError, match=r"ca\.pem is not for my-box; delete it and ca-key\.pem"):
+    with pytest.raises(ValueError, match=complaint):
         Authority.kept(tmp_path, ["my-box"])
 
 
-@pytest.mark.parametrize("broken", ["ca.pem", "ca-key.pem"])
-def test_a_broken_kept_authority_is_told(tmp_path: Path, broken: str) -> None:
-    Authority.kept(tmp_path)
-    (tmp_path / broken).write_text("-----BEGIN NOTHING-----\n", encoding="utf-8")
-
-    with pytest.raises(ValueError, match="cannot be read; delete both to get new ones"):
-        Authority.kept(tmp_path)
-
-
-def test_a_certificate_of_another_key_is_told(tmp_path: Path) -> None:
-    Authority.kept(tmp_path)
-    (tmp_path / "ca.pem").write_text(Authority.new().pem, encoding="utf-8")
-
-    with pytest.raises(ValueError, match="do not belong together"):
-        Authority.kept(tmp_path)
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "--mount")
+PROGRAM = f"""
+from wechatpy.enterprise import WeChatClient
+client = WeChatClient({CORPID!r}, {SECRET!r}, timeout=60)
+print(client.message.send_text({AGENTID}, ["lilei"], "hello")["errcode"])
+"""
 
 
-@pytest.mark.parametrize("name", ["", "http://my-box", "my-box:80", "my box", "a..b", "-a", "a" * 64])
-def test_what_is_no_name_of_a_host(name: str) -> None:
-    with pytest.raises(ValueError, match="is not the name of a host"):
-        checked(name)
+def recipe(language: str) -> str:
+    """The commands of the guide, with sudo, for programs that look names up in /etc/hosts."""
+    text = (ROOT / "docs" / language / "sandbox.md").read_text(encoding="utf-8")
+    blocks: list[str] = re.findall(r"^```\w*\n(.*?)^```$", text, re.M | re.S)
+    return next(block for block in blocks if "/etc/hosts" in block)
 
 
-def test_by_tls_all_names_of_wecom_answer(sandbox: SandboxHandle, tls_port: int, ca_file: Path) -> None:
-    url = f"https://localhost:{tls_port}"
-
-    hosts = ["localhost", "127.0.0.1", f"[::1]:{tls_port}", "QYAPI.weixin.qq.com", *WECOM_HOSTS, "evil.example.com"]
-    assert [status(url, host, verify=str(ca_file)) for host in hosts] == [200] * (len(hosts) - 1) + [421]
-
-
-def test_without_tls_only_loopback_names_answer(sandbox: SandboxHandle) -> None:
-    hosts = ["localhost", "127.0.0.1:3002", "[::1]", "[::1]:3002", WECOM_HOSTS[0], "evil.example.com", "my-box"]
-
-    assert [status(sandbox.base_url, host) for host in hosts] == [200] * 4 + [421] * 3
+def has_namespaces() -> bool:
+    """Whether this machine lets us have a network, which `ip` begins, and an /etc/hosts of our own (Linux)."""
+    tried = [*NAMESPACE, "ip", "link"]
+    return shutil.which(tried[0]) is not None and not subprocess.run(tried, capture_output=True, check=False).returncode
 
 
-def test_other_names_are_let_in_on_request(tmp_path: Path) -> None:
-    port = free_port()
-    arguments = ("--allow-host", "My-Box", "--allow-host", "192.0.2.7", "--tls-port", str(port))
-    with start_sandbox(arguments=arguments) as handle:
-        hosts = ["my-box", "192.0.2.7:3002", "localhost", "other-box"]
-        assert [status(handle.base_url, host) for host in hosts] == [200, 200, 200, 421]
-        authority = handle.control("GET", "ca")
-
-    assert authority["hosts"] == [*WECOM_HOSTS, "localhost", "127.0.0.1", "::1", "my-box", "192.0.2.7"]
-
-
-def test_a_wrong_name_is_told() -> None:
-    ended = run("--port", "0", "--allow-host", "http://my-box/")
-
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == "http://my-box/ is not the name of a host (without scheme and port)\n"
-
-
-def test_a_port_that_is_taken_is_told() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        ended = run("--port", "0", "--tls-port", str(taken.getsockname()[1]))
-
-    assert ended.returncode == 1
-    assert "address already in use" in ended.stderr
-
-
-def test_the_running_sandbox_s_authority_is_printed(sandbox: SandboxHandle, ca_file: Path) -> None:
-    ended = run("ca", "--port", sandbox.base_url.rpartition(":")[2])
-
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == ca_file.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::1"])  # noqa: S104  # what is asked for
-def test_the_authority_is_printed_of_one_that_listens_elsewhere(host: str) -> None:
-    arguments = ("--host", host, "--allow-host", "my-box", "--tls-port", str(free_port()))
-    with start_sandbox(arguments=arguments) as handle:
-        ended = run("ca", "--host", host, "--port", handle.base_url.rpartition(":")[2])
-
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.startswith("-----BEGIN CERTIFICATE-----\n")
-
-
-def test_the_kept_authority_is_printed_and_made_where_it_is_missing(tmp_path: Path) -> None:
-    first = run("ca", "--ca-folder", str(tmp_path))
-
-    assert first.stdout == (tmp_path / "ca.pem").read_text(encoding="utf-8")
-    assert run("ca", "--ca-folder", str(tmp_path)).stdout == first.stdout
-    with start_sandbox(arguments=("--ca-folder", str(tmp_path), "--tls-port", str(free_port()))) as handle:
-        assert handle.control("GET", "ca")["certificate"] == first.stdout
-
-
-def test_without_tls_there_is_no_authority_to_print() -> None:
-    with start_sandbox() as handle:
-        ended = run("ca", "--port", handle.base_url.rpartition(":")[2])
-
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == (
-        f"{handle.base_url}/sandbox/api/ca: HTTP Error 404: Not Found. Is the sandbox running there, with --tls-port?\n"
+def test_the_recipe_of_both_guides_works(tmp_path: Path) -> None:
+    """Its commands as they stand there, in a network and with an /etc/hosts that nobody else sees."""
+    commands = [[line.partition(" #")[0] for line in recipe(language).splitlines()] for language in ("en", "zh-cn")]
+    assert commands[0] == commands[1]
+    if not has_namespaces():
+        pytest.skip("this machine gives no namespaces or has no program ip: the recipe for /etc/hosts was not tried")
+    (tmp_path / "hosts").write_text("127.0.0.1 localhost\n", encoding="utf-8")
+    (tmp_path / "seed.json").write_text(json.dumps({"companies": [company()]}), encoding="utf-8")
+    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
+    *preparation, start = recipe("en").splitlines()
+    script = [
+        'sudo() { "$@"; }',
+        "ip link set lo up",
+        "mount --bind hosts /etc/hosts",
+        *preparation,
+        f"{start} --seed seed.json > started &",
+        "trap 'kill $!; wait' EXIT",
+        "until grep -q TLS started; do sleep 0.1; done",
+        "REQUESTS_CA_BUNDLE=~/.wecom-sandbox/ca.pem python program.py",
+    ]
+    ended = subprocess.run(
+        [*NAMESPACE, "bash", "-e", "-c", "\n".join(script)],
+        cwd=tmp_path,
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/sbin:{os.environ['PATH']}", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
-
-def test_in_a_container_it_listens_everywhere_and_answers_to_its_names() -> None:
-    """As its image starts it: the arguments of sandbox/Dockerfile."""
-    (entry,) = re.findall(r"^ENTRYPOINT (.*)$", (ROOT / "sandbox" / "Dockerfile").read_text(encoding="utf-8"), re.M)
-    name, *arguments = json.loads(entry)
-
-    with start_sandbox(arguments=tuple(arguments)) as handle:
-        statuses = [
-            handle.session.get(f"{handle.base_url}/phone/choose", headers={"Host": host}, timeout=60).status_code
-            for host in ("wecom:3002", "127.0.0.1:3002", "localhost", "evil.example")
-        ]
-
-    assert (name, handle.url.rpartition(":")[0]) == ("wecom-sandbox", "http://127.0.0.1")
-    assert statuses == [200, 200, 200, 421]
-
-
-def test_many_connect_while_it_is_at_something_else() -> None:
-    """The system takes their connections; of those that it cannot keep it resets some. Here it stands still."""
-    with start_sandbox() as handle, ExitStack() as clients:
-        address = ("127.0.0.1", int(handle.url.rpartition(":")[2]))
-        os.kill(handle.pid, signal.SIGSTOP)
-        clients.callback(os.kill, handle.pid, signal.SIGCONT)
-        for _ in range(1000):
-            clients.enter_context(socket.create_connection(address, timeout=20))
-
-        os.kill(handle.pid, signal.SIGCONT)
-        assert handle.control("GET", "health")["sandbox"] is True
+    assert ended.stdout.splitlines()[-1] == "0", ended.stderr
+    assert stat.S_IMODE((tmp_path / ".wecom-sandbox" / "ca-key.pem").stat().st_mode) == 0o600

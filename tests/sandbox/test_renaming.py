@@ -2,107 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
-from wecom_sandbox.testing import ControlError
+from wecom_sandbox.callbacks import clicks
+from wecom_sandbox.pages.sign_in import Visit, code_for
+from wecom_sandbox.state import administration
 
-from tests.sandbox.conftest import Api
-from tests.sandbox.receiver import Receiver, listening
+from tests.sandbox.direct import DirectApi
 from tests.sandbox.test_messages import VOTE
-from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
-
-APP = f"companies/{CORPID}/apps/{AGENTID}"
-
-
-@pytest.fixture
-def receiver(sandbox: SandboxHandle) -> Iterator[Receiver]:
-    """The app's callback address; the app sees 李雷 (named singly, and by a tag) and nobody by a department."""
-    with listening(CORPID) as found:
-        scope = {"userids": ["lilei"], "tagids": [1]}
-        sandbox.control("PATCH", APP, {"callback": found.callback, "scope": scope})
-        yield found
+from tests.sandbox.test_oauth import PRIVATE, VISIT
+from tests.sandbox_process import AGENTID
 
 
-def rename(sandbox: SandboxHandle, userid: str, new_userid: str) -> None:
-    sandbox.control("POST", f"companies/{CORPID}/members/{userid}/rename", {"userid": new_userid})
+def rename(direct: DirectApi, new_userid: str) -> None:
+    administration.rename_member(direct.world, direct.company, "lilei", new_userid)
 
 
-def company(sandbox: SandboxHandle) -> dict[str, Any]:
-    return dict(sandbox.control("GET", f"companies/{CORPID}"))
+def test_scopes_tags_and_leaders_name_the_new_userid(direct: DirectApi) -> None:
+    direct.change_app(scope={"userids": ["lilei"]})
+    direct.change("members", {"userid": "jim", "direct_leader": ["LILEI"]})
+    direct.change("departments", {"id": 2, "department_leader": ["LiLei"]})
+
+    rename(direct, "LiLei2")
+
+    directory = direct.company.directory
+    assert [member.userid for member in directory.members.values()] == ["LiLei2", "hanmeimei", "jim"]
+    assert directory.members["jim"].direct_leader == ["LiLei2"]
+    assert direct.app.scope.userids == ["LiLei2"]
+    assert directory.tags[1].userids == ["LiLei2"]
+    assert directory.departments[2].department_leader == ["LiLei2"]
+    assert direct("user/get", {"userid": "lilei2"})["name"] == "李雷"
+    assert direct.errcode("user/get", {"userid": "lilei"}) == 60111
 
 
-def test_scopes_tags_and_leaders_name_the_new_userid(sandbox: SandboxHandle, api: Api) -> None:
-    sandbox.control("PATCH", APP, {"scope": {"userids": ["lilei"]}})
-    sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "jim", "direct_leader": ["LILEI"]}])
-    sandbox.control("POST", f"companies/{CORPID}/departments", [{"id": 2, "department_leader": ["LiLei"]}])
+def test_messages_votes_and_later_updates_stay(direct: DirectApi) -> None:
+    sent = direct.send("lilei|hanmeimei", msgtype="template_card", template_card=VOTE)
+    message, member = direct.world.mail.messages[sent["msgid"]], direct.company.directory.members["lilei"]
+    clicks.click(direct.world, direct.company, member, message, "submit", {"when": ["tue"]})
 
-    rename(sandbox, "lilei", "LiLei2")
+    rename(direct, "lilei2")
 
-    now = company(sandbox)
-    assert [member["userid"] for member in now["members"]] == ["LiLei2", "hanmeimei", "jim"]
-    assert now["members"][2]["direct_leader"] == ["LiLei2"]
-    assert now["apps"][0]["scope"]["userids"] == ["LiLei2"]
-    assert now["tags"][0]["userids"] == ["LiLei2"]
-    assert now["departments"][1]["department_leader"] == ["LiLei2"]
-    assert api.get("user/get", userid="lilei2")["name"] == "李雷"
-    assert api.get("user/get", userid="lilei")["errcode"] == 60111
-    assert [row["userid"] for row in api.get("tag/get", tagid=1)["userlist"]] == ["LiLei2"]
-
-
-def test_messages_votes_and_later_updates_stay(sandbox: SandboxHandle, api: Api) -> None:
-    sent = api.send("lilei|hanmeimei", msgtype="template_card", template_card=VOTE)
-    click = {"msgid": sent["msgid"], "key": "submit", "selected": {"when": ["tue"]}}
-    sandbox.control("POST", f"companies/{CORPID}/members/lilei/click", click)
-
-    rename(sandbox, "lilei", "lilei2")
-
-    assert sandbox.messages(CORPID, "lilei2")[0]["selected"] == {"when": ["tue"]}
+    assert direct.messages("lilei2")[0]["selected"] == {"when": ["tue"]}
     update = {"agentid": AGENTID, "userids": ["lilei2"], "response_code": sent["response_code"]}
-    assert api.post("message/update_template_card", {**update, "button": {"replace_name": "已投"}})["invaliduser"] == []
-    assert sandbox.messages(CORPID, "lilei2")[0]["replace_name"] == "已投"
-    api.send("lilei2")
-    assert [one["msgtype"] for one in sandbox.messages(CORPID, "lilei2")] == ["template_card", "text"]
+    answer = direct("message/update_template_card", {**update, "button": {"replace_name": "已投"}})
+    assert (answer["invaliduser"], direct.messages("lilei2")[0]["replace_name"]) == ([], "已投")
+    direct.send("lilei2")
+    assert [one["msgtype"] for one in direct.messages("lilei2")] == ["template_card", "text"]
 
 
-def test_groups_codes_and_tickets_stay(sandbox: SandboxHandle, api: Api) -> None:
-    sandbox.control("PATCH", APP, {"scope": {"partyids": [1]}})
-    api.post("appchat/create", {"userlist": ["lilei", "jim"], "owner": "lilei", "chatid": "c1"})
-    visit = {"redirect_uri": "http://localhost:3001/", "agentid": AGENTID, "scope": "snsapi_privateinfo"}
-    code = sandbox.authorize(CORPID, "lilei", **visit)["code"]
+def test_groups_codes_and_tickets_stay(direct: DirectApi) -> None:
+    direct.change_app(scope={"partyids": [1]})
+    direct("appchat/create", {"userlist": ["lilei", "jim"], "owner": "lilei", "chatid": "c1"})
+    target = Visit.from_query(VISIT | {"scope": PRIVATE}).checked(direct.world, web_login=False)
+    code = code_for(direct.world, target, "LiLei")
 
-    rename(sandbox, "lilei", "lilei2")
+    rename(direct, "lilei2")
 
-    info = api.get("appchat/get", chatid="c1")["chat_info"]
+    info = direct("appchat/get", {"chatid": "c1"})["chat_info"]
     assert (info["owner"], info["userlist"]) == ("lilei2", ["lilei2", "jim"])
-    who = api.get("auth/getuserinfo", code=code)
+    who = direct("auth/getuserinfo", {"code": code})
     assert who["userid"] == "lilei2"
-    assert api.post("auth/getuserdetail", {"user_ticket": who["user_ticket"]})["userid"] == "lilei2"
+    assert direct("auth/getuserdetail", {"user_ticket": who["user_ticket"]})["userid"] == "lilei2"
 
 
-def test_no_app_hears_that_somebody_left_and_came(sandbox: SandboxHandle, receiver: Receiver) -> None:
-    before = len(receiver.events)
-    rename(sandbox, "lilei", "lilei2")
-    sandbox.control("POST", f"companies/{CORPID}/members/lilei2/write", {"agentid": AGENTID, "text": "x"})
+def test_no_app_hears_that_somebody_left_and_came(direct: DirectApi) -> None:
+    callback = {"url": "http://127.0.0.1:9/", "token": "t", "aes_key": "k"}
+    direct.change_app(callback=callback, scope={"userids": ["lilei"], "tagids": [1]})
+    before = direct.world.outbox.waiting
 
-    received = receiver.wait(before + 1)[before:]
-    assert [(event["MsgType"], event["FromUserName"]) for event in received] == [("text", "lilei2")]
+    rename(direct, "lilei2")
 
-
-def test_only_the_letters_change(sandbox: SandboxHandle, api: Api) -> None:
-    api.send("lilei")
-    rename(sandbox, "LiLei", "lilei")
-
-    assert api.get("user/get", userid="LILEI")["userid"] == "lilei"
-    assert len(sandbox.messages(CORPID, "lilei")) == 1
+    assert direct.world.outbox.waiting == before
+    administration.rename_member(direct.world, direct.company, "LILEI2", "LiLei2")  # only the letters
+    assert direct("user/get", {"userid": "lilei2"})["userid"] == "LiLei2"
 
 
 @pytest.mark.parametrize("userid", ["jim", "JIM", "-x", ""])
-def test_refused_userids_change_nothing(sandbox: SandboxHandle, userid: str) -> None:
-    before = company(sandbox)
+def test_refused_userids_change_nothing(direct: DirectApi, userid: str) -> None:
+    before = administration.dump(direct.world)
 
-    with pytest.raises(ControlError, match="400"):
-        rename(sandbox, "lilei", userid)
-
-    assert company(sandbox) == before
+    with pytest.raises(ValueError, match="userid"):
+        rename(direct, userid)
+    assert administration.dump(direct.world) == before

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-SUBJECTS = ("token", "agent", "contacts", "batch", "message", "appchat", "media")
+SUBJECTS = ("token", "agent", "contacts", "message", "appchat", "media")
 
 
 def load_endpoints() -> None:

@@ -32,8 +32,6 @@ class Request:
     body: bytes
     ip: str
     content_type: str = ""
-    # Where the sandbox is reached, for addresses in answers; without slash at its end.
-    base_url: str = ""
     range: str = ""
 
 

@@ -9,20 +9,16 @@ from wecom_sandbox.api.call import APP, CONTACTS, Call, Json, endpoint
 from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http.bodies import Upload, read_media
 from wecom_sandbox.http.envelope import Reply
-from wecom_sandbox.limits.limits import DAY
 from wecom_sandbox.messages.content import MediaCheck
 from wecom_sandbox.messages.inbox import new_id
 from wecom_sandbox.state.files import Media
 from wecom_sandbox.state.world import World
 
 KINDS = ("image", "voice", "video", "file")
-# attachment_type: what may be uploaded for it.
-_ATTACHMENTS = {"1": ("image", "video", "file"), "2": ("image",)}
 _LEAST_BYTES = 6
 _MB = 1024 * 1024
 # kind: most bytes, and the error beyond
 _SIZES = {"image": (10 * _MB, 40009), "voice": (2 * _MB, 45001), "video": (10 * _MB, 40011), "file": (20 * _MB, 45001)}
-_PICTURE_BYTES, _PICTURES_PER_DAY, _PICTURES_PER_MONTH = 2 * _MB, 1000, 3000
 _AMR = b"#!AMR\n"
 # Bytes of a frame of 20 ms by its mode, header byte included.
 _AMR_FRAMES = {0: 13, 1: 14, 2: 16, 3: 18, 4: 20, 5: 21, 6: 27, 7: 32, 8: 6, 15: 1}
@@ -39,32 +35,6 @@ def media_upload(call: Call) -> Json:
     return {"errmsg": "", "type": kind, "media_id": media.media_id, "created_at": str(int(call.now))}
 
 
-@endpoint("POST", "media/upload_attachment", APP)
-def media_upload_attachment(call: Call) -> Json:
-    """For moments (`attachment_type` 1) and product albums (2, pictures only). `created_at` is a number here."""
-    kind, purpose = call.query.get("media_type", ""), call.query.get("attachment_type", "")
-    if kind not in _ATTACHMENTS.get(purpose, ()):
-        raise ApiError(40004 if purpose in _ATTACHMENTS and kind in KINDS else 40005)
-    media = store(call.world, call.company.corpid, kind, read_media(call.request.content_type, call.request.body))
-    return {"errmsg": "", "type": kind, "media_id": media.media_id, "created_at": int(call.now)}
-
-
-@endpoint("POST", "media/uploadimg", APP, CONTACTS)
-def media_uploadimg(call: Call) -> Json:
-    """A picture that stays; its address is for mpnews and WeCom's own pages."""
-    upload = read_media(call.request.content_type, call.request.body)
-    _check_picture(upload.body)
-    if not _LEAST_BYTES <= len(upload.body) <= _PICTURE_BYTES:
-        raise ApiError(40009)
-    corpid, now, limits = call.company.corpid, call.now, call.world.limits
-    limits.check_special("uploadimg-day", corpid, seconds=DAY, limit=_PICTURES_PER_DAY, now=now)
-    limits.check_special("uploadimg-month", corpid, seconds=30 * DAY, limit=_PICTURES_PER_MONTH, now=now)
-    media = Media(
-        new_id("sim-picture"), corpid, "picture", upload.filename, _picture_type(upload.body), upload.body, 1e12
-    )
-    return {"errmsg": "", "url": keep(call, media)}
-
-
 @endpoint("GET", "media/get", APP, CONTACTS)
 def media_get(call: Call) -> Reply:
     """The file itself; an error comes as JSON."""
@@ -72,7 +42,7 @@ def media_get(call: Call) -> Reply:
     if not media_id:
         raise ApiError(41006)
     media = call.world.media.get(media_id)
-    if media is None or media.corpid != call.company.corpid or call.now >= media.expires_at or media.kind not in KINDS:
+    if media is None or media.corpid != call.company.corpid or call.now >= media.expires_at:
         raise ApiError(40007)
     name = media.filename.replace('"', "'")
     headers = {
@@ -88,12 +58,6 @@ def media_get(call: Call) -> Reply:
         return Reply(b"", status=416, content_type=media.content_type)
     headers["Content-Range"] = f"bytes {start}-{end}/{total}"
     return Reply(media.body[start : end + 1], status=206, content_type=media.content_type, headers=headers)
-
-
-@endpoint("GET", "media/get/jssdk", APP, CONTACTS)
-def media_get_jssdk(call: Call) -> Reply:
-    """The voice of a JS-SDK recording; here as it was uploaded, nothing is transcoded."""
-    return media_get(call)  # type: ignore[return-value]  # the decorator's type is the wider one
 
 
 def media_check(call: Call) -> MediaCheck:
@@ -131,12 +95,6 @@ def store(world: World, corpid: str, kind: str, upload: Upload) -> Media:
     media = Media(new_id("sim-media"), corpid, kind, upload.filename, content_type, upload.body, expires_at)
     world.media.add(media)
     return media
-
-
-def keep(call: Call, media: Media) -> str:
-    """Keep a file that is fetched by its address, without a token, and give that address."""
-    call.world.media.add(media)
-    return f"{call.request.base_url}/sandbox/media/{media.media_id}"
 
 
 def _picture_type(body: bytes) -> str:

@@ -16,7 +16,7 @@ from wecom_sandbox.http.envelope import Reply, success
 from wecom_sandbox.http.typed import read_integer
 from wecom_sandbox.limits.limits import MINUTE
 from wecom_sandbox.messages import content
-from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode, china_day, new_id
+from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode, new_id
 from wecom_sandbox.state.directory import Tag, fold
 from wecom_sandbox.state.world import App, Company, Robot, World
 
@@ -247,18 +247,6 @@ def message_recall(call: Call) -> Json:
     for folded in message.receivers:
         call.world.changed(call.company.corpid, folded)
     return {}
-
-
-@endpoint("POST", "message/get_statistics", APP)
-def message_get_statistics(call: Call) -> Json:
-    """Person-times of today (time_type 0) or yesterday (1)."""
-    days_ago = call.number("time_type")
-    if days_ago not in (0, 1):
-        raise content.invalid("time_type")
-    app = call.own_app
-    day = china_day(call.now) - days_ago
-    count = call.world.mail.person_times.get((call.company.corpid, app.agentid, day), 0)
-    return {"statistics": [{"agentid": app.agentid, "app_name": app.name, "count": count}] if count else []}
 
 
 def _response_code(call: Call) -> ResponseCode:

@@ -108,19 +108,6 @@ def auth_getuserinfo(call: Call) -> Json:
     return answer | ({"user_ticket": code.user_ticket} if code.user_ticket else {})
 
 
-@endpoint("GET", "user/getuserinfo", APP, CONTACTS, counted=False)
-def user_getuserinfo(call: Call) -> Json:
-    """The older path: same meaning, other letters."""
-    code = _redeem(call)
-    if not code.userid:
-        return {"OpenId": code.openid, "DeviceId": ""}
-    ticket: Json = {}
-    if code.user_ticket:
-        ticket = {"user_ticket": code.user_ticket, "expires_in": call.world.settings.user_ticket_seconds}
-    return {"UserId": code.userid, "DeviceId": ""} | ticket
-
-
-@endpoint("POST", "user/getuserdetail", APP)
 @endpoint("POST", "auth/getuserdetail", APP)
 def auth_getuserdetail(call: Call) -> Json:
     """What the member let the app see on the consent page; the member must be in the app's scope."""

@@ -17,28 +17,6 @@ if TYPE_CHECKING:
     from wecom_sandbox.state.world import App, Company, World
 
 _TEXT_BYTES = 2048
-# What a phone would have scanned, photographed or chosen, by the type of the menu's entry.
-_SCANNED: dict[str, object] = {"ScanCodeInfo": {"ScanType": "qrcode", "ScanResult": "sandbox"}}
-_PICTURE: dict[str, object] = {
-    "SendPicsInfo": {"Count": 1, "PicList": {"item": {"PicMd5Sum": "0cc175b9c0f1b6a831c399e269772661"}}}
-}
-_PLACE: dict[str, object] = {
-    "SendLocationInfo": {
-        "Location_X": "23.1291",
-        "Location_Y": "113.2644",
-        "Scale": "15",
-        "Label": "广东省广州市",
-        "Poiname": "",
-    }
-}
-_FOUND = {
-    "scancode_push": _SCANNED,
-    "scancode_waitmsg": _SCANNED,
-    "pic_sysphoto": _PICTURE,
-    "pic_photo_or_album": _PICTURE,
-    "pic_weixin": _PICTURE,
-    "location_select": _PLACE,
-}
 
 
 class Impossible(Exception):
@@ -183,14 +161,6 @@ def write_text(world: World, company: Company, app: App, member: Member, text: s
     world.changed(company.corpid, member.folded)
 
 
-def send_message(
-    world: World, company: Company, app: App, member: Member, kind: str, elements: Mapping[str, object]
-) -> None:
-    """The member sends the app a message of another kind (image, voice, video, location, link): its callback hears."""
-    event = events.ordinary(company.corpid, app.agentid, kind, now=world.now(), userid=member.userid, **elements)
-    send_event(world, company, app, event, _replier(world, company, app, member))
-
-
 def press_menu(world: World, company: Company, app: App, member: Member, path: list[int]) -> str:
     """Press an entry of the app's own menu, by its position (and that below). Returns the address it opens, or ""."""
     entry = _menu_entry(app, path)
@@ -198,7 +168,6 @@ def press_menu(world: World, company: Company, app: App, member: Member, path: l
     elements: dict[str, object] = {"EventKey": entry.get("url") if kind == "view" else entry.get("key", "")}
     if kind == "view_miniprogram":
         elements = {"EventKey": entry.get("pagepath", ""), "AppId": entry.get("appid", "")}
-    elements |= _FOUND.get(kind, {})
     event = events.event(company.corpid, app.agentid, kind, now=now, userid=member.userid, **elements)
     send_event(world, company, app, event, _replier(world, company, app, member))
     return str(entry.get("url", "")) if kind == "view" else ""

@@ -206,8 +206,6 @@ class Courier:
         company = self._world.companies.get(outgoing.corpid)
         if company is None:
             return None
-        if outgoing.callback is not None:
-            return outgoing.callback
         if outgoing.agentid is None:
             return company.contacts_callback
         app = company.apps.get(outgoing.agentid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import asdict
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,25 +12,17 @@ from aiohttp import web
 from wecom_sandbox.api import token
 from wecom_sandbox.callbacks import clicks
 from wecom_sandbox.callbacks.courier import COURIER
-from wecom_sandbox.control import routes
 from wecom_sandbox.control.routes import (
-    ANY_OBJECT,
-    INTEGER,
-    PAGE,
-    TEXT_OR_INTEGER,
-    an_object,
     app_of,
     as_list,
     as_object,
     company_of,
     number_in_path,
     number_of,
-    page,
     page_as_json,
     page_of,
     person_of,
     route,
-    rows,
     text_of,
 )
 from wecom_sandbox.control.whole import ROWS_AT_ONCE, between_calls, large_answer
@@ -40,12 +31,11 @@ from wecom_sandbox.messages.inbox import Message, Ring
 from wecom_sandbox.pages.bubbles import href
 from wecom_sandbox.pages.rendering import Refused, Translate, language, translations, with_code
 from wecom_sandbox.pages.sign_in import Visit, code_for
-from wecom_sandbox.state import administration, events
+from wecom_sandbox.state import administration
 from wecom_sandbox.state.events import Callback
 from wecom_sandbox.state.world import App, Company, World
 
 APP_NAMES = tuple(sorted(administration.APP_FIELDS - {"agentid"}))
-_SIGNATURE = an_object(**dict.fromkeys(("signature", "noncestr", "timestamp", "url"), TEXT_OR_INTEGER))
 
 
 @route("GET", "companies")
@@ -59,7 +49,7 @@ def _all(world: World) -> list[Company]:
     return list(world.companies.values())
 
 
-@route("POST", "companies", body=routes.COMPANY)
+@route("POST", "companies")
 async def post_company(request: web.Request, world: World, document: Any) -> object:
     """Create a company, or replace the one with this corpid, with everything in it."""
     company = await between_calls(administration.put_company_in_steps(world, document))
@@ -72,7 +62,7 @@ async def get_company(request: web.Request, world: World, document: object) -> o
     return await large_answer(administration.company_as_json(company_of(request, world), iter))
 
 
-@route("PATCH", "companies/{corpid}", body=routes.COMPANY_CHANGES)
+@route("PATCH", "companies/{corpid}")
 async def patch_company(request: web.Request, world: World, document: Any) -> object:
     """Change the given fields of a company's own."""
     company = company_of(request, world)
@@ -87,7 +77,7 @@ async def delete_company(request: web.Request, world: World, document: object) -
     return {}
 
 
-@route("POST", "companies/{corpid}/departments", body=routes.DEPARTMENTS)
+@route("POST", "companies/{corpid}/departments")
 async def post_departments(request: web.Request, world: World, document: Any) -> object:
     """Add departments, or change the given fields of known ones."""
     return {"count": administration.put_departments(world, company_of(request, world), as_list(document))}
@@ -100,7 +90,7 @@ async def delete_department(request: web.Request, world: World, document: object
     return {}
 
 
-@route("POST", "companies/{corpid}/members", body=routes.MEMBERS)
+@route("POST", "companies/{corpid}/members")
 async def post_members(request: web.Request, world: World, document: Any) -> object:
     """Add members, or change the given fields of known ones, one by one: those before a wrong one are there."""
     company, rows = company_of(request, world), as_list(document)
@@ -119,19 +109,19 @@ async def delete_member(request: web.Request, world: World, document: object) ->
     return {}
 
 
-@route("POST", "companies/{corpid}/tags", body=routes.TAGS)
+@route("POST", "companies/{corpid}/tags")
 async def post_tags(request: web.Request, world: World, document: Any) -> object:
     """Add tags, or change the given fields of known ones."""
     return {"count": administration.put_tags(world, company_of(request, world), as_list(document))}
 
 
-@route("POST", "companies/{corpid}/robots", body=routes.ROBOTS)
+@route("POST", "companies/{corpid}/robots")
 async def post_robots(request: web.Request, world: World, document: Any) -> object:
     """Add group robots, or replace them by their keys."""
     return {"count": administration.put_robots(company_of(request, world), as_list(document))}
 
 
-@route("POST", "companies/{corpid}/apps", body=routes.APPS)
+@route("POST", "companies/{corpid}/apps")
 async def post_apps(request: web.Request, world: World, document: Any) -> object:
     """Add apps, or change the given fields of known ones."""
     company = company_of(request, world)
@@ -139,7 +129,7 @@ async def post_apps(request: web.Request, world: World, document: Any) -> object
     return {"apps": [administration.app_as_json(app) for app in company.apps.values()]}
 
 
-@route("PATCH", "companies/{corpid}/apps/{agentid}", body=routes.APP_CHANGES)
+@route("PATCH", "companies/{corpid}/apps/{agentid}")
 async def patch_app(request: web.Request, world: World, document: Any) -> object:
     """Change the given fields of an app, without the rules of WeCom's console."""
     app = app_of(request, world)
@@ -149,7 +139,7 @@ async def patch_app(request: web.Request, world: World, document: Any) -> object
     return administration.app_as_json(app)
 
 
-@route("POST", "companies/{corpid}/apps/{agentid}/invalidate", body=an_object(code={"enum": [40014, 42001]}))
+@route("POST", "companies/{corpid}/apps/{agentid}/invalidate")
 async def invalidate(request: web.Request, world: World, document: Any) -> object:
     """Spoil the app's tokens: {"code": 40014} (default) or {"code": 42001}."""
     app = app_of(request, world)
@@ -191,7 +181,7 @@ async def verify_domain(request: web.Request, world: World, document: object) ->
     }
 
 
-@route("POST", "companies/{corpid}/apps/{agentid}/signature", body=_SIGNATURE)
+@route("POST", "companies/{corpid}/apps/{agentid}/signature")
 async def check_signature(request: web.Request, world: World, document: Any) -> object:
     """Which JS-SDK ticket of the app a signature was made with: {"ticket": "config" | "agent_config" | ""}."""
     values = as_object(document, "signature", "noncestr", "timestamp", "url")
@@ -200,23 +190,7 @@ async def check_signature(request: web.Request, world: World, document: Any) -> 
     return {"ticket": token.signed_with(world, corpid, app.agentid, text_of(values, "signature"), **signed)}
 
 
-# What a member can send to an app, apart from texts.
-_KINDS = ("image", "voice", "video", "location", "link")
-_VISIT = an_object(**dict.fromkeys(("redirect_uri", "state", "agentid", "scope"), TEXT_OR_INTEGER))
-_CLICK = an_object(msgid=TEXT_OR_INTEGER, key=TEXT_OR_INTEGER, selected=ANY_OBJECT)
-_EVENT = an_object(agentid=INTEGER, event=TEXT_OR_INTEGER, elements=ANY_OBJECT)
-_MESSAGE = an_object(["msgtype"], agentid=INTEGER, msgtype={"enum": list(_KINDS)}, elements=ANY_OBJECT)
-_ELEMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
-
-
-@route("GET", "companies/{corpid}/members/{userid}")
-async def get_member(request: web.Request, world: World, document: object) -> object:
-    """One member."""
-    company, member = person_of(request, world)
-    return asdict(member)
-
-
-@route("GET", "companies/{corpid}/members/{userid}/messages", query=PAGE, answer=page("messages"))
+@route("GET", "companies/{corpid}/members/{userid}/messages")
 async def get_messages(request: web.Request, world: World, document: object) -> object:
     """What stands on this person's phone, oldest first, page by page."""
     company, member = person_of(request, world)
@@ -224,14 +198,14 @@ async def get_messages(request: web.Request, world: World, document: object) -> 
     return await large_answer(page_as_json("messages", page, lambda message: message.as_json(member.folded)))
 
 
-@route("GET", "companies/{corpid}/messages", query=PAGE, answer=page("messages"))
+@route("GET", "companies/{corpid}/messages")
 async def get_company_messages(request: web.Request, world: World, document: object) -> object:
     """The company's messages that are still kept, oldest first, page by page, with receivers and whom WeCom dropped."""
     page = page_of(request, world.mail.companies.get(company_of(request, world).corpid, Ring()))
     return await large_answer(page_as_json("messages", page, Message.as_json))
 
 
-@route("POST", "companies/{corpid}/members/{userid}/authorize", body=_VISIT)
+@route("POST", "companies/{corpid}/members/{userid}/authorize")
 async def authorize(request: web.Request, world: World, document: Any) -> object:
     """The person's browser passes the authorise page: {"redirect_uri", "state", "agentid", "scope"}."""
     company, member = person_of(request, world)
@@ -248,7 +222,7 @@ async def authorize(request: web.Request, world: World, document: Any) -> object
     return {"code": code, "url": with_code(visit.redirect_uri, code, visit.state)}
 
 
-@route("POST", "companies/{corpid}/members/{userid}/rename", body=an_object(["userid"], userid=TEXT_OR_INTEGER))
+@route("POST", "companies/{corpid}/members/{userid}/rename")
 async def rename(request: web.Request, world: World, document: Any) -> object:
     """Give the person another userid; scopes, tags, groups and messages stay hers."""
     company, member = person_of(request, world)
@@ -256,7 +230,7 @@ async def rename(request: web.Request, world: World, document: Any) -> object:
     return {}
 
 
-@route("POST", "companies/{corpid}/members/{userid}/click", body=_CLICK)
+@route("POST", "companies/{corpid}/members/{userid}/click")
 async def click(request: web.Request, world: World, document: Any) -> object:
     """Press a button of a card: {"msgid", "key", "selected": {question_key: [option id]}}."""
     company, member = person_of(request, world)
@@ -267,7 +241,7 @@ async def click(request: web.Request, world: World, document: Any) -> object:
     return {}
 
 
-@route("POST", "companies/{corpid}/members/{userid}/write", body=an_object(agentid=INTEGER, text=TEXT_OR_INTEGER))
+@route("POST", "companies/{corpid}/members/{userid}/write")
 async def write(request: web.Request, world: World, document: Any) -> object:
     """Write to an app: {"agentid", "text"}."""
     company, member = person_of(request, world)
@@ -276,23 +250,7 @@ async def write(request: web.Request, world: World, document: Any) -> object:
     return {}
 
 
-@route("POST", "companies/{corpid}/members/{userid}/message", body=_MESSAGE)
-async def message(request: web.Request, world: World, document: Any) -> object:
-    """Send an app a message of any kind: {"agentid", "msgtype": "location", "elements": {"Location_X": "23.1", …}}."""
-    company, member = person_of(request, world)
-    values = as_object(document, "agentid", "msgtype", "elements")
-    elements = values.get("elements", {})
-    _check_elements(elements)
-    kind = text_of(values, "msgtype")
-    if kind not in _KINDS:
-        raise ValueError(
-            f"msgtype must be one of {', '.join(_KINDS)}; a text is written, an event has a call of its own"
-        )
-    clicks.send_message(world, company, _app(company, values), member, kind, elements)
-    return {}
-
-
-@route("POST", "companies/{corpid}/members/{userid}/menu", body=an_object(agentid=INTEGER, path=rows(INTEGER)))
+@route("POST", "companies/{corpid}/members/{userid}/menu")
 async def menu(request: web.Request, world: World, document: Any) -> object:
     """Press an entry of an app's menu: {"agentid", "path": [0, 1]}; answers the address that it opens."""
     company, member = person_of(request, world)
@@ -301,23 +259,6 @@ async def menu(request: web.Request, world: World, document: Any) -> object:
     if not isinstance(path, list) or not all(type(index) is int for index in path):
         raise ValueError("path must be a list of positions")
     return {"url": clicks.press_menu(world, company, _app(company, values), member, path)}
-
-
-@route(
-    "POST",
-    "companies/{corpid}/members/{userid}/event",
-    body=_EVENT,
-)
-async def event(request: web.Request, world: World, document: Any) -> object:
-    """Send an app any event in this person's name: {"agentid", "event": "LOCATION", "elements": {…}}."""
-    company, member = person_of(request, world)
-    values = as_object(document, "agentid", "event", "elements")
-    elements = values.get("elements", {})
-    _check_elements(elements)
-    app, name, now = _app(company, values), text_of(values, "event"), world.now()
-    sent = events.event(company.corpid, None, name, now=now, userid=member.userid) | elements
-    clicks.send_event(world, company, app, sent | {"AgentID": app.agentid})
-    return {}
 
 
 def chosen(value: object) -> dict[str, list[str]]:
@@ -335,23 +276,6 @@ def _app(company: Company, values: dict[str, Any]) -> App:
     return company.apps[number_of(values, "agentid")]
 
 
-def _check_elements(elements: object) -> None:
-    """Raises ValueError for what makes no XML."""
-    if not isinstance(elements, dict):
-        raise ValueError("elements must be an object")
-    typed.check_depth(elements, "elements")
-    waiting: list[object] = [elements]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            wrong = [name for name in part if not _ELEMENT.fullmatch(name)]
-            if wrong:
-                raise ValueError(f"elements has {wrong[0]!r}, which is no name of an element")
-            waiting += part.values()
-        elif isinstance(part, list):
-            waiting += part
-
-
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.\-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?")
 _FIELDS = (
     "name",
@@ -367,7 +291,7 @@ _FIELDS = (
 )
 
 
-@route("PATCH", "companies/{corpid}/apps/{agentid}/console", body=routes.of(App, only=_FIELDS, required=()))
+@route("PATCH", "companies/{corpid}/apps/{agentid}/console")
 async def save_in_console(request: web.Request, world: World, document: Any) -> object:
     """The given fields, as WeCom's console saves them: a domain must be verified anew, an address takes a minute."""
     company, app = company_of(request, world), app_of(request, world)

@@ -2,103 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
-from wecom_sandbox import __version__
 from wecom_sandbox.callbacks.clicks import Impossible
 from wecom_sandbox.http import bodies
 from wecom_sandbox.http.typed import read_integer
-from wecom_sandbox.limits.limits import GIVEN, KINDS, Fault
 from wecom_sandbox.messages.inbox import Page, Ring, T
-from wecom_sandbox.settings import Settings
-from wecom_sandbox.state import administration
-from wecom_sandbox.state.bi import Bi
-from wecom_sandbox.state.directory import Department, Member, Tag
-from wecom_sandbox.state.world import WORLD, App, Company, Robot, World
-
-Schema = dict[str, Any]
-_PLAIN: dict[object, Schema] = {
-    str: {"type": "string"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    bool: {"type": "boolean"},
-    object: {},
-}
-TEXT, INTEGER, NUMBER, FLAG = (_PLAIN[kind] for kind in (str, int, float, bool))
-TEXT_OR_INTEGER: Schema = {"type": ["string", "integer"]}
-ANY_OBJECT: Schema = {"type": "object"}
-# The query of a list.
-PAGE: dict[str, Schema] = {"after": {"type": "integer", "minimum": 0}, "limit": {"type": "integer", "minimum": 1}}
-
-
-def an_object(required: Iterable[str] = (), **properties: Schema) -> Schema:
-    """An object of these fields and no others."""
-    found: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
-    return found | ({"required": list(required)} if required else {})
-
-
-def rows(schema: Schema) -> Schema:
-    return {"type": "array", "items": schema}
-
-
-def page(name: str) -> Schema:
-    """An answer of rows: `after` is asked for next."""
-    return an_object(**{name: rows(ANY_OBJECT)}, after=INTEGER, more=FLAG, missed=INTEGER)
-
-
-def of(cls: type, *, only: Iterable[str] | None = None, required: Iterable[str] | None = None) -> Schema:
-    """The public fields of a dataclass, or `only` these of them; `required` unless told: those without a default."""
-    hints = get_type_hints(cls)
-    wanted = set(hints) if only is None else set(only)
-    public = [one for one in fields(cls) if not one.name.startswith("_") and one.name in wanted]
-    needed = [one.name for one in public if one.default is MISSING and one.default_factory is MISSING]
-    properties = {one.name: _schema(hints[one.name]) for one in public}
-    return an_object(needed if required is None else required, **properties)
-
-
-def _schema(hint: Any) -> Schema:
-    arguments = get_args(hint)
-    if get_origin(hint) in (Union, UnionType):
-        inner = _schema(next(one for one in arguments if one is not type(None)))
-        return {"anyOf": [inner, {"type": "null"}]}
-    if get_origin(hint) is list:
-        return rows(_schema(arguments[0]))
-    if get_origin(hint) is dict:
-        return ANY_OBJECT
-    return of(hint) if is_dataclass(hint) and isinstance(hint, type) else _PLAIN[hint]
-
-
-DEPARTMENTS, MEMBERS, TAGS, ROBOTS, APPS = (
-    rows(of(cls, only=only, required=[key]))
-    for cls, key, only in (
-        (Department, "id", None),
-        (Member, "userid", None),
-        (Tag, "tagid", None),
-        (Robot, "key", None),
-        (App, "agentid", administration.APP_FIELDS),
-    )
-)
-COMPANY_CHANGES = of(Company, only=administration.COMPANY_FIELDS - {"corpid"}, required=())
-COMPANY = of(Company, only=administration.COMPANY_FIELDS)
-COMPANY["properties"] |= {
-    **{"departments": DEPARTMENTS, "members": MEMBERS, "tags": TAGS},
-    **{"apps": APPS, "robots": ROBOTS},
-}
-APP_CHANGES = of(App, only=administration.APP_FIELDS - {"agentid"}, required=())
-SETTINGS = of(Settings, required=())
-BI = of(Bi)
-SEED = an_object(["companies"], companies=rows(COMPANY), bi=BI, settings=SETTINGS)
-FAULT = of(Fault, only=GIVEN)
-FAULT["properties"]["kind"] = {"enum": list(KINDS)}
-
+from wecom_sandbox.state.directory import Member
+from wecom_sandbox.state.world import WORLD, App, Company, World
 
 Handler = Callable[[web.Request, World, Any], Awaitable[object]]
 # Rows of one answer: unless another number is asked for, and at most.
@@ -108,38 +24,22 @@ JSON, LINES = "application/json", "application/x-ndjson"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One call, with the JSON Schemas of its body, of the parameters in its query, and of its answer.
-
-    `media_type` LINES: many documents, a line each, which the handler reads or writes by itself.
-    """
+    """One call. `media_type` LINES: many documents, a line each, which the handler reads or writes by itself."""
 
     method: str
     path: str
     handler: Handler
-    body: dict[str, Any]
-    query: dict[str, dict[str, Any]]
-    answer: dict[str, Any]
     media_type: str = JSON
 
 
 ROUTES: list[Route] = []
 
 
-def route(
-    method: str,
-    path: str,
-    *,
-    body: dict[str, Any] | None = None,
-    query: dict[str, dict[str, Any]] | None = None,
-    answer: dict[str, Any] | None = None,
-    media_type: str = JSON,
-) -> Callable[[Handler], Handler]:
-    """Make a handler a call; the schemas stand in the OpenAPI document. Without `body` any object will do."""
-    anything = {"type": "object"}
+def route(method: str, path: str, *, media_type: str = JSON) -> Callable[[Handler], Handler]:
+    """Make a handler a call."""
 
     def register(handler: Handler) -> Handler:
-        schemas = (body or anything, query or {}, answer or anything)
-        ROUTES.append(Route(method, f"/sandbox/api/{path}", handler, *schemas, media_type))
+        ROUTES.append(Route(method, f"/sandbox/api/{path}", handler, media_type))
         return handler
 
     return register
@@ -271,54 +171,3 @@ def flag_of(values: dict[str, Any], name: str) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false")
     return value
-
-
-_NUMBERS = frozenset({"agentid", "id"})
-_ERROR = an_object(["error"], error=TEXT)
-_REFUSALS = {"400": "What was sent cannot be used: the text names the field.", "404": "There is no such thing."}
-
-
-@route("GET", "openapi.json")
-async def get_document(request: web.Request, world: World, document: object) -> object:
-    """This document."""
-    return describe()
-
-
-def describe() -> dict[str, Any]:
-    """The OpenAPI document of all routes."""
-    paths: dict[str, dict[str, Any]] = {}
-    for one in ROUTES:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Control interface of wecom-sandbox",
-            "version": __version__,
-            "description": "What a test does to the sandbox. The sandbox also answers WeCom's own API under /cgi-bin/.",
-        },
-        "paths": paths,
-    }
-
-
-def _operation(one: Route) -> dict[str, Any]:
-    summary = " ".join((inspect.getdoc(one.handler) or "").split())
-    found: dict[str, Any] = {
-        "operationId": one.handler.__name__,
-        "summary": summary,
-        "parameters": [_in_path(name) for name in re.findall(r"{(\w+)}", one.path)]
-        + [{"name": name, "in": "query", "schema": schema} for name, schema in one.query.items()],
-        "responses": {"200": _content(summary, one.answer, one.media_type if one.method == "GET" else JSON)}
-        | {status: _content(text, _ERROR) for status, text in _REFUSALS.items()},
-    }
-    if one.method != "GET":
-        found["requestBody"] = {"required": True, "content": {one.media_type: {"schema": one.body}}}
-        found["responses"]["415"] = _content(f"Content-Type must be {one.media_type}.", _ERROR)
-    return found
-
-
-def _in_path(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": INTEGER if name in _NUMBERS else TEXT}
-
-
-def _content(description: str, schema: Schema, media_type: str = JSON) -> dict[str, Any]:
-    return {"description": description, "content": {media_type: {"schema": schema or ANY_OBJECT}}}

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from wecom_sandbox.control import routes
 from wecom_sandbox.control.routes import LINES, as_object, flag_of, number_in_path, page_as_json, page_of, route
 from wecom_sandbox.http.bodies import json_pieces
 from wecom_sandbox.limits.limits import KINDS, Fault
@@ -55,10 +54,6 @@ async def large_answer(document: object) -> web.Response:
     return web.Response(body=body, content_type="application/json", charset="utf-8")
 
 
-_CALLBACKS = routes.page("callbacks")
-_CALLBACKS["properties"] |= {"waiting": routes.INTEGER, "under_way": routes.INTEGER}
-
-
 @route("GET", "health")
 async def health(request: web.Request, world: World, document: object) -> object:
     """Whether this is a sandbox, and how many companies it has."""
@@ -80,7 +75,7 @@ async def get_state(request: web.Request, world: World, document: object) -> obj
     return await large_answer(administration.dump(world, iter))
 
 
-@route("PUT", "state", body=routes.SEED)
+@route("PUT", "state")
 async def put_state(request: web.Request, world: World, document: object) -> object:
     """Replace everything by a seed. `warnings`: where the sandbox is laxer with it than WeCom would be."""
     fresh = World()
@@ -90,7 +85,7 @@ async def put_state(request: web.Request, world: World, document: object) -> obj
     return {"companies": len(world.companies), "warnings": find_leniencies(world)}
 
 
-@route("POST", "reset", body=routes.an_object(companies=routes.FLAG))
+@route("POST", "reset")
 async def reset(request: web.Request, world: World, document: object) -> object:
     """Forget what happened; with {"companies": true} the companies and settings as well."""
     if flag_of(as_object(document, "companies"), "companies"):
@@ -106,7 +101,7 @@ async def get_settings(request: web.Request, world: World, document: object) -> 
     return world.settings.as_json()
 
 
-@route("PATCH", "settings", body=routes.SETTINGS)
+@route("PATCH", "settings")
 async def patch_settings(request: web.Request, world: World, document: Any) -> object:
     """Change the given settings."""
     world.settings.change(as_object(document, *world.settings.as_json()))
@@ -119,7 +114,7 @@ async def get_bi(request: web.Request, world: World, document: object) -> object
     return bi_state.as_json(world.bi)
 
 
-@route("PUT", "bi", body=routes.BI)
+@route("PUT", "bi")
 async def put_bi(request: web.Request, world: World, document: object) -> object:
     """Replace the stand-in BI with everything in it."""
     world.bi = bi_state.from_json(document)
@@ -132,7 +127,7 @@ async def get_clock(request: web.Request, world: World, document: object) -> obj
     return {"now": world.now()}
 
 
-@route("POST", "clock/advance", body=routes.an_object(["seconds"], seconds=routes.NUMBER))
+@route("POST", "clock/advance")
 async def advance(request: web.Request, world: World, document: Any) -> object:
     """Move the clock forward."""
     seconds = as_object(document, "seconds").get("seconds")
@@ -142,7 +137,7 @@ async def advance(request: web.Request, world: World, document: Any) -> object:
     return {"now": world.now()}
 
 
-@route("GET", "calls", query=routes.PAGE | {"endpoint": routes.TEXT}, answer=routes.page("calls"))
+@route("GET", "calls")
 async def get_calls(request: web.Request, world: World, document: object) -> object:
     """Oldest first, page by page. ?endpoint=message/send leaves the others out."""
     wanted = request.query.get("endpoint", "")
@@ -163,20 +158,13 @@ async def get_missing(request: web.Request, world: World, document: object) -> o
     return {"missing": world.missing.as_json()}
 
 
-@route("DELETE", "missing")
-async def delete_missing(request: web.Request, world: World, document: object) -> object:
-    """Forget them."""
-    world.missing.clear()
-    return {}
-
-
 @route("GET", "faults")
 async def get_faults(request: web.Request, world: World, document: object) -> object:
     """The faults that are switched on, and the kinds that there are."""
     return {"faults": [fault.as_json() for fault in world.faults.active], "kinds": KINDS}
 
 
-@route("POST", "faults", body=routes.FAULT)
+@route("POST", "faults")
 async def post_fault(request: web.Request, world: World, document: Any) -> object:
     """Switch a fault on."""
     fault = Fault.from_json(document)
@@ -198,7 +186,7 @@ async def delete_fault(request: web.Request, world: World, document: object) -> 
     return {"removed": 1}
 
 
-@route("GET", "callbacks", query=routes.PAGE, answer=_CALLBACKS)
+@route("GET", "callbacks")
 async def get_callbacks(request: web.Request, world: World, document: object) -> object:
     """Every try to deliver an event, oldest first, page by page; how many events still wait, or are being delivered."""
     outbox = world.outbox
@@ -218,7 +206,7 @@ LINE_MOST_BYTES = 256 * 1024 * 1024
 MOST_BYTES = 4 * 1024 * 1024 * 1024
 
 
-@route("GET", "snapshot", answer=routes.TEXT, media_type=LINES)
+@route("GET", "snapshot", media_type=LINES)
 async def get_snapshot(request: web.Request, world: World, document: object) -> object:
     """Companies, BI and settings, then each message, file, group, token, code and job in a line of its own."""
     stream = web.StreamResponse(headers={"Content-Type": LINES})
@@ -229,7 +217,7 @@ async def get_snapshot(request: web.Request, world: World, document: object) -> 
     return stream
 
 
-@route("PUT", "snapshot", body=routes.TEXT, media_type=LINES)
+@route("PUT", "snapshot", media_type=LINES)
 async def put_snapshot(request: web.Request, world: World, document: object) -> object:
     """Replace everything by a snapshot, all or nothing."""
     fresh, number = World(), 0

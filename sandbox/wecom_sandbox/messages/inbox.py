@@ -224,7 +224,6 @@ class Mailroom:
         self.groups: dict[tuple[str, str], Ring[Message]] = {}
         self.response_codes: OrderedDict[str, ResponseCode] = OrderedDict()
         self.task_ids: set[tuple[str, int, str]] = set()
-        self.person_times: dict[tuple[str, int, int], int] = {}
         self._weights: dict[str, int] = {}
         # Each folded userid once: it stands in thousands of messages.
         self._names: dict[str, str] = {}
@@ -238,9 +237,6 @@ class Mailroom:
             if inbox is None:
                 inbox = self.inboxes[message.corpid, folded] = Ring(INBOX_LENGTH)
             inbox.add(message)
-        if message.agentid is not None and not message.sender and not message.chatid:
-            key = (message.corpid, message.agentid, china_day(message.sent_at))
-            self.person_times[key] = self.person_times.get(key, 0) + len(message.receivers)
 
     def deliver_to_group(self, message: Message) -> None:
         """A robot's message: everybody of the company sees the robot's conversation."""

@@ -19,7 +19,7 @@ from wecom_sandbox.messages import content
 from wecom_sandbox.state import bi as bi_state
 from wecom_sandbox.state import changes
 from wecom_sandbox.state.changes import Announcer
-from wecom_sandbox.state.directory import ROOT_DEPARTMENT, BrokenRule, Department, Member, Tag, fold
+from wecom_sandbox.state.directory import ROOT_DEPARTMENT, Department, Member, Tag, fold
 from wecom_sandbox.state.world import App, Company, Robot, World, at_once
 
 Json = dict[str, object]
@@ -139,7 +139,6 @@ def remove_company(world: World, corpid: str) -> None:
     del world.companies[corpid]
     world.mail.forget_company(corpid)
     world.media.forget_company(corpid)
-    world.jobs.forget_company(corpid)
     tables: list[dict[Any, Any]] = [world.chats, world.tokens, world.codes, world.user_tickets, world.js_tickets]
     for table in tables:
         for key in [key for key, one in table.items() if one.corpid == corpid]:
@@ -148,16 +147,16 @@ def remove_company(world: World, corpid: str) -> None:
         del world.consents[consent]
 
 
-def put_departments(world: World, company: Company, rows: list[object], *, tell_contacts: bool = True) -> int:
+def put_departments(world: World, company: Company, rows: list[object]) -> int:
     """Add or change; parents may stand after their children in the list. Returns how many."""
-    announcer = Announcer(world, company, tell_contacts=tell_contacts)
+    announcer = Announcer(world, company)
     with announcer.scopes():
         at_once(_put_departments(company, rows, announcer))
     return len(rows)
 
 
-def remove_department(world: World, company: Company, number: int, *, tell_contacts: bool = True) -> None:
-    """Raises KeyError, or BrokenRule for the root and for one that is not empty.
+def remove_department(world: World, company: Company, number: int) -> None:
+    """Raises KeyError, or ValueError for the root and for one that is not empty.
 
     Tags and scopes lose it. No update_tag tells that: WeCom may leave it out, so an app must read the tag again.
     """
@@ -168,59 +167,49 @@ def remove_department(world: World, company: Company, number: int, *, tell_conta
     for app in company.apps.values():
         app.scope.partyids = [one for one in app.scope.partyids if one != number]
     company.forget_visibility()
-    Announcer(world, company, tell_contacts=tell_contacts).department(old, None)
+    Announcer(world, company).department(old, None)
 
 
-def put_members(world: World, company: Company, rows: list[object], *, tell_contacts: bool = True) -> int:
+def put_members(world: World, company: Company, rows: list[object]) -> int:
     """Add or change; of a known member only the given fields change. Returns how many."""
-    announcer = Announcer(world, company, tell_contacts=tell_contacts)
+    announcer = Announcer(world, company)
     userids = (row.get("userid") for row in rows if isinstance(row, Mapping))
     with announcer.scopes([one for one in userids if isinstance(one, str)]):
         at_once(_put_members(company, rows, announcer))
     return len(rows)
 
 
-def remove_member(world: World, company: Company, userid: str, *, tell_contacts: bool = True) -> None:
+def remove_member(world: World, company: Company, userid: str) -> None:
     """The person leaves the company, her tags and all scopes; what stood on the phone is gone. Raises KeyError."""
-    remove_members(world, company, [userid], tell_contacts=tell_contacts)
+    announcer = Announcer(world, company)
+    with announcer.scopes([userid]):
+        member = company.directory.remove_member(userid)
+        world.mail.inboxes.pop((company.corpid, member.folded), None)
+        announcer.member(member, None)
+        _forget_person(world, company, member.folded, announcer)
 
 
-def remove_members(world: World, company: Company, userids: list[str], *, tell_contacts: bool = True) -> None:
-    """Several at once: tags, codes and scopes are gone through once. Raises KeyError; those before are gone then."""
-    announcer = Announcer(world, company, tell_contacts=tell_contacts)
-    gone: set[str] = set()
-    with announcer.scopes(userids):
-        try:
-            for userid in userids:
-                member = company.directory.remove_member(userid)
-                gone.add(member.folded)
-                world.mail.inboxes.pop((company.corpid, member.folded), None)
-                announcer.member(member, None)
-        finally:
-            _forget_people(world, company, gone, announcer)
-
-
-def _forget_people(world: World, company: Company, gone: set[str], announcer: Announcer) -> None:
-    """Take them out of tags and scopes; their codes, tickets and consents are gone, too.
+def _forget_person(world: World, company: Company, gone: str, announcer: Announcer) -> None:
+    """Take a member out of tags and scopes; codes, tickets and consents are gone, too.
 
     Who gets the same userid later is another person.
     """
     for tag in list(company.directory.tags.values()):
-        left = [one for one in tag.userids if fold(one) not in gone]
+        left = [one for one in tag.userids if fold(one) != gone]
         if len(left) < len(tag.userids):
             company.directory.put_tag(new := replace(tag, userids=left))
             announcer.tag(tag, new)
     for app in company.apps.values():
-        app.scope.userids = [one for one in app.scope.userids if fold(one) not in gone]
+        app.scope.userids = [one for one in app.scope.userids if fold(one) != gone]
     tables: list[dict[str, Any]] = [world.codes, world.user_tickets]
     for table in tables:
-        for key in [key for key, one in table.items() if one.corpid == company.corpid and fold(one.userid) in gone]:
+        for key in [key for key, one in table.items() if one.corpid == company.corpid and fold(one.userid) == gone]:
             del table[key]
-    for consent in [one for one in world.consents if one[0] == company.corpid and one[2] in gone]:
+    for consent in [one for one in world.consents if (one[0], one[2]) == (company.corpid, gone)]:
         del world.consents[consent]
 
 
-def rename_member(world: World, company: Company, userid: str, new_userid: str, *, tell_contacts: bool = True) -> None:
+def rename_member(world: World, company: Company, userid: str, new_userid: str) -> None:
     """Give a member another userid: the same person, so scopes, tags, groups and the phone's messages stay hers.
 
     Nobody enters or leaves a scope by that. Raises KeyError, or ValueError for a userid that is taken or wrong.
@@ -231,7 +220,7 @@ def rename_member(world: World, company: Company, userid: str, new_userid: str, 
     new = typed.build(Member, asdict(old) | {"userid": new_userid})
     company.directory.rename_member(old, new)
     changes.carry_over(world, company, old, new)
-    Announcer(world, company, tell_contacts=tell_contacts).member(old, new)
+    Announcer(world, company).member(old, new)
 
 
 def put_tags(world: World, company: Company, rows: list[object]) -> int:
@@ -257,7 +246,7 @@ def _put_departments(company: Company, rows: list[object], announcer: Announcer 
     while waiting:
         ready = [one for one in waiting if one.id == ROOT_DEPARTMENT or one.parentid in known]
         if not ready:
-            raise BrokenRule(60004, f"departments {[one.id for one in waiting]} hang on unknown parents")
+            raise ValueError(f"departments {[one.id for one in waiting]} hang on unknown parents")
         for department in ready:
             old = known.get(department.id)
             company.directory.put_department(department)

@@ -1,13 +1,10 @@
-"""Changes of a company's directory: events by who receives them, what follows a renamed member, and tags.
-
-Calls of the API come here; the console and seeds go through `administration`.
-"""
+"""Changes of a company's directory: events by who receives them, and what follows a renamed member."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from wecom_sandbox.state.directory import Department, Member, Tag, Visibility, fold
 from wecom_sandbox.state.events import Outgoing, event
@@ -36,12 +33,11 @@ _MINIMAL_MEMBER, _MINIMAL_DEPARTMENT = frozenset({"Department"}), frozenset({"Pa
 
 
 class Announcer:
-    """Tells the sync assistant (unless the change is its own) and, where that is switched on, the apps."""
+    """Tells the sync assistant and, where that is switched on, the apps."""
 
-    def __init__(self, world: World, company: Company, *, tell_contacts: bool = True) -> None:
+    def __init__(self, world: World, company: Company) -> None:
         self._world = world
         self._company = company
-        self._tell_contacts = tell_contacts
 
     def member(self, old: Member | None, new: Member | None) -> None:
         """`old` None: joined; `new` None: left."""
@@ -121,7 +117,7 @@ class Announcer:
     def _announce(self, change: str, **details: object) -> None:
         corpid = self._company.corpid
         elements = event(corpid, None, "change_contact", now=self._world.now()) | {"ChangeType": change} | details
-        if self._tell_contacts and self._company.contacts_callback.url:
+        if self._company.contacts_callback.url:
             self._world.outbox.add(Outgoing(corpid, None, elements))
         if self._world.settings.apps_get_contact_events:
             for app in self._company.apps.values():
@@ -164,26 +160,3 @@ def carry_over(world: World, company: Company, old: Member, new: Member) -> None
     for corpid, agentid, folded in list(world.consents):
         if (corpid, folded) == (company.corpid, old.folded):
             world.consents[corpid, agentid, new.folded] = world.consents.pop((corpid, agentid, folded))
-
-
-def put_tag(world: World, company: Company, tag: Tag, *, tell_contacts: bool) -> None:
-    """Add a tag or replace the one with this id; who enters or leaves a scope by that is told to its app."""
-    announcer = Announcer(world, company, tell_contacts=tell_contacts)
-    with announcer.scopes():
-        old = company.directory.tags.get(tag.tagid)
-        company.directory.put_tag(tag)
-        announcer.tag(old, tag)
-
-
-def remove_tag(world: World, company: Company, tagid: int) -> None:
-    """The tag is gone from all scopes, too. No event tells that. Raises KeyError."""
-    with Announcer(world, company).scopes():
-        company.directory.remove_tag(tagid)
-        for app in company.apps.values():
-            app.scope.tagids = [one for one in app.scope.tagids if one != tagid]
-        company.forget_visibility()
-
-
-def with_people(tag: Tag, userids: list[str], partyids: list[int]) -> Tag:
-    """The tag with exactly these, each once."""
-    return replace(tag, userids=list(dict.fromkeys(userids)), partyids=list(dict.fromkeys(partyids)))

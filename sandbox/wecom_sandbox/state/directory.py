@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 ROOT_DEPARTMENT = 1
@@ -15,14 +15,6 @@ _NAME_MOST_CHARACTERS, _LEVELS_MOST, _ORDER_BELOW = 32, 15, 2**32
 _NOT_IN_NAMES = re.compile(r'[\\:*?"<>|\x00-\x1f\x7f]')
 
 
-class BrokenRule(ValueError):
-    """The directory would not be one that WeCom can have. `code`: what its API answers."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
 def fold(userid: str) -> str:
     """WeCom's ids are case-insensitive: this is the form in which two are compared."""
     return userid.lower()
@@ -31,15 +23,6 @@ def fold(userid: str) -> str:
 def is_userid(text: str) -> bool:
     """Whether WeCom takes it: 1 to 64 letters, digits and some signs."""
     return _USERID.fullmatch(text) is not None
-
-
-def plain_mobile(mobile: str) -> str:
-    """Without China's code, which may be left out, and without what only divides the digits."""
-    return mobile.removeprefix("+86").replace("-", "").replace(" ", "")
-
-
-# What WeCom's API gives to one member only: the form in which two are compared.
-UNIQUE: dict[str, Callable[[str], str]] = {"mobile": plain_mobile, "email": str.lower, "biz_mail": str.lower}
 
 
 @dataclass(slots=True)
@@ -72,15 +55,8 @@ class Member:
     status: int = ACTIVE
     main_department: int = 0
     extattr: dict[str, object] | None = None
-    # What customers see of her.
-    external_position: str = ""
-    external_profile: dict[str, object] | None = None
-    # Her id in WeChat, made when an app first asks for it.
-    openid: str = ""
     # Without an interface licence: told in unlicenseduser, gets nothing (matters for apps of third parties).
     unlicensed: bool = False
-    # Whether the contacts API has changed her userid: it may do so once.
-    has_new_userid: bool = False
 
     def __post_init__(self) -> None:
         if not is_userid(self.userid):
@@ -102,8 +78,6 @@ class Tag:
     tagname: str
     userids: list[str] = field(default_factory=list)
     partyids: list[int] = field(default_factory=list)
-    # The app that made it; 0: the console or the sync assistant.
-    agentid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +109,9 @@ class Directory:
         self._direct: dict[int, dict[str, Member]] = {}
         # parentid: name to id; no two departments side by side have one name.
         self._children: dict[int, dict[str, int]] = {}
-        # A name of UNIQUE: its values to the folded userids of all who have them. Console and seeds refuse no second.
-        self._holders: dict[str, dict[str, list[str]]] = {name: {} for name in UNIQUE}
 
     def put_department(self, department: Department) -> None:
-        """Add or replace. The root has id 1 and parentid 0, and the company's name. Raises BrokenRule."""
+        """Add or replace. The root has id 1 and parentid 0, and the company's name. Raises ValueError."""
         if department.id == ROOT_DEPARTMENT:
             department.parentid = 0
         else:
@@ -153,29 +125,22 @@ class Directory:
         self._changed_tree()
 
     def remove_department(self, number: int) -> None:
-        """Raises BrokenRule for the root and for a department that is not empty."""
+        """Raises ValueError for the root and for a department that is not empty."""
         if number == ROOT_DEPARTMENT:
-            raise BrokenRule(60007, "the root department stays")
+            raise ValueError("the root department stays")
         if self._direct.get(number):
-            raise BrokenRule(60005, f"department {number} has members")
+            raise ValueError(f"department {number} has members")
         if self._children.get(number):
-            raise BrokenRule(60006, f"department {number} has departments below it")
+            raise ValueError(f"department {number} has departments below it")
         department = self.departments.pop(number)
         self._children[department.parentid].pop(department.name)
         self._changed_tree()
 
-    def free_department_id(self) -> int:
-        """The next id above all others; where there is none, the lowest that is free."""
-        above = max(self.departments) + 1
-        if above <= DEPARTMENT_ID_MOST:
-            return above
-        return next(number for number in range(ROOT_DEPARTMENT + 1, above) if number not in self.departments)
-
     def put_member(self, member: Member) -> None:
-        """Add or replace. Raises BrokenRule for an unknown department."""
+        """Add or replace. Raises ValueError for an unknown department."""
         unknown = [number for number in member.department if number not in self.departments]
         if unknown or not member.department:
-            raise BrokenRule(60123, f"member {member.userid} stands in unknown departments {unknown}")
+            raise ValueError(f"member {member.userid} stands in unknown departments {unknown}")
         self._unlist(member.folded)
         self.members[member.folded] = member
         self._list(member)
@@ -206,17 +171,8 @@ class Directory:
         self.tags[tag.tagid] = tag
         self._changed_tree()
 
-    def remove_tag(self, tagid: int) -> None:
-        """Raises KeyError."""
-        del self.tags[tagid]
-        self._changed_tree()
-
     def find(self, userid: str) -> Member | None:
         return self.members.get(fold(userid))
-
-    def holders(self, name: str, value: str) -> list[str]:
-        """Folded userids of the members who have this mobile, email or biz_mail."""
-        return self._holders[name].get(UNIQUE[name](value), [])
 
     def subtree(self, number: int) -> set[int]:
         """The department and all below it; empty when unknown."""
@@ -274,19 +230,19 @@ class Directory:
         self.tree_version += 1
 
     def _check_place(self, department: Department) -> None:
-        """Raises BrokenRule for a place in the tree that cannot be."""
+        """Raises ValueError for a place in the tree that cannot be."""
         number, name, parent = department.id, department.name, department.parentid
         if parent not in self.departments:
-            raise BrokenRule(60004, f"department {number} hangs on the unknown department {parent}")
+            raise ValueError(f"department {number} hangs on the unknown department {parent}")
         if self._children.get(parent, {}).get(name, number) != number:
-            raise BrokenRule(60008, f"department {parent} has another {name} below it")
+            raise ValueError(f"department {parent} has another {name} below it")
         if number not in self.departments:
             if len(self.departments) >= DEPARTMENTS_MOST:
-                raise BrokenRule(81001, f"there are {DEPARTMENTS_MOST} departments already")
+                raise ValueError(f"there are {DEPARTMENTS_MOST} departments already")
         elif parent in self.subtree(number):
-            raise BrokenRule(60010, f"department {number} cannot stand below itself")
+            raise ValueError(f"department {number} cannot stand below itself")
         if self._level(parent) + self._height(number) > _LEVELS_MOST:
-            raise BrokenRule(81002, f"department {number} would stand below level {_LEVELS_MOST}")
+            raise ValueError(f"department {number} would stand below level {_LEVELS_MOST}")
 
     def _level(self, number: int) -> int:
         """1 for the root."""
@@ -307,23 +263,11 @@ class Directory:
     def _list(self, member: Member) -> None:
         for number in member.department:
             self._direct.setdefault(number, {})[member.folded] = member
-        for name, plain in UNIQUE.items():
-            value = plain(getattr(member, name))
-            if value:
-                self._holders[name].setdefault(value, []).append(member.folded)
 
     def _unlist(self, folded: str) -> None:
         old = self.members.get(folded)
-        if old is None:
-            return
-        for number in old.department:
+        for number in old.department if old else ():
             self._direct.get(number, {}).pop(folded, None)
-        for name, plain in UNIQUE.items():
-            value = plain(getattr(old, name))
-            if value:
-                self._holders[name][value].remove(folded)
-                if not self._holders[name][value]:
-                    del self._holders[name][value]
 
 
 def _replace(userids: list[str], folded: str, userid: str) -> None:
@@ -332,13 +276,13 @@ def _replace(userids: list[str], folded: str, userid: str) -> None:
 
 
 def _check_fields(department: Department) -> None:
-    """Raises BrokenRule. Source: pages 90205 and 90206 of developer.work.weixin.qq.com, as SDKs quote them."""
+    """Raises ValueError. Source: pages 90205 and 90206 of developer.work.weixin.qq.com, as SDKs quote them."""
     number, name = department.id, department.name
     if not ROOT_DEPARTMENT < number <= DEPARTMENT_ID_MOST:
-        raise BrokenRule(60123, f"department id {number} is not between 2 and {DEPARTMENT_ID_MOST}")
+        raise ValueError(f"department id {number} is not between 2 and {DEPARTMENT_ID_MOST}")
     if not 1 <= len(name) <= _NAME_MOST_CHARACTERS:
-        raise BrokenRule(60001, f"the name of department {number} must have 1 to {_NAME_MOST_CHARACTERS} characters")
+        raise ValueError(f"the name of department {number} must have 1 to {_NAME_MOST_CHARACTERS} characters")
     if _NOT_IN_NAMES.search(name):
-        raise BrokenRule(60009, f'the name of department {number} must hold no \\ : * ? " < > |')
+        raise ValueError(f'the name of department {number} must hold no \\ : * ? " < > |')
     if not 0 <= department.order < _ORDER_BELOW:
-        raise BrokenRule(40058, f"order of department {number} is not between 0 and {_ORDER_BELOW - 1}")
+        raise ValueError(f"order of department {number} is not between 0 and {_ORDER_BELOW - 1}")

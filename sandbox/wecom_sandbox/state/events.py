@@ -32,16 +32,12 @@ class Callback:
 
 @dataclass(slots=True)
 class Outgoing:
-    """One event. `agentid` None: to the directory-sync assistant. `on_reply` gets the passive reply, decrypted.
-
-    `callback`: where it goes instead of the receiver's own address.
-    """
+    """One event. `agentid` None: to the directory-sync assistant. `on_reply` gets the passive reply, decrypted."""
 
     corpid: str
     agentid: int | None
     elements: Mapping[str, object]
     on_reply: Callable[[Element], None] | None = None
-    callback: Callback | None = None
 
     @property
     def receiver(self) -> Receiver:

@@ -1,7 +1,7 @@
 """The state as lines of JSON, and in a file: read whole or not at all, replaced whole or not at all.
 
 The first line is a seed. Each other line is an object with one name, one of `_READERS`. Not kept: faults, logs, what
-was used of limits, events that wait, and imports that are under way.
+was used of limits, and events that wait.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from wecom_sandbox.http import bodies, typed
 from wecom_sandbox.http.bodies import json_pieces
 from wecom_sandbox.messages.inbox import CardView, Message, ResponseCode
 from wecom_sandbox.state import administration
-from wecom_sandbox.state.files import Job, Media
+from wecom_sandbox.state.files import Media
 from wecom_sandbox.state.world import Chat, Code, Ticket, Token, World, at_once
 
 if TYPE_CHECKING:
@@ -109,7 +109,6 @@ def _passes(world: World) -> list[tuple[str, DataclassInstance]]:
         *(("user_ticket", one) for one in world.user_tickets.values()),
         *(("js_ticket", one) for one in world.js_tickets.values()),
         *(("consent", _Consent(*key, until)) for key, until in world.consents.items()),
-        *(("job", one) for one in world.jobs if not one.is_under_way),
     ]
 
 
@@ -233,7 +232,6 @@ _READERS: dict[str, Callable[[World, object], None]] = {
     "user_ticket": lambda world, values: world.keep_ticket(_of_company(world, Ticket, "user_ticket", values)),
     "js_ticket": _read_js_ticket,
     "consent": _read_consent,
-    "job": lambda world, values: world.jobs.add(_of_company(world, Job, "job", values)),
     "chat": _read_chat,
     "media": _read_media,
     "message": _read_message,

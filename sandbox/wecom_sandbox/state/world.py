@@ -18,7 +18,7 @@ from wecom_sandbox.settings import Settings
 from wecom_sandbox.state.bi import Bi
 from wecom_sandbox.state.directory import Department, Directory, Member, Visibility
 from wecom_sandbox.state.events import Callback, Outbox
-from wecom_sandbox.state.files import Files, Jobs
+from wecom_sandbox.state.files import Files
 
 # The last moment whose unix seconds have ten digits, as WeCom's hint ids want them.
 ENDS_AT = 9_999_999_999
@@ -271,8 +271,6 @@ class World:
         self.companies: dict[str, Company] = {}
         self.bi = Bi()
         self.wake_courier: Callable[[], None] = lambda: None
-        # Does long work: all of it at once, unless a server does a slice of it between two calls.
-        self.in_slices: Callable[[Generator[None, None, None]], None] = at_once
         self._listeners: dict[tuple[str, str], set[Callable[[], None]]] = {}
         self.forget()
 
@@ -282,14 +280,13 @@ class World:
         self.codes: OrderedDict[str, Code] = OrderedDict()
         self.user_tickets: OrderedDict[str, Ticket] = OrderedDict()
         self.media = Files()
-        # By corpid, agentid and kind (api/jssdk.py).
+        # By corpid, agentid and kind (api/token.py).
         self.js_tickets: dict[tuple[str, int, str], Ticket] = {}
         self.faults = FaultBoard()
         self.limits = Limits(self.settings)
         self.mail = Mailroom(self.settings)
         self.calls: Ring[CallRecord] = Ring()
         self.missing = Missing()
-        self.jobs = Jobs()
         self.chats: OrderedDict[str, Chat] = OrderedDict()
         self.outbox = Outbox(wake=lambda: self.wake_courier())
         self.consents: dict[tuple[str, int, str], float] = {}
@@ -307,7 +304,7 @@ class World:
         """Take a restored state over. The clock never goes back; who watches a phone is told."""
         self.settings, self.companies, self.bi = other.settings, other.companies, other.bi
         self.forget()
-        self.mail, self.chats, self.media, self.jobs = other.mail, other.chats, other.media, other.jobs
+        self.mail, self.chats, self.media = other.mail, other.chats, other.media
         self.tokens, self.codes, self.consents = other.tokens, other.codes, other.consents
         self.user_tickets, self.js_tickets = other.user_tickets, other.js_tickets
         self.clock.advance(max(0.0, other.now() - self.now()))
