@@ -29,15 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = "requirements/charts.txt"
 CODE = (
     *("accounts", "guanwecom", "integrations", "notifications", "deploy", "docs", "manage.py", "gunicorn.conf.py"),
-    *(
-        ".env.example",
-        "pyproject.toml",
-        REQUIREMENTS,
-        "README.md",
-        "README.zh-CN.md",
-        "CHANGELOG.md",
-        "LICENSE",
-    ),
+    *(".env.example", "pyproject.toml", REQUIREMENTS, "README.md", "README.zh-CN.md", "CHANGELOG.md", "LICENSE"),
 )
 # Contains those.
 SNAPSHOTS = "requirements/snapshots.txt"
@@ -125,11 +117,8 @@ def write_licences(folder: Path) -> None:
     """licences/INDEX.md names the licence of each dependency; beside it lie the texts that the wheels bring."""
     target = folder / "licences"
     target.mkdir()
-    lines = [
-        "# Licences of what guanwecom is installed with\n",
-        "| package | version | licence | texts |",
-        "|---|---|---|---|",
-    ]
+    lines = ["# Licences of what guanwecom is installed with\n"]
+    lines += ["| package | version | licence | texts |", "|---|---|---|---|"]
     for wheel in sorted((folder / "wheels").iterdir()):
         with zipfile.ZipFile(wheel) as archive:
             name, number, licence = described(archive)
@@ -148,12 +137,9 @@ def described(wheel: zipfile.ZipFile) -> tuple[str, str, str]:
     (path,) = (name for name in wheel.namelist() if name.count("/") == 1 and name.endswith(".dist-info/METADATA"))
     metadata = HeaderParser().parsestr(wheel.read(path).decode())
     classified = [value.rpartition(" :: ")[2] for value in metadata.get_all("Classifier", []) if value[:7] == "License"]
-    licence = metadata["License-Expression"] or "; ".join(classified) or (metadata["License"] or "").splitlines()[:1]
-    return (
-        metadata["Name"],
-        metadata["Version"],
-        licence if isinstance(licence, str) else "".join(licence) or "not said",
-    )
+    first_line = (metadata["License"] or "not said").partition("\n")[0]
+    licence = metadata["License-Expression"] or "; ".join(classified) or first_line
+    return metadata["Name"], metadata["Version"], licence
 
 
 def licence_texts(wheel: zipfile.ZipFile) -> list[str]:

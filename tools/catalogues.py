@@ -87,12 +87,8 @@ class CatalogueFile:
 
     @property
     def po(self) -> Path:
-        return self.root / self.app / "locale" / self.language / "LC_MESSAGES" / f"{self.domain}.po"
-
-    @property
-    def domain(self) -> str:
-        """What gettext calls the catalogue."""
-        return "messages" if self.app == SANDBOX else "django"
+        domain = "messages" if self.app == SANDBOX else "django"
+        return self.root / self.app / "locale" / self.language / "LC_MESSAGES" / f"{domain}.po"
 
     @property
     def mo(self) -> Path:
@@ -146,21 +142,16 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def _texts_of(path: Path, location: str, *, is_jinja: bool) -> Iterable[Extracted]:
-    """Of a Python file or a template."""
-    if is_jinja and path.suffix != ".py":
+    """Of a Python file or a template. A Django template's texts are put into parentheses, where Python's indentation
+    has no meaning."""
+    source, is_template = path.read_text(encoding="utf-8"), path.suffix != ".py"
+    if is_jinja and is_template:
         # Without `silent` a template that Jinja2 cannot read is an error, not a template without texts.
         options: dict[str, Any] = {"silent": "false"}
-        with path.open("rb") as file:
-            return list(extract("jinja2", file, KEYWORDS, TRANSLATOR_COMMENTS, options))
-    return extract("python", _as_python(path, location), KEYWORDS, TRANSLATOR_COMMENTS)
-
-
-def _as_python(path: Path, location: str) -> io.BytesIO:
-    """The file as Python. A Django template's texts are put into parentheses, where indentation has no meaning."""
-    source = path.read_text(encoding="utf-8")
-    if path.suffix != ".py":
+        return list(extract("jinja2", io.BytesIO(source.encode()), KEYWORDS, TRANSLATOR_COMMENTS, options))
+    if is_template:
         source = f"(\n{templatize(source, origin=location)}\n)\n"
-    return io.BytesIO(source.encode())
+    return extract("python", io.BytesIO(source.encode()), KEYWORDS, TRANSLATOR_COMMENTS)
 
 
 # --- Verbs -----------------------------------------------------------------------------------------------------------
@@ -201,10 +192,9 @@ def conflicts(root: Path = ROOT) -> list[str]:
         for message in _texts(CatalogueFile(app, LANGUAGE, root).read()):
             translations.setdefault(_json_key(message), {})[app] = " / ".join(_forms(message.string))
     return [
-        f"{key.replace(CONTEXT_SEPARATOR, ': ')!r} differs: "
-        + ", ".join(f"{app} {text}" for app, text in by_app.items())
-        for key, by_app in sorted(translations.items())
-        if len(set(by_app.values())) > 1
+        f"{key.replace(CONTEXT_SEPARATOR, ': ')!r} differs: {', '.join(f'{app} {text}' for app, text in of.items())}"
+        for key, of in sorted(translations.items())
+        if len(set(of.values())) > 1
     ]
 
 
@@ -288,21 +278,12 @@ def _replace(path: Path, content: bytes) -> None:
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(prog="python tools/catalogues.py", description=__doc__.splitlines()[0])
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb, help_text in (
-        ("update", "bring the catalogues up to the code"),
-        (
-            "check",
-            "fail on a missing, empty, fuzzy or unused text, differing placeholders, and a text of two translations",
-        ),
-        ("compile", "write the .mo files that programs read"),
-    ):
-        command = verbs.add_parser(verb, help=help_text)
-        command.add_argument("apps", nargs="*", metavar="app", help=f"one of {', '.join(APPS)} (all)")
+    run = {"update": update, "check": check, "compile": compile_app}
+    parser.add_argument("verb", choices=run, help="bring the catalogues up to the code, check, or write the .mo files")
+    parser.add_argument("apps", nargs="*", metavar="app", help=f"of {', '.join(APPS)} (all)")
     options = parser.parse_args(arguments)
-    run = {"update": update, "check": check, "compile": compile_app}[options.verb]
     try:
-        lines = [line for app in options.apps or APPS for line in run(app, root)]
+        lines = [line for app in options.apps or APPS for line in run[options.verb](app, root)]
     except CatalogueError as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,6 +15,7 @@ BIN = Path(sys.executable).parent
 DJANGO_APPS = ("guanwecom", "integrations", "accounts", "notifications")
 APPS = (*DJANGO_APPS, "sandbox/wecom_sandbox")
 CODE = (*APPS, "tools", "tests", "benchmarks")
+SCRIPTS = ("install.sh", "guanwecom", "backup.sh", "compose/restart-web.sh")
 CHECKS: dict[str, tuple[str, ...]] = {
     "format": ("ruff", "format", "--check", "--quiet", "."),
     "rules": ("ruff", "check", "--quiet", "."),
@@ -28,14 +29,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "system checks": ("django", "check", "--fail-level", "WARNING", "--settings", "tools.static_settings"),
     "translations": ("tools.catalogues", "check"),
     "pins": ("tools.pins",),
-    "shell": (
-        "shellcheck",
-        "deploy/install.sh",
-        "deploy/guanwecom",
-        "deploy/backup.sh",
-        "deploy/compose/restart-web.sh",
-        ".ci/run",
-    ),
+    "shell": ("shellcheck", *(f"deploy/{name}" for name in SCRIPTS), ".ci/run"),
     "Dockerfiles": ("hadolint", "Dockerfile", "sandbox/Dockerfile"),
     "licences": ("tools.licences",),
 }
@@ -58,7 +52,7 @@ def passes(name: str, command: tuple[str, ...]) -> bool:
     done = subprocess.run(
         [*program, *words],
         cwd=ROOT,
-        env={**os.environ, **ENVIRON},
+        env=os.environ | ENVIRON,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

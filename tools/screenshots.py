@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from gettext import translation
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -23,29 +24,19 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 DESKTOP = {"width": 1440, "height": 900}
 TALL_DESKTOP = {"width": 1440, "height": 1500}
 PHONE = {"width": 390, "height": 844}
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
 LOCALES = {"en": "en-US", "zh-cn": "zh-CN"}
-# What the pages say, where a picture needs a click; the demo's data have Chinese names in both languages.
-CHINESE = {
-    "Diagnosis": "诊断",
-    "waiting": "等待中",
-    "running": "进行中",
-    "Drop them": "放弃修改",
-    "everyone linked to WeCom": "所有已关联企业微信的人",
-    "value taken of the column": "取值方式",
-    "column": "列",
-    "comparison": "比较方式",
-    "value": "值",
-    "second value": "第二个值",
-    "Take": "认领",
-    "Condition 2": "条件 2",
-}
+# The apps whose pages say what a picture clicks; the demo's data have Chinese names in both languages.
+CATALOGUES = [translation("django", ROOT / app / "locale", ["zh_Hans"]) for app in ("notifications", "integrations")]
+ALL_PICTURES = "() => Promise.all([...document.images].map(image => image.decode()))"
 _tree = ["zh-cn"]
 
 
 def say(english: str) -> str:
     """A text of a page in the language of the pictures."""
-    return CHINESE[english] if _tree[0] == "zh-cn" else english
+    if _tree[0] != "zh-cn":
+        return english
+    return next(text for one in CATALOGUES if (text := one.gettext(english)) != english)
 
 
 def whole(text: str) -> re.Pattern[str]:
@@ -53,28 +44,25 @@ def whole(text: str) -> re.Pattern[str]:
     return re.compile(rf"^\s*{re.escape(text)}\s*$", re.IGNORECASE)
 
 
-def sign_in(page: Page) -> None:
+def open_admin(page: Page, path: str) -> None:
+    """A page below /admin/, as the demo's administrator."""
     page.goto(f"{SITE}/admin/login/")
     page.fill("[name=username]", "admin")
     page.fill("[name=password]", PASSWORD)
     page.click("#login-form [type=submit]")
+    page.goto(f"{SITE}/admin/{path}")
 
 
 def login(page: Page) -> None:
-    """Of a company that was chosen, with its QR code."""
-    chooser(page)
+    """The login page of a company that was chosen, with its QR code."""
+    page.goto(f"{SITE}/login/company/")
     page.locator("a.cell").first.click()
     page.locator('[data-panel][data-state="ready"]').wait_for()
     page.frame_locator("[data-panel] iframe").locator("img, svg").first.wait_for()
 
 
-def chooser(page: Page) -> None:
-    page.goto(f"{SITE}/login/company/")
-
-
 def corp(page: Page) -> None:
-    sign_in(page)
-    page.goto(f"{SITE}/admin/integrations/corp/")
+    open_admin(page, "integrations/corp/")
     page.locator("#result_list tbody th a").first.click()
     page.locator("#state-of-diagnosis .pill-good").wait_for()
 
@@ -90,20 +78,9 @@ def diagnosis(page: Page) -> None:
     page.locator("[data-diagnosis-summary] .pill-quiet", has_text=say("running")).wait_for(state="detached")
 
 
-def index(page: Page) -> None:
-    sign_in(page)
-    page.goto(f"{SITE}/admin/")
-
-
-def deliveries(page: Page) -> None:
-    sign_in(page)
-    page.goto(f"{SITE}/admin/notifications/delivery/")
-
-
 def card(page: Page) -> None:
     """A card of the BI, with the rows that its test fetched."""
-    sign_in(page)
-    page.goto(f"{SITE}/admin/integrations/card/")
+    open_admin(page, "integrations/card/")
     page.get_by_role("link", name="各区域大麦产量").click()
     page.locator("#test form button").click()
     page.locator("#test table").wait_for()
@@ -112,73 +89,61 @@ def card(page: Page) -> None:
 
 def choosing(page: Page) -> None:
     """What the BI lists on a page, to choose a card from."""
-    sign_in(page)
-    page.goto(f"{SITE}/admin/integrations/card/add/")
+    open_admin(page, "integrations/card/add/")
     page.locator(".choices li a").first.click()
     page.locator("button[formaction]").click()
     page.get_by_role("button", name="区域产量").click()
     page.get_by_role("link", name="各区域大麦产量（透视表）").wait_for()
 
 
-def new_push(page: Page) -> None:
-    """The empty page, whatever the picture before left as a draft."""
-    sign_in(page)
-    page.goto(f"{SITE}/admin/notifications/subscription/add/")
+def push_data(page: Page) -> None:
+    """The cards to choose from on the empty page of a push, whatever the picture before left as a draft."""
+    open_admin(page, "notifications/subscription/add/")
     drop = page.get_by_role("button", name=say("Drop them"))
     if drop.count():
         drop.click()
         drop.wait_for(state="detached")
+    page.locator("[data-choices] button[data-page]").first.wait_for()
+    page.evaluate("document.activeElement.blur()")
 
 
 def push(page: Page) -> None:
     """A new push made of a card, with the message as it will be."""
-    new_push(page)
+    push_data(page)
     page.locator("[data-choices] button[data-card]", has_text="西雅图").first.click()
     page.locator("[data-point=ranking]:not([disabled]), [data-point=key_figures]:not([disabled])").first.click()
     page.locator("[data-phone] .phone-title").wait_for()
+    choose_everyone(page)
+
+
+def page_picture(page: Page) -> None:
+    """A page of the BI, chosen for a new push and taken for its preview."""
+    push_data(page)
+    page.locator("[data-choices] button[data-page]").first.click()
+    page.locator("button[data-picture=page]").click()
+    page.locator("[data-phone] .phone-picture img").wait_for(timeout=120_000)
+    choose_everyone(page)
+
+
+def choose_everyone(page: Page) -> None:
     page.get_by_role("checkbox", name=say("everyone linked to WeCom")).check()
     page.locator("[data-outlook-place] .pill-good").wait_for()
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
 
 
-def page_picture(page: Page) -> None:
-    """A page of the BI, chosen for a new push and taken for its preview."""
-    new_push(page)
-    page.locator("[data-choices] button[data-page]").first.click()
-    page.locator("button[data-picture=page]").click()
-    page.get_by_role("checkbox", name="所有已关联企业微信的人").check()
-    page.locator("[data-outlook-place] .pill-good").wait_for()
-    page.locator("[data-phone] .phone-picture img").wait_for(timeout=120_000)
-    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
-
-
 def report(page: Page) -> None:
     """A report on the page of its push, with a chart in the message."""
-    sign_in(page)
-    page.goto(f"{SITE}/admin/notifications/subscription/")
+    open_admin(page, "notifications/subscription/")
     page.get_by_role("link", name="每日天气简报").first.click()
     page.locator("[data-phone] img").first.wait_for()
-    page.evaluate("() => Promise.all([...document.images].map(image => image.decode()))")
-
-
-def push_data(page: Page) -> None:
-    """The cards to choose from, before anything is chosen."""
-    new_push(page)
-    page.locator("[data-choices] button[data-page]").first.wait_for()
-    page.evaluate("document.activeElement.blur()")
-
-
-def week(page: Page) -> None:
-    sign_in(page)
-    page.goto(f"{SITE}/admin/notifications/subscription/week/")
+    page.evaluate(ALL_PICTURES)
 
 
 def alert_rule(page: Page) -> None:
     """The demo's alert rule, with the message beside it and its values over time."""
-    sign_in(page)
-    page.goto(f"{SITE}/admin/notifications/alertrule/")
+    open_admin(page, "notifications/alertrule/")
     page.get_by_role("link", name="高温预警", exact=True).click()
-    second = page.get_by_role("group", name=say("Condition 2"))
+    second = page.get_by_role("group", name=say("Condition %(number)s") % {"number": 2})
     second.get_by_label(say("value taken of the column")).select_option("avg")
     second.get_by_label(whole(say("column"))).fill("降水")
     second.get_by_label(say("comparison")).select_option("outside")
@@ -187,19 +152,6 @@ def alert_rule(page: Page) -> None:
     page.evaluate("document.activeElement.blur()")
     page.locator("[data-trial] .preview-chart img").nth(1).wait_for()
     page.locator("#rule-conditions").evaluate("heading => heading.scrollIntoView()")
-
-
-def alert(page: Page) -> Page:
-    """An alert on the phone of somebody on duty, who has just acknowledged it."""
-    own_page = home(page)
-    own_page.goto(f"{SITE}/alerts/")
-    own_page.get_by_role("link", name="高温预警").first.click()
-    acknowledge = own_page.get_by_role("button", name=say("Take"), exact=True)
-    if acknowledge.count():
-        acknowledge.click()
-        acknowledge.wait_for(state="detached")
-    own_page.evaluate("() => Promise.all([...document.images].map(image => image.decode()))")
-    return own_page
 
 
 def hold_phone(page: Page) -> None:
@@ -213,7 +165,7 @@ def phone(page: Page) -> None:
     page.wait_for_timeout(1000)
 
 
-def home(page: Page) -> Page:
+def open_home(page: Page) -> Page:
     """Tap the app in the workbench: the page that opens."""
     hold_phone(page)
     page.goto(f"{SANDBOX}/phone/workbench")
@@ -223,29 +175,42 @@ def home(page: Page) -> Page:
     return opened.value
 
 
+def alert(page: Page) -> Page:
+    """An alert on the phone of somebody on duty, who has just acknowledged it."""
+    own_page = open_home(page)
+    own_page.goto(f"{SITE}/alerts/")
+    own_page.get_by_role("link", name="高温预警").first.click()
+    acknowledge = own_page.get_by_role("button", name=say("Take"), exact=True)
+    if acknowledge.count():
+        acknowledge.click()
+        acknowledge.wait_for(state="detached")
+    own_page.evaluate(ALL_PICTURES)
+    return own_page
+
+
 def message(page: Page) -> Page:
-    own_page = home(page)
+    own_page = open_home(page)
     own_page.locator("a[href*='/m/']", has_text="西雅图").first.click()
     own_page.locator("img, svg").last.wait_for()
-    own_page.evaluate("() => Promise.all([...document.images].map(image => image.decode()))")
+    own_page.evaluate(ALL_PICTURES)
     return own_page
 
 
 # What to show, on which screen. A picture is of the page that is returned, if one is.
-PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int]]] = {
+PICTURES: dict[str, tuple[Callable[[Page], object], dict[str, int]]] = {
     "login": (login, DESKTOP),
-    "chooser": (chooser, DESKTOP),
-    "index": (index, DESKTOP),
+    "chooser": (lambda page: page.goto(f"{SITE}/login/company/"), DESKTOP),
+    "index": (lambda page: open_admin(page, ""), DESKTOP),
     "corp": (corp, DESKTOP),
     "diagnosis": (diagnosis, DESKTOP),
-    "deliveries": (deliveries, DESKTOP),
+    "deliveries": (lambda page: open_admin(page, "notifications/delivery/"), DESKTOP),
     "card": (card, DESKTOP),
     "choosing": (choosing, DESKTOP),
     "push-data": (push_data, DESKTOP),
     "push": (push, TALL_DESKTOP),
     "page-picture": (page_picture, TALL_DESKTOP),
     "report": (report, TALL_DESKTOP),
-    "week": (week, DESKTOP),
+    "week": (lambda page: open_admin(page, "notifications/subscription/week/"), DESKTOP),
     "alert-rule": (alert_rule, DESKTOP),
     "alert": (alert, PHONE),
     "phone": (phone, PHONE),
@@ -257,20 +222,19 @@ def capture(browser: Browser, folder: Path, name: str) -> None:
     show, size = PICTURES[name]
     context = browser.new_context(viewport=size, locale=LOCALES[_tree[0]], timezone_id="Asia/Shanghai")  # type: ignore[arg-type]  # a ViewportSize
     page = context.new_page()
-    shown = show(page) or page
-    shown.screenshot(path=folder / f"{name}.png")
+    shown = show(page)
+    (shown if isinstance(shown, Page) else page).screenshot(path=folder / f"{name}.png")
     context.close()
     print(folder / f"{name}.png")
 
 
 def main() -> None:
-    trees = sys.argv[1:2] or list(LOCALES)
     with sync_playwright() as playwright:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        for tree in trees:
+        for tree in sys.argv[1:2] or LOCALES:
             _tree[0] = tree
-            folder = DOCS / tree / "screenshots"
+            folder = ROOT / "docs" / tree / "screenshots"
             folder.mkdir(exist_ok=True)
             for name in sys.argv[2:] or PICTURES:
                 capture(browser, folder, name)

@@ -74,14 +74,20 @@ class Service:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self.process = self.begin()
-            while self.process.poll() is None and time.monotonic() < deadline:
-                if self.answers():
-                    self.guard = _guard(self.process, self.folder, self.stop_signal)
-                    return
-                time.sleep(0.02)
+            if self.comes_up(deadline):
+                self.guard = _guard(self.process, self.folder, self.stop_signal)
+                return
             time.sleep(0.1)
         self.process.kill()
         raise ServiceError(f"The server at {self.folder} did not come back.")
+
+    def comes_up(self, deadline: float) -> bool:
+        """Wait until it answers, or has ended, or stays silent too long."""
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if self.answers():
+                return True
+            time.sleep(0.02)
+        return False
 
     def stop(self) -> None:
         """Stop the server and remove its data. Safe to call twice."""
@@ -126,17 +132,9 @@ def valkey_command() -> list[str]:
 
 def valkey_config(*, port: int, password: str, folder: Path) -> IO[bytes]:
     """A nameless file that sets a Valkey to 127.0.0.1 only, to ask for `password` and to keep nothing on disk."""
-    lines = [
-        "bind 127.0.0.1",
-        f"port {port}",
-        f"requirepass {password}",
-        f'dir "{folder}"',
-        'save ""',
-        "appendonly no",
-        "loglevel warning",
-        # A title would overwrite the environment by which the demo recognises its processes.
-        "set-proc-title no",
-    ]
+    lines = ["bind 127.0.0.1", f"port {port}", f"requirepass {password}", f'dir "{folder}"', 'save ""', "appendonly no"]
+    # A title would overwrite the environment by which the demo recognises its processes.
+    lines += ["loglevel warning", "set-proc-title no"]
     config = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
     config.write("\n".join(lines).encode() + b"\n")
     config.seek(0)
@@ -200,14 +198,8 @@ def prepare_postgresql(folder: Path, **settings: str) -> PostgresqlServer:
         reason = f"{data} was made by PostgreSQL {made_by}; PostgreSQL {version} does not read it"
         raise ServiceError(f"{reason} (`make demo-reset` throws it away).")
     port, password = free_port(), (folder / "password").read_text()
-    options = {
-        "listen_addresses": "127.0.0.1",
-        "port": port,
-        "unix_socket_directories": "",
-        "max_connections": 100,
-        **settings,
-    }
-    arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+    options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "max_connections": 100}
+    arguments = [word for name, value in (options | settings).items() for word in ("-c", f"{name}={value}")]
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
     return PostgresqlServer(url, [str(programs / "postgres"), "-D", str(data), *arguments], _unprivileged())
 
@@ -285,9 +277,8 @@ def _init_database(programs: Path, folder: Path) -> None:
     password.touch(mode=0o600)
     password.write_text(secrets.token_hex(16))
     if os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        os.chown(new, nobody.pw_uid, nobody.pw_gid)
-        os.chown(password, nobody.pw_uid, nobody.pw_gid)
+        for path in (new, password):
+            shutil.chown(path, "nobody", pwd.getpwnam("nobody").pw_gid)
     command = [str(programs / "initdb"), "-D", str(new), "-U", "postgres", "--pwfile", str(password)]
     command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
     done = subprocess.run(
@@ -318,29 +309,21 @@ def _unprivileged() -> dict[str, Any]:
 # --- MariaDB: for tests of data sources only, from the system's package ---------------------------------------------
 
 
-def find_mariadb() -> tuple[str, str] | None:
-    """The server and the program that makes its tables; None where they are not installed."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin"
-    server, maker = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
-    return (server, maker) if server and maker else None
-
-
-def start_mariadb() -> Service:
+def start_mariadb() -> Service | None:
     """Start an empty MariaDB, tuned for throw-away data; root has no password, and it listens on 127.0.0.1 only.
 
-    As root it runs as `nobody`. Raises ServiceError.
+    As root it runs as `nobody`. None where it is not installed. Raises ServiceError.
     """
-    found = find_mariadb()
-    if found is None:
-        raise ServiceError("No MariaDB is installed (Debian: mariadb-server).")
-    server, maker = found
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    server, maker = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
+    if not server or not maker:
+        return None
     folder = Path(tempfile.mkdtemp(prefix="guanwecom-mariadb-"))
     data = folder / "data"
     data.mkdir(mode=0o700)
     if os.geteuid() == 0:
         folder.chmod(0o711)
-        nobody = pwd.getpwnam("nobody")
-        os.chown(data, nobody.pw_uid, nobody.pw_gid)
+        shutil.chown(data, "nobody", pwd.getpwnam("nobody").pw_gid)
     making = [maker, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
     done = subprocess.run(making, capture_output=True, text=True, cwd="/", check=False, **_unprivileged())
     if done.returncode:
@@ -376,8 +359,11 @@ def _started(
     process = begin()
     guard = _guard(process, folder, stop_signal)
     service = Service(url, process, guard, folder, begin, answers, stop_signal)
-    _wait(service, name, answers)
-    return service
+    if service.comes_up(time.monotonic() + START_SECONDS):
+        return service
+    log = (folder / "log").read_text(errors="replace")
+    service.stop()
+    raise ServiceError(f"{name} did not start:\n{log}")
 
 
 def _popen(command: list[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:
@@ -391,15 +377,3 @@ def _popen(command: list[str], log: Path, **options: Any) -> subprocess.Popen[by
 def _guard(process: subprocess.Popen[bytes], folder: Path, stop_signal: signal.Signals) -> subprocess.Popen[bytes]:
     command = ["sh", "-c", GUARD, "guard", stop_signal.name.removeprefix("SIG"), str(process.pid), str(folder)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True)
-
-
-def _wait(service: Service, name: str, answers: Callable[[], bool]) -> None:
-    """Wait until `answers()`; stops the service and raises ServiceError with its log if it ends or stays silent."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and service.process.poll() is None:
-        if answers():
-            return
-        time.sleep(0.02)
-    log = (service.folder / "log").read_text(errors="replace")
-    service.stop()
-    raise ServiceError(f"{name} did not start:\n{log}")

@@ -4,8 +4,6 @@
   which `python -m tools.sizes --ceilings` writes as the code is. A ceiling goes down with what is taken out; it goes up
   in a commit of its own that says what users gain.
 - At most six `except` clauses catch everything, and each says why. Loops share one: integrations.core.background.
-- Nothing is imported inside a function but in `ready()`, and a package that a comment calls optional. Benchmarks may:
-  they set Django up for a database that they have started.
 - No two packages of an app import each other. What only type checkers read does not count.
 """
 
@@ -27,7 +25,6 @@ FILE_LINES = 650
 FUNCTION_LINES = 60
 BROAD_EXCEPTS = 6
 BROAD = {"Exception", "BaseException"}
-OPTIONAL = "# optional package"
 
 
 @dataclass(frozen=True)
@@ -53,9 +50,6 @@ class Module:
     def at(self, node: ast.stmt | ast.ExceptHandler) -> str:
         return f"{self.path}:{node.lineno}"
 
-    def line(self, node: ast.stmt | ast.ExceptHandler) -> str:
-        return self.text.splitlines()[node.lineno - 1]
-
 
 def main() -> int:
     found = modules()
@@ -76,8 +70,6 @@ def modules() -> list[Module]:
 def found_in(modules: list[Module]) -> Iterator[str]:
     for module in modules:
         yield from long_ones(module)
-        if module.path.parts[0] != "benchmarks":
-            yield from inner_imports(module)
     yield from broad_excepts(modules)
     yield from two_way_pairs(modules)
 
@@ -112,21 +104,12 @@ def long_ones(module: Module) -> Iterator[str]:
     count = len(module.text.splitlines())
     if count > FILE_LINES:
         yield f"{module.path}: {count} lines, at most {FILE_LINES}"
-    for function in functions(module):
+    for function in ast.walk(module.tree):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
         count = (function.end_lineno or function.lineno) - function.lineno + 1
         if count > FUNCTION_LINES:
             yield f"{module.at(function)}: {function.name} has {count} lines, at most {FUNCTION_LINES}"
-
-
-def inner_imports(module: Module) -> Iterator[str]:
-    for function in functions(module):
-        for node in ast.walk(function) if function.name != "ready" else ():
-            if isinstance(node, ast.Import | ast.ImportFrom) and OPTIONAL not in module.line(node):
-                yield f"{module.at(node)}: imported inside {function.name}"
-
-
-def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return (node for node in ast.walk(module.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def broad_excepts(modules: list[Module]) -> Iterator[str]:
@@ -137,7 +120,7 @@ def broad_excepts(modules: list[Module]) -> Iterator[str]:
         if isinstance(node, ast.ExceptHandler) and is_broad(node)
     ]
     for module, node in broad:
-        if "#" not in module.line(node).replace("# noqa: BLE001", ""):
+        if "#" not in module.text.splitlines()[node.lineno - 1].replace("# noqa: BLE001", ""):
             yield f"{module.at(node)}: catches everything and does not say why"
     if len(broad) > BROAD_EXCEPTS:
         places = ", ".join(module.at(node) for module, node in broad)

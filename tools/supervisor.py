@@ -45,10 +45,6 @@ class Program:
     lines: list[str]
     is_server: bool
 
-    def signal_group(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
-
 
 class Supervisor:
     """Starts programs in an environment and a folder, and writes what they say to one stream."""
@@ -149,7 +145,8 @@ class Supervisor:
             for program in programs:
                 with suppress(subprocess.TimeoutExpired):
                     program.process.wait(max(0.0, deadline - time.monotonic()))
-                program.signal_group(signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.killpg(program.process.pid, signal.SIGKILL)
                 program.process.wait()
                 program.reader.join(timeout=1)
         self.programs.clear()
@@ -170,8 +167,8 @@ def end_marked(variable: str, value: str, *, servers: Collection[str] = ()) -> l
     marked: dict[bool, list[psutil.Process]] = {False: [], True: []}
     names = []
     for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess):
-            if _carries(process, variable, value):
+        with suppress(psutil.Error, OSError):  # another user's, or gone by now
+            if process.pid != os.getpid() and process.environ().get(variable) == value:
                 names.append(process.name())
                 marked[names[-1] in servers].append(process)
     for is_server, processes in marked.items():
@@ -184,10 +181,3 @@ def end_marked(variable: str, value: str, *, servers: Collection[str] = ()) -> l
                 process.kill()
         psutil.wait_procs(alive, timeout=STOP_SECONDS / 2)
     return names
-
-
-def _carries(process: psutil.Process, variable: str, value: str) -> bool:
-    try:
-        return process.pid != os.getpid() and process.environ().get(variable) == value
-    except (psutil.Error, OSError):
-        return False  # another user's, or gone by now

@@ -73,7 +73,7 @@ WAYS = (
 class Trace:
     """A pytest plugin: the files whose functions a test calls, its fixtures not among them.
 
-    `starts`: for a test's id each "FILE:FUNCTION" whose calls are counted with all below. Without any all calls count.
+    `starts`: for a test's id each "FILE:FUNCTION" whose calls are counted with all below.
     """
 
     def __init__(self, starts: Mapping[str, Collection[str]]) -> None:
@@ -84,7 +84,7 @@ class Trace:
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         files = self.files[item.nodeid] = set()
         current_app.conf.get("broker_url")  # reads the settings
-        notice = self.recorder(files, self._starts.get(item.nodeid, ()))
+        notice = self.recorder(files, self._starts[item.nodeid])
         threading.setprofile(notice)
         sys.setprofile(notice)
         try:
@@ -107,7 +107,7 @@ class Trace:
                 return
             if f"{file}:{function}" in starts:
                 depth += 1 if event == "call" else -1
-            if event == "call" and (depth or not starts):
+            if event == "call" and depth:
                 files.add(file)
 
         return notice
@@ -126,26 +126,17 @@ def room_of(file: str) -> str:
     return "/".join(PurePath(file).parts[:2])
 
 
-def find_rooms(files: Collection[str]) -> list[str]:
-    return sorted({room_of(file) for file in files})
-
-
-def trace(starts: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
-    """The files of each of these tests, in one run of pytest."""
-    recorder = Trace(starts)
-    if pytest.main(["-q", "--no-header", *starts], plugins=[recorder]) != pytest.ExitCode.OK:
-        sys.exit("A test failed: nothing is measured.")
-    return recorder.files
-
-
 def main() -> int:
     """Print every way; an exit code of 1 where one is longer than it may be."""
     os.chdir(ROOT)
-    traced = trace({way.test: way.starts for way in WAYS})
+    starts = {way.test: way.starts for way in WAYS}
+    recorder = Trace(starts)
+    if pytest.main(["-q", "--no-header", *starts], plugins=[recorder]) != pytest.ExitCode.OK:
+        sys.exit("A test failed: nothing is measured.")
     exit_code = 0
     for way in WAYS:
-        files = traced[way.test]
-        rooms = find_rooms(files)
+        files = recorder.files[way.test]
+        rooms = sorted({room_of(file) for file in files})
         print(f"\n{way.title}: {len(files)} files, {len(rooms)} rooms")
         for room in rooms:
             inside = sorted(file.removeprefix(room).removeprefix("/") for file in files if room_of(file) == room)

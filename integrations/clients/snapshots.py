@@ -544,7 +544,7 @@ def _cut_out(page: Page, clip: Any, *, is_sharp: bool) -> bytes:
 def _playwright() -> ModuleType:
     """Raises SnapshotError where it is not installed."""
     try:
-        from playwright import sync_api  # optional package: only workers that take pictures have it, and it is large
+        from playwright import sync_api  # noqa: PLC0415  # only workers that take pictures have it, and it is large
     except ImportError as error:
         raise SnapshotError(Reason.NOT_INSTALLED) from error
     return sync_api

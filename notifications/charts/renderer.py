@@ -57,7 +57,7 @@ def draw(spec: dict[str, Any], *, scale: float) -> Drawing:
 
 @cache
 def _renderer(font_folder: str) -> ModuleType:
-    import vl_convert  # optional package: only workers of charts need it, and a process that has it must not be forked
+    import vl_convert  # noqa: PLC0415  # only workers of charts need it, and a process that has it must not be forked
 
     vl_convert.register_font_directory(font_folder)
     return vl_convert
@@ -125,7 +125,7 @@ def _warn(reason: str) -> None:
 
 def prepared(collection: Path) -> bytes:
     """Return the face of simplified Chinese as a font of its own."""
-    from fontTools.ttLib import TTFont, reorderFontTables  # optional package: only workers of charts draw
+    from fontTools.ttLib import TTFont, reorderFontTables  # noqa: PLC0415  # only workers of charts draw
 
     english, chinese = FAMILIES
     whole, found = io.BytesIO(), io.BytesIO()

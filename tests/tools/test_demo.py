@@ -1,4 +1,4 @@
-"""`make demo` with its real programs: what it refuses, what it starts, and that nothing is left when it ends."""
+"""`make demo` with its real programs: what it refuses, what it promises a newcomer, and that it leaves nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,51 +20,43 @@ import psycopg
 import pytest
 import requests
 
+from tests.tools.test_supervisor import marked
 from tools.demo import program as demo_program
 from tools.demo.program import MARK, SERVERS, DemoRefused, Place
 from tools.services import free_port
 from tools.supervisor import end_marked
 
 START_SECONDS = 180
-PROGRAMS = {"database", "valkey", "sandbox", "web", "worker", "charts", "beat", "mail"}
-PROGRAMS |= {"snapshots"} if demo_program.takes_pictures() else set()
-LAST_LINE = "`make demo-reset` throws"
-
-
-def living(folder: Path) -> list[psutil.Process]:
-    """The demo's processes that have not ended."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
+PROGRAM_COUNT = 9 if demo_program.takes_pictures() else 8
+COMMAND = (sys.executable, "-m", "tools.demo")
+# The newcomer's own browser, in a tab of which the stand-in phone lives.
+ORDINARY = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+CORPID, USERID = "ww5e1f0a2b3c4d6e71", "zixuan.li"
+IS_COPIED = (
+    "SELECT count(*) FROM integrations_syncrun JOIN integrations_corp c ON c.id = corp_id"
+    " WHERE status = 'done' AND c.corpid = 'ww5e1f0a2b3c4d6e71'"
+)
+BEGAN = "SELECT confirmed_at FROM integrations_installation"
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     place = Place(tmp_path / "100% 演示?", free_port(), free_port(), free_port())
+    place.folder.mkdir(mode=0o700)
     yield place
-    if place.folder.exists():
-        demo_program.throw_away(place)  # as root the database lies elsewhere
+    demo_program.throw_away(place)  # as root the database lies elsewhere
 
 
 def environ(place: Place) -> dict[str, str]:
-    return {
-        **os.environ,
-        "DEMO_FOLDER": str(place.folder),
-        "DEMO_WEB_PORT": str(place.web_port),
-        "DEMO_SANDBOX_PORT": str(place.sandbox_port),
-        "DEMO_MAIL_PORT": str(place.mail_port),
-    }
+    ports = {"WEB": place.web_port, "SANDBOX": place.sandbox_port, "MAIL": place.mail_port}
+    variables = {f"DEMO_{name}_PORT": str(port) for name, port in ports.items()}
+    return os.environ | variables | {"DEMO_FOLDER": str(place.folder)}
 
 
-def run(place: Place, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(place: Place, root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the demo to its end, which must come soon."""
     return subprocess.run(
-        [sys.executable, "-m", "tools.demo", *arguments],
+        [*COMMAND, *words],
         env=environ(place),
         cwd=root,
         capture_output=True,
@@ -74,194 +66,152 @@ def run(place: Place, root: Path, *arguments: str) -> subprocess.CompletedProces
     )
 
 
-class Demo:
-    """A running demo, its output in a file."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.process, self.log = process, log
-
-    def text(self) -> str:
-        return self.log.read_text()
-
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while text not in self.text():
-            assert self.process.poll() is None, self.text()
-            assert time.monotonic() < deadline, self.text()
-            time.sleep(0.1)
-
-    def wait(self) -> int:
-        return self.process.wait(START_SECONDS)
-
-
 @contextmanager
-def started(place: Place, root: Path) -> Iterator[Demo]:
-    """A demo that has printed its addresses. Whatever a test does to it, nothing of it survives the block."""
-    place.folder.mkdir(exist_ok=True, mode=0o700)
+def started(place: Place, root: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A demo that has printed its addresses, and its log. Whatever a test does to it, nothing survives the block."""
     log = place.folder.parent / "demo.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tools.demo"],
-            env=environ(place),
-            cwd=root,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    running = Demo(process, log)
+        process = subprocess.Popen(COMMAND, env=environ(place), cwd=root, stdout=output, stderr=subprocess.STDOUT)
     try:
-        running.wait_for(LAST_LINE)
-        yield running
+        within(lambda: process.poll() is not None or "`make demo-reset` throws" in log.read_text())
+        assert process.poll() is None, log.read_text()
+        yield process, log
     finally:
         process.kill()
         process.wait()
         end_marked(MARK, str(place.folder), servers=SERVERS)
 
 
-def program(place: Place, words: str) -> psutil.Process:
-    """The oldest living process whose command line contains the words."""
-    return min((one for one in living(place.folder) if words in command_of(one)), key=psutil.Process.create_time)
+def within(find: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + START_SECONDS
+    while not (found := find()):
+        assert time.monotonic() < deadline, "nothing came"
+        time.sleep(0.2)
+    return found
 
 
-def ask_database(place: Place, question: str, *values: object) -> tuple[Any, ...] | None:
-    """The first row that the database of a running demo answers."""
-    url = program(place, "gunicorn").environ()["DATABASE_URL"]
-    with psycopg.connect(url) as connection:
-        return connection.execute(question.encode(), values).fetchone()
-
-
-def installed_at(place: Place) -> object:
-    """When the demo's data began."""
-    return ask_database(place, "SELECT confirmed_at FROM integrations_installation")
-
-
-def command_of(process: psutil.Process) -> str:
-    """Empty for one that has just ended: the demo starts and ends helpers all the time."""
-    with suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""
-
-
-# --- Refusals --------------------------------------------------------------------------------------------------------
+def ask_database(place: Place, question: str) -> Any:
+    """The first value that the database of a running demo answers."""
+    urls = []
+    for one in marked(str(place.folder), MARK):
+        with suppress(psutil.Error):  # some end at any time
+            urls.append(one.environ().get("DATABASE_URL"))
+    with psycopg.connect(next(filter(None, urls))) as connection:
+        row = connection.execute(question.encode()).fetchone()
+    return row and row[0]
 
 
 @pytest.mark.parametrize("name", ["web", "sandbox", "mail"])
-def test_a_taken_port_is_refused(place: Place, project_root: Path, name: str) -> None:
+def test_a_taken_port_is_refused(place: Place, name: str) -> None:
     port = {"web": place.web_port, "sandbox": place.sandbox_port, "mail": place.mail_port}[name]
-    with socket.create_server(("127.0.0.1", port)):
-        refused = run(place, project_root)
-
-    assert refused.returncode == 1
-    advice = f"Choose another: DEMO_{name.upper()}_PORT={port + 10} make demo"
-    assert refused.stderr == f"Port {port} ({name}) is taken. {advice}\n"
-    assert living(place.folder) == []
-
-
-def test_a_port_taken_on_ipv6_alone_is_refused(place: Place) -> None:
-    if len(demo_program._loopback()) < 2:
-        pytest.skip("this machine has no IPv6")
-    with (
-        socket.create_server(("::1", place.web_port), family=socket.AF_INET6),
-        pytest.raises(DemoRefused, match=rf"^Port {place.web_port} \(web\) is taken"),
-    ):
-        demo_program.check_ports(place)
+    text = f"Port {port} ({name}) is taken. Choose another: DEMO_{name.upper()}_PORT={port + 10} make demo"
+    for family, host in demo_program._loopback():
+        with socket.create_server((host, port), family=family), pytest.raises(DemoRefused, match=re.escape(text)):
+            demo_program.check_ports(place)
 
 
 @pytest.mark.parametrize("text", ["", "web", "0", "65536", "-1", "3001 "])
 def test_a_port_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("DEMO_WEB_PORT", text)
+    problem = f"DEMO_WEB_PORT: expected a port from 1 to 65535, not {text!r}"
 
-    with pytest.raises(
-        DemoRefused, match=rf"^DEMO_WEB_PORT: expected a port from 1 to 65535, not {re.escape(repr(text))}"
-    ):
+    with pytest.raises(DemoRefused, match=f"^{re.escape(problem)}"):
         Place.from_environ()
 
 
-@pytest.mark.parametrize("arguments", [(), ("--reset",)])
+@pytest.mark.parametrize("words", [(), ("--reset",)])
 def test_a_folder_with_other_files_is_refused_and_left_alone(
-    place: Place, project_root: Path, arguments: tuple[str, ...]
+    place: Place, project_root: Path, words: tuple[str, ...]
 ) -> None:
-    place.folder.mkdir()
     (place.folder / "thesis.txt").write_text("years of work")
 
-    refused = run(place, project_root, *arguments)
+    refused = run(place, project_root, *words)
 
     assert (refused.returncode, refused.stderr.startswith(f"{place.folder} holds files")) == (1, True)
     assert [path.name for path in place.folder.iterdir()] == ["thesis.txt"]
 
 
-def test_the_demo_never_inherits_another_database_or_key(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://production/db")
-    monkeypatch.setenv("DATABASE_URL_FILE", "/run/secrets/database")
-    monkeypatch.setenv("SECRET_KEY_FILE", "/run/secrets/key")
-    place.folder.mkdir()
+def test_the_demo_inherits_no_database_and_keeps_its_own_keys(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "DATABASE_URL_FILE", "SECRET_KEY_FILE"):
+        monkeypatch.setenv(name, "another's")
 
     found = demo_program.demo_environ(place, database="postgresql://127.0.0.1:1/ours", valkey="redis://127.0.0.1:1/0")
 
-    assert found["DATABASE_URL"] == "postgresql://127.0.0.1:1/ours"
+    assert (found["DATABASE_URL"], found["ENVIRONMENT"]) == ("postgresql://127.0.0.1:1/ours", "demo")
     assert not {"DATABASE_URL_FILE", "SECRET_KEY_FILE"} & found.keys()
-    assert found["ENVIRONMENT"] == "demo"
-
-
-def test_the_keys_are_made_once_and_are_the_owners_alone(place: Place) -> None:
-    place.folder.mkdir()
-
     keys = demo_program.load_keys(place)
-
+    assert keys.items() <= found.items()
     assert demo_program.load_keys(place) == keys
     assert stat.S_IMODE((place.folder / "keys.json").stat().st_mode) == 0o600
 
 
-# --- Real runs -------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.processes
-def test_everything_runs_until_a_signal_and_nothing_is_left(place: Place, project_root: Path) -> None:
-    with started(place, project_root) as running:
-        hosts = {host for _, host in demo_program._loopback()}
-        web = {
-            host: requests.get(f"http://{'[::1]' if host == '::1' else host}:{place.web_port}/", timeout=60)
-            for host in hosts
-        }
-        phone = requests.get(f"{place.sandbox_url}/phone", timeout=60)
-        second = run(place, project_root)
-        running.process.send_signal(signal.SIGTERM)
-        status = running.wait()
-        left = living(place.folder)
+def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_a_signal_ends_all(
+    place: Place, project_root: Path
+) -> None:
+    company = f"{place.sandbox_url}/sandbox/api/companies/{CORPID}/members/{USERID}"
 
-    assert {response.status_code < 500 for response in web.values()} == {True}
-    assert phone.status_code == 200
-    assert second.returncode == 1
-    assert second.stderr == f"The demo runs already (process {running.process.pid}). Stop it there with Ctrl-C.\n"
+    def articles() -> list[dict[str, str]]:
+        """What came as a picture with text: the weather report. Other reports and an alert may have come before."""
+        messages = phone.get(f"{company}/messages", timeout=60).json()["messages"]
+        return [article for one in messages if one["msgtype"] == "news" for article in one["news"]["articles"]]
+
+    with started(place, project_root) as (process, log), requests.Session() as phone:
+        phone.headers["User-Agent"] = ORDINARY
+        for _family, host in demo_program._loopback():
+            web = requests.get(f"http://{'[::1]' if host == '::1' else host}:{place.web_port}/", timeout=60)
+            assert web.status_code < 500
+        phone.get(f"{place.sandbox_url}/phone", params={"corpid": CORPID, "userid": USERID}, timeout=60)
+        workbench = phone.get(f"{place.sandbox_url}/phone/workbench", timeout=60).text
+        phone.cookies.set("sandbox_tapped", "1", domain="127.0.0.1")  # as the phone's script does at a tap
+        (app,) = re.findall(r'href="([^"]+/connect/oauth2/authorize\?[^"]+)"', workbench)
+        home = phone.get(app.replace("&amp;", "&"), timeout=60)
+        [article, *_] = within(articles)
+        message = phone.get(article["url"], timeout=60)
+        picture = requests.get(article["picurl"], timeout=60)  # as WeCom fetches it, without a session
+        within(lambda: ask_database(place, IS_COPIED))  # from then on events are acted on
+        phone.delete(company, json={}, timeout=60)
+        within(lambda: phone.get(place.site_url, timeout=60).url != place.site_url)
+        second = run(place, project_root)
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(START_SECONDS)
+        left = marked(str(place.folder), MARK)
+
+    assert (home.status_code, home.url.partition("#")[0]) == (200, place.site_url)
+    assert "李子轩" in home.text
+    assert message.status_code == 200
+    assert article["title"] in message.text
+    assert (picture.status_code, picture.headers["Content-Type"]) == (200, "image/png")
+    already = f"The demo runs already (process {process.pid}). Stop it there with Ctrl-C.\n"
+    assert (second.returncode, second.stderr) == (1, already)
     assert (status, left) == (0, [])
-    assert {line.split("|")[0].strip() for line in running.text().splitlines()} >= {"demo", "sandbox", "worker"}
-    assert place.site_url in running.text()
+    assert {line.split("|")[0].strip() for line in log.read_text().splitlines()} >= {"demo", "sandbox", "worker"}
     demo_program.check_ports(place)
 
 
 @pytest.mark.processes
 def test_what_a_killed_demo_left_is_ended_by_the_next_and_by_a_reset(place: Place, project_root: Path) -> None:
-    with started(place, project_root) as killed:
-        first = installed_at(place)
-        killed.process.kill()
+    with started(place, project_root) as (killed, _log):
+        first = ask_database(place, BEGAN)
+        killed.kill()
         killed.wait()
-        orphans = living(place.folder)
+        orphans = marked(str(place.folder), MARK)
 
-        with started(place, project_root) as running:
-            survivors = [process for process in orphans if process.is_running() and process.status() != "zombie"]
-            text = running.text()
+        with started(place, project_root) as (process, log):
+            survivors = [one for one in orphans if one.is_running() and one.status() != "zombie"]
             refused = run(place, project_root, "--reset")
-            kept = installed_at(place)
+            kept = ask_database(place, BEGAN)
             database = place.database.resolve()
-            running.process.kill()
-            running.wait()
+            process.kill()
+            process.wait()
             done = run(place, project_root, "--reset")
-            left = living(place.folder)
+            left = marked(str(place.folder), MARK)
 
-    assert len(orphans) >= len(PROGRAMS)
+    assert len(orphans) >= PROGRAM_COUNT
     assert survivors == []
     # A worker may start another process between the look and the end.
-    assert (ended := re.match(r"Ended (\d+) processes of a demo that was killed: ", text)), text
-    assert int(ended[1]) >= len(PROGRAMS)
+    assert (ended := re.match(r"Ended (\d+) processes of a demo that was killed: ", log.read_text()))
+    assert int(ended[1]) >= PROGRAM_COUNT
     assert (refused.returncode, kept) == (1, first)
     assert (done.returncode, left) == (0, [])
     assert done.stdout.endswith(f"The demo's data in {place.folder} is gone; `make demo` makes it anew.\n")

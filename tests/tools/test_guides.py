@@ -81,19 +81,16 @@ def test_the_reverse_proxy_admits_what_the_product_takes(guide: str) -> None:
     assert int(megabytes) * 1024 * 1024 > max(FORM_BYTES_AT_MOST, INBOUND_BYTES_AT_MOST)
 
 
-def test_every_guide_has_a_twin() -> None:
-    guides, twins = ({str(path.relative_to(tree)) for path in tree.rglob("*.md")} for tree in (ENGLISH, CHINESE))
+def test_every_guide_has_a_twin_and_is_in_the_contents() -> None:
+    english, chinese = (
+        {str(path.relative_to(tree).with_suffix("")) for path in tree.rglob("*.md")} for tree in (ENGLISH, CHINESE)
+    )
 
-    assert guides == twins
-
-
-@pytest.mark.parametrize("tree", [ENGLISH, CHINESE], ids=lambda tree: tree.name)
-def test_every_guide_is_in_the_contents(tree: Path) -> None:
-    contents = re.findall(r"^```\{toctree\}$.*?^```$", (tree / "index.md").read_text(), re.M | re.S)
-    entries = [line for part in contents for line in part.splitlines()[1:-1] if line and not line.startswith(":")]
-
-    guides = {str(path.relative_to(tree).with_suffix("")) for path in tree.rglob("*.md")}
-    assert sorted(entries) == sorted(guides - {"index"})
+    assert english == chinese
+    for tree in (ENGLISH, CHINESE):
+        contents = re.findall(r"^```\{toctree\}$.*?^```$", (tree / "index.md").read_text(), re.M | re.S)
+        entries = [line for part in contents for line in part.splitlines()[1:-1] if line and not line.startswith(":")]
+        assert sorted(entries) == sorted(english - {"index"})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -111,19 +108,14 @@ def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("guide", TWINS, ids=name_of)
-def test_a_guide_and_its_twin_have_one_shape(guide: Path) -> None:
-    assert shape(TWINS[guide]) == shape(guide)
-
-
-@pytest.mark.parametrize("guide", TWINS, ids=name_of)
-def test_a_twin_leads_to_twins(guide: Path) -> None:
-    """And each of both says where the other is."""
+def test_a_guide_and_its_twin_have_one_shape_and_lead_to_each_other(guide: Path) -> None:
+    """And a twin leads to twins."""
     twin = TWINS[guide]
     prose = re.sub(r"^\[English\]\(\S+\)$", "", twin.read_text(), flags=re.M)
     targets = [target for target in re.findall(r"\]\(([^)#\s]+\.md)", without_code(prose)) if "://" not in target]
 
+    assert shape(twin) == shape(guide)
     assert [target for target in targets if (twin.parent / target).resolve() in TWINS] == []
-    assert re.search(
-        rf"^\[(中文|简体中文)\]\({re.escape(os.path.relpath(twin, guide.parent))}\)$", guide.read_text(), re.M
-    )
-    assert re.search(rf"^\[English\]\({re.escape(os.path.relpath(guide, twin.parent))}\)$", twin.read_text(), re.M)
+    to_twin, to_guide = os.path.relpath(twin, guide.parent), os.path.relpath(guide, twin.parent)
+    assert re.search(rf"^\[(中文|简体中文)\]\({re.escape(to_twin)}\)$", guide.read_text(), re.M)
+    assert re.search(rf"^\[English\]\({re.escape(to_guide)}\)$", twin.read_text(), re.M)

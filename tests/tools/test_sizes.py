@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -11,25 +10,20 @@ from tools.sizes import Module
 
 def found(**texts: str) -> list[str]:
     """What is said of files: `sandbox__bi__api` is sandbox/bi/api.py."""
-    paths = {Path(name.replace("__", "/") + ".py"): dedent(text) for name, text in texts.items()}
+    paths = {Path(name.replace("__", "/") + ".py"): text for name, text in texts.items()}
     return list(sizes.found_in([Module(path, text) for path, text in paths.items()]))
 
 
-@pytest.mark.parametrize(
-    ("count", "problems"), [(650, []), (651, ["accounts/users/long.py: 651 lines, at most 650"])], ids=["most", "more"]
-)
-def test_the_length_of_a_file(count: int, problems: list[str]) -> None:
-    assert found(accounts__users__long="x = 1\n" * count) == problems
-
-
 @pytest.mark.parametrize("start", ["def run():", "async def run():"])
-@pytest.mark.parametrize(
-    ("count", "problems"),
-    [(60, []), (61, ["tools/run.py:1: run has 61 lines, at most 60"])],
-    ids=["most", "more"],
-)
-def test_the_length_of_a_function(start: str, count: int, problems: list[str]) -> None:
-    assert found(tools__run=f"{start}\n" + "    x = 1\n" * (count - 1)) == problems
+def test_the_length_of_a_file_and_of_a_function(start: str) -> None:
+    def function(count: int) -> str:
+        return f"{start}\n" + "    x = 1\n" * (count - 1)
+
+    assert found(accounts__long="x = 1\n" * 650, tools__run=function(60)) == []
+    assert found(accounts__long="x = 1\n" * 651, tools__run=function(61)) == [
+        "accounts/long.py: 651 lines, at most 650",
+        "tools/run.py:1: run has 61 lines, at most 60",
+    ]
 
 
 def test_a_room_and_an_app_have_ceilings() -> None:
@@ -45,38 +39,15 @@ def test_a_room_and_an_app_have_ceilings() -> None:
     ]
 
 
-def test_an_import_inside_a_function() -> None:
-    text = """
-        import json
-
-        def ready():
-            from accounts import receivers
-
-        def drawn():
-            import renderer  # optional package: only some workers have it
-
-        def run():
-            import csv
-    """
-
-    assert found(notifications__apps=text) == ["notifications/apps.py:11: imported inside run"]
-    assert found(benchmarks__run=text) == []
-
-
 @pytest.mark.parametrize(
     "clause", ["except:", "except Exception:", "except BaseException:", "except (OSError, Exception):"]
 )
-@pytest.mark.parametrize(
-    ("reason", "problems"),
-    [
-        ("  # the edge of the loop", []),
-        ("", ["tools/run.py:3: catches everything and does not say why"]),
-        ("  # noqa: BLE001", ["tools/run.py:3: catches everything and does not say why"]),
-    ],
-    ids=["reason", "none", "noqa"],
-)
-def test_what_catches_everything_says_why(clause: str, reason: str, problems: list[str]) -> None:
-    assert found(tools__run=f"try:\n    x = 1\n{clause}{reason}\n    pass\n") == problems
+def test_what_catches_everything_says_why(clause: str) -> None:
+    def said(reason: str) -> list[str]:
+        return found(tools__run=f"try:\n    x = 1\n{clause}{reason}\n    pass\n")
+
+    assert said("  # the edge of the loop") == []
+    assert said("") == said("  # noqa: BLE001") == ["tools/run.py:3: catches everything and does not say why"]
 
 
 def test_few_places_catch_everything() -> None:
@@ -95,18 +66,20 @@ def test_two_packages_that_import_each_other() -> None:
     ) == ["sandbox.bi and sandbox.state import each other: sandbox/bi/api.py:1, sandbox/state/world.py:1"]
 
 
-def test_what_only_type_checkers_read_is_no_import() -> None:
-    guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from sandbox.bi.api import Bi"
-
-    assert found(sandbox__bi__api="from sandbox.state import world", sandbox__state__world=guarded) == []
-
-
-def test_a_module_beside_packages_is_a_room_of_its_own() -> None:
-    assert (
-        found(
-            sandbox__server="from sandbox.bi import api",
-            sandbox__errors="",
-            sandbox__bi__api="from sandbox.errors import ApiError",
-        )
-        == []
-    )
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "sandbox__bi__api": "from sandbox.state import world",
+            "sandbox__state__world": "if TYPE_CHECKING:\n    from sandbox.bi.api import Bi",
+        },
+        {
+            "sandbox__server": "from sandbox.bi import api",
+            "sandbox__errors": "",
+            "sandbox__bi__api": "from sandbox.errors import ApiError",
+        },
+    ],
+    ids=["what only type checkers read is no import", "a module beside packages is a room of its own"],
+)
+def test_packages_that_do_not_import_each_other(files: dict[str, str]) -> None:
+    assert found(**files) == []

@@ -18,15 +18,7 @@ from accounts.models import User
 from accounts.users.bi_identity import USERNAME
 from integrations import bi
 from integrations.models import BiConnection, Corp
-from notifications.reports.templates.merge_fields import (
-    aggregate,
-    change,
-    date,
-    latest_day,
-    ranking,
-    row_count,
-    shown,
-)
+from notifications.reports.templates.merge_fields import aggregate, change, date, latest_day, ranking, row_count, shown
 
 SURNAMES = {
     **{"李": "Li", "王": "Wang", "张": "Zhang", "刘": "Liu", "陈": "Chen", "杨": "Yang", "黄": "Huang", "赵": "Zhao"},
@@ -84,30 +76,17 @@ def _has_children(company: DemoCompany, department_id: int) -> bool:
 
 def _data_company() -> DemoCompany:
     departments = [
-        (1, "青禾数据科技", 0),
-        (2, "总经理办公室", 1),
-        (3, "产品研发中心", 1),
-        (4, "平台研发部", 3),
-        (5, "数据产品部", 3),
-        (6, "设计部", 3),
-        (7, "营销中心", 1),
-        (8, "华东销售部", 7),
-        (9, "华南销售部", 7),
-        (10, "市场部", 7),
-        (11, "财务部", 1),
+        *((1, "青禾数据科技", 0), (2, "总经理办公室", 1), (3, "产品研发中心", 1), (4, "平台研发部", 3)),
+        *((5, "数据产品部", 3), (6, "设计部", 3), (7, "营销中心", 1), (8, "华东销售部", 7), (9, "华南销售部", 7)),
+        *((10, "市场部", 7), (11, "财务部", 1)),
     ]
     return DemoCompany("青禾数据科技", "ww5e1f0a2b3c4d6e71", 1000002, "观远 BI", departments)
 
 
 def _factory() -> DemoCompany:
     departments = [
-        (1, "云岭制造", 0),
-        (2, "生产中心", 1),
-        (3, "一车间", 2),
-        (4, "二车间", 2),
-        (5, "质量部", 1),
-        (6, "采购部", 1),
-        (7, "仓储物流部", 1),
+        *((1, "云岭制造", 0), (2, "生产中心", 1), (3, "一车间", 2), (4, "二车间", 2)),
+        *((5, "质量部", 1), (6, "采购部", 1), (7, "仓储物流部", 1)),
     ]
     corpid, page = "ww8a7b6c5d4e3f2a10", "page/power"
     return DemoCompany("云岭制造", corpid, 1000005, "观远 BI", departments, home_bi_page=page)
@@ -190,7 +169,6 @@ HARVEST = DemoReport(
     units={"产量": "蒲式耳/英亩"},
     kinds={"年份": "text"},
 )
-REPORTS = (WEATHER, POWER, HARVEST)
 
 
 def weather_rows() -> list[dict[str, Any]]:
@@ -204,25 +182,20 @@ def weather_rows() -> list[dict[str, Any]]:
 
 def power_rows() -> list[dict[str, Any]]:
     """Each year, with its last day, and source with 净发电量."""
+    rows = [(one["year"][:4], one["source"], int(one["net_generation"])) for one in _csv_rows("iowa-electricity.csv")]
     return [
-        {
-            "年份": row["year"][:4],
-            "截至": f"{row['year'][:4]}-12-31",
-            "来源": POWER_SOURCES[row["source"]],
-            "净发电量": int(row["net_generation"]),
-        }
-        for row in _csv_rows("iowa-electricity.csv")
+        {"年份": year, "截至": f"{year}-12-31", "来源": POWER_SOURCES[source], "净发电量": count}
+        for year, source, count in rows
     ]
 
 
 def harvest_rows() -> list[dict[str, Any]]:
     """Each region, variety and year with 产量."""
     with _opened("barley.json") as file:
-        rows = json.load(file)
-    return [
-        {"区域": REGIONS[row["site"]], "品种": row["variety"], "年份": str(row["year"]), "产量": row["yield"]}
-        for row in rows
-    ]
+        return [
+            {"区域": REGIONS[row["site"]], "品种": row["variety"], "年份": str(row["year"]), "产量": row["yield"]}
+            for row in json.load(file)
+        ]
 
 
 def _csv_rows(name: str) -> list[dict[str, str]]:
@@ -294,9 +267,8 @@ def _pages() -> list[dict[str, Any]]:
 
 def _add_pivot(page: dict[str, Any], pivot: dict[str, list[str]]) -> None:
     card = page["cards"][0]
-    page["cards"].append(
-        {**card, "card_id": f"{card['card_id']}-pivot", "name": f"{card['name']}（透视表）", "pivot": pivot}
-    )
+    second = {"card_id": f"{card['card_id']}-pivot", "name": f"{card['name']}（透视表）", "pivot": pivot}
+    page["cards"].append(card | second)
 
 
 def _page(name: str, report: DemoReport, source: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
@@ -45,6 +46,7 @@ MARK = "GUANWECOM_DEMO"
 SERVERS = {"postgres", "valkey-server"}
 WEB_THREADS = "16"
 WORKER_THREADS = "8"
+CELERY = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom"]
 
 
 class DemoRefused(Exception):
@@ -133,12 +135,9 @@ def check_ports(place: Place) -> None:
 def _loopback() -> list[tuple[socket.AddressFamily, str]]:
     """This machine's addresses for itself: IPv4's, and IPv6's where there is one."""
     hosts = [(socket.AF_INET, "127.0.0.1")]
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
+    with suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
         hosts.append((socket.AF_INET6, "::1"))
-    except OSError:
-        pass
     return hosts
 
 
@@ -150,11 +149,10 @@ def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
             return False
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+        with suppress(OSError):
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+            return True
+    return False
 
 
 def load_keys(place: Place) -> dict[str, str]:
@@ -239,7 +237,6 @@ def run_demo(place: Place) -> int:
 def start_programs(supervisor: Supervisor, place: Place) -> None:
     """Bring the data up to date, start everything in its order, diagnose, print where to go once the web answers."""
     manage = [sys.executable, "manage.py"]
-    celery = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom"]
     supervisor.run("migrate", [*manage, "migrate", "--no-input", "--verbosity", "0"])
     sign_ins = seed(supervisor, place)
     sandbox = ["--port", str(place.sandbox_port), "--seed", str(place.companies)]
@@ -247,12 +244,12 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
         "sandbox", [sys.executable, "-m", "wecom_sandbox", *sandbox, "--snapshot", str(place.folder / "sandbox.json")]
     )
     supervisor.start("web", web_command(place))
-    worker = ["worker", "--pool", "threads", "--concurrency", WORKER_THREADS, "--loglevel", "INFO"]
-    supervisor.start("worker", [*celery, *worker, "--without-gossip", "--without-mingle"])
+    supervisor.start("worker", worker_command("--pool", "threads", "--concurrency", WORKER_THREADS))
     supervisor.start("charts", charts_command())
     if takes_pictures():
-        supervisor.start("snapshots", snapshots_command())
-    supervisor.start("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""])
+        pictures = ("--queues", "snapshots", "--pool", "prefork", "--concurrency", "1", "--hostname", "snapshots@%h")
+        supervisor.start("snapshots", worker_command(*pictures))
+    supervisor.start("beat", [*CELERY, "beat", "--loglevel", "WARNING", "--pidfile", ""])
     supervisor.start("mail", [*manage, "mail_door"])
     supervisor.wait_until(lambda: answers(place.sandbox_url) and answers(place.site_url))
     verify_callbacks(place)
@@ -261,12 +258,16 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
         supervisor.say("demo", line)
 
 
+def worker_command(*words: str) -> list[str]:
+    return [*CELERY, "worker", *words, "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+
+
 def charts_command() -> list[str]:
     """Draws charts and makes files, in processes of its own: they end without anything else ending."""
-    celery = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom", "worker", "--queues", "charts"]
-    celery += ["--pool", "prefork", "--autoscale", "1,0", "--loglevel", "INFO", "--hostname", "charts@%h"]
-    celery += ["--max-tasks-per-child", "1000", "--max-memory-per-child", "500000"]
-    return [*celery, "--without-gossip", "--without-mingle"]
+    limits = ("--max-tasks-per-child", "1000", "--max-memory-per-child", "500000")
+    return worker_command(
+        "--queues", "charts", "--pool", "prefork", "--autoscale", "1,0", "--hostname", "charts@%h", *limits
+    )
 
 
 def takes_pictures() -> bool:
@@ -274,19 +275,13 @@ def takes_pictures() -> bool:
     return bool(find_spec("playwright") and installed_browser())
 
 
-def snapshots_command() -> list[str]:
-    """Takes pictures of the BI's pages, one after the other."""
-    celery = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom", "worker", "--queues", "snapshots"]
-    celery += ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO", "--hostname", "snapshots@%h"]
-    return [*celery, "--without-gossip", "--without-mingle"]
-
-
 def verify_callbacks(place: Place) -> None:
     """Save the callback addresses in the sandbox's console once more: it checks them, as WeCom's does."""
     for company in json.loads(place.companies.read_text(encoding="utf-8"))["companies"]:
-        addresses = ["contacts", *(f"apps/{app['agentid']}" for app in company["apps"])]
-        for address in addresses:
-            post(f"{place.sandbox_url}/sandbox/api/companies/{company['corpid']}/{address}/callback/verify")
+        for address in ("contacts", *(f"apps/{app['agentid']}" for app in company["apps"])):
+            # What it finds stands on the company's page, so it may fail.
+            path = f"/sandbox/api/companies/{company['corpid']}/{address}/callback/verify"
+            answers(place.sandbox_url, "POST", path, body="{}", headers={"Content-Type": "application/json"})
 
 
 def seed(supervisor: Supervisor, place: Place) -> list[str]:
@@ -298,37 +293,19 @@ def seed(supervisor: Supervisor, place: Place) -> list[str]:
 
 def web_command(place: Place) -> list[str]:
     binds = [f"{'[::1]' if host == '::1' else host}:{place.web_port}" for _, host in _loopback()]
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "guanwecom.wsgi",
-        "--worker-class",
-        "gthread",
-        "--threads",
-        WEB_THREADS,
-    ]
-    command += ["--no-control-socket", "--log-level", "warning"]
+    command = [sys.executable, "-m", "gunicorn", "guanwecom.wsgi", "--worker-class", "gthread"]
+    command += ["--threads", WEB_THREADS, "--no-control-socket", "--log-level", "warning"]
     return command + [word for bind in binds for word in ("--bind", bind)]
 
 
-def answers(url: str) -> bool:
+def answers(url: str, method: str = "GET", path: str = "/", **request: Any) -> bool:
     """Whether an HTTP server answers there, whatever it says."""
-    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)) as connection:
-        try:
-            connection.request("GET", "/")
-            connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            return False
-    return True
-
-
-def post(url: str) -> None:
-    """An empty call of the sandbox's control interface. What it finds stands on the company's page, so it may fail."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=15)
     with closing(connection), suppress(OSError, http.client.HTTPException):
-        connection.request("POST", urlsplit(url).path, body="{}", headers={"Content-Type": "application/json"})
+        connection.request(method, path, **request)
         connection.getresponse()
+        return True
+    return False
 
 
 def banner(place: Place, sign_ins: list[str]) -> list[str]:

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import django
 from django.conf import settings
@@ -38,19 +37,16 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     seeded = seeding.seed(web_address=options.web_address, sandbox_address=options.sandbox_address, now=timezone.now())
     if options.sandbox_seed is not None:
-        _write(options.sandbox_seed, seeding.sandbox_seed(seeded.companies))
+        # The file holds the apps' Secrets.
+        descriptor = os.open(options.sandbox_seed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(seeding.sandbox_seed(seeded.companies), file, ensure_ascii=False, indent=1)
     names = ", ".join(f"{corp.name} ({corp.corpid})" for corp in seeded.companies)
     print(f"companies: {names}, {seeded.people_count} people")
     print(f"administrator: {seeded.admin_username} / {seeded.password}")
     print(f"mail channel: {seeding.MAIL_USER} / {seeding.MAIL_PASSWORD}")
     print(f"employee: {seeded.employee_username} ({seeded.employee_name}) / {seeded.password}")
     return 0
-
-
-def _write(path: Path, seed: dict[str, Any]) -> None:
-    # The file holds the apps' Secrets.
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(seed, file, ensure_ascii=False, indent=1)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
@@ -38,20 +38,7 @@ from notifications.models import (
 )
 from notifications.subscriptions.schedules import reschedule
 from tools.demo import content
-from tools.demo.content import (
-    HARVEST,
-    POWER,
-    REGIONS,
-    WEATHER,
-    WEATHER_PAGE,
-    DemoCompany,
-    DemoReport,
-    demo_companies,
-)
-
-if TYPE_CHECKING:
-    from accounts.models import User
-
+from tools.demo.content import HARVEST, POWER, REGIONS, WEATHER, WEATHER_PAGE, DemoCompany, DemoReport, demo_companies
 
 ALERT_SOURCE, CARD, RULE = "演示 BI（预警）", "西雅图逐日气象（预警）", "高温预警"
 HOT = Condition(Aggregate.ANY, "最高气温", Comparison.GREATER, ("35",))
@@ -72,14 +59,8 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
     )
     receiver = AlertReceiver.objects.create(name=RULE, corp=corp)
     receiver.users.set(people)
-    rule = AlertRule(
-        name=RULE,
-        receiver=receiver,
-        card=card,
-        owner=people[0],
-        conditions=conditions.to_rows([HOT]),
-        crontab="* * * * *",
-    )
+    rows = conditions.to_rows([HOT])
+    rule = AlertRule(name=RULE, receiver=receiver, card=card, owner=people[0], conditions=rows, crontab="* * * * *")
     reschedule(rule, now=now)
     rule.save()
 
@@ -164,19 +145,12 @@ def _set_site_address(web_address: str) -> None:
 
 
 def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
-    addresses = {
-        "api_base_url": sandbox_address,
-        "authorize_base_url": sandbox_address,
-        "qr_base_url": sandbox_address,
-    }
+    addresses = dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), sandbox_address)
     first = {"name": company.name, "secret": secrets.token_urlsafe(32), "is_enabled": True, "first_enabled_at": now}
     if company.home_bi_page:
         first |= {"home_page": HomePage.BI, "home_bi_page": company.home_bi_page}
     corp, _is_new = Corp.objects.update_or_create(
-        corpid=company.corpid,
-        agentid=company.agentid,
-        defaults=addresses,
-        create_defaults={**first, **addresses},
+        corpid=company.corpid, agentid=company.agentid, defaults=addresses, create_defaults=first | addresses
     )
     return corp
 
@@ -277,15 +251,11 @@ def _subscription(
     """The subscription of this name, its frequent schedule fitted to `now` so that a restarted demo fires soon, too."""
     existing = Subscription.objects.filter(name=name).first()
     if existing is None:
+        report = _report(demo, region, owner)
         subscription = Subscription(
-            name=name,
-            report=_report(demo, region, owner),
-            owner=owner,
-            message_form=form,
-            crontab=crontab,
-            time_zone=TIME_ZONE,
-            to_everyone=True,
+            name=name, report=report, owner=owner, message_form=form, time_zone=TIME_ZONE, to_everyone=True
         )
+        subscription.crontab = crontab
     elif re.sub(r"\s+", " ", existing.crontab) in EVERY_OTHER_MINUTE:
         subscription = existing
         subscription.crontab = crontab
@@ -314,13 +284,8 @@ def _sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
         "contacts_callback": _sandbox_callback(corp, CallbackEvent.Kind.CONTACTS),
         "departments": [{"id": id_, "name": name, "parentid": parent} for id_, name, parent in company.departments],
         "members": [
-            {
-                "userid": person.userid,
-                "name": person.name,
-                "department": person.department_ids,
-                "position": person.position,
-            }
-            for person in company.people
+            {"userid": one.userid, "name": one.name, "department": one.department_ids, "position": one.position}
+            for one in company.people
         ],
         "apps": [app],
     }

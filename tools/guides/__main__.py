@@ -55,9 +55,8 @@ def main() -> int:
 def build(builder: str, folder: Path, tree: str) -> int:
     """Sphinx's exit code."""
     arguments = ["-q", "-E", "-W", "--keep-going", "-b", builder, "-c", DOCS, "-d", f"{folder}-read/{tree}"]
-    failed = build_main(
-        [*map(str, arguments), "-D", f"language={LANGUAGES[tree]}", f"{DOCS / tree}", f"{folder / tree}"]
-    )
+    arguments += ["-D", f"language={LANGUAGES[tree]}", DOCS / tree, folder / tree]
+    failed = build_main([*map(str, arguments)])
     if builder == "html" and not failed:
         move_into_files(folder / tree)
     return failed

@@ -13,7 +13,7 @@ import responses
 from tests.guandata import GuandataAnswers
 from tests.integrations.clients.sources.databases import FACTS, SECRET, Database
 from tests.integrations.clients.sources.place import Clock
-from tools.services import find_mariadb, start_mariadb
+from tools.services import start_mariadb
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ def bi() -> Iterator[GuandataAnswers]:
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[Database]:
-    if find_mariadb() is None:
+    service = start_mariadb()
+    if service is None:
         assert not os.environ.get("CI"), "MariaDB must be installed where the suite must be whole"
         pytest.skip("no MariaDB is installed (Debian: mariadb-server)")
-    service = start_mariadb()
     try:
         port = int(service.url.rpartition(":")[2].partition("/")[0])
         root = pymysql.connect(host="127.0.0.1", port=port, user="root", autocommit=True)
