@@ -4,12 +4,10 @@ from accounts.users.companies import person_panels
 from notifications.admin import (
     alerts,
     api_tokens,
-    deliveries,
     inbound,
+    log_pages,
     operations,
     reports,
-    robots,
-    runs,
     subscriptions,
 )
 from notifications.admin.dashboard import person_panel
@@ -17,12 +15,10 @@ from notifications.admin.dashboard import person_panel
 __all__ = [
     "alerts",
     "api_tokens",
-    "deliveries",
     "inbound",
+    "log_pages",
     "operations",
     "reports",
-    "robots",
-    "runs",
     "subscriptions",
 ]
 

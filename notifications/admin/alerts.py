@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
@@ -28,6 +27,7 @@ from integrations.datasources.fetch import DataPreview
 from notifications.admin.base import (
     CorpFilter,
     DayFilter,
+    DescribedRows,
     OptionFilter,
     PartPermissions,
     ReadOnlyAdmin,
@@ -90,23 +90,6 @@ class RuleStateFilter(OptionFilter):
 _OPEN = Q(status=Incident.Status.OPEN)
 
 
-class RuleList(ChangeList):
-    """With the recipients of its rules in words, and their incidents, for all its rows at once."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        rules = list(self.result_list)
-        receivers = {rule.receiver_id: rule.receiver for rule in rules}
-        words = describe_addressees(list(receivers.values()), AlertReceiver, seen_by=administrator(request))
-        incidents = Incident.objects.filter(rule__in=rules).order_by().values_list("rule")
-        found = incidents.annotate(open=Count("pk", filter=_OPEN), last=Max("opened_at"))
-        counted = {key: (open_total, last) for key, open_total, last in found}
-        for rule in rules:
-            rule.addressees_shown = words[rule.receiver_id]
-            rule.open_total, rule.last_opened_at = counted.get(rule.pk, (0, None))
-        self.result_list = rules
-
-
 signals.describe(AlertRule, "conditions", lambda rows: "; ".join(map(conditions.described, from_rows(rows))))
 signals.describe(AlertRule, "crontab", describe_crontab)
 
@@ -142,18 +125,102 @@ PARTS = (
 _TRIED = ("card", "conditions", "split_column")
 
 
-class RulePage(OnePage, PreviewMixin):
-    """For the admin of alert rules."""
-
+@admin.register(AlertRule)
+class AlertRuleAdmin(SuccessorPage, OnePage, PreviewMixin, DescribedRows, NamedDeletions, RowContextMixin):
     draft_name, new_title = "rule", _("New alert")
     parts = PARTS
     form = AlertRuleForm
+    shown_fields = AlertRuleForm.Meta.fields
     preview_path, preview_name = "try/", "notifications_alertrule_preview"
     preview_template = "admin/notifications/alertrule/_preview.html"
     change_form_template = "admin/notifications/alertrule/change_form.html"
+    empty_list = _(
+        "A rule watches the data of a card and tells people as soon as its conditions hold. Add one as soon as there "
+        "is a card."
+    )
+    inlines = (SilenceWindowInline,)
+    list_display = (
+        *("name", "is_enabled", "level", "open_count", "card", "addressees", "when"),
+        *("last_incident", "last_check"),
+    )
+    list_filter = (RuleStateFilter, "is_enabled", "severity")
+    list_select_related = ("card", "receiver")
+    search_fields = ("name",)
+    actions = None
 
-    def forms_of(self, form: Any) -> tuple[Any, Any]:
-        return form, form.people
+    class Media:
+        js = (
+            *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
+            *("notifications/silence_windows.js", "integrations/live.js"),
+            *("notifications/preview.js", "notifications/one_page.js", "notifications/data_browser.js"),
+            *("notifications/searching_select.js", "notifications/renaming.js", "notifications/rule.js"),
+        )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
+        return AlertRule.objects.visible_to(request.user).order_by("-pk")
+
+    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Give rules their recipients in words, and their incidents."""
+        receivers = {rule.receiver_id: rule.receiver for rule in rows}
+        words = describe_addressees(list(receivers.values()), AlertReceiver, seen_by=administrator(request))
+        incidents = Incident.objects.filter(rule__in=rows).order_by().values_list("rule")
+        found = incidents.annotate(open=Count("pk", filter=_OPEN), last=Max("opened_at"))
+        counted = {key: (open_total, last) for key, open_total, last in found}
+        for rule in rows:
+            rule.addressees_shown = words[rule.receiver_id]
+            rule.open_total, rule.last_opened_at = counted.get(rule.pk, (0, None))
+
+    def save_model(self, request: HttpRequest, obj: AlertRule, form: Any, change: bool) -> None:
+        """Of a known one only what was changed: checks write the rest meanwhile."""
+        changed = set(form.changed_data)
+        obj.receiver = form.people.save_for(obj)
+        changed.add("receiver")
+        if not change:
+            obj.owner = obj.owner or administrator(request)
+            obj.save()
+        if not change or changed & SCHEDULE_FIELDS:
+            reschedule(obj, now=database_now())
+            changed |= {"next_run_at", *SCHEDULE_FIELDS}
+        obj.save(update_fields=changed)
+        evaluation.renew(obj, now=database_now())
+        self.forget_draft(request, is_new=not change, row=obj)
+
+    @admin.display(description=_("severity"), ordering="severity")
+    def level(self, rule: AlertRule) -> SafeString:
+        return severity_pill(rule.severity, rule.get_severity_display())
+
+    @admin.display(description=_("open"))
+    def open_count(self, rule: AlertRule) -> int:
+        return int(rule.open_total)  # type: ignore[attr-defined]  # set by describe_rows
+
+    @admin.display(description=_("recipients"))
+    def addressees(self, rule: AlertRule) -> str:
+        return str(rule.addressees_shown)  # type: ignore[attr-defined]  # set by describe_rows
+
+    @admin.display(description=_("schedule"), ordering="next_run_at")
+    def when(self, rule: AlertRule) -> str:
+        """With the next check."""
+        if not rule.is_enabled or rule.next_run_at is None:
+            return describe_schedule(rule)
+        after = gettext("next: %(time)s") % {"time": f"{timezone.localtime(rule.next_run_at):%m-%d %H:%M}"}
+        return format_html('{}<div class="help">{}</div>', describe_schedule(rule), after)
+
+    @admin.display(description=_("last incident"))
+    def last_incident(self, rule: AlertRule) -> str:
+        return moment(rule.last_opened_at)  # type: ignore[attr-defined]  # set by describe_rows
+
+    @admin.display(description=_("last check"), ordering="checked_slot_at")
+    def last_check(self, rule: AlertRule) -> str:
+        if rule.is_broken:
+            state = tone_pill("bad", gettext("does not work"))
+            return format_html('{} {}<p class="help">{}</p>', state, moment(rule.checked_slot_at), rule.problem)
+        if rule.problem:
+            return format_html("{} {}", tone_pill("bad", gettext("no data")), moment(rule.checked_slot_at))
+        return moment(rule.checked_slot_at)
+
+    def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
+        owner = describe_owner(rule, administrator(request))
+        return {"rule": rule, "owner": owner, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
 
     def get_urls(self) -> Any:
         return [*self.page_urls(self.admin_site.admin_view), *super().get_urls()]
@@ -174,9 +241,10 @@ class RulePage(OnePage, PreviewMixin):
         form = self.form_at_work(request, rule)
         context, data, table = self._tried(request, form)
         missing = self._missing(request, form, data, table)
-        if missing.strip() and table is not None and "_page" not in request.POST:
+        if missing.strip() and table is not None:
             context = {}  # a column that is gone is said there, and nothing can be tried without it
         times = find_times_of_form(form, timezone.now(), is_check=True)
+        formsets = self._create_formsets(request, form.instance, change=rule is not None)[0]
         tables = {} if table is None else {str(form.cleaned_data["card"]): table}
         return self.answer_preview(
             request,
@@ -187,7 +255,7 @@ class RulePage(OnePage, PreviewMixin):
             columns=[] if table is None else [[one.name, one.kind.value] for one in table.columns],
             dates=conditions.relative_names(),
             outlook=show_outlook(request, form.found, times, is_rule=True),
-            folded=summaries(PARTS, (form, form.people), request.POST, [SilenceWindow]),
+            folded=summaries(PARTS, (form, form.people), formsets),
         )
 
     def _tried(
@@ -197,9 +265,9 @@ class RulePage(OnePage, PreviewMixin):
         card, now = form.cleaned_data.get("card"), timezone.now()
         wrong = [name for name in _TRIED if name in form.errors]
         is_begun = card is not None and bool(form["conditions"].value())
-        shown = [name for name in wrong if is_begun or "_page" in request.POST or name != "conditions"]
+        shown = [name for name in wrong if is_begun or name != "conditions"]
         context: dict[str, Any] = {"errors": {name: form.errors[name] for name in shown}}
-        if not request.POST.get("card") and "_page" not in request.POST:
+        if not request.POST.get("card"):
             return (
                 {"hint": gettext("Choose data: its rows stand here, and what the conditions say of them.")},
                 None,
@@ -241,107 +309,6 @@ class RulePage(OnePage, PreviewMixin):
         people = RulePeople(AlertReceiver, self.admin_site)
         form: Any = people.get_form(request, None, form=RulePeopleForm, fields=RulePeopleForm.Meta.fields)
         return for_person(form, request, ["corp", "robot", "users", "groups", "departments"])  # type: ignore[no-any-return]  # the stubs know the class of the model alone
-
-
-@admin.register(AlertRule)
-class AlertRuleAdmin(SuccessorPage, RulePage, NamedDeletions, RowContextMixin):
-    preview_title = _("On the data as it is now")
-    empty_list = _(
-        "A rule watches the data of a card and tells people as soon as its conditions hold. Add one as soon as there "
-        "is a card."
-    )
-    inlines = (SilenceWindowInline,)
-    list_display = (
-        *("name", "is_enabled", "level", "open_count", "card", "addressees", "when"),
-        *("last_incident", "last_check"),
-    )
-    list_filter = (RuleStateFilter, "is_enabled", "severity")
-    list_select_related = ("card", "receiver")
-    search_fields = ("name",)
-    actions = None
-    fieldsets = (
-        (None, {"fields": ("name", "is_enabled", "severity")}),
-        (_("What is watched"), {"fields": ("card", "conditions", "join", "hold_checks", "no_data_checks")}),
-        (_("For each value by itself"), {"fields": ("split_column", "absent_checks", "split_attribute")}),
-        (_("To whom"), {"fields": ("owner",)}),
-        (_("Notification"), {"fields": ("gather_seconds", "repeat_minutes", "notifies_recovery")}),
-        (_("Hours of notification"), {"fields": ("notify_from", "notify_until", "notifies_on_workdays_only")}),
-        (
-            _("When it is checked"),
-            {
-                "fields": (
-                    *("repeat", "weekdays", "month_day", "crontab", "local_time"),
-                    *("free_days", "time_zone", "jitter_seconds", "valid_from", "valid_to"),
-                )
-            },
-        ),
-    )
-
-    class Media:
-        js = (
-            *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
-            *("notifications/silence_windows.js", "integrations/live.js"),
-            *("notifications/preview.js", "notifications/one_page.js", "notifications/data_browser.js"),
-            *("notifications/searching_select.js", "notifications/renaming.js", "notifications/rule.js"),
-        )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
-        return AlertRule.objects.visible_to(request.user).order_by("-pk")
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return RuleList
-
-    def save_model(self, request: HttpRequest, obj: AlertRule, form: Any, change: bool) -> None:
-        """Of a known one only what was changed: checks write the rest meanwhile."""
-        changed = set(form.changed_data)
-        obj.receiver = form.people.save_for(obj)
-        changed.add("receiver")
-        if not change:
-            obj.owner = obj.owner or administrator(request)
-            obj.save()
-        if not change or changed & SCHEDULE_FIELDS:
-            reschedule(obj, now=database_now())
-            changed |= {"next_run_at", *SCHEDULE_FIELDS}
-        obj.save(update_fields=changed)
-        evaluation.renew(obj, now=database_now())
-        self.forget_draft(request, is_new=not change, row=obj)
-
-    @admin.display(description=_("severity"), ordering="severity")
-    def level(self, rule: AlertRule) -> SafeString:
-        return severity_pill(rule.severity, rule.get_severity_display())
-
-    @admin.display(description=_("open"))
-    def open_count(self, rule: AlertRule) -> int:
-        return int(rule.open_total)  # type: ignore[attr-defined]  # set by RuleList
-
-    @admin.display(description=_("recipients"))
-    def addressees(self, rule: AlertRule) -> str:
-        return str(rule.addressees_shown)  # type: ignore[attr-defined]  # set by RuleList
-
-    @admin.display(description=_("schedule"), ordering="next_run_at")
-    def when(self, rule: AlertRule) -> str:
-        """With the next check."""
-        if not rule.is_enabled or rule.next_run_at is None:
-            return describe_schedule(rule)
-        after = gettext("next: %(time)s") % {"time": f"{timezone.localtime(rule.next_run_at):%m-%d %H:%M}"}
-        return format_html('{}<div class="help">{}</div>', describe_schedule(rule), after)
-
-    @admin.display(description=_("last incident"))
-    def last_incident(self, rule: AlertRule) -> str:
-        return moment(rule.last_opened_at)  # type: ignore[attr-defined]  # set by RuleList
-
-    @admin.display(description=_("last check"), ordering="checked_slot_at")
-    def last_check(self, rule: AlertRule) -> str:
-        if rule.is_broken:
-            state = tone_pill("bad", gettext("does not work"))
-            return format_html('{} {}<p class="help">{}</p>', state, moment(rule.checked_slot_at), rule.problem)
-        if rule.problem:
-            return format_html("{} {}", tone_pill("bad", gettext("no data")), moment(rule.checked_slot_at))
-        return moment(rule.checked_slot_at)
-
-    def row_context(self, request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
-        owner = describe_owner(rule, administrator(request))
-        return {"rule": rule, "owner": owner, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
 
 
 class RulePeople(RecipientsMixin):
@@ -393,10 +360,6 @@ def _filters(values: QueryDict) -> Iterator[tuple[str, Filters]]:
             continue
 
 
-class OpenedDayFilter(DayFilter):
-    column = "opened_at"
-
-
 class SourceFilter(admin.RelatedOnlyFieldListFilter):
     """The rules, or routes, of the incidents that one sees: also a single one, since others came from elsewhere."""
 
@@ -430,7 +393,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     change_form_template = "admin/notifications/incident.html"
     list_display = ("title", "level", "state", "source_name", "starts", "ends", "acknowledger")
     list_filter = (
-        *(StateFilter, "severity", "kind", OpenedDayFilter, CorpFilter),
+        *(StateFilter, "severity", "kind", DayFilter, CorpFilter),
         *(("rule", SourceFilter), ("channel", SourceFilter)),
     )
     list_select_related = ("channel", "rule", "acknowledged_by", "silenced_by")

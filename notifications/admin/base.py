@@ -25,7 +25,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.directory.groups import DepartmentsSelect
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.roles import people_visible_to, role_groups
-from integrations.admin.base import ReadRows, own_page
+from integrations.admin.base import ReadRows, hide_related_links, own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.models import Corp
@@ -137,6 +137,15 @@ class RowContextMixin(AnyModelAdmin):
         """What the template of the row's page needs beside Django's own context."""
         raise NotImplementedError
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Read the row of a page that is only opened once, whoever asks for it."""
+        known: Any = request
+        if request.method == "GET" and getattr(known, "row_opened", (None,))[0] == (self, object_id):
+            return known.row_opened[1]
+        row = super().get_object(request, object_id, from_field)
+        known.row_opened = (self, object_id), row
+        return row
+
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
@@ -206,7 +215,20 @@ class SuccessorPage(AnyModelAdmin):
         return own_page(self, request, "admin/notifications/successor.html", context)
 
 
-class LogList(ChangeList):
+class DescribedList(ChangeList):
+    """Reads for all rows of a page at once what their columns show besides."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = self.read_rows()
+        self.model_admin.describe_rows(request, rows)
+        self.result_list = rows
+
+    def read_rows(self) -> list[Any]:
+        return list(self.result_list)
+
+
+class LogList(DescribedList):
     """Finds the rows of a page by their keys, then reads them whole.
 
     In one query the database would sort whole rows, and plan badly: it orders at most eight tables as it finds best
@@ -217,11 +239,22 @@ class LogList(ChangeList):
         """None for what nobody may sort by: Django leaves out the links alone, and obeys who writes the address."""
         return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+    def read_rows(self) -> list[Any]:
         keys = list(self.result_list.values_list("pk", flat=True))
         found = self.root_queryset.in_bulk(keys)
-        self.result_list = [found[key] for key in keys if key in found]
+        return [found[key] for key in keys if key in found]
+
+
+class DescribedRows(AnyModelAdmin):
+    """For an admin whose list shows what is read for all rows of a page at once."""
+
+    list_class: type[DescribedList] = DescribedList
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return self.list_class
+
+    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Set on the rows what their columns show besides what was read with them."""
 
 
 class ReadOnlyAdmin(ReadRows, RowContextMixin):
@@ -234,9 +267,10 @@ class ReadOnlyAdmin(ReadRows, RowContextMixin):
     sortable_by: ClassVar[tuple[str, ...]] = ()
 
 
-class IndexedLogAdmin(ReadOnlyAdmin):
+class IndexedLogAdmin(DescribedRows, ReadOnlyAdmin):
     """A log whose search reads indexes. `found`: the rows that `words` mean, of those that `seen_by` may see."""
 
+    list_class = LogList
     change_form_template = "admin/notifications/log_page.html"
     found: Callable[..., QuerySet[Any]]
 
@@ -247,9 +281,6 @@ class IndexedLogAdmin(ReadOnlyAdmin):
         if not words:
             return queryset, False
         return self.found(queryset, words, seen_by=administrator(request)), False
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return LogList
 
 
 class CorpFilter(admin.SimpleListFilter):
@@ -283,12 +314,19 @@ class OptionFilter(admin.SimpleListFilter):
         return queryset if option is None else option[1](queryset)
 
 
+# By which column days filter rows, where it is not `created_at`. Each has an index.
+_DAY_COLUMNS: dict[type[Any], str] = {Run: "claimed_at", Receipt: "run__claimed_at", Incident: "opened_at"}
+
+
+def day_column(rows: QuerySet[Any]) -> str:
+    return _DAY_COLUMNS.get(rows.model, "created_at")
+
+
 class DayFilter(admin.SimpleListFilter):
-    """Days in the time zone of the page. `column`: what is filtered, indexed."""
+    """Days in the time zone of the page."""
 
     title = _("day")
     parameter_name = "day"
-    column = "created_at"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("today", _("Today")), ("yesterday", _("Yesterday")), ("week", _("Last 7 days"))]
@@ -304,7 +342,8 @@ class DayFilter(admin.SimpleListFilter):
         if self.value() not in spans:
             return queryset
         start, end = spans[self.value()]
-        return queryset.filter(**{f"{self.column}__gte": start, f"{self.column}__lt": end})
+        column = day_column(queryset)
+        return queryset.filter(**{f"{column}__gte": start, f"{column}__lt": end})
 
 
 def pill(value: str, text: object) -> SafeString:
@@ -394,12 +433,5 @@ def for_person(form_class: Any, request: HttpRequest, names: list[str]) -> Any:
     """The form of this administrator; the selects `names` have no links that lead away from it."""
     form_class.person = administrator(request)
     for name in names:
-        if name in form_class.base_fields:
-            without_links(form_class.base_fields[name].widget)
+        hide_related_links(form_class, name)
     return form_class
-
-
-def without_links(widget: Any) -> None:
-    """Takes the pencil, plus, eye and cross from a select of related rows."""
-    widget.can_add_related = widget.can_change_related = False
-    widget.can_view_related = widget.can_delete_related = False

@@ -30,7 +30,7 @@ from integrations.core.background import database_now
 from integrations.core.sentences import shown
 from integrations.models import SiteAddress
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
-from notifications.admin import base, inbound_form, log
+from notifications.admin import base, inbound_form, resend
 from notifications.admin.base import (
     CorpFilter,
     DayFilter,
@@ -192,11 +192,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         form = self.get_form(request, channel, change=True)(request.POST, instance=channel)
         form.fields.pop(VERSION, None)  # what others saved meanwhile is said when it is saved
         form.is_valid()
-        state = state_of(request, channel, form, now=timezone.now())
-        if "_page" in request.POST:
-            context = {"title": gettext("With the last payload"), "channel": channel, "trial": state["trial"]}
-            return own_page(self, request, "admin/notifications/inboundchannel/trial.html", context)
-        return JsonResponse(state)
+        return JsonResponse(state_of(request, channel, form, now=timezone.now()))
 
     def stamp_view(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Whether something came in since: the page asks every few seconds."""
@@ -505,7 +501,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
                 for run in runs
             ],
             "unknown": list(_describe_unknown(message)),
-            **(log.run_actions(request, runs[0]) if runs else {}),
+            **(resend.list_actions(request, runs[0]) if runs else {}),
             "technical": technical([(gettext("number"), message.pk), ("key", message.key)]),
         }
 

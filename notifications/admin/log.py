@@ -1,13 +1,13 @@
-"""The log: what its lists of runs, messages and receipts share (filters, csv), and its pages (people, the way back)."""
+"""The log: what its lists of runs, messages and receipts share (columns, filters, files), and its pages."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -20,8 +20,8 @@ from django.utils import timezone, translation
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.importexport.sheets import csv_line
 from accounts.users.roles import people_visible_to
@@ -33,20 +33,19 @@ from notifications.admin.base import (
     DayFilter,
     IndexedLogAdmin,
     administrator,
+    day_column,
     is_key,
+    moment,
     pill,
+    plain_moment,
     run_people,
     run_pill,
 )
 from notifications.delivery import explanations
 from notifications.delivery.explanations import name_run, prepare_names
 from notifications.delivery.rendering import report_data
-from notifications.delivery.runs import recall
-from notifications.delivery.runs.triggers import can_be_resent, find_parts
 from notifications.models import Delivery, Receipt, Run, Subscription
 
-# To send again and to take back.
-MAY = "notifications.change_subscription"
 # The first ones of a page, named by WeCom before the others; the lists show them all.
 PEOPLE_SHOWN, RUNS_SHOWN = 10, 10
 WORDS_AT_MOST = 100
@@ -67,18 +66,26 @@ class Step:
     url: str
 
 
-def step_to_run(request: HttpRequest, run: Run) -> Step:
-    may = request.user.has_perm("notifications.view_run")
-    return Step(name_run(run), reverse("admin:notifications_run_change", args=[run.pk]) if may else "")
-
-
-def step_to_delivery(request: HttpRequest, delivery: Delivery) -> Step:
-    may = request.user.has_perm("notifications.view_delivery")
-    return Step(delivery.title, reverse("admin:notifications_delivery_change", args=[delivery.pk]) if may else "")
+def step_to(request: HttpRequest, row: Model, label: str) -> Step:
+    """Lead to the page of a row of this app."""
+    name = row._meta.model_name
+    may = request.user.has_perm(f"notifications.view_{name}")
+    return Step(label, reverse(f"admin:notifications_{name}_change", args=[row.pk]) if may else "")
 
 
 def link(step: Step) -> SafeString | str:
     return format_html('<a href="{}">{}</a>', step.url, step.label) if step.url else step.label
+
+
+def link_to(request: HttpRequest, row: Model, label: str) -> SafeString | str:
+    """Link to a row's page for who may open it; empty for others."""
+    step = step_to(request, row, label)
+    return link(step) if step.url else ""
+
+
+def list_known(*facts: tuple[Any, Any]) -> list[tuple[Any, Any]]:
+    """Keep the facts that there are; times stand in the zone of the page."""
+    return [(label, moment(value) if isinstance(value, datetime) else value) for label, value in facts if value]
 
 
 def technical(lines: list[tuple[Any, Any]]) -> str:
@@ -107,20 +114,6 @@ def latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, A
     return {"html": html, "is_unfinished": bool(unfinished)} if runs else {}
 
 
-def run_actions(request: HttpRequest, run: Run) -> dict[str, str]:
-    """Addresses of what the person who asks may do with the run now, by name, and to `whole` what it is done."""
-    if not request.user.has_perm(MAY):
-        return {}
-    is_message = run.message_id is not None
-    found = {"whole": gettext("The whole message, with its files:") if is_message else gettext("The whole run:")}
-    parts = find_parts(run) if can_be_resent(run) else []
-    if any(Receipt.objects.unreached(part, with_unknown=True).exists() for part in parts):
-        found["resend_url"] = reverse("admin:notifications_run_resend", args=[run.pk])
-    if recall.can_be_recalled(run, now=timezone.now()):
-        found["recall_url"] = reverse("admin:notifications_run_recall", args=[run.pk])
-    return found
-
-
 # --- People -----------------------------------------------------------------------------------------------------------
 
 
@@ -140,33 +133,19 @@ def people_context(request: HttpRequest, **lookups: int) -> dict[str, Any]:
     return {
         "receipts_url": receipts_url(**query),
         "people_states": _people_states(receipts, deliveries, query),
-        "people": [_Line.of(receipt) for receipt in listed.order_by("-status", "pk")[:PEOPLE_SHOWN]],
+        "people": [_describe_person(receipt) for receipt in listed.order_by("-status", "pk")[:PEOPLE_SHOWN]],
     }
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A person in a table."""
-
-    url: str
-    name: str
-    account: str
-    state: SafeString
-    why: str
-
-    @classmethod
-    def of(cls, receipt: Receipt) -> _Line:
-        url = reverse("admin:notifications_receipt_change", args=[receipt.pk])
-        return cls(url, person(receipt), company_and_account(receipt), state(receipt), reason(receipt))
-
-
-def people_words(count: int) -> str:
-    """To how many it is sent again."""
-    return ngettext(
-        "%(count)d person did not get it and will be sent to again.",
-        "%(count)d people did not get it and will be sent to again.",
-        count,
-    ) % {"count": count}
+def _describe_person(receipt: Receipt) -> dict[str, Any]:
+    """A line of the table of people."""
+    return {
+        "url": reverse("admin:notifications_receipt_change", args=[receipt.pk]),
+        "name": person(receipt),
+        "account": company_and_account(receipt),
+        "state": state(receipt),
+        "why": reason(receipt),
+    }
 
 
 def receipts_url(**lookups: Any) -> str:
@@ -301,13 +280,12 @@ class PushFilter(WordsFilter):
 
 
 class SpanFilter(WordsFilter):
-    """From one day to another, both included, in the time zone of the page. `column`: what is filtered, indexed."""
+    """From one day to another, both included, in the time zone of the page."""
 
     title = _("days")
     parameter_name = "from"
     other_parameter = "to"
     kind = "span"
-    column = "created_at"
 
     def __init__(self, request: HttpRequest, params: Any, model: type[Model], model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
@@ -327,18 +305,21 @@ class SpanFilter(WordsFilter):
         return _day(self.used_parameters.get(self.other_parameter))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        column = day_column(queryset)
         if self.first:
-            queryset = queryset.filter(**{f"{self.column}__gte": _midnight(self.first)})
+            queryset = queryset.filter(**{f"{column}__gte": _midnight(self.first)})
         if self.last:
-            queryset = queryset.filter(**{f"{self.column}__lt": _midnight(self.last, plus=1)})
+            queryset = queryset.filter(**{f"{column}__lt": _midnight(self.last, plus=1)})
         return queryset
 
 
 class ExactFilter(FormFilter):
-    """Rows of one other row, to which a page leads: shown as its name, with a way to drop it."""
+    """Rows of one other row, to which a page leads: shown as its name, with a way to drop it. `column`: the key to
+    it."""
 
     kind = "exact"
-    column = ""
+    column: str
+    related: type[Any]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         key = self.value() or ""
@@ -349,7 +330,7 @@ class ExactFilter(FormFilter):
 
     def label(self, request: HttpRequest, key: int) -> str:
         """Its name for who asks; empty for what that person does not see."""
-        raise NotImplementedError
+        return str(self.related.objects.visible_to(request.user).filter(pk=key).first() or "")
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.text:
@@ -359,38 +340,23 @@ class ExactFilter(FormFilter):
 
 
 class ExactRunFilter(ExactFilter):
-    title = _("run")
-    parameter_name = "run__id__exact"
-    column = "run"
+    title, parameter_name, column = _("run"), "run__id__exact", "run"
 
     def label(self, request: HttpRequest, key: int) -> str:
         run = prepare_names(Run.objects.visible_to(request.user)).filter(pk=key).first()
-        return "" if run is None else f"{name_run(run)} {base.plain_moment(run.slot_at)}"
+        return "" if run is None else f"{name_run(run)} {plain_moment(run.slot_at)}"
 
 
 class ExactDeliveryFilter(ExactFilter):
-    title = _("message")
-    parameter_name = "delivery__id__exact"
-    column = "delivery"
-
-    def label(self, request: HttpRequest, key: int) -> str:
-        titles = Delivery.objects.visible_to(request.user).filter(pk=key).values_list("title", flat=True)
-        return titles.first() or ""
+    title, parameter_name, column, related = _("message"), "delivery__id__exact", "delivery", Delivery
 
 
 class ExactPushFilter(ExactFilter):
-    title = _("push")
-    parameter_name = "subscription__id__exact"
-    column = "subscription"
-
-    def label(self, request: HttpRequest, key: int) -> str:
-        return str(Subscription.objects.visible_to(request.user).filter(pk=key).first() or "")
+    title, parameter_name, column, related = _("push"), "subscription__id__exact", "subscription", Subscription
 
 
 class ExactPersonFilter(ExactFilter):
-    title = _("user")
-    parameter_name = "user__id__exact"
-    column = "user"
+    title, parameter_name, column = _("user"), "user__id__exact", "user"
 
     def label(self, request: HttpRequest, key: int) -> str:
         return str(people_visible_to(administrator(request)).filter(pk=key).first() or "")
@@ -410,17 +376,60 @@ def _midnight(day: str, *, plus: int = 0) -> datetime:
     return timezone.make_aware(datetime.combine(date.fromisoformat(day) + timedelta(days=plus), time()))
 
 
+class Column:
+    """A column of a log: in its list, in its file, and among the facts of a row's page.
+
+    `value`: what the file says of a row, a time in the zone of the page; `shown`: what pages say, where that is
+    another. `ordering`: by what the list may be sorted.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        label: Any,
+        value: Callable[[Any], Any],
+        shown: Callable[[Any], Any] | None = None,
+        *,
+        ordering: str | None = None,
+    ) -> None:
+        self.value, self.shown = value, shown
+        # As Django's lists ask for it.
+        self.__name__, self.short_description, self.admin_order_field = name, label, ordering
+
+    def __call__(self, row: Any) -> Any:
+        if self.shown is not None:
+            return self.shown(row)
+        value = self.value(row)
+        return moment(value) if value is None or isinstance(value, datetime) else value
+
+    def text(self, row: Any) -> str:
+        value = self.value(row)
+        return plain_moment(value) if value is None or isinstance(value, datetime) else str(value)
+
+
 class ExportedLog(IndexedLogAdmin):
-    """A log whose rows under the list's filters are a file, too, at most ROWS_AT_MOST of them."""
+    """A log whose rows under the list's filters are a file, too, at most ROWS_AT_MOST of them. `columns`: all of them;
+    `listed` and `filed`: the names of those that the list and the file have."""
 
     change_list_template = "admin/notifications/log/change_list.html"
+    columns: ClassVar[tuple[Column, ...]]
+    listed: ClassVar[tuple[str, ...]]
+    filed: ClassVar[tuple[str, ...]]
 
-    def csv_titles(self) -> list[str]:
-        raise NotImplementedError
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return self.pick(self.listed)
 
-    def csv_lines(self, rows: list[Any]) -> Iterable[list[str]]:
-        """The cells of at most BATCH rows at once, in the order of the titles."""
-        raise NotImplementedError
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        """Those with an index: sorting all rows by another one would take longer with each year of the log."""
+        return [column for column in self.columns if column.admin_order_field]
+
+    def pick(self, names: Iterable[str]) -> list[Column]:
+        by_name = {column.__name__: column for column in self.columns}
+        return [by_name[name] for name in names]
+
+    def facts(self, row: Any, *names: str) -> list[tuple[Any, Any]]:
+        """Some columns of a row, as its page lists them."""
+        return [(column.short_description, column(row)) for column in self.pick(names)]
 
     @property
     def _names(self) -> str:
@@ -441,19 +450,21 @@ class ExportedLog(IndexedLogAdmin):
             found = self.get_changelist_instance(request).get_queryset(request)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse(f"admin:{self._names}_changelist"))
-        lines = self._file(found, translation.get_language() or "")
+        lines = self._file(request, found, translation.get_language() or "")
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         name = f"{self.opts.model_name}-{timezone.localtime():%Y%m%d-%H%M%S}.csv"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
 
-    def _file(self, found: QuerySet[Any], language: str) -> Iterator[str]:
+    def _file(self, request: HttpRequest, found: QuerySet[Any], language: str) -> Iterator[str]:
         """The language is fixed: the lines are written after the request, when another may be active."""
+        columns = self.pick(self.filed)
         with translation.override(language):
-            head = "\ufeff" + csv_line(self.csv_titles())
+            head = "\ufeff" + csv_line([str(column.short_description) for column in columns])
         yield head
         rows = islice(read_newest_first(found, at_once=BATCH), ROWS_AT_MOST)
         while batch := list(islice(rows, BATCH)):
             with translation.override(language):
-                text = "".join(csv_line(cells) for cells in self.csv_lines(batch))
+                self.describe_rows(request, batch)
+                text = "".join(csv_line([column.text(row) for column in columns]) for row in batch)
             yield text

@@ -1,12 +1,14 @@
-"""Pages for whoever runs the product: send queues, who is told of standstills, periodic tasks, workdays."""
+"""Pages for whoever runs the product: send queues, group robots, operators, periodic tasks, workdays."""
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
 from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 from django.forms import modelform_factory
@@ -16,32 +18,30 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django_celery_beat import admin as _their_pages  # noqa: F401  # registers what is replaced below
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
-from integrations.admin.base import FixedRows, OneRowAdmin
+from accounts.models import User
+from integrations.admin.base import CompactField, FixedRows, OneRowAdmin, WriteOnlyInput
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin, ConfirmedChanges, VersionedForm
 from integrations.core.background import database_now
-from notifications.admin.base import RowContextMixin, moment
+from integrations.models import Corp
+from integrations.models.fields import UNREADABLE_NOTE, Unreadable
+from notifications.admin.base import DescribedRows, RowContextMixin, administrator, for_person, moment
 from notifications.delivery.runs import statistics
+from notifications.delivery.runs.ownership import end_page_rights_of_robot
 from notifications.delivery.sending.queue import CORP_SECRETS, explain_block, find_held_until
-from notifications.models import CorpQueue, Delivery, OperatorContacts, WorkdayCalendar
+from notifications.models import CorpQueue, Delivery, OperatorContacts, Robot, WorkdayCalendar
 from notifications.subscriptions.schedules import reschedule_by_workdays
-
-
-class QueueList(ChangeList):
-    """With what Valkey and the attempts say of all its rows at once."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        statistics.describe(list(self.result_list), now=timezone.now())
+from notifications.tasks import enqueue_runs
 
 
 @admin.register(CorpQueue)
-class CorpQueueAdmin(FixedRows, RowContextMixin):
+class CorpQueueAdmin(DescribedRows, FixedRows, RowContextMixin):
     change_form_template = "admin/notifications/queue.html"
     list_display = ("name", "state", "waiting", "time_left", "today")
     list_select_related = ("corp",)
@@ -61,8 +61,9 @@ class CorpQueueAdmin(FixedRows, RowContextMixin):
         }
         return CorpQueue.objects.visible_to(request.user).defer(*CORP_SECRETS).annotate(**totals)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return QueueList
+    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Say what Valkey and the attempts know of the queues."""
+        statistics.describe(rows, now=timezone.now())
 
     def get_fields(self, request: HttpRequest, obj: CorpQueue | None = None) -> tuple[str, ...]:
         return ("is_paused",) if obj is not None and obj.corp_id is None else ("is_paused", "daily_budget")
@@ -196,3 +197,96 @@ class WorkdayCalendarAdmin(OneRowAdmin):
     def save_model(self, request: HttpRequest, obj: WorkdayCalendar, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         reschedule_by_workdays(now=database_now())
+
+
+# --- Group robots: a name, whose group it is, and a key that is never shown again -------------------------------------
+
+_KEY = re.compile(r"[0-9A-Za-z_-]{8,128}")
+
+
+class RobotForm(VersionedForm):
+    """`person`: the administrator at work, set by the admin."""
+
+    version_columns = ("key",)
+    person: User
+    webhook = CompactField(
+        label=capfirst(_("webhook address")),
+        required=False,
+        widget=WriteOnlyInput,
+        help_text=_(
+            "In WeCom: the group → message push (group robots) → the robot's page. Stored encrypted, never shown. "
+            "Empty: the stored one stays."
+        ),
+    )
+
+    class Meta:
+        model = Robot
+        fields = ("name", "corp")
+        # The model's example is a Chinese name.
+        help_texts = {"name": _("As people know the group, for example “Daily sales”.")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "corp" in self.fields:
+            corp: Any = self.fields["corp"]
+            corp.queryset = Corp.objects.visible_to(self.person)
+        if "webhook" in self.fields:
+            self.fields["webhook"].required = self.instance._state.adding
+            if isinstance(self.instance.key, Unreadable):
+                self.fields["webhook"].help_text = UNREADABLE_NOTE
+
+    def clean_webhook(self) -> str:
+        pasted: str = self.cleaned_data["webhook"]
+        if not pasted:
+            return ""
+        key = key_of(pasted)
+        if not _KEY.fullmatch(key):
+            # Not shown: whoever has the key can write into the group.
+            raise ValidationError(_("This is no webhook address: it ends in ?key= and the robot's key."))
+        return key
+
+    def save(self, commit: bool = True) -> Robot:
+        key = self.cleaned_data.get("webhook")
+        if key:
+            self.instance.key = key
+        robot: Robot = super().save(commit=commit)
+        return robot
+
+
+def key_of(pasted: str) -> str:
+    """The key in a webhook address, or what was pasted."""
+    if "://" not in pasted:
+        return pasted
+    try:
+        return parse_qs(urlsplit(pasted).query).get("key", [""])[0]
+    except ValueError:
+        return ""
+
+
+@admin.register(Robot)
+class RobotAdmin(ConfirmedChanges, AnyModelAdmin):
+    form = RobotForm
+    empty_list = _("A robot writes into a group of WeCom. Add it with the webhook address that WeCom shows for it.")
+    list_display = ("name", "corp_name", "created_at")
+    search_fields = ("name",)
+    actions = None
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Robot]:
+        return Robot.objects.visible_to(request.user).select_related("corp").only("name", "created_at", "corp__name")
+
+    def get_form(self, request: HttpRequest, obj: Robot | None = None, change: bool = False, **kwargs: Any) -> Any:
+        return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
+
+    def get_fields(self, request: HttpRequest, obj: Robot | None = None) -> tuple[str, ...]:
+        """Those who may only look see no write-only field: it would be empty."""
+        may_change = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
+        return ("name", "corp", "webhook") if may_change else ("name", "corp")
+
+    def save_model(self, request: HttpRequest, obj: Robot, form: Any, change: bool) -> None:
+        if change and form.cleaned_data.get("webhook"):
+            enqueue_runs(end_page_rights_of_robot(obj, by=administrator(request), now=timezone.now()))
+        super().save_model(request, obj, form, change)
+
+    @admin.display(description=_("company"), ordering="corp__name")
+    def corp_name(self, robot: Robot) -> str:
+        return robot.corp.name

@@ -6,14 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django.contrib.admin.sites import AdminSite
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
 from django.forms import BoundField, Form, ModelChoiceField
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
@@ -25,7 +23,6 @@ from django.views.decorators.http import require_POST
 
 from accounts.models import User
 from accounts.users.roles import people_visible_to
-from integrations.admin.base import own_page
 from integrations.core.admin_pages import AnyModelAdmin
 from integrations.core.sentences import Sentence
 from integrations.data.table import Table
@@ -51,8 +48,6 @@ if TYPE_CHECKING:
 
 ROWS_SHOWN, SAMPLE_ROWS = 20, 8
 FOLDER = "admin/notifications/subscription"
-# What is about the page itself, or chosen on it anew.
-_OWN = frozenset({"csrfmiddlewaretoken", "_token", "_page"})
 
 
 class PreviewRefusedError(Exception):
@@ -155,21 +150,15 @@ def person_chooser(name: str, site: AdminSite, by: User, *, chosen: User | None)
     return form[name]
 
 
-def find_person(typed: str, key: str, by: User) -> User | None:
-    """Find whom a page names by username, WeCom account or name, else by key, of those as whom `by` may look; None
-    where it names nobody. Raises PreviewRefusedError."""
-    if not (typed := typed.strip()) and not key:
+def find_person(key: str, by: User) -> User | None:
+    """Find whom a page names by key, of those as whom `by` may look; None where it names nobody. Raises
+    PreviewRefusedError."""
+    if not key:
         return None
-    people = looked_at_as(by)
-    if typed:
-        named = Q(username__iexact=typed) | Q(name=typed) | Q(wecom_accounts__userid_folded=typed.lower())
-        found = list(people.filter(named).distinct()[:2])
-    else:
-        found = list(people.filter(pk=int(key))) if is_key(key) else []
-    if len(found) != 1:
-        sentence = _("Several people are “%(typed)s”.") if found else _("Nobody whom you see is “%(typed)s”.")
-        raise PreviewRefusedError(sentence % {"typed": typed or key})
-    return found[0]
+    person = looked_at_as(by).filter(pk=int(key)).first() if is_key(key) else None
+    if person is None:
+        raise PreviewRefusedError(_("Nobody whom you see is “%(typed)s”.") % {"typed": key})
+    return person
 
 
 def read_moment(typed: str, now: datetime, time_zone: str) -> datetime:
@@ -229,15 +218,12 @@ def read_template(source: str, headings: Mapping[str, str]) -> list[dict[str, st
 class PreviewMixin(AnyModelAdmin):
     """For a ModelAdmin whose form is previewed as it stands, over the data of cards: a push, a report, an alert rule.
 
-    `preview_path` and `preview_name`: of the view. `preview_template`: what the page shows. `preview_choices`: what the
-    person chooses beside the form with its initial value, and the template of these fields.
+    `preview_path` and `preview_name`: of the view. `preview_template`: what the page shows.
     """
 
     preview_path: str
     preview_name: str
-    preview_title: Any
     preview_template: str
-    preview_choices: tuple[Mapping[str, str], str] = (MappingProxyType({}), "")
 
     def get_urls(self) -> list[URLPattern]:
         view: Callable[..., HttpResponse] = self.admin_site.admin_view(require_POST(self.preview_view))
@@ -285,33 +271,15 @@ class PreviewMixin(AnyModelAdmin):
         self, request: HttpRequest, data: DataPreview | None, context: Mapping[str, Any], **further: Any
     ) -> HttpResponse:
         """The answer to the page, which asks again while there is a `token`: a `message`, what the page is `waiting`
-        for, and what it shows beside. Without scripts: a page of its own."""
-        is_waiting = data is not None and bool(data.token)
-        shown = {"waiting": data if is_waiting else None, **context}
-        shown["problem"] = context.get("problem") or (data.problem if data is not None else "")
-        message = render_to_string(self.preview_template, shown, request)
-        token = data.token if data is not None else ""
-        if "_page" not in request.POST:
-            waiting = (data.hindrance or _("The data is being fetched…")) if data is not None and is_waiting else ""
-            is_lost = data is not None and bool(data.problem)
-            answer = {"token": token, "waiting": waiting, "is_lost": is_lost, "message": message, **further}
-            return JsonResponse(answer)
-        chosen, choices = self.preview_choices
-        page = {
-            "title": self.preview_title,
-            "html": message,
-            "token": token,
-            "values": [
-                (name, str(value))
-                for name, values in request.POST.lists()
-                for value in values
-                if name not in _OWN and name not in chosen
-            ],
-            "choices": choices,
-            "chosen": {name.lstrip("_"): request.POST.get(name, first) for name, first in chosen.items()},
-        }
-        return own_page(self, request, "admin/notifications/preview_page.html", {**page, **self.preview_page(request)})
-
-    def preview_page(self, request: HttpRequest) -> dict[str, Any]:
-        """What the fields of `preview_choices` need."""
-        return {}
+        for, and what it shows beside."""
+        token, problem = (data.token, data.problem) if data is not None else ("", "")
+        shown = {"waiting": data if token else None, **context, "problem": context.get("problem") or problem}
+        return JsonResponse(
+            {
+                "token": token,
+                "waiting": (data.hindrance or _("The data is being fetched…")) if data is not None and token else "",
+                "is_lost": bool(problem),
+                "message": render_to_string(self.preview_template, shown, request),
+                **further,
+            }
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -17,10 +16,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from integrations.admin.base import NamedDeletions
+from integrations.admin.base import NamedDeletions, hide_related_links
 from integrations.core.admin_pages import AnyStackedInline, AnyTabularInline
 from notifications.admin import report_forms
-from notifications.admin.base import PartPermissions, administrator, for_person, is_key, without_links
+from notifications.admin.base import PartPermissions, administrator, for_person, is_key
 from notifications.admin.previews import (
     PreviewMixin,
     PreviewRefusedError,
@@ -47,21 +46,31 @@ from notifications.subscriptions.calendar import zone_label
 from notifications.tasks import enqueue_runs
 
 if TYPE_CHECKING:
-    from django_stubs_ext import StrOrPromise
+    pass
 
 
-class ReportChartInline(PartPermissions, AnyStackedInline):
+class _ReportPart(PartPermissions):
+    """Rows of a content: whoever adds a report fills them in, too. `named`: the select that leads nowhere else."""
+
     whole = "report"
-    model = ReportChart
     extra = 0
+    named = ""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.change_report" if obj else "notifications.add_report")
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset: Any = super().get_formset(request, obj, validate_max=True, **kwargs)  # type: ignore[misc]  # an inline's
+        formset.person = administrator(request)
+        hide_related_links(formset.form, self.named)
+        return formset
+
+
+class ReportChartInline(_ReportPart, AnyStackedInline):
+    model = ReportChart
     formset = report_forms.ChartFormSet
     fields = report_forms.CHART_FIELDS
     max_num = report_forms.CHARTS_AT_MOST
-
-    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        formset: Any = super().get_formset(request, obj, validate_max=True, **kwargs)
-        formset.person = administrator(request)
-        return formset
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "y":
@@ -69,31 +78,18 @@ class ReportChartInline(PartPermissions, AnyStackedInline):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
-# --- Reports: their texts, cards and own rows, with help for templates and a preview on real data ---
-
-
-class _ReportPart(PartPermissions):
-    """Cards and own rows: also whoever adds a report fills them in."""
-
-    whole = "report"
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("notifications.change_report" if obj else "notifications.add_report")
-
-
 class ReportCardInline(_ReportPart, AnyTabularInline):
     model = ReportCard
     formset = report_forms.CardFormSet
     fields = report_forms.PARTS[ReportCard]
-    extra = 0
     max_num = report_forms.CARDS_AT_MOST
+    named = "card"
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        formset = super().get_formset(request, obj, validate_max=True, **kwargs)
+        formset = super().get_formset(request, obj, **kwargs)
         card: Any = formset.form.base_fields.get("card")
         if card is not None:
             card.queryset = report_forms.cards_to_choose(administrator(request), obj)
-            without_links(card.widget)
         return formset
 
 
@@ -101,15 +97,8 @@ class OwnRowsInline(_ReportPart, AnyTabularInline):
     model = OwnRowsRule
     formset = report_forms.RuleFormSet
     fields = report_forms.PARTS[OwnRowsRule]
-    extra = 0
     max_num = report_forms.RULES_AT_MOST
-
-    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        formset = super().get_formset(request, obj, validate_max=True, **kwargs)
-        attribute: Any = formset.form.base_fields.get("attribute")
-        if attribute is not None:
-            without_links(attribute.widget)
-        return formset
+    named = "attribute"
 
 
 class PagePictureInline(_ReportPart, AnyStackedInline):
@@ -123,9 +112,7 @@ class PagePictureInline(_ReportPart, AnyStackedInline):
         return [*report_forms.FIELDS, *(["seen_by"] if is_offered else [])]
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        formset: Any = super().get_formset(request, obj, **{**kwargs, "fields": report_forms.FIELDS})
-        formset.person = administrator(request)
-        return formset
+        return super().get_formset(request, obj, **{**kwargs, "fields": report_forms.FIELDS})
 
 
 def template_help(zone: ZoneInfo) -> dict[str, Any]:
@@ -140,12 +127,7 @@ _BOTH = ("notifications.change_report", "notifications.change_subscription")
 @admin.register(Report)
 class ReportAdmin(PreviewMixin, NamedDeletions):
     preview_path, preview_name = "preview/", "notifications_report_preview"
-    preview_title = _("Preview it")
     preview_template = "admin/notifications/report/_preview.html"
-    preview_choices = (
-        MappingProxyType({"_form": MessageForm.TEXTCARD.value, "_as": "", "_at": "", "_zone": ""}),
-        "admin/notifications/report/_preview_choices.html",
-    )
     empty_list = _(
         "A report is what a push sends: a title, a text, and the page that it leads to. It is usually made together "
         "with its push."
@@ -215,9 +197,8 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         zones = report_forms.zones_of(unquote(object_id or ""))
         extra = {
             "message_forms": REPORT_FORMS,
-            "chosen": {"form": MessageForm.TEXTCARD.value},
             **template_help(ZoneInfo(zones[0])),
-            "zones": _named(zones),
+            "zones": [(zone, zone_label(zone)) for zone in zones],
         }
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
@@ -227,7 +208,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         values, by, now, data = request.POST, administrator(request), timezone.now(), None
         try:
             draft = self._draft_of(request).for_reader(by)
-            person = find_person(values.get("_as", ""), values.get("_person", ""), by)
+            person = find_person(values.get("_person", ""), by)
             at = read_moment(values.get("_at", ""), now, draft.subscription.time_zone)
             if draft.parts.own_rows and person is None:
                 raise PreviewRefusedError(_("Each person sees rows of their own: choose as whom to look."))
@@ -257,17 +238,3 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
             time_zone=zone if zone in all_zones() else settings.TIME_ZONE,
         )
         return PushDraft(push, *report_forms.read_parts(form.instance, formsets))
-
-    def preview_page(self, request: HttpRequest) -> dict[str, Any]:
-        return {"message_forms": REPORT_FORMS, "zones": _named(report_forms.zones_of(self._previewed_key(request)))}
-
-    def _previewed_key(self, request: HttpRequest) -> str:
-        """The key of the report that is changed, of those whom the person sees."""
-        key = request.POST.get("_report", "")
-        is_seen = is_key(key) and self.get_queryset(request).filter(pk=int(key)).exists()
-        return key if is_seen else ""
-
-
-def _named(zones: list[str]) -> list[tuple[str, StrOrPromise]]:
-    """Each with what people call it."""
-    return [(zone, zone_label(zone)) for zone in zones]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.forms.utils import ErrorDict
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -19,6 +18,7 @@ from accounts.users.roles import people_visible_to, sees_all_corps
 from integrations.core.admin_pages import VERSION, AnyModelForm, VersionedForm
 from integrations.models import Card, CardData, Corp
 from notifications.admin import subscription_forms
+from notifications.admin.push.one_page import DraftedForm
 from notifications.admin.subscription_forms import (
     FIELD_CLASSES,
     RECIPIENT_FIELDS,
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.db.models import Model
-    from django.http import QueryDict
 
 
 # Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
@@ -251,10 +250,9 @@ class RulePeopleForm(RecipientsFormPart):
         return receiver
 
 
-class AlertRuleForm(ScheduleFormPart, VersionedForm):
+class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
     """`person`: the administrator at work, set by the admin. `people`: the form of the rule's people, whose fields
-    stand in the same page; None for whoever may only look. `draft`: what the person left on the page, with which it
-    begins.
+    stand in the same page; None for whoever may only look.
 
     Names of fields do not collide.
     """
@@ -263,7 +261,6 @@ class AlertRuleForm(ScheduleFormPart, VersionedForm):
     edits_rows = True
     people_class: type[RulePeopleForm]
     people: RulePeopleForm | None = None
-    draft: QueryDict | None = None
     conditions = ConditionsField(
         label=_("conditions"),
         help_text=_(
@@ -288,20 +285,14 @@ class AlertRuleForm(ScheduleFormPart, VersionedForm):
         help_texts = {"owner": _("Is told when an alert of this rule reaches nobody. Empty: whoever adds the rule.")}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if self.draft is not None:
-            kwargs["data"] = self.draft
         super().__init__(*args, **kwargs)
-        if self.draft is not None:
-            self._errors = ErrorDict()  # what is still missing is no mistake yet
-        self.instance.draft_at_work = self.draft
         fields: dict[str, Any] = self.fields
         if "card" not in fields:
             return
         self._offer_when()
         own = AlertReceiver() if self.instance._state.adding else self.instance.receiver
         self.people = self.people_class(self.data if self.is_bound else None, instance=own)
-        if self.draft is not None:
-            self.people._errors = ErrorDict()  # type: ignore[attr-defined]  # the stubs do not know it
+        self.forgive(self.people)
         fields["card"].queryset = Card.objects.visible_to(self.person).select_related("source")
         fields["owner"].queryset = people_visible_to(self.person).filter(is_staff=True) | User.objects.filter(
             pk=self.instance.owner_id
@@ -317,10 +308,9 @@ class AlertRuleForm(ScheduleFormPart, VersionedForm):
         """Who would be reached, of a form that was cleaned."""
         return None if self.people is None else self.people.found
 
-    def is_valid(self) -> bool:
-        if not super().is_valid():
-            return False
-        return self.people is None or self.people.is_valid()
+    @property
+    def part(self) -> RulePeopleForm | None:
+        return self.people
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

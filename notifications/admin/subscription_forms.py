@@ -331,9 +331,6 @@ RECIPIENT_FIELDS = (
     *("to_everyone", "users", "groups", "departments", "with_subdepartments", "rules_match"),
     *("channel", "robot", "fallback_channel"),
 )
-# As a fieldset shows them.
-WHO_FIELDS = ("to_everyone", "users", "groups", "departments", "with_subdepartments", "rules", "rules_match")
-CHANNEL_FIELDS = ("channel", "robot", "fallback_channel")
 FIELD_CLASSES = {"departments": DepartmentsField}
 
 

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -28,6 +27,7 @@ from integrations.core.sentences import shown
 from notifications.admin import subscription_forms
 from notifications.admin.base import (
     LOST_SOME,
+    DescribedRows,
     RecipientsMixin,
     RowContextMixin,
     SuccessorPage,
@@ -43,7 +43,7 @@ from notifications.admin.push.list_page import PushActions, PushStateFilter, wee
 from notifications.admin.push.one_page import form_key_in
 from notifications.admin.push.page import PushPage
 from notifications.admin.report_forms import note_edit
-from notifications.admin.subscription_forms import CHANNEL_FIELDS, SCHEDULE_FIELDS, WHO_FIELDS
+from notifications.admin.subscription_forms import SCHEDULE_FIELDS
 from notifications.delivery.rendering.report_contents import expect_recipients, expected_contents
 from notifications.delivery.runs.owner_notices import explain_auto_pauses, restart_failure_count
 from notifications.delivery.runs.ownership import describe_owner
@@ -67,26 +67,13 @@ from notifications.subscriptions.recipients import (
 from notifications.subscriptions.schedules import due_times, reschedule
 from notifications.tasks import enqueue_runs
 
-
-class PushList(ChangeList):
-    """With its recipients in words, and how many would get it now, for all its rows at once."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        pushes = list(self.result_list)
-        words = describe_addressees(pushes, Subscription, seen_by=administrator(request))
-        expected = expect_recipients(pushes, timezone.now())
-        for push in pushes:
-            push.addressees_shown = words[push.pk]
-            push.expected = expected[push.pk]
-        self.result_list = pushes
-
-
 signals.describe(Subscription, "crontab", describe_crontab)
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, NamedDeletions, RowContextMixin):
+class SubscriptionAdmin(
+    SuccessorPage, PushActions, PushPage, RecipientsMixin, DescribedRows, NamedDeletions, RowContextMixin
+):
     empty_list = _(
         "A push sends people a message made of your data, on a schedule. The first one begins with “New push”."
     )
@@ -96,29 +83,6 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
     list_select_related = ("report",)
     search_fields = ("name", "report__title")
     autocomplete_fields = ("users", "groups")
-    fieldsets = (
-        (None, {"fields": ("name", "report", "message_form", "priority")}),
-        (_("By which channel"), {"fields": CHANNEL_FIELDS}),
-        (_("Who"), {"fields": WHO_FIELDS}),
-        (
-            _("When"),
-            {
-                "fields": (
-                    *("repeat", "weekdays", "month_day", "crontab", "local_time"),
-                    *("free_days", "time_zone", "jitter_seconds"),
-                )
-            },
-        ),
-        (
-            _("When nothing is sent"),
-            {"classes": ("collapse",), "fields": ("skips_empty", "skips_unchanged", "stale_after_minutes", "if_stale")},
-        ),
-        (_("In force"), {"fields": ("valid_from", "valid_to", "is_enabled", "is_paused")}),
-        (
-            _("Delays and failures"),
-            {"classes": ("collapse",), "fields": ("grace_minutes", "lifetime_hours", "pauses_after_failures")},
-        ),
-    )
 
     class Media:
         js = (
@@ -144,18 +108,22 @@ class SubscriptionAdmin(SuccessorPage, PushActions, PushPage, RecipientsMixin, N
             last_run_at=Subquery(newest.values("slot_at")[:1]),
         )
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return PushList
+    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Give pushes their recipients in words, and who would get them now."""
+        words = describe_addressees(rows, Subscription, seen_by=administrator(request))
+        expected = expect_recipients(rows, timezone.now())
+        for push in rows:
+            push.addressees_shown, push.expected = words[push.pk], expected[push.pk]
 
     # --- The list -----------------------------------------------------------------------------------------------------
 
     @admin.display(description=_("recipients"))
     def addressees(self, subscription: Subscription) -> str:
         """In words, with how many people would get it now, or why that is not known."""
-        expected, found = subscription.expected  # type: ignore[attr-defined]  # set by PushList
+        expected, found = subscription.expected  # type: ignore[attr-defined]  # set by describe_rows
         count = sum(one.reason is None for one in found)
         people = ngettext("%(count)d person", "%(count)d people", count) % {"count": count}
-        words = format_html("{}", subscription.addressees_shown)  # type: ignore[attr-defined]  # set by PushList
+        words = format_html("{}", subscription.addressees_shown)  # type: ignore[attr-defined]  # set by describe_rows
         if subscription.channel == Channel.ROBOT:
             return words
         return format_html("{} <small>({})</small>", words, people if expected.is_known else str(expected.note))

@@ -10,8 +10,7 @@ from urllib.parse import quote
 import redis
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.template.response import TemplateResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import cache_control
@@ -91,18 +90,13 @@ def attachment(request: HttpRequest, mark: str, position: int, extension: str) -
 
 @require_safe
 def preview_state(request: HttpRequest, token: str) -> HttpResponse:
-    """How far one picture or file of a preview is; with `show`, for pages without scripts: itself, once it is made."""
+    """How far one picture or file of a preview is, and where it is once it is made."""
     state = _preview_of(request, token)
-    is_shown = "show" in request.GET
-    if state.medium is None:
-        if is_shown:
-            return TemplateResponse(request, "admin/notifications/making_page.html", {"state": state})
-        return JsonResponse({"seconds": state.seconds, "problem": state.problem})
     medium = state.medium
+    if medium is None:
+        return JsonResponse({"seconds": state.seconds, "problem": state.problem})
     extension = "svg" if medium.kind == Medium.Kind.PICTURE and not medium.name else medium.extension
     address = reverse("admin:notifications_preview_file", args=[token, extension])
-    if is_shown:
-        return HttpResponseRedirect(address)
     return JsonResponse({"address": address, "kind": medium.kind, "width": medium.width, "height": medium.height})
 
 

@@ -306,6 +306,16 @@ def _read_facts(request: HttpRequest) -> _Facts:
     return _Facts(*found.get())
 
 
+def _take(
+    request: HttpRequest, permission: str, label: str, url: str, corp_ids: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Give the button to whoever may take the step; else say whom to ask. `corp_ids`: of the companies that it is
+    about; none where it is for those alone who see all."""
+    if request.user.has_perm(permission) and (corp_ids != () or sees_all(request.user)):
+        return {"label": label, "url": url}
+    return {"ask": whom_to_ask(request.user, permission, corp_ids)}
+
+
 def _address_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     name = pgettext("step", "Address")
     purpose = _("At which people reach this site. All that WeCom's console asks for derives from it.")
@@ -319,10 +329,9 @@ def _address_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
     sentence = _("Still %(url)s, which only this machine reaches.") % {"url": address.url if address else "—"}
     if may_wait:
         sentence = _("%(sentence)s For a trial with the sandbox it may stay.") % {"sentence": sentence}
-    if not (request.user.has_perm(_ADDRESS) and sees_all(request.user)):
-        return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _ADDRESS, ()), may_wait=may_wait)
     page = reverse("admin:integrations_siteaddress_changelist") if address is None else _change_page(address)
-    return Step(name, purpose, sentence, label=_("Save the site address"), url=page, may_wait=may_wait)
+    taken = _take(request, _ADDRESS, _("Save the site address"), page, ())
+    return Step(name, purpose, sentence, may_wait=may_wait, **taken)
 
 
 def _company_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
@@ -333,13 +342,10 @@ def _company_step(request: HttpRequest, corps: Sequence[Corp]) -> Step:
         return Step(name, purpose, _("Enabled: %(names)s") % {"names": _(", ").join(enabled[:3])}, is_done=True)
     if corps:
         sentence = _("“%(corp)s” is not enabled yet.") % {"corp": corps[0]}
-        if not request.user.has_perm(_COMPANY):
-            return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _COMPANY, [corps[0].pk]))
-        return Step(name, purpose, sentence, label=_("Go on"), url=_change_page(corps[0]))
-    if not (request.user.has_perm(_NEW_COMPANY) and sees_all(request.user)):
-        return Step(name, purpose, _("No company yet."), ask=whom_to_ask(request.user, _NEW_COMPANY, ()))
-    page = reverse("admin:integrations_corp_add")
-    return Step(name, purpose, _("No company yet."), label=_("Connect a company"), url=page)
+        taken = _take(request, _COMPANY, _("Go on"), _change_page(corps[0]), [corps[0].pk])
+        return Step(name, purpose, sentence, **taken)
+    taken = _take(request, _NEW_COMPANY, _("Connect a company"), reverse("admin:integrations_corp_add"), ())
+    return Step(name, purpose, _("No company yet."), **taken)
 
 
 def _people_step(request: HttpRequest, corps: Sequence[Corp], company: Step, facts: _Facts) -> Step:
@@ -353,10 +359,8 @@ def _people_step(request: HttpRequest, corps: Sequence[Corp], company: Step, fac
     missing = _("Nobody is linked yet.")
     if facts.has_members:
         missing = _("The directory was read, but no user is linked with it: choose what happens to users.")
-    if request.user.has_perm(SYNC):
-        page = reverse("admin:integrations_syncrun_start", args=[next(one.pk for one in corps if one.is_enabled)])
-        return Step(name, purpose, missing, label=_("Synchronise the directory"), url=page)
-    return Step(name, purpose, missing, ask=whom_to_ask(request.user, SYNC))
+    page = reverse("admin:integrations_syncrun_start", args=[next(one.pk for one in corps if one.is_enabled)])
+    return Step(name, purpose, missing, **_take(request, SYNC, _("Synchronise the directory"), page))
 
 
 def _data_step(request: HttpRequest, facts: _Facts) -> Step:
@@ -384,9 +388,7 @@ def _data_step(request: HttpRequest, facts: _Facts) -> Step:
         other = _("Or a database or web service") if source else ""
         label = _("Connect the BI")
         return Step(name, purpose, sentence, label=label, url=page, other_label=other, other_url=source)
-    if source:
-        return Step(name, purpose, sentence, label=_("Add a data source"), url=source)
-    return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _SOURCE))
+    return Step(name, purpose, sentence, **_take(request, _SOURCE, _("Add a data source"), source))
 
 
 def _push_step(request: HttpRequest, facts: _Facts) -> Step:
@@ -394,10 +396,8 @@ def _push_step(request: HttpRequest, facts: _Facts) -> Step:
     purpose = _("What is sent, to whom and when.")
     if facts.push_id is not None:
         return Step(name, purpose, _("A push is enabled."), is_done=True)
-    if request.user.has_perm(_PUSH):
-        page = reverse("admin:notifications_subscription_add")
-        return Step(name, purpose, _("None is enabled."), label=_("New push"), url=page)
-    return Step(name, purpose, _("None is enabled."), ask=whom_to_ask(request.user, _PUSH))
+    taken = _take(request, _PUSH, _("New push"), reverse("admin:notifications_subscription_add"))
+    return Step(name, purpose, _("None is enabled."), **taken)
 
 
 def _arrival_step(request: HttpRequest, facts: _Facts) -> Step:
@@ -414,10 +414,8 @@ def _arrival_step(request: HttpRequest, facts: _Facts) -> Step:
         page = reverse("admin:notifications_subscription_run", args=[facts.push_id])
         return Step(name, purpose, _("Nothing was sent yet."), label=_("Send it now"), url=page)
     sentence = _("A message is on its way.") if facts.is_sending else _outcome(facts.last_status)
-    if not request.user.has_perm(_LOG):
-        return Step(name, purpose, sentence, ask=whom_to_ask(request.user, _LOG))
-    page = reverse("admin:notifications_run_changelist")
-    return Step(name, purpose, sentence, label=_("Open the log"), url=page)
+    taken = _take(request, _LOG, _("Open the log"), reverse("admin:notifications_run_changelist"))
+    return Step(name, purpose, sentence, **taken)
 
 
 def _outcome(last_status: str | None) -> str:

@@ -12,7 +12,6 @@ from django import forms
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Model
-from django.forms.utils import ErrorDict
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -22,6 +21,7 @@ from integrations.data.table import Table
 from integrations.models import Card
 from notifications.admin import report_forms
 from notifications.admin.base import is_key
+from notifications.admin.push.one_page import DraftedForm
 from notifications.admin.report_forms import (
     CARDS_AT_MOST,
     CHARTS_AT_MOST,
@@ -63,17 +63,16 @@ class ContentForm(ReportForm):
         return "content_version" if field_name == VERSION else super().add_prefix(field_name)
 
 
-class PushForm(SubscriptionForm):
+class PushForm(DraftedForm, SubscriptionForm):
     """`content`: the form of the report, whose fields stand in the same page; None where the person may not write it,
     or where it was not sent. `others`: the names of further pushes that send the same report. `copied`: set while
-    saving, where this push gets a content of its own. `draft`: what the person left on the page, with which it begins.
+    saving, where this push gets a content of its own.
 
     Names of fields do not collide: a report has none that a subscription has.
     """
 
     # Which content it sends is compared apart from it.
     unversioned_fields = frozenset({"report"})
-    draft: QueryDict | None = None
     # Makes the formsets of the page; set by the admin.
     make_formsets: ClassVar[Callable[[Subscription], Iterable[Any]]]
     content: ContentForm | None = None
@@ -90,12 +89,7 @@ class PushForm(SubscriptionForm):
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if self.draft is not None:
-            kwargs["data"] = self.draft
         super().__init__(*args, **kwargs)
-        if self.draft is not None:
-            self._errors = ErrorDict()  # what is still missing is no mistake yet
-        self.instance.draft_at_work = self.draft
         self.others: list[str] = []
         if "report" not in self.fields:  # somebody who may only look gets no fields
             return
@@ -115,8 +109,9 @@ class PushForm(SubscriptionForm):
         # The formsets of the page belong to it; without it there are none.
         self.instance.content_at_work = self.content.instance if self.content is not None else None
 
-    def is_valid(self) -> bool:
-        return super().is_valid() and (self.content is None or self.content.is_valid())
+    @property
+    def part(self) -> ContentForm | None:
+        return self.content
 
     def _get_validation_exclusions(self) -> set[str]:
         """The report of a new push is not saved yet when the push is checked."""
@@ -193,8 +188,7 @@ class PushForm(SubscriptionForm):
         content: ContentForm = form(self.data if self.is_bound else None, instance=report)
         content.spared_subscription = self.instance.pk
         content.is_for_copy = self.data.get("content_for") == FOR_THIS
-        if self.draft is not None:
-            content._errors = ErrorDict()  # type: ignore[attr-defined]  # the stubs do not know it
+        self.forgive(content)
         return content
 
 
@@ -320,7 +314,11 @@ def renaming_in(values: QueryDict) -> Renaming:
 
 def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
     """The fields of a push as it was sent that name what is renamed, by their names, as they are to be."""
-    changed = {name: to for name, to in _renamed(values, renaming.columns) if to != values.get(name, "")}
+    columns = renaming.columns
+    texts = {name: renamed(values.get(name, ""), columns) for name in TEMPLATES if "is_template" in values}
+    for name, alias, lines in _column_fields(values):
+        texts[name] = "\n".join(columns.get((alias, line.strip()), line) for line in lines)
+    changed = {name: text for name, text in texts.items() if text != values.get(name, "")}
     for prefix in _rows(values, "report_cards", CARDS_AT_MOST):
         key = renaming.cards.get(values.get(f"{prefix}-alias", "").strip())
         if key is not None and f"{prefix}-card" in values:
@@ -332,23 +330,17 @@ def columns_named(values: QueryDict, tables: Mapping[str, Table]) -> Iterator[Co
     """Every column of these cards that a push as it was sent names."""
     for name in TEMPLATES if "is_template" in values else ():
         yield from columns_in(values.get(name, ""), tables.keys())
-    for prefix in [*_rows(values, "charts", CHARTS_AT_MOST), *_rows(values, "own_rows_rules", RULES_AT_MOST)]:
-        alias = values.get(f"{prefix}-alias", "").strip()
-        for name in ("x", "series", "y", "column") if alias in tables else ():
-            yield from (
-                (alias, column) for line in values.get(f"{prefix}-{name}", "").splitlines() if (column := line.strip())
-            )
+    for _name, alias, lines in _column_fields(values):
+        yield from ((alias, column) for line in lines if alias in tables and (column := line.strip()))
 
 
-def _renamed(values: QueryDict, columns: Mapping[ColumnName, str]) -> Iterator[tuple[str, str]]:
-    for name in TEMPLATES if "is_template" in values else ():
-        yield name, renamed(values.get(name, ""), columns)
+def _column_fields(values: QueryDict) -> Iterator[tuple[str, str, list[str]]]:
+    """The fields of charts and own rows that name columns, each with its card's alias and its lines."""
     for prefix in [*_rows(values, "charts", CHARTS_AT_MOST), *_rows(values, "own_rows_rules", RULES_AT_MOST)]:
         alias = values.get(f"{prefix}-alias", "").strip()
-        for name in ("x", "series", "y", "column"):
-            if f"{prefix}-{name}" in values:
-                lines = values.get(f"{prefix}-{name}", "").split("\n")
-                yield f"{prefix}-{name}", "\n".join(columns.get((alias, line.strip()), line) for line in lines)
+        for name in (f"{prefix}-{column}" for column in ("x", "series", "y", "column")):
+            if name in values:
+                yield name, alias, values.get(name, "").split("\n")
 
 
 def _rows(values: Mapping[str, Any], prefix: str, most: int) -> list[str]:

@@ -30,7 +30,7 @@ from django.views.decorators.http import require_POST
 from accounts.models import AttributeValue, WeComAccount, fold_value
 from accounts.users.roles import people_visible_to, whom_to_ask
 from integrations.admin.card_picker import ID_CHARACTERS, WITHOUT_ROWS
-from integrations.core.admin_pages import VERSION, AnyModelAdmin, offer_ways
+from integrations.core.admin_pages import VERSION, AnyModelAdmin, AnyModelForm, offer_ways
 from integrations.data.table import Kind, Table
 from integrations.datasources import catalogue
 from integrations.datasources.catalogue import Listing
@@ -42,7 +42,6 @@ from notifications.models import Draft
 from notifications.models.subscriptions import DRAFT_KEPT
 
 if TYPE_CHECKING:
-    from django.db.models import Model
     from django_stubs_ext import StrOrPromise
 
     from accounts.models import User
@@ -55,7 +54,6 @@ VALUE_CHARACTERS = 30
 # What a list of settings leaves out.
 _TEMPLATE_CODE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 NAMED_AT_MOST = 4
-ROWS_AT_MOST = 100
 
 
 @dataclass(frozen=True)
@@ -90,18 +88,46 @@ class Problem:
     anchor: str = ""
 
 
+class DraftedForm(AnyModelForm):
+    """A form that begins with `draft`: what the person left on its page. `part`: the form that stands in the same page;
+    None where it is not there."""
+
+    draft: QueryDict | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if self.draft is not None:
+            kwargs["data"] = self.draft
+        super().__init__(*args, **kwargs)
+        self.forgive(self)
+        self.instance.draft_at_work = self.draft
+
+    @property
+    def part(self) -> AnyModelForm | None:
+        raise NotImplementedError
+
+    def forgive(self, form: Any) -> None:
+        """Take the errors from a draft: what is still missing is no mistake yet."""
+        if self.draft is not None:
+            form._errors = ErrorDict()
+
+    def is_valid(self) -> bool:
+        return super().is_valid() and (self.part is None or self.part.is_valid())
+
+
 class OnePage(AnyModelAdmin):
-    """`draft_name`: of its drafts. `new_title`: of the page of a new row. `parts`: those that are folded. The page
-    sends the key of the row that it changes as `_id`, and a `token` of its own: that of a new row, sent twice, makes
-    one row."""
+    """`draft_name`: of its drafts. `new_title`: of the page of a new row. `parts`: those that are folded;
+    `shown_fields`: those that whoever may only look sees, in the same parts. The page sends the key of the row that it
+    changes as `_id`, and a `token` of its own: that of a new row, sent twice, makes one row."""
 
     draft_name: str
     new_title: StrOrPromise
     parts: tuple[Part, ...]
+    shown_fields: tuple[str, ...]
 
-    def forms_of(self, form: Any) -> tuple[Any, Any]:
-        """Return the form and the one that stands in its page, too: None where it is not there."""
-        raise NotImplementedError
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        first = [name for name in self.shown_fields if not any(name in part.names for part in self.parts)]
+        folded_names = [(part.title, [name for name in part.names if name in self.shown_fields]) for part in self.parts]
+        return [(title, {"fields": names}) for title, names in [(None, first), *folded_names] if names]
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         made = self._made_by(request)
@@ -142,7 +168,8 @@ class OnePage(AnyModelAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         if context.get("is_one_page"):
-            forms, inlines = self.forms_of(context["adminform"].form), context["inline_admin_formsets"]
+            form, inlines = context["adminform"].form, context["inline_admin_formsets"]
+            forms = [form, form.part]
             is_sent = request.method == "POST"
             for one in filter(None, forms):
                 offer_ways(one.fields, request, always=ADDED_HERE)
@@ -156,7 +183,7 @@ class OnePage(AnyModelAdmin):
     def form_at_work(self, request: HttpRequest, row: Any) -> Any:
         """Return the form as sent, cleaned, to be tried: what others saved meanwhile is said when it is saved."""
         form = self.get_form(request, row)(request.POST, instance=row or self.model())
-        forms = [one for one in self.forms_of(form) if one is not None]
+        forms = [one for one in (form, form.part) if one is not None]
         for one in forms:
             one.fields.pop(VERSION, None)
             one.instance.is_draft = True
@@ -485,52 +512,34 @@ def drop_draft(person: User, page: str) -> None:
 
 
 def folded(
-    parts: Iterable[Part], forms: Sequence[Any], inlines: Sequence[Any], *, is_sent: bool
+    parts: Sequence[Part], forms: Sequence[Any], inlines: Sequence[Any], *, is_sent: bool
 ) -> dict[str, FoldedPart]:
     """By key. One with an error is open. `forms`: None where a part of the page is not there. `is_sent`: whether errors
     are said."""
-    found = {}
+    found, said = {}, summaries(parts, forms, [one.formset for one in inlines])
     for part in parts:
         fields = _fields(part, forms)
         own = [one for one in inlines if one.formset.prefix in dict(part.rows)]
-        counts = {one.formset.prefix: sum(map(_is_filled, one.formset.forms)) for one in own}
-        summary = _summary(part, fields, counts, {one.formset.prefix: one.formset.model for one in own})
         has_errors = any(field.errors for field in fields) or any(one.formset.total_error_count() for one in own)
-        found[part.key] = FoldedPart(part.key, part.title, fields, own, summary, is_sent and has_errors)
+        found[part.key] = FoldedPart(part.key, part.title, fields, own, said[part.key], is_sent and has_errors)
     return found
 
 
-def summaries(
-    parts: Iterable[Part], forms: Sequence[Any], values: QueryDict, models: Iterable[type[Model]]
-) -> dict[str, str]:
-    """By key, of a page as it was sent. `models`: of its formsets."""
-    known = {_prefix_of(model): model for model in models}
-    counts = {prefix: _count(values, prefix) for prefix in known}
-    return {part.key: _summary(part, _fields(part, forms), counts, known) for part in parts}
+def summaries(parts: Iterable[Part], forms: Sequence[Any], formsets: Iterable[Any]) -> dict[str, str]:
+    """By key, what is set in each part, in one line; empty where all is as it was at first."""
+    rows = {one.prefix: (one.model._meta.verbose_name_plural, sum(map(_is_filled, one.forms))) for one in formsets}
+    return {part.key: _summary(part, _fields(part, forms), rows) for part in parts}
 
 
-def _summary(
-    part: Part, fields: Iterable[BoundField], counts: Mapping[str, int], models: Mapping[str, type[Model]]
-) -> str:
+def _summary(part: Part, fields: Iterable[BoundField], rows: Mapping[str, tuple[Any, int]]) -> str:
     changed = [_words(field) for field in fields if _is_set(field)]
     for prefix, spared in part.rows:
-        if counts.get(prefix, 0) > spared:
-            name = models[prefix]._meta.verbose_name_plural
-            changed.append(_("%(name)s: %(value)s") % {"name": name, "value": counts[prefix]})
+        name, count = rows.get(prefix, ("", 0))
+        if count > spared:
+            changed.append(_("%(name)s: %(value)s") % {"name": name, "value": count})
     more = len(changed) - NAMED_AT_MOST
     further = [ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more}] if more > 0 else []
     return " · ".join([*changed[:NAMED_AT_MOST], *further])
-
-
-def _count(values: QueryDict, prefix: str) -> int:
-    total = values.get(f"{prefix}-TOTAL_FORMS", "")
-    known = range(min(int(total), ROWS_AT_MOST)) if is_key(total) else range(0)
-    return sum(f"{prefix}-{number}-DELETE" not in values for number in known)
-
-
-def _prefix_of(model: type[Model]) -> str:
-    relation: Any = next(field for field in model._meta.fields if field.name in ("report", "rule"))
-    return str(relation.remote_field.get_accessor_name())
 
 
 def _fields(part: Part, forms: Iterable[Any]) -> list[BoundField]:

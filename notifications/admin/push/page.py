@@ -58,7 +58,7 @@ from notifications.admin.reports import (
     ReportChartInline,
     template_help,
 )
-from notifications.admin.subscription_forms import find_times_of_form
+from notifications.admin.subscription_forms import SubscriptionForm, find_times_of_form
 from notifications.delivery.rendering.attachments import find_obstacle
 from notifications.models import MessageForm, OwnRowsRule, Report, Subscription
 from notifications.reports.starting_points import StartingPoint, offered_points, starting_points
@@ -105,9 +105,7 @@ class PushPage(OnePage, PreviewMixin):
     preview_path, preview_name = "outlook/", "notifications_subscription_preview"
     preview_template = "admin/notifications/report/_preview.html"
     form = PushForm
-
-    def forms_of(self, form: Any) -> tuple[Any, Any]:
-        return form, form.content
+    shown_fields = (*SubscriptionForm.Meta.fields, "rules")
 
     # --- The content --------------------------------------------------------------------------------------------------
 
@@ -244,7 +242,7 @@ class PushPage(OnePage, PreviewMixin):
         form = self.form_at_work(request, subscription)
         further = {
             "outlook": show_outlook(request, form.found, find_times_of_form(form, now)),
-            "folded": summaries(PARTS, (form, form.content), request.POST, [inline.model for inline in INLINES]),
+            "folded": summaries(PARTS, (form, form.content), type(form).make_formsets(form.instance)),
         }
         if form.content is None:  # somebody who may not write it reads it as it is
             report = form.cleaned_data.get("report")
@@ -280,7 +278,7 @@ class PushPage(OnePage, PreviewMixin):
         first = form.found.first_id if form.found is not None else None
         person = looked_at_as(by).filter(pk=first or by.pk).first() or by
         try:
-            person = find_person("", request.POST.get("_person", ""), by) or person
+            person = find_person(request.POST.get("_person", ""), by) or person
             at = read_moment(request.POST.get("_at", ""), now, draft.subscription.time_zone)
         except PreviewRefusedError as error:
             return person, {"problem": str(error)}

@@ -126,7 +126,7 @@ def test_one_press_sends_each_lost_part_to_whom_it_did_not_reach(
     assert "这条消息和随它而来的所有文件" in asked
 
     for _press in range(2):
-        answer = browser.post(address("resend", second), {"number": "1"})
+        answer = browser.post(address("resend", second), {f"number-{second.pk}": "1"})
         assert (answer.status_code, answer.headers["Location"]) == (302, page_of(message))
 
     again = runs()[3:]
@@ -146,13 +146,13 @@ def test_one_press_sends_each_lost_part_to_whom_it_did_not_reach(
 def test_a_second_time_only_those_who_still_lack_it(message: IncomingMessage, editor: User, zhang: User) -> None:
     first, browser = runs()[0], client_of(editor)
     lose(first, zhang)
-    browser.post(address("resend", first), {"number": "1"})
+    browser.post(address("resend", first), {f"number-{first.pk}": "1"})
     [again] = runs()[3:]
     render_run(run_id=again.pk, now=now())
     lose(again, zhang)
     Run.objects.update(status="finished")
 
-    browser.post(address("resend", again), {"number": "2"})
+    browser.post(address("resend", again), {f"number-{again.pk}": "2"})
 
     [_first_time, second_time] = runs()[3:]
     assert (second_time.resends, second_time.key) == (first, f"resend:{first.pk}:2")
@@ -164,7 +164,7 @@ def test_the_owner_of_a_message_to_every_company_sees_it_sent_again(editor: User
     [run] = runs()
     lose(run, zhang)
     root, colleague = make_superuser(), make_editor(*editor.managed_corps.all())
-    client_of(root).post(address("resend", run), {"number": "1"})
+    client_of(root).post(address("resend", run), {f"number-{run.pk}": "1"})
 
     [again] = runs()[1:]
 

@@ -268,16 +268,16 @@ class TestPreview:
         place(person, region, "华南")
         rules = (rule(attribute=region),)
 
-        html = preview(root, card, rules=rules, _as="李雷", body="{{ c0.count }}")
+        html = preview(root, card, rules=rules, _person=person.pk, body="{{ c0.count }}")
         assert "可以看到 2 行中的 1 行。" in html
         assert "华东" not in html
 
     def test_as_nobody_whom_one_does_not_see(self, client: Client) -> None:
         mine = make_corp()
-        make_person(make_corp(), "stranger", username="stranger")
+        stranger = make_person(make_corp(), "stranger")
         client.force_login(make_manager(mine), backend="django.contrib.auth.backends.ModelBackend")
 
-        assert "您可见的人中没有“stranger”。" in preview(client, _as="stranger")
+        assert f"您可见的人中没有“{stranger.pk}”。" in preview(client, _person=stranger.pk)
 
 
 def test_the_page_helps_with_templates(root: Client) -> None:

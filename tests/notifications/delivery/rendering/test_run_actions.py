@@ -54,7 +54,7 @@ def test_sending_again_says_to_how_many_and_happens_once(root: Client, run: Run,
     assert page("resend", run) in root.get(page("change", run)).content.decode()
     assert "3 人" in root.get(page("resend", run)).content.decode()
 
-    answers = [root.post(page("resend", run), {"number": "1"}) for _ in range(2)]
+    answers = [root.post(page("resend", run), {f"number-{run.pk}": "1"}) for _ in range(2)]
 
     again = Run.objects.get(resends=run)
     assert [answer["Location"] for answer in answers] == [page("change", again)] * 2
@@ -75,7 +75,7 @@ def test_those_of_whom_nobody_knows_need_a_tick(root: Client, run: Run, enqueued
     Delivery.objects.update(status="unknown")
     assert "with_unknown" in root.get(page("resend", run)).content.decode()
 
-    root.post(page("resend", run), {"number": "1", "with_unknown": "on"})
+    root.post(page("resend", run), {f"number-{run.pk}": "1", "with_unknown": "on"})
 
     assert Run.objects.get(resends=run).resends_unknown
 
@@ -84,7 +84,7 @@ def test_those_of_whom_nobody_knows_need_a_tick(root: Client, run: Run, enqueued
 def test_a_page_that_is_not_ours_sends_nothing(number: str, root: Client, run: Run) -> None:
     Delivery.objects.update(status="failed")
 
-    assert root.post(page("resend", run), {"number": number}).status_code == 200
+    assert root.post(page("resend", run), {f"number-{run.pk}": number}).status_code == 200
     assert Run.objects.count() == 1
 
 
@@ -107,8 +107,8 @@ def test_the_wrong_person_changes_nothing(name: str, run: Run, corp: Corp) -> No
     Delivery.objects.update(status="failed")
     reader, stranger = make_manager(corp, permissions="view"), make_manager(make_corp(), permissions="subscription")
 
-    assert client_of(reader).post(page(name, run), {"number": "1"}).status_code == 403
-    assert client_of(stranger).post(page(name, run), {"number": "1"}).status_code == 404
+    assert client_of(reader).post(page(name, run), {f"number-{run.pk}": "1"}).status_code == 403
+    assert client_of(stranger).post(page(name, run), {f"number-{run.pk}": "1"}).status_code == 404
 
     run.refresh_from_db()
     assert (Run.objects.count(), run.recall_requested_at) == (1, None)

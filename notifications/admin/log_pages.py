@@ -1,0 +1,559 @@
+"""The log's lists and pages: runs, each message of them as it was sent, and what became of it for each person."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import BooleanField, Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext_lazy as _
+
+from integrations.core import sentences
+from notifications.admin import base, log, resend
+from notifications.admin.base import find_row, moment, pill, plain_moment, run_people, run_pill, run_state
+from notifications.admin.log import (
+    ChoiceFilter,
+    Column,
+    ExactDeliveryFilter,
+    ExactPersonFilter,
+    ExactPushFilter,
+    ExactRunFilter,
+    ExportedLog,
+    FormCorpFilter,
+    FormDayFilter,
+    FormFilter,
+    PersonFilter,
+    PushFilter,
+    SpanFilter,
+    held_up,
+    link,
+    link_to,
+    list_known,
+    people_context,
+    step_to,
+    technical,
+)
+from notifications.delivery import explanations
+from notifications.delivery.explanations import name_run, name_runs, prepare_names
+from notifications.delivery.rendering import report_data
+from notifications.delivery.rendering.preview import PhoneMessage, read_message
+from notifications.delivery.runs import statistics
+from notifications.delivery.sending.queue import CORP_SECRETS
+from notifications.models import Delivery, MakerQueue, Medium, Receipt, Run
+from notifications.subscriptions.recipients import SET_ON_PERSON
+from notifications.views.media import made_answer
+
+if TYPE_CHECKING:
+    from notifications.models.deliveries import ReceiptQuerySet
+
+
+# --- Runs: each execution, and what became of its messages ------------------------------------------------------------
+
+
+class RunStatusFilter(ChoiceFilter):
+    options = Run.Status.choices
+
+
+class TriggerFilter(ChoiceFilter):
+    title = _("trigger")
+    parameter_name = "trigger__exact"
+    options = Run.Trigger.choices
+
+
+class ReachedFilter(FormFilter, base.OptionFilter):
+    """Runs that ended, and say whom they did not reach."""
+
+    title = _("reached")
+    parameter_name = "reached"
+    options = {"not_all": (_("not everybody"), lambda runs: runs.filter(status=Run.Status.FINISHED).exclude(error=""))}
+
+
+class RunCorpFilter(FormCorpFilter):
+    """Runs for the company alone, and those with messages to it."""
+
+    def matching(self, queryset: QuerySet[Any], corp_id: str) -> QuerySet[Any]:
+        # Asked run by run: the newest ones are on the first page, and a union of all keys would be made whole.
+        sent_there = Exists(Delivery.objects.filter(run=OuterRef("pk"), corp_id=int(corp_id)))
+        return queryset.filter(Q(corp_id=int(corp_id)) | sent_there)
+
+
+# The first ones of a run; the lists show them all.
+DELIVERIES_SHOWN = 100
+
+
+@admin.register(Run)
+class RunAdmin(ExportedLog):
+    found = staticmethod(base.runs_found)
+    empty_list = _(
+        "Each execution of a push stands here. The first one comes when a push is due, or with “Run now…” on its page."
+    )
+    columns = (
+        Column("subject", _("name"), lambda run: run.plain_name),
+        Column("state", _("status"), run_state, run_pill),
+        Column("slot", _("due"), lambda run: run.slot_at, ordering="slot_at"),
+        Column("ended", _("ended"), lambda run: run.finished_at),
+        Column("trigger", _("trigger"), lambda run: run.get_trigger_display()),
+        Column("recipients", _("recipients"), lambda run: run_people(run)[0]),
+        Column("accepted", _("accepted"), lambda run: run.accepted_total),
+        # People who were sent to and did not get it, or of whom nobody knows; those who still wait do not count.
+        Column(
+            "exceptions", _("not accepted"), lambda run: run.recipient_count - run.accepted_total - run.waiting_total
+        ),
+        Column("skipped", _("skipped"), lambda run: run_people(run)[1]),
+        # Why it was missed, or failed, or whom it did not reach.
+        Column("why", _("reason"), lambda run: run.reason_shown),
+    )
+    listed = ("subject", "state", "slot", "trigger", "recipients", "accepted", "exceptions", "skipped", "why")
+    filed = ("subject", "trigger", "slot", "ended", "state", "recipients", "accepted", "exceptions", "skipped", "why")
+    list_filter = (
+        *(ExactPushFilter, PersonFilter, PushFilter, RunCorpFilter),
+        *(FormDayFilter, SpanFilter, RunStatusFilter, ReachedFilter, TriggerFilter),
+    )
+    search_fields = ("key",)
+    search_help_text = _("Name of a push, or title of an alert or a message")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        deliveries = Delivery.objects.filter(run=OuterRef("pk")).order_by().values("run")
+        fine = deliveries.filter(status=Delivery.Status.ACCEPTED)
+        accepted = fine.annotate(total=Sum("recipient_count") - Sum("invalid_count") - Sum("unlicensed_count"))
+        unsettled = deliveries.filter(status__in=Delivery.UNSETTLED).annotate(total=Sum("recipient_count"))
+        seen = prepare_names(Run.objects.visible_to(request.user))
+        return seen.annotate(
+            accepted_total=Coalesce(Subquery(accepted.values("total")), 0),
+            waiting_total=Coalesce(Subquery(unsettled.values("total")), 0),
+        )
+
+    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Give runs their names, and why they went wrong."""
+        reasons, named = explanations.explain_runs(rows), name_runs(rows)
+        for run in rows:
+            run.reason_shown, run.plain_name = reasons[run.pk], named[run.pk]
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = {
+            "resend": partial(self.ask_view, resend.resend_page),
+            "recall": partial(self.ask_view, resend.recall_page),
+        }
+        wrapped = self.admin_site.admin_view
+        ours = (
+            path(f"<int:pk>/{name}/", wrapped(page), name=f"notifications_run_{name}")
+            for name, page in {**pages, "state": self.state_view}.items()
+        )
+        return [*ours, *super().get_urls()]
+
+    def ask_view(self, page: Any, request: HttpRequest, pk: int) -> HttpResponse:
+        """Send the run again, or take it back."""
+        runs = Run.objects.visible_to(request.user).select_related("subscription__report", "corp")
+        run = find_row(request, runs, pk, lambda request, _run: request.user.has_perm(resend.MAY))
+        answer: HttpResponse = page(self, request, [run])
+        return answer
+
+    def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:
+        """The run's page as it stands now, while somebody looks at it."""
+        run = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
+        context = self.row_context(request, run)
+        parts = {"log-parts": render_to_string("admin/notifications/_log.html", context, request)}
+        return JsonResponse({"html": context["progress"], "parts": parts, "is_unfinished": context["is_under_way"]})
+
+    def row_context(self, request: HttpRequest, run: Run) -> dict[str, Any]:
+        deliveries = run.deliveries.filter(pk__in=Delivery.objects.visible_to(request.user))
+        listed = deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN]
+        facts = [*self.facts(run, "state", "trigger", "slot"), *_list_run_facts(request, run)]
+        return {
+            "title": name_run(run),
+            "subtitle": None,
+            "run": run,
+            "facts": facts,
+            "is_under_way": run.status in {Run.Status.WAITING, Run.Status.SENDING},
+            "progress": _word_progress(run),
+            "technical": technical(
+                [
+                    (gettext("number"), run.pk),
+                    (pgettext("run", "key"), run.key),
+                    (gettext("claimed"), plain_moment(run.claimed_at)),
+                    (gettext("rendered"), plain_moment(run.rendered_at)),
+                    (gettext("ended"), plain_moment(run.finished_at)),
+                ]
+            ),
+            "deliveries": [(one, _pill_of(one)) for one in listed],
+            "states": _count_states(run, deliveries),
+            "reasons": _count_reasons(request, run),
+            "failures": explanations.explain_deliveries(deliveries),
+            "held_up": held_up(request, deliveries),
+            **people_context(request, run=run.pk),
+            **resend.list_actions(request, run),
+        }
+
+
+def _word_progress(run: Run) -> str:
+    """Say how far the run is, in one line."""
+    if run.status == Run.Status.WAITING:
+        problem = report_data.problem_so_far(run)
+        if problem is not None:
+            return gettext("%(problem)s It is tried again by itself.") % {"problem": problem}
+        return gettext("It is being made: data and people are being fetched. The outcome appears here by itself.")
+    if run.status != Run.Status.SENDING:
+        return run_state(run)
+    counts = {"settled": statistics.of_run(run.pk).settled, "count": run.recipient_count}
+    return gettext("Sending: %(settled)d of %(count)d settled. The outcome appears here by itself.") % counts
+
+
+def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
+    push, message, resent, notice = run.subscription, run.message, run.resends, run.owner_notice
+    told: Any = gettext("nobody: it has no owner, was paused or taken back")
+    if notice is not None:
+        told = link_to(request, notice, moment(run.owner_notified_at))
+    recalled = run.recall_requested_at
+    unknown = report_data.unknown_values(run) if run.rendered_at is not None else {}
+    return [
+        *list_known((_("begins"), run.due_at)),
+        (_("ended"), moment(run.finished_at)),
+        *([] if run.rendered_at is None else _list_counts(run)),
+        *list_known(
+            (_("push"), push and link_to(request, push, str(push))),
+            (_("requested by"), run.requested_by),
+            (_("times of the schedule"), run.slot_count if run.slot_count > 1 else 0),
+            (_("incoming message"), message and link_to(request, message, message.title)),
+            (_("API token"), run.api_token),
+            (_("sends again"), resent and link_to(request, resent, moment(resent.slot_at))),
+            (_("owner notified"), told if run.owner_notified_at else ""),
+            (_("taken back"), recalled and format_html("{} {}", moment(recalled), run.recall_requested_by or "")),
+            (_("values that do not fit"), ", ".join(f"{name}: {count}" for name, count in unknown.items())),
+            (_("error"), explanations.explain_runs([run])[run.pk] if run.error else ""),
+        ),
+    ]
+
+
+def _list_counts(run: Run) -> list[tuple[Any, Any]]:
+    """Count people, and what became of them; beside the accepted only what there is."""
+    counts = statistics.of_run(run.pk)
+    return [
+        *((_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count), (_("accepted"), counts.accepted)),
+        *list_known(
+            (_("refused or canceled"), counts.refused),
+            (_("outcome unknown"), counts.unknown),
+            (_("waiting"), counts.waiting),
+        ),
+    ]
+
+
+def _count_states(run: Run, deliveries: QuerySet[Delivery]) -> list[tuple[SafeString, int, str]]:
+    """Count the run's deliveries by status, each with the address of their list."""
+    counted = dict(deliveries.order_by().values_list("status").annotate(Count("pk")))
+    url = reverse("admin:notifications_delivery_changelist")
+    return [
+        (pill(status, status.label), counted[status], f"{url}?run__id__exact={run.pk}&status__exact={status}")
+        for status in Delivery.Status
+        if status in counted
+    ]
+
+
+def _count_reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
+    """Count the people who were skipped by reason."""
+    skipped = Receipt.objects.visible_to(request.user).filter(run=run, status=Receipt.Status.SKIPPED)
+    counted = skipped.order_by().values_list("reason").annotate(Count("pk"))
+    return [(str(Receipt.Reason(reason).label), count) for reason, count in counted]
+
+
+# --- Messages, each as it was sent, with its attempts -----------------------------------------------------------------
+
+
+class DeliveryStatusFilter(ChoiceFilter):
+    options = Delivery.Status.choices
+
+
+def _pill_of(delivery: Delivery) -> SafeString:
+    return pill(delivery.status, delivery.get_status_display())
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ExportedLog):
+    found = staticmethod(base.deliveries_found)
+    empty_list = _(
+        "Each message that is handed to WeCom stands here, with its recipients. The first one comes with the "
+        "first run of a push."
+    )
+    columns = (
+        Column("title", _("title"), lambda one: one.title, ordering="title"),
+        Column("run", _("run"), lambda one: one.run_name),
+        Column("corp_name", _("company"), lambda one: one.corp.name),
+        Column("state", _("status"), lambda one: one.get_status_display(), _pill_of),
+        Column("recipient_count", _("recipients"), lambda one: one.recipient_count),
+        Column("accepted", _("accepted"), lambda one: one.accepted_count),
+        Column("exceptions", _("invalid accounts"), lambda one: one.invalid_count + one.unlicensed_count),
+        Column("tries", _("attempts"), lambda one: one.attempt_count),
+        Column("errcode", _("WeCom's error code"), lambda one: one.errcode or None),
+        Column("what", _("reason"), lambda one: one.said and one.said.what),
+        Column("who", _("Who can fix it"), lambda one: one.said and one.said.who),
+        Column("where", _("Where"), lambda one: one.said and one.said.where),
+        Column("created", _("created"), lambda one: one.created_at, ordering="created_at"),
+        Column("settled", _("settled"), lambda one: one.settled_at),
+    )
+    listed = (
+        *("title", "corp_name", "state", "recipient_count"),
+        *("accepted", "exceptions", "tries", "created", "settled"),
+    )
+    filed = (
+        *("title", "run", "corp_name", "state", "recipient_count", "accepted", "exceptions", "tries"),
+        *("errcode", "what", "who", "where", "created", "settled"),
+    )
+    list_filter = (
+        *(ExactRunFilter, PersonFilter, PushFilter, FormCorpFilter),
+        *(FormDayFilter, SpanFilter, DeliveryStatusFilter),
+    )
+    actions = ("resend", "recall")
+    search_fields = ("mark",)
+    search_help_text = _("Person (name, username, WeCom account), title, or the address of a message")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        seen = prepare_names(Delivery.objects.visible_to(request.user), path="run__").select_related("corp")
+        return seen.defer("body", "plain_body", "text", *CORP_SECRETS)
+
+    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Give messages the names of their runs, and why they did not arrive."""
+        named = name_runs({one.run_id: one.run for one in rows}.values())
+        for one in rows:
+            one.run_name, one.said = named[one.run_id], explanations.explain_delivery(one)
+
+    def get_urls(self) -> list[URLPattern]:
+        wrapped = self.admin_site.admin_view
+        asks = {"resend": resend.resend_page, "recall": resend.recall_page}
+        return [
+            path("<int:pk>/picture.svg", wrapped(self.picture_view), name="notifications_delivery_picture"),
+            *(
+                path(
+                    f"{name}/<str:keys>/", wrapped(partial(self.ask_view, page)), name=f"notifications_delivery_{name}"
+                )
+                for name, page in asks.items()
+            ),
+            *super().get_urls(),
+        ]
+
+    def ask_view(self, page: Any, request: HttpRequest, keys: str) -> HttpResponse:
+        """Send these messages again, or take them back."""
+        answer: HttpResponse = page(self, request, resend.find_deliveries(request, keys))
+        return answer
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(resend.MAY)
+
+    @admin.action(description=_("Send again to those not reached"), permissions=["resend"])
+    def resend(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> HttpResponse | None:
+        return self._ask_first(request, "resend", chosen)
+
+    @admin.action(description=_("Take back"), permissions=["resend"])
+    def recall(self, request: HttpRequest, chosen: QuerySet[Delivery]) -> HttpResponse | None:
+        return self._ask_first(request, "recall", chosen)
+
+    def _ask_first(self, request: HttpRequest, name: str, chosen: QuerySet[Delivery]) -> HttpResponse | None:
+        """Lead to the page that says what becomes of each of them; to the list where they are gone meanwhile."""
+        most = resend.MESSAGES_AT_MOST
+        keys = list(chosen.order_by("-pk").values_list("pk", flat=True)[: most + 1])
+        if len(keys) > most:
+            text = gettext("At most %(count)d messages at once: these are the newest of those chosen.")
+            self.message_user(request, text % {"count": most}, messages.WARNING)
+        return HttpResponseRedirect(resend.ask_url(name, keys[:most])) if keys else None
+
+    def picture_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The picture that a message carries."""
+        delivery = self.get_object(request, str(pk))
+        if delivery is None or not self.has_view_permission(request, delivery):
+            raise PermissionDenied
+        medium = delivery.medium if _may_be_looked_at(delivery.medium) else None
+        return made_answer(medium, medium.extension if medium is not None and medium.name else "svg")
+
+    def row_context(self, request: HttpRequest, delivery: Delivery) -> dict[str, Any]:
+        run = step_to(request, delivery.run, name_run(delivery.run))
+        return {
+            "title": delivery.title,
+            "subtitle": None,
+            "way_back": [run],
+            "delivery": delivery,
+            "facts": [(_("run"), link(run)), *_list_delivery_facts(self, delivery)],
+            "technical": technical(
+                [
+                    (gettext("number"), delivery.pk),
+                    ("CorpId / AgentId", f"{delivery.corpid} / {delivery.agentid}"),
+                    ("msgid", delivery.msgid),
+                    (gettext("mark"), delivery.mark),
+                    ("errcode", delivery.errcode),
+                    (gettext("claimed"), plain_moment(delivery.run.claimed_at)),
+                    (gettext("created"), plain_moment(delivery.created_at)),
+                    (gettext("settled"), plain_moment(delivery.settled_at)),
+                ]
+            ),
+            "attempts": delivery.attempts.order_by("number"),
+            "preview": _preview(delivery),
+            # 0: about one person, or none.
+            "failures": [(why, 0)] if (why := explanations.explain_delivery(delivery, with_answer=True)) else [],
+            "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
+            **people_context(request, delivery=delivery.pk),
+            **resend.list_actions(request, delivery.run, delivery),
+        }
+
+
+def _may_be_looked_at(medium: Medium | None) -> bool:
+    """A page of the BI as somebody sees it with their own rights is for its recipients alone."""
+    return medium is not None and medium.queue != MakerQueue.SNAPSHOTS
+
+
+def _preview(delivery: Delivery) -> PhoneMessage:
+    """As it was, or will be, sent."""
+    medium = delivery.medium
+    is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
+    is_drawn = is_drawn and _may_be_looked_at(medium)
+    picture = reverse("admin:notifications_delivery_picture", args=[delivery.pk]) if is_drawn else ""
+    return read_message(delivery, medium_name="" if medium is None else medium.name, picture=picture)
+
+
+def _list_delivery_facts(model_admin: DeliveryAdmin, delivery: Delivery) -> list[tuple[Any, Any]]:
+    [(label, status)] = model_admin.facts(delivery, "state")
+    if delivery.is_accepted_on_repeat:
+        status = format_html("{} {}", status, _("on repeat: the answer may lack invalid accounts"))
+    waits = delivery.status in {Delivery.Status.PREPARING, Delivery.Status.PENDING}
+    is_accepted = delivery.status == Delivery.Status.ACCEPTED
+    return [
+        (label, status),
+        *model_admin.facts(delivery, "corp_name"),
+        (_("channel"), " / ".join(map(str, filter(None, (delivery.get_channel_display(), delivery.robot))))),
+        (_("message form"), delivery.get_message_form_display()),
+        *model_admin.facts(delivery, "recipient_count", "accepted"),
+        *list_known((_("invalid"), delivery.invalid_count), (_("unlicensed"), delivery.unlicensed_count)),
+        (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
+        *model_admin.facts(delivery, "settled"),
+        (_("expires after"), moment(delivery.expires_at)),
+        *list_known(
+            (_("next attempt"), delivery.next_attempt_at if waits else None),
+            (_("unclear since"), delivery.unclear_since),
+            (_("taken back"), delivery.recalled_at),
+            (_("to be taken back since"), None if delivery.recalled_at else delivery.recall_requested_at),
+            (_("why it was not taken back"), delivery.recall_error),
+            # Of one that was accepted, what WeCom remarked.
+            (_("error"), sentences.shown(delivery.error) if is_accepted else ""),
+        ),
+    ]
+
+
+# --- Receipts: what became of it for each person ----------------------------------------------------------------------
+
+
+class MessageCorpFilter(FormCorpFilter):
+    """Of messages to the company; who was skipped has none."""
+
+    def matching(self, queryset: QuerySet[Any], corp_id: str) -> QuerySet[Any]:
+        return queryset.filter(delivery__corp=corp_id)
+
+
+class ReceiptStatusFilter(FormFilter):
+    """What became of it for the person: its own status, else its delivery's."""
+
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(log.LABELS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.text not in log.LABELS:
+            return queryset
+        return cast("ReceiptQuerySet", queryset).with_status(self.text)  # the admin filters its own rows only
+
+
+def _link_reason(receipt: Receipt) -> str:
+    """Say why, with the way to the person's page, where it can be put right there."""
+    if receipt.reason in SET_ON_PERSON and receipt.user_id and getattr(receipt, "may_open_people", False):
+        url = reverse("admin:accounts_user_change", args=[receipt.user_id])
+        return format_html('<a href="{}">{}</a>', url, receipt.reason_text)
+    return log.reason(receipt)
+
+
+def _link_message(receipt: Receipt) -> SafeString:
+    """Link to the message; of somebody who got none to the run."""
+    if receipt.delivery is None:
+        url, words = reverse("admin:notifications_run_change", args=[receipt.run_id]), receipt.run_name  # type: ignore[attr-defined]  # set by describe_rows
+    else:
+        url, words = reverse("admin:notifications_delivery_change", args=[receipt.delivery_id]), receipt.delivery.title
+    return format_html('<a href="{}">{}</a>', url, words)
+
+
+@admin.register(Receipt)
+class ReceiptAdmin(ExportedLog):
+    found = staticmethod(base.receipts_found)
+    empty_list = _(
+        "For each person what became of each message stands here. The first receipts come with the first run of a push."
+    )
+    columns = (
+        Column("person", _("user"), log.person),
+        Column("company_and_account", _("WeCom account"), log.company_and_account),
+        Column("state", _("status"), log.state_words, log.state),
+        Column("why", _("reason"), lambda one: one.said.what if one.said else one.reason_text, _link_reason),
+        Column("who", _("Who can fix it"), lambda one: one.said and one.said.who),
+        Column("where", _("Where"), lambda one: one.said and one.said.where),
+        Column("message", _("message"), lambda one: one.delivery and one.delivery.title, _link_message),
+        Column("due", _("due"), lambda one: one.run.slot_at),
+        Column("read", _("read"), lambda one: one.read_at),
+        Column("run", _("run"), lambda one: one.run_name),
+    )
+    listed = ("person", "company_and_account", "state", "why", "message", "due", "read")
+    filed = ("person", "company_and_account", "state", "why", "who", "where", "message", "due", "read", "run")
+    list_filter = (
+        *(ExactRunFilter, ExactDeliveryFilter, ExactPersonFilter, PersonFilter, PushFilter, MessageCorpFilter),
+        *(FormDayFilter, SpanFilter, ReceiptStatusFilter),
+    )
+    search_fields = ("address",)
+    search_help_text = _("Person (name, username, WeCom account), or the address of a message")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
+        seen = prepare_names(Receipt.objects.visible_to(request.user), path="run__")
+        seen = seen.select_related("user", "delivery__corp")
+        may_open_people = Value(request.user.has_perm("accounts.view_user"), output_field=BooleanField())
+        seen = seen.annotate(may_open_people=may_open_people)
+        return seen.defer("delivery__body", "delivery__text", *(f"delivery__{name}" for name in CORP_SECRETS))
+
+    def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
+        """Give receipts the names of their runs, and why people did not get it."""
+        named = name_runs({one.run_id: one.run for one in rows}.values())
+        for one in rows:
+            one.run_name, one.said = named[one.run_id], explanations.explain_receipt(one)
+
+    def row_context(self, request: HttpRequest, receipt: Receipt) -> dict[str, Any]:
+        run, delivery = receipt.run, receipt.delivery
+        way_back = [step_to(request, run, name_run(run))]
+        if delivery is not None:
+            way_back.append(step_to(request, delivery, delivery.title))
+        last = delivery.attempts.last() if delivery is not None else None
+        facts = [
+            *self.facts(receipt, "person", "company_and_account", "state"),
+            (_("reason"), _link_reason(receipt) or "—"),
+            (_("run"), link(way_back[0])),
+            *((_("message"), link(step)) for step in way_back[1:]),
+            *self.facts(receipt, "due"),
+            *((_("claimed"), moment(run.claimed_at)), (_("rendered"), moment(run.rendered_at))),
+            *(
+                []
+                if last is None
+                else [(_("sent"), moment(last.started_at)), (_("answered"), moment(last.finished_at))]
+            ),
+            *list_known((_("attempt"), last and str(last))),
+            *self.facts(receipt, "read"),
+        ]
+        return {
+            "title": log.person(receipt),
+            "subtitle": None,
+            "way_back": way_back,
+            "facts": facts,
+            "technical": technical(
+                [(gettext("number"), receipt.pk), (pgettext("receipt", "address"), receipt.address)]
+            ),
+            "failures": [(why, 0)] if (why := explanations.explain_receipt(receipt, with_answer=True)) else [],
+            "held_up": held_up(request, Delivery.objects.filter(pk__in=[receipt.delivery_id])),
+        }

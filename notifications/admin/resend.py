@@ -1,0 +1,255 @@
+"""Sends runs and single messages again, and takes them back: after a page that says what happens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+
+from integrations.admin.base import own_page
+from integrations.core.background import database_now
+from notifications.admin.base import administrator, find_row
+from notifications.delivery.explanations import name_run
+from notifications.delivery.runs import recall, triggers
+from notifications.models import Delivery, Receipt, Run
+from notifications.tasks import enqueue_runs
+
+# To send again and to take back.
+MAY = "notifications.change_subscription"
+# What one page shows, and one press of its button does.
+MESSAGES_AT_MOST = 50
+_IDS = re.compile(r"[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*")
+_NUMBER = re.compile(r"[0-9]{1,5}")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A run, or one message of it. `lines`: what happens to it, or why nothing can. `number`: which resending of its
+    run this is."""
+
+    row: Run | Delivery
+    lines: list[str]
+    is_possible: bool = True
+    unknown_count: int = 0
+    number: int = 0
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """Return the message, where it is one that is meant alone."""
+        return self.row if isinstance(self.row, Delivery) else None
+
+    @property
+    def run(self) -> Run:
+        return self.row.run if isinstance(self.row, Delivery) else self.row
+
+    @property
+    def name(self) -> str:
+        return self.row.title if isinstance(self.row, Delivery) else name_run(self.row)
+
+    @property
+    def url(self) -> str:
+        return reverse(f"admin:notifications_{self.row._meta.model_name}_change", args=[self.row.pk])
+
+
+def find_run(request: HttpRequest, pk: int) -> list[Run]:
+    """Find a visible run whose orders the administrator may change, or 404 or 403."""
+    runs = Run.objects.visible_to(request.user).select_related("subscription__report", "corp")
+    return [find_row(request, runs, pk, lambda request, _run: request.user.has_perm(MAY))]
+
+
+def find_deliveries(request: HttpRequest, keys: str) -> list[Delivery]:
+    """Find visible messages of visible runs that the administrator may change, at most MESSAGES_AT_MOST; or 404 or
+    403."""
+    if not _IDS.fullmatch(keys):
+        raise Http404
+    wanted = {int(key) for key in keys.split(",")[:MESSAGES_AT_MOST]}
+    seen = Delivery.objects.visible_to(request.user).filter(run__in=Run.objects.visible_to(request.user), pk__in=wanted)
+    found = seen.select_related("corp", "run__subscription__report").defer("body", "plain_body", "text")
+    deliveries = list(found.order_by("-pk"))
+    if len(deliveries) != len(wanted):
+        raise Http404
+    if not request.user.has_perm(MAY):
+        raise PermissionDenied
+    return deliveries
+
+
+def ask_url(name: str, keys: Sequence[int]) -> str:
+    """Return the address of the page that asks before it is done to these messages."""
+    return reverse(f"admin:notifications_delivery_{name}", args=[",".join(map(str, keys))])
+
+
+def list_actions(request: HttpRequest, run: Run, delivery: Delivery | None = None) -> dict[str, str]:
+    """List what the person who asks may do with the run and with the message now, each with its address, and to
+    `whole` what of it is done to the run."""
+    if not request.user.has_perm(MAY):
+        return {}
+    is_message = run.message_id is not None
+    found = {"whole": gettext("The whole message, with its files:") if is_message else gettext("The whole run:")}
+    parts = triggers.find_parts(run) if triggers.can_be_resent(run) else []
+    if any(Receipt.objects.unreached(part, with_unknown=True).exists() for part in parts):
+        found["resend_url"] = reverse("admin:notifications_run_resend", args=[run.pk])
+    if recall.can_be_recalled(run, now=timezone.now()):
+        found["recall_url"] = reverse("admin:notifications_run_recall", args=[run.pk])
+    if delivery is None or not Run.objects.visible_to(request.user).filter(pk=run.pk).exists():
+        return found
+    if _resend_item(delivery).is_possible:
+        found["message_resend_url"] = ask_url("resend", [delivery.pk])
+    if _recall_item(delivery).is_possible:
+        found["message_recall_url"] = ask_url("recall", [delivery.pk])
+    return found
+
+
+# --- Sent again -------------------------------------------------------------------------------------------------------
+
+
+def resend_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
+    """Say to how many each is sent again, then do it by runs of their own. The same page sent twice sends once."""
+    if any(isinstance(row, Run) and not triggers.can_be_resent(row) for row in rows):
+        raise PermissionDenied
+    items = [_resend_item(row) for row in rows]
+    if request.method == "POST" and any(_number_in(request, item) is not None for item in items):
+        begun = [found for item in items if (found := _resend(request, item)) is not None]
+        new = [run.pk for runs, is_new in begun if is_new for run in runs]
+        enqueue_runs(new)
+        if new:
+            text = ngettext("%(count)d message is sent again.", "%(count)d messages are sent again.", len(new))
+            messages.success(request, text % {"count": len(new)})
+        else:
+            messages.info(request, gettext("This was asked for already; it is sent once."))
+        runs = [runs[0] for runs, _is_new in begun if runs]
+        return _lead_back(request, runs if len(runs) == 1 else rows)
+    context = {
+        "title": gettext("Send again to those not reached"),
+        "unknown_count": sum(item.unknown_count for item in items),
+        "button": gettext("Send again"),
+    }
+    return _ask(model_admin, request, items, context)
+
+
+def _resend_item(row: Run | Delivery) -> Item:
+    if isinstance(row, Delivery):
+        if (refusal := triggers.refuse_resend(row)) is not None:
+            return Item(row, [str(refusal)], is_possible=False)
+        run, mark, parts = row.run, row.mark, [row.run]
+    else:
+        run, mark, parts = row, "", triggers.find_parts(row)
+    count = _count_people([Receipt.objects.unreached(part, mark=mark) for part in parts])
+    unknown_count = _count_people([Receipt.objects.unknown(part, mark=mark) for part in parts])
+    words = gettext("Nobody is known not to have got it.")
+    if count:
+        words = ngettext(
+            "%(count)d person did not get it and will be sent to again.",
+            "%(count)d people did not get it and will be sent to again.",
+            count,
+        ) % {"count": count}
+    lines = [*_about_files(row), words]
+    return Item(row, lines, bool(count or unknown_count), unknown_count, triggers.next_number(run))
+
+
+def _count_people(found: list[QuerySet[Receipt]]) -> int:
+    """How many; of several parts of a message each person once."""
+    if len(found) == 1:
+        return found[0].count()
+    return len({user_id for receipts in found for user_id in receipts.values_list("user", flat=True)})
+
+
+def _number_in(request: HttpRequest, item: Item) -> int | None:
+    text = request.POST.get(f"number-{item.row.pk}", "")
+    return int(text) if text.isascii() and _NUMBER.fullmatch(text) else None
+
+
+def _resend(request: HttpRequest, item: Item) -> tuple[list[Run], bool] | None:
+    """The runs that send it again, and whether they are new; None where there is nobody to send to."""
+    number = _number_in(request, item)
+    if number is None:
+        return None
+    if not item.is_possible:
+        parts = triggers.find_parts(item.run)
+        keys = [triggers.resend_key(part, number, item.delivery) for part in parts]
+        known = list(Run.objects.filter(key__in=keys).order_by("pk"))
+        return (known, False) if known else None
+    return triggers.request_resend(
+        item.run,
+        delivery=item.delivery,
+        number=number,
+        with_unknown=request.POST.get("with_unknown") == "on",
+        person=administrator(request),
+        now=database_now(),
+    )
+
+
+# --- Taken back -------------------------------------------------------------------------------------------------------
+
+
+def recall_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
+    """Say what becomes of each, then cancel what waits and take back what WeCom accepted lately."""
+    items = [_recall_item(row) for row in rows]
+    if request.method == "POST":
+        done = [item for item in items if item.is_possible and _recall(request, item)]
+        if done:
+            messages.success(request, gettext("What waited is canceled; the rest is being taken back from WeCom."))
+        for item in items:
+            if item not in done:
+                why = gettext("This was asked for already.") if item.is_possible else " ".join(item.lines)
+                messages.warning(request, f"{item.name}: {why}")
+        return _lead_back(request, rows)
+    context = {
+        "title": gettext("Take back"),
+        "note": gettext("Whoever has read one has read it; group robots' messages and mails stay."),
+        "button": gettext("Take back"),
+    }
+    return _ask(model_admin, request, items, context)
+
+
+def _recall_item(row: Run | Delivery) -> Item:
+    if isinstance(row, Run):
+        what = gettext("Messages that wait are not sent. Messages of the last 24 hours disappear from people's WeCom.")
+        return Item(row, [*_about_files(row), what])
+    refusal = recall.message_refusal(row, now=database_now())
+    if refusal is not None:
+        return Item(row, [str(refusal)], is_possible=False)
+    if row.status == Delivery.Status.ACCEPTED:
+        return Item(row, [gettext("It disappears from people's WeCom.")])
+    return Item(row, [gettext("It is not sent, or taken back once WeCom has accepted it.")])
+
+
+def _recall(request: HttpRequest, item: Item) -> bool:
+    if item.delivery is not None:
+        return recall.request_message_recall(item.delivery, now=database_now())
+    return recall.request_recall(item.run, person=administrator(request), now=database_now())
+
+
+# --- The page ---------------------------------------------------------------------------------------------------------
+
+
+def _about_files(row: Run | Delivery) -> list[str]:
+    is_message = isinstance(row, Run) and row.message_id is not None
+    return [gettext("The message and all files that came with it.")] if is_message else []
+
+
+def _ask(model_admin: Any, request: HttpRequest, items: list[Item], context: dict[str, Any]) -> HttpResponse:
+    if not any(item.is_possible for item in items):
+        context["button"] = ""
+    back = items[0].url if len(items) == 1 else reverse("admin:notifications_delivery_changelist")
+    return own_page(model_admin, request, "admin/notifications/resend.html", {**context, "items": items, "back": back})
+
+
+def _lead_back(request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
+    """Lead to the page of the only row; of a run of an incoming message to the page that shows all its runs, for who
+    may see it; of several messages to their list."""
+    if len(rows) != 1:
+        return HttpResponseRedirect(reverse("admin:notifications_delivery_changelist"))
+    [row] = rows
+    is_message = isinstance(row, Run) and row.message_id is not None
+    if is_message and request.user.has_perm("notifications.view_incomingmessage"):
+        return HttpResponseRedirect(reverse("admin:notifications_incomingmessage_change", args=[row.message_id]))
+    return HttpResponseRedirect(Item(row, []).url)
