@@ -25,13 +25,7 @@ def test_waiting_messages_and_subscriptions_are_counted() -> None:
 
     assert "2 条消息" in text
     assert "1 个已启用的推送" in text
-
-
-def test_nothing_waiting_is_nothing_said() -> None:
-    corp = make_corp()
-    render_run(run_id=make_run(make_subscription(make_person(corp, "lilei"))).pk, now=NOW)
     Delivery.objects.update(status="accepted")
-
     assert "条消息" not in " ".join(corp_disabling.joined(corp))
     assert "推送" not in " ".join(corp_disabling.joined(make_corp()))
 

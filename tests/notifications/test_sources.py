@@ -21,20 +21,12 @@ OF_NO_SUBSCRIPTION = {
 }
 
 
-def a_message() -> IncomingMessage:
-    return IncomingMessage.objects.create(title="磁盘快满了", form="text", original=b"", created_at=NOW)
-
-
 @pytest.mark.parametrize("trigger", Run.Trigger)
 def test_each_trigger_has_its_source(trigger: Run.Trigger) -> None:
-    run = make_run(
-        make_subscription(), trigger=trigger, message=a_message() if trigger == Run.Trigger.MESSAGE else None
-    )
+    message = IncomingMessage.objects.create(title="磁盘快满了", form="text", original=b"", created_at=NOW)
+    run = make_run(make_subscription(), trigger=trigger, message=message if trigger == Run.Trigger.MESSAGE else None)
 
     assert type(source_of(run)) is OF_NO_SUBSCRIPTION.get(trigger, SubscriptionSource)
-
-
-def test_a_message_that_is_sent_again_has_the_message_s_source() -> None:
-    run = make_run(make_subscription(), trigger=Run.Trigger.RESEND, message=a_message())
-
-    assert type(source_of(run)) is MessageSource
+    # One that is sent again has the message's source.
+    again = make_run(make_subscription(), trigger=Run.Trigger.RESEND, message=message)
+    assert type(source_of(again)) is MessageSource

@@ -59,15 +59,10 @@ def test_a_second_tick_of_the_period_does_nothing(wire: Wire, settings: Settings
     assert not Run.objects.exists()
 
 
-def test_whether_anything_is_due_is_one_question() -> None:
+def test_what_becomes_due_after_the_question_was_written_is_seen() -> None:
     with CaptureQueriesContext(connection) as asked:
         assert not tasks.TICK.is_anything_due()
-
-    assert len(asked) == 1
-
-
-def test_what_becomes_due_after_the_question_was_written_is_seen() -> None:
-    assert not tasks.TICK.is_anything_due()
+    assert len(asked) == 1  # one question
 
     subscription = make_subscription(make_person(), next_run_at=datetime.now(UTC) - timedelta(hours=1))
 
@@ -177,25 +172,11 @@ def test_ids_travel_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert [(queue, len(chunk)) for queue, chunk in sent] == [("celery", 50)] * 2 + [("celery", 20), ("urgent", 1)]
     assert sum((chunk for _queue, chunk in sent[:3]), []) == list(range(120))
-
-
-def test_very_many_runs_travel_in_larger_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker takes 200 tasks at once more easily than 2,500."""
+    # A broker takes 200 tasks at once more easily than 2,500.
     chunks: list[list[int]] = []
     monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: chunks.append(*arguments))
     monkeypatch.setattr(tasks, "RUNS_PER_TASK", 2)
     monkeypatch.setattr(tasks, "RENDERING_TASKS_AT_ONCE", 3)
-
     for count in (4, 15):
         tasks.enqueue_runs(list(range(count)))
-
     assert [len(chunk) for chunk in chunks] == [2, 2, 5, 5, 5]
-
-
-def test_the_databases_clock_is_close_to_ours_and_goes_on() -> None:
-    clock = database_clock()
-
-    first, second = clock(), clock()
-
-    assert abs(first - datetime.now(UTC)) < timedelta(minutes=1)
-    assert second >= first

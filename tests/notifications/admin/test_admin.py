@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -28,7 +27,6 @@ from tests.notifications.factories import (
     make_manager,
     make_person,
     make_report,
-    make_run,
     make_subscription,
     make_superuser,
 )
@@ -47,32 +45,6 @@ def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 REPORTS = "/admin/notifications/report/"
 ADDS = [f"/admin/notifications/{model}/add/" for model in ("report", "subscription")]
-
-
-# --- Who may ---------------------------------------------------------------------------------------------------------
-
-
-def test_what_belongs_to_no_company_is_for_those_who_see_all(world: World) -> None:
-    report = make_report(title="全员报告")
-    manager = client_of(make_manager(world.corp))
-
-    assert "全员报告" not in manager.get(REPORTS).content.decode()
-    assert manager.get(f"/admin/notifications/report/{report.pk}/change/").status_code == 302
-
-
-def test_a_manager_sees_the_deliveries_of_his_company_in_everybodys_run(world: World) -> None:
-    other_corp = make_corp(name="另一公司")
-    people = [world.person, make_person(other_corp, "wang", name="王")]
-    run = make_run(make_subscription(*people))
-    render_run(run_id=run.pk, now=NOW)
-    manager = client_of(make_manager(world.corp))
-
-    page = manager.get("/admin/notifications/delivery/").content.decode()
-    receipts = manager.get("/admin/notifications/receipt/").content.decode()
-
-    assert "另一公司" not in page
-    assert "另一公司" not in receipts
-    assert manager.get("/admin/notifications/delivery/").context["cl"].result_count == 2
 
 
 # --- Reports ---------------------------------------------------------------------------------------------------------
@@ -94,9 +66,8 @@ def errors_of(response: Any) -> str:
     return " ".join(str(error) for errors in response.context["adminform"].form.errors.values() for error in errors)
 
 
-@pytest.mark.parametrize("link", ["javascript:alert(1)", "bi.example.com", "//evil.example", "ftp://x.example/"])
-def test_a_link_that_leads_nowhere_is_refused(root: Client, link: str) -> None:
-    answer = root.post(ADDS[0], report_values(link=link))
+def test_a_link_that_leads_nowhere_is_refused(root: Client) -> None:
+    answer = root.post(ADDS[0], report_values(link="//evil.example"))
 
     assert "http://" in errors_of(answer)
     assert not Report.objects.exists()
@@ -140,9 +111,6 @@ def test_a_reports_company_changes_only_where_its_subscriptions_still_reach_some
     assert change_company(editor, world, other.pk).status_code == 302
     world.report.refresh_from_db()
     assert world.report.corp == other
-
-
-def test_a_report_may_be_given_to_every_company(editor: Client, world: World) -> None:
     assert change_company(editor, world, "").status_code == 302
 
 
@@ -182,16 +150,18 @@ def said(client: Client, answer: Any) -> str:
 
 def test_a_subscription_is_saved_with_its_next_run_and_its_owner(root: Client) -> None:
     corp = make_corp()
-    person = make_person(corp, "lilei")
+    people = [make_person(corp, "lilei"), make_person(name="没关联的人")]
 
-    answer = root.post(ADDS[1], values(make_report(), person, crontab=" 0  9 * * * "))
+    answer = root.post(ADDS[1], values(make_report(), *people, crontab=" 0  9 * * * "))
 
     subscription = Subscription.objects.get()
-    assert (subscription.crontab, list(subscription.users.all())) == ("0 9 * * *", [person])
+    assert (subscription.crontab, list(subscription.users.all())) == ("0 9 * * *", people)
     assert subscription.owner == User.objects.get(is_superuser=True)
     assert subscription.next_run_at is not None
     assert subscription.next_run_at > timezone.now()
-    assert "1 人" in said(root, answer)
+    told = said(root, answer)
+    assert "1 人" in told
+    assert "没关联的人" in told
 
 
 def test_nobody_reachable_is_refused_with_the_reason_for_each(root: Client) -> None:
@@ -200,74 +170,25 @@ def test_nobody_reachable_is_refused_with_the_reason_for_each(root: Client) -> N
     answer = root.post(ADDS[1], values(make_report(), *people))
 
     text = errors_of(answer)
-    assert "2" in text
-    assert "甲" in text
-    assert "未关联企业微信" in text
-    assert "乙" in text
-    assert "公司已停用" in text
+    assert all(words in text for words in ("2", "甲", "未关联企业微信", "乙", "公司已停用"))
     assert not Subscription.objects.exists()
 
 
-def test_some_who_cannot_be_reached_are_named_after_saving(root: Client) -> None:
-    people = [make_person(make_corp(), "lilei"), make_person(name="没关联的人")]
-
-    text = said(root, root.post(ADDS[1], values(make_report(), *people)))
-
-    assert "没关联的人" in text
-
-
-def test_groups_and_everyone_count(root: Client) -> None:
-    corp = make_corp()
-    group = Group.objects.create(name="销售")
-    make_person(corp, "a").groups.add(group)
-    make_person(corp, "b")
-
-    assert "1 人" in said(root, root.post(ADDS[1], values(make_report(), groups=[group.pk])))
-    assert "2 人" in said(root, root.post(ADDS[1], values(make_report(), to_everyone="on")))
-
-
 @pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"crontab": "0 9 30 2 *"}, "永远不会触发"),
-        ({"crontab": "0 9 * *"}, "五个字段"),
-        ({"crontab": "99 9 * * *"}, "99"),
-        ({"time_zone": "Mars/Base"}, "Mars/Base"),
-        (
-            {"valid_from_0": "2026-12-02", "valid_from_1": "00:00", "valid_to_0": "2026-12-01", "valid_to_1": "00:00"},
-            "晚于",
-        ),
-        ({"grace_minutes": 2000}, "1440"),
-        ({"lifetime_hours": 0}, "1"),
-    ],
+    ("start", "end"),
+    # A Saturday and a Sunday, for a schedule from Monday to Friday; a year that is over.
+    [("2199-11-02", "2199-11-04"), ("2001-01-01", "2002-01-01")],
 )
-def test_what_cannot_work_is_refused_with_a_sentence(root: Client, change: dict[str, object], word: str) -> None:
-    answer = root.post(ADDS[1], values(make_report(), make_person(make_corp(), "lilei"), **change))
-
-    assert word in errors_of(answer)
-    assert not Subscription.objects.exists()
-
-
-def validity(start: str, end: str) -> dict[str, object]:
-    return {"valid_from_0": start, "valid_from_1": "00:00", "valid_to_0": end, "valid_to_1": "00:00"}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        # A Saturday and a Sunday, for a schedule from Monday to Friday; a year that is over.
-        validity("2199-11-02", "2199-11-04"),
-        validity("2001-01-01", "2002-01-01"),
-    ],
-)
-def test_a_validity_that_holds_no_time_is_refused(root: Client, change: dict[str, object]) -> None:
+def test_a_validity_that_holds_no_time_is_refused(root: Client, start: str, end: str) -> None:
+    change = {"valid_from_0": start, "valid_from_1": "00:00", "valid_to_0": end, "valid_to_1": "00:00"}
     person = make_person(make_corp(), "lilei")
 
     answer = root.post(ADDS[1], values(make_report(), person, **change))
 
     assert "有效期内没有执行时间" in errors_of(answer)
     assert not Subscription.objects.exists()
-    assert root.post(ADDS[1], values(make_report(), person, **change, is_enabled="")).status_code == 302
+    saved = root.post(ADDS[1], values(make_report(), person, **change, is_enabled=""))
+    assert "只能手动发送" in said(root, saved)
 
 
 def test_one_that_has_run_out_can_still_be_renamed(root: Client, world: World) -> None:
@@ -339,24 +260,12 @@ def test_the_preview_shows_times_people_and_message_before_saving(root: Client) 
     assert not Subscription.objects.exists()
 
 
-def test_the_preview_of_an_unfinished_form_explains(root: Client) -> None:
+def test_the_preview_of_an_unfinished_form_or_of_no_row_is_that_of_a_new_one(root: Client) -> None:
     assert "五个字段" in preview(
         root, {"repeat": "crontab", "crontab": "0 9", "time_zone": "UTC", "jitter_seconds": "0", "free_days": "send"}
     )
-    assert "problem" not in preview(root, {})
-
-
-@pytest.mark.parametrize("known", ["9" * 5000, "9" * 19, "-1", "1.5", "٣"])
-def test_the_preview_of_a_number_that_no_row_has_is_that_of_a_new_one(root: Client, known: str) -> None:
-    assert "problem" not in preview(root, {"_id": known})
-
-
-def test_the_preview_of_another_companys_subscription_is_not_found(world: World) -> None:
-    client = client_of(make_manager(make_corp()))
-
-    answer = client.post(reverse("admin:notifications_subscription_preview"), {"_id": world.subscription.pk})
-
-    assert answer.status_code == 404
+    for known in ("", "9" * 19, "-1", "٣"):
+        assert "problem" not in preview(root, {"_id": known})
 
 
 # --- Run now, send to me ---------------------------------------------------------------------------------------------
@@ -406,24 +315,13 @@ def test_running_now_reaches_nobody_and_is_refused(root: Client, world: World) -
     url = reverse("admin:notifications_subscription_run", args=[world.subscription.pk])
 
     answer = root.post(url, {"token": "a" * 32})
+    Corp.objects.update(is_enabled=True)
+    for token in ("", "a" * 33, "manual:1"):
+        assert root.post(url, {"token": token}).status_code == 403
 
     assert answer.status_code == 409
     assert "公司已停用" in answer.content.decode()
     assert Run.objects.count() == 1
-
-
-@pytest.mark.parametrize("token", ["", "x", "a" * 33, "manual:1"])
-def test_a_token_that_no_page_gave_is_refused(root: Client, world: World, token: str) -> None:
-    url = reverse("admin:notifications_subscription_run", args=[world.subscription.pk])
-
-    assert root.post(url, {"token": token}).status_code == 403
-    assert Run.objects.count() == 1
-
-
-def test_getting_the_trial_does_nothing(root: Client, world: World) -> None:
-    url = reverse("admin:notifications_subscription_try", args=[world.subscription.pk])
-
-    assert root.get(url).status_code == 405
 
 
 @pytest.mark.django_db(transaction=True)
@@ -439,16 +337,6 @@ def test_sending_to_me_sends_to_me_alone(world: World, enqueued: list[list[int]]
     assert enqueued == [[run.pk]]
     render_run(run_id=run.pk, now=NOW)
     assert list(run.receipts.values_list("user", flat=True)) == [me.pk]
-
-
-def test_sending_to_me_says_why_it_cannot(root: Client, world: World) -> None:
-    url = reverse("admin:notifications_subscription_try", args=[world.subscription.pk])
-
-    answer = root.post(url, {"token": "a" * 32})
-
-    own_page = reverse("admin:accounts_user_change", args=[User.objects.get(is_superuser=True).pk])
-    assert f'<a href="{own_page}">' in said(root, answer)
-    assert Run.objects.count() == 1
 
 
 NO_RULE = {f"rules-0-{part}": "" for part in ("attribute", "operator", "values")}

@@ -76,12 +76,11 @@ def test_a_page_that_was_opened_without_the_part_leaves_it_as_it_is(push: Subscr
     assert (PagePicture.objects.get().bi_id, Subscription.objects.get().report.title) == ("p1", "新标题")
 
 
-@pytest.mark.parametrize("bi_id", ["p1/../x", "p 1", "p1?x=1"])
-def test_what_is_no_id_is_refused_with_its_field(bi_id: str, push: Subscription, owner: User) -> None:
+def test_what_is_no_id_is_refused_with_its_field(push: Subscription, owner: User) -> None:
     client = client_of(owner)
 
     answer = client.post(
-        change(push), as_browsers_send(client, change(push), _save="1", **{"page_picture-0-bi_id": bi_id})
+        change(push), as_browsers_send(client, change(push), _save="1", **{"page_picture-0-bi_id": "p1/../x"})
     )
 
     assert "只填 ID，与 BI 地址中的一致。" in answer.content.decode()  # noqa: RUF001  # as the page says it
@@ -103,18 +102,9 @@ def test_a_pdf_file_needs_a_page(push: Subscription, owner: User) -> None:
 # --- With whose rights ------------------------------------------------------------------------------------------------
 
 
-def test_the_owner_alone_is_offered_to_show_it_as_they_see_it(push: Subscription, owner: User, corp: Corp) -> None:
-    mine = client_of(owner).get(change(push)).content.decode()
-    theirs = client_of(make_editor(corp)).get(change(push)).content.decode()
-
-    assert 'name="page_picture-0-seen_by"' in mine
-    assert "李雷" in mine
-    assert 'name="page_picture-0-seen_by"' not in theirs
-    assert "所有接收人看到的都是 李雷 在 BI 中看到的页面" in theirs
-
-
 def test_the_owner_chooses_it_and_takes_it_back(push: Subscription, owner: User) -> None:
     client = client_of(owner)
+    assert 'name="page_picture-0-seen_by"' in client.get(change(push)).content.decode()
 
     assert saved(client, change(push), **{"page_picture-0-seen_by": "recipients"}).shown_as is None
     assert saved(client, change(push), **{"page_picture-0-seen_by": "owner"}).shown_as == owner
@@ -139,14 +129,14 @@ def test_it_ends_when_somebody_else_edits_the_push(
     assert "因为 韩梅梅 修改了推送，已结束" in client_of(owner).get(change(push)).content.decode()
 
 
-def test_somebody_else_who_changes_nothing_ends_nothing(push: Subscription, owner: User, corp: Corp) -> None:
-    assert saved(client_of(make_editor(corp)), change(push)).shown_as == owner
-
-
 def test_somebody_else_cannot_show_what_the_owner_or_they_themselves_see(
     push: Subscription, owner: User, corp: Corp
 ) -> None:
     other = client_of(make_editor(corp))
+    page = other.get(change(push)).content.decode()
+    assert 'name="page_picture-0-seen_by"' not in page
+    assert "所有接收人看到的都是 李雷 在 BI 中看到的页面" in page
+    assert saved(other, change(push)).shown_as == owner  # who changes nothing ends nothing
 
     picture = saved(other, change(push), **{"page_picture-0-seen_by": "owner", "page_picture-0-shown_as": owner.pk})
 
@@ -196,6 +186,9 @@ def test_the_preview_is_taken_with_the_editors_own_account_whoever_is_chosen(
     editor = linked(corp, make_editor(corp))
     recipient = push.users.get()
 
+    without = shown(client_of(make_editor(corp)), change(push), message_form="news")["message"]
+    assert "您没有 BI 账号" in without
+    assert not Medium.objects.exists()
     for looked_at_as in (recipient, editor):
         phone = shown(client_of(editor), change(push), message_form="news", _person=looked_at_as.pk)["message"]
         assert "用您自己在 BI 中的账号截取" in phone
@@ -207,15 +200,6 @@ def test_the_preview_is_taken_with_the_editors_own_account_whoever_is_chosen(
 def recipe_of(medium: Medium) -> Any:
     assert medium.queue == "snapshots"
     return read_page_recipe(bytes(medium.recipe))
-
-
-def test_an_editor_without_an_account_in_the_bi_sees_why_there_is_no_picture(push: Subscription, corp: Corp) -> None:
-    enter_bi(corp)
-
-    phone = shown(client_of(make_editor(corp)), change(push), message_form="news")["message"]
-
-    assert "您没有 BI 账号" in phone
-    assert not Medium.objects.exists()
 
 
 def test_who_gets_none_stands_beside_the_form(push: Subscription, owner: User, corp: Corp) -> None:

@@ -86,6 +86,8 @@ def sent_now(subscription: Subscription) -> Run:
 
 def test_every_page_says_how_many_get_it(root: Client, push: Subscription, people: list[User]) -> None:
     beside = outlook(root, push)
+    for not_saved_yet in ({"own_rows_rules-0-DELETE": "on"}, {"skips_people_without_rows": ""}):
+        assert ">4 人</span>" in outlook(root, push, **not_saved_yet)
     listed = root.get(LIST).content.decode()
     week = root.get(WEEK).content.decode()
     page = html.unescape(root.get(change(push)).content.decode())
@@ -112,14 +114,14 @@ def test_every_page_says_how_many_get_it(root: Client, push: Subscription, peopl
         assert "判断每个人有没有自己的数据行" in text
     receipts = dict(Receipt.objects.filter(run=run, status="skipped").values_list("user__name", "reason"))
     assert receipts == {"P2": "no_value", "P3": "no_rows", "P4": "barred", "P5": "no_account"}
-
-
-def test_rules_that_are_not_saved_yet_count(root: Client, push: Subscription) -> None:
-    taken_away = outlook(root, push, **{"own_rows_rules-0-DELETE": "on"})
-    sent_to_all = outlook(root, push, skips_people_without_rows="")
-
-    assert ">4 人</span>" in taken_away
-    assert ">4 人</span>" in sent_to_all
+    # The reason leads to where it is set, and stands on the page of the person.
+    person = reverse("admin:accounts_user_change", args=[people[2].pk])
+    assert f'<a href="{person}">{people[2]}：{EMPTY}</a>' in beside
+    receipts_of_run = root.get(reverse("admin:notifications_receipt_changelist"), {"run__id__exact": run.pk})
+    assert f'<a href="{person}">{EMPTY}</a>' in receipts_of_run.content.decode()
+    Subscription.objects.update(is_enabled=True)
+    contexts: Any = root.get(person).context
+    assert [line.obstacle for line in next(one for one in contexts if "lines" in one)["lines"]] == [EMPTY]
 
 
 def test_without_data_it_says_that_rows_are_not_known(root: Client, push: Subscription) -> None:
@@ -145,34 +147,11 @@ def test_without_data_it_says_that_rows_are_not_known(root: Client, push: Subscr
     assert any(one.startswith(f"{unknown}无法送达") for one in said), said
     assert not any("送达 4 人" in one for one in said)
     Subscription.objects.update(is_enabled=False)
-    assert "人数未知" in root.post(LIST, {"action": "enable", "_selected_action": [push.pk]}).content.decode()
-
-
-def test_a_rule_that_does_not_fit_the_data_is_said(root: Client, push: Subscription) -> None:
     push.report.own_rows_rules.update(column="大区")
-
-    for text in (outlook(root, push), root.get(LIST).content.decode()):
-        assert "没有“大区”这一列" in text
-
-
-def test_the_reason_leads_to_where_it_is_set(root: Client, push: Subscription, people: list[User]) -> None:
-    person = reverse("admin:accounts_user_change", args=[people[2].pk])
-
-    run = sent_now(push)
-
-    link = f'<a href="{person}">{people[2]}：{EMPTY}</a>'
-    assert link in outlook(root, push)
-    listed = root.get(reverse("admin:notifications_receipt_changelist"), {"run__id__exact": run.pk}).content.decode()
-    assert f'<a href="{person}">{EMPTY}</a>' in listed
-
-
-def test_the_page_of_a_person_says_why_they_get_nothing(root: Client, push: Subscription, people: list[User]) -> None:
-    found = []
-    for person in people[1:4]:
-        contexts: Any = root.get(reverse("admin:accounts_user_change", args=[person.pk])).context
-        found += [line.obstacle for line in next(one for one in contexts if "lines" in one)["lines"]]
-
-    assert found == ["", EMPTY, NO_ROWS]
+    answer(push.report, slot_at=timezone.now())
+    assert "没有“大区”这一列" in outlook(root, push)
+    push.report.report_cards.get().card.answers.all().delete()
+    assert "人数未知" in root.post(LIST, {"action": "enable", "_selected_action": [push.pk]}).content.decode()
 
 
 def test_who_tries_it_without_a_value_reads_which_is_missing(push: Subscription, corp: Corp) -> None:

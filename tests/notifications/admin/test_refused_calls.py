@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -106,20 +105,11 @@ def test_a_run_that_waits_for_a_refused_company_says_so_without_being_reloaded(
     assert "无人可送达" not in after["parts"]["log-parts"]
     assert after["is_unfinished"] is True
     assert after["parts"]["log-parts"].strip() in root.get(page).content.decode()
-
-
-def test_a_run_that_is_over_ends_its_live_part(root: Client, push: Subscription) -> None:
-    run = ask_for_run(push)
-    page = reverse("admin:notifications_run_change", args=[run.pk])
-    state = reverse("admin:notifications_run_state", args=[run.pk])
-
-    send(run)
     Run.objects.filter(pk=run.pk).update(status="finished")
-
-    found = root.get(state).json()
-    assert (found["html"], found["is_unfinished"]) == ("已完成", False)
-    assert facts(found["parts"]["log-parts"])["已接受"] == "2"
-    assert "data-live" not in root.get(page).content.decode()
+    state = reverse("admin:notifications_run_state", args=[run.pk])
+    over = root.get(state).json()
+    assert (over["html"], over["is_unfinished"]) == ("已完成", False)
+    assert state not in root.get(page).content.decode()
 
 
 def test_a_run_whose_data_does_not_come_says_why_while_it_waits_and_when_it_failed(
@@ -187,19 +177,6 @@ def test_a_superuser_reads_what_of_the_network_answers_where_others_read_that_it
         assert "超级用户可看到更多信息" not in superuser_s, page
         assert "该主机的这个端口拒绝连接" not in editor_s, page
         assert "超级用户可看到更多信息" in editor_s, page
-
-
-def test_messages_that_wait_on_purpose_are_not_blamed_on_the_workers(root: Client, push: Subscription) -> None:
-    send(ask_for_run(push))
-    Delivery.objects.update(status="pending", next_attempt_at=timezone.now() - timedelta(minutes=6))
-    worker = "请检查 worker 进程是否在运行。"
-    assert worker in root.get("/admin/").content.decode()
-
-    Subscription.objects.update(is_paused=True)
-    assert worker not in root.get("/admin/").content.decode()
-    Subscription.objects.update(is_paused=False)
-    CorpQueue.objects.update_or_create(corp=Corp.objects.get(), defaults={"is_paused": True})
-    assert worker not in root.get("/admin/").content.decode()
 
 
 # --- The company, the overview and what needs attention say one thing -------------------------------------------------
@@ -287,7 +264,5 @@ def test_a_secret_that_is_refused_at_sign_in_is_said_though_nobody_waits_for_a_m
 def test_what_is_mended_is_said_at_once_where_no_message_waits(corp: Corp) -> None:
     CorpQueue.objects.create(corp=corp, blocked_since=timezone.now(), blocked_errcode=40001)
     assert results.refusals([corp])[corp.pk].cause == "凭证被拒绝"
-
     hooks.calls().probe_at_once(corp.pk, timezone.now())
-
     assert results.refusals([corp]) == {}

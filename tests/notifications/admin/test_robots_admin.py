@@ -31,17 +31,17 @@ ADD = reverse("admin:notifications_robot_add")
 ADD_SUBSCRIPTION = reverse("admin:notifications_subscription_add")
 
 
-@pytest.mark.parametrize("pasted", [WEBHOOK, f" {WEBHOOK}\n", KEY, f"{WEBHOOK}&debug=1"])
-def test_the_address_or_the_key_alone_may_be_pasted(pasted: str, root: Client, corp: Corp) -> None:
-    answer = root.post(ADD, {"name": "销售群", "corp": corp.pk, "webhook": pasted})
+def test_the_address_or_the_key_alone_may_be_pasted(root: Client, corp: Corp) -> None:
+    for pasted in (f" {WEBHOOK}\n", KEY, f"{WEBHOOK}&debug=1"):
+        assert root.post(ADD, {"name": "销售群", "corp": corp.pk, "webhook": pasted}).status_code == 302
+        assert Robot.objects.latest("pk").key == KEY
+        Robot.objects.all().delete()
+    stranger = client_of(make_manager(make_corp(), permissions="robot"))
+    stranger.post(ADD, {"name": "别的", "corp": corp.pk, "webhook": WEBHOOK})
+    assert not Robot.objects.exists()
 
-    assert answer.status_code == 302
-    assert Robot.objects.get().key == KEY
 
-
-@pytest.mark.parametrize(
-    "pasted", ["", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send", "short", "http://[", "a b/c?d"]
-)
+@pytest.mark.parametrize("pasted", ["", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send", "short", "http://["])
 def test_what_is_no_webhook_is_refused_and_not_repeated(pasted: str, root: Client, corp: Corp) -> None:
     answer = root.post(ADD, {"name": "销售群", "corp": corp.pk, "webhook": pasted})
 
@@ -107,14 +107,6 @@ def test_another_key_ends_what_goes_to_the_group_as_another_person_sees_it(corp:
     assert notice.requested_by == owner
 
 
-def test_who_manages_another_company_makes_no_robot_of_this_one(corp: Corp) -> None:
-    client = client_of(make_manager(make_corp(), permissions="robot"))
-
-    client.post(ADD, {"name": "别的", "corp": corp.pk, "webhook": WEBHOOK})
-
-    assert not Robot.objects.exists()
-
-
 class TestASubscriptionsChannel:
     @pytest.fixture
     def robot(self, corp: Corp) -> Robot:
@@ -128,25 +120,19 @@ class TestASubscriptionsChannel:
         assert answer.status_code == 302
         subscription = Subscription.objects.get()
         assert (subscription.robot, subscription.fallback_channel) == (robot, "")
+        asked = root.get(reverse("admin:notifications_subscription_run", args=[subscription.pk]))
+        assert "销售群" in asked.content.decode()
 
-    def test_without_a_robot_the_group_is_asked_for(self, root: Client, robot: Robot) -> None:
-        answer = root.post(ADD_SUBSCRIPTION, values(make_report(), channel="robot"))
-
-        assert "请选择群机器人" in answer.content.decode()
-        assert not Subscription.objects.exists()
-
-    def test_a_robot_of_another_company_than_the_report_is_refused(self, root: Client, robot: Robot) -> None:
-        answer = root.post(ADD_SUBSCRIPTION, values(make_report(corp=make_corp()), channel="robot", robot=robot.pk))
-
-        assert "不是同一家公司" in answer.content.decode()
-        assert not Subscription.objects.exists()
-
-    def test_a_robot_that_one_does_not_see_cannot_be_chosen(self, robot: Robot) -> None:
+    def test_without_a_robot_or_with_one_of_another_company_it_is_refused(self, root: Client, robot: Robot) -> None:
         mine = make_corp()
-        client = client_of(make_manager(mine, permissions="subscription"))
+        limited = client_of(make_manager(mine, permissions="subscription"))
 
-        client.post(ADD_SUBSCRIPTION, values(make_report(corp=mine), channel="robot", robot=robot.pk))
+        none = root.post(ADD_SUBSCRIPTION, values(make_report(), channel="robot"))
+        other = root.post(ADD_SUBSCRIPTION, values(make_report(corp=mine), channel="robot", robot=robot.pk))
+        limited.post(ADD_SUBSCRIPTION, values(make_report(corp=mine), channel="robot", robot=robot.pk))
 
+        assert "请选择群机器人" in none.content.decode()
+        assert "不是同一家公司" in other.content.decode()
         assert not Subscription.objects.exists()
 
     def test_another_channel_leaves_no_robot_behind(self, root: Client, robot: Robot, corp: Corp) -> None:
@@ -168,10 +154,3 @@ class TestASubscriptionsChannel:
 
         assert "没有邮箱地址" in refused.content.decode()
         assert Subscription.objects.get().users.get() == person
-
-    def test_running_now_names_the_group(self, root: Client, robot: Robot) -> None:
-        subscription = make_subscription(channel="robot", robot=robot)
-
-        page = root.get(reverse("admin:notifications_subscription_run", args=[subscription.pk])).content.decode()
-
-        assert "销售群" in page

@@ -74,6 +74,8 @@ def test_each_hour_has_its_pushes_and_the_people_who_would_get_them_now(root: Cl
     assert f'<a href="/admin/notifications/subscription/{daily.pk}/change/">daily</a> (2 people)' in page
     assert "<summary>2 people · 3 messages</summary>" in page
     assert "<summary>2 people</summary>" in page
+    tabs: list[Any] = list(root.get(PAGE).context["tabs"])
+    assert [(tab.url, tab.is_current) for tab in tabs] == [(PAGE.removesuffix("week/"), False), (PAGE, True)]
 
 
 def test_of_today_only_what_is_to_come_is_shown() -> None:
@@ -93,6 +95,8 @@ def test_a_company_of_three_never_counts_more_than_three_people(root: Client) ->
     make_subscription(name="often", to_everyone=True, crontab=once("9:0").replace("0", "*/5", 1))
     make_subscription(name="more", to_everyone=True, crontab=once("9:20"))
 
+    found = root.get(PAGE).context["week"]
+    assert [times for one in found.hours.values() for _planned, times in one.pushes] == [12, 1]
     assert hours(root) == {(2, 9): (3, ["often", "more"])}
     assert "<summary>3 people · 39 messages</summary>" in root.get(PAGE).content.decode()
 
@@ -104,14 +108,6 @@ def test_a_robots_group_is_one_message_to_nobody_in_particular(root: Client) -> 
 
     assert hours(root) == {(2, 9): (0, ["group"])}
     assert "<summary>0 people · 1 message</summary>" in root.get(PAGE).content.decode()
-
-
-def test_several_times_within_an_hour_are_one_line(root: Client) -> None:
-    make_subscription(name="often", crontab=once("8:0").replace("0", "*/20", 1))
-
-    [(_hour, found)] = root.get(PAGE).context["week"].hours.items()
-
-    assert [(str(one.subscription), times) for one, times in found.pushes] == [("often", 3)]
 
 
 def test_the_hour_and_half_hour_are_to_be_avoided_unless_spread(root: Client) -> None:
@@ -141,18 +137,6 @@ def test_more_than_wecom_takes_in_a_minute_is_said(root: Client, settings: Setti
     ]
 
 
-def test_without_limits_nothing_is_said_of_them(root: Client, settings: Settings) -> None:
-    for name in ("COMPANY_PER_MINUTE", "ADDRESS_PER_MINUTE", "COMPANY_PER_HOUR", "ADDRESS_PER_HOUR"):
-        setattr(settings, f"LIMIT_{name}", 0)
-    corp = make_corp()
-    make_subscription(make_person(corp, "a"), make_person(corp, "b"), crontab="10 9 * * *")
-
-    answer = root.get(PAGE)
-
-    assert (answer.context["limit"], answer.context["full"], notes(root)) == (0, 2, [])
-    assert "The end of a bar is the limit" not in answer.content.decode()
-
-
 def test_more_times_than_a_page_holds_are_cut_and_an_unusable_schedule_is_named(
     root: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,12 +148,3 @@ def test_more_times_than_a_page_holds_are_cut_and_an_unusable_schedule_is_named(
 
     assert [str(one) for one in answer.context["week"].unreadable] == ["broken"]
     assert "some pushes are not shown" in answer.content.decode()
-
-
-def test_it_is_a_tab_beside_the_list(root: Client) -> None:
-    tabs: list[Any] = list(root.get(PAGE).context["tabs"])
-
-    assert [(tab.url, tab.is_current) for tab in tabs] == [
-        ("/admin/notifications/subscription/", False),
-        (PAGE, True),
-    ]

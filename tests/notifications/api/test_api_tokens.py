@@ -11,13 +11,11 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry
 from notifications.api import tokens
-from notifications.api.tokens import Action
 from notifications.models import ApiToken, Report, Run
 from tests.audit import clear_trail
 from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.factories import (
     make_corp,
-    make_manager,
     make_report,
     make_run,
     make_subscription,
@@ -54,22 +52,6 @@ def test_revoking_is_for_good_and_stands_in_the_audit_trail() -> None:
     assert tokens.find_token(secret=secret, now=now) is None
     entry = AuditEntry.objects.get()
     assert [change[0] for change in entry.changes] == ["revoked_at"]
-
-
-@pytest.mark.parametrize(
-    ("permissions", "runs", "reads"),
-    [
-        ("subscription", True, False),
-        ("view_", False, True),
-        ("_run", False, False),
-        ("", True, True),
-    ],
-)
-def test_a_token_may_what_its_owner_may(permissions: str, runs: bool, reads: bool) -> None:
-    owner = make_manager(make_corp(), permissions=permissions)
-    token = make_token(owner)[0]
-
-    assert (tokens.may(token, Action.RUN), tokens.may(token, Action.READ)) == (runs, reads)
 
 
 def test_runs_are_reached_by_their_subscriptions_and_the_owners_companies() -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
@@ -17,10 +15,10 @@ from accounts.models import AuditEntry, User
 from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.delivery.maintenance import delete_chunk
-from notifications.delivery.runs.triggers import find_old_requests, trigger_run
+from notifications.delivery.runs.triggers import find_old_requests
 from notifications.models import AcceptedRequest, ApiToken, Run, Subscription
 from tests.audit import clear_trail
-from tests.notifications.api.conftest import client_with, make_editor, make_token
+from tests.notifications.api.conftest import call_at_once, client_with, make_editor, make_token
 from tests.notifications.api.test_security import LIST, assert_problem, run_path
 from tests.notifications.factories import make_corp, make_person, make_report, make_run, make_subscription
 
@@ -48,9 +46,10 @@ class TestRunning:
         django_capture_on_commit_callbacks: Callable[..., Any],
     ) -> None:
         token, client = make_token(editor)
+        clear_trail()
 
         with django_capture_on_commit_callbacks(execute=True):
-            answer = run_once(client, subscription)
+            answer = run_once(client, subscription, REMOTE_ADDR="192.0.2.5")
 
         run = Run.objects.get()
         assert answer.status_code == 202
@@ -71,6 +70,13 @@ class TestRunning:
         assert (run.trigger, run.status, run.requested_by, run.api_token) == ("url", "waiting", editor, token)
         assert (run.corp, run.key.startswith(f"api:{subscription.pk}:")) == (corp, True)
         assert enqueued == [run.pk]
+        entry = AuditEntry.objects.get()
+        assert (entry.action, entry.actor_id, entry.ip, entry.corp_id) == ("done", editor.pk, "192.0.2.5", corp.pk)
+        assert (entry.model, entry.object_id) == ("notifications.subscription", subscription.pk)
+        assert run.key in entry.note
+        assert token.prefix in entry.note
+        ApiToken.objects.filter(pk=token.pk).delete()
+        assert Run.objects.get().api_token is None
 
     @pytest.mark.usefixtures("late_web")
     def test_a_run_has_the_database_s_time(self, client: Client, subscription: Subscription) -> None:
@@ -81,67 +87,45 @@ class TestRunning:
         assert (database_now() - run.slot_at < age, database_now() - run.claimed_at < age) == (True, True)
         assert database_now() - AcceptedRequest.objects.get().created_at < age
 
-    @pytest.mark.parametrize("trigger", ["url", "data_update"])
-    def test_the_body_names_the_trigger(self, trigger: str, client: Client, subscription: Subscription) -> None:
-        answer = run_once(client, subscription, body={"trigger": trigger})
-
-        assert (answer.status_code, answer.json()["trigger"], Run.objects.get().trigger) == (202, trigger, trigger)
-
-    @pytest.mark.parametrize("body", [{}, None, "null"])
-    def test_the_body_may_be_empty(self, body: Any, client: Client, subscription: Subscription) -> None:
-        if body == "null":
-            answer = client.post(run_path(subscription), data="null", content_type=JSON)
-        else:
-            answer = run_once(client, subscription, body=body)
-
-        assert (answer.status_code, answer.json()["trigger"]) == (202, "url")
-
-    def test_stands_in_the_audit_trail_with_owner_and_token(
-        self, editor: User, corp: Corp, subscription: Subscription
+    @pytest.mark.parametrize("body", ['{"trigger": "data_update"}', '{"trigger": "url"}', "{}", "null"])
+    def test_the_body_names_the_trigger_or_is_empty(
+        self, body: str, client: Client, subscription: Subscription
     ) -> None:
-        token, client = make_token(editor)
-        clear_trail()
-
-        run_once(client, subscription, REMOTE_ADDR="192.0.2.5")
-
-        entry = AuditEntry.objects.get()
-        assert (entry.action, entry.actor_id, entry.ip, entry.corp_id) == ("done", editor.pk, "192.0.2.5", corp.pk)
-        assert (entry.model, entry.object_id) == ("notifications.subscription", subscription.pk)
-        assert Run.objects.get().key in entry.note
-        assert token.prefix in entry.note
-
-    def test_a_paused_subscription_runs_and_its_messages_wait(self, client: Client, subscription: Subscription) -> None:
+        """Also of a paused one, whose messages wait, and beside a trial, which goes to some people only."""
         Subscription.objects.update(is_paused=True)
+        make_run(subscription, trigger="trial")
+        trigger = "data_update" if "data" in body else "url"
 
-        assert run_once(client, subscription).status_code == 202
+        answer = client.post(run_path(subscription), data=body, content_type=JSON)
+
+        assert (answer.status_code, answer.json()["trigger"]) == (202, trigger)
 
 
 class TestRefusals:
     def test_a_disabled_one_runs_by_hand_only(self, client: Client, subscription: Subscription) -> None:
         Subscription.objects.update(is_enabled=False)
 
-        answer = client.post(run_path(subscription), headers={"accept-language": "en"})
+        answer = client.post(run_path(subscription), headers={"accept-language": "en", "Idempotency-Key": "night-7"})
 
         assert_problem(answer, 409, "subscription_disabled")
         assert answer.json()["detail"] == ("The push is disabled: it runs by hand only, in the administration.")
         assert not Run.objects.exists()
+        # A refusal does not use the key up.
+        Subscription.objects.update(is_enabled=True)
+        assert run_once(client, subscription, "night-7").status_code == 202
 
-    @pytest.mark.parametrize(("valid_from", "valid_to"), [(1, None), (None, -1), (-2, -1)])
+    @pytest.mark.parametrize(("name", "hours"), [("valid_from", 1), ("valid_to", -1)])
     def test_one_runs_within_its_validity_only(
-        self, valid_from: int | None, valid_to: int | None, client: Client, subscription: Subscription
+        self, name: str, hours: int, client: Client, subscription: Subscription
     ) -> None:
-        now = timezone.now()
-        hours = {"valid_from": valid_from, "valid_to": valid_to}
-        Subscription.objects.update(
-            **{name: now + timedelta(hours=value) for name, value in hours.items() if value is not None}
-        )
+        Subscription.objects.update(**{name: timezone.now() + timedelta(hours=hours)})
 
         assert_problem(run_once(client, subscription), 409, "outside_validity")
         assert not Run.objects.exists()
 
     @pytest.mark.parametrize("status", ["waiting", "sending"])
     def test_of_one_subscription_one_runs_at_a_time(
-        self, status: str, client: Client, subscription: Subscription
+        self, status: str, client: Client, corp: Corp, subscription: Subscription
     ) -> None:
         first = run_once(client, subscription)
         Run.objects.update(status=status)
@@ -151,29 +135,16 @@ class TestRefusals:
         assert first.status_code == 202
         assert_problem(second, 409, "run_under_way")
         assert Run.objects.count() == 1
+        other = make_subscription(make_person(corp, "li"), report=make_report(corp=corp))
+        assert run_once(client, other).status_code == 202
         end_runs()
         assert run_once(client, subscription).status_code == 202
-
-    @pytest.mark.parametrize("trigger", ["trial", "resend"])
-    def test_what_goes_to_some_people_only_holds_nothing_up(
-        self, trigger: str, client: Client, subscription: Subscription
-    ) -> None:
-        make_run(subscription, trigger=trigger)
-
-        assert run_once(client, subscription).status_code == 202
-
-    def test_another_subscription_is_not_held_up(self, client: Client, corp: Corp, subscription: Subscription) -> None:
-        run_once(client, subscription)
-
-        other = make_subscription(make_person(corp, "li"), report=make_report(corp=corp))
-
-        assert run_once(client, other).status_code == 202
 
     @pytest.mark.parametrize(
         "body",
         [
-            *({"trigger": wrong} for wrong in ("manual", "", None, 1, ["url"], {"a": 1}, "URL", "\u0000")),
-            *({"trigger": "url", "more": 1}, [], "url", 1, True),
+            *({"trigger": wrong} for wrong in ("manual", None, ["url"])),
+            *({"trigger": "url", "more": 1}, [], "url"),
         ],
     )
     def test_a_body_that_is_not_as_it_should_be(self, body: Any, client: Client, subscription: Subscription) -> None:
@@ -183,32 +154,25 @@ class TestRefusals:
         assert answer.json()["errors"]
         assert not Run.objects.exists()
 
-    @pytest.mark.parametrize(
-        "body", [b"{", b"\xff\xfe", b"[" * 100_000, b"NaN", b'{"trigger": Infinity}', b"url", b"\x00", b"1" * 5000]
-    )
+    @pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 100_000, b'{"trigger": Infinity}', b"1" * 5000])
     def test_a_body_that_is_no_json(self, body: bytes, client: Client, subscription: Subscription) -> None:
         answer = client.post(run_path(subscription), data=body, content_type=JSON)
 
         assert_problem(answer, 400, "malformed_request")
         assert not Run.objects.exists()
 
-    @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""])
-    def test_a_body_of_another_kind(self, kind: str, client: Client, subscription: Subscription) -> None:
-        answer = client.post(run_path(subscription), data=b'{"trigger": "url"}', content_type=kind)
-
-        assert_problem(answer, 415, "unsupported_media_type")
+    def test_a_body_of_another_kind_or_too_large_and_an_id_that_no_row_has(
+        self, client: Client, subscription: Subscription
+    ) -> None:
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""):
+            answer = client.post(run_path(subscription), data=b'{"trigger": "url"}', content_type=kind)
+            assert_problem(answer, 415, "unsupported_media_type")
+        long = client.post(run_path(subscription), data=b" " * (256 * 1024 + 1), content_type=JSON)
+        assert_problem(long, 413, "body_too_large")
+        for key in ("0", str(2**63), "9" * 40):
+            assert client.post(f"{LIST}/{key}/run").status_code in {404, 422}
+            assert client.get(f"/api/v1/runs/{key}").status_code in {404, 422}
         assert not Run.objects.exists()
-
-    def test_a_body_that_is_too_large(self, client: Client, subscription: Subscription) -> None:
-        answer = client.post(run_path(subscription), data=b" " * (256 * 1024 + 1), content_type=JSON)
-
-        assert_problem(answer, 413, "body_too_large")
-        assert not Run.objects.exists()
-
-    @pytest.mark.parametrize("key", ["0", str(2**63), "9" * 40])
-    def test_an_id_that_no_row_can_have(self, key: str, client: Client) -> None:
-        assert client.post(f"{LIST}/{key}/run").status_code in {404, 422}
-        assert client.get(f"/api/v1/runs/{key}").status_code in {404, 422}
 
 
 class TestIdempotency:
@@ -235,55 +199,28 @@ class TestIdempotency:
         other = make_subscription(make_person(corp, "li"), report=make_report(corp=corp))
         run_once(client, subscription, "night-7")
         end_runs()
+        elsewhere = make_token(make_editor(corp))[1]  # each token has its own keys
 
+        assert "Idempotency-Replayed" not in run_once(elsewhere, other, "night-7").headers
         assert_problem(run_once(client, other, "night-7"), 422, "idempotency_key_reused")
         assert_problem(
             run_once(client, subscription, "night-7", {"trigger": "data_update"}), 422, "idempotency_key_reused"
         )
-        assert Run.objects.count() == 1
-
-    def test_each_token_has_its_own_keys(self, editor: User, client: Client, subscription: Subscription) -> None:
-        run_once(client, subscription, "night-7")
-        end_runs()
-
-        answer = run_once(make_token(editor)[1], subscription, "night-7")
-
-        assert answer.status_code == 202
-        assert "Idempotency-Replayed" not in answer.headers
         assert Run.objects.count() == 2
-
-    def test_a_refusal_does_not_use_the_key_up(self, client: Client, subscription: Subscription) -> None:
-        Subscription.objects.update(is_enabled=False)
-        refused = run_once(client, subscription, "night-7")
-        Subscription.objects.update(is_enabled=True)
-
-        answer = run_once(client, subscription, "night-7")
-
-        assert (refused.status_code, answer.status_code, Run.objects.count()) == (409, 202, 1)
-
-    def test_a_repeat_is_answered_whatever_has_become_of_the_subscription(
-        self, client: Client, subscription: Subscription
-    ) -> None:
-        first = run_once(client, subscription, "night-7")
-        Subscription.objects.update(is_enabled=False)
-
-        assert run_once(client, subscription, "night-7").content == first.content
 
     def test_a_key_is_free_again_after_24_hours(self, client: Client, subscription: Subscription) -> None:
         run_once(client, subscription, "night-7")
         end_runs()
+        # Whatever has become of the subscription.
+        Subscription.objects.update(is_enabled=False)
+        AcceptedRequest.objects.update(created_at=timezone.now() - timedelta(hours=23, minutes=59))
+        assert run_once(client, subscription, "night-7").headers["Idempotency-Replayed"] == "true"
+        Subscription.objects.update(is_enabled=True)
         AcceptedRequest.objects.update(created_at=timezone.now() - timedelta(hours=24))
 
         answer = run_once(client, subscription, "night-7", {"trigger": "data_update"})
 
         assert (answer.status_code, Run.objects.count(), AcceptedRequest.objects.count()) == (202, 2, 1)
-
-    def test_a_key_holds_until_then(self, client: Client, subscription: Subscription) -> None:
-        run_once(client, subscription, "night-7")
-        end_runs()
-        AcceptedRequest.objects.update(created_at=timezone.now() - timedelta(hours=23, minutes=59))
-
-        assert run_once(client, subscription, "night-7").headers["Idempotency-Replayed"] == "true"
 
     @pytest.mark.parametrize("key", ["", "a b", "x" * 201, "schlüssel"])
     def test_a_key_that_cannot_be_one(self, key: str, client: Client, subscription: Subscription) -> None:
@@ -291,43 +228,6 @@ class TestIdempotency:
 
         assert_problem(answer, 422, "invalid_request")
         assert not Run.objects.exists()
-
-    def test_a_crash_after_the_run_and_before_the_answer_repeats_nothing(
-        self, client: Client, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Committed, then the process is gone: the caller saw a broken connection and asks again."""
-        real = trigger_run
-
-        def crashing(*args: Any, **kwargs: Any) -> Any:
-            real(*args, **kwargs)
-            raise SystemExit
-
-        with monkeypatch.context() as patch:
-            patch.setattr("notifications.api.app.trigger_run", crashing)
-            with pytest.raises(SystemExit):
-                run_once(client, subscription, "night-7")
-
-        answer = run_once(client, subscription, "night-7")
-
-        assert (answer.status_code, answer.json()["id"]) == (202, Run.objects.get().pk)
-        assert answer.headers["Idempotency-Replayed"] == "true"
-
-    def test_a_crash_before_the_answer_is_written_leaves_nothing(
-        self, client: Client, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def crashing(*_args: Any, **_kwargs: Any) -> None:
-            raise SystemExit
-
-        with monkeypatch.context() as patch:
-            patch.setattr(AcceptedRequest, "save", crashing)
-            with pytest.raises(SystemExit):
-                run_once(client, subscription, "night-7")
-        left = (Run.objects.count(), AcceptedRequest.objects.count())
-
-        answer = run_once(client, subscription, "night-7")
-
-        assert left == (0, 0)
-        assert (answer.status_code, Run.objects.count()) == (202, 1)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -337,21 +237,8 @@ def test_many_at_once_make_one_run(key: str) -> None:
     subscription = make_subscription(make_person(corp, "zhang"), report=make_report(corp=corp))
     client = make_token(make_editor(corp))[1]
     secret = client.defaults["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
-    answers: list[Any] = []
-    together = threading.Barrier(4)
 
-    def call() -> None:
-        try:
-            together.wait(timeout=60)
-            answers.append(run_once(client_with(secret), subscription, key))
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=call) for _number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
+    answers = call_at_once(lambda: run_once(client_with(secret), subscription, key))
 
     run = Run.objects.get()
     statuses = sorted(answer.status_code for answer in answers)
@@ -422,12 +309,3 @@ def test_old_requests_are_forgotten(editor: User) -> None:
     assert delete_chunk(find_old_requests(now)) == 2
     assert AcceptedRequest.objects.get().key == "k0"
     assert delete_chunk(find_old_requests(now)) == 0
-
-
-def test_a_token_that_is_deleted_leaves_its_runs(editor: User, subscription: Subscription) -> None:
-    token, client = make_token(editor)
-    run_once(client, subscription, "night-7")
-
-    ApiToken.objects.filter(pk=token.pk).delete()
-
-    assert Run.objects.get().api_token is None

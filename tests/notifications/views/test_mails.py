@@ -38,16 +38,12 @@ def client_of(person: User) -> Client:
     return client
 
 
-def test_the_message_shows_the_mail_in_a_sandbox(zhang: User, delivery: Delivery) -> None:
+def test_the_frame_runs_nothing_and_loads_nothing(zhang: User, delivery: Delivery) -> None:
     page = client_of(zhang).get(f"/m/{delivery.mark}/").content.decode()
-
     assert (
         f'<iframe sandbox="allow-popups allow-popups-to-escape-sandbox" src="/m/{delivery.mark}/mail/" '
         'title="完整邮件" loading="lazy"></iframe>'
     ) in page
-
-
-def test_the_frame_runs_nothing_and_loads_nothing(zhang: User, delivery: Delivery) -> None:
     response = client_of(zhang).get(f"/m/{delivery.mark}/mail/")
 
     policy = dict(part.strip().partition(" ")[::2] for part in response["Content-Security-Policy"].split(";"))
@@ -73,11 +69,7 @@ def test_the_mail_is_not_parsed_anew_for_its_page(zhang: User, delivery: Deliver
 
     assert "<title>【订阅】销售日报 2026-11-27</title>" in page
     assert '<img src="data:image/png;base64,iVBOR' in page
-
-
-def test_a_mail_that_came_before_pages_were_kept_shows_its_text(zhang: User, delivery: Delivery) -> None:
-    IncomingMessage.objects.update(page=b"", text="a < b")
-
+    IncomingMessage.objects.update(page=b"", text="a < b")  # one that came before pages were kept
     assert "<body><pre>a &lt; b</pre></body>" in client_of(zhang).get(f"/m/{delivery.mark}/mail/").content.decode()
 
 
