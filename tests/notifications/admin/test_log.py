@@ -335,7 +335,9 @@ def test_a_deliverys_page_shows_attempts_and_the_message(root: Client, world: Wo
     settle(world.delivery, status="accepted", unclear_since=NOW, msgid="m-1")
 
     page = root.get(reverse("admin:notifications_delivery_change", args=[world.delivery.pk])).content.decode()
+    of_person = root.get(reverse("admin:notifications_receipt_change", args=[world.receipt.pk])).content.decode()
 
+    assert all(word in of_person for word in ("认领", "生成", "发出", "返回时间", "#1"))
     for text in ("m-1", "结果未知", "&lt;b&gt;proxy", "本公司日报", "今天的销售额", world.delivery.mark, "09:00:59"):
         assert text in page
     assert "<b>proxy" not in page

@@ -1,4 +1,4 @@
-"""One message sent again or taken back, from its page and the list: by whom, once, and where it is possible."""
+"""Messages and whole runs sent again or taken back, from their pages and the list: by whom, once, where possible."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from notifications.models import Delivery, Receipt, Run
 from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     NOW,
+    make_corp,
+    make_manager,
     make_person,
     make_report,
     make_run,
@@ -239,7 +241,50 @@ def test_what_wecom_does_not_take_back_says_why(
     assert first.recall_requested_at == before
 
 
-# --- Several, and the wrong person ------------------------------------------------------------------------------------
+# --- A whole run ------------------------------------------------------------------------------------------------------
+
+
+def run_page(name: str, run: Run) -> str:
+    return reverse(f"admin:notifications_run_{name}", args=[run.pk])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_whole_run_is_sent_again_once(root: Client, run: Run, enqueued: list[list[int]]) -> None:
+    Delivery.objects.update(status="failed")
+    address, number = run_page("resend", run), f"number-{run.pk}"
+    assert address in root.get(run_page("change", run)).content.decode()
+    assert "3 人" in root.get(address).content.decode()
+    for not_ours in ("", "x", "²", "-1", "9" * 30):
+        assert root.post(address, {number: not_ours}).status_code == 200
+    assert Run.objects.count() == 1
+
+    answers = [root.post(address, {number: "1"}) for _twice in range(2)]
+
+    again = Run.objects.get(resends=run)
+    assert [answer["Location"] for answer in answers] == [run_page("change", again)] * 2
+    assert (enqueued, again.resends_unknown) == ([[again.pk]], False)
+
+
+def test_a_whole_run_is_taken_back_once_and_by_nobody_else(root: Client, run: Run, corp: Corp) -> None:
+    reader, stranger = make_manager(corp, permissions="view"), make_manager(make_corp(), permissions="subscription")
+    for name in ("resend", "recall"):
+        assert client_of(reader).post(run_page(name, run), {f"number-{run.pk}": "1"}).status_code == 403
+        assert client_of(stranger).post(run_page(name, run), {f"number-{run.pk}": "1"}).status_code == 404
+    assert run_page("recall", run) in root.get(run_page("change", run)).content.decode()
+    assert root.get(run_page("recall", run)).status_code == 200
+    run.refresh_from_db()
+    assert (Run.objects.count(), run.recall_requested_at) == (1, None)
+
+    for _twice in range(2):
+        root.post(run_page("recall", run))
+
+    assert set(Delivery.objects.values_list("status", flat=True)) == {"canceled"}
+    text = root.get(run_page("change", run)).content.decode()
+    assert run_page("recall", run) not in text
+    assert "撤回" in text
+
+
+# --- Several ----------------------------------------------------------------------------------------------------------
 
 
 def test_of_several_each_is_done_or_says_why(root: Client, run: Run, first: Delivery) -> None:
