@@ -20,7 +20,8 @@ from notifications.inbound import accept
 from notifications.models import ApiToken, Delivery, IncomingMessage, Medium, Receipt, Run, Upload
 from tests.notifications.api.conftest import Caller, call_at_once, client_with, make_editor, make_token
 from tests.notifications.api.test_security import assert_problem
-from tests.notifications.factories import make_corp, make_person
+from tests.notifications.api.test_subscriptions import run_once
+from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
 from tests.notifications.inbound.factories import png
 
 pytestmark = pytest.mark.django_db
@@ -205,11 +206,19 @@ def test_an_upload_serves_several_messages_of_its_token_for_a_day(
     assert (Upload.objects.count(), Medium.objects.count()) == (0, 2)
 
 
-def test_a_file_that_is_not_what_may_be_sent_is_refused(client: Caller, zhang: User) -> None:
+def test_files_that_cannot_be_sent_or_are_too_many_are_refused(
+    client: Caller, zhang: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bomb = png(1, 1).replace(b"\0\0\0\x01\0\0\0\x01", b"\0\0\xff\xff\0\0\xff\xff", 1)
     assert_problem(upload(client, "bomb.png", bomb), 422, "file_refused")
     assert_problem(send_form(client, message("zhang"), ("bomb.png", bomb)), 422, "file_refused")
-    assert [model.objects.count() for model in (Upload, IncomingMessage)] == [0, 0]
+    many = [(f"{number}.pdf", PDF) for number in range(21)]
+    assert_problem(send_form(client, message("zhang"), *many), 422, "too_many_files")
+    assert not Upload.objects.exists()
+    pk = upload(client, "a.pdf", PDF).json()["id"]
+    monkeypatch.setattr(accept, "MESSAGE_BYTES", len(PDF) - 1)
+    assert_problem(send(client, message("zhang", uploads=[pk])), 422, "too_many_files")
+    assert not IncomingMessage.objects.exists()
 
 
 def test_what_is_too_large_is_refused_before_it_is_read(client: Caller, zhang: User) -> None:
@@ -254,15 +263,6 @@ def test_what_is_no_json_or_form_is_refused(client: Caller) -> None:
         assert_problem(client.post(UPLOAD, data=data, content_type=MULTIPART_CONTENT), 422, "invalid_request")
     for path, kind in ((SEND, "text/plain"), (SEND, "application/octet-stream"), (UPLOAD, JSON)):
         assert_problem(client.post(path, data=b"{}", content_type=kind), 415, "unsupported_media_type")
-
-
-def test_too_many_files_are_refused(client: Caller, zhang: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent = [(f"{number}.pdf", PDF) for number in range(21)]
-
-    assert_problem(send_form(client, message("zhang"), *sent), 422, "too_many_files")
-    pk = upload(client, "a.pdf", PDF).json()["id"]
-    monkeypatch.setattr(accept, "MESSAGE_BYTES", len(PDF) - 1)
-    assert_problem(send(client, message("zhang", uploads=[pk])), 422, "too_many_files")
 
 
 def test_the_day_of_a_token_ends(client: Caller, zhang: User) -> None:
@@ -334,19 +334,25 @@ def test_people_of_other_companies_are_told_as_those_who_do_not_exist(client: Ca
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("key", ["disk-1", ""])
-def test_identical_requests_at_once_make_one_message_and_keep_to_the_day(key: str) -> None:
+@pytest.mark.parametrize(("model", "refusal"), [(IncomingMessage, 429), (Run, 409)])
+def test_identical_requests_at_once_make_one(model: type[IncomingMessage | Run], refusal: int, key: str) -> None:
+    """One message, which uses the token's day up, or one run."""
     corp = make_corp()
-    make_person(corp, "ZhangWei", username="zhang")
+    push = make_subscription(make_person(corp, "ZhangWei", username="zhang"), report=make_report(corp=corp))
     client = make_token(make_editor(corp), may_send=True, sends_to="everyone", daily_limit=1)[1]
     secret = client.defaults["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
     headers = {"Idempotency-Key": key} if key else {}
 
-    answers = call_at_once(lambda: send(client_with(secret), message("zhang"), **headers))
+    def ask() -> Any:
+        caller = client_with(secret)
+        return run_once(caller, push, key) if model is Run else send(caller, message("zhang"), **headers)
 
-    row = IncomingMessage.objects.get()
+    answers = call_at_once(ask)
+
+    row = model._default_manager.get()
     statuses = sorted(answer.status_code for answer in answers)
     if key:
         assert statuses == [202] * 4
         assert {answer.json()["id"] for answer in answers} == {row.pk}
     else:
-        assert statuses == [202, 429, 429, 429]
+        assert statuses == [202, refusal, refusal, refusal]

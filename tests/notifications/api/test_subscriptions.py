@@ -18,9 +18,9 @@ from notifications.delivery.maintenance import delete_chunk
 from notifications.delivery.runs.triggers import find_old_requests
 from notifications.models import AcceptedRequest, ApiToken, Run, Subscription
 from tests.audit import clear_trail
-from tests.notifications.api.conftest import call_at_once, client_with, make_editor, make_token
+from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.api.test_security import LIST, assert_problem, run_path
-from tests.notifications.factories import make_corp, make_person, make_report, make_run, make_subscription
+from tests.notifications.factories import make_person, make_report, make_run, make_subscription
 
 pytestmark = pytest.mark.django_db
 JSON = "application/json"
@@ -228,25 +228,6 @@ class TestIdempotency:
 
         assert_problem(answer, 422, "invalid_request")
         assert not Run.objects.exists()
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("key", ["night-7", ""])
-def test_many_at_once_make_one_run(key: str) -> None:
-    corp = make_corp()
-    subscription = make_subscription(make_person(corp, "zhang"), report=make_report(corp=corp))
-    client = make_token(make_editor(corp))[1]
-    secret = client.defaults["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
-
-    answers = call_at_once(lambda: run_once(client_with(secret), subscription, key))
-
-    run = Run.objects.get()
-    statuses = sorted(answer.status_code for answer in answers)
-    if key:
-        assert statuses == [202, 202, 202, 202]
-        assert {answer.json()["id"] for answer in answers} == {run.pk}
-    else:
-        assert statuses == [202, 409, 409, 409]
 
 
 class TestList:
