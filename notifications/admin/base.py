@@ -218,6 +218,8 @@ class SuccessorPage(AnyModelAdmin):
 class DescribedList(ChangeList):
     """Reads for all rows of a page at once what their columns show besides."""
 
+    model_admin: DescribedRows
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         rows = self.read_rows()

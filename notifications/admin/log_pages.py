@@ -53,6 +53,8 @@ from notifications.subscriptions.recipients import SET_ON_PERSON
 from notifications.views.media import made_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from notifications.models.deliveries import ReceiptQuerySet
 
 
@@ -139,14 +141,14 @@ class RunAdmin(ExportedLog):
             run.reason_shown, run.plain_name = reasons[run.pk], named[run.pk]
 
     def get_urls(self) -> list[URLPattern]:
-        pages = {
+        pages: dict[str, Callable[..., HttpResponse]] = {
             "resend": partial(self.ask_view, resend.resend_page),
             "recall": partial(self.ask_view, resend.recall_page),
+            "state": self.state_view,
         }
         wrapped = self.admin_site.admin_view
         ours = (
-            path(f"<int:pk>/{name}/", wrapped(page), name=f"notifications_run_{name}")
-            for name, page in {**pages, "state": self.state_view}.items()
+            path(f"<int:pk>/{name}/", wrapped(page), name=f"notifications_run_{name}") for name, page in pages.items()
         )
         return [*ours, *super().get_urls()]
 

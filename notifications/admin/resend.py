@@ -249,7 +249,7 @@ def _lead_back(request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResp
     if len(rows) != 1:
         return HttpResponseRedirect(reverse("admin:notifications_delivery_changelist"))
     [row] = rows
-    is_message = isinstance(row, Run) and row.message_id is not None
-    if is_message and request.user.has_perm("notifications.view_incomingmessage"):
+    sees_messages = request.user.has_perm("notifications.view_incomingmessage")
+    if isinstance(row, Run) and row.message_id is not None and sees_messages:
         return HttpResponseRedirect(reverse("admin:notifications_incomingmessage_change", args=[row.message_id]))
     return HttpResponseRedirect(Item(row, []).url)

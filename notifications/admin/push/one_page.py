@@ -182,7 +182,7 @@ class OnePage(AnyModelAdmin):
 
     def form_at_work(self, request: HttpRequest, row: Any) -> Any:
         """Return the form as sent, cleaned, to be tried: what others saved meanwhile is said when it is saved."""
-        form = self.get_form(request, row)(request.POST, instance=row or self.model())
+        form: Any = self.get_form(request, row)(request.POST, instance=row or self.model())
         forms = [one for one in (form, form.part) if one is not None]
         for one in forms:
             one.fields.pop(VERSION, None)

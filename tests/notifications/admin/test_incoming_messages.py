@@ -135,7 +135,7 @@ def test_the_recipient_finds_it_under_the_system_that_sent_it_with_its_files(
 def test_lists_and_pages_ask_as_much_for_one_message_as_for_many(
     editor: User, zhang: User, corp: Corp, django_assert_num_queries: Any
 ) -> None:
-    senders = [make_sender(editor), InboundChannel.objects.create(name="Grafana", owner=editor)]
+    senders: list[Any] = [make_sender(editor), InboundChannel.objects.create(name="Grafana", owner=editor)]
     browser, client = client_of(editor), Client(headers={"host": "localhost:3001"})
     client.force_login(zhang)
     pages = [

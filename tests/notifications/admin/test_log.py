@@ -108,7 +108,7 @@ def run_ids(seen_by: User, model: str, **query: str | int) -> list[int]:
     ids=str,
 )
 def test_a_list_is_filtered(two: Two, query: dict[str, str], found: list[int]) -> None:
-    known = {"CORP": two.corps[1].pk, "ONE": two.runs[1].subscription_id}
+    known = {"CORP": str(two.corps[1].pk), "ONE": str(two.runs[1].subscription_id)}
     root = make_superuser()
 
     for model in (query["model"],) if "model" in query else MODELS:

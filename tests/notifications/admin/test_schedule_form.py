@@ -146,7 +146,7 @@ def test_what_another_way_of_writing_needed_is_emptied(root: Client, order: tupl
 def test_what_is_missing_or_cannot_be_is_refused(
     root: Client, order: tuple[Report, User], fields: dict[str, Any], sentence: str
 ) -> None:
-    midnight = {f"{name}_1": "00:00" for name in ("valid_from", "valid_to") if f"{name}_0" in fields}
+    midnight: dict[str, Any] = {f"{name}_1": "00:00" for name in ("valid_from", "valid_to") if f"{name}_0" in fields}
 
     answer = root.post(ADD, values(*order, **fields, **midnight))
 
