@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from notifications import tasks
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt
 from tests.notifications.factories import (
@@ -30,6 +31,14 @@ def client_of(person: User) -> Client:
 @pytest.fixture
 def root() -> Client:
     return client_of(make_superuser())
+
+
+@pytest.fixture
+def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The run ids that were handed to a worker: tests of the pages have none."""
+    sent: list[list[int]] = []
+    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: sent.append(*arguments))
+    return sent
 
 
 class World:

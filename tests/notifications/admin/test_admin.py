@@ -15,7 +15,6 @@ from django.utils import timezone
 from accounts.models import Attribute, AuditEntry, User
 from accounts.users.roles import audit_entries_visible_to
 from integrations.models import Card, Corp, DataSource, SourceKind
-from notifications import tasks
 from notifications.delivery.rendering.render import render_run
 from notifications.models import AttributeRule, Report, ReportCard, Run, Subscription
 from tests.audit import clear_trail
@@ -32,15 +31,7 @@ from tests.notifications.factories import (
 )
 from tests.notifications.inbound.channels import make_channel
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The run ids that were handed to a worker: tests of the pages have none."""
-    sent: list[list[int]] = []
-    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: sent.append(*arguments))
-    return sent
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("enqueued")]
 
 
 REPORTS = "/admin/notifications/report/"

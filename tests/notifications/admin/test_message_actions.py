@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, User
 from integrations.models import Corp
-from notifications import tasks
 from notifications.delivery import maintenance
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs import recall
@@ -30,7 +29,7 @@ from tests.notifications.factories import (
 )
 from tests.notifications.one_delivery import claim_delivery
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("enqueued")]
 LIST = "/admin/notifications/delivery/"
 
 
@@ -52,13 +51,6 @@ def run(corp: Corp) -> Run:
 @pytest.fixture
 def first(run: Run) -> Delivery:
     return Delivery.objects.earliest("pk")
-
-
-@pytest.fixture(autouse=True)
-def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    sent: list[list[int]] = []
-    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: sent.append(*arguments))
-    return sent
 
 
 def page(name: str, *deliveries: Delivery) -> str:
