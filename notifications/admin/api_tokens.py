@@ -44,8 +44,6 @@ from notifications.models import ApiToken, Subscription
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from accounts.models import User
-
 
 PEOPLE = ("send_users", "send_groups", "send_departments")
 SENDING_FIELDS = ("may_send", "sends_to", "send_corps", *PEOPLE, "daily_limit", "allows_private_addresses")

@@ -51,8 +51,6 @@ from notifications.subscriptions.recipients import resolve_audience, trial_audie
 from notifications.subscriptions.schedules import unknown_years
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
-
     from accounts.models import User
     from notifications.models.alerts import IncidentQuerySet
     from notifications.models.subscriptions import SubscriptionQuerySet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -52,12 +52,6 @@ from notifications.reports.templates.renderer import Given
 from notifications.reports.templates.values import TemplateError
 from notifications.sources import RenderingError
 from notifications.subscriptions.recipients import count_reachability, named_audience
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from accounts.models import User
-
 
 PREFIX = "page_picture"
 AS_RECIPIENTS, AS_OWNER = "recipients", "owner"

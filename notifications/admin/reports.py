@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -44,9 +44,6 @@ from notifications.models import (
 from notifications.reports.templates import column_names
 from notifications.subscriptions.calendar import zone_label
 from notifications.tasks import enqueue_runs
-
-if TYPE_CHECKING:
-    pass
 
 
 class _ReportPart(PartPermissions):

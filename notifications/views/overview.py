@@ -26,7 +26,7 @@ from notifications.delivery.runs.statistics import Counts, Day
 from notifications.models import Delivery, Run, Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from django.http import HttpRequest
 
