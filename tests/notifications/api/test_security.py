@@ -112,8 +112,8 @@ def test_a_token_reaches_only_the_companies_or_subscriptions_it_names(corp: Corp
         assert [item["id"] for item in client.get(LIST).json()["items"]] == [other.pk]
         assert_problem(client.post(run_path(subscription)), 404, "not_found")
     # One whose companies are gone, or that names none, reaches nothing.
-    other.report.delete()
-    other_corp.delete()
+    for row in (other, other.report, other_corp):
+        row.delete()
     for client in (of_corp, make_token(root, reach="subscriptions")[1]):
         assert client.get(LIST).json()["items"] == []
 
