@@ -148,7 +148,7 @@ def test_what_is_missing_or_cannot_be_is_refused(
 ) -> None:
     midnight: dict[str, Any] = {f"{name}_1": "00:00" for name in ("valid_from", "valid_to") if f"{name}_0" in fields}
 
-    answer = root.post(ADD, values(*order, **fields, **midnight))
+    answer = root.post(ADD, values(*order, **{**fields, **midnight}))
 
     assert answer.status_code == 200
     assert sentence in errors_of(answer)
