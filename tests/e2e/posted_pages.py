@@ -83,8 +83,6 @@ def _forms_with_errors(rows: Rows) -> list[Posted]:
         ),
         (reverse("admin:integrations_siteaddress_change", args=[address.pk]), {"url": "https://报表.example.com/a"}),
         (reverse("admin:integrations_biconnection_paste"), {"private_key": "no key"}),
-        (reverse("admin:notifications_report_preview"), {"_page": "1", "title": "日报", "_as": "nobody"}),
-        (reverse("admin:notifications_alertrule_preview"), {"_page": "1"}),
         (
             reverse("admin:integrations_corp_callback_paste", args=[rows.corp.pk, "app"]),
             {"token": "一", "aes_key": "x"},
