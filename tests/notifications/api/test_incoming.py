@@ -210,8 +210,9 @@ def test_files_that_cannot_be_sent_or_are_too_many_are_refused(
     client: Caller, zhang: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bomb = png(1, 1).replace(b"\0\0\0\x01\0\0\0\x01", b"\0\0\xff\xff\0\0\xff\xff", 1)
-    assert_problem(upload(client, "bomb.png", bomb), 422, "file_refused")
-    assert_problem(send_form(client, message("zhang"), ("bomb.png", bomb)), 422, "file_refused")
+    for name, content in (("bomb.png", bomb), ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>")):
+        assert_problem(upload(client, name, content), 422, "file_refused")
+        assert_problem(send_form(client, message("zhang"), (name, content)), 422, "file_refused")
     many = [(f"{number}.pdf", PDF) for number in range(21)]
     assert_problem(send_form(client, message("zhang"), *many), 422, "too_many_files")
     assert not Upload.objects.exists()
