@@ -16,11 +16,11 @@ from tests.e2e.stack import BIN, Program, running
 
 
 @contextmanager
-def data_worker(root: Path, folder: Path) -> Iterator[Program]:
-    """As docs/en/data-sources.md starts it."""
+def data_worker(root: Path, folder: Path, env: dict[str, str] | None = None) -> Iterator[Program]:
+    """As docs/en/data-sources.md starts it. `env`: that of the test's own database if left out."""
     celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "data", "-n", "data@%h", "--loglevel", "INFO"]
     command = [*celery, "--pool", "threads", "--concurrency", "2", "--without-mingle"]
-    with running("data", command, env=program_environ(), folder=folder, cwd=root) as program:
+    with running("data", command, env=env or program_environ(), folder=folder, cwd=root) as program:
         yield program
 
 

@@ -14,19 +14,18 @@ import pytest
 import requests
 from django.contrib.auth.models import Group
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from accounts.models import User, WeComAccount
 from accounts.users.roles import Role
-from integrations.models import Corp, SiteAddress
+from integrations.models import Corp
 from notifications.inbound import channels
 from notifications.models import InboundChannel, Incident
+from tests.e2e.phones import chat_of, connected
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
-from tests.integrations.directory.wecom_events import AES_KEY, TOKEN
 from tests.programs import needs
-from tests.sandbox_process import AGENTID, CORPID, SECRET, company
-from tests.user_agents import WECOM_ANDROID
+from tests.sandbox_process import CORPID
 from tools.services import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes]
@@ -84,17 +83,9 @@ def fire(address: str, *, ends_at: datetime | None = None) -> None:
 
 
 def on_duty(stack: Stack) -> tuple[str, str]:
-    """A company of the sandbox with callbacks, two people on duty, and an inbound channel: its address and secret."""
-    domain = f"localhost:{stack.web_port}"
-    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"http://{domain}/"})
-    corp = Corp.objects.create(
-        name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET, is_enabled=True,
-        callback_token=TOKEN, callback_aes_key=AES_KEY, callback_verified_at=timezone.now(),
-        **dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), stack.sandbox.base_url),
-    )  # fmt: skip
-    callback = {"url": f"{stack.web_url}/wecom/{corp.pk}/events/", "token": TOKEN, "aes_key": AES_KEY}
-    app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain, "callback": callback}
-    stack.sandbox.load({"companies": [company(apps=[app])]})
+    """Two people of a company, and an inbound channel that wakes them: its address and secret."""
+    corp = connected(stack)
+    Corp.objects.update(callback_verified_at=timezone.now())  # or its cards have no buttons
     editor = User.objects.create(username="editor", is_staff=True, manages_all_corps=True)
     editor.groups.add(Group.objects.get(name=Role.PUSH_EDITOR))
     channel = InboundChannel(name="Alertmanager", owner=editor, corp=corp, is_alert=True, is_enabled=True)
@@ -105,16 +96,6 @@ def on_duty(stack: Stack) -> tuple[str, str]:
         WeComAccount.objects.create(user=person, corp=corp, userid=userid)
         channel.users.add(person)
     return f"{stack.web_url}/in/{channel.public_id}", secret
-
-
-def chat_of(browser: Browser, stack: Stack, userid: str) -> Page:
-    """Somebody's phone, at the app's conversation."""
-    context = browser.new_context(user_agent=WECOM_ANDROID, viewport={"width": 390, "height": 844}, locale="zh-CN")
-    page = context.new_page()
-    page.goto(f"{stack.sandbox.base_url}/phone?corpid={CORPID}&userid={userid}")
-    with page.expect_navigation():  # its script, too: a click before it is lost
-        page.get_by_role("link", name="观远BI").first.click()
-    return page
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -22,11 +21,6 @@ from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 pytestmark = [pytest.mark.e2e, pytest.mark.processes]
 APP = f"companies/{CORPID}/apps/{AGENTID}"
 PATIENCE_MS = 60_000
-
-
-@pytest.fixture
-def browser_context_args() -> dict[str, Any]:
-    return {"locale": "zh-CN", "permissions": ["clipboard-read", "clipboard-write"]}
 
 
 @pytest.fixture
@@ -46,8 +40,8 @@ def console(page: Page, stack: Stack, corp: Corp) -> Console:
     return console
 
 
-def test_a_verification_file_is_uploaded_found_and_accepted(
-    console: Console, page: Page, stack: Stack, tmp_path: Path
+def test_a_file_is_uploaded_and_the_callback_s_values_copied_and_wecom_accepts_both(
+    console: Console, page: Page, stack: Stack, corp: Corp, tmp_path: Path
 ) -> None:
     domain = stack.web_url.removeprefix("http://")
     stack.sandbox.control("PATCH", APP, {"trusted_domain": domain})
@@ -63,10 +57,6 @@ def test_a_verification_file_is_uploaded_found_and_accepted(
     expect(page.locator("#verification .file .pill-good")).to_have_text("响应正确", timeout=PATIENCE_MS)
     assert stack.sandbox.control("POST", f"{APP}/domain/verify", {})["problem"] == ""
 
-
-def test_the_callback_s_values_are_generated_copied_and_verified(
-    console: Console, page: Page, stack: Stack, corp: Corp
-) -> None:
     console.open(f"integrations/corp/{corp.pk}/change/#callback")
     page.locator("#callback .address").first.get_by_role("button", name="生成").click()
     page.locator("#callback .address").first.get_by_role("button", name="显示").click()

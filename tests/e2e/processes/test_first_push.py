@@ -12,10 +12,11 @@ from playwright.sync_api import Browser, expect
 from integrations.companies import services
 from integrations.models import Corp
 from notifications.models import Subscription
+from tests.e2e import sales
 from tests.e2e.console import PASSWORD, TEST_PATIENCE_MS, Console
 from tests.e2e.journey import Counted
-from tests.e2e.processes.test_main_job import phone_of
-from tests.e2e.stack import BIN, Program, Stack, running
+from tests.e2e.phones import phone_of
+from tests.e2e.stack import Program, Stack
 from tests.guandata import APP_TOKEN
 from tests.guandata import PASSWORD as BI_PASSWORD
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company
@@ -29,14 +30,12 @@ SALES = [{"日期": "2026-11-26", "销售额": 96.0}, {"日期": "2026-11-27", "
 @pytest.fixture
 def data_worker(stack: Stack, project_root: Path, tmp_path: Path) -> Iterator[Program]:
     """It asks the BI for the rows of cards."""
-    celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "data", "-n", "data@%h", "--loglevel", "INFO"]
-    command = [*celery, "--pool", "threads", "--concurrency", "2", "--without-mingle"]
-    with running("data", command, env=stack.env, folder=tmp_path, cwd=project_root) as program:
+    with sales.data_worker(project_root, tmp_path, stack.env) as program:
         yield program
 
 
 @pytest.fixture
-def hand(stack: Stack, browser: Browser) -> Iterator[Counted]:
+def hand(stack: Stack, browser: Browser) -> Counted:
     """At the overview of an empty product, signed in. In WeCom there is the app with its domain, in the BI one page."""
     domain = f"localhost:{stack.web_port}"
     app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain, "home_url": ""}
@@ -51,8 +50,7 @@ def hand(stack: Stack, browser: Browser) -> Iterator[Counted]:
     context = browser.new_context(locale="zh-CN", viewport={"width": 1440, "height": 900})
     page = context.new_page()
     Console(page, stack).sign_in("root")
-    yield Counted(page)
-    context.close()
+    return Counted(page)
 
 
 def save_address(hand: Counted) -> None:
@@ -119,7 +117,7 @@ def send(hand: Counted) -> None:
 
 
 @pytest.mark.journey
-def test_from_the_empty_product_to_the_first_push_on_a_phone(
+def test_from_the_empty_product_to_the_first_push_on_a_phone_and_a_further_one(
     hand: Counted,
     stack: Stack,
     browser: Browser,
@@ -128,6 +126,9 @@ def test_from_the_empty_product_to_the_first_push_on_a_phone(
 ) -> None:
     save_address(hand)
     connect(hand, stack)
+    hand.record("connecting a company", record_property)
+    assert hand.clicks <= 12
+    assert {step.state for step in services.list_steps(Corp.objects.get())} == {services.StepState.DONE}
     synchronise(hand)
     connect_bi(hand, stack)
     make_push(hand)
@@ -140,37 +141,13 @@ def test_from_the_empty_product_to_the_first_push_on_a_phone(
     assert hand.fields <= 18
     assert hand.pages <= 14
     # The page of the run shows the outcome by itself, and the steps are over.
-    expect(hand.page.locator(".log-facts")).to_contain_text("已接受2", timeout=SENDING_MS)
-    hand.page.get_by_role("link", name="概览", exact=True).click()
-    expect(hand.page.get_by_role("heading", name="六步发出第一条消息")).to_have_count(0)
-
-
-@pytest.mark.journey
-def test_a_company_is_connected_in_few_clicks(
-    hand: Counted, stack: Stack, record_property: Callable[[str, object], None]
-) -> None:
-    save_address(hand)
-    connect(hand, stack)
-
-    hand.record("connecting a company", record_property)
-    assert hand.clicks <= 12
-    corp = Corp.objects.get()
-    assert corp.is_enabled
-    assert {step.state for step in services.list_steps(corp)} == {services.StepState.DONE}
-
-
-@pytest.mark.journey
-def test_a_further_push_to_a_department_from_a_page_of_the_bi(
-    hand: Counted, stack: Stack, data_worker: Program, record_property: Callable[[str, object], None]
-) -> None:
-    save_address(hand)
-    connect(hand, stack)
-    synchronise(hand)
-    connect_bi(hand, stack)
     page = hand.page
-    page.get_by_role("link", name="新建推送").click()
-    expect(page.get_by_role("button", name="销售总览")).to_be_visible(timeout=TEST_PATIENCE_MS)
+    expect(page.locator(".log-facts")).to_contain_text("已接受2", timeout=SENDING_MS)
+    page.get_by_role("link", name="概览", exact=True).click()
+    expect(page.get_by_role("heading", name="六步发出第一条消息")).to_have_count(0)
 
+    page.goto(f"{stack.web_url}/admin/notifications/subscription/add/")
+    expect(page.get_by_role("button", name="销售总览")).to_be_visible(timeout=TEST_PATIENCE_MS)
     further = Counted(page)
     take_card(further)
     further.click(page.get_by_role("searchbox", name="企业微信部门"))
@@ -184,6 +161,6 @@ def test_a_further_push_to_a_department_from_a_page_of_the_bi(
     assert further.clicks <= 12
     assert further.fields <= 4
     assert further.pages == 1  # the list, once it is saved
-    subscription = Subscription.objects.get()
+    subscription = Subscription.objects.latest("pk")
     assert subscription.is_enabled
     assert [one.name for one in subscription.departments.all()] == ["华东区"]

@@ -16,8 +16,7 @@ from accounts.models import WeComAccount
 from integrations.models import Heartbeat
 from notifications.models import Delivery, IncomingMessage
 from tests.e2e.console import PASSWORD, Console
-from tests.e2e.processes.test_leaver import connected
-from tests.e2e.processes.test_main_job import phone_of
+from tests.e2e.phones import connected, phone_of
 from tests.e2e.stack import Stack, running, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.notifications.inbound.mail import senders

@@ -3,66 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth import get_user_model
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from django.utils import timezone
+from playwright.sync_api import Browser, Page, expect
 
-from notifications.models import Receipt, Run
+from integrations.models import Corp
+from notifications.models import Receipt, Run, Subscription
 from tests.e2e.console import PASSWORD, Console
+from tests.e2e.phones import home_url, phone_of, tap_app
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually, until_loaded
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company
-from tests.user_agents import WECOM_ANDROID
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes]
 
 SECOND = {"corpid": "ww0000000000000002", "name": "南河贸易"}
-SECOND_SECRET = "sandbox-secret-of-the-second-app"
-
-
-@pytest.fixture
-def administrator_page(stack: Stack, browser: Browser) -> Iterator[Page]:
-    get_user_model().objects.create_superuser("root", password=PASSWORD)
-    context = browser.new_context(locale="zh-CN")
-    page = context.new_page()
-    yield page
-    context.close()
 
 
 def sandbox_apps(stack: Stack) -> None:
     """Both companies' consoles: the app's domains are our site's."""
     domain = f"localhost:{stack.web_port}"
-    first = company()
-    second = {**company(), **SECOND}
-    for values, secret in ((first, SECRET), (second, SECOND_SECRET)):
-        app = {**values["apps"][0], "secret": secret, "trusted_domain": domain, "callback_domain": domain}
-        values["apps"] = [app]
-    stack.sandbox.load({"companies": [first, second]})
-
-
-def phone_of(browser: Browser, stack: Stack, userid: str) -> BrowserContext:
-    """A phone with WeCom: its browser says so, and the sandbox knows who holds it."""
-    context = browser.new_context(user_agent=WECOM_ANDROID, viewport={"width": 390, "height": 844}, locale="zh-CN")
-    page = context.new_page()
-    page.goto(f"{stack.sandbox.base_url}/phone?corpid={CORPID}&userid={userid}")
-    return context
-
-
-def home_url(stack: Stack) -> re.Pattern[str]:
-    """Our home page; browsers keep the fragment of the authorise address over redirects."""
-    return re.compile(rf"^{re.escape(stack.web_url)}/(#wechat_redirect)?$")
-
-
-def tap_app(context: BrowserContext, stack: Stack) -> Page:
-    """Tap the app in the workbench: the page that it opens."""
-    page = context.pages[0]
-    page.goto(f"{stack.sandbox.base_url}/phone/workbench")
-    with context.expect_page() as opened:
-        page.get_by_role("link", name="观远BI").click()
-    opened.value.wait_for_load_state()
-    return opened.value
+    app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain}
+    stack.sandbox.load({"companies": [company(apps=[app]), {**company(apps=[app]), **SECOND}]})
 
 
 def scan(page: Page, stack: Stack, *, corp: str, userid: str) -> None:
@@ -78,15 +42,19 @@ def scan(page: Page, stack: Stack, *, corp: str, userid: str) -> None:
     panel.locator("#approve").click()
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(
-    stack: Stack, browser: Browser, administrator_page: Page
-) -> None:
-    sandbox_apps(stack)
-    get_user_model().objects.create_user("lilei", name="李雷")
-    console = Console(administrator_page, stack)
+def due_now(name: str) -> None:
+    this_minute = timezone.now().replace(second=0, microsecond=0)
+    Subscription.objects.filter(name=name).update(next_run_at=this_minute)
 
-    # An administrator connects two companies and links a person.
+
+@pytest.mark.django_db(transaction=True)
+def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(stack: Stack, browser: Browser) -> None:
+    sandbox_apps(stack)
+    get_user_model().objects.create_superuser("root", password=PASSWORD)
+    get_user_model().objects.create_user("lilei", name="李雷")
+    console = Console(browser.new_context(locale="zh-CN").new_page(), stack)
+
+    # An administrator connects a company, beside one that is there, and links a person.
     console.sign_in("root")
     console.save_site_address()
     console.add_corp(name="北山制造", corpid=CORPID, agentid=AGENTID, secret="wrong-secret")
@@ -100,11 +68,8 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(
     console.write_into_wecom()
     console.expect_ready()
     console.switch_corp("北山制造", "enable")
-    console.add_corp(name="南河贸易", corpid=SECOND["corpid"], agentid=AGENTID, secret=SECOND_SECRET)
-    console.test_connection()
-    console.write_into_wecom()
-    console.expect_ready()
-    console.switch_corp("南河贸易", "enable")
+    ways = dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), stack.sandbox.base_url)
+    Corp.objects.create(**SECOND, agentid=AGENTID, secret=SECRET, is_enabled=True, **ways)
     console.link("lilei", corp="北山制造", userid="LiLei")
     assert stack.sandbox.control("GET", "state")["companies"][0]["apps"][0]["home_url"] == home_page_link
 
@@ -120,7 +85,8 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(
 
     # A subscription that is due this minute arrives once, and opens in one tap.
     console.add_push(name="每分钟", title="销售日报", body="今日销售额 128 万元。", crontab="* * * * *")
-    messages = eventually(lambda: stack.sandbox.messages(CORPID, "lilei"), stack.programs.values(), seconds=240)
+    due_now("每分钟")
+    messages = eventually(lambda: stack.sandbox.messages(CORPID, "lilei"), stack.programs.values())
     assert messages[0]["textcard"]["title"] == "销售日报"
     phone.pages[0].goto(messages[0]["textcard"]["url"])
     expect(phone.pages[0].locator("body")).to_contain_text("今日销售额 128 万元。")
@@ -142,6 +108,7 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(
     expect(console.page.locator("#content-main")).to_contain_text("公司已停用")
     # Of the subscription: the notice to its owner, who has no account, is a run that skips somebody, too.
     skipping = Run.objects.filter(subscription__name="每分钟", status=Run.Status.FINISHED, skipped_count=1)
-    run = eventually(skipping.first, stack.programs.values(), seconds=240)
+    due_now("每分钟")
+    run = eventually(skipping.first, stack.programs.values())
     assert list(run.receipts.values_list("status", "reason")) == [("skipped", "corp_disabled")]
     assert len(stack.sandbox.messages(CORPID, "lilei")) == arrived

@@ -10,32 +10,24 @@ import pytest
 import requests
 from django.contrib.auth.models import Group
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from accounts.models import User, WeComAccount
 from accounts.users.roles import Role
-from integrations.models import Corp, SiteAddress
 from notifications.api import tokens
 from notifications.models import ApiToken
+from tests.e2e.phones import chat_of, connected
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
 from tests.notifications.inbound.factories import png
-from tests.sandbox_process import AGENTID, CORPID, SECRET, company
-from tests.user_agents import WECOM_ANDROID
+from tests.sandbox_process import CORPID
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes]
 
 
 def sender_of(stack: Stack) -> str:
-    """A company of the sandbox with LiLei, and the secret of a token that may send to its people."""
-    domain = f"localhost:{stack.web_port}"
-    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"http://{domain}/"})
-    corp = Corp.objects.create(
-        name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET, is_enabled=True, sign_in_enabled=True,
-        **dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), stack.sandbox.base_url),
-    )  # fmt: skip
-    app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain}
-    stack.sandbox.load({"companies": [company(apps=[app])]})
+    """The secret of a token that may send to the people of a company, of whom LiLei is linked."""
+    corp = connected(stack)
     person = User.objects.create(username="lilei", name="李雷")
     WeComAccount.objects.create(user=person, corp=corp, userid="LiLei")
     editor = User.objects.create(username="editor", is_staff=True)
@@ -48,15 +40,6 @@ def sender_of(stack: Stack) -> str:
     token.save()
     token.send_corps.add(corp)
     return secret
-
-
-def phone_of(browser: Browser, stack: Stack, userid: str) -> Page:
-    context = browser.new_context(user_agent=WECOM_ANDROID, viewport={"width": 390, "height": 844}, locale="zh-CN")
-    page = context.new_page()
-    page.goto(f"{stack.sandbox.base_url}/phone?corpid={CORPID}&userid={userid}")
-    with page.expect_navigation():  # its script, too, which notes a tap
-        page.get_by_role("link", name="观远BI").first.click()
-    return page
 
 
 @pytest.mark.django_db(transaction=True)
@@ -88,7 +71,7 @@ def test_a_message_with_files_arrives_on_the_phone_and_its_sender_learns_it(stac
     assert [one["value"] for one in told["unknown"]] == ["nobody"]
     kinds = {one["msgtype"] for one in stack.sandbox.messages(CORPID, "LiLei")}
     assert kinds == {"news", "file"}
-    chat = phone_of(browser, stack, "LiLei")
+    chat = chat_of(browser, stack, "LiLei")
     expect(chat.get_by_text("报告.pdf")).to_be_visible()
     with chat.context.expect_page() as opened:
         chat.get_by_text("构建 42 失败").first.click()

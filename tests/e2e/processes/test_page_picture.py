@@ -20,8 +20,7 @@ from tests.bi import KEY, make_bi
 from tests.bi_pages import card, rows_on
 from tests.chromium import path_with_chromium
 from tests.e2e.console import PASSWORD, Console
-from tests.e2e.processes.test_leaver import connected
-from tests.e2e.processes.test_main_job import phone_of
+from tests.e2e.phones import connected, phone_of
 from tests.e2e.stack import BIN, Stack, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.notifications.admin.test_push_page import listed
