@@ -13,8 +13,8 @@ from pytest_django.live_server_helper import LiveServer
 from integrations.models import Card, DataSource
 from notifications.alerts.conditions import CONDITIONS_AT_MOST
 from notifications.models import AlertRule
+from tests.e2e.axe import unfold
 from tests.e2e.session import signed_in
-from tests.e2e.test_admin_accessibility import unfold
 from tests.e2e.waiting import until_data_is_listed
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.factories import make_corp, make_person
@@ -23,12 +23,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 SUM = {"aggregate": "sum", "column": "销售额", "comparison": "lt", "values": ["1000"], "filters": {}}
 COUNT = {"aggregate": "count", "column": "", "comparison": "eq", "values": ["0"], "filters": {}}
 STOCK = {"aggregate": "any", "column": "库存", "comparison": "le", "values": ["5"], "filters": {"城市": ["上海"]}}
-
-
-@pytest.fixture
-def browser_context_args() -> dict[str, Any]:
-    """Read by pytest-playwright."""
-    return {"locale": "zh-CN"}
 
 
 @pytest.fixture
@@ -67,136 +61,101 @@ def save(page: Page) -> None:
     page.locator("[name=_enable]").click()
 
 
-def save_and_return(page: Page) -> None:
-    address = page.url
-    save(page)
-    expect(page.locator(".messagelist .success")).to_be_visible()
-    page.goto(address)
-    unfold_all(page)
-
-
 def stored(rule: AlertRule) -> list[dict[str, Any]]:
     rule.refresh_from_db()
     return list(rule.conditions)
 
 
-class TestConditions:
-    def test_one_is_added_and_saved(self, form: Page, rule: AlertRule) -> None:
-        expect(form.locator(".condition-row")).to_have_count(2)
-        form.get_by_role("button", name="添加条件").click()
-        expect(field(form, 3, "取值方式")).to_be_focused()
-        field(form, 3, "取值方式").select_option("any")
-        field(form, 3, "列").fill("库存")
-        field(form, 3, "比较方式").select_option("le")
-        field(form, 3, "值").fill("5")
-        field(form, 3, "只看这些行").fill("城市=上海")
-        save(form)
+def test_conditions_are_added_removed_and_saved_and_what_is_wrong_stays_beside_its_row(
+    form: Page, rule: AlertRule
+) -> None:
+    rows, adder = form.locator(".condition-row"), form.get_by_role("button", name="添加条件")
+    expect(rows).to_have_count(2)
+    adder.click()
+    expect(field(form, 3, "取值方式")).to_be_focused()
+    field(form, 3, "取值方式").select_option("any")
+    field(form, 3, "列").fill("库存")
+    field(form, 3, "比较方式").select_option("le")
+    field(form, 3, "值").fill("viel")
+    field(form, 3, "只看这些行").fill("城市=上海")
+    save(form)
 
-        expect(form.locator(".messagelist .success")).to_be_visible()
-        assert stored(rule) == [SUM, COUNT, STOCK]
+    expect(condition(form, 3).get_by_text("“viel”既不是数")).to_be_visible()
+    until_data_is_listed(form)
+    expect(field(form, 3, "取值方式")).to_have_attribute("aria-invalid", "true")
+    adder.click()
+    expect(form.locator(".condition-problem")).to_have_count(1)
+    condition(form, 1).get_by_role("button", name="移除这个条件").click()
+    # The others are counted anew, and the first has the focus.
+    expect(field(form, 1, "取值方式")).to_have_value("count")
+    expect(field(form, 1, "取值方式")).to_be_focused()
+    problem = condition(form, 2).locator(".condition-problem")
+    expect(problem).to_be_visible()
+    words = field(form, 2, "取值方式").get_attribute("aria-describedby")
+    assert words == problem.get_attribute("id") == "id_conditions-1-problem"
+    names = rows.locator("select, input").evaluate_all("fields => fields.map(field => field.name)")
+    assert len(names) == len(set(names)) == 3 * 8
+    assert stored(rule) == [SUM, COUNT]
+    field(form, 2, "值").fill("5")
+    save(form)
 
-    def test_a_removed_one_is_gone_and_the_others_are_counted_anew(self, form: Page, rule: AlertRule) -> None:
-        rows = form.locator(".condition-row")
+    expect(form.locator(".messagelist .success")).to_be_visible()
+    assert stored(rule) == [COUNT, STOCK]
 
+
+def test_there_is_always_a_row_to_fill_in_never_more_than_are_read_with_the_fields_that_it_needs(form: Page) -> None:
+    rows, adder = form.locator(".condition-row"), form.get_by_role("button", name="添加条件")
+    for label in ("第二个值", "与哪天比较", "百分比或数值"):
+        expect(field(form, 1, label)).to_be_hidden()
+    field(form, 1, "比较方式").select_option("between")
+    expect(field(form, 1, "第二个值")).to_be_visible()
+    field(form, 1, "比较方式").select_option(label="下降超过")
+    field(form, 1, "与哪天比较").select_option(label="上周同日")
+    field(form, 1, "百分比或数值").select_option(label="%")
+    expect(field(form, 1, "第二个值")).to_be_hidden()
+    field(form, 1, "比较方式").select_option("null")
+    expect(field(form, 1, "值")).to_be_hidden()
+
+    for _ in range(CONDITIONS_AT_MOST - 2):
+        adder.press("Enter")
+    expect(rows).to_have_count(CONDITIONS_AT_MOST)
+    expect(adder).to_be_hidden()
+    expect(field(form, 3, "值")).to_be_visible()
+    expect(field(form, 3, "第二个值")).to_be_hidden()
+
+    for _ in range(CONDITIONS_AT_MOST):
         condition(form, 1).get_by_role("button", name="移除这个条件").click()
-
-        expect(rows).to_have_count(1)
-        expect(field(form, 1, "取值方式")).to_have_value("count")
-        expect(field(form, 1, "取值方式")).to_be_focused()
-        form.get_by_role("button", name="添加条件").click()
-        names = rows.locator("select, input").evaluate_all("fields => fields.map(field => field.name)")
-        assert len(names) == len(set(names)) == 2 * 8
-        save(form)
-        expect(form.locator(".messagelist .success")).to_be_visible()
-        assert stored(rule) == [COUNT]
-
-    def test_the_last_one_is_emptied_for_there_is_always_one_to_fill_in(self, form: Page) -> None:
-        for _ in range(2):
-            condition(form, 1).get_by_role("button", name="移除这个条件").click()
-
-        expect(form.locator(".condition-row")).to_have_count(1)
-        expect(field(form, 1, "取值方式")).to_have_value("")
-        expect(field(form, 1, "列")).to_have_value("")
-
-    def test_there_are_no_more_than_are_read(self, form: Page) -> None:
-        adder = form.get_by_role("button", name="添加条件")
-
-        for _ in range(CONDITIONS_AT_MOST - 2):
-            adder.press("Enter")
-
-        expect(form.locator(".condition-row")).to_have_count(CONDITIONS_AT_MOST)
-        expect(adder).to_be_hidden()
-        condition(form, 2).get_by_role("button", name="移除这个条件").click()
-        expect(adder).to_be_visible()
-
-    def test_only_the_fields_that_a_comparison_needs_are_shown(self, form: Page) -> None:
-        expect(field(form, 1, "第二个值")).to_be_hidden()
-
-        field(form, 1, "比较方式").select_option("between")
-        expect(field(form, 1, "第二个值")).to_be_visible()
-        field(form, 1, "比较方式").select_option("null")
-        expect(field(form, 1, "值")).to_be_hidden()
-        form.get_by_role("button", name="添加条件").click()
-
-        expect(field(form, 3, "值")).to_be_visible()
-        expect(field(form, 3, "第二个值")).to_be_hidden()
-
-    def test_a_fall_shows_its_day_and_its_unit_alone(self, form: Page, rule: AlertRule) -> None:
-        for label in ("与哪天比较", "百分比或数值"):
-            expect(field(form, 1, label)).to_be_hidden()
-        field(form, 1, "比较方式").select_option(label="下降超过")
-        field(form, 1, "与哪天比较").select_option(label="上周同日")
-        field(form, 1, "百分比或数值").select_option(label="%")
-        expect(field(form, 1, "第二个值")).to_be_hidden()
-
-    def test_what_is_wrong_stays_beside_its_row(self, form: Page, rule: AlertRule) -> None:
-        field(form, 2, "取值方式").select_option("avg")
-        field(form, 2, "列").fill("库存")
-        field(form, 2, "值").fill("viel")
-        save(form)
-
-        problem = condition(form, 2).get_by_text("“viel”不是数字")
-        expect(problem).to_be_visible()
-        until_data_is_listed(form)
-        expect(field(form, 2, "取值方式")).to_have_attribute("aria-invalid", "true")
-        form.get_by_role("button", name="添加条件").click()
-        expect(form.locator(".condition-problem")).to_have_count(1)
-        condition(form, 1).get_by_role("button", name="移除这个条件").click()
-        moved = condition(form, 1)
-        expect(moved.locator(".condition-problem")).to_be_visible()
-        words = field(form, 1, "取值方式").get_attribute("aria-describedby")
-        assert words == moved.locator(".condition-problem").get_attribute("id") == "id_conditions-0-problem"
-        assert stored(rule) == [SUM, COUNT]
-        field(form, 1, "值").fill("7")
-        save(form)
-
-        expect(form.locator(".messagelist .success")).to_be_visible()
-        assert [one["values"] for one in stored(rule)] == [["7"]]
+    expect(rows).to_have_count(1)
+    expect(adder).to_be_visible()
+    expect(field(form, 1, "取值方式")).to_have_value("")
+    expect(field(form, 1, "列")).to_have_value("")
 
 
-class TestSilenceWindows:
+def test_each_kind_of_silence_window_shows_what_it_needs(form: Page, rule: AlertRule) -> None:
     """Rows of Django's own making."""
+    form.get_by_role("button", name="添加另一个静默时段").press("Enter")
+    window = form.locator(".dynamic-silence_windows")
+    once = window.locator(".form-row.field-starts_at")
+    weekly = window.locator(".form-row.field-weekdays, .form-row.field-from_time")
+    expect(once).to_be_hidden()
+    expect(weekly).to_have_count(2)
 
-    def test_each_kind_shows_what_it_needs(self, form: Page, rule: AlertRule) -> None:
-        form.get_by_role("button", name="添加另一个静默时段").press("Enter")
-        window = form.locator(".dynamic-silence_windows")
-        once = window.locator(".form-row.field-starts_at")
-        weekly = window.locator(".form-row.field-weekdays, .form-row.field-from_time")
-        expect(once).to_be_hidden()
-        expect(weekly).to_have_count(2)
+    window.get_by_label("频率").select_option("once")
 
-        window.get_by_label("频率").select_option("once")
-
-        expect(once).to_be_visible()
-        for number in range(2):
-            expect(weekly.nth(number)).to_be_hidden()
-        window.get_by_label("名称").fill("国庆盘点")
-        for name, text in (("starts_at", "2027-10-01"), ("ends_at", "2027-10-03")):
-            window.locator(f"[name$={name}_0]").fill(text)
-            window.locator(f"[name$={name}_1]").fill("08:00")
-        save_and_return(form)
-        expect(once).to_be_visible()
-        expect(weekly.first).to_be_hidden()
-        saved = rule.silence_windows.get()
-        assert (saved.kind, saved.weekdays) == ("once", "")
-        assert saved.starts_at == datetime(2027, 10, 1, tzinfo=UTC)
+    expect(once).to_be_visible()
+    for number in range(2):
+        expect(weekly.nth(number)).to_be_hidden()
+    window.get_by_label("名称").fill("国庆盘点")
+    for name, text in (("starts_at", "2027-10-01"), ("ends_at", "2027-10-03")):
+        window.locator(f"[name$={name}_0]").fill(text)
+        window.locator(f"[name$={name}_1]").fill("08:00")
+    address = form.url
+    save(form)
+    expect(form.locator(".messagelist .success")).to_be_visible()
+    form.goto(address)
+    unfold_all(form)
+    expect(once).to_be_visible()
+    expect(weekly.first).to_be_hidden()
+    saved = rule.silence_windows.get()
+    assert (saved.kind, saved.weekdays) == ("once", "")
+    assert saved.starts_at == datetime(2027, 10, 1, tzinfo=UTC)

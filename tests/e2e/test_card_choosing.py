@@ -10,9 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from integrations.models import Card, DataSource, Job
+from integrations.models import Card, DataSource
 from tests.bi import make_bi
-from tests.e2e.pages import make_rows
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
 from tests.jobs import do_jobs
@@ -21,12 +20,6 @@ from tests.sandbox_process import SandboxHandle
 
 FILTERS = '[{"name": "城市", "filterType": "IN", "filterValue": ["上海"]}]'
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture
-def browser_context_args() -> dict[str, Any]:
-    """Read by pytest-playwright."""
-    return {"locale": "zh-CN", "viewport": {"width": 390, "height": 844}}
 
 
 def listed(page: Page) -> None:
@@ -39,8 +32,7 @@ def listed(page: Page) -> None:
 def test_a_card_is_chosen_from_what_the_bi_lists(
     browser: Browser, live_server: LiveServer, running_sandbox: SandboxHandle, javascript: bool
 ) -> None:
-    make_rows()
-    Job.objects.all().delete()
+    DataSource.objects.create(name="观远销售卡片", kind="guandata")
     running_sandbox.load({"companies": [], "bi": SEED})
     make_bi(is_enabled=False, base_url=f"{running_sandbox.base_url}/guandata", app_token="app-token")
     context = browser.new_context(locale="zh-CN", viewport={"width": 390, "height": 844})

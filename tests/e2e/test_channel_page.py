@@ -3,45 +3,28 @@ on a phone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, expect
 from pytest_django.live_server_helper import LiveServer
 
 from notifications.models import InboundChannel, IncomingMessage
+from tests.e2e.axe import assert_no_faults
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
-from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.notifications.factories import make_corp, make_person
 from tests.notifications.inbound.channels import example
-from tests.sandbox.programs import npm_modules
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 LIST = "/admin/notifications/inboundchannel/"
 INPUTS_AT_MOST = 8
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(locale="zh-CN", **DESK)
-    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Page:
-    return context.new_page()
-
-
-def test_from_nothing_to_an_enabled_channel_by_clicks(
-    page: Page, context: BrowserContext, live_server: LiveServer
-) -> None:
+def test_from_nothing_to_an_enabled_channel_by_clicks(desk: BrowserContext, live_server: LiveServer) -> None:
+    page = desk.new_page()
     person = make_person(make_corp(), "lilei", name="李雷")
-    refusals = refusals_in(context)
-    root = signed_in(context, live_server)
+    refusals = refusals_in(desk)
+    root = signed_in(desk, live_server)
 
     # The sender is chosen; address and secret are shown to be copied.
     page.goto(f"{root}{LIST}add/")
@@ -82,9 +65,7 @@ def test_from_nothing_to_an_enabled_channel_by_clicks(
     page.locator(".field-users .select2-search__field").fill("李雷")
     page.locator(".select2-results__option", has_text="李雷").click()
     expect(page.locator("[data-trial]")).to_contain_text("1 人会收到")
-    for appearance in (PHONE, DESK):
-        look(page, appearance)
-        assert faults_of(page) == {}
+    assert_no_faults(page)
     refusals.clear()  # axe-core's own
     page.get_by_role("button", name="保存并启用").click()
     expect(page.locator(".messagelist .success")).to_be_visible()

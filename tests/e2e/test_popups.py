@@ -14,12 +14,11 @@ from django.urls import NoReverseMatch, reverse
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
+from tests.e2e.axe import DESK, PHONE, faults_of, look, open_context, unfold
 from tests.e2e.pages import STATUSES, Rows, make_rows
 from tests.e2e.session import signed_in
-from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look, unfold
 from tests.e2e.waiting import until_data_is_listed
 from tests.nightly import nightly
-from tests.sandbox.programs import npm_modules
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 WINDOW = "?_to_field=id&_popup=1"
@@ -41,8 +40,7 @@ def rows(transactional_db: None) -> Rows:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(locale="zh-CN", **PHONE)
-    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    context = open_context(browser, PHONE)
     yield context
     context.close()
 
