@@ -360,8 +360,8 @@ class EngineCollector(Collector):
         yield from metrics.families()
 
 
-def _gauge(name: str, text: str, values: Mapping[tuple[str, ...], float], labels: Sequence[str] = ()) -> Metric:
-    """Make a gauge of `values` by their labels."""
+def _gauge(name: str, text: str, values: Mapping[Any, float], labels: Sequence[str] = ()) -> Metric:
+    """Make a gauge of `values` by tuples of their labels."""
     family = GaugeMetricFamily(name, text, labels=labels)
     for names, value in values.items():
         family.add_metric(names, value)

@@ -68,7 +68,7 @@ def query_of(address: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
 
 
-def state_in(response: HttpResponse) -> str:
+def state_in(response: Any) -> str:
     """The state of the authorise page or QR page that a response leads to."""
     assert response.status_code == 302
     return query_of(response.headers["Location"])["state"]

@@ -79,7 +79,6 @@ def test_a_pivot_s_header_is_merged_and_its_lines_have_their_dimensions_in_front
     part = next(client(bi).card_data("power", parameters=[{"name": "年份", "value": []}]))
     table = read("power", parameters=[{"name": "年份", "value": []}])  # of all years
 
-    assert part.chart_type == "PIVOT_TABLE"
     assert [cell["colSpan"] for cell in part.chart["column"]["values"][0]] == [1, 1, 1]
     assert table.names == ("年份", *(f"{kind} / 净发电量" for kind in KINDS))
     expected = {(row["年份"], row["来源"]): row["净发电量"] for row in POWER}

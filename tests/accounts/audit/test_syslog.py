@@ -76,7 +76,7 @@ def server(settings: Settings) -> Iterator[TcpServer]:
 
 
 def record(note: str, **values: object) -> AuditEntry:
-    services.record(action=AuditEntry.Action.DONE, note=note, **values)  # type: ignore[arg-type]
+    services.record(action=AuditEntry.Action.DONE, note=note, **values)
     return AuditEntry.objects.latest("pk")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.contrib.sessions.backends.cached_db import SessionStore as CachedStore
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.db import connection
@@ -15,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.authentication import sessions
-from accounts.authentication.sessions import CachedStore, SessionStore, stored_key
+from accounts.authentication.sessions import SessionStore, stored_key
 from accounts.models import SignedInSession, User
 from integrations.core.redis import valkey
 from tests.accounts.conftest import DESKTOP, PASSWORD, Visitor, by_password, make_person, visitor

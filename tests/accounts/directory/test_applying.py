@@ -209,7 +209,9 @@ def test_a_leaver_is_unlinked_and_disabled_as_the_policy_says(people: People, le
     assert (lilei.is_active, User.objects.get(username="bi-only").is_active) == (is_active, True)
     account = lilei.wecom_accounts.get()
     assert (account.corp, account.userid, account.userid_folded) == (people.corp, "", "")
-    trail = [("accounts.wecomaccount", "changed", [["userid", "LiLei", None]], people.corp.pk)]
+    trail: list[tuple[object, ...]] = [
+        ("accounts.wecomaccount", "changed", [["userid", "LiLei", None]], people.corp.pk)
+    ]
     if not is_active:
         trail.append(("accounts.user", "changed", [["is_active", True, False]], people.corp.pk))
     assert list(AuditEntry.objects.order_by("pk").values_list("model", "action", "changes", "corp")) == trail
@@ -262,7 +264,7 @@ def test_who_may_enter_the_administration_is_never_touched(people: People) -> No
     User.objects.filter(username="jim").update(is_superuser=True)
 
     def stored() -> list[dict[str, object]]:
-        return [*User.objects.order_by("pk").values(), *WeComAccount.objects.order_by("pk").values()]
+        return [dict(row) for model in (User, WeComAccount) for row in model._default_manager.order_by("pk").values()]
 
     before = stored()
     people.put("LiLei", name="李磊", department=[2])

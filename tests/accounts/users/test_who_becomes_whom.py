@@ -196,7 +196,7 @@ def test_no_account_of_ones_own_company_is_given_to_somebody_who_has_more(
     site: Site, corp: Corp, other_corp: Corp
 ) -> None:
     """Whoever controls the company's directory would sign in as that person."""
-    people = {
+    people: dict[str, dict[str, Any]] = {
         "superuser": {"is_staff": True, "is_superuser": True},
         "administrator of all": {"is_staff": True, "manages_all_corps": True},
         "superuser without entry": {"is_superuser": True},

@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 import redis
 from cryptography.fernet import Fernet
-from integrations.clients.clock import read_boot_clock
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from integrations.clients.errors import ConfigurationError, RateLimitedError, TransientError
-from integrations.clients.transport import open_session
+from integrations.clients.transport import open_session, read_boot_clock
 from integrations.clients.wecom import tokens
 from integrations.clients.wecom.calls import Timeouts
 from integrations.clients.wecom.client import WeComClient
