@@ -63,7 +63,7 @@ class Doors:
         """As it stands where somebody has not encoded it."""
         plain = quote(trick, safe="/\\%:@?&=;,.~!$'()*+#")
         first = browser.client.get(f"/wecom/{self.corp.pk}/callback/?path_url={plain}&code=STRAY")
-        return self.arrived(browser, state_in(first))  # type: ignore[arg-type]  # the test client's own response
+        return self.arrived(browser, state_in(first))  # the test client's own response
 
     def root(self, browser: Visitor, trick: str) -> Any:
         return self.arrived(browser, state_in(browser.get("/", path_url=trick, code="STRAY", state="")))
