@@ -43,37 +43,10 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='PeopleExport',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
-                ('lease_until', models.DateTimeField(editable=False, null=True)),
-                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'being made'), ('done', 'ready'), ('failed', 'stopped')], default='waiting', max_length=8, verbose_name='status')),
-                ('requested_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='requested')),
-                ('language', models.CharField(max_length=10)),
-                ('user_ids', models.JSONField(default=list)),
-                ('row_count', models.PositiveIntegerField(default=0, verbose_name='people')),
-                ('done_count', models.PositiveIntegerField(default=0)),
-                ('expires_at', models.DateTimeField(verbose_name='kept until')),
-            ],
-            options={
-                'verbose_name': 'sheet of people',
-                'verbose_name_plural': 'sheets of people',
-                'ordering': ['-pk'],
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
             name='PeopleImport',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
-                ('lease_until', models.DateTimeField(editable=False, null=True)),
-                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('status', models.CharField(choices=[('waiting', 'waiting'), ('reading', 'being checked'), ('asking', 'waits for your yes'), ('confirmed', 'confirmed'), ('applying', 'being written'), ('done', 'done'), ('refused', 'cannot be read'), ('stopped', 'stopped, nothing changed'), ('discarded', 'discarded')], default='waiting', max_length=12, verbose_name='status')),
+                ('status', models.CharField(choices=[('waiting', 'being checked'), ('asking', 'waits for your yes'), ('confirmed', 'being written'), ('done', 'done'), ('refused', 'cannot be read'), ('stopped', 'stopped, nothing changed'), ('discarded', 'discarded')], default='waiting', max_length=12, verbose_name='status')),
                 ('mode', models.CharField(blank=True, choices=[('all', 'all or nothing'), ('skip', 'skip the refused rows')], max_length=8, verbose_name='refused rows')),
                 ('file_name', models.CharField(max_length=255, verbose_name='file')),
                 ('match_by', models.CharField(choices=[('username', 'username = account in the file'), ('email', 'e-mail'), ('mobile', 'mobile'), ('attribute', 'employee number')], default='username', max_length=12, verbose_name='people are found by')),
@@ -84,6 +57,7 @@ class Migration(migrations.Migration):
                 ('confirmed_by_name', models.CharField(blank=True, max_length=255, verbose_name='confirmed by')),
                 ('confirmed_from', models.GenericIPAddressField(editable=False, null=True)),
                 ('confirmed_at', models.DateTimeField(null=True, verbose_name='confirmed at')),
+                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
                 ('layout', models.CharField(blank=True, editable=False, max_length=8)),
                 ('titles', models.JSONField(default=list, editable=False)),
                 ('row_count', models.PositiveIntegerField(default=0, verbose_name='rows')),
@@ -96,9 +70,6 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'imports of people',
                 'ordering': ['-pk'],
                 'default_permissions': ('view', 'add'),
-                'indexes': [
-                    models.Index(condition=models.Q(('status__in', ['waiting', 'reading', 'confirmed', 'applying'])), fields=['status'], name='claimable_people_imports'),
-                ],
             },
         ),
         migrations.CreateModel(
@@ -275,21 +246,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='ExportFile',
-            fields=[
-                ('export', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='file', serialize=False, to='accounts.peopleexport')),
-                ('content', models.BinaryField()),
-            ],
-            options={
-                'default_permissions': (),
-            },
-        ),
-        migrations.AddField(
-            model_name='peopleexport',
-            name='requested_by',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.CreateModel(
             name='GivenGroup',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -374,14 +330,11 @@ class Migration(migrations.Migration):
             name='PeopleRun',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
-                ('lease_until', models.DateTimeField(editable=False, null=True)),
-                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
                 ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('overtaken', 'overtaken by a later run'), ('failed', 'stopped')], default='waiting', max_length=16, verbose_name='status')),
                 ('done_up_to', models.BigIntegerField(default=0, editable=False)),
                 ('done_count', models.PositiveIntegerField(default=0, verbose_name='people looked at')),
                 ('started_at', models.DateTimeField(null=True, verbose_name='started')),
+                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
                 ('counts', models.JSONField(default=dict, verbose_name='written')),
                 ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='people_run', to='integrations.syncrun')),
             ],
@@ -389,9 +342,6 @@ class Migration(migrations.Migration):
                 'verbose_name': 'people of a directory run',
                 'verbose_name_plural': 'people of directory runs',
                 'default_permissions': (),
-                'indexes': [
-                    models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['status'], name='claimable_people_runs'),
-                ],
             },
         ),
         migrations.CreateModel(

@@ -16,22 +16,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='BiListing',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('page_id', models.CharField(blank=True, max_length=100, unique=True)),
-                ('requested_at', models.DateTimeField()),
-                ('version', models.PositiveIntegerField(default=0)),
-                ('listed_at', models.DateTimeField(null=True)),
-                ('entries', models.JSONField(default=list)),
-                ('problem_code', models.CharField(blank=True, max_length=32)),
-                ('problem_facts', models.JSONField(default=dict)),
-            ],
-            options={
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
             name='Corp',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -108,6 +92,48 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Job',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=32, verbose_name='kind')),
+                ('key', models.CharField(editable=False, max_length=64, null=True)),
+                ('subject', models.CharField(blank=True, max_length=200, verbose_name='about')),
+                ('payload', models.JSONField(default=dict)),
+                ('result', models.JSONField(default=dict)),
+                ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('failed', 'failed')], default='waiting', max_length=8, verbose_name='status')),
+                ('due_at', models.DateTimeField()),
+                ('queued_until', models.DateTimeField(null=True)),
+                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
+                ('try_count', models.PositiveSmallIntegerField(default=0, editable=False)),
+                ('done_count', models.PositiveIntegerField(default=0)),
+                ('total_count', models.PositiveIntegerField(default=0)),
+                ('problem', models.CharField(blank=True, max_length=32)),
+                ('facts', models.JSONField(default=dict)),
+                ('asked_by_id', models.BigIntegerField(null=True)),
+                ('asked_by', models.CharField(blank=True, max_length=255, verbose_name='requested by')),
+                ('requested_at', models.DateTimeField(verbose_name='requested')),
+                ('started_at', models.DateTimeField(null=True, verbose_name='started')),
+                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
+                ('forget_at', models.DateTimeField(null=True)),
+                ('corp', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to='integrations.corp', verbose_name='company')),
+            ],
+            options={
+                'verbose_name': 'background job',
+                'verbose_name_plural': 'background jobs',
+                'ordering': ['-pk'],
+                'default_permissions': (),
+                'indexes': [
+                    models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['due_at'], name='unfinished_jobs'),
+                    models.Index(fields=['kind', 'key', '-id'], name='newest_jobs'),
+                    models.Index(condition=models.Q(('forget_at__isnull', False)), fields=['forget_at'], name='jobs_to_forget'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('key__isnull', False), ('status', 'waiting')), fields=('kind', 'key'), name='one_waiting_job_per_key'),
+                    models.UniqueConstraint(condition=models.Q(('key__isnull', False), ('status', 'running')), fields=('kind', 'key'), name='one_running_job_per_key'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name='BiConnection',
             fields=[
                 ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
@@ -131,8 +157,6 @@ class Migration(migrations.Migration):
                 ('proxy_url', integrations.models.fields.EncryptedTextField(blank=True, help_text='http://user:password@host:port, if needed.', verbose_name='proxy')),
                 ('ca_bundle', models.TextField(blank=True, help_text='PEM certificates of a private authority.', verbose_name='CA bundle')),
                 ('connection_version', models.PositiveIntegerField(default=1, editable=False)),
-                ('check_requested_at', models.DateTimeField(editable=False, null=True)),
-                ('check_as', models.CharField(blank=True, editable=False, max_length=255)),
                 ('checked_at', models.DateTimeField(editable=False, null=True)),
                 ('checked_version', models.PositiveIntegerField(default=0, editable=False)),
                 ('check_results', models.JSONField(default=list, editable=False)),
@@ -150,11 +174,11 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(choices=[('settings', 'home page and trusted domain'), ('menu', 'menu of the app')], max_length=16, verbose_name='kind')),
-                ('status', models.CharField(choices=[('waiting', 'waiting'), ('reading', 'reading from WeCom'), ('planned', 'to be confirmed'), ('confirmed', 'confirmed'), ('writing', 'writing to WeCom'), ('done', 'done'), ('failed', 'failed')], default='waiting', max_length=16, verbose_name='status')),
+                ('status', models.CharField(choices=[('waiting', 'reading from WeCom'), ('planned', 'to be confirmed'), ('confirmed', 'confirmed'), ('writing', 'writing to WeCom'), ('done', 'done'), ('failed', 'failed')], default='waiting', max_length=16, verbose_name='status')),
                 ('requested_by', models.CharField(max_length=255, verbose_name='requested by')),
                 ('confirmed_by', models.CharField(blank=True, max_length=255, verbose_name='confirmed by')),
                 ('changes', models.JSONField(default=list, verbose_name='changes')),
-                ('problem', models.CharField(blank=True, choices=[('refused', 'refused by WeCom'), ('unreachable', 'WeCom cannot be reached'), ('wrong_setting', 'address, proxy or certificate is wrong'), ('not_wecom', "the answer is not WeCom's"), ('changed', "WeCom's settings changed after the preview"), ('outdated', 'our values changed after the preview'), ('unclear', 'outcome unknown'), ('unqueued', 'the queue cannot be reached')], max_length=16, verbose_name='problem')),
+                ('problem', models.CharField(blank=True, choices=[('refused', 'refused by WeCom'), ('unreachable', 'WeCom cannot be reached'), ('wrong_setting', 'address, proxy or certificate is wrong'), ('not_wecom', "the answer is not WeCom's"), ('changed', "WeCom's settings changed after the preview"), ('outdated', 'our values changed after the preview'), ('unclear', 'outcome unknown')], max_length=16, verbose_name='problem')),
                 ('errcode', models.IntegerField(null=True, verbose_name="WeCom's error code")),
                 ('hint', models.CharField(blank=True, max_length=64, verbose_name='hint')),
                 ('caller_ip', models.GenericIPAddressField(null=True, verbose_name='our address as WeCom saw it')),
@@ -348,6 +372,16 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='JobFile',
+            fields=[
+                ('job', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='file', serialize=False, to='integrations.job')),
+                ('content', models.BinaryField()),
+            ],
+            options={
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='Member',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -460,7 +494,6 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('waiting', 'being checked'), ('refused', 'refused'), ('in_force', 'in force')], default='waiting', max_length=16, verbose_name='state')),
                 ('staged_by', models.CharField(blank=True, max_length=255)),
                 ('staged_at', models.DateTimeField()),
-                ('next_try_at', models.DateTimeField(null=True)),
                 ('settled_at', models.DateTimeField(null=True)),
                 ('problem', models.CharField(blank=True, max_length=32)),
                 ('facts', models.JSONField(default=dict)),
@@ -472,18 +505,12 @@ class Migration(migrations.Migration):
                 'verbose_name': 'new credentials',
                 'verbose_name_plural': 'new credentials',
                 'default_permissions': (),
-                'indexes': [
-                    models.Index(condition=models.Q(('next_try_at__isnull', False)), fields=['next_try_at'], name='staged_credentials_due'),
-                ],
             },
         ),
         migrations.CreateModel(
             name='SyncRun',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('lease_token', models.CharField(blank=True, editable=False, max_length=32)),
-                ('lease_until', models.DateTimeField(editable=False, null=True)),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
                 ('trigger', models.CharField(choices=[('manual', 'by hand'), ('nightly', 'nightly'), ('event', 'after an event of WeCom')], max_length=16, verbose_name='trigger')),
                 ('source', models.CharField(choices=[('app', 'visible scope of the app'), ('contacts', 'accounts and departments of the whole company, by the contacts secret'), ('both', 'whole company by the contacts secret, details by the app')], max_length=16, verbose_name='read with')),
                 ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('asking', 'waits for your confirmation'), ('done', 'done'), ('failed', 'stopped'), ('refused', 'refused by an administrator'), ('overtaken', 'overtaken by a later run')], default='waiting', max_length=16, verbose_name='status')),
@@ -491,6 +518,7 @@ class Migration(migrations.Migration):
                 ('requested_at', models.DateTimeField(verbose_name='requested')),
                 ('requested_by', models.CharField(blank=True, max_length=255, verbose_name='requested by')),
                 ('started_at', models.DateTimeField(null=True, verbose_name='started')),
+                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
                 ('try_count', models.PositiveIntegerField(default=0, verbose_name='tries')),
                 ('next_try_at', models.DateTimeField(null=True, verbose_name='next try')),
                 ('done_count', models.PositiveIntegerField(default=0, verbose_name='steps done')),
@@ -516,7 +544,6 @@ class Migration(migrations.Migration):
                 'default_permissions': ('view',),
                 'indexes': [
                     models.Index(fields=['corp', '-id'], name='newest_sync_runs'),
-                    models.Index(condition=models.Q(('status__in', ['waiting', 'running'])), fields=['status', 'next_try_at'], name='claimable_sync_runs'),
                 ],
                 'constraints': [
                     models.UniqueConstraint(condition=models.Q(('status__in', ['waiting', 'running'])), fields=('corp',), name='one_active_sync_run_per_corp'),
@@ -549,7 +576,6 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('code', models.CharField(db_index=True, max_length=16, verbose_name='code')),
                 ('uploaded_at', models.DateTimeField(verbose_name='uploaded')),
-                ('check_requested_at', models.DateTimeField(null=True, verbose_name='check requested')),
                 ('checked_at', models.DateTimeField(null=True, verbose_name='checked')),
                 ('checked_url', models.CharField(blank=True, max_length=512, verbose_name='checked address')),
                 ('outcome', models.CharField(blank=True, choices=[('found', 'answers rightly'), ('wrong_content', 'something else answers'), ('wrong_status', 'not found there'), ('redirected', 'redirected'), ('untrusted', 'certificate not trusted'), ('unreachable', 'cannot be reached')], max_length=16, verbose_name='outcome')),
@@ -621,7 +647,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'checks',
                 'ordering': ['-pk'],
                 'default_permissions': (),
-                'indexes': [models.Index(fields=['corp', 'check_name', '-id'], name='newest_check_runs'), models.Index(condition=models.Q(('next_try_at__isnull', False)), fields=['next_try_at'], name='check_runs_due_again')],
+                'indexes': [models.Index(fields=['corp', 'check_name', '-id'], name='newest_check_runs')],
             },
         ),
     ]
