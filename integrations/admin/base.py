@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.core import validators
 from integrations.core.admin_pages import AnyModelAdmin, AnyModelForm, offer_ways
-from integrations.models import BiConnection, Corp
+from integrations.models import BiConnection, Corp, SiteAddress
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable, corp_condition
 
 if TYPE_CHECKING:
@@ -60,6 +60,23 @@ def hide_related_links(form: Any, *names: str) -> None:
         widget = form.base_fields[name].widget
         widget.can_add_related = widget.can_change_related = False
         widget.can_view_related = widget.can_delete_related = False
+
+
+def own_routes(model_admin: AnyModelAdmin, views: Mapping[tuple[str, str], View]) -> list[URLPattern]:
+    """Routes of views of a model, each by the path below its list and the end of the route's name."""
+    wrapped, model = model_admin.admin_site.admin_view, f"{model_admin.opts.app_label}_{model_admin.opts.model_name}"
+    return [path(end, wrapped(view), name=f"{model}_{name}") for (end, name), view in views.items()]
+
+
+def find_row(model_admin: AnyModelAdmin, request: HttpRequest, pk: int, *, to_change: bool) -> Any:
+    """The row, if the person may see it (else 404), and may see or change such rows (else 403)."""
+    row = model_admin.get_object(request, str(pk))
+    if row is None:
+        raise Http404
+    allowed = model_admin.has_change_permission if to_change else model_admin.has_view_permission
+    if not allowed(request, row):
+        raise PermissionDenied
+    return row
 
 
 class FixedRows(AnyModelAdmin):
@@ -114,22 +131,19 @@ class OneRowAdmin(FixedRows):
 class CorpPages(AnyModelAdmin):
     """A part of CorpAdmin with views of its own."""
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """With the default site address, which many parts of its pages need."""
+        corp = super().get_object(request, object_id, from_field)
+        if corp is not None and corp.site_address is None:
+            corp.default_address = SiteAddress.objects.default()
+        return corp
+
     def _routes(self, views: Mapping[tuple[str, str], View]) -> list[URLPattern]:
         """The routes of views of one corp, each by the path below the corp's and the end of the route's name."""
-        wrapped = self.admin_site.admin_view
-        return [
-            path(f"<int:corp_id>/{end}", wrapped(view), name=f"integrations_corp_{name}")
-            for (end, name), view in views.items()
-        ]
+        return own_routes(self, {(f"<int:corp_id>/{end}", name): view for (end, name), view in views.items()})
 
     def _corp(self, request: HttpRequest, corp_id: int, *, to_change: bool) -> Corp:
-        """The corp, if the person may see it (else 404), and may see or change corps (else 403)."""
-        corp: Corp | None = self.get_object(request, str(corp_id))
-        if corp is None:
-            raise Http404
-        allowed = self.has_change_permission if to_change else self.has_view_permission
-        if not allowed(request, corp):
-            raise PermissionDenied
+        corp: Corp = find_row(self, request, corp_id, to_change=to_change)
         return corp
 
     def _to_page(self, corp: Corp, section: str = "") -> HttpResponseRedirect:

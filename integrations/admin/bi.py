@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext
@@ -26,8 +26,10 @@ from integrations.admin.base import (
     OneRowAdmin,
     ProxyMixin,
     TidyField,
+    View,
     WriteOnlyInput,
     own_page,
+    own_routes,
 )
 from integrations.bi import PLACE_OF_KEY, explain_findings, explain_obstacle
 from integrations.clients.guandata_sso import Flaw, KeyRefused, has_reserved, is_template, load
@@ -287,18 +289,14 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
     # --- The page -----------------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        views = {
-            "key/generate": require_POST(self.generate_view),
-            "key/paste": self.paste_view,
-            "test": require_POST(self.test_view),
-            "state": require_GET(self.state_view),
-            "enter": require_POST(self.enter_view),
+        views: dict[tuple[str, str], View] = {
+            ("key/generate/", "generate"): require_POST(self.generate_view),
+            ("key/paste/", "paste"): self.paste_view,
+            ("test/", "test"): require_POST(self.test_view),
+            ("state/", "state"): require_GET(self.state_view),
+            ("enter/", "enter"): require_POST(self.enter_view),
         }
-        routes = [
-            path(f"{end}/", self.admin_site.admin_view(view), name=f"integrations_biconnection_{end.split('/')[-1]}")
-            for end, view in views.items()
-        ]
-        return [*routes, *super().get_urls()]
+        return [*own_routes(self, views), *super().get_urls()]
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

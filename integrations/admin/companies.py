@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import QuerySet, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils import timezone
@@ -52,14 +52,6 @@ DOMAIN_ID_IN_LINK = 128
 PAGE_PATHS = ("/connect/oauth2/authorize", "/wwlogin/sso/login", "/cgi-bin")
 
 
-@dataclass(frozen=True, slots=True)
-class NewCredentials:
-    """What is handed in for a corp that has been enabled, where it serves only once WeCom has confirmed it."""
-
-    agentid: int
-    secret: str
-
-
 class ServerField(forms.CharField):
     """The address of a server of WeCom, also where that of a page on it was pasted."""
 
@@ -73,7 +65,8 @@ class ServerField(forms.CharField):
 class CorpForm(ProxyMixin, VersionedForm):
     """One corp. The `new_` fields are no model fields: what is stored is never shown by this form.
 
-    Once the corp was enabled, another Secret or AgentId is not written into it but left in `new_credentials`.
+    Once the corp was enabled, another AgentId or Secret is not written into it but left in `new_credentials`: both
+    serve once WeCom has confirmed them.
     """
 
     # Stands for the Secrets and the proxy, which no page shows.
@@ -115,7 +108,7 @@ class CorpForm(ProxyMixin, VersionedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.new_credentials: NewCredentials | None = None
+        self.new_credentials: tuple[int, str] | None = None
         if "home_page" in self.fields:
             self.fields["home_page"].required = False  # the choice has no empty one; nothing sent means no change
         if "new_secret" in self.fields:
@@ -208,7 +201,7 @@ class CorpForm(ProxyMixin, VersionedForm):
         if not secret:
             self.add_error("new_secret", _("Paste the Secret of the app with this AgentId, too."))
             return
-        self.new_credentials = NewCredentials(agentid, secret)
+        self.new_credentials = agentid, secret
         self.cleaned_data["agentid"] = saved
         self.changed_data = [name for name in self.changed_data if name not in {"agentid", "new_secret"}]
 
@@ -295,31 +288,30 @@ FIXED_ONCE_ENABLED = ("agentid", "site_address")
 APP_COLUMNS = frozenset({"agentid", "secret"})
 # For the history, which translates them. The audit trail has the value before and after by itself.
 SWITCHED_ON, SWITCHED_OFF = gettext_noop("enabled: no → yes"), gettext_noop("enabled: yes → no")
-ONLY_SUPERUSERS = _("Only a superuser may change this: whoever answers here in WeCom's place says who somebody is.")
-ONLY_SUPERUSERS_MOVE = _(
-    "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that say who "
-    "somebody is."
-)
-ONLY_SUPERUSERS_APP = _(
-    "Only a superuser may change this once the company has been enabled: another app says who somebody is."
-)
-ONLY_SUPERUSERS_CONTACTS = _(
-    "Only a superuser may change this once the company has been enabled: it decides who is whom in the directory."
-)
-ONLY_ALL_RENAME = _(
-    "Only who manages all companies may change this once the company has been enabled: imports link people by it."
-)
-ONLY_SUPERUSERS_RIGHTS = _(
-    "Only a superuser may change this. Off: superusers, and administrators of more than this company, enter the "
-    "administration with their password, also after a sign-in with WeCom."
-)
+# Why a field is fixed for those who are no superusers, in place of its help text.
 REASONS = {
-    **dict.fromkeys((*IDENTITY_FIELDS, "saved_proxy_host"), ONLY_SUPERUSERS),
-    **dict.fromkeys(("agentid", "saved_secret"), ONLY_SUPERUSERS_APP),
-    "contacts_secret_saved": ONLY_SUPERUSERS_CONTACTS,
-    "site_address": ONLY_SUPERUSERS_MOVE,
-    "name": ONLY_ALL_RENAME,
-    "admin_rights_enabled": ONLY_SUPERUSERS_RIGHTS,
+    **dict.fromkeys(
+        (*IDENTITY_FIELDS, "saved_proxy_host"),
+        _("Only a superuser may change this: whoever answers here in WeCom's place says who somebody is."),
+    ),
+    **dict.fromkeys(
+        ("agentid", "saved_secret"),
+        _("Only a superuser may change this once the company has been enabled: another app says who somebody is."),
+    ),
+    "contacts_secret_saved": _(
+        "Only a superuser may change this once the company has been enabled: it decides who is whom in the directory."
+    ),
+    "site_address": _(
+        "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that say who "
+        "somebody is."
+    ),
+    "name": _(
+        "Only who manages all companies may change this once the company has been enabled: imports link people by it."
+    ),
+    "admin_rights_enabled": _(
+        "Only a superuser may change this. Off: superusers, and administrators of more than this company, enter the "
+        "administration with their password, also after a sign-in with WeCom."
+    ),
 }
 # What stands in the place of a write-only field for those who may not write it.
 SHOWN_INSTEAD = {
@@ -391,16 +383,22 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             .defer("callback_token", "callback_aes_key", "proxy_url", "ca_bundle")
         )
 
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list with each corp's state, in the same queries for all."""
+        changelist = super().get_changelist_instance(request)
+        changelist.result_list = list(changelist.result_list)
+        results.fetch_states(changelist.result_list)
+        return changelist
+
     @admin.display(description=_("status"), ordering="is_enabled")
-    def status_label(self, corp: Corp) -> str:
-        refusal: results.Refusal | None = corp.refusal  # type: ignore[attr-defined]  # set in get_changelist_instance
-        if refusal is not None:
-            return pill("bad", refusal.cause)
+    def status_label(self, corp: Any) -> str:
+        if corp.refusal is not None:
+            return pill("bad", corp.refusal.cause)
         return pill("good", gettext("enabled")) if corp.is_enabled else pill("quiet", gettext("disabled"))
 
     @admin.display(description=_("last diagnosis"))
-    def last_diagnosis(self, corp: Corp) -> str:
-        health = self.health_of(corp)
+    def last_diagnosis(self, corp: Any) -> str:
+        health: results.Health = corp.health
         if health.checked_at is None:
             return pill(health.tone, health.words)
         when = timezone.localtime(health.checked_at).strftime("%Y-%m-%d %H:%M")
@@ -483,7 +481,6 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
 
     def get_form(self, request: HttpRequest, obj: Corp | None = None, change: bool = False, **kwargs: Any) -> Any:
         if self.has_change_permission(request, obj):
-            # The reason stands in place of the help text of a field that only superusers change.
             fixed = {} if request.user.is_superuser else dict.fromkeys(self.get_readonly_fields(request, obj))
             reasons = {name: text for name, text in REASONS.items() if name in fixed}
             kwargs["help_texts"] = {**CorpForm.Meta.help_texts, **reasons}
@@ -500,7 +497,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
             messages.info(request, message % {"fields": ", ".join(tidied)})
         if form.new_credentials is not None:
-            self.stage_credentials(request, obj, form.new_credentials)
+            self.stage_credentials(request, obj, *form.new_credentials)
         elif not APP_COLUMNS.isdisjoint(form.changed_model_fields()):
             services.discard_credentials(corp=obj)  # they must not replace what serves from now on
         changed = None if needs_test else results.find_outdated_checks(obj)
@@ -538,6 +535,8 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         return super().change_view(request, object_id, form_url, context)
 
     def _panels(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+        results.fetch_states([corp])  # each part of the page needs them
+        prefetch_related_objects([corp], "verification_files")
         return {
             "corp": corp,
             "can_act": self.has_change_permission(request, corp),

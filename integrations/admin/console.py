@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -20,23 +20,20 @@ from django.views.decorators.http import require_GET, require_POST
 
 from integrations import bi, callbacks
 from integrations.admin.base import CompactField, CorpPages, View, VisibleWriteOnlyInput, own_page, pill
-from integrations.admin.diagnosis import corp_state, token_result
+from integrations.admin.diagnosis import corp_state, start_checks, token_result
 from integrations.admin.jobs import may_retry
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom.callbacks import CallbackCrypto, decode_key
 from integrations.companies import console, links, services
-from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis.console import VERIFICATION_FILE
 from integrations.companies.diagnosis.findings import IP_REFUSED
 from integrations.core.client_factory import callback_crypto
 from integrations.core.hooks import offered_landing_pages
 from integrations.core.http import inner_page_from, rooted
 from integrations.jobs.registry import describe_job
-from integrations.jobs.requests import newest_job, newest_jobs
+from integrations.jobs.requests import newest_job
 from integrations.models import CallbackEvent, ConsoleWrite, Corp, Job, SiteAddress, StagedCredentials, VerificationFile
-
-if TYPE_CHECKING:
-    from integrations.admin.companies import NewCredentials
-
 
 Kind = ConsoleWrite.Kind
 Status = ConsoleWrite.Status
@@ -211,7 +208,8 @@ def _is_under_way(write: ConsoleWrite) -> bool:
 
 
 def _known_ips(corp: Corp) -> dict[str, Any]:
-    return {"ips": services.list_known_ips(corp), "ips_to_paste": services.join_ips_to_paste(corp)}
+    ips = services.list_known_ips(corp)
+    return {"ips": ips, "ips_to_paste": services.IP_SEPARATOR.join(ip.address for ip in ips)}
 
 
 def _wants_json(request: HttpRequest) -> bool:
@@ -259,7 +257,7 @@ def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[
         "is_written": bool(write.changes),
         # WeCom names our address with every refusal; it is to be copied where the address is what was refused.
         "refused_ip": write.caller_ip if write.errcode in IP_REFUSED else None,
-        "explanation": console.explanation(write) if write.status == Status.FAILED else None,
+        "explanation": console.explain_write(write) if write.status == Status.FAILED else None,
     }
     html = render_to_string(f"{FOLDER}/_console_write.html", context, request)
     return {"is_unfinished": _is_under_way(write) and not has_failed, "html": html}
@@ -282,11 +280,9 @@ class CredentialPages(CorpPages):
         }
         return [*self._routes(views), *super().get_urls()]
 
-    def stage_credentials(self, request: HttpRequest, corp: Corp, new: NewCredentials) -> None:
+    def stage_credentials(self, request: HttpRequest, corp: Corp, agentid: int, secret: str) -> None:
         """Keep what a superuser handed in, and have WeCom asked in the background."""
-        services.stage_credentials(
-            corp=corp, agentid=new.agentid, secret=new.secret, by=request.user, now=timezone.now()
-        )
+        services.stage_credentials(corp=corp, agentid=agentid, secret=secret, by=request.user, now=timezone.now())
         self.log_change(request, corp, gettext("New AgentId and Secret handed in."))
         messages.info(
             request, gettext("WeCom is asked to confirm the new AgentId and Secret. Until then the old ones serve.")
@@ -501,14 +497,14 @@ class VerificationPages(CorpPages):
             return self._to_page(corp, VERIFICATION_SECTION)
         self.log_change(request, corp, gettext("Verification file %(name)s uploaded.") % {"name": file})
         messages.success(request, gettext("%(name)s is served from now on.") % {"name": file})
-        links.request_file_check(file, by=request.user, now=timezone.now())
+        start_checks(request, corp, [VERIFICATION_FILE.name])
         return self._to_page(corp, VERIFICATION_SECTION)
 
     def check_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
-        """Look for the file at its public address in the background; the page polls files_view."""
+        """Look for the files at their public address in the background; the page polls files_view."""
         corp = self._corp(request, corp_id, to_change=True)
-        file = get_object_or_404(VerificationFile, pk=file_id, corp=corp)
-        links.request_file_check(file, by=request.user, now=timezone.now())
+        get_object_or_404(VerificationFile, pk=file_id, corp=corp)
+        start_checks(request, corp, [VERIFICATION_FILE.name])
         return self._to_page(corp, VERIFICATION_SECTION)
 
     def remove_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
@@ -526,9 +522,9 @@ class VerificationPages(CorpPages):
     def verification_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """What the corp's page shows of its files, and whether to ask again."""
         site = corp.find_site_address()
-        files = list(corp.verification_files.all())
-        checks = newest_jobs(links.FILE_CHECK, [file.pk for file in files])
-        rows = [_row(site, file, checks.get(str(file.pk))) for file in files]
+        run = results.find_latest_runs(corp).get(VERIFICATION_FILE.name)
+        check = newest_job(runner.CHECK, run.pk) if run is not None and run.is_unfinished else None
+        rows = [_row(site, file, check) for file in corp.verification_files.all()]
         context = {"corp": corp, "rows": rows, "can_act": self.has_change_permission(request, corp)}
         html = render_to_string("admin/integrations/corp/_verification_files.html", context, request)
         return {"is_unfinished": any(row["is_unfinished"] for row in rows), "html": html}

@@ -12,9 +12,8 @@ from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -23,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin import card_picker
-from integrations.admin.base import hide_related_links, own_page
+from integrations.admin.base import View, find_row, hide_related_links, own_page, own_routes
 from integrations.admin.datasource_forms import NAMES, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, WAYS, AnyModelAdmin, ConfirmedChanges, describe_way
 from integrations.data.table import Kind
@@ -60,12 +59,11 @@ class UnsavedTests(AnyModelAdmin):
     `_id`; the answer has an address at which one learns how far it is."""
 
     def get_urls(self) -> list[URLPattern]:
-        wrapped = self.admin_site.admin_view
-        own = [
-            path("try/", wrapped(require_POST(self.try_view)), name=self._view_name("try")),
-            path("try/<str:token>/", wrapped(require_GET(self.tried_view)), name=self._view_name("tried")),
-        ]
-        return [*own, *super().get_urls()]
+        views: dict[tuple[str, str], View] = {
+            ("try/", "try"): require_POST(self.try_view),
+            ("try/<str:token>/", "tried"): require_GET(self.tried_view),
+        }
+        return [*own_routes(self, views), *super().get_urls()]
 
     def try_view(self, request: HttpRequest) -> JsonResponse:
         """The form as it stands. Nothing is saved, and what is wrong without asking anybody is said at once."""
@@ -198,20 +196,15 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
         return super().changeform_view(request, object_id, form_url, extra)
 
     def get_urls(self) -> list[URLPattern]:
-        wrapped = self.admin_site.admin_view
-        own = [
-            path("<int:source_id>/test/", wrapped(require_POST(self.test_view)), name="integrations_datasource_test"),
-            path(
-                "<int:source_id>/test/state/",
-                wrapped(require_GET(self.state_view)),
-                name="integrations_datasource_state",
-            ),
-        ]
-        return [*own, *super().get_urls()]
+        views: dict[tuple[str, str], View] = {
+            ("<int:source_id>/test/", "test"): require_POST(self.test_view),
+            ("<int:source_id>/test/state/", "state"): require_GET(self.state_view),
+        }
+        return [*own_routes(self, views), *super().get_urls()]
 
     def test_view(self, request: HttpRequest, source_id: int) -> HttpResponse:
         """Try the source in the background; the page from which one came polls state_view."""
-        source = self._source(request, source_id)
+        source: DataSource = find_row(self, request, source_id, to_change=True)
         source_tests.request_source_test(source, by=request.user, now=timezone.now())
         self.log_change(request, source, gettext("Tested."))
         page = reverse("admin:integrations_datasource_change", args=[source.pk])
@@ -220,13 +213,9 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
         return HttpResponseRedirect(f"{sent if is_ours else page}#test")
 
     def state_view(self, request: HttpRequest, source_id: int) -> JsonResponse:
-        return JsonResponse(_source_test(self._source(request, source_id)).get("source_test", {}))
-
-    def _source(self, request: HttpRequest, source_id: int) -> DataSource:
-        """One that the person may change, because a test tells of the network; else 403 or 404."""
-        if not self.has_change_permission(request):
-            raise PermissionDenied
-        return get_object_or_404(self.get_queryset(request), pk=source_id)
+        """For whoever may change the source, because a test tells of the network."""
+        source = find_row(self, request, source_id, to_change=True)
+        return JsonResponse(_source_test(source).get("source_test", {}))
 
     def save_model(self, request: HttpRequest, obj: DataSource, form: Any, change: bool) -> None:
         """Saved, it is tried at once."""
@@ -335,18 +324,13 @@ class CardAdmin(UnsavedTests):
         return {name: request.GET[name] for name in names if name in request.GET}
 
     def get_urls(self) -> list[URLPattern]:
-        wrapped = self.admin_site.admin_view
-        own = [
-            path("choose/", wrapped(partial(card_picker.choose_view, self)), name="integrations_card_choose"),
-            path(
-                "choose/state/",
-                wrapped(require_GET(partial(card_picker.state_view, self))),
-                name="integrations_card_choose_state",
-            ),
-            path("<int:card_id>/test/", wrapped(require_POST(self.test_view)), name="integrations_card_test"),
-            path("<int:card_id>/test/state/", wrapped(require_GET(self.state_view)), name="integrations_card_state"),
-        ]
-        return [*own, *super().get_urls()]
+        views: dict[tuple[str, str], View] = {
+            ("choose/", "choose"): partial(card_picker.choose_view, self),
+            ("choose/state/", "choose_state"): require_GET(partial(card_picker.state_view, self)),
+            ("<int:card_id>/test/", "test"): require_POST(self.test_view),
+            ("<int:card_id>/test/state/", "state"): require_GET(self.state_view),
+        }
+        return [*own_routes(self, views), *super().get_urls()]
 
     @admin.display(description=_("data source"), ordering="source__name")
     def source_name(self, card: Card) -> str:
@@ -383,20 +367,15 @@ class CardAdmin(UnsavedTests):
 
     def test_view(self, request: HttpRequest, card_id: int) -> HttpResponse:
         """Have the card's question asked in the background, as for a report; the page polls state_view."""
-        card = self._card(request, card_id)
+        card: Card = find_row(self, request, card_id, to_change=True)
         now = timezone.now()
         fetch.request([card.pk], slot_at=now, now=now)
         self.log_change(request, card, gettext("Tested."))
         return HttpResponseRedirect(f"{reverse('admin:integrations_card_change', args=[card.pk])}#test")
 
     def state_view(self, request: HttpRequest, card_id: int) -> JsonResponse:
-        return JsonResponse(_test_of(self._card(request, card_id)))
-
-    def _card(self, request: HttpRequest, card_id: int) -> Card:
-        """One that `request`'s person may change, because a test shows rows; else 403 or 404."""
-        if not self.has_change_permission(request):
-            raise PermissionDenied
-        return get_object_or_404(self.get_queryset(request), pk=card_id)
+        """For whoever may change the card, because a test shows rows."""
+        return JsonResponse(_test_of(find_row(self, request, card_id, to_change=True)))
 
 
 KINDS_OF_COLUMNS = {

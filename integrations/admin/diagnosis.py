@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.admin.views.main import ChangeList
-from django.db.models import Model, Prefetch, prefetch_related_objects
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, reverse
@@ -64,24 +63,9 @@ class DiagnosisPages(CorpPages):
         }
         return [*self._routes(views), *super().get_urls()]
 
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """The list with each corp's health, in one query for all."""
-        changelist = super().get_changelist_instance(request)
-        corps = list(changelist.result_list)
-        health, refusals = results.health_by_corp(corps), results.refusals(corps)
-        for corp in corps:
-            corp.health, corp.refusal = health[corp.pk], refusals.get(corp.pk)
-        changelist.result_list = corps
-        return changelist
-
-    def health_of(self, corp: Corp) -> results.Health:
-        """Of a corp of the list."""
-        health: results.Health = corp.health  # type: ignore[attr-defined]  # set in get_changelist_instance
-        return health
-
     def diagnosis_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
         """What has changed while one looks at the page."""
-        return JsonResponse(self.diagnosis_answer(request, self._corp(request, corp_id, to_change=False)))
+        return JsonResponse(self._answer_parts(request, self._corp(request, corp_id, to_change=False)))
 
     def run_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Run the checks named in `check`, or all of them; the page polls diagnosis_view."""
@@ -118,22 +102,14 @@ class DiagnosisPages(CorpPages):
         """What the corp's page shows of its diagnosis."""
         return {**self._answer_parts(request, corp), "can_act": self.has_change_permission(request, corp)}
 
-    def diagnosis_answer(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
-        """The same for the page's script: each part's HTML, and when to ask again (0: no more)."""
-        parts = self._answer_parts(request, corp)
-        return {**parts, "rows": [{"name": row["name"], "html": row["html"]} for row in parts["rows"]]}
-
     def _answer(self, request: HttpRequest, corp: Corp) -> HttpResponse:
         if "application/json" in request.headers.get("Accept", ""):
-            return JsonResponse(
-                {
-                    **self.diagnosis_answer(request, corp),
-                    "notes": [str(note) for note in messages.get_messages(request)],
-                }
-            )
+            notes = [str(note) for note in messages.get_messages(request)]
+            return JsonResponse({**self._answer_parts(request, corp), "notes": notes})
         return self._to_page(corp, SECTION)
 
     def _answer_parts(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+        """Each part's HTML, and when the page's script asks again (0: no more)."""
         now, can_act = timezone.now(), self.has_change_permission(request, corp)
         runs = results.find_latest_runs(corp)
         jobs = newest_jobs(runner.CHECK, [run.pk for run in runs.values() if run.is_unfinished])
@@ -172,7 +148,7 @@ def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
         tried = current = [network]
     return {
         "corp": corp,
-        "refusal": results.refusals([corp]).get(corp.pk),
+        "refusal": results.find_refusal(corp),
         "is_untested": bool(essential) and not tried,
         "has_failed": any(run.status == Status.WRONG for run in current),
     }
@@ -233,16 +209,16 @@ def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, l
     """
     if not may_see_corps(request):
         return {}
-    refusals = _fetch_states(corps)
-    return {corp.pk: _lines(corp, refusals[corp.pk]) for corp in corps}
+    results.fetch_states(corps)
+    return {corp.pk: _lines(corp) for corp in corps}
 
 
 def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Corps that do not work, or do not work yet; and the address that nobody but this machine reaches."""
     if not may_see_corps(request):
         return []
-    refusals = _fetch_states(corps)
-    present = [item for item in (_attention(corp, refusals[corp.pk]) for corp in corps) if item is not None]
+    results.fetch_states(corps)
+    present = [item for item in map(_attention, corps) if item is not None]
     with_secrets: list[Model] = list(Corp.objects.filter(pk__in=[corp.pk for corp in corps]))
     if request.user.has_perm("integrations.view_biconnection"):
         with_secrets += BiConnection.objects.all()
@@ -283,28 +259,12 @@ def may_see_corps(request: HttpRequest) -> bool:
     return request.user.has_perm("integrations.view_corp") or request.user.has_perm("integrations.change_corp")
 
 
-def _fetch_states(corps: Sequence[Corp]) -> dict[int, results.Refusal | None]:
-    """Fetch what real calls met, by the corp's key; it and the newest run of each check are kept with each corp, and
-    fetched once.
-    """
-    if not all(hasattr(corp, "refusal") for corp in corps):
-        refusals = results.refusals(corps)
-        for corp in corps:
-            corp.refusal = refusals.get(corp.pk)  # type: ignore[attr-defined]  # as said above
-    newest = CheckRun.objects.newest_of(corps)
-    prefetch_related_objects(corps, Prefetch("check_runs", newest, to_attr="newest_runs"))
-    return {corp.pk: corp.refusal for corp in corps}  # type: ignore[attr-defined]  # as said above
-
-
-def _health(corp: Corp) -> results.Health:
-    return results.health_of(corp.newest_runs, version=corp.connection_version)  # type: ignore[attr-defined]  # as above
-
-
-def _lines(corp: Corp, refusal: results.Refusal | None) -> list[Line]:
-    if refusal is not None:
-        return [Line(_("Status"), refusal.line, "bad", f"{_page_of(corp)}#{refusal.anchor}")]
-    newest: list[CheckRun] = corp.newest_runs  # type: ignore[attr-defined]  # set by _fetch_states
-    health, token = _health(corp), next((run for run in newest if run.check_name == "token"), None)
+def _lines(corp: Any) -> list[Line]:
+    """`corp`: as results.fetch_states leaves it."""
+    if corp.refusal is not None:
+        return [Line(_("Status"), corp.refusal.line, "bad", f"{_page_of(corp)}#{corp.refusal.anchor}")]
+    health: results.Health = corp.health
+    token = next((run for run in corp.newest_runs if run.check_name == "token"), None)
     state = Line(_("Status"), _("enabled"), "good") if corp.is_enabled else Line(_("Status"), _("disabled"), "quiet")
     lines = [state, Line(_("Last diagnosis"), health.words, health.tone, _diagnosis_of(corp))]
     if health.checked_at is not None:
@@ -316,11 +276,12 @@ def _lines(corp: Corp, refusal: results.Refusal | None) -> list[Line]:
     return lines
 
 
-def _attention(corp: Corp, refusal: results.Refusal | None) -> Attention | None:
-    health = _health(corp)
+def _attention(corp: Any) -> Attention | None:
+    """`corp`: as results.fetch_states leaves it."""
+    health: results.Health = corp.health
     page, words = _diagnosis_of(corp), {"corp": corp, "words": health.words}
-    if refusal is not None:
-        return Attention(refusal.sentence, f"{_page_of(corp)}#{refusal.anchor}")
+    if corp.refusal is not None:
+        return Attention(corp.refusal.sentence, f"{_page_of(corp)}#{corp.refusal.anchor}")
     if health.tone == "bad":
         return Attention(_("“%(corp)s”: %(words)s in the last diagnosis.") % words, page)
     if not corp.is_enabled and corp.first_enabled_at is None:

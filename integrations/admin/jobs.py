@@ -7,15 +7,15 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import ReadRows, own_page, pill
+from integrations.admin.base import ReadRows, View, find_row, own_page, own_routes, pill
 from integrations.core.admin_pages import CappedPaginator
 from integrations.jobs import requests
 from integrations.jobs.registry import describe_job, kinds, label_job
@@ -89,12 +89,11 @@ class JobAdmin(ReadRows):
         return True
 
     def get_urls(self) -> list[URLPattern]:
-        wrapped = self.admin_site.admin_view
-        own = [
-            path("<int:job_id>/state/", wrapped(require_GET(self.state_view)), name="integrations_job_state"),
-            path("<int:job_id>/retry/", wrapped(require_POST(self.retry_view)), name="integrations_job_retry"),
-        ]
-        return [*own, *super().get_urls()]
+        views: dict[tuple[str, str], View] = {
+            ("<int:job_id>/state/", "state"): require_GET(self.state_view),
+            ("<int:job_id>/retry/", "retry"): require_POST(self.retry_view),
+        }
+        return [*own_routes(self, views), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -112,20 +111,14 @@ class JobAdmin(ReadRows):
         return own_page(self, request, f"{FOLDER}/page.html", context)
 
     def state_view(self, request: HttpRequest, job_id: int) -> JsonResponse:
-        return JsonResponse(render_state(request, self._job(request, job_id)))
+        return JsonResponse(render_state(request, find_row(self, request, job_id, to_change=False)))
 
     def retry_view(self, request: HttpRequest, job_id: int) -> HttpResponseRedirect:
         """Have a failed job done once more, with the rights of who presses."""
-        job = self._job(request, job_id)
+        job: Job = find_row(self, request, job_id, to_change=False)
         if job.status == Job.Status.FAILED:
             if not may_retry(request, job):
                 raise PermissionDenied
             job = requests.retry_job(job, by=request.user, now=timezone.now())
             self.log_change(request, job, gettext("Tried again."))
         return HttpResponseRedirect(reverse("admin:integrations_job_change", args=[job.pk]))
-
-    def _job(self, request: HttpRequest, job_id: int) -> Job:
-        job: Job | None = self.get_object(request, str(job_id))
-        if job is None:
-            raise Http404
-        return job

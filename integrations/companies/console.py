@@ -11,29 +11,23 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import translation
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 
-from integrations.clients.errors import (
-    ConfigurationError,
-    Explanation,
-    IntegrationError,
-    OutcomeUnknownError,
-    TransientError,
-)
+from integrations.clients.errors import Explanation, IntegrationError, OutcomeUnknownError, TransientError
 from integrations.clients.wecom.builders import MessageError
 from integrations.clients.wecom.client import AgentChanges, MenuEntry, WeComClient
 from integrations.companies import links
 from integrations.companies.diagnosis import runner
 from integrations.companies.diagnosis.console import is_domain_refused, note_domain_answer
-from integrations.companies.diagnosis.findings import LARGEST_ERRCODE, clip, parse_ip_address
+from integrations.companies.diagnosis.findings import SHARED_EXPLANATIONS, ask_site_admin, fail, name_problem
 from integrations.core.client_factory import wecom_client
 from integrations.core.hooks import offered_landing_pages
-from integrations.core.sentences import of_errcode
+from integrations.core.sentences import of_errcode, translated
 from integrations.core.validators import without_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import job_kind
 from integrations.jobs.runner import JobRun
-from integrations.models import ConsoleWrite, Corp
+from integrations.models import CheckRun, ConsoleWrite, Corp
 from integrations.models.fields import Person
 
 
@@ -283,59 +277,29 @@ def _tidied(entry: Values) -> Values:
 
 
 def _failure(error: IntegrationError) -> Values:
-    code, message = error.code, error.message
-    if code is not None and abs(code) > LARGEST_ERRCODE:
-        code, problem, message = None, Problem.NOT_WECOM, f"errcode {code}: {message}"
-    elif code is not None:
-        problem = Problem.REFUSED
-    elif isinstance(error, TransientError | OutcomeUnknownError):
-        problem = Problem.UNREACHABLE
-    elif isinstance(error, ConfigurationError):
-        problem = Problem.WRONG_SETTING
-    else:
-        problem = Problem.NOT_WECOM
-    return {
-        "status": Status.FAILED,
-        "problem": problem,
-        "errcode": code,
-        "hint": clip(error.hint, 64),
-        "caller_ip": parse_ip_address(error.caller_ip),
-        "message": clip(message),
-    }
+    found = fail(error, name_problem(error), CheckRun.Status.WRONG, heals=False)
+    kept = {"problem": found.problem, "errcode": found.errcode, "hint": found.hint, "caller_ip": found.caller_ip}
+    return {**kept, "status": Status.FAILED, "message": found.detail}
 
 
-def explanation(write: ConsoleWrite) -> Explanation:
-    """What a failed change means, in the active language."""
+_AGAIN = gettext_noop("Look at the preview again, then confirm it.")
+_EXPLANATIONS = {
+    **SHARED_EXPLANATIONS,
+    Problem.CHANGED.value: ask_site_admin(
+        gettext_noop("Somebody changed the settings in WeCom after the preview was made. Nothing was written."), _AGAIN
+    ),
+    Problem.OUTDATED.value: ask_site_admin(
+        gettext_noop("The values of this site changed after the preview was made. Nothing was written."), _AGAIN
+    ),
+    Problem.UNCLEAR.value: ask_site_admin(
+        gettext_noop("WeCom did not confirm the change: it may have been written, or not."),
+        gettext_noop("Make a new preview: it shows what WeCom has now."),
+    ),
+}
+
+
+def explain_write(write: ConsoleWrite) -> Explanation:
+    """Say what a failed change means, in the active language."""
     if write.errcode is not None and write.problem == Problem.REFUSED:
         return of_errcode(write.errcode)
-    here, network = _("The administrator of this site."), _("The administrator of this server's network.")
-    again = _("Look at the preview again, then confirm it.")
-    explanations = {
-        Problem.CHANGED.value: Explanation(
-            _("Somebody changed the settings in WeCom after the preview was made. Nothing was written."), here, again
-        ),
-        Problem.OUTDATED.value: Explanation(
-            _("The values of this site changed after the preview was made. Nothing was written."), here, again
-        ),
-        Problem.UNCLEAR.value: Explanation(
-            _("WeCom did not confirm the change: it may have been written, or not."),
-            here,
-            _("Make a new preview: it shows what WeCom has now."),
-        ),
-        Problem.UNREACHABLE.value: Explanation(
-            _("WeCom could not be reached, or did not answer in time."),
-            network,
-            _("Check that the server reaches the API address, directly or through the proxy under “Advanced”."),
-        ),
-        Problem.WRONG_SETTING.value: Explanation(
-            _("The API address, the proxy, the CA bundle or an encryption key is wrong."),
-            here,
-            _("Check the fields under “Advanced”; the detail below says what did not fit."),
-        ),
-        Problem.NOT_WECOM.value: Explanation(
-            _("What answered is not WeCom: a login page of the network, a proxy or another server."),
-            network,
-            _("Check the API address and the proxy under “Advanced”."),
-        ),
-    }
-    return explanations[write.problem]
+    return translated(_EXPLANATIONS[write.problem], {})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -31,12 +31,8 @@ from integrations.core.validators import without_invisible
 from integrations.jobs import requests
 from integrations.jobs.registry import job_kind
 from integrations.jobs.runner import JobRun
-from integrations.models import Corp, Job, SiteAddress, VerificationFile
+from integrations.models import Corp, SiteAddress, VerificationFile
 from integrations.models.jobs import Moment
-
-if TYPE_CHECKING:
-    from integrations.models.fields import Person
-
 
 # The path of the callback. The higher app that answers it puts this route into its own urls.
 CALLBACK_ROUTE = "wecom/<int:corp_id>/callback/"
@@ -132,7 +128,6 @@ def panel_page(corp: Corp, state: str, language: str = "zh") -> str:
 
 
 FILE_BYTES_AT_MOST = 1024
-FILE_CHECK = "site.file"
 _FILE_NAME = re.compile(r"WW_verify_([0-9A-Za-z]{16})\.txt")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -186,28 +181,6 @@ def is_file_served(code: str) -> bool:
 def verification_file_url(site: SiteAddress, file: VerificationFile) -> str:
     """Where WeCom looks for the file. `site`: the site address of the file's corp."""
     return site.absolute(reverse("verification-file", args=[file.code]))
-
-
-def request_file_check(file: VerificationFile, *, by: Person, now: datetime) -> Job:
-    """Have the public address looked at, unless that is under way."""
-    return requests.request_job(FILE_CHECK, key=file.pk, subject=file.name, corp=file.corp, by=by, now=now)
-
-
-@job_kind(
-    FILE_CHECK,
-    label=gettext_lazy("Check of a verification file"),
-    explain=lambda _job: "",  # the file says what was found; the check itself does not fail
-    seconds=60,
-    joins_running=True,
-    see="integrations.change_corp",
-    retry="integrations.change_corp",
-)
-def check_file(run: JobRun) -> dict[str, Any]:
-    """Look for the file, if it is still there, at its public address."""
-    file = VerificationFile.objects.select_related("corp__site_address").filter(pk=int(run.job.key or 0)).first()
-    if file is not None:
-        look_for_file(file, now=run.clock())
-    return {}
 
 
 def look_for_file(file: VerificationFile, *, now: datetime) -> None:

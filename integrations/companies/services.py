@@ -41,7 +41,7 @@ from integrations.models import CheckRun, Corp, SiteAddress, StagedCredentials, 
 from integrations.models.fields import corp_condition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -237,24 +237,14 @@ def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
     staged = StagedCredentials.objects.filter(corp=int(run.job.key or 0), state=CredentialsState.WAITING).first()
     if staged is None:
         return {}
-    corp = carry_out_credentials_check(staged_id=staged.pk, clock=run.clock)
-    if corp is not None:
-        runner.request_checks(corp=corp, checks=None, now=run.clock())
-    waits = StagedCredentials.objects.filter(pk=staged.pk, state=CredentialsState.WAITING).exists()
-    return Again(run.clock() + TRY_AGAIN) if waits else {}
-
-
-def carry_out_credentials_check(*, staged_id: int, clock: Callable[[], datetime]) -> Corp | None:
-    """Ask WeCom, and keep what it says. Returns the corp whose credentials came into force."""
-    staged = StagedCredentials.objects.filter(pk=staged_id, state=CredentialsState.WAITING).first()
-    if staged is None:
-        return None
     # Without its own Secret: one that no key opens any more is replaced in this very way.
     corp = Corp.objects.defer("secret").get(pk=staged.corp_id)
-    finding = _found(corp, staged)
+    finding = _judge_credentials(corp, staged)
     if finding.status == Status.OK:
-        return _put_in_force(corp, staged, now=clock())
-    now = clock()
+        if _put_in_force(corp, staged, now=run.clock()):
+            runner.request_checks(corp=corp, checks=None, now=run.clock())
+        return {}
+    now = run.clock()
     goes_on = finding.heals and now < staged.staged_at + TRIED_FOR
     _as_read(staged).update(
         state=CredentialsState.WAITING if goes_on else CredentialsState.REFUSED,
@@ -264,7 +254,7 @@ def carry_out_credentials_check(*, staged_id: int, clock: Callable[[], datetime]
         caller_ip=finding.caller_ip,
     )
     logger.info("new credentials corp=%s problem=%s code=%s", corp.pk, finding.problem, finding.errcode)
-    return None
+    return Again(now + TRY_AGAIN) if goes_on else {}
 
 
 def explain_credentials(staged: StagedCredentials) -> Explanation | None:
@@ -274,7 +264,7 @@ def explain_credentials(staged: StagedCredentials) -> Explanation | None:
     return results.explain_finding(BlockingCheck.AGENTID, staged.problem, staged.errcode, staged.facts)
 
 
-def _found(corp: Corp, staged: StagedCredentials) -> Finding:
+def _judge_credentials(corp: Corp, staged: StagedCredentials) -> Finding:
     twins = Corp.objects.filter(corpid=corp.corpid, agentid=staged.agentid).exclude(pk=corp.pk)
     if twins.exists():
         return wrong("connected", heals=False)
@@ -290,16 +280,16 @@ def _found(corp: Corp, staged: StagedCredentials) -> Finding:
 
 
 @transaction.atomic
-def _put_in_force(corp: Corp, staged: StagedCredentials, *, now: datetime) -> Corp | None:
-    """None where others were staged, or these discarded, while WeCom was asked."""
+def _put_in_force(corp: Corp, staged: StagedCredentials, *, now: datetime) -> bool:
+    """False where others were staged, or these discarded, while WeCom was asked."""
     _hold(corp)
     settled = {"state": CredentialsState.IN_FORCE, "secret": "", "settled_at": now, "problem": ""}
     if not _as_read(staged).update(**settled):
-        return None
+        return False
     corp.agentid, corp.secret = staged.agentid, staged.secret
     save_corp(corp=corp, changed_fields={"agentid", "secret"})
     logger.info("new credentials corp=%s in force", corp.pk)
-    return corp
+    return True
 
 
 def _hold(corp: Corp) -> None:
@@ -347,7 +337,7 @@ class Step:
 
 def list_steps(corp: Corp) -> list[Step]:
     """Every step with its state, from what is saved, what the checks last found of it, and what real calls met."""
-    runs, refusal = _current_runs(corp), results.refusals([corp]).get(corp.pk)
+    runs, refusal = _current_runs(corp), results.find_refusal(corp)
     wrong = set() if refusal is None else {refusal.anchor, "diagnosis"}
     in_console = ("domain", "home_page") if corp.sign_in_enabled else ("home_page",)
     # Done when everything essential passed and nothing else is wrong.
@@ -512,8 +502,3 @@ def list_known_ips(corp: Corp) -> list[KnownIp]:
     named = dict.fromkeys([*seen, *(facts or {}).get("addresses", [])])
     noted = [ip for ip in corp.noted_ips if ip not in named]
     return [*(KnownIp(ip, seen.get(ip), True) for ip in named), *(KnownIp(ip, None, False) for ip in noted)]
-
-
-def join_ips_to_paste(corp: Corp) -> str:
-    """The known addresses as WeCom's console takes them."""
-    return IP_SEPARATOR.join(ip.address for ip in list_known_ips(corp))

@@ -52,12 +52,11 @@ JobFunction = Callable[["JobRun"], "dict[str, Any] | Again"]
 
 @dataclass(frozen=True)
 class JobKind:
-    """`seconds`: how long it may take. `tries`: how many workers may die of it. `joins_running`: a request is answered
-    with the running job of its key; else it waits behind that one. `keep`: how long a finished job stays. `see` and
-    `retry`: permissions, for the jobs of companies that a person sees; without `see` a job is for who asked alone.
-    `template`: what a job's page shows beside its state. `repeats_errors`: an unexpected error is a try like a worker's
-    death; else it ends the job at once. `give_up`: what else ends where the runner itself ends a job as failed, in the
-    same transaction.
+    """`seconds`: how long it may take. `tries`: how many workers may die of it. `keep`: how long a finished job stays.
+    `see` and `retry`: permissions, for the jobs of companies that a person sees; without `see` a job is for who asked
+    alone. `template`: what a job's page shows beside its state. `repeats_errors`: an unexpected error is a try like a
+    worker's death; else it ends the job at once. `give_up`: what else ends where the runner itself ends a job as
+    failed, in the same transaction.
     """
 
     name: str
@@ -67,7 +66,6 @@ class JobKind:
     queue: str = DEFAULT_QUEUE
     seconds: int = 120
     tries: int = 5
-    joins_running: bool = False
     keep: timedelta = timedelta(days=1)
     see: str = ""
     retry: str = ""

@@ -42,7 +42,7 @@ def request_job(
     by: Person | None = None,
 ) -> Job:
     """Have a job done soon. `key`: what it is about; `subject`: the same in words. A job with this key that still waits
-    is answered instead, with the new payload; of one that runs, `joins_running` of its kind decides."""
+    is answered instead, with the new payload; behind one that runs it waits."""
     wanted = {
         "payload": payload or {},
         "corp": corp,
@@ -61,15 +61,12 @@ def request_job(
 def _join_or_insert(kind: str, key: str | None, wanted: dict[str, Any]) -> Job:
     """The row stays locked until the caller commits: a worker must not begin before what the caller writes is seen."""
     if key is not None:
-        same = Job.objects.filter(kind=kind, key=key)
-        if waiting := same.filter(status=Job.Status.WAITING).select_for_update(no_key=True, of=("self",)).first():
+        same = Job.objects.filter(kind=kind, key=key, status=Job.Status.WAITING)
+        if waiting := same.select_for_update(no_key=True, of=("self",)).first():
             for name, value in wanted.items():
                 setattr(waiting, name, value)
             waiting.save()
             return waiting
-        running = same.filter(status=Job.Status.RUNNING).first() if kinds[kind].joins_running else None
-        if running is not None:
-            return running
     return Job.objects.create(kind=kind, key=key, **wanted)
 
 

@@ -264,6 +264,7 @@ class Corp(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = CorpQuerySet.as_manager()
+    default_address: SiteAddress | None = None  # set by who looks it up once for a whole page
 
     class Meta:
         verbose_name = _("WeCom company")
@@ -283,7 +284,9 @@ class Corp(models.Model):
     def find_site_address(self) -> SiteAddress:
         """Return its own site address, else the default one."""
         url: str | None = getattr(self, "site_url", None)  # of Corp.objects.to_begin_sign_in(): nothing is to look up
-        return SiteAddress(url=url) if url else self.site_address or SiteAddress.objects.default()
+        return (
+            SiteAddress(url=url) if url else self.site_address or self.default_address or SiteAddress.objects.default()
+        )
 
     @property
     def was_enabled(self) -> bool:

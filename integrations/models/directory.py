@@ -355,10 +355,7 @@ class SyncChange(models.Model):
         verbose_name_plural = _("differences")
         ordering = ["pk"]
         default_permissions = ()  # seen with its run
-        indexes = [
-            # A run's differences in order, as its page lists them.
-            models.Index(fields=["run", "id"], name="changes_of_run"),
-        ]
+        indexes = [models.Index(fields=["run", "id"], name="changes_of_run")]
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.member_id} {self.kind}"

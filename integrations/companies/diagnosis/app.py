@@ -27,7 +27,7 @@ from integrations.clients.wecom.builders import (
     check_bytes,
     text_content,
 )
-from integrations.clients.wecom.errcodes import SITE_ADMIN, TO_SCOPE, WECOM_ADMIN
+from integrations.clients.wecom.errcodes import TO_SCOPE
 from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies.diagnosis.findings import (
     APP_DISABLED,
@@ -39,6 +39,8 @@ from integrations.companies.diagnosis.findings import (
     Finding,
     Question,
     Status,
+    ask_site_admin,
+    ask_wecom_admin,
     clip,
     fail,
     is_passing,
@@ -147,19 +149,15 @@ AGENTID = Check(
     run=check_agentid,
     explanations={
         "named": Explanation(_("WeCom knows the app as “%(app_name)s”.")),
-        "other_app": Explanation(_("The Secret belongs to another app than the AgentId."), SITE_ADMIN, _COPY_BOTH),
-        "contacts_secret": Explanation(
-            _("This is the Secret of the contacts assistant (Contacts sync), not of the app."), SITE_ADMIN, _COPY_BOTH
+        "other_app": ask_site_admin(_("The Secret belongs to another app than the AgentId."), _COPY_BOTH),
+        "contacts_secret": ask_site_admin(
+            _("This is the Secret of the contacts assistant (Contacts sync), not of the app."), _COPY_BOTH
         ),
-        "connected": Explanation(
-            _("This app is connected as another company here already."),
-            SITE_ADMIN,
-            _("Use that company, or another app."),
+        "connected": ask_site_admin(
+            _("This app is connected as another company here already."), _("Use that company, or another app.")
         ),
-        "no_app": Explanation(
-            _("This Secret may not read the app: it is one of WeCom's own assistants, not the app's."),
-            SITE_ADMIN,
-            _COPY_BOTH,
+        "no_app": ask_site_admin(
+            _("This Secret may not read the app: it is one of WeCom's own assistants, not the app's."), _COPY_BOTH
         ),
     },
 )
@@ -186,10 +184,8 @@ APP = Check(
     run=check_app,
     explanations={
         "enabled": Explanation(_("The app is enabled in WeCom.")),
-        "disabled": Explanation(
-            _("The app is disabled in WeCom."),
-            WECOM_ADMIN,
-            _("WeCom's console → App management → the app → enable it."),
+        "disabled": ask_wecom_admin(
+            _("The app is disabled in WeCom."), _("WeCom's console → App management → the app → enable it.")
         ),
     },
 )
@@ -222,14 +218,9 @@ SCOPE = Check(
                 "single members: %(members)s."
             )
         ),
-        "empty": Explanation(
-            _("The app sees nobody: nobody can sign in, and no message arrives."),
-            WECOM_ADMIN,
-            TO_SCOPE,
-        ),
-        "members_only": Explanation(
+        "empty": ask_wecom_admin(_("The app sees nobody: nobody can sign in, and no message arrives."), TO_SCOPE),
+        "members_only": ask_wecom_admin(
             _("The app sees single members only (%(members)s), no department: whoever joins later is left out."),
-            WECOM_ADMIN,
             TO_SCOPE,
         ),
     },
@@ -325,11 +316,10 @@ DEPARTMENTS = Check(
             _("No roots are named: everybody whom the app sees takes part (departments: %(departments)s).")
         ),
         "seen": Explanation(_("All of them exist and are visible to the app: %(roots)s.")),
-        "unknown": Explanation(_("There is no department %(unknown)s in WeCom."), SITE_ADMIN, _CORRECT_ROOTS),
-        "outside": Explanation(_("The app may not see department %(outside)s."), WECOM_ADMIN, TO_SCOPE),
-        "both": Explanation(
+        "unknown": ask_site_admin(_("There is no department %(unknown)s in WeCom."), _CORRECT_ROOTS),
+        "outside": ask_wecom_admin(_("The app may not see department %(outside)s."), TO_SCOPE),
+        "both": ask_site_admin(
             _("There is no department %(unknown)s in WeCom, and the app may not see department %(outside)s."),
-            SITE_ADMIN,
             _CORRECT_ROOTS,
         ),
     },
@@ -376,9 +366,8 @@ ASSISTANT = Check(
     purpose=_("Reads the directory with the Secret of Contacts sync, if one is saved."),
     run=check_assistant,
     explanations={
-        "none": Explanation(
+        "none": ask_site_admin(
             _("Not entered: the app's own Secret reads whom the app may see. That is enough for many companies."),
-            SITE_ADMIN,
             _(
                 "To read the whole company: WeCom's console → Security and management → Management tools → "
                 "Contacts sync → Secret; paste it above under Credentials into “Contacts sync Secret”."
@@ -393,19 +382,14 @@ ASSISTANT = Check(
                 "WeCom keeps them from addresses that it first saw after August 2022. The app reads those it may see."
             )
         ),
-        "secret_refused": Explanation(
-            _("WeCom refuses the Secret of Contacts sync: it is wrong, or was reset."),
-            SITE_ADMIN,
-            _TO_SECRET,
+        "secret_refused": ask_site_admin(
+            _("WeCom refuses the Secret of Contacts sync: it is wrong, or was reset."), _TO_SECRET
         ),
-        "of_an_app": Explanation(
-            _("The Secret saved for Contacts sync is one of an app, which may not list the whole company."),
-            SITE_ADMIN,
-            _TO_SECRET,
+        "of_an_app": ask_site_admin(
+            _("The Secret saved for Contacts sync is one of an app, which may not list the whole company."), _TO_SECRET
         ),
-        "refused_ip": Explanation(
+        "refused_ip": ask_wecom_admin(
             _("WeCom refuses Contacts sync the address of this server, %(address)s."),
-            WECOM_ADMIN,
             _("WeCom's console → Security and management → Management tools → Contacts sync → Trusted company IP."),
         ),
     },
@@ -469,19 +453,16 @@ MESSAGE = Check(
     explanations={
         "accepted": Explanation(_("WeCom accepted the message to %(to)s (msgid %(msgid)s). Look at the phone.")),
         "with_warning": Explanation(_("WeCom accepted the message to %(to)s with a warning (msgid %(msgid)s).")),
-        "unclear": Explanation(
+        "unclear": ask_site_admin(
             _("It is not known whether the message to %(to)s went out: WeCom's answer was lost."),
-            SITE_ADMIN,
             _("Look at the phone before you send another one."),
         ),
-        "nobody": Explanation(
+        "nobody": ask_site_admin(
             _("%(to)s cannot receive the message: WeCom knows no such account, or it is outside the visible scope."),
-            SITE_ADMIN,
             _("Take the account from WeCom's console → Contacts → the member → Account, and check the visible scope."),
         ),
-        "unlicensed": Explanation(
+        "unlicensed": ask_wecom_admin(
             _("%(to)s has no interface licence, so the message was not delivered (msgid %(msgid)s)."),
-            WECOM_ADMIN,
             _("WeCom's console → App management → the app → Interface licence."),
         ),
     },

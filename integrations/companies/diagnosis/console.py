@@ -12,7 +12,7 @@ from django.utils import timezone
 from integrations import callbacks
 from integrations.clients.errors import ConfigurationError, Explanation, TransientError
 from integrations.clients.network import fetch_page
-from integrations.clients.wecom.errcodes import NETWORK_ADMIN, TO_TRUSTED_DOMAIN, WECOM_ADMIN
+from integrations.clients.wecom.errcodes import TO_TRUSTED_DOMAIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies import links
 from integrations.companies.diagnosis.findings import (
@@ -21,6 +21,8 @@ from integrations.companies.diagnosis.findings import (
     Finding,
     Question,
     Status,
+    ask_network_admin,
+    ask_wecom_admin,
     clip,
     ok,
     skip,
@@ -79,31 +81,25 @@ DOMAIN = Check(
     subject=links.trusted_domain,
     explanations={
         "equal": Explanation(_("The trusted domain in WeCom is %(ours)s, as it should be.")),
-        "missing": Explanation(
-            _("The app has no trusted domain in WeCom: sign-in is refused."), WECOM_ADMIN, TO_TRUSTED_DOMAIN
-        ),
-        "scheme": Explanation(
+        "missing": ask_wecom_admin(_("The app has no trusted domain in WeCom: sign-in is refused."), TO_TRUSTED_DOMAIN),
+        "scheme": ask_wecom_admin(
             _("The trusted domain in WeCom, %(theirs)s, has http:// or https:// in front. Enter the domain alone."),
-            WECOM_ADMIN,
             TO_TRUSTED_DOMAIN,
         ),
-        "path": Explanation(
+        "path": ask_wecom_admin(
             _("The trusted domain in WeCom, %(theirs)s, has something behind the host. Enter the domain alone."),
-            WECOM_ADMIN,
             TO_TRUSTED_DOMAIN,
         ),
-        "port": Explanation(
+        "port": ask_wecom_admin(
             _("The trusted domain in WeCom, %(theirs)s, has another port than %(ours)s. Port and host must be equal."),
-            WECOM_ADMIN,
             TO_TRUSTED_DOMAIN,
         ),
-        "underscore": Explanation(
+        "underscore": ask_wecom_admin(
             _("The trusted domain in WeCom, %(theirs)s, has an underscore, which WeCom does not redirect to."),
-            WECOM_ADMIN,
             TO_TRUSTED_DOMAIN,
         ),
-        "other": Explanation(
-            _("The trusted domain in WeCom is %(theirs)s; this site is %(ours)s."), WECOM_ADMIN, TO_TRUSTED_DOMAIN
+        "other": ask_wecom_admin(
+            _("The trusted domain in WeCom is %(theirs)s; this site is %(ours)s."), TO_TRUSTED_DOMAIN
         ),
     },
     copied="ours",
@@ -165,24 +161,20 @@ HOME_PAGE = Check(
     explanations={
         "equal": Explanation(_("The home page in WeCom is the link of this site.")),
         "inner_page": Explanation(_("The home page in WeCom is a link of this site, with an inner page of its own.")),
-        "missing": Explanation(
-            _("The app has no home page in WeCom: a tap on it leads nowhere."), WECOM_ADMIN, _TO_HOME_PAGE
+        "missing": ask_wecom_admin(_("The app has no home page in WeCom: a tap on it leads nowhere."), _TO_HOME_PAGE),
+        "no_scheme": ask_wecom_admin(
+            _("The home page in WeCom begins with neither http:// nor https://: %(theirs)s"), _TO_HOME_PAGE
         ),
-        "no_scheme": Explanation(
-            _("The home page in WeCom begins with neither http:// nor https://: %(theirs)s"), WECOM_ADMIN, _TO_HOME_PAGE
-        ),
-        "plain": Explanation(
+        "plain": ask_wecom_admin(
             _(
                 "The home page in WeCom is the plain login address. It signs people in inside WeCom, too, but with "
                 "several companies they may have to choose theirs."
             ),
-            WECOM_ADMIN,
             _TO_HOME_PAGE,
         ),
-        "other": Explanation(_("The home page in WeCom is another one: %(theirs)s"), WECOM_ADMIN, _TO_HOME_PAGE),
-        "differs": Explanation(
+        "other": ask_wecom_admin(_("The home page in WeCom is another one: %(theirs)s"), _TO_HOME_PAGE),
+        "differs": ask_wecom_admin(
             _("The home page in WeCom differs from the link of this site in: %(parts)s. It is %(theirs)s"),
-            WECOM_ADMIN,
             _TO_HOME_PAGE,
         ),
     },
@@ -195,18 +187,17 @@ HOME_PAGE = Check(
 
 def check_verification_files(question: Question) -> Finding:
     """Fetch each verification file at its public address."""
-    names: list[str] = []
-    for file in VerificationFile.objects.filter(corp=question.corp):
+    files = list(VerificationFile.objects.filter(corp=question.corp))
+    for file in files:
         links.look_for_file(file, now=timezone.now())
-        if file.outcome != VerificationFile.Outcome.FOUND:
-            return wrong(file.outcome, {"file": file.name, "url": file.checked_url}, detail=file.detail)
-        names.append(file.name)
-    return ok("found", {"files": ", ".join(names)}) if names else skip("no_file")
+    if lost := [file for file in files if file.outcome != VerificationFile.Outcome.FOUND]:
+        return wrong(lost[0].outcome, {"file": lost[0].name, "url": lost[0].checked_url}, detail=lost[0].detail)
+    return ok("found", {"files": ", ".join(file.name for file in files)}) if files else skip("no_file")
 
 
 def join_verification_codes(corp: Corp) -> str:
     """Return the address under which the files are looked for, and their codes."""
-    codes = sorted(corp.verification_files.values_list("code", flat=True))
+    codes = sorted(file.code for file in corp.verification_files.all())
     return " ".join([corp.find_site_address().url, *codes])
 
 
@@ -220,9 +211,8 @@ VERIFICATION_FILE = Check(
         "found": Explanation(
             _("Answers rightly at the public address, as seen from this server: %(files)s. WeCom comes from outside.")
         ),
-        "no_file": Explanation(
+        "no_file": ask_wecom_admin(
             _("No verification file is uploaded. WeCom asks for one before it accepts the trusted domain."),
-            WECOM_ADMIN,
             _("WeCom's console → the app → Web authorisation and JS-SDK → apply for verification; upload the file."),
         ),
         **links.FILE_EXPLANATIONS,
@@ -327,33 +317,29 @@ OWNERSHIP = Check(
     explanations={
         "accepted": Explanation(_("WeCom took %(domain)s as trusted domain when it was written.")),
         "file": Explanation(_("The verification file is at its place, and WeCom has not refused %(domain)s.")),
-        "unknown": Explanation(
+        "unknown": ask_wecom_admin(
             _(
                 "WeCom tells whether %(domain)s is verified only when the domain is written; nothing is known yet, and "
                 "no verification file has been found at the public address."
             ),
-            WECOM_ADMIN,
             _TO_VERIFICATION,
         ),
-        "file_since": Explanation(
+        "file_since": ask_wecom_admin(
             _("WeCom refused %(domain)s as not verified (85005); a verification file was put in its place since then."),
-            WECOM_ADMIN,
             _("Have the domain verified in WeCom's console, then write the trusted domain from this page once more."),
         ),
-        "unverified": Explanation(
-            _("WeCom says that the ownership of %(domain)s is not verified (85005)."), WECOM_ADMIN, _TO_VERIFICATION
+        "unverified": ask_wecom_admin(
+            _("WeCom says that the ownership of %(domain)s is not verified (85005)."), _TO_VERIFICATION
         ),
-        "no_filing": Explanation(
+        "no_filing": ask_wecom_admin(
             _(
                 "WeCom says that %(domain)s has no ICP filing of this company or an associated one: it must be a "
                 "domain of your own company or of an associated company."
             ),
-            WECOM_ADMIN,
             _TO_VERIFICATION,
         ),
-        "of_a_provider": Explanation(
+        "of_a_provider": ask_wecom_admin(
             _("WeCom says that %(domain)s belongs to a service provider. Use a domain of your own company."),
-            WECOM_ADMIN,
             _TO_VERIFICATION,
         ),
     },
@@ -393,6 +379,7 @@ def check_callback(question: Question) -> Finding:
 
 
 _TO_RECEPTION = _("WeCom's console → App management → the app → Receive messages: save URL, Token and EncodingAESKey.")
+_PASS_ON = _("Let the reverse proxy pass /wecom/ on to this site, with its query and Host header as they come.")
 CALLBACK = Check(
     name="callback",
     label=_("Callback address"),
@@ -401,42 +388,28 @@ CALLBACK = Check(
     subject=lambda corp: callbacks.callback_url(corp, APP_CALLBACK),
     explanations={
         "verified": Explanation(_("The callback address answers rightly, and WeCom has verified it.")),
-        "no_keys": Explanation(
+        "no_keys": ask_wecom_admin(
             _("No Token and EncodingAESKey are generated: nothing is received from WeCom, which not everybody needs."),
-            WECOM_ADMIN,
             _("Generate them under “Receiving messages” if buttons, menus or directory changes are to be heard."),
         ),
-        "unverified": Explanation(
-            _("The callback address answers rightly, but WeCom has not verified it yet."), WECOM_ADMIN, _TO_RECEPTION
+        "unverified": ask_wecom_admin(
+            _("The callback address answers rightly, but WeCom has not verified it yet."), _TO_RECEPTION
         ),
-        "outdated": Explanation(
-            _("The site address was changed after WeCom verified the callback address."), WECOM_ADMIN, _TO_RECEPTION
+        "outdated": ask_wecom_admin(
+            _("The site address was changed after WeCom verified the callback address."), _TO_RECEPTION
         ),
-        "wrong_status": Explanation(
+        "wrong_status": ask_network_admin(
             _("%(url)s answers, but refuses the check: the request does not arrive at this site as it was sent."),
-            NETWORK_ADMIN,
-            _("Let the reverse proxy pass /wecom/ on to this site, with its query and Host header as they come."),
+            _PASS_ON,
         ),
-        "wrong_content": Explanation(
-            _("Something else answers at %(url)s: a login page, or another server."),
-            NETWORK_ADMIN,
-            _("Let the reverse proxy pass /wecom/ on to this site, with its query and Host header as they come."),
+        "wrong_content": ask_network_admin(
+            _("Something else answers at %(url)s: a login page, or another server."), _PASS_ON
         ),
-        "redirected": Explanation(
+        "redirected": ask_network_admin(
             _("%(url)s sends the visitor elsewhere; WeCom does not follow."),
-            NETWORK_ADMIN,
             _("If it leads from http:// to https://, save the site address with https://."),
         ),
-        "untrusted": Explanation(
-            _("The certificate of %(url)s is not trusted."),
-            NETWORK_ADMIN,
-            _("Install a valid certificate of a public authority for this host name, with its intermediate ones."),
-        ),
-        "unreachable": Explanation(
-            _("%(url)s cannot be reached from this server, or did not answer in time."),
-            NETWORK_ADMIN,
-            _("Check the DNS entry of the host name, the firewall and the reverse proxy."),
-        ),
+        **{problem: links.FILE_EXPLANATIONS[problem] for problem in ("untrusted", "unreachable")},
     },
     copied="url",
 )

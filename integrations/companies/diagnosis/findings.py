@@ -15,13 +15,14 @@ from integrations.clients.errors import (
     ConfigurationError,
     Explanation,
     IntegrationError,
+    OutcomeUnknownError,
     RateLimitedError,
     TransientError,
     UnexpectedResponseError,
     UnreadableSecretError,
 )
 from integrations.clients.wecom import errcodes
-from integrations.clients.wecom.errcodes import NETWORK_ADMIN, SITE_ADMIN, SUPPORT
+from integrations.clients.wecom.errcodes import NETWORK_ADMIN, SITE_ADMIN, SUPPORT, WECOM_ADMIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.core.validators import without_invisible
 from integrations.models import CheckRun, Corp
@@ -179,22 +180,35 @@ OTHER_APP = frozenset({301002, 40056})
 NOT_OF_AN_APP = 48002
 APP_DISABLED = 50003
 
+
+def ask_site_admin(what: str, where: str) -> Explanation:
+    """Explain what the administrator of this site puts right, and where."""
+    return Explanation(what, SITE_ADMIN, where)
+
+
+def ask_network_admin(what: str, where: str) -> Explanation:
+    """Explain what the administrator of the server's network puts right, and where."""
+    return Explanation(what, NETWORK_ADMIN, where)
+
+
+def ask_wecom_admin(what: str, where: str) -> Explanation:
+    """Explain what the administrator of WeCom puts right, and where."""
+    return Explanation(what, WECOM_ADMIN, where)
+
+
 # Said by every check: `by` is the check that has to be put right first.
 SHARED_EXPLANATIONS = {
     "blocked": Explanation(_("Not tried: “%(by_label)s” has to be in order first.")),
-    "wrong_setting": Explanation(
+    "wrong_setting": ask_site_admin(
         _("The API address, the proxy, the CA bundle or an encryption key is wrong."),
-        SITE_ADMIN,
         _("Check the fields under “Advanced”; the detail below says what did not fit."),
     ),
-    "unreachable": Explanation(
+    "unreachable": ask_network_admin(
         _("WeCom could not be reached, or did not answer in time."),
-        NETWORK_ADMIN,
         _("Check that the server reaches the API address, directly or through the proxy under “Advanced”."),
     ),
-    "not_wecom": Explanation(
+    "not_wecom": ask_network_admin(
         _("What answered is not WeCom: a login page of the network, a proxy or another server."),
-        NETWORK_ADMIN,
         _("Check the API address and the proxy under “Advanced”."),
     ),
     "crashed": Explanation(
@@ -202,20 +216,16 @@ SHARED_EXPLANATIONS = {
         SUPPORT,
         _("Export the diagnosis as text and send it to support."),
     ),
-    "lost": Explanation(
+    "lost": ask_site_admin(
         _("The worker that ran this check ended before it was done, and it is not run twice."),
-        SITE_ADMIN,
         _("Look whether the message arrived; then start it again."),
     ),
-    "died": Explanation(
+    "died": ask_site_admin(
         _("Each worker that ran this check ended before it was done, so it was given up."),
-        SITE_ADMIN,
         _("Look into the worker's log, and whether it has memory enough; then start the check again."),
     ),
-    "too_late": Explanation(
-        _("Not sent: ten minutes after the click it would have surprised its reader."),
-        SITE_ADMIN,
-        _("Send it again."),
+    "too_late": ask_site_admin(
+        _("Not sent: ten minutes after the click it would have surprised its reader."), _("Send it again.")
     ),
 }
 
@@ -225,13 +235,16 @@ def judge_error(error: IntegrationError, *, check_name: str) -> Finding:
     blocking = find_blocking_check(error)
     if blocking and blocking != check_name:
         return fail(error, "blocked", Status.SKIPPED, heals=False, facts={"by": blocking})
+    return fail(error, name_problem(error), Status.WRONG, heals=error.code is None or _may_heal(error, check_name))
+
+
+def name_problem(error: IntegrationError) -> str:
+    """Return "refused" where WeCom says why, else which of the shared explanations fits."""
     if error.code is not None:
-        return fail(error, "refused", Status.WRONG, heals=_may_heal(error, check_name))
-    if isinstance(error, TransientError):
-        problem = "unreachable"
-    else:
-        problem = "wrong_setting" if isinstance(error, ConfigurationError) else "not_wecom"
-    return fail(error, problem, Status.WRONG, heals=True)
+        return "refused"
+    if isinstance(error, TransientError | OutcomeUnknownError):
+        return "unreachable"
+    return "wrong_setting" if isinstance(error, ConfigurationError) else "not_wecom"
 
 
 def find_blocking_check(error: IntegrationError) -> BlockingCheck | None:

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from integrations.clients.errors import Explanation, IntegrationError
-from integrations.clients.wecom.errcodes import NETWORK_ADMIN, SITE_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes import gettext_noop as _
 from integrations.companies.diagnosis.findings import (
     FOR_A_DAY,
@@ -18,6 +17,9 @@ from integrations.companies.diagnosis.findings import (
     Finding,
     Question,
     Status,
+    ask_network_admin,
+    ask_site_admin,
+    ask_wecom_admin,
     clip,
     fail,
     ok,
@@ -68,39 +70,31 @@ NETWORK = Check(
     run=check_network,
     explanations={
         "reached": Explanation(_("WeCom answers at %(host)s (%(addresses)s).")),
-        "dns": Explanation(
+        "dns": ask_network_admin(
             _("The name %(host)s cannot be looked up: %(reason)s."),
-            NETWORK_ADMIN,
             _("Check the DNS servers of this server, or set a proxy under “Advanced”."),
         ),
-        "tcp": Explanation(
+        "tcp": ask_network_admin(
             _("%(host)s (%(addresses)s) does not take a connection at port %(port)s: %(reason)s."),
-            NETWORK_ADMIN,
             _("Allow outgoing connections to qyapi.weixin.qq.com, port 443, in the firewall, or set a proxy."),
         ),
-        "proxy_dns": Explanation(
+        "proxy_dns": ask_site_admin(
             _("The name of the proxy, %(host)s, cannot be looked up: %(reason)s."),
-            SITE_ADMIN,
             _("Correct the proxy under “Advanced”."),
         ),
-        "proxy_tcp": Explanation(
+        "proxy_tcp": ask_site_admin(
             _("The proxy %(host)s does not take a connection at port %(port)s: %(reason)s."),
-            SITE_ADMIN,
             _("Correct the proxy under “Advanced”, or start it."),
         ),
-        "proxy": Explanation(
-            _("The proxy %(host)s refuses the way to WeCom (%(reason)s)."),
-            NETWORK_ADMIN,
-            _("See the check “Proxy” below."),
+        "proxy": ask_network_admin(
+            _("The proxy %(host)s refuses the way to WeCom (%(reason)s)."), _("See the check “Proxy” below.")
         ),
-        "tls": Explanation(
+        "tls": ask_network_admin(
             _("A connection stands, but no trusted encryption comes about: %(reason)s."),
-            NETWORK_ADMIN,
             _("See the check “Certificate” below."),
         ),
-        "http": Explanation(
+        "http": ask_network_admin(
             _("A connection stands, but nothing answers on it: %(reason)s."),
-            NETWORK_ADMIN,
             _("A firewall may let the connection through and drop what is sent. Check it, or set a proxy."),
         ),
     },
@@ -134,24 +128,20 @@ PROXY = Check(
     explanations={
         "none": Explanation(_("No proxy is set: this server calls WeCom directly.")),
         "passes": Explanation(_("The proxy %(host)s, port %(port)s, lets this server through.")),
-        "password": Explanation(
+        "password": ask_site_admin(
             _("The proxy %(host)s wants a user name and password, or refuses those that are saved."),
-            SITE_ADMIN,
             _("Enter the proxy under “Advanced” again: http://user:password@host:port."),
         ),
-        "refuses": Explanation(
+        "refuses": ask_network_admin(
             _("The proxy %(host)s refuses the way to WeCom (%(reason)s)."),
-            NETWORK_ADMIN,
             _("Have qyapi.weixin.qq.com, port 443, allowed in the proxy's rules."),
         ),
-        "unreachable": Explanation(
+        "unreachable": ask_network_admin(
             _("The proxy %(host)s cannot be reached at port %(port)s: %(reason)s."),
-            NETWORK_ADMIN,
             _("Start the proxy, or correct its address under “Advanced”."),
         ),
-        "silent": Explanation(
+        "silent": ask_network_admin(
             _("The proxy %(host)s takes the connection and does not answer: %(reason)s."),
-            NETWORK_ADMIN,
             _("Look into the proxy's log."),
         ),
     },
@@ -195,24 +185,20 @@ CERTIFICATE = Check(
         "private": Explanation(
             _("The certificate is trusted through your own authority %(authority)s, valid to %(ends)s.")
         ),
-        "ends_soon": Explanation(
+        "ends_soon": ask_site_admin(
             _("Your own authority %(authority)s ends on %(ends)s; WeCom is then no longer reached."),
-            SITE_ADMIN,
             _("Paste its next certificate into “CA bundle” under “Advanced”."),
         ),
-        "untrusted": Explanation(
+        "untrusted": ask_network_admin(
             _("The certificate is not trusted: %(reason)s. A device of your network may be reading along."),
-            NETWORK_ADMIN,
             _("Have WeCom exempted from inspection, or paste the authority of that device into “CA bundle”."),
         ),
-        "own_authority": Explanation(
+        "own_authority": ask_site_admin(
             _("The certificate is not one of your own authority: %(reason)s."),
-            SITE_ADMIN,
             _("Empty “CA bundle” under “Advanced”, or paste the certificates of the right authority."),
         ),
-        "no_tls": Explanation(
+        "no_tls": ask_network_admin(
             _("No encryption comes about: %(reason)s."),
-            NETWORK_ADMIN,
             _("Something other than WeCom answers there. Check the API address, the firewall and the proxy."),
         ),
     },
@@ -251,8 +237,8 @@ CLOCK = Check(
     explanations={
         "right": Explanation(_("The clocks differ by %(seconds)s s.")),
         "no_date": Explanation(_("The answer has no Date header, so the clocks cannot be compared.")),
-        "ahead": Explanation(_("The clock of this server is ahead by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
-        "behind": Explanation(_("The clock of this server is behind by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
+        "ahead": ask_site_admin(_("The clock of this server is ahead by %(seconds)s s."), _SET_CLOCK),
+        "behind": ask_site_admin(_("The clock of this server is behind by %(seconds)s s."), _SET_CLOCK),
     },
 )
 
@@ -294,18 +280,16 @@ IP = Check(
     explanations={
         "accepted": Explanation(_("WeCom accepts calls from this server.")),
         "trusted": Explanation(_("WeCom accepts calls from this server. What it refused last: %(copied)s.")),
-        "refused_ip": Explanation(
+        "refused_ip": ask_wecom_admin(
             _("WeCom refuses the address of this server: %(copied)s is not among the trusted IPs of the app."),
-            WECOM_ADMIN,
             _(
                 "WeCom's console → App management → the app → Trusted company IP: add this to what stands there, "
                 "several separated by “;”. WeCom asks first for a trusted domain or a callback address. A new entry "
                 "counts after about a minute; this check tries again by itself."
             ),
         ),
-        "unnamed_ip": Explanation(
+        "unnamed_ip": ask_wecom_admin(
             _("WeCom refuses the address of this server, and does not say which one it saw."),
-            WECOM_ADMIN,
             _(
                 "WeCom's console → App management → the app → Trusted company IP: add the public address by which this "
                 "server leaves your network."

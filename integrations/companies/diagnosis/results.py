@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from django.db.models import Prefetch, prefetch_related_objects
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -79,7 +80,8 @@ class _Facts(dict[str, Any]):
 
 def find_latest_runs(corp: Corp) -> dict[str, CheckRun]:
     """Return the newest run of each check that was ever asked for, in the diagnosis' order."""
-    found = {run.check_name: run for run in CheckRun.objects.newest_of([corp])}
+    runs = getattr(corp, "newest_runs", None)  # of fetch_states
+    found = {run.check_name: run for run in (CheckRun.objects.newest_of([corp]) if runs is None else runs)}
     return {name: found[name] for name in CHECKS if name in found}
 
 
@@ -194,14 +196,6 @@ class Health:
     wrong_count: int
 
 
-def health_by_corp(corps: Sequence[Corp]) -> dict[int, Health]:
-    """Map keys to the health of each corp, in one query. Results of another connection count for nothing."""
-    runs: dict[int, list[CheckRun]] = defaultdict(list)
-    for run in CheckRun.objects.newest_of(corps):
-        runs[run.corp_id].append(run)
-    return {corp.pk: health_of(runs[corp.pk], version=corp.connection_version) for corp in corps}
-
-
 def health_of(runs: Iterable[CheckRun], *, version: int) -> Health:
     """Sum up the newest run of each check of a corp with this connection version."""
     runs = [run for run in runs if run.check_name != MESSAGE.name]
@@ -251,6 +245,25 @@ def refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
                 found[corp.pk] = CallsRefused(pause.code, until=now + timedelta(seconds=pause.remaining_seconds))
     found |= hooks.calls().find_refused([corp for corp in known.values() if corp.is_enabled], now)
     return {pk: _describe_refusal(known[pk], one, now) for pk, one in found.items()}
+
+
+def find_refusal(corp: Corp) -> Refusal | None:
+    """Return what the last real calls of one corp met, if they were refused."""
+    return corp.refusal if hasattr(corp, "refusal") else refusals([corp]).get(corp.pk)  # as fetch_states left it
+
+
+def fetch_states(corps: Sequence[Corp]) -> None:
+    """Keep with each corp, as `refusal` what real calls met, and as `health` its last diagnosis with the `newest_runs`;
+    fetched once, in a fixed number of queries.
+    """
+    if all(hasattr(corp, "health") for corp in corps):
+        return
+    found = refusals(corps)
+    prefetch_related_objects(corps, Prefetch("check_runs", CheckRun.objects.newest_of(corps), to_attr="newest_runs"))
+    for known in corps:
+        corp: Any = known
+        corp.refusal = found.get(corp.pk)
+        corp.health = health_of(corp.newest_runs, version=corp.connection_version)
 
 
 def _describe_refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refusal:

@@ -209,7 +209,9 @@ def _note(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, now:
     obstacle = _obstacle_in_order(run, finding)
     if obstacle is not None and run.try_count >= TRIES_BEHIND_OBSTACLE:
         finding, obstacle = _as_own(finding), None
-    again = obstacle is not None and _ended_since(obstacle, run)
+    ended_at = None if obstacle is None else obstacle.finished_at
+    # What was in the way came out of it after this run had begun.
+    again = ended_at is not None and run.started_at is not None and ended_at > run.started_at
     columns = _columns(run, check, finding, now)
     if again:
         columns |= {"status": Status.WAITING, "next_try_at": None}
@@ -218,7 +220,7 @@ def _note(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, now:
     if again:
         return now
     if obstacle is not None:
-        _doubt(obstacle, finding, corp, now)
+        request_checks(corp=corp, checks=[obstacle.check_name], now=now)
     elif finding.status in {Status.OK, Status.WARNING}:
         _unblock(corp, check.name, now)
     next_try_at: datetime | None = columns["next_try_at"]
@@ -256,41 +258,6 @@ def _obstacle_in_order(run: CheckRun, finding: Finding) -> CheckRun | None:
     if obstacle is None or obstacle.status != Status.OK or obstacle.connection_version != run.connection_version:
         return None
     return obstacle
-
-
-def _ended_since(obstacle: CheckRun, run: CheckRun) -> bool:
-    """Whether what was in the way came out of it after this run had begun."""
-    if obstacle.finished_at is None or run.started_at is None:
-        return False
-    return obstacle.finished_at > run.started_at
-
-
-def _doubt(obstacle: CheckRun, finding: Finding, corp: Corp, now: datetime) -> None:
-    """Look again at what is said to be in the way, as its last result, from before, says that it is in order.
-
-    Not at the token: the answer is known, and a wrong Secret must not be tried more often than requested.
-    """
-    name = obstacle.check_name
-    if name == BlockingCheck.TOKEN and not is_passing(finding.errcode):
-        _note_refusal(obstacle, finding, corp, now)
-    else:
-        request_checks(corp=corp, checks=[name], now=now)
-
-
-@transaction.atomic
-def _note_refusal(obstacle: CheckRun, finding: Finding, corp: Corp, now: datetime) -> None:
-    """A result of the check `obstacle`, learnt by another. Not beside a newer one, which somebody asked for."""
-    Corp.objects.select_for_update().get(pk=corp.pk)
-    check = CHECKS[obstacle.check_name]
-    if CheckRun.objects.filter(corp=corp, check_name=check.name).first() != obstacle:
-        return
-    own = replace(_as_own(finding), heals=False)
-    run = CheckRun(corp=corp, check_name=check.name, requested_at=now, started_at=now, try_count=1)
-    run.connection_version, run.subject = obstacle.connection_version, obstacle.subject
-    for column, value in _columns(run, check, own, now).items():
-        setattr(run, column, value)
-    run.save(force_insert=True)
-    _put_away(corp, [check.name])
 
 
 def _as_own(finding: Finding) -> Finding:

@@ -45,7 +45,15 @@ def history() -> list[str]:
     return [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
 
 
-def test_keys_are_shown_by_post_and_each_showing_is_noted(admin_client: Client, corp: Corp) -> None:
+def test_keys_are_shown_by_post_alone_and_each_showing_is_noted(admin_client: Client, corp: Corp) -> None:
+    for action in ("keys", "generate"):
+        link = admin_client.get(url(corp, action))
+        assert (link.status_code, TOKEN in link.content.decode()) == (405, False)
+    assert admin_client.post(url(corp, "keys", "other")).status_code == 404
+    missing = admin_client.post(url(corp, "keys", "contacts"), follow=True)
+    assert said(missing) == ["There are no values yet. Generate them first."]
+    assert history() == []
+
     response = admin_client.post(url(corp, "keys"))
 
     assert response.status_code == 200
@@ -54,39 +62,13 @@ def test_keys_are_shown_by_post_and_each_showing_is_noted(admin_client: Client, 
     assert "App management → the app → Receive messages → Set API reception" in response.content.decode()
     assert "no-store" in response["Cache-Control"]
     assert history() == ["Token and EncodingAESKey shown (app)."]
-
-
-def test_each_value_has_its_copy_button(admin_client: Client, corp: Corp) -> None:
-    content = admin_client.post(url(corp, "keys")).content.decode()
-
-    assert re.findall(r'data-copy="([\w-]+)"', content) == ["callback-url", "callback-token", "callback-aes-key"]
-
-
-@pytest.mark.parametrize("action", ["keys", "generate"])
-def test_a_link_shows_and_generates_nothing(admin_client: Client, corp: Corp, action: str) -> None:
-    response = admin_client.get(url(corp, action))
-
-    assert response.status_code == 405
-    assert TOKEN not in response.content.decode()
-    corp.refresh_from_db()
-    assert corp.callback_token == TOKEN
-
-
-def test_keys_stand_in_no_other_page(admin_client: Client, corp: Corp) -> None:
-    admin_client.post(url(corp, "keys"))
-    pages = [
-        reverse("admin:integrations_corp_changelist"),
-        reverse("admin:integrations_corp_change", args=[corp.pk]),
-        reverse("admin:integrations_corp_history", args=[corp.pk]),
-        url(corp, "state"),
-        "/admin/",
-    ]
-
-    for page in pages:
-        response = admin_client.get(page)
-        assert response.status_code == 200
-        assert TOKEN not in response.content.decode()
-        assert AES_KEY not in response.content.decode()
+    copied = re.findall(r'data-copy="([\w-]+)"', response.content.decode())
+    assert copied == ["callback-url", "callback-token", "callback-aes-key"]
+    pages = [reverse(f"admin:integrations_corp_{name}", args=[corp.pk]) for name in ("change", "history")]
+    for page in (*pages, url(corp, "state"), reverse("admin:integrations_corp_changelist"), "/admin/"):
+        content = admin_client.get(page).content.decode()
+        assert TOKEN not in content
+        assert AES_KEY not in content
 
 
 def test_generated_keys_are_noted_and_not_shown_by_that(admin_client: Client, corp: Corp) -> None:
@@ -135,13 +117,6 @@ def test_the_contacts_assistant_s_keys_are_another_pair(admin_client: Client, co
     assert history() == [f"Token and EncodingAESKey {done} (contacts assistant)." for done in ("generated", "shown")]
 
 
-def test_showing_what_is_not_there_says_so_and_notes_nothing(admin_client: Client, corp: Corp) -> None:
-    response = admin_client.post(url(corp, "keys", "contacts"), follow=True)
-
-    assert said(response) == ["There are no values yet. Generate them first."]
-    assert history() == []
-
-
 def test_keys_that_no_key_opens_do_not_stop_the_page_and_can_be_replaced(
     admin_client: Client, corp: Corp, settings: Settings
 ) -> None:
@@ -156,28 +131,16 @@ def test_keys_that_no_key_opens_do_not_stop_the_page_and_can_be_replaced(
     assert replaced.status_code == 200
 
 
-def test_an_unknown_address_is_not_found(admin_client: Client, corp: Corp) -> None:
-    answers = [
-        admin_client.post(url(corp, "keys", "other")),
-        admin_client.post(url(corp, "generate", "other")),
-        admin_client.get(url(corp, "state", "other")),
-    ]
-
-    assert [answer.status_code for answer in answers] == [404, 404, 404]
-
-
-def test_the_state_turns_when_wecom_has_checked(admin_client: Client, corp: Corp) -> None:
+def test_the_page_tells_whether_it_is_verified_the_last_event_and_what_was_refused(
+    admin_client: Client, corp: Corp
+) -> None:
+    quiet = page_of(admin_client, corp)
     before = admin_client.get(url(corp, "state")).json()
     Client().get(f"/wecom/{corp.pk}/events/", ECHO)
     after = admin_client.get(url(corp, "state")).json()
-
     assert (before["is_unfinished"], after["is_unfinished"]) == (True, False)
     assert ">not verified yet<" in before["html"]
     assert ">verified by WeCom<" in after["html"]
-
-
-def test_the_page_tells_the_last_event_and_what_was_refused(admin_client: Client, corp: Corp) -> None:
-    quiet = page_of(admin_client, corp)
     at = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
     CallbackEvent.objects.create(
         corp=corp, kind="app", key="k", event="view", is_event=True, happened_at=at, received_at=at, body="<xml/>"

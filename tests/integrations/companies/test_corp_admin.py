@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
-from accounts.models import User
+from accounts.models import AuditEntry, User
 from accounts.users.roles import Role
 from integrations.callbacks import generate_callback_keys
 from integrations.clients.errors import ConfigurationError, RateLimitedError
@@ -24,7 +24,7 @@ from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
 from integrations.companies.diagnosis.results import ALL_BUT_MESSAGE
 from integrations.core.client_factory import token_store
-from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress, VerificationFile
+from integrations.models import CallbackEvent, CheckRun, Corp, SiteAddress, StagedCredentials, VerificationFile
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.core.test_validators import certificate
 from tests.integrations.diagnosing import check_run, checks_waiting, passed
@@ -77,31 +77,43 @@ def errors_of(response: Any) -> dict[str, list[str]]:
 # --- Adding and changing ----------------------------------------------------------------------------------------------
 
 
-def test_a_company_is_added_and_its_page_says_what_comes_next(admin_client: Client) -> None:
-    response = post(admin_client, ADD, new_secret="the-secret", department_root_ids="2，5")
+def test_a_company_is_added_tidied_and_checked(
+    admin_client: Client, db: None, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        response = post(
+            admin_client,
+            ADD,
+            name=" 北山制造\u200b",
+            corpid=f"\ufeff{CORPID} ",
+            agentid=" 1000 002\u200b",
+            new_secret="the-\u200bsecret\t",
+            new_contacts_secret=" of-contacts\u200b",
+            department_root_ids="2，5",
+            # Addresses of pages become those of servers.
+            api_base_url="https://qyapi.weixin.qq.com/cgi-bin/",
+            authorize_base_url="https://open.weixin.qq.com/connect/oauth2/authorize",
+            qr_base_url="http://127.0.0.1:3002/wwlogin/sso/login/",
+        )
 
     corp = Corp.objects.get()
     assert (corp.name, corp.corpid, corp.agentid, corp.secret) == ("北山制造", CORPID, 1000002, "the-secret")
-    assert (corp.department_root_ids, corp.is_enabled, corp.connection_version) == ([2, 5], False, 1)
+    assert (corp.contacts_secret, corp.department_root_ids) == ("of-contacts", [2, 5])
+    assert (corp.is_enabled, corp.connection_version) == (False, 1)
+    assert (corp.api_base_url, corp.authorize_base_url, corp.qr_base_url) == (
+        *("https://qyapi.weixin.qq.com", "https://open.weixin.qq.com"),
+        "http://127.0.0.1:3002",
+    )
     assert response.redirect_chain[-1][0] == page(corp)  # type: ignore[attr-defined]  # the client's own class
     assert TESTING in text_of(response)
-    assert "invisible" not in text_of(response)
-
-
-def test_what_comes_along_when_one_copies_is_removed_and_said(admin_client: Client) -> None:
-    response = post(
-        admin_client,
-        ADD,
-        name=" 北山制造\u200b",
-        corpid=f"\ufeff{CORPID} ",
-        agentid=" 1000 002\u200b",
-        new_secret="the-\u200bsecret\t",
+    assert (
+        "Spaces or invisible characters were removed from: WeCom company name, CorpId, AgentId, Secret, Contacts"
+        in (text_of(response))
     )
-
-    corp = Corp.objects.get()
-    assert (corp.name, corp.corpid, corp.agentid, corp.secret) == ("北山制造", CORPID, 1000002, "the-secret")
-    sentence = "Spaces or invisible characters were removed from: WeCom company name, CorpId, AgentId, Secret."
-    assert sentence in text_of(response)
+    runs = CheckRun.objects.order_by("pk")
+    assert [run.check_name for run in runs] == list(ALL_BUT_MESSAGE)
+    assert {(run.corp, run.status, run.connection_version) for run in runs} == {(corp, "waiting", 1)}
+    assert checks_waiting() == [run.pk for run in runs]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +158,9 @@ def test_a_wrong_value_is_refused_with_a_sentence(
     assert not Corp.objects.exists()
 
 
+TWICE = "This app (CorpId and AgentId) is connected already."
+
+
 @pytest.mark.parametrize(
     ("changes", "errors"),
     [
@@ -153,32 +168,23 @@ def test_a_wrong_value_is_refused_with_a_sentence(
             {"name": "北山制造", "agentid": "5"},
             {"name": ["Another WeCom company has this name: people could not tell them apart."]},
         ),
-        ({"name": "另一个"}, {"__all__": ["This app (CorpId and AgentId) is connected already."]}),
+        ({"name": "另一个"}, {"__all__": [TWICE]}),
+        (None, {"__all__": [TWICE]}),
     ],
 )
 def test_a_second_row_for_the_same_thing_is_refused(
-    admin_client: Client, corp: Corp, changes: dict[str, str], errors: dict[str, list[str]]
+    admin_client: Client, corp: Corp, changes: dict[str, str] | None, errors: dict[str, list[str]]
 ) -> None:
-    response = post(admin_client, ADD, new_secret="the-secret", **changes)
+    """None: the app of another company for one that was enabled, whose CorpId is no field."""
+    if changes is None:
+        Corp.objects.update(first_enabled_at=timezone.now())
+        Corp.objects.create(name="另一个", corpid=CORPID, agentid=1000003, secret="x")
+        response = post(admin_client, page(corp), agentid="1000003")
+    else:
+        response = post(admin_client, ADD, new_secret="the-secret", **changes)
 
     assert errors_of(response) == errors
-    assert Corp.objects.count() == 1
-
-
-def test_addresses_of_pages_become_addresses_of_servers(admin_client: Client) -> None:
-    post(
-        admin_client,
-        ADD,
-        new_secret="the-secret",
-        api_base_url="https://qyapi.weixin.qq.com/cgi-bin/",
-        authorize_base_url="https://open.weixin.qq.com/connect/oauth2/authorize",
-        qr_base_url="http://127.0.0.1:3002/wwlogin/sso/login/",
-    )
-
-    corp = Corp.objects.get()
-    assert corp.api_base_url == "https://qyapi.weixin.qq.com"
-    assert corp.authorize_base_url == "https://open.weixin.qq.com"
-    assert corp.qr_base_url == "http://127.0.0.1:3002"
+    assert Corp.objects.count() == (2 if changes is None else 1)
 
 
 def test_the_corpid_is_fixed_after_the_first_enabling(admin_client: Client, corp: Corp) -> None:
@@ -192,77 +198,58 @@ def test_the_corpid_is_fixed_after_the_first_enabling(admin_client: Client, corp
     assert (corp.corpid, corp.name) == (CORPID, "新名")
 
 
-def test_another_app_of_a_fixed_corp_may_not_be_a_connected_one(admin_client: Client, corp: Corp) -> None:
-    Corp.objects.update(first_enabled_at=timezone.now())
-    Corp.objects.create(name="另一个", corpid=CORPID, agentid=1000003, secret="x")
-
-    response = post(admin_client, page(corp), agentid="1000003")
-
-    assert errors_of(response) == {"__all__": ["This app (CorpId and AgentId) is connected already."]}
-
-
 # --- Secrets ----------------------------------------------------------------------------------------------------------
 
-
-def test_an_empty_secret_keeps_the_saved_one(admin_client: Client, corp: Corp) -> None:
-    response = post(admin_client, page(corp), name="新名")
-
-    corp.refresh_from_db()
-    assert (corp.name, corp.secret, corp.connection_version) == ("新名", "the-secret", 1)
-    assert TESTING not in text_of(response)
-    assert not CheckRun.objects.exists()
+PROXY = "http://user:pass@proxy.example.com:3128"
 
 
-def test_a_new_secret_has_to_be_tested(admin_client: Client, corp: Corp) -> None:
-    response = post(admin_client, page(corp), new_secret="another")
-
-    corp.refresh_from_db()
-    assert (corp.secret, corp.connection_version) == ("another", 2)
-    assert TESTING in text_of(response)
-    assert LogEntry.objects.get().get_change_message() == "Changed secret."
-
-
-def test_saving_without_a_change_changes_nothing(admin_client: Client, corp: Corp) -> None:
+def test_secrets_are_kept_replaced_and_removed(admin_client: Client, corp: Corp) -> None:
+    corp.proxy_url, corp.contacts_secret = PROXY, "of-contacts"
+    corp.save()
     before = Corp.objects.values().get()
+    shown = text_of(admin_client.get(page(corp)))
+    assert "Saved: proxy.example.com:3128. Leave this empty to keep it." in shown
+    assert "A Contacts sync Secret is saved." in shown
 
     post(admin_client, page(corp))
-
     assert Corp.objects.values().get() == before
+    kept = post(admin_client, page(corp), name="新名")
+    saved = Corp.objects.get()
+    assert (saved.name, saved.secret, saved.contacts_secret) == ("新名", "the-secret", "of-contacts")
+    assert (saved.proxy_url, saved.connection_version) == (PROXY, 1)
+    assert TESTING not in text_of(kept)
+    assert not CheckRun.objects.exists()
+
+    changed = post(admin_client, page(corp), name="新名", new_secret="another")
+    assert (Corp.objects.get().secret, Corp.objects.get().connection_version) == ("another", 2)
+    assert TESTING in text_of(changed)
+    assert LogEntry.objects.latest("pk").get_change_message() == "Changed secret."
+    post(admin_client, page(corp), name="新名", new_contacts_secret="new")
+    assert LogEntry.objects.latest("pk").get_change_message() == "Changed Contacts sync Secret."
+    post(admin_client, page(corp), remove_proxy="on", remove_contacts_secret="on")
+    saved = Corp.objects.get()
+    assert (saved.proxy_url, saved.contacts_secret, saved.connection_version) == ("", "", 4)
 
 
 @pytest.mark.parametrize("name", ["北山制造", ""])
 def test_no_page_shows_a_secret_or_a_proxy_s_password(admin_client: Client, corp: Corp, name: str) -> None:
-    corp.proxy_url = "http://user:pr0xy-pass@proxy.example.com:3128"
+    corp.proxy_url, corp.contacts_secret = "http://user:pr0xy-pass@proxy.example.com:3128", "c0ntacts"
     corp.save()
+    typed = {"new_secret": "typed-now", "new_contacts_secret": "typed-there", "new_proxy_url": "http://u:typed-too@p:1"}
 
     pages: list[Any] = [
         admin_client.get(page(corp)),
         admin_client.get(LIST),
-        post(admin_client, page(corp), name=name, new_secret="typed-now", new_proxy_url="http://u:typed-too@p:1"),
+        post(admin_client, page(corp), name=name, **typed),
         admin_client.get(page(corp, "history")),
         admin_client.get(page(corp, "delete")),
     ]
 
     for response in pages:
         assert response.status_code == 200
-        assert not re.search("the-secret|pr0xy-pass|typed-now|typed-too", response.content.decode())
-    messages = " ".join(LogEntry.objects.values_list("change_message", flat=True))
-    assert not re.search("the-secret|pr0xy-pass|typed", messages)
-
-
-def test_a_proxy_is_kept_replaced_and_removed(admin_client: Client, corp: Corp) -> None:
-    corp.proxy_url = "http://user:pass@proxy.example.com:3128"
-    corp.save()
-    assert "Saved: proxy.example.com:3128. Leave this empty to keep it." in text_of(admin_client.get(page(corp)))
-
-    post(admin_client, page(corp))
-    assert Corp.objects.get().proxy_url == "http://user:pass@proxy.example.com:3128"
-
-    post(admin_client, page(corp), new_proxy_url="http://new.example.com:1", new_secret="the-secret")
-    assert Corp.objects.get().proxy_url == "http://new.example.com:1"
-
-    post(admin_client, page(corp), remove_proxy="on")
-    assert (Corp.objects.get().proxy_url, Corp.objects.get().connection_version) == ("", 3)
+        assert not re.search("the-secret|pr0xy-pass|c0ntacts|typed-", response.content.decode())
+    told = f"{list(LogEntry.objects.values())} {list(AuditEntry.objects.values())}"
+    assert not re.search("the-secret|pr0xy-pass|c0ntacts|typed", told)
 
 
 @pytest.mark.parametrize(
@@ -270,35 +257,21 @@ def test_a_proxy_is_kept_replaced_and_removed(admin_client: Client, corp: Corp) 
 )
 def test_the_saved_secret_is_not_sent_another_way(admin_client: Client, corp: Corp, changes: dict[str, str]) -> None:
     """Else whoever may change a company could have its Secret sent to an address of their own."""
+    corp.contacts_secret = "of-contacts"
+    corp.save()
     before = Corp.objects.values().get()
 
     response = post(admin_client, page(corp), **changes)
 
     assert errors_of(response) == {
-        "new_secret": ["Paste the Secret again: with this change it would be sent another way."]
+        "new_secret": ["Paste the Secret again: with this change it would be sent another way."],
+        "new_contacts_secret": [
+            "Paste this Secret again, or remove it: with this change it would be sent another way."
+        ],
     }
     assert Corp.objects.values().get() == before
-
-
-def test_where_identities_come_from_is_the_superuser_s_to_set(
-    corp: Corp, administrator: User, admin_client: Client
-) -> None:
-    """Whoever answers in WeCom's place can sign in as anybody of the company, a superuser among them."""
-    way = {"api_base_url": "https://own.example", "qr_base_url": "https://own.example", "new_secret": "own-secret"}
-    manager = client_of(administrator)
-
-    content = manager.get(page(corp)).content.decode()
-    post(manager, page(corp), **way, authorize_base_url="https://own.example")
-
-    corp.refresh_from_db()
-    addresses = (corp.api_base_url, corp.authorize_base_url, corp.qr_base_url)
-    assert addresses == (
-        "https://qyapi.weixin.qq.com",
-        "https://open.weixin.qq.com",
-        "https://login.work.weixin.qq.com",
-    )
-    assert 'name="api_base_url"' not in content
-    assert 'name="api_base_url"' in admin_client.get(page(corp)).content.decode()
+    again = {"new_secret": "the-secret", "new_contacts_secret": "of-contacts"}
+    assert post(admin_client, page(corp), **changes, **again).redirect_chain  # type: ignore[attr-defined]  # as above
 
 
 def test_with_the_secret_the_way_can_be_changed(admin_client: Client, corp: Corp) -> None:
@@ -355,44 +328,7 @@ def test_the_list_shows_each_company_s_state(
     assert f"南海物流 disabled not checked yet {other_corp.corpid} 1000003" in text
 
 
-# --- The diagnosis (see test_diagnosis_pages) -------------------------------------------------------------------------
-
-
-def test_saving_a_new_company_starts_its_diagnosis(
-    admin_client: Client, db: None, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
-    with django_capture_on_commit_callbacks(execute=True):
-        post(admin_client, ADD, new_secret="the-secret")
-
-    runs = CheckRun.objects.order_by("pk")
-    assert [run.check_name for run in runs] == list(ALL_BUT_MESSAGE)
-    assert {(run.corp, run.status, run.connection_version) for run in runs} == {(Corp.objects.get(), "waiting", 1)}
-    assert checks_waiting() == [run.pk for run in runs]
-
-
-def test_saving_other_departments_checks_again_what_looked_at_them(
-    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
-    passed(corp)
-    check_run(corp, "departments", "wrong", problem="unknown", facts={"unknown": "99"})
-
-    with django_capture_on_commit_callbacks(execute=True):
-        response = post(admin_client, page(corp), department_root_ids="2")
-
-    run = CheckRun.objects.get(status="waiting")
-    assert (run.check_name, run.subject) == ("departments", "2")
-    assert checks_waiting() == [run.pk]
-    assert TESTING in text_of(response)
-
-
-def test_another_way_of_an_enabled_company_is_checked_while_it_stays_enabled(admin_client: Client, corp: Corp) -> None:
-    passed(corp)
-    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
-
-    post(admin_client, page(corp), new_secret="the-secret", new_proxy_url="http://proxy.example.com:3128")
-
-    assert set(CheckRun.objects.newest_of([corp]).values_list("status", "connection_version")) == {("waiting", 2)}
-    assert Corp.objects.enabled().get() == corp
+# --- The diagnosis ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -401,6 +337,7 @@ def test_another_way_of_an_enabled_company_is_checked_while_it_stays_enabled(adm
         ({"name": "北山集团"}, "#credentials"),
         ({"department_root_ids": "2"}, "#diagnosis"),
         ({"new_secret": "another-secret"}, "#credentials"),
+        ({"new_secret": "the-secret", "new_proxy_url": "http://proxy.example.com:3128"}, "#diagnosis"),
     ],
 )
 def test_an_enabled_company_is_shown_where_what_saving_began_is_told(
@@ -414,7 +351,12 @@ def test_an_enabled_company_is_shown_where_what_saving_began_is_told(
     response = admin_client.post(page(corp), fields)
 
     assert response["Location"] == page(corp) + tab
-    assert CheckRun.objects.filter(status="waiting").exists() is (tab == "#diagnosis")
+    waiting = CheckRun.objects.filter(status="waiting")
+    assert waiting.exists() is (tab == "#diagnosis")
+    if "department_root_ids" in changes:  # what looked at the departments is checked again, and nothing else
+        assert list(waiting.values_list("check_name", "subject")) == [("departments", "2")]
+        assert checks_waiting() == [run.pk for run in waiting]
+    assert Corp.objects.enabled().get() == corp
 
 
 def state_of(client: Client, corp: Corp) -> tuple[str, str]:
@@ -426,50 +368,64 @@ def state_of(client: Client, corp: Corp) -> tuple[str, str]:
     return shown, told
 
 
-def reach_of(client: Client, corp: Corp) -> str:
-    """What the page says of the company's people; the same while one looks."""
-    told: str = client.get(page(corp, "steps")).json()["parts"]["corp-reach"]
-    assert told in client.get(page(corp)).content.decode()
-    return told
+def test_the_head_of_the_page_says_whether_the_credentials_were_checked_and_work(
+    admin_client: Client, corp: Corp
+) -> None:
+    def said() -> tuple[str, str]:
+        corp.refresh_from_db()
+        return state_of(admin_client, corp)
 
+    check_run(corp, "token", "skipped", problem="blocked", facts={"by": "network"})
+    assert said() == ("disabled credentials changed, not checked",) * 2
+    assert services.list_steps(corp)[0].state == "to_do"
+    check_run(corp, "network", "wrong", problem="proxy")
+    assert said() == ("disabled an essential check is wrong",) * 2
+    assert services.list_steps(corp)[0].state == "wrong"
 
-def test_credentials_that_were_changed_since_they_were_checked_are_said(admin_client: Client, corp: Corp) -> None:
+    CheckRun.objects.all().delete()
     Corp.objects.update(is_enabled=True)
-    assert state_of(admin_client, corp) == ("enabled", "enabled")
+    assert said() == ("enabled", "enabled")
     passed(corp)
-    assert state_of(admin_client, corp) == ("enabled", "enabled")
-
+    assert said() == ("enabled", "enabled")
     Corp.objects.update(connection_version=2)
-    corp.refresh_from_db()
-    assert state_of(admin_client, corp) == ("enabled credentials changed, not checked",) * 2
+    assert said() == ("enabled credentials changed, not checked",) * 2
     check_run(corp, "token", "waiting", finished_at=None)
-    assert state_of(admin_client, corp) == ("enabled credentials changed, not checked",) * 2
-
+    assert said() == ("enabled credentials changed, not checked",) * 2
     passed(corp)
-    assert state_of(admin_client, corp) == ("enabled", "enabled")
-
-
-def test_an_essential_check_that_is_wrong_is_said_at_the_head_of_the_page(admin_client: Client, corp: Corp) -> None:
-    Corp.objects.update(is_enabled=True)
-    passed(corp)
-    assert "People of this company sign in with WeCom and receive messages." in reach_of(admin_client, corp)
+    reach = admin_client.get(page(corp, "steps")).json()["parts"]["corp-reach"]
+    assert "People of this company sign in with WeCom and receive messages." in reach
+    assert reach in admin_client.get(page(corp)).content.decode()
 
     check_run(corp, "token", "wrong", problem="refused", errcode=40001)
+    assert said() == ("enabled an essential check is wrong",) * 2
+    reach = admin_client.get(page(corp, "steps")).json()["parts"]["corp-reach"]
+    assert "An essential check is wrong: messages and sign-in of this company may fail." in reach
 
-    assert state_of(admin_client, corp) == ("enabled an essential check is wrong",) * 2
-    assert "An essential check is wrong: messages and sign-in of this company may fail." in reach_of(admin_client, corp)
+
+AT = r"(\d{4}-\d\d-\d\d )?\d\d:\d\d"
 
 
-def test_where_there_is_no_network_it_is_not_said_that_nobody_looked(admin_client: Client, corp: Corp) -> None:
-    check_run(corp, "token", "skipped", problem="blocked", facts={"by": "network"})
-    assert state_of(admin_client, corp) == ("disabled credentials changed, not checked",) * 2
+@pytest.mark.parametrize(
+    ("code", "seconds", "said"),
+    [
+        (40001, None, f"credentials refused · not asked again before {AT} · update the Secret"),
+        (45009, 3600, f"WeCom gives no token until {AT}"),
+    ],
+)
+def test_the_page_and_the_overview_tell_that_wecom_gives_no_token(
+    admin_client: Client, corp: Corp, code: int, seconds: int | None, said: str
+) -> None:
+    def refused() -> FetchedToken:
+        if seconds is None:
+            raise ConfigurationError("refused", system="wecom", operation="gettoken", code=code)
+        raise RateLimitedError("refused", system="wecom", operation="gettoken", code=code, retry_after_seconds=seconds)
 
-    assert services.list_steps(corp)[0].state == "to_do"
+    Corp.objects.update(is_enabled=True)
+    with pytest.raises((ConfigurationError, RateLimitedError)):
+        token_store().get(corp.corpid, corp.agentid, refused)
 
-    check_run(corp, "network", "wrong", problem="proxy")
-
-    assert state_of(admin_client, corp) == ("disabled an essential check is wrong",) * 2
-    assert services.list_steps(corp)[0].state == "wrong"
+    assert re.search(said, text_of(admin_client.get(page(corp))))
+    assert re.search(f"“北山制造”: {said}", text_of(admin_client.get("/admin/")))
 
 
 # --- The address, once it is in use -----------------------------------------------------------------------------------
@@ -478,33 +434,71 @@ FIXED = (
     "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that say who "
     "somebody is."
 )
+FIXED_CONTACTS = (
+    "Only a superuser may change this once the company has been enabled: it decides who is whom in the directory."
+)
+
+
+def in_role(role: Role) -> Client:
+    """Somebody of all companies."""
+    person = User.objects.create_user("somebody", is_staff=True, manages_all_corps=True)
+    person.groups.add(Group.objects.get(name=role))
+    return client_of(person)
 
 
 @pytest.mark.parametrize("role", [Role.SYSTEM_ADMINISTRATOR, Role.INTEGRATION_ADMINISTRATOR])
 def test_no_role_gives_a_company_that_was_enabled_another_address(corp: Corp, role: Role) -> None:
     own = SiteAddress.objects.create(url="https://evil.example/")
-    Corp.objects.update(first_enabled_at=timezone.now())
-    person = User.objects.create_user("somebody", is_staff=True, manages_all_corps=True)
-    person.groups.add(Group.objects.get(name=role))
-    client = client_of(person)
+    saved = "of-contacts" if role == Role.INTEGRATION_ADMINISTRATOR else ""
+    corp.first_enabled_at, corp.contacts_secret = timezone.now(), saved
+    corp.save()
+    client = in_role(role)
+    way = {
+        "site_address": str(own.pk),
+        "agentid": "1000009",
+        "remove_contacts_secret": "on",
+        "new_secret": "own-secret",
+    }
+    way |= {"admin_rights_enabled": "on", **dict.fromkeys(("api_base_url", "qr_base_url"), "https://own.example")}
 
-    text = text_of(client.get(page(corp)))
-    post(client, page(corp), site_address=str(own.pk), name="新名")
+    shown = client.get(page(corp))
+    post(client, page(corp), **way, new_contacts_secret="" if saved else "own-contacts", name="新名")
+
+    kept = Corp.objects.get()
+    assert (kept.name, kept.site_address, kept.contacts_secret) == ("新名", None, saved)
+    assert (kept.agentid, kept.secret, kept.admin_rights_enabled) == (1000002, "the-secret", False)
+    assert (kept.api_base_url, kept.qr_base_url) == (
+        *("https://qyapi.weixin.qq.com", "https://login.work.weixin.qq.com"),
+    )
+    assert not StagedCredentials.objects.exists()
+    text = text_of(shown)
+    assert FIXED in text
+    assert FIXED_CONTACTS in text
+    assert "another app says who somebody is" in text
+    assert re.search(rf"Contacts sync Secret\W+{'saved' if saved else 'not entered'}", text)
+    assert text.count("Only a superuser may change this: whoever answers here") == 5
+    names = "api_base_url|site_address|agentid|new_contacts_secret|new_secret|admin_rights_enabled"
+    assert not re.search(f'name="({names})"', shown.content.decode())
+
+
+def test_the_roles_enter_both_secrets_before_the_first_enabling(corp: Corp) -> None:
+    typed = {"agentid": "1000009", "new_secret": "another", "new_contacts_secret": "of-contacts"}
+    post(in_role(Role.INTEGRATION_ADMINISTRATOR), page(corp), **typed)
 
     corp.refresh_from_db()
-    assert (corp.name, corp.site_address) == ("新名", None)
-    assert FIXED in text
-    assert text.count("Only a superuser may change this: whoever answers here") == 5
+    assert (corp.agentid, corp.secret, corp.contacts_secret) == (1000009, "another", "of-contacts")
 
 
-def test_a_superuser_gives_an_enabled_company_another_address(admin_client: Client, corp: Corp) -> None:
+def test_a_superuser_gives_an_enabled_company_another_address_and_contacts_secret(
+    admin_client: Client, corp: Corp
+) -> None:
     own = SiteAddress.objects.create(url="https://alpha.example/")
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
 
-    post(admin_client, page(corp), site_address=str(own.pk))
+    post(admin_client, page(corp), site_address=str(own.pk), new_contacts_secret="of-contacts")
 
     corp.refresh_from_db()
-    assert corp.site_address == own
+    assert (corp.site_address, corp.contacts_secret) == (own, "of-contacts")
 
 
 def test_who_may_only_look_finds_no_form_no_secret_and_no_reason(corp: Corp) -> None:
@@ -512,7 +506,7 @@ def test_who_may_only_look_finds_no_form_no_secret_and_no_reason(corp: Corp) -> 
     for kind in CallbackEvent.Kind:
         generate_callback_keys(corp=corp, kind=kind)
     passed(corp)
-    Corp.objects.update(first_enabled_at=timezone.now())
+    Corp.objects.update(first_enabled_at=timezone.now(), contacts_secret="of-contacts")
 
     response = client_of(staff("one", corp, permissions=("view_corp",))).get(page(corp))
 
@@ -522,25 +516,8 @@ def test_who_may_only_look_finds_no_form_no_secret_and_no_reason(corp: Corp) -> 
         r"/verification/\d+/(check|remove)/|/callback/|/enable/|data-diagnosis-form|new_secret", content
     )
     assert "Only a superuser" not in text_of(response)
+    assert re.search(r"Contacts sync Secret\W+saved", text_of(response))
     assert "data-copy" in content
-
-
-# --- Deleting ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_company_that_was_never_enabled_can_be_deleted(admin_client: Client, corp: Corp) -> None:
-    passed(corp)
-
-    admin_client.post(page(corp, "delete"), {"post": "yes"})
-
-    assert not Corp.objects.exists()
-
-
-def test_a_company_that_was_enabled_once_cannot(admin_client: Client, corp: Corp) -> None:
-    Corp.objects.update(first_enabled_at=timezone.now())
-
-    assert admin_client.post(page(corp, "delete"), {"post": "yes"}).status_code == 403
-    assert Corp.objects.exists()
 
 
 # --- Choosing an address ----------------------------------------------------------------------------------------------
@@ -559,33 +536,3 @@ def test_only_visible_addresses_can_be_chosen(corp: Corp, other_corp: Corp) -> N
 
     corp.refresh_from_db()
     assert corp.site_address == own
-
-
-def test_the_page_tells_of_the_pause_after_a_wrong_secret(admin_client: Client, corp: Corp) -> None:
-    def refused() -> FetchedToken:
-        raise ConfigurationError("invalid credential", system="wecom", operation="gettoken", code=40001)
-
-    assert "not asked again" not in text_of(admin_client.get(page(corp)))
-
-    with pytest.raises(ConfigurationError):
-        token_store().get(corp.corpid, corp.agentid, refused)
-
-    text = text_of(admin_client.get(page(corp)))
-    assert re.search(r"credentials refused · not asked again before \d\d:\d\d · update the Secret", text)
-
-
-def test_the_page_and_the_overview_tell_until_when_wecom_gives_no_token(admin_client: Client, corp: Corp) -> None:
-    def too_many() -> FetchedToken:
-        raise RateLimitedError(
-            "api freq out of limit", system="wecom", operation="gettoken", code=45009, retry_after_seconds=3600
-        )
-
-    Corp.objects.update(is_enabled=True)
-    with pytest.raises(RateLimitedError):
-        token_store().get(corp.corpid, corp.agentid, too_many)
-
-    page_text, overview = text_of(admin_client.get(page(corp))), text_of(admin_client.get("/admin/"))
-
-    said = r"WeCom gives no token until (\d{4}-\d\d-\d\d )?\d\d:\d\d"
-    assert re.search(said, page_text)
-    assert re.search(f"“北山制造”: {said}", overview)

@@ -17,13 +17,12 @@ from integrations.companies import links, services
 from integrations.companies.diagnosis.console import judge_home_page
 from integrations.core import hooks
 from integrations.hooks import Hook
-from integrations.models import CheckRun, Corp, SiteAddress
+from integrations.models import Corp, SiteAddress
 from tests.integrations.companies.test_corp_admin import errors_of, page, post, text_of
 from tests.integrations.diagnosing import check_run, passed
 
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
-LATER = NOW + dt.timedelta(days=1)
 ROOT = User(is_superuser=True)
 
 
@@ -46,30 +45,8 @@ def reasons(corp: Corp) -> list[str]:
     return refusal.value.reasons
 
 
-def test_a_checked_corp_with_a_real_address_is_enabled(corp: Corp) -> None:
-    real_address()
-    passed(corp)
-
-    services.enable_corp(corp=corp, by=ROOT, now=NOW)
-
-    assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
-    assert Corp.objects.enabled().get() == corp
-
-
-def test_the_first_enabling_is_remembered(corp: Corp) -> None:
-    real_address()
-    passed(corp)
-    services.enable_corp(corp=corp, by=ROOT, now=NOW)
-    services.disable_corp(corp=corp)
-    assert corp.is_enabled is False
-
-    services.enable_corp(corp=corp, by=ROOT, now=LATER)
-
-    assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
-
-
 @pytest.mark.parametrize(("by", "carries_rights"), [(ROOT, True), (User(is_staff=True), False)])
-def test_without_a_superuser_who_enables_it_first_its_sign_in_carries_no_rights(
+def test_the_first_enabling_is_remembered_and_carries_rights_if_a_superuser_did_it(
     corp: Corp, by: User, carries_rights: bool
 ) -> None:
     """Whoever set it up may have chosen which app says who somebody is."""
@@ -78,20 +55,14 @@ def test_without_a_superuser_who_enables_it_first_its_sign_in_carries_no_rights(
     passed(corp)
 
     services.enable_corp(corp=corp, by=by, now=NOW)
-
-    assert Corp.objects.get().admin_rights_enabled is carries_rights
-
-
-def test_enabling_again_leaves_the_rights_as_they_are(corp: Corp) -> None:
-    Corp.objects.update(admin_rights_enabled=True)
-    real_address()
-    passed(corp)
-    services.enable_corp(corp=corp, by=ROOT, now=NOW)
+    assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
+    assert Corp.objects.enabled().get().admin_rights_enabled is carries_rights
     services.disable_corp(corp=corp)
+    assert not Corp.objects.enabled().exists()
 
-    services.enable_corp(corp=corp, by=User(is_staff=True), now=LATER)
-
-    assert Corp.objects.get().admin_rights_enabled
+    services.enable_corp(corp=corp, by=User(is_staff=True), now=NOW + dt.timedelta(days=1))
+    assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
+    assert Corp.objects.get().admin_rights_enabled is carries_rights
 
 
 def test_only_the_first_company_of_all_begins_with_rights_after_wecom(db: None) -> None:
@@ -100,15 +71,6 @@ def test_only_the_first_company_of_all_begins_with_rights_after_wecom(db: None) 
         services.save_corp(corp=new, changed_fields=())
 
     assert list(Corp.objects.order_by("pk").values_list("admin_rights_enabled", flat=True)) == [True, False]
-
-
-def test_a_check_before_the_last_change_does_not_count(corp: Corp) -> None:
-    real_address()
-    passed(corp)
-    services.save_corp(corp=corp, changed_fields={"secret"})
-
-    (reason,) = reasons(corp)
-    assert reason.startswith("Not checked, or not since the last change: Token, Trusted IP, ")
 
 
 @pytest.mark.parametrize(
@@ -163,51 +125,19 @@ def test_a_ready_company_is_enabled_after_a_confirmation(admin_client: Client, c
     passed(corp)
     headers = {"host": "bi.example.com"}
     shown = admin_client.get(page(corp, "enable"), headers=headers)
-    assert not Corp.objects.enabled().exists()
     assert "People of this company will be able to sign in" in text_of(shown)
+    version = corp.connection_version
+    assert f'name="connection_version" value="{version}"' in shown.content.decode()
+    late = admin_client.post(page(corp, "enable"), {"connection_version": version - 1}, headers=headers)
+    assert late.status_code == 409
+    assert "Somebody changed the connection in the meantime. Test it again." in text_of(late)
+    assert not Corp.objects.enabled().exists()
 
-    response = admin_client.post(page(corp, "enable"), headers=headers, follow=True)
+    response = admin_client.post(page(corp, "enable"), {"connection_version": version}, headers=headers, follow=True)
 
     assert Corp.objects.enabled().get() == corp
     assert "“北山制造” is enabled." in text_of(response)
     assert LogEntry.objects.get().get_change_message() == "Changed enabled: no → yes."
-
-
-def test_a_connection_that_changed_since_the_confirmation_was_shown_is_not_enabled(
-    admin_client: Client, corp: Corp
-) -> None:
-    SiteAddress.objects.update(url="https://bi.example.com/")
-    headers = {"host": "bi.example.com"}
-    seen = corp.connection_version
-    Corp.objects.update(agentid=1000009, connection_version=seen + 1)
-    corp.refresh_from_db()
-    passed(corp)
-    assert (
-        f'name="connection_version" value="{seen + 1}"'
-        in admin_client.get(page(corp, "enable"), headers=headers).content.decode()
-    )
-
-    response = admin_client.post(page(corp, "enable"), {"connection_version": seen}, headers=headers)
-
-    assert response.status_code == 409
-    assert "Somebody changed the connection in the meantime. Test it again." in text_of(response)
-    assert not Corp.objects.enabled().exists()
-
-
-def test_without_sign_in_enabling_promises_messages_only(admin_client: Client, corp: Corp) -> None:
-    SiteAddress.objects.update(url="https://bi.example.com/")
-    Corp.objects.update(sign_in_enabled=False)
-    corp.refresh_from_db()
-    passed(corp)
-    headers = {"host": "bi.example.com"}
-
-    text = text_of(admin_client.get(page(corp, "enable"), headers=headers))
-    stopped = text_of(admin_client.get(page(corp, "disable"), headers=headers))
-
-    assert "Due messages will be sent to the people of this company." in text
-    assert "sign in" not in text.split("Enable “", 1)[1]
-    assert "Nothing will be sent to this company." in stopped
-    assert "sign in" not in stopped.split("Disable “", 1)[1]
 
 
 def test_disabling_says_first_what_it_does(admin_client: Client, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +153,21 @@ def test_disabling_says_first_what_it_does(admin_client: Client, corp: Corp, mon
     assert not Corp.objects.enabled().exists()
     assert "“北山制造” is disabled." in text_of(response)
     assert LogEntry.objects.get().get_change_message() == "Changed enabled: yes → no."
+
+
+def test_without_sign_in_neither_page_speaks_of_it(admin_client: Client, corp: Corp) -> None:
+    real_address()
+    Corp.objects.update(sign_in_enabled=False)
+    corp.refresh_from_db()
+    passed(corp)
+    headers = {"host": "bi.example.com"}
+
+    text, stopped = (text_of(admin_client.get(page(corp, name), headers=headers)) for name in ("enable", "disable"))
+
+    assert "Due messages will be sent to the people of this company." in text
+    assert "sign in" not in text.split("Enable “", 1)[1]
+    assert "Nothing will be sent to this company." in stopped
+    assert "sign in" not in stopped.split("Disable “", 1)[1]
 
 
 # --- Sign-in, switched on while enabled -------------------------------------------------------------------------------
@@ -255,38 +200,31 @@ def signs_in(corp: Corp) -> bool:
     return Corp.objects.signing_in().filter(pk=corp.pk).exists()
 
 
-def test_switching_sign_in_on_asks_for_the_domain_and_the_home_page(admin_client: Client, pushing: Corp) -> None:
-    response = switch_on(admin_client, pushing)
-
-    sentence = "Not checked, or not since the last change: Trusted domain, Home page link. Run the diagnosis first."
-    assert errors_of(response) == {"sign_in_enabled": [sentence]}
-    assert not signs_in(pushing)
-
-
-def test_sign_in_is_switched_on_once_both_were_found(admin_client: Client, pushing: Corp) -> None:
-    found(pushing)
-
-    switch_on(admin_client, pushing)
-
-    assert signs_in(pushing)
-
-
-def test_a_home_page_that_was_prepared_for_sign_in_is_judged_by_its_link(admin_client: Client, pushing: Corp) -> None:
-    """Without sign-in the check calls it another one: the plain login address is what it looks for then."""
-    pushing.sign_in_enabled = True
-    prepared = links.home_page_link(pushing)
-    pushing.sign_in_enabled = False
-    found(pushing, home_page=prepared)
-    assert CheckRun.objects.get(check_name="home_page").status == "wrong"
+@pytest.mark.parametrize("how", ["plain address", "prepared for sign-in", "never enabled"])
+def test_sign_in_is_switched_on_once_domain_and_home_page_were_found(
+    admin_client: Client, pushing: Corp, how: str
+) -> None:
+    """A home page that was prepared for sign-in the check calls another one: it looks for the plain address then."""
+    prepared = None
+    if how == "prepared for sign-in":
+        pushing.sign_in_enabled = True
+        prepared = links.home_page_link(pushing)
+        pushing.sign_in_enabled = False
+    if how == "never enabled":  # nothing is asked
+        Corp.objects.update(is_enabled=False, first_enabled_at=None)
+    else:
+        found(pushing, home_page=prepared)
 
     switch_on(admin_client, pushing)
 
-    assert signs_in(pushing)
+    assert Corp.objects.get().sign_in_enabled
 
 
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
+        (None, "Not checked, or not since the last change: Trusted domain, Home page link. Run the diagnosis first."),
+        ({"site_address": "another"}, "Not checked, or not since the last change: Trusted domain, Home page link."),
         ({"domain": "wrong"}, "Trusted domain: The app has no trusted domain in WeCom: sign-in is refused."),
         ({"home_page": ""}, "Home page link: The app has no home page in WeCom: a tap on it leads nowhere."),
         (
@@ -300,30 +238,15 @@ def test_a_home_page_that_was_prepared_for_sign_in_is_judged_by_its_link(admin_c
     ],
 )
 def test_sign_in_stays_off_while_something_essential_is_wrong(
-    admin_client: Client, pushing: Corp, how: dict[str, Any], reason: str
+    admin_client: Client, pushing: Corp, how: dict[str, Any] | None, reason: str
 ) -> None:
-    found(pushing, **how)
+    changes = {}
+    if how == {"site_address": "another"}:
+        how, changes = {}, {"site_address": str(SiteAddress.objects.create(url="https://new.example.com/").pk)}
+    if how is not None:
+        found(pushing, **how)
 
-    (told,) = errors_of(switch_on(admin_client, pushing))["sign_in_enabled"]
+    (told,) = errors_of(switch_on(admin_client, pushing, **changes))["sign_in_enabled"]
 
     assert told.startswith(reason)
     assert not signs_in(pushing)
-
-
-def test_what_was_found_of_another_address_counts_for_nothing(admin_client: Client, pushing: Corp) -> None:
-    own = SiteAddress.objects.create(url="https://new.example.com/")
-    found(pushing)
-
-    response = switch_on(admin_client, pushing, site_address=str(own.pk))
-
-    assert list(errors_of(response)) == ["sign_in_enabled"]
-    assert not signs_in(pushing)
-
-
-def test_before_enabling_sign_in_is_ticked_without_a_question(admin_client: Client, corp: Corp) -> None:
-    Corp.objects.update(sign_in_enabled=False)
-
-    post(admin_client, page(corp))
-
-    corp.refresh_from_db()
-    assert corp.sign_in_enabled

@@ -15,18 +15,18 @@ def _real_address(db: None) -> None:
     SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com/")
 
 
-def test_the_home_page_link_is_the_specification_s(corp: Corp) -> None:
-    corp.domain_id = "guandata"
+@pytest.mark.parametrize(
+    ("domain_id", "path", "query"),
+    [("guandata", "survey-engine", "%3Fdomain%3Dguandata%26path_url%3Dsurvey-engine"), ("", "", "")],
+)
+def test_the_home_page_link_is_the_specification_s(corp: Corp, domain_id: str, path: str, query: str) -> None:
+    corp.domain_id = domain_id
 
-    assert links.home_page_link(corp, "survey-engine") == (
+    assert links.home_page_link(corp, path) == (
         f"https://open.weixin.qq.com/connect/oauth2/authorize?appid={corp.corpid}"
-        f"&redirect_uri={CALLBACK.format(corp.pk)}%3Fdomain%3Dguandata%26path_url%3Dsurvey-engine"
+        f"&redirect_uri={CALLBACK.format(corp.pk)}{query}"
         "&response_type=code&scope=snsapi_base&agentid=1000002#wechat_redirect"
     )
-
-
-def test_the_domain_is_left_out_where_it_is_empty(corp: Corp) -> None:
-    assert f"&redirect_uri={CALLBACK.format(corp.pk)}&response_type=code" in links.home_page_link(corp)
 
 
 def test_without_sign_in_the_home_page_is_the_login_page(corp: Corp) -> None:
@@ -57,31 +57,22 @@ def test_the_doors_of_a_sandbox(corp: Corp) -> None:
     assert links.qr_link(corp, "a").startswith("http://127.0.0.1:3002/wwlogin/sso/login?")
 
 
-def test_all_three_domains_are_one(corp: Corp) -> None:
+def test_all_three_domains_are_one_and_a_company_may_have_its_own(corp: Corp, other_corp: Corp) -> None:
     SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com:8443/")
+    other_corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
 
     assert links.trusted_domain(corp) == "bi.example.com:8443"
     assert links.callback_url(corp) == f"https://bi.example.com:8443/wecom/{corp.pk}/callback/"
     assert "redirect_uri=https%3A%2F%2Fbi.example.com%3A8443%2F" in links.home_page_link(corp)
+    assert links.trusted_domain(other_corp) == "bi.subsidiary.example"
 
 
-def test_a_company_with_a_domain_of_its_own(corp: Corp, other_corp: Corp) -> None:
-    corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
-
-    assert links.trusted_domain(corp) == "bi.subsidiary.example"
-    assert links.trusted_domain(other_corp) == "bi.example.com"
-
-
-def test_a_missing_default_address_is_the_initial_one_again(corp: Corp) -> None:
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_missing_default_address_is_the_initial_one_again(corp: Corp, is_there: bool) -> None:
+    """Also where another row holds its URL."""
     SiteAddress.objects.all().delete()
+    if is_there:
+        SiteAddress.objects.create(url="http://localhost:3001/")
 
     assert corp.find_site_address().url == "http://localhost:3001/"
-    assert SiteAddress.objects.get().is_default
-
-
-def test_a_missing_default_address_whose_url_another_row_holds_is_that_row(corp: Corp) -> None:
-    SiteAddress.objects.all().delete()
-    other = SiteAddress.objects.create(url="http://localhost:3001/")
-
-    assert corp.find_site_address() == other
     assert SiteAddress.objects.get().is_default

@@ -60,8 +60,8 @@ def test_a_changed_connection_has_to_be_tested_again_and_drops_the_token(
     assert token_store().get(CORPID, 1000002, lambda: FetchedToken("new", 7200)) == "new"
 
 
-def test_another_change_keeps_test_and_token(
-    corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+def test_another_change_keeps_test_and_token_and_saving_works_without_valkey(
+    corp: Corp, settings: Settings, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     assert token_of(corp, "old") == "old"
     corp.name = "北山制造集团"
@@ -69,35 +69,17 @@ def test_another_change_keeps_test_and_token(
 
     with django_capture_on_commit_callbacks(execute=True):
         assert services.save_corp(corp=corp, changed_fields={"name"}) is False
+        with transaction.atomic():  # and a change that is rolled back
+            services.save_corp(corp=corp, changed_fields={"secret"})
+            transaction.set_rollback(True)
 
     saved = Corp.objects.get(pk=corp.pk)
     assert (saved.name, saved.secret, saved.connection_version) == ("北山制造集团", "the-secret", 1)
     assert token_of(corp, "new") == "old"
-
-
-def test_a_rolled_back_change_keeps_the_token(
-    corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
-    token_of(corp, "old")
-    corp.secret = "new"
-
-    with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        services.save_corp(corp=corp, changed_fields={"secret"})
-        transaction.set_rollback(True)
-
-    assert token_of(corp, "new") == "old"
-
-
-def test_saving_works_without_valkey(
-    corp: Corp, settings: Settings, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
-    corp.secret = "new"
-
     with django_capture_on_commit_callbacks(execute=True):
-        services.save_corp(corp=corp, changed_fields={"secret"})
-
-    assert Corp.objects.get(pk=corp.pk).secret == "new"
+        assert services.save_corp(corp=corp, changed_fields={"secret"}) is True
+    assert Corp.objects.get().secret == "not to be saved"
 
 
 def test_the_corpid_is_fixed_once_enabled(corp: Corp) -> None:
@@ -114,25 +96,19 @@ def test_the_corpid_is_fixed_once_enabled(corp: Corp) -> None:
 # --- Site addresses -------------------------------------------------------------------------------------------------
 
 
-def test_a_change_of_the_address_concerns_the_corps_without_their_own(corp: Corp, other_corp: Corp) -> None:
-    other_corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+def test_a_change_of_the_default_address_concerns_the_corps_without_their_own(corp: Corp, other_corp: Corp) -> None:
+    own = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+    assert services.link_changes(address=own, url="https://new.example.com/") == []
+    other_corp.site_address = own
     other_corp.save()
+    [change] = services.link_changes(address=own, url="https://new.example.com/")
+    assert change.corp == other_corp
 
     (change,) = services.link_changes(address=SiteAddress.objects.default(), url="https://bi.example.com/")
 
     assert (change.corp, change.domain_before, change.domain_after) == (corp, "localhost:3001", "bi.example.com")
     assert "localhost%3A3001" in change.home_page_before
     assert "https%3A%2F%2Fbi.example.com%2F" in change.home_page_after
-
-
-def test_a_change_of_its_own_address_concerns_that_corp_alone(corp: Corp) -> None:
-    own = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
-    assert services.link_changes(address=own, url="https://new.example.com/") == []
-    corp.site_address = own
-    corp.save()
-
-    assert [change.corp for change in services.link_changes(address=own, url="https://new.example.com/")] == [corp]
-    assert services.link_changes(address=SiteAddress.objects.default(), url="https://new.example.com/") == []
 
 
 def test_an_address_is_changed_by_those_who_see_every_corp(corp: Corp, other_corp: Corp) -> None:

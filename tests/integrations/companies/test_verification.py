@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone, translation
@@ -18,7 +17,6 @@ from pytest_django.live_server_helper import LiveServer
 from integrations.companies import links
 from integrations.models import Corp, SiteAddress, VerificationFile
 from tests.integrations.clients.wecom.server import listening
-from tests.jobs import do_jobs
 from tools.services import free_port
 
 pytestmark = pytest.mark.django_db
@@ -97,39 +95,32 @@ def test_another_content_is_refused(content: bytes) -> None:
     refusal = refusal_of(NAME, content)
 
     assert refusal.code == "content"
+    large = refusal_of(NAME, BODY + b"\n" * links.FILE_BYTES_AT_MOST)
+    assert large.messages == ["This file is too large: a verification file holds 16 characters and nothing else."]
     assert refusal.messages == [
         f"The content of “{NAME}” is not the code in its name. "
         "Download the file from WeCom's console again and upload it unchanged."
     ]
 
 
-def test_a_large_file_is_refused() -> None:
-    refusal = refusal_of(NAME, BODY + b"\n" * links.FILE_BYTES_AT_MOST)
-
-    assert refusal.messages == ["This file is too large: a verification file holds 16 characters and nothing else."]
-
-
-def test_the_same_file_again_is_the_same_row(corp: Corp) -> None:
-    first = links.store_file(corp=corp, name=NAME, content=BODY, now=NOW)
-
-    second = links.store_file(corp=corp, name=NAME, content=BODY + b"\n", now=NOW + dt.timedelta(days=1))
-
-    assert second == first
-    assert VerificationFile.objects.get().uploaded_at == NOW
-
-
 # --- Serving ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_file_is_served_byte_for_byte(corp: Corp) -> None:
+def test_the_file_is_served_byte_for_byte(corp: Corp, admin_client: Client) -> None:
     links.store_file(corp=corp, name=NAME, content=b"\xef\xbb\xbf" + BODY + b"\r\n", now=NOW)
 
-    response = Client().get(f"/{NAME}")
+    again = links.store_file(corp=corp, name=NAME, content=BODY + b"\n", now=NOW + dt.timedelta(days=1))
+    assert VerificationFile.objects.get() == again
+    assert again.uploaded_at == NOW
 
-    assert (response.status_code, response.content) == (200, BODY)
-    assert response["Content-Type"] == "text/plain"
-    assert response["Content-Length"] == "16"
-    assert not response.cookies
+    for client in (Client(), admin_client):
+        response = client.get(f"/{NAME}")
+
+        assert (response.status_code, response.content) == (200, BODY)
+        assert response["Content-Type"] == "text/plain"
+        assert response["Content-Length"] == "16"
+        assert not response.cookies
+        assert "Cookie" not in response.headers.get("Vary", "")
 
 
 def test_several_files_stand_side_by_side_and_one_corp_s_removal_is_not_another_s(corp: Corp, other_corp: Corp) -> None:
@@ -155,16 +146,6 @@ def test_every_admitted_host_serves_it_whether_or_not_the_corp_is_enabled(
     statuses = [Client().get(f"/{NAME}", headers={"host": host}).status_code for host in hosts]
 
     assert statuses == [200, 200, 200, 400]
-
-
-def test_the_signed_in_get_it_too_and_their_session_is_not_touched(admin_client: Client, corp: Corp) -> None:
-    stored(corp)
-
-    response = admin_client.get(f"/{NAME}")
-
-    assert response.content == BODY
-    assert not response.cookies
-    assert "Cookie" not in response.headers.get("Vary", "")
 
 
 @pytest.mark.parametrize(
@@ -196,21 +177,6 @@ def test_it_can_only_be_read(corp: Corp) -> None:
 # --- The public address -----------------------------------------------------------------------------------------------
 
 
-def at(corp: Corp, url: str) -> VerificationFile:
-    """A file whose check is wanted, of a corp that is reached at `url`."""
-    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
-    file = stored(corp)
-    links.request_file_check(file, by=AnonymousUser(), now=timezone.now())
-    return file
-
-
-def checked(file: VerificationFile) -> VerificationFile:
-    do_jobs()
-    file.refresh_from_db()
-    assert file.checked_at is not None
-    return file
-
-
 @contextmanager
 def proxy_that_answers(answer: bytes) -> Iterator[str]:
     def serve(connection: socket.socket) -> None:
@@ -226,21 +192,26 @@ def plain(body: bytes, content_type: str = "text/plain") -> bytes:
     return head.encode() + body
 
 
+def looked_for(corp: Corp, url: str) -> VerificationFile:
+    """A file of the corp, which is reached at `url`, after a look at its public address."""
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
+    file = stored(corp)
+    links.look_for_file(file, now=NOW)
+    file.refresh_from_db()
+    assert file.checked_at == NOW
+    return file
+
+
 @pytest.mark.django_db(transaction=True)
-def test_the_check_finds_our_own_file(corp: Corp, live_server: LiveServer) -> None:
-    file = checked(at(corp, live_server.url))
+def test_the_check_finds_our_own_file_at_the_corp_s_own_address(corp: Corp, live_server: LiveServer) -> None:
+    corp.site_address = SiteAddress.objects.create(url=f"{live_server.url}/")
+    corp.save()
+
+    file = looked_for(corp, "http://localhost:1")
 
     assert (file.outcome, file.detail) == (Outcome.FOUND, "")
     assert file.checked_url == f"{live_server.url}/{NAME}"
     assert links.explain_file_outcome(file).what == ""
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_check_uses_the_corp_s_own_address(corp: Corp, live_server: LiveServer) -> None:
-    file = at(corp, "http://localhost:1")
-    Corp.objects.update(site_address=SiteAddress.objects.create(url=f"{live_server.url}/"))
-
-    assert checked(file).outcome == Outcome.FOUND
 
 
 REDIRECTION = b"HTTP/1.1 301 Moved\r\nLocation: https://bi.example.com/x\r\nContent-Length: 0\r\n\r\n"
@@ -258,47 +229,18 @@ LOGIN_PAGE = plain(b"<html>Please sign in</html>", "text/html; charset=utf-8")
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", Outcome.WRONG_STATUS, "HTTP 404"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", Outcome.WRONG_STATUS, "HTTP 204"),
         (REDIRECTION, Outcome.REDIRECTED, "HTTP 301 https://bi.example.com/x"),
+        (REDIRECTION.replace(b"/x", b"/" + b"x" * 5000), Outcome.REDIRECTED, "HTTP 301 https://bi.example.com/xxxx"),
         (b"", Outcome.UNREACHABLE, "the connection failed before the answer was complete (RemoteDisconnected)"),
+        (None, Outcome.UNREACHABLE, "no connection (ConnectionRefusedError)"),
     ],
 )
-def test_what_the_check_finds(corp: Corp, answer: bytes, outcome: Outcome, detail: str) -> None:
-    with proxy_that_answers(answer) as url:
-        file = checked(at(corp, url))
+def test_what_the_check_finds(corp: Corp, answer: bytes | None, outcome: Outcome, detail: str) -> None:
+    """None: nobody listens there."""
+    with proxy_that_answers(answer or b"") as url:
+        file = looked_for(corp, f"http://127.0.0.1:{free_port()}" if answer is None else url)
 
-    assert (file.outcome, file.detail) == (outcome, detail)
-
-
-def test_a_long_redirection_is_cut_and_tidied(corp: Corp) -> None:
-    answer = REDIRECTION.replace(b"/x", b"/" + b"x" * 5000)
-    with proxy_that_answers(answer) as url:
-        file = checked(at(corp, url))
-
-    assert len(file.detail) == 255
-
-
-def test_nobody_listens_at_the_address(corp: Corp) -> None:
-    file = checked(at(corp, f"http://127.0.0.1:{free_port()}"))
-
-    assert (file.outcome, file.detail) == (Outcome.UNREACHABLE, "no connection (ConnectionRefusedError)")
-
-
-@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome != Outcome.FOUND])
-def test_each_failure_says_what_who_and_where_in_both_languages(outcome: Outcome) -> None:
-    texts = {}
-    for language in ("en", "zh-hans"):
-        with translation.override(language):
-            found = links.explain_file_outcome(VerificationFile(outcome=outcome))
-            texts[language] = (found.what, found.who, found.where)
-
-    assert all(texts["en"])
-    assert all(texts["zh-hans"])
-    assert not set(texts["en"]) & set(texts["zh-hans"])
-
-
-def test_a_removed_file_s_check_does_nothing(corp: Corp) -> None:
-    file = at(corp, "http://127.0.0.1:1")
-    file.delete()
-
-    do_jobs()
-
-    assert VerificationFile.objects.count() == 0
+    assert (file.outcome, file.detail[: len(detail)]) == (outcome, detail)
+    assert len(file.detail) <= 255
+    with translation.override("en"):
+        said = links.explain_file_outcome(file)
+    assert bool(said.what) == bool(said.who) == bool(said.where) == (outcome != Outcome.FOUND)

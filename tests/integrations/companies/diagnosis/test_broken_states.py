@@ -6,23 +6,18 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils.html import strip_tags
 from pytest_django import DjangoCaptureOnCommitCallbacks
 from pytest_django.live_server_helper import LiveServer
 
-from guanwecom.celery import app
 from integrations import tasks
 from integrations.clients.wecom import tokens
-from integrations.core.redis import valkey
 from integrations.models import SiteAddress
-from tests.browser_form import untouched
 from tests.e2e.gateway import gateway
 from tests.integrations.clients.wecom.test_tls import _certificate
 from tests.integrations.companies.diagnosis.broken_states import (
@@ -34,98 +29,9 @@ from tests.integrations.companies.diagnosis.broken_states import (
     Scene,
     State,
 )
-from tests.integrations.diagnosing import queued
 from tests.sandbox_process import SandboxHandle
 
 pytestmark = pytest.mark.django_db
-JSON = {"accept": "application/json"}
-# What hangs is given up soon.
-SOON = 1
-
-
-@dataclass(kw_only=True)
-class AtTheWire(Scene):
-    """The company's page by Django's test client; what it queues is worked off here. `settings`: pytest-django's."""
-
-    client: Client
-    capture: DjangoCaptureOnCommitCallbacks
-    settings: Any
-    patience: float
-
-    def page(self, end: str = "change/") -> str:
-        return f"/admin/integrations/corp/{self.corp.pk}/{end}"
-
-    def form(self, **values: str | bool) -> None:
-        sent: dict[str, Any] = dict(untouched(self.client.get(self.page()).text, "corp_form"))
-        sent |= {name: "on" if value is True else value for name, value in values.items()}
-        with self.capture(execute=True):
-            response = self.client.post(self.page(), sent)
-        assert response.status_code == 302, strip_tags(response.text)
-        self.work()
-
-    def console(self, **values: str | bool) -> None:
-        fields: dict[str, object] = dict(values)
-        if "scope_partyids" in values:
-            fields = {"scope": {"partyids": [int(key) for key in str(values["scope_partyids"]).split(",")]}}
-        if "trusted_ips" in values:
-            fields = {"trusted_ips": str(values["trusted_ips"]).split(";")}
-        self.sandbox.control("PATCH", f"{self.app_path}/console", fields)
-
-    def copied(self, name: str) -> str:
-        found = re.search(rf'id="check-{name}-copied"[^>]* value="([^"]*)"', self.row(name))
-        assert found is not None
-        return found[1].replace("&amp;", "&")
-
-    def fault(self, kind: str, endpoint: str = "*", **values: Any) -> None:
-        if kind == "hang":
-            self.wait_for_wecom(SOON)
-        super().fault(kind, endpoint, **values)
-
-    def remove_fault(self) -> None:
-        self.sandbox.control("DELETE", "faults", {})
-        self.wait_for_wecom(self.patience)
-
-    def wait_for_wecom(self, total_seconds: float) -> None:
-        self.settings.WECOM_TOTAL_TIMEOUT_SECONDS = total_seconds
-
-    def run(self, **values: str) -> None:
-        """All checks, or one of them, to their end."""
-        with self.capture(execute=True):
-            assert self.client.post(self.page("diagnosis/run/"), values, headers=JSON).status_code == 200
-        self.work()
-
-    def work(self) -> None:
-        """What a worker does, and what comes of it."""
-        while waiting := queued():
-            valkey().delete("celery")
-            with self.capture(execute=True):
-                for name, arguments in waiting:
-                    app.tasks[name](*arguments)
-
-    def post(self, end: str, **values: object) -> str:
-        """Press a button of the company's page, and let a worker do its part; where the answer leads."""
-        with self.capture(execute=True):
-            response = self.client.post(self.page(end), values)
-        assert response.status_code == 302
-        self.work()
-        return str(response["Location"])
-
-    def write_settings(self) -> str:
-        """Preview home page and trusted domain, and have them written; the page that tells how it went."""
-        preview = self.post("console/settings/")
-        self.post(preview.removeprefix(self.page("")).replace("/preview/", "/confirm/"))
-        return self.client.get(preview).text
-
-    def upload(self, name: str, content: str) -> None:
-        self.post("verification/", file=SimpleUploadedFile(name, content.encode()))
-        assert "响应正确" in self.client.get(self.page("verification/panel/")).json()["html"]
-
-    def look(self) -> dict[str, Any]:
-        """What the page asks for while somebody looks at it."""
-        return dict(self.client.get(self.page("diagnosis/")).json())
-
-    def row(self, name: str) -> str:
-        return next(str(row["html"]) for row in self.look()["rows"] if row["name"] == name)
 
 
 ask_for_address = socket.getaddrinfo
@@ -158,24 +64,22 @@ def scene(
     servers: dict[str, Any],
     admin_client: Client,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
-    settings: Any,
     monkeypatch: pytest.MonkeyPatch,
-) -> AtTheWire:
+) -> Scene:
     monkeypatch.setattr(tokens, "SHARED_SECONDS", 0)  # somebody needs a while to put it right
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
     SiteAddress.objects.filter(is_default=True).update(url="http://localhost:3001/")
     client = admin_client
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-CN"
-    scene = AtTheWire(
-        **servers, site_url="http://localhost:3001", client=client, capture=django_capture_on_commit_callbacks,
-        settings=settings, patience=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
+    scene = Scene(
+        **servers, site_url="http://localhost:3001", client=client, capture=django_capture_on_commit_callbacks
     )  # fmt: skip
     scene.begin(1)
     return scene
 
 
 @pytest.fixture
-def live_scene(scene: AtTheWire, live_server: LiveServer) -> AtTheWire:
+def live_scene(scene: Scene, live_server: LiveServer) -> Scene:
     """For a test that is marked transactional: our site answers others, too."""
     scene.site_url = live_server.url.replace("127.0.0.1", "localhost")
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{scene.site_url}/"})
@@ -193,12 +97,12 @@ def words(html: str) -> str:
     return re.sub(r"\s+", " ", strip_tags(html).replace("&amp;", "&"))
 
 
-def assert_named(scene: AtTheWire, state: State) -> None:
+def assert_named(scene: Scene, state: State) -> None:
     """The whole test says what is wrong, who can fix it and where, and enabling is refused."""
     state.breaks(scene)
     scene.run()
     row = scene.row(state.check)
-    assert f"pill-{state.tone}" in row
+    assert "pill-bad" in row
     for text in state.says:
         assert text in words(row)
     if state.reason:
@@ -206,20 +110,20 @@ def assert_named(scene: AtTheWire, state: State) -> None:
         assert_refused(scene, state.reason)
 
 
-def assert_refused(scene: AtTheWire, reason: str) -> None:
+def assert_refused(scene: Scene, reason: str) -> None:
     """The page of enabling says what stands against it, and has no button."""
     html = scene.client.get(scene.page("enable/")).text
     assert reason in words(html)
     assert 'class="confirm"' not in html
 
 
-def assert_in_order(scene: AtTheWire, state: State) -> None:
+def assert_in_order(scene: Scene, state: State) -> None:
     row = scene.row(state.check)
     assert state.after in words(row)
     assert "pill-bad" not in row
 
 
-def test_a_company_in_order_is_green_and_can_be_enabled(scene: AtTheWire) -> None:
+def test_a_company_in_order_is_green_and_can_be_enabled(scene: Scene) -> None:
     scene.run()
 
     told = scene.look()
@@ -229,7 +133,7 @@ def test_a_company_in_order_is_green_and_can_be_enabled(scene: AtTheWire) -> Non
 
 
 @named(SAVED_WRONGLY)
-def test_what_is_saved_wrongly_is_named_and_put_right_in_the_form(scene: AtTheWire, state: State) -> None:
+def test_what_is_saved_wrongly_is_named_and_put_right_in_the_form(scene: Scene, state: State) -> None:
     assert_named(scene, state)
 
     state.fixes(scene)
@@ -240,26 +144,23 @@ def test_what_is_saved_wrongly_is_named_and_put_right_in_the_form(scene: AtTheWi
 
 
 @named([*WRONG_IN_WECOM, *AT_FAULT])
-def test_what_is_wrong_elsewhere_is_named_and_turns_green(scene: AtTheWire, state: State) -> None:
+def test_what_is_wrong_elsewhere_is_named_and_turns_green(scene: Scene, state: State) -> None:
     assert_put_right_elsewhere(scene, state)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_verification_file_that_a_proxy_loses_is_named_and_turns_green(live_scene: AtTheWire) -> None:
+def test_a_verification_file_that_a_proxy_loses_is_named_and_turns_green(live_scene: Scene) -> None:
     assert_put_right_elsewhere(live_scene, FILE_LOST)
 
 
-def assert_put_right_elsewhere(scene: AtTheWire, state: State) -> None:
-    """Tried again by itself as soon as its time comes, or by a click."""
+def assert_put_right_elsewhere(scene: Scene, state: State) -> None:
+    """Tried again by itself as soon as its time comes."""
     assert_named(scene, state)
 
     state.fixes(scene)
-    if state.by_itself:
-        scene.make_due()
-        tasks.tick()
-        scene.work()
-    else:
-        scene.run(check=state.check)
+    scene.make_due()
+    tasks.tick()
+    scene.work()
 
     assert_in_order(scene, state)
     assert "pill-good" in scene.row(state.check)
@@ -277,7 +178,7 @@ def assert_put_right_elsewhere(scene: AtTheWire, state: State) -> None:
 )
 @pytest.mark.django_db(transaction=True)
 def test_a_domain_that_wecom_refuses_when_it_is_written(
-    live_scene: AtTheWire, fault: int | None, cause: str, said: str
+    live_scene: Scene, fault: int | None, cause: str, said: str
 ) -> None:
     """The sandbox refuses a domain whose verification file it has not found, as WeCom does."""
     scene = live_scene
@@ -307,7 +208,7 @@ def test_a_domain_that_wecom_refuses_when_it_is_written(
     assert "企业微信接受了" in words(row)
 
 
-def test_the_same_is_said_in_english(scene: AtTheWire) -> None:
+def test_the_same_is_said_in_english(scene: Scene) -> None:
     scene.in_wecom(trusted_ips=[], trusted_domain="old.example.com")
     scene.client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
     scene.run()

@@ -44,41 +44,28 @@ def answering(status: str, content: bytes = b"", *headers: str) -> Callable[[soc
     return serve
 
 
-PLAIN = "Content-Type: text/plain"
-OUTCOMES = [
-    (answering("200 OK", CODE.encode(), PLAIN), "ok", "found"),
-    (answering("200 OK", b"something else", PLAIN), "wrong", "wrong_content"),
-]
-
-
 # --- Verification file ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("serve", "status", "problem"), OUTCOMES)
-def test_a_verification_file_is_looked_for(corp: Corp, serve: Any, status: str, problem: str) -> None:
-    file = VerificationFile.objects.create(corp=corp, code=CODE, uploaded_at=NOW)
-    with listening(serve) as url:
+def test_each_verification_file_is_looked_for(corp: Corp) -> None:
+    assert run_one(corp, "verification_file").problem == "no_file"
+    files = [
+        VerificationFile.objects.create(corp=corp, code=code, uploaded_at=NOW) for code in ("f" * 16, CODE, "e" * 16)
+    ]
+    with listening(answering("200 OK", CODE.encode(), "Content-Type: text/plain")) as url:
         serve_at(url)
         run = run_one(corp, "verification_file")
+        files[0].delete()
+        files[2].delete()
+        whole = run_one(corp, "verification_file")
 
-    file.refresh_from_db()
-    assert (run.status, run.problem) == (status, problem)
-    assert file.outcome == problem
-    assert run.subject == f"{url}/ {CODE}"
-    assert results.explain_run(run).what
-
-
-def test_no_file_is_nothing_to_try(corp: Corp) -> None:
-    run = run_one(corp, "verification_file")
-
-    assert (run.status, run.problem) == ("skipped", "no_file")
+    assert (run.status, run.problem, run.facts["file"]) == ("wrong", "wrong_content", f"WW_verify_{'f' * 16}.txt")
+    assert (whole.status, whole.problem, whole.subject) == ("ok", "found", f"{url}/ {CODE}")
+    files[1].refresh_from_db()
+    assert files[1].outcome == "found"
 
 
 # --- Callback address -------------------------------------------------------------------------------------------------
-
-
-def test_without_keys_there_is_nothing_to_ask(corp: Corp) -> None:
-    assert run_one(corp, "callback").problem == "no_keys"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -111,6 +98,7 @@ def test_our_own_address_answers(
     ],
 )
 def test_another_server_at_the_callback_address(corp: Corp, serve: Any, problem: str) -> None:
+    assert run_one(corp, "callback").problem == "no_keys"
     generate_callback_keys(corp=corp, kind=CallbackEvent.Kind.APP)
     with listening(serve) as url:
         serve_at(url)
@@ -118,12 +106,7 @@ def test_another_server_at_the_callback_address(corp: Corp, serve: Any, problem:
 
     assert (run.status, run.problem) == ("wrong", problem)
     assert run.facts["url"].startswith(url)
-
-
-def test_a_callback_address_that_nobody_answers(corp: Corp) -> None:
-    generate_callback_keys(corp=corp, kind=CallbackEvent.Kind.APP)
     serve_at(f"http://localhost:{free_port()}")
-
     assert run_one(corp, "callback").problem == "unreachable"
 
 
@@ -149,10 +132,20 @@ def refused(code: int) -> ConfigurationError:
     return ConfigurationError("refused", system="wecom", operation="agent_set", code=code, hint="123")
 
 
-def test_nothing_is_known_of_a_domain_that_was_never_written(at_home: Corp) -> None:
+def test_what_is_known_of_the_domain(at_home: Corp) -> None:
     run = run_one(at_home, "ownership")
-
     assert (run.status, run.problem, run.subject) == ("skipped", "unknown", "bi.example.com")
+    busy = TransientError("busy", system="wecom", operation="agent_set", code=-1)
+    assert note_domain_answer(corp=at_home, error=busy, now=NOW) is None
+    file_put_there(at_home, NOW)
+    assert run_one(at_home, "ownership").problem == "file"
+    note_domain_answer(corp=at_home, error=refused(85008), now=NOW)
+    assert run_one(at_home, "ownership").problem == "no_filing"
+    note_domain_answer(corp=at_home, error=None, now=NOW)
+    assert run_one(at_home, "ownership").problem == "accepted"
+    serve_at("https://new.example.com")
+
+    assert run_one(Corp.objects.get(), "ownership").problem == "unknown"  # what was said of another domain
 
 
 @pytest.mark.parametrize(
@@ -169,27 +162,6 @@ def test_the_last_answer_of_wecom_stands(at_home: Corp, code: int, problem: str)
         assert (one.status, one.problem, one.errcode, one.hint) == ("wrong", problem, code, "123")
     assert "bi.example.com" in results.explain_run(run).what
     assert "associated company" in results.explain_run(run).where
-
-
-def test_a_domain_that_wecom_took_is_ours(at_home: Corp) -> None:
-    note_domain_answer(corp=at_home, error=refused(85005), now=NOW)
-    note_domain_answer(corp=at_home, error=None, now=NOW)
-
-    assert run_one(at_home, "ownership").problem == "accepted"
-
-
-def test_an_answer_about_another_domain_says_nothing_of_ours(at_home: Corp) -> None:
-    note_domain_answer(corp=at_home, error=refused(85005), now=NOW)
-    serve_at("https://new.example.com")
-
-    assert run_one(Corp.objects.get(), "ownership").problem == "unknown"
-
-
-def test_an_error_that_is_not_about_the_domain_is_not_kept(at_home: Corp) -> None:
-    error = TransientError("busy", system="wecom", operation="agent_set", code=-1)
-
-    assert note_domain_answer(corp=at_home, error=error, now=NOW) is None
-    assert results.find_latest_runs(at_home) == {}
 
 
 def file_put_there(corp: Corp, at: dt.datetime, *, outcome: str = "found") -> VerificationFile:
@@ -230,14 +202,6 @@ def test_looking_again_does_not_make_the_refusal_any_younger(at_home: Corp) -> N
     VerificationFile.objects.filter(pk=file.pk).update(outcome="found")
 
     assert run_one(at_home, "ownership", now=NOW + 3 * HOUR).problem == "file_since"
-
-
-def test_a_file_speaks_for_a_domain_that_wecom_has_not_refused(at_home: Corp) -> None:
-    file_put_there(at_home, NOW)
-
-    run = run_one(at_home, "ownership")
-
-    assert (run.status, run.problem) == ("ok", "file")
 
 
 # --- Home page and domain ---------------------------------------------------------------------------------------------

@@ -46,9 +46,13 @@ def text(html: str) -> str:
 def test_all_checks_are_started_each_as_a_task_of_its_own(
     admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
+    assert admin_client.get(url(corp, "run/")).status_code == admin_client.get(url(corp, "message/")).status_code == 405
     with django_capture_on_commit_callbacks(execute=True):
         response = admin_client.post(url(corp, "run/"), headers=JSON)
+        without_script = admin_client.post(url(corp, "run/"))  # a second click, which adds nothing
 
+    assert without_script["Location"] == f"/admin/integrations/corp/{corp.pk}/change/#diagnosis"
+    assert len(queued()) == len(ALL_BUT_MESSAGE)
     runs = list(CheckRun.objects.order_by("pk"))
     assert [run.check_name for run in runs] == list(ALL_BUT_MESSAGE)
     assert {run.requested_by for run in runs} == {"root"}
@@ -62,6 +66,11 @@ def test_the_connection_s_result_stands_beside_its_button_with_reason_and_remedy
     admin_client: Client, corp: Corp
 ) -> None:
     """The way to WeCom needs a proxy that is not set: nothing answers at the address."""
+    assert answer(admin_client, corp)["parts"]["token-result"] == ""
+    check_run(corp, "network", status="wrong", problem="tcp", facts={})
+    check_run(corp, "token", problem="given")
+    given = text(answer(admin_client, corp)["parts"]["token-result"])
+    assert given.endswith("WeCom gives a token for this CorpId and Secret.")
     for name in CHECKS:
         check_run(corp, name)
     Corp.objects.update(is_enabled=True, api_base_url="http://127.0.0.1:1")
@@ -82,56 +91,43 @@ def test_the_connection_s_result_stands_beside_its_button_with_reason_and_remedy
     assert said.endswith("More in the guides") or "in the firewall, or set a proxy." in said
 
 
-def test_a_token_that_is_given_is_said_beside_the_button(admin_client: Client, corp: Corp) -> None:
-    assert answer(admin_client, corp)["parts"]["token-result"] == ""
-    check_run(corp, "network", status="wrong", problem="tcp", facts={})
-    check_run(corp, "token", problem="given")
-
-    said = text(answer(admin_client, corp)["parts"]["token-result"])
-
-    assert said.endswith("WeCom gives a token for this CorpId and Secret.")
-
-
 @pytest.mark.parametrize("name", ["message", "nothing", "token'"])
 def test_what_is_no_check_is_refused(admin_client: Client, corp: Corp, name: str) -> None:
     assert admin_client.post(url(corp, "run/"), {"check": name}).status_code == 400
     assert not CheckRun.objects.exists()
 
 
-def test_a_second_click_queues_nothing(
-    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
-    with django_capture_on_commit_callbacks(execute=True):
-        for _click in range(2):
-            admin_client.post(url(corp, "run/"), {"check": "token"})
-
-    assert (CheckRun.objects.count(), len(queued())) == (1, 1)
-
-
-def test_without_script_the_button_leads_back_to_the_page(admin_client: Client, corp: Corp) -> None:
-    response = admin_client.post(url(corp, "run/"))
-
-    assert (response.status_code, response["Location"]) == (
-        302,
-        f"/admin/integrations/corp/{corp.pk}/change/#diagnosis",
-    )
-
-
-@pytest.mark.parametrize("end", ["run/", "message/"])
-def test_a_button_needs_a_post(admin_client: Client, corp: Corp, end: str) -> None:
-    assert admin_client.get(url(corp, end)).status_code == 405
-
-
 # --- Following --------------------------------------------------------------------------------------------------------
 
 
-def test_a_company_that_was_never_checked(admin_client: Client, corp: Corp) -> None:
-    told = answer(admin_client, corp)
+def test_the_answer_follows_what_is_found(
+    admin_client: Client, corp: Corp, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    never = answer(admin_client, corp)
+    assert (never["next_ms"], text(never["summary"])) == (0, f"not tried {len(CHECKS)}")
+    assert "not tried Token Fetches a token with the saved CorpId and Secret. Check" in text(never["rows"][4]["html"])
+    assert "Not checked, or not since the last change" in never["reasons"]
+    assert "disabled" in never["state"]
 
-    assert (told["next_ms"], text(told["summary"])) == (0, f"not tried {len(CHECKS)}")
-    assert text(row(admin_client, corp, "token")) == (
-        "not tried Token Fetches a token with the saved CorpId and Secret. Check"
-    )
+    states = {
+        "token": ("ok", "good", "in order"),
+        "ip": ("warning", "warn", "to be looked at"),
+        "agentid": ("skipped", "quiet", "not tried"),
+        "app": ("running", "quiet", "running"),
+        "scope": ("waiting", "quiet", "waiting"),
+    }
+    for _number in range(10):
+        for name, (status, _tone, _word) in states.items():
+            check_run(corp, name, status)
+    Corp.objects.update(connection_version=2, is_enabled=True)
+    with django_assert_max_num_queries(40):  # however many runs there are
+        told = answer(admin_client, corp)
+    rows = {row["name"]: row["html"] for row in told["rows"]}
+
+    assert (told["next_ms"], text(told["reasons"])) == (1000, "")
+    for name, (_status, tone, word) in states.items():
+        assert f'class="pill pill-{tone}">{word}<' in rows[name]
+    assert "Something was changed after this: check again." in rows["token"]
 
 
 def test_a_run_that_no_worker_takes_is_said(admin_client: Client, corp: Corp) -> None:
@@ -145,25 +141,21 @@ def test_a_run_that_no_worker_takes_is_said(admin_client: Client, corp: Corp) ->
     assert answer(admin_client, corp)["next_ms"] == 1000
 
 
-def test_the_page_goes_on_asking_while_a_further_try_is_planned(admin_client: Client, corp: Corp) -> None:
-    soon = timezone.now() + dt.timedelta(seconds=20)
-    check_run(corp, "ip", "wrong", problem="refused_ip", next_try_at=soon, try_count=3)
-
-    assert answer(admin_client, corp)["next_ms"] == 3000
-    html = text(row(admin_client, corp, "ip"))
-    assert f"Tried 3 times; again by itself at {timezone.localtime(soon):%H:%M:%S}." in html
-    assert "beat" not in html
-
-    CheckRun.objects.update(next_try_at=timezone.now() - dt.timedelta(seconds=91))
-    assert "Is the beat process running?" in row(admin_client, corp, "ip")
-
-
 def test_a_refused_address_has_all_that_is_needed(admin_client: Client, corp: Corp) -> None:
     facts = {"addresses": ["203.0.113.9", "203.0.113.10"], "copied": "203.0.113.9;203.0.113.10"}
-    columns = {"errcode": 60020, "hint": "123", "caller_ip": "203.0.113.9", "detail": "no"}
-    check_run(corp, "ip", "wrong", problem="refused_ip", facts=facts, **columns)
+    columns = {"errcode": 60020, "hint": "123", "caller_ip": "203.0.113.9", "detail": "no", "try_count": 3}
+    soon, bad = timezone.now() + dt.timedelta(seconds=20), '"><script>alert(1)</script>'
+    check_run(corp, "ip", "wrong", problem="refused_ip", facts=facts, next_try_at=soon, **columns)
+    check_run(corp, "home_page", "wrong", problem="other", facts={"theirs": bad, "ours": bad}, detail=bad, hint=bad)
 
-    html = row(admin_client, corp, "ip")
+    told = answer(admin_client, corp)
+
+    html, broken = ({row["name"]: row["html"] for row in told["rows"]}[name] for name in ("ip", "home_page"))
+    assert "<script" not in broken
+    assert "&lt;script&gt;" in broken
+    assert told["next_ms"] == 3000  # the page goes on asking while a further try is planned
+    assert f"Tried 3 times; again by itself at {timezone.localtime(soon):%H:%M:%S}." in text(html)
+    assert "beat" not in html
 
     assert 'class="pill pill-bad">wrong<' in html
     assert re.search(r'id="check-ip-copied"[^>]*value="203.0.113.9;203.0.113.10"', html)
@@ -172,62 +164,8 @@ def test_a_refused_address_has_all_that_is_needed(admin_client: Client, corp: Co
     for heading in ("Who can fix it", "Where", "Technical detail"):
         assert heading in html
     assert '<time datetime="2026-03-02' in html
-
-
-@pytest.mark.parametrize(
-    ("status", "tone", "word"),
-    [
-        ("ok", "good", "in order"),
-        ("warning", "warn", "to be looked at"),
-        ("wrong", "bad", "wrong"),
-        ("skipped", "quiet", "not tried"),
-        ("running", "quiet", "running"),
-        ("waiting", "quiet", "waiting"),
-    ],
-)
-def test_each_state_is_a_word_with_a_colour(
-    admin_client: Client, corp: Corp, status: str, tone: str, word: str
-) -> None:
-    check_run(corp, "token", status)
-
-    assert f'class="pill pill-{tone}">{word}<' in row(admin_client, corp, "token")
-
-
-def test_what_wecom_says_cannot_break_the_page(admin_client: Client, corp: Corp) -> None:
-    bad = '"><script>alert(1)</script>'
-    check_run(corp, "home_page", "wrong", problem="other", facts={"theirs": bad, "ours": bad}, detail=bad, hint=bad)
-
-    html = row(admin_client, corp, "home_page")
-
-    assert "<script" not in html
-    assert "&lt;script&gt;" in html
-
-
-def test_a_result_of_another_connection_says_so(admin_client: Client, corp: Corp) -> None:
-    passed(corp)
-    Corp.objects.update(connection_version=2)
-
-    assert "Something was changed after this: check again." in row(admin_client, corp, "token")
-
-
-def test_state_and_reasons_follow_too(admin_client: Client, corp: Corp) -> None:
-    told = answer(admin_client, corp)
-    assert "Not checked, or not since the last change" in told["reasons"]
-    assert "disabled" in told["state"]
-
-    Corp.objects.update(is_enabled=True)
-
-    assert text(answer(admin_client, corp)["reasons"]) == ""
-
-
-def test_following_takes_the_same_queries_with_a_long_history(
-    admin_client: Client, corp: Corp, django_assert_max_num_queries: DjangoAssertNumQueries
-) -> None:
-    for _number in range(20):
-        passed(corp)
-
-    with django_assert_max_num_queries(40):
-        answer(admin_client, corp)
+    CheckRun.objects.update(next_try_at=timezone.now() - dt.timedelta(seconds=91))
+    assert "Is the beat process running?" in row(admin_client, corp, "ip")
 
 
 # --- Test message -----------------------------------------------------------------------------------------------------

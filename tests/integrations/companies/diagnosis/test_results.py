@@ -13,7 +13,7 @@ import requests
 from cryptography.fernet import Fernet
 from django.db import connection, transaction
 from django.utils import translation
-from pytest_django import DjangoAssertNumQueries, Settings
+from pytest_django import Settings
 
 from integrations.clients.wecom.tokens import FetchedToken
 from integrations.companies import services
@@ -29,46 +29,48 @@ from tests.integrations.diagnosing import NOW, check_run, outcome_of, passed, ru
 
 pytestmark = pytest.mark.django_db
 
-# --- What counts ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["domain", "home_page", "verification_file", "ownership", "callback"])
-def test_a_result_about_our_address_ends_with_that_address(corp: Corp, name: str) -> None:
-    run = check_run(corp, name)
-    assert results.is_current(run, corp)
-
-    SiteAddress.objects.filter(is_default=True).update(url="https://new.example.com/")
-
-    assert not results.is_current(run, Corp.objects.get(pk=corp.pk))
+DEPARTMENTS, DOMAIN_ID, ADDRESS = {"department_root_ids": [7]}, {"domain_id": "x"}, "https://new.example.com/"
 
 
 @pytest.mark.parametrize(
-    ("name", "change"), [("departments", {"department_root_ids": [7]}), ("home_page", {"domain_id": "x"})]
+    ("name", "change"),
+    [
+        *((name, ADDRESS) for name in ("domain", "home_page", "verification_file", "ownership", "callback")),
+        *(("departments", DEPARTMENTS), ("home_page", DOMAIN_ID)),
+        *((name, {"connection_version": 2}) for name in CHECKS),
+    ],
 )
-def test_a_result_about_what_was_changed_ends(corp: Corp, name: str, change: dict[str, Any]) -> None:
-    run = check_run(corp, name)
-
-    Corp.objects.update(**change)
-
-    assert not results.is_current(run, Corp.objects.get(pk=corp.pk))
-
-
-@pytest.mark.parametrize("name", CHECKS)
-def test_every_result_ends_with_another_connection(corp: Corp, name: str) -> None:
+def test_a_result_ends_with_what_it_was_about(corp: Corp, name: str, change: Any) -> None:
     run = check_run(corp, name)
     assert results.is_current(run, corp)
 
-    corp.connection_version += 1
+    if change == ADDRESS:
+        SiteAddress.objects.filter(is_default=True).update(url=change)
+    else:
+        Corp.objects.update(**change)
 
-    assert not results.is_current(run, corp)
+    assert not results.is_current(run, Corp.objects.get(pk=corp.pk))
 
 
 # --- Enabling ---------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_stands_against_a_corp_whose_essential_checks_passed(at_home: Corp) -> None:
+@pytest.mark.parametrize(
+    ("signs_in", "name", "status"),
+    [
+        (True, "callback", "wrong"),
+        (True, "scope", "warning"),
+        (False, "domain", "wrong"),
+        (False, "home_page", "wrong"),
+    ],
+)
+def test_nothing_stands_against_a_corp_whose_essential_checks_passed(
+    at_home: Corp, signs_in: bool, name: str, status: str
+) -> None:
+    at_home.sign_in_enabled = signs_in
+    at_home.save()
     passed(at_home)
-    check_run(at_home, "callback", "wrong", problem="unreachable")
+    check_run(at_home, name, status, problem="missing")
 
     assert services.reasons_against_enabling(at_home, now=NOW) == []
 
@@ -82,23 +84,6 @@ def test_each_essential_check_stands_against_it(at_home: Corp, name: str, status
     assert services.reasons_against_enabling(at_home, now=NOW) == [
         f"{results.label(name)}: Not tried: “Network and DNS” has to be in order first."
     ]
-
-
-@pytest.mark.parametrize("name", ["domain", "home_page"])
-def test_domain_and_home_page_do_not_matter_without_sign_in(at_home: Corp, name: str) -> None:
-    at_home.sign_in_enabled = False
-    at_home.save()
-    passed(at_home)
-    check_run(at_home, name, "wrong", problem="missing")
-
-    assert services.reasons_against_enabling(at_home, now=NOW) == []
-
-
-def test_what_is_to_be_looked_at_does_not_stand_against_it(at_home: Corp) -> None:
-    passed(at_home)
-    check_run(at_home, "scope", "warning", problem="members_only", facts={"members": 3})
-
-    assert services.reasons_against_enabling(at_home, now=NOW) == []
 
 
 def test_an_earlier_success_does_not_hide_what_is_wrong_or_running_now(at_home: Corp) -> None:
@@ -133,63 +118,36 @@ def test_what_was_found_in_order_long_ago_says_nothing_of_today(at_home: Corp) -
     ]
 
 
-# --- Health -----------------------------------------------------------------------------------------------------------
+BEHIND = {"problem": "blocked", "facts": {"by": "token"}}
 
 
 @pytest.mark.parametrize(
-    ("statuses", "tone", "words", "wrong_count"),
+    ("found", "version", "tone", "words", "wrong_count"),
     [
-        ({}, "quiet", "not checked yet", 0),
-        ({"token": "ok", "ip": "ok", "proxy": "skipped"}, "good", "in order", 0),
-        ({"token": "ok", "scope": "warning"}, "warn", "1 check to be looked at", 0),
-        ({"token": "ok", "scope": "warning", "ip": "wrong"}, "bad", "1 check wrong", 1),
-        ({"domain": "wrong", "ip": "wrong"}, "bad", "2 checks wrong", 2),
-        ({"token": "ok", "ip": "running"}, "quiet", "being checked", 0),
-        ({"message": "wrong", "token": "ok"}, "good", "in order", 0),
+        ([], 1, "quiet", "not checked yet", 0),
+        ([("token", "ok", {}), ("ip", "ok", {}), ("proxy", "skipped", {})], 1, "good", "in order", 0),
+        ([("token", "wrong", {}), ("token", "ok", {})], 1, "good", "in order", 0),
+        ([("message", "wrong", {}), ("token", "ok", {})], 1, "good", "in order", 0),
+        ([("token", "ok", {}), ("scope", "warning", {})], 1, "warn", "1 check to be looked at", 0),
+        ([("token", "ok", {}), ("scope", "skipped", BEHIND)], 1, "warn", "1 check to be looked at", 0),
+        ([("scope", "warning", {}), ("ip", "wrong", {})], 1, "bad", "1 check wrong", 1),
+        ([("domain", "wrong", {}), ("ip", "wrong", {})], 1, "bad", "2 checks wrong", 2),
+        ([("token", "ok", {}), ("ip", "running", {})], 1, "quiet", "being checked", 0),
+        ([("token", "ok", {})], 2, "warn", "credentials changed, not checked", 0),
     ],
 )
-def test_the_health_of_a_company(corp: Corp, statuses: dict[str, str], tone: str, words: str, wrong_count: int) -> None:
-    for name, status in statuses.items():
-        check_run(corp, name, status)
-
-    health = results.health_by_corp([corp])[corp.pk]
-
-    assert (health.tone, health.words, health.wrong_count) == (tone, words, wrong_count)
-    assert health.checked_at == (NOW if statuses else None)
-
-
-def test_the_newest_result_of_each_check_counts(corp: Corp) -> None:
-    check_run(corp, "token", "wrong")
-    check_run(corp, "token", finished_at=NOW + dt.timedelta(minutes=1))
-
-    health = results.health_by_corp([corp])[corp.pk]
-
-    assert (health.tone, health.checked_at) == ("good", NOW + dt.timedelta(minutes=1))
-
-
-def test_results_of_another_connection_count_for_nothing(corp: Corp) -> None:
-    passed(corp)
-    corp.connection_version = 2
-
-    assert results.health_by_corp([corp])[corp.pk].words == "credentials changed, not checked"
-
-
-@pytest.mark.parametrize("count", [1, 5])
-def test_health_takes_one_query_for_all_companies(
-    count: int, django_assert_num_queries: DjangoAssertNumQueries
+def test_the_health_of_a_company(
+    corp: Corp, found: list[tuple[str, str, Any]], version: int, tone: str, words: str, wrong_count: int
 ) -> None:
-    corps = [
-        Corp.objects.create(name=f"公司{number}", corpid=f"ww{number:016}", agentid=1, secret="x")
-        for number in range(count)
-    ]
-    for corp in corps:
-        passed(corp)
+    for name, status, columns in found:
+        check_run(corp, name, status, **columns)
+    corp.connection_version = version
 
-    with django_assert_num_queries(1):
-        health = results.health_by_corp(corps)
+    results.fetch_states([corp])
 
-    assert {one.tone for one in health.values()} == {"good"}
-    assert len(health) == count
+    health: results.Health = corp.health  # type: ignore[attr-defined]  # of fetch_states
+    assert (health.tone, health.words, health.wrong_count) == (tone, words, wrong_count)
+    assert health.checked_at == (NOW if found and version == 1 else None)
 
 
 # --- The text for support ---------------------------------------------------------------------------------------------
@@ -264,84 +222,73 @@ def carry_out(run: CheckRun) -> list[int]:
 # --- One cause is said once -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", BEHIND_TOKEN)
-def test_a_refused_secret_is_said_once_by_the_token(corp: Corp, wire: Wire, name: str) -> None:
-    wire.token(refusal(40001, "invalid credential"))
-
-    run = run_one(corp, name)
-
-    assert outcome_of(run) == ("skipped", "blocked", 40001)
-    assert results.explain_run(run).what == "Not tried: “Token” has to be in order first."
-    assert run.next_try_at is None
-
-
-@pytest.mark.parametrize("name", [*READ_THE_APP, "contacts", "departments"])
-def test_a_refused_address_is_said_once_by_the_trusted_ip(corp: Corp, wire: Wire, name: str) -> None:
-    wire.token()
-    call = "department/simplelist" if name in {"contacts", "departments"} else "agent/get"
-    query = {"agentid": 1000002} if call == "agent/get" else {}
-    wire.get(call, refusal(60020, "not allow to access from your ip"), **query)
-
-    run = run_one(corp, name)
-
-    assert outcome_of(run) == ("skipped", "blocked", 60020)
-    assert run.facts == {"by": "ip"}
-    assert results.explain_run(run).what == "Not tried: “Trusted IP” has to be in order first."
-
-
-@pytest.mark.parametrize("name", ["app", "scope", "domain", "home_page"])
-@pytest.mark.parametrize("code", [301002, 40056, 48002])
-def test_another_app_s_secret_is_said_once_by_the_agentid(corp: Corp, wire: Wire, name: str, code: int) -> None:
-    wire.token()
-    wire.agent(refusal(code))
-
-    run = run_one(corp, name)
-
-    assert (outcome_of(run), run.facts) == (("skipped", "blocked", code), {"by": "agentid"})
-
-
-@pytest.mark.parametrize("name", ["token", *BEHIND_TOKEN])
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        {"json": None, "body": "<html>Sign in to the network</html>"},
-        {"json": None, "body": "", "status": 502},
-        {"json": None, "body": requests.ConnectTimeout("gettoken?corpsecret=the-secret")},
-        {"json": None, "body": requests.ReadTimeout()},
-        {"json": None, "body": requests.exceptions.InvalidProxyURL()},
-    ],
-)
-def test_a_network_in_the_way_is_said_once_by_the_network(
-    corp: Corp, wire: Wire, name: str, trouble: dict[str, Any]
-) -> None:
-    wire.token(**trouble)
-
-    run = run_one(corp, name)
-
-    assert (outcome_of(run), run.facts) == (("skipped", "blocked", None), {"by": "network"})
-    assert "the-secret" not in str(CheckRun.objects.values().get())
-
-
-@pytest.mark.parametrize("name", BEHIND_TOKEN)
-def test_any_other_refusal_is_the_check_s_own_with_the_sentences_of_its_number(
-    corp: Corp, wire: Wire, name: str
-) -> None:
+def answers_with(wire: Wire, name: str, answer: dict[str, Any]) -> None:
+    """A token is given, and the first call of the check answered so."""
     wire.token()
     calls = {"ip": "getcallbackip", "contacts": "department/simplelist", "departments": "department/simplelist"}
     call = calls.get(name, "agent/get")
-    wire.get(call, refusal(60031, "no right"), **({"agentid": 1000002} if call == "agent/get" else {}))
+    wire.get(call, answer, **({"agentid": 1000002} if call == "agent/get" else {}))
+
+
+@pytest.mark.parametrize(
+    ("names", "by", "label", "token", "answer", "code"),
+    [
+        (BEHIND_TOKEN, "token", "Token", {"answer": refusal(40001)}, None, 40001),
+        ((*READ_THE_APP, "contacts", "departments"), "ip", "Trusted IP", None, refusal(60020), 60020),
+        *(
+            (READ_THE_APP[1:], "agentid", "AgentId and Secret", None, refusal(code), code)
+            for code in (301002, 40056, 48002)
+        ),
+        *(
+            (("token", *BEHIND_TOKEN), "network", "Network and DNS", {"json": None, **trouble}, None, None)
+            for trouble in (
+                {"body": "<html>Sign in to the network</html>"},
+                {"body": "", "status": 502},
+                {"body": requests.ConnectTimeout("gettoken?corpsecret=the-secret")},
+                {"body": requests.exceptions.InvalidProxyURL()},
+            )
+        ),
+    ],
+)
+def test_one_cause_is_said_once_by_its_own_check(
+    corp: Corp, wire: Wire, names: tuple[str, ...], by: str, label: str, token: Any, answer: Any, code: int | None
+) -> None:
+    for name in names:
+        wire.mock.reset()
+        if token is not None:
+            wire.token(**token)
+        else:
+            answers_with(wire, name, answer)
+
+        run = run_one(corp, name)
+
+        assert (outcome_of(run), run.facts) == (("skipped", "blocked", code), {"by": by})
+        assert results.explain_run(run).what == f"Not tried: “{label}” has to be in order first."
+        assert run.next_try_at is None
+        assert "the-secret" not in str(CheckRun.objects.values())
+        CheckRun.objects.all().delete()
+        token_store().forget(CORPID, 1000002)
+
+
+@pytest.mark.parametrize("name", BEHIND_TOKEN)
+@pytest.mark.parametrize(("code", "seconds"), [(60031, 20), (45033, 20), (45009, None), (999999, None), (40058, None)])
+def test_any_other_refusal_is_the_check_s_own_and_tried_again_where_that_may_help(
+    corp: Corp, wire: Wire, name: str, code: int, seconds: int | None
+) -> None:
+    """Not after a limit of minutes, an unknown number, or a mistake of ours."""
+    answers_with(wire, name, refusal(code, "no right"))
 
     run = run_one(corp, name)
 
-    assert outcome_of(run) == ("wrong", "refused", 60031)
+    assert outcome_of(run) == ("wrong", "refused", code)
     assert (run.hint, run.caller_ip, run.detail) == (HINT, CALLER_IP, "no right")
-    told = results.explain_run(run)
-    assert told.what == "The app may not call WeCom any more."
-    assert (told.who, told.where) == ("The administrator of WeCom.", "WeCom's console → App management → the app.")
-    assert run.next_try_at == NOW + dt.timedelta(seconds=21)
+    assert run.next_try_at == (None if seconds is None else NOW + SECOND + dt.timedelta(seconds=seconds))
+    if code == 60031:
+        told = results.explain_run(run)
+        assert (told.what, told.who) == ("The app may not call WeCom any more.", "The administrator of WeCom.")
 
 
-@pytest.mark.parametrize("name", ["token", "agentid", "app", "scope", "ip", "departments"])
+@pytest.mark.parametrize("name", ["token", "scope"])
 def test_a_secret_that_no_key_opens_is_said_once(corp: Corp, settings: Settings, name: str) -> None:
     settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
@@ -377,17 +324,23 @@ def test_all_checks_together_ask_once_with_a_wrong_secret(corp: Corp, wire: Wire
 # --- An obstacle that seems in order ----------------------------------------------------------------------------------
 
 
-def test_an_address_that_was_trusted_an_hour_ago_is_looked_at_again(corp: Corp, wire: Wire) -> None:
-    check_run(corp, "ip")
-    wire.token()
-    wire.agent(refusal(60020))
+@pytest.mark.parametrize(
+    ("obstacle", "answer"), [("ip", refusal(60020)), ("token", refusal(-1)), ("token", refusal(40001))]
+)
+def test_what_was_in_order_an_hour_ago_and_is_in_the_way_now_is_looked_at_again(
+    corp: Corp, wire: Wire, obstacle: str, answer: dict[str, Any]
+) -> None:
+    check_run(corp, obstacle)
+    wire.token(answer if obstacle == "token" else None)
+    if obstacle == "ip":
+        wire.agent(answer)
     run = ask(corp, "scope")
 
     (freed,) = carry_out(run)
 
     assert (run.status, run.problem) == ("skipped", "blocked")
     asked = CheckRun.objects.get(pk=freed)
-    assert (asked.check_name, asked.status, asked.requested_at) == ("ip", "waiting", LATER + SECOND)
+    assert (asked.check_name, asked.status, asked.requested_at) == (obstacle, "waiting", LATER + SECOND)
 
 
 def test_what_is_in_order_and_in_the_way_at_once_is_looked_at_three_times_at_most(corp: Corp, wire: Wire) -> None:
@@ -451,54 +404,6 @@ def test_an_obstacle_whose_last_result_says_so_itself_is_left_alone(
     assert CheckRun.objects.filter(check_name="ip").count() == 1
 
 
-def test_a_secret_that_is_refused_now_is_noted_against_the_token_without_another_try(corp: Corp, wire: Wire) -> None:
-    check_run(corp, "token")
-    wire.token(refusal(40001, "invalid credential"))
-
-    assert carry_out(ask(corp, "scope")) == []
-
-    token = results.find_latest_runs(corp)["token"]
-    assert (token.status, token.problem, token.errcode, token.hint) == ("wrong", "refused", 40001, HINT)
-    assert (token.detail, token.caller_ip, token.finished_at) == ("invalid credential", CALLER_IP, LATER + SECOND)
-    assert token.next_try_at is None
-    assert results.is_current(token, corp)
-    assert wire.paths() == ["gettoken"]
-
-
-def test_a_token_that_is_being_fetched_is_not_judged_by_another_check(corp: Corp, wire: Wire) -> None:
-    check_run(corp, "token")
-    run = ask(corp, "scope")
-    wire.token(refusal(40001))
-
-    def clock() -> dt.datetime:
-        if CheckRun.objects.get(pk=run.pk).status == "running":  # somebody clicks while this one asks WeCom
-            runner.request_checks(corp=corp, checks=["token"], now=LATER)
-        return LATER + SECOND
-
-    diagnosing.carry_out(run, clock=clock)
-
-    assert results.find_latest_runs(corp)["token"].status == "waiting"
-
-
-def test_a_busy_wecom_that_gives_no_token_is_asked_again(corp: Corp, wire: Wire) -> None:
-    check_run(corp, "token")
-    wire.token(refusal(-1))
-
-    (freed,) = carry_out(ask(corp, "scope"))
-
-    assert CheckRun.objects.get(pk=freed).check_name == "token"
-
-
-def test_a_company_with_a_check_that_could_not_be_tried_is_not_in_order(corp: Corp) -> None:
-    check_run(corp, "token")
-    check_run(corp, "scope", "skipped", problem="blocked", facts={"by": "token"})
-    check_run(corp, "proxy", "skipped", problem="none")
-
-    health = results.health_by_corp([corp])[corp.pk]
-
-    assert (health.tone, health.words) == ("warn", "1 check to be looked at")
-
-
 # --- What is not asked again ------------------------------------------------------------------------------------------
 
 
@@ -514,27 +419,6 @@ def test_a_secret_that_one_check_passes_and_another_does_not_is_not_tried_for_ev
     assert carry_out(run) == []
 
     assert (run.status, run.problem, run.errcode, run.next_try_at) == ("wrong", "refused", code, None)
-
-
-@pytest.mark.parametrize("name", ["ip", "app", "scope", "contacts"])
-@pytest.mark.parametrize("code", [45009, 999999, 40058])
-def test_a_limit_an_unknown_number_and_a_mistake_of_ours_are_not_asked_for_again(
-    corp: Corp, wire: Wire, name: str, code: int
-) -> None:
-    call = {"ip": "getcallbackip", "contacts": "department/simplelist"}.get(name, "agent/get")
-    wire.token()
-    wire.get(call, refusal(code), **({"agentid": 1000002} if call == "agent/get" else {}))
-
-    run = run_one(corp, name)
-
-    assert (run.status, run.problem, run.errcode, run.next_try_at) == ("wrong", "refused", code, None)
-
-
-def test_a_limit_of_a_few_seconds_is_waited_for(corp: Corp, wire: Wire) -> None:
-    wire.token()
-    wire.agent(refusal(45033))
-
-    assert run_one(corp, "app").next_try_at == NOW + 21 * SECOND
 
 
 def test_a_token_that_is_refused_although_it_is_new_is_not_fetched_for_ever(corp: Corp, wire: Wire) -> None:
