@@ -413,8 +413,11 @@ def test_what_waits_for_somebody_who_was_barred_on_wecoms_word_is_canceled(
     assert Delivery.objects.get().status == Delivery.Status.CANCELED
 
 
-def test_who_was_barred_by_events_is_as_after_a_run(wecom_events: WeComEvents, people: People) -> None:
+def test_who_was_barred_by_events_is_as_after_a_run(
+    wecom_events: WeComEvents, people: People, settings: Settings
+) -> None:
     """A run after the events finds nothing to do."""
+    settings.DIRECTORY_GUARD_PERCENT = 100  # two of three leave, in whatever order the sandbox tells of them
     deleted(people)
     people.put("jim", department=[4], status=2)
     people.put("neu", department=[2])
