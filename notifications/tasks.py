@@ -282,7 +282,7 @@ def prepare_deliveries(delivery_ids: list[int]) -> None:
     label=gettext_lazy("Pictures and files of an inbound call"),
     explain=lambda _job: "",  # the channel's log says what was refused
     seconds=180,
-    tries=calls.GIVEN_UP_AFTER + 1,
+    tries=calls.GIVEN_UP_AFTER,
     repeats_errors=True,
     give_up=calls.give_up_fetch,
     keep=timedelta(hours=1),

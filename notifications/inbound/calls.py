@@ -308,6 +308,7 @@ GIVEN_UP_AFTER = 6
 
 _GIVEN_UP = Sentence("“%(name)s” was not fetched: each worker that tried it ended before.")
 _NOT_MADE = Sentence("Each worker that made its message ended before.")
+_UNREADABLE = Sentence("What was sent cannot be read with the present keys.")
 _TOMORROW = Sentence("It waits for the next day: the channel has sent as much as it may today.")
 _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no longer send messages.")
 
@@ -330,7 +331,11 @@ def fetch(run: JobRun) -> list[int] | Again:
 
 def _made(call: InboundFetch, channel: InboundChannel, run: JobRun) -> list[int]:
     """Runs of its message. Raises CallRefusedError and LeaseLostError."""
-    mapped = mapped_of(channel, _payload_of(call, run.job.try_count), now=call.created_at)
+    try:
+        payload = json.loads(opened(call.payload))
+    except UnreadableSecretError as error:
+        raise CallRefusedError("internal_error", _UNREADABLE) from error
+    mapped = mapped_of(channel, payload, now=call.created_at)
     urls = () if mapped is None else mapped.urls
     room = MESSAGE_BYTES - sum(len(file.content) for file in mapped.files) if mapped is not None else 0
     reach = reach_for(allows_private_addresses=channel.allows_private_addresses)
@@ -366,17 +371,6 @@ def _refused(call: InboundFetch, error: CallRefusedError, run: JobRun) -> list[i
         note(call.channel, InboundCall.Outcome.REFUSED, error.sentence, now=now)
         run.hold()
     return []
-
-
-def _payload_of(call: InboundFetch, try_count: int) -> Payload:
-    """Raises CallRefusedError for one that is given up."""
-    if try_count > GIVEN_UP_AFTER:
-        raise CallRefusedError("internal_error", _NOT_MADE)
-    try:
-        return json.loads(opened(call.payload))
-    except UnreadableSecretError as error:
-        sentence = Sentence("What was sent cannot be read with the present keys.")
-        raise CallRefusedError("internal_error", sentence) from error
 
 
 def give_up_fetch(job: Job) -> None:
