@@ -123,7 +123,7 @@ def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) 
     try:
         if not _is_wanted(mapping, payload):
             return None
-        return _mapped(mapping, payload, Given(now, zone, values={PAYLOAD: view_of(_one_line(payload))}))
+        return _mapped(mapping, payload, Given(now, zone, values={PAYLOAD: view_of(payload)}))
     except TooMuchWork:
         raise MappingError(Sentence("An expression takes too long on this payload.")) from None
     except TemplateError as error:
@@ -160,14 +160,6 @@ def _mapped(mapping: Mapping, payload: Payload, given: Given) -> Mapped:
         urls=urls,
         refused=refused,
     )
-
-
-def _one_line(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace(_LINE_END, " ").replace("\r\n", "\n").replace("\n", _LINE_END)
-    if isinstance(value, dict):
-        return {name: _one_line(one) for name, one in value.items()}
-    return [_one_line(one) for one in value] if isinstance(value, list) else value
 
 
 def _rendered(template: str, given: Given, form: str) -> str:
@@ -224,7 +216,7 @@ def _text(value: Any) -> str:
         return str(int(value))
     if value is None or isinstance(value, dict | list):
         return ""
-    shown = view_of(value)
+    shown = from_cell(value)
     return "" if shown is NOTHING else str(shown)
 
 
@@ -331,7 +323,9 @@ class ListView(Exposed, tuple[Any, ...]):
 
 
 def view_of(payload: Payload) -> Any:
-    """A payload as templates see it."""
+    """A payload as templates see it, with _LINE_END in its texts."""
+    if isinstance(payload, str):
+        payload = payload.replace(_LINE_END, " ").replace("\r\n", "\n").replace("\n", _LINE_END)
     if isinstance(payload, dict):
         return PayloadView({name: view_of(value) for name, value in payload.items()})
     if isinstance(payload, list):

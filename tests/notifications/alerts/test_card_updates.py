@@ -102,18 +102,7 @@ def test_a_refusal_that_lasts_gives_up_no_card(stale: Duty, monkeypatch: pytest.
     assert AlertCard.objects.filter(is_stale=True, try_count=0).count() == 3
 
 
-def test_cards_wait_until_the_companys_queue_works_again(stale: Duty) -> None:
-    CorpQueue.objects.update_or_create(
-        corp=stale.corp, defaults={"blocked_since": NOW, "probe_at": stale.clock.now + timedelta(seconds=90)}
-    )
-    assert due(stale) == []
-
-    unblock_companies([stale.corp.pk], now=stale.clock.now)
-
-    assert update(stale, due(stale)) == 3
-
-
-def test_cards_in_hand_are_not_tried_while_a_message_finds_out(stale: Duty) -> None:
+def test_cards_wait_until_a_message_finds_out_that_the_companys_queue_works_again(stale: Duty) -> None:
     ids = due(stale)
     CorpQueue.objects.update_or_create(
         corp=stale.corp, defaults={"blocked_since": NOW, "probe_at": stale.clock.now + timedelta(seconds=90)}
@@ -123,6 +112,10 @@ def test_cards_in_hand_are_not_tried_while_a_message_finds_out(stale: Duty) -> N
 
     assert call_count(stale) == 0
     assert AlertCard.objects.filter(is_stale=True, try_count=0).count() == 3
+    stale.clock.advance(seconds=61)
+    assert due(stale) == []
+    unblock_companies([stale.corp.pk], now=stale.clock.now)
+    assert update(stale, due(stale)) == 3
 
 
 def test_where_no_message_waits_a_card_finds_out_whether_the_company_works(stale: Duty) -> None:

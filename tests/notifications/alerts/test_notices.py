@@ -160,13 +160,6 @@ def test_who_acknowledged_it_has_it_still_when_it_begins_again(duty: Duty) -> No
 
 
 class TestStorm:
-    def test_alerts_of_one_payload_are_one_message_with_count_and_list(self, duty: Duty) -> None:
-        duty.tell(*(alert(instance=f"db-{n}") for n in range(30)), truncated=7)
-
-        [message] = duty.phone()
-        assert message.content["main_title"]["title"] == "[严重] 数据平台：30 条预警"  # type: ignore[index]  # a card
-        assert IncidentNotice.objects.filter(kind="fire").count() == 30
-
     def test_what_follows_within_the_gathering_time_is_one_more_message(self, duty: Duty) -> None:
         for n in range(6):
             duty.tell(alert(instance=f"db-{n}"))
@@ -411,6 +404,8 @@ class TestTheListOfAStorm:
     def test_names_what_tells_its_alerts_apart_and_how_many_more_there_are_first(self, duty: Duty) -> None:
         duty.tell(*(alert(instance=f"db-{number:02}") for number in range(12)), truncated=7)
 
+        assert titles(duty) == ["[严重] 数据平台：12 条预警"]
+        assert IncidentNotice.objects.filter(kind="fire").count() == 12
         lines = self.text(duty).split("\n")
         assert lines[1:5] == ["另有 2 条", "发送方另外省略了 7 条预警。", "DiskFull 磁盘快满了", "· db-00"]
         assert len(lines) == 4 + 10
