@@ -29,32 +29,18 @@ def folder(project_root: Path, tmp_path: Path) -> Path:
 
 
 @needs("docker-compose")
-def test_docker_compose_reads_it(folder: Path) -> None:
-    run = ["docker-compose", "--profile", "*", "config", "--services"]
+def test_docker_compose_reads_it_and_says_what_to_do_without_a_new_env(folder: Path) -> None:
+    def ask(*words: str) -> subprocess.CompletedProcess[str]:
+        command, env = ["docker-compose", *words], {"PATH": os.environ["PATH"]}
+        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
-    done = subprocess.run(
-        run, cwd=folder, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
-    )
-
+    done = ask("--profile", "*", "config", "--services")
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == {*OURS, "postgres", "valkey", "nginx"}
-
-
-@needs("docker-compose")
-def test_without_a_new_env_it_says_what_to_do(folder: Path) -> None:
     (folder / ".env").write_text("SECRET_KEY=mine\n")
-
-    done = subprocess.run(
-        ["docker-compose", "config"],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode != 0
-    assert "run manage.py init_env --compose first" in done.stderr
+    refused = ask("config")
+    assert refused.returncode != 0
+    assert "run manage.py init_env --compose first" in refused.stderr
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -81,20 +67,26 @@ def test_podman_reads_the_same_health_checks(project_root: Path) -> None:
         compile(code, program, "exec")
 
 
-def test_postgres_is_healthy_once_others_reach_it(project_root: Path) -> None:
-    """The image fills a new volume by a server that listens at its socket alone: migrate would find none and end."""
-    check = compose(project_root)["services"]["postgres"]["healthcheck"]["test"]
+def test_what_three_services_need_and_no_other(project_root: Path) -> None:
+    services = compose(project_root)["services"]
 
+    # PostgreSQL's image fills a new volume by a server that listens at its socket alone: migrate would find none.
+    check = services["postgres"]["healthcheck"]["test"]
     assert check == ["CMD", "pg_isready", "--host", "127.0.0.1", "--username", "guanwecom"]
-
-
-def test_nginx_reads_a_key_that_its_owner_alone_may_read(project_root: Path) -> None:
-    """Without this right, root in the container cannot read a file of who started it; it writes nothing outside."""
-    nginx = compose(project_root)["services"]["nginx"]
-
-    assert "DAC_OVERRIDE" in nginx["cap_add"]
-    assert nginx["read_only"] is True
-    assert all(volume.endswith(":ro") for volume in nginx["volumes"])
+    # Without this right, root in nginx's container cannot read a key that its owner alone may read.
+    assert "DAC_OVERRIDE" in services["nginx"]["cap_add"]
+    assert services["nginx"]["read_only"] is True
+    assert all(volume.endswith(":ro") for volume in services["nginx"]["volumes"])
+    # Where Docker hides the address of the person, nginx sees the network's gateway: that one is not believed.
+    nginx = services["nginx"]["networks"]["default"]["ipv4_address"]
+    programs = composed(project_root).values()
+    assert {command.environment["TRUSTED_PROXIES"] for command in programs if command.words[0] == "gunicorn"} == {nginx}
+    addresses = [services[name]["networks"]["default"]["ipv4_address"] for name in ("web-1", "web-2")]
+    upstream = (project_root / "deploy/nginx/upstream-compose.conf").read_text(encoding="utf-8")
+    script = (project_root / "deploy/compose/restart-web.sh").read_text(encoding="utf-8")
+    assert addresses == ["172.31.250.11", "172.31.250.12"]
+    assert all(f"server {address}:8000;" in upstream for address in addresses)
+    assert 'address="172.31.250.1$number:8000"' in script
 
 
 def test_every_variable_that_it_sets_is_a_setting(project_root: Path) -> None:
@@ -119,25 +111,6 @@ def test_every_queue_has_a_worker(project_root: Path) -> None:
     queues = {queue for words in workers for queue in words[words.index("-Q") + 1].split(",")}
 
     assert queues == {"urgent", "celery", "data", "charts", "snapshots"}
-
-
-def test_the_webs_have_the_addresses_that_nginx_asks(project_root: Path) -> None:
-    services = compose(project_root)["services"]
-    addresses = [services[name]["networks"]["default"]["ipv4_address"] for name in ("web-1", "web-2")]
-    upstream = (project_root / "deploy/nginx/upstream-compose.conf").read_text(encoding="utf-8")
-    script = (project_root / "deploy/compose/restart-web.sh").read_text(encoding="utf-8")
-
-    assert addresses == ["172.31.250.11", "172.31.250.12"]
-    assert all(f"server {address}:8000;" in upstream for address in addresses)
-    assert 'address="172.31.250.1$number:8000"' in script
-
-
-def test_no_container_but_nginx_says_whose_address_a_request_has(project_root: Path) -> None:
-    """Where Docker hides the address of the person, nginx sees the network's gateway: that one is not believed."""
-    nginx = compose(project_root)["services"]["nginx"]["networks"]["default"]["ipv4_address"]
-
-    programs = composed(project_root).values()
-    assert {command.environment["TRUSTED_PROXIES"] for command in programs if command.words[0] == "gunicorn"} == {nginx}
 
 
 def test_the_image_has_what_builds_its_guides(project_root: Path, tmp_path: Path) -> None:

@@ -25,18 +25,7 @@ def test_dry_run_prints_each_step_and_touches_nothing(project_root: Path) -> Non
 
     assert (done.returncode, done.stderr) == (0, "")
     steps = re.findall(r"^== (\S+)", done.stdout, re.MULTILINE)
-    assert steps == [
-        "user",
-        "version",
-        "settings",
-        "certificate",
-        "database",
-        "command",
-        "units",
-        "site",
-        "start",
-        "done",
-    ]
+    assert " ".join(steps) == "user version settings certificate database command units site start done"
     assert "manage.py init_env --file /etc/guanwecom/.env --site https://bi.example.com --database" in done.stdout
     # Under its lock and after its checks; the static files lie there, and may be written by root alone.
     assert re.search(
@@ -62,21 +51,13 @@ def test_it_installs_every_unit_and_enables_what_every_installation_needs(projec
     assert set(enabled.split()) == wanted
 
 
-@pytest.mark.parametrize(
-    ("options", "absent"),
-    [(("--no-nginx",), ["nginx"]), (("--no-start",), ["systemctl start", "restart"])],
-)
-def test_parts_can_be_left_out(project_root: Path, options: tuple[str, ...], absent: list[str]) -> None:
-    commands = [
-        line for line in install(project_root, "--dry-run", *SITE, *options).stdout.splitlines() if line[:1] == "+"
-    ]
+def test_parts_can_be_left_out_or_added(project_root: Path) -> None:
+    for option, absent in (("--no-nginx", ["nginx"]), ("--no-start", ["systemctl start", "restart"])):
+        printed = install(project_root, "--dry-run", *SITE, option).stdout.splitlines()
+        commands = [line for line in printed if line[:1] == "+"]
+        assert [line for line in commands if any(word in line for word in absent)] == []
 
-    assert [line for line in commands if any(word in line for word in absent)] == []
-
-
-def test_page_pictures_come_with_their_packages_and_their_worker(project_root: Path) -> None:
     printed = install(project_root, "--dry-run", *SITE, "--snapshots").stdout.splitlines()
-
     assert any(line.endswith("--require-hashes -r requirements/snapshots.txt") for line in printed)
     assert "+ systemctl enable --quiet guanwecom-worker-snapshots" in printed
     assert "+ systemctl start guanwecom-worker-snapshots" in printed

@@ -48,41 +48,34 @@ def _editor(corp: Corp) -> None:
     WeComAccount.objects.create(user=editor, corp=corp, userid="HanMei")
 
 
-def test_a_push_that_one_may_only_read(corp: Corp, reader: Client) -> None:
+def test_pages_that_one_may_only_read(corp: Corp, reader: Client) -> None:
     push = make_subscription(report=make_report(corp=corp))
-
-    page = reader.get(f"/admin/notifications/subscription/{push.pk}/change/").text
-
-    assert LOOKING.format("请联系推送编辑或系统管理员：韩梅梅。") in page
-
-
-def test_a_company_and_its_bi_that_one_may_only_read(corp: Corp, reader: Client) -> None:
     make_bi()
     everywhere = client_of(Role.INTEGRATION_ADMINISTRATOR, manages_all_corps=True)
 
-    assert (
-        LOOKING.format("请联系集成管理员或系统管理员。")
-        in reader.get(f"/admin/integrations/corp/{corp.pk}/change/").text
-    )
-    assert LOOKING.format("请联系系统管理员。") in everywhere.get("/admin/integrations/biconnection/1/change/").text
+    for client, address, words in (
+        (reader, f"notifications/subscription/{push.pk}", "请联系推送编辑或系统管理员：韩梅梅。"),
+        (reader, f"integrations/corp/{corp.pk}", "请联系集成管理员或系统管理员。"),
+        (everywhere, "integrations/biconnection/1", "请联系系统管理员。"),
+    ):
+        assert LOOKING.format(words) in client.get(f"/admin/{address}/change/").text
+    for log in ("notifications/run", "accounts/auditentry"):  # nobody writes them
+        assert "whom-to-ask" not in reader.get(f"/admin/{log}/").text
 
 
-@pytest.mark.parametrize("address", ["subscription", "alertrule"])
-def test_a_list_to_which_one_may_not_add_and_the_page_that_would(reader: Client, address: str) -> None:
-    whole = f"/admin/notifications/{address}/"
+def test_a_list_to_which_one_may_not_add_and_the_page_that_would(corp: Corp, reader: Client) -> None:
+    whole = "/admin/notifications/subscription/"
     assert ADDING.format("请联系推送编辑或系统管理员：韩梅梅。") in reader.get(whole).text
 
     refused = reader.get(f"{whole}add/")
-
     assert refused.status_code == 403
     assert "<p>请联系推送编辑或系统管理员：韩梅梅。</p>" in refused.text
     assert 'href="/admin/">返回管理后台</a>' in refused.text
-
-
-def test_the_bi_is_for_those_who_manage_all_companies(corp: Corp) -> None:
     refused = client_of(Role.SYSTEM_ADMINISTRATOR, corp).get("/admin/integrations/biconnection/1/change/")
-
     assert (refused.status_code, "<p>请联系可管理全部公司的系统管理员。</p>" in refused.text) == (403, True)
+    employee = Client()
+    employee.force_login(User.objects.create(username="lilei"))
+    assert "推送编辑" not in employee.get(f"{whole}add/", follow=True).text
 
 
 def test_who_may_change_and_add_reads_nothing(corp: Corp) -> None:
@@ -92,18 +85,6 @@ def test_who_may_change_and_add_reads_nothing(corp: Corp) -> None:
             client.force_login(make_superuser())
         assert "whom-to-ask" not in client.get(f"/admin/notifications/subscription/{push.pk}/change/").text
         assert "whom-to-ask" not in client.get("/admin/notifications/subscription/").text
-
-
-def test_a_log_that_nobody_writes_names_nobody(reader: Client) -> None:
-    assert "whom-to-ask" not in reader.get("/admin/notifications/run/").text
-    assert "whom-to-ask" not in reader.get("/admin/accounts/auditentry/").text
-
-
-def test_a_refused_employee_reads_no_role(corp: Corp) -> None:
-    client = Client()
-    client.force_login(User.objects.create(username="lilei"))
-
-    assert "推送编辑" not in client.get("/admin/notifications/subscription/add/", follow=True).text
 
 
 # --- The BI and its data ----------------------------------------------------------------------------------------------
