@@ -157,6 +157,7 @@ def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_a_signal_ends_a
         return [article for one in messages if one["msgtype"] == "news" for article in one["news"]["articles"]]
 
     with started(place, project_root) as (process, log), requests.Session() as phone:
+        assert stat.S_IMODE(place.companies.stat().st_mode) == 0o600  # it has the Secrets of the apps
         phone.headers["User-Agent"] = ORDINARY
         for _family, host in demo_program._loopback():
             web = requests.get(f"http://{'[::1]' if host == '::1' else host}:{place.web_port}/", timeout=60)
@@ -186,6 +187,7 @@ def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_a_signal_ends_a
     assert (second.returncode, second.stderr) == (1, already)
     assert (status, left) == (0, [])
     assert {line.split("|")[0].strip() for line in log.read_text().splitlines()} >= {"demo", "sandbox", "worker"}
+    assert "administrator: admin / guanwecom-demo" in log.read_text()
     demo_program.check_ports(place)
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import stat
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +24,6 @@ from tests.bi import BI, make_bi
 from tests.browser_form import untouched
 from tests.notifications.factories import NOW, make_run
 from tests.notifications.reports.places import answer
-from tests.sandbox_process import start_sandbox
 from tools.demo import content, seeding
 from tools.demo import seed as seed_program
 
@@ -93,29 +89,6 @@ def test_production_is_refused_and_nothing_is_written(settings: Settings) -> Non
     assert seed_program.main([]) == 1
 
     assert not Corp.objects.exists()
-
-
-def test_the_command_tells_the_sign_ins_and_the_sandbox_understands_its_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "seed.json"
-
-    assert seed_program.main(["--sandbox-seed", str(path)]) == 0
-
-    assert "administrator: admin / guanwecom-demo" in capsys.readouterr().out
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    document = json.loads(path.read_text(encoding="utf-8"))
-    with start_sandbox(seed=document) as sandbox:
-        companies = sandbox.control("GET", "state")["companies"]
-    corps = {corp.corpid: corp for corp in Corp.objects.all()}
-    assert {company["corpid"]: len(company["members"]) for company in companies} == {
-        "ww5e1f0a2b3c4d6e71": 120,
-        "ww8a7b6c5d4e3f2a10": 80,
-    }
-    for company in companies:
-        [app] = company["apps"]
-        assert (app["secret"], app["trusted_domain"]) == (corps[company["corpid"]].secret, "localhost:3001")
-        assert "/connect/oauth2/authorize?appid=" + company["corpid"] in app["home_url"]
 
 
 def test_reports_say_what_the_data_sets_say() -> None:
