@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Exists, F, Subquery
@@ -53,7 +52,7 @@ class Overview:
     attentions: list[Attention]
     more_attentions: int
     steps: list[Step]
-    picture: Picture | None
+    picture: dict[str, Any] | None
     sees_pushes: bool
 
 
@@ -103,14 +102,9 @@ _UNREAD = (
 )
 
 
-def _draw_last_days(request: HttpRequest) -> Picture:
-    days = statistics.last_days(
-        Delivery.objects.visible_to(request.user),
-        today=timezone.localdate(),
-        days=DAYS,
-        zone=timezone.get_current_timezone(),
-    )
-    return draw(days)
+def _draw_last_days(request: HttpRequest) -> dict[str, Any]:
+    seen, zone = Delivery.objects.visible_to(request.user), timezone.get_current_timezone()
+    return draw(statistics.last_days(seen, today=timezone.localdate(), days=DAYS, zone=zone))
 
 
 # In units of the drawing, which the page scales.
@@ -120,76 +114,41 @@ STEP, BAR = 30, 18
 LOWEST = 3
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of a bar. `name`: accepted, unknown or refused."""
-
-    name: str
-    x: int
-    y: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Bar:
-    date: date
-    counts: Counts
-    label: str
-    middle: int
-    parts: list[Part]
-
-
-@dataclass(frozen=True)
-class ScaleLine:
-    """A line of the scale with its number."""
-
-    value: int
-    y: int
-
-
-@dataclass(frozen=True)
-class Picture:
-    width: int
-    height: int
-    left: int
-    base: int
-    bars: list[Bar]
-    lines: list[ScaleLine]
-    total: Counts
-
-
-def draw(days: Sequence[Day]) -> Picture:
-    """`days`: the oldest first."""
+def draw(days: Sequence[Day]) -> dict[str, Any]:
+    """Place a bar for each day, the oldest first, and a scale that ends on a round number, as _picture.html draws
+    them."""
     top = _round_up(max((day.counts.settled for day in days), default=0))
-    total = Counts()
-    for day in days:
-        total += day.counts
     base = TOP + PLOT
-    return Picture(
-        width=LEFT + STEP * len(days) + RIGHT,
-        height=base + FOOT,
-        left=LEFT,
-        base=base,
-        bars=[_bar(number, day, top) for number, day in enumerate(days)],
-        lines=[ScaleLine(value, base - PLOT * value // top) for value in sorted({0, top // 2, top})],
-        total=total,
-    )
+    return {
+        "width": LEFT + STEP * len(days) + RIGHT,
+        "height": base + FOOT,
+        "left": LEFT,
+        "base": base,
+        "bar_width": BAR,
+        "bars": [
+            {
+                "day": day,
+                "x": LEFT + STEP * number + (STEP - BAR) // 2,
+                "middle": LEFT + STEP * number + STEP // 2,
+                "label": f"{day.date.month}/{day.date.day}" if number == 0 or day.date.day == 1 else str(day.date.day),
+                "parts": _stack(day.counts, base, top),
+            }
+            for number, day in enumerate(days)
+        ],
+        "lines": [(value, base - PLOT * value // top) for value in sorted({0, top // 2, top})],
+        "total": sum((day.counts for day in days), Counts()),
+    }
 
 
-def _bar(number: int, day: Day, top: int) -> Bar:
-    x = LEFT + STEP * number + (STEP - BAR) // 2
-    parts: list[Part] = []
-    y = TOP + PLOT
+def _stack(counts: Counts, base: int, top: int) -> list[tuple[str, int, int]]:
+    """Put the parts of a bar one on the other: the name, upper end and height of each."""
+    parts = []
     for name in ("accepted", "unknown", "refused"):
-        value = getattr(day.counts, name)
-        if value:
+        if value := getattr(counts, name):
             height = max(LOWEST, round(PLOT * value / top))
-            y -= height
-            parts.append(Part(name, x, y, BAR, height))
-    is_month_named = number == 0 or day.date.day == 1
-    label = f"{day.date.month}/{day.date.day}" if is_month_named else str(day.date.day)
-    return Bar(day.date, day.counts, label, x + BAR // 2, parts)
+            base -= height
+            parts.append((name, base, height))
+    return parts
 
 
 def _round_up(value: int) -> int:
