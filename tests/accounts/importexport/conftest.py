@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from django.utils import translation
 
 from accounts.models import Attribute, User
 from accounts.users.roles import Role
 from integrations.models import Corp
 from tests.accounts.people import with_role
-
-
-@pytest.fixture(autouse=True)
-def _chinese() -> Iterator[None]:
-    """A page that another test has opened in English leaves its language behind."""
-    with translation.override("zh-hans"):
-        yield
 
 
 @pytest.fixture

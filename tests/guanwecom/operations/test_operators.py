@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from django.core import mail
@@ -21,13 +20,6 @@ from tests.notifications.wire import Wire, errcode
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/notifications/operatorcontacts/1/change/"
-
-
-@pytest.fixture(autouse=True)
-def _nobody_remembered() -> Iterator[None]:
-    watch.forget()
-    yield
-    watch.forget()
 
 
 def contacts(wire: Wire, emails: str = "a@example.com\nb@example.com") -> OperatorContacts:
