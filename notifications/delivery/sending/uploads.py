@@ -1,7 +1,7 @@
 """Uploads what messages carry, pictures and files, then freezes their bytes.
 
-A task has some uploads under way at once: threads make the calls (`CallBatch`), the task alone speaks to the database
-and the cache. Retries are rows (`next_attempt_at`).
+A task has some uploads under way at once: threads make the calls (`CallBatch`), the task alone speaks to the database.
+What several of its messages carry alike is uploaded once. Retries are rows (`next_attempt_at`).
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.core.cache import cache
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Length
 from django.utils import translation
 from structlog.contextvars import bind_contextvars
@@ -46,7 +45,6 @@ from notifications.delivery.sending.send import (
     SETTLE_SECONDS,
     CallBatch,
     ask_permits,
-    call_threads,
     hold_scopes,
     release_permits,
 )
@@ -67,10 +65,8 @@ HANDED_OUT_AT_ONCE = 500
 AT_ONCE = 20
 BYTES_AT_ONCE = 32 * 2**20
 UPLOAD_API = "media_upload"
-# Then the same that another task uploads should be there.
-SAME_UNDER_WAY = timedelta(seconds=1)
-# Most uploads take less. Behind a slower one, or one whose worker died, the same is uploaded once more.
-HOLDS_UP_OTHERS = timedelta(seconds=15)
+# Who carries the same as one whose upload failed tries for itself after this time.
+SOON = timedelta(seconds=1)
 
 
 def hand_out_uploads(*, now: datetime) -> HandedOut:
@@ -125,15 +121,12 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
 
 @dataclass(eq=False)
 class _Upload:
-    """One upload for all of a task's deliveries that carry the same. `key`: under which other tasks find it; empty
-    where nobody else carries it. `used`: the media_id that they had before."""
+    """One upload for all of a task's deliveries that carry the same."""
 
     held: list[Delivery]
     content: bytes
     name: str
     media_type: str
-    key: str = ""
-    used: str = ""
     permit: Permit = field(init=False)
 
     @property
@@ -148,7 +141,7 @@ class _Task:
         self._clock = clock
         carrying = Delivery.objects.filter(pk__in=delivery_ids, medium__isnull=False).order_by()
         self._sizes: dict[int, int] = dict(carrying.values_list("pk", Length("medium__content")))
-        self._calls: CallBatch[_Upload, str] = CallBatch(call_threads())
+        self._calls: CallBatch[_Upload, str] = CallBatch()
         self._flying_bytes = 0
 
     @property
@@ -225,21 +218,8 @@ class _Task:
                     prepared.append(_refuse_medium(one, ROBOT_GONE.message))
                 else:
                     to_upload.append(_upload_of(one, content))
-        uploads = [one for one in _join_equal(to_upload) if not self._is_elsewhere(one, prepared)]
         self.prepared_count += freeze_prepared(prepared, self._clock())
-        self._call(uploads)
-
-    def _is_elsewhere(self, upload: _Upload, prepared: list[Prepared]) -> bool:
-        """Whether another task has made it, which is used, or makes it just now."""
-        if not upload.key:
-            return False
-        try:
-            known = begin_upload(upload.key, delivery_id=upload.first.pk, used=upload.used)
-        except UnderWayError:
-            _postpone_same(upload.held, self._clock())
-            return True
-        prepared += _fill_all(upload.held, known) if known else []
-        return known is not None
+        self._call(_join_equal(to_upload))
 
     def _call(self, uploads: Sequence[_Upload]) -> None:
         requests = [
@@ -257,7 +237,6 @@ class _Task:
                 self._flying_bytes += len(upload.content)
                 self._calls.begin(upload, partial(copy_context().run, _prepare_upload(upload)))
             else:
-                _end_shared(upload)
                 for one in upload.held:
                     give_delivery_back(one, self._clock() + timedelta(seconds=answer))
 
@@ -268,24 +247,19 @@ class _Task:
 def _upload_of(one: Delivery, content: bytes) -> _Upload:
     """For this one alone, with all that its call needs: a row of which that cannot be told asks for no permit."""
     media_type = (one.medium and one.medium.content_type) or _MEDIA_TYPES[MessageForm(one.message_form)]
-    upload = _Upload([one], content, file_name_of(one), media_type)
-    if one.is_shared:  # type: ignore[attr-defined]  # annotated where it is claimed
-        upload.key = upload_key(one, content, upload.name)
-        body = json.loads(bytes(one.body))
-        upload.used = str(body[body["msgtype"]].get("media_id", ""))
-    return upload
+    return _Upload([one], content, file_name_of(one), media_type)
 
 
 def _join_equal(uploads: Sequence[_Upload]) -> list[_Upload]:
-    """What is the same is uploaded once."""
-    alone: list[_Upload] = []
-    shared: dict[tuple[str, str], _Upload] = {}
+    """Join those of one medium that go by the same name through the same application or robot."""
+    found: dict[Hashable, _Upload] = {}
     for each in uploads:
-        if not each.key:
-            alone.append(each)
-        elif (known := shared.setdefault((each.key, each.used), each)) is not each:
+        one = each.first
+        # Of one run: bodies that are equal would be dropped as duplicates.
+        way = (one.run_id, one.channel, one.corp_id, one.corpid, one.agentid, one.robot_id)
+        if (known := found.setdefault((*way, one.message_form, one.medium_id, each.name), each)) is not each:
             known.held += each.held
-    return [*alone, *shared.values()]
+    return list(found.values())
 
 
 class _NoThreadError(Exception):
@@ -314,32 +288,29 @@ def _prepare_upload(upload: _Upload) -> Callable[[], str]:
 
 def _settle_upload(upload: _Upload, answer: str | BaseException, now: datetime) -> list[Prepared]:
     """What can be frozen by it; the rest is given back. Who carries the same as one that failed tries for itself."""
-    found = Uploaded(answer, now + UPLOADED_FOR) if isinstance(answer, str) else None
-    _end_shared(upload, found)
-    if found is not None:
-        return _fill_all(upload.held, found)
-    _postpone_same(upload.held[1:], now)
+    if isinstance(answer, str):
+
+        def complete(body: dict[str, Any]) -> dict[str, Any]:
+            return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": answer}}
+
+        return [Prepared(one, complete, now + UPLOADED_FOR) for one in upload.held]
+    _try_soon(upload.held[1:], now)
     match answer:
         case IntegrationError():
             return _settle_failure(upload.first, answer, now)
         case MessageError():
             return [_refuse_medium(upload.first, str(answer))]
         case _NoThreadError():
-            _postpone_same([upload.first], now)
+            _try_soon([upload.first], now)
         case BaseException():
             logger.error("delivery=%d: its upload failed", upload.first.pk, exc_info=answer)
     return []
 
 
-def _end_shared(upload: _Upload, found: Uploaded | None = None) -> None:
-    if upload.key:
-        end_upload(upload.key, found, delivery_id=upload.first.pk)
-
-
-def _postpone_same(held: Iterable[Delivery], now: datetime) -> None:
-    """Nothing was tried: many looks must not make the wait long after a failure."""
+def _try_soon(held: Iterable[Delivery], now: datetime) -> None:
+    """Nothing was tried: that must not make the wait long after a failure."""
     for one in held:
-        give_delivery_back(one, now + SAME_UNDER_WAY, prepare_count=one.prepare_count - 1)
+        give_delivery_back(one, now + SOON, prepare_count=one.prepare_count - 1)
 
 
 def _settle_failure(held: Delivery, error: IntegrationError, now: datetime) -> list[Prepared]:
@@ -363,72 +334,6 @@ def _refuse_medium(held: Delivery, reason: str) -> Prepared:
     """WeCom does not take the picture or file: the words go without it."""
     logger.warning("delivery=%d: its picture or file was refused", held.pk)
     return Prepared(held, reason=reason)
-
-
-def _fill_all(held: Iterable[Delivery], found: Uploaded) -> list[Prepared]:
-    def complete(body: dict[str, Any]) -> dict[str, Any]:
-        return body | {body["msgtype"]: {**body[body["msgtype"]], "media_id": found.media_id}}
-
-    return [Prepared(one, complete, found.until) for one in held]
-
-
-# --- Shared uploads: what several messages of a run carry alike is uploaded once for the application that sends it ---
-
-# In the cache, and no more than a help: where it forgets, the same is uploaded again, which harms nobody. What is
-# shared is named by all that an upload consists of, so nobody gets another's picture, whatever becomes of the rows.
-
-# Much less than WeCom keeps it.
-SHARED_FOR = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Uploaded:
-    """`until`: when WeCom may have forgotten it."""
-
-    media_id: str
-    until: datetime
-
-
-class UnderWayError(Exception):
-    """Another task uploads the same just now."""
-
-
-def begin_upload(key: str, *, delivery_id: int, used: str = "") -> Uploaded | None:
-    """Return what was uploaded under this key; None: the caller uploads it, then calls `end_upload`. Raises
-    UnderWayError.
-
-    `delivery_id`: of whoever asks; who asks again has lost the task before. `used`: the media_id that a message had
-    before it came back; WeCom has forgotten that one.
-    """
-    lock = f"{key}:lock"
-    timeout = HOLDS_UP_OTHERS.total_seconds()
-    is_mine = cache.add(lock, delivery_id, timeout=timeout) or cache.get(lock) == delivery_id
-    # Only now: whoever had the lock before may have just finished.
-    known: Uploaded | None = cache.get(key)
-    if known is None or known.media_id == used:
-        if not is_mine:
-            raise UnderWayError
-        return None
-    if is_mine:
-        end_upload(key, delivery_id=delivery_id)
-    return known
-
-
-def end_upload(key: str, found: Uploaded | None = None, *, delivery_id: int) -> None:
-    """The upload that the caller has begun is over. `found`: what the others get; None where there is nothing."""
-    if found is not None:
-        cache.set(key, found, timeout=SHARED_FOR.total_seconds())
-    if cache.get(f"{key}:lock") == delivery_id:  # else another has begun meanwhile
-        cache.delete(f"{key}:lock")
-
-
-def upload_key(delivery: Delivery, content: bytes, name: str) -> str:
-    """Equal for equal bytes of one run, by the same name, through the same application or robot."""
-    sender = (delivery.run_id, delivery.channel, delivery.corp_id, delivery.corpid, delivery.agentid, delivery.robot_id)
-    content_type = delivery.medium.content_type if delivery.medium else ""
-    parts = (*sender, delivery.message_form, delivery.medium_id, content_type, name)
-    digest = hashlib.sha256(repr([str(part) for part in parts]).encode("utf-8", "replace") + b"\0" + content)
-    return f"upload:{digest.hexdigest()}"
 
 
 # --- What of a message is uploaded, under which name, and where it goes in the body ---
@@ -483,7 +388,7 @@ _READ = (
 
 def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Delivery]:
     """Those that may be prepared now, with company, robot and medium, but without its content; ours until the lease
-    ends. `is_shared`: others carry the same."""
+    ends."""
     token = uuid.uuid4()
     mine = Delivery.objects.preparable(now).filter(pk__in=delivery_ids).order_by("pk")
     with transaction.atomic():
@@ -493,10 +398,9 @@ def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Deliv
         Delivery.objects.filter(pk__in=ids).update(
             fencing_token=token, lease_until=now + LEASE, prepare_count=F("prepare_count") + 1
         )
-        others = Delivery.objects.filter(medium=OuterRef("medium")).exclude(pk=OuterRef("pk"))
         # Inside: the token of a worker that takes it over later is not ours.
         rows = Delivery.objects.filter(pk__in=ids).select_related("robot", "medium").only(*_READ).order_by("pk")
-        found = list(rows.annotate(is_shared=Exists(others)))
+        found = list(rows)
         corps = Corp.objects.only(*CALLED).in_bulk({row.corp_id for row in found})
     for row in found:
         row.corp = corps[row.corp_id]

@@ -13,7 +13,7 @@ from notifications.delivery import limiter
 from notifications.delivery.channels import company_scope
 from notifications.delivery.limiter import Permit, Request, Scope
 from notifications.delivery.sending.send import ask_permits
-from notifications.delivery.sending.uploads import LEASE, SAME_UNDER_WAY, UPLOAD_API, prepare_deliveries
+from notifications.delivery.sending.uploads import LEASE, SOON, UPLOAD_API, prepare_deliveries
 from notifications.models import Delivery, Medium, MessageForm
 from tests.notifications.conftest import FakeClock
 from tests.notifications.delivery.attachments.places import body_of, make_delivery, make_run
@@ -81,13 +81,15 @@ def test_one_that_waits_keeps_no_other_from_its_picture(wire: Wire, clock: FakeC
 
 
 def test_the_same_picture_in_one_task_is_uploaded_once(wire: Wire, clock: FakeClock) -> None:
+    """For each company: an application knows what it has uploaded itself."""
     deliveries = with_pictures(wire, 3, is_same=True)
-    wire.sends.append(uploaded(1))
+    other = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE, run=deliveries[0].run)
+    wire.sends.extend([uploaded(1), uploaded(1)])
 
-    assert prepare(deliveries, clock) == 3
+    assert prepare([*deliveries, other], clock) == 4
 
     assert [body_of(one)["image"]["media_id"] for one in deliveries] == ["media-1"] * 3
-    assert len(wire.bodies) == 1
+    assert len(wire.bodies) == 2
 
 
 def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: Wire, clock: FakeClock) -> None:
@@ -99,7 +101,7 @@ def test_who_carries_the_same_as_one_that_was_refused_tries_for_itself(wire: Wir
     assert body_of(first)["msgtype"] == "textcard"
     assert (second.status, second.next_attempt_at, second.prepare_count) == (
         Status.PREPARING,
-        NOW + SAME_UNDER_WAY,
+        NOW + SOON,
         0,
     )
     clock.now = second.next_attempt_at
