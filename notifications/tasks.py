@@ -33,9 +33,7 @@ from notifications.delivery.attachments import (
     find_media_to_make,
     hand_out_media,
     hand_out_previews,
-    produce_media_in_turn,
     produce_medium,
-    sort_out_media,
     sweep_media,
 )
 from notifications.delivery.maintenance import (
@@ -48,7 +46,7 @@ from notifications.delivery.maintenance import (
     repair_clock_damage,
     sweep,
 )
-from notifications.delivery.rendering import render, report_data
+from notifications.delivery.rendering import render, report_contents
 from notifications.delivery.runs import recall, scheduler
 from notifications.delivery.runs.owner_notices import pause_failing, request_owner_notices
 from notifications.delivery.runs.ownership import request_ownership_notices
@@ -63,7 +61,16 @@ from notifications.delivery.sending.queue import (
 )
 from notifications.inbound import accept, calls, webhook
 from notifications.inbound.mail import outgoing
-from notifications.models import AlertRule, Incident, IncomingMessage, OutgoingMail, Priority, Run, Subscription
+from notifications.models import (
+    AlertRule,
+    Incident,
+    IncomingMessage,
+    Medium,
+    OutgoingMail,
+    Priority,
+    Run,
+    Subscription,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -245,12 +252,8 @@ def send_deliveries(delivery_ids: list[int]) -> None:
     time_limit=SECONDS_AT_MOST,
 )
 def make_medium(medium_ids: list[int]) -> None:
-    """Make these pictures one after the other, or this file."""
-    if billiard.current_process().name == "MainProcess" and not make_medium.request.is_eager:
-        # Threads know no time limits, and the renderer would hold up all others in this process.
-        logger.error("pictures and files are made in a worker of their own: -Q charts --pool prefork")
-        return
-    produce_media_in_turn(medium_ids, clock=database_clock())
+    """Make this picture or file; of a task there is one, so that its time limit ends nothing else."""
+    _produce(make_medium, medium_ids, CHARTS_QUEUE)
 
 
 @shared_task(
@@ -261,9 +264,14 @@ def make_medium(medium_ids: list[int]) -> None:
     time_limit=PAGE_SECONDS_AT_MOST,
 )
 def take_snapshots(medium_ids: list[int]) -> None:
-    """Take these pictures of pages of the BI; of a task there is one, so that its time limit ends nothing else."""
-    if billiard.current_process().name == "MainProcess" and not take_snapshots.request.is_eager:
-        logger.error("pictures of pages are taken in a worker of their own: -Q snapshots --pool prefork")
+    """Take this picture of a page of the BI."""
+    _produce(take_snapshots, medium_ids, SNAPSHOTS_QUEUE)
+
+
+def _produce(task: Task[[list[int]], None], medium_ids: list[int], queue: str) -> None:
+    if billiard.current_process().name == "MainProcess" and not task.request.is_eager:
+        # Threads know no time limits, and the renderer would hold up all others in this process.
+        logger.error("pictures and files are made in a worker of their own: -Q %s --pool prefork", queue)
         return
     for medium_id in medium_ids:
         produce_medium(medium_id, clock=database_clock())
@@ -340,7 +348,7 @@ def enqueue_runs(run_ids: Sequence[int]) -> None:
 
 def enqueue_waiting_runs(card_id: int, slot_at: datetime) -> None:
     """Hand out the runs that waited for this card's data. A follower of integrations.datasources.fetch."""
-    enqueue_runs(report_data.waiting_runs(card_id, slot_at))
+    enqueue_runs(report_contents.waiting_runs(card_id, slot_at))
 
 
 def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUEUE) -> None:
@@ -355,13 +363,14 @@ def enqueue_previews(medium_ids: list[int]) -> None:
 
 
 def _enqueue_media(medium_ids: list[int]) -> None:
-    found = sort_out_media(medium_ids)
-    for together in found.pictures:
-        _enqueue(make_medium, together, len(together), CHARTS_QUEUE)
-    _enqueue(make_medium, found.files, 1, CHARTS_QUEUE, time_limit=FILE_SECONDS_AT_MOST)
-    # Without a worker they are handed out again and again; the queue holds those of the last time.
-    expires = QUEUED.total_seconds()
-    _enqueue(take_snapshots, found.snapshots, 1, SNAPSHOTS_QUEUE, expires=expires)
+    media = Medium.objects.only("queue", "kind").in_bulk(medium_ids)
+    for medium in (media[pk] for pk in medium_ids if pk in media):
+        if medium.queue == SNAPSHOTS_QUEUE:
+            # Without a worker they are handed out again and again; the queue holds those of the last time.
+            _enqueue(take_snapshots, [medium.pk], 1, SNAPSHOTS_QUEUE, expires=QUEUED.total_seconds())
+        else:
+            seconds = SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
+            _enqueue(make_medium, [medium.pk], 1, CHARTS_QUEUE, time_limit=seconds)
 
 
 def _enqueue(

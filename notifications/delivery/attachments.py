@@ -1,7 +1,7 @@
 """Pictures and files of messages: made once in workers of their own, then uploaded per delivery, or linked.
 
-A row is written once, by whoever is first: two workers that make the same by mistake make equal things. A task that
-draws several begins each by itself: one that ends its worker leaves a trace, and the others were not tried.
+A row is written once, by whoever is first: two workers that make the same by mistake make equal things. One that ends
+its worker leaves a trace.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,6 @@ from django.utils import timezone, translation
 from integrations import bi
 from integrations.bi import CannotEnter
 from integrations.clients.snapshots import Kind, Options, Reason, SnapshotError, Theme, Width
-from integrations.core.background import guarded
 from integrations.core.heartbeats import is_served
 from integrations.core.sentences import Sentence, SentenceError
 from integrations.data.table import Table, from_document, to_document
@@ -48,10 +47,6 @@ logger = logging.getLogger(__name__)
 CHARTS_QUEUE, SNAPSHOTS_QUEUE = MakerQueue.CHARTS.value, MakerQueue.SNAPSHOTS.value
 # A task that takes longer is killed with its process.
 SECONDS_AT_MOST = 30
-# So many pictures are drawn by a task, fewer where there would be too few tasks for all processes. It begins none after
-# so much time: each has nearly all of the seconds above.
-PICTURES_PER_TASK, TASKS_AT_LEAST = 5, 8
-BEGUN_WITHIN = timedelta(seconds=2)
 # A file with as many cells as it may have takes 10 s of a processor, which a busy machine may not have for minutes.
 FILE_SECONDS_AT_MOST = 240
 # From the end of that time until another one may begin.
@@ -107,71 +102,12 @@ def hand_out_previews(medium_ids: list[int], *, now: datetime) -> list[int]:
     return _take(due.order_by("pk"), len(medium_ids), now)
 
 
-@dataclass(frozen=True)
-class SortedOut:
-    """Ids by who makes them and how long it may take: SECONDS_AT_MOST, FILE_SECONDS_AT_MOST,
-    PAGE_SECONDS_AT_MOST. `pictures`: by task. Alone is one that was begun before, and may have ended its worker,
-    and one of an incident or a preview, which waits for no other.
-    """
-
-    pictures: list[list[int]]
-    files: list[int]
-    snapshots: list[int]
-
-
-def sort_out_media(medium_ids: list[int]) -> SortedOut:
-    """In their order."""
-    columns = ("pk", "queue", "kind", "make_count", "run")
-    rows = Medium.objects.filter(pk__in=medium_ids).order_by().values_list(*columns)
-    facts = {pk: found for pk, *found in rows}
-    known = [pk for pk in medium_ids if pk in facts]
-    pages = [pk for pk in known if facts[pk][0] == SNAPSHOTS_QUEUE]
-    charts = [pk for pk in known if facts[pk][0] == CHARTS_QUEUE]
-    pictures = [pk for pk in charts if facts[pk][1] == Medium.Kind.PICTURE]
-    files = [pk for pk in charts if facts[pk][1] != Medium.Kind.PICTURE]
-    hurried = [pk for pk in pictures if not facts[pk][2] and facts[pk][3] is None]
-    fresh = [pk for pk in pictures if not facts[pk][2] and facts[pk][3] is not None]
-    begun = [pk for pk in pictures if facts[pk][2]]
-    size = max(1, min(PICTURES_PER_TASK, len(fresh) // TASKS_AT_LEAST))
-    together = [fresh[start : start + size] for start in range(0, len(fresh), size)]
-    return SortedOut([*([pk] for pk in hurried), *together, *([pk] for pk in begun)], files, pages)
-
-
-def produce_media_in_turn(medium_ids: Sequence[int], *, clock: Clock) -> None:
-    """Make these one after the other. What was not begun in time is handed out again; so it is, soon, where one ends
-    its worker. Of several, those that another task has begun meanwhile are left to it: this one stood in the queue for
-    long."""
-    end = clock() + BEGUN_WITHIN
-    waiting = _find_waiting(medium_ids)
-    ours = waiting.filter(make_count=0) if len(medium_ids) > 1 else waiting
-    rows = {medium.pk: medium for medium in ours.only(*_READ)}
-    if len(medium_ids) > 1:
-        others = ours.filter(pk__in=medium_ids[1:])
-        others.update(make_after=clock() + timedelta(seconds=SECONDS_AT_MOST) + LEASE_AFTER)
-    for position, medium_id in enumerate(medium_ids):
-        if position and clock() >= end:
-            ours.filter(pk__in=medium_ids[position:]).update(make_after=clock())
-            return
-        if medium_id in rows:
-            with guarded(logger, "medium=%d could not be made", medium_id):
-                _produce(rows[medium_id], clock)
-
-
 def produce_medium(medium_id: int, *, clock: Clock) -> bool:
     """Make it, unless that was done, given up or put off. Returns whether it is ready by this."""
-    medium = _find_waiting([medium_id]).only(*_READ).first()
-    return medium is not None and _produce(medium, clock)
-
-
-_READ = ("kind", "recipe", "queue", "make_count")
-
-
-def _find_waiting(medium_ids: Collection[int]) -> QuerySet[Medium]:
-    return Medium.objects.filter(pk__in=medium_ids, status=Medium.Status.WAITING)
-
-
-def _produce(medium: Medium, clock: Clock) -> bool:
-    waiting = _find_waiting([medium.pk])
+    waiting = Medium.objects.filter(pk=medium_id, status=Medium.Status.WAITING)
+    medium = waiting.only("kind", "recipe", "queue", "make_count").first()
+    if medium is None:
+        return False
     is_page = medium.queue == SNAPSHOTS_QUEUE
     # Not one that somebody else has begun since it was read.
     begun = waiting.filter(make_count=medium.make_count, make_count__lt=TRIES_AT_MOST)

@@ -12,10 +12,10 @@ from integrations.models import Corp, SiteAddress
 from notifications.charts import drawing
 from notifications.charts.definition import Chart
 from notifications.delivery.attachments import picture_recipe, recipe_digest
-from notifications.delivery.rendering import freeze
+from notifications.delivery.rendering import render
 from notifications.delivery.rendering.attachments import Plan, plan_attachments
-from notifications.delivery.rendering.freeze import Batch
 from notifications.delivery.rendering.preview import STAND_IN
+from notifications.delivery.rendering.render import Batch
 from notifications.inbound.accept import MessageSource
 from notifications.models import (
     Attachment,
@@ -75,9 +75,9 @@ def make_delivery(
     batch = Batch(corp, people, content, media=planned(form, channel, content, chart), channel=channel, robot=robot)
     source = MessageSource(run, IncomingMessage(form=form, priority=Priority.ORDINARY, lifetime_hours=24), None)
     with translation.override("zh-hans"):
-        draft = freeze.draft_delivery(run, source, batch, NOW)
+        draft = render.draft_delivery(run, source, batch, NOW)
         address = SiteAddress(url="https://site.example.test/")
-        delivery, shown = freeze.freeze(draft, source, batch, address, now=NOW)
+        delivery, shown = render.freeze(draft, source, batch, address, now=NOW)
     for name, value in {"mark": new_mark(), **fields}.items():
         setattr(delivery, name, value)
     delivery.save(force_insert=True)

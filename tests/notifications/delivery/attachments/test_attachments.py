@@ -22,10 +22,9 @@ from hypothesis import strategies as st
 from accounts.models import User
 from integrations.clients.snapshots import Options
 from integrations.data.table import Column, Kind, Table
-from notifications.delivery.attachments import file_recipe, make_from_recipe
-from notifications.delivery.maintenance import purge_runs
+from notifications.delivery.attachments import count_overdue, file_recipe, make_from_recipe
 from notifications.delivery.spreadsheets import cut_parts, write_csv, write_file_name, write_xlsx
-from notifications.models import Channel, Delivery, Medium, MessageForm, Run, new_mark
+from notifications.models import Channel, Delivery, Medium, MessageForm, new_mark
 from notifications.sources import Content, PageView
 from tests.notifications.delivery.attachments.places import make_delivery, make_medium, make_run
 from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
@@ -105,21 +104,15 @@ def test_nobody_else_gets_anything(person: User, delivery: Delivery) -> None:
         address(delivery, 1, "xlsx"),
     ]
     colleague, administrator = make_person(delivery.corp, "han"), make_superuser()
+    other = make_delivery(delivery.corp, MessageForm.XLSX, run=delivery.run)  # of the same run
+    other.receipts.create(run=other.run, user=colleague, channel=Channel.WECOM, address=f"{other.corp_id}:han")
 
+    assert fetched(colleague, address(other)).status_code == 200
     for path in paths:
         assert fetched(colleague, path).status_code == 404
         assert fetched(administrator, path).status_code == 404
         answer = fetched(None, path)
         assert (answer.status_code, b"svg" in answer.content) == (302, False)
-
-
-def test_somebody_with_another_message_of_the_same_run_does_not_get_this_one(person: User, delivery: Delivery) -> None:
-    other = make_delivery(delivery.corp, MessageForm.XLSX, run=delivery.run)
-    colleague = make_person(delivery.corp, "han")
-    other.receipts.create(run=other.run, user=colleague, channel=Channel.WECOM, address=f"{other.corp_id}:han")
-
-    assert fetched(colleague, address(other)).status_code == 200
-    assert fetched(colleague, address(delivery)).status_code == 404
 
 
 def test_what_is_not_there_is_not_found(person: User, delivery: Delivery) -> None:
@@ -134,25 +127,9 @@ def test_what_is_not_there_is_not_found(person: User, delivery: Delivery) -> Non
         address(delivery, mark="%00"),
     ):
         assert fetched(person, path).status_code == 404, path
-
-
-@pytest.mark.parametrize("status", ["waiting", "failed"])
-def test_what_is_not_made_is_not_found(person: User, delivery: Delivery, status: str) -> None:
-    Medium.objects.update(status=status)
-
-    assert fetched(person, address(delivery)).status_code == 404
-
-
-def test_it_goes_with_its_message(person: User, delivery: Delivery, settings: Any) -> None:
-    old = timezone.now() - timedelta(days=settings.LOG_RETENTION_DAYS + 1)
-    Run.objects.update(status=Run.Status.FINISHED, claimed_at=old, finished_at=old)
-    Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=old)
-
-    while purge_runs(now=timezone.now()):
-        pass
-
-    assert not Medium.objects.exists()
-    assert fetched(person, address(delivery)).status_code == 404
+    for status in ("waiting", "failed"):
+        Medium.objects.update(status=status)
+        assert fetched(person, address(delivery)).status_code == 404, status
 
 
 def test_the_index_says_that_no_worker_makes_pictures() -> None:
@@ -161,18 +138,16 @@ def test_the_index_says_that_no_worker_makes_pictures() -> None:
     long_ago = timezone.now() - timedelta(minutes=3)
     run = make_run()
 
-    def page() -> str:
-        return root.get("/admin/", headers=HOST).content.decode()
-
     make_medium(run, created_at=timezone.now())
-    assert "个图片或文件在等待" not in page()
-    Medium.objects.update(created_at=long_ago)
-    assert "有 1 个图片或文件在等待" in page()
-    assert "status__exact=preparing" in page()
-    make_medium(run, created_at=long_ago)
-    assert "有 2 个图片或文件在等待" in page()
+    for _ in range(2):
+        make_medium(run, created_at=long_ago)
+
+    page = root.get("/admin/", headers=HOST).content.decode()
+
+    assert "有 2 个图片或文件在等待" in page
+    assert "status__exact=preparing" in page
     make_medium(run, status="ready", made_at=timezone.now())  # one is at work
-    assert "个图片或文件在等待" not in page()
+    assert count_overdue("charts", now=timezone.now(), at_most=10) == 0
 
 
 PAGE = Content("销售日报", "今天", page=PageView("page/p1", "lilei", "销售看板", NOW, Options()))
@@ -288,12 +263,6 @@ def test_nothing_in_a_csv_is_a_formula(text: str) -> None:
     assert head.startswith("'")
 
 
-def test_numbers_of_a_csv_stay_numbers() -> None:
-    made = csv_text(table_of((-5, Decimal("1.50"), None, float("nan")), kinds=(Kind.NUMBER,) * 4))
-
-    assert made.decode("utf-8-sig").splitlines()[1] == "-5,1.50,,"
-
-
 def test_what_a_spreadsheet_cannot_hold_is_text_or_empty() -> None:
     old = datetime(1850, 1, 1, tzinfo=UTC)
     row = (12345678901234567890, float("inf"), Decimal("NaN"), "a\x00\x07b", old, "长" * 40_000)
@@ -369,16 +338,6 @@ def test_what_a_recipe_leaves_out_is_said_by_the_file(monkeypatch: pytest.Monkey
     said = f"共 50 行，本文件只容得下前 10 行。{WHAT_TO_DO}"
     assert [cell.value for cell in book.worksheets[0]["A"]][-2:] == [9, said]
     assert text.splitlines()[-2:] == ["9", said]
-
-
-def test_letters_that_mean_something_in_a_workbook_are_letters() -> None:
-    text = "<b>&amp;\"'</b> ]]> \ufffe\nx "
-
-    book = opened(xlsx([("a&b<'c\">", table_of((text,), kinds=(Kind.TEXT,)))]))
-
-    assert book.sheetnames == ["a&b<'c\">"]
-    assert book.worksheets[0]["A2"].value == "<b>&amp;\"'</b> ]]> \nx "
-    assert book.worksheets[0].auto_filter.ref == "A1:A2"
 
 
 def test_data_that_was_cut_before_is_said_to_be() -> None:

@@ -10,8 +10,6 @@ from typing import Any
 
 import openpyxl
 import pytest
-import redis
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
@@ -41,21 +39,15 @@ from notifications.delivery.sending.queue import HandedOut, find_pending
 from notifications.delivery.sending.send import ask_permit
 from notifications.delivery.sending.uploads import (
     LEASE,
-    SAME_UNDER_WAY,
     UPLOAD_API,
     UPLOADED_FOR,
     Prepared,
-    Uploaded,
-    begin_upload,
     claim_preparable,
-    end_upload,
     freeze_prepared,
     hand_out_uploads,
     prepare_deliveries,
     renew_uploads,
-    upload_key,
 )
-from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Attachment, Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.sources import Content
 from tests.notifications.conftest import FakeClock
@@ -199,17 +191,6 @@ def test_what_cannot_be_made_goes_without_it(clock: FakeClock) -> None:
     assert (delivery.status, bytes(delivery.body), delivery.error) == (Status.PENDING, plain, "没有数据")
 
 
-def test_what_wecom_does_not_take_goes_without_it(wire: Wire, clock: FakeClock) -> None:
-    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
-    plain = delivery.plain_body
-    ready(medium_of(delivery))
-    wire.sends.append(errcode(40006))
-
-    prepared(delivery, clock)
-
-    assert (delivery.status, bytes(delivery.body)) == (Status.PENDING, plain)
-
-
 @pytest.mark.parametrize("answer", [reset, errcode(-1)])
 def test_an_upload_that_fails_for_the_moment_is_tried_again(wire: Wire, clock: FakeClock, answer: Any) -> None:
     delivery = with_picture(wire)
@@ -261,105 +242,6 @@ def test_uploads_count_against_limits_of_their_own(
     assert NOW < second.next_attempt_at <= NOW + timedelta(seconds=61)
     assert len(wire.bodies) == 1
     assert send_delivery(first.pk, clock=clock)  # message/send has a limit of its own
-
-
-def of_one_run(corp: Any, count: int) -> list[Delivery]:
-    """Messages that carry the same picture."""
-    run = make_run()
-    found = [make_delivery(corp, MessageForm.IMAGE, run=run) for _ in range(count)]
-    assert len({delivery.medium_id for delivery in found}) == 1
-    ready(medium_of(found[0]))
-    return found
-
-
-def key_of(delivery: Delivery) -> str:
-    """Under which its upload is shared."""
-    content = bytes(Medium.objects.get(pk=medium_of(delivery).pk).content)
-    return upload_key(delivery, content, write_file_name(delivery.title, delivery.created_at, "png"))
-
-
-def test_the_same_picture_of_a_run_is_uploaded_once(wire: Wire, clock: FakeClock) -> None:
-    first, second = of_one_run(make_corp(api_base_url=wire.url), 2)
-    wire.sends.append(UPLOADED)
-
-    prepared(first, clock)
-    clock.advance(seconds=60)
-    prepared(second, clock)
-
-    assert [body_of(one)["image"] for one in (first, second)] == [{"media_id": "media-1"}] * 2
-    assert first.media_until == second.media_until == NOW + UPLOADED_FOR
-    assert len(wire.bodies) == 1
-
-
-def test_who_finds_the_same_upload_under_way_comes_back_for_it(wire: Wire, clock: FakeClock) -> None:
-    first, second = of_one_run(make_corp(api_base_url=wire.url), 2)
-
-    key = key_of(first)
-
-    assert begin_upload(key, delivery_id=first.pk) is None
-    assert prepared(second, clock).status == Status.PREPARING
-    found = Uploaded("media-1", NOW + UPLOADED_FOR)
-    end_upload(key, found, delivery_id=first.pk)
-
-    assert second.next_attempt_at == NOW + SAME_UNDER_WAY
-    assert second.prepare_count == 0  # nothing was tried: should it fail later, it comes back as soon as any other
-    clock.now = second.next_attempt_at
-    assert body_of(prepared(second, clock))["image"] == {"media_id": "media-1"}
-    assert wire.bodies == []
-
-
-def test_an_upload_that_died_does_not_hold_up_its_own_message(wire: Wire, clock: FakeClock) -> None:
-    delivery, _other = of_one_run(make_corp(api_base_url=wire.url), 2)
-    wire.sends.append(UPLOADED)
-
-    assert begin_upload(key_of(delivery), delivery_id=delivery.pk) is None
-    assert prepared(delivery, clock).status == Status.PENDING  # by another worker
-
-    assert body_of(delivery)["image"] == {"media_id": "media-1"}
-
-
-def test_an_upload_whose_worker_died_holds_up_the_others_for_a_quarter_of_a_minute(
-    wire: Wire, clock: FakeClock, settings: Any
-) -> None:
-    delivery, _other = of_one_run(make_corp(api_base_url=wire.url), 2)
-    key = key_of(delivery)
-    seconds: list[int] = []
-    with redis.Redis.from_url(settings.VALKEY_URL) as valkey:
-        wire.on_send = lambda: seconds.append(valkey.ttl(cache.make_key(f"{key}:lock")))
-        wire.sends.append(UPLOADED)
-        prepared(delivery, clock)
-
-    assert len(seconds) == 1
-    assert 0 < seconds[0] <= 15
-
-
-def test_a_failed_upload_is_no_upload_for_the_others(wire: Wire, clock: FakeClock) -> None:
-    first, second = of_one_run(make_corp(api_base_url=wire.url), 2)
-    wire.sends.extend([errcode(40006), {**UPLOADED, "media_id": "media-2"}])
-
-    prepared(first, clock)
-    prepared(second, clock)
-
-    assert body_of(first)["msgtype"] == "textcard"
-    assert body_of(second)["image"] == {"media_id": "media-2"}
-
-
-def test_uploads_are_shared_by_their_bytes_their_sender_and_their_run_alone(wire: Wire, clock: FakeClock) -> None:
-    """A picture of the same number, as after a restored backup, or of another company is another upload."""
-    corp = make_corp(api_base_url=wire.url)
-    first, second = of_one_run(corp, 2)
-    [elsewhere] = of_one_run(corp, 1)
-    other = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE, run=first.run)
-    wire.sends.extend({**UPLOADED, "media_id": f"media-{number}"} for number in range(4))
-
-    prepared(first, clock)
-    prepared(elsewhere, clock)
-    prepared(other, clock)
-    ready(medium_of(second), PNG + b"another")
-    prepared(second, clock)
-
-    sent = [body_of(one)["image"]["media_id"] for one in (first, elsewhere, other, second)]
-    assert sent == ["media-0", "media-1", "media-2", "media-3"]
 
 
 def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
@@ -557,21 +439,15 @@ def test_a_picture_that_wecom_has_forgotten_is_uploaded_anew(wire: Wire, clock: 
     assert (delivery.status, body_of(delivery)["image"]) == (Status.ACCEPTED, {"media_id": "media-2"})
 
 
-def test_a_paused_or_disabled_company_uploads_nothing(clock: FakeClock) -> None:
-    delivery = make_delivery(make_corp(is_enabled=False), MessageForm.IMAGE)
-    ready(medium_of(delivery))
-
+def test_what_is_made_is_handed_out_once_and_not_of_a_disabled_company(clock: FakeClock) -> None:
+    delivery, disabled = (make_delivery(make_corp(is_enabled=each), MessageForm.IMAGE) for each in (True, False))
     assert hand_out_uploads(now=NOW) == HandedOut([], [])
-    assert prepared(delivery, clock).status == Status.PREPARING
-
-
-def test_a_delivery_is_handed_out_once(clock: FakeClock) -> None:
-    delivery = make_delivery(make_corp(), MessageForm.IMAGE)
-    assert hand_out_uploads(now=NOW) == HandedOut([], [])
-    ready(medium_of(delivery))
+    for one in (delivery, disabled):
+        ready(medium_of(one))
 
     assert hand_out_uploads(now=NOW) == HandedOut([], [delivery.pk])
     assert hand_out_uploads(now=NOW) == HandedOut([], [])
+    assert prepared(disabled, clock).status == Status.PREPARING
 
 
 # --- Made ---

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from datetime import timedelta
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from tests.bi_pages import card, rows_on
 from tests.chromium import path_with_chromium
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
-from tests.integrations.clients.snapshots.test_strange_pages import Site, served
 from tests.notifications.factories import make_person, make_report, make_run, make_subscription
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
@@ -96,14 +94,6 @@ def kill_with_children(program: Program) -> list[psutil.Process]:
     return below
 
 
-def suspend_renderers(program: Program) -> None:
-    """Those of its browser hang, with their pages, and take no processor from the other tests meanwhile."""
-    for one in psutil.Process(program.process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if "--type=renderer" in one.cmdline():
-                one.suspend()
-
-
 def image_of(stack: Stack, userid: str) -> bytes:
     """The one picture on the person's phone."""
     [message] = stack.sandbox.messages(CORPID, userid)
@@ -139,45 +129,3 @@ def test_each_gets_what_they_see_once_though_the_worker_is_killed_on_the_way(sta
     assert {userid: rows_on(image_of(stack, userid)) for userid in PEOPLE} == ROWS
     log = "".join(path.read_text(errors="replace") for path in stack.folder.glob("*.log"))
     assert "ssoToken" not in log
-
-
-def test_a_page_that_hangs_costs_its_own_picture_alone(stack: Stack, people: list[User]) -> None:
-    """Its script never lets go: the browser is killed, and another one takes the next picture."""
-    hangs, draws = "<p>…</p><script>setTimeout(() => { for (;;); }, 50)</script>", "<p>看板</p>"
-    with served(Site({"/page/hangs": hangs, "/page/late": draws}, "")) as bi, ExitStack() as exits:
-        make_bi(base_url=bi.address)
-        push_to(people[:1], page="hangs")
-        push_to(people[1:2])
-        first = Medium.objects.order_by("pk")[0]
-        stack.env.pop("SNAPSHOT_CARD_SELECTOR")
-        stack.start_worker(exits)
-        stack.start_beat(exits)
-        snapshots = start_snapshots(stack, exits)
-        programs = stack.programs.values()
-        eventually(lambda: "/page/hangs" in "".join(bi.asked), programs, seconds=ALL_WITHIN_SECONDS)
-        suspend_renderers(snapshots)
-        eventually(lambda: count_of(status="ready")() == 1, programs, seconds=ALL_WITHIN_SECONDS)
-        browsers = psutil.Process(snapshots.process.pid).children(recursive=True)
-
-    first.refresh_from_db()
-    assert (first.status, first.make_count) == ("waiting", 1)
-    assert psutil.wait_procs(browsers, timeout=60)[1] == []
-
-
-def test_while_the_bi_is_down_messages_wait_and_go_when_it_is_back(stack: Stack, people: list[User]) -> None:
-    base_url = f"{stack.sandbox.base_url}/guandata"
-    make_bi(base_url="http://127.0.0.1:9")
-    push_to(people[:3])
-    with ExitStack() as exits:
-        stack.start_worker(exits)
-        stack.start_beat(exits)
-        start_snapshots(stack, exits)
-        programs = stack.programs.values()
-        eventually(lambda: count_of(status="waiting")() == 3 and not count_of(error="")(), programs, seconds=180)
-
-        make_bi(base_url=base_url)
-        Medium.objects.update(make_after=timezone.now() + timedelta(seconds=1))
-        accepted = Delivery.objects.filter(status="accepted")
-        eventually(lambda: accepted.count() == 3, programs, seconds=ALL_WITHIN_SECONDS)
-
-    assert [rows_on(image_of(stack, userid)) for userid in PEOPLE[:3]] == [6, 6, 6]
