@@ -10,15 +10,16 @@ import logging
 import secrets
 import threading
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -101,7 +102,7 @@ class _Task:
     def __init__(self, delivery_ids: Iterable[int], clock: Clock) -> None:
         self._clock = clock
         self.admission = Admission(delivery_ids)
-        self.calls: CallBatch[tuple[StartedAttempt, Permit], Ended] = CallBatch(call_threads())
+        self.calls: CallBatch[tuple[StartedAttempt, Permit], Ended] = CallBatch()
         self._passed_over: list[int] = []
         # Claims that failed, by their tokens: each may have taken effect all the same.
         self._failed_claims: dict[UUID, list[int]] = {}
@@ -228,65 +229,51 @@ class CallThreads:
     hanging call has timed out.
     """
 
-    def __init__(self, thread_count: int = THREADS_AT_MOST) -> None:
-        self._thread_count = thread_count
-        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._started_count = 0
         self._lock = threading.Lock()
 
-    def submit(self, call: Callable[[], None]) -> None:
-        """Begin `call`, which must not raise, as soon as a thread is free."""
-        self._calls.put(call)
-        if self._idle.acquire(blocking=False):
-            return
-        with self._lock:
-            if self._started_count >= self._thread_count:
-                return
-            self._started_count += 1
-        threading.Thread(target=self._make_calls, name="call", daemon=True).start()
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Begin `call` as soon as a thread is free."""
+        future = Future[T]()
+        self._calls.put((future, call))
+        if not self._idle.acquire(blocking=False):
+            with self._lock:
+                if self._started_count < THREADS_AT_MOST:
+                    self._started_count += 1
+                    threading.Thread(target=self._make_calls, name="call", daemon=True).start()
+        return future
 
     def _make_calls(self) -> None:
         while True:
-            call = self._calls.get()
-            call()
-            del call
+            future, call = self._calls.get()
+            try:
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001  # whoever waits gets it
+                future.set_exception(error)
+            del future, call
             self._idle.release()
 
 
 class CallBatch(Generic[K, T]):
     """Calls under way, each under a key, for one thread that waits for them."""
 
-    def __init__(self, threads: CallThreads) -> None:
-        self._threads = threads
-        self._count = 0
-        self._ended: deque[tuple[K, T | BaseException]] = deque()
-        self._have_all_ended = threading.Event()
+    def __init__(self) -> None:
+        self._keys: dict[Future[T], K] = {}
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._keys)
 
     def begin(self, key: K, call: Callable[[], T]) -> None:
         """Begin `call` as soon as a thread is free."""
-        self._count += 1
-        self._threads.submit(partial(self._make_call, key, call))
+        self._keys[call_threads().submit(call)] = key
 
     def wait(self, *, seconds: float) -> list[tuple[K, T | BaseException]]:
         """Return those that ended since, with what each returned or raised: when all have, or after so long."""
-        self._have_all_ended.clear()
-        if len(self._ended) < self._count:
-            self._have_all_ended.wait(seconds)
-        ended = [self._ended.popleft() for _ in range(len(self._ended))]
-        self._count -= len(ended)
-        return ended
-
-    def _make_call(self, key: K, call: Callable[[], T]) -> None:
-        try:
-            self._ended.append((key, call()))
-        except BaseException as error:  # noqa: BLE001  # whoever waits gets it
-            self._ended.append((key, error))
-        if len(self._ended) >= self._count:
-            self._have_all_ended.set()
+        ended, _others = wait(self._keys, timeout=seconds)
+        return [(self._keys.pop(one), one.exception() or one.result()) for one in ended]
 
 
 @cache

@@ -27,13 +27,12 @@ from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import (
     NOW,
     make_corp,
-    make_people,
     make_person,
-    make_report,
     make_run,
     make_subscription,
 )
-from tests.notifications.one_delivery import claim_delivery, send_delivery
+from tests.notifications.one_delivery import claim_delivery, personal, send_delivery
+from tests.notifications.side_by_side import Elsewhere
 from tests.notifications.wire import Wire, errcode, http, reset
 
 pytestmark = pytest.mark.django_db
@@ -158,17 +157,6 @@ def test_another_connection_sees_the_started_attempt_during_the_call(
     assert delivery.status == Delivery.Status.ACCEPTED
 
 
-def test_a_connection_that_cannot_be_made_is_certain(delivery: Delivery, clock: FakeClock) -> None:
-    delivery.corp.api_base_url = "http://127.0.0.1:1"
-    delivery.corp.save()
-
-    send(delivery, clock)
-
-    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, None)]
-    assert waits_between(delivery, clock, 4, 6)
-    assert delivery.unclear_since is None
-
-
 def test_backoff_doubles_up_to_a_quarter_of_an_hour(delivery: Delivery, clock: FakeClock) -> None:
     delivery.corp.api_base_url = "http://127.0.0.1:1"
     delivery.corp.save()
@@ -179,6 +167,8 @@ def test_backoff_doubles_up_to_a_quarter_of_an_hour(delivery: Delivery, clock: F
         waits.append((delivery.next_attempt_at - clock.now).total_seconds())
         clock.now = delivery.next_attempt_at
 
+    assert set(outcomes(delivery)) == {(Attempt.Outcome.NOT_SENT, None)}
+    assert delivery.unclear_since is None
     nominal = [5, 10, 20, 40, 80, 160, 320, 640, 900, 900]
     assert all(0.8 * n <= wait <= 1.2 * n for n, wait in zip(nominal, waits, strict=True))
 
@@ -347,16 +337,6 @@ def test_what_concerns_the_whole_company_makes_its_queue_wait_and_drops_nothing(
     assert send(waiting, clock).status == Delivery.Status.ACCEPTED
 
 
-def test_another_companys_queue_does_not_wait(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
-    other = make_corp(api_base_url=wire.url)
-    render_run(run_id=make_run(make_subscription(make_person(other, "wang"))).pk, now=NOW)
-    wire.sends.append(errcode(45009))
-
-    send(delivery, clock)
-
-    assert send(Delivery.objects.get(corp=other), clock).status == Delivery.Status.ACCEPTED
-
-
 @pytest.mark.parametrize(
     ("answer", "code", "seconds"),
     [
@@ -489,8 +469,7 @@ def test_of_many_workers_one_sends(delivery: Delivery, wire: Wire, clock: FakeCl
 @pytest.mark.parametrize("seconds", [0, 121], ids=["a worker that stops", "a task that took too long"])
 def test_what_was_not_begun_is_given_back(wire: Wire, clock: FakeClock, settings: Settings, seconds: int) -> None:
     settings.SEND_PARALLEL_PER_TASK = 1
-    people = make_people(make_corp(api_base_url=wire.url), 3)
-    ids = [id_ for person in people for id_ in render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)]
+    ids = personal(make_corp(api_base_url=wire.url), 3)
     wire.on_send = lambda: clock.advance(seconds=seconds)
 
     tried = send_deliveries(ids, clock=clock, is_stopping=lambda: not seconds and len(wire.bodies) >= 1)
@@ -500,11 +479,7 @@ def test_what_was_not_begun_is_given_back(wire: Wire, clock: FakeClock, settings
 
 
 def test_one_message_that_cannot_be_tried_does_not_keep_the_others(wire: Wire, clock: FakeClock) -> None:
-    ids = []
-    for _ in range(2):
-        person = make_person(make_corp(api_base_url=wire.url), "lilei")
-        ids += render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)
-    broken, good = ids
+    broken, good = ids = personal(make_corp(api_base_url=wire.url), 2)
     # Its first attempt cannot be written down a second time.
     Attempt.objects.create(delivery_id=broken, number=1, fencing_token=uuid4(), started_at=NOW)
 
@@ -514,51 +489,18 @@ def test_one_message_that_cannot_be_tried_does_not_keep_the_others(wire: Wire, c
     assert statuses == {broken: Delivery.Status.PENDING, good: Delivery.Status.ACCEPTED}
 
 
-def test_two_runs_with_the_same_text_are_two_messages(wire: Wire, clock: FakeClock) -> None:
-    person = make_person(make_corp(api_base_url=wire.url), "lilei")
-    subscription = make_subscription(person, report=make_report())
-    ids = [id_ for _ in range(2) for id_ in render_run(run_id=make_run(subscription).pk, now=NOW)]
-
-    send_deliveries(ids, clock=clock, is_stopping=lambda: False)
-
-    assert len(set(wire.bodies)) == 2
-
-
 @pytest.mark.django_db(transaction=True)
 def test_the_sweep_and_a_late_worker_do_not_wait_in_a_circle(delivery: Delivery) -> None:
     attempt = claim_delivery(delivery.pk, now=NOW)
     assert attempt is not None
-    results: list[object] = []
+    accepted, results = Outcome(Kind.ACCEPTED, errcode=0), list[bool]()
+    late = Elsewhere(lambda: results.append(settle_attempt(attempt, accepted, duration_ms=1, now=NOW)))
 
-    def settle_late() -> None:
-        try:
-            results.append(settle_attempt(attempt, Outcome(Kind.ACCEPTED, errcode=0), duration_ms=1, now=NOW))
-        except Exception as error:  # noqa: BLE001  # the test looks at what the thread got
-            results.append(error)
-        connection.close()
-
-    late = threading.Thread(target=settle_late)
     with transaction.atomic():  # as the sweep does: first the delivery, then its attempt
         Delivery.objects.select_for_update().get(pk=delivery.pk)
-        late.start()
-        wait_for_a_waiting_lock()
+        late.until_it_waits()
         Attempt.objects.filter(pk=attempt.pk).update(outcome=Attempt.Outcome.UNCLEAR)
         Delivery.objects.filter(pk=delivery.pk).update(status=Delivery.Status.PENDING, fencing_token=None)
     late.join()
 
     assert results == [False]
-
-
-def wait_for_a_waiting_lock() -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")  # within a transaction it would stay as it was
-            # Of this database: other tests run beside this one.
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-            )
-            if cursor.fetchone()[0]:
-                return
-        time.sleep(0.05)
-    raise AssertionError("nobody waits")
