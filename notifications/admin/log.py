@@ -43,7 +43,7 @@ from notifications.admin.base import (
 )
 from notifications.delivery import explanations
 from notifications.delivery.explanations import name_run, prepare_names
-from notifications.delivery.rendering import report_data
+from notifications.delivery.rendering import report_contents
 from notifications.models import Delivery, Receipt, Run, Subscription
 
 # The first ones of a page, named by WeCom before the others; the lists show them all.
@@ -107,7 +107,7 @@ def latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, A
     reasons = explanations.explain_runs(runs)
     unfinished = [run for run in runs if run.status in {Run.Status.WAITING, Run.Status.SENDING}]
     for run in unfinished:
-        problem = report_data.problem_so_far(run) if run.status == Run.Status.WAITING else None
+        problem = report_contents.problem_so_far(run) if run.status == Run.Status.WAITING else None
         reasons[run.pk] = str(problem or " ".join(held_up(request, run.deliveries.all())))
     lines = [(run, run_pill(run), *run_people(run), reasons[run.pk]) for run in runs]
     html = render_to_string("admin/notifications/subscription/_runs.html", {"runs": lines})

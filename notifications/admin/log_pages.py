@@ -44,7 +44,7 @@ from notifications.admin.log import (
 )
 from notifications.delivery import explanations
 from notifications.delivery.explanations import name_run, name_runs, prepare_names
-from notifications.delivery.rendering import report_data
+from notifications.delivery.rendering import report_contents
 from notifications.delivery.rendering.preview import PhoneMessage, read_message
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending.queue import CORP_SECRETS
@@ -199,7 +199,7 @@ class RunAdmin(ExportedLog):
 def _word_progress(run: Run) -> str:
     """Say how far the run is, in one line."""
     if run.status == Run.Status.WAITING:
-        problem = report_data.problem_so_far(run)
+        problem = report_contents.problem_so_far(run)
         if problem is not None:
             return gettext("%(problem)s It is tried again by itself.") % {"problem": problem}
         return gettext("It is being made: data and people are being fetched. The outcome appears here by itself.")
@@ -215,7 +215,7 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
     if notice is not None:
         told = link_to(request, notice, moment(run.owner_notified_at))
     recalled = run.recall_requested_at
-    unknown = report_data.unknown_values(run) if run.rendered_at is not None else {}
+    unknown = report_contents.unknown_values(run) if run.rendered_at is not None else {}
     return [
         *list_known((_("begins"), run.due_at)),
         (_("ended"), moment(run.finished_at)),

@@ -27,8 +27,7 @@ from notifications.admin.base import is_key
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
 from notifications.delivery.rendering.message_builder import TITLE_CHARACTERS, Words, build_body, tidy_text, tidy_title
-from notifications.delivery.rendering.report_contents import ReportParts
-from notifications.delivery.rendering.report_data import latest_tables
+from notifications.delivery.rendering.report_contents import ReportParts, latest_tables
 from notifications.delivery.runs.inbox import link_target
 from notifications.delivery.runs.ownership import (
     end_page_rights,

@@ -38,7 +38,7 @@ from notifications.alerts.conditions import (
     ConditionError,
     Unit,
 )
-from notifications.delivery.rendering.report_data import latest_tables
+from notifications.delivery.rendering.report_contents import latest_tables
 from notifications.models import AlertReceiver, AlertRule, Repeat, SilenceWindow
 from notifications.subscriptions.recipients import Reachability, count_reachability, save_rules
 from notifications.subscriptions.schedules import TIME_FIELDS

@@ -25,8 +25,8 @@ from integrations.core.background import database_now
 from integrations.models import Corp
 from notifications.alerts import actions, charts
 from notifications.alerts.actions import Action
-from notifications.delivery.rendering.freeze import message_path
 from notifications.delivery.rendering.message_builder import make_excerpt, render_markdown
+from notifications.delivery.rendering.render import message_path
 from notifications.delivery.runs import inbox
 from notifications.inbound.mail.html import SANDBOX, page_of
 from notifications.models import Delivery, IncomingMessage, Receipt, Run, SubscriptionChoice

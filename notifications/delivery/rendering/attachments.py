@@ -199,23 +199,6 @@ class RecipientPages:
         return PageView(picture.path, identity, picture.name, self._slot_at, options)
 
 
-def find_pages(
-    picture: PagePicture | None,
-    owner_id: int | None,
-    slot_at: datetime,
-    *,
-    is_trial: bool,
-    find_identities: FindIdentities = bi_identity.identities,
-) -> RecipientPages | None:
-    """None where the report has no picture of a page. `owner_id`: of the push: as the owner sees it only in the owner's
-    own pushes, and never for somebody who has a push sent to themselves to try it. Raises RenderingError."""
-    if picture is None:
-        return None
-    is_owners = picture.shown_as_id is not None and picture.shown_as_id == owner_id
-    shown_as = picture.shown_as_id if is_owners and not is_trial else None
-    return RecipientPages(picture, slot_at, owner_id=shown_as, find_identities=find_identities)
-
-
 def pages_for_editor(picture: PagePicture, editor: User, slot_at: datetime) -> RecipientPages:
     """For a preview: as the editor's own account sees it, whoever will get it. `picture` need not be saved. Raises
     RenderingError, with a sentence."""

@@ -24,9 +24,8 @@ from accounts.models import User
 from integrations.models import Corp
 from notifications.delivery.attachments import PREVIEW_KEPT
 from notifications.delivery.rendering.attachments import FILE_FORMS, MEDIA_FORMS, NOTHING, Plan, preview_medium
-from notifications.delivery.rendering.freeze import Batch, compose, draft_delivery, mail_batches
 from notifications.delivery.rendering.message_builder import render_markdown, say_cut_here
-from notifications.delivery.rendering.render import plan_media
+from notifications.delivery.rendering.render import Batch, compose, draft_delivery, mail_batches, plan_media
 from notifications.delivery.spreadsheets import write_file_name
 from notifications.models import Channel, Delivery, MakerQueue, Medium, MessageForm, Robot, Run
 from notifications.sources import Content, LeftOut, RunSource

@@ -1,4 +1,8 @@
-"""What a subscription sends: a report over the data of its slot, one content per slice of recipients."""
+"""What a subscription sends: a report over the data of its slot, one content per slice of recipients.
+
+Nothing is fetched here: a run whose report has cards stays waiting, and keeps no worker busy, until the data of all of
+them is there, or failed. Whoever fetches tells (`waiting_runs`), and the sweep looks again where that was lost.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +14,21 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, cached_property, partial
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from django.db.models import Exists, F, OuterRef, Prefetch, Q, prefetch_related_objects
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, Subquery, prefetch_related_objects
 from django.utils.translation import gettext as _
 
 from accounts.models import Attribute, AttributeValue, WeComAccount, fold_value
 from accounts.users import bi_identity
 from integrations.bi import is_open, own_address
-from integrations.core.sentences import Sentence
+from integrations.core.sentences import NoData, Sentence
 from integrations.data.table import Table, to_document
-from integrations.models import Card
+from integrations.datasources import fetch
+from integrations.models import Card, CardData
 from notifications.charts.definition import Chart
-from notifications.delivery.rendering import report_data
-from notifications.delivery.rendering.attachments import RecipientPages, find_pages
+from notifications.delivery.rendering.attachments import FindIdentities, RecipientPages
 from notifications.delivery.rendering.message_builder import clip_text, tidy_text, tidy_title
 from notifications.models import (
     Delivery,
@@ -66,6 +70,8 @@ from notifications.subscriptions.recipients import (
     trial_audience,
 )
 from notifications.subscriptions.schedules import read_workdays
+
+K = TypeVar("K")
 
 # Whose attributes are read by name; of more people all values of the attributes are read.
 PEOPLE_NAMED = 500
@@ -120,7 +126,7 @@ class ReportParts:
 
     def find_latest_tables(self) -> dict[str, Table]:
         """Find what was fetched last of each card, by its alias."""
-        return report_data.latest_tables({card.alias: card.card_id for card in self.cards})
+        return latest_tables({card.alias: card.card_id for card in self.cards})
 
 
 def read_saved_parts(report: Report, *, has_cards: bool = True) -> ReportParts:
@@ -241,11 +247,32 @@ def expect(
         return Expected(note=error.sentence, is_known=False)
 
 
+def _find_pages(
+    parts: ReportParts,
+    subscription: Subscription,
+    slot_at: datetime,
+    *,
+    is_trial: bool = False,
+    find_identities: FindIdentities = bi_identity.identities,
+) -> RecipientPages | None:
+    """None where the report has no picture of a page.
+
+    As the owner sees it only in the owner's own pushes, and never for somebody who has a push sent to themselves to try
+    it. Raises RenderingError.
+    """
+    picture = parts.picture
+    if picture is None:
+        return None
+    is_owners = picture.shown_as_id is not None and picture.shown_as_id == subscription.owner_id
+    shown_as = picture.shown_as_id if is_owners and not is_trial else None
+    return RecipientPages(picture, slot_at, owner_id=shown_as, find_identities=find_identities)
+
+
 def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bool = False) -> Expected:
     """Return what a saved push would send now."""
     parts = read_saved_parts(subscription.report)
     tables = parts.find_latest_tables() if parts.own_rows else {}
-    pages = partial(find_pages, parts.picture, subscription.owner_id, now, is_trial=is_trial)
+    pages = partial(_find_pages, parts, subscription, now, is_trial=is_trial)
     return expect(parts, tables, subscription, now, pages)
 
 
@@ -261,7 +288,7 @@ def expect_recipients(
     prefetch_related_objects(subscriptions, "report__own_rows_rules", "report__charts", "report__page_picture", cards)
     parts = {one.pk: read_saved_parts(one.report) for one in subscriptions}
     keys = {card.card_id for its in parts.values() if its.own_rows for card in its.cards}
-    tables = report_data.latest_tables({key: key for key in keys})
+    tables = latest_tables({key: key for key in keys})
     if only is None:
         audiences = named_audiences(subscriptions)
     else:
@@ -274,9 +301,7 @@ def expect_recipients(
     for one in subscriptions:
         its = parts[one.pk]
         data = {card.alias: tables[card.card_id] for card in its.cards if card.card_id in tables}
-        pages = partial(
-            find_pages, its.picture, one.owner_id, now, is_trial=False, find_identities=lambda _ids: find_identities()
-        )
+        pages = partial(_find_pages, its, one, now, find_identities=lambda _ids: find_identities())
         expected = expect(its, data if its.own_rows else {}, one, now, pages, reader)
         recipients = resolved.get(one.pk)
         if recipients is not None and expected.contents is not None and expected.contents.is_split:
@@ -487,11 +512,11 @@ class SubscriptionSource(RunSource):
         """Raises RenderingError, NotWorthSending and DataPending."""
         if self.tables is not None:
             return Contents(self.parts, self.tables, self.subscription, self.run.slot_at, self.pages)
-        tables = report_data.load(self.run, self.parts.cards, now=now) if self.parts.cards else {}
+        tables = load_tables(self.run, self.parts.cards, now=now) if self.parts.cards else {}
         if reason := self.find_reason_to_skip(tables):
             raise NotWorthSending(reason)
         is_trial = self.run.first_sent.trigger == Run.Trigger.TRIAL
-        pages = find_pages(self.parts.picture, self.subscription.owner_id, self.run.slot_at, is_trial=is_trial)
+        pages = _find_pages(self.parts, self.subscription, self.run.slot_at, is_trial=is_trial)
         return Contents(self.parts, tables, self.subscription, self.run.slot_at, pages)
 
     def find_reason_to_skip(self, tables: dict[str, Table]) -> Sentence | None:
@@ -518,3 +543,88 @@ def source_of_subscription(run: Run) -> SubscriptionSource | None:
     # Annotated where rendering reads the run: most have no cards, and need not be asked for them.
     parts = read_saved_parts(run.subscription.report, has_cards=getattr(run, "has_cards", True))
     return SubscriptionSource(run, run.subscription, parts)
+
+
+# --- The data of a run: requested, and waited for in the run's row ---
+
+# Nobody told us, and nothing is there: the sweep looks again after so long.
+RECHECK_AFTER = timedelta(seconds=20)
+# Every fetch ends long before; what keeps one from ending must not keep its subscription from ever running again.
+WAIT_AT_MOST = timedelta(hours=1)
+
+
+class DataPending(Exception):  # noqa: N818  # no error: the run waits
+    """Some of the data is still being fetched."""
+
+
+def cards_of(report: Report) -> list[ReportCard]:
+    """In the report's order, with their sources. One query."""
+    return list(ReportCard.objects.filter(report=report.pk).select_related("card__source"))
+
+
+def load_tables(run: Run, cards: Sequence[ReportCard], *, now: datetime) -> dict[str, Table]:
+    """The data of the run's slot, by the alias of each card. What nobody asked for yet is asked for.
+
+    Raises DataPending until all of it is settled, and RenderingError where some of it cannot be had.
+    """
+    card_ids = {one.card_id for one in cards}
+    found = fetch.states(card_ids, slot_at=run.slot_at)
+    waiting = []
+    for one in cards:
+        state = found.get(one.card_id)
+        if state is not None and state.status == CardData.Status.FAILED:
+            raise RenderingError(_problem(one, state))
+        if state is None or state.status != CardData.Status.READY:
+            waiting.append(one)
+    missing = card_ids - found.keys()
+    if waiting and now > run.claimed_at + WAIT_AT_MOST:
+        raise RenderingError(_problem(waiting[0], Sentence("nothing came within an hour.")))
+    if missing:
+        fetch.request(missing, slot_at=run.slot_at, now=now)
+    if waiting:
+        raise DataPending
+    return {one.alias: found[one.card_id].table for one in cards}
+
+
+def latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:
+    """Return what was fetched last of each card of which anything was, for a message or a page. Asks for no permission:
+    the keys come from our own rows. One query.
+    """
+    ready = CardData.objects.filter(card=OuterRef("pk"), status=CardData.Status.READY)
+    last = Subquery(ready.order_by("-finished_at", "-pk").values("pk")[:1])
+    known = Card.objects.filter(pk__in=set(cards.values())).annotate(last=last)
+    newest = CardData.objects.filter(pk__in=known.values("last"))
+    tables = {one.card_id: one.table for one in newest}
+    return {key: tables[card_id] for key, card_id in cards.items() if card_id in tables}
+
+
+def waiting_runs(card_id: int, slot_at: datetime) -> list[int]:
+    """Ids of the runs that wait for this card's data, which is settled now."""
+    runs = Run.objects.filter(
+        status=Run.Status.WAITING, slot_at=slot_at, subscription__report__report_cards__card=card_id
+    )
+    return list(runs.order_by("pk").values_list("pk", flat=True).distinct())
+
+
+def problem_so_far(run: Run) -> Sentence | None:
+    """Why the data of a run is not there yet, where a fetch has failed and is to be repeated."""
+    cards = [] if run.subscription is None else cards_of(run.subscription.report)
+    found = fetch.states({one.card_id for one in cards}, slot_at=run.slot_at)
+    failed = [one for one in cards if one.card_id in found and found[one.card_id].problem_code]
+    return _problem(failed[0], found[failed[0].card_id]) if failed else None
+
+
+def unknown_values(run: Run) -> dict[str, int]:
+    """Map each column of the run's data that had values which do not fit it to their number; they count as unknown.
+    Without the values: who sees a run may not see all of its data."""
+    cards = [] if run.subscription is None else cards_of(run.subscription.report)
+    counts: dict[str, int] = {}
+    for state in fetch.states({one.card_id for one in cards}, slot_at=run.slot_at).values():
+        if state.status == CardData.Status.READY:
+            counts |= {misfit.column: misfit.count for misfit in state.table.misfits}
+    return counts
+
+
+def _problem(card: ReportCard, problem: Sentence | CardData) -> Sentence:
+    why = NoData(problem.problem_code, problem.problem_facts) if isinstance(problem, CardData) else problem
+    return Sentence("There is no data of the card “%(card)s”: %(problem)s") % {"card": card.card, "problem": why}

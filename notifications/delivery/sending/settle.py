@@ -20,7 +20,7 @@ from integrations.clients.wecom.errcodes import BUSY
 from integrations.core.background import guarded
 from integrations.core.metrics import CountedMetric, TimedMetric
 from notifications.delivery.channels import Kind, Outcome, channel_of
-from notifications.delivery.rendering.freeze import mail_batches, write_deliveries
+from notifications.delivery.rendering.render import mail_batches, write_deliveries
 from notifications.delivery.rendering.report_contents import ReportParts, SubscriptionSource
 from notifications.delivery.rows import settle_attempts, settle_deliveries, share_freezing, update_unlocked
 from notifications.delivery.sending.queue import StartedAttempt, block_company, unblock_companies

@@ -20,7 +20,7 @@ from django.utils import timezone
 from integrations.clients.sources import Problem
 from integrations.datasources import fetch
 from integrations.models import Card, CardData, DataSource
-from notifications.delivery.rendering import report_data
+from notifications.delivery.rendering import report_contents
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery
 from tests.bi import make_bi
@@ -131,7 +131,7 @@ def fetched(card: Card) -> None:
 
 def go_out(card: Card) -> str:
     """Render what waits for the card, as its follower has it done; returns what the message says."""
-    for run_id in report_data.waiting_runs(card.pk, NOW):
+    for run_id in report_contents.waiting_runs(card.pk, NOW):
         render_run(run_id=run_id, now=NOW)
     return Delivery.objects.get(run__subscription__report__report_cards__card=card).text
 
@@ -139,60 +139,6 @@ def go_out(card: Card) -> str:
 def good_card(stack: ExitStack, number: int) -> Card:
     source = DataSource.objects.create(name=f"good {number}", **web(stack, says_json(ROWS)))
     return Card.objects.create(name=f"good {number}", source=source)
-
-
-def test_one_that_hangs_holds_two_threads_however_many_ask_it_and_others_go_out() -> None:
-    released = threading.Event()
-
-    def hangs(line: socket.socket, _request: bytes) -> None:
-        released.wait(PATIENCE_SECONDS)
-
-    with ThreadPoolExecutor(THREADS) as pool, ExitStack() as stack:  # ends what hangs, then waits for the threads
-        stack.callback(released.set)
-        slow = DataSource.objects.create(name="hangs", timeout_seconds=PATIENCE_SECONDS, **web(stack, hangs))
-        hanging = [Card.objects.create(name=f"h{number}", source=slow) for number in range(20)]
-        good = [good_card(stack, number) for number in range(3)]
-        order([*hanging, *good])
-
-        for card in hanging:
-            pool.submit(fetched, card)
-        for future in [pool.submit(fetched, card) for card in good]:
-            future.result(timeout=PATIENCE_SECONDS)
-
-        assert [go_out(card) for card in good] == ["合计 200"] * 3
-        requested = CardData.objects.filter(card__in=hanging)
-        assert set(requested.values_list("status", flat=True)) == {"waiting"}
-        assert requested.filter(lease_until__isnull=False).count() == 2
-        assert Delivery.objects.count() == 3
-
-
-def test_sources_that_hung_before_leave_threads_free_however_many_they_are() -> None:
-    released = threading.Event()
-
-    def hangs(line: socket.socket, _request: bytes) -> None:
-        released.wait(PATIENCE_SECONDS)
-
-    with ThreadPoolExecutor(THREADS) as pool, ExitStack() as stack:  # ends what hangs, then waits for the threads
-        stack.callback(released.set)
-        hanging = []
-        for number in range(2 * THREADS):
-            service = web(stack, hangs)
-            slow = DataSource.objects.create(
-                name=f"h{number}", timeout_seconds=PATIENCE_SECONDS, slow_since=NOW, **service
-            )
-            hanging.append(Card.objects.create(name="h", source=slow))
-        good = [good_card(stack, number) for number in range(3)]
-        order([*hanging, *good])
-
-        for card in hanging:
-            pool.submit(fetched, card)
-        for future in [pool.submit(fetched, card) for card in good]:
-            future.result(timeout=PATIENCE_SECONDS)
-
-        assert [go_out(card) for card in good] == ["合计 200"] * 3
-        requested = CardData.objects.filter(card__in=hanging)
-        assert set(requested.values_list("status", flat=True)) == {"waiting"}
-        assert requested.filter(lease_until__isnull=False).count() == fetch.SLOW_PLACES
 
 
 def test_many_bad_ones_before_the_good_ones_leave_each_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:

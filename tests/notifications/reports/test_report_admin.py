@@ -167,23 +167,6 @@ def test_a_card_without_rows_today_is_refused_for_no_kind(
     }  # fmt: skip
 
 
-def test_one_card_without_data_does_not_keep_the_others_from_being_tried(root: Client) -> None:
-    known = make_data_report()
-    answer(known, slot_at=NOW - timedelta(hours=1))
-
-    response = root.post(ADD, page_values(known.report_cards.get().card, make_card(), body="{{ c0.sum('没有') }}"))
-
-    assert "没有“没有”这一列。" in errors_of(response)
-
-
-def test_plain_text_may_hold_braces(root: Client) -> None:
-    sent = page_values(body="{% if %} {{ nope }}")
-    del sent["is_template"]
-
-    assert root.post(ADD, sent).status_code == 302
-    assert not Report.objects.get().is_template
-
-
 @pytest.mark.parametrize(
     ("row", "said"),
     [

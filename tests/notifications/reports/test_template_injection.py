@@ -153,7 +153,7 @@ def test_no_template_keeps_the_machine_busy(source: str) -> None:
         renderer.rendered(source, given(sales(days=1000)), "text")
 
 
-@pytest.mark.parametrize("source", [*ESCAPES, "{{ 7*7 }}", "{% if 1 %}x{% endif %}", "{# x #}"])
+@pytest.mark.parametrize("source", [*ESCAPES[::20], "{{ 7*7 }}", "{% if 1 %}x{% endif %}", "{# x #}"])
 def test_what_stands_in_a_cell_is_never_a_template(source: str) -> None:
     shown = renderer.rendered("{{ sales.value('名称') }}", given(one_cell(source)), "")
 
