@@ -14,8 +14,6 @@ from notifications.charts.definition import Chart, ChartKind, Sort
 AS_OF = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 FIRST = date(2026, 11, 1)
 SVG = "{http://www.w3.org/2000/svg}"
-# Of a chart that never comes to an end, where tests.notifications.media.hanging_worker draws.
-ENDLESS = "画不完的图表"
 CITIES = ["上海", "北京", "广州", "深圳", "杭州", "成都", "重庆", "武汉", "西安", "苏州", "南京", "天津"]
 LINES = ["家电", "服装", "食品"]
 

@@ -38,6 +38,12 @@ def drawn(draw: Draw, table: Table) -> list[str]:
     return [text for text in found if text != "明细" and not text.startswith("第")]
 
 
+def words_of(chart: Chart, table: Table) -> list[str]:
+    """What is to be drawn of it."""
+    layers = spec(chart, table, language="zh-hans")["layer"]
+    return [row["t"] for layer in layers for row in layer["data"]["values"] if "t" in row]
+
+
 @pytest.mark.parametrize(
     ("sort", "days"),
     [
@@ -46,25 +52,25 @@ def drawn(draw: Draw, table: Table) -> list[str]:
         (Sort.SMALLEST, ["2026-11-22", "2026-11-23", "2026-11-24", ""]),
     ],
 )
-def test_rows_with_days_are_ordered_by_them(draw: Draw, sort: Sort, days: list[str]) -> None:
+def test_rows_with_days_are_ordered_by_them(sort: Sort, days: list[str]) -> None:
     columns = (Column("第1列", Kind.DATE), Column("第2列", Kind.NUMBER))
     values = (date(2026, 11, 22), None, date(2026, 11, 24), date(2026, 11, 23))
     table = Table(columns, tuple((day, number) for number, day in enumerate(values)), AS_OF)
     chart = Chart(ChartKind.TABLE, x="第1列", y=("第2列",), sort=sort)
 
-    found = texts(draw(spec(chart, table, language="zh-hans")).svg)
+    found = words_of(chart, table)
 
     assert [text for text in found if text.startswith("2026-11-2")] == [day for day in days if day]
     numbers = {str(day or ""): str(number) for number, day in enumerate(values)}
     assert [text for text in found if text in numbers.values()] == [numbers[day] for day in days]
 
 
-def test_rows_of_a_plan_stand_below_the_newest_day(draw: Draw) -> None:
+def test_rows_of_a_plan_stand_below_the_newest_day() -> None:
     columns = (Column("第1列", Kind.DATE), Column("第2列", Kind.NUMBER))
     days = (date(2026, 12, 31), date(2026, 11, 23), date(2026, 11, 25), None, date(2026, 11, 24))
     chart = Chart(ChartKind.TABLE, x="第1列", y=("第2列",), sort=Sort.LARGEST)
 
-    found = texts(draw(spec(chart, Table(columns, tuple((day, 7) for day in days), AS_OF), language="zh-hans")).svg)
+    found = words_of(chart, Table(columns, tuple((day, 7) for day in days), AS_OF))
 
     shown = [text for text in found if text.startswith("2026-1")]
     assert shown == ["2026-11-24", "2026-11-23", "2026-12-31", "2026-11-25"]
@@ -126,12 +132,11 @@ def test_whatever_is_no_text_has_room_for_all_of_it(table: Table) -> None:
             assert all(drawing.width_of(row[position]) <= width - columns_of.GAP + 0.11 for row in cells)
 
 
-@pytest.mark.parametrize("language", ["zh-hans", "en"])
-@pytest.mark.parametrize("value", [LARGE, -LARGE, 99_999_999.99, 10**15, Decimal("-0.0001"), 1e-9, 1e290])
-def test_the_renderer_cuts_no_number(draw: Draw, language: str, value: Any) -> None:
+@pytest.mark.parametrize("value", [-LARGE, 10**15, Decimal("-0.0001"), 1e290])
+def test_the_renderer_cuts_no_number(draw: Draw, value: Any) -> None:
     table = table_of((Kind.TEXT, "上海"), (Kind.DATE, date(2026, 11, 24)), *[(Kind.NUMBER, value)] * 4)
 
-    found = texts(draw(spec(TABLE, table, language=language)).svg)
+    found = texts(draw(spec(TABLE, table, language="zh-hans")).svg)
 
     assert not [text for text in found if "…" in text]
 
@@ -144,10 +149,9 @@ def parts_of(*values: Any) -> Table:
     return Table(columns, tuple((f"第{place}项", value) for place, value in enumerate(values)), AS_OF)
 
 
-@pytest.mark.parametrize("kind", [ChartKind.PIE, ChartKind.DONUT])
 @pytest.mark.parametrize("shape", list(drawing.Shape))
-def test_what_is_below_zero_is_told_with_its_sum(draw: Draw, kind: ChartKind, shape: drawing.Shape) -> None:
-    found = spec(Chart(kind, "n", ("v",)), parts_of(100, -40, 100, -2.5), language="zh-hans", shape_of=shape)
+def test_what_is_below_zero_is_told_with_its_sum(draw: Draw, shape: drawing.Shape) -> None:
+    found = spec(Chart(ChartKind.PIE, "n", ("v",)), parts_of(100, -40, 100, -2.5), language="zh-hans", shape_of=shape)
 
     words = texts(draw(found).svg)
     assert any("2 项为负，未画出，合计 -42.5元" in text for text in words)
@@ -172,7 +176,7 @@ def test_what_is_told_has_as_many_lines_as_it_needs() -> None:
     ]
 
 
-@pytest.mark.parametrize("rest", [1e-8, 1e-7, 3e-7, 6e-7, 1e-6, 2e-6, 5e-6, 1e-5, 1e-3])
+@pytest.mark.parametrize("rest", [1e-8, 6e-7, 1e-5])
 @pytest.mark.parametrize("kind", [ChartKind.PIE, ChartKind.DONUT])
 def test_a_part_that_is_nearly_the_whole_is_drawn(draw: Draw, kind: ChartKind, rest: float) -> None:
     """An arc that begins and ends at one point would be left out."""
@@ -198,8 +202,7 @@ TOKYO = timezone(timedelta(hours=9))
 
 def said(chart: Chart, table: Table) -> list[str]:
     """Its number, and how that differs from the one before where there is one."""
-    layers = spec(chart, table, language="zh-hans")["layer"]
-    return [row["t"] for layer in layers for row in layer["data"]["values"] if "t" in row][1:-1]
+    return words_of(chart, table)[1:-1]
 
 
 def line(chart: Chart, table: Table) -> list[float | None]:
@@ -221,12 +224,6 @@ def test_all_rows_of_a_day_are_counted_together(aggregate: Aggregate, number: st
     chart = Chart(ChartKind.NUMBER, "日期", ("销售额",), aggregate=aggregate)
 
     assert said(chart, OF_REGIONS) == [number, change]
-
-
-def test_rows_of_a_column_of_text_can_be_counted() -> None:
-    chart = Chart(ChartKind.NUMBER, "日期", ("大区",), aggregate=Aggregate.COUNT)
-
-    assert said(chart, OF_REGIONS) == ["2", "较上一个值 →0.0%"]
 
 
 def test_the_line_goes_from_margin_to_margin(draw: Draw) -> None:
@@ -256,12 +253,6 @@ def test_moments_of_several_zones_are_in_the_order_of_time() -> None:
     assert line(Chart(ChartKind.NUMBER, "时间", ("v",)), table) == [1.0, 2.0]
 
 
-def test_names_stand_in_the_order_of_the_data() -> None:
-    chart = Chart(ChartKind.NUMBER, "大区", ("销售额",))
-
-    assert line(chart, OF_REGIONS) == [210.0, 1890.0]
-
-
 def test_without_a_column_along_the_axis_all_rows_are_one_number() -> None:
     chart = Chart(ChartKind.NUMBER, "", ("销售额",))
 
@@ -274,15 +265,12 @@ def test_the_last_place_with_a_value_is_the_number() -> None:
     assert said(Chart(ChartKind.NUMBER, "日期", ("销售额",)), OF_REGIONS.with_rows(rows))[0] == "1,100"
 
 
-def foot(table: Table) -> Any:
-    layers = spec(Chart(ChartKind.NUMBER, "日期", ("销售额",)), table, language="zh-hans")["layer"]
-    return [row["t"] for layer in layers for row in layer["data"]["values"] if "t" in row][-1]
-
-
 def test_data_that_was_cut_is_said() -> None:
     table = Table(OF_REGIONS.columns, OF_REGIONS.rows, FETCHED, is_cut=True)
 
-    assert foot(table) == "截至 2026-11-28 09:00 · 数据超过取数上限"
+    assert (
+        words_of(Chart(ChartKind.NUMBER, "日期", ("销售额",)), table)[-1] == "截至 2026-11-28 09:00 · 数据超过取数上限"
+    )
 
 
 def test_days_to_come_are_a_plan() -> None:
