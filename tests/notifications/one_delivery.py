@@ -1,12 +1,26 @@
-"""Sending and claiming of one message, where the engine takes many."""
+"""Messages for one person each, and sending and claiming of one, where the engine takes many."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import count
+from typing import Any
 
 from integrations.core.background import Clock
+from integrations.models import Corp
+from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.queue import StartedAttempt, claim_deliveries, find_pending
 from notifications.delivery.sending.send import send_deliveries
+from tests.notifications.factories import NOW, make_person, make_run, make_subscription
+
+_numbers = count()
+
+
+def personal(corp: Corp, number: int, **fields: Any) -> list[int]:
+    """So many frozen messages of the company, each for somebody else."""
+    people = [make_person(corp, f"p{next(_numbers)}") for _ in range(number)]
+    runs = [make_run(make_subscription(person, **fields)) for person in people]
+    return [pk for run in runs for pk in render_run(run_id=run.pk, now=NOW)]
 
 
 def send_delivery(delivery_id: int, *, clock: Clock) -> bool:

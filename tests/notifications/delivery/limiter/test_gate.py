@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import time
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -79,14 +75,6 @@ def test_a_window_is_full_until_sixty_seconds_after_the_first_call_ended(gate: G
     assert gate.acquire([request(7)]) == [pytest.approx(1, abs=0.05)]
 
 
-def test_of_one_question_as_many_are_granted_as_there_is_room_for(gate: Gate) -> None:
-    wide = Scope("company:ww1:send", per_minute=5)
-
-    answers = gate.acquire([request(number, wide) for number in range(8)])
-
-    assert [isinstance(answer, Permit) for answer in answers] == [True] * 5 + [False] * 3
-
-
 def test_calls_under_way_are_limited_and_make_room_when_they_end(gate: Gate) -> None:
     permits = granted(gate, request(1), request(2), request(3))
     assert gate.acquire([request(4)]) == [0.05]
@@ -155,23 +143,6 @@ class TestHours:
         clock.advance(wait)
         granted(gate, request(4, self.SCOPE))
         assert isinstance(gate.acquire([request(5, self.SCOPE)])[0], float)
-
-    def test_one_question_does_not_overfill_it(self, gate: Gate) -> None:
-        answers = gate.acquire([request(number, self.SCOPE) for number in range(5)])
-
-        assert [isinstance(answer, Permit) for answer in answers] == [True] * 3 + [False] * 2
-
-    def test_both_limits_hold(self, gate: Gate, clock: Clock) -> None:
-        scope = Scope("company:ww1:send", per_minute=2, per_hour=3)
-        granted(gate, request(1, scope), request(2, scope))
-        assert gate.acquire([request(3, scope)]) != [0]
-        clock.advance(60 + LEASE_SECONDS + 1)
-        granted(gate, request(3, scope))
-
-        [wait] = gate.acquire([request(4, scope)])
-
-        assert isinstance(wait, float)
-        assert wait > 3000
 
     def test_the_reserved_share_is_kept_of_the_hour_too(self, gate: Gate) -> None:
         scope = Scope("company:ww1:send", per_hour=10, reserved_percent=20)
@@ -427,46 +398,6 @@ def test_no_window_of_sixty_seconds_ever_holds_too_many_arrivals(
     for position, moment in enumerate(moments):
         in_window = [other for other in moments[position:] if other < moment + 60_000]
         assert len(in_window) <= COMPANY.per_minute
-
-
-def race(url: str, name: str) -> list[tuple[float, float]]:
-    """One process: takes what it gets until nothing is left, holds each for a moment, and returns when it did.
-
-    The limits' clock stands still: all happens in one window. Whoever is refused for long leaves the rest to others.
-    """
-    gate = Gate(redis.Redis.from_url(url), lease_seconds=LEASE_SECONDS, now_ms=lambda: 0)
-    scope = Scope("company:race", per_minute=200, parallel=2)
-    spans, number, refused = [], 0, 0
-    while refused < 50:
-        number, refused = number + 1, refused + 1
-        [answer] = gate.acquire([Request(f"{name}-{number}", (scope,))])
-        if isinstance(answer, Permit):
-            refused = 0
-            began = time.monotonic()
-            time.sleep(0.002)
-            spans.append((began, time.monotonic()))
-            gate.release([answer])
-    return spans
-
-
-def wait_for_all(barrier: Any) -> None:
-    barrier.wait()
-
-
-def test_processes_that_race_share_one_limit(valkey_client: redis.Redis, valkey_url: str) -> None:
-    Gate(valkey_client, lease_seconds=LEASE_SECONDS).restore([])
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(3, context, initializer=wait_for_all, initargs=(context.Barrier(3),)) as pool:
-        spans = [span for found in pool.map(race, [valkey_url] * 3, "abc") for span in found]
-
-    assert len(spans) == 200
-    edges = Counter({began: 1 for began, _end in spans})
-    edges.subtract(Counter(end for _began, end in spans))
-    flying = most = 0
-    for moment in sorted(edges):
-        flying += edges[moment]
-        most = max(most, flying)
-    assert most <= 2
 
 
 def test_every_window_is_forgotten_when_nobody_uses_it(gate: Gate, valkey_client: redis.Redis) -> None:

@@ -99,13 +99,6 @@ def test_another_history_of_replication_is_another_store(gate: Gate, store: redi
         gate.acquire([call("1.1")])
 
 
-def test_a_restart_without_a_snapshot_is_noticed_too(gate: Gate, server: Service) -> None:
-    come_back_old(server)
-
-    with pytest.raises(StoreLostError):
-        gate.used_today([BUDGET])
-
-
 def test_permits_of_a_store_that_was_lost_are_known_no_more(gate: Gate, store: redis.Redis) -> None:
     before = granted(gate, "1.1")
     assert gate.is_known(before) == [True]

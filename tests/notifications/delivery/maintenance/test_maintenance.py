@@ -25,7 +25,7 @@ from notifications.delivery.maintenance import (
     repair_clock_damage,
 )
 from notifications.delivery.rendering.render import render_run
-from notifications.delivery.rows import QUEUE_LEASE, TASK_SECONDS, delivery_lease
+from notifications.delivery.rows import delivery_lease
 from notifications.delivery.runs import scheduler
 from notifications.delivery.sending.queue import hand_out
 from notifications.models import (
@@ -47,16 +47,14 @@ from tests.between import just_before
 from tests.notifications.alerts.conftest import make_alert_channel, make_receiver
 from tests.notifications.delivery.attachments.places import make_medium
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription, utc
-from tests.notifications.one_delivery import claim_delivery
+from tests.notifications.one_delivery import claim_delivery, personal
 from tools.services import start_valkey
 
 pytestmark = pytest.mark.django_db
 
 
 def rendered(number: int = 1) -> list[int]:
-    corp = make_corp()
-    people = [make_person(corp, f"u{n}") for n in range(number)]
-    return [i for person in people for i in render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)]
+    return personal(make_corp(), number)
 
 
 def test_a_lost_rendering_is_found_after_its_time_and_handed_out_once() -> None:
@@ -66,22 +64,6 @@ def test_a_lost_rendering_is_found_after_its_time_and_handed_out_once() -> None:
     assert maintenance.sweep(now=NOW + timedelta(seconds=60)).run_ids == [run.pk]
     assert maintenance.sweep(now=NOW + timedelta(seconds=61)).run_ids == []
     assert maintenance.sweep(now=NOW + timedelta(seconds=120)).run_ids == [run.pk]
-
-
-@pytest.mark.parametrize("status", [status for status in Run.Status if status != Run.Status.WAITING])
-def test_other_runs_are_not_rendered_again(status: Run.Status) -> None:
-    make_run(make_subscription(), status=status)
-
-    assert maintenance.sweep(now=NOW).run_ids == []
-
-
-def test_a_lost_sending_task_is_made_up_for() -> None:
-    [delivery_id] = rendered()
-    assert hand_out(now=NOW, limit=10).ordinary == [delivery_id]
-
-    assert hand_out(now=NOW + timedelta(seconds=59), limit=10).ordinary == []
-    assert hand_out(now=NOW + timedelta(seconds=60), limit=10).ordinary == [delivery_id]
-    assert hand_out(now=NOW + timedelta(seconds=61), limit=10).ordinary == []
 
 
 def test_a_lease_that_cannot_be_settled_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
@@ -138,7 +120,9 @@ def test_side_by_side_each_message_is_queued_once() -> None:
 @pytest.mark.parametrize("status", ["accepted", "failed", "unknown", "canceled"])
 def test_a_run_is_finished_when_its_last_delivery_is_settled(status: str) -> None:
     rendered()
-    assert maintenance.sweep(now=NOW).finished_count == 0
+    for unsettled in ("pending", "sending"):
+        Delivery.objects.update(status=unsettled, lease_until=NOW + timedelta(seconds=60))
+        assert maintenance.sweep(now=NOW).finished_count == 0
     Delivery.objects.update(status=status)
 
     assert maintenance.sweep(now=NOW + timedelta(seconds=5)).finished_count == 1
@@ -146,15 +130,6 @@ def test_a_run_is_finished_when_its_last_delivery_is_settled(status: str) -> Non
     run = Run.objects.get()
     assert (run.status, run.finished_at) == (Run.Status.FINISHED, NOW + timedelta(seconds=5))
     assert maintenance.sweep(now=NOW + timedelta(seconds=6)).finished_count == 0
-
-
-@pytest.mark.parametrize("status", ["pending", "sending"])
-def test_a_run_with_an_unsettled_delivery_goes_on(status: str) -> None:
-    rendered()
-    Delivery.objects.update(status=status, lease_until=NOW + timedelta(seconds=60))
-
-    assert maintenance.sweep(now=NOW).finished_count == 0
-    assert Run.objects.get().status == Run.Status.SENDING
 
 
 LATER = NOW + timedelta(days=31)
@@ -178,28 +153,18 @@ def run() -> Run:
 def test_a_chunk_at_a_time_until_nothing_of_the_run_is_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("notifications.delivery.maintenance.CHUNK", 4)
     again = make_run(make_subscription(), now=LATER, status="finished", resends=run)
+    FrozenContent.objects.create(run=run, document=b"x")
+    make_medium(run)
 
     counts = []
     while count := purge_runs(now=LATER):
         counts.append(count)
 
-    assert counts == [4, 2, 1, 1, 1]
-    assert [model.objects.count() for model in (Receipt, Attempt, Delivery)] == [0, 0, 0]
+    assert counts == [4, 2, 1, 1, 1, 1, 1]
+    assert not any(model.objects.exists() for model in (Receipt, Attempt, Delivery, FrozenContent, Medium))
     again.refresh_from_db()
     assert list(Run.objects.all()) == [again]
     assert again.resends is None
-
-
-def test_what_was_frozen_of_reports_goes_with_them() -> None:
-    run = make_run(make_subscription())
-    content = FrozenContent.objects.create(run=run, document=b"x")
-    Run.objects.update(status="skipped")
-
-    while purge_runs(now=LATER):
-        pass
-
-    assert not FrozenContent.objects.filter(pk=content.pk).exists()
-    assert not Run.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -531,10 +496,6 @@ def test_checks_of_the_diagnosis_are_of_now() -> None:
 
     run.refresh_from_db()
     assert (run.requested_at, run.started_at, run.finished_at) == (NOW, NOW, NOW)
-
-
-def test_a_task_gives_its_deliveries_back_before_others_get_them() -> None:
-    assert QUEUE_LEASE.total_seconds() > TASK_SECONDS
 
 
 @pytest.fixture

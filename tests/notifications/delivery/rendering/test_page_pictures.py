@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from accounts.models import Attribute, AttributeValue, User
-from accounts.users import bi_identity
 from accounts.users.attributes import ensure_bi_login_id
 from integrations.clients.snapshots import Kind, Options, Theme, Width
 from integrations.core import heartbeats
@@ -217,13 +216,6 @@ def test_without_a_connection_to_the_bi_the_run_says_so(people: list[User]) -> N
     assert run.status == Run.Status.FAILED
     assert "BI" in run.error_text
     assert not Medium.objects.exists()
-
-
-def test_many_people_cost_no_more_questions(corp: Corp, people: list[User], django_assert_max_num_queries: Any) -> None:
-    with django_assert_max_num_queries(6):
-        found = bi_identity.identities([person.pk for person in people])
-
-    assert found == {person.pk: person.username for person in people}
 
 
 class TestPreview:

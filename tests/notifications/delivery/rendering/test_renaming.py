@@ -160,16 +160,3 @@ def test_the_trail_keeps_both_names_and_who_renamed_it(root: Client, corp: Corp,
     assert [change[1:] for change in entry.changes] == [[BEFORE, AFTER]]
     assert entry.actor == User.objects.get(is_superuser=True)
     assert AFTER in text_of(root, "/admin/accounts/auditentry/")
-
-
-def test_the_name_of_another_company_is_refused(root: Client, corp: Corp) -> None:
-    make_corp(name=AFTER)
-    address = f"/admin/integrations/corp/{corp.pk}/change/"
-    form = root.get(address).context["adminform"].form
-    sent = {field.html_name: field.value() for field in form if field.value() not in (None, False)}
-
-    response = root.post(address, {**sent, "name": AFTER})
-
-    assert response.status_code == 200
-    assert list(response.context["adminform"].form.errors) == ["name"]
-    assert Corp.objects.get(pk=corp.pk).name == BEFORE

@@ -85,23 +85,6 @@ def test_an_owner_without_wecom_gets_a_mail(corp: Corp) -> None:
     assert (delivery.channel, json.loads(bytes(delivery.body))["to"]) == (Channel.EMAIL, "owner@example.com")
 
 
-def test_an_owner_who_cannot_be_reached_has_a_receipt_with_the_reason() -> None:
-    make_wrong(make_subscription(owner=make_person(username="nowhere")))
-
-    [notice] = notices()
-
-    receipt = Receipt.objects.get()
-    assert (receipt.run, receipt.status, receipt.reason) == (notice, "skipped", Receipt.Reason.NO_ACCOUNT)
-    assert notice.status == Run.Status.FINISHED
-
-
-def test_nobody_is_notified_twice(owner: User) -> None:
-    make_wrong(make_subscription(owner=owner))
-
-    assert len(notices()) == 1
-    assert notices(NOW + timedelta(days=1)) == []
-
-
 def test_several_runs_are_one_message(owner: User) -> None:
     subscription = make_subscription(owner=owner)
     runs = [make_wrong(subscription) for _ in range(12)]
@@ -171,12 +154,6 @@ def test_what_a_paused_one_misses_is_no_news_and_a_failure_is(owner: User) -> No
     assert list(notice.notified_runs.all()) == [failed]
 
 
-def test_what_was_recalled_is_no_news(owner: User) -> None:
-    make_wrong(make_subscription(owner=owner), Run.Status.FAILED, recall_requested_at=NOW)
-
-    assert notices() == []
-
-
 def test_a_notice_of_several_companies_is_for_those_who_see_all(owner: User, corp: Corp) -> None:
     for its_corp in (corp, make_corp()):
         make_wrong(make_subscription(owner=owner, report=make_report(corp=its_corp)))
@@ -232,11 +209,6 @@ def test_the_administration_shows_the_reason_and_who_was_notified(owner: User) -
     assert f'<a href="{notice_url}">' in page
     assert "没有按时开始" in orders_page
     assert root.get(notice_url).status_code == 200
-
-
-@pytest.fixture
-def owner_auto_pause(corp: Corp) -> User:
-    return make_person(corp, "Owner")
 
 
 @pytest.fixture

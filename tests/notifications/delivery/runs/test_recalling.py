@@ -25,7 +25,7 @@ from notifications.delivery.runs.triggers import can_be_resent, next_number, req
 from notifications.delivery.sending.queue import hand_out
 from notifications.delivery.sending.send import send_deliveries
 from notifications.delivery.sending.settle import settle_attempt
-from notifications.models import Attempt, Delivery, MessageForm, Receipt, Robot, Run
+from notifications.models import Delivery, MessageForm, Receipt, Robot, Run
 from notifications.subscriptions.addressees import choose_subscription
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import (
@@ -37,7 +37,7 @@ from tests.notifications.factories import (
     make_subscription,
     make_superuser,
 )
-from tests.notifications.one_delivery import claim_delivery, send_delivery
+from tests.notifications.one_delivery import claim_delivery
 from tests.notifications.side_by_side import Elsewhere
 from tests.notifications.wire import Wire, errcode
 
@@ -74,6 +74,9 @@ def recall_due(clock: FakeClock) -> int:
 def test_what_waits_is_canceled_first(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
     assert recall(run, me, clock) == 0
 
+    assert not runs_recall.request_recall(run, person=me, now=NOW)
+    run.refresh_from_db()
+    assert not runs_recall.can_be_recalled(run, now=NOW)
     assert Delivery.objects.get().status == Delivery.Status.CANCELED
     assert hand_out(now=clock.now).ordinary == []
     assert send(clock) == 0
@@ -90,13 +93,6 @@ def test_what_was_accepted_is_recalled_by_its_msgid(run: Run, me: User, wire: Wi
     delivery = Delivery.objects.get()
     assert (delivery.status, delivery.recalled_at, delivery.recall_error) == ("accepted", NOW, "")
     assert recall_due(clock) == 0
-
-
-def test_it_is_requested_once(run: Run, me: User) -> None:
-    assert runs_recall.request_recall(run, person=me, now=NOW)
-    assert not runs_recall.request_recall(run, person=me, now=NOW)
-    run.refresh_from_db()
-    assert not runs_recall.can_be_recalled(run, now=NOW)
 
 
 def test_what_is_under_way_is_recalled_when_it_is_settled(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
@@ -295,6 +291,7 @@ def test_a_shared_message_goes_to_the_others_unchanged(corp: Corp, form: Message
     before = payload(delivery)
 
     withdraw(corp, ["han.mei", "nobody"], NOW)
+    withdraw(corp, ["han.mei"], NOW + timedelta(hours=1))  # a second time changes nothing
 
     assert payload(delivery) == {**before, "touser": "LiLei|jim"}
     assert (delivery.status, delivery.recipient_count, delivery.settled_at) == (Status.PENDING, 2, None)
@@ -313,53 +310,27 @@ def test_the_bytes_are_those_of_a_message_for_the_others_alone(corp: Corp) -> No
     assert bytes(delivery.body) == before.replace(b'"LiLei|jim"', b'"jim"')
 
 
-def test_only_the_others_get_it(corp: Corp, wire: Wire) -> None:
-    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
-    withdraw(corp, ["lilei"], NOW)
-
-    Corp.objects.update(api_base_url=wire.url)
-
-    assert send_delivery(delivery.pk, clock=lambda: NOW)
-
-    (body,) = wire.bodies
-    assert json.loads(body)["touser"] == "jim"
-    delivery.refresh_from_db()
-    assert (delivery.status, delivery.accepted_count) == (Status.ACCEPTED, 1)
-
-
-@pytest.mark.parametrize("is_unclear", [True, False])
-def test_what_was_tried_stays_as_it_is(corp: Corp, is_unclear: bool) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"attempt_count": 1, "unclear_since": NOW},
+        {"attempt_count": 1},
+        {"attempt_count": 1, "status": "sending"},
+        {"status": "accepted", "settled_at": NOW},
+    ],
+)
+def test_what_was_tried_stays_as_it_is(corp: Corp, change: dict[str, Any]) -> None:
     """From its first attempt on a message is frozen, recipients and all."""
     delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
-    Delivery.objects.update(attempt_count=1, unclear_since=NOW if is_unclear else None)
+    Delivery.objects.update(**change)
     before = bytes(delivery.body)
 
     withdraw(corp, ["lilei"], NOW)
     readdress(corp, "jim", "james")
 
     delivery.refresh_from_db()
-    assert (bytes(delivery.body), delivery.status, delivery.recipient_count) == (before, Status.PENDING, 2)
+    assert (bytes(delivery.body), delivery.recipient_count) == (before, 2)
     assert receipts(delivery) == {"lilei": ("", ""), "jim": ("", "")}
-
-
-def test_what_is_being_sent_stays_as_it_is(corp: Corp) -> None:
-    delivery = rendered(make_person(corp, "LiLei"))
-    assert claim_delivery(delivery.pk, now=NOW) is not None
-
-    withdraw(corp, ["lilei"], NOW)
-
-    delivery.refresh_from_db()
-    assert delivery.status == Status.SENDING
-    assert Attempt.objects.count() == 1
-
-
-def test_a_settled_message_stays_as_it_is(corp: Corp) -> None:
-    delivery = rendered(make_person(corp, "LiLei"))
-    Delivery.objects.update(status=Status.ACCEPTED, settled_at=NOW)
-
-    withdraw(corp, ["lilei"], NOW + timedelta(hours=1))
-
-    assert receipts(delivery) == {"lilei": ("", "")}
 
 
 def test_the_same_userid_of_another_company_is_another_person(corp: Corp) -> None:
@@ -373,15 +344,6 @@ def test_the_same_userid_of_another_company_is_another_person(corp: Corp) -> Non
     assert delivery.status == Status.PENDING
 
 
-def test_a_second_time_changes_nothing(corp: Corp) -> None:
-    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
-    withdraw(corp, ["lilei"], NOW)
-    withdraw(corp, ["lilei"], NOW + timedelta(hours=1))
-
-    delivery.refresh_from_db()
-    assert (delivery.recipient_count, counts(delivery.run_id)) == (1, (1, 1))
-
-
 def test_where_nothing_waits_it_costs_one_query(corp: Corp) -> None:
     with CaptureQueriesContext(connection) as queries:
         withdraw(corp, [f"u{number}" for number in range(1000)], NOW)
@@ -389,15 +351,6 @@ def test_where_nothing_waits_it_costs_one_query(corp: Corp) -> None:
     statements = [one["sql"] for one in queries.captured_queries]
     # Beside the lock by which it waits for what is being frozen.
     assert len([one for one in statements if one.startswith("SELECT") and "pg_advisory" not in one]) == 1
-
-
-def test_hundreds_of_leavers_at_once(corp: Corp) -> None:
-    delivery = rendered(*make_people(corp, 900))
-
-    withdraw(corp, [f"u{number}" for number in range(899)], NOW)
-
-    assert payload(delivery)["touser"] == "U899"
-    assert counts(delivery.run_id) == (1, 899)
 
 
 def test_what_waits_goes_to_the_new_userid(corp: Corp) -> None:
@@ -541,16 +494,6 @@ def test_who_declined_after_it_failed_is_left_in_peace(corp: Corp, me: User) -> 
     assert resent(run, me) == [f"{corp.pk}:lilei"]
     skipped = Receipt.objects.get(run__resends=run, user=han)
     assert (skipped.status, skipped.reason) == ("skipped", "declined")
-
-
-def test_where_all_wanted_none_of_it_nothing_is_offered(corp: Corp) -> None:
-    lilei = make_person(corp, "lilei")
-    subscription = make_subscription(lilei)
-    choose_subscription(lilei, subscription_id=subscription.pk, kind="declined", now=NOW)
-    run = make_run(subscription)
-    render_run(run_id=run.pk, now=NOW)
-
-    assert not Receipt.objects.unreached(run, with_unknown=True).exists()
 
 
 @pytest.mark.parametrize(

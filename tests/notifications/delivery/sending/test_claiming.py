@@ -19,11 +19,12 @@ from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.runs.recall import readdress, withdraw
 from notifications.delivery.sending.queue import claim_deliveries, find_pending
-from notifications.delivery.sending.send import CallBatch, CallThreads, send_deliveries
-from notifications.models import Attempt, CorpQueue, Delivery, Receipt, Robot
+from notifications.delivery.sending.send import CallBatch, send_deliveries
+from notifications.models import Attempt, CorpQueue, Delivery, Robot
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import send_delivery
+from tests.notifications.side_by_side import Elsewhere
 from tests.notifications.wire import Wire, errcode, reset
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,26 +99,6 @@ def test_a_repeat_after_a_lost_answer_has_the_bytes_of_the_first_attempt(
     assert json.loads(first)["touser"] == touser
 
 
-def test_who_is_withdrawn_before_the_claim_is_skipped_and_gets_nothing(
-    corp: Corp, delivery: Delivery, wire: Wire
-) -> None:
-    send_while(lambda: withdraw(corp, ["lilei", "jim"], NOW), delivery)
-
-    assert wire.bodies == []
-    assert set(Receipt.objects.values_list("status", "reason")) == {("skipped", "barred")}
-
-
-def test_a_picture_that_was_renewed_meanwhile_is_sent_with_its_new_id(
-    corp: Corp, delivery: Delivery, wire: Wire
-) -> None:
-    new = bytes(delivery.body).replace(b"jim", b"jim2")
-
-    assert send_while(lambda: Delivery.objects.update(body=new), delivery) == 0
-
-    assert send_delivery(delivery.pk, clock=lambda: NOW)
-    assert wire.bodies == [new]
-
-
 def test_a_message_that_another_task_tried_meanwhile_asks_the_limiter_anew(corp: Corp, delivery: Delivery) -> None:
     read = find_pending([delivery.pk])
     Delivery.objects.update(attempt_count=1)
@@ -158,20 +139,14 @@ def test_what_is_given_back_is_locked_in_the_order_of_its_keys(corp: Corp, deliv
     [other_id] = render_run(run_id=make_run(make_subscription(make_person(corp, "han"))).pk, now=NOW)
     # The first one's new version lies behind the other in the table.
     Delivery.objects.filter(pk=delivery.pk).update(queued_until=NOW)
-    pids: list[int] = []
+    ids = [delivery.pk, other_id]
+    work = Elsewhere(lambda: send_deliveries(ids, clock=lambda: NOW, is_stopping=lambda: True))
 
-    def give_back() -> None:
-        pids.append(backend())
-        send_deliveries([delivery.pk, other_id], clock=lambda: NOW, is_stopping=lambda: True)
-        connection.close()
-
-    thread = threading.Thread(target=give_back)
     with transaction.atomic():
         Delivery.objects.select_for_update().get(pk=delivery.pk)
-        thread.start()
-        wait_for_a_lock(pids, thread)
+        work.until_it_waits()
         assert Delivery.objects.select_for_update(skip_locked=True).filter(pk=other_id).exists()
-    thread.join()
+    work.join()
 
     assert set(Delivery.objects.values_list("queued_until", flat=True)) == {None}
 
@@ -183,35 +158,14 @@ def backend() -> int:
     return int(pid)
 
 
-def wait_for_a_lock(pids: list[int], thread: threading.Thread) -> None:
-    """Until the connection in `pids`, as soon as one is there, waits for a lock, or its thread is done."""
-    waiting = "SELECT 1 FROM pg_locks WHERE pid = %s AND NOT granted"
-    while thread.is_alive():
-        if pids:
-            with connection.cursor() as cursor:
-                cursor.execute(waiting, pids)
-                if cursor.fetchone() is not None:
-                    return
-
-
-def own_backend() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        [pid] = cursor.fetchone()
-    return int(pid)
-
-
 def cut(pid: int) -> None:
     """Over another connection, and gone when this returns: waiting for its end is the server's."""
 
-    def run() -> None:
+    def end() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s, 20000)", [pid])
-        connection.close()
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
+    elsewhere(end)
 
 
 def send_all(clock: FakeClock) -> None:
@@ -285,25 +239,16 @@ def test_a_refusal_that_was_committed_without_an_answer_holds_its_company(
     assert second.next_attempt_at > clock.now
 
 
+@pytest.mark.parametrize("is_of_robot", [False, True])
 @pytest.mark.parametrize("count", [1, 3])
-def test_answers_of_the_app(corp: Corp, wire: Wire, clock: FakeClock, count: int) -> None:
-    for number in range(count):
-        render_run(run_id=make_run(make_subscription(make_person(corp, f"u{number}"))).pk, now=NOW)
-    pid = own_backend()
-    wire.on_send = lambda: cut(pid)
-
-    send_all(clock)
-
-    assert_all_accepted(count)
-    assert len(wire.bodies) == count
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_answers_of_a_robot(corp: Corp, wire: Wire, clock: FakeClock, count: int) -> None:
+def test_answers_over_a_connection_that_was_cut(
+    corp: Corp, wire: Wire, clock: FakeClock, count: int, is_of_robot: bool
+) -> None:
     robot = Robot.objects.create(name="销售群", corp=corp, key="robot-key-1")
-    for _number in range(count):
-        render_run(run_id=make_run(make_subscription(channel="robot", robot=robot)).pk, now=NOW)
-    pid = own_backend()
+    for number in range(count):
+        push = make_subscription(channel="robot", robot=robot) if is_of_robot else None
+        render_run(run_id=make_run(push or make_subscription(make_person(corp, f"u{number}"))).pk, now=NOW)
+    pid = backend()
     wire.on_send = lambda: cut(pid)
 
     send_all(clock)
@@ -315,7 +260,7 @@ def test_answers_of_a_robot(corp: Corp, wire: Wire, clock: FakeClock, count: int
 def test_a_mail_that_was_handed_over(corp: Corp, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     person = make_person(corp, "lilei", email="lilei@example.com")
     render_run(run_id=make_run(make_subscription(person, channel="email")).pk, now=NOW)
-    pid, send = own_backend(), locmem.EmailBackend.send_messages
+    pid, send = backend(), locmem.EmailBackend.send_messages
 
     def send_and_cut(self: locmem.EmailBackend, messages: object) -> int:
         cut(pid)
@@ -338,71 +283,21 @@ def results(calls: CallBatch[Any, Any], wanted: int) -> dict[Any, Any]:
     return found
 
 
-def test_calls_run_side_by_side_and_threads_are_used_again() -> None:
-    threads, barrier = CallThreads(), threading.Barrier(5)
-    calls: CallBatch[int, int] = CallBatch(threads)
-    names: set[int] = set()
-
-    def call() -> int:
-        barrier.wait(timeout=60)
-        names.add(threading.get_ident())
-        return 7
-
-    for _ in range(3):
-        for number in range(5):
-            calls.begin(number, call)
-        assert results(calls, 5) == dict.fromkeys(range(5), 7)
-
-    # One that is started while another becomes free may find its call taken.
-    assert 5 <= len(names) <= threads._started_count <= 10
-    assert not calls
-
-
-def test_more_calls_than_threads_wait_for_one() -> None:
-    calls: CallBatch[str, Any] = CallBatch(CallThreads(thread_count=2))
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)])
+def test_each_call_is_reported_once_with_what_it_returned_or_raised(error: BaseException) -> None:
+    calls: CallBatch[str, str] = CallBatch()
     release = threading.Event()
-    for name in ("first", "second"):
-        calls.begin(name, lambda: release.wait(30))
-    calls.begin("third", lambda: "done")
 
-    assert calls.wait(seconds=0.1) == []
-    assert len(calls) == 3
-    release.set()
+    def fail() -> str:
+        raise error
 
-    assert results(calls, 3) == {"first": True, "second": True, "third": "done"}
-
-
-def test_what_ended_is_reported_once_and_before_all_have() -> None:
-    calls: CallBatch[str, str] = CallBatch(CallThreads(thread_count=2))
-    release = threading.Event()
     calls.begin("slow", lambda: str(release.wait(30)))
-    calls.begin("quick", lambda: "")
+    calls.begin("failing", fail)
 
-    assert results(calls, 1) == {"quick": ""}
+    assert results(calls, 1) == {"failing": error}
     assert calls.wait(seconds=0.05) == []
     release.set()
     assert results(calls, 1) == {"slow": "True"}
     assert not calls
-
-
-@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)])
-def test_what_a_call_raises_is_reported_to_who_waits(error: BaseException) -> None:
-    calls: CallBatch[str, int] = CallBatch(CallThreads(thread_count=1))
-
-    def fail() -> int:
-        raise error
-
-    calls.begin("failing", fail)
-    calls.begin("next", lambda: 1)
-
-    assert results(calls, 2) == {"failing": error, "next": 1}
-
-
-def test_a_process_does_not_wait_for_its_calls() -> None:
-    threads, done = CallThreads(), threading.Event()
-    threads.submit(done.set)
-    assert done.wait(30)
-
-    [thread] = [thread for thread in threading.enumerate() if thread.name == "call" and thread.is_alive()][-1:]
-
-    assert thread.daemon
+    # A process that ends does not wait for its calls.
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "call")

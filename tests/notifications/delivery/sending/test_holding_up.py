@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 from cryptography.fernet import Fernet
 from django.core import mail
-from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
@@ -37,25 +36,21 @@ from notifications.delivery.sending.queue import (
 from notifications.delivery.sending.send import send_deliveries
 from notifications.models import CorpQueue, Delivery, Receipt, Run
 from tests.integrations.diagnosing import carry_out
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import (
     NOW,
     make_corp,
-    make_people,
     make_person,
     make_report,
     make_run,
     make_subscription,
     make_superuser,
 )
+from tests.notifications.one_delivery import personal
 from tests.notifications.wire import Wire, errcode
 
 pytestmark = pytest.mark.django_db
-
-
-def personal(corp: Corp, count: int) -> list[int]:
-    runs = [make_run(make_subscription(person)) for person in make_people(corp, count)]
-    return [pk for run in runs for pk in render_run(run_id=run.pk, now=NOW)]
 
 
 def send_all(ids: list[int], clock: FakeClock) -> int:
@@ -92,16 +87,6 @@ def test_one_message_at_a_time_finds_out_and_then_all_go(
     send_all(rest, clock)
     assert statuses() == ["accepted"] * 4
     assert len(wire.bodies) == 6
-
-
-def test_what_waited_is_due_the_moment_that_it_is_shown_to_work(corp: Corp, wire: Wire, clock: FakeClock) -> None:
-    ids = personal(corp, 2)
-    wire.sends.extend([errcode(60020)] * 2)
-    assert send_all(ids, clock) == 2
-
-    unblock_companies([corp.pk], now=clock.advance(seconds=30))
-
-    assert sorted(hand_out(now=clock.now).ordinary) == ids
 
 
 def test_a_wrong_secret_asks_for_a_token_no_more_than_once_in_two_minutes(
@@ -374,18 +359,11 @@ def test_every_company_gets_a_queue_and_all_of_them_one(corp: Corp) -> None:
     )
 
 
-def pushes(corp: Corp, count: int) -> list[int]:
-    """So many frozen messages, each for somebody else."""
-    people = [make_person(corp, f"p{number}") for number in range(count)]
-    runs = [make_run(make_subscription(person)) for person in people]
-    return [delivery_id for run in runs for delivery_id in render_run(run_id=run.pk, now=NOW)]
-
-
 def test_a_company_disabled_between_two_messages_of_one_task(
     corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
 ) -> None:
     settings.SEND_PARALLEL_PER_TASK = 1
-    ids = pushes(corp, 5)
+    ids = personal(corp, 5)
 
     def disable_before_the_third() -> bool:
         if len(wire.bodies) == 2:
@@ -405,16 +383,6 @@ def test_a_company_disabled_between_two_messages_of_one_task(
     assert hand_out(now=clock.now, limit=10).ordinary == ids[2:]
 
 
-def test_another_company_goes_on(corp: Corp, wire: Wire, clock: FakeClock) -> None:
-    other = make_corp(api_base_url=wire.url)
-    ids = [*pushes(corp, 1), *pushes(other, 1)]
-    services.disable_corp(corp=corp)
-
-    assert send_deliveries(ids, clock=clock, is_stopping=lambda: False) == 1
-
-    assert statuses() == ["pending", "accepted"]
-
-
 def test_what_becomes_due_meanwhile_is_recorded_and_not_made_up_for(corp: Corp, wire: Wire, clock: FakeClock) -> None:
     run = make_run(make_subscription(make_person(corp, "lilei")))
     services.disable_corp(corp=corp)
@@ -429,29 +397,21 @@ def test_what_becomes_due_meanwhile_is_recorded_and_not_made_up_for(corp: Corp, 
     assert wire.bodies == []
 
 
-class TestThePageThatAsks:
-    @pytest.fixture
-    def root(self) -> Client:
-        client = Client(headers={"host": "localhost:3001"})
-        client.force_login(make_superuser(), backend="django.contrib.auth.backends.ModelBackend")
-        return client
+def test_the_page_that_asks_says_how_many_people_messages_and_subscriptions_it_concerns(corp: Corp) -> None:
+    personal(corp, 3)
+    make_person(corp, "gone", is_active=False)
+    make_subscription(make_person(corp, ""), report=make_report(corp=corp))
+    root, address = client_of(make_superuser()), f"/admin/integrations/corp/{corp.pk}/disable/"
 
-    def test_says_how_many_people_messages_and_subscriptions_it_concerns(self, corp: Corp, root: Client) -> None:
-        pushes(corp, 3)
-        make_person(corp, "gone", is_active=False)
-        unlinked = make_person(corp, "")
-        make_subscription(unlinked, report=make_report(corp=corp))
-        address = f"/admin/integrations/corp/{corp.pk}/disable/"
+    text = root.get(address).content.decode()
 
-        text = root.get(address).content.decode()
+    assert "3 人将无法用企业微信登录；已用企业微信登录的会立即退出。" in text
+    assert "停用期间有 3 人收不到消息。" in text
+    assert "3 条消息" in text
+    assert "1 个已启用的推送" in text
+    assert "停用期间到点的推送不再补发" in text
+    assert Corp.objects.get().is_enabled
 
-        assert "3 人将无法用企业微信登录；已用企业微信登录的会立即退出。" in text
-        assert "停用期间有 3 人收不到消息。" in text
-        assert "3 条消息" in text
-        assert "1 个已启用的推送" in text
-        assert "停用期间到点的推送不再补发" in text
-        assert Corp.objects.get().is_enabled
+    root.post(address)
 
-        root.post(address)
-
-        assert not Corp.objects.get().is_enabled
+    assert not Corp.objects.get().is_enabled
