@@ -95,10 +95,17 @@ def preview(push: Subscription) -> MessagePreview:
         return preview_message(source, run, to, now=NOW)
 
 
-@pytest.mark.parametrize("is_of_corp", [True, False], ids=["company", "every-company"])
-@pytest.mark.parametrize("has_own_rows", [True, False], ids=["own-rows", "all-rows"])
-@pytest.mark.parametrize("channel", [Channel.WECOM, Channel.ROBOT, Channel.EMAIL])
-@pytest.mark.parametrize("form", [form for form, _label in REPORT_FORMS if form != MessageForm.FILE])
+FORMS = [form for form, _label in REPORT_FORMS if form != MessageForm.FILE]
+
+
+@pytest.mark.parametrize(
+    ("form", "channel", "has_own_rows", "is_of_corp"),
+    [
+        *((form, channel, channel != Channel.ROBOT, True) for channel in Channel for form in FORMS),
+        *(("text", channel, False, False) for channel in Channel),
+        ("text", Channel.ROBOT, True, True),
+    ],
+)
 def test_the_preview_has_the_bytes_that_the_run_freezes(
     form: str, channel: str, has_own_rows: bool, is_of_corp: bool
 ) -> None:

@@ -9,11 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.db import connection
 
-from integrations.companies import services
-from integrations.models import Corp
 from notifications.models import Attempt, Delivery, Run
 from tests.crowd import arrived_by_person
 from tests.e2e.stack import Stack
@@ -80,68 +76,6 @@ def test_a_worker_killed_in_the_middle_of_many_messages_loses_and_doubles_none(s
         eventually(all_accepted, stack.programs.values(), seconds=240)
 
     assert arrived_by_person(stack) == ONE_EACH
-
-
-def test_a_company_disabled_in_the_middle_gets_nothing_more_until_it_is_enabled_again(stack: Stack) -> None:
-    stack.env["SEND_PARALLEL_PER_TASK"] = "1"
-    stack.sandbox.fault("slow", "message/send", seconds=0.3, count=None)
-    corp = Corp.objects.get()
-    with ExitStack() as exits:
-        stack.start_worker(exits)
-        stack.start_beat(exits)
-        ask_for_personal_messages()
-        # All of them are made: what is rendered later would be skipped.
-        all_made = lambda: Delivery.objects.count() == MESSAGES and Attempt.objects.count() >= 3  # noqa: E731  # as short as it is
-        eventually(all_made, stack.programs.values())
-
-        services.disable_corp(corp=corp)
-
-        # Calls under way at that moment are settled; the worker that has the others in hand sends none of them, and
-        # gives them back. Before that, a statement that began while the company was enabled may still claim one.
-        in_hand = Delivery.objects.exclude(status=Delivery.Status.PENDING, queued_until__isnull=True)
-        eventually(lambda: not in_hand.exclude(status=Delivery.Status.ACCEPTED).exists(), stack.programs.values())
-        attempt_count, arrived_before = Attempt.objects.count(), arrived_by_person(stack).total()
-        assert 3 <= arrived_before == attempt_count < MESSAGES
-        time.sleep(3 * settings.DISPATCH_INTERVAL_SECONDS)  # ticks hand nothing out either
-        assert Attempt.objects.count() == attempt_count
-        assert arrived_by_person(stack).total() == arrived_before
-        assert Delivery.objects.filter(status=Delivery.Status.PENDING).count() == MESSAGES - attempt_count
-
-        Corp.objects.filter(pk=corp.pk).update(is_enabled=True)
-        eventually(all_accepted, stack.programs.values(), seconds=240)
-
-    assert arrived_by_person(stack) == ONE_EACH
-
-
-def test_answers_lost_on_the_way_are_asked_for_again_with_the_same_bytes(stack: Stack) -> None:
-    stack.sandbox.fault("close_after", "message/send", count=MESSAGES // 2)
-    with ExitStack() as exits:
-        stack.start_worker(exits)
-        stack.start_beat(exits)
-        ask_for_personal_messages()
-
-        eventually(all_accepted, stack.programs.values(), seconds=240)
-
-    assert arrived_by_person(stack) == ONE_EACH
-    assert Attempt.objects.filter(outcome=Attempt.Outcome.UNCLEAR).count() == MESSAGES // 2
-    assert Delivery.objects.filter(unclear_since__isnull=False).count() == MESSAGES // 2
-
-
-def test_a_worker_at_rest_keeps_one_connection_to_the_database(stack: Stack) -> None:
-    # Why a name? Servers of earlier tests in this process may still hold connections of their own.
-    stack.env["PGAPPNAME"] = "worker-under-test"
-    with ExitStack() as exits:
-        stack.start_worker(exits, concurrency=3)
-        ask_for_personal_messages()
-        eventually(all_accepted, stack.programs.values())
-
-        # One goes after the other (worker_connections.IDLE_SECONDS); the looks at the engine keep the last one busy.
-        def worker_has_one_connection() -> bool:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'worker-under-test'")
-                return bool(cursor.fetchone()[0] <= 1)
-
-        assert eventually(worker_has_one_connection, stack.programs.values(), seconds=240)
 
 
 def test_a_worker_outlives_a_broker_that_goes_away_while_a_task_is_under_way(stack: Stack) -> None:
