@@ -253,16 +253,19 @@ def test_moments_of_several_zones_are_in_the_order_of_time() -> None:
     assert line(Chart(ChartKind.NUMBER, "时间", ("v",)), table) == [1.0, 2.0]
 
 
-def test_without_a_column_along_the_axis_all_rows_are_one_number() -> None:
-    chart = Chart(ChartKind.NUMBER, "", ("销售额",))
-
-    assert (said(chart, OF_REGIONS), line(chart, OF_REGIONS)) == (["2,100"], [])
-
-
-def test_the_last_place_with_a_value_is_the_number() -> None:
-    rows: tuple[tuple[Any, ...], ...] = (*OF_REGIONS.rows, (date(2026, 11, 27), "E", None), (None, "E", 5))
-
-    assert said(Chart(ChartKind.NUMBER, "日期", ("销售额",)), OF_REGIONS.with_rows(rows))[0] == "1,100"
+@pytest.mark.parametrize(
+    ("x", "more", "words"),
+    [
+        ("", (), ["2,100"]),
+        ("日期", ((date(2026, 11, 27), "E", None), (None, "E", 5)), ["1,100", "较上一个值 ↑10.0%"]),
+        ("日期", ((date(2026, 11, 29), "E", 5000),), ["1,100", "较上一个值 ↑10.0%"]),  # days to come are a plan
+    ],
+    ids=["all rows", "the last place with a value", "days to come"],
+)
+def test_the_number_is_that_of_the_last_place_or_of_all_rows(
+    x: str, more: tuple[tuple[Any, ...], ...], words: list[str]
+) -> None:
+    assert said(Chart(ChartKind.NUMBER, x, ("销售额",)), OF_REGIONS.with_rows([*OF_REGIONS.rows, *more])) == words
 
 
 def test_data_that_was_cut_is_said() -> None:
@@ -271,12 +274,6 @@ def test_data_that_was_cut_is_said() -> None:
     assert (
         words_of(Chart(ChartKind.NUMBER, "日期", ("销售额",)), table)[-1] == "截至 2026-11-28 09:00 · 数据超过取数上限"
     )
-
-
-def test_days_to_come_are_a_plan() -> None:
-    planned = OF_REGIONS.with_rows([*OF_REGIONS.rows, (date(2026, 11, 29), "E", 5000)])
-
-    assert said(Chart(ChartKind.NUMBER, "日期", ("销售额",)), planned) == ["1,100", "较上一个值 ↑10.0%"]
 
 
 @pytest.mark.parametrize(

@@ -173,32 +173,24 @@ def test_times_that_have_no_room_are_counted_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("aggregate", "note"),
+    ("aggregate", "note", "rest"),
     [
-        ("sum", "按月汇总"),
-        ("average", "按月平均"),
-        ("maximum", "按月取最大值"),
-        ("minimum", "按月取最小值"),
-        ("count", "按月计行数"),
+        ("sum", "按月汇总", 7.0),
+        ("average", "按月平均", 3.5),
+        ("maximum", "按月取最大值", 4.0),
+        ("minimum", "按月取最小值", 3.0),
+        ("count", "按月计行数", 2.0),
     ],
 )
-def test_what_months_come_to_is_said_as_it_is(aggregate: str, note: str) -> None:
+def test_months_and_the_rest_are_counted_as_the_others_are(aggregate: str, note: str, rest: float) -> None:
     days = tuple((date(2020, 1, 1) + timedelta(days=n), 1) for n in range(1500))
-    table = Table((Column("d", Kind.DATE), Column("v", Kind.NUMBER)), days, AS_OF)
-
-    assert charts.shape(Chart(ChartKind.LINE, "d", ("v",), aggregate=Aggregate(aggregate)), table).notes == [note]
-
-
-@pytest.mark.parametrize(
-    ("aggregate", "rest"),
-    [("sum", 7.0), ("average", 3.5), ("maximum", 4.0), ("minimum", 3.0), ("count", 2.0)],
-)
-def test_the_rest_is_counted_as_the_others_are(aggregate: str, rest: float) -> None:
+    monthly = Table((Column("d", Kind.DATE), Column("v", Kind.NUMBER)), days, AS_OF)
     table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("a", 9), ("b", 3), ("c", 4), ("a", 9)), AS_OF)
-    chart = Chart(ChartKind.BAR, "n", ("v",), top=1, aggregate=Aggregate(aggregate))
+    counted = Aggregate(aggregate)
 
-    shaped = charts.shape(chart, table)
+    shaped = charts.shape(Chart(ChartKind.BAR, "n", ("v",), top=1, aggregate=counted), table)
 
+    assert charts.shape(Chart(ChartKind.LINE, "d", ("v",), aggregate=counted), monthly).notes == [note]
     assert shaped.places == ["a", "其他"]
     assert [point.value for point in shaped.points if point.place == "其他"] == [rest]
 

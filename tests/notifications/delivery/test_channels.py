@@ -107,25 +107,19 @@ class TestTheGroupRobot:
         run = Run.objects.get()
         assert (run.recipient_count, run.skipped_count) == (1, 0)
 
-    def test_it_goes_through_the_proxy_of_the_company(
-        self, corp: Corp, robot: Robot, wire: Wire, clock: FakeClock
+    @pytest.mark.parametrize(
+        ("fields", "said"),
+        [({"body": "100 万"}, "日报\n100 万"), ({"body": "x", "link": "/7"}, "日报\nx\nhttp://localhost:3001/7")],
+    )
+    def test_only_the_reports_own_link_goes_into_the_group_through_the_companys_proxy(
+        self, fields: dict[str, str], said: str, corp: Corp, robot: Robot, wire: Wire, clock: FakeClock
     ) -> None:
         Corp.objects.filter(pk=corp.pk).update(api_base_url="http://wecom.example.com", proxy_url=wire.url)
-        self.to_group(robot)
+        self.to_group(robot, report=make_report(**fields), message_form=MessageForm.TEXT)
 
         assert send_all(clock) == 1
 
-        assert len(wire.bodies) == 1
-
-    def test_a_report_without_link_has_none_in_the_group(self, robot: Robot) -> None:
-        delivery = self.to_group(robot, report=make_report(body="100 万"), message_form=MessageForm.TEXT)
-
-        assert json.loads(bytes(delivery.body))["text"]["content"] == "日报\n100 万"
-
-    def test_a_path_of_the_site_becomes_an_address(self, robot: Robot) -> None:
-        delivery = self.to_group(robot, report=make_report(link="/cards/7"), message_form=MessageForm.TEXT)
-
-        assert json.loads(bytes(delivery.body))["text"]["content"].endswith("\nhttp://localhost:3001/cards/7")
+        assert [json.loads(body)["text"]["content"] for body in wire.bodies] == [said]
 
     @pytest.mark.parametrize("answer", [reset, errcode(-1)], ids=["reset", "-1"])
     def test_what_is_unclear_is_unknown_at_once_and_never_repeated(
@@ -243,18 +237,13 @@ class TestMail:
             ("email", f"mail:{second.pk}:b@example.com", "accepted", ""),
         ]
 
-    def test_two_people_with_one_address_get_one_each(self, corp: Corp) -> None:
+    def test_two_people_with_one_address_get_one_each_and_others_are_skipped_with_the_reason(self, corp: Corp) -> None:
         people = [make_person(corp, userid, email="team@example.com") for userid in ("a", "b")]
+        others = make_person(corp, "c"), make_person(corp, "d", email="d@example.com", is_active=False)
 
-        assert len(self.to(*people)) == 2
+        assert len(self.to(*people, *others)) == 2
 
-    def test_who_has_no_address_or_is_disabled_is_skipped_with_the_reason(self, corp: Corp) -> None:
-        make_person(corp, "x")
-        people = make_person(corp, "a"), make_person(corp, "b", email="b@example.com", is_active=False)
-
-        assert self.to(*people) == []
-
-        assert sorted(reason for *_rest, reason in receipts()) == ["no_email", "user_disabled"]
+        assert sorted(reason for *_rest, reason in receipts()) == ["", "", "no_email", "user_disabled"]
 
     @pytest.mark.parametrize(
         ("errors", "status", "outcome"),
@@ -282,12 +271,16 @@ class TestMail:
         assert Attempt.objects.get().outcome == outcome
         assert not CorpQueue.objects.blocked().exists()
 
+    @pytest.mark.parametrize("fields", [{"channel": "email"}, {"fallback_channel": "email"}])
     @pytest.mark.parametrize("leave", [suspend, unlink])
-    def test_whom_wecom_does_not_let_in_gets_no_mail_either(self, corp: Corp, leave: Leave) -> None:
+    def test_whom_wecom_does_not_let_in_gets_no_mail_either(
+        self, corp: Corp, leave: Leave, fields: dict[str, str]
+    ) -> None:
+        """Not even where something else is in the way, too."""
         person = make_person(corp, "jim", email="jim@example.com")
         leave(corp, "jim")
 
-        assert self.to(person) == []
+        assert rendered(make_subscription(person, **fields)) == []
 
         assert [reason for *_rest, reason in receipts()] == ["barred"]
 
@@ -346,15 +339,17 @@ class TestMail:
 class TestTheSecondChannel:
     def test_takes_those_whom_the_first_cannot_reach(self, corp: Corp, clock: FakeClock) -> None:
         reached = make_person(corp, "lilei", email="lilei@example.com")
-        other = make_person(email="b@example.com")
-        nobody = make_person()
-        rendered(make_subscription(reached, other, nobody, fallback_channel="email"))
+        other, nobody = make_person(email="b@example.com"), make_person()
+        unlinked = make_person(corp, "jim", email="jim@example.com")
+        WeComAccount.objects.filter(user=unlinked).update(userid="", userid_folded="")
+        rendered(make_subscription(reached, other, nobody, unlinked, fallback_channel="email"))
 
-        assert send_all(clock) == 2
+        assert send_all(clock) == 3
 
-        assert [message.to for message in mail.outbox] == [["b@example.com"]]
+        assert [message.to for message in mail.outbox] == [["b@example.com"], ["jim@example.com"]]
         assert receipts() == [
             ("email", f"mail:{other.pk}:b@example.com", "accepted", "no_account"),
+            ("email", f"mail:{unlinked.pk}:jim@example.com", "accepted", "no_userid"),
             ("wecom", f"{corp.pk}:lilei", "accepted", ""),
             ("wecom", f"user:{nobody.pk}", "skipped", "no_account"),
         ]
@@ -412,22 +407,6 @@ class TestTheSecondChannel:
 
         assert position > 10
         assert set(Run.objects.exclude(pk=Run.objects.latest("pk").pk).values_list("status", flat=True)) == {"finished"}
-
-    @pytest.mark.parametrize("leave", [suspend, unlink])
-    def test_is_not_used_for_people_whom_wecom_does_not_let_in(self, corp: Corp, leave: Leave) -> None:
-        """Not even where something else is in the way, too."""
-        barred = make_person(corp, "jim", email="jim@example.com")
-        leave(corp, "jim")
-        rendered(make_subscription(barred, fallback_channel="email"))
-
-        assert receipts() == [("wecom", f"user:{barred.pk}", "skipped", "barred")]
-
-    def test_is_used_for_who_was_never_linked_or_is_unlinked_by_hand(self, corp: Corp) -> None:
-        person = make_person(corp, "jim", email="jim@example.com")
-        WeComAccount.objects.filter(user=person).update(userid="", userid_folded="")
-        rendered(make_subscription(person, fallback_channel="email"))
-
-        assert receipts() == [("email", f"mail:{person.pk}:jim@example.com", "pending", "no_userid")]
 
     @pytest.mark.parametrize("leave", [suspend, unlink])
     def test_is_not_used_for_a_leaver_whom_wecom_refuses(

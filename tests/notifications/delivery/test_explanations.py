@@ -167,16 +167,6 @@ def test_while_its_company_is_held_each_page_of_the_push_says_so(delivery: Deliv
     assert "server address refused" not in client.get(pages(delivery, receipt)["run"]).content.decode()
 
 
-def test_what_a_run_lost_is_said_in_the_reader_s_language(delivery: Delivery) -> None:
-    store(delivery, status="failed", errcode=60020, error=IP_REFUSED)
-    Run.objects.update(status="finished", error="1 个接收人被拒绝。")
-    url = reverse("admin:notifications_run_change", args=[delivery.run_id])
-
-    assert "Refused for 1 recipient." in in_language(make_superuser(), "en").get(url).content.decode()
-    lists = in_language(make_superuser(), "en").get(reverse("admin:notifications_run_changelist"))
-    assert "Refused for 1 recipient." in lists.content.decode()
-
-
 @pytest.fixture
 def owner(corp: Corp) -> User:
     return make_person(corp, "Owner")
@@ -276,40 +266,27 @@ def test_a_content_that_wecom_refuses_is_reported_all_the_way(
     assert delivery.link == reverse("admin:notifications_run_change", args=[run.pk])
 
 
-def test_what_was_recalled_is_no_loss(owner: User) -> None:
-    run = rendered(owner, owner=owner)
-    recall.request_recall(run, person=make_superuser(), now=NOW)
-
-    maintenance.sweep(now=NOW)
-
-    run.refresh_from_db()
-    assert (run.status, run.error_text) == (Run.Status.FINISHED, "")
-    assert notices() == []
-
-
-def test_what_a_paused_one_lets_become_worthless_is_no_news(owner: User, clock: FakeClock) -> None:
-    run = rendered(owner, owner=owner, lifetime_hours=1, is_paused=True)
+def test_what_was_recalled_or_paused_is_no_news(owner: User, clock: FakeClock) -> None:
+    recalled = rendered(owner, owner=owner)
+    recall.request_recall(recalled, person=make_superuser(), now=NOW)
+    paused = rendered(owner, owner=owner, lifetime_hours=1, is_paused=True)
 
     maintenance.sweep(now=clock.advance(hours=2))
 
-    run.refresh_from_db()
-    assert run.error_text
+    recalled.refresh_from_db()
+    paused.refresh_from_db()
+    assert (recalled.status, recalled.error_text) == (Run.Status.FINISHED, "")
+    assert paused.error_text
     assert notices() == []
 
 
-def test_people_who_cannot_be_reached_at_all_are_reported(owner: User) -> None:
-    off = make_corp(is_enabled=False)
+@pytest.mark.parametrize(
+    ("number", "error"), [(2, "没有送达任何人：原因见送达明细。"), (0, "没有送达任何人：没有选择接收人。")]
+)
+def test_a_run_that_reaches_nobody_is_reported(owner: User, number: int, error: str) -> None:
+    run = rendered(*make_people(make_corp(is_enabled=False), number), owner=owner)
 
-    run = rendered(*make_people(off, 2), owner=owner)
-
-    assert (run.status, run.error_text) == (Run.Status.FINISHED, "没有送达任何人：原因见送达明细。")
-    assert len(notices()) == 1
-
-
-def test_an_order_that_names_nobody_any_more_is_reported(owner: User) -> None:
-    run = rendered(owner=owner)
-
-    assert (run.status, run.error_text) == (Run.Status.FINISHED, "没有送达任何人：没有选择接收人。")
+    assert (run.status, run.error_text) == (Run.Status.FINISHED, error)
     assert len(notices()) == 1
 
 
@@ -352,6 +329,8 @@ def test_the_administration_points_at_them(owner: User) -> None:
     assert "过去 24 小时有 1 次执行未送达所有人" in index
     assert '<span class="pill pill-bad">已完成，有人未收到</span>' in page
     assert "1 个接收人被拒绝。" in page
+    english = in_language(make_superuser(), "en").get(reverse("admin:notifications_run_changelist")).content.decode()
+    assert "Refused for 1 recipient." in english
     assert [row.pk for row in listed.context["cl"].result_list] == [lost.pk]
     orders = root.get(reverse("admin:notifications_subscription_changelist")).content.decode()
     assert orders.count("已完成，有人未收到") == 1
@@ -395,30 +374,23 @@ def test_an_alert_is_named_by_its_title_and_what_happened(kind: str, chinese: st
     assert found == {"zh-hans": chinese, "en": english}
 
 
-def test_a_storm_is_named_by_its_channel_with_the_number_of_its_alerts() -> None:
+def test_storms_notices_and_what_is_gone_are_named_without_a_key() -> None:
     channel = make_alert_channel(name="机房")
-
-    run = make_alert("fire", make_incident(key="a", channel=channel), make_incident(key="b", channel=channel))
-
-    assert name_run(run) == "机房：2 条预警 · 触发"
-
-
-def test_what_is_gone_is_named_without_a_key() -> None:
+    storm = make_alert("fire", make_incident(key="a", channel=channel), make_incident(key="b", channel=channel))
     times = dict.fromkeys(("slot_at", "claimed_at", "render_after"), TODAY)
     alert, notice, push = (
         Run.objects.create(key=f"{trigger}:1", trigger=trigger, **times) for trigger in ("alert", "notice", "schedule")
     )
-
-    assert [name_run(run) for run in (alert, notice, push)] == ["已删除的预警", "通知负责人", "已删除的推送"]
-
-
-def test_a_notice_names_whom_it_goes_to() -> None:
-    times = dict.fromkeys(("slot_at", "claimed_at", "render_after"), TODAY)
     owner = make_person(name="李雷", username="lilei")
+    told = Run.objects.create(key="notice:2", trigger="notice", requested_by=owner, **times)
 
-    run = Run.objects.create(key="notice:1", trigger="notice", requested_by=owner, **times)
-
-    assert name_run(run) == "通知负责人：李雷 (lilei)"
+    assert [name_run(run) for run in (storm, alert, notice, push, told)] == [
+        "机房：2 条预警 · 触发",
+        "已删除的预警",
+        "通知负责人",
+        "已删除的推送",
+        "通知负责人：李雷 (lilei)",
+    ]
 
 
 def test_names_of_many_take_two_queries(django_assert_num_queries: Any) -> None:

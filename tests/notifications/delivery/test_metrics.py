@@ -15,7 +15,7 @@ from integrations.core import metrics
 from integrations.models import CallbackEvent
 from notifications.delivery.rendering.render import render_run
 from notifications.delivery.sending.send import send_deliveries
-from notifications.models import CorpQueue, Delivery
+from notifications.models import CorpQueue
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription
 from tests.notifications.wire import Wire, errcode, reset
@@ -39,20 +39,18 @@ def scraped() -> dict[str, float]:
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN])
-def test_without_the_token_nothing_is_told(header: str) -> None:
+def test_without_the_token_nothing_is_told_and_where_none_is_set_there_is_no_page(
+    header: str, settings: Settings
+) -> None:
     answer = Client().get("/metrics", headers={"authorization": header})
 
     assert (answer.status_code, answer.content) == (401, b"")
-
-
-def test_where_no_token_is_set_there_is_no_page(settings: Settings) -> None:
     settings.METRICS_TOKEN = ""
-
-    assert Client().get("/metrics", headers={"authorization": "Bearer "}).status_code == 404
+    assert Client().get("/metrics", headers={"authorization": header}).status_code == 404
 
 
 def test_calls_lag_and_what_waits(wire: Wire, clock: FakeClock) -> None:
-    corp = make_corp(api_base_url=wire.url)
+    corp = make_corp(name="北山制造", api_base_url=wire.url)
     CorpQueue.objects.create(corp=corp, daily_budget=1000)
     ids = []
     for person in make_people(corp, 5):
@@ -75,42 +73,26 @@ def test_calls_lag_and_what_waits(wire: Wire, clock: FakeClock) -> None:
     assert found[f'guanwecom_push_sent_today{{corp="{corp.pk}"}}'] == 4
     assert found[f'guanwecom_push_daily_budget{{corp="{corp.pk}"}}'] == 1000
     assert found[f'guanwecom_push_held_up{{corp="{corp.pk}"}}'] == 0
+    # Nothing of a message or a person is told.
+    assert all(word not in "".join(found) for word in ("日报", "北山制造", "u0", "U0", corp.corpid))
 
 
-def test_until_when_a_company_is_held_is_told() -> None:
+def test_until_when_a_company_is_held_and_refused_callbacks_are_told() -> None:
     until = timezone.now() + timedelta(minutes=50)
     held, mended = make_corp(), make_corp()
     CorpQueue.objects.create(corp=held, blocked_since=NOW, blocked_errcode=45009, probe_at=until)
     CorpQueue.objects.create(corp=mended)
+    for kind, corp_id in ((CallbackEvent.Kind.APP, held.pk), (CallbackEvent.Kind.CONTACTS, 999_999)):
+        callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="signature", now=NOW)
+    callbacks.note_refusal(corp_id=held.pk, kind=CallbackEvent.Kind.APP, reason="time", now=NOW)
 
     found = scraped()
 
     assert [found[f'guanwecom_push_held_up{{corp="{corp.pk}"}}'] for corp in (held, mended)] == [1, 0]
     assert found[f'guanwecom_push_held_until_seconds{{corp="{held.pk}"}}'] == until.timestamp()
     assert found[f'guanwecom_push_held_until_seconds{{corp="{mended.pk}"}}'] == 0
-
-
-def test_refused_callbacks_are_told_by_company_and_address() -> None:
-    corp = make_corp()
-    for kind, corp_id in ((CallbackEvent.Kind.APP, corp.pk), (CallbackEvent.Kind.CONTACTS, 999_999)):
-        callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="signature", now=NOW)
-    callbacks.note_refusal(corp_id=corp.pk, kind=CallbackEvent.Kind.APP, reason="time", now=NOW)
-
-    found = scraped()
-
-    assert found[f'guanwecom_callbacks_refused_total{{address="app",corp="{corp.pk}"}}'] == 2
+    assert found[f'guanwecom_callbacks_refused_total{{address="app",corp="{held.pk}"}}'] == 2
     assert found['guanwecom_callbacks_refused_total{address="contacts",corp="0"}'] == 1
-
-
-def test_nothing_of_a_message_or_a_person_is_told(wire: Wire, clock: FakeClock) -> None:
-    corp = make_corp(name="北山制造", api_base_url=wire.url)
-    ids = render_run(run_id=make_run(make_subscription(*make_people(corp, 1))).pk, now=NOW)
-    send_deliveries(ids, clock=clock, is_stopping=lambda: False)
-
-    text = "".join(scraped())
-
-    assert all(word not in text for word in ("日报", "北山制造", "u0", "U0", corp.corpid))
-    assert Delivery.objects.get().status == "accepted"
 
 
 def test_an_emptied_store_begins_again(wire: Wire, valkey_client: redis.Redis) -> None:

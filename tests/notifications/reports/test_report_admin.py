@@ -124,15 +124,10 @@ def test_a_column_that_the_data_fetched_last_does_not_have_is_refused(root: Clie
     assert "没有“没有”这一列。现有：日期, 区域, 销售额。" in errors_of(response)
     assert root.post(ADD, page_values(card, body="{{ c0.sum('销售额') }}")).status_code == 302
 
-
-def test_what_a_page_fetched_last_counts_where_the_source_renamed_a_column(root: Client) -> None:
-    known = make_data_report()
-    answer(known, slot_at=NOW - timedelta(hours=1))
-    card = known.report_cards.get().card
+    # What a page fetched last counts where the source renamed a column.
     other = packed(Table((Column("金额", Kind.NUMBER),), ((1,),), NOW))
     fetched = {"status": "ready", "content": other, "finished_at": NOW, "requested_at": NOW, "next_try_at": NOW}
     CardData.objects.create(card=card, **fetched)
-
     refused = root.post(ADD, page_values(card, body="{{ c0.sum('销售额') }}"))
     assert "没有“销售额”这一列。现有：金额。" in errors_of(refused)
     assert root.post(ADD, page_values(card, body="{{ c0.sum('金额') }}")).status_code == 302
@@ -293,14 +288,14 @@ class TestOfSubscription:
         subscription = make_subscription(make_person(make_corp(), "li"), report=report)
         return client.get(reverse("admin:notifications_subscription_change", args=[subscription.pk])).content.decode()
 
-    def test_shows_the_message_over_the_data_fetched_last(self, root: Client) -> None:
+    def test_shows_the_message_over_the_data_fetched_last_or_that_there_is_none(
+        self, root: Client, reader: Client
+    ) -> None:
         report = make_data_report()
+
+        assert "尚未读取过数据" in self.page_of(reader, report)
         answer(report)
-
         assert "合计 20,040 元" in self.page_of(root, report)
-
-    def test_says_that_there_is_no_data_yet(self, reader: Client) -> None:
-        assert "尚未读取过数据" in self.page_of(reader, make_data_report())
 
     @pytest.mark.parametrize("has_data", [True, False])
     def test_shows_no_own_rows_and_an_editor_no_sentence_for_those_who_look(

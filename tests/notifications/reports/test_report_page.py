@@ -78,38 +78,33 @@ def test_many_rows_come_in_pages() -> None:
     assert 'rel="next"' not in pages[1]
 
 
-def test_shows_times_of_the_zone_for_which_it_was_written() -> None:
-    at = Table((Column("时刻", Kind.DATETIME),), ((datetime(2026, 11, 24, 0, 30, tzinfo=UTC),),), NOW)
+MOMENT = Table((Column("时刻", Kind.DATETIME),), ((datetime(2026, 11, 24, 0, 30, tzinfo=UTC),),), NOW)
+DAY = Table(
+    (Column("日期", Kind.DATE),), ((date(2026, 11, 23),),), datetime(2026, 11, 24, tzinfo=ZoneInfo("Asia/Shanghai"))
+)
+
+
+@pytest.mark.parametrize(
+    ("table", "zone", "words"),
+    [
+        (MOMENT, "America/New_York", [">2026-11-23 19:30</td>", '-05:00">2026-11-23 20:00</time>', "数据截至 <time"]),
+        (Table(MOMENT.columns, MOMENT.rows, NOW, False, True), "Asia/Shanghai", ["取数时间 <time"]),
+        (DAY, "Asia/Shanghai", ['数据截至 <time datetime="2026-11-23">2026-11-23</time>']),
+    ],
+    ids=["of its zone", "of fetching", "of a day"],
+)
+def test_shows_times_of_the_zone_for_which_it_was_written_as_what_they_are(
+    table: Table, zone: str, words: list[str]
+) -> None:
     report, person = make_data_report(body="x"), make_person(make_corp(), "a")
-    answer(report, at)
-    subscription = make_subscription(person, report=report, time_zone="America/New_York")
+    answer(report, table)
+    subscription = make_subscription(person, report=report, time_zone=zone)
     render_run(run_id=make_run(subscription).pk, now=NOW)
     subscription.delete()
 
     page = page_of(person, Delivery.objects.get())[1]
 
-    assert ">2026-11-23 19:30</td>" in page
-    assert '<time datetime="2026-11-23T20:00:30-05:00">2026-11-23 20:00</time>' in page
-
-
-@pytest.mark.parametrize(("is_fetch_time", "words"), [(False, "数据截至"), (True, "取数时间")])
-def test_the_time_of_fetching_is_called_so(is_fetch_time: bool, words: str) -> None:
-    report, person = make_data_report(body="x"), make_person(make_corp(), "a")
-    answer(report, Table((Column("值", Kind.NUMBER),), ((1,),), NOW, False, is_fetch_time))
-    sent(report, person)
-
-    assert f"{words} <time" in page_of(person, Delivery.objects.get())[1]
-
-
-def test_data_of_a_day_is_of_that_day() -> None:
-    report, person = make_data_report(body="x"), make_person(make_corp(), "a")
-    midnight = datetime(2026, 11, 24, tzinfo=ZoneInfo("Asia/Shanghai"))
-    answer(report, Table((Column("日期", Kind.DATE),), ((date(2026, 11, 23),),), midnight))
-    sent(report, person)
-
-    page = page_of(person, Delivery.objects.get())[1]
-
-    assert '数据截至 <time datetime="2026-11-23">2026-11-23</time>' in page
+    assert [word for word in words if word not in page] == []
 
 
 @pytest.mark.parametrize("number", ["-1e30", "98765432109876543210987654321098765"])

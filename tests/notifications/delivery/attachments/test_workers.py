@@ -47,11 +47,11 @@ TYPES = {
 }
 
 
-def start_charts(stack: Stack, exits: ExitStack, name: str, app: str = "guanwecom") -> Program:
+def start_charts(stack: Stack, exits: ExitStack, name: str) -> Program:
     command = [
         str(BIN / "celery"),
         "-A",
-        app,
+        "guanwecom",
         "worker",
         "-Q",
         "charts",
@@ -84,10 +84,6 @@ def corp(stack: Stack) -> Corp:
         api_base_url=stack.sandbox.base_url,
         is_enabled=True,
     )
-
-
-def make_within(seconds: int, medium_id: int) -> None:
-    tasks.make_medium.apply_async(([medium_id],), queue=CHARTS_QUEUE, time_limit=seconds)
 
 
 def due_now() -> None:
@@ -141,14 +137,10 @@ def test_drawing_processes_end_when_idle_and_begin_with_the_next_picture(stack: 
             medium = make_delivery(corp, MessageForm.IMAGE, run=make_run(), chart=replace(CHART, title=title)).medium
             assert medium is not None
             made = Medium.objects.filter(pk=medium.pk, status="ready", make_count=1)
-            make_within(SECONDS_AT_MOST, medium.pk)
+            tasks.make_medium.apply_async(([medium.pk],), queue=CHARTS_QUEUE, time_limit=SECONDS_AT_MOST)
 
             eventually(made.exists, stack.programs.values())
             eventually(lambda: not family.children(), stack.programs.values())
-
-
-# Quickly made, and without the renderer.
-CSV = {"kind": Medium.Kind.CSV, "recipe": file_recipe([("x", DAYS)], language="zh-hans")}
 
 
 FILE = {"kind": Medium.Kind.XLSX, "recipe": file_recipe([("x", DAYS)], language="zh-hans")}

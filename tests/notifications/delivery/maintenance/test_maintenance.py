@@ -385,106 +385,61 @@ def test_runs_pictures_and_companies_wait_no_longer_than_under_a_right_clock(
         assert rows.values_list(field, flat=True).get() == repaired
 
 
-class TestAlertRules:
-    @pytest.fixture
-    def rule(self) -> AlertRule:
-        corp = make_corp()
-        card = Card.objects.create(
-            name="销售", source=DataSource.objects.create(name="数仓", kind="sql"), sql="SELECT 1"
-        )
-        receiver = make_receiver(*make_people(corp, 1), corp=corp)
-        return AlertRule.objects.create(
-            name="过低", card=card, receiver=receiver, crontab="*/10 * * * *", next_run_at=NOW, conditions=[]
-        )
-
-    def test_are_checked_at_their_next_time(self, rule: AlertRule) -> None:
-        evaluation.claim_due(now=NOW + YEAR)
-        evaluation.claim_due(now=NOW + YEAR + timedelta(minutes=10))
-
-        repair_clock_damage(now=NOW)
-
-        rule.refresh_from_db()
-        assert rule.next_run_at == utc("2026-11-24 01:10")
-        assert list(AlertCheck.objects.values_list("slot_at", "requested_at")) == [(NOW, NOW)]
-
-    def test_take_what_is_found_then(self, rule: AlertRule) -> None:
-        AlertRule.objects.update(checked_slot_at=NOW + YEAR)
-        AlertCheck.objects.create(
-            rule=rule, card=rule.card, slot_at=NOW + YEAR, requested_at=NOW + YEAR, outcome=AlertCheck.Outcome.FINE
-        )
-
-        repair_clock_damage(now=NOW)
-
-        rule.refresh_from_db()
-        assert rule.checked_slot_at == NOW
+def make_card() -> Card:
+    return Card.objects.create(name="销售", source=DataSource.objects.create(name="数仓", kind="sql"), sql="SELECT 1")
 
 
-class TestIncidents:
-    @pytest.fixture
-    def incident(self) -> Incident:
-        corp = make_corp()
-        channel = make_alert_channel(*make_people(corp, 1), corp=corp)
-        times = dict.fromkeys(("opened_at", "seen_at", "notified_at", "starts_at", "stretch_at"), NOW)
-        return Incident.objects.create(key="k", channel=channel, title="CPU", notice_kind="repeat", **times)
-
-    def test_are_told_of_at_once_where_the_wrong_clock_wrote_when(self, incident: Incident) -> None:
-        far = NOW + YEAR
-        Incident.objects.update(seen_at=far, notified_at=far, notice_due_at=far, silenced_until=far)
-
-        repair_clock_damage(now=NOW)
-
-        incident.refresh_from_db()
-        assert (incident.seen_at, incident.notified_at, incident.notice_due_at) == (NOW, NOW, NOW)
-        assert not incident.is_silenced(NOW)
-
-    def test_keep_a_reminder_that_is_still_to_come(self, incident: Incident) -> None:
-        later = NOW + timedelta(minutes=50)
-        Incident.objects.update(notice_due_at=later, silenced_until=later)
-
-        repair_clock_damage(now=NOW)
-
-        incident.refresh_from_db()
-        assert (incident.notice_due_at, incident.silenced_until) == (later, later)
-
-    def test_of_a_rule_began_no_later_than_now(self, incident: Incident) -> None:
-        source = DataSource.objects.create(name="数仓", kind="sql")
-        card = Card.objects.create(name="销售", source=source, sql="SELECT 1")
-        receiver = make_receiver(corp=make_corp())
-        rule = AlertRule.objects.create(name="过低", card=card, receiver=receiver, crontab="0 * * * *", conditions=[])
-        Incident.objects.update(channel=None, rule=rule, starts_at=NOW + YEAR, stretch_at=NOW + YEAR)
-
-        repair_clock_damage(now=NOW)
-
-        incident.refresh_from_db()
-        assert (incident.starts_at, incident.stretch_at) == (NOW, NOW)
+def make_rule(**fields: Any) -> AlertRule:
+    corp = make_corp()
+    receiver = make_receiver(*make_people(corp, 1), corp=corp)
+    return AlertRule.objects.create(name="过低", card=make_card(), receiver=receiver, conditions=[], **fields)
 
 
-class TestDataOfCards:
-    @pytest.fixture
-    def card(self) -> Card:
-        source = DataSource.objects.create(name="数仓", kind="sql")
-        return Card.objects.create(name="销售", source=source, sql="SELECT 1")
+def test_alert_rules_are_checked_at_their_next_time_and_take_what_is_found_then() -> None:
+    rule = make_rule(crontab="*/10 * * * *", next_run_at=NOW)
+    evaluation.claim_due(now=NOW + YEAR)
+    evaluation.claim_due(now=NOW + YEAR + timedelta(minutes=10))
+    AlertRule.objects.update(checked_slot_at=NOW + YEAR)
 
-    def test_that_waits_is_fetched_now(self, card: Card) -> None:
-        far = NOW + YEAR
-        row = CardData.objects.create(
-            card=card, slot_at=NOW, requested_at=far, next_try_at=far, lease_token="x", lease_until=far
-        )
+    repair_clock_damage(now=NOW)
 
-        repair_clock_damage(now=NOW)
+    rule.refresh_from_db()
+    assert (rule.next_run_at, rule.checked_slot_at) == (utc("2026-11-24 01:10"), NOW)
+    assert list(AlertCheck.objects.values_list("slot_at", "requested_at")) == [(NOW, NOW)]
 
-        assert list(CardData.objects.due(NOW)) == [row]
-        assert CardData.objects.get().requested_at == NOW
 
-    def test_of_a_slot_to_come_is_forgotten(self, card: Card) -> None:
-        """Or that slot would go out with data from before."""
-        times = {"requested_at": NOW, "next_try_at": NOW, "finished_at": NOW}
-        CardData.objects.create(card=card, slot_at=NOW + YEAR, status="ready", **times)
-        kept = CardData.objects.create(card=card, slot_at=NOW, status="ready", **times)
+def test_incidents_are_told_of_at_once_where_the_wrong_clock_wrote_when() -> None:
+    far, later = NOW + YEAR, NOW + timedelta(minutes=50)
+    wrong = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at", "notified_at", "notice_due_at"), far)
+    right = dict.fromkeys(wrong, NOW) | {"notice_due_at": later}
+    rule = make_rule(crontab="0 * * * *")
+    channel = make_alert_channel(corp=make_corp())
+    told = {"title": "CPU", "notice_kind": "repeat"}
+    damaged = Incident.objects.create(key="a", rule=rule, silenced_until=far, **told, **wrong)
+    kept = Incident.objects.create(key="b", channel=channel, silenced_until=later, **told, **right)
 
-        repair_clock_damage(now=NOW)
+    repair_clock_damage(now=NOW)
 
-        assert list(CardData.objects.all()) == [kept]
+    damaged.refresh_from_db()
+    assert {name: getattr(damaged, name) for name in wrong} == dict.fromkeys(wrong, NOW)
+    assert not damaged.is_silenced(NOW)
+    kept.refresh_from_db()
+    assert (kept.notice_due_at, kept.silenced_until) == (later, later)
+
+
+def test_data_of_cards_is_fetched_now_or_forgotten_where_its_slot_is_to_come() -> None:
+    """Or that slot would go out with data from before."""
+    card, far = make_card(), NOW + YEAR
+    row = CardData.objects.create(
+        card=card, slot_at=NOW, requested_at=far, next_try_at=far, lease_token="x", lease_until=far
+    )
+    times = {"requested_at": NOW, "next_try_at": NOW, "finished_at": NOW}
+    CardData.objects.create(card=card, slot_at=far, status="ready", **times)
+
+    repair_clock_damage(now=NOW)
+
+    assert list(CardData.objects.due(NOW)) == list(CardData.objects.all()) == [row]
+    assert CardData.objects.get().requested_at == NOW
 
 
 def test_checks_of_the_diagnosis_are_of_now() -> None:
@@ -515,35 +470,20 @@ def found() -> set[str]:
     return {str(message.id) for message in messages if str(message.id).startswith("notifications.")}
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("values", "ids"),
-    [
-        ({}, set()),
-        ({"maxmemory-policy": "allkeys-lru"}, {"notifications.W001"}),
-        ({"save": "3600 1"}, {"notifications.W002"}),
-        ({"save": "3600 1", "appendonly": "yes"}, set()),
-    ],
-    ids=["nothing is kept", "keys are evicted", "snapshots alone", "a log beside snapshots"],
-)
-def test_a_valkey_that_would_come_back_old_or_forget_a_part_is_found(
-    values: dict[str, str], ids: set[str], store: redis.Redis
-) -> None:
-    for name, value in values.items():
-        store.config_set(name, value)
-
-    assert found() == ids
-
-
-@pytest.mark.django_db
-def test_where_its_settings_may_not_be_asked_for_what_is_known_is_said(store: redis.Redis) -> None:
+def test_a_valkey_that_would_come_back_old_or_forget_a_part_is_found(store: redis.Redis) -> None:
+    assert found() == set()
+    store.config_set("save", "3600 1")
+    assert found() == {"notifications.W002"}
+    store.config_set("appendonly", "yes")
+    assert found() == set()
     store.config_set("maxmemory-policy", "allkeys-lru")
-    store.acl_setuser("default", enabled=True, categories=["+@all"], commands=["-config"])
+    assert found() == {"notifications.W001"}
 
+    # Where its settings may not be asked for, what is known is said.
+    store.acl_setuser("default", enabled=True, categories=["+@all"], commands=["-config"])
     assert found() == {"notifications.W001"}
 
 
-@pytest.mark.django_db
 def test_a_valkey_that_is_away_is_no_finding(settings: Settings) -> None:
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
 

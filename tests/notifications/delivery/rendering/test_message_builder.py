@@ -55,23 +55,23 @@ def test_a_text_message_byte_by_byte() -> None:
     assert made == expected.encode()
 
 
-def test_a_markdown_message() -> None:
-    assert composed(MessageForm.MARKDOWN, "up **3 %**") == {
+@pytest.mark.parametrize(
+    ("form", "text", "part"),
+    [
+        (MessageForm.MARKDOWN, "up **3 %**", {"content": f"**Sales**\nup **3 %**\n[View all]({URL})"}),
+        (
+            MessageForm.TEXTCARD,
+            "a < b\nnext",
+            {"title": "Sales", "description": "a ＜ b<br>next", "url": URL, "btntxt": "View"},  # noqa: RUF001  # full-width on purpose
+        ),
+    ],
+)
+def test_markdown_and_a_card(form: MessageForm, text: str, part: dict[str, str]) -> None:
+    assert composed(form, text) == {
         "touser": "LiLei|han",
-        "msgtype": "markdown",
+        "msgtype": form,
         "agentid": 1000002,
-        "markdown": {"content": f"**Sales**\nup **3 %**\n[View all]({URL})"},
-        "enable_duplicate_check": 1,
-        "duplicate_check_interval": 14400,
-    }
-
-
-def test_a_card() -> None:
-    assert composed(MessageForm.TEXTCARD, "a < b\nnext") == {
-        "touser": "LiLei|han",
-        "msgtype": "textcard",
-        "agentid": 1000002,
-        "textcard": {"title": "Sales", "description": "a ＜ b<br>next", "url": URL, "btntxt": "View"},  # noqa: RUF001  # full-width on purpose
+        form: part,
         "enable_duplicate_check": 1,
         "duplicate_check_interval": 14400,
     }
@@ -119,20 +119,14 @@ def test_a_cut_leaves_no_tag_no_link_and_no_mark_open(form: MessageForm) -> None
             assert cut.count("[") == cut.count("[明细](https://bi.example.com/a_b)")
 
 
-def test_what_is_marked_from_end_to_end_is_cut_and_closed() -> None:
-    made = build_body(
-        MessageForm.MARKDOWN, Words("t", f'**<font color="info">{"销" * 900}', URL), agentid=1, userids=["x"]
-    )
+def test_what_is_marked_from_end_to_end_is_cut_and_closed_and_leaves_room_for_the_link() -> None:
+    marked, unclosed = f'**<font color="info">{"销" * 900}', '<a href="https://x.example/">' * 200
+
+    made = build_body(MessageForm.MARKDOWN, Words("t", marked, URL), agentid=1, userids=["x"])
+    never_closed = build_body(MessageForm.TEXT, Words("t", unclosed, URL), agentid=1, userids=["x"])
 
     assert "销…</font>**\n[View all]" in json.loads(made)["markdown"]["content"]
-
-
-def test_marks_that_are_never_closed_leave_room_for_the_link() -> None:
-    made = build_body(
-        MessageForm.TEXT, Words("t", '<a href="https://x.example/">' * 200, URL), agentid=1, userids=["x"]
-    )
-
-    assert len(json.loads(made)["text"]["content"].encode()) <= 2048
+    assert len(json.loads(never_closed)["text"]["content"].encode()) <= 2048
 
 
 def test_a_link_that_leaves_no_room_at_a_robot_is_refused_with_a_reason() -> None:
@@ -188,12 +182,8 @@ def test_a_title_is_no_markup(form: MessageForm, shown: str) -> None:
 
     assert isinstance(message, dict)
     assert message["content"].startswith(shown)
-
-
-def test_a_title_is_no_markup_at_a_robot() -> None:
-    build_body = json.loads(build_robot_body(MessageForm.MARKDOWN, Words(MARKED, "text", "")))
-
-    assert build_body["markdown"]["content"] == f"**{AS_MARKDOWN}**\ntext"
+    robot = json.loads(build_robot_body(form, Words(MARKED, "text", "")))
+    assert robot[form]["content"].startswith(f"**{AS_MARKDOWN}**\n" if form == MessageForm.MARKDOWN else MARKED[:1])
 
 
 @pytest.mark.parametrize("form", [MessageForm.TEXTCARD, MessageForm.TEXT_NOTICE])

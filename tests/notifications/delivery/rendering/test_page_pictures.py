@@ -126,24 +126,18 @@ def test_beside_other_forms_it_stands_on_the_page_of_the_message(people: list[Us
     assert [attachment.title for attachment in delivery.attachments.all()] == ["销售看板"]
 
 
-def test_nobody_without_an_account_gets_it_and_the_receipt_says_why(corp: Corp, people: list[User]) -> None:
+def test_nobody_without_an_account_or_the_right_to_enter_gets_it_and_the_receipt_says_why(
+    corp: Corp, people: list[User]
+) -> None:
     made = make_person(corp, "new", username="new1", made_username="new1")
+    outside = make_person(make_corp(bi_sign_in_enabled=False), "outside", username="outside")
 
-    run = rendered(make_push(people[0], made))
+    run = rendered(make_push(people[0], made, outside))
 
-    [skipped] = Receipt.objects.filter(status=Receipt.Status.SKIPPED)
-    assert (skipped.user, skipped.reason) == (made, Receipt.Reason.NO_BI_IDENTITY)
+    skipped, other = Receipt.objects.filter(status=Receipt.Status.SKIPPED).order_by("user")
+    assert (skipped.user, skipped.reason, other.user) == (made, Receipt.Reason.NO_BI_IDENTITY, outside)
     assert "BI 账号" in skipped.get_reason_display()
-    assert (run.recipient_count, run.skipped_count) == (1, 1)
-
-
-def test_nor_who_may_not_enter_the_bi(people: list[User]) -> None:
-    closed = make_corp(bi_sign_in_enabled=False)
-    outside = make_person(closed, "outside", username="outside")
-
-    rendered(make_push(people[0], outside))
-
-    assert Receipt.objects.get(status=Receipt.Status.SKIPPED).user == outside
+    assert (run.recipient_count, run.skipped_count) == (1, 2)
 
 
 def test_as_the_owner_all_get_one_picture(corp: Corp, people: list[User]) -> None:

@@ -17,6 +17,7 @@ from accounts.views.errors import ErrorDetails
 from integrations.models import Corp
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Report
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -30,13 +31,6 @@ from tests.notifications.factories import (
 pytestmark = pytest.mark.django_db
 HOST = {"host": "localhost:3001"}
 BEFORE, AFTER = "北山制造", "BB有限公司"
-
-
-def client_of(person: User | None) -> Client:
-    client = Client(headers=HOST)
-    if person is not None:
-        client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
-    return client
 
 
 @pytest.fixture
@@ -67,7 +61,7 @@ def rename(client: Client, corp: Corp, name: str) -> None:
 def pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client, str]]:
     """Every screen that shows the name of 小张's company, each with who looks."""
     delivery, receipt, report = Delivery.objects.get(), Receipt.objects.get(), Report.objects.get()
-    admin, nobody, person = "/admin", client_of(None), client_of(zhang)
+    admin, nobody, person = "/admin", Client(headers=HOST), client_of(zhang)
     sealed = errors.seal(ErrorDetails(Cause.COMPANY_DISABLED, corp_id=corp.pk, corp_name=BEFORE))
     return {
         "people": (root, f"{admin}/accounts/user/"),
@@ -107,8 +101,12 @@ def test_every_screen_shows_the_new_name_at_once(root: Client, corp: Corp, zhang
     assert BEFORE not in text_of(root, "/admin/")
 
 
-def test_what_people_have_follows_without_a_write(root: Client, corp: Corp, zhang: User) -> None:
-    rows = list(WeComAccount.objects.values())
+def test_people_sign_in_and_receive_as_before_and_what_was_said_stays(root: Client, corp: Corp, zhang: User) -> None:
+    """Messages keep what was said at the time, and the trail both names and who renamed it."""
+    run = make_run(make_subscription(zhang, report=make_report(title=f"{BEFORE}日报", body=f"{BEFORE}的数据")))
+    render_run(run_id=run.pk, now=NOW)
+    before = [(bytes(one.body), one.title, one.text, one.corpid, one.mark) for one in Delivery.objects.order_by("pk")]
+    accounts = list(WeComAccount.objects.values())
     changed: list[str] = []
 
     def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -120,43 +118,20 @@ def test_what_people_have_follows_without_a_write(root: Client, corp: Corp, zhan
 
     assert "integrations_corp" in changed
     assert not {name for name in changed if name.startswith(("accounts_wecom", "accounts_user", "notifications_"))}
-    assert list(WeComAccount.objects.values()) == rows
-    assert zhang.wecom_accounts.get().corp.name == AFTER  # type: ignore[union-attr]  # it has one
-
-
-def test_messages_stay_as_they_were_frozen(root: Client, corp: Corp, zhang: User) -> None:
-    """Their text is what was said at the time, also of a company that is named in it."""
-    run = make_run(make_subscription(zhang, report=make_report(title=f"{BEFORE}日报", body=f"{BEFORE}的数据")))
-    render_run(run_id=run.pk, now=NOW)
-    before = [(bytes(one.body), one.title, one.text, one.corpid, one.mark) for one in Delivery.objects.order_by("pk")]
-
-    rename(root, corp, AFTER)
-
+    assert list(WeComAccount.objects.values()) == accounts
     after = [(bytes(one.body), one.title, one.text, one.corpid, one.mark) for one in Delivery.objects.order_by("pk")]
     assert after == before
     assert len(after) == 2
-
-
-def test_people_sign_in_and_receive_as_before(root: Client, corp: Corp, zhang: User) -> None:
-    rename(root, corp, AFTER)
-
-    run = make_run(make_subscription(zhang))
-    render_run(run_id=run.pk, now=NOW)
-
-    (receipt,) = Receipt.objects.filter(run=run)
-    assert (receipt.address, receipt.status, receipt.delivery.corp.name) == (  # type: ignore[union-attr]  # has one
-        f"{corp.pk}:zhang",
-        "",
-        AFTER,
-    )
-    assert WeComAccount.objects.signing_in().filter(user=zhang, corp=corp).exists()
-
-
-def test_the_trail_keeps_both_names_and_who_renamed_it(root: Client, corp: Corp, zhang: User) -> None:
-    """What was done stays as it was done: entries of before keep the old name."""
-    rename(root, corp, AFTER)
-
     entry = AuditEntry.objects.filter(model="integrations.corp", object_id=corp.pk).latest("pk")
     assert [change[1:] for change in entry.changes] == [[BEFORE, AFTER]]
     assert entry.actor == User.objects.get(is_superuser=True)
     assert AFTER in text_of(root, "/admin/accounts/auditentry/")
+
+    later = make_run(make_subscription(zhang))
+    render_run(run_id=later.pk, now=NOW)
+
+    receipt = Receipt.objects.get(run=later)
+    assert (receipt.address, receipt.status) == (f"{corp.pk}:zhang", "")
+    assert receipt.delivery is not None
+    assert receipt.delivery.corp.name == AFTER
+    assert WeComAccount.objects.signing_in().filter(user=zhang, corp=corp).exists()

@@ -99,49 +99,43 @@ def test_a_long_look_back_is_split_into_short_transactions(monkeypatch: pytest.M
     assert set(Run.objects.values_list("subscription", flat=True)) == {one.pk for one in subscriptions}
 
 
-def test_within_the_grace_period_missed_times_are_made_up_for_once() -> None:
-    make_subscription(crontab="*/20 * * * *", next_run_at=utc("2026-11-24 00:20"), grace_minutes=60)
+@pytest.mark.parametrize(
+    ("fields", "now", "made"),
+    [
+        (
+            {"crontab": "*/20 * * * *", "next_run_at": utc("2026-11-24 00:20"), "grace_minutes": 60},
+            NOW,
+            [("waiting", utc("2026-11-24 01:00"), 3)],
+        ),
+        (
+            {"crontab": "0 * * * *", "next_run_at": utc("2026-11-23 20:00"), "grace_minutes": 30},
+            NOW,
+            [("missed", utc("2026-11-23 20:00"), 5), ("waiting", utc("2026-11-24 01:00"), 1)],
+        ),
+        ({"grace_minutes": 60}, utc("2026-11-24 02:00:01"), [("missed", utc("2026-11-24 01:00"), 1)]),
+        ({"grace_minutes": 0}, utc("2026-11-24 01:00"), [("waiting", utc("2026-11-24 01:00"), 1)]),
+        (
+            {"crontab": "* * * * *", "next_run_at": utc("2026-11-01 00:00"), "grace_minutes": 5},
+            NOW,
+            [("missed", utc("2026-11-01 00:00"), 1000), ("waiting", utc("2026-11-24 01:00"), 5)],
+        ),
+    ],
+    ids=["within the grace period", "older ones", "a single older one", "this moment", "counted up to a limit"],
+)
+def test_missed_times_are_made_up_for_once_or_recorded(
+    fields: dict[str, Any], now: datetime, made: list[tuple[str, datetime, int]]
+) -> None:
+    subscription = make_subscription(**fields)
 
-    assert len(scheduler.claim_due(now=NOW)) == 1
+    run_ids = scheduler.claim_due(now=now)
 
-    assert runs() == [("waiting", utc("2026-11-24 01:00"), 3)]
-
-
-def test_older_times_are_recorded_as_missed_and_only_the_latest_runs() -> None:
-    subscription = make_subscription(
-        crontab="0 * * * *", time_zone="UTC", next_run_at=utc("2026-11-23 20:00"), grace_minutes=30
-    )
-
-    run_ids = scheduler.claim_due(now=NOW)
-
-    assert runs() == [("missed", utc("2026-11-23 20:00"), 5), ("waiting", utc("2026-11-24 01:00"), 1)]
-    assert run_ids == [Run.objects.get(status="waiting").pk]
-    assert Run.objects.get(status="missed").finished_at == NOW
+    assert runs() == made
+    assert run_ids == list(Run.objects.filter(status="waiting").values_list("pk", flat=True))
+    assert all(run.finished_at == now for run in Run.objects.filter(status="missed"))
+    assert scheduler.claim_due(now=now) == []
     subscription.refresh_from_db()
-    assert subscription.next_run_at == utc("2026-11-24 02:00")
-
-
-def test_a_single_time_older_than_the_grace_period_is_missed_and_nothing_runs() -> None:
-    make_subscription(grace_minutes=60)
-
-    assert scheduler.claim_due(now=utc("2026-11-24 02:00:01")) == []
-
-    assert runs() == [("missed", utc("2026-11-24 01:00"), 1)]
-
-
-def test_a_grace_period_of_nothing_still_runs_what_is_due_this_moment() -> None:
-    make_subscription(grace_minutes=0)
-
-    assert len(scheduler.claim_due(now=utc("2026-11-24 01:00"))) == 1
-    assert scheduler.claim_due(now=utc("2026-11-24 01:00")) == []
-
-
-def test_missed_times_are_counted_up_to_a_limit() -> None:
-    make_subscription(crontab="* * * * *", next_run_at=utc("2026-11-01 00:00"), grace_minutes=5)
-
-    scheduler.claim_due(now=NOW)
-
-    assert runs() == [("missed", utc("2026-11-01 00:00"), 1000), ("waiting", utc("2026-11-24 01:00"), 5)]
+    assert subscription.next_run_at is not None
+    assert subscription.next_run_at > now
 
 
 def test_times_outside_the_validity_do_not_run() -> None:
@@ -453,7 +447,7 @@ def test_a_form_sent_twice_gives_one_run() -> None:
 
 
 @pytest.mark.parametrize("status", UNDER_WAY)
-def test_a_run_by_hand_is_refused_beside_another_and_a_trial_goes(status: Run.Status) -> None:
+def test_a_run_by_hand_is_refused_beside_another_that_has_not_ended_and_a_trial_goes(status: Run.Status) -> None:
     subscription = make_subscription()
     make_run(subscription, status=status)
 
@@ -462,15 +456,11 @@ def test_a_run_by_hand_is_refused_beside_another_and_a_trial_goes(status: Run.St
 
     assert caught.value.code == "run_under_way"
     assert Run.objects.count() == 1
-    assert request_by_hand(subscription, trigger=Run.Trigger.TRIAL)[1]
-
-
-@pytest.mark.parametrize("status", [Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED])
-def test_a_run_by_hand_follows_one_that_has_ended(status: Run.Status) -> None:
-    subscription = make_subscription()
-    make_run(subscription, status=status)
-
-    assert request_by_hand(subscription)[1]
+    trial, is_new = request_by_hand(subscription, trigger=Run.Trigger.TRIAL)
+    assert is_new
+    for ended in (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED):
+        Run.objects.exclude(pk=trial.pk).update(status=ended)
+        assert request_by_hand(subscription, f"after-{ended}")[1]
 
 
 def test_the_page_says_that_a_run_is_under_way() -> None:

@@ -21,6 +21,7 @@ from notifications.delivery.runs.statistics import Counts, Day, last_days, of_co
 from notifications.models import Delivery, FreeDays, Run
 from notifications.subscriptions.schedules import last_known_year
 from notifications.views import overview
+from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import (
@@ -44,12 +45,6 @@ def _address() -> None:
 @pytest.fixture
 def root() -> Client:
     return client_of(make_superuser())
-
-
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
 
 
 def index(client: Client) -> overview.Overview:
@@ -90,10 +85,8 @@ def test_people_are_counted_by_day_in_the_zone_of_the_page() -> None:
         invalid_count=3,
         unlicensed_count=2,
     )
-    make_deliveries(corp, created_at=datetime(2026, 11, 24, 1, tzinfo=UTC), recipient_count=10, status="failed")
-    make_deliveries(corp, created_at=datetime(2026, 11, 24, 1, tzinfo=UTC), recipient_count=20, status="canceled")
-    make_deliveries(corp, created_at=datetime(2026, 11, 24, 1, tzinfo=UTC), recipient_count=4, status="unknown")
-    make_deliveries(corp, created_at=datetime(2026, 11, 24, 1, tzinfo=UTC), recipient_count=5, status="sending")
+    for status, count in (("failed", 10), ("canceled", 20), ("unknown", 4), ("sending", 5)):
+        make_deliveries(corp, created_at=datetime(2026, 11, 24, 1, tzinfo=UTC), recipient_count=count, status=status)
     make_deliveries(corp, created_at=datetime(2026, 11, 24, 16, tzinfo=UTC), recipient_count=1000)
     make_deliveries(corp, created_at=datetime(2026, 11, 21, 15, 59, 59, tzinfo=UTC), recipient_count=1000)
 
@@ -151,14 +144,13 @@ def test_three_refused_among_thousands_can_be_seen() -> None:
 @pytest.mark.parametrize(
     ("highest", "scale"), [(0, [0, 1, 2]), (1, [0, 1, 2]), (7, [0, 4, 8]), (11, [0, 10, 20]), (1000, [0, 500, 1000])]
 )
-def test_the_scale_ends_on_a_round_number(highest: int, scale: list[int]) -> None:
-    assert [value for value, _y in overview.draw(days_of(Counts(accepted=highest)))["lines"]] == scale
+def test_the_scale_ends_on_a_round_number_and_the_month_is_named_where_it_begins(
+    highest: int, scale: list[int]
+) -> None:
+    drawn = overview.draw(days_of(Counts(accepted=highest), Counts(), Counts()))
 
-
-def test_the_month_is_named_where_it_begins() -> None:
-    bars = overview.draw(days_of(Counts(), Counts(), Counts()))["bars"]
-
-    assert [bar["label"] for bar in bars] == ["11/30", "12/1", "2"]
+    assert [value for value, _y in drawn["lines"]] == scale
+    assert [bar["label"] for bar in drawn["bars"]] == ["11/30", "12/1", "2"]
 
 
 def test_the_page_draws_the_picture_and_says_the_same_in_a_table(root: Client) -> None:
@@ -250,8 +242,8 @@ def test_what_needs_attention_is_named_with_its_page(root: Client) -> None:
     assert found["最近 24 小时内错过了 1 次。"] == f"{runs}?status__exact=missed&day=week"
 
 
-def test_a_wrong_check_stands_on_the_card_and_needs_attention(root: Client) -> None:
-    bad, fine = make_corp(name="甲"), make_corp(name="乙")
+def test_a_wrong_check_and_a_company_that_was_never_enabled_need_attention(root: Client) -> None:
+    bad, fine, new = make_corp(name="甲"), make_corp(name="乙"), make_corp(name="丙", is_enabled=False)
     now = timezone.now()
     fields = {"check_name": "token", "connection_version": 1, "requested_at": now, "finished_at": now}
     CheckRun.objects.create(corp=bad, status="ok", **fields)
@@ -264,19 +256,12 @@ def test_a_wrong_check_stands_on_the_card_and_needs_attention(root: Client) -> N
     assert lines_of(found, "甲")["访问凭证（access_token）"][1] == "bad"
     assert lines_of(found, "乙")["访问凭证（access_token）"][1] == "good"
     assert lines_of(found, "乙")["诊断时间"] == (f"{timezone.localtime(now):%Y-%m-%d %H:%M}", "")
-    [item] = found.attentions
+    item, to_do = sorted(found.attentions, key=lambda one: one.tone)
+    assert (to_do.sentence, to_do.tone) == ("“丙”尚未启用：请继续完成其步骤。", "warn")
+    assert to_do.url == f"/admin/integrations/corp/{new.pk}/change/"
     assert item.sentence.startswith("“甲”最近一次诊断：")
     assert item.tone == "bad"
     assert item.url == f"/admin/integrations/corp/{bad.pk}/change/#diagnosis"
-
-
-def test_a_company_that_was_never_enabled_is_to_do(root: Client) -> None:
-    corp = make_corp(name="甲", is_enabled=False)
-
-    [item] = index(root).attentions
-
-    assert (item.sentence, item.tone) == ("“甲”尚未启用：请继续完成其步骤。", "warn")
-    assert item.url == f"/admin/integrations/corp/{corp.pk}/change/"
 
 
 def test_an_address_that_nobody_reaches_needs_attention_unless_all_is_the_sandbox(root: Client) -> None:

@@ -121,16 +121,17 @@ def test_an_owner_is_notified_once_in_ten_minutes_of_all_since(owner: User) -> N
     assert set(notice.notified_runs.all()) == set(later)
 
 
-@pytest.mark.parametrize("trigger", [Run.Trigger.TRIAL, Run.Trigger.NOTICE])
-def test_nobody_is_notified_of_a_trial_or_a_notice_that_fails(trigger: Run.Trigger, owner: User) -> None:
-    make_wrong(make_subscription(owner=owner), Run.Status.FAILED, trigger=trigger)
-
-    assert notices() == []
-
-
-@pytest.mark.parametrize("status", [Run.Status.WAITING, Run.Status.SENDING, Run.Status.FINISHED])
-def test_nobody_is_notified_of_what_goes_its_way(status: Run.Status, owner: User) -> None:
-    make_wrong(make_subscription(owner=owner), status, error="")
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [
+        *((Run.Status.FAILED, {"trigger": trigger}) for trigger in (Run.Trigger.TRIAL, Run.Trigger.NOTICE)),
+        *((status, {"error": ""}) for status in Run.Status if status not in {*WRONG, Run.Status.SKIPPED}),
+    ],
+)
+def test_nobody_is_notified_of_trials_notices_and_what_goes_its_way(
+    status: Run.Status, fields: dict[str, Any], owner: User
+) -> None:
+    make_wrong(make_subscription(owner=owner), status, **fields)
 
     assert notices() == []
 
@@ -264,20 +265,15 @@ def test_so_many_failures_in_a_row_pause(
     assert is_paused(subscription) is pauses
 
 
-def test_zero_is_never(subscription: Subscription) -> None:
-    Subscription.objects.update(pauses_after_failures=0)
-    for _number in range(20):
-        ended(subscription, "failed")
-
+def test_neither_zero_nor_what_goes_to_one_person_or_again_pauses(subscription: Subscription) -> None:
+    ended(subscription, "failed")
+    for trigger in (Run.Trigger.TRIAL, Run.Trigger.RESEND) * 2:
+        ended(subscription, "failed", trigger=trigger)
     assert is_paused(subscription) is False
 
-
-@pytest.mark.parametrize("trigger", [Run.Trigger.TRIAL, Run.Trigger.RESEND])
-def test_what_goes_to_one_person_or_again_does_not_count(trigger: Run.Trigger, subscription: Subscription) -> None:
-    ended(subscription, "failed")
-    for _number in range(3):
-        ended(subscription, "failed", trigger=trigger)
-
+    Subscription.objects.update(pauses_after_failures=0)
+    for _number in range(5):
+        ended(subscription, "failed")
     assert is_paused(subscription) is False
 
 
@@ -298,7 +294,9 @@ def test_a_disabled_company_is_no_failure_and_nobody_to_reach_is_one(subscriptio
     assert is_paused(subscription) is True
 
 
-def test_its_owner_is_notified_what_happened_and_what_to_do(subscription: Subscription) -> None:
+def test_its_owner_is_told_what_to_do_and_the_list_its_page_and_the_overview_say_so(
+    subscription: Subscription,
+) -> None:
     for _number in range(3):
         ended(subscription, "failed")
 
@@ -308,15 +306,8 @@ def test_its_owner_is_notified_what_happened_and_what_to_do(subscription: Subscr
     render_run(run_id=notice.pk, now=NOW)
     text = Delivery.objects.get(run=notice).text
     assert text.endswith("“每日九点”连续失败 3 次，已自动暂停。请按执行记录的提示排除问题，再在其页面勾选“启用”。")
-
-
-def test_it_stands_in_the_list_on_its_page_and_on_the_overview(subscription: Subscription) -> None:
-    for _number in range(3):
-        ended(subscription, "failed")
-    pause_failing(now=NOW)
     browser = client_of(make_superuser())
     page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
-
     assert "连续失败，已暂停" in browser.get(reverse("admin:notifications_subscription_changelist")).content.decode()
     assert "“每日九点”连续失败 3 次" in browser.get(page).content.decode()
     index = browser.get(reverse("admin:index"))

@@ -96,23 +96,17 @@ def test_the_page_that_disables_somebody_asks_who_takes_over_what_they_own(chief
     assert (leaver.is_active, owners()) == (False, ["chief"] * 3)
 
 
-def test_what_is_not_taken_over_may_stop(chief: User, leaver: User) -> None:
-    assert save(client_of(chief), leaver, is_staff=None, lets_stop="on").status_code == 302
-
-    leaver.refresh_from_db()
-    assert (leaver.is_staff, owners()) == (False, ["leaver"] * 3)
-
-
-def test_what_nobody_takes_over_is_asked_about_though_somebody_takes_the_rest(chief: User, leaver: User) -> None:
+def test_what_nobody_takes_over_may_stop_though_somebody_takes_the_rest(chief: User, leaver: User) -> None:
     kept = {"taken_over": [f"subscription:{Subscription.objects.get().pk}"], "successor": chief.pk}
     client = client_of(chief)
 
-    response = save(client, leaver, is_active=None, **kept)
+    response = save(client, leaver, is_staff=None, **kept)
 
     assert response.context["adminform"].form.errors == {"successor": ["请选择由谁接管此人的内容，或确认可以停止。"]}
     assert owners() == ["leaver"] * 3
-    assert save(client, leaver, is_active=None, lets_stop="on", **kept).status_code == 302
-    assert owners() == ["leaver", "leaver", "chief"]
+    assert save(client, leaver, is_staff=None, lets_stop="on", **kept).status_code == 302
+    leaver.refresh_from_db()
+    assert (leaver.is_staff, owners()) == (False, ["leaver", "leaver", "chief"])
 
 
 def test_the_page_of_what_is_owned_leads_to_where_it_is_handed_over(chief: User, leaver: User, corp: Corp) -> None:
@@ -212,23 +206,20 @@ def test_a_push_without_an_owner_who_can_act_belongs_to_whoever_saves_it(leaver:
     assert push.owner == root
 
 
-def test_what_reaches_all_companies_goes_to_nobody_who_manages_some(chief: User, leaver: User, corp: Corp) -> None:
+def test_nothing_goes_to_somebody_with_fewer_rights_than_it_needs(chief: User, leaver: User, corp: Corp) -> None:
+    keys = [one[0] for one in find_owned(leaver, chief)]
+    reader = with_role("reader", Role.READ_ONLY, corp)
+    reader.wecom_accounts.create(corp=corp, userid="R", userid_folded="r")
+    channel = f"inboundchannel:{InboundChannel.objects.get().pk}"
+    assert find_objections(leaver, [channel], reader, chief) == ["reader无权发送消息，而接入通道“监控”需要发送。"]
+
     InboundChannel.objects.update(corp=None)
     ApiToken.objects.update(sends_to=ApiToken.SendReach.EVERYONE)
-    keys = [one[0] for one in find_owned(leaver, chief)]
 
     assert find_objections(leaver, keys, chief, chief) == [
         "API 令牌“仓库”的范围超出了chief管理的公司。",
         "接入通道“监控”的范围超出了chief管理的公司。",
     ]
-
-
-def test_a_channel_goes_to_nobody_who_may_not_send(chief: User, leaver: User, corp: Corp) -> None:
-    reader = with_role("reader", Role.READ_ONLY, corp)
-    reader.wecom_accounts.create(corp=corp, userid="R", userid_folded="r")
-    channel = f"inboundchannel:{InboundChannel.objects.get().pk}"
-
-    assert find_objections(leaver, [channel], reader, chief) == ["reader无权发送消息，而接入通道“监控”需要发送。"]
 
 
 def test_whoever_owns_something_is_not_deleted(leaver: User) -> None:
@@ -342,28 +333,22 @@ def make_picture(report: Report, **fields: Any) -> PagePicture:
     return PagePicture.objects.create(report=report, **{"bi_id": "p1", "name": "销售看板", **fields})
 
 
-def test_the_owner_of_all_pushes_may_show_what_they_see(report: Report, owner: User) -> None:
+def test_the_owner_of_all_pushes_may_show_what_they_see_and_nobody_else(
+    report: Report, owner: User, other: User
+) -> None:
+    assert may_show_as(Report(), owner)  # who writes a new one
     make_subscription(owner=owner, report=report)
     picture = make_picture(report, ended_at=NOW)
+    with pytest.raises(NotTheOwnerError):
+        show_as_owner(picture, by=other)
 
     show_as_owner(picture, by=owner)
 
     picture.refresh_from_db()
     assert (picture.shown_as, picture.ended_at) == (owner, None)
-
-
-def test_nobody_else_may(report: Report, owner: User, other: User) -> None:
-    assert may_show_as(Report(), owner)  # who writes a new one
-    make_subscription(owner=owner, report=report)
-    picture = make_picture(report)
-
-    with pytest.raises(NotTheOwnerError):
-        show_as_owner(picture, by=other)
-
     make_subscription(owner=other, report=report)  # a second push of the same content
     with pytest.raises(NotTheOwnerError):
         show_as_owner(picture, by=owner)
-    assert PagePicture.objects.get().shown_as is None
     owner.is_active = False
     assert not may_show_as(Report(), owner)
 
@@ -371,6 +356,9 @@ def test_nobody_else_may(report: Report, owner: User, other: User) -> None:
 def test_it_ends_when_somebody_else_edits_and_the_owner_is_told(report: Report, owner: User, other: User) -> None:
     push = make_subscription(owner=owner, report=report, name="每日九点")
     picture = make_picture(report, shown_as=owner)
+    assert end_page_rights(report, by=owner, now=NOW) == []  # it goes on after the owner's own edit
+    picture.refresh_from_db()
+    assert picture.shown_as == owner
 
     [notice_id] = end_page_rights(report, by=other, now=NOW)
 
@@ -384,16 +372,6 @@ def test_it_ends_when_somebody_else_edits_and_the_owner_is_told(report: Report, 
     assert delivery.link == reverse("admin:notifications_subscription_change", args=[push.pk])
     assert [receipt.user for receipt in delivery.receipts.all()] == [owner]
     assert end_page_rights(report, by=other, now=NOW) == []
-
-
-def test_it_goes_on_after_the_owners_own_edit(report: Report, owner: User) -> None:
-    picture = make_picture(report, shown_as=owner)
-
-    assert end_page_rights(report, by=owner, now=NOW) == []
-
-    picture.refresh_from_db()
-    assert picture.shown_as == owner
-    assert not Run.objects.exists()
 
 
 def test_a_copy_shows_each_recipient_their_own(report: Report, owner: User) -> None:

@@ -288,26 +288,17 @@ def test_a_message_for_one_leaver_is_canceled(corp: Corp) -> None:
 def test_a_shared_message_goes_to_the_others_unchanged(corp: Corp, form: MessageForm) -> None:
     people = [make_person(corp, userid) for userid in ("LiLei", "Han.Mei", "jim")]
     delivery = rendered(*people, form=form)
-    before = payload(delivery)
+    before = bytes(delivery.body)
 
     withdraw(corp, ["han.mei", "nobody"], NOW)
     withdraw(corp, ["han.mei"], NOW + timedelta(hours=1))  # a second time changes nothing
 
-    assert payload(delivery) == {**before, "touser": "LiLei|jim"}
+    delivery.refresh_from_db()
+    # Keys in their order, nothing escaped: as the body is made at first.
+    assert bytes(delivery.body) == before.replace(b'"LiLei|Han.Mei|jim"', b'"LiLei|jim"')
     assert (delivery.status, delivery.recipient_count, delivery.settled_at) == (Status.PENDING, 2, None)
     assert receipts(delivery) == {"lilei": ("", ""), "han.mei": SKIPPED, "jim": ("", "")}
     assert counts(delivery.run_id) == (2, 1)
-
-
-def test_the_bytes_are_those_of_a_message_for_the_others_alone(corp: Corp) -> None:
-    """Keys in their order, nothing escaped: as the body is made at first."""
-    delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
-    before = bytes(delivery.body)
-
-    withdraw(corp, ["lilei"], NOW)
-
-    delivery.refresh_from_db()
-    assert bytes(delivery.body) == before.replace(b'"LiLei|jim"', b'"jim"')
 
 
 @pytest.mark.parametrize(
@@ -420,20 +411,16 @@ def one_each(corp: Corp) -> Run:
     return run
 
 
-def test_those_who_did_not_get_it_and_nobody_else(corp: Corp, me: User) -> None:
+def test_those_who_did_not_get_it_and_others_only_when_that_is_confirmed(corp: Corp, me: User) -> None:
     run = one_each(corp)
 
     assert resent(run, me) == [f"{corp.pk}:{userid}" for userid in ("failed", "invalid", "late")]
 
     again = Run.objects.get(resends=run)
     assert (again.trigger, again.requested_by, again.skipped_count) == (Run.Trigger.RESEND, me, 1)
-
-
-def test_those_of_whom_nobody_knows_only_when_that_is_confirmed(corp: Corp, me: User) -> None:
-    run = one_each(corp)
+    User.objects.get(username="skipped").wecom_accounts.create(corp=corp, userid="new")  # linked meanwhile
     assert Receipt.objects.unknown(run).count() == 1
-
-    assert f"{corp.pk}:unknown" in resent(run, me, with_unknown=True)
+    assert {f"{corp.pk}:unknown", f"{corp.pk}:new"} < set(resent(run, me, number=2, with_unknown=True))
 
 
 def test_one_page_sends_again_once(corp: Corp, me: User) -> None:
@@ -448,14 +435,6 @@ def test_one_page_sends_again_once(corp: Corp, me: User) -> None:
 
     assert are_new == [True, False]
     assert next_number(run) == 2
-
-
-def test_who_was_linked_meanwhile_gets_it_now(corp: Corp, me: User) -> None:
-    run = one_each(corp)
-    person = User.objects.get(username="skipped")
-    person.wecom_accounts.create(corp=corp, userid="new")
-
-    assert f"{corp.pk}:new" in resent(run, me)
 
 
 def test_a_group_gets_it_again_where_its_robot_failed(corp: Corp, me: User) -> None:

@@ -163,9 +163,13 @@ def test_a_channel_goes_on_with_its_secret_which_the_successor_does_not_see(
 ) -> None:
     channel = InboundChannel.objects.get(name="监控")
     digest = channel.digest
+    report = Subscription.objects.get().report
+    picture = PagePicture.objects.create(report=report, bi_id="p1", name="看板", shown_as=owner)
 
     disable_on_the_page(owner, chief)
 
+    picture.refresh_from_db()
+    assert picture.shown_as is None  # nothing more is shown with the owner's rights
     channel.refresh_from_db()
     assert (channel.owner, channel.digest) == (heir, digest)
     assert call(channel, {"title": "x"}).status_code != 401
@@ -175,17 +179,6 @@ def test_a_channel_goes_on_with_its_secret_which_the_successor_does_not_see(
         assert "负责人" in page
         assert SECRET not in page
         assert token.digest not in page
-
-
-def test_a_push_that_goes_over_shows_nothing_more_with_the_owners_rights(owner: User, heir: User, chief: User) -> None:
-    picture = PagePicture.objects.create(
-        report=Subscription.objects.get().report, bi_id="p1", name="看板", shown_as=owner
-    )
-
-    disable_on_the_page(owner, chief)
-
-    picture.refresh_from_db()
-    assert picture.shown_as is None
 
 
 # --- Who is not used --------------------------------------------------------------------------------------------------

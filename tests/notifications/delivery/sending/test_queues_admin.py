@@ -76,12 +76,20 @@ def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp:
     assert cells(root, "time_left") == ["—", "1 分钟", "1 分钟"]
 
 
-def test_while_all_is_paused_every_row_says_so_and_nothing_is_estimated(root: Client, corp: Corp) -> None:
+@pytest.mark.parametrize(
+    ("is_disabled", "states"), [(False, ["暂停", "全部公司已暂停"]), (True, ["正常", "公司已停用"])]
+)
+def test_while_all_is_paused_or_a_company_disabled_its_row_says_so_and_nothing_is_estimated(
+    root: Client, corp: Corp, is_disabled: bool, states: list[str]
+) -> None:
     waiting(corp, 3)
     ensure_queues()
-    CorpQueue.objects.filter(corp=None).update(is_paused=True)
+    if is_disabled:
+        Corp.objects.update(is_enabled=False)
+    else:
+        CorpQueue.objects.filter(corp=None).update(is_paused=True)
 
-    assert cells(root, "state") == ["暂停", "全部公司已暂停"]
+    assert cells(root, "state") == states
     assert cells(root, "time_left") == ["—", "—"]
 
 
@@ -98,15 +106,6 @@ def test_a_company_without_tokens_is_called_held_until_a_time(root: Client, corp
     assert cells(root, "time_left") == ["—", "—"]
     assert "企业微信在一小时内不再向本服务器发放 access_token" in text
     assert "“北山制造”：企业微信在 " in root.get("/admin/").content.decode()
-
-
-def test_a_disabled_company_is_not_called_in_order(root: Client, corp: Corp) -> None:
-    waiting(corp, 3)
-    ensure_queues()
-    Corp.objects.update(is_enabled=False)
-
-    assert cells(root, "state") == ["正常", "公司已停用"]
-    assert cells(root, "time_left") == ["—", "—"]
 
 
 @pytest.mark.parametrize(
@@ -235,33 +234,25 @@ def test_a_company_goes_while_a_worker_writes_its_queue(root: Client, corp: Corp
 
 
 @pytest.mark.parametrize(
-    ("calls", "per_hour", "expected"),
+    ("calls", "per_hour", "state", "expected"),
     [
-        (1000, 0, timedelta(minutes=1)),
-        (1000, 1000, timedelta(minutes=1)),
-        (1001, 1000, timedelta(hours=1)),
-        (2500, 1000, timedelta(hours=2)),
-        (600_000, 600_000, timedelta(minutes=600)),
-        (0, 1000, None),
+        (1000, 0, {}, timedelta(minutes=1)),
+        (1000, 1000, {}, timedelta(minutes=1)),
+        (1001, 1000, {}, timedelta(hours=1)),
+        (2500, 1000, {}, timedelta(hours=2)),
+        (600_000, 600_000, {}, timedelta(minutes=600)),
+        (0, 1000, {}, None),
+        (5, 1000, {"is_paused": True}, None),
+        (5, 1000, {"blocked_since": NOW}, None),
     ],
 )
-def test_the_estimate_knows_both_limits(
-    calls: int, per_hour: int, expected: timedelta | None, settings: Settings
+def test_the_estimate_knows_both_limits_and_what_is_held_has_no_end(
+    calls: int, per_hour: int, state: dict[str, object], expected: timedelta | None, settings: Settings
 ) -> None:
     settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_COMPANY_PER_HOUR = 1000, per_hour
-    queue = CorpQueue.objects.create(corp=make_corp())
+    queue = CorpQueue.objects.create(corp=make_corp(), **state)
     queue.calls = calls  # type: ignore[attr-defined]  # annotated by whoever asks
 
     statistics.describe([queue], now=NOW)
 
     assert queue.time_left == expected  # type: ignore[attr-defined]  # set by describe
-
-
-@pytest.mark.parametrize("state", [{"is_paused": True}, {"blocked_since": NOW}])
-def test_what_is_held_has_no_end(state: dict[str, object]) -> None:
-    queue = CorpQueue.objects.create(corp=make_corp(), **state)
-    queue.calls = 5  # type: ignore[attr-defined]  # annotated by whoever asks
-
-    statistics.describe([queue], now=NOW)
-
-    assert queue.time_left is None  # type: ignore[attr-defined]  # set by describe

@@ -246,23 +246,28 @@ def test_busy_is_repeated_three_times_and_then_unknown(delivery: Delivery, wire:
     assert all(0.8 * n <= wait <= 1.2 * n for n, wait in zip([30, 300, 1800], waits[:3], strict=True))
 
 
-def test_nobody_reached_fails_for_everyone(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
-    wire.sends.append(errcode(81013, invaliduser="lilei"))
+@pytest.mark.parametrize(
+    ("code", "named", "invalid"),
+    [
+        (81013, {"invaliduser": "lilei"}, {"lilei", "han", "jim"}),  # nobody was reached
+        (40003, {"invaliduser": "lilei"}, {"lilei"}),
+        *((code, {}, set[str]()) for code in (40201, 82004, 85002)),  # refused words are nobody's account
+        *((code, {}, set[str]()) for code in (40058, 82001, 99999)),  # our mistakes, and codes that nobody knows
+    ],
+)
+def test_a_refusal_is_final_and_names_whom_wecom_names(
+    code: int, named: dict[str, str], invalid: set[str], delivery: Delivery, wire: Wire, clock: FakeClock
+) -> None:
+    wire.sends.append(errcode(code, **named))
 
     send(delivery, clock)
 
-    assert (delivery.status, delivery.errcode) == (Delivery.Status.FAILED, 81013)
-    assert exceptions(delivery) == dict.fromkeys(["lilei", "han", "jim"], Receipt.Status.INVALID)
-    assert (delivery.accepted_count, delivery.invalid_count) == (0, 3)
-
-
-def test_a_refusal_of_some_names_them_and_fails_the_rest(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
-    wire.sends.append(errcode(40003, invaliduser="lilei"))
-
-    send(delivery, clock)
-
-    assert delivery.status == Delivery.Status.FAILED
-    assert exceptions(delivery) == {"lilei": Receipt.Status.INVALID}
+    assert (delivery.status, delivery.errcode) == (Delivery.Status.FAILED, code)
+    assert exceptions(delivery) == dict.fromkeys(invalid, Receipt.Status.INVALID)
+    assert (delivery.accepted_count, delivery.invalid_count) == (0, len(invalid))
+    assert outcomes(delivery) == [(Attempt.Outcome.REFUSED, code)]
+    assert not send_delivery(delivery.pk, clock=clock)
+    assert len(wire.bodies) == 1
 
 
 def test_a_message_made_for_an_app_that_was_changed_is_refused_without_a_call(
@@ -276,30 +281,6 @@ def test_a_message_made_for_an_app_that_was_changed_is_refused_without_a_call(
     assert delivery.status == Delivery.Status.FAILED
     assert delivery.error == "the company's app was changed after this message was made"
     assert wire.bodies == []
-
-
-@pytest.mark.parametrize("code", [40201, 82004, 85002])
-def test_refused_words_are_nobodys_account(code: int, delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
-    wire.sends.append(errcode(code))
-
-    send(delivery, clock)
-
-    assert (delivery.status, delivery.errcode) == (Delivery.Status.FAILED, code)
-    assert exceptions(delivery) == {}
-
-
-@pytest.mark.parametrize("code", [40058, 82001, 99999])
-def test_our_mistakes_and_unknown_codes_fail_and_are_not_repeated(
-    code: int, delivery: Delivery, wire: Wire, clock: FakeClock
-) -> None:
-    wire.sends.append(errcode(code))
-
-    send(delivery, clock)
-
-    assert (delivery.status, delivery.errcode) == (Delivery.Status.FAILED, code)
-    assert outcomes(delivery) == [(Attempt.Outcome.REFUSED, code)]
-    assert not send_delivery(delivery.pk, clock=clock)
-    assert len(wire.bodies) == 1
 
 
 def test_a_refusal_after_an_unclear_attempt_leaves_the_outcome_unknown(
@@ -371,24 +352,15 @@ def test_a_worthless_message_is_canceled(delivery: Delivery, wire: Wire, clock: 
     assert wire.bodies == []
 
 
-def test_a_worthless_message_that_may_have_arrived_is_unknown(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
-    Delivery.objects.update(expires_at=NOW + timedelta(minutes=10))
-    wire.sends.append(reset)
-    send(delivery, clock)
-    clock.advance(minutes=10)
-
-    maintenance.sweep(now=clock.now)
-
-    delivery.refresh_from_db()
-    assert delivery.status == Delivery.Status.UNKNOWN
-
-
-def test_an_unclear_message_whose_repeats_were_held_up_is_unknown_in_the_end(
-    delivery: Delivery, wire: Wire, clock: FakeClock
+@pytest.mark.parametrize("valid_for", [timedelta(minutes=10), timedelta(hours=3.5)], ids=["worthless", "held up"])
+def test_an_unclear_message_that_is_not_repeated_in_time_is_unknown(
+    valid_for: timedelta, delivery: Delivery, wire: Wire, clock: FakeClock
 ) -> None:
+    if valid_for < timedelta(hours=1):
+        Delivery.objects.update(expires_at=NOW + valid_for)
     wire.sends.append(reset)
     send(delivery, clock)
-    clock.advance(hours=3.5)
+    clock.now += valid_for
 
     assert not send_delivery(delivery.pk, clock=clock)
     maintenance.sweep(now=clock.now)
