@@ -228,23 +228,22 @@ def as_of_text(table: Table) -> str:
     return sentence % {"time": table.as_of_day or moment_text(table.as_of)}
 
 
-def describe_change(change: Change, decimals: int = 1, *, value_decimals: int | None = None, unit: str = "") -> str:
+def describe_change(change: Change, *, decimals: int | None = None, unit: str = "") -> str:
     """Say a change in the active language: ↑5.0%, "+1.2 points" for percentages, "from 0 up to 12" where a percentage
     of the old value would mislead. A dash where it is unknown.
 
-    `decimals`: of the percentage or the points. `value_decimals`, `unit`: how the two values are written in words.
-    Raises OverflowError from 1e30 on.
+    `decimals`, `unit`: how the two values are written in words. Raises OverflowError from 1e30 on.
     """
     if change.new is None or change.old is None or change.difference is None:
         return DASH
     if change.kind is ChangeKind.POINTS:
-        rounded = table.round_number(change.difference, decimals)
-        return _("%(points)s points") % {"points": f"{'+' if rounded > 0 else ''}{format_number(rounded, decimals)}"}
+        rounded = table.round_number(change.difference, 1)
+        return _("%(points)s points") % {"points": f"{'+' if rounded > 0 else ''}{format_number(rounded, 1)}"}
     if change.ratio is not None:
         arrow = table.SAME if not change.ratio else table.UP if change.ratio > 0 else table.DOWN
-        percent = format_number(abs(ARITHMETIC.multiply(change.ratio, Decimal(100))), decimals, grouped=False)
+        percent = format_number(abs(ARITHMETIC.multiply(change.ratio, Decimal(100))), 1, grouped=False)
         return f"{arrow}{percent}%"
-    old, new = (f"{format_number(value, value_decimals)}{unit}" for value in (change.old, change.new))
+    old, new = (f"{format_number(value, decimals)}{unit}" for value in (change.old, change.new))
     if change.difference < 0:
         return _("from %(old)s down to %(new)s") % {"old": old, "new": new}
     if change.old == 0:

@@ -234,7 +234,7 @@ def _foot(table: Table, row_count: int, column_count: int) -> str:
 def _change_text(change: Change, unit: str, decimals: int | None) -> str:
     if change.ratio is not None and abs(change.ratio) >= 100:
         return _("much more than before")
-    said = drawing.describe_change(change, value_decimals=decimals, unit=unit)
+    said = drawing.describe_change(change, decimals=decimals, unit=unit)
     return said if change.kind is ChangeKind.WORDS else _("%(change)s against the value before") % {"change": said}
 
 

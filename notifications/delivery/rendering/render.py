@@ -96,18 +96,18 @@ RECEIPT_BATCH = 2000
 PORTION = 1000
 
 
-def render_run(*, run_id: int, now: datetime, language: str | None = None) -> list[int]:
+def render_run(*, run_id: int, now: datetime) -> list[int]:
     """Write the run's deliveries and receipts, once. Returns the ids of the deliveries to send.
 
-    Safe to run twice and side by side: the second gets an empty list. `language`: of the words that we add, the
-    deployment's where it is not given. A run that cannot be rendered becomes failed, with the reason; one that is not
-    worth sending is skipped; one whose data is still being fetched waits on.
+    Safe to run twice and side by side: the second gets an empty list. The words that we add are in the deployment's
+    language. A run that cannot be rendered becomes failed, with the reason; one that is not worth sending is skipped;
+    one whose data is still being fetched waits on.
     """
     started = Run.objects.filter(pk=run_id, status=Run.Status.WAITING)
     if not started.update(render_count=F("render_count") + 1, render_after=now + RENDER_LEASE):
         return []
     try:
-        with translation.override(language or settings.LANGUAGE_CODE):
+        with translation.override(settings.LANGUAGE_CODE):
             with lease_kept(_renewal(run_id, now)):
                 plan = _plan_messages(run_id, now)
             with transaction.atomic():

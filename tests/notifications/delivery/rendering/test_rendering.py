@@ -12,6 +12,7 @@ from django.contrib.auth.models import Group
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
+from pytest_django import Settings
 
 from accounts.directory.sync import apply_to
 from accounts.models import DirectoryPolicy, User, WeComAccount
@@ -199,7 +200,7 @@ def test_what_is_gone_or_is_no_message_fails_and_leaves_nothing_behind(is_delete
     if is_deleted:
         subscription.delete()
 
-    assert render_run(run_id=run.pk, now=NOW, language="en") == []
+    assert render_run(run_id=run.pk, now=NOW) == []
 
     run.refresh_from_db()
     assert (run.status, run.finished_at) == (Run.Status.FAILED, NOW)
@@ -223,15 +224,16 @@ def test_a_rendering_that_keeps_crashing_is_given_up(monkeypatch: pytest.MonkeyP
     run.refresh_from_db()
     assert (run.status, run.render_after) == (Run.Status.WAITING, NOW + RENDER_LEASE)
     assert not Delivery.objects.exists()
-    assert render_run(run_id=run.pk, now=NOW, language="en") == []
+    assert render_run(run_id=run.pk, now=NOW) == []
     run.refresh_from_db()
     assert (run.status, in_english(run)) == (Run.Status.FAILED, "Making the messages failed 5 times.")
 
 
-def test_the_language_is_frozen() -> None:
+def test_the_language_is_frozen(settings: Settings) -> None:
+    settings.LANGUAGE_CODE = "en"
     run = make_run(make_subscription(make_person(make_corp(), "lilei"), message_form=MessageForm.TEXT))
 
-    render_run(run_id=run.pk, now=NOW, language="en")
+    render_run(run_id=run.pk, now=NOW)
 
     delivery = Delivery.objects.get()
     assert delivery.language == "en"
