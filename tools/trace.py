@@ -47,8 +47,8 @@ WAYS = (
         "a slot to a receipt",
         "tests/notifications/test_tasks.py::test_a_tick_brings_what_is_due_all_the_way",
         ("notifications/tasks.py:_claim_due",),
-        files_at_most=37,
-        rooms_at_most=12,
+        files_at_most=33,
+        rooms_at_most=11,
     ),
     Way(
         "an alert to a changed card",

@@ -303,66 +303,55 @@ def test_host_cookies_are_advised_where_every_address_is_https(
     assert advised(limited) == []
 
 
-@pytest.mark.parametrize(
-    ("fields", "is_concerned"),
-    [
-        ({"notify_from": time(9), "notify_until": time(18)}, False),
-        ({"notifies_on_workdays_only": True}, True),
-        ({"free_days": FreeDays.SKIP}, True),
-        ({"notifies_on_workdays_only": True, "is_enabled": False}, False),
-    ],
-)
-def test_an_alert_rule_that_goes_by_working_days_is_named_before_the_calendar_ends(
-    root: Client, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], is_concerned: bool
+def test_alert_rules_that_go_by_working_days_are_named_before_the_calendar_ends(
+    root: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unknown_day = date(last_known_year() + 1, 2, 1)
     monkeypatch.setattr(dashboard, "CALENDAR_NOTICE", unknown_day - timezone.localdate())
-    source = DataSource.objects.create(name="数据仓库", kind="sql")
-    card = Card.objects.create(name="门店销售额", source=source, sql="SELECT 1")
-    make_rule(card, make_receiver(), **fields)
+    receiver = make_receiver()
+    make_rule(make_card(), receiver, name="按时段", notify_from=time(9), notify_until=time(18))
+    make_rule(make_card(), receiver, name="已停用", notifies_on_workdays_only=True, is_enabled=False)
     blind = client_of(make_manager(make_corp(), permissions="view_subscription"))
 
-    calendar = [item for item in index(root).attentions if item.sentence.startswith("本版本还没有")]
+    def calendar(client: Client) -> list[tuple[str, str]]:
+        found = index(client).attentions
+        return [
+            (one.sentence.partition("涉及：")[2], one.url) for one in found if one.sentence.startswith("本版本还没有")
+        ]
 
-    urls = ["/admin/notifications/workdaycalendar/"] if is_concerned else []
-    assert [item.url for item in calendar] == urls
+    assert calendar(root) == []
+    make_rule(make_card(), receiver, name="按工作日", notifies_on_workdays_only=True)
+    make_rule(make_card(), receiver, name="不查休息日", free_days=FreeDays.SKIP)
+    [(named, url)] = calendar(root)
+    assert (set(named.split("、")), url) == ({"按工作日", "不查休息日"}, "/admin/notifications/workdaycalendar/")
     assert index(blind).attentions == []
-    if is_concerned:
-        assert calendar[0].sentence.endswith("录入。涉及：销售额过低")
-        corp = make_corp()
-        make_subscription(name="工作日简报", report=make_report(corp=corp), free_days=FreeDays.SKIP)
-        [item] = [item for item in index(root).attentions if item.sentence.startswith("本版本还没有")]
-        assert item.sentence.endswith("涉及：工作日简报、销售额过低")
-        reader = client_of(make_manager(corp, permissions="view_subscription"))
-        [item] = [item for item in index(reader).attentions if item.sentence.startswith("本版本还没有")]
-        assert item.sentence.endswith("涉及：工作日简报")
-        assert item.url == "/admin/notifications/subscription/?state=enabled"
+
+    corp = make_corp()
+    make_subscription(name="工作日简报", report=make_report(corp=corp), free_days=FreeDays.SKIP)
+    assert calendar(root)[0][0].startswith("工作日简报、")
+    reader = client_of(make_manager(corp, permissions="view_subscription"))
+    assert calendar(reader) == [("工作日简报", "/admin/notifications/subscription/?state=enabled")]
 
 
 LATER = datetime(2126, 11, 24, 1, 0, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("fields", "is_concerned"),
-    [
-        ({}, True),
-        ({"is_enabled": False}, False),
-        ({"valid_to": LATER}, False),
-        ({"next_run_at": LATER}, False),
-    ],
-)
-def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_lasts(
-    root: Client, fields: dict[str, Any], is_concerned: bool
-) -> None:
-    fields = {"next_run_at": None, **fields}
-    make_subscription(**fields)
-    source = DataSource.objects.create(name="数据仓库", kind="sql")
-    make_rule(Card.objects.create(name="门店销售额", source=source, sql="SELECT 1"), make_receiver(), **fields)
+def make_card() -> Card:
+    source, _is_new = DataSource.objects.get_or_create(name="数据仓库", kind="sql")
+    return Card.objects.create(name="门店销售额", source=source, sql="SELECT 1")
+
+
+def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_lasts(root: Client) -> None:
+    receiver = make_receiver()
+    for fields in ({}, {"is_enabled": False}, {"valid_to": LATER}, {"next_run_at": LATER}):
+        times: dict[str, Any] = {"next_run_at": None, **fields}
+        make_subscription(**times)
+        make_rule(make_card(), receiver, **times)
     blind = client_of(make_manager(make_corp(), permissions="view_run"))
 
     found = [(item.sentence, item.url) for item in index(root).attentions if "没有下次" in item.sentence]
 
-    expected = [
+    assert found == [
         (
             "有 1 个已启用的推送没有下次执行时间，不会再发送：请重新保存它们的发送时间。",
             "/admin/notifications/subscription/?state=enabled",
@@ -372,7 +361,6 @@ def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_la
             "/admin/notifications/alertrule/?is_enabled__exact=1",
         ),
     ]
-    assert found == (expected if is_concerned else [])
     assert index(blind).attentions == []
 
 
