@@ -9,6 +9,24 @@ from typing import Any
 from django.db import connection
 
 
+def do_at_once(*works: Callable[[], object]) -> None:
+    """Do all of these at one moment, each over a connection of its own, and wait for their ends."""
+    barrier = threading.Barrier(len(works))
+
+    def do(work: Callable[[], object]) -> None:
+        try:
+            barrier.wait()
+            work()
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=do, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 class Meanwhile:
     """Does its work once, as soon as a statement that is about to be made fits."""
 

@@ -346,13 +346,13 @@ class TestTheSecondChannel:
 
         assert send_all(clock) == 3
 
-        assert [message.to for message in mail.outbox] == [["b@example.com"], ["jim@example.com"]]
-        assert receipts() == [
+        assert sorted(message.to[0] for message in mail.outbox) == ["b@example.com", "jim@example.com"]
+        assert set(receipts()) == {
             ("email", f"mail:{other.pk}:b@example.com", "accepted", "no_account"),
             ("email", f"mail:{unlinked.pk}:jim@example.com", "accepted", "no_userid"),
             ("wecom", f"{corp.pk}:lilei", "accepted", ""),
             ("wecom", f"user:{nobody.pk}", "skipped", "no_account"),
-        ]
+        }
 
     @pytest.mark.parametrize(
         "answer",

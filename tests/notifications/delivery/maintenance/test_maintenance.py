@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,6 +47,7 @@ from tests.notifications.alerts.conftest import make_alert_channel, make_receive
 from tests.notifications.delivery.attachments.places import make_medium
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription, utc
 from tests.notifications.one_delivery import claim_delivery, personal
+from tests.notifications.side_by_side import do_at_once
 from tools.services import start_valkey
 
 pytestmark = pytest.mark.django_db
@@ -99,19 +99,12 @@ def test_side_by_side_each_message_is_queued_once() -> None:
     ids = rendered(40)
     Delivery.objects.update(queued_until=None)
     found: list[int] = []
-    barrier = threading.Barrier(4)
 
     def work() -> None:
-        barrier.wait()
         while batch := hand_out(now=NOW, limit=7).ordinary:
             found.extend(batch)
-        connection.close()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    do_at_once(*[work] * 4)
 
     assert sorted(set(found)) == ids
     assert len(found) == len(ids)

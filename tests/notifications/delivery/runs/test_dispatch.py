@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
@@ -32,6 +29,7 @@ from tests.notifications.factories import (
     make_superuser,
     utc,
 )
+from tests.notifications.side_by_side import do_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -242,18 +240,8 @@ def test_dispatchers_side_by_side_never_double_a_slot(monkeypatch: pytest.Monkey
     for _ in range(60):
         make_subscription()
     found: list[int] = []
-    barrier = threading.Barrier(4)
 
-    def work() -> None:
-        barrier.wait()
-        found.extend(scheduler.claim_due(now=NOW))
-        connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    do_at_once(*[lambda: found.extend(scheduler.claim_due(now=NOW))] * 4)
 
     assert Run.objects.count() == 60
     assert sorted(found) == sorted(Run.objects.values_list("pk", flat=True))
@@ -387,10 +375,8 @@ def test_a_dispatcher_that_is_late_sees_the_run_of_the_other(monkeypatch: pytest
 
     def with_another_between(rows: object) -> object:
         monkeypatch.setattr(scheduler, "unlocked", unlocked)
-        thread = threading.Thread(target=in_thread, args=(lambda: scheduler.claim_due(now=NOW),))
         found = list(Subscription.objects.filter(pk=subscription.pk))
-        thread.start()
-        thread.join()
+        do_at_once(lambda: scheduler.claim_due(now=NOW))
         return found
 
     monkeypatch.setattr(scheduler, "unlocked", with_another_between)
@@ -400,37 +386,22 @@ def test_a_dispatcher_that_is_late_sees_the_run_of_the_other(monkeypatch: pytest
     assert Run.objects.filter(status=Run.Status.WAITING).count() == 1
 
 
-def in_thread(work: Callable[[], object]) -> None:
-    try:
-        work()
-    finally:
-        connection.close()
-
-
 @pytest.mark.django_db(transaction=True)
 def test_dispatchers_and_people_at_once_never_make_two_go() -> None:
     """Ten minutes of a subscription for every minute, from four sides."""
     subscription = make_hourly(crontab="* * * * *")
-    barrier = threading.Barrier(4)
 
     def clock_side() -> None:
-        barrier.wait()
         for minute in range(10):
             scheduler.claim_due(now=NOW + timedelta(minutes=minute))
 
     def people_side(name: str) -> None:
-        barrier.wait()
         for number in range(10):
             with suppress(TriggerRefusedError):
                 request_by_hand(subscription, f"{name}{number}")
 
     User.objects.create(username="clicker")
-    works: list[Callable[[], object]] = [clock_side, clock_side, lambda: people_side("a"), lambda: people_side("b")]
-    threads = [threading.Thread(target=in_thread, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    do_at_once(clock_side, clock_side, lambda: people_side("a"), lambda: people_side("b"))
 
     assert Run.objects.under_way().count() == 1
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -32,6 +30,7 @@ from tests.notifications.factories import (
     make_superuser,
     utc,
 )
+from tests.notifications.side_by_side import do_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -177,18 +176,8 @@ def test_a_notice_holds_no_run_up(owner: User) -> None:
 def test_many_at_once_notify_of_each_run_once(owner: User) -> None:
     subscription = make_subscription(owner=owner)
     runs = [make_wrong(subscription) for _ in range(20)]
-    barrier = threading.Barrier(4)
 
-    def work() -> None:
-        barrier.wait()
-        request_owner_notices(now=NOW)
-        connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    do_at_once(*[lambda: request_owner_notices(now=NOW)] * 4)
 
     notices = Run.objects.filter(trigger=Run.Trigger.NOTICE)
     assert sum(notice.notified_runs.count() for notice in notices) == len(runs)

@@ -24,7 +24,7 @@ from notifications.models import Attempt, CorpQueue, Delivery, Robot
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import send_delivery
-from tests.notifications.side_by_side import Elsewhere
+from tests.notifications.side_by_side import Elsewhere, do_at_once
 from tests.notifications.wire import Wire, errcode, reset
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,27 +37,13 @@ def delivery(corp: Corp) -> Delivery:
     return Delivery.objects.get(pk=pk)
 
 
-def elsewhere(work: Callable[[], object]) -> None:
-    """Over another connection, as another process does it."""
-
-    def run() -> None:
-        try:
-            work()
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-
-
 def send_while(work: Callable[[], object], delivery: Delivery) -> int:
     """A task that has read the row asks for the time before it claims: then `work` is done."""
     left = [work]
 
     def clock() -> datetime:
         if left:
-            elsewhere(left.pop())
+            do_at_once(left.pop())
         return NOW
 
     return send_deliveries([delivery.pk], clock=clock, is_stopping=lambda: False)
@@ -90,7 +76,7 @@ def test_a_repeat_after_a_lost_answer_has_the_bytes_of_the_first_attempt(
     send_while(lambda: rewrite(corp), delivery)
     assert send_delivery(delivery.pk, clock=clock)
 
-    elsewhere(lambda: withdraw(corp, ["jim"], NOW))
+    do_at_once(lambda: withdraw(corp, ["jim"], NOW))
     clock.advance(minutes=5)
     assert send_delivery(delivery.pk, clock=clock)
 
@@ -165,7 +151,7 @@ def cut(pid: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s, 20000)", [pid])
 
-    elsewhere(end)
+    do_at_once(end)
 
 
 def send_all(clock: FakeClock) -> None:

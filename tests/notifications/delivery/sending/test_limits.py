@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from notifications.models import Attempt, CorpQueue, Delivery, Priority, Receipt
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription
 from tests.notifications.one_delivery import personal
+from tests.notifications.side_by_side import do_at_once
 from tests.notifications.wire import Wire, errcode
 
 pytestmark = pytest.mark.django_db
@@ -243,15 +245,7 @@ def test_many_tasks_together_stay_within_the_companys_minute(
     settings.LIMIT_COMPANY_PER_MINUTE = 10
     ids = personal(corp, 24)
 
-    def work(part: list[int]) -> None:
-        send_all(part, clock)
-        connection.close()
-
-    threads = [threading.Thread(target=work, args=(ids[start::4],)) for start in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    do_at_once(*(partial(send_all, ids[start::4], clock) for start in range(4)))
 
     assert len(wire.bodies) == 10
     assert Delivery.objects.filter(status="accepted").count() == 10

@@ -32,7 +32,7 @@ from tests.notifications.factories import (
     make_subscription,
 )
 from tests.notifications.one_delivery import claim_delivery, personal, send_delivery
-from tests.notifications.side_by_side import Elsewhere
+from tests.notifications.side_by_side import Elsewhere, do_at_once
 from tests.notifications.wire import Wire, errcode, http, reset
 
 pytestmark = pytest.mark.django_db
@@ -421,18 +421,8 @@ def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, wire
 @pytest.mark.django_db(transaction=True)
 def test_of_many_workers_one_sends(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
     results: list[bool] = []
-    barrier = threading.Barrier(6)
 
-    def work() -> None:
-        barrier.wait()
-        results.append(send_delivery(delivery.pk, clock=clock))
-        connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    do_at_once(*[lambda: results.append(send_delivery(delivery.pk, clock=clock))] * 6)
 
     assert sorted(results) == [False] * 5 + [True]
     assert len(wire.bodies) == 1
