@@ -338,7 +338,7 @@ LATER = datetime(2126, 11, 24, 1, 0, tzinfo=UTC)
 
 def make_card() -> Card:
     source, _is_new = DataSource.objects.get_or_create(name="数据仓库", kind="sql")
-    return Card.objects.create(name="门店销售额", source=source, sql="SELECT 1")
+    return Card.objects.create(name=f"门店销售额 {Card.objects.count()}", source=source, sql="SELECT 1")
 
 
 def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_lasts(root: Client) -> None:
