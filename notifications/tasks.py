@@ -61,16 +61,7 @@ from notifications.delivery.sending.queue import (
 )
 from notifications.inbound import accept, calls, webhook
 from notifications.inbound.mail import outgoing
-from notifications.models import (
-    AlertRule,
-    Incident,
-    IncomingMessage,
-    Medium,
-    OutgoingMail,
-    Priority,
-    Run,
-    Subscription,
-)
+from notifications.models import AlertRule, Incident, IncomingMessage, Medium, OutgoingMail, Priority, Run, Subscription
 
 if TYPE_CHECKING:
     from datetime import datetime

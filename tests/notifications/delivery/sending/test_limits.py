@@ -33,7 +33,7 @@ from notifications.delivery.sending.send import (
 from notifications.delivery.sending.settle import Ended, settle_calls
 from notifications.models import Attempt, CorpQueue, Delivery, Priority, Receipt
 from tests.notifications.conftest import FakeClock
-from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription
+from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import personal
 from tests.notifications.side_by_side import do_at_once
 from tests.notifications.wire import Wire, errcode
@@ -46,8 +46,9 @@ def _nothing_is_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("notifications.delivery.channels.RESERVED_PERCENT", 0)
 
 
-def together(corp: Corp, count: int) -> Delivery:
-    [pk] = render_run(run_id=make_run(make_subscription(*make_people(corp, count))).pk, now=NOW)
+def together(corp: Corp, *userids: str) -> Delivery:
+    people = [make_person(corp, userid) for userid in userids]
+    [pk] = render_run(run_id=make_run(make_subscription(*people)).pk, now=NOW)
     return Delivery.objects.get(pk=pk)
 
 
@@ -65,7 +66,7 @@ def used_today(corp: Corp) -> int:
 
 
 def test_a_call_counts_for_address_company_and_day(corp: Corp, clock: FakeClock, settings: Settings) -> None:
-    delivery = together(corp, 3)
+    delivery = together(corp, *"abc")
 
     send_all([delivery.pk], clock)
 
@@ -182,7 +183,7 @@ def test_a_call_whose_permit_was_lost_before_it_began_is_not_made(
 
 def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings: Settings) -> None:
     """Two tasks may have the same message in their hands: each has a permit of its own."""
-    delivery = together(corp, 1)
+    delivery = together(corp, "a")
     [(_one, first)] = Admission([delivery.pk]).admit(1)
     [(_other, second)] = Admission([delivery.pk]).admit(1)
     scope = company_scope(corp.corpid)
@@ -383,21 +384,6 @@ def test_while_another_worker_fills_the_limiter_nothing_is_handed_out(valkey_cli
 
     valkey_client.delete("push:limit:restoring")
     assert len(hand_out(now=NOW).ordinary) == 1
-
-
-def test_what_the_limits_hold_back_is_sent_by_and_by(wire: Wire, clock: FakeClock, settings: Settings) -> None:
-    settings.LIMIT_COMPANY_PER_MINUTE = 2
-    ids = personal_by_priority(make_corp(api_base_url=wire.url), 3)
-
-    # As if another dispatcher had handed out all of them at the same time.
-    tried_count = send_deliveries(ids, clock=clock, is_stopping=lambda: False)
-
-    assert (tried_count, len(wire.bodies)) == (2, 2)
-    held = Delivery.objects.get(status=Delivery.Status.PENDING)
-    assert held.attempt_count == 0
-    assert held.queued_until is None
-    assert 55 < (held.next_attempt_at - NOW).total_seconds() <= 61
-    assert hand_out(now=NOW) == HandedOut()
 
 
 @given(wanted=st.dictionaries(st.integers(), st.integers(0, 50), max_size=8), total=st.integers(0, 200))
