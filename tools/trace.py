@@ -64,7 +64,7 @@ WAYS = (
             "notifications/alerts/card_updates.py:due",
             "notifications/alerts/card_updates.py:update_cards",
         ),
-        files_at_most=49,
+        files_at_most=46,
         rooms_at_most=16,
     ),
 )

@@ -21,7 +21,6 @@ from notifications.delivery.runs.statistics import Counts, Day, last_days, of_co
 from notifications.models import Delivery, FreeDays, Run
 from notifications.subscriptions.schedules import last_known_year
 from notifications.views import overview
-from tests.notifications.admin.conftest import client_of
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import (
@@ -45,6 +44,12 @@ def _address() -> None:
 @pytest.fixture
 def root() -> Client:
     return client_of(make_superuser())
+
+
+def client_of(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
 
 
 def index(client: Client) -> overview.Overview:
