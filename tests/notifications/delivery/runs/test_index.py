@@ -160,6 +160,9 @@ def test_the_scale_ends_on_a_round_number_and_the_month_is_named_where_it_begins
 
 def test_the_page_draws_the_picture_and_says_the_same_in_a_table(root: Client) -> None:
     corp = make_corp()
+    empty = root.get("/admin/").content.decode()
+    assert '<svg class="picture"' not in empty
+    assert "最近 14 天没有推送" in empty
     make_deliveries(corp, recipient_count=1234, invalid_count=34)
     make_deliveries(corp, recipient_count=5, status="unknown")
 
