@@ -65,12 +65,18 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 # --- Network ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", [b"<html>Sign in to the network</html>", b"[]", b'{"errcode":"x"}', b""])
-def test_a_login_page_of_the_network_is_not_wecom(corp: Corp, content: bytes) -> None:
-    with listening(page(content)) as url:
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        *((content, "200 OK") for content in (b"<html>Sign in to the network</html>", b"[]", b'{"errcode":"x"}', b"")),
+        (b"", "500 Internal Server Error"),
+    ],
+)
+def test_a_login_page_of_the_network_is_not_wecom(corp: Corp, content: bytes, status: str) -> None:
+    with listening(page(content, status=status)) as url:
         run = run_at(corp, "network", url)
 
-    assert (run.status, run.problem, run.detail) == ("wrong", "not_wecom", "HTTP 200")
+    assert (run.status, run.problem, run.detail) == ("wrong", "not_wecom", f"HTTP {status[:3]}")
     assert results.explain_run(run).what.startswith("What answered is not WeCom")
 
 
@@ -108,6 +114,16 @@ def test_what_answers_at_the_address_of_wecom(
         run = run_at(corp, name, address.replace("http", scheme))
 
     assert (run.status, run.problem) == outcome
+
+
+def test_a_name_that_has_no_address(corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*_arguments: object, **_options: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    run = run_at(corp, "network", "https://qyapi.example.com")
+
+    assert (run.status, run.problem, run.facts["host"]) == ("wrong", "dns", "qyapi.example.com")
 
 
 @pytest.mark.parametrize("address", ["ftp://127.0.0.1", "http://127.0.0.1:99999", "http://"])
@@ -182,9 +198,12 @@ def test_a_certificate_of_another_authority_than_ours(
 ) -> None:
     other = Path(_certificate(tmp_path_factory.mktemp("other"), "127.0.0.1").bundle).read_text()
     with listening(page(), certificate.context) as url:
+        untrusted = run_at(corp, "certificate", url)
         run = run_at(corp, "certificate", url, ca_bundle=other)
 
     assert (run.status, run.problem) == ("wrong", "own_authority")
+    assert (untrusted.status, untrusted.problem) == ("wrong", "untrusted")
+    assert untrusted.facts == {"reason": "unable to get local issuer certificate"}
 
 
 # --- Clock ------------------------------------------------------------------------------------------------------------
@@ -208,6 +227,13 @@ def test_how_far_the_clock_may_be(seconds: int, outcome: tuple[str, str]) -> Non
 
     assert (finding.status, finding.problem) == outcome
     assert finding.facts == {"seconds": abs(seconds)}
+
+
+def test_the_clock_is_compared_with_the_date_that_wecom_sends(corp: Corp) -> None:
+    with listening(page(date=timezone.now() - dt.timedelta(minutes=10))) as url:
+        run = run_at(corp, "clock", url)
+
+    assert (run.status, run.problem) == ("wrong", "ahead")
 
 
 # --- Trusted IP -------------------------------------------------------------------------------------------------------
