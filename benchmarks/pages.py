@@ -122,7 +122,7 @@ def _administration(browser: Browser) -> list[str]:
 
 
 def _takes_people(model_admin: Any) -> bool:
-    return any(getattr(one, "parameter_name", "") == "person" for one in model_admin.list_filter)
+    return any(hasattr(one, "selects") for one in model_admin.list_filter)
 
 
 def _under(path: str, links: list[str]) -> list[str]:

@@ -96,14 +96,14 @@ class ShownLookups(ModelAdminBase):
         except FieldDoesNotExist:  # the parameter of a filter, or nothing
             return True
         shown = {self.date_hierarchy, *self.get_list_display(request), *self.get_search_fields(request)}
-        shown |= {_parameter(one) for one in self.get_list_filter(request)}
+        shown |= {name for one in self.get_list_filter(request) for name in _parameters(one)}
         return column.is_relation or bool(getattr(column, "primary_key", False)) or name in shown
 
 
-def _parameter(chosen: Any) -> str:
-    """What a filter of a list is called in its address."""
+def _parameters(chosen: Any) -> list[str]:
+    """Name the columns that a filter of a list asks for in its address."""
     name = chosen[0] if isinstance(chosen, list | tuple) else getattr(chosen, "parameter_name", chosen)
-    return str(name).split("__")[0]
+    return [str(each).split("__")[0] for each in getattr(chosen, "selects", [name])]
 
 
 def texts_of_labels(form: BaseForm) -> dict[str, str]:

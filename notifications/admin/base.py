@@ -285,20 +285,22 @@ class IndexedLogAdmin(DescribedRows, ReadOnlyAdmin):
         return self.found(queryset, words, seen_by=administrator(request)), False
 
 
+def list_corps(person: User) -> list[tuple[str, Any]]:
+    """List the companies that the person sees, as a select offers them."""
+    corps = Corp.objects.visible_to(person).order_by("name").values_list("pk", "name")
+    return [(str(corp_id), name) for corp_id, name in corps]
+
+
 class CorpFilter(admin.SimpleListFilter):
     title = _("company")
     parameter_name = "corp"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        corps = Corp.objects.visible_to(request.user).order_by("name").values_list("pk", "name")
-        return [(str(corp_id), name) for corp_id, name in corps]
+        return list_corps(administrator(request))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
-        return self.matching(queryset, value) if value in dict(self.lookup_choices) else queryset
-
-    def matching(self, queryset: QuerySet[Any], corp_id: str) -> QuerySet[Any]:
-        return queryset.filter(corp_id=corp_id)
+        return queryset.filter(corp_id=value) if value in dict(self.lookup_choices) else queryset
 
 
 class OptionFilter(admin.SimpleListFilter):
@@ -324,28 +326,27 @@ def day_column(rows: QuerySet[Any]) -> str:
     return _DAY_COLUMNS.get(rows.model, "created_at")
 
 
-class DayFilter(admin.SimpleListFilter):
-    """Days in the time zone of the page."""
+def of_day(rows: QuerySet[Any], name: str) -> QuerySet[Any]:
+    """Keep those of a day or of several, in the time zone of the page. `name`: one of DAYS."""
+    today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    first, last = {"today": (0, 0), "yesterday": (-1, -1), "week": (-6, 0)}[name]
+    column, start, end = day_column(rows), today + timedelta(days=first), today + timedelta(days=last + 1)
+    return rows.filter(**{f"{column}__gte": start, f"{column}__lt": end})
 
+
+DAYS = (("today", _("Today")), ("yesterday", _("Yesterday")), ("week", _("Last 7 days")))
+
+
+class DayFilter(admin.SimpleListFilter):
     title = _("day")
     parameter_name = "day"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("today", _("Today")), ("yesterday", _("Yesterday")), ("week", _("Last 7 days"))]
+        return list(DAYS)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-        tomorrow = today + timedelta(days=1)
-        spans: dict[str | None, tuple[datetime, datetime]] = {
-            "today": (today, tomorrow),
-            "yesterday": (today - timedelta(days=1), today),
-            "week": (today - timedelta(days=6), tomorrow),
-        }
-        if self.value() not in spans:
-            return queryset
-        start, end = spans[self.value()]
-        column = day_column(queryset)
-        return queryset.filter(**{f"{column}__gte": start, f"{column}__lt": end})
+        value = self.value()
+        return of_day(queryset, value) if value in dict(DAYS) else queryset
 
 
 def pill(value: str, text: object) -> SafeString:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Count, Model, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.template.loader import render_to_string
@@ -24,13 +26,12 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.importexport.sheets import csv_line
+from accounts.models import User
 from accounts.users.roles import people_visible_to
 from integrations.companies.diagnosis import results
 from integrations.core.admin_pages import read_newest_first
 from notifications.admin import base
 from notifications.admin.base import (
-    CorpFilter,
-    DayFilter,
     IndexedLogAdmin,
     administrator,
     day_column,
@@ -50,7 +51,7 @@ from notifications.models import Delivery, Receipt, Run, Subscription
 PEOPLE_SHOWN, RUNS_SHOWN = 10, 10
 WORDS_AT_MOST = 100
 # Other years are slips of the keyboard, and some of them no database can compare.
-FIRST_YEAR, LAST_YEAR = 1970, 9000
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(9000, 12, 31)
 # Rows of a file: more than a run has people; a list without any filter may be of years.
 ROWS_AT_MOST = 200_000
 BATCH = 1000
@@ -203,177 +204,112 @@ def _people_states(
     ]
 
 
-class FormFilter(admin.SimpleListFilter):
-    """A field of the form beside a list (admin/notifications/log/_filter.html), drawn by its `kind`: a select of
-    `lookups`."""
+class LogFilter(admin.ListFilter):
+    """The form beside a log's list (admin/notifications/log/_filter.html). What is empty filters nothing; what is
+    no day or no choice neither, and the form says so.
 
+    `exact`: the columns of a row to which a page leads, with their labels: each is shown as its name, with a way to
+    drop it. `selects`: what a column may hold, by the name of the question for it.
+    """
+
+    title = _("Filter")
     template = "admin/notifications/log/_filter.html"
-    kind = "select"
+    exact: ClassVar[Mapping[str, Any]]
+    selects: ClassVar[Mapping[str, tuple[Any, Iterable[tuple[str, Any]]]]]
+    corp_column = "corp"
+
+    def __init__(self, request: HttpRequest, params: Any, model: type[Model], model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.person = administrator(request)
+        fields = self._fields()
+        names = [*fields, *(f"{column}__id__exact" for column in self.exact)]
+        self.asked: dict[str, str] = {name: params.pop(name)[-1] for name in names if name in params}
+        self.form = forms.Form(self.asked, auto_id="filter-%s")
+        self.form.fields = fields
+        self.form.full_clean()
+
+    def _fields(self) -> dict[str, forms.Field]:
+        return {
+            "person": _words_field(_("person")),
+            "push": _words_field(pgettext_lazy("filter", "push or alert")),
+            "corp": _choice_field(_("company"), base.list_corps(self.person)),
+            "day": _choice_field(_("day"), base.DAYS),
+            "from": _day_field(pgettext_lazy("a day", "from")),
+            "to": _day_field(pgettext_lazy("a day", "to")),
+            **{name: _choice_field(*labelled) for name, labelled in self.selects.items()},
+        }
 
     def has_output(self) -> bool:
         return True
 
-    @property
-    def text(self) -> str:
-        """What was chosen or typed."""
-        return (self.value() or "").replace("\x00", "").strip()[:WORDS_AT_MOST]
-
     def choices(self, changelist: Any) -> Iterator[Any]:
-        for value, label in [("", _("All")), *self.lookup_choices]:
-            yield {"value": str(value), "display": label, "selected": str(value) == self.text}
+        return iter(())
 
+    def exact_rows(self) -> Iterator[tuple[str, str, Any, str]]:
+        """Of each row that is asked for: the question, its key, its label and its name."""
+        for column, label in self.exact.items():
+            name = f"{column}__id__exact"
+            if key := self.asked.get(name):
+                yield name, key, label, self._name_row(column, key)
 
-class FormCorpFilter(FormFilter, CorpFilter):
-    """Of messages, which belong to one company."""
-
-
-class FormDayFilter(FormFilter, DayFilter):
-    """Of today, yesterday or the last week."""
-
-
-class WordsFilter(FormFilter):
-    """A field into which one types."""
-
-    kind = "text"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return []
-
-
-class ChoiceFilter(FormFilter):
-    """A select of what one column may hold: its `options`."""
-
-    title = _("status")
-    parameter_name = "status__exact"
-    options: Iterable[tuple[Any, Any]] = ()
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(self.options)
+    def _name_row(self, column: str, key: str) -> str:
+        """Empty for what the person does not see."""
+        related = _RELATED[column]
+        seen = people_visible_to(self.person) if related is User else related.objects.visible_to(self.person)
+        row = (prepare_names(seen) if related is Run else seen).filter(pk=key).first() if is_key(key) else None
+        return f"{name_run(row)} {plain_moment(row.slot_at)}" if isinstance(row, Run) else str(row or "")
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(**{str(self.parameter_name): self.text}) if self.text else queryset
-
-
-class PersonFilter(WordsFilter):
-    """Rows about people of that name, username or WeCom account. `path`: from a receipt to the row."""
-
-    title = _("person")
-    parameter_name = "person"
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.text:
-            return queryset
-        return base.of_people(queryset, base.people_found(self.text, seen_by=administrator(request)))
-
-
-class PushFilter(WordsFilter):
-    """Rows of pushes and alerts of that name."""
-
-    title = pgettext_lazy("filter", "push or alert")
-    parameter_name = "push"
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.text:
-            return queryset
-        runs = base.runs_named(self.text, seen_by=administrator(request))
-        return queryset.filter(**{f"{'pk' if queryset.model is Run else 'run'}__in": runs})
-
-
-class SpanFilter(WordsFilter):
-    """From one day to another, both included, in the time zone of the page."""
-
-    title = _("days")
-    parameter_name = "from"
-    other_parameter = "to"
-    kind = "span"
-
-    def __init__(self, request: HttpRequest, params: Any, model: type[Model], model_admin: Any) -> None:
-        super().__init__(request, params, model, model_admin)
-        value = params.pop(self.other_parameter, None)
-        if value is not None:
-            self.used_parameters[self.other_parameter] = value[-1]
-
-    def expected_parameters(self) -> list[str | None]:
-        return [self.parameter_name, self.other_parameter]
-
-    @property
-    def first(self) -> str:
-        return _day(self.used_parameters.get(self.parameter_name))
-
-    @property
-    def last(self) -> str:
-        return _day(self.used_parameters.get(self.other_parameter))
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        column = day_column(queryset)
-        if self.first:
-            queryset = queryset.filter(**{f"{column}__gte": _midnight(self.first)})
-        if self.last:
-            queryset = queryset.filter(**{f"{column}__lt": _midnight(self.last, plus=1)})
+        for name, key, _label, _name in self.exact_rows():
+            queryset = queryset.filter(**{name: key}) if is_key(key) else queryset.none()
+        for name, value in self.form.cleaned_data.items():
+            if value:
+                queryset = self.narrow(queryset, name, value)
         return queryset
 
-
-class ExactFilter(FormFilter):
-    """Rows of one other row, to which a page leads: shown as its name, with a way to drop it. `column`: the key to
-    it."""
-
-    kind = "exact"
-    column: str
-    related: type[Any]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        key = self.value() or ""
-        return [(key, self.label(request, int(key)))] if is_key(key) else []
-
-    def has_output(self) -> bool:
-        return bool(self.text)
-
-    def label(self, request: HttpRequest, key: int) -> str:
-        """Its name for who asks; empty for what that person does not see."""
-        return str(self.related.objects.visible_to(request.user).filter(pk=key).first() or "")
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.text:
-            return queryset
-        keys = [int(key) for key, _label in self.lookup_choices]
-        return queryset.filter(**{f"{self.column}__in": keys})
+    def narrow(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+        """Keep the rows that answer one question. Days are in the time zone of the page, both included."""
+        match name:
+            case "person":  # of that name, username or WeCom account
+                return base.of_people(rows, base.people_found(value, seen_by=self.person))
+            case "push":
+                runs = base.runs_named(value, seen_by=self.person)
+                return rows.filter(**{f"{'pk' if rows.model is Run else 'run'}__in": runs})
+            case "corp":
+                return rows.filter(**{self.corp_column: value})
+            case "day":
+                return base.of_day(rows, value)
+            case "from":
+                return rows.filter(**{f"{day_column(rows)}__gte": _midnight(value)})
+            case "to":
+                return rows.filter(**{f"{day_column(rows)}__lt": _midnight(value + timedelta(days=1))})
+        return rows.filter(**{name: value})
 
 
-class ExactRunFilter(ExactFilter):
-    title, parameter_name, column = _("run"), "run__id__exact", "run"
-
-    def label(self, request: HttpRequest, key: int) -> str:
-        run = prepare_names(Run.objects.visible_to(request.user)).filter(pk=key).first()
-        return "" if run is None else f"{name_run(run)} {plain_moment(run.slot_at)}"
+_RELATED: dict[str, Any] = {"run": Run, "delivery": Delivery, "subscription": Subscription, "user": User}
 
 
-class ExactDeliveryFilter(ExactFilter):
-    title, parameter_name, column, related = _("message"), "delivery__id__exact", "delivery", Delivery
+def _words_field(label: Any) -> forms.CharField:
+    return forms.CharField(label=label, required=False, widget=forms.TextInput({"maxlength": WORDS_AT_MOST}))
 
 
-class ExactPushFilter(ExactFilter):
-    title, parameter_name, column, related = _("push"), "subscription__id__exact", "subscription", Subscription
+def _choice_field(label: Any, choices: Iterable[tuple[str, Any]]) -> forms.ChoiceField:
+    return forms.ChoiceField(label=label, choices=[("", _("All")), *choices], required=False)
 
 
-class ExactPersonFilter(ExactFilter):
-    title, parameter_name, column = _("user"), "user__id__exact", "user"
-
-    def label(self, request: HttpRequest, key: int) -> str:
-        return str(people_visible_to(administrator(request)).filter(pk=key).first() or "")
-
-
-def _day(text: str | None) -> str:
-    """A day as a date field writes it; empty for anything else."""
-    try:
-        day = date.fromisoformat(text or "")
-    except ValueError:
-        return ""
-    return day.isoformat() if FIRST_YEAR <= day.year <= LAST_YEAR else ""
+def _day_field(label: Any) -> forms.DateField:
+    shown = {"placeholder": "2026-11-28", "pattern": r"\d{4}-\d{2}-\d{2}", "title": "2026-11-28"}
+    return forms.DateField(
+        label=label,
+        required=False,
+        input_formats=["%Y-%m-%d"],
+        widget=forms.TextInput({**shown, "maxlength": 10, "autocomplete": "off"}),
+        validators=[MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY)],
+    )
 
 
-def _midnight(day: str, *, plus: int = 0) -> datetime:
-    """The beginning of the day, or of one some days later."""
-    return timezone.make_aware(datetime.combine(date.fromisoformat(day) + timedelta(days=plus), time()))
+def _midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time()))
 
 
 class Column:

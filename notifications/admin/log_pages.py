@@ -21,19 +21,9 @@ from integrations.core import sentences
 from notifications.admin import base, log, resend
 from notifications.admin.base import find_row, moment, pill, plain_moment, run_people, run_pill, run_state
 from notifications.admin.log import (
-    ChoiceFilter,
     Column,
-    ExactDeliveryFilter,
-    ExactPersonFilter,
-    ExactPushFilter,
-    ExactRunFilter,
     ExportedLog,
-    FormCorpFilter,
-    FormDayFilter,
-    FormFilter,
-    PersonFilter,
-    PushFilter,
-    SpanFilter,
+    LogFilter,
     held_up,
     link,
     link_to,
@@ -61,31 +51,23 @@ if TYPE_CHECKING:
 # --- Runs: each execution, and what became of its messages ------------------------------------------------------------
 
 
-class RunStatusFilter(ChoiceFilter):
-    options = Run.Status.choices
+class RunFilter(LogFilter):
+    exact = {"subscription": _("push")}
+    selects = {
+        "status__exact": (_("status"), Run.Status.choices),
+        "reached": (_("reached"), [("not_all", _("not everybody"))]),
+        "trigger__exact": (_("trigger"), Run.Trigger.choices),
+    }
 
-
-class TriggerFilter(ChoiceFilter):
-    title = _("trigger")
-    parameter_name = "trigger__exact"
-    options = Run.Trigger.choices
-
-
-class ReachedFilter(FormFilter, base.OptionFilter):
-    """Runs that ended, and say whom they did not reach."""
-
-    title = _("reached")
-    parameter_name = "reached"
-    options = {"not_all": (_("not everybody"), lambda runs: runs.filter(status=Run.Status.FINISHED).exclude(error=""))}
-
-
-class RunCorpFilter(FormCorpFilter):
-    """Runs for the company alone, and those with messages to it."""
-
-    def matching(self, queryset: QuerySet[Any], corp_id: str) -> QuerySet[Any]:
-        # Asked run by run: the newest ones are on the first page, and a union of all keys would be made whole.
-        sent_there = Exists(Delivery.objects.filter(run=OuterRef("pk"), corp_id=int(corp_id)))
-        return queryset.filter(Q(corp_id=int(corp_id)) | sent_there)
+    def narrow(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+        match name:
+            case "reached":  # runs that ended, and say whom they did not reach
+                return rows.filter(status=Run.Status.FINISHED).exclude(error="")
+            case "corp":  # for the company alone, or with messages to it
+                # Asked run by run: the newest ones are on the first page, and a union of all keys would be made whole.
+                sent_there = Exists(Delivery.objects.filter(run=OuterRef("pk"), corp_id=int(value)))
+                return rows.filter(Q(corp_id=int(value)) | sent_there)
+        return super().narrow(rows, name, value)
 
 
 # The first ones of a run; the lists show them all.
@@ -116,10 +98,7 @@ class RunAdmin(ExportedLog):
     )
     listed = ("subject", "state", "slot", "trigger", "recipients", "accepted", "exceptions", "skipped", "why")
     filed = ("subject", "trigger", "slot", "ended", "state", "recipients", "accepted", "exceptions", "skipped", "why")
-    list_filter = (
-        *(ExactPushFilter, PersonFilter, PushFilter, RunCorpFilter),
-        *(FormDayFilter, SpanFilter, RunStatusFilter, ReachedFilter, TriggerFilter),
-    )
+    list_filter = (RunFilter,)
     search_fields = ("key",)
     search_help_text = _("Name of a push, or title of an alert or a message")
 
@@ -269,8 +248,9 @@ def _count_reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
 # --- Messages, each as it was sent, with its attempts -----------------------------------------------------------------
 
 
-class DeliveryStatusFilter(ChoiceFilter):
-    options = Delivery.Status.choices
+class DeliveryFilter(LogFilter):
+    exact = {"run": _("run")}
+    selects = {"status__exact": (_("status"), Delivery.Status.choices)}
 
 
 def _pill_of(delivery: Delivery) -> SafeString:
@@ -308,10 +288,7 @@ class DeliveryAdmin(ExportedLog):
         *("title", "run", "corp_name", "state", "recipient_count", "accepted", "exceptions", "tries"),
         *("errcode", "what", "who", "where", "created", "settled"),
     )
-    list_filter = (
-        *(ExactRunFilter, PersonFilter, PushFilter, FormCorpFilter),
-        *(FormDayFilter, SpanFilter, DeliveryStatusFilter),
-    )
+    list_filter = (DeliveryFilter,)
     actions = ("resend", "recall")
     search_fields = ("mark",)
     search_help_text = _("Person (name, username, WeCom account), title, or the address of a message")
@@ -448,26 +425,17 @@ def _list_delivery_facts(model_admin: DeliveryAdmin, delivery: Delivery) -> list
 # --- Receipts: what became of it for each person ----------------------------------------------------------------------
 
 
-class MessageCorpFilter(FormCorpFilter):
-    """Of messages to the company; who was skipped has none."""
+class ReceiptFilter(LogFilter):
+    exact = {"run": _("run"), "delivery": _("message"), "user": _("user")}
+    selects = {"status": (_("status"), log.LABELS.items())}
+    # Who was skipped has no message, and is of no company.
+    corp_column = "delivery__corp"
 
-    def matching(self, queryset: QuerySet[Any], corp_id: str) -> QuerySet[Any]:
-        return queryset.filter(delivery__corp=corp_id)
-
-
-class ReceiptStatusFilter(FormFilter):
-    """What became of it for the person: its own status, else its delivery's."""
-
-    title = _("status")
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(log.LABELS.items())
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.text not in log.LABELS:
-            return queryset
-        return cast("ReceiptQuerySet", queryset).with_status(self.text)  # the admin filters its own rows only
+    def narrow(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+        """A receipt's status is its own, else its message's."""
+        if name == "status":
+            return cast("ReceiptQuerySet", rows).with_status(value)  # the admin filters its own rows only
+        return super().narrow(rows, name, value)
 
 
 def _link_reason(receipt: Receipt) -> str:
@@ -507,10 +475,7 @@ class ReceiptAdmin(ExportedLog):
     )
     listed = ("person", "company_and_account", "state", "why", "message", "due", "read")
     filed = ("person", "company_and_account", "state", "why", "who", "where", "message", "due", "read", "run")
-    list_filter = (
-        *(ExactRunFilter, ExactDeliveryFilter, ExactPersonFilter, PersonFilter, PushFilter, MessageCorpFilter),
-        *(FormDayFilter, SpanFilter, ReceiptStatusFilter),
-    )
+    list_filter = (ReceiptFilter,)
     search_fields = ("address",)
     search_help_text = _("Person (name, username, WeCom account), or the address of a message")
 
