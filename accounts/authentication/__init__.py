@@ -1,1 +1,1 @@
-"""How people sign in, and what their sessions carry."""
+"""Sign-in and the contents of sessions."""

@@ -1,4 +1,4 @@
-"""Signs people in by their WeCom identity. Permissions stay with django.contrib.auth's ModelBackend."""
+"""Sign-in by a WeCom identity. Permissions stay with django.contrib.auth's ModelBackend."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ from integrations.models import Corp, Member, SyncRun
 
 # user/get about somebody outside the app's visible scope: no privilege, or "no such userid".
 _OUT_OF_SCOPE_CODES = frozenset({60011, 60111})
-# For so long the last copy of the directory is believed without asking WeCom again: a night may be missed.
+# A directory copy younger than this is trusted without asking WeCom again. It allows for one missed night.
 FRESH = timedelta(hours=36)
-_DISABLED_STATUS = 2  # of user/get
+_DISABLED_STATUS = 2  # the value of `status` in the answer of user/get
 _GONE = frozenset({Member.Presence.DELETED, Member.Presence.MISSING})
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationCode:
-    """A code from WeCom. Good for one sign-in, so neither printed nor logged: django.contrib.auth passes the
-    credentials of a failed sign-in on to whoever listens to its signal."""
+    """A code from WeCom, good for one sign-in.
+
+    It is neither printed nor logged: django.contrib.auth passes the credentials of a failed sign-in to all receivers
+    of its signal.
+    """
 
     value: str = field(repr=False)
 
@@ -53,7 +56,7 @@ class Reason(StrEnum):
 
 
 class SignInRefused(Exception):
-    """WeCom knows the person (by `userid`, empty for non-members), and yet sign-in is refused for `reason`."""
+    """WeCom knows the person, but sign-in is refused for `reason`. `userid` is empty for people who are not members."""
 
     def __init__(self, reason: Reason, *, userid: str = "") -> None:
         super().__init__(reason)
@@ -62,11 +65,13 @@ class SignInRefused(Exception):
 
 
 def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode, now: datetime) -> User:
-    """The person whom `code` stands for. Spends the code. One call to WeCom says who it is, a second one whether still
-    in scope; none for somebody whom the directory's policy is in force for and the last copy has shown.
+    """Return the person to whom `code` belongs. This spends the code.
 
-    Raises SignInRefused, or an IntegrationError where WeCom did not answer: LoginRefusedError for a code that is
-    used, old or invented.
+    The first call asks WeCom for the userid, a second one whether the person is still in the app's scope. The second
+    call is left out if the corp has a directory policy in force and a fresh copy of its directory shows the member.
+
+    Raises SignInRefused, or an IntegrationError if WeCom did not answer: LoginRefusedError for a code that is used, old
+    or invented.
     """
     if not (corp.is_enabled and corp.sign_in_enabled):
         raise SignInRefused(Reason.COMPANY_DISABLED)
@@ -75,20 +80,20 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
     if not found.person.is_active:
         raise SignInRefused(Reason.USER_DISABLED, userid=userid)
     has_called_wecom = _require_let_in(client=client, corp=corp, userid=userid, found=found, now=now)
-    # Checked again: WeCom may have taken seconds to answer, and disabling takes effect at once.
+    # Check again: WeCom may have taken seconds to answer, and disabling takes effect at once.
     if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if has_called_wecom else found.corp_signs_in):
         raise SignInRefused(Reason.COMPANY_DISABLED)
     return found.person
 
 
 def note_signed_in(*, user: User, corp: Corp, now: datetime) -> None:
-    """Remember that this account has signed its person in. Holds for this company and userid only."""
+    """Remember that this account has signed the person in. The proof holds for this company and userid only."""
     rows = WeComAccount.objects.filter(user=user, corp=corp)
     rows.update(proven_corp_id=F("corp_id"), proven_userid=F("userid_folded"), signed_in_at=now)
 
 
 def _redeem(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> str:
-    """The userid in `corp`. People of linked companies come as `CorpId/userid` and belong to that corp alone."""
+    """Return the userid in `corp`. People of linked companies come as `CorpId/userid`; a foreign CorpId is refused."""
     identity = client.auth_getuserinfo(code.value)
     corpid, slash, userid = identity.userid.rpartition("/")
     if not fold_userid(userid):
@@ -100,10 +105,10 @@ def _redeem(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _SignInAccount:
-    """The account that a code stands for. `corp_signs_in`: whether the corp does so now.
+    """The account to which a code belongs. `corp_signs_in`: whether the corp allows sign-in now.
 
-    `member`: as the copied directory has the person; None as well where no policy is in force. `is_fresh`: the last
-    copy of what the app sees is young enough.
+    `member`: the person in the copied directory, None also if no policy is in force. `is_fresh`: whether the last copy
+    of the app's scope is younger than FRESH.
     """
 
     person: User
@@ -113,7 +118,7 @@ class _SignInAccount:
 
 
 def _find_account(*, corp: Corp, userid: str, now: datetime) -> _SignInAccount:
-    """Find whose account has both attributes. Raises SignInRefused saying which one is missing."""
+    """Find the account with this corp and userid. Raises SignInRefused with the missing attribute."""
     Mode = DirectoryPolicy.Mode
     policies = DirectoryPolicy.objects.filter(corp=OuterRef("corp"), mode__in=[Mode.LINK, Mode.CREATE])
     copies = SyncRun.objects.filter(corp=OuterRef("corp"), status=SyncRun.Status.DONE)
@@ -133,10 +138,10 @@ def _find_account(*, corp: Corp, userid: str, now: datetime) -> _SignInAccount:
 
 
 def _require_let_in(*, client: WeComClient, corp: Corp, userid: str, found: _SignInAccount, now: datetime) -> bool:
-    """Raises SignInRefused for somebody outside the app's visible scope, or whose userid had been deleted meanwhile.
+    """Raise SignInRefused for a person outside the app's scope, or whose userid was deleted meanwhile.
 
-    Somebody whom the copied directory has out of scope or disabled, and WeCom lets in by now, is let in from here on.
-    Returns whether WeCom was asked.
+    A member whom the copied directory shows as out of scope or disabled, but whom WeCom lets in by now, is marked as
+    seen. Returns whether WeCom was asked.
     """
     member = found.member
     if member is None:
@@ -148,7 +153,7 @@ def _require_let_in(*, client: WeComClient, corp: Corp, userid: str, found: _Sig
     if is_able and found.is_fresh:
         return False
     if not is_able and corp.department_root_ids:
-        # WeCom's answer tells nothing about the department roots that are set here.
+        # WeCom's answer does not show whether the person is below the department roots that are set here.
         raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
     shown = _require_in_scope(client=client, userid=userid)
     if shown.is_enabled is False or shown.status == _DISABLED_STATUS:
@@ -159,7 +164,7 @@ def _require_let_in(*, client: WeComClient, corp: Corp, userid: str, found: _Sig
 
 
 def _require_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
-    """Raises SignInRefused for somebody outside the app's visible scope, for whom WeCom gives out a userid, too."""
+    """Ask WeCom for the person. Raises SignInRefused outside the app's scope: WeCom gives out a userid there, too."""
     try:
         return client.user_get(userid)
     except RecipientError as error:
@@ -168,32 +173,32 @@ def _require_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
         raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid) from error
 
 
-# --- Codes that we refuse are redeemed in the background: unspent they are a live credential for whoever saw them ---
+# --- Refused codes are redeemed in the background: an unspent code is a live credential for everybody who saw it ---
 
 # WeCom keeps codes below 512 bytes.
 _FORM = re.compile(r"[A-Za-z0-9_.~+/=-]{1,512}")
-# Invented codes must not use up the company's calls to WeCom (10,000 a minute; real codes do not count there). A whole
-# company begins its day by the home page link, each time with a code to be spent.
+# Invented codes must not use up the company's calls to WeCom (10,000 a minute; real codes do not count there). The
+# limit leaves room for a whole company that opens the home page link in the morning, each time with a code to spend.
 BURNS_PER_MINUTE = 1000
 
 
 def is_well_formed(code: str) -> bool:
-    """Whether WeCom can have given out `code`: 1 to 512 characters of its alphabet."""
+    """Return whether WeCom can have given out `code`: 1 to 512 characters of its alphabet."""
     return _FORM.fullmatch(code) is not None
 
 
 def seal(code: AuthorizationCode) -> str:
-    """The code as it may stand in a queue that administrators and backups can read."""
+    """Encrypt the code for a queue that administrators and backups can read."""
     return flow.seal("code", code.value)
 
 
 def unseal(sealed: str) -> AuthorizationCode | None:
-    """None for what no key opens, or for a code that is dead by now."""
+    """Decrypt a code. Returns None if no key opens it, or if the code is older than CODE_SECONDS."""
     return next(map(AuthorizationCode, flow.unseal("code", sealed, seconds=flow.CODE_SECONDS)), None)
 
 
 class WeComBackend(BaseBackend):
-    """`authenticate(request, corp=…, code=…)`; other credentials are other backends' business."""
+    """A backend for `authenticate(request, corp=…, code=…)`. Other credentials belong to other backends."""
 
     @sensitive_variables("code")
     def authenticate(  # type: ignore[override]  # Django picks a backend by its credentials' names
@@ -204,9 +209,9 @@ class WeComBackend(BaseBackend):
         code: AuthorizationCode,
         explain: Callable[[SignInRefused], None] | None = None,
     ) -> User:
-        """The person whom `code` stands for. Ends the search where sign-in is refused, after telling `explain` why.
+        """Return the person to whom `code` belongs. If sign-in is refused, call `explain` and end the search.
 
-        Raises IntegrationError where WeCom did not answer, LoginRefusedError for a code that is not good (any more).
+        Raises IntegrationError if WeCom did not answer, LoginRefusedError for a code that is not valid (any more).
         """
         try:
             client = wecom_client(corp)
@@ -217,5 +222,5 @@ class WeComBackend(BaseBackend):
             raise PermissionDenied(refusal.reason) from refusal
 
     def get_user(self, user_id: int) -> User | None:
-        """The session's person, as long as active."""
+        """Return the session's person while active."""
         return User.objects.filter(pk=user_id, is_active=True).first()

@@ -1,6 +1,6 @@
-"""The way of a browser through a sign-in: its states and limits, its beginning, and its return from WeCom.
+"""The steps of a sign-in in one browser: states, limits, the start and the return from WeCom.
 
-A code is used only with a state that this browser began here for this corp, and only once (docs/en/sign-in.md).
+A code is accepted only once, and only with a state that this browser began here for this corp (docs/en/sign-in.md).
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
     from integrations.models import Corp
 
 
-# How long the state of a sign-in may wait for its code: as long as WeCom's codes live.
+# A state waits for its code as long as WeCom's codes live.
 STATE_SECONDS = 300
 USED_SECONDS = 300
-# As long as WeCom takes a code.
+# WeCom accepts a code for so long.
 CODE_SECONDS = 300
 RANDOM_LENGTH = 40
 _BROWSER_COOKIE = "guanwecom-browser"
 _BROWSER_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
 _BROWSER_IDS_AT_MOST = 10
 _FORM = re.compile(rf"[A-Za-z0-9]{{{RANDOM_LENGTH}}}[1-9]")
-# What counts as one address of IPv6.
+# All addresses in one IPv6 prefix of this length count as one.
 _IPV6_PREFIX = 48
 
 
 class Kind(StrEnum):
-    """How the person proves who they are: silently inside WeCom, or at WeCom's page with the QR code."""
+    """The way in which people prove their identity: silently inside WeCom, or on WeCom's QR page."""
 
     SILENT = "silent"
     QR = "qr"
@@ -55,9 +55,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoginState:
-    """One authorisation under way. `attempt` counts from 1; a restart carries a higher one, which ends loops.
+    """An authorisation under way. `attempt` counts from 1; a restart carries a higher number, which ends loops.
 
-    It is the last digit of the state's text, so that no loop depends on what the store still remembers.
+    The number is the last digit of the state's text, so that loops end even if the store has forgotten the state.
     """
 
     corp_id: int
@@ -67,20 +67,20 @@ class LoginState:
 
 
 class Finding(Enum):
-    OURS = "ours"  # begun by this browser for this corp, and consumed now
-    USED = "used"  # the same, but consumed before, with this code
+    OURS = "ours"  # this browser began it for this corp, and it is consumed now
+    USED = "used"  # this browser began it, but it was consumed before, with this code
     USED_WITH_ANOTHER_CODE = "used with another code"
-    FOREIGN = "foreign"  # unknown, expired, of another corp or of another browser; or brought with a refused code
-    # The address is, and nothing is known of the state; or the company is, and it is consumed.
+    FOREIGN = "foreign"  # unknown, expired, of another corp or browser, or with a refused code
+    # Either the address is over its limit and the state was not looked up, or the company is and the state is consumed.
     OVER_LIMIT = "over limit"
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What a state that came back turned out to be. `state` is None where nothing is known of it for this corp, or the
-    address is over its limit.
+    """The result of looking up a state that came back.
 
-    That of another browser says where it leads, as a link does.
+    `state` is None if it is unknown for this corp, or if the address is over its limit. A state of another browser is
+    returned, too: its target is no secret.
     """
 
     finding: Finding
@@ -88,18 +88,16 @@ class Arrival:
     attempt: int
 
 
-# KEYS: the state, what counts the step. ARGV: browser, corp, kind, target, seconds to keep it, how many steps there may
-# be.
+# KEYS: the state, the counter of steps. ARGV: browser, corp, kind, target, seconds to keep the state, limit of steps.
 _BEGIN = f"""{COUNTING}
 if is_over(KEYS[2], ARGV[6]) then return 0 end
 redis.call('HSET', KEYS[1], 'browser', ARGV[1], 'corp', ARGV[2], 'kind', ARGV[3], 'target', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 return 1
 """
-# KEYS: the state, the code as a refused one, what counts the step, what counts a code that is taken. ARGV: corp, code,
-# seconds to keep a used state, how many steps and how many codes there may be, the browser's ids (they and the code as
-# digests). Returns whether a limit is exceeded, then what is known: kind and target; of this browser also the code that
-# it was used with.
+# KEYS: the state, the key of a refused code, the counter of steps, the counter of accepted codes. ARGV: corp, digest of
+# the code, seconds to keep a used state, limits of steps and of codes, digests of the browser's ids. Returns whether a
+# limit is exceeded, then kind and target if known, and for this browser also the code that used the state.
 _CONSUME = f"""{COUNTING}
 if is_over(KEYS[3], ARGV[4]) then return {{1}} end
 local kept = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
@@ -119,7 +117,7 @@ return {{0, kept[3], kept[4], ''}}
 def keep_state(*, state: LoginState, browser: str, step_limit: Limit | None = None) -> str | None:
     """Keep `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter.
 
-    None past `step_limit`, which counts this.
+    Counts the step; returns None if that exceeds `step_limit`.
     """
     text = f"{secrets.token_hex(RANDOM_LENGTH // 2)}{state.attempt}"
     step_key, steps = key_and_count(step_limit)
@@ -173,12 +171,12 @@ def consume(
 
 
 def refuse(code: str) -> None:
-    """Let no state take `code` from here on, in whatever browser and for whatever corp. Raises redis.RedisError."""
+    """Mark `code` as refused: no state of any browser or corp will accept it. Raises redis.RedisError."""
     valkey().set(_refused_key(code), 1, ex=CODE_SECONDS)
 
 
 def _key(text: str) -> str:
-    """Return the key of a state: a digest, so that whoever reads the store's keys cannot answer in somebody's name."""
+    """Return a state's key: a digest, so that people who can read the store's keys cannot complete a sign-in."""
     return f"accounts:login-state:{digest(text)}"
 
 
@@ -190,16 +188,18 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# --- What leaves the site unreadable and comes back to it: a code in the queue, what was typed in a page --------------
+# --- Sealed values leave the site encrypted and come back: a code in the queue, a form that waits for confirmation ---
 
 
 def seal(purpose: str, *values: Any) -> str:
-    """Encrypt `values` (JSON), so that whoever holds the text can neither read nor change them."""
+    """Encrypt `values` (JSON), so that holders of the text can neither read nor change them."""
     return cipher().encrypt(json.dumps([purpose, *values], ensure_ascii=False).encode()).decode()
 
 
 def unseal(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
-    """Read the values again. Empty for what was not sealed for `purpose` here, or longer ago than `seconds`."""
+    """Decrypt sealed values. Returns an empty list if they were sealed for another purpose or more than `seconds`
+    ago.
+    """
     try:
         found = json.loads(cipher().decrypt(sealed.encode(), ttl=seconds))
     except (InvalidToken, ValueError):
@@ -211,19 +211,19 @@ def unseal(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
 
 
 def step_limit(request: HttpRequest) -> Limit:
-    """Return the limit of steps (start, callback, QR panel) from one address (of IPv6: its /48).
+    """Return the limit of steps (start, callback, QR panel) from one address (IPv6: one /48).
 
-    Nothing that anybody may ask for without a code counts against a company: whoever has many addresses could shut out
-    its people.
+    There is no limit per company for steps that need no code: an attacker with many addresses could shut out all of
+    the company's people.
     """
     return Limit(f"sign-ins:address:{network_of(request) or 'unknown'}", settings.SIGN_INS_PER_ADDRESS)
 
 
 def network_of(request: HttpRequest) -> str | None:
-    """Return the caller's address; of IPv6 the /48, since one customer of a provider may have all of it.
+    """Return the caller's address, for IPv6 the /48, since one customer of a provider may have all of it.
 
-    Proxies are unwrapped already (integrations.core.http). A server that listens on `[::]` names IPv4 callers inside
-    one network of IPv6: they are told apart as IPv4.
+    integrations.core.http has unwrapped proxies already. A server that listens on `[::]` sees IPv4 callers as mapped
+    IPv6 addresses; these are told apart as IPv4.
     """
     try:
         address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
@@ -236,8 +236,8 @@ def network_of(request: HttpRequest) -> str | None:
     return str(address)
 
 
-# --- Browsers. Usually one has one id. Where it comes for the first time with several tabs at once, each tab is
-# answered with an id under a name of its own, so that none replaces another and no tab loses its sign-in
+# --- Browsers. A browser usually has one id. If several tabs arrive at once on the first visit, each gets an id under a
+# cookie name of its own, so that no id replaces another and no tab loses its sign-in
 
 
 def browser_ids(request: HttpRequest) -> list[str]:
@@ -262,20 +262,22 @@ def set_cookie(response: HttpResponseBase, request: HttpRequest, name: str, valu
 
 
 def forget_browser_ids(response: HttpResponseBase, request: HttpRequest) -> None:
-    """Delete the cookies at sign-out: whoever noted one on a shared computer can do nothing with it later."""
+    """Delete the cookies at sign-out, so that an id noted on a shared computer is useless later."""
     for name in request.COOKIES:
         if name.startswith(_cookie_prefix(request)):
             response.delete_cookie(name, path="/", samesite="Lax")
 
 
 def _cookie_prefix(request: HttpRequest) -> str:
-    """Begin with __Host-, so that no sibling domain can plant the cookie; browsers take that over https only."""
+    """Return the cookie prefix. Browsers keep a sibling domain from planting __Host- cookies, but take them over https
+    only.
+    """
     return f"__Host-{_BROWSER_COOKIE}-" if request.is_secure() else f"{_BROWSER_COOKIE}-"
 
 
 # --- What to do with a browser that returns from WeCom. Pure ----------------------------------------------------------
 
-# What WeCom and the home page link put into the callback's query for themselves.
+# Parameters of the callback's query that belong to WeCom or to the home page link.
 _RESERVED = frozenset({"code", "state", "domain", "path_url"})
 FIRST_ATTEMPT = 1
 # First retry: the code or the state was refused.
@@ -316,7 +318,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Redeem:
-    """Use the code, then go to `target`. `kind`: by which way it came."""
+    """Use the code, then go to `target`. `kind`: how the person signs in."""
 
     target: str
     attempt: int
@@ -362,7 +364,7 @@ Step = Redeem | Land | Restart | Explain | GiveUp
 def next_step(
     *, arrival: Arrival, inner_page: str, has_code: bool, has_state: bool, has_cookie: bool, session: CurrentSession
 ) -> Step:
-    """Choose the step. `inner_page`: what the callback's own query asks for. `session`: whose the browser's is."""
+    """Choose the step. `inner_page`: the page that the callback's own query asks for. `session`: the browser's."""
     target = arrival.state.target if arrival.state else inner_page
     if arrival.finding is Finding.OVER_LIMIT:
         return Explain(Cause.TOO_MANY, target, burns_code=True)
@@ -401,17 +403,17 @@ def _step_after_used(arrival: Arrival, target: str, *, session: CurrentSession) 
 
 @dataclass(frozen=True, slots=True)
 class CurrentSession:
-    """The browser's session: signed in at all, and through the corp of this callback."""
+    """State of the browser's session: signed in at all, and through the corp of this callback."""
 
     is_signed_in: bool
     is_of_this_corp: bool
 
 
-# --- Where a sign-in with WeCom begins: under the company's site address, with a state tied to this browser's cookie
+# --- Start of a sign-in with WeCom: under the company's site address, with a state tied to this browser's cookie
 
 
 def is_at_home(request: HttpRequest, corp: Corp) -> bool:
-    """Whether the request came in under the address to which WeCom will return: the cookie must be there."""
+    """Return whether the request came to the address to which WeCom will return: the cookie must be there."""
     return _host(request.get_host()) == _host(corp.find_site_address().domain)
 
 
@@ -443,9 +445,9 @@ def _host(host: str) -> str:
 def inner_page(raw_query: str) -> str:
     """Return the page that a callback's own query asks for: `path_url` with all further parameters, else the home page.
 
-    `survey-engine` means `/survey-engine`. The page's query arrives inside `path_url` where it was encoded, and as it
-    is where it was not: both give the same page. `raw_query`: as it stands in the address, not decoded; what belongs
-    to the page is passed on as it came.
+    `survey-engine` means `/survey-engine`. The page's own query may arrive encoded inside `path_url` or unencoded
+    behind it; both give the same page. `raw_query`: as in the address, not decoded; the page's parameters are passed on
+    unchanged.
     """
     requested, further = "", []
     for pair in raw_query.split("&"):
@@ -454,7 +456,7 @@ def inner_page(raw_query: str) -> str:
             requested = value
         elif pair and unquote_plus(name) not in _RESERVED:
             further.append(pair)
-    # A query that stands bare behind `?` is no further encoded than any query, and stays so.
+    # An unencoded query behind `?` is not decoded once more.
     path, question_mark, query = requested.partition("?")
     page = rooted(f"{unquote_plus(path).strip()}{question_mark}{query}")
     if not page:
@@ -504,13 +506,13 @@ def surface_of(user_agent: str) -> Surface:
 
 
 def is_phone(user_agent: str) -> bool:
-    """Whether the page is opened on a phone, in whatever program."""
+    """Return whether the user agent is a phone's, in any program."""
     return _PHONE.search(user_agent) is not None and _TABLET.search(user_agent) is None
 
 
-# --- What a person calls the program and the device behind a user agent. Pure; a guess for people, never for rights ---
+# --- Names of the program and the device behind a user agent. Pure; a guess shown to people, never used for rights ----
 
-# The order matters: each also names those after it, for the sake of old sites.
+# The order matters: for compatibility, a program's user agent also contains the names of later ones.
 _PROGRAMS = (
     ("Edge", re.compile(r"Edg(?:e|A|iOS)?/")),
     ("Firefox", re.compile(r"(?:Firefox|FxiOS)/")),
@@ -534,7 +536,7 @@ _SURFACES: dict[Surface, _StrPromise] = {
 
 
 def describe_device(user_agent: str) -> str:
-    """Name program and system; empty where nothing is known."""
+    """Name program and system; return an empty text if neither is known."""
     surface = _SURFACES.get(surface_of(user_agent))
     program = str(surface) if surface is not None else _find_name(_PROGRAMS, user_agent)
     return " · ".join(filter(None, [program, _find_name(_SYSTEMS, user_agent)]))

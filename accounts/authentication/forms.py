@@ -50,7 +50,7 @@ def _require_code(person: User, code: str) -> None:
 
 
 class CodeForm(forms.Form):
-    """Asks for a code of the person's authenticator app, or a recovery code."""
+    """Form for a code of the person's authenticator app, or a recovery code."""
 
     code = _code_field()
 
@@ -65,7 +65,9 @@ class CodeForm(forms.Form):
 
 
 class ConfirmForm(forms.Form):
-    """Asks the person of `request` for what this site can check; has no fields where it can check nothing."""
+    """Form for the proofs that this site can check: password, code or both. It has no fields if it can check
+    nothing.
+    """
 
     prefix = "_confirm"
     password = forms.CharField(
@@ -97,16 +99,18 @@ class ConfirmForm(forms.Form):
         return code
 
     def is_valid(self) -> bool:
-        """One of the proofs will do; nothing given is nothing confirmed."""
+        """Accept if at least one proof is given and none is wrong."""
         return super().is_valid() and any(self.cleaned_data.values())
 
 
 class SavesPasswordAlone:
-    """For Django's forms that set a password. They save the whole row as they read it before: somebody who was disabled
-    while the passwords were hashed would be active again."""
+    """Mixin for Django's password forms that saves the password column only.
+
+    Those forms save the whole row as read earlier: a person disabled while the passwords were hashed would become
+    active again.
+    """
 
     def save(self, commit: bool = True) -> User:
-        """Nothing but the password is written."""
         user: User = super().save(commit=False)  # type: ignore[misc]  # of Django's form, behind it
         if commit:
             user.save(update_fields=["password"])
@@ -114,7 +118,7 @@ class SavesPasswordAlone:
 
 
 class OwnPasswordForm(SavesPasswordAlone, AdminPasswordChangeForm):
-    """The old password is a password that is tried: counted, and limited as at sign-in."""
+    """Form for one's own password. The old password is counted and limited like a password at sign-in."""
 
     def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -129,7 +133,7 @@ class OwnPasswordForm(SavesPasswordAlone, AdminPasswordChangeForm):
 
 @sensitive_variables("password")
 def require_right(request: HttpRequest, user: User, password: str, *, wrong: StrOrPromise) -> None:
-    """Raises ValidationError, with `wrong` or until when the person is locked out, unless it is `user`'s password."""
+    """Raise ValidationError unless `password` is `user`'s: with `wrong`, or with the time left if locked out."""
     try:
         if passwords.is_password_of(request=request, user=user, password=password):
             return
@@ -140,7 +144,9 @@ def require_right(request: HttpRequest, user: User, password: str, *, wrong: Str
 
 
 class LoginForm(auth_forms.AuthenticationForm):
-    """Does not take the focus: on a phone the keyboard would cover the sign-in with WeCom."""
+    """Form for username and password. It does not take the focus: a phone's keyboard would cover the sign-in with
+    WeCom.
+    """
 
     remember = forms.BooleanField(
         label=_("Keep me signed in"),
@@ -153,10 +159,10 @@ class LoginForm(auth_forms.AuthenticationForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].widget.attrs.pop("autofocus", None)
-        # In our words: Django's translation of its own asks for "a correct username".
+        # Django's own sentence is translated as a request for "a correct username".
         wrong = _("The username or the password is wrong. Upper and lower case count in both.")
         self.error_messages = {**self.error_messages, "invalid_login": wrong}
 
     def texts(self) -> list[forms.BoundField]:
-        """The fields that one types into."""
+        """Return the text fields."""
         return [self["username"], self["password"]]

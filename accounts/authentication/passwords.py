@@ -1,15 +1,15 @@
-"""Whether passwords sign in, and the locks after wrong ones. django-axes keeps the table, the rules are ours.
+"""Sign-in by password and the locks after wrong ones. django-axes keeps the table, the rules are ours.
 
-- For one username from one address (of IPv6: one /48): settings.LOCKOUT_TRIES wrong passwords lock that pair.
-- For one username from everywhere: TRIES_ANYWHERE lock out every browser that has not signed in with
-  that username by password before. A browser that has is counted by itself, wherever it is: so nobody can keep the
-  right person out for good by guessing wrong from many addresses.
-- For all usernames from one address together (one common password tried on many people): after TRIES_ADDRESS wrong
-  passwords each further one makes that address wait, ADDRESS_SECONDS only, since a whole company may share it. Known
-  browsers are not concerned.
-- What is refused while locked is not counted, so a lock ends settings.LOCKOUT_MINUTES after the last counted try.
-- A try is counted before the password is looked at, and forgotten if it was right: of many at one moment no more are
-  looked at than the limit allows.
+- One username from one address (IPv6: one /48): settings.LOCKOUT_TRIES wrong passwords lock that pair.
+- One username from everywhere: TRIES_ANYWHERE wrong passwords lock out every browser that has not signed in with that
+  username by password before. A browser that has is counted by itself, at any address. So nobody can lock the right
+  person out for good by guessing wrong from many addresses.
+- All usernames from one address together (one common password tried on many people): after TRIES_ADDRESS wrong
+  passwords each further one makes that address wait, but only ADDRESS_SECONDS, since a whole company may share it.
+  Known browsers are exempt.
+- Tries refused while locked are not counted, so a lock ends settings.LOCKOUT_MINUTES after the last counted try.
+- A try is counted before the password is checked, and forgotten if it was right: of many tries at one moment no more
+  are checked than the limit allows.
 
 Unknown usernames are counted like known ones. Sign-in with WeCom is never counted and never locked.
 """
@@ -47,24 +47,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# More than settings.LOCKOUT_TRIES can be: the pair of a username and an address is locked before either.
+# Higher than the maximum of settings.LOCKOUT_TRIES: a pair of username and address is locked first.
 TRIES_ANYWHERE = TRIES_ADDRESS = 50
 ADDRESS_SECONDS = 60
 _COOKIE = "guanwecom-known"
 _COOKIE_SECONDS = 180 * 24 * 3600
 _COOKIE_SALT = "accounts.lockout.known-browser"
-# So many usernames are remembered of one browser.
+# A browser is remembered for so many usernames at most.
 _KNOWN_AT_MOST = 5
-# Where axes keeps the user agent, which anybody can change, stands the browser that is known, if it is.
+# The column `user_agent` of axes holds the name of a known browser instead, since anybody can change a user agent.
 _ANY_BROWSER = ""
 _NO_ROWS = Q(pk__in=[])
 _ADDRESS = "address"
 
 
 class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no types
-    """Before each look at a password: counts it, refuses where passwords sign nobody in, and who is locked out.
+    """Backend that runs before each password check: it counts the try, and refuses if passwords are off or a lock
+    holds.
 
-    By the names of its arguments Django leaves it out for other credentials.
+    Django leaves it out for other credentials by the names of its arguments.
     """
 
     @sensitive_variables("password")
@@ -78,10 +79,10 @@ class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no 
 
 
 class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[misc]  # see above
-    """What django-axes asks and reports to. Sign-ins and sign-outs need nothing: see note_right_password."""
+    """Handler that django-axes calls. Successful sign-ins are left to note_right_password."""
 
     def is_allowed(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
-        """Count the try that is about to be made, unless it may not be."""
+        """Count the coming try and return True; return False uncounted if locked."""
         username = (credentials or {}).get("username")
         return username is None or _admit(request, username, timezone.now()) is None
 
@@ -89,7 +90,9 @@ class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[mis
     def user_login_failed(
         self, sender: object, credentials: dict[str, Any], request: Any = None, **kwargs: Any
     ) -> None:
-        """Tell of a wrong password, counted by is_allowed. Other credentials (WeCom's codes) cannot be guessed."""
+        """Record a wrong password, which is_allowed has counted. Other credentials (WeCom's codes) cannot be
+        guessed.
+        """
         username = credentials.get("username")
         if request is None or username is None or not is_password_enabled():
             return
@@ -101,7 +104,7 @@ class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[mis
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Until when no password is looked at. `is_of_address`: whatever the username, else for this one."""
+    """The time before which no password is checked. `is_of_address`: for all usernames, else for this one."""
 
     until: datetime
     is_of_address: bool = False
@@ -114,7 +117,7 @@ class Lock:
 
 
 class LockedOut(Exception):
-    """No password is looked at before `lock` ends."""
+    """Passwords are not checked before `lock` ends."""
 
     def __init__(self, lock: Lock) -> None:
         super().__init__("locked out")
@@ -123,9 +126,9 @@ class LockedOut(Exception):
 
 @sensitive_variables("password")
 def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
-    """Whether `password` is that of somebody who is signed in already, counted and limited as at sign-in.
+    """Check the password of a person who is already signed in, counted and limited as at sign-in.
 
-    Raises LockedOut where it was not looked at, or was the last wrong one.
+    Raises LockedOut if the password was not checked, or was the last wrong one allowed.
     """
     username, now = user.get_username(), timezone.now()
     lock = _admit(request, username, now)
@@ -141,7 +144,9 @@ def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
 
 
 def lock_on(*, request: HttpRequest, username: str, now: datetime) -> Lock | None:
-    """The lock that ends last for `username` at this place; None where there is none. One query, for any username."""
+    """Return the lock that ends last for `username` at this place, or None. One query for known and unknown usernames
+    alike.
+    """
     counts = _counts(request, username, now)
     locks = [
         Lock(count.last + count.wait, name == _ADDRESS)
@@ -152,7 +157,7 @@ def lock_on(*, request: HttpRequest, username: str, now: datetime) -> Lock | Non
 
 
 def counted_from(address: Any, *, since: datetime) -> QuerySet[Lockout, int]:
-    """How many wrong passwords came from `address` (a value or an expression) for all usernames together."""
+    """Count the wrong passwords from `address` (a value or an expression) for all usernames together."""
     rows = Lockout.objects.filter(ip_address=address, user_agent=_ANY_BROWSER, attempt_time__gt=since)
     by_address = rows.order_by().values("ip_address").annotate(total=Sum("failures_since_start"))
     counts: QuerySet[Lockout, int] = by_address.values_list("total", flat=True)
@@ -170,19 +175,21 @@ def unlock(*, username: str) -> int:
 
 
 def forget_old(*, now: datetime) -> None:
-    """Remove wrong passwords that count no more: their usernames may be passwords that went into the wrong field."""
+    """Remove wrong passwords that count no more: a username here may be a password typed into the wrong field."""
     old = Lockout.objects.filter(attempt_time__lte=now - timedelta(minutes=settings.LOCKOUT_MINUTES))
     if not old.exists():
         return
     with transaction.atomic():
-        # Held meanwhile, as in _uncount. What somebody else is at is left to the next call.
+        # Lock the rows, as in _uncount. Rows locked by others are left to the next call.
         keys = list(old.select_for_update(skip_locked=True).values_list("pk", flat=True))
         Lockout.objects.filter(pk__in=keys).delete()
 
 
 def note_right_password(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
-    """After a sign-in by password: forget what this place got wrong before, and remember the browser. Other people's
-    wrong passwords do not lock it out of this username."""
+    """Forget earlier wrong passwords of this place after a sign-in by password, and remember the browser.
+
+    Wrong passwords from elsewhere do not lock a remembered browser out of this username.
+    """
     username = user.get_username()
     Lockout.objects.filter(_place(request, username), username=username).delete()
     own = digest(username)
@@ -193,7 +200,7 @@ def note_right_password(response: HttpResponseBase, request: HttpRequest, user: 
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """How many tries count against one limit, and how long it holds after the last of them."""
+    """The number of tries against one limit, and how long the limit holds after the last one."""
 
     total: int
     last: datetime | None
@@ -202,8 +209,8 @@ class _Count:
 
 
 def _counts(request: HttpRequest, username: str, now: datetime, *, besides: int | None = None) -> dict[str, _Count]:
-    """By the limit's name. `last` leaves out the row `besides`, which holds the try that is being made."""
-    # A browser that has signed in before is limited by itself.
+    """Count the tries by the limit's name. `last` leaves out the row `besides`, which holds the current try."""
+    # A known browser has a limit of its own.
     unknown = _NO_ROWS if _known_browser(request, username) else Q()
     network = network_of(request)
     own, around = Q(username=username), Q(ip_address=network, user_agent=_ANY_BROWSER) if network else _NO_ROWS
@@ -227,9 +234,9 @@ def _counts(request: HttpRequest, username: str, now: datetime, *, besides: int 
 
 
 def _admit(request: HttpRequest, username: str, now: datetime) -> Lock | None:
-    """Count a try that is about to be made; where it may not be made, the lock, and nothing is counted.
+    """Count the coming try. Return the lock, and count nothing, if it may not be made.
 
-    Others may be counted at the same moment: whoever finds more than the limit after counting takes the own try back.
+    Other processes may count at the same moment, so a try that finds the limit exceeded after counting is taken back.
     """
     lock = lock_on(request=request, username=username, now=now)
     if lock is not None:
@@ -239,7 +246,7 @@ def _admit(request: HttpRequest, username: str, now: datetime) -> Lock | None:
     over = [name for name, count in counts.items() if count.total > count.limit]
     of_address = counts[_ADDRESS]
     if _ADDRESS in over and (of_address.last is None or of_address.last + of_address.wait <= now):
-        over.remove(_ADDRESS)  # it may try again, once at a time, whenever it has waited
+        over.remove(_ADDRESS)  # the address has waited, and may try once
     if not over:
         return None
     _uncount(row)
@@ -247,7 +254,7 @@ def _admit(request: HttpRequest, username: str, now: datetime) -> Lock | None:
 
 
 def _record_wrong(request: HttpRequest, username: str, now: datetime) -> Lock | None:
-    """Write down that a counted try was wrong. The lock that it led to comes back."""
+    """Record that a counted try was wrong. Return the lock that this caused, or None."""
     lock = lock_on(request=request, username=username, now=now)
     action = AuditEntry.Action.LOCKED_OUT if lock else AuditEntry.Action.SIGN_IN_FAILED
     services.record_failure(username=username, action=action)
@@ -256,19 +263,19 @@ def _record_wrong(request: HttpRequest, username: str, now: datetime) -> Lock | 
 
 
 def _place(request: HttpRequest, username: str) -> Q:
-    """The rows that count against this place: of a known browser its own, else those of its address."""
+    """Return the condition on rows of this place: those of the known browser, else of the address."""
     known = _known_browser(request, username)
     return Q(user_agent=known) if known else Q(ip_address=network_of(request), user_agent=_ANY_BROWSER)
 
 
 def _count(request: HttpRequest, username: str, now: datetime) -> int:
-    """One more try at this place, for all processes at once. The key of the row that holds it comes back."""
+    """Count one more try at this place, safely across processes. Return the key of the row."""
     forget_old(now=now)
     known = _known_browser(request, username)
     place = {"username": username, "ip_address": None if known else network_of(request), "user_agent": known}
     path = request.path[:255]
-    while True:  # until a row was changed, or made: others make, change and delete the same one
-        # The first of possibly two: a known browser has no address, and two rows may be made at the same moment.
+    while True:  # until a row was updated or created: other processes create, change and delete it, too
+        # There may be two rows: a known browser has no address, so no constraint stops two created at the same moment.
         pk = Lockout.objects.filter(**place).order_by("pk").values_list("pk", flat=True).first()
         if pk is None:
             try:
@@ -282,7 +289,7 @@ def _count(request: HttpRequest, username: str, now: datetime) -> int:
 
 
 def _uncount(pk: int) -> None:
-    """Take one try back. The row is held meanwhile: Django deletes by key, also what was counted up since it looked."""
+    """Take one try back. The row is locked: Django deletes by key, and would delete tries counted since the read."""
     with transaction.atomic():
         row = Lockout.objects.select_for_update().filter(pk=pk).first()
         if row is None:
@@ -299,7 +306,7 @@ def _known_browser(request: HttpRequest, username: str) -> str:
 
 
 def _known(request: HttpRequest) -> list[list[str]]:
-    """Pairs of a username's digest and this browser's name for it."""
+    """Return pairs of a username's digest and this browser's name for it."""
     try:
         known: list[list[str]] = signing.loads(
             request.COOKIES.get(_COOKIE, ""), salt=_COOKIE_SALT, max_age=_COOKIE_SECONDS
@@ -310,7 +317,7 @@ def _known(request: HttpRequest) -> list[list[str]]:
 
 
 def read_policy() -> SignInPolicy:
-    """Read the saved policy, or the initial one: passwords sign in."""
+    """Read the saved policy, or an unsaved one with passwords on."""
     return SignInPolicy.objects.filter(pk=THE_ONE).first() or SignInPolicy()
 
 
@@ -319,7 +326,7 @@ def is_password_enabled() -> bool:
 
 
 def reason_against_switching_off() -> str:
-    """Why passwords have to stay, as a sentence in the active language; empty where they may go."""
+    """Explain why passwords have to stay on, in the active language. Returns an empty text if they may go."""
     if wecom_administrators().exists():
         return ""
     return _(
@@ -330,8 +337,7 @@ def reason_against_switching_off() -> str:
 
 
 def wecom_administrators() -> QuerySet[User]:
-    """Superusers who can enter the administration by WeCom, and have signed in with the very account that they have
-    now."""
+    """Return superusers who may enter the administration by WeCom and have signed in with their present account."""
     proven = _proven_accounts()
     return User.objects.filter(pk__in=proven.values("user_id"))
 
@@ -343,8 +349,9 @@ def _proven_accounts() -> QuerySet[WeComAccount]:
 
 
 def disabling_shuts_out(corp: Corp) -> list[str]:
-    """Before `corp` is disabled, or its sign-in or its administrators' rights are switched off: whether administrators
-    could still get in afterwards."""
+    """Return a warning if no administrator could sign in once `corp`, its sign-in or its administrators' rights are
+    off.
+    """
     if is_password_enabled() or _proven_accounts().exclude(corp=corp).exists():
         return []
     return [
@@ -357,7 +364,7 @@ def disabling_shuts_out(corp: Corp) -> list[str]:
 
 @transaction.atomic
 def set_password_enabled(*, is_enabled: bool) -> None:
-    """Switch sign-in with a password on or off. Raises ValidationError where nobody could get in without one."""
+    """Switch sign-in with a password on or off. Raises ValidationError if nobody could get in without one."""
     reason = "" if is_enabled else reason_against_switching_off()
     if reason:
         raise ValidationError(reason)

@@ -1,11 +1,11 @@
-"""What a session carries: its company, browser, age and rights, what its person has proven, and when it ends.
+"""Contents of a session: company, browser, age, rights and proofs, and when it ends.
 
-A session ends at the next request once its person is disabled, has left the company through which it was opened, or its
-time is over.
+A session ends at the next request once the person is disabled, has left the company through which it was opened, or
+its time is over.
 
-Whoever controls a company's app, its console or its directory in WeCom decides who WeCom says somebody is. A sign-in
-with WeCom must therefore not carry rights that reach beyond that company, unless a superuser allowed it for this one
-(Corp.admin_rights_enabled). Such a session is an employee's until its person has given a password, or a code
+People who control a company's app, console or directory in WeCom decide which identity WeCom reports. A sign-in with
+WeCom must therefore not carry rights that reach beyond that company, unless a superuser has allowed it for this one
+(Corp.admin_rights_enabled). Such a session has an employee's rights until its person has given a password, or a code
 of an authenticator app that WeCom alone cannot have set up.
 """
 
@@ -57,21 +57,22 @@ _DIGEST_BYTES = 20
 
 
 def stored_key(session_key: str) -> str:
-    """Under which key database and Valkey keep the session of the browser whose cookie holds `session_key`.
+    """Return the key under which database and Valkey keep the session whose cookie holds `session_key`.
 
-    A plain digest will do: keys are random and long, so nobody can try them all.
+    A plain digest is enough: keys are random and long, so nobody can try them all.
     """
     return hashlib.blake2b(session_key.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 class SessionStore(CachedStore):
-    """`delete` alone still raises RedisError: whoever ends another browser's session must know that a copy may be left.
+    """Store that goes on without its cache. Only `delete` still raises RedisError.
 
-    A session that its own browser leaves has no cookie any more: there a copy does no harm until its time is over.
+    Code that ends another browser's session must know that a cached copy may be left. A session that its own browser
+    leaves has no cookie any more, so a copy does no harm until it expires.
     """
 
     _is_new = False  # the key is not in the database yet
-    _is_copying = False  # it was read from the database, for a copy in the cache
+    _is_copying = False  # the row was read from the database to be copied to the cache
 
     @property
     def cache_key(self) -> str:
@@ -88,7 +89,7 @@ class SessionStore(CachedStore):
         kept = self.model.objects.filter(session_key=stored_key(str(self.session_key)), expire_date__gt=timezone.now())
         row: AbstractBaseSession | None = kept.first()
         if row is None:
-            self._session_key = None  # an unknown key is never taken over
+            self._session_key = None  # never adopt an unknown key
         self._is_copying = row is not None
         return row
 
@@ -112,10 +113,10 @@ class SessionStore(CachedStore):
             return bool(DatabaseStore.exists(self, stored_key(session_key)))
 
     def cycle_key(self) -> None:
-        """Another key for the same data, as at sign-in; the row under it is written when the session is saved.
+        """Give the same data another key, as at sign-in; the row is written when the session is saved.
 
-        Django asks cache and database first whether its random key is taken, and then writes twice: once to keep the
-        key, once at the end of the request. Here the one insert fails should a key ever come again.
+        Django first asks cache and database whether its random key is taken, and then writes twice: once to reserve the
+        key, once at the end of the request. Here a single insert fails if a key ever repeats.
         """
         old_key = self.session_key
         self._session_cache = dict(self.items())  # read under the old key
@@ -138,8 +139,10 @@ class SessionStore(CachedStore):
                 _note(error)
 
     def _drop_if_ended(self) -> bool:
-        """Whether somebody ended the session after its row was read or written here: where its copy was written after
-        that, the session would go on with the copy."""
+        """Delete the cached copy if the session's row is gone. Return whether it was.
+
+        The session may be ended after its row was read or written here; a copy cached later would keep it alive.
+        """
         if DatabaseStore.exists(self, stored_key(str(self.session_key))):
             return False
         self._cache.delete(self.cache_key)  # type: ignore[attr-defined]  # not in the stubs
@@ -165,19 +168,19 @@ def _note(error: RedisError) -> None:
 
 PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  # the name of a class
 REMEMBERED_SECONDS = 30 * 24 * 3600
-# So long any session can last.
+# No session lasts longer.
 LONGEST = timedelta(days=30)
 # In the session: the corp through which the person signed in. Absent after sign-in by password.
 CORP_KEY = "corp_id"
-# In the session: by which way it was opened. Absent in sessions from before it was written down.
+# In the session: the SignInMethod. Absent in sessions opened before this was recorded.
 METHOD_KEY = "sign_in_method"
-# In the session: when somebody signed in with it.
+# In the session: the time of the sign-in.
 OPENED_KEY = "opened_at"
-# In the session: when its person was last proven to be there.
+# In the session: when its person last proved to be present.
 CONFIRMED_KEY = "confirmed_at"
 # In the session: a code of the authenticator app is missing; a code was given.
 _CODE_MISSING, _CODE_GIVEN = "totp_pending", "totp_verified"
-# In the session: the digest of what the browser's second cookie holds.
+# In the session: the digest of the value of the browser's second cookie.
 _BROWSER_KEY = "bound_to"
 _BROWSER_COOKIE = "guanwecom-session"
 _CORP_COOKIE = "guanwecom-company"
@@ -188,17 +191,17 @@ class SignInMethod(StrEnum):
     PASSWORD = "password"  # noqa: S105  # a way in, not a secret
     WECOM_QR = "wecom-qr"
     WECOM_SILENT = "wecom-silent"
-    WECOM_AND_CODE = "wecom-and-code"  # with a code of the authenticator app in place of a password
+    WECOM_AND_CODE = "wecom-and-code"  # a code of the authenticator app replaced the password
 
 
 _METHODS = {Kind.QR: SignInMethod.WECOM_QR, Kind.SILENT: SignInMethod.WECOM_SILENT}
 
 
 class Standing(Enum):
-    """What a session is worth at a request."""
+    """The state of a session at a request."""
 
     OPEN = "open"
-    WITHOUT_RIGHTS = "without rights"  # an employee's, though its person has rights
+    WITHOUT_RIGHTS = "without rights"  # an employee's session, though its person has rights
     OUTLIVED = "outlived"
 
 
@@ -206,25 +209,25 @@ class Standing(Enum):
 
 
 def note_sign_in(sender: object, request: HttpRequest | None, user: Any, **_kwargs: Any) -> None:
-    """A receiver of user_logged_in: whatever the session held of an earlier sign-in is replaced."""
+    """Receive user_logged_in: replace all that the session held of an earlier sign-in."""
     if request is None or not isinstance(user, User):
         return
     session, now = request.session, timezone.now()
     note_opened(session, now)
     forget_code(session)
     session.pop(_CODE_MISSING, None)
-    if user.is_staff:  # employees' sign-ins would bury the rest of the trail; for them nothing is asked
+    if user.is_staff:  # employees' sign-ins would bury the rest of the audit trail, and need no second factor
         by_password = getattr(user, "backend", "") == PASSWORD_BACKEND
         services.record_sign_in(user=user, note=services.PASSWORD if by_password else services.WECOM)
         if TotpDevice.objects.filter(user=user).exists():
             session[_CODE_MISSING] = True
-    note_confirmed(session, now)  # tie_to_corp knows which of WeCom's ways prove nothing
+    note_confirmed(session, now)  # tie_to_corp takes it back for sign-ins that prove nothing
 
 
 def tie_to_corp(request: HttpRequest, corp: Corp, *, kind: Kind) -> None:
     """Note, after login(), that this session was opened through `corp`, and how.
 
-    Django keeps the session of somebody who signs in again: how long a password before it was remembered ends here.
+    Django keeps the session data of a person who signs in again, so an expiry remembered from a password is reset here.
     """
     request.session[CORP_KEY] = corp.pk
     request.session[METHOD_KEY] = _METHODS[kind].value
@@ -234,10 +237,10 @@ def tie_to_corp(request: HttpRequest, corp: Corp, *, kind: Kind) -> None:
 
 
 def untie(request: HttpRequest, *, is_remembered: bool) -> None:
-    """Note, after login(), that this session was opened by password: it depends on no corp (any more: Django keeps the
-    session of somebody who signs in again).
+    """Note, after login(), that this session was opened by password and depends on no corp.
 
-    It lasts until the browser is closed, or for REMEMBERED_SECONDS after the last use.
+    Django keeps the session data of a person who signs in again, so an earlier corp is removed. The session lasts until
+    the browser is closed, or for REMEMBERED_SECONDS after the last use.
     """
     request.session.pop(CORP_KEY, None)
     request.session[METHOD_KEY] = SignInMethod.PASSWORD.value
@@ -245,7 +248,7 @@ def untie(request: HttpRequest, *, is_remembered: bool) -> None:
 
 
 def note_code(session: SessionBase) -> None:
-    """Its person gave a right code. Another key for the session, as at sign-in: it can do more now."""
+    """Note that the person gave a right code. The session gets another key, as at sign-in: it can do more now."""
     session.cycle_key()
     session.pop(_CODE_MISSING, None)
     session[_CODE_GIVEN] = True
@@ -253,9 +256,9 @@ def note_code(session: SessionBase) -> None:
 
 
 def add_code(request: HttpRequest, person: User) -> None:
-    """Note that `person`, whom WeCom signed in without rights, gave a right code. The session goes on as a full one.
+    """Note that `person`, whom WeCom signed in without rights, gave a right code. The session then carries full rights.
 
-    It still depends on the corp: the code says that the person is there, not that they may sign in without WeCom.
+    It still depends on the corp: the code proves presence, not the right to sign in without WeCom.
     """
     note_code(request.session)
     note_opened(request.session, timezone.now())
@@ -266,22 +269,22 @@ def add_code(request: HttpRequest, person: User) -> None:
 
 
 def forget_code(session: SessionBase) -> None:
-    """It counts as a session in which no code was given."""
+    """Treat the session as one in which no code was given."""
     session.pop(_CODE_GIVEN, None)
 
 
 def needs_code(session: SessionBase) -> bool:
-    """Whether its person has an authenticator app and has not given a code since the sign-in."""
+    """Return whether the person has an authenticator app and has not given a code since the sign-in."""
     return bool(session.get(_CODE_MISSING))
 
 
 def signed_in_key(request: HttpRequest) -> str | None:
-    """The key of the request's session, if somebody is signed in with it."""
+    """Return the key of the request's session if somebody is signed in with it."""
     return request.session.session_key if SESSION_KEY in request.session else None
 
 
 def of_request(request: HttpRequest, *, corp_id: int) -> CurrentSession:
-    """Who the browser's session belongs to, as seen by the company of this number."""
+    """Describe the browser's session as seen by the company with this key."""
     is_signed_in = request.user.is_authenticated
     return CurrentSession(
         is_signed_in=is_signed_in, is_of_this_corp=is_signed_in and request.session.get(CORP_KEY) == corp_id
@@ -292,31 +295,33 @@ def of_request(request: HttpRequest, *, corp_id: int) -> CurrentSession:
 
 
 def admin_rights_allowed(request: HttpRequest) -> bool:
-    """Whether this session carries whatever rights its person has."""
+    """Return whether this session carries the rights of its person."""
     return not (isinstance(request.user, User) and request.user.has_withheld_rights)
 
 
 def carries_rights(person: User, *, corp: Corp) -> bool:
-    """Whether a sign-in with WeCom through `corp` carries whatever rights `person` has."""
+    """Return whether a sign-in with WeCom through `corp` carries the rights of `person`."""
     return corp.admin_rights_enabled or not person.reaches_beyond(corp_id=corp.pk)
 
 
 def is_independent_of_wecom(request: HttpRequest) -> bool:
-    """Whether its person gave something that whoever decides what WeCom says does not have."""
+    """Return whether the session has a proof that WeCom's administrators cannot produce: a password or an app's
+    code.
+    """
     return CORP_KEY not in request.session or request.session.get(METHOD_KEY) == SignInMethod.WECOM_AND_CODE.value
 
 
 def standing_of(request: HttpRequest) -> Standing:
-    """OUTLIVED: its person is disabled, or has no account any more that may sign in, of the corp through which it was
-    opened. WITHOUT_RIGHTS: see above.
+    """Return the session's standing.
 
-    One look-up by index beside that of the person, which the page needs anyway; none for anonymous people, and for
-    sessions opened by password. Nothing is remembered from one request to the next: access ends at the next click.
+    OUTLIVED: the person is disabled, or no longer has an account that may sign in through the session's corp.
+    WITHOUT_RIGHTS: see the module. One look-up by index, none for anonymous people and sessions opened by password.
+    Nothing is cached between requests: access ends at the next click.
     """
     corp_id, user_id = request.session.get(CORP_KEY), request.session.get(SESSION_KEY)
     if user_id is None:
         return Standing.OPEN
-    if not request.user.is_authenticated:  # or it would go on once the person is enabled again
+    if not request.user.is_authenticated:  # else it would go on once the person is enabled again
         return Standing.OUTLIVED
     if corp_id is None:
         return Standing.OPEN
@@ -329,36 +334,37 @@ def standing_of(request: HttpRequest) -> Standing:
     return Standing.WITHOUT_RIGHTS
 
 
-# --- Confirmation: is its person still there? -------------------------------------------------------------------------
+# --- Confirmation that the person is still present --------------------------------------------------------------------
 
 
 def note_confirmed(session: SessionBase, now: datetime) -> None:
-    """Its person has just proven to be there."""
+    """Note that the person has just proved to be present."""
     session[CONFIRMED_KEY] = now.timestamp()
 
 
 def is_confirmed(session: SessionBase, now: datetime) -> bool:
-    """Whether the person proved within settings.CONFIRMATION_MINUTES, by password or another factor, to be there.
+    """Return whether the person proved within settings.CONFIRMATION_MINUTES, by password or another factor, to be
+    present.
 
-    Checked before rights, secrets, addresses and tokens are changed (integrations.core.admin_pages). A sign-in of
-    that kind counts, too; WeCom's silent one never does, since it asks the phone and not the person.
+    This is checked before rights, secrets, addresses and tokens are changed (integrations.core.admin_pages). A sign-in
+    by password or QR code counts; WeCom's silent one never does, since it asks the phone and not the person.
     """
     seconds = session.get(CONFIRMED_KEY)
     period = timedelta(minutes=settings.CONFIRMATION_MINUTES)
     return seconds is not None and now.timestamp() - seconds < period.total_seconds()
 
 
-# --- Age. Django's own expiry moves on with each use. These ends do not: they are counted from the sign-in, and for
-# staff from the last use, too. Both stand in the session, so a request needs no query
+# --- Age. Django's own expiry moves on with each use. These limits do not: they count from the sign-in, and for staff
+# also from the last use. Both times are in the session, so a request needs no query
 
 
 def note_opened(session: SessionBase, now: datetime) -> None:
-    """The session's age counts from `now`."""
+    """Start the session's age at `now`."""
     session[OPENED_KEY] = int(now.timestamp())
 
 
 def has_ended(session: SessionBase, *, is_staff: bool, now: datetime) -> bool:
-    """Whether the session has reached its end. One from before its opening was noted is as old as this moment."""
+    """Return whether the session has reached its end. A session without an opening time counts as opened now."""
     if OPENED_KEY not in session:
         note_opened(session, now)
         return False
@@ -369,7 +375,7 @@ def has_ended(session: SessionBase, *, is_staff: bool, now: datetime) -> bool:
 
 
 def is_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: datetime) -> bool:
-    """Whether a session of that age, last used then, has reached its end; it comes sooner for administrators."""
+    """Return whether a session opened and last used at these times has ended. Limits are shorter for administrators."""
     if not is_staff:
         return now - opened_at >= LONGEST
     if now - opened_at >= timedelta(hours=settings.STAFF_SESSION_HOURS):
@@ -377,28 +383,28 @@ def is_over(*, opened_at: datetime, used_at: datetime, is_staff: bool, now: date
     return now - used_at >= timedelta(minutes=settings.STAFF_SESSION_IDLE_MINUTES)
 
 
-# --- Browser. A sibling domain can plant the session cookie of somebody else: its victim would go on in that person's
-# session, and take it for the own one. A second cookie, with the prefix __Host- under https, cannot be planted. A
-# session that comes without its own is nobody's
+# --- Browser. A sibling domain can plant somebody else's session cookie: the victim would work in that person's session
+# without noticing. A second cookie, with the prefix __Host- under https, cannot be planted. A session that comes
+# without its second cookie counts as anonymous
 
 
 def tie_to_browser(request: HttpRequest, response: HttpResponse) -> None:
-    """After a sign-in: the session and this browser belong together from now on."""
+    """Tie the session to this browser after a sign-in."""
     secret, session = secrets.token_urlsafe(32), request.session
     session[_BROWSER_KEY] = digest(secret)
-    # As long as the session's own cookie can be kept.
+    # The cookie lives as long as the session's own can.
     seconds = None if session.get_expire_at_browser_close() else int(LONGEST.total_seconds())
     set_cookie(response, request, _browser_cookie(request), secret, seconds=seconds)
 
 
 def remembered_corp_id(request: HttpRequest) -> int | None:
-    """The company that this browser signed in with last. A preference only: it decides nothing."""
+    """Return the key of the company that this browser signed in with last. It is a preference and decides nothing."""
     value = request.COOKIES.get(_CORP_COOKIE, "")
     return int(value) if re.fullmatch(r"[0-9]{1,18}", value) else None
 
 
 def remember_corp_id(response: HttpResponseBase, request: HttpRequest, corp_id: int) -> None:
-    """For a year, in a cookie that remembered_corp_id reads."""
+    """Set the cookie that remembered_corp_id reads, for a year."""
     set_cookie(response, request, _CORP_COOKIE, str(corp_id), seconds=_CORP_SECONDS)
 
 
@@ -406,19 +412,19 @@ def _browser_cookie(request: HttpRequest) -> str:
     return f"__Host-{_BROWSER_COOKIE}" if request.is_secure() else _BROWSER_COOKIE
 
 
-# So often the last use is written down at most. Unused sessions of staff end soon: theirs is noted more often.
+# The last use is written at most this often. Idle sessions of staff end soon, so theirs is written more often.
 NOTED_EVERY = timedelta(minutes=10)
 NOTED_EVERY_OF_STAFF = timedelta(minutes=1)
-# More than anybody has; a list that long would help nobody.
+# More sessions than anybody has.
 SHOWN_AT_MOST = 50
-# In the session: under which stored key and when it was last noted.
+# In the session: the stored key and the time of the last note.
 _NOTED = "noted"
 
 
 def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> None:
-    """Write down that the session of `request` is in use; at once for a new one, else every NOTED_EVERY or so.
+    """Record that the session of `request` is in use: at once for a new one, else every NOTED_EVERY or so.
 
-    `was_signed_in`: already before the request, which may have deleted its person. Called before the session is saved.
+    `was_signed_in`: already before the request, which may have deleted its person. Call it before the session is saved.
     Django gives a session another key at sign-in and when a password changes.
     """
     session: Any = request.session
@@ -441,8 +447,8 @@ def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> Non
         rows = SignedInSession.objects.filter(session_key=key, user_id=user_id)
         if rows.update(last_used_at=now, corp_id=corp_id):
             return
-    # Before the session itself: each has a row by which its person can end it. One statement, so that two requests at
-    # once in one new browser write one row.
+    # Written before the session itself, so that every session has a row by which its person can end it. One statement,
+    # so that two simultaneous requests of a new browser write one row.
     if not was_signed_in or User.objects.filter(pk=user_id).exists():
         agent = request.headers.get("User-Agent", "")[:USER_AGENT_CHARACTERS]
         times = {"began_at": now, "last_used_at": now}
@@ -455,13 +461,15 @@ def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> Non
 
 
 def forget(stored: str) -> None:
-    """The session kept under `stored` is over: its person signed out in it, or it has another key now."""
+    """Delete the row of a session that was signed out or has another key now."""
     SignedInSession.objects.filter(session_key=stored).delete()
 
 
 def of_person(user: User, *, current_key: str | None, now: datetime) -> list[Any]:
-    """List the SignedInSessions that are still good, this one first, then the last used, each with `device` and
-    `is_current`. One query."""
+    """List the person's valid SignedInSessions, the current one first, then by last use. One query.
+
+    Each has the added attributes `device` and `is_current`.
+    """
     good = Session.objects.filter(expire_date__gt=now).values("session_key")
     rows = SignedInSession.objects.filter(user=user, session_key__in=good).select_related("corp")
     current = None if current_key is None else stored_key(current_key)
@@ -476,26 +484,26 @@ def of_person(user: User, *, current_key: str | None, now: datetime) -> list[Any
 
 
 def end(*, user: User, pk: int) -> bool:
-    """End one session of `user`, wherever it is. False where there is none of that number (any more).
+    """End one session of `user` in any browser. Returns False if there is none with this key (any more).
 
-    Raises redis.RedisError where Valkey may still hold a copy; the row then stays, so that it can be tried again.
+    Raises redis.RedisError if Valkey may still hold a copy; the row then stays, so that it can be tried again.
     """
     row = SignedInSession.objects.filter(user=user, pk=pk).first()
     if row is None:
         return False
-    CachedStore().delete(row.session_key)  # wherever its browser is
+    CachedStore().delete(row.session_key)
     row.delete()
     return True
 
 
 def end_all(*, user: User) -> None:
-    """End every session of `user`, also those that nobody has written down."""
+    """End every session of `user`, also those without a row here."""
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
     SignedInSession.objects.filter(user=user).delete()
 
 
 def purge(*, now: datetime) -> int:
-    """Remove what stands for sessions that are over for want of use."""
+    """Remove rows of sessions that have expired unused."""
     return SignedInSession.objects.filter(last_used_at__lte=now - LONGEST).delete()[0]
 
 
@@ -506,9 +514,9 @@ _OPEN_WITHOUT_CODE = frozenset({"login", "logout", "jsi18n"})
 
 
 class SessionBindingMiddleware:
-    """Makes nobody of a session that was tied to another browser, and ties each to the browser that signs in with it.
+    """Treats a session tied to another browser as anonymous, and ties a session to the browser that signs in with it.
 
-    Directly inside Django's SessionMiddleware: nothing else may have read the session before.
+    It must be directly inside Django's SessionMiddleware: nothing else may have read the session before.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -529,9 +537,9 @@ class SessionBindingMiddleware:
 
 
 class SessionCheckMiddleware:
-    """Ends the session or takes its rights where it must, and writes down in which browsers people are signed in.
+    """Ends the session or withholds its rights if needed, and records where people are signed in.
 
-    After AuthenticationMiddleware, which makes nobody of a disabled user, but leaves the session.
+    It follows AuthenticationMiddleware, which makes a disabled user anonymous but leaves the session.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -550,9 +558,10 @@ class SessionCheckMiddleware:
 
 
 def _check(request: HttpRequest) -> None:
-    """Sign out who was disabled, came through a corp that was, has no account there any more, or whose time is over.
+    """Sign the person out if disabled, if the session's corp or the account there no longer signs in, or if time is
+    over.
 
-    Make an employee of who came through a corp whose sign-in carries no rights that reach beyond it.
+    Withhold rights that reach beyond the corp if its sign-in does not carry them.
     """
     session = request.session
     match standing_of(request):
@@ -569,9 +578,9 @@ def _check(request: HttpRequest) -> None:
 
 
 def _lead_to_second_factor(request: HttpRequest) -> HttpResponse | None:
-    """Lead administrators whose session lacks a code of their app, or who must set one up, to the page for that.
+    """Redirect administrators to the page for their code, or to set up an app if they must.
 
-    Outside the administration they are employees meanwhile.
+    Until then they have employees' rights outside the administration.
     """
     if not (isinstance(request.user, User) and request.user.is_staff):
         return None

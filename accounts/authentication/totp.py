@@ -1,8 +1,8 @@
 """Codes of an authenticator app (RFC 6238), the second factor of administrators.
 
-A code is good once. After settings.LOCKOUT_TRIES wrong ones in a row none is looked at for settings.LOCKOUT_MINUTES.
-Whoever has lost the app has recovery codes, each good once; who has lost these, too, is helped on the server:
-`manage.py reset_second_factor USERNAME`.
+A code is good once. After settings.LOCKOUT_TRIES wrong ones in a row none is checked for settings.LOCKOUT_MINUTES.
+A lost app is replaced by recovery codes, each good once; if these are lost, too, an operator runs
+`manage.py reset_second_factor USERNAME` on the server.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from accounts.models import AuditEntry, TotpDevice, User
 from integrations.models.fields import Unreadable
 
 ISSUER = "guanwecom"
-# In the audit trail, which translates them.
+# The audit trail translates these.
 SET_UP, RENEWED = gettext_noop("Authenticator app set up."), gettext_noop("Recovery codes renewed.")
 REMOVED = gettext_noop("Authenticator app removed.")
-# What apps expect where an address says nothing else.
+# The defaults of authenticator apps.
 STEP_SECONDS, DIGITS, KEY_BYTES = 30, 6, 20
-# So many half minutes a phone's clock may be early or late.
+# A phone's clock may be wrong by so many half minutes.
 TOLERANCE = 1
 RECOVERY_CODES = 10
 # How long a key waits in the page that shows it.
@@ -42,12 +42,12 @@ CODE_ROUTE, OWN_ROUTE = "admin:second-factor-code", "admin:second-factor"
 
 
 def device_of(person: User) -> TotpDevice | None:
-    """Without the key, which nobody is shown a second time."""
+    """Return the person's app without its key, which is never shown a second time."""
     return TotpDevice.objects.defer("key").filter(user=person).first()
 
 
 def is_independent(person: User) -> bool:
-    """Whether the person has an app that nobody can have set up who only decides what WeCom says."""
+    """Return whether the person has an app that WeCom's administrators cannot have set up (see TotpDevice)."""
     return TotpDevice.objects.filter(user=person, is_independent=True).exists()
 
 
@@ -55,23 +55,23 @@ def is_independent(person: User) -> bool:
 
 
 def new_key() -> str:
-    """A random key of 20 bytes, in base32 as apps take it."""
+    """Return a random key of 20 bytes, in base32 as apps expect it."""
     return base64.b32encode(secrets.token_bytes(KEY_BYTES)).decode()
 
 
 def address_of(key: str, *, person: User) -> str:
-    """What the QR code says to the app."""
+    """Return the otpauth:// address for the QR code."""
     label = quote(f"{ISSUER}:{person.get_username()}")
     return f"otpauth://totp/{label}?{urlencode({'secret': key, 'issuer': ISSUER})}"
 
 
 def seal(key: str, *, person: User) -> str:
-    """A new key for the page that shows it: it is kept nowhere before its first code was right."""
+    """Encrypt a new key for the page that shows it: it is stored only after its first right code."""
     return flow.seal("authenticator app", person.pk, key)
 
 
 def unseal(sealed: str, *, person: User) -> str | None:
-    """None for what was not sealed for `person`, or too long ago."""
+    """Decrypt a key. Returns None if it was not sealed for `person`, or more than KEY_SECONDS ago."""
     match flow.unseal("authenticator app", sealed, seconds=KEY_SECONDS):
         case [person.pk, key]:
             return str(key)
@@ -80,7 +80,7 @@ def unseal(sealed: str, *, person: User) -> str | None:
 
 @sensitive_variables("key", "code")
 def set_up(*, person: User, key: str, code: str, now: datetime, is_independent: bool) -> list[str] | None:
-    """Keep `key` for `person`, in place of an earlier one. The recovery codes come back; None where `code` is wrong.
+    """Store `key` for `person`, in place of an earlier one. Returns the recovery codes, or None if `code` is wrong.
 
     `is_independent`: see TotpDevice.
     """
@@ -102,7 +102,7 @@ def set_up(*, person: User, key: str, code: str, now: datetime, is_independent: 
 
 
 def renew_recovery_codes(person: User) -> list[str]:
-    """Ten new recovery codes, which are kept as digests only. The earlier ones are good no more."""
+    """Replace the recovery codes by ten new ones and return them. Only their digests are stored."""
     codes = _recovery_codes()
     TotpDevice.objects.filter(user=person).update(recovery_digests=[_digest(one) for one in codes])
     services.record(action=AuditEntry.Action.DONE, subject=person, note=RENEWED)
@@ -110,7 +110,7 @@ def renew_recovery_codes(person: User) -> list[str]:
 
 
 def remove(person: User) -> bool:
-    """Whether there was one."""
+    """Remove the person's app. Returns whether there was one."""
     removed, _by_model = TotpDevice.objects.filter(user=person).delete()
     if removed:
         services.record(action=AuditEntry.Action.DONE, subject=person, note=REMOVED)
@@ -122,9 +122,9 @@ def remove(person: User) -> bool:
 
 @sensitive_variables("code")
 def is_code_of(*, person: User, code: str, now: datetime) -> bool:
-    """Whether `code` is one that the person's app shows, or a recovery code. It is good once.
+    """Check a code of the person's app, or a recovery code. Each is good once.
 
-    Raises LockedOut where it was not looked at, or was the last wrong one.
+    Raises LockedOut if the code was not checked, or was the last wrong one allowed.
     """
     with transaction.atomic():
         device = TotpDevice.objects.select_for_update().filter(user=person).first()
@@ -161,7 +161,7 @@ def _count_failure(device: TotpDevice, now: datetime) -> None:
 
 
 def _accept(device: TotpDevice, code: str, now: datetime) -> bool:
-    # Of a key that cannot be read with the present FIELD_ENCRYPTION_KEYS the recovery codes are left.
+    # If the present FIELD_ENCRYPTION_KEYS cannot read the key, recovery codes still work.
     is_readable = not isinstance(device.key, Unreadable)
     counter = _counter_of(device.key, code, now, after=device.last_counter) if is_readable else None
     digest = _digest(code)
@@ -177,7 +177,7 @@ def _accept(device: TotpDevice, code: str, now: datetime) -> bool:
 
 
 def _counter_of(key: str, code: str, now: datetime, *, after: int) -> int | None:
-    """The half minute to which `code` belongs; None for a wrong one, or one of no later half minute than `after`."""
+    """Return the half minute of `code`, or None if it is wrong or not later than `after`."""
     digits = re.sub(r"\s", "", code)
     if re.fullmatch(rf"[0-9]{{{DIGITS}}}", digits) is None:
         return None
@@ -197,11 +197,11 @@ def hotp(key: bytes, counter: int) -> str:
 
 
 def _recovery_codes() -> list[str]:
-    """Sixteen letters and digits each, in groups of four."""
+    """Return new codes, each of sixteen letters and digits in groups of four."""
     texts = [base64.b32encode(secrets.token_bytes(10)).decode() for _number in range(RECOVERY_CODES)]
     return ["-".join(text[place : place + 4] for place in range(0, len(text), 4)) for text in texts]
 
 
 def _digest(code: str) -> str:
-    """Random codes of 80 bits: nobody can try them all, so a plain digest will do."""
+    """Return a plain digest, which is enough: nobody can try all random codes of 80 bits."""
     return hashlib.sha256(re.sub(r"[\s-]", "", code).upper().encode()).hexdigest()
