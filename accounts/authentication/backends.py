@@ -35,11 +35,8 @@ _GONE = frozenset({Member.Presence.DELETED, Member.Presence.MISSING})
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationCode:
-    """A code from WeCom, good for one sign-in.
-
-    It is neither printed nor logged: django.contrib.auth passes the credentials of a failed sign-in to all receivers
-    of its signal.
-    """
+    """A code from WeCom, good for one sign-in. It is neither printed nor logged: django.contrib.auth passes the
+    credentials of a failed sign-in to all receivers of its signal."""
 
     value: str = field(repr=False)
 
@@ -209,10 +206,8 @@ class WeComBackend(BaseBackend):
         code: AuthorizationCode,
         explain: Callable[[SignInRefused], None] | None = None,
     ) -> User:
-        """Return the person to whom `code` belongs. If sign-in is refused, call `explain` and end the search.
-
-        Raises IntegrationError if WeCom did not answer, LoginRefusedError for a code that is not valid (any more).
-        """
+        """Return the person to whom `code` belongs. If sign-in is refused, call `explain` and end the search. Raises
+        IntegrationError if WeCom did not answer, LoginRefusedError for a code that is not valid (any more)."""
         try:
             client = wecom_client(corp)
             return person_for_code(client=client, corp=corp, code=code, now=timezone.now())

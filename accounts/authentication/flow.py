@@ -55,10 +55,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoginState:
-    """An authorisation under way. `attempt` counts from 1; a restart carries a higher number, which ends loops.
-
-    The number is the last digit of the state's text, so that loops end even if the store has forgotten the state.
-    """
+    """An authorisation under way. `attempt` counts from 1; a restart carries a higher number, which ends loops. The
+    number is the last digit of the state's text, so that loops end even if the store has forgotten the state."""
 
     corp_id: int
     kind: Kind
@@ -77,11 +75,8 @@ class Finding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """The result of looking up a state that came back.
-
-    `state` is None if it is unknown for this corp, or if the address is over its limit. A state of another browser is
-    returned, too: its target is no secret.
-    """
+    """The result of looking up a state that came back. `state` is None if it is unknown for this corp, or if the
+    address is over its limit. A state of another browser is returned, too: its target is no secret."""
 
     finding: Finding
     state: LoginState | None
@@ -115,10 +110,8 @@ return {{0, kept[3], kept[4], ''}}
 
 
 def keep_state(*, state: LoginState, browser: str, step_limit: Limit | None = None) -> str | None:
-    """Keep `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter.
-
-    Counts the step; returns None if that exceeds `step_limit`.
-    """
+    """Keep `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter. Counts the step; returns None if
+    that exceeds `step_limit`."""
     text = f"{secrets.token_hex(RANDOM_LENGTH // 2)}{state.attempt}"
     step_key, steps = key_and_count(step_limit)
     values: list[str | int] = [
@@ -198,8 +191,7 @@ def seal(purpose: str, *values: Any) -> str:
 
 def unseal(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
     """Decrypt sealed values. Returns an empty list if they were sealed for another purpose or more than `seconds`
-    ago.
-    """
+    ago."""
     try:
         found = json.loads(cipher().decrypt(sealed.encode(), ttl=seconds))
     except (InvalidToken, ValueError):
@@ -211,11 +203,8 @@ def unseal(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
 
 
 def step_limit(request: HttpRequest) -> Limit:
-    """Return the limit of steps (start, callback, QR panel) from one address (IPv6: one /48).
-
-    There is no limit per company for steps that need no code: an attacker with many addresses could shut out all of
-    the company's people.
-    """
+    """Return the limit of steps (start, callback, QR panel) from one address (IPv6: one /48). There is no limit per
+    company for steps that need no code: an attacker with many addresses could shut out all of the company's people."""
     return Limit(f"sign-ins:address:{network_of(request) or 'unknown'}", settings.SIGN_INS_PER_ADDRESS)
 
 
@@ -270,8 +259,7 @@ def forget_browser_ids(response: HttpResponseBase, request: HttpRequest) -> None
 
 def _cookie_prefix(request: HttpRequest) -> str:
     """Return the cookie prefix. Browsers keep a sibling domain from planting __Host- cookies, but take them over https
-    only.
-    """
+    only."""
     return f"__Host-{_BROWSER_COOKIE}-" if request.is_secure() else f"{_BROWSER_COOKIE}-"
 
 

@@ -66,8 +66,7 @@ class CodeForm(forms.Form):
 
 class ConfirmForm(forms.Form):
     """Form for the proofs that this site can check: password, code or both. It has no fields if it can check
-    nothing.
-    """
+    nothing."""
 
     prefix = "_confirm"
     password = forms.CharField(
@@ -104,11 +103,8 @@ class ConfirmForm(forms.Form):
 
 
 class SavesPasswordAlone:
-    """Mixin for Django's password forms that saves the password column only.
-
-    Those forms save the whole row as read earlier: a person disabled while the passwords were hashed would become
-    active again.
-    """
+    """Mixin for Django's password forms that saves the password column only. Those forms save the whole row as read
+    earlier: a person disabled while the passwords were hashed would become active again."""
 
     def save(self, commit: bool = True) -> User:
         user: User = super().save(commit=False)  # type: ignore[misc]  # of Django's form, behind it
@@ -145,8 +141,7 @@ def require_right(request: HttpRequest, user: User, password: str, *, wrong: Str
 
 class LoginForm(auth_forms.AuthenticationForm):
     """Form for username and password. It does not take the focus: a phone's keyboard would cover the sign-in with
-    WeCom.
-    """
+    WeCom."""
 
     remember = forms.BooleanField(
         label=_("Keep me signed in"),

@@ -63,10 +63,7 @@ _ADDRESS = "address"
 
 class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no types
     """Backend that runs before each password check: it counts the try, and refuses if passwords are off or a lock
-    holds.
-
-    Django leaves it out for other credentials by the names of its arguments.
-    """
+    holds. Django leaves it out for other credentials by the names of its arguments."""
 
     @sensitive_variables("password")
     def authenticate(
@@ -91,8 +88,7 @@ class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[mis
         self, sender: object, credentials: dict[str, Any], request: Any = None, **kwargs: Any
     ) -> None:
         """Record a wrong password, which is_allowed has counted. Other credentials (WeCom's codes) cannot be
-        guessed.
-        """
+        guessed."""
         username = credentials.get("username")
         if request is None or username is None or not is_password_enabled():
             return
@@ -126,10 +122,8 @@ class LockedOut(Exception):
 
 @sensitive_variables("password")
 def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
-    """Check the password of a person who is already signed in, counted and limited as at sign-in.
-
-    Raises LockedOut if the password was not checked, or was the last wrong one allowed.
-    """
+    """Check the password of a person who is already signed in, counted and limited as at sign-in. Raises LockedOut if
+    the password was not checked, or was the last wrong one allowed."""
     username, now = user.get_username(), timezone.now()
     lock = _admit(request, username, now)
     if lock is not None:
@@ -145,8 +139,7 @@ def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
 
 def lock_on(*, request: HttpRequest, username: str, now: datetime) -> Lock | None:
     """Return the lock that ends last for `username` at this place, or None. One query for known and unknown usernames
-    alike.
-    """
+    alike."""
     counts = _counts(request, username, now)
     locks = [
         Lock(count.last + count.wait, name == _ADDRESS)
@@ -186,10 +179,8 @@ def forget_old(*, now: datetime) -> None:
 
 
 def note_right_password(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
-    """Forget earlier wrong passwords of this place after a sign-in by password, and remember the browser.
-
-    Wrong passwords from elsewhere do not lock a remembered browser out of this username.
-    """
+    """Forget earlier wrong passwords of this place after a sign-in by password, and remember the browser. Wrong
+    passwords from elsewhere do not lock a remembered browser out of this username."""
     username = user.get_username()
     Lockout.objects.filter(_place(request, username), username=username).delete()
     own = digest(username)
@@ -234,10 +225,8 @@ def _counts(request: HttpRequest, username: str, now: datetime, *, besides: int 
 
 
 def _admit(request: HttpRequest, username: str, now: datetime) -> Lock | None:
-    """Count the coming try. Return the lock, and count nothing, if it may not be made.
-
-    Other processes may count at the same moment, so a try that finds the limit exceeded after counting is taken back.
-    """
+    """Count the coming try. Return the lock, and count nothing, if it may not be made. Other processes may count at the
+    same moment, so a try that finds the limit exceeded after counting is taken back."""
     lock = lock_on(request=request, username=username, now=now)
     if lock is not None:
         return lock
@@ -350,8 +339,7 @@ def _proven_accounts() -> QuerySet[WeComAccount]:
 
 def disabling_shuts_out(corp: Corp) -> list[str]:
     """Return a warning if no administrator could sign in once `corp`, its sign-in or its administrators' rights are
-    off.
-    """
+    off."""
     if is_password_enabled() or _proven_accounts().exclude(corp=corp).exists():
         return []
     return [

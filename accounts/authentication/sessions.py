@@ -57,10 +57,8 @@ _DIGEST_BYTES = 20
 
 
 def stored_key(session_key: str) -> str:
-    """Return the key under which database and Valkey keep the session whose cookie holds `session_key`.
-
-    A plain digest is enough: keys are random and long, so nobody can try them all.
-    """
+    """Return the key under which database and Valkey keep the session whose cookie holds `session_key`. A plain digest
+    is enough: keys are random and long, so nobody can try them all."""
     return hashlib.blake2b(session_key.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
@@ -139,10 +137,8 @@ class SessionStore(CachedStore):
                 _note(error)
 
     def _drop_if_ended(self) -> bool:
-        """Delete the cached copy if the session's row is gone. Return whether it was.
-
-        The session may be ended after its row was read or written here; a copy cached later would keep it alive.
-        """
+        """Delete the cached copy if the session's row is gone. Return whether it was. The session may be ended after
+        its row was read or written here; a copy cached later would keep it alive."""
         if DatabaseStore.exists(self, stored_key(str(self.session_key))):
             return False
         self._cache.delete(self.cache_key)  # type: ignore[attr-defined]  # not in the stubs
@@ -225,10 +221,8 @@ def note_sign_in(sender: object, request: HttpRequest | None, user: Any, **_kwar
 
 
 def tie_to_corp(request: HttpRequest, corp: Corp, *, kind: Kind) -> None:
-    """Note, after login(), that this session was opened through `corp`, and how.
-
-    Django keeps the session data of a person who signs in again, so an expiry remembered from a password is reset here.
-    """
+    """Note, after login(), that this session was opened through `corp`, and how. Django keeps the session data of a
+    person who signs in again, so an expiry remembered from a password is reset here."""
     request.session[CORP_KEY] = corp.pk
     request.session[METHOD_KEY] = _METHODS[kind].value
     request.session.set_expiry(None)
@@ -257,9 +251,7 @@ def note_code(session: SessionBase) -> None:
 
 def add_code(request: HttpRequest, person: User) -> None:
     """Note that `person`, whom WeCom signed in without rights, gave a right code. The session then carries full rights.
-
-    It still depends on the corp: the code proves presence, not the right to sign in without WeCom.
-    """
+    It still depends on the corp: the code proves presence, not the right to sign in without WeCom."""
     note_code(request.session)
     note_opened(request.session, timezone.now())
     request.session[METHOD_KEY] = SignInMethod.WECOM_AND_CODE.value
@@ -306,8 +298,7 @@ def carries_rights(person: User, *, corp: Corp) -> bool:
 
 def is_independent_of_wecom(request: HttpRequest) -> bool:
     """Return whether the session has a proof that WeCom's administrators cannot produce: a password or an app's
-    code.
-    """
+    code."""
     return CORP_KEY not in request.session or request.session.get(METHOD_KEY) == SignInMethod.WECOM_AND_CODE.value
 
 
@@ -466,10 +457,8 @@ def forget(stored: str) -> None:
 
 
 def of_person(user: User, *, current_key: str | None, now: datetime) -> list[Any]:
-    """List the person's valid SignedInSessions, the current one first, then by last use. One query.
-
-    Each has the added attributes `device` and `is_current`.
-    """
+    """List the person's valid SignedInSessions, the current one first, then by last use. One query. Each has the added
+    attributes `device` and `is_current`."""
     good = Session.objects.filter(expire_date__gt=now).values("session_key")
     rows = SignedInSession.objects.filter(user=user, session_key__in=good).select_related("corp")
     current = None if current_key is None else stored_key(current_key)
@@ -484,10 +473,8 @@ def of_person(user: User, *, current_key: str | None, now: datetime) -> list[Any
 
 
 def end(*, user: User, pk: int) -> bool:
-    """End one session of `user` in any browser. Returns False if there is none with this key (any more).
-
-    Raises redis.RedisError if Valkey may still hold a copy; the row then stays, so that it can be tried again.
-    """
+    """End one session of `user` in any browser. Returns False if there is none with this key (any more). Raises
+    redis.RedisError if Valkey may still hold a copy; the row then stays, so that it can be tried again."""
     row = SignedInSession.objects.filter(user=user, pk=pk).first()
     if row is None:
         return False
@@ -515,9 +502,7 @@ _OPEN_WITHOUT_CODE = frozenset({"login", "logout", "jsi18n"})
 
 class SessionBindingMiddleware:
     """Treats a session tied to another browser as anonymous, and ties a session to the browser that signs in with it.
-
-    It must be directly inside Django's SessionMiddleware: nothing else may have read the session before.
-    """
+    It must be directly inside Django's SessionMiddleware: nothing else may have read the session before."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -537,10 +522,8 @@ class SessionBindingMiddleware:
 
 
 class SessionCheckMiddleware:
-    """Ends the session or withholds its rights if needed, and records where people are signed in.
-
-    It follows AuthenticationMiddleware, which makes a disabled user anonymous but leaves the session.
-    """
+    """Ends the session or withholds its rights if needed, and records where people are signed in. It follows
+    AuthenticationMiddleware, which makes a disabled user anonymous but leaves the session."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -559,10 +542,7 @@ class SessionCheckMiddleware:
 
 def _check(request: HttpRequest) -> None:
     """Sign the person out if disabled, if the session's corp or the account there no longer signs in, or if time is
-    over.
-
-    Withhold rights that reach beyond the corp if its sign-in does not carry them.
-    """
+    over. Withhold rights that reach beyond the corp if its sign-in does not carry them."""
     session = request.session
     match standing_of(request):
         case Standing.OUTLIVED:
@@ -578,10 +558,8 @@ def _check(request: HttpRequest) -> None:
 
 
 def _lead_to_second_factor(request: HttpRequest) -> HttpResponse | None:
-    """Redirect administrators to the page for their code, or to set up an app if they must.
-
-    Until then they have employees' rights outside the administration.
-    """
+    """Redirect administrators to the page for their code, or to set up an app if they must. Until then they have
+    employees' rights outside the administration."""
     if not (isinstance(request.user, User) and request.user.is_staff):
         return None
     if needs_code(request.session):

@@ -81,9 +81,7 @@ def unseal(sealed: str, *, person: User) -> str | None:
 @sensitive_variables("key", "code")
 def set_up(*, person: User, key: str, code: str, now: datetime, is_independent: bool) -> list[str] | None:
     """Store `key` for `person`, in place of an earlier one. Returns the recovery codes, or None if `code` is wrong.
-
-    `is_independent`: see TotpDevice.
-    """
+    `is_independent`: see TotpDevice."""
     counter = _counter_of(key, code, now, after=0)
     if counter is None:
         return None
@@ -122,10 +120,8 @@ def remove(person: User) -> bool:
 
 @sensitive_variables("code")
 def is_code_of(*, person: User, code: str, now: datetime) -> bool:
-    """Check a code of the person's app, or a recovery code. Each is good once.
-
-    Raises LockedOut if the code was not checked, or was the last wrong one allowed.
-    """
+    """Check a code of the person's app, or a recovery code. Each is good once. Raises LockedOut if the code was not
+    checked, or was the last wrong one allowed."""
     with transaction.atomic():
         device = TotpDevice.objects.select_for_update().filter(user=person).first()
         if device is None:
