@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,7 +23,6 @@ from integrations.clients.expressions import ExpressionRefused, check_expression
 from integrations.clients.late import Late
 from integrations.clients.sources import SourceError
 from integrations.clients.sources.addresses import (
-    DRIVERS,
     AddressRefused,
     WrittenWrong,
     admitted_url,
@@ -34,7 +34,7 @@ from integrations.clients.sources.addresses import (
     shown,
 )
 from integrations.clients.sources.sql import checked, parameters_of
-from integrations.core.admin_pages import VERSION, AnyModelForm, VersionedForm
+from integrations.core.admin_pages import VERSION, VersionedForm
 from integrations.data.table_builder import COLUMNS_AT_MOST, KIND_CHOICES
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasources import address_flaws, explain_problem
@@ -52,9 +52,37 @@ BY_ADDRESS = ""
 NAMES = ("db_kind", "db_host", "db_port", "db_name", "db_user", "db_password")
 
 
-class DatabaseFields(AnyModelForm):
-    """For a form of a model with the column `sql_url`. The password is write-only: left empty, the saved one stays, as
-    long as kind, host, port and user do."""
+def saved_address(row: Any) -> URL | None:
+    """The saved address, where fields can show it; None of another kind, and of what no key opens."""
+    if not row.sql_url or isinstance(row.sql_url, Unreadable):
+        return None
+    try:
+        address = sqlalchemy.make_url(row.sql_url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return None
+    return address if backend_of(row.sql_url) in PORTS else None
+
+
+def _account(address: URL) -> tuple[str, str, int, str]:
+    """Where the password goes, and whose it is."""
+    kind = backend_of(f"{address.drivername}://")
+    return kind, (address.host or "").lower(), address.port or PORTS[kind], address.username or ""
+
+
+_FILTER = {"name", "filterType", "filterValue"}
+
+
+class DataSourceForm(SecretsMixin, VersionedForm):
+    """`person`: who edits. `shown`: the fields on the page. Both are set by the admin.
+
+    A database is written in fields, or as one address. Its password is write-only: left empty, the saved one stays, as
+    long as kind, host, port and user do.
+    """
+
+    person: Person
+    shown: Collection[str] = ()
+    version_columns = ("sql_url", "http_headers")
+    secrets = {"new_sql_url": ("sql_url", ""), "new_http_headers": ("http_headers", "remove_http_headers")}
 
     db_kind = forms.ChoiceField(
         label=capfirst(_("kind of database")),
@@ -78,91 +106,6 @@ class DatabaseFields(AnyModelForm):
         label=capfirst(_("user")), required=False, max_length=128, help_text=_("Best one that may only read.")
     )
     db_password = forms.CharField(label=capfirst(_("password")), required=False, widget=WriteOnlyInput)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "db_kind" not in self.fields:
-            return
-        saved = saved_address(self.instance)
-        if saved is None:
-            kind = BY_ADDRESS if self.instance.sql_url else "postgresql"
-            self.initial.setdefault("db_kind", kind)
-            return
-        self.initial.update(
-            db_kind=kind_of(saved),
-            db_host=saved.host,
-            db_port=saved.port,
-            db_name=saved.database,
-            db_user=saved.username,
-        )
-        self.fields["db_password"].help_text = _("Saved. Leave this empty to keep it.") if saved.password else ""
-
-    def typed_address(self) -> str:
-        """The address of which the fields consist, with the saved password where it stays; empty where none of them was
-        changed, or the database is written by its address. Adds errors to the fields."""
-        cleaned, is_changed = self.cleaned_data, not set(NAMES).isdisjoint(self.changed_data)
-        if "db_kind" not in self.fields or not cleaned.get("db_kind") or not is_changed:
-            return ""
-        missing = [name for name in ("db_host", "db_name") if not cleaned.get(name) and name not in self.errors]
-        for name in missing:
-            self.add_error(name, ValidationError(_("Fill this in."), code="required"))
-        if missing or not set(NAMES).isdisjoint(self.errors):
-            return ""
-        address = sqlalchemy.URL.create(
-            cleaned["db_kind"],
-            username=cleaned["db_user"] or None,
-            password=cleaned["db_password"] or None,
-            host=cleaned["db_host"],
-            port=cleaned["db_port"],
-            database=cleaned["db_name"],
-        )
-        return self._with_saved_password(address).render_as_string(hide_password=False)
-
-    def _with_saved_password(self, address: URL) -> URL:
-        """Whoever may change a source must not have its password sent elsewhere."""
-        saved = saved_address(self.instance)
-        if saved is None or not saved.password or address.password:
-            return address
-        if _place(saved) != _place(address):
-            message = _("Enter the password again: with this change it would be sent elsewhere.")
-            self.add_error("db_password", ValidationError(message, code="moved"))
-            return address
-        return address.set(password=saved.password, query=saved.query)
-
-
-def saved_address(row: Any) -> URL | None:
-    """The saved address, where fields can show it; None of another kind, and of what no key opens."""
-    if not row.sql_url or isinstance(row.sql_url, Unreadable):
-        return None
-    try:
-        address = sqlalchemy.make_url(row.sql_url)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return None
-    return address if kind_of(address) else None
-
-
-def kind_of(address: URL) -> str:
-    """One of PORTS; BY_ADDRESS of any other database."""
-    kind = DRIVERS.get(address.drivername, address.drivername).partition("+")[0]
-    return kind if kind in PORTS else BY_ADDRESS
-
-
-def _place(address: URL) -> tuple[str, str, int, str]:
-    """Where the password goes, and whose it is."""
-    kind = kind_of(address)
-    return kind, (address.host or "").lower(), address.port or PORTS[kind], address.username or ""
-
-
-_FILTER = {"name", "filterType", "filterValue"}
-
-
-class DataSourceForm(DatabaseFields, SecretsMixin, VersionedForm):
-    """`person`: who edits. `shown`: the fields on the page. Both are set by the admin."""
-
-    person: Person
-    shown: Collection[str] = ()
-    version_columns = ("sql_url", "http_headers")
-    secrets = {"new_sql_url": ("sql_url", ""), "new_http_headers": ("http_headers", "remove_http_headers")}
 
     new_sql_url = forms.CharField(label=capfirst(_("address of the database")), required=False, widget=WriteOnlyInput)
     new_http_headers = forms.CharField(
@@ -193,6 +136,7 @@ class DataSourceForm(DatabaseFields, SecretsMixin, VersionedForm):
         if "allows_private_addresses" in self.fields and not getattr(self.person, "is_superuser", False):
             self.fields["allows_private_addresses"].disabled = True
         if "new_sql_url" in self.fields:
+            self._fill_in_database()
             saved = {"address": shown(self.instance.sql_url) or "***"}
             self.describe_secret(
                 "new_sql_url",
@@ -204,6 +148,20 @@ class DataSourceForm(DatabaseFields, SecretsMixin, VersionedForm):
             saved=_("Headers are saved. Leave this empty to keep them, or write all of them anew."),
             empty=_("One a line: Authorization: Bearer … They are stored encrypted and never shown."),
         )
+
+    def _fill_in_database(self) -> None:
+        saved = saved_address(self.instance)
+        if saved is None:
+            self.initial.setdefault("db_kind", BY_ADDRESS if self.instance.sql_url else "postgresql")
+            return
+        self.initial.update(
+            db_kind=backend_of(self.instance.sql_url),
+            db_host=saved.host,
+            db_port=saved.port,
+            db_name=saved.database,
+            db_user=saved.username,
+        )
+        self.fields["db_password"].help_text = _("Saved. Leave this empty to keep it.") if saved.password else ""
 
     def clean_kind(self) -> str:
         """Cards of the BI are read as its API user, whom no company limits."""
@@ -217,23 +175,40 @@ class DataSourceForm(DatabaseFields, SecretsMixin, VersionedForm):
 
     def clean_new_sql_url(self) -> str:
         typed: str = self.cleaned_data["new_sql_url"].strip()
-        if typed:
-            _check_address(typed)
-        return typed
+        return _checked_address(typed) if typed else ""
 
-    def _take_database_fields(self) -> None:
-        """What the single fields say is the new address, unless one was typed as a whole."""
-        if "new_sql_url" in self.errors or self.cleaned_data.get("new_sql_url"):
+    def _read_database(self) -> None:
+        """What the single fields say is the new address, with the saved password where it stays, if one of them was
+        changed and no address typed as a whole."""
+        cleaned, wrong = self.cleaned_data, self.errors
+        is_meant = cleaned.get("db_kind") and not set(NAMES).isdisjoint(self.changed_data)
+        if not is_meant or "new_sql_url" in wrong or cleaned.get("new_sql_url"):
             return
-        typed = self.typed_address()
-        if not typed or "db_password" in self.errors:
+        for name in ("db_host", "db_name"):
+            if not cleaned.get(name) and name not in wrong:
+                self.add_error(name, ValidationError(_("Fill this in."), code="required"))
+        if not set(NAMES).isdisjoint(wrong):
             return
+        address = sqlalchemy.URL.create(
+            cleaned["db_kind"],
+            username=cleaned["db_user"] or None,
+            password=cleaned["db_password"] or None,
+            host=cleaned["db_host"],
+            port=cleaned["db_port"],
+            database=cleaned["db_name"],
+        )
+        saved = saved_address(self.instance)
+        if saved is not None and saved.password and not address.password:
+            if _account(saved) != _account(address):
+                # Whoever may change a source must not have its password sent elsewhere.
+                message = _("Enter the password again: with this change it would be sent elsewhere.")
+                self.add_error("db_password", ValidationError(message, code="moved"))
+                return
+            address = address.set(password=saved.password, query=saved.query)
         try:
-            _check_address(typed)
+            cleaned["new_sql_url"] = _checked_address(address.render_as_string(hide_password=False))
         except ValidationError as refusal:
             self.add_error("db_host", refusal)
-            return
-        self.cleaned_data["new_sql_url"] = typed
 
     def clean_http_url(self) -> str:
         url: str = self.cleaned_data["http_url"]
@@ -252,7 +227,7 @@ class DataSourceForm(DatabaseFields, SecretsMixin, VersionedForm):
 
     def clean(self) -> None:
         super().clean()
-        self._take_database_fields()
+        self._read_database()
         kind = self.cleaned_data.get("kind")
         has_database = bool(self.cleaned_data.get("new_sql_url") or self.instance.sql_url)
         if kind == SourceKind.SQL and not has_database and not self.errors.keys() & {"new_sql_url", *NAMES}:
@@ -290,12 +265,13 @@ class DataSourceForm(DatabaseFields, SecretsMixin, VersionedForm):
             self.add_error("new_sql_url", message)
 
 
-def _check_address(typed: str) -> None:
-    """Raises ValidationError for an address of a database that is not admitted."""
+def _checked_address(typed: str) -> str:
+    """The address of a database, as typed. Raises ValidationError for one that is not admitted."""
     try:
         admitted_url(typed, settings.DATA_SQL_DRIVERS)
     except AddressRefused as refusal:
         raise ValidationError(address_flaws(refusal.detail)[refusal.flaw], code=refusal.flaw) from None
+    return typed
 
 
 # As it is written in JSON; behind an odd number of backslashes it is text.
@@ -349,6 +325,15 @@ class BiCardInput(forms.TextInput):
         return {**super().get_context(name, value, {**(attrs or {}), "class": "vTextField"}), "address": self.address}
 
 
+# The fields of a card with which it asks a source of each kind, and those that say what its answer does not.
+QUESTIONS = {
+    SourceKind.GUANDATA: ("bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters"),
+    SourceKind.SQL: ("sql", "sql_parameters"),
+    SourceKind.JSON: ("http_method", "http_path", "http_body", "expression"),
+}
+COLUMN_NOTES = ("kinds", "units", "as_of_column")
+
+
 class CardForm(VersionedForm):
     """`person`: who edits. `kind`: of its source, where that is known. `filled_in`: typed or chosen, unsaved yet.
     `choosing_address`: of that list. All of them are set by the admin."""
@@ -360,17 +345,9 @@ class CardForm(VersionedForm):
 
     class Meta:
         model = Card
-        fields = (
-            *("name", "source", "bi_page_id", "bi_card_id", "bi_view", "bi_filters", "bi_parameters"),
-            *("sql", "sql_parameters", "http_method", "http_path", "http_body", "expression", "kinds", "units"),
-            "as_of_column",
-        )
+        fields = ("name", "source", *chain.from_iterable(QUESTIONS.values()), *COLUMN_NOTES)
         field_classes = {
-            "name": TidyField,
-            "as_of_column": TidyField,
-            "bi_card_id": TidyField,
-            "bi_page_id": TidyField,
-            "http_path": TidyField,
+            **dict.fromkeys(("name", "as_of_column", "bi_card_id", "bi_page_id", "http_path"), TidyField),
             "http_body": _JsonField,
             **dict.fromkeys(("bi_filters", "bi_parameters"), _ListField),
             **dict.fromkeys(("sql_parameters", "kinds", "units"), _ObjectField),
@@ -480,12 +457,8 @@ class CardForm(VersionedForm):
         except SourceError as error:
             self.add_error("sql", explain_problem(error.problem, error.facts))
             return
-        missing = [
-            name
-            for name in parameters_of(statement, backend=backend)
-            if name not in self.cleaned_data["sql_parameters"]
-        ]
+        known = self.cleaned_data["sql_parameters"]
+        missing = [name for name in parameters_of(statement, backend=backend) if name not in known]
         if missing:
-            self.add_error(
-                "sql_parameters", gettext("Values are missing for: %(names)s.") % {"names": ", ".join(missing)}
-            )
+            message = gettext("Values are missing for: %(names)s.") % {"names": ", ".join(missing)}
+            self.add_error("sql_parameters", message)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
@@ -23,7 +23,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin import card_picker
 from integrations.admin.base import View, find_row, hide_related_links, own_page, own_routes
-from integrations.admin.datasource_forms import NAMES, CardForm, DataSourceForm
+from integrations.admin.datasource_forms import COLUMN_NOTES, NAMES, QUESTIONS, CardForm, DataSourceForm
 from integrations.core.admin_pages import VERSION, WAYS, AnyModelAdmin, ConfirmedChanges, describe_way
 from integrations.data.table import Kind
 from integrations.datasources import fetch, source_tests
@@ -32,38 +32,105 @@ from integrations.models import Card, CardData, DataSource, SourceKind, datasour
 from integrations.models.datasources import SECRETS
 from integrations.models.fields import corp_condition
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 FOLDER = "admin/integrations/card"
 PREVIEW_ROWS = 20
 # In the address of a new source: a card is made of it next.
 FOR_CARD = "for_card"
-_KINDS = {
-    SourceKind.GUANDATA: _("Cards of the BI that is connected on the page Guandata BI."),
-    SourceKind.SQL: _("PostgreSQL, MySQL, MariaDB, and others with a driver: one query that reads."),
-    SourceKind.JSON: _("A web address that answers with JSON; JMESPath finds the rows in it."),
-}
-
-
 TEMPLATE = "admin/integrations/datasource/_unsaved.html"
 # What may still be missing while the rest is tried.
 UNTRIED = frozenset({"name", "corp"})
-# The fields which the page tries by itself, once all of them are filled in. A database may be one without a password.
-NEEDED_OF_SOURCE = {
-    SourceKind.SQL: ("db_host", "db_name", "db_user", "db_password"),
-    SourceKind.JSON: ("http_url",),
+PLACE = ("allows_private_addresses", "ca_bundle")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PagesOfKind:
+    """What the pages of a kind of source, and of its cards, hold.
+
+    `help`: in the choice of a kind. `connection`: the fields of a source beyond those of every kind. `tried_with`, and
+    `card_tried_with`: the fields which the page tries by itself, once all of them are filled in.
+    """
+
+    help: StrOrPromise
+    connection: tuple[str, ...] = ()
+    tried_with: tuple[str, ...] = ()
+    card_tried_with: tuple[str, ...] = ()
+
+
+KINDS = {
+    SourceKind.GUANDATA: PagesOfKind(
+        help=_("Cards of the BI that is connected on the page Guandata BI."), card_tried_with=("bi_card_id",)
+    ),
+    SourceKind.SQL: PagesOfKind(
+        help=_("PostgreSQL, MySQL, MariaDB, and others with a driver: one query that reads."),
+        connection=(*NAMES, "new_sql_url", *PLACE),
+        tried_with=("db_host", "db_name", "db_user", "db_password"),  # a database may be one without a password
+        card_tried_with=("sql",),
+    ),
+    SourceKind.JSON: PagesOfKind(
+        help=_("A web address that answers with JSON; JMESPath finds the rows in it."),
+        connection=("http_url", "new_http_headers", "remove_http_headers", *PLACE),
+        tried_with=("http_url",),
+    ),
 }
-NEEDED_OF_CARD = {SourceKind.SQL: ("sql",), SourceKind.GUANDATA: ("bi_card_id",)}
 
 
-class UnsavedTests(AnyModelAdmin):
-    """For the admin of data sources, and of cards. The page sends its form, with the key of the row that it changes as
-    `_id`; the answer has an address at which one learns how far it is."""
+class TestedRows(AnyModelAdmin):
+    """What the admin of data sources has in common with that of cards: a new one begins with a choice, and both are
+    tried, as saved and as typed.
+
+    To try what is not saved, the page sends its form, with the key of the row that it changes as `_id`; the answer has
+    an address at which one learns how far it is.
+    """
+
+    actions = None
+
+    # The kind of the row, or of a new one as the request says it.
+    find_kind: Callable[[HttpRequest, Any], SourceKind | None]
+    # The page on which one chooses what a new row is of.
+    choose: Callable[[HttpRequest], HttpResponse]
+    # What the page's template needs beyond the form.
+    describe_page: Callable[[HttpRequest, Any], dict[str, Any]]
+    # Have the saved row tried in the background, and say what came of it, as the page follows it.
+    request_test: Callable[[HttpRequest, Any], None]
+    describe_test: Callable[[Any], dict[str, Any]]
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[tuple[str, str], View] = {
             ("try/", "try"): require_POST(self.try_view),
             ("try/<str:token>/", "tried"): require_GET(self.tried_view),
+            ("<int:row_id>/test/", "test"): require_POST(self.test_view),
+            ("<int:row_id>/test/state/", "state"): require_GET(self.state_view),
         }
         return [*own_routes(self, views), *super().get_urls()]
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id) if object_id else None
+        kind = self.find_kind(request, row)
+        if object_id is None and request.method == "GET" and kind is None:
+            if not self.has_add_permission(request):
+                raise PermissionDenied
+            return self.choose(request)
+        extra = {**(extra_context or {}), **self.describe_page(request, row)}
+        extra["unsaved_test"] = self.unsaved_test(request, row, kind)
+        return super().changeform_view(request, object_id, form_url, extra)
+
+    def test_view(self, request: HttpRequest, row_id: int) -> HttpResponse:
+        """Try the row as it is saved; the page from which one came polls state_view."""
+        row = find_row(self, request, row_id, to_change=True)
+        self.request_test(request, row)
+        self.log_change(request, row, gettext("Tested."))
+        page, sent = reverse(f"admin:{self._view_name('change')}", args=[row.pk]), request.POST.get("next", "")
+        is_ours = url_has_allowed_host_and_scheme(sent, {request.get_host()}, require_https=request.is_secure())
+        return HttpResponseRedirect(f"{sent if is_ours else page}#test")
+
+    def state_view(self, request: HttpRequest, row_id: int) -> JsonResponse:
+        """For whoever may change the row, because a test tells of the network, or shows rows."""
+        return JsonResponse(self.describe_test(find_row(self, request, row_id, to_change=True)))
 
     def try_view(self, request: HttpRequest) -> JsonResponse:
         """The form as it stands. Nothing is saved, and what is wrong without asking anybody is said at once."""
@@ -119,32 +186,28 @@ class UnsavedTests(AnyModelAdmin):
     def unsaved_test(self, request: HttpRequest, row: DataSource | Card | None, kind: SourceKind | None) -> Any:
         """For the page's template; nothing for whoever may not fill in the form, and for the BI's own connection."""
         may = self.has_add_permission(request) if row is None else self.has_change_permission(request, row)
-        is_bi = kind == SourceKind.GUANDATA and self.model is DataSource
-        if not may or kind is None or is_bi:
+        is_card = self.model is Card
+        if not may or kind is None or (kind == SourceKind.GUANDATA and not is_card):
             return None
-        needs = NEEDED_OF_CARD if self.model is Card else NEEDED_OF_SOURCE
+        needs = KINDS[kind].card_tried_with if is_card else KINDS[kind].tried_with
         url = reverse(f"admin:{self._view_name('try')}")
-        return {"url": url, "id": "" if row is None else row.pk, "needs": " ".join(needs.get(kind, ()))}
+        return {"url": url, "id": "" if row is None else row.pk, "needs": " ".join(needs)}
 
     def _view_name(self, view: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{view}"
 
 
 @admin.register(DataSource)
-class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
+class DataSourceAdmin(ConfirmedChanges, TestedRows):
     form = DataSourceForm
     unconfirmed_pages = frozenset({"integrations_datasource_test", "integrations_datasource_try"})
     change_form_template = "admin/integrations/datasource/change_form.html"
     list_display = ("name", "kind", "company", "is_enabled", "allows_private_addresses", "powers", "cards_count")
     list_filter = ("kind", "is_enabled", "allows_private_addresses")
     search_fields = ("name",)
-    actions = None
     empty_list = _(
         "Where reports and alerts get their data: the BI, a database, or a web service. Begin with “Add data source”."
     )
-    _common = ("name", "kind", "is_enabled", "corp")
-    _limits = ("timeout_seconds", "row_limit", "parallel_limit")
-    _web = ("http_url", "allows_private_addresses", "ca_bundle")
 
     class Media:
         css = {"all": ["integrations/corp.css"]}
@@ -164,64 +227,45 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
     def get_fieldsets(self, request: HttpRequest, obj: DataSource | None = None) -> Any:
         """Those of its kind. Who may only look sees no write-only field: it would be empty."""
         may = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
-        web = (*self._web[:1], "new_http_headers", "remove_http_headers", *self._web[1:]) if may else self._web
-        database = ((*NAMES, "new_sql_url") if may else ()) + self._web[1:]
-        further = {SourceKind.SQL: database, SourceKind.JSON: web}
-        kind = self._kind(request, obj)
-        fields = further.get(kind, ()) if kind else ()
-        limits = (_("Limits"), {"classes": ["collapse"], "fields": self._limits})
-        connection = [(_("Connection"), {"fields": fields})] if fields else []
-        return [(None, {"fields": self._common}), *connection, limits]
+        kind = self.find_kind(request, obj)
+        fields = [name for name in KINDS[kind].connection if may or name in DataSourceForm.Meta.fields] if kind else []
+        return [
+            (None, {"fields": ("name", "kind", "is_enabled", "corp")}),
+            *([(_("Connection"), {"fields": fields})] if fields else []),
+            (_("Limits"), {"classes": ["collapse"], "fields": ("timeout_seconds", "row_limit", "parallel_limit")}),
+        ]
 
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        """A new one begins with its kind."""
-        if object_id is None and request.method == "GET" and not self._kind(request, None):
-            if not self.has_add_permission(request):
-                raise PermissionDenied
-            return _choices(self, request, gettext("Which kind of data source?"), [
-                {"name": kind.label, "help": _KINDS[kind], "query": _with(request, kind=kind.value)}
-                for kind in SourceKind
-                if kind != SourceKind.GUANDATA or not corp_condition(request.user)
-            ])  # fmt: skip
-        if object_id is not None and request.method == "GET":
-            source = self.get_object(request, object_id)
-            if source is not None and source.account_powers:
-                messages.warning(request, datasources.too_much_power(source.account_powers))
-            if source is not None and self.has_change_permission(request, source):
-                extra_context = {**(extra_context or {}), **_source_test(source)}
-        row = self.get_object(request, object_id) if object_id else None
-        extra = {**(extra_context or {}), "unsaved_test": self.unsaved_test(request, row, self._kind(request, row))}
-        return super().changeform_view(request, object_id, form_url, extra)
+    def find_kind(self, request: HttpRequest, row: DataSource | None) -> SourceKind | None:
+        sent = row.kind if row else (request.POST or request.GET).get("kind", "")
+        return SourceKind(sent) if sent in SourceKind.values else None
 
-    def get_urls(self) -> list[URLPattern]:
-        views: dict[tuple[str, str], View] = {
-            ("<int:source_id>/test/", "test"): require_POST(self.test_view),
-            ("<int:source_id>/test/state/", "state"): require_GET(self.state_view),
-        }
-        return [*own_routes(self, views), *super().get_urls()]
+    def choose(self, request: HttpRequest) -> HttpResponse:
+        rows = [
+            {"name": kind.label, "help": pages.help, "query": _with(request, kind=kind.value)}
+            for kind, pages in KINDS.items()
+            if kind != SourceKind.GUANDATA or not corp_condition(request.user)
+        ]
+        return _choices(self, request, gettext("Which kind of data source?"), rows)
 
-    def test_view(self, request: HttpRequest, source_id: int) -> HttpResponse:
-        """Try the source in the background; the page from which one came polls state_view."""
-        source: DataSource = find_row(self, request, source_id, to_change=True)
-        source_tests.request_source_test(source, by=request.user, now=timezone.now())
-        self.log_change(request, source, gettext("Tested."))
-        page = reverse("admin:integrations_datasource_change", args=[source.pk])
-        sent = request.POST.get("next", "")
-        is_ours = url_has_allowed_host_and_scheme(sent, {request.get_host()}, require_https=request.is_secure())
-        return HttpResponseRedirect(f"{sent if is_ours else page}#test")
+    def describe_page(self, request: HttpRequest, row: DataSource | None) -> dict[str, Any]:
+        if row is None or request.method != "GET":
+            return {}
+        if row.account_powers:
+            messages.warning(request, datasources.too_much_power(row.account_powers))
+        return _source_test(row) if self.has_change_permission(request, row) else {}
 
-    def state_view(self, request: HttpRequest, source_id: int) -> JsonResponse:
-        """For whoever may change the source, because a test tells of the network."""
-        source = find_row(self, request, source_id, to_change=True)
-        return JsonResponse(_source_test(source).get("source_test", {}))
+    def request_test(self, request: HttpRequest, row: DataSource) -> None:
+        source_tests.request_source_test(row, by=request.user, now=timezone.now())
+
+    def describe_test(self, row: DataSource) -> dict[str, Any]:
+        state: dict[str, Any] = _source_test(row).get("source_test", {})
+        return state
 
     def save_model(self, request: HttpRequest, obj: DataSource, form: Any, change: bool) -> None:
         """Saved, it is tried at once."""
         super().save_model(request, obj, form, change)
         if source_tests.can_be_tested(obj):
-            source_tests.request_source_test(obj, by=request.user, now=timezone.now())
+            self.request_test(request, obj)
 
     def response_post_save_add(self, request: HttpRequest, obj: DataSource) -> HttpResponseRedirect:
         return self.response_post_save_change(request, obj)
@@ -243,10 +287,6 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
         messages.success(request, gettext("The data source is saved. Now the query."))
         return HttpResponseRedirect(f"{reverse('admin:integrations_card_add')}?{query.urlencode()}")
 
-    def _kind(self, request: HttpRequest, source: DataSource | None) -> SourceKind | None:
-        sent = source.kind if source else (request.POST or request.GET).get("kind", "")
-        return SourceKind(sent) if sent in SourceKind.values else None
-
     @admin.display(description=_("company"), ordering="corp__name")
     def company(self, source: DataSource) -> str:
         return source.corp.name if source.corp else gettext("all companies")
@@ -264,21 +304,13 @@ class DataSourceAdmin(ConfirmedChanges, UnsavedTests):
 
 
 @admin.register(Card)
-class CardAdmin(UnsavedTests):
+class CardAdmin(TestedRows):
     form = CardForm
     change_form_template = f"{FOLDER}/change_form.html"
     list_display = ("name", "source_name", "changed_at")
     list_filter = (("source", admin.RelatedOnlyFieldListFilter),)
     search_fields = ("name", "source__name")
-    actions = None
     empty_list = _("Each card is one query of a data source. Add a data source first, then a card.")
-    _of_kind = MappingProxyType(
-        {
-            SourceKind.GUANDATA: ("bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters"),
-            SourceKind.SQL: ("sql", "sql_parameters"),
-            SourceKind.JSON: ("http_method", "http_path", "http_body", "expression"),
-        }
-    )
 
     class Media:
         css = {"all": ["integrations/corp.css"]}
@@ -293,7 +325,7 @@ class CardAdmin(UnsavedTests):
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         hide_related_links(form, "source")
         form.person = request.user
-        form.kind = self._kind(request, obj) or ""
+        form.kind = self.find_kind(request, obj) or ""
         # With what the form begins instead of what is saved; what comes back of it is compared with what is saved.
         form.filled_in = {**card_picker.typed(request), **self._chosen(request)} if request.method == "GET" else {}
         further = f"?card={obj.pk}" if obj else ""
@@ -302,16 +334,16 @@ class CardAdmin(UnsavedTests):
 
     def get_fieldsets(self, request: HttpRequest, obj: Card | None = None) -> Any:
         """Those of the kind of its source."""
-        kind = self._kind(request, obj)
+        kind = self.find_kind(request, obj)
         common: tuple[Any, dict[str, Any]] = (None, {"fields": ("name", "source")})
         if kind is None:
             return [common]
-        columns = (_("Columns"), {"classes": ["collapse"], "fields": ("kinds", "units", "as_of_column")})
-        return [common, (kind.label, {"fields": self._of_kind[kind]}), columns]
+        columns = (_("Columns"), {"classes": ["collapse"], "fields": COLUMN_NOTES})
+        return [common, (kind.label, {"fields": QUESTIONS[kind]}), columns]
 
-    def _kind(self, request: HttpRequest, card: Card | None) -> SourceKind | None:
-        if card is not None:
-            return SourceKind(card.source.kind)
+    def find_kind(self, request: HttpRequest, row: Card | None) -> SourceKind | None:
+        if row is not None:
+            return SourceKind(row.source.kind)
         sent = (request.POST or request.GET).get("source", "")
         if not sent.isdecimal() or len(sent) > 9:
             return None
@@ -327,8 +359,6 @@ class CardAdmin(UnsavedTests):
         views: dict[tuple[str, str], View] = {
             ("choose/", "choose"): partial(card_picker.choose_view, self),
             ("choose/state/", "choose_state"): require_GET(partial(card_picker.state_view, self)),
-            ("<int:card_id>/test/", "test"): require_POST(self.test_view),
-            ("<int:card_id>/test/state/", "state"): require_GET(self.state_view),
         }
         return [*own_routes(self, views), *super().get_urls()]
 
@@ -336,24 +366,16 @@ class CardAdmin(UnsavedTests):
     def source_name(self, card: Card) -> str:
         return card.source.name
 
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        """A new one begins with its source."""
-        if object_id is None and request.method == "GET" and self._kind(request, None) is None:
-            if not self.has_add_permission(request):
-                raise PermissionDenied
-            return self._choose_source(request)
-        card = self.get_object(request, object_id) if object_id else None
-        extra = {**(extra_context or {}), "is_chosen": request.method == "GET" and bool(self._chosen(request))}
-        if card is not None and self.has_change_permission(request, card):
-            extra |= {"card": card, "test": _test_of(card)}
-        elif object_id is None and request.method == "GET" and request.user.has_perm("integrations.change_datasource"):
-            extra |= _source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]))
-        extra["unsaved_test"] = self.unsaved_test(request, card, self._kind(request, card))
-        return super().changeform_view(request, object_id, form_url, extra)
+    def describe_page(self, request: HttpRequest, row: Card | None) -> dict[str, Any]:
+        is_opened = request.method == "GET"
+        page: dict[str, Any] = {"is_chosen": is_opened and bool(self._chosen(request))}
+        if row is not None and self.has_change_permission(request, row):
+            page |= {"card": row, "test": self.describe_test(row)}
+        elif row is None and is_opened and request.user.has_perm("integrations.change_datasource"):
+            page |= _source_test(DataSource.objects.defer(*SECRETS).get(pk=request.GET["source"]))
+        return page
 
-    def _choose_source(self, request: HttpRequest) -> HttpResponse:
+    def choose(self, request: HttpRequest) -> HttpResponse:
         sources = DataSource.objects.visible_to(request.user).defer(*SECRETS)
         rows = [
             {"name": one.name, "help": one.get_kind_display(), "query": _with(request, source=str(one.pk))}
@@ -365,17 +387,31 @@ class CardAdmin(UnsavedTests):
         further = {"add_address": address if may_add else "", "way": way}
         return _choices(self, request, gettext("From which data source does the card take its data?"), rows, **further)
 
-    def test_view(self, request: HttpRequest, card_id: int) -> HttpResponse:
-        """Have the card's question asked in the background, as for a report; the page polls state_view."""
-        card: Card = find_row(self, request, card_id, to_change=True)
+    def request_test(self, request: HttpRequest, row: Card) -> None:
+        """Have its question asked as for a report."""
         now = timezone.now()
-        fetch.request([card.pk], slot_at=now, now=now)
-        self.log_change(request, card, gettext("Tested."))
-        return HttpResponseRedirect(f"{reverse('admin:integrations_card_change', args=[card.pk])}#test")
+        fetch.request([row.pk], slot_at=now, now=now)
 
-    def state_view(self, request: HttpRequest, card_id: int) -> JsonResponse:
-        """For whoever may change the card, because a test shows rows."""
-        return JsonResponse(_test_of(find_row(self, request, card_id, to_change=True)))
+    def describe_test(self, row: Card) -> dict[str, Any]:
+        """The last time that the card was fetched for a report, an alert or a test: its state, and its first rows."""
+        now, of_slots = timezone.now(), CardData.objects.filter(card=row, slot_at__isnull=False)
+        latest = of_slots.order_by("-requested_at", "-pk").first()
+        is_running = latest is not None and latest.status == CardData.Status.WAITING
+        if latest is not None:
+            latest.card = row
+        table = latest.table if latest is not None and latest.status == CardData.Status.READY else None
+        context = {
+            "latest": latest,
+            "problem": latest.problem if latest is not None else "",
+            "is_running": is_running,
+            "seconds": int((now - latest.requested_at).total_seconds()) if latest is not None else 0,
+            "hindrance": fetch.find_hindrance(latest, now=now) if latest is not None and is_running else "",
+            "is_outdated": latest is not None and latest.requested_at < row.changed_at,
+            "table": table,
+            "heads": [(column, KINDS_OF_COLUMNS[column.kind]) for column in table.columns] if table else (),
+            "rows": table.rows[:PREVIEW_ROWS] if table else (),
+        }
+        return {"is_unfinished": is_running, "html": render_to_string(f"{FOLDER}/_test.html", context)}
 
 
 KINDS_OF_COLUMNS = {
@@ -413,28 +449,6 @@ def _source_test(source: DataSource) -> dict[str, Any]:
     context = describe_job(source_tests.latest_source_test(source, now=timezone.now()))
     html = render_to_string("admin/integrations/datasource/_test.html", context)
     return {"source": source, "source_test": {"is_unfinished": context["is_unfinished"], "html": html}}
-
-
-def _test_of(card: Card) -> dict[str, Any]:
-    """The last time that the card was fetched for a report, an alert or a test: its state, and its first rows."""
-    now, of_slots = timezone.now(), CardData.objects.filter(card=card, slot_at__isnull=False)
-    latest = of_slots.order_by("-requested_at", "-pk").first()
-    is_running = latest is not None and latest.status == CardData.Status.WAITING
-    if latest is not None:
-        latest.card = card
-    table = latest.table if latest is not None and latest.status == CardData.Status.READY else None
-    context = {
-        "latest": latest,
-        "problem": latest.problem if latest is not None else "",
-        "is_running": is_running,
-        "seconds": int((now - latest.requested_at).total_seconds()) if latest is not None else 0,
-        "hindrance": fetch.find_hindrance(latest, now=now) if latest is not None and is_running else "",
-        "is_outdated": latest is not None and latest.requested_at < card.changed_at,
-        "table": table,
-        "heads": [(column, KINDS_OF_COLUMNS[column.kind]) for column in table.columns] if table else (),
-        "rows": table.rows[:PREVIEW_ROWS] if table else (),
-    }
-    return {"is_unfinished": is_running, "html": render_to_string(f"{FOLDER}/_test.html", context)}
 
 
 def _problems(form: Any) -> Iterator[str]:

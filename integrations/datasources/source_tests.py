@@ -91,9 +91,8 @@ FORGOTTEN = "forgotten"
 _OF_SOURCE = (
     *("kind", "sql_url", "http_url", "http_headers", "allows_private_addresses", "ca_bundle", "timeout_seconds"),
 )
-_OF_CARD = (
-    *("bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters", "sql", "sql_parameters"),
-    *("http_method", "http_path", "http_body", "expression", "kinds", "units", "as_of_column"),
+_OF_CARD = tuple(
+    column.name for column in Card._meta.fields if column.editable and column.name not in {"id", "name", "source"}
 )
 
 
