@@ -1,6 +1,6 @@
-"""User attributes: their values with audit entries, what rests on a definition, and their form fields.
+"""User attributes: values with audit entries, uses of a definition, and form fields.
 
-What an administrator may see and change of whom is decided by the callers (accounts.users.roles).
+Callers decide which people and attributes an administrator may see and change (accounts.users.roles).
 """
 
 from __future__ import annotations
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 
 
 class ValueTakenError(Exception):
-    """Of an attribute whose values belong to one person each, somebody else has one already.
-
-    `taken`: by the person who was to get it, the value and who has it.
-    """
+    """A value of a unique attribute belongs to somebody else already. `taken`: by the key of the person who was to get
+    it, the value and the key of its holder."""
 
     def __init__(self, taken: Mapping[int, tuple[str, int]]) -> None:
         super().__init__(f"{len(taken)} values are taken")
@@ -45,11 +43,8 @@ class ValueTakenError(Exception):
 
 
 def values_of(*, attribute: Attribute, users: QuerySet[User] | Sequence[int] | None = None) -> dict[int, list[str]]:
-    """By the person's key: the values in their order. Who has none is not in it.
-
-    `users`: a queryset or keys; None for everybody. One query, for everybody one walk over an index: about 0.4 s and
-    40 MB for 100,000 people.
-    """
+    """Map people's keys to their values in order. People without values are left out. `users`: a queryset or keys; None
+    for everybody. One query; for everybody one walk over an index: about 0.4 s and 40 MB for 100,000 people."""
     rows = AttributeValue.objects.of(attribute)
     if users is not None:
         rows = rows.filter(user__in=users.order_by() if isinstance(users, QuerySet) else users)
@@ -60,7 +55,7 @@ def values_of(*, attribute: Attribute, users: QuerySet[User] | Sequence[int] | N
 
 
 def page_of(*, user_id: int) -> list[tuple[Attribute, list[str]]]:
-    """Every attribute with a person's values, in the order in which they are shown. Two queries."""
+    """Return every attribute with a person's values, in display order. Two queries."""
     values: dict[int, list[str]] = defaultdict(list)
     rows = AttributeValue.objects.filter(user=user_id).order_by("position")
     for attribute_id, value in rows.values_list("attribute_id", "value"):
@@ -69,19 +64,15 @@ def page_of(*, user_id: int) -> list[tuple[Attribute, list[str]]]:
 
 
 def people_with(*, attribute: Attribute, values: Iterable[str]) -> QuerySet[User]:
-    """Who has at least one of `values`, in whatever letters: of one value "is", of several values "contains".
-
-    To be combined with other conditions on people, or counted; the condition is one look-up in an index.
-    """
+    """Return people who have at least one of `values`, ignoring case: one value means "is", several mean "one of". The
+    queryset can be combined with other conditions on people, or counted; it is one look-up in an index."""
     rows = AttributeValue.objects.of(attribute).among(values)
     return User.objects.filter(pk__in=rows.order_by().values("user_id"))
 
 
 def holders_of(*, attribute: Attribute, values: Iterable[str]) -> dict[str, set[int]]:
-    """By the folded value (accounts.models.fold_value): the keys of those who have it. One query.
-
-    For finding people by an employee number, a thousand at a time.
-    """
+    """Map folded values (accounts.models.fold_value) to the keys of the people who have them. One query. Use it to find
+    people by an employee number, a thousand at a time."""
     found: dict[str, set[int]] = defaultdict(set)
     rows = AttributeValue.objects.of(attribute).among(values)
     for folded, user_id in rows.values_list("folded", "user_id"):
@@ -93,24 +84,24 @@ def holders_of(*, attribute: Attribute, values: Iterable[str]) -> dict[str, set[
 
 
 def set_values(*, attribute: Attribute, values: Mapping[int, Sequence[str]]) -> int:
-    """Give people, by their keys, exactly these values; an empty list takes them away. How many people changed.
+    """Set the values of people, given by key; an empty list removes them. Returns how many people changed.
 
-    All in one transaction; people who have them already are not written, and those who are gone are left out. Each
-    change stands in the audit trail. Raises ValidationError for a value that the attribute does not take, and
-    ValueTakenError; nothing is written then.
+    All in one transaction, with audit entries. People who already have these values are not written; keys of deleted
+    people are skipped. Raises ValidationError for a value that the attribute does not take, and ValueTakenError;
+    nothing is written then.
     """
     wanted = {user_id: attribute.cleaned(texts) for user_id, texts in values.items()}
     try:
         return _write_values(attribute, wanted)
     except IntegrityError:
-        # Somebody else has just saved the same value. Asked again, the check sees it and says whose it is.
+        # Somebody else has just saved the same value. A second check finds the holder.
         _check_taken(attribute, wanted)
         raise
 
 
 @transaction.atomic
 def _write_values(attribute: Attribute, wanted: dict[int, list[str]]) -> int:
-    """Five queries, and those of the audit trail."""
+    """Write the values in five queries, and those of the audit trail."""
     people = User.objects.select_for_update().filter(pk__in=list(wanted)).order_by("pk")
     here = list(people.values_list("pk", flat=True))
     before = values_of(attribute=attribute, users=here)
@@ -134,12 +125,12 @@ def _write_values(attribute: Attribute, wanted: dict[int, list[str]]) -> int:
 
 
 def shown(values: Sequence[str]) -> str:
-    """Several values in one text, as forms and sheets take them."""
+    """Join several values into one text, as forms and sheets expect it."""
     return "; ".join(values)
 
 
 def _check_taken(attribute: Attribute, changed: Mapping[int, Sequence[str]]) -> None:
-    """Whether somebody who keeps theirs, or another one of `changed`, has a value that belongs to one person."""
+    """Raise ValueTakenError if a unique value belongs to a person outside `changed`, or to two people in `changed`."""
     if not attribute.is_unique:
         return
     wishes = [(pk, value) for pk, texts in changed.items() for value in texts]
@@ -159,10 +150,8 @@ def _check_taken(attribute: Attribute, changed: Mapping[int, Sequence[str]]) -> 
 
 
 def check_definition(*, attribute: Attribute) -> None:
-    """Check that a definition about to be saved fits the values that people have, and leaves what rests on it.
-
-    Raises ValidationError with a sentence for each field in the way. A new one always fits.
-    """
+    """Check that a changed definition fits the values that people have and the rows that use it. Raises ValidationError
+    with a sentence for each field in the way. A new definition always fits."""
     stored = Attribute.objects.filter(pk=attribute.pk).first()
     if stored is not None and (
         problems := _find_problems_of_values(stored, attribute) or _find_uses(stored, attribute)
@@ -197,7 +186,7 @@ def _find_problems_of_values(stored: Attribute, attribute: Attribute) -> dict[st
 
 
 def _find_uses(stored: Attribute, attribute: Attribute) -> dict[str, str]:
-    """Find what rests on what `stored` is and `attribute` would not be any more."""
+    """Find rows that use properties of `stored` which `attribute` would lose."""
     problems: dict[str, str] = {}
     if stored.is_employee_number and not attribute.is_employee_number:
         policies = DirectoryPolicy.objects.filter(number_attribute=attribute).select_related("corp")
@@ -211,11 +200,11 @@ def _find_uses(stored: Attribute, attribute: Attribute) -> dict[str, str]:
             "marked."
         )
     rests = _("This rests on it, and has to be changed before: %(rows)s.")
-    # What a rule compares means something else for values of another kind, or where there are several.
+    # A rule's comparison changes its meaning if values get another kind, or if people may have several.
     changed = [name for name in ("kind", "is_many_valued") if getattr(stored, name) != getattr(attribute, name)]
     if changed and (rows := [str(row) for row in kept_by(stored)]):
         problems |= dict.fromkeys(changed, rests % {"rows": "; ".join(rows[:NAMED_AT_MOST])})
-    # Nobody could have the value any more with which a rule compares.
+    # A rule that compares with a removed choice would match nobody.
     dropped = _find_dropped_choices(stored, attribute)
     if dropped and (uses := values_dropped.joined(stored, dropped)):
         problems["choices"] = rests % {"rows": "; ".join(uses[:NAMED_AT_MOST])}
@@ -223,41 +212,39 @@ def _find_uses(stored: Attribute, attribute: Attribute) -> dict[str, str]:
 
 
 def _find_dropped_choices(stored: Attribute, attribute: Attribute) -> set[str]:
-    """Find the choices, folded, that a definition about to be saved has no more; none where its kind changes."""
+    """Find the choices, folded, that the new definition removes; none if it changes the kind."""
     if not (stored.kind == attribute.kind == Attribute.Kind.CHOICE):
         return set()
     return {fold_value(one) for one in stored.choices} - {fold_value(one) for one in attribute.choices}
 
 
 def save_definition(*, attribute: Attribute) -> None:
-    """Save a definition that was checked, and what its values carry of it."""
+    """Save a checked definition, and copy `is_unique` to its values."""
     with transaction.atomic():
         attribute.save()
         values = AttributeValue.objects.of(attribute)
         values.exclude(is_unique=attribute.is_unique).update(is_unique=attribute.is_unique)
 
 
-# Named of each kind, to be put right before; the rest follows then.
+# So many obstacles of each kind are named; the rest is named once these are gone.
 NAMED_AT_MOST = 20
 
-# Asked while an attribute is saved without these folded values: in words, whatever compares people's values with one of
-# them. Quick, and writes nothing.
+# Called before an attribute is saved without these folded values. Returns descriptions of all rules that compare with
+# one of them. Must be quick and write nothing.
 values_dropped: Hook[[Attribute, Collection[str]], list[str]] = Hook()
 
 
 def taken_away_with(attribute: Attribute) -> list[str]:
-    """What deleting `attribute` takes away."""
+    """Describe what deleting `attribute` deletes."""
     count = AttributeValue.objects.of(attribute).values("user").distinct().count()
     sentence = ngettext("The values of %(count)d person.", "The values of %(count)d people.", count)
     return [sentence % {"count": count}]
 
 
 def kept_by(attribute: Attribute) -> list[models.Model]:
-    """The rows that rest on it and so forbid deleting it: of this app and of higher ones, wherever a key says PROTECT.
-
-    Found by foreign keys, so that every new reference to an attribute is guarded without further code.
-    """
-    # Also the hidden ones: most keys to an attribute have no reverse accessor.
+    """Return the rows that forbid deleting the attribute: of this app and of higher ones, wherever a key says PROTECT.
+    They are found by foreign keys, so every new reference to an attribute is guarded without further code."""
+    # Include hidden relations: most keys to an attribute have no reverse accessor.
     pointing: list[Any] = [one for one in Attribute._meta.get_fields(include_hidden=True) if one.one_to_many]
     rows: list[models.Model] = []
     for relation in (one for one in pointing if one.on_delete is models.PROTECT):
@@ -266,25 +253,25 @@ def kept_by(attribute: Attribute) -> list[models.Model]:
     return rows
 
 
-# --- When people have the two attributes: from the first enabling of a WeCom company on, for good ---
+# --- People have the two WeCom attributes from the first enabling of a WeCom company on, for good ---
 
 _REMEMBERED = "guanwecom.wecom_attributes"
 
 
 def have_appeared(request: HttpRequest) -> bool:
-    """One query for each request, however many parts of the page ask."""
+    """Return whether people have the two WeCom attributes. One query for each request, cached on it."""
     if _REMEMBERED not in request.META:
         request.META[_REMEMBERED] = Corp.objects.ever_enabled().exists()
     return bool(request.META[_REMEMBERED])
 
 
-# --- The user attribute that is there from the start: the person's loginId in the BI ---
+# --- The user attribute that exists from the start: the person's loginId in the BI ---
 
 KEY, NAME = "bi_login_id", "BI loginId"
 
 
 def ensure_bi_login_id(*, apps: Any = installed_apps, using: str = DEFAULT_DB_ALIAS, **_signal: Any) -> None:
-    """Create it after migrations where no attribute is marked as the loginId; another one that is stays the one."""
+    """Create the attribute after migrations, unless another one is marked as the loginId."""
     try:
         attributes = apps.get_model("accounts", "Attribute")._base_manager.using(using)
     except LookupError:  # migrated back to before there were attributes
@@ -297,7 +284,7 @@ PREFIX = "attribute_"
 
 
 class ValuesField(forms.CharField):
-    """The values of one attribute: a line for each where there may be several, a list where there are choices."""
+    """Field for the values of one attribute: a line for each of several values, a list for choices."""
 
     def __init__(self, attribute: Attribute, **kwargs: Any) -> None:
         self.attribute = attribute
@@ -305,7 +292,7 @@ class ValuesField(forms.CharField):
         super().__init__(required=False, strip=False, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
-        """As the widget shows it; what somebody typed comes back as they typed it."""
+        """Return the value as the widget shows it; typed text comes back unchanged."""
         if isinstance(value, str):
             return value
         is_list = isinstance(self.widget, forms.SelectMultiple)
@@ -316,7 +303,7 @@ class ValuesField(forms.CharField):
         return self.attribute.cleaned(part for text in texts for part in self.attribute.parts(str(text)))
 
     def run_validators(self, value: Any) -> None:
-        """Attribute.cleaned has checked it."""
+        """Do nothing: Attribute.cleaned has validated the value."""
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         if self.disabled:
@@ -343,12 +330,13 @@ def field_name(attribute: Attribute) -> str:
 
 
 def may_set(person: Person, attribute: Attribute) -> bool:
-    """Who enters the BI as whom is for administrators of all companies: the BI knows people of every company."""
+    """Return whether `person` may set values of `attribute`. Only administrators of all companies set the BI's loginId:
+    the BI knows people of every company."""
     return sees_all(person) or not attribute.is_bi_login_id
 
 
 def fields_of(person: User, *, editor: Person) -> dict[str, ValuesField]:
-    """A field for each attribute with the person's values."""
+    """Return a field with the person's values for each attribute."""
     return {
         field_name(attribute): ValuesField(attribute, initial=values, disabled=not may_set(editor, attribute))
         for attribute, values in page_of(user_id=person.pk)
@@ -356,7 +344,8 @@ def fields_of(person: User, *, editor: Person) -> dict[str, ValuesField]:
 
 
 def taken_sentence(attribute: Attribute, user_id: int | None, values: Sequence[str], *, reader: Person) -> str:
-    """Why a person cannot get `values`: somebody else has one. Empty where nobody has. Names only whom one may see."""
+    """Explain that somebody else has one of `values`; empty if nobody has. Names only a person whom `reader` may
+    see."""
     found = holders_of(attribute=attribute, values=values) if attribute.is_unique else {}
     for value in values:
         others = found.get(fold_value(value), set()) - {user_id}
@@ -366,7 +355,7 @@ def taken_sentence(attribute: Attribute, user_id: int | None, values: Sequence[s
 
 
 def sentence_about(value: str, holder_id: int, *, reader: Person) -> str:
-    """Who has `value` already; without the name where `reader` may not see the person."""
+    """Name the holder of `value`, or say "somebody else" if `reader` may not see the person."""
     holder = people_visible_to(reader).filter(pk=holder_id).first()
     if holder is None:
         return _("“%(value)s” belongs to somebody else already.") % {"value": value}

@@ -1,4 +1,4 @@
-"""A person's identity in the BI, and whether they may enter it. The way in is integrations.bi."""
+"""People's identities in the BI, and whether they may enter it. integrations.bi signs them in."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ USERNAME, EMAIL, LOGIN_ID = "username", "email", "bi_login_id"
 
 
 def is_identity(*sources: str) -> bool:
-    """Whether people enter the BI by one of `sources`. Holds the connection until the transaction of the caller ends,
-    so that nobody chooses it meanwhile."""
+    """Return whether people enter the BI by one of `sources`. Locks the connection until the caller's transaction ends,
+    so that nobody chooses another source meanwhile."""
     rows = BiConnection.objects.select_for_update().filter(pk=THE_ONE, is_enabled=True)
     with transaction.atomic():
         return rows.values_list("external_id_source", flat=True).first() in sources
 
 
 def external_ids() -> list[ExternalId]:
-    """What can be somebody's account in the BI. The attribute is offered while one is marked for it."""
+    """Return the sources of BI accounts. The attribute is offered while one is marked as the loginId."""
     found = [
         ExternalId(
             USERNAME,
@@ -70,7 +70,8 @@ def external_ids() -> list[ExternalId]:
 
 
 def corp_of_entry(request: HttpRequest) -> Corp | None:
-    """The company through which the person may enter the BI: the session's, or one of theirs after a password."""
+    """Return the company through which the person may enter the BI: the session's, or after a password one of
+    theirs."""
     corps = open_corps()
     corp_id = request.session.get(sessions.CORP_KEY)
     if corp_id is not None:
@@ -80,12 +81,12 @@ def corp_of_entry(request: HttpRequest) -> Corp | None:
 
 
 def is_entered_by_login_id() -> bool:
-    """Whether people enter the BI by the attribute that is marked as its loginId."""
+    """Return whether people enter the BI by the attribute that is marked as its loginId."""
     return bi.is_open() and bi.connection().external_id_source == LOGIN_ID
 
 
 def _caution_of_wecom() -> str:
-    """Where a directory brings user names: WeCom's administrators give them."""
+    """Warn if a directory policy creates users: WeCom's administrators then choose the user names."""
     if not DirectoryPolicy.objects.in_force().filter(mode=DirectoryPolicy.Mode.CREATE).exists():
         return ""
     return gettext(
@@ -95,7 +96,8 @@ def _caution_of_wecom() -> str:
 
 
 def _objection_to_email() -> str:
-    """WeCom lets people change their own e-mail, and a directory policy that updates people takes it over."""
+    """Explain why e-mail may not be used, or return an empty text. WeCom lets people change their own e-mail, and a
+    directory policy that updates people copies it."""
     if found := objection_to_names():
         return found
     if not DirectoryPolicy.objects.filter(mode=DirectoryPolicy.Mode.CREATE).exists():
@@ -108,7 +110,7 @@ def _objection_to_email() -> str:
 
 
 def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Warn whoever may change the BI connection that its identity source is no longer offered."""
+    """Warn administrators who may change the BI connection that its identity source is no longer offered."""
     if not (sees_all(request.user) and request.user.has_perm("integrations.view_biconnection")):
         return []
     connection = bi.connection()
@@ -118,8 +120,8 @@ def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
 
 
 def identities(user_ids: Collection[int]) -> dict[int, str]:
-    """As whom each of these people enters the BI, by their keys: of those alone who may enter it, through a company of
-    theirs, and have an account there. A fixed number of queries."""
+    """Map people's keys to their BI accounts, for those who may enter the BI and have one. A fixed number of
+    queries."""
     source = external_id_of(bi.connection().external_id_source)
     if source is None:
         return {}
@@ -129,33 +131,36 @@ def identities(user_ids: Collection[int]) -> dict[int, str]:
 
 
 def open_corps() -> QuerySet[Corp]:
-    """Those through which people enter the BI."""
+    """Return the companies through which people enter the BI."""
     return Corp.objects.enabled().filter(bi_sign_in_enabled=True)
 
 
 def usernames(user_ids: Collection[int]) -> dict[int, str]:
-    """Not one that somebody else spells in upper case: two names here can be one account in the BI. Nor one that the
-    directory has made (accounts.directory.linking): it may be another person's there."""
+    """Map people's keys to user names that are safe as BI accounts.
+
+    Left out are names that differ from another one only in capitals (they can be one account in the BI), and names that
+    the directory has made (accounts.directory.linking), which may belong to another person there.
+    """
     people = [one for one in User.objects.filter(pk__in=user_ids) if not one.has_made_username]
     shared = _holders("username", [one.username for one in people])
     return {one.pk: one.username for one in people if not shared[one.username.lower()] - {one.pk}}
 
 
 def emails(user_ids: Collection[int]) -> dict[int, str]:
-    """A shared value is refused: the BI could not tell the people apart, and would let one in as the other."""
+    """Map people's keys to their e-mail addresses. A shared one is left out: the BI would confuse the people."""
     people = list(User.objects.filter(pk__in=user_ids).exclude(email="").only("email"))
     shared = _holders("email", [one.email for one in people])
     return {one.pk: one.email for one in people if not shared[one.email.lower()] - {one.pk}}
 
 
 def bi_login_ids_of(user_ids: Collection[int]) -> dict[int, str]:
-    """As whom each of these people enters the BI, by the attribute that is marked for it. One query."""
+    """Map people's keys to the values of the attribute that is marked as the loginId. One query."""
     rows = AttributeValue.objects.filter(user__in=user_ids, attribute__is_bi_login_id=True).order_by("-pk")
     return dict(rows.values_list("user_id", "value"))
 
 
 def _holders(field: str, values: Collection[str]) -> dict[str, set[int]]:
-    """Who has one of these values in whatever letters, by the value in lower case."""
+    """Map the values, in lower case, to the keys of the people who have them, ignoring case."""
     rows = User.objects.annotate(folded=Lower(field)).filter(folded__in={value.lower() for value in values})
     found: dict[str, set[int]] = defaultdict(set)
     for pk, folded in rows.values_list("pk", "folded"):
@@ -163,29 +168,30 @@ def _holders(field: str, values: Collection[str]) -> dict[str, set[int]]:
     return found
 
 
-# Named in a sentence.
+# So many people are named in a sentence.
 _NAMED = 3
 
 
 def naming_permissions() -> QuerySet[Permission]:
-    """Creating people, and changing their user names and e-mail addresses."""
+    """Return the permissions to create people, and to change their user names and e-mail addresses."""
     return Permission.objects.filter(content_type__app_label="accounts", codename__in=("add_user", "change_user"))
 
 
 def limited() -> QuerySet[User]:
-    """Whoever enters the administration and does not see all companies there."""
+    """Return administrators who do not see all companies."""
     return User.objects.filter(is_active=True, is_staff=True, is_superuser=False, manages_all_corps=False)
 
 
 def who_name_people() -> QuerySet[User]:
-    """Those of them who may create or rename people."""
+    """Return limited administrators who may create or rename people."""
     naming = naming_permissions().values("pk")
     groups = Group.objects.filter(permissions__in=naming)
     return limited().filter(Q(groups__in=groups) | Q(user_permissions__in=naming)).distinct()
 
 
 def objection_to_names() -> str:
-    """Why people cannot enter the BI by a name that such administrators choose; empty where there are none."""
+    """Explain that limited administrators choose people's names, so no BI identity may rest on them; empty if there are
+    none."""
     found = list(who_name_people().order_by("username")[: _NAMED + 1])
     if not found:
         return ""
@@ -198,12 +204,12 @@ def objection_to_names() -> str:
     return sentence % {"people": names if len(found) <= _NAMED else f"{names} …"}
 
 
-# --- Making one -------------------------------------------------------------------------------------------------------
+# --- Granting the right to create or rename people --------------------------------------------------------------------
 
 
 def objection_to_rights(person: User, values: dict[str, Any]) -> str:
-    """Why `person` cannot get the rights that a form holds (`values`: those that it changes); empty where nothing is
-    against it. Somebody who has them already keeps them. In the transaction that saves them."""
+    """Explain why `person` cannot get the rights in `values` (a form's changes); return an empty text if nothing is
+    against it. People who have such rights already keep them. Call it in the transaction that saves them."""
     flags = ("is_active", "is_staff", "is_superuser", "manages_all_corps")
     active, staff, superuser, manages_all = (values.get(name, getattr(person, name)) for name in flags)
     if not (active and staff) or superuser or manages_all:
@@ -220,7 +226,7 @@ def objection_to_rights(person: User, values: dict[str, Any]) -> str:
 
 
 def objection_to_permissions(group: Group, permissions: Iterable[Permission]) -> str:
-    """The same for the permissions of a group, which lend rights to all who are in it."""
+    """Explain why `group` cannot get the permissions: all its members would hold them (see objection_to_rights)."""
     chosen = [permission.pk for permission in permissions]
     if group.pk is None or not naming_permissions().filter(pk__in=chosen).exists():
         return ""

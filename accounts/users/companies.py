@@ -1,5 +1,4 @@
-"""The company of people: which account receives, setting it for many, what disabling it stops, and the hooks by which
-higher apps take part when somebody leaves."""
+"""The companies of people: the primary account, bulk changes, consequences of disabling, and hooks for higher apps."""
 
 from __future__ import annotations
 
@@ -24,11 +23,8 @@ if TYPE_CHECKING:
 
 
 def settle_primary_accounts(user_ids: Collection[int]) -> None:
-    """Make an account that can receive the primary one of each person whose primary account cannot, if there is one.
-
-    Call it wherever accounts were made, filled, emptied or barred, in the same transaction. One query where nothing is
-    to be changed.
-    """
+    """Make an account that can receive the primary one, for each person whose primary account cannot. Call it in the
+    transaction that creates, fills, empties or bars accounts. One query if nothing is to be changed."""
     unable = Q(corp__isnull=True) | Q(userid_folded="") | barred_by_wecom()
     rank = Case(When(unable, then=Value(1)), default=Value(0))
     accounts = WeComAccount.objects.filter(user__in=user_ids).order_by("user_id", rank, "-is_primary", "pk")
@@ -48,12 +44,12 @@ def settle_primary_accounts(user_ids: Collection[int]) -> None:
 
 
 def rests_on_corpid(corp: Corp) -> bool:
-    """Whether people are linked with userids of `corp`."""
+    """Return whether people are linked with userids of `corp`."""
     return WeComAccount.objects.complete().filter(corp=corp).exists()
 
 
 def disabling_stops(corp: Corp) -> list[str]:
-    """What disabling `corp` does to its people, for the page that asks before it happens."""
+    """Describe what disabling `corp` does to its people, for the page that asks for confirmation."""
     accounts = WeComAccount.objects.complete().filter(corp=corp, user__is_active=True)
     sentences = []
     if corp.sign_in_enabled:
@@ -73,8 +69,8 @@ def disabling_stops(corp: Corp) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a bulk change. `taken`, `there`: the keys of people who were left as before, because their userid
-    belongs to somebody else there, or because they have another account there already."""
+    """The result of a bulk change. `taken`, `there`: keys of people left unchanged. `taken`: somebody else has their
+    userid in that company. `there`: they have another account in that company."""
 
     changed_count: int
     taken: list[int]
@@ -82,10 +78,8 @@ class Change:
 
 
 def set_company(*, people: QuerySet[User], corp: Corp) -> Change:
-    """Set the company of each person's primary account, making an account where there is none; of all or nobody.
-
-    10,000 people take some seconds.
-    """
+    """Set the company of each person's primary account, creating one if there is none; all in one transaction. 10,000
+    people take some seconds."""
     return repeat_on_conflict(partial(_set_company, list(people.order_by("pk").values_list("pk", flat=True)), corp))
 
 
@@ -93,7 +87,7 @@ def set_company(*, people: QuerySet[User], corp: Corp) -> Change:
 def _set_company(user_ids: list[int], corp: Corp) -> Change:
     primary = WeComAccount.objects.filter(user_id__in=user_ids, is_primary=True)
     elsewhere = primary.exclude(corp=corp) | primary.filter(corp__isnull=True)
-    # Locked, so that neither account nor person changes meanwhile.
+    # Lock the accounts, so that neither company nor person changes meanwhile.
     accounts = list(elsewhere.select_for_update(of=("self",)).order_by("pk"))
     in_corp = WeComAccount.objects.filter(corp=corp)
     has_another = set(in_corp.filter(user__in=[one.user_id for one in accounts]).values_list("user_id", flat=True))
@@ -120,20 +114,21 @@ def _set_company(user_ids: list[int], corp: Corp) -> Change:
     return Change(len(moved) + len(new), taken, there)
 
 
-# Asked when a person's page is shown: a section as HTML, empty where who asks may not see any of it.
+# Called when a person's page is shown. Returns a section of HTML, empty if the viewer may see none of it.
 person_panels: Hook[[HttpRequest, User], SafeString] = Hook()
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """What people own in a higher app, each thing by a key.
+    """Functions for the things that people own in a higher app, each identified by a key.
 
-    `find`: of what the first person owns, as far as the second may hand it over, key, name and address, and the name of
-    the successor chosen in advance, empty where nobody is or the one chosen may not own it. `find_objections`: in whole
-    sentences why the owner's things with these keys must not go to the successor by the editor's hand. `hand_over`:
-    does it once nothing is against it, in the transaction that saves the owner; returns how much it was. `succeed`:
-    lets others take over from people who were disabled, or may not enter the administration any more, in the
-    transaction that does it; returns in whole sentences who took what over.
+    - `find(owner, editor)`: key, name and address of the things that the editor may hand over, and the name of the
+      successor chosen in advance (empty if there is none, or if the chosen person may not own the thing).
+    - `find_objections(owner, keys, successor, editor)`: sentences that say why the editor must not hand them over.
+    - `hand_over(owner, keys, successor, editor)`: hands over if nothing is against it, in the transaction that saves the
+      owner; returns how many things.
+    - `succeed(user_ids)`: lets others take over from people who were disabled or may no longer enter the administration,
+      in the transaction that does it; returns sentences that name the successors.
     """
 
     find: Callable[[User, User], list[tuple[str, str, str, str]]]

@@ -1,9 +1,9 @@
 """The four roles and their permissions, what an administrator may see and change, and whom others ask.
 
-Superusers and those who manage all companies see everything. Others see the companies that they are named for and
-the people with an account there. Nobody but a superuser changes somebody with more rights, or somebody who also belongs
-to a company that is not theirs: linking such a person with a userid of one's own, or setting their password, would
-lend their rights. Somebody who may enter the administration at all is changed by those only who may hand out roles.
+Superusers and administrators of all companies see everything. Others see the companies that they manage and the people
+with an account there. Only superusers change people with more rights, or people who also belong to a foreign company:
+linking such a person with one's own userid, or setting their password, would lend their rights. Only administrators
+who may hand out roles change people who may enter the administration.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ _VERBS = {
 }
 
 
-# Those of other apps open no page.
+# Permissions of other apps open no page.
 _APPS = ("accounts", "auth", "integrations", "notifications")
 
 
 def choosable() -> QuerySet[Permission]:
-    """Permissions that can be given to a role or a person."""
+    """Return the permissions that can be given to a role or a person."""
     return Permission.objects.filter(content_type__app_label__in=_APPS)
 
 
 def right_of(permission: Permission) -> str:
-    """What may be done: “change”. `permission`: with its content type, which is looked up otherwise."""
+    """Name what a permission allows, such as “change”. `permission` should have its content type loaded."""
     verb, _underscore, model = permission.codename.partition("_")
     is_usual = verb in _VERBS and model == permission.content_type.model
     return str(_VERBS[verb]) if is_usual else gettext(permission.name)
 
 
 class PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
-    """Several permissions to choose."""
+    """Choice of several permissions."""
 
     def label_from_instance(self, obj: Permission) -> str:
-        """Such as “People | user · change”."""
+        """Return a label such as “People | user · change”."""
         return f"{obj.content_type} · {right_of(obj)}"
 
 
@@ -62,7 +62,7 @@ HAND_OUT_ROLES = "accounts.assign_roles"
 
 
 class Role(TextChoices):
-    """The names under which the groups are stored; people read the label."""
+    """Roles. The values are the stored names of the groups; people read the labels."""
 
     SYSTEM_ADMINISTRATOR = "role:system-administrator", _("System administrator")
     INTEGRATION_ADMINISTRATOR = "role:integration-administrator", _("Integration administrator")
@@ -100,7 +100,7 @@ _granted: dict[Role, set[str]] = {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"),
         *(*_DIRECTORY_READERS, "integrations.sync_directory", "integrations.view_biconnection"),
     },
-    # Groups are looked up by name only, as recipients: accounts.admin.groups keeps their pages shut.
+    # Push editors look groups up by name only, as recipients: accounts.admin.groups keeps the groups' pages shut.
     Role.PUSH_EDITOR: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "auth.view_group"),
         *("integrations.view_department", "integrations.view_datasource", *_all_of("integrations.card")),
@@ -114,18 +114,18 @@ _granted: dict[Role, set[str]] = {
 
 
 def grant(role: Role, *permissions: str) -> None:
-    """Called by higher apps in AppConfig.ready(). The system administrator holds all that another role holds."""
+    """Add permissions to a role, and to the system administrator. Higher apps call it in AppConfig.ready()."""
     _granted[role].update(permissions)
     _granted[Role.SYSTEM_ADMINISTRATOR].update(permissions)
 
 
 def permissions_of(role: Role) -> frozenset[str]:
-    """As `app_label.codename`."""
+    """Return the role's permissions as `app_label.codename`."""
     return frozenset(_granted[role])
 
 
 def ensure_roles(*, apps: Any = installed_apps, using: str = DEFAULT_DB_ALIAS, **_signal: Any) -> None:
-    """Create the groups and fit their permissions. After every migrate: only then do all permissions exist."""
+    """Create the groups and set their permissions. Run after every migrate: only then do all permissions exist."""
     try:
         names = ("Group", "Permission")
         groups, permissions = (apps.get_model("auth", name)._base_manager.using(using) for name in names)
@@ -144,34 +144,34 @@ def ensure_roles(*, apps: Any = installed_apps, using: str = DEFAULT_DB_ALIAS, *
 
 
 def role_groups() -> QuerySet[Group]:
-    """The groups that stand for roles."""
+    """Return the groups of the four roles."""
     return Group.objects.filter(name__in=list(Role))
 
 
 def label_of(group_name: str) -> str:
-    """What people read: a role's label, any other group's own name."""
+    """Return a role's label, or any other group's own name."""
     return str(Role(group_name).label) if group_name in set(Role) else group_name
 
 
 def may_hand_out(person: Person) -> bool:
-    """Whether the person may give roles to others at all; which ones, groups_to_hand_out says."""
+    """Return whether the person may give roles to others at all; groups_to_hand_out returns which."""
     return isinstance(person, User) and person.is_active and person.has_perm(HAND_OUT_ROLES)
 
 
 def groups_to_hand_out(person: Person) -> QuerySet[Group]:
-    """The roles that hold nothing which `person` lacks."""
+    """Return the roles that hold no permission which `person` lacks."""
     if not isinstance(person, User) or not may_hand_out(person):
         return Group.objects.none()
     return role_groups().exclude(pk__in=stronger_groups(person).values("pk")).order_by("pk")
 
 
 def stronger_groups(person: User) -> QuerySet[Group]:
-    """Groups with a permission that `person` lacks."""
+    """Return the groups with a permission that `person` lacks."""
     return Group.objects.filter(permissions__in=missing_permissions(person))
 
 
 def missing_permissions(person: User) -> QuerySet[Permission]:
-    """Permissions that `person` holds neither directly nor by a group."""
+    """Return the permissions that `person` holds neither directly nor by a group."""
     if person.is_superuser:
         return Permission.objects.none()
     held = Permission.objects.filter(Q(group__user=person) | Q(user=person))
@@ -179,31 +179,32 @@ def missing_permissions(person: User) -> QuerySet[Permission]:
 
 
 def corps_of(person: Person) -> Q:
-    """The condition on Corp, for integrations.models.fields."""
+    """Return the condition on Corp that integrations.models.fields asks for."""
     if not isinstance(person, User) or not (person.is_active and person.is_staff):
         return NOTHING
     return Q() if sees_all(person) else Q(pk__in=person.managed_corps.values("pk"))
 
 
 def sees_all(person: Person) -> bool:
-    """Whether the person administers every company: superusers, and staff who manage all."""
+    """Return whether the person administers every company: superusers, and staff who manage all."""
     if not isinstance(person, User) or not person.is_active:
         return False
     return person.is_superuser or (person.is_staff and person.manages_all_corps)
 
 
 def sees_all_corps(person: Person) -> bool:
-    """Whether `person` also sees, in the administration, what belongs to no single corp."""
+    """Return whether `person` also sees rows of no single corp in the administration."""
     return isinstance(person, User) and person.is_staff and sees_all(person)
 
 
 def scope_condition(person: Person) -> Q:
-    """The condition on a model with a nullable `corp` (empty: for people of every company)."""
+    """Return the condition on a model with a nullable `corp` (empty: for people of every company)."""
     return EVERYTHING if sees_all_corps(person) else Q(corp__in=Corp.objects.visible_to(person))
 
 
 def people_visible_to(person: Person) -> QuerySet[User]:
-    """People without any account of a company can be seen by those only who see all companies."""
+    """Return the people whom `person` sees. People without an account in a company are seen only by those who see
+    all."""
     if sees_all(person):
         return User.objects.all()
     theirs = WeComAccount.objects.filter(corp__in=Corp.objects.visible_to(person))
@@ -211,7 +212,7 @@ def people_visible_to(person: Person) -> QuerySet[User]:
 
 
 def people_changeable_by(person: Person) -> QuerySet[User]:
-    """Those of the visible people whom `person` may change, link and give a password."""
+    """Return the visible people whom `person` may change, link and give a password."""
     people = people_visible_to(person)
     if not isinstance(person, User) or (person.is_active and person.is_superuser):
         return people
@@ -222,12 +223,13 @@ def people_changeable_by(person: Person) -> QuerySet[User]:
     if sees_all(person):
         return people
     elsewhere = WeComAccount.objects.filter(corp__isnull=False).exclude(corp__in=Corp.objects.visible_to(person))
-    # Asked for each person, so that for one person the database does not read the accounts of all.
+    # EXISTS runs for each person, so that for one person the database does not read all accounts.
     return people.filter(~Exists(elsewhere.filter(user=OuterRef("pk"))))
 
 
 def rights_changeable_by(person: Person) -> QuerySet[User]:
-    """Those whose rights `person` may change: nobody who has more, were it only for want of the entry to the admin."""
+    """Return the people whose rights `person` may change: none with rights that `person` lacks, even if they are not
+    staff."""
     people = people_changeable_by(person)
     if not isinstance(person, User) or not may_hand_out(person):
         return people.none()
@@ -235,21 +237,20 @@ def rights_changeable_by(person: Person) -> QuerySet[User]:
 
 
 def audit_entries_visible_to(person: Person) -> QuerySet[AuditEntry]:
-    """Entries about the companies that `person` sees; about none or several, for those who see all."""
+    """Return entries about companies that `person` sees. Entries about none or several are for those who see all."""
     entries = AuditEntry.objects.all()
     return entries if sees_all(person) else entries.filter(corp__in=Corp.objects.keys_visible_to(person))
 
 
 def lockouts_visible_to(person: Person) -> QuerySet[Lockout]:
-    """Of an administrator of some companies: those of people whom that administrator may change."""
+    """Return all locks for those who see all, else locks of people whom `person` may change."""
     if sees_all(person):
         return Lockout.objects.all()
     return Lockout.objects.filter(username__in=people_changeable_by(person).values("username"))
 
 
 def no_stronger_than(person: User) -> Q:
-    """The condition on User for those whose rights and companies `person` has, too. Nobody is stronger than a
-    superuser."""
+    """Return the condition on User for people with no rights or companies that `person` lacks."""
     if person.is_superuser:
         return EVERYTHING
     stronger = User.groups.through.objects.filter(group__in=stronger_groups(person))
@@ -262,7 +263,7 @@ def no_stronger_than(person: User) -> Q:
 
 
 NAMED_AT_MOST = 3
-# From the one that may do least.
+# The weakest role comes first.
 _ROLES = {
     Role.PUSH_EDITOR: gettext_lazy("a push editor"),
     Role.INTEGRATION_ADMINISTRATOR: gettext_lazy("an integration administrator"),
@@ -271,10 +272,10 @@ _ROLES = {
 
 
 def whom_to_ask(person: Person, permission: str, corp_ids: Collection[int] | None = None) -> str:
-    """One sentence for `person`; empty for what no role may do. `permission`: as app_label.codename. `corp_ids`: of the
-    companies for which it is needed; empty: of all there are, as for the site address; None: of any that `person` sees.
+    """Return one sentence that tells `person` whom to ask; empty if no role has the permission.
 
-    Only people whom `person` sees in the administration are named.
+    `permission`: as app_label.codename. `corp_ids`: the companies that need it; empty: all, as for the site address;
+    None: any that `person` sees. Only people whom `person` sees in the administration are named.
     """
     names = [str(name) for role, name in _ROLES.items() if permission in permissions_of(role)]
     if permission == "auth.add_group":
@@ -295,7 +296,7 @@ def whom_to_ask(person: Person, permission: str, corp_ids: Collection[int] | Non
 
 
 def _name_people(person: Person, permission: str, corp_ids: Collection[int] | None) -> str:
-    """The first of those who may, with commas; empty where `person` sees none of them."""
+    """Name the first people who hold the permission, with commas; empty if `person` sees none of them."""
     if not isinstance(person, User) or not person.has_perm("accounts.view_user"):
         return ""
     corps = Corp.objects.visible_to(person)
@@ -309,7 +310,7 @@ def _name_people(person: Person, permission: str, corp_ids: Collection[int] | No
 
 
 def holders_of(permission: str) -> QuerySet[User]:
-    """Who may enter the administration and has the permission, by a group or directly."""
+    """Return people who may enter the administration and have the permission, by a group or directly."""
     app, _dot, codename = permission.partition(".")
     granted = Permission.objects.filter(content_type__app_label=app, codename=codename)
     groups = Group.objects.filter(permissions__in=granted)
