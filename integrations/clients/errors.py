@@ -1,6 +1,6 @@
-"""The outcomes of calls to outside systems: the errors of every client, what a person reads of one, and who is told.
+"""Errors of every client, the explanation that a person reads, and the observer of calls.
 
-An error's class says what the caller should do (docs: style guide §5).
+An error's class says what the caller should do.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _rebuild(cls: type[IntegrationError], attributes: dict[str, Any]) -> Integra
 
 
 class TransientError(IntegrationError):
-    """Try later, backing off. Certain: nothing was done on the other side, or the call may safely be repeated."""
+    """Try later, backing off. Either nothing was done on the other side, or the call may safely be repeated."""
 
 
 class RateLimitedError(TransientError):
@@ -84,16 +84,16 @@ class ConfigurationError(IntegrationError):
     """Stop and tell an administrator: no retry helps until somebody changes a setting."""
 
 
-# No code of a system: it was not asked, because what is stored for it cannot be decrypted.
+# Our own code: the system was not called, because its stored secret cannot be decrypted.
 UNREADABLE_SECRET = -9001
 
 
 class UnreadableSecretError(ConfigurationError):
-    """A stored secret that none of the present keys opens: the key comes back, or somebody enters the secret again."""
+    """A stored secret that no present key decrypts: restore the key, or enter the secret again."""
 
 
 class RecipientError(IntegrationError):
-    """Drop these recipients and go on with the rest. What the other side did not name stays empty."""
+    """Drop these recipients and go on with the rest. The lists are empty if the other side named nobody."""
 
     def __init__(
         self,
@@ -117,11 +117,11 @@ class BadRequestError(IntegrationError):
 
 
 class UnexpectedResponseError(IntegrationError):
-    """The other side said something that we do not know. Fail, and learn what it was."""
+    """The other side gave an unknown answer. Fail, and find out what it was."""
 
 
 class ForeignAnswerError(UnexpectedResponseError):
-    """Something else answered in the other side's place, as a proxy or a login page. Look at the way there."""
+    """Something else answered instead of the system, such as a proxy or a login page. Check the network path."""
 
 
 # --- What a person reads ----------------------------------------------------------------------------------------------
@@ -129,11 +129,11 @@ class ForeignAnswerError(UnexpectedResponseError):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What happened, who can fix it, where to click; empty where there is nothing to say.
+    """An explanation: what happened, who can fix it and where to click. A field without content is empty.
 
-    Tables beside clients and checks hold English sentences marked for the catalogues, with places for facts:
-    `%(domain)s`. integrations.core.sentences.translated makes them what is shown. `raw`: what the other side, or
-    our program, said word for word. `guide`: its place on the guides' page of errors; translated, the address of that.
+    The tables beside clients and checks hold English sentences marked for gettext, with places for facts such as
+    `%(domain)s`; `integrations.core.sentences.translated` fills and translates them. `raw`: the words of the other
+    side or of our program. `guide`: the anchor on the guides' page of errors; after translation, the page's address.
     """
 
     what: str
@@ -144,24 +144,24 @@ class Explanation:
 
     @property
     def sentences(self) -> list[str]:
-        """The sentences that are not empty, without the raw words."""
+        """The sentences that are not empty, without `raw`."""
         return [text for text in (self.what, self.who, self.where) if text]
 
 
 # --- Observers of calls -----------------------------------------------------------------------------------------------
 
-# Given the call's operation, its outcome and its seconds. The outcome is "0" or the number of the other side's error;
-# where it gave none, the class of our error: "transient", "outcome_unknown".
+# Called with the operation, the outcome and the seconds. The outcome is "0" or the error number of the other side;
+# without a number it is the name of our error class: "transient", "outcome_unknown".
 Observe: TypeAlias = Callable[[str, str, float], None]
 
 
 def ignore_call(_operation: str, _outcome: str, _seconds: float) -> None:
-    """Do nothing: the observer of clients whose calls nobody counts."""
+    """Do nothing: the observer of clients whose calls are not counted."""
 
 
 @contextmanager
 def observe_call(observe: Observe, operation: str) -> Iterator[None]:
-    """Tell `observe` of the call that the block makes, whatever becomes of it."""
+    """Report the call that the block makes to `observe`, also if it fails."""
     started, outcome = time.perf_counter(), "crashed"
     try:
         yield

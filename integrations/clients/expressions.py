@@ -1,8 +1,8 @@
-"""Evaluates JMESPath, bounded in steps, size and time. Pure.
+"""JMESPath evaluation, bounded in steps, size and time. Pure.
 
-An expression can double its result with every few letters, so each value that it builds is counted, and what a
-function writes is measured before it is written. On incoming calls, which must be answered soon, an expression only
-selects: what builds is left out of the language there. A path that was picked by a click is JMESPath, too.
+An expression can double its result with every few letters, so each value that it builds is counted, and the size of
+a function's text is checked before the text is made. Incoming calls need a quick answer, so their expressions may
+only select, not build. A path picked by a click is JMESPath, too.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from jmespath.exceptions import JMESPathError
 from jmespath.visitor import TreeInterpreter
 
 EXPRESSION_CHARACTERS = 1000
-# On an incoming call.
+# Limits on an incoming call.
 STEPS_AT_MOST = 200_000
 SECONDS_AT_MOST = 1.0
-# Values in lists that an expression on a call builds, all of its lists together.
+# Values that an expression on a call may build, in all its lists together.
 BUILT_AT_MOST = 8
-# On the answer of a source.
+# Limit on the answer of a source.
 SOURCE_STEPS_AT_MOST = 10_000_000
 _STEPS_BETWEEN_LOOKS = 1024
 _BUILDING = frozenset({"multi_select_list", "multi_select_dict"})
@@ -34,12 +34,12 @@ _FUNCTIONS = frozenset(
         "values",
     }
 )
-# What an expression may run into on a payload that is not as its author thought.
+# Errors of an expression on a payload that its author did not expect.
 _MISFITS = (JMESPathError, TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
 
 class ExpressionRefused(Exception):
-    """`position`: of the character that is not understood, from 0; -1 where no single one is to blame."""
+    """The expression is not JMESPath. `position`: the character not understood, from 0; -1 if no single one is."""
 
     def __init__(self, position: int) -> None:
         super().__init__("not a JMESPath expression")
@@ -55,7 +55,7 @@ class ExpressionUnfit(Exception):
 
 
 def check_expression(expression: str) -> None:
-    """Raises ExpressionRefused, with the place, for what is no JMESPath."""
+    """Raise ExpressionRefused, with the position, if `expression` is not JMESPath."""
     if len(expression) > EXPRESSION_CHARACTERS:
         raise ExpressionRefused(EXPRESSION_CHARACTERS)
     try:
@@ -67,7 +67,7 @@ def check_expression(expression: str) -> None:
 
 
 def check_selection(expression: str) -> None:
-    """Raises ExpressionRefused; `position` is -1 for what is JMESPath, but not of the language of calls."""
+    """Raise ExpressionRefused; `position` is -1 for JMESPath that incoming calls may not use."""
     check_expression(expression)
     nodes, waiting = [], [jmespath.compile(expression).parsed]
     while waiting:
@@ -80,8 +80,10 @@ def check_selection(expression: str) -> None:
 
 
 def find(expression: str, payload: Any) -> Any:
-    """Return what the expression selects of a call; None where there is nothing of the kind, or the expression is not
-    allowed. Raises TooMuchWork."""
+    """Return what the expression selects in a call's payload; None if it selects nothing or is not allowed.
+
+    Raises TooMuchWork.
+    """
     try:
         interpreter = _Bounded(STEPS_AT_MOST, SECONDS_AT_MOST, measures=False)
         return interpreter.visit(_compiled_selection(expression), payload) if expression else None
@@ -96,7 +98,7 @@ def _compiled_selection(expression: str) -> Any:
 
 
 def evaluate(expression: str, value: Any, *, seconds: float) -> Any:
-    """Return what the expression makes of a source's answer. Raises TooMuchWork and ExpressionUnfit."""
+    """Return the value of the expression on a source's answer. Raises TooMuchWork and ExpressionUnfit."""
     try:
         return _Bounded(SOURCE_STEPS_AT_MOST, seconds).visit(jmespath.compile(expression).parsed, value)
     except _MISFITS:
@@ -106,7 +108,7 @@ def evaluate(expression: str, value: Any, *, seconds: float) -> Any:
 
 
 class _Functions(functions.Functions):
-    """Those of JMESPath. What `join` and `to_string` write may be more than they get, so it is measured first."""
+    """JMESPath's functions. The text of `join` and `to_string` may outgrow the input, so its size is checked first."""
 
     def __init__(self, characters_at_most: int) -> None:
         self._characters_at_most = characters_at_most
@@ -122,7 +124,7 @@ class _Functions(functions.Functions):
 
 
 class _Bounded(TreeInterpreter):
-    """Counts each visit, and the values that it gave. `measures`: also those within what the expression builds."""
+    """Counts each visit and the values in its result. `measures`: count nested values of built results, too."""
 
     def __init__(self, steps_at_most: int, seconds: float, *, measures: bool = True) -> None:
         super().__init__(jmespath.Options(custom_functions=_Functions(steps_at_most)))
@@ -150,7 +152,7 @@ class _Bounded(TreeInterpreter):
 
 
 def _values_in(value: Any) -> Iterator[Any]:
-    """Yield each value inside as often as it stands there, keys among them."""
+    """Yield every nested value and key, repeated ones repeatedly."""
     waiting = [value]
     while waiting:
         yield (one := waiting.pop())

@@ -1,8 +1,9 @@
 """Client of the BI's public API. Sources: docs.guandata.com and public clients, as docs/en/bi-sign-on.md says.
 
-Constructed from plain values; knows nothing of Django. The BI says whether a call succeeded by `result`, never by the
-HTTP status. No error carries an address or a secret. Two credentials: a login, for the data of cards, and an app
-token made in the platform, for pages. Every call here reads, so an unclear failure may be tried again by the caller.
+The client is constructed from plain values and does not import Django. The BI reports success in `result`, never in
+the HTTP status. No error carries an address or a secret. There are two credentials: a login, for the data of cards,
+and an app token made in the platform, for pages. Every call here reads, so the caller may repeat it after an unclear
+failure.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from integrations.clients.wecom.tokens import FetchedToken, TokenStore, TrialTok
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A dashboard. `page_id`: what its address has."""
+    """A dashboard. `page_id`: the id in its address."""
 
     page_id: str
     name: str
@@ -45,7 +46,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card of a page. `kind`: CHART, TEXT, SELECTOR and the like, as the BI names it."""
+    """A card of a page. `kind`: the BI's name, such as CHART, TEXT or SELECTOR."""
 
     card_id: str
     name: str
@@ -54,14 +55,14 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class CardPart:
-    """A stretch of a card's data. `chart`: chartMain as it came: its header differs by the kind of the card."""
+    """A part of a card's data. `chart`: the raw chartMain, whose header differs by the kind of the card."""
 
     chart: Mapping[str, Any] = field(repr=False)
     row_count: int
     has_more: bool
 
 
-# What each answer holds. Raises AnswerError.
+# Parsers of answers. They raise AnswerError.
 
 
 def token_from(response: Any) -> str:
@@ -69,7 +70,7 @@ def token_from(response: Any) -> str:
 
 
 def pages_from(response: Any) -> list[Page]:
-    """The pages that the account sees, deleted ones included."""
+    """Return the pages that the account may see, deleted ones included."""
     return [
         Page(text(row, "pgId"), optional_text(row, "name"), optional_text(row, "pgType"), bool(row.get("isDel")))
         for row in objects({"response": response}, "response", required=True)
@@ -98,35 +99,35 @@ def _object(value: Any, name: str) -> Mapping[str, Any]:
 SYSTEM = "guandata"
 SIGN_IN = "sign_in"
 CLIPPED_CHARACTERS = 300
-# The BI does not say for how long it wants to be left alone.
+# The BI does not say how long to wait.
 RETRY_SECONDS = 60
 NOT_ADMITTED = frozenset({int(HTTPStatus.UNAUTHORIZED), int(HTTPStatus.FORBIDDEN)})
 
 
 class NotAdmittedError(ConfigurationError):
-    """The token is refused. The client tries once more with another; the caller gets a ConfigurationError."""
+    """The BI refuses the token. The client retries once with a new token; callers see a ConfigurationError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked. `secrets` never appear in an error, whatever the other side repeats."""
+    """A request of ours. No error shows its `secrets`, even if the other side repeats them."""
 
     operation: str
     secrets: tuple[str, ...] = field(repr=False)
 
     def error(self, cls: type[IntegrationError], message: str, **known: Any) -> IntegrationError:
-        """An error of this call. Secrets are taken out of `message`, and what is too long is cut."""
+        """Make an error of this call. Secrets are removed from `message`, and a long one is cut."""
         return cls(self.scrubbed(message), system=SYSTEM, operation=self.operation, **known)
 
     def scrubbed(self, text: str) -> str:
-        """`text` without the secrets, at most CLIPPED_CHARACTERS characters of it."""
+        """Return `text` without the secrets, at most CLIPPED_CHARACTERS characters."""
         for secret in filter(None, self.secrets):
             text = text.replace(secret, "***")
         return text[:CLIPPED_CHARACTERS]
 
 
 def response_of(request: Request, status: int, content: bytes) -> Any:
-    """The `response` of an answer whose `result` is ok. Raises the error of any other."""
+    """Return `response` of an answer whose `result` is ok. Raises the matching error for any other answer."""
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
@@ -162,18 +163,18 @@ def _said(answer: Any) -> str:
 
 T = TypeVar("T")
 
-# The BI's tokens have no application.
+# The BI's tokens belong to no application.
 NO_APPLICATION = 0
-# The BI gives no zone with a token's end, so our own clock decides: at most ten minutes.
+# The BI gives no time zone with a token's end, so we limit its life by our own clock to ten minutes.
 TOKEN_SECONDS = 600
 ROWS_AT_ONCE = 200
-# A card with more rows than this is not read to its end: no message and no page shows them.
+# The client refuses a card with more rows: no message and no page shows them.
 ROWS_AT_MOST = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A user of the BI by whom the API is called. `name`: the login name, or the e-mail where those sign in."""
+    """A BI user for calling the API. `name`: the login name, or the e-mail if users sign in with it."""
 
     domain: str
     name: str
@@ -182,7 +183,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A condition on a card's data. `name`: of the original column, not its alias. `kind`: EQ, BT, IN and the like."""
+    """A condition on a card's data. `name`: the original column, not its alias. `kind`: EQ, BT, IN and the like."""
 
     name: str
     kind: str
@@ -198,9 +199,9 @@ class _Call:
 
 
 class GuandataClient:
-    """Calls the BI. `session`: from transport.open_session. `connect_seconds`: for each address of the host;
-    `total_seconds`: for a whole call. `ca_bundle`: path of a file of certificates. Raises integrations.clients.errors
-    only.
+    """Client of the BI. `session`: from transport.open_session. `connect_seconds`: for each address of the host;
+    `total_seconds`: for a whole call. `ca_bundle`: path of a file of certificates. Raises only errors of
+    integrations.clients.errors.
     """
 
     def __init__(
@@ -229,15 +230,14 @@ class GuandataClient:
         return "GuandataClient()"
 
     def fetch_token(self) -> None:
-        """Have a token: the one in the store, else a new one. Raises ConfigurationError for a wrong login."""
+        """Make sure that a token is stored; fetch one if not. Raises ConfigurationError for a wrong login."""
         self._token()
 
     def open_page(self, page: str) -> Reply:
-        """How the BI answers a browser at `page`, whatever its status; without cookies, redirections or a token of the
-        API.
+        """Return how the BI answers a browser at `page`, whatever the status. No cookies, redirections or API token.
 
-        `page`: a path with its query. It may hold a sign-in token, so it is in no error. Raises TransientError or
-        ConfigurationError where nothing answers within `total_seconds`.
+        `page`: a path with its query. It may hold a sign-in token, so no error shows it. Raises TransientError or
+        ConfigurationError if nothing answers within `total_seconds`.
         """
         url, headers = self._base_url + page, {"Accept": "text/html"}
         return self._route.exchange(
@@ -245,14 +245,12 @@ class GuandataClient:
         )
 
     def page_list(self) -> list[Page]:
-        """Every page that the app token may see, deleted ones marked. POST /public-api/page/list."""
+        """Return every page that the app token may see, deleted ones marked. POST /public-api/page/list."""
         body = {"token": self._own_app_token("page_list")}
         return self._typed(pages_from, _Call("page_list", "/public-api/page/list", body))
 
     def page_cards(self, page_id: str) -> list[Card]:
-        """The cards of a page. GET /public-api/page/{pgId}. Raises UnexpectedResponseError for an answer of another
-        form.
-        """
+        """Return the cards of a page. GET /public-api/page/{pgId}. Raises UnexpectedResponseError."""
         headers = {"token": self._own_app_token("page_cards")}
         return self._typed(
             cards_from, _Call("page_cards", f"/public-api/page/{quote(page_id, safe='')}", headers=headers)
@@ -266,9 +264,9 @@ class GuandataClient:
         filters: Sequence[Filter] = (),
         parameters: Sequence[Any] = (),
     ) -> Iterator[CardPart]:
-        """The data of a card, 200 rows at a time. POST /public-api/card/{cdId}/data. `parameters`: dynamicParams.
+        """Yield the data of a card, 200 rows at a time. POST /public-api/card/{cdId}/data. `parameters`: dynamicParams.
 
-        Raises UnexpectedResponseError past ROWS_AT_MOST: a part would pass for the whole.
+        Raises UnexpectedResponseError past ROWS_AT_MOST, because a part would pass for the whole.
         """
         path, offset = f"/public-api/card/{quote(card_id, safe='')}/data", 0
         chosen = [{"name": one.name, "filterType": one.kind, "filterValue": list(one.values)} for one in filters]
@@ -285,7 +283,7 @@ class GuandataClient:
         raise self._unexpected("card_data", f"the card has more than {ROWS_AT_MOST} rows")
 
     def _with_token(self, parse: Callable[[Any], T], call: _Call) -> T:
-        """A call by the login: once more with another token where the BI refuses this one, never a third time."""
+        """Make the call by the login; repeat it once with a new token if the BI refuses this one."""
         with total_deadline(self._total_seconds):
             token = self._token()
             try:
@@ -299,7 +297,7 @@ class GuandataClient:
         return self._tokens.get(self.account(), NO_APPLICATION, self._sign_in)
 
     def _sign_in(self) -> FetchedToken:
-        """Return a new token. The password travels as base64, as the BI asks, so TLS alone protects it."""
+        """Return a new token. The BI asks for the password as base64, so only TLS protects it."""
         login = self._own_login()
         name = {"email" if "@" in login.name else "loginId": login.name}
         password = base64.b64encode(login.password.encode()).decode()
@@ -307,7 +305,7 @@ class GuandataClient:
         return FetchedToken(self._typed(token_from, _Call(SIGN_IN, "/public-api/sign-in", body)), TOKEN_SECONDS)
 
     def account(self) -> str:
-        """Where the token lies: differs by host and user, and holds no part of a secret."""
+        """Return the key of the stored token: it differs by host and user, and holds no part of a secret."""
         domain, name = (self._login.domain, self._login.name) if self._login else ("", "")
         return f"{self._base_url}|{domain}|{name}"
 

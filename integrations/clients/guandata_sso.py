@@ -2,7 +2,7 @@
 
 Source: "观远BI-SSO集成" (docs.guandata.com/product/bi/6.0.0/guan-sso-rsa, read 2026-11-24).
 
-A token in an address lands in logs and in history. So it is made at the click, lives for seconds, and is never stored.
+A token in an address ends up in logs and in history. So it is made at the click, lives for seconds and is never stored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
 # --- Keys: the public one is pasted into the BI -----------------------------------------------------------------------
 
-# What Guandata's documentation asks for. Whether longer keys work depends on its version.
+# The length in Guandata's documentation. Whether longer keys work depends on the BI's version.
 DOCUMENTED_BITS = 1024
 BITS_AT_MOST = 4096
 _TEXT_CHARACTERS_AT_MOST = 16_384
@@ -30,7 +30,7 @@ _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
 
 
 class Flaw(StrEnum):
-    """Why a text is no private key for single sign-on."""
+    """The reason why a text is not a private key for single sign-on."""
 
     PUBLIC = "public"
     ENCRYPTED = "encrypted"
@@ -41,7 +41,7 @@ class Flaw(StrEnum):
 
 
 class KeyRefused(ValueError):
-    """The text is no private key that can be used. Holds nothing of the text."""
+    """The text is not a usable private key. The error holds nothing of the text."""
 
     def __init__(self, flaw: Flaw) -> None:
         super().__init__(flaw.value)
@@ -49,12 +49,12 @@ class KeyRefused(ValueError):
 
 
 def generate(bits: int = DOCUMENTED_BITS) -> str:
-    """A new private key as PKCS#8 in PEM."""
+    """Return a new private key as PKCS#8 in PEM."""
     return pem_of(rsa.generate_private_key(public_exponent=65537, key_size=bits))
 
 
 def load(text: str) -> rsa.RSAPrivateKey:
-    """The key of a text: PKCS#8 in PEM, or its base64 alone, as Java programs keep it. Raises KeyRefused."""
+    """Read a key from PKCS#8 in PEM, or from its base64 alone, as Java programs keep it. Raises KeyRefused."""
     if len(text) > _TEXT_CHARACTERS_AT_MOST:
         raise KeyRefused(Flaw.LONG)
     begin = _PEM.search(text)
@@ -71,14 +71,14 @@ def load(text: str) -> rsa.RSAPrivateKey:
 
 
 def pem_of(key: rsa.RSAPrivateKey) -> str:
-    """The key as PKCS#8 in PEM, in which it is kept."""
+    """Return the key as PKCS#8 in PEM, which is how it is stored."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
 
 
 def public_pem(key: rsa.RSAPrivateKey) -> str:
-    """The public half as PEM (SubjectPublicKeyInfo)."""
+    """Return the public key as PEM (SubjectPublicKeyInfo)."""
     return (
         key.public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -87,7 +87,7 @@ def public_pem(key: rsa.RSAPrivateKey) -> str:
 
 
 def public_line(key: rsa.RSAPrivateKey) -> str:
-    """The same as one line of base64 without its frame, as Java programs take it."""
+    """Return the public key as one line of base64 without the PEM frame, as Java programs take it."""
     return "".join(line for line in public_pem(key).splitlines() if not line.startswith("-----"))
 
 
@@ -118,42 +118,42 @@ def _of_der(der: bytes) -> object:
 
 
 # --- Parameters that only this site may set: a foreign token signs a person in as somebody else -----------------------
-# Servers, proxies and frameworks differ in how they read a query, so a name is reserved if any of them may take it for
-# one: in other letters, encoded again and again, behind other separators, or as an array.
+# Servers, proxies and frameworks read a query differently, so a name is reserved if any of them may take it for
+# a reserved one: in other letters, encoded repeatedly, behind other separators, or as an array.
 
 NAMES = frozenset({"provider", "ssotoken"})
 _SEPARATORS = re.compile(r"[&;?#]")
-# What PHP, Rails, Express and Spring take apart in a name: ssoToken[], ssoToken[0], user.ssoToken.
+# Characters at which PHP, Rails, Express and Spring split a name: ssoToken[], ssoToken[0], user.ssoToken.
 _NESTING = re.compile(r"[\[\].]|[\x00-\x1f\x7f]")
-# Also in the form of old servers: %u0073 for s.
+# The form of old servers: %u0073 for s.
 _UTF16 = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
 
 
 def without_reserved(query: str) -> str:
-    """The query as it stood, without the pairs that hold something reserved."""
+    """Return the query, otherwise unchanged, without the pairs that hold a reserved name."""
     kept = [pair for pair in query.split("&") if not any(map(_is_reserved, _SEPARATORS.split(_decoded(pair))))]
     return "&".join(filter(None, kept))
 
 
 def has_reserved(page: str) -> bool:
-    """Whether a page of the BI (a path, with query if any) names something reserved, also behind a `;` of its path."""
+    """Return whether a page of the BI (a path, maybe with a query) has a reserved name, also behind a `;`."""
     path, *parameters = _SEPARATORS.split(_decoded(page))
     return any(map(_is_reserved, parameters))
 
 
 def _is_reserved(parameter: str) -> bool:
     name = unicodedata.normalize("NFKC", parameter.partition("=")[0]).casefold()
-    # A name that is no UTF-8 is read differently everywhere.
+    # Servers read a name that is not UTF-8 in different ways.
     return "\ufffd" in name or not NAMES.isdisjoint(map(_letters, [name, *_NESTING.split(name)]))
 
 
 def _letters(name: str) -> str:
-    """`sso_token` and `sso-token` are `ssoToken` to who binds names to fields; spaces around a name are cut by some."""
+    """Keep letters and digits: some servers bind `sso_token` and `sso-token` to `ssoToken`, or strip spaces."""
     return "".join(char for char in name if char.isalnum())
 
 
 def _decoded(text: str) -> str:
-    """Decoded until nothing changes any more: each round is shorter than the one before."""
+    """Decode until nothing changes. It ends, because each round shortens the text."""
     while (decoded := unquote_plus(_UTF16.sub(lambda found: chr(int(found[1], 16)), text))) != text:
         text = decoded
     return text
@@ -161,20 +161,20 @@ def _decoded(text: str) -> str:
 
 # --- Pages for desktop and phone --------------------------------------------------------------------------------------
 
-# Where a template has the id of the page.
+# The place of the page's id in a template.
 ID = "{id}"
 _ID = r"(?P<id>[^/?#]+)"
-# Kept as they are in a path; everything else is encoded.
+# Characters not encoded in a path.
 _PLAIN = "/:@!$&'()*+,;=~-._"
 
 
 @dataclass(frozen=True, slots=True)
 class PageForms:
-    """How addresses of the BI look.
+    """The forms of the BI's addresses.
 
-    `desktop`, `phone`: templates of a page, with {id}; an empty one for the phone means that it gets the desktop's.
-    `desktop_home`, `phone_home`: the first page. `routed`: first words of paths that the BI serves behind its first
-    page only, as `?path_url=…` (its forms: survey-engine).
+    `desktop`, `phone`: templates of a page, with {id}; with an empty `phone`, phones get the desktop's. `desktop_home`,
+    `phone_home`: the first page. `routed`: first words of paths that the BI serves only through its first page, as
+    `?path_url=…` (its forms: survey-engine).
     """
 
     desktop: str = "/page/{id}"
@@ -185,10 +185,10 @@ class PageForms:
 
 
 def page_for(requested: str, query: str, *, forms: PageForms, on_phone: bool) -> str:
-    """The page that was asked for in the form for who asks, with the query that came along.
+    """Return the address of the requested page for the device, with the query of the request.
 
-    `requested`: a path without its first slash, decoded; empty for the first page. `query`: as it stood in the address.
-    What is reserved is left out of it and of the forms' own queries, however it is spelt.
+    `requested`: a path without its first slash, decoded; empty for the first page. `query`: undecoded. Reserved names
+    are removed from it and from the templates' own queries, however they are spelt.
     """
     further = without_reserved(query)
     home = forms.phone_home if on_phone else forms.desktop_home
@@ -205,12 +205,12 @@ def page_for(requested: str, query: str, *, forms: PageForms, on_phone: bool) ->
 
 
 def in_path(text: str) -> str:
-    """Decoded text as part of a path."""
+    """Encode text for a path."""
     return quote(text, safe=_PLAIN)
 
 
 def is_template(text: str) -> bool:
-    """Whether `text` names every page: a path with {id} as one whole part of it, and with a query if any."""
+    """Return whether `text` can be a template: a path with {id} as one whole part, and optionally a query."""
     path = text.partition("?")[0]
     is_path = text.startswith("/") and "//" not in path and "#" not in text
     return is_path and text.count("{") == 1 and ID in path.split("/") and not has_reserved(text)
@@ -226,7 +226,7 @@ def _id_in(requested: str, forms: PageForms) -> str | None:
 
 
 def _joined(page: str, query: str) -> str:
-    """`query` behind what the page has of its own; of two with one name, the one that was asked for counts."""
+    """Append `query` to the page's own query; its value wins for a name in both."""
     path, _mark, own = page.partition("?")
     requested = {pair.partition("=")[0] for pair in query.split("&")}
     kept = [pair for pair in without_reserved(own).split("&") if pair and pair.partition("=")[0] not in requested]
@@ -236,15 +236,15 @@ def _joined(page: str, query: str) -> str:
 
 # --- Tokens and addresses ---------------------------------------------------------------------------------------------
 
-# The BI's own limit, where a token says nothing of its life.
+# The BI's own limit for a token that names no lifetime.
 LIFETIME_SECONDS_AT_MOST = 300
-# PKCS#1 v1.5 puts so many bytes around what it pads.
+# PKCS#1 v1.5 adds so many bytes of padding.
 _PADDING_BYTES = 11
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Who comes in, and until when. `issued_at`: unix seconds. `domain_id`: asked for before version 5.9 only."""
+    """The claims of a token. `issued_at`: unix seconds. `domain_id`: needed only before version 5.9."""
 
     external_user_id: str
     issued_at: int
@@ -252,7 +252,7 @@ class Claims:
     domain_id: str = ""
 
     def as_json(self) -> bytes:
-        """Always with a timestamp: the BI accepts a token without one for ever."""
+        """Return the claims as JSON, always with a timestamp: the BI accepts a token without one for ever."""
         values: dict[str, str | int] = {"domainId": self.domain_id} if self.domain_id else {}
         values |= {
             "externalUserId": self.external_user_id,
@@ -263,11 +263,11 @@ class Claims:
 
 
 def sealed(claims: Claims, key: rsa.RSAPrivateKey) -> str:
-    """The `ssoToken`: hex of the base64 of the claims, "encrypted" with the private key block by block.
+    """Return the `ssoToken`: hex of the base64 of the claims, "encrypted" with the private key block by block.
 
-    A block has as many bytes as the key less 11 (117 for 1024 bits) and gets PKCS#1 v1.5 padding of type 1
-    (00 01 FF … FF 00), which is what signing a text without digest makes of it. Raises ValueError for an empty id and
-    for a life that is not between 1 and 300 seconds.
+    A block has 11 bytes less than the key (117 for 1024 bits) and gets PKCS#1 v1.5 padding of type 1
+    (00 01 FF … FF 00), like a signature without a digest. Raises ValueError for an empty id and for a lifetime
+    that is not between 1 and 300 seconds.
     """
     if not claims.external_user_id or not 0 < claims.lifetime_seconds <= LIFETIME_SECONDS_AT_MOST:
         raise ValueError("a token needs somebody's id and a life of 1 to 300 seconds")
@@ -279,8 +279,9 @@ def sealed(claims: Claims, key: rsa.RSAPrivateKey) -> str:
 
 
 def entrance(*, base_url: str, page: str, provider: str, token: str) -> str:
-    """Where a browser is sent: `base_url` without a slash at its end, `page` (a path with its query, of urls.page_for),
-    and provider and token, encoded.
+    """Return the address that signs a browser in: base URL, page, provider and token.
+
+    `base_url`: without a trailing slash; `page`: a path with its query, from `page_for`.
     """
     joint = "&" if "?" in page else "?"
     return f"{base_url}{page}{joint}provider={quote(provider, safe='')}&ssoToken={token}"

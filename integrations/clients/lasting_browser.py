@@ -1,4 +1,4 @@
-"""Keeps one browser for a worker: in a thread of its own, killed and started anew when it hangs or takes too much."""
+"""A browser for each worker, in its own thread; it is killed and restarted when it hangs or takes too much memory."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from integrations.clients.snapshots import (
     SnapshotError,
 )
 
-# After the time of a page: what has not returned by then hangs.
+# A call that has not returned so long after a page's time hangs.
 HANGS_AFTER_SECONDS = 20
-# A browser starts within so many seconds, or never.
+# A browser that has not started by then never will.
 STARTS_WITHIN_SECONDS = 30
 ENDS_WITHIN_SECONDS = 5
 LOOKED_AT_EVERY_SECONDS = 1.0
-# Browsers leak: after so many pictures another one begins.
+# Browsers leak memory: a new one starts after so many pictures.
 PICTURES_AT_MOST = 200
-# No browser of ours that still runs has begun so long ago without its process being there.
+# A folder that is so old and belongs to no running process is left over.
 LEFT_AFTER_SECONDS = 24 * 60 * 60
 _TEMPORARY = ("playwright_*", "playwright-artifacts-*")
 _FOLDER = "--user-data-dir="
 
 
 class LastingBrowser:
-    """Takes pictures one after the other. Starts its browser when the first is asked for. For one thread.
+    """Takes pictures one after the other. Starts its browser at the first request. Use it from one thread only.
 
-    Why a thread of its own? Playwright leaves an event loop in the thread that it runs in, where Django's database
-    refuses to work, and whoever waits for it from outside can end what hangs.
+    The browser has a thread of its own, because Playwright leaves an event loop in its thread, where Django's database
+    refuses to work, and because a waiting caller can kill a browser that hangs.
     """
 
     def __init__(self, executable: str, access: Access, *, megabytes_at_most: int = 1500) -> None:
-        """`megabytes_at_most`: of all processes of the browser together; above it the browser is ended."""
+        """`megabytes_at_most`: for all processes of the browser together; above it the browser is ended."""
         self._executable, self._access, self._megabytes_at_most = executable, access, megabytes_at_most
         self._thread: ThreadPoolExecutor | None = None
         self._browser: SnapshotBrowser | None = None
@@ -56,7 +56,7 @@ class LastingBrowser:
     def take(
         self, address: str, options: Options, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
     ) -> Picture:
-        """As SnapshotBrowser.take. Raises SnapshotError, BROWSER_FAILED also for one that hangs or grows too large."""
+        """Take a picture like SnapshotBrowser.take. A browser that hangs or grows too large is BROWSER_FAILED."""
         self._renew_where_worn()
         browser = self._running()
         try:
@@ -70,7 +70,7 @@ class LastingBrowser:
         return picture
 
     def close(self) -> None:
-        """Ends the browser in order, or by force where it does not end."""
+        """End the browser, by force if it does not end in order."""
         browser, self._browser = self._browser, None
         if browser is not None:
             with suppress(SnapshotError):
@@ -78,7 +78,7 @@ class LastingBrowser:
         self.kill()
 
     def kill(self) -> None:
-        """Ends the browser by force, with its processes and its folder; the next picture begins with another one."""
+        """Kill the browser's processes and delete its folder; the next picture starts a new browser."""
         family = self._family()
         folders = _folders_of(family)
         for one in family:
@@ -91,13 +91,13 @@ class LastingBrowser:
             shutil.rmtree(folder, ignore_errors=True)
         if self._thread is not None:
             if self._browser is not None:
-                # Its thread has what is left of it, and is free again now.
+                # Its thread still holds the dead browser's objects, and can close them now.
                 wait([self._thread.submit(self._browser.close)], ENDS_WITHIN_SECONDS)
             self._thread.shutdown(wait=False, cancel_futures=True)
         self._thread, self._browser, self._processes, self._count = None, None, set(), 0
 
     def megabytes(self) -> int:
-        """Of all processes of the browser together; what they share counts once."""
+        """Return the memory of all processes of the browser; shared memory counts once."""
         return sum(_megabytes_of(one) for one in self._family())
 
     def _renew_where_worn(self) -> None:
@@ -134,7 +134,7 @@ class LastingBrowser:
         return self._thread
 
     def _family(self) -> set[_Process]:
-        """Return those that still run of the processes that were started, and what they started."""
+        """Return the started processes that still run, and their descendants."""
         running = _list_processes()
         family = running & self._processes
         while more := {one for one in running - family if one.parent in {other.pid for other in family}}:
@@ -143,7 +143,7 @@ class LastingBrowser:
 
 
 class _Process(NamedTuple):
-    """A process of this machine. `started`: by the system's clock, so that another one of its number is none."""
+    """A process. `started` (the system's clock) tells it apart from a later one with the same number."""
 
     pid: int
     parent: int
@@ -151,7 +151,7 @@ class _Process(NamedTuple):
 
 
 def _list_processes() -> set[_Process]:
-    """List the running processes of this machine; one that only waits to be read out has ended."""
+    """List the running processes of this machine, without zombies."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -166,7 +166,7 @@ def _list_children() -> set[_Process]:
 
 
 def _folders_of(processes: set[_Process]) -> set[str]:
-    """Return where a browser keeps its profile: playwright removes it, but not of one that is killed."""
+    """Return the profile folders of the browsers. Playwright removes them, except for a browser that was killed."""
     words: set[str] = set()
     for one in processes:
         with suppress(OSError):
@@ -176,7 +176,7 @@ def _folders_of(processes: set[_Process]) -> set[str]:
 
 
 def remove_left_folders(place: Path) -> None:
-    """Those of browsers that were killed together with their worker, so that nobody removed them."""
+    """Remove the folders of browsers that were killed together with their worker."""
     used = _folders_of(_list_processes())
     before = time.time() - LEFT_AFTER_SECONDS
     for folder in (found for pattern in _TEMPORARY for found in place.glob(pattern)):
@@ -186,7 +186,7 @@ def remove_left_folders(place: Path) -> None:
 
 
 def _megabytes_of(process: _Process) -> int:
-    """Where the system does not say what it shares with others: all that it has."""
+    """Return the memory of a process; all its memory if the system does not count shared memory."""
     for name, field in (("smaps_rollup", "Pss"), ("status", "VmRSS")):
         with suppress(OSError):
             text = Path(f"/proc/{process.pid}/{name}").read_text()

@@ -1,4 +1,4 @@
-"""Modules that few processes use: each is loaded when somebody first asks it for something.
+"""Lazy imports: a module is loaded at its first use.
 
 SQLAlchemy and openpyxl take 25 MB and a third of a second, and most workers never need them.
 """
@@ -10,9 +10,9 @@ from typing import Any
 
 
 class Late:
-    """Stands for the module of this name, which need not be loaded yet: `sqlalchemy = Late("sqlalchemy")`.
+    """A stand-in for a module that is imported at the first attribute access: `sqlalchemy = Late("sqlalchemy")`.
 
-    Asking it for anything raises ModuleNotFoundError where it is not installed.
+    Attribute access raises ModuleNotFoundError if the module is not installed.
     """
 
     def __init__(self, name: str) -> None:

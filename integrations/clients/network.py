@@ -1,4 +1,4 @@
-"""Probes the way to an outside host (name, port, proxy, TLS, clock), and reads our own public pages and certificate."""
+"""Probe the way to an outside host (name, port, proxy, TLS, clock), and read our own public pages and certificate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from integrations.clients.transport import (
 )
 
 CONTENT_BYTES_AT_MOST = 4096
-# Asked without a token, it is answered with errcode 41001 and counts as no attempt with a wrong Secret.
+# Without a token, WeCom answers it with errcode 41001 and does not count an attempt with a wrong Secret.
 QUESTION = "/cgi-bin/get_api_domain_ip"
 _PORTS = {"http": 80, "https": 443}
 _ADDRESSES_KEPT = 8
@@ -33,11 +33,11 @@ _ADDRESSES_KEPT = 8
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """How far the way to a host was passable.
+    """The steps to a host that succeeded.
 
-    `failed_at`: dns, tcp, proxy, tls or http, empty where an answer came. `host`, `port`: of the first hop, so of the
-    proxy where there is one. `proxy_status`: the proxy's refusal. `server_date`: of the answer's Date header;
-    `is_wecom`: whether the answer looks like WeCom's.
+    `failed_at`: dns, tcp, proxy, tls or http; empty if an answer came. `host`, `port`: the first hop, which is the
+    proxy if there is one. `proxy_status`: the proxy's refusal. `server_date`: the answer's Date header; `is_wecom`:
+    whether the answer looks like WeCom's.
     """
 
     host: str
@@ -55,10 +55,10 @@ class Journey:
 def travel(
     base_url: str, *, proxy: str, ca_bundle: str | None, connect_seconds: float, total_seconds: float
 ) -> Journey:
-    """Go the way to `base_url` step by step: look up, connect, ask. Every failure is in the answer.
+    """Probe the way to `base_url` step by step: look up, connect, request. Every failure is in the result.
 
     `proxy`: its address, empty for none. `ca_bundle`: a path. `connect_seconds`: for each address of a host;
-    `total_seconds`: for the request after the look-up. Raises ConfigurationError for an address that is none.
+    `total_seconds`: for the request after the look-up. Raises ConfigurationError for an invalid address.
     """
     host, port = _host_and_port(urlsplit(proxy or base_url))
     try:
@@ -98,7 +98,7 @@ def _host_and_port(parts: SplitResult) -> tuple[str, int]:
 
 
 def _named(error: BaseException) -> str:
-    """What an error of the operating system says, without an address."""
+    """Return the text of an operating-system error, without an address."""
     if isinstance(error, TimeoutError):
         return "timed out"
     text = getattr(error, "strerror", None)
@@ -106,7 +106,7 @@ def _named(error: BaseException) -> str:
 
 
 def _stopped(error: Exception, known: dict[str, Any]) -> Journey:
-    """Where a failed request ended. The chain of causes tells; its texts may hold the proxy's password."""
+    """Return the journey of a failed request by its causes' classes; their texts may hold the proxy's password."""
     for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             reason = str(cause.verify_message)
@@ -120,7 +120,7 @@ def _stopped(error: Exception, known: dict[str, Any]) -> Journey:
 
 
 def moment_of(date: str) -> datetime | None:
-    """The moment that a Date header names; None where it names none."""
+    """Parse a Date header; return None if it is malformed."""
     try:
         moment = parsedate_to_datetime(date)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -141,8 +141,9 @@ TOTAL_SECONDS = 10.0
 
 
 def fetch_page(url: str, *, total_seconds: float = TOTAL_SECONDS) -> Reply:
-    """How the page at `url` begins, without a proxy. `total_seconds`: for the whole call, after the look-up.
+    """Return the beginning of the page at `url`, fetched without a proxy.
 
+    `total_seconds`: for the whole call, after the look-up.
     Raises ConfigurationError for a certificate that is not trusted, else TransientError.
     """
     with open_session(connections=1) as session:
@@ -158,9 +159,9 @@ def fetch_page(url: str, *, total_seconds: float = TOTAL_SECONDS) -> Reply:
 
 
 def ends_at(host: str, port: int, *, seconds: float) -> datetime | None:
-    """When the certificate ends that answers at `host`; None where no TLS comes about within `seconds`.
+    """Return when the certificate at `host` expires; None without TLS within `seconds`.
 
-    It is not verified: one that has ended is to be seen, too.
+    The certificate is not verified, so that an expired one is reported, too.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -172,5 +173,5 @@ def ends_at(host: str, port: int, *, seconds: float) -> datetime | None:
         ):
             found = encrypted.getpeercert(binary_form=True)
             return x509.load_der_x509_certificate(found).not_valid_after_utc if found else None
-    except (OSError, ValueError):  # a name that is none, too
+    except (OSError, ValueError):  # an invalid name, too
         return None

@@ -1,4 +1,4 @@
-"""Takes pictures of pages in one Chromium, each in a fresh context that reaches the BI's hosts and nothing else."""
+"""Page pictures by one Chromium, each in a fresh context that reaches only the BI's hosts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Frame, Page, Playwright, Request, Response, Route
 
 
-# --- What is to be on a picture, and why there is none ----------------------------------------------------------------
+# --- The options of a picture, and why there is none ------------------------------------------------------------------
 
 
 class Width(StrEnum):
@@ -44,8 +44,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a page is shown and cut out. `is_cropped`: only the cards, without the BI's own frame. `cover_ratio`: width
-    by height of a cover that is cut from its upper edge, too; 0 for none."""
+    """The way a page is shown and cropped. `is_cropped`: only the cards, without the BI's own frame. `cover_ratio`:
+    width by height of an additional cover, cut from the top; 0 for no cover."""
 
     width: Width = Width.DESKTOP
     theme: Theme = Theme.LIGHT
@@ -56,7 +56,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """`content`: PNG or PDF. `width`, `height`: of a PNG, in CSS pixels. `cover`: PNG; empty where none was asked."""
+    """A page picture. `content`: PNG or PDF. `width`, `height`: of a PNG, in CSS pixels. `cover`: PNG, may be empty."""
 
     content: bytes
     width: int = 0
@@ -66,10 +66,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class PageMarks:
-    """By which CSS selectors a BI's pages are read; they differ by BI and version. Empty: that sign is not known.
+    """CSS selectors that show the state of a BI's page; they differ by BI and version. Empty: unknown.
 
-    `card`: a card of a dashboard. `ready`: stands in the page once all has drawn: then nothing else is waited for.
-    `busy`: stands while something draws. `error`: stands where something could not be drawn.
+    `card`: a card of a dashboard. `ready`: present when everything has drawn; then nothing else is waited for.
+    `busy`: present while something draws. `error`: present if something could not be drawn.
     """
 
     card: str = ""
@@ -92,23 +92,23 @@ class Reason(StrEnum):
 
 
 class SnapshotError(Exception):
-    """There is no picture. Its text is the reason alone: addresses carry tokens."""
+    """There is no picture. The text is only the reason, because addresses carry tokens."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
         self.reason = reason
 
 
-# Neither a request under way nor an element added for so long: the page has drawn.
+# A page without a request under way or a new element for so long has drawn.
 QUIET_SECONDS = 0.7
-# Some frames never load, for one where their request was refused. A page that still waits for one has drawn where no
-# request was under way, no element was added, and no script computed for so long.
+# Some frames never load, for example if their request was refused. A page that still waits for one has drawn after so
+# long without a request under way, a new element or a computing script.
 UNLOADED_SECONDS = 5
 LOOKED_AT_EVERY_MS = 100
-# What comes into sight by unfolding draws within so many seconds, where the page's own sign stands there already.
+# Limit for drawing what unfolding brings into sight, on a page that was ready before.
 UNFOLDED_WITHIN_SECONDS = 5
-# Runs before the page's own scripts. What a frame adds is not seen from the page; that the page was kept from its work
-# for 50 ms is.
+# Runs before the page's own scripts. The page does not see elements that a frame adds, but it sees that it was blocked
+# for 50 ms.
 BEFORE_SCRIPTS = """
     delete window.RTCPeerConnection;
     delete window.webkitRTCPeerConnection;
@@ -139,7 +139,7 @@ _SIGHT = """([card, error]) => {
         text: document.body.innerText.trim().slice(0, 400),
     };
 }"""
-# The page with all that its inner scrolling boxes hide, in CSS pixels.
+# The height of the page and what its inner scrolling boxes hide, in CSS pixels.
 _WHOLE_HEIGHT = """() => {
     const hidden = [...document.querySelectorAll("*")]
         .filter((one) => one.clientHeight > 200 && /auto|scroll/.test(getComputedStyle(one).overflowY))
@@ -157,7 +157,7 @@ _CARDS_BOX = """(card) => {
     return {x: left, y: top, width: right - left, height: bottom - top};
 }"""
 _SIGN_IN_PATH = re.compile(r"/(login|sign-?in|passport)(?![\w-])", re.IGNORECASE)
-# A page of few words and nothing drawn that says one of these is no dashboard. One may count 异常 or 失败.
+# A page of few words, without drawings, that says one of these is not a dashboard. A dashboard may count 异常 or 失败.
 _ERROR_WORDS = (
     *(
         "不存在",
@@ -178,8 +178,8 @@ _ERROR_WORDS = (
 
 @dataclass
 class Traffic:
-    """The requests of a page that are under way, those of its frames among them. Streams that never end do not count.
-    `address`: to which the page went last, or tried to go."""
+    """The requests of a page that are under way, including its frames. Streams that never end do not count.
+    `address`: the page's last target, even if it was not reached."""
 
     _open: set[Request] = field(default_factory=set)
     changed_at: float = field(default_factory=time.monotonic)
@@ -204,19 +204,19 @@ class Traffic:
             self.address = request.url
 
     def _ended(self, request: Request) -> None:
-        # Streams are never in it. A refused one is tried again every few seconds, and its end says nothing of the page.
+        # Streams are not counted. A refused stream retries every few seconds, which says nothing about the page.
         if request in self._open:
             self._open.remove(request)
             self.changed_at = time.monotonic()
 
 
 def begin_anew(page: Page) -> None:
-    """What it shows has just changed: it is not quiet before QUIET_SECONDS from now."""
+    """Restart the quiet time, because the page has just changed."""
     page.evaluate("() => { window.__changedAt = performance.now(); }")
 
 
 def wait_until_drawn(page: Page, traffic: Traffic, marks: PageMarks, *, deadline: float) -> None:
-    """`deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN)."""
+    """Wait until the page has drawn. `deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN)."""
     while not _has_drawn(page, traffic, marks):
         if time.monotonic() > deadline:
             raise SnapshotError(Reason.NOT_DRAWN)
@@ -224,8 +224,11 @@ def wait_until_drawn(page: Page, traffic: Traffic, marks: PageMarks, *, deadline
 
 
 def wait_until_unfolded(page: Page, traffic: Traffic, marks: PageMarks, *, deadline: float) -> None:
-    """What the unfolding brought into sight has drawn. The page's own sign stood there before: it says nothing of that,
-    and a page that has one need never be quiet. `deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN)."""
+    """Wait until unfolded content has drawn. `deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN).
+
+    The `ready` mark was there before, so it says nothing about that content; and a page with this mark may never be
+    quiet, so the extra wait is limited.
+    """
     if marks.ready:
         settled_by = min(deadline, time.monotonic() + UNFOLDED_WITHIN_SECONDS)
         while not _is_quiet(page, traffic, marks) and time.monotonic() < settled_by:
@@ -247,7 +250,7 @@ def _is_quiet(page: Page, traffic: Traffic, marks: PageMarks) -> bool:
 
 
 def check_sight(page: Page, marks: PageMarks) -> None:
-    """Raises SnapshotError where the page is another than a dashboard with something on it."""
+    """Raise SnapshotError unless the page is a dashboard with content."""
     sight: dict[str, Any] = page.evaluate(_SIGHT, [marks.card, marks.error])
     place = urlsplit(page.url)
     if sight["asksPassword"] or _SIGN_IN_PATH.search(place.path) or _SIGN_IN_PATH.search(place.fragment):
@@ -263,13 +266,13 @@ def check_sight(page: Page, marks: PageMarks) -> None:
 
 
 def whole_height(page: Page) -> int:
-    """In CSS pixels, with what its inner scrolling boxes hide."""
+    """Return the height in CSS pixels, including what inner scrolling boxes hide."""
     height: float = page.evaluate(_WHOLE_HEIGHT)
     return round(height)
 
 
 def box_of_cards(page: Page, marks: PageMarks) -> dict[str, float] | None:
-    """The rectangle around all cards with a margin, in CSS pixels; None where the page's cards are not known."""
+    """Return the rectangle around all cards with a margin, in CSS pixels; None without a selector for cards."""
     if not marks.card:
         return None
     box: dict[str, float] = page.evaluate(_CARDS_BOX, marks.card)
@@ -281,43 +284,43 @@ logger = logging.getLogger(__name__)
 # Names of Chromium's program.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DRAWN_WITHIN_SECONDS = 60
-# For the first byte: a BI that has not answered by then is down.
+# Limit for the first byte: a BI that has not answered by then is down.
 ANSWERED_WITHIN_SECONDS = 20
-# Of a page, in CSS pixels; what is longer is no picture for a phone.
+# Limit in CSS pixels; a longer page makes no picture for a phone.
 HEIGHT_AT_MOST = 10_000
 FIRST_HEIGHT = {Width.PHONE: 844, Width.DESKTOP: 900}
 WIDTHS = {Width.PHONE: 390, Width.DESKTOP: 1280}
 # WeCom takes 10 MB for a picture and 20 MB for a file.
 BYTES_AT_MOST = {Kind.PICTURE: 10 * 1024 * 1024, Kind.PDF: 20 * 1024 * 1024}
-# Above it a picture has one pixel for each CSS pixel, instead of four.
+# Larger pictures have one pixel for each CSS pixel, instead of four.
 SHARP_PIXELS_AT_MOST = 4_000_000
-# A cover as wide as WeCom shows it, or sharp where it is not.
+# The width at which WeCom shows a cover; a narrower one is taken at double resolution.
 COVER_WIDTH = 1068
 RENDERER_MEGABYTES = 512
-# A page may ask for any number of hosts.
+# A limit, because a page may ask for any number of hosts.
 REFUSED_HOSTS_LOGGED = 20
-# Of each host that the browser may reach, beside the port that is named with it.
+# Allowed for each host, besides its named port.
 WEB_PORTS = frozenset({80, 443})
 _PHONE = (
     "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36"
 )
 
 
-# Says with which host and port a request may go out (Access.reaches), in the words of a browser.
+# The browser's version of Access.reaches: which host and port a request may go to.
 _SCRIPT = """function FindProxyForURL(url, host) {
     const [, place, port] = url.match(/^[a-z]+:\\/\\/((?:\\[[^\\]]*\\]|[^:\\/?#]*)(?::(\\d+))?)/);
     const isWeb = port === undefined || %(ports)s.includes(port);
     const isReached = isWeb ? %(names)s.includes(host) : %(hosts)s.includes(place);
     return isReached ? %(way)s : "PROXY 127.0.0.1:9";
 }"""
-# Nobody listens there.
+# Nothing listens there.
 _NOWHERE = "http://127.0.0.1:9"
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where the browser may go, and how. `hosts`: names, each with a port where it is none of WEB_PORTS, at which all
-    of them are reached. `proxy_url`: empty for none."""
+    """The hosts that the browser may reach, and how. `hosts`: names, with a port if it is not one of WEB_PORTS, which
+    are always allowed. `proxy_url`: empty for none."""
 
     hosts: tuple[str, ...]
     proxy_url: str = ""
@@ -331,7 +334,7 @@ class Access:
 
     @property
     def places(self) -> list[str]:
-        """Each host with each port at which it is reached."""
+        """Each host with each allowed port."""
         hosts = [f"[{name}]" if ":" in name else name for name in self.names]
         return [
             *(f"{host}:{port}" for host in hosts for port in sorted(WEB_PORTS)),
@@ -346,7 +349,7 @@ class Access:
 
 
 class SnapshotBrowser:
-    """A running Chromium: for one thread, closed by whoever opened it."""
+    """A running Chromium, for one thread. The caller closes it."""
 
     def __init__(self, executable: str, access: Access) -> None:
         """`executable`: the path of Chromium; empty for the one that playwright knows. Raises SnapshotError."""
@@ -371,7 +374,7 @@ class SnapshotBrowser:
         self.close()
 
     def close(self) -> None:
-        """Ends Chromium. A browser that is gone already is closed, too."""
+        """End Chromium. A browser that has died can be closed, too."""
         try:
             self._browser.close()
         except self._api.Error:
@@ -382,7 +385,7 @@ class SnapshotBrowser:
     def take(
         self, address: str, options: Options, marks: PageMarks, *, within_seconds: float = DRAWN_WITHIN_SECONDS
     ) -> Picture:
-        """The page at `address`, which may carry a token: it stands in no error and no log. Raises SnapshotError."""
+        """Take a picture of `address`. It may carry a token, so no error and no log shows it. Raises SnapshotError."""
         deadline = time.monotonic() + within_seconds
         try:
             with self._page(options) as (page, traffic):
@@ -395,11 +398,11 @@ class SnapshotBrowser:
         except self._api.TimeoutError as error:
             raise SnapshotError(Reason.NOT_DRAWN) from error.with_traceback(None)
         except self._api.Error:
-            # Why from None? The text of playwright's errors holds the address.
+            # From None, because the text of playwright's errors holds the address.
             raise SnapshotError(Reason.BROWSER_FAILED) from None
 
     def _open(self, page: Page, address: str, traffic: Traffic, deadline: float) -> None:
-        """Raises SnapshotError for what is no page of the BI."""
+        """Open the page. Raises SnapshotError if it is not a page of the BI."""
         seconds = min(ANSWERED_WITHIN_SECONDS, deadline - time.monotonic())
         try:
             response: Response | None = page.goto(address, wait_until="commit", timeout=max(1.0, seconds * 1000))
@@ -415,7 +418,7 @@ class SnapshotBrowser:
             raise SnapshotError(Reason.ERROR_PAGE)
 
     def _check_place(self, traffic: Traffic) -> None:
-        """A BI that leads to another host has people sign in there. Raises SnapshotError."""
+        """Raise SnapshotError if the BI redirected to another host, where people sign in."""
         if not self._access.reaches(traffic.address):
             self._log_refused(traffic.address)
             raise SnapshotError(Reason.SIGN_IN_PAGE)
@@ -458,7 +461,7 @@ class SnapshotBrowser:
             route.abort("blockedbyclient")
 
     def _log_refused(self, url: str) -> None:
-        """Each host once: a picture without its map, or no picture, says nothing of the setting that is missing."""
+        """Log each refused host once, because a missing map or picture does not show which setting is missing."""
         host = host_of(url)
         if host and host not in self._refused_hosts and len(self._refused_hosts) < REFUSED_HOSTS_LOGGED:
             self._refused_hosts.add(host)
@@ -466,7 +469,7 @@ class SnapshotBrowser:
 
 
 def _flags(access: Access) -> Iterator[str]:
-    """Why the rules of the resolver and the proxy, too? Redirects and web sockets pass the route unseen."""
+    """Yield Chromium's flags. The rules for resolver and proxy catch redirects and web sockets, which skip routes."""
     yield "--disable-dev-shm-usage"
     yield f"--js-flags=--max-old-space-size={RENDERER_MEGABYTES}"
     resolved = [urlsplit(access.proxy_url).hostname] if access.proxy_url else access.names
@@ -474,10 +477,10 @@ def _flags(access: Access) -> Iterator[str]:
     if access.proxy_url:
         yield f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{_proxy_script(access)}"
     else:
-        # Not by a script: Chromium asks none about loopback names, and reaches all of their ports.
+        # Not by a script: Chromium does not ask one about loopback names, and would reach all of their ports.
         yield f"--proxy-server={_NOWHERE}"
         yield f"--proxy-bypass-list=<-loopback>;{';'.join(access.places)}"
-    # WebRTC asks neither the proxy nor the resolver. Pages lack it, too (BEFORE_SCRIPTS).
+    # WebRTC asks neither proxy nor resolver. BEFORE_SCRIPTS removes it from pages, too.
     yield "--webrtc-ip-handling-policy=disable_non_proxied_udp"
     if os.geteuid() == 0:
         # Chromium's own sandbox refuses root.
@@ -493,7 +496,7 @@ def _proxy(url: str) -> Any:
 
 
 def _proxy_script(access: Access) -> str:
-    """In base64: leads to the BI's hosts alone, by the proxy; else to a port where nobody listens."""
+    """Return a base64 proxy script: the BI's hosts go through the proxy, all else to a port where nothing listens."""
     parts = urlsplit(access.proxy_url)
     way = f"{'HTTPS' if parts.scheme == 'https' else 'PROXY'} {parts.hostname}:{parts.port or 80}"
     script = _SCRIPT % {
@@ -506,7 +509,7 @@ def _proxy_script(access: Access) -> str:
 
 
 def _unfold(page: Page, traffic: Traffic, marks: PageMarks, options: Options, deadline: float) -> None:
-    """Show the whole page at once: cards below the fold draw when they are seen."""
+    """Show the whole page at once, because cards below the fold draw only when they are seen."""
     height = whole_height(page)
     if height > HEIGHT_AT_MOST:
         raise SnapshotError(Reason.TOO_LARGE)
@@ -542,7 +545,7 @@ def _cut_out(page: Page, clip: Any, *, is_sharp: bool) -> bytes:
 
 @cache
 def _playwright() -> ModuleType:
-    """Raises SnapshotError where it is not installed."""
+    """Import playwright. Raises SnapshotError if it is not installed."""
     try:
         from playwright import sync_api  # noqa: PLC0415  # only workers that take pictures have it, and it is large
     except ImportError as error:
@@ -551,10 +554,10 @@ def _playwright() -> ModuleType:
 
 
 def installed_browser() -> str:
-    """The path of this machine's Chromium; empty where there is none."""
+    """Return the path of this machine's Chromium; empty if there is none."""
     return next(filter(None, map(shutil.which, BROWSERS)), "")
 
 
 def host_of(address: str) -> str:
-    """The name of its host, with the port that it names."""
+    """Return the host of `address`, with its port if named."""
     return urlsplit(address).netloc.rpartition("@")[2].lower()

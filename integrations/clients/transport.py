@@ -1,11 +1,11 @@
 """HTTP connections of all clients: urllib3 with a total deadline, however slowly the other side sends.
 
-Why? requests' time-out is per read: an answer that brings one byte every few seconds never ends, neither in its
-headers nor in its body. Here one deadline, set by the caller for its thread, bounds everything that happens on the
-socket: connecting, the TLS handshake, the answer of a proxy, sending, the header lines and the body.
+The time-out of requests is per read: an answer that sends one byte every few seconds never ends. Here the caller sets
+one deadline for its thread; it bounds everything on the socket: connecting, the TLS handshake, the proxy's answer,
+sending, the header lines and the body.
 
-Limits: looking up a host name is the resolver's own affair (`resolv.conf`, usually 5 s a try), and a host with
-several addresses gets the connect time-out for each of them.
+Limits: the resolver alone bounds a name look-up (`resolv.conf`, usually 5 s a try), and a host with several addresses
+gets the connect time-out for each of them.
 """
 
 from __future__ import annotations
@@ -44,28 +44,28 @@ from integrations.clients.errors import (
 )
 
 _thread = threading.local()
-# Where the system has none that counts sleep, as on macOS, its monotonic one.
+# A system without a clock that counts sleep, such as macOS, uses its monotonic clock.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-# A socket's time-out is left as it is where it differs from what is left by no more than this, and this share of it.
+# A socket's time-out is set again only if it differs from the remaining time by more than this.
 _UNNOTICED_SECONDS, _UNNOTICED_SHARE = 0.02, 0.02
-# For each host, of one process: as many as it may have calls under way, or each call above would open one of its own.
+# Per host and process. Calls beyond this number would each open a connection of their own.
 CONNECTIONS_KEPT = 500
-# http.client says it in words only.
+# http.client gives the status only in the error's text.
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 def read_boot_clock() -> float:
-    """Read the seconds since the machine was started, those included in which it slept. Never set back.
+    """Return the seconds since the machine was started, including sleep. The clock is never set back.
 
-    By it deadlines, permits and leases are counted, and how long something known may be used. A monotonic clock stands
-    still in sleep; other machines go on meanwhile: they take over what this one had in hand.
+    Deadlines, permits, leases and cache lifetimes use it. A monotonic clock stops during sleep, while other machines
+    go on and take over this machine's work.
     """
     return time.clock_gettime(_CLOCK)
 
 
 @contextmanager
 def total_deadline(seconds: float) -> Iterator[None]:
-    """Everything that this thread's connections do inside the block ends after `seconds`, or with a block around it."""
+    """End everything that this thread's connections do in the block after `seconds`, or at an outer deadline."""
     before = getattr(_thread, "ends_at", None)
     ends_at = read_boot_clock() + seconds
     _thread.ends_at = ends_at if before is None else min(before, ends_at)
@@ -76,13 +76,13 @@ def total_deadline(seconds: float) -> Iterator[None]:
 
 
 def patience_seconds(seconds: float) -> float:
-    """`seconds`, or what is left of this thread's deadline where that is less; never below 0."""
+    """Return `seconds`, or the time left of this thread's deadline if that is less; never below 0."""
     ends_at = getattr(_thread, "ends_at", None)
     return seconds if ends_at is None else max(0.0, min(seconds, ends_at - read_boot_clock()))
 
 
 def remaining_seconds() -> float | None:
-    """What is left of this thread's deadline; None without one. Raises TimeoutError when it has passed."""
+    """Return the time left of this thread's deadline; None without one. Raises TimeoutError when it has passed."""
     return _remaining(getattr(_thread, "ends_at", None))
 
 
@@ -96,10 +96,10 @@ def _remaining(ends_at: float | None) -> float | None:
 
 
 def _bound(sock: socket.socket, ends_at: float | None) -> None:
-    """Let the next step on the socket end by the deadline, or so little later that nobody notices.
+    """Set the socket's time-out to the remaining time, unless the set one is close enough.
 
-    Not set anew each time: that is a system call, before which all other threads may run. With hundreds of them under
-    way, those calls and not our own code take most of a worker's time.
+    Setting it is a system call, at which all other threads may run. With hundreds of calls under way, these system
+    calls would take most of a worker's time.
     """
     left, known = _remaining(ends_at), sock.gettimeout()
     if left is None or known is None or abs(known - left) > max(_UNNOTICED_SECONDS, left * _UNNOTICED_SHARE):
@@ -110,7 +110,7 @@ def _bound(sock: socket.socket, ends_at: float | None) -> None:
 
 
 class _Turn:
-    """Whose turn it is. After a fork nobody's: the thread that had it is not in the child."""
+    """The lock of `in_turn`. It is new after a fork, because the thread that held it is not in the child."""
 
     def __init__(self) -> None:
         self.begin_anew()
@@ -125,11 +125,11 @@ os.register_at_fork(after_in_child=_turn.begin_anew)
 
 @contextmanager
 def in_turn() -> Iterator[None]:
-    """Of this process's threads one at a time is inside, but for those that wait for the other side.
+    """Let one thread of this process at a time run the block; a thread that waits for the other side lets others in.
 
-    Why, where the interpreter runs one at a time anyway? It hands over at every system call, and each thread that waits
-    for it wakes up 200 times a second to ask: with 400 calls under way that took more time than the calls. A thread
-    that waits for its turn sleeps. Inside nothing may be waited for but through this module's connections.
+    The interpreter hands over at every system call, and each thread that waits for it wakes up 200 times a second.
+    With 400 calls under way that took more time than the calls. A thread that waits for this lock sleeps. The block
+    may wait only on this module's connections.
     """
     with _turn.lock:
         _thread.has_turn = True
@@ -141,7 +141,7 @@ def in_turn() -> Iterator[None]:
 
 @contextmanager
 def _out_of_turn() -> Iterator[None]:
-    """Around what may wait for the other side: others have their turns meanwhile."""
+    """Release the turn while the block waits for the other side."""
     if not getattr(_thread, "has_turn", False):
         yield
         return
@@ -155,23 +155,23 @@ def _out_of_turn() -> Iterator[None]:
 
 
 class NotConnectedError(NewConnectionError):
-    """No connection came about, so nothing of the request was sent.
+    """No connection was made, so nothing of the request was sent.
 
-    `refused_certificate`: why a certificate was not trusted, where that is the reason; `is_bundle_unreadable`: the file
-    of trusted certificates is none; `proxy_status`: because a proxy said so, else 0.
+    `refused_certificate`: why a certificate was not trusted, empty for another cause; `is_bundle_unreadable`: the file
+    of trusted certificates cannot be read; `proxy_status`: the proxy's refusing status, else 0.
     """
 
     def __init__(self, connection: HTTPConnection, cause: Exception) -> None:
         super().__init__(connection, type(cause).__name__)
         self.cause_name = type(cause).__name__
         self.refused_certificate = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else ""
-        # urllib3 wraps an error in its own only where it loads that file.
+        # urllib3 wraps an SSL error in its own class only while it loads that file.
         self.is_bundle_unreadable = isinstance(cause, SSLError)
         refused = _TUNNEL_REFUSED.match(str(cause))
         self.proxy_status = int(refused[1]) if refused else 0
 
     def explain(self) -> tuple[type[IntegrationError], str]:
-        """Return whether somebody must change a setting, as the class of an error, and its message."""
+        """Return the class of error (whether somebody must change a setting) and its message."""
         if self.refused_certificate:
             return ConfigurationError, f"the certificate is not trusted ({self.refused_certificate})"
         if self.is_bundle_unreadable:
@@ -183,7 +183,7 @@ class NotConnectedError(NewConnectionError):
 
 
 class _DeadlineReader(io.RawIOBase):
-    """The reading side of a socket; every read gets only what is left of the deadline."""
+    """The reading side of a socket; every read gets only the time left of the deadline."""
 
     def __init__(self, sock: socket.socket, ends_at: float | None) -> None:
         self._sock = sock
@@ -205,7 +205,7 @@ class _DeadlineReader(io.RawIOBase):
 
 
 class _DeadlineSocket:
-    """A connected socket, whose time-out is the deadline's affair alone."""
+    """A connected socket whose time-out only the deadline sets."""
 
     def __init__(self, connected: socket.socket) -> None:
         self.connected = connected
@@ -214,7 +214,7 @@ class _DeadlineSocket:
         return getattr(self.connected, name)
 
     def settimeout(self, _seconds: float | None) -> None:
-        """urllib3 wants its own before each half of an exchange: two system calls for nothing (see `_bound`)."""
+        """Ignore urllib3, which sets its own time-out twice in each exchange (see `_bound`)."""
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(_DeadlineReader(self.connected, getattr(_thread, "ends_at", None)))
@@ -228,7 +228,7 @@ class _DeadlineResponse(http.client.HTTPResponse):
 
 
 class DeadlinedConnection(HTTPConnection):
-    """A connection that minds the deadline of the thread that uses it."""
+    """A connection that keeps the deadline of the thread that uses it."""
 
     response_class = _DeadlineResponse
 
@@ -247,7 +247,7 @@ class DeadlinedConnection(HTTPConnection):
         self.sock = _DeadlineSocket(self.sock)
 
     def send(self, data: Any) -> None:
-        """Send `data` (bytes) in pieces, so that a reader that takes a byte at a time cannot hold us either."""
+        """Send `data` (bytes) in pieces, so that a slow reader cannot hold us either."""
         if self.sock is None:
             self.connect()
         view = memoryview(data)
@@ -258,7 +258,7 @@ class DeadlinedConnection(HTTPConnection):
 
 
 class DeadlinedTLSConnection(DeadlinedConnection, HTTPSConnection):
-    """The same over TLS."""
+    """A connection over TLS that keeps the deadline of the thread that uses it."""
 
 
 class DeadlinePool(HTTPConnectionPool):
@@ -276,7 +276,7 @@ POOL_CLASSES = {"http": DeadlinePool, "https": DeadlineTLSPool}
 
 
 class _NoQueries(logging.Filter):
-    """Cuts the query off every address in a log record, because WeCom's carry secrets and tokens."""
+    """Cuts the query off every address in a log record, because WeCom's queries carry secrets and tokens."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -294,7 +294,7 @@ for _name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.response"
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """requests over connections that end at their deadline, and that a forked process does not share."""
+    """A requests adapter whose connections keep the deadline and are not shared with a forked process."""
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         if self._process != os.getpid():
@@ -315,7 +315,7 @@ class DeadlineAdapter(HTTPAdapter):
 
 
 def open_session(*, connections: int = CONNECTIONS_KEPT) -> requests.Session:
-    """A session for clients. Keeps up to `connections` open per host, keeps no cookie, reads no environment."""
+    """Return a session for clients. It keeps up to `connections` open per host and ignores the environment."""
     session = requests.Session()
     session.trust_env = False
     adapter = DeadlineAdapter(pool_maxsize=connections)
@@ -328,7 +328,7 @@ def open_session(*, connections: int = CONNECTIONS_KEPT) -> requests.Session:
 
 ANSWER_BYTES_AT_MOST = 32 * 1024 * 1024  # the largest file is 20 MB, the longest list about as much
 USER_AGENT = "guanwecom"
-# What a request below HTTP may raise.
+# What a failure below HTTP may raise.
 FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 # The proxy wants credentials, or does not let us out: somebody must change a setting.
 _PROXY_REFUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
@@ -342,12 +342,12 @@ _WRONG_ADDRESS = (
 
 
 class AnswerTooLongError(OSError):
-    """The answer has more bytes than are read."""
+    """The answer has more bytes than we read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back, whatever its status, before anybody looked at it."""
+    """An answer of any status, not yet checked."""
 
     status: int
     content: bytes = field(repr=False)
@@ -355,7 +355,7 @@ class Reply:
 
 
 class Route:
-    """The way to one system (`system`: for errors) over the connections of a session from `open_session`.
+    """The way to one system (`system`: its name in errors) over a session from `open_session`.
 
     `connect_seconds`: for each address of the host. `proxy`: its address, empty for none. `ca_bundle`: path of a file
     of certificates to trust instead of the usual ones.
@@ -391,10 +391,9 @@ class Route:
     ) -> Reply:
         """Make one request, without cookies and redirections, and read the answer. Raises one of FAILURES.
 
-        `beginning_bytes`: no more is read of what comes, as it was sent. Where it is 0, all is, up to
-        ANSWER_BYTES_AT_MOST.
+        `beginning_bytes`: read only so many bytes, undecoded; 0 reads everything, up to ANSWER_BYTES_AT_MOST.
         """
-        # Not request.prepare(): that takes a seventh of a call's time, for cookies, hooks and authentication.
+        # Not request.prepare(): it takes a seventh of a call's time, for cookies, hooks and authentication.
         request = requests.PreparedRequest()
         request.method, request.body = method, body
         request.prepare_url(url, None)
@@ -407,7 +406,7 @@ class Route:
             at_most = beginning_bytes or ANSWER_BYTES_AT_MOST + 1
             content: bytes = response.raw.read(at_most, decode_content=not beginning_bytes)
         finally:
-            # A connection whose answer was read to its end has gone back to the pool by then, another is closed.
+            # A connection whose answer was read to its end is back in the pool by now; any other is closed.
             response.close()
         if len(content) > ANSWER_BYTES_AT_MOST:
             raise AnswerTooLongError
@@ -416,10 +415,10 @@ class Route:
     def exchange(
         self, operation: str, method: str, url: str, *, seconds: float, is_repeatable: bool = True, **request: Any
     ) -> Reply:
-        """Send the `request` within `seconds` for all of it, and raise an IntegrationError where no answer comes.
+        """Send the `request` within `seconds` in total. Raises an IntegrationError if no answer comes.
 
-        No error holds an address, which may carry secrets. `is_repeatable`: doing it twice does no harm, so an unclear
-        failure may be tried again; otherwise it is an OutcomeUnknownError.
+        No error holds an address, which may carry secrets. `is_repeatable`: repeating the request does no harm, so an
+        unclear failure may be tried again; otherwise it is an OutcomeUnknownError.
         """
         failure = Exception()
         with total_deadline(seconds), in_turn():
@@ -429,12 +428,12 @@ class Route:
                 return self.send(method, url, **request)
             except FAILURES as error:
                 failure = error
-        # Raised outside the block: inside, the error would carry requests' own, which prints the address
+        # Raised outside the block: inside, the error would carry the one of requests, which prints the address
         # with the secret in it.
         raise self._explain(operation, failure, is_repeatable=is_repeatable)
 
     def _explain(self, operation: str, failure: Exception, *, is_repeatable: bool) -> IntegrationError:
-        """What a failure below HTTP means. Only without a connection is it certain that nothing was sent."""
+        """Return the error for a failure below HTTP. Only a failed connection proves that nothing was sent."""
 
         def make(cls: type[IntegrationError], message: str) -> IntegrationError:
             return cls(message, system=self._system, operation=operation)
@@ -458,7 +457,7 @@ class Route:
 
 
 def causes(error: BaseException) -> list[BaseException]:
-    """The error and what it wraps, from the outside in."""
+    """Return the error and the errors that it wraps, outermost first."""
     found: list[BaseException] = []
     waiting: list[BaseException] = [error]
     while waiting and len(found) < 20:
@@ -466,7 +465,7 @@ def causes(error: BaseException) -> list[BaseException]:
         if cause in found:
             continue
         found.append(cause)
-        # Not __context__: it may be of an earlier call, whose failure says nothing of this one.
+        # Not __context__: it may belong to an earlier call, unrelated to this failure.
         inner = [getattr(cause, "reason", None), cause.__cause__, *cause.args]
         waiting.extend(one for one in inner if isinstance(one, BaseException))
     return found

@@ -1,5 +1,6 @@
-"""Where a report's data comes from: a Guandata card, an SQL query, JSON over HTTP. Each returns one Table, or raises a
-SourceError; integrations.models.datasources makes a sentence of it.
+"""Data sources of reports: a Guandata card, an SQL query, JSON over HTTP. Each returns one Table or raises SourceError.
+
+`integrations.models.datasources` turns a SourceError into a sentence.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from integrations.data.table import TableError
 
 
 class Problem(StrEnum):
-    """Why there is no data, so also which sentence explains it to the owner of the card."""
+    """The reason why there is no data, which also selects the sentence for the owner of the card."""
 
     SOURCE_OFF = "source-off"
     NOT_SET_UP = "not-set-up"
@@ -47,20 +48,20 @@ class Problem(StrEnum):
 
 
 class Power(StrEnum):
-    """What the account of a database may do beyond reading tables."""
+    """A right of a database account beyond reading tables."""
 
     SUPERUSER = "superuser"
     FILES = "files"
 
 
-# They may be gone when it is asked again.
+# Problems that may be gone at the next try.
 PASSING = frozenset({Problem.UNREACHABLE, Problem.TOO_SLOW, Problem.BROKEN, Problem.BUSY})
 
 
 class SourceError(Exception):
     """A source gave no Table.
 
-    `facts`: what the sentence names: numbers, names of columns and of parameters, short words of our own; never an
+    `facts`: values for the sentence: numbers, names of columns and of parameters, short words of our own; never an
     address, a credential or a value of the data.
     """
 
@@ -71,13 +72,13 @@ class SourceError(Exception):
 
     @property
     def may_pass(self) -> bool:
-        """Whether it is worth asking again, after a while."""
+        """Whether another try later may succeed."""
         return self.problem in PASSING
 
 
 @contextmanager
 def explain_table_errors() -> Iterator[None]:
-    """Raise SourceError in place of TableError."""
+    """Raise SourceError instead of TableError."""
     failure: SourceError | None = None
     try:
         yield
@@ -91,7 +92,7 @@ def explain_table_errors() -> Iterator[None]:
         raise failure
 
 
-# Of a connection that never came about, by what the system said.
+# Reasons for a failed connection, by the system's error.
 _REASONS: dict[type[BaseException], str] = {
     socket.gaierror: "dns",
     ConnectionRefusedError: "refused",
@@ -100,5 +101,5 @@ _REASONS: dict[type[BaseException], str] = {
 
 
 def unreachable(cause: BaseException) -> SourceError:
-    """No connection, because of this."""
+    """Return the error for a connection that failed because of `cause`."""
     return SourceError(Problem.UNREACHABLE, reason=_REASONS.get(type(cause), type(cause).__name__))

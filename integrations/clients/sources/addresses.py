@@ -1,7 +1,7 @@
-"""Addresses of sources: which are admitted, and connections to admitted ones only.
+"""Addresses of sources: which are allowed, and connections to allowed ones only.
 
-Where a connection leads is checked when it is made, and not before the request: a name may have another address at the
-next look-up (DNS rebinding).
+An address is checked when the connection is made, not before the request, because a name may resolve differently at
+the next look-up (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ else:
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Where clouds hand a machine's credentials to whoever asks from it: never, whatever is allowed.
+# Metadata services, where clouds give a machine's credentials to any local caller: never allowed.
 _METADATA = frozenset(
     ipaddress.ip_address(one)
     for one in (
@@ -38,23 +38,23 @@ _METADATA = frozenset(
     )
 )
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
-# The IPv4 address stands in the last 32 bits: NAT64 (RFC 6052), IPv4-translated (RFC 2765).
+# The IPv4 address is in the last 32 bits: NAT64 (RFC 6052), IPv4-translated (RFC 2765).
 _TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::ffff:0:0:0/96"))
-# Here it stands where the network likes (RFC 8215), so nobody knows where such an address leads.
+# Here each network chooses the place of the IPv4 address (RFC 8215), so the target is unknown.
 _LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 
 
 class Reach(IntEnum):
-    """How far a source may reach; each includes the ones before it."""
+    """How far a source may reach; each level includes the ones before it."""
 
     PUBLIC = 0
     PRIVATE = 1
     THIS_MACHINE = 2
-    NOWHERE = 3  # what no source may reach needs this
+    NOWHERE = 3  # needed for addresses that no source may reach
 
 
 class AddressForbiddenError(OSError):
-    """A name leads to an address that the source may not reach. `needed`: the reach that would admit it."""
+    """A name resolves to an address that the source may not reach. `needed`: the reach that would allow it."""
 
     def __init__(self, needed: Reach) -> None:
         super().__init__("not an admitted address")
@@ -62,7 +62,7 @@ class AddressForbiddenError(OSError):
 
     @property
     def problem(self) -> Problem:
-        """As the owner of a source is told it."""
+        """The problem that the owner of a source reads."""
         return _PROBLEMS[self.needed]
 
 
@@ -74,7 +74,7 @@ _PROBLEMS = {
 
 
 def needed_for(address: str) -> Reach:
-    """The least reach with which a source may connect to this IP address."""
+    """Return the least reach with which a source may connect to this IP address."""
     try:
         found = _inner(ipaddress.ip_address(address.partition("%")[0]))
     except ValueError:
@@ -93,7 +93,7 @@ def needed_for(address: str) -> Reach:
 
 
 def _inner(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for, if it does."""
+    """Return the IPv4 address that an IPv6 address embeds; otherwise the address."""
     if address.version == 4:
         return address
     if address.ipv4_mapped is not None:
@@ -108,7 +108,7 @@ def _inner(address: Address) -> Address:
 
 
 def addresses_of(host: str, port: int, *, reach: Reach) -> list[str]:
-    """The addresses of a name, looked up once. Raises AddressForbiddenError where one of them is out of reach."""
+    """Look a name up once and return its addresses. Raises AddressForbiddenError if one of them is out of reach."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     needed = max(map(needed_for, addresses), default=Reach.NOWHERE)
@@ -118,7 +118,7 @@ def addresses_of(host: str, port: int, *, reach: Reach) -> list[str]:
 
 
 def connected(host: str, port: int, seconds: float | None, *, reach: Reach) -> socket.socket:
-    """A connection to the first address of `host` that answers; to none where one of them is out of reach."""
+    """Connect to the first address of `host` that answers. Raises AddressForbiddenError if one is out of reach."""
     failure: OSError | None = None
     for address in addresses_of(host, port, reach=reach):
         try:
@@ -139,7 +139,7 @@ class _Guarded(DeadlinedConnection):
 
 
 class _GuardedTLS(_Guarded, DeadlinedTLSConnection):
-    """The same over TLS: the certificate is that of the name."""
+    """A guarded connection over TLS; the certificate must match the host name, not the address."""
 
 
 class _GuardedPool(HTTPConnectionPool):
@@ -151,7 +151,7 @@ class _GuardedTLSPool(HTTPSConnectionPool):
 
 
 def open_pool(scheme: str, host: str, port: int, *, reach: Reach, ca_file: str) -> HTTPConnectionPool:
-    """Connections to one origin, without a proxy and without the environment."""
+    """Return a pool for one origin, without a proxy and without the environment."""
     known: dict[str, Any] = {"maxsize": 1, "retries": False, "reach": reach}
     if scheme == "https":
         return _GuardedTLSPool(host, port, cert_reqs="CERT_REQUIRED", ca_certs=ca_file, **known)
@@ -160,14 +160,14 @@ def open_pool(scheme: str, host: str, port: int, *, reach: Reach, ca_file: str) 
 
 # --- Databases --------------------------------------------------------------------------------------------------------
 
-# Which driver speaks for which kind of database.
+# The driver for each kind of database.
 DRIVERS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("postgresql", "postgres", "postgresql+psycopg"), "postgresql+psycopg"),
         **dict.fromkeys(("mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql"), "mysql+pymysql"),
     }
 )
-# Options that change neither where a connection leads nor what it reads on this machine.
+# Options that change neither the target of a connection nor the files read on this machine.
 _OPTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
     {"postgresql": frozenset({"sslmode", "application_name"}), "mysql": frozenset({"charset", "sslmode"})}
 )
@@ -184,7 +184,7 @@ class Flaw(StrEnum):
 
 
 class AddressRefused(Exception):
-    """`detail`: the option or kind that is not admitted, never a credential."""
+    """The address of a database is not allowed. `detail`: the refused option or driver, never a credential."""
 
     def __init__(self, flaw: Flaw, detail: str = "") -> None:
         super().__init__(flaw.value)
@@ -193,9 +193,9 @@ class AddressRefused(Exception):
 
 
 def admitted_url(text: str, drivers: Collection[str] = ()) -> URL:
-    """Return the address with the driver that speaks for it. Raises AddressRefused.
+    """Return the address with our driver for it. Raises AddressRefused.
 
-    `drivers`: those that a deployment allows beyond ours. Files are refused with all of them: an address needs a host.
+    `drivers`: additional ones that the deployment allows. None may open files: an address needs a host.
     """
     try:
         url = sqlalchemy.make_url(text.strip())
@@ -208,7 +208,7 @@ def admitted_url(text: str, drivers: Collection[str] = ()) -> URL:
     url = url.set(drivername=driver)
     backend = url.get_backend_name()
     if not url.host or not set(url.host).isdisjoint("/@,%") or (port is not None and port < 1):
-        raise AddressRefused(Flaw.NO_HOST)  # without one, drivers go to a socket of this machine
+        raise AddressRefused(Flaw.NO_HOST)  # without a host, drivers use a socket of this machine
     if not url.database:
         raise AddressRefused(Flaw.NO_DATABASE)
     unknown = sorted(set(url.query) - _OPTIONS.get(backend, frozenset(url.query)))
@@ -218,10 +218,10 @@ def admitted_url(text: str, drivers: Collection[str] = ()) -> URL:
 
 
 def is_installed(driver: str) -> bool:
-    """Whether SQLAlchemy knows this kind of database, and its driver can be imported."""
+    """Return whether SQLAlchemy knows this kind of database and its driver can be imported."""
     try:
         dialect = sqlalchemy.make_url(f"{driver}://").get_dialect()
-        importing = getattr(dialect, "import_dbapi", None)  # dialects for SQLAlchemy 1 have none, and are believed
+        importing = getattr(dialect, "import_dbapi", None)  # dialects for SQLAlchemy 1 have none and are accepted
         if importing is not None:
             importing()
     except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError):
@@ -230,13 +230,13 @@ def is_installed(driver: str) -> bool:
 
 
 def backend_of(text: str) -> str:
-    """SQLAlchemy's name of the kind of database at this address; empty for one that is none."""
+    """Return SQLAlchemy's name for the kind of database at this address; empty for an invalid address."""
     place = place_of(text)
     return place[0].partition("+")[0] if place else ""
 
 
 def place_of(text: str) -> tuple[str, str, int | None] | None:
-    """Driver, host and port: where a connection leads. None for an address that is none."""
+    """Return driver, host and port of an address; None for an invalid one."""
     try:
         url = sqlalchemy.make_url(text.strip())
         return DRIVERS.get(url.drivername, url.drivername), (url.host or "").lower(), url.port
@@ -245,7 +245,7 @@ def place_of(text: str) -> tuple[str, str, int | None] | None:
 
 
 def shown(text: str) -> str:
-    """The address without password and options, as a page may show it; empty for one that is none."""
+    """Return the address without password and options, for display; empty for an invalid one."""
     try:
         url = sqlalchemy.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):
@@ -256,7 +256,7 @@ def shown(text: str) -> str:
 # --- Web services -----------------------------------------------------------------------------------------------------
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-# They belong to the connection, which is ours.
+# Headers of the connection, which only we set.
 _OURS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "upgrade", "te", "trailer"}
 )
@@ -264,7 +264,7 @@ HEADERS_AT_MOST = 20
 
 
 class WrittenWrong(ValueError):
-    """`line`: of the header that is none, from 1; 0 where the whole is meant."""
+    """An invalid header or address. `line`: the invalid header line, from 1; 0 if the whole text is invalid."""
 
     def __init__(self, line: int = 0) -> None:
         super().__init__("not admitted")
@@ -272,9 +272,7 @@ class WrittenWrong(ValueError):
 
 
 def headers_from(text: str) -> dict[str, str]:
-    """The headers of a text with one "Name: value" a line. Raises WrittenWrong, with the line, for what may not be
-    sent.
-    """
+    """Parse headers, one "Name: value" a line. Raises WrittenWrong, with the line, for an invalid one."""
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -291,12 +289,12 @@ def headers_from(text: str) -> dict[str, str]:
 
 
 def is_base(url: str) -> bool:
-    """Whether `url` is http or https with a host, and without credentials, query and fragment."""
+    """Return whether `url` is http or https with a host, and without credentials, query and fragment."""
     return is_callable_address(url) and "?" not in url
 
 
 def is_callable_address(url: str) -> bool:
-    """Whether `url` is http or https with a host, and without credentials and fragment."""
+    """Return whether `url` is http or https with a host, and without credentials and fragment."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -307,12 +305,12 @@ def is_callable_address(url: str) -> bool:
 
 
 def is_plain(text: str) -> bool:
-    """Without what servers and browsers read in different ways."""
+    """Return whether `text` is free of characters that servers and browsers read in different ways."""
     return text.isprintable() and "\\" not in text and not any(letter.isspace() for letter in text)
 
 
 def is_below(path: str) -> bool:
-    """Whether a path with its query stays below the address that it is put behind."""
+    """Return whether a path with its query stays below the address that it is appended to."""
     inner = path.partition("?")[0]
     steps = re.split("[/;]", inner.lower().replace("%2e", "."))
     return (
@@ -321,9 +319,7 @@ def is_below(path: str) -> bool:
 
 
 def joined(base: str, path: str) -> str:
-    """The address of the service with what a card puts behind it. Raises WrittenWrong where that would leave the
-    service.
-    """
+    """Append a card's path to the address of the service. Raises WrittenWrong if the path would leave the service."""
     if not is_base(base) or not is_below(path):
         raise WrittenWrong
     if not path:

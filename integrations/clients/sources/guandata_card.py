@@ -1,8 +1,8 @@
-"""Reads a Guandata card as a Table. Its header has several layouts, told apart by their shape.
+"""Read a Guandata card as a Table. Its header has several layouts, told apart by their shape.
 
-Columns one by one (GRAPH): `column.values[i][0].title`. Levels (a pivot in GRID): each of `column.values` is a row of
-the header whose cells span `colSpan` columns. Columns in front that the header does not count are the dimensions that
-`row.meta` names. See docs/en/data-sources.md for what is known of it, and how surely.
+Single columns (GRAPH): `column.values[i][0].title`. Levels (a pivot in GRID): each of `column.values` is a row of
+the header whose cells span `colSpan` columns. Leading columns that the header does not count are the dimensions named
+by `row.meta`. docs/en/data-sources.md says what is known of the format, and how surely.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from integrations.clients.transport import total_deadline
 from integrations.data.table import Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 
-# Between the levels of a header.
+# Separates the levels of a header.
 LEVELS_JOINED = " / "
 _POINTER = re.compile(r"(\d{1,9}):(\d{1,9})")
 _NOT_FOUND = 404
@@ -28,7 +28,7 @@ _NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True)
 class GuandataQuestion:
-    """`filters`, `parameters`: as the BI takes them."""
+    """A card to read. `filters`, `parameters`: in the BI's format."""
 
     card_id: str
     view: Literal["GRID", "GRAPH"] = "GRID"
@@ -39,9 +39,9 @@ class GuandataQuestion:
 
 @dataclass(slots=True)
 class _Read:
-    """What the parts of an answer have brought so far. `fronts`: of each row, the dimensions that came apart from it.
+    """The content read so far. `fronts`: for each row, the dimensions that came separately.
 
-    Two grids, because a pointer of a merged cell counts the columns of its own.
+    There are two grids, because a merged cell's pointer counts the columns of its own grid.
     """
 
     names: list[str] = field(default_factory=list)
@@ -53,9 +53,9 @@ class _Read:
 def read_card(
     client: GuandataClient, question: GuandataQuestion, *, rows_at_most: int, seconds: float, now: datetime
 ) -> Table:
-    """The first `rows_at_most` rows, within `seconds` for all pages together. Raises SourceError.
+    """Return the first `rows_at_most` rows, within `seconds` for all pages together. Raises SourceError.
 
-    The displayed texts of the cells say what a column is: its unit, its decimals, the scale of its percentages.
+    The displayed texts of the cells give a column's unit, decimals and scale of percentages.
     """
     failure: IntegrationError | None = None
     read, is_cut = _Read(), False
@@ -65,7 +65,7 @@ def read_card(
     except IntegrationError as error:
         failure = error
     if failure is not None:
-        # Raised outside the block: inside, it would carry the other error, and with it the BI's text.
+        # Raised outside the block: inside, it would carry the other error with the BI's text.
         raise as_source_error(failure, seconds)
     cells = [[*front, *row] for front, row in zip(read.fronts, read.rows, strict=True)][:rows_at_most]
     with explain_table_errors():
@@ -80,7 +80,7 @@ def read_card(
 
 
 def _read_parts(client: GuandataClient, question: GuandataQuestion, rows_at_most: int, read: _Read) -> bool:
-    """Whether there are more rows than were asked for."""
+    """Read the parts into `read`. Return whether the card has more rows than requested."""
     filters = [Filter(str(one["name"]), str(one["filterType"]), one.get("filterValue", ())) for one in question.filters]
     parts = client.card_data(question.card_id, view=question.view, filters=filters, parameters=question.parameters)
     for part in parts:
@@ -115,7 +115,7 @@ def _row(row: Any) -> list[Mapping[str, Any]]:
 
 
 def _names(chart: Mapping[str, Any], width: int, in_front: int) -> list[str]:
-    """The name of each column. `width`: of the data, 0 where there is none. `in_front`: how many of them came apart."""
+    """Return the name of each column. `width`: of the data, 0 without data. `in_front`: how many came separately."""
     column, meta = chart.get("column"), _row_meta(chart)
     values = column.get("values") if isinstance(column, dict) else None
     header = [one if isinstance(one, list) else [one] for one in values] if isinstance(values, list) else []
@@ -134,7 +134,7 @@ def _names(chart: Mapping[str, Any], width: int, in_front: int) -> list[str]:
 
 
 def _readings(header: list[list[Any]]) -> list[list[str]]:
-    """The ways to read it, the likelier first: spans are found in levels only."""
+    """Return the possible readings, the likelier first: only levels have spans."""
     single, levels = _singles(header), _levels(header)
     return [levels, single] if _has_levels(header) else [single, levels]
 
@@ -176,7 +176,7 @@ def _row_meta(chart: Mapping[str, Any]) -> list[str]:
 
 
 def _row_headers(chart: Mapping[str, Any], row_count: int) -> list[list[Mapping[str, Any]]]:
-    """The dimensions of each row where they came apart from the data; empty where they did not."""
+    """Return the dimensions of each row if they came separately from the data; otherwise nothing."""
     row = chart.get("row")
     values = row.get("values") if isinstance(row, dict) else None
     if not isinstance(values, list) or not values or len(values) != row_count:
@@ -195,9 +195,9 @@ def _front_cell(cell: Any) -> Mapping[str, Any]:
 
 
 def _follow_pointers(rows: list[list[Mapping[str, Any]]], first: int) -> None:
-    """Give every merged cell of the rows from `first` on the value of the cell that holds it.
+    """Replace every merged cell of the rows from `first` on by the cell that holds its value.
 
-    `t_idx` counts rows within its own answer; one beyond it counts from the card's first row.
+    `t_idx` counts rows within its own answer; a number beyond it counts from the card's first row.
     """
     for row in rows[first:]:
         for position, cell in enumerate(row):
@@ -220,7 +220,7 @@ def _held(cell: Mapping[str, Any], rows: list[list[Mapping[str, Any]]], first: i
 
 
 def as_source_error(error: IntegrationError, seconds: float) -> SourceError:
-    """What a failed call of the BI is to the owner of a card. `seconds`: the limit that a slow one passed."""
+    """Translate a failed call of the BI for the owner of a card. `seconds`: the time limit that was set."""
     if isinstance(error, RateLimitedError):
         return SourceError(Problem.BUSY)
     if isinstance(error, TransientError):

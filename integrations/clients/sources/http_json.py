@@ -1,4 +1,4 @@
-"""Reads JSON over HTTP as a Table, and posts to addresses that others chose: limited in target, size and time."""
+"""Read JSON over HTTP as a Table, and post to addresses that users chose: limited in target, size and time."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from integrations.data.table_builder import ColumnChoices, build_table
 ANSWER_BYTES_AT_MOST = 16 * 1024 * 1024
 REDIRECTS_AT_MOST = 3
 CONNECT_SECONDS = 5.0
-# Of the answer's JSON: each takes some hundred bytes of memory.
+# Values in the answer's JSON; each takes some hundred bytes of memory.
 VALUES_AT_MOST = 3_000_000
 COLUMNS_AT_MOST = 500
 _CHUNK = 64 * 1024
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# One more than a table keeps of a text, so that it is cut there, visibly.
+# One more than a table keeps of a text, so that the table cuts it visibly.
 _CELL_CHARACTERS = 20_001
 _NESTED = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 @dataclass(frozen=True, slots=True)
 class JsonQuestion:
-    """`url`: whole. `body`: sent as JSON with POST. `ca_bundle`: a path. An empty `expression` is the whole answer.
-    `accept`: the types that are asked for. `bytes_at_most`: of the answer, unpacked."""
+    """A request for JSON. `url`: complete. `body`: sent as JSON with POST. `ca_bundle`: a path. An empty `expression`
+    takes the whole answer. `accept`: the accepted types. `bytes_at_most`: of the answer, decompressed."""
 
     url: str = field(repr=False)
     method: str = "GET"
@@ -62,9 +62,9 @@ class _Answer:
 
 
 def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
-    """The first `rows_at_most` rows, within `seconds` for all of it. Raises SourceError.
+    """Return the first `rows_at_most` rows, within `seconds` in total. Raises SourceError.
 
-    The answer's Last-Modified says of when the data is, unless the card names a column.
+    The answer's Last-Modified is the time of the data, unless the card names a column.
     """
     began = time.monotonic()
     answer = _answered(question, seconds)
@@ -73,7 +73,7 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
         value = _evaluated(question.expression, value, max(1.0, seconds - (time.monotonic() - began)))
     names, rows = _rows_of(value, rows_at_most)
     if not rows and not names:
-        # An empty list says nothing of columns: the last ones, and those that the card names, are there all the same.
+        # An empty list names no columns: use the last known ones and those that the card names.
         last = [column.name for column in question.choices.known_last()]
         names = list(dict.fromkeys([*last, *question.choices.kinds, *question.choices.units]))
     if not names:
@@ -90,15 +90,14 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
 
 
 def read_file(url: str, *, reach: Reach, seconds: float, bytes_at_most: int) -> bytes:
-    """What an address gives, within `seconds`. No page of the web. Raises SourceError."""
+    """Return the content of an address, within `seconds`. Raises SourceError, also for a web page."""
     return _answered(JsonQuestion(url, reach=reach, accept="*/*", bytes_at_most=bytes_at_most), seconds).content
 
 
-# --- Asking -----------------------------------------------------------------------------------------------------------
+# --- Requests ---------------------------------------------------------------------------------------------------------
 
 
 def _answered(question: JsonQuestion, seconds: float) -> _Answer:
-    """Raises SourceError."""
     failure: SourceError | None = None
     answer = _Answer(b"", None)
     try:
@@ -123,7 +122,7 @@ def _received(question: JsonQuestion, seconds: float) -> _Answer:
 
 
 def _exchanged(question: JsonQuestion, url: str, seconds: float) -> _Answer | str:
-    """The answer, or the address of the same origin to which it sends us on."""
+    """Return the answer, or the address of a redirect to the same origin."""
     headers = {"Accept": question.accept, "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
     body = None
     if question.method == "POST":
@@ -149,7 +148,7 @@ def _open_response(
     seconds: float,
     ca_bundle: str = "",
 ) -> Iterator[Any]:
-    """Make one request without redirects and proxies; of the answer only the head is read."""
+    """Make one request without redirects and proxies; read only the head of the answer."""
     parts = urlsplit(url)
     pool = open_pool(
         parts.scheme,
@@ -175,7 +174,7 @@ def _open_response(
 
 
 def _followed(question: JsonQuestion, url: str, location: str, status: int) -> str:
-    """Where to ask again: at the same origin only, because there alone our headers may go."""
+    """Return the target of a redirect. It must be the same origin, because our headers may go nowhere else."""
     target = urljoin(url, location)
     if not location or _origin(target) != _origin(url) or (question.method == "POST" and status not in (307, 308)):
         raise SourceError(Problem.REDIRECTED)
@@ -188,7 +187,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 
 def check_status(status: int) -> None:
-    """Raises SourceError for an answer that is no success."""
+    """Raise SourceError for a status that is not 2xx."""
     if 200 <= status < 300:
         return
     if status in (401, 403, 407):
@@ -203,7 +202,7 @@ def check_status(status: int) -> None:
 
 
 def _unpacked(response: Any, at_most: int) -> Iterator[bytes]:
-    """The content, never more of it than `at_most` bytes, however small it was packed."""
+    """Yield the decompressed content, at most `at_most` bytes even of a compression bomb."""
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
     if encoding not in ("identity", "gzip", "deflate"):
         raise SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
@@ -221,7 +220,7 @@ def _unpacked(response: Any, at_most: int) -> Iterator[bytes]:
 
 
 def as_source_error(error: Exception, seconds: float) -> SourceError:
-    """Why a call over HTTP failed, without its address."""
+    """Return why a call over HTTP failed, without its address."""
     chain = causes(error)
     for cause in chain:
         if isinstance(cause, AddressForbiddenError):
@@ -239,7 +238,7 @@ def as_source_error(error: Exception, seconds: float) -> SourceError:
 
 
 def _parsed(content: bytes) -> Any:
-    """The answer's value; NaN and infinity, which are no JSON, are nothing. Raises SourceError."""
+    """Parse the answer; NaN and infinity, which are not JSON, become None. Raises SourceError."""
     if content.count(b",") + content.count(b"[") + content.count(b"{") > VALUES_AT_MOST:
         raise SourceError(Problem.TOO_BIG, megabytes=ANSWER_BYTES_AT_MOST // 2**20)
     what = "not-json"
@@ -269,8 +268,8 @@ def _evaluated(expression: str, value: Any, seconds: float) -> Any:
 
 
 def _rows_of(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]]]:
-    """Return names and rows. Objects: a column for each key; lists and plain values: numbered columns; `{columns: …,
-    rows: …}`: as it says. One row more than `rows_at_most` says that there are more.
+    """Return names and rows. Objects give a column for each key, lists and plain values numbered columns, and
+    `{columns: …, rows: …}` gives its own. One row more than `rows_at_most` means that there are more.
     """
     if value is None:
         raise SourceError(Problem.EXPRESSION, what="nothing")
@@ -297,7 +296,7 @@ def _rows_of(value: Any, rows_at_most: int) -> tuple[list[str], list[list[Any]]]
 
 
 def _clipped(value: Any) -> Any:
-    """What is nested as the beginning of its text: a list of lists of the same list is short here, endless there."""
+    """Return a nested value as the beginning of its text: shared nested lists are small here but huge when written."""
     if isinstance(value, str):
         return value[:_CELL_CHARACTERS]
     if not isinstance(value, dict | list):
@@ -314,8 +313,7 @@ def _clipped(value: Any) -> Any:
 
 
 def post(url: str, body: bytes, *, headers: Mapping[str, str], reach: Reach, seconds: float) -> None:
-    """POST JSON to `url`, within `seconds` for all of it. Raises SourceError for anything but a 2xx answer, of which
-    nothing is read."""
+    """POST JSON to `url`, within `seconds` in total. Raises SourceError unless the status is 2xx. Reads no body."""
     failure: SourceError | None = None
     headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers}
     try:

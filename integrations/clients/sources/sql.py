@@ -1,7 +1,7 @@
-"""Runs an SQL query as a Table through SQLAlchemy: read-only, limited in time and rows.
+"""Read an SQL query as a Table through SQLAlchemy: read-only, limited in time and rows.
 
-What bounds a query: a read-only transaction, the database's own time limit for a statement, rows that are streamed and
-of which we take so many, and a watch that breaks the connection off when the time is over all the same.
+A query is bounded by a read-only transaction, the database's own time limit for a statement, streamed rows of which we
+take a limited number, and a timer that cuts the connection if the time is over all the same.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from integrations.clients.transport import read_boot_clock
 from integrations.data.table import Kind, Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 
-# --- One statement that reads. This is for the sentence that the owner reads early ------------------------------------
-# What really keeps a query from writing is the database: a read-only transaction, drivers that send one statement at a
-# time, and an account that may do no more (docs/en/data-sources.md).
+# --- Check for one statement that reads, so that the owner gets an early error ----------------------------------------
+# The database really prevents writing: a read-only transaction, drivers that send one statement at a time, and an
+# account with no other rights (docs/en/data-sources.md).
 
 STATEMENT_CHARACTERS = 20_000
 _READING = frozenset({"select", "with", "values", "table"})
-# Literals, quoted names and comments: in them nothing counts. What is one differs from database to database, and what
-# we took for one that is none would hide what follows. Of a kind unknown to us, whatever one of them takes for one.
+# Literals, quoted names and comments, in which no keyword counts. Their syntax differs by database, and a wrong match
+# would hide what follows. For an unknown kind of database every known syntax counts.
 _TEXT, _NAME, _COMMENT = r"'(?:[^']|'')*'", r'"(?:[^"]|"")*"', r"/\*.*?\*/"
 _DOLLARS = r"(?<![\w$])(?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?P=tag)"
 _ESCAPED = r"'(?:[^'\\]|\\.|'')*'"
@@ -56,8 +56,8 @@ _TOKENS = {
     backend: re.compile(rf"(?P<passive>{'|'.join(passive)})|(?P<name>(?<![:\w\\]):[A-Za-z_]\w*)", re.S)
     for backend, passive in _PASSIVE.items()
 }
-# What ends a time limit or writes a file although the transaction only reads. Files: anywhere, also in texts, because
-# what is a text depends on settings of MySQL that we do not know (ANSI_QUOTES, NO_BACKSLASH_ESCAPES).
+# These end a time limit or write a file although the transaction only reads. File words are refused in texts, too,
+# because what is a text depends on settings of MySQL that we do not know (ANSI_QUOTES, NO_BACKSLASH_ESCAPES).
 _ODD_COMMENT = re.compile(r"/\*(?:M?!|\+.*?(?:max_execution_time|set_var))", re.I | re.S)
 _TO_FILE = re.compile(r"\b(?:out|dump)file\b", re.I)
 
@@ -67,9 +67,9 @@ def _tokens(backend: str) -> re.Pattern[str]:
 
 
 def checked(statement: str, *, backend: str = "") -> str:
-    """The statement without a semicolon at its end. Raises SourceError where it is not one query that reads.
+    """Return the statement without trailing semicolons. Raises SourceError if it is not one query that reads.
 
-    `backend`: SQLAlchemy's name of the kind of database; empty where it is not known.
+    `backend`: SQLAlchemy's name for the kind of database; empty if unknown.
     """
     text = statement.strip()
     bare = _tokens(backend).sub(_emptied, text).strip()
@@ -88,14 +88,14 @@ def _emptied(found: re.Match[str]) -> str:
 
 
 def parameters_of(statement: str, *, backend: str = "") -> list[str]:
-    """The names behind colons that stand for values, each once, in their order."""
+    """Return the names of the `:name` parameters, each once, in order."""
     found = _tokens(backend).finditer(statement)
     return list(dict.fromkeys(one["name"][1:] for one in found if one["name"]))
 
 
 def with_plain_colons(statement: str, *, backend: str = "") -> str:
-    """The statement with a backslash before every colon that SQLAlchemy would take for a parameter, and is none; and
-    with a space behind each parameter that is cast, as in :n::int, which it would not take for one."""
+    """Escape each colon that SQLAlchemy would wrongly take for a parameter, and add a space behind each parameter that
+    is cast, as in :n::int, which SQLAlchemy would not recognise."""
 
     def written(found: re.Match[str]) -> str:
         if found["passive"]:
@@ -110,30 +110,30 @@ def _escaped(passive: str) -> str:
 
 
 def bound(names: list[str], values: Mapping[str, object]) -> dict[str, object]:
-    """The value of each name. Raises SourceError where one is missing."""
+    """Return the value of each name. Raises SourceError if one is missing."""
     for name in names:
         if name not in values:
             raise SourceError(Problem.PARAMETER_MISSING, name=name)
     return {name: values[name] for name in names}
 
 
-# --- Engines: each name is resolved once, before the driver could -----------------------------------------------------
+# --- Engines: each name is resolved once, before the driver can resolve it --------------------------------------------
 
 # Each address of a name may take the whole time for connecting.
 _ADDRESSES_AT_MOST = 4
-# Values of sslmode that do not ask for TLS. But for "disable", both drivers take it where it is offered, unverified.
+# Values of sslmode that do not ask for TLS. Except with "disable", both drivers use TLS if offered, unverified.
 _WITHOUT_TLS = frozenset({None, "disable", "allow", "prefer"})
 
 
 class UncheckedDriverError(OSError):
-    """A driver that is not ours goes to what its options say: only a source that may enter inner networks has it."""
+    """The driver is not one of ours, so its options choose the target: the source needs Reach.PRIVATE for it."""
 
 
 def engine_for(url: URL, *, reach: Reach, ca_bundle: str, connect_seconds: int, seconds: int) -> Engine:
-    """Without a pool: a source is asked now and then, and its connections are not ours to keep.
+    """Return an engine without a pool, because sources are asked rarely and should not keep connections.
 
-    `seconds`: for each answer of the server. Raises AddressForbiddenError, UncheckedDriverError, and OSError where the
-    name is not known.
+    `seconds`: for each answer of the server. Raises AddressForbiddenError, UncheckedDriverError, and OSError for an
+    unknown name.
     """
     known: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
     match url.get_backend_name():
@@ -149,7 +149,7 @@ def engine_for(url: URL, *, reach: Reach, ca_bundle: str, connect_seconds: int, 
 
 
 def _to_postgresql(url: URL, reach: Reach, ca_bundle: str, connect_seconds: int) -> dict[str, Any]:
-    """`hostaddr` is what libpq connects to, `host` what it expects in the certificate: one for each address."""
+    """Return the arguments for libpq: it connects to `hostaddr` and expects `host` in the certificate."""
     host = url.host or ""
     addresses = addresses_of(host, url.port or 5432, reach=reach)[:_ADDRESSES_AT_MOST]
     arguments: dict[str, Any] = {"host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
@@ -160,12 +160,12 @@ def _to_postgresql(url: URL, reach: Reach, ca_bundle: str, connect_seconds: int)
 
 
 def _find_authorities(url: URL, ca_bundle: str) -> str:
-    """Return the path of the certificates that the server's is verified by; empty where no TLS is asked for."""
+    """Return the path of the certificates for verifying the server; empty if no TLS is asked for."""
     return ca_bundle or ("" if url.query.get("sslmode") in _WITHOUT_TLS else certifi.where())
 
 
 def _mysql(url: URL, reach: Reach, ca_bundle: str, connect_seconds: int, seconds: int) -> Any:
-    """A connection of PyMySQL over a line of ours; the certificate is that of the name."""
+    """Connect PyMySQL over our own socket; the certificate must match the host name."""
     line = connected(url.host or "", url.port or 3306, connect_seconds, reach=reach)
     positional, found = url.get_dialect()().create_connect_args(url)
     named = {name: value for name, value in found.items() if name != "sslmode"}
@@ -181,18 +181,18 @@ def _mysql(url: URL, reach: Reach, ca_bundle: str, connect_seconds: int, seconds
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
-# How much is fetched in one go. Rows are counted when they are here, so these bound what may be too much of them.
+# How much is fetched at once. Rows are counted after they arrive, so this bounds the surplus.
 ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 100, 2**20
 CONNECT_SECONDS = 10
-# What PyMySQL raises over an answer of something that is no database.
+# Raised by PyMySQL if something that is not a database answers.
 _GARBLED = (struct.error, IndexError, ValueError)
-# The watch leaves the database's own limit a moment to say so itself.
+# The timer waits a moment longer, so that the database can report its own limit.
 _WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class SqlQuestion:
-    """`url`: from addresses.admitted_url. `parameters`: for each :name; a list for IN. `ca_bundle`: a path."""
+    """A query. `url`: from addresses.admitted_url. `parameters`: for each :name; a list for IN. `ca_bundle`: a path."""
 
     url: URL = field(repr=False)
     statement: str
@@ -203,9 +203,9 @@ class SqlQuestion:
 
 
 def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
-    """The first `rows_at_most` rows, within `seconds` from connecting on. Raises SourceError.
+    """Return the first `rows_at_most` rows, within `seconds` from connecting on. Raises SourceError.
 
-    The database's types decide what a column without values is.
+    The database's types give the kind of a column without values.
     """
     backend = question.url.get_backend_name()
     statement = checked(question.statement, backend=backend)
@@ -229,11 +229,9 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
 def execute(
     question: SqlQuestion, clause: TextClause, wanted: int, seconds: float
 ) -> tuple[Sequence[str], list[Kind | None], list[Sequence[Any]]]:
-    """Return the names of the columns, their kinds by the database's types, and the first `wanted` rows.
+    """Return the column names, their kinds by the database's types, and the first `wanted` rows, within `seconds`.
 
-    The server has `seconds` for all of it, from connecting on.
-
-    Raises SourceError, which holds neither the statement nor its values.
+    The time starts with connecting. Raises SourceError, which holds neither the statement nor its values.
     """
     limit = _Limit(seconds)
     try:
@@ -249,7 +247,7 @@ def execute(
     raise failure if limit.is_connected else conceal_silence(failure)
 
 
-# By the type codes of the drivers: psycopg's are PostgreSQL's OIDs, PyMySQL's are its FIELD_TYPE.
+# By the drivers' type codes: PostgreSQL's OIDs for psycopg, FIELD_TYPE for PyMySQL.
 _POSTGRESQL_KINDS: dict[int, Kind] = {
     **dict.fromkeys((20, 21, 23, 700, 701, 1700), Kind.NUMBER),
     16: Kind.BOOLEAN,
@@ -266,7 +264,7 @@ _MYSQL_KINDS: dict[int, Kind] = {
 
 
 def _kinds_of(result: CursorResult[Any]) -> list[Kind | None]:
-    """Return what the database says of each column; None of text and of what is not known."""
+    """Return the kind of each column by the database's type; None for text and unknown types."""
     kinds = _POSTGRESQL_KINDS if result.dialect.name == "postgresql" else _MYSQL_KINDS
     description = result.cursor.description if result.cursor is not None else None
     codes: list[Any] = [column[1] for column in description or ()]
@@ -274,7 +272,7 @@ def _kinds_of(result: CursorResult[Any]) -> list[Kind | None]:
 
 
 class _Limit:
-    """The time of one question, from now on."""
+    """The time limit of one query, starting now."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -302,7 +300,7 @@ def _rows(connection: Connection, result: CursorResult[Any], wanted: int, limit:
             if characters > CHARACTERS_AT_MOST:
                 _leave_unread(connection)
                 raise SourceError(Problem.TOO_BIG, megabytes=CHARACTERS_AT_MOST // 2**20)
-            if limit.is_over():  # before the end is believed: a connection that was broken off may look like one
+            if limit.is_over():  # checked before the end of the rows, because a cut connection may look like one
                 _leave_unread(connection)
                 raise SourceError(Problem.TOO_SLOW, seconds=round(limit.seconds))
             if not some:
@@ -312,7 +310,7 @@ def _rows(connection: Connection, result: CursorResult[Any], wanted: int, limit:
 
 
 def _length(value: Any) -> int:
-    """About how many characters a value is: what is nested, and numbers of many digits, count as they are written."""
+    """Return about how many characters a value has; nested values and long numbers count as written."""
     if value is None:
         return 0
     return len(value) if isinstance(value, str | bytes | bytearray | memoryview) else len(str(value))
@@ -323,7 +321,7 @@ def _length(value: Any) -> int:
 
 @contextmanager
 def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
-    """A connection in a read-only transaction, which is undone, and broken off when the time is over."""
+    """Yield a connection in a read-only transaction. Roll it back, and cut it when the time is over."""
     connect_seconds = max(1, math.ceil(min(CONNECT_SECONDS, limit.left())))
     engine = engine_for(
         question.url,
@@ -340,7 +338,7 @@ def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
         watches[-1].daemon = True
         watches[-1].start()
 
-    # First of all listeners: SQLAlchemy's own asks the database for its version, which may never answer.
+    # Listen first: SQLAlchemy's own listener asks the database for its version, which may never answer.
     event.listen(engine, "connect", watch, insert=True)
     try:
         connection = engine.connect()
@@ -348,7 +346,7 @@ def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
             _PREPARED.get(question.url.get_backend_name(), _prepare_other)(connection, limit)
             yield connection
         finally:
-            with suppress(SQLAlchemyError, OSError):  # broken off already, or by the other side
+            with suppress(SQLAlchemyError, OSError):  # cut already, by us or by the other side
                 connection.rollback()
             with suppress(SQLAlchemyError, OSError):
                 connection.close()
@@ -359,13 +357,13 @@ def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
 
 
 def _break_off(raw: Any, dialect: str) -> None:
-    """End whatever the driver's connection is at, from any thread. What it says then is an error of the driver."""
-    with suppress(Exception):  # it may be closed at the same moment: then there is nothing to end
+    """Cut the driver's connection, from any thread. The driver then raises an error in the thread that uses it."""
+    with suppress(Exception):  # it may be closed at the same moment
         _BROKEN_OFF.get(dialect, _cancel)(raw)
 
 
 def _leave_unread(connection: Connection) -> None:
-    """Be done with an answer of which more is to come. Only MySQL's has to be stopped; others send what is fetched."""
+    """Stop an answer that has more rows. Only MySQL needs it; other databases send only what is fetched."""
     if connection.dialect.name in ("mysql", "mariadb"):
         _break_off(connection.connection.driver_connection, connection.dialect.name)
 
@@ -376,7 +374,7 @@ def _shut_postgresql(raw: Any) -> None:
 
 
 def _shut_mysql(raw: Any) -> None:
-    """The flag avoids that PyMySQL reads an answer to its end, ten million rows, when the cursor is closed."""
+    """Shut the socket. The flag keeps PyMySQL from reading ten million rows to the end when the cursor closes."""
     raw._sock.shutdown(socket.SHUT_RDWR)
     if raw._result is not None:
         raw._result.unbuffered_active = False
@@ -404,7 +402,7 @@ def _prepare_postgresql(connection: Connection, limit: _Limit) -> None:
 
 
 def _prepare_mysql(connection: Connection, limit: _Limit) -> None:
-    """Autocommit, because only a transaction that we begin ourselves can be a read-only one."""
+    """Use autocommit, because only a transaction that we begin ourselves can be read-only."""
     connection.execution_options(isolation_level="AUTOCOMMIT")
     is_mariadb = bool(getattr(connection.dialect, "is_mariadb", False))
     for statement in mysql_limits(is_mariadb=is_mariadb, seconds=limit.left()):
@@ -412,7 +410,7 @@ def _prepare_mysql(connection: Connection, limit: _Limit) -> None:
 
 
 def mysql_limits(*, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
-    """What bounds the next query to `seconds` and to reading. MariaDB takes its limit in seconds under another name:
+    """Return statements that bound the next query to `seconds` and to reading. MariaDB has a limit of its own:
     mariadb.com/kb/en/aborting-statements, dev.mysql.com/doc/refman/8.4/en/server-system-variables.html."""
     seconds = max(0.001, seconds)
     wait = max(1, int(seconds / 2))
@@ -428,7 +426,7 @@ def mysql_limits(*, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
 
 
 def _prepare_other(_connection: Connection, _limit: _Limit) -> None:
-    """Nothing that every database understands: the account must only read (docs/en/data-sources.md)."""
+    """Do nothing, because no statement works everywhere: the account must be read-only (docs/en/data-sources.md)."""
 
 
 _PREPARED: dict[str, Callable[[Connection, _Limit], None]] = {
@@ -437,7 +435,7 @@ _PREPARED: dict[str, Callable[[Connection, _Limit], None]] = {
 }
 
 
-# --- What went wrong: a reason for the card's owner; the original text only where it repeats the query ----------------
+# --- Errors: a reason for the card's owner; the database's text only if it repeats nothing but the query --------------
 
 CLIPPED_CHARACTERS = 160
 _POSTGRESQL_PROBLEMS = {
@@ -459,14 +457,14 @@ _MYSQL_PROBLEMS = {
     1049: Problem.NO_DATABASE,
     2026: Problem.NO_TLS,
 }
-# Errors that name what stands in the query and nothing of the data: unknown column, table, function; syntax.
+# Errors whose text repeats parts of the query and no data: unknown column, table, function; syntax.
 _POSTGRESQL_REPEATS = frozenset({"42703", "42P01", "42883", "42601", "42702", "42803", "3F000"})
 _MYSQL_REPEATS = frozenset({1054, 1146, 1064, 1305, 1052})
 _MEGABYTES = 32
 
 
 def explain_sql_error(error: SQLAlchemyError, *, seconds: float, is_late: bool) -> SourceError:
-    """Return the reason for the card's owner. `is_late`: the time was over, whatever the driver says."""
+    """Return the reason for the card's owner. `is_late`: the time is over, whatever the driver reports."""
     if isinstance(error, NoSuchModuleError):
         return SourceError(Problem.DRIVER_MISSING, driver="SQLAlchemy")
     cause: Any = error.orig if isinstance(error, DBAPIError) else None
@@ -483,7 +481,7 @@ def explain_sql_error(error: SQLAlchemyError, *, seconds: float, is_late: bool) 
 
 
 def explain_driver_error(error: Exception, driver: str, *, seconds: float) -> SourceError:
-    """Return the reason for a failure that SQLAlchemy does not wrap: no module, no file, no line."""
+    """Return the reason for a failure that SQLAlchemy does not wrap: no module, no file, no connection."""
     if isinstance(error, AddressForbiddenError):
         return SourceError(error.problem)
     if isinstance(error, UncheckedDriverError):
@@ -495,7 +493,7 @@ def explain_driver_error(error: Exception, driver: str, *, seconds: float) -> So
     return unreachable(error)
 
 
-# What a database says of itself before it lets anybody in, and what is known before anybody is asked.
+# Problems known before a connection, or reported by a database before it lets anybody in.
 _BEFORE_CONNECTING = frozenset(
     {
         *(Problem.NOT_ADMITTED, Problem.NO_RIGHT, Problem.NO_DATABASE, Problem.BUSY),
@@ -506,8 +504,8 @@ _BEFORE_CONNECTING = frozenset(
 
 
 def conceal_silence(failure: SourceError) -> SourceError:
-    """Return the failure as it is told while no database has let us in: whatever else answers, or does not, is one and
-    the same silence, so that nobody learns from it which ports are open.
+    """Return the failure to report before a database let us in. Every other answer, or none, looks the same, so that
+    nobody can scan for open ports.
     """
     if failure.problem in _BEFORE_CONNECTING:
         return failure
@@ -528,7 +526,7 @@ def _make_error(problem: Problem, code: str | int, seconds: float, said: str = "
 
 def _read_psycopg_error(cause: Any, seconds: float) -> SourceError:
     state = cause.sqlstate
-    if state is None and type(cause).__name__ == "DataError":  # the driver's: Python has no year 10000, no infinity
+    if state is None and type(cause).__name__ == "DataError":  # of the driver: Python has no year 10000, no infinity
         return SourceError(Problem.NO_TABLE, what="beyond")
     if state is None:
         return _read_libpq_words(str(cause), seconds)
@@ -543,7 +541,7 @@ def _read_psycopg_error(cause: Any, seconds: float) -> SourceError:
 
 
 def _read_libpq_words(said: str, seconds: float) -> SourceError:
-    """Read why there is no connection, which libpq says in words only. They hold the address: none of them goes on."""
+    """Return why there is no connection. libpq says it only in words, which hold the address, so none is passed on."""
     text = said.lower()
     if "authentication failed" in text or "pg_hba" in text or "no password supplied" in text:
         return SourceError(Problem.NOT_ADMITTED)
@@ -553,9 +551,9 @@ def _read_libpq_words(said: str, seconds: float) -> SourceError:
         return SourceError(Problem.NO_RIGHT)
     if "certificate" in text:
         return SourceError(Problem.CERTIFICATE)
-    if "does not support ssl" in text:  # what PostgreSQL alone answers
+    if "does not support ssl" in text:  # only PostgreSQL answers so
         return SourceError(Problem.NO_TLS)
-    if "ssl error" in text:  # any service does, such as SSH: that a port is open is told to superusers alone
+    if "ssl error" in text:  # any service may answer so, such as SSH: only superusers may learn that a port is open
         return SourceError(Problem.UNREACHABLE, reason="tls")
     if "too many" in text or "starting up" in text:
         return SourceError(Problem.BUSY)
@@ -575,9 +573,9 @@ def _read_pymysql_error(cause: Any, seconds: float) -> SourceError:
     return _make_error(_MYSQL_PROBLEMS.get(code, Problem.QUERY_REFUSED), code, seconds)
 
 
-# --- What a source's account may do beyond reading. A read-only transaction blocks none of it -------------------------
+# --- Rights of a source's account beyond reading. A read-only transaction blocks none of them -------------------------
 
-# Each answers with one row: superuser, files.
+# Each query returns one row: superuser, files.
 _QUERIES = {
     "postgresql": """
         SELECT account.rolsuper, EXISTS (
@@ -593,7 +591,7 @@ _QUERIES = {
 
 
 def powers_of(question: SqlQuestion, *, seconds: float) -> frozenset[Power]:
-    """Those that its account has, as far as the database says it. Raises SourceError."""
+    """Return the rights of the source's account, as far as the database tells them. Raises SourceError."""
     query = _QUERIES.get(question.url.get_backend_name())
     if query is None:
         return frozenset()

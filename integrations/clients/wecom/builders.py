@@ -1,7 +1,7 @@
-"""Messages: a content, to whom it goes, and how; the result is the payload and its bytes. Pure.
+"""Messages: build the payload and its bytes from a content and its recipients. Pure.
 
-There is one builder for each msgtype. It refuses what WeCom would refuse or cut in silence; the error names the field.
-Template cards have a module of their own. Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236
+Each msgtype has one builder. It refuses what WeCom would refuse or cut in silence; the error names the field.
+The module `cards` builds template cards. Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236
 (page of 2025-09-24); group chats of an application 90248; updating a card 94945 (page of 2025-07-24); group robots (now
 called 消息推送) 91770.
 """
@@ -30,11 +30,11 @@ DESCRIPTION_BYTES = 512
 TEXTCARD_BUTTON_CHARACTERS = 4
 ARTICLES_AT_MOST = 8
 MEDIA_ID_BYTES = 512
-DUPLICATE_CHECK_SECONDS = 14_400  # WeCom's longest
+DUPLICATE_CHECK_SECONDS = 14_400  # WeCom's maximum
 RESPONSE_CODE_BYTES = 512
 CHAT_KINDS = frozenset({"text", "image", "file", "textcard", "news", "markdown"})
 _CHATID = re.compile(r"[0-9A-Za-z]{1,32}")
-# Invisible marks that turn the direction of reading (Unicode UAX #9): with them "fdp.exe" reads as "exe.pdf".
+# Invisible marks that change the reading direction (Unicode UAX #9): with them "fdp.exe" reads as "exe.pdf".
 _DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 ROBOT_MARKDOWN_BYTES = 4096
 ROBOT_PICTURE_BYTES = 2 * 1024 * 1024
@@ -45,7 +45,7 @@ JSON_TYPE = "application/json; charset=UTF-8"
 
 
 class MessageError(ValueError):
-    """A value that WeCom would refuse or cut. `field` names it as the documentation does."""
+    """A value that WeCom would refuse or cut. `field`: its name in the documentation."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -65,7 +65,7 @@ def utf8_size(field: str, value: str) -> int:
 
 
 def check_bytes(field: str, value: str, limit_bytes: int, *, is_optional: bool = False) -> None:
-    """Raises MessageError unless `value` has at most `limit_bytes` bytes of UTF-8, and at least one if not optional."""
+    """Raise MessageError unless `value` has at most `limit_bytes` bytes of UTF-8, and at least one if not optional."""
     if not in_reading_order(value) and not is_optional:
         raise MessageError(field, "is empty")
     size = utf8_size(field, value)
@@ -74,7 +74,7 @@ def check_bytes(field: str, value: str, limit_bytes: int, *, is_optional: bool =
 
 
 def check_characters(field: str, value: str, shortest: int, longest: int) -> None:
-    """Raises MessageError unless `value` has `shortest` to `longest` characters."""
+    """Raise MessageError unless `value` has `shortest` to `longest` characters."""
     utf8_size(field, value)
     length = len(in_reading_order(value))
     if not shortest <= length <= longest:
@@ -82,13 +82,13 @@ def check_characters(field: str, value: str, shortest: int, longest: int) -> Non
 
 
 def check_count(field: str, count: int, limit: int, *, at_least: int = 0) -> None:
-    """Raises MessageError unless `count` is from `at_least` to `limit`."""
+    """Raise MessageError unless `count` is from `at_least` to `limit`."""
     if not at_least <= count <= limit:
         raise MessageError(field, f"{count}, {at_least} to {limit}" if at_least else f"{count}, at most {limit}")
 
 
 def check_link(field: str, url: str, limit_bytes: int = LINK_BYTES, *, is_optional: bool = False) -> None:
-    """Raises MessageError unless `url` is a full address with http or https, of at most `limit_bytes` bytes."""
+    """Raise MessageError unless `url` is a full address with http or https, of at most `limit_bytes` bytes."""
     check_bytes(field, url, limit_bytes, is_optional=is_optional)
     if not url:
         return
@@ -101,14 +101,14 @@ def check_link(field: str, url: str, limit_bytes: int = LINK_BYTES, *, is_option
 
 
 def in_reading_order(text: str) -> str:
-    """Drop marks that turn the direction of reading."""
+    """Drop marks that change the reading direction."""
     return _DIRECTION_MARKS.sub("", text)
 
 
 def clip_utf8(text: str, limit_bytes: int, suffix: str = "…") -> str:
-    """Return `text` in at most `limit_bytes` bytes of UTF-8, cut between two characters and then ending in `suffix`.
+    """Return `text`, if longer than `limit_bytes` bytes of UTF-8 cut between two characters and ended by `suffix`.
 
-    WeCom cuts by itself, in silence and possibly inside a character. Raises ValueError if `suffix` alone is longer,
+    WeCom itself cuts in silence and possibly inside a character. Raises ValueError if `suffix` alone is longer,
     MessageError for half of a surrogate pair.
     """
     utf8_size("text", text)
@@ -126,40 +126,40 @@ def clip_utf8(text: str, limit_bytes: int, suffix: str = "…") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A checked content: `msgtype`, and the object that goes under this name."""
+    """A checked content: `msgtype`, and the object under this name in the payload."""
 
     msgtype: str
     fields: dict[str, Any]
 
 
 def text_content(content: str) -> Content:
-    r"""Plain text; at most 2048 bytes, may hold `\n` and `<a href="…">`."""
+    r"""Build plain text; at most 2048 bytes, may hold `\n` and `<a href="…">`."""
     check_bytes("text.content", content, TEXT_BYTES)
     return Content("text", {"content": content})
 
 
 def markdown_content(content: str) -> Content:
-    """Markdown: headings, bold, links, code, quotes, three colours; at most 2048 bytes."""
+    """Build Markdown: headings, bold, links, code, quotes, three colours; at most 2048 bytes."""
     check_bytes("markdown.content", content, MARKDOWN_BYTES)
     return Content("markdown", {"content": content})
 
 
 def image_content(media_id: str) -> Content:
-    """A picture that was uploaded."""
+    """Build a message of an uploaded picture."""
     return Content("image", _media("image", media_id))
 
 
 def file_content(media_id: str) -> Content:
-    """A file that was uploaded."""
+    """Build a message of an uploaded file."""
     return Content("file", _media("file", media_id))
 
 
 def textcard_content(*, title: str, description: str, url: str, button_text: str = "") -> Content:
-    """A card with a link.
+    """Build a card with a link.
 
     `title`: at most 128 bytes, `description`: 512 (may hold `<br>` and `<div class="gray|normal|highlight">`), `url`:
-    2048 with its scheme, `button_text`: 4 characters, WeCom shows 详情 where it is empty. The page of 2025 counts
-    title and description in characters, older pages in bytes: bytes are safe under both.
+    2048 with its scheme, `button_text`: 4 characters, by default WeCom shows 详情. The page of 2025 counts title and
+    description in characters, older pages in bytes: bytes are safe under both.
     """
     check_bytes("textcard.title", title, TITLE_BYTES)
     check_bytes("textcard.description", description, DESCRIPTION_BYTES)
@@ -191,13 +191,13 @@ class Article:
 
 
 def news_content(articles: Sequence[Article]) -> Content:
-    """One to eight articles with pictures and links."""
+    """Build one to eight articles with pictures and links."""
     check_count("news.articles", len(articles), ARTICLES_AT_MOST, at_least=1)
     return Content("news", {"articles": [article.fields(f"news.articles[{i}]") for i, article in enumerate(articles)]})
 
 
 def drop_empty(fields: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is empty: WeCom takes a missing field as its default. 0 stays."""
+    """Drop empty fields: WeCom takes a missing field as its default. 0 stays."""
     return {name: value for name, value in fields.items() if value not in ("", None, [], {}) and value is not False}
 
 
@@ -221,7 +221,7 @@ class Recipients:
         return {"touser": self.userids if isinstance(self.userids, str) else "|".join(self.userids)}
 
     def check(self) -> None:
-        """Raises MessageError for too many, for none, and for a userid that would become two."""
+        """Raise MessageError for too many recipients, for none, and for a userid that would be split."""
         if self.userids == EVERYBODY:
             return
         if isinstance(self.userids, str):
@@ -234,8 +234,8 @@ class Recipients:
 
 
 def app_message(*, agentid: int, to: Recipients, content: Content, duplicate_check_seconds: int = 0) -> Payload:
-    """A message of the application to members. WeCom drops an identical body for `duplicate_check_seconds`, at most
-    14400; 0 is off. Raises MessageError."""
+    """Build a message of the application to members. WeCom drops an identical body for `duplicate_check_seconds`, at
+    most 14400; 0 is off. Raises MessageError."""
     if not 0 <= duplicate_check_seconds <= DUPLICATE_CHECK_SECONDS:
         raise MessageError("duplicate_check_interval", f"0 to {DUPLICATE_CHECK_SECONDS} seconds")
     payload: Payload = {
@@ -250,7 +250,7 @@ def app_message(*, agentid: int, to: Recipients, content: Content, duplicate_che
 
 
 def chat_message(*, chatid: str, content: Content) -> Payload:
-    """A message into a group chat that the application owns. Raises MessageError."""
+    """Build a message to a group chat that the application owns. Raises MessageError."""
     check_chatid(chatid)
     if content.msgtype not in CHAT_KINDS:
         raise MessageError("msgtype", f"{content.msgtype} cannot go into a group chat")
@@ -258,13 +258,13 @@ def chat_message(*, chatid: str, content: Content) -> Payload:
 
 
 def check_chatid(chatid: str) -> None:
-    """Raises MessageError for what cannot be the id of a group chat."""
+    """Raise MessageError for an invalid id of a group chat."""
     if not _CHATID.fullmatch(chatid):
         raise MessageError("chatid", "1 to 32 letters and digits")
 
 
 def card_update(*, agentid: int, response_code: str, card: Content) -> Payload:
-    """Put `card` in the place of one that was sent, for everybody who got it.
+    """Build the update that replaces a sent card by `card` for everybody who got it.
 
     `response_code`: from message/send or from a click; works once and for 72 h. Raises MessageError.
     """
@@ -280,7 +280,7 @@ def card_update(*, agentid: int, response_code: str, card: Content) -> Payload:
 def robot_text(
     content: str, *, mentioned_userids: Sequence[str] = (), mentioned_mobiles: Sequence[str] = ()
 ) -> Payload:
-    """Plain text of at most 2048 bytes; mentions members, or everybody as `@all`."""
+    """Build plain text of at most 2048 bytes; mentions members, or everybody as `@all`."""
     check_bytes("text.content", content, TEXT_BYTES)
     text: Payload = {"content": content}
     if mentioned_userids:
@@ -291,13 +291,13 @@ def robot_text(
 
 
 def robot_markdown(content: str) -> Payload:
-    """Markdown of at most 4096 bytes; mentions with `<@userid>`."""
+    """Build Markdown of at most 4096 bytes; mentions members with `<@userid>`."""
     check_bytes("markdown.content", content, ROBOT_MARKDOWN_BYTES)
     return {"msgtype": "markdown", "markdown": {"content": content}}
 
 
 def robot_image(picture: bytes) -> Payload:
-    """A JPG or PNG of at most 2 MB, inside the message."""
+    """Build a message that contains a JPG or PNG of at most 2 MB. Raises MessageError."""
     if not picture.startswith(_ROBOT_PICTURE_STARTS):
         raise MessageError("image", "neither JPG nor PNG")
     if len(picture) > ROBOT_PICTURE_BYTES:
@@ -307,7 +307,7 @@ def robot_image(picture: bytes) -> Payload:
 
 
 def robot_content(content: Content) -> Payload:
-    """News, a file (uploaded with the same robot), a card of type text_notice or news_notice."""
+    """Build news, a file uploaded by this robot, or a card of type text_notice or news_notice."""
     if content.msgtype == "template_card":
         if content.fields.get("card_type") not in _ROBOT_CARD_KINDS:
             raise MessageError("template_card.card_type", "a robot sends text_notice and news_notice only")
@@ -320,10 +320,10 @@ def robot_content(content: Content) -> Payload:
 
 
 def body_bytes(payload: Mapping[str, Any]) -> bytes:
-    """Return the JSON bytes of a payload: compact, keys in order, without marks that turn the direction of reading.
+    """Return the JSON bytes of a payload: compact, keys in order, without marks that change the reading direction.
 
-    Characters stand unescaped: WeCom rejects `\\uXXXX` (40033). Raises MessageError where a text holds half of a
-    surrogate pair, which UTF-8 cannot say, or a number that is none.
+    Characters are not escaped, because WeCom rejects `\\uXXXX` (40033). Raises MessageError for half of a surrogate
+    pair, which UTF-8 cannot encode, and for a number like NaN.
     """
     try:
         text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -335,10 +335,10 @@ def body_bytes(payload: Mapping[str, Any]) -> bytes:
 
 
 def multipart(content: bytes, *, file_name: str, media_type: str = "application/octet-stream") -> tuple[bytes, str]:
-    """Return a form with one part named `media`: its bytes and its content type.
+    """Return a form with one part named `media`, as bytes and content type.
 
-    Not requests' own: the name must be raw UTF-8. WeCom does not understand `filename*=utf-8''…` (44001) and
-    shows a percent-encoded name to the recipient as it is. Raises MessageError for a name with line breaks.
+    requests cannot make it: the name must be raw UTF-8. WeCom does not understand `filename*=utf-8''…` (44001) and
+    shows the recipient a percent-encoded name as it is. Raises MessageError for a name with line breaks.
     """
     if not file_name or any(ord(character) < 32 for character in file_name):
         raise MessageError("filename", "is empty or holds control characters")

@@ -1,7 +1,7 @@
-"""Callbacks: what WeCom posts, from the encrypted envelope to an event, and our encrypted reply. Pure.
+"""Callbacks of WeCom: read the encrypted envelope and the event in it, and encrypt our reply. Pure.
 
-Whitespace, order, CDATA and the case of event names vary at WeCom, so everything is read as XML, and safely: no
-document type, no entities. Source: developer.work.weixin.qq.com/document/path/90930 (page of 2024-12-13), 90238 to
+Whitespace, order, CDATA and the case of event names vary at WeCom, so everything is parsed as XML, without document
+types and entities. Source: developer.work.weixin.qq.com/document/path/90930 (page of 2024-12-13), 90238 to
 90240 for messages and events. The cryptography (90968, "加解密方案说明", and the official libraries) is AES-256-CBC
 over: 16 random bytes, the length of the message in 4 bytes, the message, the receiver; padded to 32 bytes.
 """
@@ -38,7 +38,7 @@ _BASE64 = re.compile(r"[0-9A-Za-z+/]+={0,2}")
 
 
 class CallbackError(Exception):
-    """A callback that is not WeCom's, or not for us. `reason` is for the log; the sender learns nothing of it."""
+    """A callback that is not from WeCom, or not for us. `reason` is for the log; the sender does not see it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ class CallbackError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What arrives, still encrypted. `agentid` is empty for the directory-sync assistant."""
+    """An encrypted callback as it arrives. `agentid` is empty for the directory-sync assistant."""
 
     receiver: str
     agentid: str
@@ -58,10 +58,10 @@ class Envelope:
 class Callback:
     """A message or an event, decrypted.
 
-    `kind`: the message type, for an event its name, in lower case (`text`, `template_card_event`, `change_contact`).
-    `change`: ChangeType in lower case, for changes of the directory. `fields`: all elements by their names at the
-    wire; one with children is a mapping, repeated ones are a list, and everything else is text. `dedupe_key`: the
-    same for the three deliveries of one callback, which differ in everything but the plaintext.
+    `kind`: the message type or the event's name, in lower case (`text`, `template_card_event`, `change_contact`).
+    `change`: ChangeType in lower case, for changes of the directory. `fields`: all elements by WeCom's names; one with
+    children is a mapping, repeated ones are a list, everything else is text. `dedupe_key`: equal for the three
+    deliveries of one callback, which share nothing but the plaintext.
     """
 
     corpid: str
@@ -75,14 +75,14 @@ class Callback:
     fields: Mapping[str, Any] = field(repr=False)
 
     def text(self, name: str) -> str:
-        """Return one element as text; empty where it is missing or has children."""
+        """Return one element as text; empty if it is missing or has children."""
         value = self.fields.get(name)
         return value if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptedReply:
-    """An encrypted text and what a reply carries beside it."""
+    """An encrypted text with the other fields of a reply."""
 
     encrypted: str
     signature: str
@@ -174,7 +174,7 @@ class CallbackCrypto:
 def decode_key(encoding_aes_key: str) -> bytes:
     """Return the 32 bytes of an EncodingAESKey (43 characters). Raises ValueError.
 
-    Lenient: 43 characters carry two bits more than 32 bytes need, and real keys have them set.
+    The check is lenient: 43 characters carry two bits more than 32 bytes need, and real keys have them set.
     """
     if not _AES_KEY.fullmatch(encoding_aes_key):
         raise ValueError("an EncodingAESKey has 43 letters and digits")
@@ -182,7 +182,7 @@ def decode_key(encoding_aes_key: str) -> bytes:
 
 
 def verify_url(crypto: CallbackCrypto, *, signature: str, timestamp: str, nonce: str, echostr: str) -> bytes:
-    """Return the answer to WeCom's check of an address: to be sent as it is, within a second. Raises CallbackError."""
+    """Return the answer to WeCom's check of an address, to be sent unchanged within a second. Raises CallbackError."""
     return crypto.decrypt(echostr, signature=signature, timestamp=timestamp, nonce=nonce)
 
 
@@ -203,7 +203,7 @@ def parse(message: bytes) -> Callback:
         is_event=is_event,
         kind=kind,
         change=_text(fields, "ChangeType").lower(),
-        # Two events may share their second, so an event is told apart by its whole plaintext.
+        # Two events may share their second, so the whole plaintext identifies an event.
         dedupe_key=f"msg:{msgid[:64]}" if msgid else f"sha256:{hashlib.sha256(message).hexdigest()}",
         fields=fields,
     )

@@ -1,6 +1,6 @@
-"""A call of WeCom's API: what is sent, what comes back, which error that is, and how its fields are read.
+"""A call of WeCom's API: the request, the answer, its error, and the reading of its fields.
 
-Each group of calls is a class with what its calls answer, in `contacts` and `client`.
+The groups of calls and their results are in `contacts` and `client`.
 """
 
 from __future__ import annotations
@@ -54,22 +54,22 @@ API_BASE_URL = "https://qyapi.weixin.qq.com"
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `connect_seconds`: for each address of the host. `total_seconds`: for a whole call, from waiting for a
-    token to the last byte of the answer, a repeat with another token included; `transfer_seconds`: the same for
-    files. A lease must be longer. What can still come on top is in `deadline`."""
+    """Time-outs in seconds. `connect_seconds`: for each address of the host. `total_seconds`: for a whole call, from
+    waiting for a token to the last byte of the answer, including a repeat with another token; `transfer_seconds`: for
+    a call with a file. A lease must be longer; `transport` says what the deadline does not bound."""
 
     connect_seconds: float = 5.0
     total_seconds: float = 15.0
     transfer_seconds: float = 60.0
 
 
-_LEAST_SHARE = 0.25  # of a call's time that must be left when its request goes out
+_LEAST_SHARE = 0.25  # of a call's time that must be left when the request is sent
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, without the token. `is_repeatable`: doing it twice does no harm, so an unclear failure may be
-    tried again. `is_transfer`: a file goes out or comes in, which gets more time."""
+    """One request, without the token. `is_repeatable`: repeating it does no harm, so an unclear failure may be tried
+    again. `is_transfer`: a file is sent or received, which gets more time."""
 
     operation: str
     path: str
@@ -83,26 +83,26 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked, as far as reading the answer needs it. `secrets` never appear in an error."""
+    """The part of a request that is needed to read the answer. No error shows its `secrets`."""
 
     operation: str
     is_repeatable: bool
     secrets: tuple[str, ...] = field(repr=False)
 
     def scrubbed(self, text: str) -> str:
-        """`text` without our secrets: a proxy's error page may print the address, and the secret with it."""
+        """Return `text` without our secrets: a proxy's error page may print the address with the secret."""
         for secret in self.secrets:
             for spelling in {secret, quote(secret, safe="")} - {""}:
                 text = text.replace(spelling, "***")
         return _CREDENTIAL.sub(r"\1=***", text)
 
     def unclear(self, message: str, **known: Any) -> IntegrationError:
-        """It may or may not have been done: try again where that is safe, else never blindly."""
+        """Make an error for a call that may have been done: TransientError if it is repeatable."""
         cls = TransientError if self.is_repeatable else OutcomeUnknownError
         return cls(message, system="wecom", operation=self.operation, **known)
 
     def foreign(self, message: str, **known: Any) -> IntegrationError:
-        """Not an answer of WeCom. Where a repeat is not safe, it is unclear whether WeCom saw the request."""
+        """Make an error for an answer that is not WeCom's. Unless repeatable, the call may have been done."""
         cls = ForeignAnswerError if self.is_repeatable else OutcomeUnknownError
         return cls(message, system="wecom", operation=self.operation, **known)
 
@@ -111,8 +111,9 @@ class Request:
 
 
 class WireOptions(TypedDict, total=False):
-    """How a client reaches WeCom. `session`: from `open_session`, may be shared by clients and threads. `proxy`: an
-    address, empty for none. `ca_bundle`: path of a file of certificates to trust instead of the usual ones."""
+    """The connection of a client to WeCom. `session`: from `open_session`, may be shared by clients and threads.
+    `proxy`: an address, empty for none. `ca_bundle`: path of a file of certificates to trust instead of the usual
+    ones."""
 
     session: Required[requests.Session]
     base_url: str
@@ -123,7 +124,7 @@ class WireOptions(TypedDict, total=False):
 
 
 class Wire:
-    """Makes one call: send, read, raise. Knows nothing of tokens."""
+    """One call at a time: send, read, raise. It does not know tokens."""
 
     def __init__(self, **options: Unpack[WireOptions]) -> None:
         self._base_url = options.get("base_url", API_BASE_URL).rstrip("/")
@@ -138,7 +139,7 @@ class Wire:
         )
 
     def seconds_for(self, call: Call) -> float:
-        """How long the whole call may take."""
+        """Return how long the whole call may take."""
         return self._timeouts.transfer_seconds if call.is_transfer else self._timeouts.total_seconds
 
     def ask(self, call: Call, credentials: Params, *, secrets: tuple[str, ...]) -> Mapping[str, Any]:
@@ -146,7 +147,7 @@ class Wire:
         request, seconds = Request(call.operation, call.is_repeatable, secrets), self.seconds_for(call)
         with observe_call(self._observe, call.operation):
             if patience_seconds(seconds) < seconds * _LEAST_SHARE:
-                # Not tried: a send that is bound to time out would be unclear; not begun, it is certain.
+                # Not tried: a send that would time out is unclear; a send that never began is certainly not done.
                 raise TransientError("no time was left to send", system="wecom", operation=call.operation)
             query = urlencode({**credentials, **(call.params or {})}, quote_via=quote, safe="")
             reply = self._route.exchange(
@@ -165,10 +166,10 @@ class Wire:
 
 
 def answer_of(request: Request, reply: Reply) -> Mapping[str, Any]:
-    """The fields of an answer whose errcode is 0 or absent.
+    """Return the fields of an answer whose errcode is 0 or absent.
 
-    Raises what the table of error codes says of any other (integrations.clients.errors), and what `unclear` and
-    `foreign` make of no answer of WeCom.
+    Raises the class of the error code (`errcodes`) for any other, and `unclear` or `foreign` if it is not an answer
+    of WeCom.
     """
     status, content = reply.status, reply.content
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -199,7 +200,7 @@ def _of_code(request: Request, code: int, answer: Mapping[str, Any], content: by
         "caller_ip": caller_ip[1] if caller_ip else "",
         "answer": _clipped(request, content),
     }
-    # Hint, address and link have places of their own.
+    # Hint, address and link are stored in fields of their own.
     short = _CALLER_IP.sub("", _HINT.sub("", _MORE_INFO.sub("", errmsg)))
     message = request.scrubbed(short.strip(" ,")[:CLIPPED_CHARACTERS] or "no text")
     if code == errcodes.BUSY:
@@ -217,7 +218,7 @@ def _of_code(request: Request, code: int, answer: Mapping[str, Any], content: by
 
 
 def _clipped(request: Request, content: bytes) -> str:
-    # Scrubbed before it is clipped: a cut secret would not be recognised.
+    # Removed before clipping, because a cut secret would not be recognised.
     return request.scrubbed(content[: 64 * 1024].decode(errors="replace"))[:CLIPPED_CHARACTERS]
 
 
@@ -229,7 +230,7 @@ class AnswerError(ValueError):
 
 
 def text(answer: Answer, name: str) -> str:
-    """A text that must be there and not be empty. Raises AnswerError."""
+    """Return a required, non-empty text. Raises AnswerError."""
     value = answer.get(name)
     if not isinstance(value, str) or not value:
         raise AnswerError(f"{name} is missing")
@@ -237,7 +238,7 @@ def text(answer: Answer, name: str) -> str:
 
 
 def optional_text(answer: Answer, name: str) -> str:
-    """A text that may be missing; WeCom also gives numbers where the documentation says text."""
+    """Return a text, empty if missing. WeCom also gives numbers where the documentation says text."""
     value = answer.get(name)
     if isinstance(value, str):
         return value
@@ -245,7 +246,7 @@ def optional_text(answer: Answer, name: str) -> str:
 
 
 def integer(answer: Answer, name: str) -> int:
-    """A whole number that must be there, also as text. Raises AnswerError."""
+    """Return a required whole number, which may come as text. Raises AnswerError."""
     value = optional_integer(answer, name)
     if value is None:
         raise AnswerError(f"{name} is not a whole number")
@@ -253,7 +254,7 @@ def integer(answer: Answer, name: str) -> int:
 
 
 def optional_integer(answer: Answer, name: str) -> int | None:
-    """A whole number, also as text; None where it is missing or something else."""
+    """Return a whole number, which may come as text; None if it is missing or something else."""
     value = answer.get(name)
     if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20:
         return int(value)
@@ -261,7 +262,7 @@ def optional_integer(answer: Answer, name: str) -> int | None:
 
 
 def texts(answer: Answer, name: str) -> tuple[str, ...]:
-    """A list of texts; numbers in it become texts, anything else is left out."""
+    """Return a list of texts; numbers become texts, anything else is left out."""
     value = answer.get(name)
     if not isinstance(value, list):
         return ()
@@ -270,7 +271,7 @@ def texts(answer: Answer, name: str) -> tuple[str, ...]:
 
 
 def integers(answer: Answer, name: str) -> tuple[int, ...]:
-    """A list of whole numbers; anything else in it is left out."""
+    """Return a list of whole numbers; anything else is left out."""
     value = answer.get(name)
     if not isinstance(value, list):
         return ()
@@ -278,7 +279,7 @@ def integers(answer: Answer, name: str) -> tuple[int, ...]:
 
 
 def objects(answer: Answer, name: str, *, required: bool = False) -> tuple[Answer, ...]:
-    """A list of objects; empty where it may be missing and is. Raises AnswerError where it is anything else."""
+    """Return a list of objects; empty if it is optional and missing. Raises AnswerError for anything else."""
     value = answer.get(name)
     if value is None and not required:
         return ()
@@ -288,13 +289,13 @@ def objects(answer: Answer, name: str, *, required: bool = False) -> tuple[Answe
 
 
 def child(answer: Answer, name: str) -> Answer:
-    """An object inside the answer; empty where it is missing."""
+    """Return an object inside the answer; empty if it is missing."""
     value = answer.get(name)
     return value if isinstance(value, dict) else {}
 
 
 def joined(answer: Answer, name: str) -> tuple[str, ...]:
-    """Ids joined by "|" (message/send) or as a list (update_template_card)."""
+    """Return ids joined by "|" (message/send) or given as a list (update_template_card)."""
     value = answer.get(name)
     if isinstance(value, list):
         return texts(answer, name)
@@ -302,7 +303,7 @@ def joined(answer: Answer, name: str) -> tuple[str, ...]:
 
 
 def lasting(answer: Answer, name: str) -> FetchedToken:
-    """A token or ticket and its lifetime in seconds. Raises AnswerError where either is missing."""
+    """Return a token or ticket with its lifetime in seconds. Raises AnswerError if either is missing."""
     expires_in = integer(answer, "expires_in")
     if expires_in <= 0:
         raise AnswerError("expires_in is not positive")
@@ -310,7 +311,7 @@ def lasting(answer: Answer, name: str) -> FetchedToken:
 
 
 def typed(operation: str, parse: Callable[[Answer], T], answer: Answer) -> T:
-    """The answer as `parse` reads it. Raises UnexpectedResponseError where a field is missing."""
+    """Parse the answer. Raises UnexpectedResponseError if a field is missing."""
     try:
         return parse(answer)
     except AnswerError as error:
@@ -322,12 +323,12 @@ def typed(operation: str, parse: Callable[[Answer], T], answer: Answer) -> T:
 
 
 class Calls:
-    """Base of the groups of calls; the client says how a call is made."""
+    """Base of the groups of calls; the client implements `_call`."""
 
     agentid: int | None
 
     def _call(self, call: Call) -> Answer:
-        """The fields of an answer with errcode 0."""
+        """Return the fields of an answer with errcode 0."""
         raise NotImplementedError
 
     def _read(self, operation: str, path: str, parse: Callable[[Answer], T], params: Params | None = None) -> T:

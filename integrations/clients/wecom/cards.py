@@ -1,7 +1,7 @@
 """The three template cards that the product sends: their parts, and one builder for each. Pure.
 
-Each part refuses what WeCom would refuse. Lengths that the documentation calls suggested are not checked: WeCom shows
-longer texts shortened. Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236 (page of 2025-09-24),
+Each part refuses a value that WeCom would refuse. Lengths that the documentation only suggests are not checked: WeCom
+shortens longer texts. Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236 (page of 2025-09-24),
 模板卡片消息.
 """
 
@@ -34,10 +34,10 @@ _CARD = "template_card."
 
 
 class Part(Protocol):
-    """A part that may stand in a list; `where` names its place in an error."""
+    """A part of a list; `where` names its place in an error."""
 
     def fields(self, where: str) -> dict[str, Any]:
-        """Return its fields by WeCom's names. Raises MessageError, which names `where` and the field."""
+        """Return the part's fields by WeCom's names. Raises MessageError, which names `where` and the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class Emphasis:
-    """A large figure and what it is."""
+    """A large figure with its caption."""
 
     title: str = ""
     text: str = ""
@@ -136,7 +136,7 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The part that every card has. `url`: where a click on the card leads. `task_id`: unique in the application,
+    """The head of every card. `url`: the target of a click on the card. `task_id`: unique in the application,
     `[0-9A-Za-z_@-]`, at most 128 bytes."""
 
     url: str

@@ -1,7 +1,7 @@
 """Client of WeCom's server API. Sources: section titles at each call, all on developer.work.weixin.qq.com.
 
-Constructed from plain values; knows nothing of Django. A call is: token, deadline, send, HTTP status, JSON,
-`errcode`, typed answer. The only repeat is the one after a stale token; every other retry belongs to the caller.
+The client is constructed from plain values and does not import Django. A call is: token, deadline, send, HTTP status,
+JSON, `errcode`, typed answer. It is repeated only once, after a stale token; every other retry belongs to the caller.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ MENU_URL_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class AgentChanges:
-    """Settings of an application to change; None leaves one as it is.
+    """Settings of an application to change; None leaves a setting as it is.
 
     `name`: at most 32 characters; `description`: 4 to 120; `redirect_domain`: a verified domain without scheme;
     `home_url`: with http or https.
@@ -65,7 +65,7 @@ class AgentChanges:
     home_url: str | None = None
 
     def fields(self) -> dict[str, Any]:
-        """Return what agent/set takes. Raises MessageError."""
+        """Return the fields of agent/set. Raises MessageError."""
         if self.name is not None and not 1 <= len(self.name) <= NAME_CHARACTERS:
             raise MessageError("name", f"1 to {NAME_CHARACTERS} characters")
         shortest, longest = DESCRIPTION_CHARACTERS
@@ -80,7 +80,7 @@ class AgentChanges:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """The application as WeCom's console shows it, with its visible scope."""
+    """An application's settings in WeCom's console, with its visible scope."""
 
     agentid: int
     name: str = ""
@@ -101,14 +101,14 @@ class MenuEntry:
     url: str
 
     def fields(self, where: str) -> dict[str, Any]:
-        """Return what menu/create takes; `where` names the entry in an error. Raises MessageError."""
+        """Return the fields of menu/create; `where` names the entry in an error. Raises MessageError."""
         check_bytes(f"{where}.name", self.name, MENU_NAME_BYTES)
         check_link(f"{where}.url", self.url, MENU_URL_BYTES)
         return {"type": "view", "name": self.name, "url": self.url}
 
 
 def agent_from(answer: Answer) -> Agent:
-    """agent/get. The three `allow_*` objects may be missing."""
+    """Parse agent/get. The three `allow_*` objects may be missing."""
     users = objects(child(answer, "allow_userinfos"), "user")
     return Agent(
         agentid=integer(answer, "agentid"),
@@ -128,27 +128,27 @@ def _menu_from(answer: Answer) -> Mapping[str, Any]:
 
 
 def addresses_from(answer: Answer) -> tuple[str, ...]:
-    """getcallbackip and get_api_domain_ip."""
+    """Parse getcallbackip and get_api_domain_ip."""
     if not isinstance(answer.get("ip_list"), list):
         raise AnswerError("ip_list is missing")
     return texts(answer, "ip_list")
 
 
 def ticket_from(answer: Answer) -> FetchedToken:
-    """get_jsapi_ticket."""
+    """Parse get_jsapi_ticket."""
     return lasting(answer, "ticket")
 
 
 class AppCalls(Calls):
-    """What an administrator sees of the application in WeCom's console."""
+    """Calls about the application itself: settings, menu, addresses, ticket."""
 
     def agent_get(self) -> Agent:
-        """Name, visible scope, trusted domain, home page. Source: document/path/90227."""
+        """Return name, visible scope, trusted domain and home page. Source: document/path/90227."""
         params = {"agentid": self._own_agentid("agent_get")}
         return self._read("agent_get", "/cgi-bin/agent/get", agent_from, params)
 
     def agent_set(self, changes: AgentChanges) -> None:
-        """Change some settings; what is None stays. Source: document/path/90228."""
+        """Change the settings that are not None. Source: document/path/90228."""
         values = {"agentid": self._own_agentid("agent_set"), **changes.fields()}
         self._write("agent_set", "/cgi-bin/agent/set", values)
 
@@ -160,7 +160,7 @@ class AppCalls(Calls):
         self._write("menu_create", "/cgi-bin/menu/create", menu, params=params)
 
     def menu_get(self) -> Mapping[str, Any]:
-        """The menu as WeCom keeps it: `{"button": […]}`. Raises RecipientError (46003) where none is set.
+        """Return the stored menu: `{"button": […]}`. Raises RecipientError (46003) if none is set.
 
         Source: document/path/90232.
         """
@@ -168,15 +168,15 @@ class AppCalls(Calls):
         return self._read("menu_get", "/cgi-bin/menu/get", _menu_from, params)
 
     def getcallbackip(self) -> tuple[str, ...]:
-        """The addresses or ranges from which callbacks come, to be read anew every day. Source: document/path/90930."""
+        """Return the addresses or ranges that callbacks come from; read them daily. Source: document/path/90930."""
         return self._read("getcallbackip", "/cgi-bin/getcallbackip", addresses_from)
 
     def get_api_domain_ip(self) -> tuple[str, ...]:
-        """The addresses of the API, for a firewall. Source: document/path/92520."""
+        """Return the addresses of the API, for a firewall. Source: document/path/92520."""
         return self._read("get_api_domain_ip", "/cgi-bin/get_api_domain_ip", addresses_from)
 
     def get_jsapi_ticket(self) -> FetchedToken:
-        """A company ticket for `wx.config`; at most 100 an hour, so see `jsapi_ticket`. Source: document/path/90506."""
+        """Fetch the company's ticket for `wx.config`, at most 100 an hour (use `jsapi_ticket`). Source: path/90506."""
         return self._read("get_jsapi_ticket", "/cgi-bin/get_jsapi_ticket", ticket_from)
 
 
@@ -187,7 +187,7 @@ _SEND = "/cgi-bin/message/send"
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of a message. Ids come back lower-cased: compare without case. Acceptance is not delivery."""
+    """WeCom's answer to a message. Ids come back in lower case: compare without case. Acceptance is not delivery."""
 
     msgid: str = ""
     response_code: str = ""
@@ -197,7 +197,7 @@ class SendResult:
 
 
 def send_result_from(answer: Answer) -> SendResult:
-    """Never raises: the message has been accepted, whatever the answer looks like."""
+    """Parse the answer to a message. Never raises, because the message has been accepted whatever the answer is."""
     errmsg = optional_text(answer, "errmsg")
     return SendResult(
         msgid=optional_text(answer, "msgid"),
@@ -219,12 +219,12 @@ class Chat:
 
 
 def chatid_from(answer: Answer) -> str:
-    """appchat/create."""
+    """Parse appchat/create."""
     return text(answer, "chatid")
 
 
 def chat_from(answer: Answer) -> Chat:
-    """appchat/get."""
+    """Parse appchat/get."""
     chat = child(answer, "chat_info")
     return Chat(
         text(chat, "chatid"), optional_text(chat, "name"), optional_text(chat, "owner"), texts(chat, "userlist")
@@ -232,19 +232,18 @@ def chat_from(answer: Answer) -> Chat:
 
 
 class MessageCalls(Calls):
-    """Calls that reach people. Where it is unclear whether one went out: OutcomeUnknownError."""
+    """Calls that reach people. Raise OutcomeUnknownError if a message may have been sent."""
 
     def message_send(self, body: bytes) -> SendResult:
-        """Send exactly the bytes of `body` (see `limits.body_bytes`). Partial success is a result, not an error.
+        """Send exactly the bytes of `body` (see `builders.body_bytes`). Partial success is a result, not an error.
 
-        Raises RecipientError with the ids where nobody can receive it. Source: document/path/90236 (page of
-        2025-09-24).
+        Raises RecipientError with the ids if nobody can receive it. Source: document/path/90236 (page of 2025-09-24).
         """
         answer = self._call(Call("message_send", _SEND, "POST", body=body, is_repeatable=False))
         return send_result_from(answer)
 
     def message_update_template_card(self, update: Payload) -> tuple[str, ...]:
-        """Change a card (see `builders.card_update`); the userids for whom that was not possible, lower-cased.
+        """Change a card (see `builders.card_update`); return the userids, in lower case, for whom that failed.
 
         A response_code works once. Source: document/path/94945 (page of 2025-07-24).
         """
@@ -253,22 +252,22 @@ class MessageCalls(Calls):
         return joined(answer, "invaliduser")
 
     def message_recall(self, msgid: str) -> None:
-        """Take a message back, within 24 h; the WeChat plug-in keeps it. Source: document/path/94867."""
+        """Recall a message, within 24 h; the WeChat plug-in keeps it. Source: document/path/94867."""
         self._write("message_recall", "/cgi-bin/message/recall", {"msgid": msgid})
 
 
 class ChatCalls(Calls):
-    """Group chats that the application owns. Only where its visible scope is the root department, else 48002, 60011.
+    """Group chats that the application owns. The visible scope must be the root department, else 48002, 60011.
 
     Source: document/path/90245 (create), 90246 (update), 90247 (get), 90248 (send).
     """
 
     def appchat_create(self, *, userids: Sequence[str], name: str = "", owner: str = "", chatid: str = "") -> str:
-        """Make a chat of 2 to 2000 members; gives its chatid. `name`: at most 50 characters. Without an `owner` WeCom
-        takes any member; without a `chatid` it makes one, and then an unclear failure may have made a chat."""
+        """Create a chat of 2 to 2000 members and return its chatid. `name`: at most 50 characters. Without an `owner`
+        WeCom picks a member. Without a `chatid` WeCom makes one, and an unclear failure may then have made a chat."""
         check_count("userlist", len(userids), CHAT_MEMBERS[1], at_least=CHAT_MEMBERS[0])
         values: Payload = {**_chat_fields(name, owner), "userlist": list(userids)}
-        # WeCom's ids are the same in capital and small letters.
+        # WeCom compares ids without case.
         if owner and owner.lower() not in {userid.lower() for userid in userids}:
             raise MessageError("owner", "is not among the members")
         if chatid:
@@ -280,7 +279,7 @@ class ChatCalls(Calls):
     def appchat_update(
         self, chatid: str, *, name: str = "", owner: str = "", add: Sequence[str] = (), remove: Sequence[str] = ()
     ) -> None:
-        """Change name, owner or members; what is empty stays."""
+        """Change name, owner or members; an empty value changes nothing."""
         check_chatid(chatid)
         values: Payload = {"chatid": chatid, **_chat_fields(name, owner)}
         if add:
@@ -290,7 +289,7 @@ class ChatCalls(Calls):
         self._write("appchat_update", "/cgi-bin/appchat/update", values)
 
     def appchat_get(self, chatid: str) -> Chat:
-        """Name, owner and members."""
+        """Return name, owner and members."""
         check_chatid(chatid)
         return self._read("appchat_get", "/cgi-bin/appchat/get", chat_from, {"chatid": chatid})
 
@@ -311,17 +310,17 @@ LARGEST_BYTES: dict[MediaKind, int] = {"image": 10 * 1024 * 1024, "file": 20 * 1
 
 
 def media_id_from(answer: Answer) -> str:
-    """media/upload and webhook/upload_media."""
+    """Parse media/upload and webhook/upload_media."""
     return text(answer, "media_id")
 
 
 class MediaCalls(Calls):
-    """Uploading."""
+    """Uploads."""
 
     def media_upload(
         self, content: bytes, *, kind: MediaKind, file_name: str, media_type: str = "application/octet-stream"
     ) -> str:
-        """Upload a file for messages, for three days; returns its media_id. The recipient sees `file_name`.
+        """Upload a file for messages and return its media_id, valid for three days. The recipient sees `file_name`.
 
         `content`: more than 5 bytes; image (JPG, PNG) 10 MB, file 20 MB. Raises MessageError for any other size, and
         for a name with line breaks. Source: document/path/90253.
@@ -334,16 +333,16 @@ class MediaCalls(Calls):
 
 
 def check_media(field: str, content: bytes, largest: int) -> None:
-    """Raises MessageError, with `field`, unless `content` has SMALLEST_BYTES to `largest` bytes."""
+    """Raise MessageError, with `field`, unless `content` has SMALLEST_BYTES to `largest` bytes."""
     if not SMALLEST_BYTES <= len(content) <= largest:
         raise MessageError(field, f"{len(content)} bytes, {SMALLEST_BYTES} to {largest}")
 
 
 class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, MediaCalls):
-    """Calls WeCom for one application.
+    """Client of WeCom for one application.
 
-    `agentid`: None for the directory-sync assistant (通讯录同步), which has a secret but no agent. Raises the classes
-    of `integrations.clients.errors` only, and MessageError for a value that WeCom would refuse.
+    `agentid`: None for the directory-sync assistant (通讯录同步), which has a secret but no agent. Raises only the
+    classes of `integrations.clients.errors`, and MessageError for a value that WeCom would refuse.
     """
 
     def __init__(
@@ -365,16 +364,16 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
         return f"WeComClient(corpid={self.corpid!r}, agentid={self.agentid!r})"
 
     def renew_token(self) -> None:
-        """Try the Secret: ask for a token though there may be one, for everybody. Raises what gettoken raises, also
-        where another caller has just asked."""
+        """Check the Secret: fetch a new token even if one is stored. Raises the error of gettoken, also if
+        another caller has just got it."""
         self._tokens.renew(self.corpid, self.agentid, self._gettoken)
 
     def jsapi_ticket(self) -> str:
-        """The company's ticket for `jssdk.sign`, kept in the token store."""
+        """Return the company's ticket for `oauth.sign`; the token store keeps it."""
         return self._tokens.get(self.corpid, self.agentid, self.get_jsapi_ticket, "jsapi_ticket")
 
     def _call(self, call: Call) -> Answer:
-        """One call with the application's token: once more with another token if WeCom refuses this one."""
+        """Make the call with the application's token; repeat it once with a new token if WeCom refuses this one."""
         with total_deadline(self._wire.seconds_for(call)):
             token = self._token()
             try:
@@ -385,7 +384,7 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
             return self._once(call, self._token())
 
     def _once(self, call: Call, token: str) -> Answer:
-        """One call. A token that WeCom refuses is dropped, so that no later call is made with it."""
+        """Make the call once. Drop a refused token, so that no later call uses it."""
         try:
             return self._wire.ask(call, {"access_token": token}, secrets=(token, self._secret))
         except IntegrationError as error:
@@ -404,7 +403,7 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
 
 
 class RobotClient:
-    """Calls WeCom for one group robot (消息推送), which has a key and no token. `key`: from its webhook address.
+    """Client of WeCom for one group robot (消息推送), which has a key and no token. `key`: from its webhook address.
 
     At most 20 messages a minute. There is no duplicate check: an unclear outcome must not be repeated blindly.
     Source: document/path/91770.
@@ -418,9 +417,9 @@ class RobotClient:
         return "RobotClient()"
 
     def webhook_send(self, body: bytes) -> SendResult:
-        """Send exactly the bytes of `body` (see `robot_text`). A `warning` in the result: it may not have been shown.
+        """Send exactly the bytes of `body` (see `robot_text`). A `warning` in the result: it may not be shown.
 
-        Raises OutcomeUnknownError where it may have gone out: do not repeat it. Source: document/path/91770.
+        Raises OutcomeUnknownError if it may have been sent: do not repeat it. Source: document/path/91770.
         """
         call = Call("webhook_send", "/cgi-bin/webhook/send", "POST", body=body, is_repeatable=False)
         return send_result_from(self._answered(call))
@@ -432,7 +431,7 @@ class RobotClient:
         file_name: str,
         media_type: str = "application/octet-stream",
     ) -> str:
-        """Upload a file of 6 bytes to 20 MB for this robot, for three days; returns its media_id.
+        """Upload a file of 6 bytes to 20 MB for this robot and return its media_id, valid for three days.
 
         Raises MessageError for any other size. Source: document/path/91770.
         """

@@ -1,4 +1,4 @@
-"""People: who came with a code, and the directory. Source of each call: developer.work.weixin.qq.com."""
+"""Calls about people: sign-in codes and the directory. Source of each call: developer.work.weixin.qq.com."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PAGES_AT_MOST = 200  # two million rows
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The person who came with a code: a member has a userid, anybody else an openid."""
+    """The person who signed in with a code: a member has a userid, anybody else an openid."""
 
     userid: str = ""
     openid: str = ""
 
 
 def identity_from(answer: Answer) -> Identity:
-    """auth/getuserinfo; answers of older servers write `UserId` and `OpenId`."""
+    """Parse auth/getuserinfo; older servers write `UserId` and `OpenId`."""
     identity = Identity(
         userid=optional_text(answer, "userid") or optional_text(answer, "UserId"),
         openid=optional_text(answer, "openid") or optional_text(answer, "OpenId"),
@@ -47,7 +47,7 @@ def identity_from(answer: Answer) -> Identity:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One member, as far as the application may see. Empty where WeCom left a field out."""
+    """One member, as far as the application may see. Fields that WeCom left out are empty."""
 
     userid: str
     name: str = ""
@@ -61,9 +61,9 @@ class User:
     alias: str = ""
     status: int | None = None
     is_enabled: bool | None = None
-    # The company's own fields (extattr) that are plain text, as far as the application sees them: name and value.
+    # The company's own plain-text fields (extattr) that the application may see: name and value.
     own_fields: tuple[tuple[str, str], ...] = ()
-    # Which of the fields that WeCom keeps from newer applications are not in the answer at all.
+    # The RESTRICTED_FIELDS that are missing from the answer.
     withheld: tuple[str, ...] = field(default=(), compare=False)
 
 
@@ -83,7 +83,7 @@ def _own_fields(answer: Answer) -> tuple[tuple[str, str], ...]:
 
 
 def user_from(answer: Answer) -> User:
-    """A member of user/get or of user/list."""
+    """Parse a member of user/get or user/list."""
     enable = optional_integer(answer, "enable")
     return User(
         userid=text(answer, "userid"),
@@ -123,7 +123,7 @@ class MemberRow:
 
 @dataclass(frozen=True, slots=True)
 class MemberPage:
-    """A page of rows, and the cursor of the next one; empty at the end."""
+    """A page of rows and the cursor of the next page, empty at the end."""
 
     rows: tuple[MemberRow, ...]
     next_cursor: str
@@ -131,7 +131,7 @@ class MemberPage:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """What a tag holds: members (userid, name) and departments."""
+    """A tag's members (userid, name) and departments."""
 
     name: str
     members: tuple[tuple[str, str], ...]
@@ -142,12 +142,12 @@ Through = Callable[[Callable[[], MemberPage]], MemberPage]
 
 
 def users_from(answer: Answer) -> tuple[User, ...]:
-    """user/list and user/simplelist."""
+    """Parse user/list and user/simplelist."""
     return tuple(user_from(user) for user in objects(answer, "userlist", required=True))
 
 
 def member_page_from(answer: Answer) -> MemberPage:
-    """user/list_id."""
+    """Parse user/list_id."""
     rows = objects(answer, "dept_user", required=True)
     return MemberPage(
         tuple(MemberRow(text(row, "userid"), integer(row, "department")) for row in rows),
@@ -165,13 +165,13 @@ def _department_of(answer: Answer) -> Department:
 
 
 def departments_from(answer: Answer) -> tuple[Department, ...]:
-    """department/list and department/simplelist, whose list is called `department_id`."""
+    """Parse department/list and department/simplelist, whose list is called `department_id`."""
     name = "department_id" if "department_id" in answer else "department"
     return tuple(_department_of(department) for department in objects(answer, name, required=True))
 
 
 def department_from(answer: Answer) -> Department:
-    """department/get."""
+    """Parse department/get."""
     department = child(answer, "department")
     if not department:
         raise AnswerError("department is missing")
@@ -179,7 +179,7 @@ def department_from(answer: Answer) -> Department:
 
 
 def tag_from(answer: Answer) -> Tag:
-    """tag/get."""
+    """Parse tag/get."""
     members = objects(answer, "userlist")
     return Tag(
         name=optional_text(answer, "tagname"),
@@ -189,10 +189,10 @@ def tag_from(answer: Answer) -> Tag:
 
 
 class LoginCalls(Calls):
-    """Signing in. A code works once and for 5 minutes: LoginRefusedError means that sign-in starts anew."""
+    """Sign-in. A code works once and for 5 minutes: after LoginRefusedError, start the sign-in again."""
 
     def auth_getuserinfo(self, code: str) -> Identity:
-        """Return who came with `code`. A member outside the visible scope has a userid too: check `user_get` after it.
+        """Return the person of `code`. Members outside the visible scope have a userid too: check `user_get` after it.
 
         Source: document/path/91023 (page of 2022-09-23); 98177 for the page with the QR code.
         """
@@ -201,17 +201,17 @@ class LoginCalls(Calls):
 
 
 class ContactCalls(Calls):
-    """Members, departments, tags. RecipientError: it does not exist, or the application may not see it."""
+    """Members, departments, tags. RecipientError: the object does not exist, or the application may not see it."""
 
     def user_get(self, userid: str) -> User:
-        """One member. An application created after 2022-06-20 gets no mobile, e-mail or avatar.
+        """Return one member. An application created after 2022-06-20 gets no mobile, e-mail or avatar.
 
         Source: document/path/90196 (page of 2025-03-06).
         """
         return self._read("user_get", "/cgi-bin/user/get", user_from, {"userid": userid})
 
     def user_simplelist(self, department_id: int) -> tuple[User, ...]:
-        """The direct members of a department: userid, name, departments. Sub-departments are asked one by one.
+        """Return the direct members of a department: userid, name, departments. Ask for sub-departments one by one.
 
         Source: document/path/90200.
         """
@@ -219,7 +219,7 @@ class ContactCalls(Calls):
         return self._read("user_simplelist", "/cgi-bin/user/simplelist", users_from, params)
 
     def user_list(self, department_id: int) -> tuple[User, ...]:
-        """The direct members of a department with all fields that the application may see.
+        """Return the direct members of a department with all fields that the application may see.
 
         Source: document/path/90201 (page of 2024-07-24).
         """
@@ -227,7 +227,7 @@ class ContactCalls(Calls):
         return self._read("user_list", "/cgi-bin/user/list", users_from, params)
 
     def user_list_id(self, cursor: str = "", limit: int = ROWS_A_PAGE) -> MemberPage:
-        """One page of (userid, department) rows of the whole company; only for the directory-sync assistant.
+        """Return a page of (userid, department) rows of the company; only for the directory-sync assistant.
 
         `limit`: 1 to 10000. An empty `next_cursor` is the end. Source: document/path/96067 (page of 2024-07-23).
         """
@@ -237,10 +237,10 @@ class ContactCalls(Calls):
     def user_list_id_pages(
         self, *, limit: int = ROWS_A_PAGE, pages_at_most: int = PAGES_AT_MOST, through: Through = lambda call: call()
     ) -> Iterator[MemberPage]:
-        """All pages of `user_list_id`, one call each. Raises UnexpectedResponseError where the end does not come.
+        """Yield all pages of `user_list_id`, one call each.
 
-        `through` makes each call, for a caller who repeats, counts or slows them down.
-        Raises, because a list cut off in silence would make a full synchronisation drop people.
+        `through` makes each call, so that a caller can repeat, count or slow it down. Raises UnexpectedResponseError
+        if the list does not end, because a list cut off in silence would make a full synchronisation drop people.
         """
         seen: set[str] = set()
         cursor = ""
@@ -257,7 +257,7 @@ class ContactCalls(Calls):
         raise UnexpectedResponseError(message, system="wecom", operation="user_list_id")
 
     def department_list(self, department_id: int | None = None) -> tuple[Department, ...]:
-        """A department with all below it, or everything visible. `parent_id` may point outside the list.
+        """Return a department with all below it, or everything visible. `parent_id` may point outside the list.
 
         Source: document/path/90208.
         """
@@ -265,7 +265,7 @@ class ContactCalls(Calls):
         return self._read("department_list", "/cgi-bin/department/list", departments_from, params)
 
     def department_simplelist(self, department_id: int | None = None) -> tuple[Department, ...]:
-        """Like `department_list` and quicker, without names and leaders. Source: document/path/95350."""
+        """Return departments like `department_list`, faster, without names and leaders. Source: document/path/95350."""
         return self._read(
             "department_simplelist",
             "/cgi-bin/department/simplelist",
@@ -274,7 +274,7 @@ class ContactCalls(Calls):
         )
 
     def department_get(self, department_id: int) -> Department:
-        """One department. Raises RecipientError where there is none (60003) or the app may not see it (60011).
+        """Return one department. Raises RecipientError if it is missing (60003) or not visible to the app (60011).
 
         Source: document/path/95351.
         """
@@ -282,7 +282,7 @@ class ContactCalls(Calls):
         return self._read("department_get", "/cgi-bin/department/get", department_from, params)
 
     def tag_get(self, tag_id: int) -> Tag:
-        """The members and departments of a tag, as far as visible. Source: document/path/90213."""
+        """Return the visible members and departments of a tag. Source: document/path/90213."""
         return self._read("tag_get", "/cgi-bin/tag/get", tag_from, {"tagid": tag_id})
 
 

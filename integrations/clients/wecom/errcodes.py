@@ -1,4 +1,4 @@
-"""WeCom's error codes: what the caller should do, and what an administrator should be told.
+"""WeCom's error codes, with the class of error for the caller and the explanation for an administrator.
 
 Source: the official table "全局错误码" (developer.work.weixin.qq.com/document/path/90313, crawl of 2024-04-08), and
 answers seen in public traces. Match on the number, never on the text.
@@ -23,7 +23,7 @@ from integrations.clients.errors import (
 
 
 def gettext_noop(text: str) -> str:
-    """Mark `text` for the catalogues. Whoever shows it translates it: this package knows nothing of Django."""
+    """Mark `text` for the catalogues. The caller translates it, because this package does not import Django."""
     return text
 
 
@@ -32,7 +32,7 @@ _ = gettext_noop
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the caller should do about a code, and what an administrator should read, in English."""
+    """The class of error for the caller and the explanation for an administrator, in English."""
 
     error: type[IntegrationError]
     explanation: Explanation
@@ -72,7 +72,7 @@ _TO_LICENCE = _("WeCom's console → App management → the app → Interface li
 _TO_ACCOUNT = _(
     "Users → the person → WeCom account: compare it with WeCom's console → Contacts → the member → Account."
 )
-# The codes of such a group have a place each: see _PLACES.
+# Each code of such a group has its own place: see _PLACES.
 _OWN = ""
 
 _GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
@@ -293,7 +293,7 @@ ENTRIES = {
     for code, what in group.items()
 }
 
-# What a code means of one call, where that differs.
+# Codes that mean something else for one call.
 OF_OPERATIONS = {
     ("gettoken", 45009): Explanation(
         _("WeCom gives this server no token for an hour: too many were asked for, or with a wrong Secret."),
@@ -321,7 +321,7 @@ NOBODY_REACHED = 81013
 # gettoken refuses the Secret itself.
 SECRET_REFUSED = frozenset({INVALID_CREDENTIAL, INVALID_CORPID, INVALID_SECRET})
 
-# The token of the call is not good (any more): fetch another one, once.
+# The token is invalid or has expired: fetch a new one, once.
 STALE_TOKEN_CODES = frozenset({INVALID_CREDENTIAL, INVALID_TOKEN, TOKEN_EXPIRED})
 
 
@@ -340,13 +340,13 @@ _UNREADABLE = Explanation(
 
 
 def error_class(code: int) -> type[IntegrationError]:
-    """The error class of `code`; an unknown code is never retried."""
+    """Return the error class of `code`; an unknown code is never retried."""
     entry = ENTRIES.get(code)
     return UnexpectedResponseError if entry is None else entry.error
 
 
 def explain(code: int, *, operation: str = "") -> Explanation:
-    """What an administrator should read about `code`, in English. `operation`: the call that was refused, if known."""
+    """Return the explanation of `code` for an administrator, in English. `operation`: the refused call, if known."""
     if code == UNREADABLE_SECRET:
         return _UNREADABLE
     if (operation, code) in OF_OPERATIONS:
@@ -355,5 +355,5 @@ def explain(code: int, *, operation: str = "") -> Explanation:
 
 
 def guide_of(code: int, *, operation: str = "") -> str:
-    """The place of `code` on the guides' page of errors."""
+    """Return the anchor of `code` on the guides' page of errors."""
     return "-".join(filter(None, ["errcode", operation, str(code).replace("-", "minus-")]))

@@ -12,7 +12,7 @@ from integrations.clients.wecom.builders import MessageError, check_link
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What `getConfigSignature` returns to the page."""
+    """The values that `getConfigSignature` returns to the page."""
 
     timestamp: int
     nonce: str
@@ -20,9 +20,9 @@ class Signature:
 
 
 def sign(*, ticket: str, nonce: str, timestamp: int, url: str) -> Signature:
-    """The signature of the page at `url`: as the browser shows it, with its query; its fragment is left out.
+    """Sign the page at `url`, which is the browser's address with its query; the fragment is left out.
 
-    `timestamp`: Unix seconds. Nothing is encoded. The same for the company's and the application's ticket.
+    `timestamp`: Unix seconds. Nothing is encoded. The company's and the application's ticket sign alike.
     """
     page = url.partition("#")[0]
     signed = f"jsapi_ticket={ticket}&noncestr={nonce}&timestamp={timestamp}&url={page}"
@@ -30,7 +30,7 @@ def sign(*, ticket: str, nonce: str, timestamp: int, url: str) -> Signature:
     return Signature(timestamp, nonce, digest)
 
 
-# --- The links of signing in with WeCom. Pure: values in, a link out ---
+# --- Links for signing in with WeCom ---
 
 AUTHORIZE_BASE_URL = "https://open.weixin.qq.com"
 WWLOGIN_BASE_URL = "https://login.work.weixin.qq.com"
@@ -45,7 +45,7 @@ def authorize_url(
     state: str = "",
     base_url: str = AUTHORIZE_BASE_URL,
 ) -> str:
-    """Where a browser inside WeCom is sent to be signed in without a password.
+    """Return the link that signs a browser inside WeCom in without a password.
 
     `redirect_uri`: not encoded; its host and port must be the trusted domain. `state`: `[A-Za-z0-9]`, at most 128.
     An empty state is left out. Raises MessageError.
@@ -67,8 +67,9 @@ def wwlogin_url(
     lang: str = "zh",
     base_url: str = WWLOGIN_BASE_URL,
 ) -> str:
-    """The page with the QR code, for an ordinary browser. Values as in `authorize_url`; `lang`: zh or en. Raises
-    MessageError.
+    """Return the page with the QR code, for an ordinary browser. Raises MessageError.
+
+    Values as in `authorize_url`; `lang`: zh or en.
     """
     if lang not in ("zh", "en"):
         raise MessageError("lang", "zh or en")
@@ -88,12 +89,11 @@ def home_page_link(
     inner_path: str = "",
     base_url: str = AUTHORIZE_BASE_URL,
 ) -> str:
-    """The link for "应用主页" in WeCom's console.
+    """Return the link for "应用主页" in WeCom's console.
 
-    Whoever opens it comes to `callback_url` with `domain=<domain_id>` (left out when empty) and
-    `path_url=<inner_path>` in its own query; the whole of it is encoded once, as the specification asks. The link is
-    static, so it carries no state: what arrives with its code must be checked anew. `callback_url`: without a query.
-    Raises MessageError.
+    It leads to `callback_url` with `domain=<domain_id>` (left out when empty) and `path_url=<inner_path>` in the query;
+    all of it is encoded once, as the specification asks. The link is static, so it carries no state: check everything
+    that arrives with its code. `callback_url`: without a query. Raises MessageError.
     """
     pairs = [("domain", domain_id), ("path_url", inner_path)]
     query = "&".join(f"{name}={_quoted(name, value, safe='/')}" for name, value in pairs if value)

@@ -2,11 +2,11 @@
 
 The key is corpid + agentid, because tokens differ per application and no part of a secret belongs in a key.
 
-- One caller fetches, the others wait for what it gets (single flight).
-- A token is renewed before it ends: one caller renews it, the others go on with the old one, which is still valid.
-- A failed fetch is shared as well. A wrong secret becomes a *pause* that every caller gets at once instead of asking
-  again, because WeCom blocks an address that keeps sending wrong secrets. `forget()` ends it.
-- `forget()` also takes the right to publish from a fetch that is under way with the old secret.
+- One caller fetches, the others wait for its token (single flight).
+- A token is renewed before it ends: one caller renews it, the others use the old one, which is still valid.
+- A failed fetch is shared as well. A wrong secret becomes a *pause*: every caller gets the error at once and does not
+  ask again, because WeCom blocks an address that keeps sending wrong secrets. `forget()` ends the pause.
+- `forget()` also stops a fetch with the old secret from publishing its token.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ KINDS: tuple[Kind, ...] = ("token", "jsapi_ticket")
 Cipher = Callable[[bytes], bytes]
 
 RENEW_AHEAD_SECONDS = 300
-LEADER_SECONDS = 60  # longer than a gettoken call can take; after it another caller may try
+LEADER_SECONDS = 60  # longer than a gettoken call can take; afterwards another caller may try
 WAIT_SECONDS = 30
-SHARED_SECONDS = 5  # a refused Secret is no news to whoever tries it so soon after
-BRIEF_PAUSE_SECONDS = 1  # after an outage: those who waited share the failure, the next caller tries again
+SHARED_SECONDS = 5  # a Secret refused so recently is not tried again
+BRIEF_PAUSE_SECONDS = 1  # after an outage: waiting callers share the failure, the next caller tries again
 _POLL_SECONDS = (0.01, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedToken:
-    """What gettoken gave: the token and its lifetime in seconds."""
+    """A token from gettoken and its lifetime in seconds."""
 
     value: str = field(repr=False)
     expires_in: int
@@ -59,7 +59,7 @@ class FetchedToken:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why no token is being fetched at the moment, for `remaining_seconds` more. `kind` says which error it was."""
+    """The reason why no token is fetched for `remaining_seconds`. `kind`: a key of `_ERRORS`, or "rate_limited"."""
 
     kind: str
     operation: str
@@ -70,7 +70,7 @@ class Pause:
     remaining_seconds: float
 
     def error(self, *, system: str = "wecom") -> IntegrationError:
-        """Return the same failure again, for a caller that did not ask itself."""
+        """Return the stored failure as an error, for a caller that did not make the call."""
         known: dict[str, Any] = {
             "system": system,
             "operation": self.operation,
@@ -86,14 +86,14 @@ class Pause:
 _ERRORS: dict[str, type[IntegrationError]] = {
     "configuration": ConfigurationError,
     "transient": TransientError,
-    "foreign": ForeignAnswerError,  # before the class that it belongs to
+    "foreign": ForeignAnswerError,  # before its base class
     "unexpected": UnexpectedResponseError,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
-    """A token as it lies in Valkey. Times in seconds from now."""
+    """A token stored in Valkey. Times in seconds from now."""
 
     value: str = field(repr=False)
     remaining_seconds: float
@@ -106,7 +106,7 @@ class StoredToken:
 
 @dataclass(slots=True)
 class _Copy:
-    """What this process last read: good without asking until `fresh_until`, usable until `valid_until`."""
+    """This process's copy of a token: used without asking Valkey until `fresh_until`, usable until `valid_until`."""
 
     value: str = field(repr=False)
     fresh_until: float
@@ -139,13 +139,13 @@ return 1
 
 
 class TokenStore:
-    """Tokens shared by threads, processes and hosts. Life times run on Valkey's clock: hosts need not agree on time.
+    """Tokens shared by threads, processes and hosts. Lifetimes run on Valkey's clock, so hosts' clocks may differ.
 
-    `client`: a redis-py client. `seal` and `unseal`: encryption of what is stored, for example the two methods of a
-    `MultiFernet`; a token that does not unseal counts as none. `pause_seconds`: how long a wrong secret is not tried
-    again. `copy_seconds`: how long a process uses its own copy without asking Valkey, so also how long it may miss
-    a `forget()` of another process. `system`: whose tokens they are, for errors. Raises TransientError where Valkey
-    does not answer.
+    `client`: a redis-py client. `seal` and `unseal`: encryption of stored tokens, for example the two methods of a
+    `MultiFernet`; a token that cannot be decrypted counts as missing. `pause_seconds`: how long a wrong secret is not
+    tried again. `copy_seconds`: how long a process uses its own copy without asking Valkey, so also how long it may
+    miss a `forget()` of another process. `system`: the name in errors. Raises TransientError if Valkey does not
+    answer.
     """
 
     def __init__(
@@ -172,16 +172,16 @@ class TokenStore:
         self._locks: dict[str, threading.Lock] = {}
 
     def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken], kind: Kind = "token") -> str:
-        """Return the token (or a JS-SDK ticket) of the application; call `fetch` if there is none and nobody fetches.
+        """Return the token (or a JS-SDK ticket) of the application; call `fetch` if none is stored or being fetched.
 
-        Raises what `fetch` raised, also where another caller's fetch raised it, and TransientError where the wait
-        for another caller took too long.
+        Raises the error of `fetch`, also of another caller's fetch, and TransientError after waiting too long for
+        another caller.
         """
         key = _application_key(corpid, agentid, kind)
         copy, now = self._copies.get(key), read_boot_clock()
         if copy is not None and now < copy.fresh_until:
             return copy.value
-        # One thread of the process asks Valkey; the others go on with the copy, or wait where there is none.
+        # One thread of the process asks Valkey; the others use the copy, or wait if there is none.
         if copy is None or now >= copy.valid_until:
             with self._alone(key):
                 return self._copied(key, fetch)
@@ -194,9 +194,9 @@ class TokenStore:
             lock.release()
 
     def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
-        """Ask for a token though there may be one, and keep it for everybody. Raises what `fetch` raised.
+        """Fetch a new token even if one is stored, and publish it. Raises the error of `fetch`.
 
-        What another caller asks at this moment, and a Secret that was refused a moment ago, are not asked about again.
+        If another caller is fetching at this moment, or the Secret was refused a moment ago, that result is used.
         """
         key, owner = _application_key(corpid, agentid, "token"), secrets.token_hex(8)
         is_second, give_up_at = False, read_boot_clock() + patience_seconds(self._wait_seconds)
@@ -219,7 +219,7 @@ class TokenStore:
     def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
         """Forget `token`, which WeCom refused. A newer token stays."""
         key = _application_key(corpid, agentid, kind)
-        # Alone: a thread that read the token from Valkey a moment ago would put it back as this process's copy.
+        # Locked, because a thread that just read the token from Valkey would make it this process's copy again.
         with self._alone(key):
             copy = self._copies.get(key)
             if copy is not None and copy.value == token:
@@ -236,14 +236,14 @@ class TokenStore:
             self._copies.pop(key, None)
 
     def drop_copies(self, corpid: str, agentid: int | None) -> None:
-        """Use no copy any more that this process has of its own: it may have missed a `forget()` elsewhere."""
+        """Drop this process's copies, because it may have missed a `forget()` of another process."""
         for kind in KINDS:
             key = _application_key(corpid, agentid, kind)
             with self._alone(key):  # as in drop()
                 self._copies.pop(key, None)
 
     def pause(self, corpid: str, agentid: int | None) -> Pause | None:
-        """Return why no token is fetched at the moment; None where nothing stands in the way."""
+        """Return why no token is fetched at the moment; None if one can be fetched."""
         return self._read(_application_key(corpid, agentid, "token"))[1]
 
     # --- Threads of this process --------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ class TokenStore:
             raise TransientError(message, system=self._system, operation="gettoken")
 
     def _fetch(self, key: str, owner: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
-        """Do what the leader does: look whether a leader before it was quicker, else fetch and tell the others."""
+        """Fetch as the leader, unless an earlier leader was quicker, and publish the result."""
         try:
             held, pause = self._read(key)
             if held is not None and held.is_fresh:
@@ -323,7 +323,7 @@ class TokenStore:
             self._release(key, owner)
 
     def _publish(self, key: str, owner: str, fetch: Callable[[], FetchedToken]) -> StoredToken:
-        """Fetch, and keep the token or the failure for everybody, if `owner` leads still."""
+        """Fetch, and publish the token or the failure if `owner` still leads."""
         try:
             token = fetch()
         except IntegrationError as error:
@@ -332,8 +332,8 @@ class TokenStore:
             with _explain_failure():
                 self._publish_script(keys=self._keys(key), args=[owner, 2, json.dumps(stored), _milliseconds(seconds)])
             raise
-        # Not always 300 s: WeCom may give the same token again with what is left of its time: renewing at a
-        # fixed distance from its end would then ask on every call. Halving asks a handful of times.
+        # Not always 300 s: WeCom may return the same token with the rest of its time. Renewing at a fixed distance
+        # from its end would then ask on every call; halving asks a few times.
         held = StoredToken(token.value, token.expires_in, min(RENEW_AHEAD_SECONDS, token.expires_in / 2))
         sealed = base64.b64encode(self._seal(held.value.encode())).decode()
         value = f"{_digest(held.value)}:{_milliseconds(held.renew_ahead_seconds)}:{sealed}"
@@ -351,7 +351,7 @@ class TokenStore:
         return Pause(kind, error.operation, error.code, error.message, error.hint, error.caller_ip, seconds)
 
     def _is_news(self, pause: Pause) -> bool:
-        """Whether the Secret was refused a moment ago, or WeCom gives no token to whichever Secret."""
+        """Return whether the Secret was refused a moment ago, or WeCom refuses every Secret at present."""
         if pause.code == errcodes.RATE_LIMITED:
             return True
         is_secret = pause.code in errcodes.SECRET_REFUSED
@@ -364,7 +364,7 @@ class TokenStore:
         return [f"{self._prefix}{{{key}}}:{part}" for part in ("token", "pause", "lead")]
 
     def _read(self, key: str) -> tuple[StoredToken | None, Pause | None]:
-        """Return the token, and why nothing may be fetched; each None where there is none."""
+        """Return the token and the pause; each is None if there is none."""
         with _explain_failure():
             token, token_ms, pause, pause_ms = self._read_script(keys=self._keys(key))
         held = None
@@ -378,18 +378,18 @@ class TokenStore:
         return held, Pause(**json.loads(pause), remaining_seconds=pause_ms / 1000)
 
     def _lead(self, key: str, owner: str) -> bool:
-        """Return whether `owner` may fetch now: nobody else does, or whoever did has not come back in time."""
+        """Return whether `owner` may fetch now: no other caller fetches, or its lead has expired."""
         with _explain_failure():
             return bool(self._client.set(self._keys(key)[2], owner, nx=True, px=LEADER_SECONDS * 1000))
 
     def _release(self, key: str, owner: str) -> None:
-        """End the lead of `owner`; that of another stays."""
-        with suppress(redis.RedisError):  # it ends by itself, and an error here would hide the one that matters
+        """End the lead of `owner`, but not the lead of another caller."""
+        with suppress(redis.RedisError):  # the lead expires anyway, and this error would hide the important one
             self._release_script(keys=self._keys(key), args=[owner])
 
 
 class TrialTokens:
-    """Tokens of one client alone, which tries credentials: it has none before, and does not ask again when refused."""
+    """Tokens of one client that tries credentials. They are not shared, and a refusal is not asked about again."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, str] = {}
@@ -411,12 +411,12 @@ class TrialTokens:
             return self._tokens[key]
 
     def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
-        """Ask for a token though there may be one."""
+        """Fetch a new token even if one is stored."""
         self._tokens.pop(_application_key(corpid, agentid, "token"), None)
         self.get(corpid, agentid, fetch)
 
     def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
-        """Forget `token`, which was refused. A newer one stays."""
+        """Forget `token`, which WeCom refused. A newer token stays."""
         key = _application_key(corpid, agentid, kind)
         with self._lock:
             if self._tokens.get(key) == token:
@@ -424,7 +424,7 @@ class TrialTokens:
 
 
 def _application_key(corpid: str, agentid: int | None, kind: Kind) -> str:
-    """Return corpid + agentid (None: the directory-sync assistant), and for a ticket its kind."""
+    """Return corpid + agentid (None: the directory-sync assistant), and the kind of a ticket."""
     application = f"{corpid}:{'contacts' if agentid is None else agentid}"
     return application if kind == "token" else f"{application}:{kind}"
 
