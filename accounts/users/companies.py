@@ -125,9 +125,9 @@ class Ownership:
     - `find(owner, editor)`: key, name and address of the things that the editor may hand over, and the name of the
       successor chosen in advance (empty if there is none, or if the chosen person may not own the thing).
     - `find_objections(owner, keys, successor, editor)`: sentences that say why the editor must not hand them over.
-    - `hand_over(owner, keys, successor, editor)`: hands over if nothing is against it, in the transaction that saves the
+    - `hand_over(owner, keys, successor, editor)`: hands over if nothing forbids it, in the transaction that saves the
       owner; returns how many things.
-    - `succeed(user_ids)`: lets others take over from people who were disabled or may no longer enter the administration,
+    - `succeed(user_ids)`: lets others take over from people who were disabled or lost the right to enter the admin,
       in the transaction that does it; returns sentences that name the successors.
     """
 
