@@ -1,10 +1,9 @@
-"""What employees see of incidents and do with them: acknowledge, take over, silence, close; on a page or a card.
+"""Shows incidents to employees and lets them acknowledge, take over, silence or close, on a page or a card.
 
 Each action is idempotent.
 
-What is believed of a click, an event from WeCom: who clicked what on which card. The card is named by a mark that only
-those who got it know; that the person may act is looked up here. Its code is used, and WeCom itself refuses one that it
-did not give.
+A click arrives as an event from WeCom. The card is named by a mark that only its recipients know, and the person's
+right to act is checked here. The event's code is used for the card; WeCom refuses a code it did not issue.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Action(StrEnum):
 
 @dataclass
 class Done:
-    """Which incidents were changed, and of which it was refused since they do not concern the person."""
+    """Result of an action: changed, unchanged and refused incidents. Refused ones do not concern the person."""
 
     changed: list[Incident] = field(default_factory=list)
     unchanged: list[Incident] = field(default_factory=list)
@@ -59,14 +58,12 @@ class Done:
 
 
 def act(action: Action, incident_ids: Collection[int], *, person: User, now: datetime) -> Done:
-    """Do it to each of these incidents that is open and concerns the person; done twice it changes nothing.
-
-    Of two people who take one at once the first has it. The cards that show them are marked to be changed, in the same
-    transaction.
-    """
+    """Do the action to each of these incidents that is open and concerns the person. Repeating it changes nothing. If
+    two people take one at once, the first gets it. The cards that show the changed incidents are marked stale in the
+    same transaction."""
     done = Done()
     with transaction.atomic():
-        # In the order of their ids, as everybody who locks several.
+        # Locked in the order of their ids, as everywhere, to avoid deadlocks.
         rows = Incident.objects.filter(pk__in=incident_ids).select_for_update(of=("self",))
         locked = list(rows.order_by("pk").values_list("pk", flat=True))
         for incident in Incident.objects.filter(pk__in=locked).with_people().order_by("pk"):
@@ -85,11 +82,9 @@ def act(action: Action, incident_ids: Collection[int], *, person: User, now: dat
 
 
 def _change(action: Action, incident: Incident, person: User, now: datetime) -> bool:
-    """Return whether it changed anything: who asks twice changes nothing.
-
-    Closing is for what its source will never end: the stretch that the source still reports opens nothing again. After
-    a silence that is ended people are reminded as if it had never been silent.
-    """
+    """Apply the action to one incident. Return whether it changed anything. Closing is for incidents that their source
+    will never end: the stretch that the source still reports does not open again. After a silence is ended, reminders
+    go on as if there had been none."""
     if not incident.is_open:
         return False
     match action:
@@ -124,7 +119,7 @@ _NOTES = {Action.ACKNOWLEDGE: Sentence("Button: Take"), Action.SILENCE: Sentence
 
 
 def consume(batch: Batch) -> Outcome:
-    """Act on each click, once; the cards are changed afterwards by notifications.alerts.card_updates."""
+    """Act on each click once. notifications.alerts.card_updates changes the cards afterwards."""
     for event in batch.events:
         with transaction.atomic():
             batch.hold()
@@ -145,7 +140,7 @@ def _handle(corp: Corp, event: CallbackEvent, now: datetime) -> None:
     action = _BUTTONS.get(_text(fields, "EventKey"))
     ours = Delivery.objects.filter(mark=tidy_mark(_text(fields, "TaskId")), corp=corp, channel=Channel.WECOM)
     delivery = ours.filter(run__incident_notices__isnull=False).distinct().first()
-    if action is None or delivery is None:  # of another card than ours
+    if action is None or delivery is None:  # not one of our cards
         return
     address = f"{corp.pk}:{fold_userid(callback.userid)}"[:128]
     receipt = Receipt.objects.filter(delivery=delivery, address=address).select_related("user").first()
@@ -165,12 +160,12 @@ def _handle(corp: Corp, event: CallbackEvent, now: datetime) -> None:
     done = act(action, ids, person=person, now=now)
     _note_once(done.refused, Kind.REFUSED, person, action, now)
     _note_once([one for one in done.unchanged if not one.is_open], Kind.LATE, person, action, now)
-    # Too late, or refused: the card may show something that is not so any more.
+    # A late or refused click means that the card may be out of date.
     incidents.mark_stale([*done.unchanged, *done.refused], now=now)
 
 
 def _note_once(found: Sequence[Incident], kind: Kind, person: User | None, action: Action, now: datetime) -> None:
-    """A line for each person and button, however often it is pressed."""
+    """Write one timeline entry per person and button, however often it is pressed."""
     said = _NOTES[action]
     lines = IncidentEvent.objects.filter(incident__in=found, kind=kind, user=person, note=said.stored())
     known = set(lines.values_list("incident", flat=True))
@@ -180,7 +175,7 @@ def _note_once(found: Sequence[Incident], kind: Kind, person: User | None, actio
 
 
 def _person(corp: Corp, userid: str) -> User | None:
-    """The active person with this account, with no more rights than after a sign-in through this company."""
+    """Return the active person with this account, with no more rights than a sign-in through this company gives."""
     accounts = WeComAccount.objects.filter(corp=corp, userid_folded=fold_userid(userid), left_at__isnull=True)
     account = accounts.filter(user__is_active=True).select_related("user").first()
     if account is None:
@@ -195,14 +190,14 @@ def _text(fields: object, name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-# How long one that is over stays in the list.
+# A resolved incident stays in the list this long.
 SHOWN_FOR = timedelta(days=7)
 LISTED_AT_MOST = 100
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An incident as a page shows it. `state`: in words; `tone`: of the badge."""
+    """Incident as a page shows it. `state`: its state in words; `tone`: the colour of its badge."""
 
     incident: Incident
     state: str
@@ -213,13 +208,13 @@ class Shown:
 
 
 def incident_for(person: User, pk: int) -> Incident | None:
-    """The incident, where the person is told of it or administers its company."""
+    """Return the incident if the person is notified of it or administers its company."""
     incident = Incident.objects.with_people().filter(pk=pk).first()
     return incident if incident is not None and notices.may_act(incident, person) else None
 
 
 def shown(incident: Incident, *, person: User, now: datetime) -> Shown:
-    """With what the person may do now. Who may see it at all is the caller's to ask."""
+    """Return the incident with what the person may do now. The caller checks who may see it."""
     is_free = incident.is_open and incident.acknowledged_at is None
     return Shown(
         incident,
@@ -232,7 +227,7 @@ def shown(incident: Incident, *, person: User, now: datetime) -> Shown:
 
 
 def tone_of(incident: Incident, now: datetime) -> str:
-    """Of the badge of its state: good, bad, warn or none."""
+    """Return the tone of the incident's badge: good, bad, warn or none."""
     if not incident.is_open:
         return "good"
     if incident.acknowledged_at is not None or incident.is_silenced(now):
@@ -241,8 +236,7 @@ def tone_of(incident: Incident, now: datetime) -> str:
 
 
 def incidents_of(person: User, *, now: datetime) -> tuple[list[Shown], bool]:
-    """What is open, and what was lately, newest first; only what the person is told of. And whether there are more than
-    are listed."""
+    """Return the person's open and recently resolved incidents, newest first, and whether there are more."""
     recent = Q(status=Incident.Status.OPEN) | Q(resolved_at__gt=now - SHOWN_FOR, notified_at__isnull=False)
     rows = Incident.objects.filter(recent).with_people().order_by("status", "-pk")
     theirs = filter(notices.ConcernsOf(person), rows.iterator(chunk_size=500))

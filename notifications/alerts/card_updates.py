@@ -1,7 +1,7 @@
 """Updates alert cards on all phones after a click or a recovery, once each.
 
-WeCom lets a card be changed by a code that works once, for 72 hours: one comes with the message, another with each
-click. A card whose codes are used up stays as it is; its page shows how things stand.
+WeCom lets a card be changed with a code that works once, within 72 hours. One code comes with the message, another with
+each click. A card without codes stays as it is; its page shows the current state.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Longer than a call: a worker that died leaves the card to another.
+# Longer than a call. After it another worker may take over the card of a worker that died.
 LEASE = timedelta(seconds=60)
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=15)
 DOUBLINGS_AT_MOST = 8
 TRIES_AT_MOST = 40
 HANDED_OUT_AT_ONCE = 500
-# WeCom counts the calls of each API by themselves.
+# WeCom counts the calls of each API separately.
 UPDATE_API = "message_update_template_card"
 
 
 class _CompanyWaitsError(Exception):
-    """No card of the company can be changed for these seconds; this one waits with the others, its codes untouched."""
+    """Raised if the company's cards cannot be changed for `seconds`. They wait, and their codes stay unused."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -59,21 +59,21 @@ class _CompanyWaitsError(Exception):
 
 
 def changeable(now: Moment) -> QuerySet[AlertCard]:
-    """Cards whose next change may be tried. Those of a company that is held up wait until it works again, or until
-    something may find out whether it does."""
+    """Return the cards whose next change may be tried. Cards of a blocked company wait until it works again or may be
+    probed."""
     held_up = CorpQueue.objects.blocked().filter(probe_at__gt=now, corp=OuterRef("delivery__corp"))
     return _stale(now).exclude(Exists(held_up))
 
 
 def due(*, now: datetime) -> list[int]:
-    """Ids of cards to change now; nobody else gets them until their lease is over."""
+    """Claim the cards to change now and return their ids. Nobody else gets them until their lease ends."""
     ids = list(changeable(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
-    # Not of the changeable ones: conditions on other tables are not checked again after waiting for a lock.
+    # Checks only conditions on AlertCard: conditions on other tables are not checked again after waiting for a lock.
     return [pk for pk in ids if _stale(now).filter(pk=pk).update(next_try_at=now + LEASE) == 1]
 
 
 def keep_code(delivery: Delivery, code: str, *, now: datetime) -> bool:
-    """Keep a code that came with a message or a click. False where it is known already: the event was played again."""
+    """Keep a code that came with a message or a click. Return False if it is known: the event was replayed."""
     if not code or len(code) > CODE_CHARACTERS:
         return False
     _code, is_new = CardCode.objects.get_or_create(code=code, defaults={"delivery": delivery, "received_at": now})
@@ -81,10 +81,8 @@ def keep_code(delivery: Delivery, code: str, *, now: datetime) -> bool:
 
 
 def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Change each card to how things stand. Returns how many were changed. No transaction is open during a call.
-
-    What concerns the whole company, as a refused IP or too many calls, is not tried again with each of its cards.
-    """
+    """Change each card to the current state. Return how many were changed. No transaction is open during a call. After
+    a failure of the whole company (refused IP, too many calls) its other cards are not tried."""
     rows = AlertCard.objects.filter(pk__in=list(card_ids)).order_by("next_try_at", "pk")
     corp_of = dict(rows.values_list("pk", "delivery__corp"))
     probes = take_probes(set(corp_of.values()), now=clock())
@@ -99,7 +97,7 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
                 count += _update(card_id, clock)
         except _CompanyWaitsError as waits:
             waiting_corps.add(corp_id)
-            # Their leases end no later than the company's wait: people look at their cards.
+            # Shorten their leases to the company's wait: people look at these cards.
             now = clock()
             until = now + timedelta(seconds=waits.seconds)
             in_hand = rows.filter(delivery__corp=corp_id, is_stale=True, next_try_at__lte=now + LEASE)
@@ -112,16 +110,16 @@ def _stale(now: Moment) -> QuerySet[AlertCard]:
 
 
 def _update(card_id: int, clock: Clock) -> bool:
-    """Raises _CompanyWaitsError."""
+    """Update one card if needed. Raise _CompanyWaitsError."""
     now = clock()
-    # One whose next try is later than its lease was postponed by another worker.
+    # A card whose next try is later than its lease was postponed by another worker.
     mine = AlertCard.objects.filter(pk=card_id, next_try_at__lte=now + LEASE)
     card = mine.select_related("delivery__corp__site_address", "delivery__run").first()
     if card is None:
         return False
     delivery = card.delivery
     if delivery.status in {Delivery.Status.PENDING, Delivery.Status.SENDING}:
-        # Nobody has it yet. However long its company is paused or held up, that uses up no more tries than lead to the
+        # The message is not sent yet. A paused or blocked company must not use up the tries, so the count stops at the
         # longest wait.
         _wait(card, now, try_count=min(card.try_count + 1, DOUBLINGS_AT_MOST))
         return False
@@ -136,7 +134,6 @@ def _update(card_id: int, clock: Clock) -> bool:
 
 
 def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
-    """Raises _CompanyWaitsError."""
     delivery = card.delivery
     scopes = (address_scope(delivery.corp, UPDATE_API), company_scope(delivery.corpid, UPDATE_API))
     permit = ask_permit(Request(id=f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True))
@@ -153,12 +150,12 @@ def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
 
 
 def _change(card: AlertCard, clock: Clock) -> bool:
-    """Raises ConfigurationError and RateLimitedError."""
+    """Raise ConfigurationError and RateLimitedError for the caller; wait and try again after other errors."""
     delivery = card.delivery
     code = _use_code(delivery, clock())
     if code is None:
         return _settle(card)
-    # Only now: there may be no second code for what changed while the limiter was waited for.
+    # Read after the code was taken: there may be no second code for changes made while the limiter was waited for.
     notice = notices.notice_of(delivery.run, now=clock(), is_locked=False)
     if notice is None:
         _free(code)
@@ -174,7 +171,7 @@ def _change(card: AlertCard, clock: Clock) -> bool:
         _free(code)
         raise
     except IntegrationError as error:
-        # After an unknown outcome the code may be used up: the next one, if there is one, shows the same.
+        # After an unknown outcome the code may be used up. The next code, if any, shows the same content.
         is_for_now = isinstance(error, TransientError)
         if is_for_now:
             _free(code)
@@ -187,22 +184,20 @@ def _change(card: AlertCard, clock: Clock) -> bool:
 
 
 def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
-    """All cards of the company wait as long as the answer asks for; it counts as no try of theirs."""
+    """Make all cards of the company wait as long as the answer asks. This counts as no try."""
     logger.info("corp=%d: changes of cards wait errcode=%s", delivery.corp_id, outcome.errcode)
     if outcome.is_rate_limited:
         hold_scopes([company_scope(delivery.corpid, UPDATE_API)], outcome)
     until = now + timedelta(seconds=outcome.wait_seconds)
     theirs = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
     update_unlocked(theirs, next_try_at=until)
-    if outcome.is_configuration:  # the card has found out whether the company works
+    if outcome.is_configuration:  # This card was the probe of whether the company works.
         CorpQueue.objects.blocked().filter(corp=delivery.corp_id).update(probe_at=until)
 
 
 def _use_code(delivery: Delivery, now: datetime) -> CardCode | None:
-    """A code that nobody has used, marked as used before the call: a crash in between loses it, and uses none twice.
-
-    The newest first: a click's code serves the click; the message's own is kept for the end.
-    """
+    """Take an unused code and mark it as used before the call: a crash loses the code but never uses it twice. The
+    newest code goes first, so a click's code serves that click and the message's own code is kept for the end."""
     for code in _codes(delivery, now).order_by("-received_at", "-pk"):
         if CardCode.objects.filter(pk=code.pk, used_at__isnull=True).update(used_at=now):
             return code
@@ -214,15 +209,14 @@ def _codes(delivery: Delivery, now: datetime) -> QuerySet[CardCode]:
 
 
 def _free(code: CardCode) -> None:
-    """Certain: WeCom did not take it."""
+    """Mark the code as unused again. Call it only if WeCom certainly did not accept the code."""
     CardCode.objects.filter(pk=code.pk).update(used_at=None)
 
 
 def _settle(card: AlertCard, shown: str | None = None) -> bool:
-    """Done, unless it was marked again meanwhile: then its try is due at once, not at the end of the lease.
-
-    `shown`: what the card was changed to. A worker so late that another took the card over may show an older state.
-    """
+    """Mark the card as up to date, or make it due at once if it was marked stale meanwhile. `shown`: digest of what the
+    card was changed to. Return whether it was changed. If another worker has taken over the card, its content may be
+    older: it stays stale."""
     mine = AlertCard.objects.filter(pk=card.pk)
     changed = {} if shown is None else {"shown": shown}
     if not mine.filter(next_try_at=card.next_try_at).update(is_stale=False, **changed) and changed:

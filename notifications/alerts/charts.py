@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from notifications.alerts.verdicts import Verdict
     from notifications.models import AlertRule, Incident
 
-# A check of a rule that is split may open a thousand incidents at once.
+# A check of a split rule may open a thousand incidents at once.
 REQUESTED_AT_MOST = 20
-# Of a fall or a rise, so that both days stand in the chart.
+# Days that the chart of a fall or a rise shows, so that both compared days are in it.
 DAYS_CHARTED = {Against.DAY: 31, Against.WEEK: 31, Against.YEAR: 400}
 _DOWN = frozenset({Comparison.LESS, Comparison.AT_MOST})
 _UP = frozenset({Comparison.GREATER, Comparison.AT_LEAST})
@@ -47,13 +47,13 @@ _TOGETHER = {
     Aggregate.LEAST: charts.Aggregate.MINIMUM,
     Aggregate.MOST: charts.Aggregate.MAXIMUM,
 }
-# A place of the chart may be held against the same value as the whole: no part of a sum may.
+# With these, a single place of the chart is comparable with the threshold. A part of a sum is not.
 _COMPARABLE = BY_ROW | {Aggregate.AVERAGE, Aggregate.LEAST, Aggregate.MOST}
 
 
 @dataclass(frozen=True)
 class Fired:
-    """An incident that a check opened: what the conditions say of its part of the data, and that part."""
+    """An incident that a check opened, with the verdict and the data of its part."""
 
     incident: Incident
     verdict: Verdict
@@ -62,18 +62,15 @@ class Fired:
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture as a page shows it. `words`: what stands in its place while there is none."""
+    """A picture as a page shows it. `words`: text to show while there is no picture."""
 
     medium: Medium
     words: str = ""
 
 
 def request_charts(rule: AlertRule, fired: Sequence[Fired], *, slot_at: datetime, now: datetime) -> int:
-    """Have the first REQUESTED_AT_MOST drawn, a first of each incident before a second of any. Returns how many.
-    `slot_at`: of the check that opened them.
-
-    Costs time for large tables: outside a transaction.
-    """
+    """Request the first REQUESTED_AT_MOST charts, one of each incident before a second of any. Return how many.
+    `slot_at`: the slot of the check. Call it outside a transaction: large tables take time."""
     requested = [
         Medium(
             incident=incident,
@@ -85,13 +82,13 @@ def request_charts(rule: AlertRule, fired: Sequence[Fired], *, slot_at: datetime
         )
         for incident, recipe in islice(_recipes(rule, fired, slot_at), REQUESTED_AT_MOST)
     ]
-    # Conflicts: a condition that stands in the rule twice.
+    # A conflict is a condition that the rule contains twice.
     return len(Medium.objects.bulk_create(requested, ignore_conflicts=True))
 
 
 def shown(incident: Incident, *, person: User, now: datetime) -> list[Shown]:
-    """Nothing where there is none, or the person may not see the data. The permission to see the incident itself is
-    the caller's to ask."""
+    """Return the incident's charts; none if the person may not see the data. The caller checks that the person may see
+    the incident."""
     media = list(_media(incident).defer("recipe", "content", "svg"))
     if not media or not notices.may_see_data(incident, person):
         return []
@@ -99,8 +96,8 @@ def shown(incident: Incident, *, person: User, now: datetime) -> list[Shown]:
 
 
 def picture_of(incident: Incident, medium_id: int, *, person: User) -> Medium | None:
-    """The picture behind an address that a page got by `shown`, also while it is not ready; None where it is another
-    incident's, or the person may not see the data."""
+    """Return the picture behind an address that `shown` gave out, ready or not. None if it belongs to another incident
+    or the person may not see the data."""
     medium = _media(incident).filter(pk=medium_id).defer("recipe").first()
     return medium if medium is not None and notices.may_see_data(incident, person) else None
 
@@ -110,7 +107,7 @@ def _media(incident: Incident) -> QuerySet[Medium]:
 
 
 def _recipes(rule: AlertRule, fired: Sequence[Fired], slot_at: datetime) -> Iterator[tuple[Incident, bytes]]:
-    """Of the conditions that hold, one after another, since it is they that opened the incident."""
+    """Yield a chart recipe for each condition that holds, condition by condition."""
     language, at = get_language() or settings.LANGUAGE_CODE, slot_at.astimezone(read_zone(rule.time_zone))
     for index, condition in enumerate(conditions.from_rows(rule.conditions)):
         for one in fired:
@@ -138,8 +135,8 @@ def _words(medium: Medium, now: datetime) -> str:
 def recipe_of(
     condition: Condition, table: Table, *, rule: AlertRule, at: datetime, language: str
 ) -> tuple[str, bytes] | None:
-    """The title of the condition's chart, and what the chart workers draw it from; None where there is no chart. `at`:
-    the slot by the clock of the rule, as the table's moments are."""
+    """Return the title and the drawing recipe of the condition's chart; None if there is no chart. `at`: the slot in
+    the rule's time zone, like the table's moments."""
     drawn = chart_of(condition, table, at=at, split_column=rule.split_column)
     if drawn is None:
         return None
@@ -149,11 +146,9 @@ def recipe_of(
 
 
 def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: str = "") -> tuple[Chart, Table] | None:
-    """The chart and its two columns of the rows that count: over time where the data has times, else by name. `table`:
-    one part of the data, cut by `split_column`.
-
-    None where a chart would say nothing, or something wrong: counts, columns without numbers, data with nothing to
-    stand along the axis, and single rows of which several stand at one place and no direction says which matters.
+    """Return the chart and its two columns of the rows that count: over time if the data has times, else by name.
+    `table`: one part of the data, cut by `split_column`. None if a chart would say nothing or something wrong: counts,
+    columns without numbers, data without an axis, and several rows at one place if no direction says which one matters.
     """
     of_all_days = replace(condition, comparison=Comparison.GREATER) if condition.comparison in BY_CHANGE else condition
     chosen = verdicts.rows_counting(verdicts.resolve_dates(of_all_days, table, at), table)
@@ -182,22 +177,22 @@ def chart_of(condition: Condition, table: Table, *, at: datetime, split_column: 
 
 
 def _latest_days(table: Table, axis: str, count: int) -> Table:
-    """The rows of the latest so many days: among years of them the two that are compared would not be seen."""
+    """Return the rows of the latest `count` days. In a chart of years the two compared days would not be seen."""
     days = [verdicts.day_of(value) for value in table.values(axis)]
     first = max(day for day in days if day is not None) - timedelta(days=count - 1)
     return table.with_rows([row for row, day in zip(table.rows, days, strict=True) if day is not None and day >= first])
 
 
 def _only(table: Table, names: Sequence[str]) -> Table:
-    """These columns alone: a recipe keeps what it was given, also what nobody looks at."""
+    """Return the table with these columns only, because a recipe stores all it gets."""
     places = [table.position(name) for name in names]
     columns = tuple(table.columns[place] for place in places)
     return replace(table, columns=columns, rows=tuple(tuple(row[place] for place in places) for row in table.rows))
 
 
 def _axis(table: Table, taken: Collection[str]) -> str:
-    """The first column of times of which there are several, else that of names that tells the rows apart best and still
-    has room for each."""
+    """Return the first column of times with several values, else the text column that fits and best tells the rows
+    apart."""
     free = [column for column in table.columns if column.name not in taken]
     timed = [one.name for one in free if one.is_temporal and len(set(table.values(one.name)) - {None}) > 1]
     if timed:
@@ -210,7 +205,7 @@ def _axis(table: Table, taken: Collection[str]) -> str:
 
 
 def _together(condition: Condition, table: Table, axis: str, places_at_most: int) -> charts.Aggregate | None:
-    """What becomes of several rows at one place, so that it is on the same side of the line as the condition says."""
+    """Return how several rows at one place are combined, so that they stay on the condition's side of the line."""
     if condition.aggregate not in BY_ROW:
         return _TOGETHER[condition.aggregate]
     if condition.comparison in _UP | _DOWN:

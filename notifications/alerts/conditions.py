@@ -1,4 +1,4 @@
-"""Conditions as they are entered, kept, checked and put into words. Pure; verdicts.py says whether they hold."""
+"""Reads, stores, checks and describes conditions. Pure; verdicts.py evaluates them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Number = Decimal
 
 
 class Aggregate(TextChoices):
-    """What of a column is compared: each row's value, or one number of all of them."""
+    """Compared quantity: each row's value, or one number for the whole column."""
 
     ANY = "any", pgettext_lazy("condition", "any row")
     ALL = "all", pgettext_lazy("condition", "all rows")
@@ -53,7 +53,7 @@ class Aggregate(TextChoices):
     LEAST = "min", pgettext_lazy("condition", "smallest")
     MOST = "max", pgettext_lazy("condition", "largest")
     COUNT = "count", pgettext_lazy("condition", "count")
-    CHANGE = "change", pgettext_lazy("condition", "change %")  # of the sum against the check before
+    CHANGE = "change", pgettext_lazy("condition", "change %")  # of the sum, against the check before
 
 
 class Comparison(TextChoices):
@@ -72,7 +72,7 @@ class Comparison(TextChoices):
 
 
 class Against(TextChoices):
-    """The earlier day with which a fall or a rise compares; names of notifications.reports.templates.values.EARLIER."""
+    """The earlier day that a fall or a rise compares with; keys of integrations.data.figures.EARLIER."""
 
     DAY = "day", pgettext_lazy("condition", "the day before")
     WEEK = "week", pgettext_lazy("condition", "the same day of the week before")
@@ -80,10 +80,10 @@ class Against(TextChoices):
 
 
 class Unit(TextChoices):
-    """What the value of a fall or a rise is."""
+    """Unit of the value of a fall or a rise."""
 
     PERCENT = "percent", "%"
-    # A fall or a rise from 0, which has no percentage, counts, too.
+    # A fall or a rise from 0 has no percentage; here it counts, too.
     PERCENT_FROM_ZERO = "percent_from_zero", pgettext_lazy("condition", "%, also from 0")
     AMOUNT = "amount", pgettext_lazy("condition", "as an amount")
 
@@ -96,7 +96,7 @@ ORDERED = frozenset({Comparison.GREATER, Comparison.AT_LEAST, Comparison.LESS, C
 
 
 class ConditionError(ValueError):
-    """A condition that cannot be, or that the data cannot answer. `reason`: a code; `about`: the column, or a value."""
+    """A condition is invalid, or the data cannot answer it. `reason`: a code; `about`: the column, or a value."""
 
     def __init__(self, reason: str, about: str = "") -> None:
         super().__init__(f"{reason}: {about}" if about else reason)
@@ -105,8 +105,8 @@ class ConditionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`values`: none, one or two, as the comparison needs; text as entered. `filters`: column to the values that
-    count; a row must fit all of them. `against` and `unit` count where it falls or rises."""
+    """A condition on a column. `values`: none, one or two, as the comparison needs; text as entered. `filters`: column
+    to the values that count; a row must fit all of them. `against` and `unit` are for a fall or a rise."""
 
     aggregate: Aggregate
     column: str
@@ -118,8 +118,7 @@ class Condition:
 
 
 def check(condition: Condition, table: Table | None = None) -> None:
-    """Refuse what cannot be: too few values, no number where one is needed; with a table also columns that it lacks.
-    Raises ConditionError."""
+    """Check the number and kind of the values; with a table also that it has the columns. Raise ConditionError."""
     _check_values(condition)
     if condition.comparison in BY_CHANGE | {Comparison.CHANGED} and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
         raise ConditionError("changed_of_rows", condition.column)
@@ -149,7 +148,7 @@ def _check_values(condition: Condition) -> None:
 
 
 def to_rows(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
-    """As AlertRule.conditions keeps them."""
+    """Return the conditions in the form that AlertRule.conditions stores."""
     return [
         {
             "aggregate": one.aggregate.value,
@@ -164,7 +163,7 @@ def to_rows(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
 
 
 def from_rows(rows: Any) -> list[Condition]:
-    """Raises ConditionError for what `to_rows` cannot have written."""
+    """Read the rows that `to_rows` wrote. Raise ConditionError for anything else."""
     if not isinstance(rows, list) or len(rows) > CONDITIONS_AT_MOST:
         raise ConditionError("too_many")
     return [_from_row(row) for row in rows]
@@ -209,7 +208,7 @@ def _check_columns(condition: Condition, table: Table) -> None:
 
 
 def position(table: Table, name: str) -> int:
-    """Of the column, from 0. Raises ConditionError."""
+    """Return the column's position, from 0. Raise ConditionError if it is missing."""
     try:
         return table.position(name)
     except KeyError:
@@ -217,7 +216,7 @@ def position(table: Table, name: str) -> int:
 
 
 def entered(condition: Condition) -> list[Number]:
-    """The condition's values as numbers. Raises ConditionError where one is none."""
+    """Return the condition's values as numbers. Raise ConditionError if one is not a number."""
     found = [entered_number(value) for value in condition.values]
     numbers = [one for one in found if one is not None]
     if len(numbers) != len(condition.values):
@@ -226,8 +225,8 @@ def entered(condition: Condition) -> list[Number]:
 
 
 def entered_moments(condition: Condition) -> list[datetime]:
-    """The condition's values, of which verdicts.resolve_dates made days and times, as times. Raises ConditionError
-    where one is none."""
+    """Return the condition's values as moments, after verdicts.resolve_dates. Raise ConditionError if one is not a
+    date."""
     found = [read_day(value) or read_moment(value, UTC) for value in condition.values]
     moments = [wall_clock(one) for one in found if one is not None]
     if len(moments) != len(condition.values):
@@ -236,14 +235,14 @@ def entered_moments(condition: Condition) -> list[datetime]:
 
 
 def is_date(text: str) -> bool:
-    """Return whether it can be compared with a date: a day, a month, a time, or a relative date."""
+    """Return whether the text can be compared with a date: a day, a month, a moment or a relative date."""
     return span_of(text, SOME_DAY) is not None or read_moment(text, UTC) is not None
 
 
 def span_of(text: str, today: date) -> Period | None:
-    """The days of a relative date, a month or a day; None for anything else."""
+    """Return the days of a relative date, a month or a day; None for anything else."""
     name = _bare(text)
-    is_last_workday = name in map(_bare, LAST_WORKDAY)  # the only one for which days that were entered count
+    is_last_workday = name in map(_bare, LAST_WORKDAY)  # the only relative date that uses the entered workdays
     relative = {_bare(known): days for known, days in named_days(today).items()}
     named = last_workday(today, read_workdays()) if is_last_workday else relative.get(name)
     if named is not None:
@@ -255,7 +254,7 @@ def span_of(text: str, today: date) -> Period | None:
 
 
 def relative_names() -> list[str]:
-    """Names of relative dates to choose from, in the language in force."""
+    """Return the names of the relative dates to choose from, in the current language."""
     names = [(one.name, one.chinese) for one in RELATIVE_DATES if not one.name.endswith("to_date")]
     is_chinese = (get_language() or "").startswith("zh")
     return [chinese if is_chinese else name.replace("_", " ") for name, chinese in [*names, LAST_WORKDAY]]
@@ -266,12 +265,12 @@ def _bare(name: str) -> str:
 
 
 def wall_clock(value: date) -> datetime:
-    """A day's beginning, or what the clock shows at a moment. Comparable with every other of its table."""
+    """Return the beginning of a day, or the clock time of a moment, so that all values of a table can be compared."""
     return value.replace(tzinfo=None) if isinstance(value, datetime) else datetime.combine(value, time())
 
 
 def entered_number(text: str) -> Number | None:
-    """A number as people write one: 1,000.5, 12%, 1.2万."""
+    """Read a number as people write it: 1,000.5, 12%, 1.2万. None if it is not a number or too large."""
     found = read_number(text)
     if found is None or found.unit not in {"", "%"}:
         return None
@@ -280,11 +279,11 @@ def entered_number(text: str) -> Number | None:
 
 
 def is_comparable(number: Number) -> bool:
-    """Below 1e100. Beyond lies nothing that somebody measures, and sums may overflow."""
+    """Return whether the number is below 1e100. Sums of larger ones may overflow."""
     return number.adjusted() < DIGITS_AT_MOST
 
 
-# --- As they are typed, and what is wrong with them ---
+# --- Filters as they are typed, and sentences about what is wrong ---
 
 Filters = tuple[tuple[str, tuple[str, ...]], ...]
 _SENTENCES = {
@@ -327,12 +326,12 @@ _SENTENCES = {
 
 
 def filters_line(filters: Filters) -> str:
-    """As `parse_filters` takes it."""
+    """Write the filters in the form that `parse_filters` reads."""
     return "; ".join(f"{_escape(name)}={'|'.join(map(_escape, values))}" for name, values in filters)
 
 
 def parse_filters(text: str) -> Filters:
-    """Columns with the values that count. Raises ConditionError."""
+    """Read columns with the values that count. Raise ConditionError."""
     return tuple(_filter(part) for part in _split(text, ";；") if part.strip())
 
 
@@ -345,12 +344,12 @@ def _unescape(text: str) -> str:
 
 
 def _split(text: str, signs: str) -> list[str]:
-    """Cut a text at signs that no backslash stands before."""
+    """Cut a text at these signs, unless a backslash stands before one."""
     return re.sub(rf"(\\.)|[{signs}]", lambda found: found[1] or "\0", text).split("\0")
 
 
 def sentence(error: ConditionError) -> str:
-    """What is wrong, for whoever wrote the rule."""
+    """Return a sentence for the rule's author that says what is wrong."""
     return str(_SENTENCES[error.reason]) % {"about": error.about}
 
 
@@ -362,23 +361,21 @@ def _filter(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def plain(number: Number, *, digits: int | None = None) -> str:
-    """A number without an exponent and without zeros at its end; with at most so many `digits` behind the point.
-
-    No round(): it refuses what has more digits than a Decimal computes with (28).
-    """
+    """Write a number without an exponent and trailing zeros; with at most `digits` decimals. round() is not used: it
+    refuses numbers with more digits than a Decimal computes with (28)."""
     text = f"{number:f}" if digits is None else f"{number:.{digits}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
 
 
-# --- In words: 有 2 行 销售额 大于 150 ---
+# --- Conditions in words: 有 2 行 销售额 大于 150 ---
 
-# Where two decimals would hide that a value is beside the one that it is compared with.
+# Decimals used if two would make a value look equal to the one it is compared with.
 DIGITS = 4
 
 
 def described(condition: Condition) -> str:
-    """Without what was found."""
+    """Describe the condition without any result."""
     words = _describe_compared(condition)
     if condition.aggregate == Aggregate.ANY:
         words = _("at least one row with %(compared)s") % {"compared": words}
@@ -388,8 +385,8 @@ def described(condition: Condition) -> str:
 
 
 def findings(rule: AlertRule, verdict: Verdict, *, unknown: ConditionError | None = None) -> str:
-    """Each condition with what was found, a line each: for a card and the page. `unknown`: why nobody knows what a
-    condition that gives no reason of its own says."""
+    """Describe each condition with its result, one line each, for a card and the page. `unknown`: the reason given for
+    conditions whose result is unknown and has no reason of its own."""
     pairs = zip(from_rows(rule.conditions), verdict.found, strict=True)
     return "\n".join(_finding(condition, found, unknown) for condition, found in pairs)
 
@@ -418,7 +415,7 @@ def _finding(condition: Condition, found: Found, unknown: ConditionError | None)
 
 
 def _change(condition: Condition, found: Found, number: Number, before: Number) -> str:
-    """Both values with their days, and the change."""
+    """Describe both values with their days, and the change."""
     today, earlier = found.days
     try:
         change = describe_change(Change(number, before, is_percent=bool(found.unit)), unit=found.unit)
@@ -438,7 +435,7 @@ def _change(condition: Condition, found: Found, number: Number, before: Number) 
 
 
 def _number_text(number: Number, condition: Condition) -> str:
-    """Write a number as pushes do; with more decimals where it would look like the value that it is not equal to."""
+    """Write a number as pushes do; with more decimals if it would look equal to a limit that it does not equal."""
     limits = [entered_number(value) for value in condition.values]
     try:
         looks_equal = number not in limits and round_number(number, USUAL_DECIMALS) in limits
@@ -448,7 +445,7 @@ def _number_text(number: Number, condition: Condition) -> str:
 
 
 def _describe_compared(condition: Condition) -> str:
-    """What is compared, and how: 销售额 合计 大于 150."""
+    """Describe what is compared and how: 销售额 合计 大于 150."""
     column, comparison = condition.column, str(condition.comparison.label)
     if condition.aggregate not in BY_ROW:
         aggregate = str(condition.aggregate.label)
@@ -471,6 +468,6 @@ def _describe_compared(condition: Condition) -> str:
 
 
 def _narrowed(condition: Condition) -> str:
-    """Which rows count, as people read it; `filters_line` is what the page takes."""
+    """Describe which rows count. `filters_line` writes them in the form that the page reads."""
     words = "; ".join(f"{name}={'|'.join(values)}" for name, values in condition.filters)
     return f" ({words})" if words else ""

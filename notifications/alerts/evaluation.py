@@ -1,6 +1,6 @@
-"""Evaluates alert rules: claimed when due, waiting for data, decided once per slot.
+"""Evaluates alert rules: claims the due ones, waits for their data, decides once per slot.
 
-A check without data is no answer: it ends nothing, and after so many in a row it has an incident of its own.
+A check without data decides nothing: no incident ends. After several in a row the rule opens a "no data" incident.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Outcome, Kind = AlertCheck.Outcome, Incident.Kind
-# A fetch is tried for some minutes; what is not there then counts as missing.
+# A check waits this long for its data. After that the data counts as missing.
 PATIENCE = timedelta(minutes=15)
 KEPT = timedelta(days=30)
 PROBLEM_CHARACTERS = 255
-# Of a card, what does not say which data it asks for.
+# Fields of a card that do not change which data it asks for.
 _UNWATCHED = ("name", "as_of_column", "bi_page_id")
 
 
 def due(now: Moment) -> list[QuerySet[Any]]:
-    """Rules whose time has come, or that were disabled, and checks that are not decided yet."""
+    """Return the rules that are due or were disabled, and the checks that are not decided yet."""
     return [
         AlertRule.objects.due(now),
         AlertRule.objects.interrupted(),
@@ -61,8 +61,8 @@ def due(now: Moment) -> list[QuerySet[Any]]:
 
 
 def claim_due(*, now: datetime) -> int:
-    """Begin the checks of all due rules and move those on to their next time. Returns how many. Times that were missed
-    are not made up for: only how things are now counts."""
+    """Begin the checks of all due rules and move the rules on to their next time. Return how many. Missed times are not
+    made up for: only the present state counts."""
     AlertRule.objects.interrupted().update(holding={}, absent={})
     with transaction.atomic():
         rules = list(unlocked(AlertRule.objects.due(now).order_by("next_run_at"))[:BATCH])
@@ -74,7 +74,7 @@ def claim_due(*, now: datetime) -> int:
 
 
 def follow(card_id: int, slot_at: datetime) -> None:
-    """Decide the checks that wait for this card and slot, whose data is ready or failed. Called by card_data."""
+    """Decide the checks that wait for this card and slot once its data is ready or has failed. Called by card_data."""
     now = database_clock()()
     waiting = AlertCheck.objects.filter(card=card_id, slot_at=slot_at, outcome=Outcome.WAITING)
     states = fetch.states([card_id], slot_at=slot_at)
@@ -83,7 +83,7 @@ def follow(card_id: int, slot_at: datetime) -> None:
 
 
 def sweep(*, now: datetime) -> int:
-    """Decide checks whose data is there though nobody told, and those that have waited too long. Returns how many."""
+    """Decide checks whose data arrived without a call of `follow`, and checks that waited too long. Return how many."""
     waiting = AlertCheck.objects.filter(outcome=Outcome.WAITING).order_by("requested_at")[:BATCH]
     count = 0
     for check in waiting:
@@ -98,14 +98,14 @@ def sweep(*, now: datetime) -> int:
 
 
 def old(now: Moment) -> QuerySet[AlertCheck]:
-    """Checks that are kept no longer."""
+    """Return the checks that are too old to keep."""
     return AlertCheck.objects.filter(requested_at__lt=now - KEPT)
 
 
 def renew(rule: AlertRule, *, now: datetime) -> None:
-    """Begin anew where the rule watches something else than its last check did: other conditions or parts, or a card
-    that asks for something else. Every check comes by here, so it does not matter where that was changed."""
-    # Without what is empty, as columns are that a later version adds.
+    """Reset the rule if it watches something else than at its last check: other conditions, parts or card settings.
+    Every check calls this, so it does not matter where the change was made."""
+    # Empty fields are left out, so that a column added by a later version changes nothing.
     asked = {name: value for name, value in model_to_dict(rule.card, exclude=_UNWATCHED).items() if value}
     said = [rule.conditions, rule.join, rule.split_column, rule.split_attribute_id, asked]
     watched = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
@@ -120,8 +120,8 @@ def renew(rule: AlertRule, *, now: datetime) -> None:
 
 
 def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertCheck.Outcome | None:
-    """What the data says, written down once. None where it was decided already, or where the rule was disabled
-    or got another card meanwhile. `state` None: there is no data."""
+    """Decide a check from its card's data and store the outcome. `state` None: there is no data. Return None if the
+    check was decided before, or if the rule was disabled or got another card meanwhile."""
     with transaction.atomic():
         check = AlertCheck.objects.select_for_update().filter(pk=check_id, outcome=Outcome.WAITING).first()
         if check is None:
@@ -136,24 +136,23 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
         outcome, fired = _decide_rule(rule, check, state, now)
         AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
     logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)
-    # After it: the decision stands and is sent, whatever becomes of its pictures.
+    # After the commit: the decision is kept and sent even if the charts fail.
     if fired:
         charts.request_charts(rule, fired, slot_at=check.slot_at, now=now)
     return outcome
 
 
 def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) -> bool:
-    """Whether it could be decided: one whose data we stumble over holds up no other, and has no answer in the end."""
+    """Decide one check, guarded: an error must not stop the other checks. Return whether there was no error."""
     with guarded(logger, "check=%d rule=%d cannot be decided", check.pk, check.rule_id) as row:
         decide(check.pk, state, now=now)
     return row.error is None
 
 
 def evaluate(rule: AlertRule, table: Table, *, at: datetime) -> dict[str, Verdict]:
-    """Return what the rule's conditions say of each part of the table. `at`: the slot by the clock of the rule, as the
-    table's moments are. Raises ConditionError: for a column that is missing before anything else, and where there is no
-    part, unless an absent value means that it is over.
-    """
+    """Return the verdict of the rule's conditions for each part of the table. `at`: the slot in the rule's time zone,
+    like the table's moments. Raise ConditionError for a missing column, before anything else, and for a table without
+    any part, unless the rule ends incidents of absent values."""
     entered = conditions.from_rows(rule.conditions)
     columns = [name for one in entered for name in (one.column, *dict(one.filters))]
     for name in filter(None, [*columns, rule.split_column]):
@@ -170,7 +169,7 @@ def evaluate(rule: AlertRule, table: Table, *, at: datetime) -> dict[str, Verdic
 
 
 def draft_incidents(rule: AlertRule, found: dict[str, Verdict], *, now: datetime) -> list[Incident]:
-    """Make, unsaved, what would open if each part of which the conditions hold fired now."""
+    """Make, unsaved, the incidents that would open if each part whose conditions hold fired now."""
     check, link = AlertCheck(card_id=rule.card_id, slot_at=now), bi_link([rule.card])
     holding = {part: verdict for part, verdict in found.items() if verdict.holds}
     reports = [_report(rule, check, Kind.FIRING, part, verdict=verdict) for part, verdict in holding.items()]
@@ -182,12 +181,12 @@ def draft_incidents(rule: AlertRule, found: dict[str, Verdict], *, now: datetime
 def _decide_rule(
     rule: AlertRule, check: AlertCheck, state: CardData | None, now: datetime
 ) -> tuple[AlertCheck.Outcome, list[Fired]]:
-    """The outcome, and the incidents that the rule's conditions opened."""
+    """Return the outcome, and the incidents that the rule's conditions opened."""
     if rule.checked_slot_at is not None and check.slot_at <= rule.checked_slot_at:
         return Outcome.LATE, []
     if state is None or state.status != state.Status.READY:
         problem = (state.problem if state else "") or _("There was no answer in time.")
-        # The source says that it does not know the card any more, or else nothing of it.
+        # The source says that it does not know the card any more, or it says nothing about that.
         is_broken = True if state and state.is_lost else None
         return _without_data(rule, check, problem, now, is_broken=is_broken), []
     zone = read_zone(rule.time_zone)
@@ -197,7 +196,7 @@ def _decide_rule(
         if found and all(one.holds is None for one in found.values()):
             raise _problem(found) or ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
-        # An answer without any column is an empty one.
+        # An answer without any column is an empty answer.
         known = error.reason == "no_such_column" if table.columns else None
         return _without_data(rule, check, conditions.sentence(error), now, is_broken=known), []
     opened = _with_data(rule, check, found, now, is_cut=table.is_cut)
@@ -209,11 +208,9 @@ def _decide_rule(
 def _with_data(
     rule: AlertRule, check: AlertCheck, found: dict[str, Verdict], now: datetime, *, is_cut: bool
 ) -> dict[str, Incident]:
-    """Parts that hold long enough fire. A part that does not hold any more, and is there, is over; one without an
-    answer, or that is not in the data at all, stays as it is, the latter for as many checks as the rule says.
-
-    Returns what was opened, by part.
-    """
+    """Store the verdicts and apply them to the rule's incidents. Return the opened incidents by part. A part that holds
+    long enough fires. A part that is there and does not hold is over. A part without an answer keeps its incident. So
+    does a part that is missing from the data, for as many checks as the rule says."""
     holding, reports = {}, [_report(rule, check, Kind.NO_DATA, "", ends_at=check.slot_at)]
     parts = {}
     for part, verdict in found.items():
@@ -238,13 +235,13 @@ def _with_data(
 
 
 def _problem(found: dict[str, Verdict]) -> ConditionError | None:
-    """Why nobody knows whether a part holds; None where all are known, or nothing more can be said."""
+    """Return why a part's verdict is unknown; None if all are known or none gives a reason."""
     unknown = (verdict for verdict in found.values() if verdict.holds is None)
     return next((one.problem for verdict in unknown for one in verdict.found if one.problem is not None), None)
 
 
 def _absences(rule: AlertRule, check: AlertCheck, found: Collection[str]) -> list[incidents.Report]:
-    """Ends of what fires though its value of the split is not in the data any more, for long enough."""
+    """End the incidents whose split value has been missing from the data for long enough."""
     if not (rule.absent_checks and rule.split_column):
         rule.absent = {}
         return []
@@ -257,7 +254,7 @@ def _absences(rule: AlertRule, check: AlertCheck, found: Collection[str]) -> lis
 
 
 def _remembered(rule: AlertRule, found: dict[str, Verdict]) -> dict[str, Any]:
-    """Also of parts that are not there this time, as long as there are not too many: they may come back."""
+    """Return the memory of all parts, also of absent ones: they may come back. The number of parts is limited."""
     absent = {part: row for part, row in rule.memory.items() if part not in found}
     seen = {part: verdict.memory for part, verdict in found.items()}
     return dict([*absent.items(), *seen.items()][-verdicts.PARTS_AT_MOST :])
@@ -266,8 +263,9 @@ def _remembered(rule: AlertRule, found: dict[str, Verdict]) -> dict[str, Any]:
 def _without_data(
     rule: AlertRule, check: AlertCheck, problem: str, now: datetime, *, is_broken: bool | None
 ) -> AlertCheck.Outcome:
-    """What held until now holds no longer “in a row”. What the next check compares with is kept. A broken rule raises
-    nothing: its owner is told once, and its problem stays said. `is_broken`: None where the answer does not tell."""
+    """Count a check without data and report it once there are enough in a row. Parts lose their count of checks that
+    held in a row; the memory for the next comparison is kept. A broken rule opens no incident: its owner is notified
+    once, and the rule keeps showing its problem. `is_broken`: None if the answer does not say."""
     was_broken = rule.is_broken
     rule.is_broken = was_broken if is_broken is None else is_broken
     rule.holding, rule.checked_slot_at = {}, check.slot_at
@@ -291,7 +289,7 @@ def _without_data(
 
 
 def _apply(reports: Sequence[incidents.Report], rule: AlertRule, now: datetime) -> incidents.Outcome:
-    """Ends of what never began are nothing: of every check there would be one."""
+    """Apply the reports, without the ends of incidents that are not open: every check would report some."""
     drafts = [report.draft for report in reports]
     link = bi_link([rule.card])
     for draft in drafts:
@@ -339,8 +337,7 @@ def _key(rule: AlertRule, kind: Incident.Kind, part: str) -> str:
 
 
 def request_check(rule: AlertRule, *, now: datetime, slot_at: datetime | None = None) -> AlertCheck:
-    """Begin the check of a slot, or one that somebody asks for, as after a data update: twice within a second it is
-    one."""
+    """Begin the check of a slot, or one asked for now, as after a data update. Two within one second are one."""
     check, is_new = AlertCheck.objects.get_or_create(
         rule=rule,
         slot_at=slot_at or now.replace(microsecond=0),
@@ -360,11 +357,11 @@ def _next(rule: AlertRule, now: datetime) -> datetime | None:
     return None if found is None else found.due_at
 
 
-# --- Rules whose data lacks a column or a card that they name: their owners are told, once each time ---
+# --- Notices to the owners of broken rules, whose data lacks a column or a card; one notice each time ---
 
 
 def request_broken_rule_notices(*, now: datetime) -> list[int]:
-    """Make the notices of broken rules whose owners are not told yet. Returns the ids of their runs, to be rendered."""
+    """Make the notices of broken rules whose owners do not know yet. Return the ids of their runs, to be rendered."""
     run_ids = []
     with transaction.atomic():
         for rule in unlocked(AlertRule.objects.untold().order_by("pk"))[:BATCH]:
@@ -377,12 +374,12 @@ def request_broken_rule_notices(*, now: datetime) -> list[int]:
 
 
 def source_of_notice(run: Run) -> AnyNoticeSource | None:
-    """None for a run that is no notice (notifications.sources.source_of)."""
+    """Return the source of a notice's run; None for another kind of run (notifications.sources.source_of)."""
     return AnyNoticeSource(run) if run.trigger == Run.Trigger.NOTICE else None
 
 
 class AnyNoticeSource(NoticeSource):
-    """What a notice says that may tell of something else than runs."""
+    """Content of a notice, which may be about pages, ownership, a broken rule or runs."""
 
     def contents(self, *, now: datetime) -> OneContent:
         for write in (write_page_notice, write_ownership_notice, _write_rule_notice):
@@ -392,7 +389,7 @@ class AnyNoticeSource(NoticeSource):
 
 
 def _write_rule_notice(notice: Run) -> Content | None:
-    """None for a notice that tells of no broken rule."""
+    """Return the text about a broken rule; None if the notice is about something else."""
     rule = AlertRule.objects.filter(owner_notice=notice.pk).first()
     if rule is None:
         return None

@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 
 Kind, Notice, Status = Incident.Kind, Incident.Notice, Incident.Status
-# What ends and begins again within this time is one incident, and one message in this time tells of it.
+# An incident that ends and begins again within this time goes on, and people get one message.
 DAMPING = timedelta(minutes=10)
-# So long after an end, news of its beginning may still be under way: a retry, or another replica of the sender. Shorter
-# than Alertmanager's `group_interval` of 5 minutes, which lies between an end that it told and what it tells next.
+# For this long after an end, reports of its beginning may still arrive: a retry, or another replica of the sender.
+# Shorter than Alertmanager's `group_interval` of 5 minutes, which lies between a reported end and its next report.
 LATENESS = timedelta(minutes=3)
 ORPHANS_AT_ONCE = 500
-# Of a report, what may change while the incident lasts.
+# Fields of a report that may change while the incident lasts.
 _SAID = ("title", "summary", "severity", "link")
 
 
 class Step(Enum):
-    """What a report of a state means for what we know."""
+    """Decision about a report, given the known incident."""
 
     OPEN = "open"
     REOPEN = "reopen"
@@ -55,26 +55,28 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Report:
-    """What a source says of one thing, as the incident that it would be: wrong since `starts_at`, over with `ends_at`.
-    `is_going_on`: at the report before this one, too: the source itself knows that no stretch ended in between."""
+    """A source's report about one thing, drafted as an incident: firing since `starts_at`, over if `ends_at` is set.
+    `is_going_on`: it fired at the report before, too, so the source knows that no stretch ended in between."""
 
     draft: Incident
     is_going_on: bool = False
 
 
 def key_of(source: str, kind: str, part: str) -> str:
-    """What an incident is of: `source` as `channel:7`, `part` a fingerprint, or a split key of any length."""
+    """Return the key of an incident. `source`: like `channel:7`; `part`: a fingerprint, or a split key of any
+    length.
+    """
     digest = part if len(part) == 40 and part.isascii() else hashlib.sha256(part.encode()).hexdigest()[:40]
     return f"{source}:{kind}:{digest}"
 
 
 def decide(known: Incident | None, report: Report, *, now: datetime) -> Step:
-    """By the times that the source names, so that reports may come late, twice and in any order. Pure.
+    """Decide by the times that the source names, so that reports may come late, twice and in any order. Pure.
 
-    An end before the beginning that we know belongs to an earlier stretch. An end of which we knew no beginning is
-    recorded, so that its firing, should it still come, opens nothing. A firing that began before the end that we know
-    is late, or was closed by hand; or else the sender was mistaken about the end. Prometheus is, if it was cut off for
-    longer than its alerts last: it goes on with the same beginning.
+    An end before the known beginning belongs to an earlier stretch. An end without a known beginning is recorded, so
+    that its firing opens nothing if it comes later. A firing that began before the known end is late, or was closed by
+    hand, or the sender was mistaken about the end. Prometheus is mistaken if it was cut off for longer than its alerts
+    last: it goes on with the same beginning.
     """
     said = report.draft
     if known is None:
@@ -95,14 +97,14 @@ def decide(known: Incident | None, report: Report, *, now: datetime) -> Step:
 
 
 def _goes_on(known: Incident, said: Incident, since_end: timedelta | None) -> bool:
-    """Whether the stretch that we took for over is reported so long after its end that it cannot be over."""
+    """Return whether a stretch taken for over is reported so long after its end that it must still last."""
     is_latest = said.ends_at is None and said.starts_at >= known.stretch_at
     return is_latest and not known.is_closed_by_hand and since_end is not None and since_end > LATENESS
 
 
 def newest(keys: Iterable[str]) -> dict[str, Incident]:
-    """The newest incident of each key, locked, in the order of their ids. Inside the caller's transaction, which holds
-    the lock on the channel or rule."""
+    """Return the newest incident of each key, locked in the order of their ids. Runs inside the caller's transaction,
+    which holds the lock on the channel or rule."""
     found = Incident.objects.filter(key__in=set(keys)).order_by().values("key").annotate(newest=Max("pk"))
     ids = [row["newest"] for row in found]
     return {one.key: one for one in Incident.objects.select_for_update().filter(pk__in=ids).order_by("pk")}
@@ -118,10 +120,8 @@ class Outcome:
 
 
 def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> Outcome:
-    """Bring the incidents of one channel or rule up to its reports, whose order does not matter.
-
-    In the caller's transaction, which holds the lock on `source`. Safe to repeat.
-    """
+    """Apply reports to the incidents of one channel or rule. The order of the reports does not matter. Runs inside the
+    caller's transaction, which holds the lock on `source`. Safe to repeat."""
     reports = list(reports)
     known, outcome = newest(report.draft.key for report in reports), Outcome()
     for report in reports:
@@ -143,7 +143,7 @@ def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> O
                 resolve(former, ends_at=said.ends_at or now, source=source, now=now)
                 outcome.resolved.append(former)
             case Step.SEEN if former is not None:
-                # What an earlier stretch was about is no news, however late it comes.
+                # A late report about an earlier stretch changes neither texts nor times.
                 if said.starts_at >= former.stretch_at:
                     former.stretch_at = said.starts_at
                     _refresh(former, said)
@@ -161,12 +161,12 @@ def note(
     user: User | None = None,
     said: Sentence | None = None,
 ) -> None:
-    """A line of the timeline."""
+    """Add an entry to the incident's timeline."""
     IncidentEvent.objects.create(incident=incident, kind=kind, at=at, user=user, note=said.stored() if said else "")
 
 
 def _refresh(incident: Incident, said: Incident) -> None:
-    """Take over what the source says now, saved. What it says nothing of any more stays as it was."""
+    """Copy the reported fields to the incident and save it. Fields that the report leaves empty stay."""
     changed = [name for name in _SAID if getattr(said, name) not in ("", getattr(incident, name))]
     for name in changed:
         setattr(incident, name, getattr(said, name))
@@ -175,7 +175,7 @@ def _refresh(incident: Incident, said: Incident) -> None:
 
 
 def _open(incident: Incident, source: AlertSource, now: datetime, former: Incident | None) -> None:
-    """Whoever asked for an hour of quiet asked for an hour, also where the thing ended and began again meanwhile."""
+    """Open an incident. A silence of the former incident goes on: whoever asked for an hour of quiet gets an hour."""
     if former is not None and former.is_silenced(now):
         incident.silenced_until, incident.silenced_by = former.silenced_until, former.silenced_by
     incident.notice_kind, incident.notice_due_at = Notice.FIRE, _gathered(source, now)
@@ -189,19 +189,19 @@ def _insert(incident: Incident, now: datetime) -> None:
 
 
 def _gathered(source: AlertSource, now: datetime) -> datetime:
-    """At once, unless people were just told of something: then with what comes meanwhile."""
+    """Return `now`, or the end of the gathering time if people were just notified."""
     return now if source.gather_until is None else max(now, source.gather_until)
 
 
 def _record(incident: Incident, now: datetime) -> None:
-    """Over before anybody told us of it: nothing to be told."""
+    """Store an incident that was over before it was reported: nobody is notified."""
     incident.status, incident.resolved_at = Status.RESOLVED, now
     _insert(incident, now)
     note(incident, IncidentEvent.Kind.RESOLVED, at=now)
 
 
 def _reopen(incident: Incident, said: Incident, source: AlertSource, now: datetime) -> None:
-    """The same incident goes on. If people were told that it is over, they are told again, but not at once."""
+    """Reopen the incident. If people were told that it is over, they are notified again after the damping time."""
     was_notified = incident.notified_at is not None
     knows_of_recovery = incident.notice_kind != Notice.RECOVER and source.notifies_recovery
     incident.status, incident.ends_at, incident.resolved_at = Status.OPEN, None, None
@@ -229,8 +229,8 @@ def resolve(
     by: User | None = None,
     why: Sentence | None = None,
 ) -> None:
-    """It is over. Of one of which nobody was told, nobody is told that either; nor twice in a row that it is over. One
-    that came and went before waits until it is quiet."""
+    """Resolve the incident and schedule its recovery notice. Nobody gets a recovery notice who got no alert, nor two in
+    a row. An incident that was reopened before waits until it has been quiet for the damping time."""
     incident.status, incident.ends_at, incident.resolved_at = Status.RESOLVED, ends_at, now
     incident.is_closed_by_hand = by is not None
     last_kind = incident.notices.order_by("-pk").values_list("kind", flat=True).first()
@@ -244,8 +244,8 @@ def resolve(
 
 
 def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: datetime) -> None:
-    """Note (not saved) when people are reminded: while it is open, and nobody has taken it; after a silence at its
-    end, even where reminders are off, since whoever asked for an hour of quiet asked for an hour."""
+    """Set (unsaved) when people are reminded: while the incident is open and nobody has taken it. After a silence they
+    are reminded at its end, even if reminders are off: an hour of quiet is not more than an hour."""
     minutes = source.repeat_minutes if source is not None else 0
     due_at = since + timedelta(minutes=minutes) if minutes and incident.acknowledged_at is None else None
     if incident.silenced_until is not None and incident.silenced_until > since and incident.acknowledged_at is None:
@@ -255,7 +255,7 @@ def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: 
 
 
 def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
-    """Note that the cards of these incidents show them as they were. In the transaction that changes them."""
+    """Mark the cards of these incidents as out of date. Call it in the transaction that changes the incidents."""
     if not incidents:
         return
     runs = Run.objects.filter(incident_notices__incident__in=incidents)
@@ -267,18 +267,20 @@ def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
     AlertCard.objects.filter(delivery__in=ids).update(is_stale=True, next_try_at=now, try_count=0)
 
 
-# --- What nobody will report any more: its channel or rule was deleted, disabled or changed ---
+# --- Incidents that nobody reports any more: their channel or rule was deleted, disabled or changed ---
 
 
 def orphaned() -> QuerySet[Incident]:
-    """Of a disabled channel the sender may still tell the end; a disabled rule is not checked any more."""
+    """Return open incidents without a source, or of a disabled rule, which is not checked any more. A disabled channel
+    does not count: its sender may still report the end."""
     is_without_source = Q(channel__isnull=True, rule__isnull=True)
     return Incident.objects.open().filter(is_without_source | Q(rule__is_enabled=False))
 
 
 @transaction.atomic
 def end_orphaned(*, now: datetime) -> int:
-    """Returns how many were ended. Nobody is told: whoever deletes or disables a rule knows, and nothing recovered."""
+    """End orphaned incidents. Return how many. Nobody is notified: whoever deleted or disabled the rule knows, and
+    nothing recovered."""
     found = list(orphaned().select_for_update(of=("self",)).order_by("pk")[:ORPHANS_AT_ONCE])
     disabled = [incident for incident in found if incident.rule_id is not None]
     deleted = [incident for incident in found if incident.rule_id is None]
@@ -288,8 +290,9 @@ def end_orphaned(*, now: datetime) -> int:
 
 
 def end_watched(rule: AlertRule, *, now: datetime) -> None:
-    """End what is open of a rule that watches something else from now on. What it finds from now on is another
-    incident, however soon. Inside the caller's transaction, which holds the lock on the rule."""
+    """End the open incidents of a rule that watches something else from now on. The keys of its former incidents are
+    replaced, so the next firing is a new incident, however soon. Runs inside the caller's transaction, which holds the
+    lock on the rule."""
     found = Incident.objects.filter(rule=rule)
     is_open = found.open().select_for_update(of=("self",)).order_by("pk")
     _end(list(is_open), Sentence("What the rule watches was changed."), now)
@@ -303,12 +306,10 @@ def _end(found: Sequence[Incident], why: Sentence, now: datetime) -> None:
 
 
 def receive(alerts: Sequence[Incident], *, channel: InboundChannel, left_out_count: int, now: datetime) -> Outcome:
-    """Bring the channel's incidents up to what a sender says. Repeated, late and out of order it comes to the same.
-
-    `alerts`: each as the incident that it would be; its key is the fingerprint of what it is about. `left_out_count`:
-    those that the sender or we left out. In the caller's transaction: the channel is locked, so that of two calls at
-    once the second sees the incident that the first opened.
-    """
+    """Apply a sender's alerts to the channel's incidents. Alerts may be repeated, late and out of order. `alerts`: each
+    drafted as an incident whose key is its fingerprint. `left_out_count`: alerts that the sender or we left out. Runs
+    in the caller's transaction: the channel is locked, so that the second of two concurrent calls sees the incident
+    that the first opened."""
     locked = InboundChannel.objects.select_for_update(of=("self",)).get(pk=channel.pk)
     for alert in alerts:
         alert.key = key_of(f"channel:{locked.pk}", alert.kind, alert.key)

@@ -1,6 +1,6 @@
-"""Messages of alerts: who gets them, and the card with buttons, the card with a link, or the plain text that they get.
+"""Messages of alerts: their recipients, and their content as a card with buttons, a card with a link or plain text.
 
-A card shows how things stand when it is made or changed; `digest_of` tells whether that is still so.
+A card shows the state at the time it is made or changed; a different `digest_of` means that it is out of date.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 ACKNOWLEDGE, SILENCE = "alert-take", "alert-silence-1h"
 NAMED_AT_MOST = 10
-# Suggested by WeCom: it shortens what is longer.
+# WeCom's suggested lengths; it shortens longer texts.
 TITLE_CHARACTERS, DESCRIPTION_CHARACTERS, TEXT_CHARACTERS, VALUE_CHARACTERS = 36, 44, 160, 30
 GREY, RED, GREEN = 0, 2, 3
 LIFETIME_HOURS = 24
@@ -64,7 +64,7 @@ Notice = Incident.Notice
 
 @dataclass(frozen=True)
 class AlertNotice:
-    """What one message tells: of which incidents, why now, and as things stand at `now`."""
+    """Content of one message: the incidents, the kind of notice and the time (`now`) whose state it shows."""
 
     incidents: Sequence[Incident]
     kind: str
@@ -85,10 +85,10 @@ def source_of_alert(run: Run) -> sources.RunSource | None:
 
 
 class AlertRunSource:
-    """The source of an alert's run. One whose incidents are forgotten is for nobody."""
+    """Source of an alert's run. Without stored incidents it has no recipients."""
 
     def __init__(self, run: Run, notice: AlertNotice | None = None) -> None:
-        """`notice`: of incidents that are not saved, of a draft."""
+        """Load the run's notice, or use `notice`, whose incidents are unsaved drafts."""
         self._run, self._is_draft = run, notice is not None
         self._notice = notice or notice_of(run, now=run.slot_at, is_locked=False)
         self.terms = sources.Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS, run.corp_id)
@@ -104,12 +104,12 @@ class AlertRunSource:
         return sources.OneContent(sources.Content(title_of(notice), text_of(notice), link=link))
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
-        """The card with its buttons, of the incidents as they stand now."""
+        """Return the request body of the card with its buttons, showing the incidents as they are now."""
         notice = self._notice if self._is_draft else notice_of(self._run, now=now, is_locked=True)
         if notice is None:
             raise Incident.DoesNotExist
         url = address.absolute(page_path(notice.incidents, mark))
-        # WeCom has seen the app's callback address answer: a click reaches us.
+        # Clicks reach us only if WeCom has verified the app's callback address.
         has_buttons = corp.callback_verified_at is not None
         message = builders.app_message(
             agentid=corp.agentid,
@@ -120,14 +120,15 @@ class AlertRunSource:
         return body_bytes(message)
 
     def note_unreached(self, reason: str) -> None:
-        """Say in the timelines that this message reached nobody."""
+        """Note in the incidents' timelines that this message reached nobody, and why."""
         lines = {"incident__notices__run": self._run, "kind": IncidentEvent.Kind.NOTIFIED, "at": self._run.slot_at}
         IncidentEvent.objects.filter(**lines).update(note=reason)
 
 
 def notice_of(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None:
-    """The incidents of a run as they stand. `is_locked`: inside a transaction, so that whoever changes one of them
-    afterwards finds the messages that show it as it was."""
+    """Return the notice of a run with its incidents' current state; None without incidents. `is_locked`: lock the
+    incidents, inside a transaction. Whoever changes one of them afterwards then finds this message and updates its
+    card."""
     notices = IncidentNotice.objects.filter(run=run)
     kind = notices.values_list("kind", flat=True).first()
     found = Incident.objects.filter(pk__in=notices.values("incident")).order_by("pk")
@@ -141,7 +142,7 @@ def notice_of(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None
 
 
 def title_of(notice: AlertNotice) -> str:
-    """One incident by its title, several by their number; what it is about before it."""
+    """Return the badge and the incident's title, or the source's name and the number of several incidents."""
     lead, count = notice.lead, len(notice.incidents)
     words = lead.title
     if count > 1:
@@ -152,14 +153,14 @@ def title_of(notice: AlertNotice) -> str:
 
 
 def text_of(notice: AlertNotice) -> str:
-    """The whole in plain words: for mail, a group's robot, and the page of the message."""
+    """Return the whole text without formatting, for e-mail, a group's robot and the page of the message."""
     blocks = ["\n".join(_facts(one, notice.now)) for one in notice.incidents[:NAMED_AT_MOST]]
     return tidy_text("\n\n".join([*blocks, *_further(notice)]))
 
 
 def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> Content:
-    """The card as things stand: the buttons that still make sense, or none. `mark`: unique to the delivery, by which a
-    click names it."""
+    """Return the card for the current state, with the buttons that still make sense, or without. `mark`: unique to the
+    delivery; a click names the card by it."""
     lead, colour = notice.lead, GREY
     if notice.is_over or notice.kind == Notice.RECOVER:
         colour = GREEN
@@ -176,7 +177,7 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
     )
     rows = [*_rows(notice)]
     states = {state_line(one, notice.now) for one in notice.incidents}
-    # How many there are comes first: the end of a long text is cut off.
+    # The count comes first: the end of a long text is cut off.
     lines = [states.pop() if len(states) == 1 else _counts(notice), *_further(notice)]
     if len(notice.incidents) > 1:
         shared, names = _names(notice.incidents)
@@ -189,7 +190,7 @@ def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> C
 
 
 def digest_of(notice: AlertNotice) -> str:
-    """The same as long as the card need not be changed."""
+    """Return a digest that changes exactly when the card has to be changed."""
     state = [
         [one.pk, one.status, one.acknowledged_by_id, one.is_silenced(notice.now) and str(one.silenced_until)]
         for one in notice.incidents
@@ -198,14 +199,14 @@ def digest_of(notice: AlertNotice) -> str:
 
 
 def page_path(incidents: Sequence[Incident], mark: str) -> str:
-    """The page of one incident, or the list where a message tells of several. `mark` says through which company
+    """Return the path of the incident's page, or of the list for several incidents. `mark` tells through which company
     somebody who is not signed in comes."""
     page = f"{incidents[0].pk}/" if len(incidents) == 1 else ""
     return f"/alerts/{page}?{urlencode({'m': mark})}"
 
 
 def state_line(incident: Incident, now: datetime) -> str:
-    """How it stands, in a few words: who has taken it, until when it is silent, since when it is over."""
+    """Say in a few words who has taken the incident, until when it is silent, or since when it is over."""
     if not incident.is_open:
         return _("Over since %(time)s") % {"time": clock(incident.resolved_at or now, now)}
     lines = []
@@ -219,7 +220,7 @@ def state_line(incident: Incident, now: datetime) -> str:
 
 
 def clock(moment: datetime, now: datetime) -> str:
-    """The time of day here; with its date where that is another one."""
+    """Return the local time of day, with the date if it is not today."""
     local, today = timezone.localtime(moment), timezone.localtime(now)
     return f"{local:%H:%M}" if local.date() == today.date() else f"{local:%m-%d %H:%M}"
 
@@ -266,8 +267,8 @@ def _counts(notice: AlertNotice) -> str:
 
 
 def _names(incidents: Sequence[Incident]) -> tuple[list[str], list[str]]:
-    """What tells them apart, behind the title that all share, if they do: where titles are equal, the values of the
-    labels in which they differ."""
+    """Return the title that all incidents share, if any, and a distinctive name for each. Equal titles are told apart
+    by the values of the labels in which the incidents differ."""
     titles = [one.title for one in incidents]
     if len(set(titles)) == len(titles):
         return [], titles
@@ -317,9 +318,9 @@ def _name(person: User | None) -> str:
 
 
 def audience_of(incident: Incident) -> Audience:
-    """Whom an incident concerns now; nobody where its channel or rule is gone. Of a rule that is split by an attribute
-    those of its people whose attribute has the incident's value; of a channel those of the people chosen there whom its
-    owner reaches."""
+    """Return whom an incident concerns now; nobody if its channel or rule is gone. A rule that is split by an
+    attribute: the receiver's people whose attribute has the incident's value. A channel: the chosen people whom the
+    channel's owner may reach."""
     if incident.rule is None:
         return Audience() if incident.channel is None else reach.named_by_channel(incident.channel)
     audience = named_audience(incident.rule.receiver)
@@ -337,7 +338,7 @@ def audience_of(incident: Incident) -> Audience:
 
 
 def waits_for_company(incident: Incident) -> bool:
-    """Whether nobody can be told of it now, and somebody could if a disabled company were enabled."""
+    """Return whether nobody can be notified now, but somebody could if a disabled company were enabled."""
     audience = audience_of(incident)
     disabled = set(Corp.objects.filter(is_enabled=False).values_list("pk", flat=True))
     if audience.channel == Channel.ROBOT:
@@ -347,7 +348,7 @@ def waits_for_company(incident: Incident) -> bool:
 
 
 def audience_key(incident: Incident) -> tuple[object, ...]:
-    """The same for incidents that concern the same people."""
+    """Return a key that is equal for incidents that concern the same people."""
     if incident.rule is None:
         return ("channel", incident.channel_id)
     rule = incident.rule
@@ -355,8 +356,9 @@ def audience_key(incident: Incident) -> tuple[object, ...]:
 
 
 class ConcernsOf:
-    """Whether incidents concern `person`: one of those who are notified, and could still be; not a leaver, not barred,
-    not disabled. Asks once for each rule or channel and once for the person's values, of however many incidents."""
+    """Test whether incidents concern `person`: somebody who is notified and still can be, so no leaver, barred or
+    disabled person. It queries once per rule or channel and once for the person's attribute values, for any number of
+    incidents."""
 
     def __init__(self, person: User) -> None:
         self._person = person
@@ -389,13 +391,13 @@ class ConcernsOf:
 
 
 def may_act(incident: Incident, person: User) -> bool:
-    """Recipients, and administrators of the company who may change incidents."""
+    """Return whether the person may act: a recipient, or an administrator of the company who may change incidents."""
     return person.is_active and (ConcernsOf(person)(incident) or _administers(incident, person))
 
 
 def may_see_data(incident: Incident, person: User) -> bool:
-    """Of those who may see the incident: whoever is notified of it, and administrators who see the card that it is
-    about. A rule's people and its card may belong to different companies."""
+    """Return whether somebody who may see the incident may also see its data. Recipients may, and administrators who
+    may see the card: a rule's people and its card may belong to different companies."""
     is_seen = incident.card_id is not None and Card.objects.visible_to(person).filter(pk=incident.card_id).exists()
     return is_seen or ConcernsOf(person)(incident)
 

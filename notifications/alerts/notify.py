@@ -1,6 +1,6 @@
 """Turns due notices of incidents into runs, at times at which people may be notified.
 
-A storm of one channel or rule becomes one message. A rule has hours, working days and silence windows.
+Many alerts of one channel or rule become one message. A rule has hours, working days and silence windows.
 """
 
 from __future__ import annotations
@@ -25,23 +25,21 @@ if TYPE_CHECKING:
 
 Notice = Incident.Notice
 _NOTES = {Notice.FIRE: Sentence("alert"), Notice.REPEAT: Sentence("reminder"), Notice.RECOVER: Sentence("recovery")}
-# As many as one payload, or one check, can open: they are one message.
+# The most that one payload or one check can open; they share one message.
 INCIDENTS_PER_NOTICE = 1000
-# Senders hold their channel for as long as one payload takes.
+# A sender locks its channel while one payload is processed.
 LOCK_SECONDS = 5
-# What is kept back is checked again so soon: hours and silence windows may be changed meanwhile.
+# A notice that is held back is checked again after this time: hours and silence windows may change meanwhile.
 RECHECK_AFTER = timedelta(minutes=5)
-# Holidays are shorter.
+# Longer than any holiday.
 DAYS_SEARCHED = 30
-# Windows that leave no gap in so many steps: people are told at the end of the last one looked at.
+# If windows leave no gap in this many steps, people are notified at the end of the last one.
 STEPS_AT_MOST = 60
 
 
 def request_notices(*, now: datetime) -> list[int]:
-    """Make the runs of all notices that are due. Returns their ids, to be rendered.
-
-    Safe in any number at once: a channel or rule that somebody else is at for too long is left to the next call.
-    """
+    """Make the runs of all due notices. Return their ids, to be rendered. Safe to run concurrently: a channel or rule
+    that somebody else locks for too long is left to the next call."""
     due = Incident.objects.notice_due(now).order_by()
     sources: list[tuple[type[Source], str, int | None]] = []
     for channel_id, rule_id in due.values_list("channel_id", "rule_id").distinct():
@@ -54,7 +52,7 @@ def request_notices(*, now: datetime) -> list[int]:
 
 
 def _of_source(model: type[Source], column: str, source_id: int | None, now: datetime) -> list[int]:
-    """Takes the source's lock first, as where incidents are opened."""
+    """Make the runs of one source. Its lock comes first, in the same order as where incidents are opened."""
     source: Source | None = None
     if source_id is not None:
         rows: QuerySet[Any] = model._default_manager.filter(pk=source_id)
@@ -87,8 +85,8 @@ def _of_source(model: type[Source], column: str, source_id: int | None, now: dat
 def _quiet_until(
     incident: Incident, source: Source | None, windows: Sequence[SilenceWindow], now: datetime
 ) -> datetime:
-    """Until when nobody is to be notified; `now` where that is not so. A silence keeps back everything but the end, the
-    hours and the silence windows of a rule everything."""
+    """Return until when nobody may be notified; `now` if people may be notified at once. A silence holds back
+    everything but the recovery. A rule's hours and silence windows hold back everything."""
     until = now
     if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
         until = max(until, incident.silenced_until)
@@ -127,7 +125,7 @@ def _create_run(kind: str, together: list[Incident], source: Source | None, now:
 
 
 def run_key(incident: Incident, kind: str) -> str:
-    """`incident:<id>:<fire|repeat-n|recover>`; of an incident that begins and ends again, `recover-n`."""
+    """Return `incident:<id>:<fire|repeat-n|recover>`; from an incident's second recovery on, `recover-n`."""
     number = _number(incident, kind)
     is_numbered = kind == Notice.REPEAT or number > 1
     return f"incident:{incident.pk}:{kind}-{number}" if is_numbered else f"incident:{incident.pk}:{kind}"
@@ -142,8 +140,7 @@ def _number(incident: Incident, kind: str) -> int:
 
 
 def earliest_notice_at(rule: AlertRule, now: datetime, windows: Sequence[SilenceWindow] = ()) -> datetime:
-    """`now` where people may be told, else the moment from which they may: within the rule's hours and outside all of
-    its silence windows."""
+    """Return the first moment from `now` on that lies within the rule's hours and outside its silence windows."""
     moment = now
     for _step in range(STEPS_AT_MOST):
         within = _within_hours(rule, moment)
@@ -156,8 +153,8 @@ def earliest_notice_at(rule: AlertRule, now: datetime, windows: Sequence[Silence
 
 
 def window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> datetime | None:
-    """The end of the window's stretch in which `moment` lies; None where it lies in none. In an hour that clocks show
-    twice it lies in the window both times."""
+    """Return the end of the window's stretch that contains `moment`; None if there is none. An hour that clocks show
+    twice lies in the window both times."""
     if window.kind == SilenceWindow.Kind.ONCE:
         start, end = window.starts_at, window.ends_at
         return end if start is not None and end is not None and start <= moment < end else None
@@ -167,7 +164,7 @@ def window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> dateti
     local = moment.astimezone(where)
     for days in (-1, 0):
         day = local.date() + timedelta(days=days)
-        # Times of one zone are compared by the clock that people see, whatever its offset.
+        # Times in one zone are compared by the clock that people see, whatever the offset.
         ends = datetime.combine(day if to_time > from_time else day + timedelta(days=1), to_time, where)
         is_its_day = day.isoweekday() in window.weekday_numbers
         if is_its_day and datetime.combine(day, from_time, where) <= local < ends:
@@ -176,7 +173,8 @@ def window_end(window: SilenceWindow, where: tzinfo, moment: datetime) -> dateti
 
 
 def _within_hours(rule: AlertRule, now: datetime) -> datetime:
-    """Hours that end before they begin go over midnight, and belong to the day on which they begin."""
+    """Return `now` or the next beginning of the rule's hours. Hours that end before they begin go over midnight and
+    belong to the day on which they begin."""
     if rule.notify_from is None and rule.notify_until is None and not rule.notifies_on_workdays_only:
         return now
     where = read_zone(rule.time_zone)

@@ -1,4 +1,4 @@
-"""Tries an unsaved rule on fetched data and over the past, and makes the message that it would send. Keeps nothing."""
+"""Tries an unsaved rule on fetched data and over the past, and makes the message that it would send. Saves nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROWS_SHOWN, PARTS_SHOWN, PICTURES_SHOWN = 20, 20, 4
 PAST_DAYS = 30
-# Of a rule over the past: the page is shown while somebody waits.
+# Limit of rows for trying a rule over the past: somebody waits for the page.
 PAST_ROWS_AT_MOST = 10_000
 
 
@@ -42,7 +42,7 @@ class ShownRow:
 
 @dataclass(frozen=True)
 class ShownPart:
-    """One part of the data: what the conditions say of it, and its rows, those that make it hold first."""
+    """Part of the data with its verdict and its rows, those that make it hold first."""
 
     name: str
     holds: bool | None
@@ -57,7 +57,8 @@ class ShownPart:
 
 @dataclass(frozen=True)
 class Past:
-    """`day_count`: of how many days there was an answer. `held`: those on which it would have fired, oldest first."""
+    """Result over the past. `day_count`: days with an answer. `held`: days on which the rule would have fired, oldest
+    first."""
 
     day_count: int
     held: list[date]
@@ -65,9 +66,9 @@ class Past:
 
 @dataclass(frozen=True)
 class Trial:
-    """`problem`: a sentence, where there is no answer. `pictures`: to be made, each of the part that is its alias.
-    `unknown_count`: parts of which nobody can say whether the conditions hold. `is_cut`: there are more rows.
-    `past`: None where the data cannot say. `notices`: what would be sent, one for each choice of people."""
+    """Result of trying a rule. `problem`: a sentence, if there is no answer. `pictures`: charts to make; each one's
+    alias is the part's name. `unknown_count`: parts whose verdict is unknown. `is_cut`: there are more rows. `past`:
+    None if the data cannot say. `notices`: one for each audience."""
 
     problem: str = ""
     names: list[str] = field(default_factory=list)
@@ -85,7 +86,7 @@ class Trial:
 
 
 def try_rule(rule: AlertRule, table: Table, *, language: str) -> Trial:
-    """What a check would find in `table`, but for changes against the check before."""
+    """Return what a check would find in `table`. Changes against the check before are not tried."""
     zone = read_zone(rule.time_zone)
     at, table = now().astimezone(zone), verdicts.localize(table, zone)
     try:
@@ -117,7 +118,7 @@ def try_rule(rule: AlertRule, table: Table, *, language: str) -> Trial:
 
 
 def _notices(rule: AlertRule, found: dict[str, verdicts.Verdict], at: datetime) -> list[AlertNotice]:
-    """Parts that share their people are told together."""
+    """Return the notices. Parts with the same audience share one."""
     groups: dict[Hashable, list[Incident]] = defaultdict(list)
     with translation.override(settings.LANGUAGE_CODE):
         for incident in evaluation.draft_incidents(rule, found, now=at):
@@ -126,7 +127,7 @@ def _notices(rule: AlertRule, found: dict[str, verdicts.Verdict], at: datetime) 
 
 
 def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> MessagePreview:
-    """Render what a notice of a draft says to its group, or as if to `by`. Raises RenderingError."""
+    """Render the notice of a draft for its group, or for `by`. Raise RenderingError."""
     receiver = rule.receiver
     run = Run(trigger=Run.Trigger.ALERT, corp_id=receiver.corp_id, slot_at=notice.now)
     to: Recipient | Robot | None = receiver.robot if receiver.channel == Channel.ROBOT else None
@@ -136,7 +137,7 @@ def preview_notice(rule: AlertRule, notice: AlertNotice, by: User) -> MessagePre
 
 
 def _pictures(rule: AlertRule, tables: dict[str, Table], at: datetime, language: str) -> Plan:
-    """Of the first parts, a picture for each condition of which there can be one."""
+    """Plan a picture for each condition that can be charted, for the first parts."""
     found: list[Wanted] = []
     for name, table in tables.items():
         for condition in conditions.from_rows(rule.conditions):
@@ -163,18 +164,16 @@ def _shown(name: str, holds: bool | None, findings: list[str], table: Table, mar
 
 
 def try_over_past(rule: AlertRule, table: Table, *, today: date) -> Past | None:
-    """Find the last days on which the rule would have fired; None where the rows cannot be told apart by day, or there
-    are too many. Raises ConditionError.
-
-    A rule with relative dates is tried on each day over all rows until then; another over the rows of that day alone.
-    """
+    """Return the last days on which the rule would have fired. Raise ConditionError. None if the rows have no column of
+    days or there are too many. A rule with relative dates is tried on each day over all rows until then; another rule
+    over the rows of that day only."""
     table = verdicts.localize(table, read_zone(rule.time_zone))
     columns = verdicts.day_columns(table)
     if not columns or not 0 < len(table.rows) <= PAST_ROWS_AT_MOST or table.is_cut:
         return None
     days = [verdicts.day_of(value) for value in table.values(columns[0].name)]
     found = conditions.from_rows(rule.conditions)
-    # A fall or a rise is of the day with the rows of the days before; the latest of these would be another day.
+    # A fall or a rise compares a day with rows of earlier days, so the day itself must have rows.
     is_of_day = any(one.comparison in BY_CHANGE and not verdicts.day_filters(one, table) for one in found)
     ago = today - timedelta(days=1000)
     is_relative = any(_at_day(rule, one, table, today) != _at_day(rule, one, table, ago) for one in found)
@@ -204,7 +203,7 @@ def _holds(
     day: date,
     memory: dict[str, dict[str, str]],
 ) -> bool | None:
-    """Whether any part holds; what the next day compares with is put into `memory`."""
+    """Return whether any part holds. Put the numbers that the next day compares with into `memory`."""
     answers = []
     fixed = [_at_day(rule, one, table, day) for one in found]
     for name, its_table in verdicts.parts_of(rule, table).items():

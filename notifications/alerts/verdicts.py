@@ -1,8 +1,8 @@
 """Evaluates conditions on a Table: whether they hold, for which part, by which rows. Pure.
 
-A condition compares an aggregate of a column with a value. Where the data cannot answer (a column is missing, a number
-is needed and there is text), that is ConditionError. Where a part of it has nothing to aggregate, or rows are missing,
-the answer is None: neither does it hold, nor is all well. As in SQL, True or None is True, False and None is False.
+A condition compares an aggregate of a column with a value. ConditionError means that the data cannot answer: a column
+is missing, or text stands where a number is needed. A verdict of None means unknown: a part has nothing to aggregate,
+or rows are missing. As in SQL, True or None is True, False and None is False.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from notifications.reports.row_filters import cell_text
 from notifications.subscriptions.schedules import read_zone
 
 ROWS_MARKED = 200
-# What comparing with a span of days means.
+# A comparison with a span of days becomes one of these.
 _BY_SPAN = {Comparison.EQUAL: Comparison.BETWEEN, Comparison.UNEQUAL: Comparison.OUTSIDE}
 _SIGNS = {
     **{Comparison.GREATER: operator.gt, Comparison.AT_LEAST: operator.ge, Comparison.LESS: operator.lt},
@@ -68,16 +68,18 @@ _SIGNS = {
 Row = tuple[Value, ...]
 Join = AlertRule.Join
 
-# Of a rule that is watched by parts.
+# Limit of parts of a split rule.
 PARTS_AT_MOST = 1000
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a condition says of one part of the data; `holds` is None where that cannot be known. `value`: that was
-    compared, None where each row was. `rows`: positions in the part's table that made it hold, the first
-    ROWS_MARKED. `row_count`: of single rows, how many fitted. Of a fall or a rise `before` is the value of the earlier
-    day, and `days` names both. `unit`: "%" of a column of percentages. `problem`: why it cannot be known."""
+    """Result of a condition for one part of the data. `holds` is None if unknown; `problem` then says why.
+
+    `value`: the compared value; None if each row was compared. `rows`: positions in the part's table of the rows that
+    made it hold, at most ROWS_MARKED. `row_count`: how many rows fitted, for conditions on rows. `before`, `days`: for
+    a fall or a rise, the earlier day's value and the names of both days. `unit`: "%" for a column of percentages.
+    """
 
     holds: bool | None
     value: Number | None = None
@@ -91,8 +93,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Answer of one part: whether it holds (None: nobody knows), that of each condition, and the numbers that the next
-    check compares with, by the position of their condition."""
+    """Verdict for one part: whether it holds (None: unknown), and the result of each condition. `memory`: numbers that
+    the next check compares with, by the position of their condition."""
 
     holds: bool | None
     found: tuple[Found, ...]
@@ -100,7 +102,7 @@ class Verdict:
 
     @property
     def rows(self) -> tuple[int, ...]:
-        """The rows that any holding condition marks, in order."""
+        """Positions of the rows that any holding condition marks, in order."""
         return tuple(sorted({row for one in self.found if one.holds for row in one.rows}))
 
 
@@ -111,11 +113,9 @@ def evaluate(
     memory: Mapping[str, str] = MappingProxyType({}),
     kept: Mapping[Against, Kept] = MappingProxyType({}),
 ) -> Verdict:
-    """Whether the conditions hold in this table. Raises ConditionError where the data cannot answer.
-
-    What the check before saw is kept where this one sees nothing: a change over a gap is one, too. `kept`: what was
-    fetched on earlier days, for a table without days.
-    """
+    """Return whether the conditions hold in this table. Raise ConditionError if the data cannot answer. A number in
+    `memory` is kept while there is no new one: a change across a gap is a change, too. `kept`: data fetched on earlier
+    days, for a table without a column of days."""
     if not conditions:
         raise ConditionError("no_condition")
     found, numbers = [], dict(memory)
@@ -137,8 +137,9 @@ def _joined(answers: Collection[bool | None], join: str) -> bool | None:
 
 
 def split(table: Table, column: str, known: Collection[str] = ()) -> dict[str, Table]:
-    """The table cut by the values of a column, in the order of their first rows; one part where none is named. Values
-    that differ in case, width or spaces around them alone are one part, with its name among `known` or its first."""
+    """Cut the table by the values of a column, in the order of their first rows; one part if no column is named. Values
+    that differ only in case, width or surrounding spaces are one part. Its name is the one in `known`, else the first.
+    """
     if not column:
         return {"": table}
     place = position(table, column)
@@ -153,8 +154,8 @@ def split(table: Table, column: str, known: Collection[str] = ()) -> dict[str, T
 def _answer(
     condition: Condition, table: Table, former: Number | None, kept: Mapping[Against, Kept]
 ) -> tuple[Found, Number | None]:
-    """Return what the condition says, and the number that the next check compares with. `former`: that of the check
-    before.
+    """Return the condition's result, and the number that the next check compares with. `former`: the previous
+    check's.
     """
     check(condition, table)
     chosen = rows_counting(condition, table)
@@ -177,11 +178,11 @@ def _answer(
 def _judge_change(
     condition: Condition, table: Table, number: Number, chosen: list[int], kept: Mapping[Against, Kept]
 ) -> Found:
-    """Whether the number fell or rose by more than the value since the earlier day."""
+    """Return whether the number fell or rose by more than the condition's value since the earlier day."""
     then = move_days(condition, table)
     if then is not condition:
         days = name_days(condition, table), name_days(then, table)
-        # Without any row of that day a count of none would be no answer.
+        # If the earlier day has no row at all, its count is unknown, not 0.
         days_alone = replace(then, filters=day_filters(then, table))
         has_rows = bool(rows_counting(days_alone, table))
         before, reason = _aggregate(then, table, rows_counting(then, table)) if has_rows else None, "no_earlier"
@@ -195,7 +196,7 @@ def _judge_change(
     change = Change(number, before, _is_percent(condition, table))
     moved, limit = change.difference if condition.unit == Unit.AMOUNT else _in_percent(change), entered(condition)[0]
     if moved is None:
-        # From 0: any change counts where the rule says so, else none.
+        # A change from 0 has no percentage. It counts only if the rule says so, and then any change does.
         moved, limit = change.difference if condition.unit == Unit.PERCENT_FROM_ZERO else None, Number(0)
     moved = moved or Number(0)
     holds = moved < -limit if condition.comparison == Comparison.FELL else moved > limit
@@ -203,7 +204,7 @@ def _judge_change(
 
 
 def _value_kept(condition: Condition, table: Table) -> Number | None:
-    """Of data that was fetched earlier; None where it was cut, or had other columns."""
+    """Return the value in earlier data; None if that data was cut or had other columns."""
     try:
         return None if table.is_cut else _aggregate(condition, table, rows_counting(condition, table))
     except ConditionError:
@@ -211,7 +212,7 @@ def _value_kept(condition: Condition, table: Table) -> Number | None:
 
 
 def localize(table: Table, zone: tzinfo) -> Table:
-    """The table with its moments by the clocks of `zone`."""
+    """Return the table with its moments in the time zone `zone`."""
     if not any(column.kind is Kind.DATETIME for column in table.columns):
         return table
     moved = (tuple(in_zone(one, zone) if isinstance(one, datetime) else one for one in row) for row in table.rows)
@@ -219,9 +220,9 @@ def localize(table: Table, zone: tzinfo) -> Table:
 
 
 def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition:
-    """The condition with days and times in place of what was typed, where its columns hold some: relative dates are
-    those of the day of `at`, by its clock. Of a fall or a rise also with the day that is compared. Raises
-    ConditionError where nobody knows which that is."""
+    """Return the condition with days and moments in place of relative dates, for columns of dates. `at`: the slot in
+    the rule's zone; relative dates start from its day. A fall or a rise also gets the compared day. Raise
+    ConditionError if that day is unclear."""
     temporal = {column.name for column in table.columns if column.is_temporal}
     filters = tuple(
         (name, tuple(one for value in values for one in _filter_days(value, at)) if name in temporal else values)
@@ -242,13 +243,13 @@ def resolve_dates(condition: Condition, table: Table, at: datetime) -> Condition
 
 
 def _filter_days(value: str, at: datetime) -> list[str]:
-    """The days of a filter's value, or its moment."""
+    """Return the days that a filter's value means, or its moment."""
     span = span_of(value, at.date())
     return [_ends(value, at)[0]] if span is None else [day.isoformat() for day in span.days]
 
 
 def _ends(value: str, at: datetime) -> tuple[str, str]:
-    """Return the first moment of a relative date, a month or a day to its last; a moment, twice."""
+    """Return the first and the last moment of a relative date, a month or a day. A moment is returned twice."""
     span = span_of(value, at.date())
     if span is not None:
         return span.start.isoformat(), f"{span.end.isoformat()}T23:59:59.999999"
@@ -258,7 +259,7 @@ def _ends(value: str, at: datetime) -> tuple[str, str]:
 
 
 def _in_percent(change: Change) -> Number | None:
-    """Return the change in percent, of a column of percentages in points; None from 0, which has no percentage."""
+    """Return the change in percent, or in points for a column of percentages. Return None for a change from 0."""
     if change.is_percent:
         return change.difference
     return None if change.relative is None else change.relative * 100
@@ -269,13 +270,13 @@ def _is_percent(condition: Condition, table: Table) -> bool:
 
 
 def rows_counting(condition: Condition, table: Table) -> list[int]:
-    """Positions of the rows that fit all filters. A day fits every time of it."""
+    """Return the positions of the rows that fit all filters. A day fits all its times."""
     wanted = [(position(table, name), _matcher(table.column(name), values)) for name, values in condition.filters]
     return [index for index, row in enumerate(table.rows) if all(fits(row[place]) for place, fits in wanted)]
 
 
 def _matcher(column: Column, values: Collection[str]) -> Callable[[Value], bool]:
-    """Return a test whether a cell of the column is one of the values."""
+    """Return a function that tests whether a cell of the column is one of the values."""
     if column.is_temporal:
         days = {read_day(value) for value in values} - {None}
         moments = {wall_clock(found) for value in values if (found := read_moment(value, UTC)) is not None}
@@ -288,8 +289,9 @@ def _matcher(column: Column, values: Collection[str]) -> Callable[[Value], bool]
 
 
 def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
-    """Of a table that was cut, a row that fits is known to be there, and nothing else. No rows at all is an answer of
-    ANY (a list of what is wrong may be empty), but none of ALL; neither are cells without a value."""
+    """Evaluate a condition on single rows. In a table that was cut, a row that fits is certain; everything else is
+    unknown. Without any row ANY is False (a list of faults may be empty), but ALL is unknown; so are both if all cells
+    are empty."""
     cells = table.values(condition.column)
     is_asked_for = condition.comparison == Comparison.IS_NULL or any(map(is_unknown, condition.values))
     known = [index for index in chosen if is_asked_for or not is_unknown(cells[index])]
@@ -335,7 +337,7 @@ def _compare(condition: Condition, number: Number | None, chosen: list[int]) -> 
 
 
 def _fits(condition: Condition, value: Value) -> bool:
-    """One row's value. Of an unknown one only "is empty" holds."""
+    """Return whether one row's value fits. For an unknown value only "is empty" holds."""
     if condition.comparison == Comparison.IS_NULL:
         return is_unknown(value)
     if value is None:
@@ -358,8 +360,9 @@ def _holds(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
 
 
 def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
-    """The parts that are watched by themselves, by the names that the checks before know; where people see their own
-    rows only, none of cells without a value, which nobody may see. Raises ConditionError."""
+    """Return the parts that the rule watches separately, under the names that earlier checks used. A rule split by an
+    attribute has no part of rows without a value, because nobody may see them. Raise ConditionError for too many parts.
+    """
     parts = split(table, rule.split_column, rule.memory)
     if rule.split_attribute_id is not None:
         parts.pop("", None)
@@ -370,20 +373,21 @@ def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
 
 # --- The days that a fall or a rise compares ---
 #
-# Those of the condition's filters on a column of days, else the table's latest day; and the same days a day, week or
-# year before. A table without such a column holds one day, and is compared with what was fetched on the earlier one.
+# The compared days are those of the condition's filters on a column of days, else the table's latest day; and the same
+# days a day, week or year before. A table without such a column holds one day and is compared with what was fetched on
+# the earlier day.
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What was fetched on an earlier day, cut as the data is; `table` is None where nothing of it is kept."""
+    """Data fetched on an earlier day, of one part. `table` is None if nothing was kept."""
 
     day: date
     table: Table | None
 
 
 def day_of(value: Value) -> date | None:
-    """The day of a date or moment, by its own clock."""
+    """Return the day of a date or moment, by its own clock."""
     return wall_clock(value).date() if isinstance(value, date) else None
 
 
@@ -392,9 +396,9 @@ def day_columns(table: Table) -> list[Column]:
 
 
 def _pin_day(condition: Condition, table: Table, at: datetime) -> Condition:
-    """Return the condition with a filter on the newest day of the table, that of `at` at most, unless the condition
-    names days by itself, or the table has none. Raises ConditionError where it has several columns of them.
-    """
+    """Return the condition with a filter on the table's newest day, which is never later than the day of `at`.
+    Unchanged if the condition names days itself or the table has no column of days. Raise ConditionError if the table
+    has several such columns."""
     columns = day_columns(table)
     if not columns or day_filters(condition, table):
         return condition
@@ -406,14 +410,13 @@ def _pin_day(condition: Condition, table: Table, at: datetime) -> Condition:
 
 
 def day_filters(condition: Condition, table: Table) -> Filters:
-    """Those on columns of days."""
+    """Return the condition's filters on columns of days."""
     return tuple(one for one in condition.filters if table.columns[position(table, one[0])].is_temporal)
 
 
 def move_days(condition: Condition, table: Table) -> Condition:
-    """Return the condition with each day of its filters moved to that with which it is compared. Itself where it has no
-    such filter. Raises ConditionError for a day at the beginning of the calendar.
-    """
+    """Return the condition with each day of its filters moved to the day it is compared with. The same object if it has
+    no such filter. Raise ConditionError for a day at the beginning of the calendar."""
     own = {name for name, _values in day_filters(condition, table)}
     if not own or condition.against is None:
         return condition
@@ -425,13 +428,13 @@ def move_days(condition: Condition, table: Table) -> Condition:
 
 
 def name_days(condition: Condition, table: Table) -> str:
-    """The days of its filters: one, or the first and the last."""
+    """Return the day that the condition's filters name, or the first and the last of several."""
     days = sorted(value for _name, values in day_filters(condition, table) for value in values)
     return " – ".join(dict.fromkeys([days[0], days[-1]])) if days else ""
 
 
 def _move_day(value: str, against: Against) -> str:
-    """A day, or a day with a time behind it."""
+    """Move a day back, with the time behind it, if any."""
     try:
         return f"{EARLIER[against](datetime.fromisoformat(value).date()).isoformat()}{value[10:]}"
     except (OverflowError, ValueError) as error:
@@ -441,8 +444,9 @@ def _move_day(value: str, against: Against) -> str:
 def read_kept_parts(
     rule: AlertRule, conditions: Sequence[Condition], table: Table, *, at: datetime
 ) -> Callable[[str], Mapping[Against, Kept]]:
-    """For each part of the rule's data read what was fetched on the earlier days that its conditions need, at about
-    this time of the day. They need none where the table has days itself."""
+    """Return a function from a part to what was fetched for it on the earlier days that the conditions need. Each
+    earlier day uses the answer closest to the time of day of `at`. Nothing is read if the table has a column of days.
+    """
     needed = set() if day_columns(table) else {one.against for one in conditions if one.against is not None}
     days = {against: EARLIER[against](at.date()) for against in needed}
     found = {against: _read_kept_day(rule, at, day) for against, day in days.items()}
@@ -450,7 +454,7 @@ def read_kept_parts(
 
 
 def _read_kept_day(rule: AlertRule, moment: datetime, day: date) -> dict[str, Table]:
-    """None where nothing is kept, or it had other columns."""
+    """Return the parts of that day's data; empty if nothing was kept or its columns differ."""
     wanted = moment.replace(year=day.year, month=day.month, day=day.day)
     midnight = wanted.replace(hour=0, minute=0, second=0, microsecond=0)
     answers = CardData.objects.filter(card=rule.card_id, status=CardData.Status.READY)
