@@ -56,47 +56,30 @@ def test_a_push_is_made_with_a_picture_that_each_sees_with_their_own_rights(owne
     assert picture.report == Subscription.objects.get().report
 
 
-def test_it_is_changed_and_taken_away(push: Subscription, owner: User) -> None:
-    client = client_of(owner)
+def test_it_is_changed_and_taken_away_unless_a_file_is_made_of_it(push: Subscription, owner: User) -> None:
+    client, away = client_of(owner), {"page_picture-0-DELETE": "on"}
+    new = {"page_picture-0-width": "phone", "page_picture-0-theme": "dark", "message_form": "file"}
 
-    picture = saved(client, change(push), **{"page_picture-0-width": "phone", "page_picture-0-theme": "dark"})
+    picture = saved(client, change(push), **new)
     assert (picture.width, picture.theme, picture.shown_as) == ("phone", "dark", owner)
 
-    client.post(change(push), as_browsers_send(client, change(push), _save="1", **{"page_picture-0-DELETE": "on"}))
+    sent = as_browsers_send(client, change(push), _save="1", **away)
+    assert "PDF 文件需要看板截图" in client.post(change(push), sent).content.decode()
+    assert PagePicture.objects.exists()
+    client.post(change(push), {**sent, "message_form": "textcard"})
     assert not PagePicture.objects.exists()
 
 
-def test_a_page_that_was_opened_without_the_part_leaves_it_as_it_is(push: Subscription, owner: User) -> None:
+def test_neither_an_older_page_nor_what_is_no_id_changes_it(push: Subscription, owner: User) -> None:
     client = client_of(owner)
     sent = as_browsers_send(client, change(push), title="新标题", _save="1")
     older = {name: value for name, value in sent.items() if not name.startswith("page_picture")}
 
+    answer = client.post(change(push), {**sent, "page_picture-0-bi_id": "p1/../x"})
+    assert "只填 ID，与 BI 地址中的一致。" in answer.content.decode()  # noqa: RUF001  # as the page says it
     assert client.post(change(push), older).status_code == 302
 
     assert (PagePicture.objects.get().bi_id, Subscription.objects.get().report.title) == ("p1", "新标题")
-
-
-def test_what_is_no_id_is_refused_with_its_field(push: Subscription, owner: User) -> None:
-    client = client_of(owner)
-
-    answer = client.post(
-        change(push), as_browsers_send(client, change(push), _save="1", **{"page_picture-0-bi_id": "p1/../x"})
-    )
-
-    assert "只填 ID，与 BI 地址中的一致。" in answer.content.decode()  # noqa: RUF001  # as the page says it
-    assert PagePicture.objects.get().bi_id == "p1"
-
-
-def test_a_pdf_file_needs_a_page(push: Subscription, owner: User) -> None:
-    client = client_of(owner)
-    values = as_browsers_send(client, change(push), message_form="file", _save="1")
-    assert client.post(change(push), values).status_code == 302
-
-    values = as_browsers_send(client, change(push), message_form="file", _save="1", **{"page_picture-0-DELETE": "on"})
-    answer = client.post(change(push), values)
-
-    assert "PDF 文件需要看板截图" in answer.content.decode()
-    assert PagePicture.objects.exists()
 
 
 # --- With whose rights ------------------------------------------------------------------------------------------------
@@ -114,7 +97,7 @@ def test_the_owner_chooses_it_and_takes_it_back(push: Subscription, owner: User)
 
 @pytest.mark.parametrize(
     "edit",
-    [{"name": "改名"}, {"title": "改标题"}, {"page_picture-0-width": "phone"}, {"page_picture-0-bi_id": "p2"}],
+    [{"name": "改名"}, {"title": "改标题"}, {"page_picture-0-width": "phone"}],
     ids=lambda edit: next(iter(edit)),
 )
 def test_it_ends_when_somebody_else_edits_the_push(

@@ -113,21 +113,16 @@ def test_of_100000_rows_the_page_gets_a_few(root: Client) -> None:
     assert len(str(many)) < 400_000
 
 
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
+def test_what_is_too_long_is_said_before_it_is_saved(root: Client) -> None:
+    sent = as_browsers_send(root, ADD, name="x", title="x", body="x")
+    for values, sentence in (
         ({"name": "长" * 200}, "名称: "),
         ({"title": "长" * 129}, "标题: "),
         ({"name": "长" * 128, "title": "长" * 128}, ""),
         ({"title": "长" * 100 + "{{ today|date('M月D日') }}" * 4}, ""),
-    ],
-)
-def test_what_is_too_long_is_said_before_it_is_saved(root: Client, values: dict[str, str], sentence: str) -> None:
-    found = root.post(
-        f"{LIST}outlook/", {**as_browsers_send(root, ADD, name="x", title="x", body="x"), **values}
-    ).json()
-    assert found["limits"].startswith(sentence)
-    assert ("128" in found["limits"]) == bool(sentence)
+    ):
+        limits = root.post(f"{LIST}outlook/", {**sent, **values}).json()["limits"]
+        assert (limits.startswith(sentence), "128" in limits) == (True, bool(sentence)), values
 
 
 def test_of_a_title_what_is_sent_is_counted_and_a_cut_is_said(root: Client) -> None:
@@ -157,21 +152,15 @@ def test_a_brace_right_before_a_merge_field_is_a_brace(root: Client) -> None:
     assert root.post(ADD, sent).status_code == 302
 
 
-@pytest.mark.parametrize(("characters", "is_refused"), [(220, False), (900, True)])
-def test_a_link_that_is_too_long_for_a_robot_is_refused_when_it_is_saved(
-    root: Client, characters: int, is_refused: bool
-) -> None:
+def test_a_link_that_is_too_long_for_a_robot_is_refused_when_it_is_saved(root: Client) -> None:
     robot = Robot.objects.create(corp=make_corp(), name="销售群", key="k" * 36)
-    link = "https://bi.example.com/" + "页" * characters
+    long, link = ("https://bi.example.com/" + "页" * characters for characters in (900, 220))
     sent = as_browsers_send(
-        root, ADD, name="日报", title="日报", body="早", link=link, channel="robot", robot=robot.pk, _enable="1"
+        root, ADD, name="日报", title="日报", body="早", link=long, channel="robot", robot=robot.pk, _enable="1"
     )
-    answer = root.post(ADD, sent)
-    assert Subscription.objects.exists() is not is_refused
-    if is_refused:
-        [problem] = answer.context["problems"]
-        assert problem.text == "链接太长：按浏览器的写法为 8123 字节，企业微信最多接受 2048 字节。"
-        return
+    [problem] = root.post(ADD, sent).context["problems"]
+    assert problem.text == "链接太长：按浏览器的写法为 8123 字节，企业微信最多接受 2048 字节。"
+    root.post(ADD, {**sent, "link": link})
     run = make_run(Subscription.objects.get())
     render.render_run(run_id=run.pk, now=NOW)
     assert link.encode() in bytes(Delivery.objects.get().body)
@@ -273,28 +262,15 @@ def test_rows_of_a_draft_show_no_mistakes_until_they_are_saved(root: Client) -> 
 # --- Deleted ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_content_goes_with_its_last_push_and_the_page_says_so(root: Client) -> None:
-    subscription = make_subscription(make_person(make_corp(), "lilei"), report=make_report(title="日报"))
-    page = root.get(f"{LIST}{subscription.pk}/delete/")
-    assert "内容：日报（没有其他推送使用）" in page.content.decode()
-
-    root.post(f"{LIST}{subscription.pk}/delete/", {"post": "yes"})
-
-    assert (Subscription.objects.count(), Report.objects.count()) == (0, 0)
-
-
-def test_a_content_of_several_pushes_stays(root: Client) -> None:
-    person, report = make_person(make_corp(), "lilei"), make_report()
-    first, second = (make_subscription(person, report=report, name=name) for name in ("甲", "乙"))
-    assert "内容：" not in root.get(f"{LIST}{first.pk}/delete/").content.decode()
-    root.post(f"{LIST}{first.pk}/delete/", {"post": "yes"})
-    assert list(Report.objects.all()) == [report]
-    assert list(Subscription.objects.all()) == [second]
-    # Who may not delete contents leaves it.
-    client = writer("view_subscription", "delete_subscription", "view_report")
-    assert "内容：" not in client.get(f"{LIST}{second.pk}/delete/").content.decode()
-    client.post(f"{LIST}{second.pk}/delete/", {"post": "yes"})
-    assert (Subscription.objects.count(), Report.objects.count()) == (0, 1)
+def test_a_content_goes_with_its_last_push_for_who_may_delete_it(root: Client) -> None:
+    report, limited = make_report(title="日报"), writer("view_subscription", "delete_subscription", "view_report")
+    first, second = (make_subscription(make_person(make_corp(), "lilei"), report=report) for _twice in range(2))
+    for client, push, is_deleted in ((root, first, False), (limited, second, False), (root, None, True)):
+        address = f"{LIST}{(push or make_subscription(report=report)).pk}/delete/"
+        assert ("内容：日报（没有其他推送使用）" in client.get(address).content.decode()) is is_deleted
+        client.post(address, {"post": "yes"})
+        assert Report.objects.exists() is not is_deleted
+    assert not Subscription.objects.exists()
 
 
 # --- Saved by two -----------------------------------------------------------------------------------------------------
