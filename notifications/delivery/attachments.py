@@ -1,7 +1,7 @@
-"""Pictures and files of messages: made once in workers of their own, then uploaded per delivery, or linked.
+"""Pictures and files of messages: made once in separate workers, then uploaded per delivery, or linked.
 
-A row is written once, by whoever is first: two workers that make the same by mistake make equal things. One that ends
-its worker leaves a trace.
+The first worker to finish writes a row; two that make the same medium by mistake make equal bytes. A medium that ends
+its worker leaves a trace in its row.
 """
 
 from __future__ import annotations
@@ -42,25 +42,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Only workers with `-Q charts` take from the one (docs/en/charts.md), with `-Q snapshots` from the other
+# Workers with `-Q charts` take from the first (docs/en/charts.md), those with `-Q snapshots` from the second
 # (docs/en/page-pictures.md).
 CHARTS_QUEUE, SNAPSHOTS_QUEUE = MakerQueue.CHARTS.value, MakerQueue.SNAPSHOTS.value
-# A task that takes longer is killed with its process.
+# The process of a task that takes longer is killed.
 SECONDS_AT_MOST = 30
-# A file with as many cells as it may have takes 10 s of a processor, which a busy machine may not have for minutes.
+# A file with the most cells takes 10 s of a processor, which a busy machine may not have for minutes.
 FILE_SECONDS_AT_MOST = 240
-# From the end of that time until another one may begin.
+# From the end of that time until another task may begin.
 LEASE_AFTER = timedelta(seconds=15)
-# From handing it to a task until it is handed to another: the queue is kept short enough for that.
+# From handing a medium to a task until it is handed to another. QUEUED_AT_MOST keeps the queue short enough for that.
 QUEUED = timedelta(seconds=120)
 QUEUED_AT_MOST = {CHARTS_QUEUE: 100, SNAPSHOTS_QUEUE: 12}
 TRIES_AT_MOST = 3
-# Messages wait for their pictures no longer than this, then they go without. For those of pages this holds while there
-# is no worker for them: else they wait as long as they are good for something (Medium.give_up_at).
+# Messages wait this long for their pictures, then go without. Pictures of pages wait until Medium.give_up_at, or this
+# long while no worker serves their queue.
 PATIENCE = timedelta(minutes=30)
-# How long a preview is kept.
 PREVIEW_KEPT = timedelta(hours=1)
-# A picture that waits so long: no worker takes from the queue.
+# A picture that waits longer shows that no worker takes from the queue.
 OVERDUE = timedelta(minutes=2)
 _CRASHED = Sentence("Making it took too long, or ended the program each time.")
 _LATE = {
@@ -70,12 +69,12 @@ _LATE = {
 
 
 def find_media_to_make(now: Moment) -> list[QuerySet[Medium]]:
-    """What waits to be made, and previews that are kept no longer."""
+    """Return media that wait to be made, and previews that have expired."""
     return [Medium.objects.filter(status=Medium.Status.WAITING), _old_previews(now)]
 
 
 def hand_out_media(*, now: datetime) -> list[int]:
-    """Ids of what is to be made now; nobody else gets them for QUEUED. Pictures of incidents pass those of reports."""
+    """Return ids of media to make now, each reserved for QUEUED. Pictures of incidents come before those of reports."""
     if not Medium.objects.due(now).exists():
         return []
     ids: list[int] = []
@@ -96,24 +95,24 @@ def _take(due: QuerySet[Medium], at_most: int, now: datetime) -> list[int]:
 
 
 def hand_out_previews(medium_ids: list[int], *, now: datetime) -> list[int]:
-    """Which of these are to be made now, whatever else waits: somebody looks at the page. Nobody else gets them for
-    QUEUED."""
+    """Return those of these previews that are to be made now, each reserved for QUEUED. Previews pass all other media,
+    because a person is waiting."""
     due = Medium.objects.due(now).previews().filter(pk__in=medium_ids)
     return _take(due.order_by("pk"), len(medium_ids), now)
 
 
 def produce_medium(medium_id: int, *, clock: Clock) -> bool:
-    """Make it, unless that was done, given up or put off. Returns whether it is ready by this."""
+    """Make the medium, unless it was made, given up or put off. Return whether this call made it."""
     waiting = Medium.objects.filter(pk=medium_id, status=Medium.Status.WAITING)
     medium = waiting.only("kind", "recipe", "queue", "make_count").first()
     if medium is None:
         return False
     is_page = medium.queue == SNAPSHOTS_QUEUE
-    # Not one that somebody else has begun since it was read.
+    # Not if another worker has begun it since it was read.
     begun = waiting.filter(make_count=medium.make_count, make_count__lt=TRIES_AT_MOST)
     if is_page:
-        begun = begun.filter(make_after__lte=clock() + QUEUED)  # else it was put off while this task stood in the queue
-    # Committed before the work: a recipe that ends its worker leaves a trace.
+        begun = begun.filter(make_after__lte=clock() + QUEUED)  # else it was put off while this task was queued
+    # Committed before the work, so that a recipe that ends its worker leaves a trace.
     seconds = SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
     lease = timedelta(seconds=PAGE_SECONDS_AT_MOST if is_page else seconds) + LEASE_AFTER
     if not begun.update(make_count=F("make_count") + 1, make_after=clock() + lease):
@@ -142,7 +141,7 @@ def produce_medium(medium_id: int, *, clock: Clock) -> bool:
 
 
 def _put_off(medium: Medium, error: PutOffError, now: datetime) -> None:
-    """Its row says why it waits. Where the BI is down, none of the others need find that out for itself."""
+    """Put the medium off, with the reason. If the BI is down, put off all other pictures of its pages too."""
     later = {"make_after": now + AGAIN_AFTER, "error": error.sentence.stored()}
     if error.concerns_all:
         others = Medium.objects.filter(status=Medium.Status.WAITING, queue=SNAPSHOTS_QUEUE).exclude(pk=medium.pk)
@@ -162,7 +161,8 @@ def _fail_medium(medium_id: int, sentence: Sentence, now: datetime) -> None:
 
 
 def sweep_media(*, now: datetime) -> int:
-    """Give up what ended its workers, and what no worker took for too long; forget old previews. Returns how many."""
+    """Give up media that ended their workers, or that no worker took in time; delete old previews. Return how many were
+    given up."""
     waiting = Medium.objects.filter(status=Medium.Status.WAITING)
     fields = {"status": Medium.Status.FAILED, "recipe": b"", "made_at": now}
     crashed = waiting.filter(make_count__gte=TRIES_AT_MOST, make_after__lte=now)
@@ -171,7 +171,7 @@ def sweep_media(*, now: datetime) -> int:
         logger.error("%d pictures or files given up: each try ended its worker", count)
     late_count = _give_up_late(waiting, fields, now)
     previews = _old_previews(now)
-    previews._raw_delete(previews.db)  # why raw? nothing hangs on a preview
+    previews._raw_delete(previews.db)  # raw, because no row refers to a preview
     return count + late_count
 
 
@@ -195,8 +195,8 @@ def _old_previews(now: Moment) -> QuerySet[Medium]:
 
 
 def count_overdue(queue: str, *, now: datetime, at_most: int) -> int:
-    """How many of a queue wait although nobody has made anything for a while: there is no worker, or none that keeps
-    up. Not those that are put off."""
+    """Count overdue media of a queue, without those put off. Return 0 if any medium was made lately: the queue has a
+    worker that keeps up."""
     count = find_overdue(now).filter(queue=queue)[:at_most].count()
     if not count or Medium.objects.filter(queue=queue, made_at__gt=now - OVERDUE).exists():
         return 0
@@ -204,18 +204,18 @@ def count_overdue(queue: str, *, now: datetime, at_most: int) -> int:
 
 
 def find_overdue(now: Moment) -> QuerySet[Medium]:
-    """Those that have waited for long, in any queue."""
+    """Return media that have waited longer than OVERDUE, in any queue."""
     return Medium.objects.filter(status=Medium.Status.WAITING, created_at__lte=now - OVERDUE, error="")
 
 
-# --- Pictures of the BI's pages: while it is down, what waits for it is put off together ---
+# --- Pictures of the BI's pages: while the BI is down, all waiting ones are put off together ---
 
 
-# A page has 60 s, and a browser that hangs 20 more (integrations.clients.snapshots); then the worker is killed.
+# A page has 60 s, and a hanging browser 20 more (integrations.clients.snapshots); then the worker is killed.
 PAGE_SECONDS_AT_MOST = 90
-# Until the next try. Longer than a task waits in its queue: tasks there see by their row that it was put off.
+# Until the next try. It is longer than a task is queued, so that queued tasks see that the row was put off.
 AGAIN_AFTER = timedelta(seconds=150)
-# Before a message expires its words go without the picture.
+# This long before a message expires its words go without the picture.
 WORDS_BEFORE = timedelta(minutes=10)
 
 _SENTENCES = {
@@ -228,12 +228,12 @@ _SENTENCES = {
     Reason.NOT_DRAWN: Sentence("Not every card of the page had drawn after 60 seconds."),
     Reason.TOO_LARGE: Sentence("The page is too long for a picture, or its file too large."),
 }
-# Another try would find the same.
+# Reasons that another try would not change.
 _FINAL = frozenset({Reason.SIGN_IN_PAGE, Reason.TOO_LARGE})
 
 
 class PutOffError(Exception):
-    """Not now. `concerns_all`: the others need not try before, and it was no try of its own, of which there are few."""
+    """The picture cannot be taken now. `concerns_all`: put off the others too, and do not count this try."""
 
     def __init__(self, sentence: Sentence, *, concerns_all: bool) -> None:
         super().__init__(sentence.stored())
@@ -242,7 +242,7 @@ class PutOffError(Exception):
 
 
 def take_page_picture(recipe: bytes, *, clock: Clock) -> Made:
-    """Raises MediumError for what no other try would mend, else PutOffError."""
+    """Take the picture of a page. Raises MediumError if no other try would help, else PutOffError."""
     path, identity, options = read_page_recipe(recipe)
     try:
         picture = bi.take_picture(path, identity, options, now=clock())
@@ -259,17 +259,17 @@ def take_page_picture(recipe: bytes, *, clock: Clock) -> Made:
 # --- Recipes of pictures and files as bytes: equal recipes are made once. Pure ---
 
 
-# Moved on where the same recipe gives another picture than before.
+# Increased when a recipe gives another picture than before.
 VERSION = 3
 
 
 class MediumError(SentenceError):
-    """It cannot be made, however often it is tried."""
+    """The medium cannot be made, however often it is tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """`svg`, `width` and `height` belong to pictures alone, `cover` to those of pages."""
+    """A medium that was made. `svg`, `width` and `height` belong to pictures alone, `cover` to pictures of pages."""
 
     content: bytes
     svg: str = ""
@@ -279,13 +279,13 @@ class Made:
 
 
 def picture_recipe(chart: Chart, table: Table, *, shape: drawing.Shape, language: str, time_zone: str = "") -> bytes:
-    """The recipe of a chart of `table`. `time_zone`: of the times in it; the site's where it is not given."""
+    """Return the recipe of a chart of `table`. `time_zone`: of the times in it; the site's if empty."""
     drawn = {"chart": charts.to_document(chart), "table": to_document(table), "shape": shape.value}
     return _pack_recipe({"version": VERSION, **drawn, "language": language, "time_zone": time_zone})
 
 
 def file_recipe(tables: Sequence[tuple[str, Table]], *, language: str, time_zone: str = "") -> bytes:
-    """The recipe of a file that holds these tables by their titles, as far as a file has room: of a csv the first."""
+    """Return the recipe of a file of these (title, table) pairs, cut to fit. A csv holds the first alone."""
     parts = cut_parts(tables)
     held = {"tables": [[part.title, to_document(part.table)] for part in parts]}
     counts = {"row_counts": [part.row_count for part in parts]}
@@ -293,13 +293,13 @@ def file_recipe(tables: Sequence[tuple[str, Table]], *, language: str, time_zone
 
 
 def page_recipe(path: str, identity: str, options: Options) -> bytes:
-    """The recipe of a picture or PDF of a page of the BI as this account there sees it. `path`: without its first
+    """Return the recipe of a picture or PDF of a BI page as the account `identity` sees it. `path`: without its first
     slash."""
     return _pack_recipe({"version": VERSION, "path": path, "identity": identity, **asdict(options)})
 
 
 def read_page_recipe(recipe: bytes) -> tuple[str, str, Options]:
-    """What `page` was given."""
+    """Return the arguments that `page_recipe` was given."""
     document = json.loads(zlib.decompress(recipe))
     width, theme, kind = Width(document["width"]), Theme(document["theme"]), Kind(document["kind"])
     options = Options(width, theme, kind, document["is_cropped"], document["cover_ratio"])
@@ -307,12 +307,13 @@ def read_page_recipe(recipe: bytes) -> tuple[str, str, Options]:
 
 
 def recipe_digest(kind: str, recipe: bytes) -> str:
-    """What is equal has the same."""
+    """Return the digest of a recipe; equal recipes have equal digests."""
     return hashlib.sha256(kind.encode() + b"\0" + recipe).hexdigest()
 
 
 def make_from_recipe(kind: str, recipe: bytes) -> Made:
-    """Raises MediumError. Pictures are drawn in a worker of their own only (notifications.charts.renderer)."""
+    """Make a picture or file. Raises MediumError. Pictures are drawn in a separate process
+    (notifications.charts.renderer)."""
     document = json.loads(zlib.decompress(recipe))
     zone = ZoneInfo(document["time_zone"]) if document.get("time_zone") else timezone.get_default_timezone()
     with translation.override(document["language"]), timezone.override(zone):
@@ -343,19 +344,20 @@ def _pack_recipe(document: dict[str, Any]) -> bytes:
 
 
 _SALT = "notifications.media.links"
-# Phones ask for a picture each time that they show the message.
+# Phones fetch a picture each time that they show the message.
 LINK_DAYS = 30
 
 
 def picture_path(medium_id: int, *, now: datetime) -> str:
-    """The path of a picture, good for LINK_DAYS from `now` on. Of the same moment it is always the same."""
+    """Return the path of a picture, valid for LINK_DAYS from `now`. Equal arguments give equal paths."""
     until = int((now + timedelta(days=LINK_DAYS)).timestamp())
     signed = signing.Signer(salt=_SALT, sep=".").sign(f"{medium_id}-{until}")
     return f"/p/{signed}.png"
 
 
 def find_linked_picture(signed: str, *, now: datetime) -> Medium | None:
-    """The picture behind a link; None for what is not signed by us, too old, or no picture that is ready."""
+    """Return the picture behind a link; None if the link is not signed by us or too old, or the picture is not
+    ready."""
     try:
         medium_id, _dash, until = signing.Signer(salt=_SALT, sep=".").unsign(signed).partition("-")
     except signing.BadSignature:

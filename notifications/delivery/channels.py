@@ -1,4 +1,4 @@
-"""The ways to send: WeCom's app, group robots, mail. What each asks of the limiter, its call, and its outcomes."""
+"""The channels: WeCom's app, group robots, mail. Each has its requests to the limiter, its call and its outcomes."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from notifications.models import Channel as Name
 from notifications.models import Medium, Priority, Robot
 
 SENDS = frozenset({"message_send", "webhook_send"})
-# What nobody has repaired is tried again this often, for the whole corp by one message at a time.
+# While a configuration is broken, one message of the company is tried this often.
 CONFIGURATION_WAIT_SECONDS = 120
-# Blocked by the content policy, able to crash clients, forbidden words: what was said, not to whom.
+# Codes about the content, not the recipients: content policy, crashes clients, forbidden words.
 CONTENT_CODES = frozenset({40201, 82004, 85002})
 
 
@@ -58,7 +58,7 @@ class Kind(StrEnum):
 class Outcome:
     """The outcome of one attempt. `answer` and `message` hold no secret; `wait_seconds` is for POSTPONED alone.
 
-    `is_configuration`: the company cannot be sent to; after `held_seconds` one message finds out whether it can.
+    `is_configuration`: the company cannot be sent to; after `held_seconds` one message probes whether it works again.
     """
 
     kind: Kind
@@ -75,30 +75,29 @@ class Outcome:
 
     @property
     def is_plainly_accepted(self) -> bool:
-        """Accepted for everybody, and nothing to tell."""
+        """Return whether everybody was accepted, without a remark."""
         return self.kind == Kind.ACCEPTED and not (
             self.message or self.response_code or self.invalid_userids or self.unlicensed_userids
         )
 
     @property
     def proves_configuration(self) -> bool:
-        """The other side took the call and judged the message: what it needs of settings is in order."""
+        """Return whether the other side judged the message, so that the settings work."""
         return self.kind in {Kind.ACCEPTED, Kind.RECIPIENTS} or (self.kind == Kind.REFUSED and self.errcode is not None)
 
     @property
     def is_rate_limited(self) -> bool:
-        """The other side has had too much: whoever else sends there slows down, too."""
+        """Return whether the other side limits the rate, so that other messages must slow down too."""
         return self.kind == Kind.POSTPONED and not self.is_configuration
 
     @property
     def is_for_everyone(self) -> bool:
-        """The refusal concerns every recipient: WeCom says so, or names nobody."""
+        """Return whether the refusal concerns every recipient: WeCom says so, or names nobody."""
         named = self.invalid_userids or self.unlicensed_userids
         return self.kind == Kind.RECIPIENTS and (self.errcode == NOBODY_REACHED or not named)
 
 
 def _send(send: Callable[[bytes], SendResult], body: bytes) -> Outcome:
-    """Make the call. An answer with errcode 0 may still name people who got nothing."""
     try:
         result = send(body)
     except IntegrationError as error:
@@ -115,15 +114,15 @@ def _send(send: Callable[[bytes], SendResult], body: bytes) -> Outcome:
 
 
 def outcome_of_error(error: IntegrationError) -> Outcome:
-    """What a client's error says of the message: whether it may have gone out, and how many seconds to wait.
+    """Convert a client's error into an outcome: whether the message may have gone out, and how many seconds to wait.
 
-    Never raises: what is of no class named here counts as a refusal.
+    It never raises: an error of any other class is a refusal.
     """
     kind, wait_seconds = _kind_and_wait(error)
     held_seconds = CONFIGURATION_WAIT_SECONDS if kind == Kind.POSTPONED else 0
     if held_seconds and isinstance(error, RateLimitedError):
-        # Too many tokens were asked for, or with a wrong Secret: WeCom gives this address none for an hour, and the
-        # company is held. Other limits are the limiter's.
+        # Too many tokens were asked for, or with a wrong Secret: WeCom gives this address none for an hour, so the
+        # company is blocked. The limiter handles other limits.
         is_of_tokens = (error.operation, error.code) == ("gettoken", RATE_LIMITED)
         held_seconds = error.retry_after_seconds if is_of_tokens else 0
     return Outcome(
@@ -140,7 +139,8 @@ def outcome_of_error(error: IntegrationError) -> Outcome:
 
 
 def not_begun(error: Exception) -> Outcome:
-    """Before the call something failed that nobody foresaw: certain, and tried again later as a wrong setting is."""
+    """Return the outcome of an unforeseen error before the call. Nothing was sent; it is tried again like a broken
+    setting."""
     return Outcome(
         Kind.POSTPONED,
         message=f"the call could not be prepared: {type(error).__name__}",
@@ -150,11 +150,11 @@ def not_begun(error: Exception) -> Outcome:
 
 
 def crashed(error: BaseException) -> Outcome:
-    """During the call something failed that nobody foresaw."""
+    """Return the outcome of an unforeseen error during the call."""
     return Outcome(Kind.UNCLEAR, message=f"the call failed: {type(error).__name__}")
 
 
-# Frozen for an app that the company no longer uses: WeCom would refuse it, and hold up the messages behind it.
+# The message was frozen for the company's former app: WeCom would refuse it, and the messages behind it would wait.
 OTHER_APP = Outcome(Kind.REFUSED, message="the company's app was changed after this message was made")
 ROBOT_GONE = Outcome(Kind.REFUSED, message="the robot was deleted after this message was made")
 NO_THREAD = Outcome(Kind.NOT_SENT, message="the call did not begin in time")
@@ -172,8 +172,7 @@ def _kind_and_wait(error: IntegrationError) -> tuple[Kind, int]:
         return Kind.NOT_SENT, 0
     if isinstance(error, ConfigurationError):
         return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
-    # Not "refused": not the message was refused: its token could not be fetched, and a proxy's page says nothing of
-    # what WeCom would say.
+    # Not a refusal of the message: only its token could not be fetched, and a proxy's page is no answer of WeCom.
     if isinstance(error, UnexpectedResponseError) and error.operation not in SENDS:
         return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
     if isinstance(error, RecipientError) and error.code not in CONTENT_CODES:
@@ -183,10 +182,10 @@ def _kind_and_wait(error: IntegrationError) -> tuple[Kind, int]:
 
 @dataclass(slots=True)
 class Sendable:
-    """What a call needs of a delivery: frozen, but for the count of attempts. `due_at`: its run's time; `corp`: known
-    once it is claimed.
+    """The columns of a delivery that a call needs, frozen except for the count of attempts. `due_at`: its run's time;
+    `corp`: set once it is claimed.
 
-    No model: making one takes a fifth of a call's time, for columns that no call reads.
+    It is no model: creating one takes a fifth of a call's time.
     """
 
     pk: int
@@ -205,7 +204,7 @@ class Sendable:
     corp: Corp = field(init=False, repr=False, compare=False)
 
 
-# The columns of Delivery, in this order.
+# Columns of Delivery in the order of Sendable's fields.
 SENT = (
     *("pk", "run_id", "corp_id", "channel", "robot_id", "corpid", "agentid", "body", "created_at"),
     *("priority", "recipient_count", "attempt_count"),
@@ -217,27 +216,27 @@ Requester = Callable[[Sendable], Request]
 
 
 class Channel(Protocol):
-    """Sends frozen deliveries. Knows the limits of its way, and whether a repeat of the same bytes is safe."""
+    """Sends frozen deliveries. Knows the channel's limits, and whether a repeat of the same bytes is safe."""
 
-    # Whether the other side drops a repeat of the same bytes. If not, an unclear outcome is unknown at once.
+    # Whether the other side drops a repeat of the same bytes. If not, an unclear outcome becomes unknown at once.
     is_repeat_safe: ClassVar[bool]
 
     def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
-        """Says what each delivery of the company asks of the limiter: reads what is frozen, and the company's
-        addresses. `daily_budget`: the company's person-messages a day, 0 for no limit."""
+        """Return a function that makes the limiter's request for a delivery of the company. `daily_budget`: the
+        company's person-messages per day, 0 for no limit."""
 
     def caller(self, delivery: Sendable) -> Caller:
-        """The call, ready to be made in a thread without a database. Making it raises nothing that is foreseen."""
+        """Return the call, ready to be made in a thread without a database. It raises only unforeseen errors."""
 
     def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
-        """What is slowed down when the other side says that it has had too much."""
+        """Return the scopes to slow down when the other side limits the rate."""
 
 
 _API = "message_send"
 # The share of calls per minute and hour, of parallel calls and of daily budgets kept for urgent messages, in percent.
 RESERVED_PERCENT = 2
 MEMBER_PER_HOUR = 1000
-# Of one robot. Source: developer.work.weixin.qq.com/document/path/91770.
+# Messages to one robot. Source: developer.work.weixin.qq.com/document/path/91770.
 MESSAGES_PER_MINUTE = 20
 
 
@@ -284,23 +283,24 @@ class WeComApp:
 
 
 def app_name(corpid: str, agentid: int) -> str:
-    """An app in the limiter's books."""
+    """Return the limiter's name of an app."""
     return f"{corpid}:{agentid}"
 
 
 def member_limits(app: str) -> Member:
-    """Messages a minute and an hour. Source: developer.work.weixin.qq.com/document/path/90454 (30 and 1000)."""
+    """Return the limits of messages to one member. Source: developer.work.weixin.qq.com/document/path/90454 (30 a
+    minute and 1000 an hour)."""
     per_minute = settings.LIMIT_MEMBER_PER_MINUTE
     return Member(app, per_minute, MEMBER_PER_HOUR if per_minute else 0)
 
 
 def app_scopes(corp: Corp) -> tuple[Scope, ...]:
-    """What a call of message/send counts against."""
+    """Return the scopes that a call of message/send counts against."""
     return (address_scope(corp), company_scope(corp.corpid))
 
 
 def company_scope(corpid: str, api: str = _API) -> Scope:
-    """Rows that share a CorpId share its limit, which each API has for itself."""
+    """Return the scope of a CorpId for one API. Companies that share a CorpId share its limit."""
     return Scope(
         f"company:{corpid}:{api}",
         per_minute=settings.LIMIT_COMPANY_PER_MINUTE,
@@ -311,8 +311,8 @@ def company_scope(corpid: str, api: str = _API) -> Scope:
 
 
 def address_scope(corp: Corp, api: str = _API) -> Scope:
-    """The public address that WeCom sees: the proxy's where there is one, else that of this process."""
-    proxy = urlsplit(corp.proxy_url) if corp.proxy_url else None  # of an unreadable one no call comes to be
+    """Return the scope of the public address that WeCom sees: the proxy's if there is one, else this process's."""
+    proxy = urlsplit(corp.proxy_url) if corp.proxy_url else None  # with an unreadable proxy no call is made
     name = f"proxy:{proxy.hostname}:{proxy.port}" if proxy is not None else settings.EGRESS_NAME
     return Scope(
         f"address:{name}:{api}",
@@ -323,7 +323,7 @@ def address_scope(corp: Corp, api: str = _API) -> Scope:
 
 
 class _WithoutApp(Channel):
-    """A way on which neither people nor persons are counted."""
+    """Base of channels without limits per member and without a daily budget."""
 
     is_repeat_safe: ClassVar[bool] = False
 
@@ -352,7 +352,7 @@ class WeComRobot(_WithoutApp):
         return partial(_send, client.webhook_send, body)
 
 
-# Answers of a mail server from here on are final (RFC 5321, 4.2.1); those below may be different later.
+# Codes of a mail server from here on are final (RFC 5321, 4.2.1); lower ones may pass.
 _FINAL = 500
 
 
@@ -372,7 +372,7 @@ class Mail(_WithoutApp):
 
 
 def _carry(message: EmailMultiAlternatives, medium: Medium, name: str) -> None:
-    """A picture stands in the mail below its words; a file hangs on it."""
+    """Put a picture below the words of a mail; attach a file."""
     content = bytes(medium.content)
     if medium.kind != Medium.Kind.PICTURE:
         message.attach(name, content, medium.content_type or _TYPES[Medium.Kind(medium.kind)])
@@ -395,7 +395,7 @@ _TYPES = {
 
 
 def send_mail(message: EmailMessage) -> Outcome:
-    """Hand a mail to the mail server. Raises nothing that is foreseen."""
+    """Hand a mail to the mail server. Raises only unforeseen errors."""
     connection = get_connection()
     try:
         connection.open()
@@ -417,7 +417,7 @@ def send_mail(message: EmailMessage) -> Outcome:
     except (OSError, smtplib.SMTPException) as error:
         return Outcome(Kind.UNCLEAR, message=f"the mail server went away: {type(error).__name__}")
     finally:
-        with suppress(OSError, smtplib.SMTPException):  # what was said before counts, however the good-bye goes
+        with suppress(OSError, smtplib.SMTPException):  # errors while closing do not change the outcome
             connection.close()
     return Outcome(Kind.ACCEPTED, errcode=0, msgid=str(message.extra_headers["Message-ID"]))
 
@@ -431,5 +431,5 @@ _CHANNELS: dict[str, Channel] = {Name.WECOM: WeComApp(), Name.ROBOT: WeComRobot(
 
 
 def channel_of(name: str) -> Channel:
-    """Raises KeyError for what is no channel."""
+    """Return the channel of this name. Raises KeyError."""
     return _CHANNELS[name]

@@ -21,9 +21,9 @@ from integrations.core.sentences import Sentence, counted_sentence, joined, of_e
 from notifications.delivery.channels import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
 from notifications.models import Attempt, Channel, Delivery, Incident, IncidentNotice, Receipt, Run
 
-# What WeCom says of a person in the list of a message that others got.
+# WeCom's codes for a person who did not get a message that others got.
 UNKNOWN_ACCOUNT, NO_LICENCE = 60111, 701008
-# A page names so many different failures of a run.
+# A page names this many different failures of a run.
 SHOWN_AT_MOST = 5
 
 
@@ -31,9 +31,10 @@ SHOWN_AT_MOST = 5
 
 
 def explain_delivery(delivery: Delivery, *, with_answer: bool = False) -> Explanation | None:
-    """Say why it did not go out, or does not yet: what happened, who fixes it, where. None where nothing went wrong.
+    """Explain why it did not go out, or does not yet: what happened, who fixes it, where. Return None if nothing went
+    wrong.
 
-    `with_answer`: also what the other side said, which costs a query.
+    `with_answer`: add the other side's answer, which costs a query.
     """
     if delivery.status == Delivery.Status.ACCEPTED or not (delivery.error or delivery.errcode):
         return None
@@ -42,9 +43,9 @@ def explain_delivery(delivery: Delivery, *, with_answer: bool = False) -> Explan
 
 
 def explain_receipt(receipt: Receipt, *, with_answer: bool = False) -> Explanation | None:
-    """Say why the person did not get it; None where they did, or where they were skipped, which has its reason.
+    """Explain why the person did not get it. Return None if they did, or were skipped, which has its own reason.
 
-    Without `with_answer` it asks for nothing that did not come with the receipt.
+    Without `with_answer` it makes no query if the delivery was read with the receipt.
     """
     delivery = receipt.delivery
     if delivery is None or receipt.status == Receipt.Status.SKIPPED:
@@ -57,9 +58,7 @@ def explain_receipt(receipt: Receipt, *, with_answer: bool = False) -> Explanati
 
 
 def explain_deliveries(deliveries: QuerySet[Delivery]) -> list[tuple[Explanation, int]]:
-    """Return the different failures among a run's deliveries, each with how many people it concerns, most first. One
-    query.
-    """
+    """Return the different failures among a run's deliveries, each with its number of people, most first. One query."""
     unsent = ~Q(status=Delivery.Status.ACCEPTED) & (~Q(error="") | Q(errcode__isnull=False))
     rows = deliveries.filter(unsent).order_by().values_list("channel", "errcode", "error")
     counted = rows.annotate(people=Sum("recipient_count")).order_by("-people")
@@ -91,7 +90,7 @@ def _explain(channel: str, errcode: int | None, error: str) -> Explanation:
 
 
 def _explain_own_error(error: str) -> Explanation | None:
-    """Explain a text that our program stores where no other side said anything."""
+    """Explain an error text of our own, where the other side gave no answer."""
     passes = _(NOBODY), _("Nothing to be done: it is tried again by itself.")
     return {
         OTHER_APP.message: Explanation(
@@ -113,19 +112,19 @@ def _explain_own_error(error: str) -> Explanation | None:
 
 
 def _find_answer(delivery: Delivery) -> str:
-    """Return what the other side said, as our program summed it up and in its own words."""
+    """Return the other side's answer, as summed up by us and in its own words."""
     found = Attempt.objects.filter(delivery=delivery).exclude(answer="").order_by("-number")
     answer = found.values_list("answer", flat=True).first() or ""
     return "\n".join(dict.fromkeys(filter(None, [sentences.shown(delivery.error), answer])))
 
 
-# --- A run: one that ended is no success by itself --------------------------------------------------------------------
+# --- A run ------------------------------------------------------------------------------------------------------------
 
-# The state of messages that were taken back alone: whoever did that wanted them not to arrive.
+# The state of messages that were recalled alone: somebody wanted them not to arrive.
 _TAKEN_BACK = "taken back"
 _NOT_MADE = "not made"
 _NOBODY_REACHED = Sentence("It reached nobody: the receipts say why.")
-# The sentence for each state of a message, with how many people it did not reach.
+# The sentence for each state of a message, with the number of people not reached.
 _LOSSES = {
     Delivery.Status.FAILED: counted_sentence(
         "Refused for %(count)d recipient.", "Refused for %(count)d recipients.", 0
@@ -149,10 +148,10 @@ _LOSSES = {
 
 
 def explain_runs(runs: Collection[Run]) -> dict[int, str]:
-    """Map runs to why they were missed or failed, or whom they did not reach, in the reader's language. Four queries
-    at most.
+    """Map runs to why they were missed or failed, or whom they did not reach, in the reader's language. At most four
+    queries.
 
-    What a run that ended lost is told from its rows: what stands in them as text says only that it lost something.
+    Losses of a finished run are counted from its rows: its stored text only marks that there are some.
     """
     found = {run.pk: run.error_text for run in runs}
     ended = [run.pk for run in runs if run.status == Run.Status.FINISHED and run.error]
@@ -168,10 +167,10 @@ def explain_runs(runs: Collection[Run]) -> dict[int, str]:
 
 
 def sum_up_losses(run_ids: Collection[int]) -> dict[int, Sentence]:
-    """Map runs to what they lost, for those of these runs that lost anything. Two queries.
+    """Map those of these runs that lost anything to what they lost. Two queries.
 
-    People whom WeCom names, as invalid or without licence, are no loss while others got it: their receipts say so, and
-    in a large company there is always one.
+    People whom WeCom names as invalid or without licence are no loss if others got the message: their receipts say so,
+    and a large company always has some.
     """
     state = Case(When(recall_requested_at__isnull=False, then=Value(_TAKEN_BACK)), default=F("status"))
     rows = Delivery.objects.filter(run__in=run_ids).order_by().annotate(state=state).values_list("run", "state")
@@ -193,42 +192,40 @@ def sum_up_losses(run_ids: Collection[int]) -> dict[int, Sentence]:
 
 
 def explain_no_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence | None:
-    """Say why a run made no message at all; None where that was meant. `reasons`: of the people whom it skipped; empty
-    where they wanted none, or were meant to get none.
-    """
+    """Explain why a run made no message at all. Return None if that was intended. `reasons`: of the skipped people."""
     if not reasons:
         return Sentence("It reached nobody: nobody is chosen.")
     others = set(reasons) - Receipt.NOT_SENT_AGAIN
-    # Where there are no rows for anybody, somebody's empty attribute makes no difference.
+    # If nobody has rows, an empty attribute makes no difference.
     is_meant = not others or (others == {Receipt.Reason.NO_VALUE} and len(reasons) > 1)
     return None if is_meant else _NOBODY_REACHED
 
 
-# --- Names of runs: of their push, of their alert and what happened, of the message and where it came from ---
+# --- Names of runs: the push; the alert and what happened; the message and its origin ---
 
 
 Notice = Incident.Notice
 R = TypeVar("R", bound=Model)
-# What a message says is long, a whole mail longer, and secrets are opened when they are read.
+# Long texts, and secrets, which are decrypted when they are read.
 _HEAVY = ("text", "original", "page", "callback_url", "token__signing_secret", "channel__secret", "channel__mapping")
 
 
 def prepare_names(rows: QuerySet[R], *, path: str = "") -> QuerySet[R]:
-    """The rows with what the names of their runs are made of. `path`: from a row to its run, as "run__"."""
+    """Return the rows with what the names of their runs need. `path`: from a row to its run, such as "run__"."""
     shown = ("subscription", "requested_by", "message__token", "message__channel")
     named = rows.select_related(*(f"{path}{name}" for name in shown))
     return named.defer(*(f"{path}message__{name}" for name in _HEAVY))
 
 
 def name_runs(runs: Collection[Run]) -> dict[int, str]:
-    """By run its name in the reader's language. Two queries where there are alerts among them, else none, for runs
-    that `prepare_names` read."""
+    """Map runs to their names in the reader's language. Two queries if alerts are among them, else none, for runs that
+    `prepare_names` read."""
     alerts = _name_alerts([run.pk for run in runs if run.trigger == Run.Trigger.ALERT])
     return {run.pk: alerts.get(run.pk) or _name_without_alert(run) for run in runs}
 
 
 def name_run(run: Run) -> str:
-    """As `name_runs`, for one."""
+    """Name one run as `name_runs` does."""
     return name_runs([run])[run.pk]
 
 
@@ -240,7 +237,7 @@ def _name_without_alert(run: Run) -> str:
             return _("Notice to the owner")
         return _("Notice to the owner: %(person)s") % {"person": run.requested_by}
     if run.message is not None:
-        # A file that came with a message has its number (notifications.inbound.accept), the message itself none.
+        # The key of a message's file has a number (notifications.inbound.accept), that of the message itself none.
         kind, *numbers = run.key.split(":")
         words = {"title": run.message.title, "origin": run.message.origin_name, "number": "".join(numbers[1:2])}
         sentence = pgettext("a message and where it came from", "%(title)s · %(origin)s")
@@ -253,7 +250,7 @@ def _name_without_alert(run: Run) -> str:
 
 
 def _name_alerts(run_ids: list[int]) -> dict[int, str]:
-    """An alert by its title, a storm by its rule or channel with the number of alerts; what happened behind it."""
+    """Name an alert by its title, a storm by its rule or channel and the number of alerts; add what happened."""
     if not run_ids:
         return {}
     rows = IncidentNotice.objects.filter(run__in=run_ids).order_by().values_list("run", "kind")

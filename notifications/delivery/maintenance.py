@@ -1,4 +1,4 @@
-"""What keeps the engine's rows in order: the sweep, forgetting, repairs after a wrong clock or a restored copy."""
+"""Maintains the engine's rows: the sweep, the purge, and repairs after a wrong clock or a restored copy."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Swept:
-    """What one sweep did, and the runs whose rendering is to be started again."""
+    """The counts of one sweep, and the runs whose rendering is to be started again."""
 
     run_ids: list[int]
     lease_count: int
@@ -67,7 +67,7 @@ class Swept:
 
 
 def find_sweepable(now: Moment) -> list[QuerySet[Any]]:
-    """The rows that a sweep may have something to do with."""
+    """Return the rows that a sweep may change."""
     return [
         Delivery.objects.unsettled(),
         Run.objects.filter(status=Run.Status.SENDING),
@@ -78,9 +78,9 @@ def find_sweepable(now: Moment) -> list[QuerySet[Any]]:
 def sweep(*, now: datetime) -> Swept:
     """Settle ended leases, give up what may not be tried any more, finish runs, find lost renderings.
 
-    Safe at any time, in any number: rows that another sweep holds are left to it.
+    It is safe to run at any time, also several at once: a sweep skips rows that another one holds.
     """
-    # Most of the time there is nothing under way, and one short question spares many long ones.
+    # Most of the time nothing is under way, and this short query saves many long ones.
     is_waiting = Delivery.objects.unsettled().exists()
     lease_count = _settle_ended_leases(now) if is_waiting else 0
     given_up_count = _give_up(now) if is_waiting else 0
@@ -98,7 +98,7 @@ def sweep(*, now: datetime) -> Swept:
 
 
 def _settle_ended_leases(now: datetime) -> int:
-    """Settle ended leases, each by itself: one bad row must not keep the others waiting. Returns how many."""
+    """Settle ended leases, each by itself, so that a bad row does not stop the others. Return how many."""
     count = 0
     while True:
         settled = 0
@@ -126,7 +126,7 @@ def _settle_ended_lease(delivery: Delivery, now: datetime) -> None:
 
 
 def _give_up(now: datetime) -> int:
-    """Pending messages that are worthless by now are canceled. One that may have arrived is unknown instead."""
+    """Cancel pending messages that have expired. Those that may have arrived become unknown instead."""
     pending = Delivery.objects.filter(status=Delivery.Status.PENDING)
     worthless = pending.filter(expires_at__lte=now)
     repeat_end = now - timedelta(seconds=REPEAT_SECONDS)
@@ -142,8 +142,8 @@ def _give_up(now: datetime) -> int:
 
 
 def _finish_runs(now: datetime) -> tuple[int, int]:
-    """Runs of which nothing is under way have ended; those that did not reach everybody say so, or mail the others
-    before. Returns how many mails were written, and how many runs ended."""
+    """Finish runs with nothing under way. Runs that did not reach everybody write mails first, or store their losses.
+    Return how many mails were written and how many runs ended."""
     unsettled = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
     sending = Run.objects.filter(~Exists(unsettled), status=Run.Status.SENDING)
     mailed_count = finished_count = 0
@@ -151,7 +151,7 @@ def _finish_runs(now: datetime) -> tuple[int, int]:
         with transaction.atomic():
             rows = unlocked(sending.order_by("pk")).values_list("pk", "recall_requested_at")[:BATCH]
             recalls = dict(rows)
-            # Only now: asked before, a run whose last answer came in between would end without its mails.
+            # Only under the lock: otherwise a run whose last answer came in between would end without its mails.
             mailed_count += fall_back(recalls, now=now)
             finished_count += _finish(recalls, now)
         if len(recalls) < BATCH:
@@ -159,7 +159,7 @@ def _finish_runs(now: datetime) -> tuple[int, int]:
 
 
 def _finish(recalls: Mapping[int, datetime | None], now: datetime) -> int:
-    """End those of these runs, which are locked, that have no mails under way. Returns how many."""
+    """Finish those of these locked runs that have no mails under way. Return how many."""
     under_way = set(Delivery.objects.unsettled().filter(run__in=recalls).values_list("run", flat=True))
     over = {pk: at for pk, at in recalls.items() if pk not in under_way}
     ended = Run.objects.filter(pk__in=over)
@@ -177,7 +177,7 @@ _DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.S
 
 
 def find_purgeable(now: Moment) -> list[QuerySet[Any]]:
-    """Runs and incidents that are over and older than LOG_RETENTION_DAYS."""
+    """Return runs and incidents that are over and older than LOG_RETENTION_DAYS."""
     return [_old_runs(now), _old_incidents(now)]
 
 
@@ -187,7 +187,7 @@ def _old_incidents(now: Moment) -> QuerySet[Incident]:
 
 
 def find_old_drafts(now: Moment) -> QuerySet[Draft]:
-    """Find drafts that nobody came back to."""
+    """Return drafts older than DRAFT_KEPT."""
     return Draft.objects.filter(saved_at__lte=now - DRAFT_KEPT)
 
 
@@ -196,10 +196,10 @@ def _old_runs(now: Moment) -> QuerySet[Run]:
 
 
 def purge_runs(*, now: datetime) -> int:
-    """Delete at most CHUNK rows of the oldest run that is over and older than LOG_RETENTION_DAYS. Returns how many.
+    """Delete at most CHUNK rows of the oldest run that is over and older than LOG_RETENTION_DAYS. Return how many.
 
-    Its receipts go first, then attempts, deliveries, what they show, then the run: broken off anywhere, the next
-    call goes on.
+    Receipts are deleted first, then attempts, deliveries, their contents, and the run last: after an interruption the
+    next call continues.
     """
     run = _old_runs(now).order_by("claimed_at").first()
     if run is None:
@@ -222,8 +222,8 @@ def purge_runs(*, now: datetime) -> int:
 
 
 def purge_incidents(*, now: datetime) -> int:
-    """Delete at most CHUNK incidents that are over for longer than LOG_RETENTION_DAYS, with all that hangs on them. If
-    they have pictures, at most CHUNK of these go first, and the next call goes on. Returns how many."""
+    """Delete at most CHUNK incidents that ended more than LOG_RETENTION_DAYS ago, with their dependent rows. If they
+    have pictures, delete at most CHUNK of these first; the next call continues. Return how many."""
     ids = list(_old_incidents(now).order_by("resolved_at").values_list("pk", flat=True)[:CHUNK])
     if not ids:
         return 0
@@ -235,33 +235,33 @@ def purge_incidents(*, now: datetime) -> int:
 
 
 def delete_chunk(rows: QuerySet[Any]) -> int:
-    """Delete at most CHUNK of these. Raw: Django would read every row and look for related rows, which are gone by
-    then. Returns how many."""
+    """Delete at most CHUNK of these rows. Return how many. The delete is raw: Django would read every row and look for
+    related rows, which are deleted already."""
     ids = list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
-    chunk = rows.filter(pk__in=ids)  # that are so still: somebody may come back to a draft
+    chunk = rows.filter(pk__in=ids)  # filtered again: somebody may have saved a draft meanwhile
     return int(chunk._raw_delete(chunk.db)) if ids else 0
 
 
 # --- Rows that were written while the database's clock was ahead, after it was set back ---
 
 
-# The longest that a message waits with a right clock: for the next day's budget.
+# With a right clock a message waits at most until the next day's budget.
 LONGEST_WAIT = timedelta(days=1)
 LONGEST_LIFETIME = timedelta(hours=MAX_LIFETIME_HOURS)
-# The longest that a company is held, by WeCom's limit of gettoken, and that a picture or file is left to its worker.
+# The longest block of a company (WeCom's limit of gettoken), and the longest lease of a picture or file.
 LONGEST_HOLD = timedelta(hours=1)
 LONGEST_MAKING = timedelta(minutes=10)
 # The longest that an incident is silenced (notifications.alerts.actions).
 LONGEST_SILENCE = timedelta(hours=1)
-# WeCom's duplicate check lasts so much longer than we repeat.
+# WeCom's duplicate check lasts this much longer than we repeat.
 SPARE = timedelta(minutes=30)
 
 
 def repair_clock_damage(*, now: datetime) -> int:
-    """Put right all that lies in the future. Safe to run twice, and beside others. Returns how many runs it found.
+    """Correct times that lie in the future. It is safe to repeat and to run in parallel. Return how many runs were
+    found.
 
-    A slot that ran before its time, so that messages were made, has run: it does not run a second time. One of which
-    none were made runs when its time comes.
+    A slot that ran early and made messages does not run again. A slot without messages runs when its time comes.
     """
     count = 0
     while found_count := _repair_runs(now):
@@ -287,7 +287,7 @@ def _repair_runs(now: datetime) -> int:
     with transaction.atomic():
         early = Run.objects.filter(claimed_at__gt=now).order_by("pk")
         found = dict(early.values_list("pk", "subscription_id")[:BATCH])
-        # First, because a dispatcher locks a subscription before its runs, too.
+        # First, because a dispatcher locks a subscription before its runs.
         known = {pk for pk in found.values() if pk is not None}
         reschedule_rows(Subscription.objects.filter(pk__in=known), now=now)
         runs = Run.objects.filter(pk__in=found)
@@ -306,27 +306,27 @@ def _repair_runs(now: datetime) -> int:
 
 
 def _repair_rules(now: datetime) -> int:
-    """Alert rules that were checked in what is the future now are checked at their next time."""
+    """Check alert rules at their next time if they were checked in what is the future now."""
     with transaction.atomic():
         found = dict(AlertCheck.objects.filter(requested_at__gt=now).order_by("pk").values_list("pk", "rule")[:BATCH])
-        # First, because whoever decides a check locks it before its rule, too.
+        # First, because deciding a check locks it before its rule.
         early = AlertCheck.objects.filter(pk__in=found)
         early.filter(outcome=AlertCheck.Outcome.WAITING, slot_at__gt=now).delete()
         early.update(requested_at=now)
         rules = AlertRule.objects.filter(pk__in=set(found.values()))
         reschedule_rows(rules, now=now)
-        # Or every check to come would count as one that was overtaken.
+        # Otherwise every later check would count as overtaken.
         rules.filter(checked_slot_at__gt=now).update(checked_slot_at=now)
     return len(found)
 
 
 _WHEN_WE_HEARD = ("opened_at", "seen_at", "notified_at", "resolved_at", "acknowledged_at")
-# Of a channel's incidents its sender says them.
+# Incidents of a channel take these times from their sender.
 _WHEN_RULES_FOUND = ("starts_at", "stretch_at", "ends_at")
 
 
 def _repair_incidents(now: datetime) -> None:
-    """What is to be told of them is told at once. What a rule found then began now, or it would never end."""
+    """Make notices due now. Times that a rule found become now, because the incident would never end otherwise."""
     is_early = Q(silenced_until__gt=now + LONGEST_SILENCE)
     for name in _WHEN_WE_HEARD:
         is_early |= Q(**{f"{name}__gt": now})
@@ -347,14 +347,14 @@ def _repair_deliveries(now: datetime) -> None:
     update_unlocked(pending.filter(queued_until__gt=now + 2 * QUEUE_LEASE), queued_until=None)
     held = Delivery.objects.filter(status__in=[Delivery.Status.PREPARING, Delivery.Status.SENDING])
     update_unlocked(held.filter(lease_until__gt=now + 2 * delivery_lease()), lease_until=now)
-    # Nobody knows how long ago that was: what may not be repeated any more becomes unknown.
+    # It is not known how long ago that was, so what may not be repeated any more becomes unknown.
     too_old = now - timedelta(seconds=REPEAT_SECONDS)
     unsettled = Q(status__in=[Delivery.Status.PENDING, Delivery.Status.SENDING])
     unclear = Delivery.objects.filter(unsettled, unclear_since__gt=now + SPARE)
     update_unlocked(unclear, unclear_since=too_old)
 
 
-# --- A restored copy: what waited in it was sent by the original since, or is out of date ---
+# --- A restored copy: the original has sent what waited in it, or it is out of date ---
 
 
 _WHY = Sentence("It waited in a restored copy of the database, and is not sent late.")
@@ -362,13 +362,14 @@ _WHY = Sentence("It waited in a restored copy of the database, and is not sent l
 
 @transaction.atomic
 def end_waiting(*, now: datetime) -> int:
-    """Schedules go on with their next time after `now`; owners are told of nothing. Returns how many runs ended."""
+    """End what waits, notify no owners, and move schedules to their next time after `now`. Return how many runs
+    ended."""
     AlertCheck.objects.filter(outcome=AlertCheck.Outcome.WAITING).delete()
     for rows in (Subscription.objects.due(now), AlertRule.objects.due(now)):
         reschedule_rows(rows, now=now)
     ended = {"finished_at": now, "error": _WHY.stored(), "owner_notified_at": now}
     count = Run.objects.filter(status=Run.Status.WAITING).update(status=Run.Status.FAILED, **ended)
-    # One that may have arrived is unknown.
+    # Deliveries that may have arrived become unknown.
     unsettled = Delivery.objects.unsettled()
     may_have_arrived = Q(unclear_since__isnull=False) | Q(status=Delivery.Status.SENDING)
     unsettled.filter(may_have_arrived).update(status=Delivery.Status.UNKNOWN, settled_at=now, lease_until=None)
@@ -381,7 +382,7 @@ def end_waiting(*, now: datetime) -> int:
         sources.filter(gather_until__isnull=False).update(gather_until=None)
     AlertCard.objects.filter(is_stale=True).update(is_stale=False)
     CorpQueue.objects.blocked().filter(notified_at__isnull=True).update(notified_at=now)
-    # What other systems would be told, or have handed in last.
+    # Callbacks to other systems, outgoing mails and messages handed in last.
     messages = IncomingMessage.objects.filter(callback_state=IncomingMessage.Callback.WAITING)
     messages.update(callback_state=IncomingMessage.Callback.GIVEN_UP, callback_error=_WHY.stored())
     mails = OutgoingMail.objects.filter(status__in=[OutgoingMail.Status.WAITING, OutgoingMail.Status.STARTED])
@@ -395,13 +396,14 @@ def end_waiting(*, now: datetime) -> int:
 
 @checks.register(checks.Tags.database)
 def check_valkey(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Asks the server, so `manage.py migrate` and `manage.py check --database default` run it."""
+    """Warn about settings of Valkey that lose counts and tasks. It asks the server, so only `manage.py migrate` and
+    `manage.py check --database default` run it."""
     store = valkey()
     try:
         found: dict[str, str] = store.config_get("maxmemory-policy", "save", "appendonly")  # type: ignore[assignment]
-    except redis.ResponseError:  # CONFIG is not allowed, as with services that are rented: `save` is unknown
+    except redis.ResponseError:  # managed services may refuse CONFIG: `save` is unknown then
         found = {"maxmemory-policy": str(store.info("memory")["maxmemory_policy"])}
-    except redis.RedisError:  # that it is away shows elsewhere
+    except redis.RedisError:  # other checks report an unreachable server
         return []
     found = {_decode(name): _decode(value) for name, value in found.items()}
     messages: list[checks.CheckMessage] = []

@@ -15,7 +15,7 @@ from notifications.models import CorpQueue, Delivery, Incident, Priority
 
 
 def push_metrics() -> Iterator[Metric]:
-    """Yield the metrics of pushes, incidents and callbacks at a scrape. Raises redis.RedisError."""
+    """Yield the metrics of pushes, incidents and callbacks for a scrape. Raises redis.RedisError."""
     waiting = GaugeMetricFamily(
         "guanwecom_push_waiting", "Messages that wait or are under way", labels=["priority", "status"]
     )

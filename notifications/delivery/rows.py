@@ -1,7 +1,7 @@
-"""Rows of the push engine: how long work on them is leased, how they are locked, and how many are written at once.
+"""Rows of the push engine: their leases, their locks, and the SQL that writes many at once.
 
-Times of schedules and calls that ended are written in SQL, with the rows as one parameter of JSON: 50,000 that are due
-at once, and each message that is accepted, would take Django's update() with a CASE for each row too long.
+Next times of schedules and ended calls are written in SQL, with the rows as one JSON parameter: Django's update() with
+a CASE per row is too slow for 50,000 due subscriptions and for every accepted message.
 """
 
 from __future__ import annotations
@@ -21,36 +21,35 @@ from psycopg.errors import LockNotAvailable
 from notifications.models import Attempt, Delivery, Run
 
 M = TypeVar("M", bound=models.Model)
-# From handing a run out for rendering to handing it out again. Renewed while its messages are planned; while they are
+# From handing a run out for rendering to handing it out again. It is renewed while messages are planned; while they are
 # written the row is locked.
 RENDER_LEASE = timedelta(seconds=20)
-# From handing a delivery to a task to handing it to another, while none has tried it.
+# From handing a delivery to a task to handing it to another, if the first has not tried it.
 QUEUE_LEASE = timedelta(seconds=60)
-# A sending task gives the rest back after so many seconds and the call that it is at: within QUEUE_LEASE, or another
-# task would be given the same deliveries meanwhile (notifications.delivery.maintenance), and within the broker's
-# visibility timeout.
+# A sending task gives the rest back after this many seconds and its calls under way: within QUEUE_LEASE, so that no
+# other task gets the same deliveries, and within the broker's visibility timeout.
 TASK_SECONDS = 30
-# A worker that is asked to end waits so long for calls under way; a service manager usually kills after 10 seconds.
+# A stopping worker waits this long for calls under way; a service manager usually kills it after 10 seconds.
 STOP_SECONDS = 7
 BATCH = 500
-# Names the locks of a company's freezing among PostgreSQL's advisory locks, which are one space for a database.
+# Key of the freezing locks among PostgreSQL's advisory locks, which share one space per database.
 _FREEZING = 1_196_770_627
 
 
 def delivery_lease() -> timedelta:
-    """How long a worker may hold a delivery: longer than its call takes."""
+    """Return how long a worker may hold a delivery: longer than a call takes."""
     return timedelta(seconds=max(60, 3 * settings.WECOM_TOTAL_TIMEOUT_SECONDS))
 
 
 def unlocked(rows: models.QuerySet[M]) -> models.QuerySet[M]:
-    """`rows`, locked, without those that another transaction holds. To be read inside a transaction."""
+    """Lock `rows`, and skip those that another transaction holds. Call it inside a transaction."""
     return rows.select_for_update(skip_locked=True, of=("self",))
 
 
 def first_locked(rows: models.QuerySet[M], *, seconds: int) -> M | None:
-    """The first of `rows`, locked, waiting at most so long for whoever holds it. None where there is none, or where it
-    is still held then. Skipping a row that is nearly always held would never get it. To be read inside a transaction.
-    """
+    """Lock and return the first of `rows`, waiting up to `seconds` for another transaction. Return None if there is no
+    row or it stays locked. A row that is nearly always locked would be missed by skipping. Call it inside a
+    transaction."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds}s"])
@@ -64,10 +63,10 @@ def first_locked(rows: models.QuerySet[M], *, seconds: int) -> M | None:
 
 
 def update_unlocked(rows: models.QuerySet[M], **fields: Any) -> int:
-    """Update `rows` in batches, each its own transaction; `fields` must make a row leave the queryset.
+    """Update `rows` in batches, each in its own transaction; `fields` must make a row leave the queryset.
 
-    Not one update: two that cover the same rows in different orders would deadlock. What somebody
-    else holds is left to the next call. Returns how many were updated.
+    A single update could deadlock with another over the same rows in another order. Locked rows are left to the next
+    call. Return how many were updated.
     """
     count = 0
     while True:
@@ -80,25 +79,24 @@ def update_unlocked(rows: models.QuerySet[M], **fields: Any) -> int:
 
 
 def share_freezing(corp_ids: Collection[int]) -> None:
-    """Until the transaction ends nobody changes who of these companies gets what is frozen: whoever wants to waits, and
-    finds what was frozen. What they have changed before is seen by the queries that follow. Messages are frozen beside
-    each other freely."""
+    """Keep the recipients of these companies unchanged until the transaction ends. A change waits for the lock and then
+    finds what was frozen; queries after this call see earlier changes. Several freezings run side by side."""
     if corp_ids:
         with connection.cursor() as cursor:
-            # In one order, so that nobody waits in a circle.
+            # Sorted, so that no deadlock arises.
             shared = "SELECT pg_advisory_xact_lock_shared(%s, corp) FROM unnest(%s::int[]) AS corp"
             cursor.execute(shared, [_FREEZING, sorted(corp_ids)])
 
 
 def exclude_freezing(corp_id: int) -> None:
-    """Wait for what is being frozen of the company, and keep more from being frozen until the transaction ends."""
+    """Wait for freezings of the company, and block new ones until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_FREEZING, corp_id])
 
 
 @dataclass(slots=True)
 class PlannedRun:
-    """A run as the clock makes it: not rendered, asked for by nobody. Its fields are the columns."""
+    """A run that the clock makes, not rendered. The fields are columns of Run."""
 
     key: str
     subscription_id: int
@@ -150,7 +148,7 @@ _ATTEMPTS = """
 
 
 def insert_runs(runs: Sequence[PlannedRun]) -> list[int]:
-    """Write those whose key is not there already. Returns the ids of the new ones that are to be rendered."""
+    """Insert the runs whose keys are new. Return the ids of those to render."""
     if not runs:
         return []
     statement = _RUNS.format(columns=", ".join(_RUN_COLUMNS), listed=_listed(**_RUN_COLUMNS))
@@ -160,13 +158,13 @@ def insert_runs(runs: Sequence[PlannedRun]) -> list[int]:
 
 
 def move_subscriptions(rows: Sequence[tuple[int, datetime | None]]) -> None:
-    """Write the next time of each (id, its next time)."""
+    """Write the next time of each subscription (id, next time)."""
     with connection.cursor() as cursor:
         cursor.execute(_NEXT_TIMES.format(listed=_listed(id="bigint", at="timestamptz")), [_json(rows)])
 
 
 def settle_deliveries(rows: Sequence[tuple[int, UUID, datetime, str]]) -> set[int]:
-    """Accept each (id, fencing token, when it was accepted, msgid). Returns the ids of those whose lease still held."""
+    """Mark each (id, fencing token, accepted at, msgid) as accepted. Return the ids of those whose lease still held."""
     listed = _listed(id="bigint", token="uuid", at="timestamptz", msgid="text")  # noqa: S106  # a column's type
     values = [Delivery.Status.ACCEPTED.value, _json(rows), Delivery.Status.SENDING.value]
     with connection.cursor() as cursor:
@@ -175,14 +173,14 @@ def settle_deliveries(rows: Sequence[tuple[int, UUID, datetime, str]]) -> set[in
 
 
 def settle_attempts(rows: Sequence[tuple[int, int, datetime]]) -> None:
-    """Accept each (id, milliseconds, when it was answered)."""
+    """Mark each attempt (id, milliseconds, answered at) as accepted."""
     listed = _listed(id="bigint", ms="integer", at="timestamptz")
     with connection.cursor() as cursor:
         cursor.execute(_ATTEMPTS.format(listed=listed), [Attempt.Outcome.ACCEPTED.value, _json(rows)])
 
 
 def _listed(**columns: str) -> str:
-    """Make a table of one parameter, a JSON list of rows. `columns`: their types, in the order of a row."""
+    """Return SQL for a table of one parameter, a JSON list of rows. `columns`: their types, in the order of a row."""
     named = (f"CAST(value ->> {n} AS {kind}) AS {name}" for n, (name, kind) in enumerate(columns.items()))
     rows = "jsonb_array_elements(%s::jsonb) AS rows(value)"
     return f"(SELECT {', '.join(named)} FROM {rows}) AS listed"  # noqa: S608  # nosec B608  # our own words

@@ -1,4 +1,4 @@
-"""Writes tables as xlsx and csv. No cell is a formula; what did not fit is stated in the file. Pure."""
+"""Writes tables as xlsx and csv. No cell is a formula; the file states what did not fit. Pure."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 else:
     openpyxl = Late("openpyxl")
 
-# A spreadsheet's own limits, one row for the head and one for what is left out.
+# The limits of xlsx, less one row for the head and one for the note on rows left out.
 ROWS_AT_MOST = 1_048_576 - 2
 COLUMNS_AT_MOST = 16_384
-# Digits of a number that a spreadsheet keeps; longer ones, as of an order, are text.
+# Digits of a number that a spreadsheet keeps. Longer numbers, such as order numbers, become text.
 DIGITS = 15
 SHEET_NAME_CHARACTERS = 31
 FILE_NAME_CHARACTERS = 60
 # WeCom takes files of up to 20 MB.
 FILE_BYTES = 20 * 1024 * 1024
-# Of all sheets together. Usual data fills 20 MB with about as many.
+# Cells of all sheets together. Usual data fills 20 MB with about this many.
 CELLS_AT_MOST = 2_500_000
 CELL_CHARACTERS = 32_767
 
 _WIDTHS = (8, 60)
-# So many rows decide how wide a column is.
+# The first rows that decide how wide a column is.
 _MEASURED = 200
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _NOT_IN_SHEET_NAMES = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
@@ -52,13 +52,12 @@ _NOT_IN_CELLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\ufff
 _NOT_IN_FILE_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 
 
-# What a spreadsheet holds.
 _Plain = str | float | int | bool | date | None
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One table of a file. `row_count`: of the whole, of which `table` may be the beginning."""
+    """A table of a file. `row_count`: rows of the whole, of which `table` may be the beginning."""
 
     title: str
     table: Table
@@ -66,7 +65,7 @@ class Part:
 
 
 def cut_parts(tables: Sequence[tuple[str, Table]]) -> list[Part]:
-    """As many rows of each (title, table) as a file has cells for: each table keeps as many as the longest may have."""
+    """Cut the (title, table) pairs to CELLS_AT_MOST cells together, all to the same number of rows."""
     longest = min(ROWS_AT_MOST, max((len(table.rows) for _title, table in tables), default=0))
 
     def cells(rows: int) -> int:
@@ -77,25 +76,25 @@ def cut_parts(tables: Sequence[tuple[str, Table]]) -> list[Part]:
 
 
 def write_xlsx(found: Sequence[Part]) -> bytes:
-    """A workbook with a sheet for each part: typed cells, a frozen head, fitting widths; at most 20 MB."""
+    """Write a workbook with a sheet for each part: typed cells, a frozen head, fitting widths; at most 20 MB."""
     return _write_fitting(
         lambda rows: _write_workbook(found, rows), max((len(part.table.rows) for part in found), default=0)
     )
 
 
 def write_csv(part: Part) -> bytes:
-    """Comma-separated values in UTF-8 with a mark at its beginning, as Excel wants it; at most 20 MB."""
+    """Write comma-separated values in UTF-8 with a byte order mark for Excel; at most 20 MB."""
     return _write_fitting(lambda rows: _write_csv_rows(part, rows), len(part.table.rows))
 
 
 def write_file_name(title: str, moment: datetime, extension: str) -> str:
-    """What the recipient sees: the title without what no file system takes, and the day."""
+    """Make a file name of the title, without characters that file systems refuse, and the day."""
     tidy = " ".join(_NOT_IN_FILE_NAMES.sub(" ", title).split()).strip(". ")[:FILE_NAME_CHARACTERS].strip()
     return f"{tidy or _('report')} {timezone.localtime(moment):%Y-%m-%d}.{extension}"
 
 
 def _write_fitting(make: Callable[[int], bytes], row_count: int) -> bytes:
-    """The file with as many rows as 20 MB have room for."""
+    """Make the file with as many rows as fit into 20 MB."""
     rows = row_count
     while True:
         made = make(rows)
@@ -105,7 +104,7 @@ def _write_fitting(make: Callable[[int], bytes], row_count: int) -> bytes:
 
 
 def _write_workbook(found: Sequence[Part], row_count: int) -> bytes:
-    # Rows go to a temporary file as they come. A value's type is decided here, never guessed from its text.
+    # Rows go straight to a temporary file. A cell's type is decided here, never guessed from its text.
     book = openpyxl.Workbook(write_only=True)
     used: set[str] = set()
     for part in found:
@@ -116,7 +115,6 @@ def _write_workbook(found: Sequence[Part], row_count: int) -> bytes:
 
 
 def _write_sheet(sheet: Any, part: Part, row_count: int) -> None:
-    """The head, the values, and what is left out."""
     columns = part.table.columns[:COLUMNS_AT_MOST]
     rows = part.table.rows[:row_count]
     for position, width in enumerate(_column_widths(columns, rows), start=1):
@@ -142,7 +140,7 @@ def _head_cell(sheet: Any, column: Column) -> Cell:
 
 
 def _number_formats(column: Column) -> tuple[str, str]:
-    """Return the formats of its whole numbers and of its other ones."""
+    """Return the formats for whole numbers and for other numbers."""
     sign = "%" if column.kind is Kind.PERCENT else ""
     whole, other = (
         f"#,##0.{'0' * (decimals if column.decimals is None else column.decimals)}".rstrip(".") + sign
@@ -161,7 +159,7 @@ def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, s
         cell: Cell = openpyxl.cell.WriteOnlyCell(sheet)
         cell.value, cell.number_format = plain, _date_format(plain)
         return cell
-    # To a spreadsheet 12.5% is 0.125.
+    # Spreadsheets store 12.5% as 0.125.
     cell = openpyxl.cell.WriteOnlyCell(
         sheet, float(Decimal(str(plain)).scaleb(-2)) if column.kind is Kind.PERCENT else plain
     )
@@ -170,10 +168,10 @@ def _cell(sheet: Any, value: Value, column: Column, number_formats: tuple[str, s
 
 
 def _text_cell(sheet: Any, text: str) -> Cell:
-    """Text is text whatever it begins with, without the letters that the format cannot hold."""
+    """Make a text cell, without characters that xlsx cannot hold."""
     cell = openpyxl.cell.WriteOnlyCell(sheet, _NOT_IN_CELLS.sub("", text)[:CELL_CHARACTERS])
     cell.data_type = "s"
-    # What begins as a formula does stays text when somebody edits it.
+    # Text that begins like a formula stays text when somebody edits it.
     cell.quotePrefix = text.startswith(_FORMULA_STARTS)
     return cell
 
@@ -185,7 +183,7 @@ def _date_format(value: date) -> str:
 
 
 def _sheet_name(title: str, used: set[str]) -> str:
-    """Unique whatever its letters' case, as spreadsheets compare them."""
+    """Return a sheet name that is unique regardless of case, as spreadsheets compare names."""
     base = " ".join(_NOT_IN_SHEET_NAMES.sub(" ", in_reading_order(title)).split()).strip("'") or _("data")
     name, number = base[:SHEET_NAME_CHARACTERS], 1
     while name.lower() in used or name.lower() == "history":
@@ -201,7 +199,8 @@ def _write_head(column: Column) -> str:
 
 
 def _to_plain(value: Value) -> _Plain:
-    """As a spreadsheet can hold it. A number that is none is empty; one with too many digits is text."""
+    """Convert to a type that spreadsheets hold. NaN and infinity become empty; numbers with too many digits become
+    text."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, datetime):
@@ -263,12 +262,11 @@ def _write_csv_rows(part: Part, row_count: int) -> bytes:
 
 
 def _guard_formula(text: str) -> str:
-    """A spreadsheet takes what begins so for a formula; behind an apostrophe it is text (OWASP: CSV injection)."""
+    """Prefix text that looks like a formula with an apostrophe (OWASP: CSV injection)."""
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) or text.startswith(_FORMULA_STARTS) else text
 
 
 def _write_field(value: Value, column: Column) -> str:
-    """Write a value with all of its digits."""
     number = to_decimal(value)
     if number is not None:
         return f"{number if number else abs(number):f}{'%' if column.kind is Kind.PERCENT else ''}"

@@ -1,4 +1,5 @@
-"""The limiter: asks Valkey whether calls may begin. Each question is one Lua script: no two workers use one room."""
+"""The limiter: asks Valkey whether calls may begin. Each question is one Lua script, so no two workers use the same
+room."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from integrations.hooks import Hook
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What calls are counted for: an egress address, a company, a robot. 0 stands for no limit.
+    """A unit that calls are counted for: an egress address, a company, a robot. 0 means no limit.
 
     `per_minute`, `per_hour`: calls in any 60 seconds, and in any hour. `parallel`: calls under way at once.
     `reserved_percent`: the share of all three that is kept for urgent messages.
@@ -37,8 +38,8 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """The limits of one app towards each of its members, in messages; what WeCom gets above them it drops in silence.
-    `app` names the app, 0 stands for no limit."""
+    """The limits of one app for each of its members, in messages. WeCom silently drops messages above its limits. `app`
+    names the app, 0 means no limit."""
 
     app: str
     per_minute: int = 0
@@ -46,14 +47,14 @@ class Member:
 
     @property
     def is_limited(self) -> bool:
-        """Whether messages to one person are counted at all."""
+        """Return whether messages to one person are counted at all."""
         return bool(self.per_minute or self.per_hour)
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Person-messages (a message to 1000 people counts 1000) of one app in a day, as days are counted in China.
-    They are counted in any case; 0 stands for no limit. `reserved_percent`: the share kept for urgent messages."""
+    """Person-messages of one app per day in China; a message to 1000 people counts 1000. They are always counted; 0
+    means no limit. `reserved_percent`: the share kept for urgent messages."""
 
     app: str
     per_day: int = 0
@@ -62,8 +63,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call that wants to begin. `members` are the folded userids that it reaches, `persons` how many. `id`: of this
-    call alone, or two would count as one."""
+    """A call that wants to begin. `members`: the folded userids that it reaches; `persons`: how many. `id` must be
+    unique, or two calls count as one."""
 
     id: str
     scopes: tuple[Scope, ...]
@@ -76,10 +77,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """One call may begin now. It counts as under way until `Gate.release` says that it ended, or its lease ends.
+    """Permission for one call to begin now. The call counts as under way until `Gate.release`, or until its lease ends.
 
-    `epoch`: of the store that granted it. One that came after it, empty or old, knows nothing of this call, unless it
-    was told of it by a row (`Gate.is_known`).
+    `epoch`: of the store that granted it. A later store, empty or old, does not know this call unless a row told it
+    (`Gate.is_known`).
     """
 
     request: Request
@@ -88,15 +89,15 @@ class Permit:
 
     @property
     def age_seconds(self) -> float:
-        """Since it was granted, by the machine's boot clock."""
+        """Return the seconds since it was granted, by the machine's boot clock."""
         return read_boot_clock() - self.granted_at
 
 
 @dataclass(frozen=True, slots=True)
 class PastCall:
-    """A call of the last hours, as the rows remember it, for a store that has lost everything.
+    """A call of the last hours, read from the rows, for a store that has lost everything.
 
-    `ended_seconds_ago` is negative for one that may be under way still.
+    `ended_seconds_ago` is negative for a call that may be under way still.
     """
 
     request: Request
@@ -112,55 +113,55 @@ _SCRIPTS = (
     *("lose", "read", "release", "restore"),
 )
 _PREFIX = "push:limit:"
-# Set once the store knows the calls of the past. It names the server under which it was set (epoch.lua): it goes with
-# everything else when the store is emptied, and is worth nothing in a store that came back with an old snapshot.
+# Set once the store knows past calls. It names the server under which it was set (epoch.lua), so it is invalid in a
+# store that was emptied or came back with an old snapshot.
 _READY = f"{_PREFIX}ready"
-# Who fills the store has it, and prolongs it with each batch; a worker that died at it is waited for no longer.
+# The lock of the worker that fills the store. Each batch prolongs it; if the worker dies, it expires.
 _RESTORING = f"{_PREFIX}restoring"
 _RESTORING_SECONDS = 20
 _PAST_AT_ONCE = 500
 _CLEARED_AT_ONCE = 1000
-# What was asked of us for a time stays asked, and its keys end by themselves.
+# Keys that outlive a restore: waits that WeCom asked for, which expire by themselves.
 _KEPT = (":hold", ":ceiling")
-# Members checked by one script, which holds Valkey up for 1 ms for each 250 or so.
+# Members checked by one script. It blocks Valkey for 1 ms per 250 members or so.
 MEMBERS_AT_ONCE = 5000
-# How long a company that had too many calls under way (45033) is kept to fewer.
+# How long a company with too many parallel calls (45033) is limited to fewer.
 CEILING_SECONDS = 300
 
 
-# A store's clock that moves by so much beside the machine's boot clock was set; less is drift between two questions.
+# A larger move of the store's clock against the machine's boot clock means that it was set; less is drift.
 STEP_MS = 250
 
 
 class StoreLostError(Exception):
-    """The store does not know the past, because it is new, was emptied, came back with an old snapshot, or its clock
-    was set: `Gate.restore` first."""
+    """The store does not know past calls: it is new, was emptied, came back with an old snapshot, or its clock was set.
+    Call `Gate.restore` first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many calls each window will have room for."""
+    """The number of calls that each window will have room for."""
 
     calls: Mapping[str, int]
 
     def of(self, *scopes: Scope) -> int | None:
-        """What all of `scopes` have room for; None where none has a limit."""
+        """Return how many calls all of `scopes` have room for; None if none of them has a limit."""
         limited = [self.calls[scope.key] for scope in scopes if scope.per_minute or scope.per_hour]
         return min(limited) if limited else None
 
 
 class Gate:
-    """The limiter of all workers that share one Valkey.
+    """The limiter that all workers on one Valkey share.
 
-    `lease_seconds`: how long a call may take at most; a killed worker's calls count that long. `now_ms` replaces
-    Valkey's clock in tests.
+    `lease_seconds`: how long a call may take; a killed worker's calls count that long. `now_ms` replaces Valkey's clock
+    in tests.
     """
 
     def __init__(self, store: redis.Redis, *, lease_seconds: float, now_ms: Any = None) -> None:
         self._store = store
         self._lease_ms = round(lease_seconds * 1000)
         self._now_ms = now_ms
-        # By the epoch of the store: by how many milliseconds, at least and at most, it is ahead of the boot clock.
+        # For each epoch, the least and most milliseconds by which the store is ahead of the boot clock.
         self._ahead: dict[bytes, tuple[float, float]] = {}
         epoch = (_FOLDER / "epoch.lua").read_text(encoding="utf-8")
         self._scripts: dict[str, Any] = {
@@ -169,7 +170,7 @@ class Gate:
         }
 
     def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
-        """For each request a permit, or the seconds after which to ask again. Raises StoreLostError."""
+        """Return a permit for each request, or the seconds after which to ask again. Raises StoreLostError."""
         answers: list[Permit | float] = []
         for batch in _batches(requests):
             scopes = {scope.key: scope for request in batch for scope in request.scopes}
@@ -181,7 +182,7 @@ class Gate:
         return answers
 
     def release(self, permits: Iterable[Permit]) -> None:
-        """The calls of `permits` ended now."""
+        """Record that the calls of `permits` ended now."""
         ended = [
             word for permit in permits for scope in permit.request.scopes for word in (_key(scope), permit.request.id)
         ]
@@ -189,24 +190,23 @@ class Gate:
             self._scripts["release"](args=[self._json(ended=ended)])
 
     def cancel(self, permits: Iterable[Permit]) -> None:
-        """No call was made with `permits`: they count no longer, but for members and hours, which that may cost a
-        while."""
+        """Uncount calls that were not made. Windows of members and hours may keep counting them for a while."""
         unused = [_counted(permit.request, epoch=permit.epoch) for permit in permits]
         self._scripts["cancel"](keys=[_READY], args=[self._json(unused=unused)])
 
     def is_known(self, permits: Sequence[Permit]) -> list[bool]:
-        """Whether the store still knows that it granted each. To be asked once the call's row is committed, before the
-        call: a store that is lost later learns of the call by its row."""
+        """Return, for each permit, whether the store still knows it. Ask once the call's row is committed, before the
+        call: a store that is lost later learns of the call from the row."""
         epoch = self._scripts["known"](keys=[_READY])
         return [epoch is not None and permit.epoch == epoch.decode() for permit in permits]
 
     def hold(self, scope: Scope, *, seconds: float) -> None:
-        """Nothing begins in `scope` for so long, whoever asks: the other side said that it has had too much."""
+        """Begin no call in `scope` for so long, because the other side limits its rate."""
         until = self._now() + round(seconds * 1000)
         self._store.set(f"{_key(scope)}:hold", until, px=max(1, round(seconds * 1000)))
 
     def lower_parallel(self, scope: Scope) -> int:
-        """Let half as many calls be under way in `scope` as are now, for some minutes. Returns how many."""
+        """Limit `scope` to half of its present parallel calls for CEILING_SECONDS. Return the new limit."""
         flying = int(self._store.zcount(_key(scope), f"({self._now()}", "+inf"))
         ceiling = max(1, flying // 2)
         self._store.set(f"{_key(scope)}:ceiling", ceiling, ex=CEILING_SECONDS)
@@ -215,8 +215,8 @@ class Gate:
     def room(
         self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, minds_hold: bool = True
     ) -> Room:
-        """What each window will have room for within so long; none where it is held and `minds_hold`. Takes nothing.
-        Raises StoreLostError."""
+        """Return the room that each window will have within so many seconds; none if it is held and `minds_hold`.
+        Nothing is taken. Raises StoreLostError."""
         known = {scope.key: scope for scope in scopes}
         rooms = self._answers(
             within=round(within_seconds * 1000),
@@ -225,11 +225,12 @@ class Gate:
         return Room(dict(zip(known, rooms, strict=True)))
 
     def used_today(self, budgets: Sequence[Budget]) -> list[int]:
-        """Person-messages of each app so far. Raises StoreLostError."""
+        """Return the person-messages of each app so far today. Raises StoreLostError."""
         return [int(count) for count in self._answers(budgets=[_budget_key(budget) for budget in budgets])[3]]
 
     def member_waits(self, member: Member, userids: Sequence[str]) -> list[float]:
-        """For each folded userid the seconds until the app may write to it again: 0 for now. Raises StoreLostError."""
+        """Return, for each folded userid, the seconds until the app may write to it again: 0 for now. Raises
+        StoreLostError."""
         waits: list[float] = []
         for start in range(0, len(userids), MEMBERS_AT_ONCE):
             keys = [_member_prefix(member) + userid for userid in userids[start : start + MEMBERS_AT_ONCE]]
@@ -238,8 +239,8 @@ class Gate:
         return waits
 
     def restore(self, calls: Iterable[PastCall]) -> bool:
-        """Fill a store that does not know the past: what it holds goes, and the calls of the past are written. False
-        where another worker is at it, or the store was lost meanwhile."""
+        """Fill a store that does not know past calls: clear its counts, then write the calls. Return False if another
+        worker is filling it, or it was lost meanwhile."""
         token = secrets.token_hex(8)
         identity = self._scripts["begin_restore"](keys=[_READY, _RESTORING], args=[token, _RESTORING_SECONDS])
         if identity is None or identity == b"known":
@@ -255,7 +256,8 @@ class Gate:
         return bool(self._scripts["end_restore"](keys=[_READY, _RESTORING], args=[token, identity]))
 
     def _keys(self) -> Iterator[str]:
-        """The limiter's keys, but that of who fills the store. Others keep theirs in the same store."""
+        """Yield the limiter's keys, except the lock of the worker that fills the store. Other keys of the store are
+        left alone."""
         for key in map(bytes.decode, self._store.scan_iter(f"{_PREFIX}*", count=_CLEARED_AT_ONCE)):
             if key != _RESTORING:
                 yield key
@@ -271,13 +273,13 @@ class Gate:
             raise StoreLostError
         if self._now_ms is None:
             epoch, now_ms = answer[:2]
-            # The store's time is a whole number of milliseconds, rounded down.
+            # The store's time is rounded down to whole milliseconds.
             self._check_clock(epoch, least=now_ms - read_boot_clock() * 1000, most=now_ms + 1 - asked_at * 1000)
         return list(answer)
 
     def _check_clock(self, epoch: bytes, *, least: float, most: float) -> None:
-        """Raise StoreLostError where the store's clock was set since it was asked before: its windows are wrong, and
-        what it has just granted is void. `least`, `most`: by how much it is ahead of the boot clock."""
+        """Raise StoreLostError if the store's clock was set since the last question: its windows are wrong, and what it
+        just granted is void. `least`, `most`: milliseconds by which it is ahead of the boot clock."""
         known_least, known_most = self._ahead.get(epoch, (least, most))
         step = max(0.0, least - known_most) or min(0.0, most - known_least)
         if abs(step) > STEP_MS:
@@ -286,7 +288,7 @@ class Gate:
             if self._scripts["lose"](keys=[_READY], args=[lost]):
                 logger.warning("the clock of the limiter's store was set by %+.1f s", step / 1000)
             raise StoreLostError
-        # An answer that was long under way says little: what is known stays, moved by the drift.
+        # A slow answer says little: keep the known bounds, moved by the drift.
         self._ahead = {epoch: (max(least, known_least + step), min(most, known_most + step))}
 
     def _json(self, **question: Any) -> str:
@@ -307,7 +309,7 @@ def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """Requests in their order, so that one script sees a bounded number of members."""
+    """Yield the requests in batches, in order, so that one script sees a bounded number of members."""
     batch: list[Request] = []
     member_count = 0
     for request in requests:
@@ -367,7 +369,6 @@ def _call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _counted(request: Request, *, has_budget: bool = True, **facts: Any) -> dict[str, Any]:
-    """Describe what a call was counted for."""
     said: dict[str, Any] = {"id": request.id, "windows": [_key(scope) for scope in request.scopes], **facts}
     if request.budget is not None and has_budget:
         said |= {"budget": _budget_key(request.budget), "persons": request.persons}
@@ -385,22 +386,22 @@ def _past(call: PastCall) -> dict[str, Any]:
     )
 
 
-# On top of the call's own total deadline: its way from the permit into a thread.
+# The time from a permit to the start of its thread, added to the call's own total deadline.
 PERMIT_SECONDS = 10
 
-# Asked for the calls with which a store begins that does not know the past.
+# Called for past calls when a store does not know them.
 store_lost: Hook[[], Iterable[PastCall]] = Hook()
 
 
 def gate(*, call_seconds: float | None = None) -> Gate:
-    """The gate on settings.VALKEY_URL. `call_seconds`: how long a call may take, where that is not
+    """Return the gate on settings.VALKEY_URL. `call_seconds`: how long a call may take, if not
     WECOM_TOTAL_TIMEOUT_SECONDS."""
     longest = settings.WECOM_TOTAL_TIMEOUT_SECONDS if call_seconds is None else call_seconds
     return _gate(settings.VALKEY_URL, longest + PERMIT_SECONDS)
 
 
 def query(question: Callable[[Gate], T]) -> T:
-    """The gate's answer; a store that does not know the past is filled before, with the calls that attempts tell of.
+    """Return the gate's answer. A store that does not know past calls is first filled from the attempts.
 
     Raises StoreLostError while another worker fills it.
     """
@@ -417,9 +418,9 @@ def query(question: Callable[[Gate], T]) -> T:
 
 
 def member_waits(member: Member, userids: Sequence[str]) -> list[float]:
-    """For each folded userid the seconds until the app may write to it again: 0 for now.
+    """Return, for each folded userid, the seconds until the app may write to it again: 0 for now.
 
-    0 also where the limiter cannot be asked: before the call it is asked again.
+    If the limiter cannot be asked all are 0, because it is asked again before the call.
     """
     try:
         return query(lambda gate: gate.member_waits(member, userids))
@@ -430,5 +431,5 @@ def member_waits(member: Member, userids: Sequence[str]) -> list[float]:
 
 @cache
 def _gate(_url: str, lease_seconds: float) -> Gate:
-    """The address is part of the cache's key only."""
+    """Return the gate. The address is only part of the cache's key."""
     return Gate(valkey(), lease_seconds=lease_seconds)

@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 PICTURE_FORMS = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
 FILE_FORMS = frozenset({MessageForm.XLSX, MessageForm.CSV})
 MEDIA_FORMS = PICTURE_FORMS | FILE_FORMS | {MessageForm.FILE}
-# Half of the time for which it is kept: nobody gets one that is forgotten before it is looked at.
+# Half of the time that a preview is kept, so that a shared one is not deleted before it is seen.
 PREVIEW_SHARED = PREVIEW_KEPT / 2
 _SHAPES = {
     MessageForm.NEWS: drawing.Shape.NEWS,
     MessageForm.NEWS_NOTICE: drawing.Shape.CARD,
     MessageForm.IMAGE: drawing.Shape.FREE,
 }
-# Width by height of what stands above the words, as WeCom shows it.
+# Width divided by height of the picture above the words, as WeCom shows it.
 _COVERS = {MessageForm.NEWS: 1068 / 455, MessageForm.NEWS_NOTICE: drawing.CARD_RATIO}
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A medium that is to be made. `alias`: the report's card of which it is; `medium_id`: of one that is there.
-    `name`, `content_type`: of a file with a name of its own; `queue`: whose workers make it."""
+    """A medium to make. `alias`: of the report's card that it shows; `medium_id`: of a medium that exists already.
+    `name`, `content_type`: of a file with its own name; `queue`: of the workers that make it."""
 
     kind: Medium.Kind
     recipe: bytes
@@ -61,7 +61,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a content needs made: `carried` by the message itself, and what its page shows."""
+    """The media of a content: `carried` by the message itself, and `shown` on its page."""
 
     carried: Wanted | None = None
     shown: tuple[Wanted, ...] = ()
@@ -79,12 +79,10 @@ def plan_attachments(
     language: str,
     time_zone: str = "",
 ) -> Plan:
-    """`charts`: of the report, each with the alias of its card. `time_zone`: of the times in them; the site's where it
-    is not given. Costs time for large tables: outside a transaction.
-
-    A chart of a card that the content does not have is left out.
-    """
-    if content.media:  # it came with the message: all on its page, the first that fits in a form that carries something
+    """Plan the media of a content. `charts`: of the report, each with the alias of its card; a chart of a missing card
+    is left out. `time_zone`: of the times in them; the site's if empty. Large tables take time: call it outside a
+    transaction."""
+    if content.media:  # from an incoming message: the page shows all, the message carries the first that fits
         ready = tuple(Wanted(one.kind, b"", one.name, medium_id=one.medium_id) for one in content.media)
         fits = {**dict.fromkeys(PICTURE_FORMS, Medium.Kind.PICTURE), MessageForm.FILE: Medium.Kind.FILE}
         return Plan(next((one for one in ready if one.kind == fits.get(form)), None), ready)
@@ -103,7 +101,7 @@ def plan_attachments(
             return Plan(page, tuple(shown))
     carried = None
     if form in PICTURE_FORMS and drawable:
-        # A mail has all the room that a picture wants.
+        # A mail has room for any picture.
         carried = draw(*drawable[0], drawing.Shape.FREE if channel == Channel.EMAIL else _SHAPES[form])
     elif form in FILE_FORMS and content.cards:
         kind = Medium.Kind(form.value)
@@ -115,7 +113,7 @@ def plan_attachments(
 
 
 def want_page(form: MessageForm, page: PageView) -> Wanted:
-    """Its picture, with the cover of a message that has one above its words; or its PDF."""
+    """Want the page's picture, with a cover if the form shows one, or the page's PDF."""
     is_pdf = form == MessageForm.FILE
     options = replace(page.options, kind=Kind.PDF if is_pdf else Kind.PICTURE, cover_ratio=_COVERS.get(form, 0.0))
     return Wanted(
@@ -129,8 +127,7 @@ def want_page(form: MessageForm, page: PageView) -> Wanted:
 
 
 def preview_medium(wanted: Wanted, *, now: datetime) -> Medium:
-    """A medium that belongs to no run, for whoever looks at a form; asked for again soon, it is the same, unless it
-    could not be made."""
+    """Return a medium of no run for a preview. A recent equal one is shared, unless it could not be made."""
     digest = recipe_digest(wanted.kind, wanted.recipe)
     same = Medium.objects.previews().filter(digest=digest, created_at__gt=now - PREVIEW_SHARED)
     known = same.exclude(status=Medium.Status.FAILED).order_by("-pk").first()
@@ -140,7 +137,7 @@ def preview_medium(wanted: Wanted, *, now: datetime) -> Medium:
 
 
 def medium_fields(wanted: Wanted) -> dict[str, Any]:
-    """The columns of its medium that say what is to be made."""
+    """Return the columns of a medium that describe what to make."""
     names = ("kind", "recipe", "name", "content_type", "queue")
     return {name: getattr(wanted, name) for name in names}
 
@@ -152,7 +149,7 @@ FindIdentities: TypeAlias = Callable[[Collection[int]], dict[int, str]]
 
 
 class RecipientPages:
-    """The page as each person's account in the BI sees it, or for all of them as the owner's does."""
+    """The BI page as each person's own account sees it, or as the owner's does for all."""
 
     def __init__(
         self,
@@ -162,7 +159,7 @@ class RecipientPages:
         owner_id: int | None = None,
         find_identities: FindIdentities = bi_identity.identities,
     ) -> None:
-        """`owner_id`: as whom all see it. Raises RenderingError where nobody gets a picture."""
+        """Check the connection. `owner_id`: as whom all see it. Raises RenderingError if nobody gets a picture."""
         self._picture, self._slot_at, self._find_identities = picture, slot_at, find_identities
         self._identities: dict[int, str] = {}
         self._owners = ""
@@ -177,16 +174,16 @@ class RecipientPages:
                 )
 
     def learn(self, user_ids: Collection[int]) -> None:
-        """Look up the accounts of all these people at once."""
+        """Look up the BI accounts of all these people at once."""
         if self.is_split:
             self._identities = self._find_identities(user_ids)
 
     def identity_of(self, user_id: int) -> str:
-        """Empty for somebody who has none."""
+        """Return the BI account whose view the person gets; empty if there is none."""
         return self._identities.get(user_id, "") if self.is_split else self._owners
 
     def view_of(self, user_id: int | None) -> PageView:
-        """None: a group, which is nobody. Raises RenderingError."""
+        """Return the page as the person sees it; None: a group, which is nobody. Raises RenderingError."""
         if user_id is None and self.is_split:
             raise RenderingError(
                 Sentence(
@@ -200,8 +197,8 @@ class RecipientPages:
 
 
 def pages_for_editor(picture: PagePicture, editor: User, slot_at: datetime) -> RecipientPages:
-    """For a preview: as the editor's own account sees it, whoever will get it. `picture` need not be saved. Raises
-    RenderingError, with a sentence."""
+    """Return the page of a preview as the editor's own account sees it, whoever the recipients are. `picture` need not
+    be saved. Raises RenderingError, with a sentence."""
     if _find_connection_obstacle() is None and not bi_identity.identities([editor.pk]).get(editor.pk):
         raise RenderingError(
             Sentence("You have no account in the BI: its page is previewed with your own rights alone.")
@@ -210,7 +207,7 @@ def pages_for_editor(picture: PagePicture, editor: User, slot_at: datetime) -> R
 
 
 def find_obstacle(*, now: datetime) -> Sentence | None:
-    """Why no picture of a page can be taken at this installation now; None where nothing is in the way."""
+    """Return why this installation cannot take pictures of pages now; None if it can."""
     found = _find_connection_obstacle()
     if found is None and not is_served(SNAPSHOTS_QUEUE, now=now):
         return Sentence(

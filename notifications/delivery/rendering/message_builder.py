@@ -42,21 +42,21 @@ from notifications.models import MessageForm
 from notifications.reports.templates.values import escaped
 from notifications.sources import Figure
 
-# A card's description knows tags. Ours has only <br>: what looks like a tag in the text is shown, not obeyed.
+# A card's description may hold tags. Ours has only <br>; other text that looks like a tag is shown as text.
 _NO_TAGS = str.maketrans({"<": "＜", ">": "＞"})  # noqa: RUF001  # full-width on purpose
-# What a message obeys: tags, which lines do not end, and marks within a line. None is cut in two.
+# Markup of each form: tags, which may span lines, and marks within a line. No cut falls inside one.
 _MARKS = {
     MessageForm.TEXTCARD: re.compile(r"<br>"),
     MessageForm.TEXT: re.compile(r"</?a\b[^<>\n]*>"),
     MessageForm.MARKDOWN: re.compile(r"</?font\b[^<>\n]*>|\[[^\[\]\n]+\]\([^\s()]+\)|\*\*|`"),
 }
-# What closes them.
+# The closing markup.
 _ENDS = {"<a": "</a>", "<font": "</font>", "**": "**", "`": "`"}
-# In place of a media_id in a message that is being prepared.
+# A placeholder for the media_id of a message that is being prepared.
 NOT_UPLOADED = "-"
-# Of any message's title, as our own pages and mails show it.
+# Length of any message's title on our own pages and in mails.
 TITLE_CHARACTERS = 128
-# WeCom's hints for cards, in characters: what is longer it shows shortened, which a figure must never be.
+# WeCom's recommended lengths for cards, in characters. WeCom shortens longer texts, which must not happen to a figure.
 CARD_TITLE, CARD_DESCRIPTION, CARD_TEXT = 36, 44, 160
 EMPHASIS_TITLE, EMPHASIS_TEXT = 14, 22
 ITEM_NAME, ITEM_VALUE = 5, 30
@@ -65,10 +65,10 @@ VERTICAL_TITLE = 38
 
 @dataclass(frozen=True)
 class Words:
-    """What a message says. `url` is the page that shows it whole; it carries the mark that makes the body unique.
+    """The words of a message. `url` is the page that shows it whole; it carries the mark that makes the body unique.
 
-    `title`: plain text; `text`: for the message's form, so that what came out of cells is escaped for it already.
-    `figures`: for cards, the first of them large. `picture_url`: of its picture, where WeCom fetches it by address.
+    `title`: plain text; `text`: in the message's form, with cell values escaped for it. `figures`: for cards, the first
+    of them large. `picture_url`: of its picture, if WeCom fetches it by address.
     """
 
     title: str
@@ -80,19 +80,19 @@ class Words:
 
 
 def tidy_title(title: str) -> str:
-    """A title on one line, in its reading order."""
+    """Return the title on one line, in reading order."""
     return " ".join(in_reading_order(title).split())
 
 
 def tidy_text(text: str) -> str:
-    """A text with plain line ends, in its reading order and no space around it."""
+    """Return the text with plain line ends, in reading order, stripped."""
     return in_reading_order(text).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def build_body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str]) -> bytes:
-    """The bytes to send to `userids` (1 to 1000). What is too long is cut between two characters; the link stays.
+    """Return the bytes to send to `userids` (1 to 1000). A long text is cut between two characters; the link stays.
 
-    Raises MessageError for what cannot be a message, as an empty title.
+    Raises MessageError for content that cannot be a message, such as an empty title.
     """
     to, seconds = builders.Recipients(userids), builders.DUPLICATE_CHECK_SECONDS
     content = _CONTENTS[form](words)
@@ -100,7 +100,7 @@ def build_body(form: MessageForm, words: Words, *, agentid: int, userids: Sequen
 
 
 def _build_text(words: Words) -> Content:
-    # The title is plain text, and may hold a cell: where it stands in a message that knows marks, it has none.
+    # The title is plain text that may hold a cell value: escape it in a message that has markup.
     head, link = escaped(words.title, MessageForm.TEXT), f'<a href="{words.url}">{_("View all")}</a>'
     return text_content(_fit_around(f"{head}\n", words.text, f"\n{link}", builders.TEXT_BYTES, MessageForm.TEXT))
 
@@ -121,7 +121,6 @@ def _build_textcard(words: Words) -> Content:
 
 
 def _build_news(words: Words) -> Content:
-    """A picture with title and text below it."""
     article = Article(
         title=builders.clip_utf8(words.title, TITLE_BYTES),
         description=builders.clip_utf8(words.text, DESCRIPTION_BYTES, say_cut_here()),
@@ -132,7 +131,7 @@ def _build_news(words: Words) -> Content:
 
 
 def _build_text_notice(words: Words) -> Content:
-    """A card with the first figure large, the others as lines, and the text below them."""
+    """Build a card with the first figure large, the others as lines, and the text below them."""
     emphasis, lines = _split_emphasis(words.figures)
     return cards.text_notice(
         _build_head(words),
@@ -144,7 +143,7 @@ def _build_text_notice(words: Words) -> Content:
 
 
 def _build_news_notice(words: Words) -> Content:
-    """A card with the picture large, the figures as lines. Needs `picture_url`."""
+    """Build a card with the picture large and the figures as lines. It needs `picture_url`."""
     first, _end, rest = words.text.partition("\n")
     is_short = len(first) <= CARD_DESCRIPTION
     text = rest.strip() if is_short else words.text
@@ -166,8 +165,8 @@ def _build_head(words: Words, description: str = "") -> cards.Head:
 
 
 def _split_emphasis(figures: Sequence[Figure]) -> tuple[Emphasis | None, Sequence[Figure]]:
-    """The first figure large, and the others. Of one that is too long only whole words stand large, never half a
-    number; one that has no such word stands among the others."""
+    """Return the first figure as emphasis, and the others. Only whole words are emphasised, never half a number; a
+    figure without a word that fits stays among the others."""
     if not figures:
         return None, ()
     first, *others = figures
@@ -181,7 +180,7 @@ def _split_emphasis(figures: Sequence[Figure]) -> tuple[Emphasis | None, Sequenc
 
 
 def _build_lines(figures: Sequence[Figure]) -> list[HorizontalItem]:
-    """A line each. WeCom shows six; the last one says how many more there are."""
+    """Build a line for each figure. WeCom shows six; the last one tells how many more there are."""
     at_most = cards.HORIZONTAL_ITEMS_AT_MOST
     shown = figures if len(figures) <= at_most else figures[: at_most - 1]
     lines = [
@@ -194,19 +193,19 @@ def _build_lines(figures: Sequence[Figure]) -> list[HorizontalItem]:
 
 
 def say_cut_here() -> str:
-    """What stands where a text was cut."""
+    """Return the suffix of a text that was cut."""
     return "… " + _("View all")
 
 
 def clip_text(text: str, characters: int, suffix: str = "…") -> str:
-    """`text` in at most so many characters, cut visibly."""
+    """Return `text` in at most so many characters; a cut ends with `suffix`."""
     return text if len(text) <= characters else text[: max(0, characters - len(suffix))] + suffix
 
 
 def build_robot_body(form: MessageForm, words: Words) -> bytes:
-    """The bytes for a group's robot, in the form or in the closest that it knows. `words.url` may be empty: a
-    message's own page is for its recipients, and a group has none that we know. A picture and a file are still
-    missing: they come when it is prepared."""
+    """Return the bytes for a group robot, in this form or the closest that robots have. `words.url` may be empty: a
+    message's own page is for its recipients, and a group's are unknown. A picture or file is added when the message is
+    prepared."""
     url = words.url or words.picture_url
     if form == MessageForm.IMAGE:
         return body_bytes({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
@@ -221,8 +220,8 @@ _ROBOT_FORMS = frozenset({MessageForm.NEWS, MessageForm.TEXT_NOTICE, MessageForm
 
 
 def _build_robot_text(form: MessageForm, words: Words) -> bytes:
-    """Markdown only of what was written as Markdown. A card's words were not: of them nothing may become a link, nor a
-    mention as <@all>, which a robot obeys; alerts bring words of strangers."""
+    """Build Markdown only from text written as Markdown. Other text could turn into links or mentions such as <@all>,
+    which robots obey, and alerts bring text from outside."""
     if form == MessageForm.MARKDOWN:
         payload = builders.robot_markdown(_write_markdown(words, builders.ROBOT_MARKDOWN_BYTES))
     else:
@@ -233,9 +232,8 @@ def _build_robot_text(form: MessageForm, words: Words) -> bytes:
 
 
 def build_mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:
-    """What a mail is made of at each attempt (notifications.delivery.channels). Its picture or file is its
-    delivery's.
-    """
+    """Return the data from which each attempt makes the mail (notifications.delivery.channels). A picture or file comes
+    from the delivery."""
     figures = "".join(f"{figure.caption}: {figure.words}\n" for figure in words.figures)
     text = f"{figures}{words.text}\n\n{_('View all')}: {words.url}\n"
     mail = {"from": sender, "to": to, "subject": words.title, "text": text, "message_id": message_id}
@@ -252,7 +250,7 @@ _CONTENTS: dict[MessageForm, Callable[[Words], Content]] = {
     MessageForm.NEWS_NOTICE: _build_news_notice,
     **dict.fromkeys((MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE), lambda _words: file_content(NOT_UPLOADED)),
 }
-# What says the same where there is no picture and no file.
+# The form to use without the picture or file.
 PLAIN_FORMS = {
     MessageForm.NEWS: MessageForm.TEXTCARD,
     MessageForm.IMAGE: MessageForm.TEXTCARD,
@@ -264,7 +262,7 @@ PLAIN_FORMS = {
 
 
 def drop_picture(form: MessageForm, words: Words) -> tuple[MessageForm, Words]:
-    """The closest form that needs neither picture nor file, which says so first."""
+    """Return the closest form without picture or file, and words that begin with this."""
     said = _("(The file could not be made.)") if form in _FILES else _("(The picture could not be made.)")
     return PLAIN_FORMS[form], replace(words, text=f"{said}\n{words.text}".strip(), picture_url="")
 
@@ -273,8 +271,8 @@ _FILES = frozenset({MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE})
 
 
 def _fit_around(head: str, text: str, tail: str, limit_bytes: int, form: MessageForm | None = None) -> str:
-    """`text` between `head` and `tail`, cut so that the whole fits; `form`: whose marks the text may hold. Raises
-    MessageError where head and tail leave no room for it."""
+    """Cut `text` so that it fits between `head` and `tail`. `form`: whose markup the text may hold. Raises MessageError
+    if head and tail leave no room."""
     room = limit_bytes - len(head.encode()) - len(tail.encode())
     if room < len("…".encode()):
         raise MessageError("url", f"leaves no room for a text within {limit_bytes} bytes")
@@ -282,7 +280,7 @@ def _fit_around(head: str, text: str, tail: str, limit_bytes: int, form: Message
 
 
 def _cut_text(text: str, room: int, form: MessageForm | None) -> str:
-    """`text` in at most `room` bytes, cut visibly: never within a mark of the form, and what is open is closed."""
+    """Cut `text` to at most `room` bytes, with an ellipsis: never inside markup, and open markup is closed."""
     plain = builders.clip_utf8(text, room)
     if form is None or plain == text:
         return plain
@@ -312,7 +310,7 @@ def _cut_text(text: str, room: int, form: MessageForm | None) -> str:
 _HEADING = re.compile(r"(#{1,6})\s+(.+)")
 _QUOTE = re.compile(r"&gt;\s?(.*)")
 _MARKUP = re.compile(r"^#{1,6}\s|^>\s?|\*\*|`|</?font[^>]*>", re.MULTILINE)
-# On escaped text, so what they let through cannot end an attribute or open a tag.
+# They run on escaped text, so their output cannot end an attribute or open a tag.
 _INLINE = (
     (re.compile(r"\[([^\[\]\n]+)\]\((https?://[^\s()]+)\)"), r'<a href="\2" rel="noopener noreferrer">\1</a>'),
     (re.compile(r"\*\*([^*\n]+)\*\*"), r"<strong>\1</strong>"),
@@ -325,9 +323,9 @@ _INLINE = (
 
 
 def render_markdown(text: str, form: str) -> SafeString:
-    """`text` as HTML: Markdown of a Markdown message, paragraphs of any other."""
+    """Return `text` as HTML: Markdown of a Markdown message, paragraphs of any other."""
     is_markdown, blocks = form == MessageForm.MARKDOWN, list[str]()
-    # Lines of one kind that follow each other; empty ones separate.
+    # Adjacent lines of one kind form a block; empty lines separate blocks.
     for kind, group in groupby(str(escape(text)).split("\n"), key=partial(_find_line_kind, is_markdown=is_markdown)):
         lines = list(group)
         match kind:
@@ -342,7 +340,7 @@ def render_markdown(text: str, form: str) -> SafeString:
 
 
 def make_excerpt(text: str) -> str:
-    """`text` on one line without marks, for lists."""
+    """Return `text` on one line without markup, for lists."""
     return " ".join(_MARKUP.sub("", text).split())
 
 
@@ -355,7 +353,7 @@ def _find_line_kind(line: str, *, is_markdown: bool) -> str:
 
 
 def _render_inline(escaped: str) -> str:
-    """One line: in WeCom, too, no mark goes beyond its end."""
+    """Render one line: in WeCom markup does not span lines."""
     for pattern, replacement in _INLINE:
         escaped = pattern.sub(replacement, escaped)
     return escaped

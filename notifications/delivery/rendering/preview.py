@@ -1,6 +1,6 @@
-"""Previews a message: the engine's own rendering of a draft for one person, without its last step, writing.
+"""Previews a message: renders a draft for one person as the engine does, and writes nothing.
 
-A draft is a run source over rows that need not be saved. `read_message` shows the bytes of any delivery as WeCom does.
+A draft is a run source over rows that need not be saved. `read_message` shows any delivery as WeCom does.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ from notifications.models import Channel, Delivery, MakerQueue, Medium, MessageF
 from notifications.sources import Content, LeftOut, RunSource
 from notifications.subscriptions.recipients import Recipient
 
-# Written to in place of somebody who cannot be reached, and where nobody in particular is meant.
+# The recipient of a preview when the chosen one cannot be reached, or nobody in particular is chosen.
 STAND_IN = Recipient(0, None, "preview", "", None)
-# Whoever looks at a page is not kept waiting longer; a message waits longer. A page of the BI may take
-# a minute by itself.
+# How long a page waits for a preview; a message waits longer. A page of the BI may take a minute by itself.
 PATIENCE = {MakerQueue.CHARTS: timedelta(seconds=60), MakerQueue.SNAPSHOTS: timedelta(seconds=120)}
-# All people together may have so many waiting: messages need the workers, too.
+# The most previews of all people that may wait: messages need the workers too.
 WAITING_AT_MOST = 60
 _SALT = "notifications.report_drawings"
 _LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/a&gt;")
@@ -44,10 +43,10 @@ _LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/
 
 @dataclass(frozen=True)
 class PhoneMessage:
-    """One message as WeCom draws it. `kind`: its msgtype, or its type of card; what it does not have is empty.
+    """A message as WeCom draws it. `kind`: its msgtype, or its type of card. Parts that it lacks are empty.
 
-    `picture`: the address of its picture; `has_picture`: also where that is not drawn yet. `large`: the emphasised
-    figure, with what it is in `below_large`. `lines`: names with values. `file_name`: of a file.
+    `picture`: the address of its picture; `has_picture`: true also before it is drawn. `large`: the emphasised figure;
+    `below_large`: its caption. `lines`: names with values. `file_name`: of a file.
     """
 
     kind: str
@@ -67,8 +66,8 @@ class PhoneMessage:
 
 @dataclass(frozen=True)
 class MessagePreview:
-    """What one person would get. `delivery`: unsaved, with the exact bytes; `lacks`: whether its form wants a picture
-    or a file and there is none. `left_out`: why the person gets nothing; then there is no more."""
+    """The message that one person would get. `delivery`: unsaved, with the exact bytes; `lacks`: its form wants a
+    picture or a file, and there is none. `left_out`: why the person gets nothing; the rest is empty then."""
 
     delivery: Delivery | None = None
     content: Content | None = None
@@ -81,7 +80,7 @@ class MessagePreview:
 def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *, now: datetime) -> MessagePreview:
     """Render what `source` sends to one person, to a group, or (None) to nobody in particular, as its `run` would.
 
-    Whoever cannot be reached stands in for somebody who can. Raises RenderingError, and all that a run's source raises.
+    For a person who cannot be reached a stand-in is used. Raises RenderingError, and all that the run's source raises.
     """
     with translation.override(settings.LANGUAGE_CODE):
         contents = source.contents(now=now)
@@ -108,7 +107,7 @@ def preview_message(source: RunSource, run: Run, to: Recipient | Robot | None, *
 
 
 def _batch(source: RunSource, to: Recipient | Robot | None, content: Content) -> Batch:
-    """Return the call in which it would go out."""
+    """Return the call that would send it."""
     if isinstance(to, Robot):
         return Batch(to.corp, [], content, channel=Channel.ROBOT, robot=to)
     if to is not None and to.channel == Channel.EMAIL:
@@ -123,8 +122,8 @@ def _batch(source: RunSource, to: Recipient | Robot | None, content: Content) ->
 
 
 def read_message(delivery: Delivery, *, medium_name: str = "", picture: str = "") -> PhoneMessage:
-    """Read the bytes of a delivery, by whatever channel it goes. `medium_name`: that of its file, where it has one of
-    its own; `picture`: where the administration finds its picture."""
+    """Read the bytes of a delivery of any channel. `medium_name`: the name of its file, if it has one; `picture`: the
+    address of its picture in the administration."""
     payload: dict[str, Any] = json.loads(bytes(delivery.body))
     kind = str(payload.get("msgtype", ""))
     found = _READERS[kind](payload.get(kind, payload), delivery.text)
@@ -194,12 +193,13 @@ def _lines(text: str) -> SafeString:
     return mark_safe(str(escape(text)).replace("\n", "<br>"))  # noqa: S308  # escaped, but for breaks
 
 
-# --- Its pictures and files, which workers make meanwhile -------------------------------------------------------------
+# --- Pictures and files of the preview, which workers make ------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One that is being made. `token`: for its own person. `alias`: what it is of."""
+    """A picture or file that is being made. `token`: lets its own person ask how far it is. `alias`: of the card that
+    it shows."""
 
     title: str
     token: str
@@ -208,7 +208,8 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Drawings:
-    """`carried`: by the message itself; `shown`: on its page. `medium_ids`: to be handed out now."""
+    """The media of a preview: `carried` by the message itself, `shown` on its page. `medium_ids`: to be handed out
+    now."""
 
     carried: Drawing | None
     shown: list[Drawing]
@@ -217,7 +218,7 @@ class Drawings:
 
 @dataclass(frozen=True)
 class MediumState:
-    """How far it is. `medium`: once it is ready; `problem`: why it never will be, in a sentence."""
+    """The progress of a medium. `medium`: set once it is ready; `problem`: why it will not be made, in a sentence."""
 
     seconds: int
     medium: Medium | None = None
@@ -225,8 +226,8 @@ class MediumState:
 
 
 def begin_media(plan: Plan, *, by: User, now: datetime) -> Drawings | None:
-    """Ask for all that the plan wants. None, with nothing asked for, where so many wait already that another one would
-    not be there in time."""
+    """Request the media of the plan. Return None, and request nothing, if so many previews wait that it would be
+    late."""
     wanted = list(dict.fromkeys([*plan.shown, *([plan.carried] if plan.carried else [])]))
     waiting = Medium.objects.previews().filter(status=Medium.Status.WAITING)
     if wanted and waiting[:WAITING_AT_MOST].count() == WAITING_AT_MOST:
@@ -241,12 +242,13 @@ def begin_media(plan: Plan, *, by: User, now: datetime) -> Drawings | None:
 
 
 def token_of(medium: Medium, by: User, now: datetime) -> str:
-    """Make that with which a page asks how far a medium is, good for its own person and an hour."""
+    """Make the token with which a page asks for a medium's progress. It is valid for its own person and an hour."""
     return signing.dumps((medium.pk, by.pk, int(now.timestamp())), salt=_SALT)
 
 
 def state_of(token: str, *, by: User, now: datetime) -> MediumState | None:
-    """None for a token that is not the person's own, is too old, or whose drawing is forgotten."""
+    """Return the state of the token's medium; None if the token is another person's or too old, or the medium was
+    deleted."""
     try:
         medium_id, user_id, since = signing.loads(token, salt=_SALT, max_age=PREVIEW_KEPT)
     except signing.BadSignature:

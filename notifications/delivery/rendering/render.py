@@ -1,6 +1,6 @@
-"""Rendering: a run becomes frozen deliveries and one receipt per person, all in one transaction.
+"""Rendering: turns a run into frozen deliveries and a receipt per person, in one transaction.
 
-What each person gets is planned first, outside the transaction; then the exact bytes are written (`freeze`).
+First the contents and recipients are planned, outside the transaction; then the exact bytes are written (`freeze`).
 """
 
 from __future__ import annotations
@@ -86,10 +86,10 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# A rendering that failed this often (crash, database gone) is given up.
+# A run whose rendering failed this often (crash, database gone) is given up.
 RENDERINGS_AT_MOST = 5
-# Longer than planning the largest run takes: what hangs any longer, as over a connection to a server that is gone, is
-# another worker's.
+# Longer than planning the largest run takes. If planning hangs longer, as on a dead connection, another worker takes
+# over.
 KEPT_AT_MOST = timedelta(minutes=10)
 RECEIPT_BATCH = 2000
 # People whose messages are written at once.
@@ -97,11 +97,11 @@ PORTION = 1000
 
 
 def render_run(*, run_id: int, now: datetime) -> list[int]:
-    """Write the run's deliveries and receipts, once. Returns the ids of the deliveries to send.
+    """Write the run's deliveries and receipts, once. Return the ids of the deliveries to send.
 
-    Safe to run twice and side by side: the second gets an empty list. The words that we add are in the deployment's
-    language. A run that cannot be rendered becomes failed, with the reason; one that is not worth sending is skipped;
-    one whose data is still being fetched waits on.
+    It is safe to repeat and to run in parallel: the second call returns an empty list. Our own words are in the
+    deployment's language. A run that cannot be rendered becomes failed, with the reason; a run not worth sending is
+    skipped; a run whose data is still being fetched keeps waiting.
     """
     started = Run.objects.filter(pk=run_id, status=Run.Status.WAITING)
     if not started.update(render_count=F("render_count") + 1, render_after=now + RENDER_LEASE):
@@ -118,7 +118,7 @@ def render_run(*, run_id: int, now: datetime) -> list[int]:
     except NotWorthSending as skipped:
         started.update(status=Run.Status.SKIPPED, error=skipped.sentence.stored(), finished_at=now)
     except DataPending:
-        # Nothing failed, so this rendering does not count as one that did.
+        # Nothing failed, so this rendering does not count.
         started.update(render_count=F("render_count") - 1, render_after=now + RECHECK_AFTER)
     return []
 
@@ -137,10 +137,9 @@ def _renewal(run_id: int, now: datetime) -> Callable[[], None]:
 
 
 def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> list[int]:
-    """Render each run. Returns the ids of all deliveries to send.
+    """Render each run. Return the ids of all deliveries to send.
 
-    A run that crashes is left for a later attempt and keeps no other from being rendered. A worker that ends gives
-    the rest back.
+    A run that crashes is left for a later attempt and does not stop the others. A stopping worker gives the rest back.
     """
     remaining, delivery_ids = deque(run_ids), []
     while remaining and not is_stopping():
@@ -164,8 +163,8 @@ class _Plan:
 
 
 def _plan_messages(run_id: int, now: datetime) -> _Plan:
-    """Decide who gets what, in which calls. Writes nothing. Raises RenderingError, NotWorthSending and DataPending."""
-    # Most reports have no cards, and need not be asked for them.
+    """Decide who gets what, in which calls. Write nothing. Raises RenderingError, NotWorthSending and DataPending."""
+    # Most reports have no cards; this saves the query for them.
     has_cards = Exists(ReportCard.objects.filter(report=OuterRef("subscription__report")))
     runs = Run.objects.select_related("subscription__report__page_picture", "message").annotate(has_cards=has_cards)
     run = runs.defer("message__original", "message__page").get(pk=run_id)
@@ -191,7 +190,7 @@ def _plan_messages(run_id: int, now: datetime) -> _Plan:
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
     calls = []
     for corp in corps:
-        # Who had too many messages of the app just now is split off before anything is frozen.
+        # People who just had too many messages of the app are split off before freezing.
         people, member = by_corp[corp.pk], member_limits(app_name(corp.corpid, corp.agentid))
         waits = limiter.member_waits(member, [fold_userid(person.userid) for person in people])
         for call, wait_seconds in split_into_calls(people, waits, lambda person: contents.key_of(person.user_id)):
@@ -201,7 +200,7 @@ def _plan_messages(run_id: int, now: datetime) -> _Plan:
 
 
 def plan_media(form: MessageForm, contents: RunContents, batches: Iterable[Batch]) -> list[Batch]:
-    """Return the batches with their pictures and files, planned once for all who get a content on one channel."""
+    """Return the batches with their pictures and files, planned once per content and channel."""
     language = translation.get_language() or settings.LANGUAGE_CODE
     known: dict[tuple[int, str], Plan] = {}
     found = []
@@ -221,9 +220,9 @@ def plan_media(form: MessageForm, contents: RunContents, batches: Iterable[Batch
 
 
 def _with_messages(people: Iterable[Recipient], contents: RunContents) -> Iterable[Recipient]:
-    """Return the people; leave out whose own content cannot be written, with that as the reason.
+    """Return the people, with those left out whose own content cannot be written.
 
-    Raises RenderingError where nobody's can be written.
+    Raises RenderingError if nobody's content can be written.
     """
     if not contents.is_split:
         return people
@@ -252,8 +251,8 @@ def split_into_calls(
 ) -> Iterator[tuple[list[T], float]]:
     """Yield the people of each call (1 to USERS_AT_MOST), with the seconds that it must wait. Pure.
 
-    Who gets the same shares a call. `waits`: for each person the seconds until the app may write to them again, 0 for
-    now; nobody is kept waiting by others, unless they wait too. `key_of`: equal for people who get the same.
+    People with equal content share a call. `waits`: for each person the seconds until the app may write to them again,
+    0 for now; people who need not wait are never delayed by others. `key_of`: equal for people with equal content.
 
     Source: developer.work.weixin.qq.com/document/path/90236, touser.
     """
@@ -269,10 +268,9 @@ def split_into_calls(
 
 
 def _update_plan(plan: _Plan) -> _Plan:
-    """Keep those who can still be reached, at their userids of now. One query where nobody has changed.
+    """Drop people who cannot be reached any more, and update userids. One query if nobody has changed.
 
-    Planning takes a while: whoever withdraws or renames somebody meanwhile finds nothing frozen yet. From here on they
-    wait, and find it.
+    Withdrawals and renames during planning find nothing frozen yet. From here on they wait, and find what was frozen.
     """
     planned = {person.user_id: person for batch in plan.batches for person in batch.people}
     if not planned:
@@ -293,9 +291,9 @@ def _update_plan(plan: _Plan) -> _Plan:
 
 
 def _update_recipient(planned: Recipient, found: Recipient) -> Recipient:
-    """Return a planned person as found now; as planned, if they would now be reached by another way.
+    """Return the person as found now; as planned, if they would now be reached by another channel or company.
 
-    Who is no longer linked to the app is left out.
+    A person who is no longer linked to the app is left out.
     """
     reason = found.reason or (found.detour if planned.channel == Channel.WECOM else None)
     if reason is not None:
@@ -335,8 +333,8 @@ def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
 
 
 def _write_batches(run: Run, plan: _Plan, now: datetime) -> list[int]:
-    """Write what is kept of the contents, once for all who share one, and the deliveries, for PORTION people at once:
-    enough to save statements, and no more than there is memory for. Returns their ids."""
+    """Write contents, once per content, and deliveries, for PORTION people at a time: this saves statements and bounds
+    memory. Return the ids of the deliveries."""
     delivery_ids, kept, seen = list[int](), dict[int, int](), set[int]()
     portion, count = list[Batch](), 0
     for number, batch in enumerate(plan.batches, start=1):
@@ -355,15 +353,15 @@ def _write_batches(run: Run, plan: _Plan, now: datetime) -> list[int]:
 
 # --- Freezing: the exact bytes of a delivery, its pictures and files, and a receipt for each recipient ---
 
-# Of texts and bodies that one statement writes: a mail may have 50,000 characters.
+# Rows with texts or bodies per statement: a mail may have 50,000 characters.
 ROWS_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Those who get one call. `wait_seconds`: the app wrote to them so often that it must pause. `corp`: of their app,
-    of the robot, and of a mail the company whose administrators see it. `content_id`: of what was frozen of the content
-    already. `media`: its pictures and files."""
+    """The recipients of one call. `wait_seconds`: until the app may write to them again. `corp`: the app's or robot's
+    company; for a mail the company whose administrators see it. `content_id`: of the frozen content, if any. `media`:
+    its pictures and files."""
 
     corp: Corp
     people: list[Recipient]
@@ -376,7 +374,7 @@ class Batch:
 
 
 def message_path(mark: str) -> str:
-    """The path of the page that shows a message whole."""
+    """Return the path of the page that shows a message whole."""
     return f"/m/{mark}/"
 
 
@@ -390,10 +388,11 @@ def words_of(content: Content, address: SiteAddress, mark: str) -> Words:
 def mail_batches(
     people: list[Recipient], corp_id: int | None, content_of: Callable[[Recipient], tuple[Content, int | None]]
 ) -> Iterator[Batch]:
-    """A mail each: nobody reads who else gets it. It stands with the person's company where that is connected, else
-    with that of `corp_id`.
+    """Yield a batch for each mail, so that nobody sees other recipients. It belongs to the person's company if that is
+    enabled, else to that of `corp_id`.
 
-    `content_of`: what the person gets, and what is frozen of it already.
+    `content_of`: returns the person's content, and the id of its frozen copy if there is one. Raises RenderingError if
+    no company is enabled.
     """
     if not people:
         return
@@ -407,16 +406,16 @@ def mail_batches(
 
 
 def freeze_contents(run: Run, contents: Iterable[Content]) -> dict[int, int]:
-    """Keep what the pages of deliveries show. The ids of what is kept, by id() of the content; what is no more than its
-    text is not kept."""
+    """Write the contents for the pages of deliveries. Return their ids by id() of the content. A content of text alone
+    is not written."""
     rows = {id(one): FrozenContent(run=run, document=frozen(one)) for one in contents if one.cards or one.figures}
     FrozenContent.objects.bulk_create(rows.values(), batch_size=ROWS_AT_ONCE)
     return {key: row.pk for key, row in rows.items()}
 
 
 def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now: datetime) -> list[int]:
-    """The calls with their receipts, pictures and files, written in the caller's transaction, so many at a time as one
-    statement takes. Returns their ids. Raises RenderingError for what cannot be a message, as an empty title."""
+    """Write the calls with receipts, pictures and files in the caller's transaction. Return their ids. Raises
+    RenderingError for content that cannot be a message, such as an empty title."""
     corps = {batch.corp.pk: batch.corp for batch in batches}
     addresses = {pk: corp.find_site_address() for pk, corp in corps.items()}
     drafts: dict[tuple[int, str, int | None], Delivery] = {}
@@ -440,8 +439,8 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
 
 
 def draft_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> Delivery:
-    """Make what all deliveries of the run have in common that go the way of this one. Django takes 0.1 ms to make one,
-    and a fifth of that to copy it."""
+    """Make a draft of the run's deliveries that go the same way as this batch. Creating one takes Django 0.1 ms,
+    copying it a fifth of that."""
     terms = source.terms
     return Delivery(
         run=run,
@@ -461,8 +460,8 @@ def draft_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> 
 def freeze(
     draft: Delivery, source: RunSource, batch: Batch, address: SiteAddress, *, now: datetime
 ) -> tuple[Delivery, list[Attachment]]:
-    """Write the pictures and files of a message. Returns the message, and what its page shows, which are to be written.
-    Raises RenderingError."""
+    """Write the media of a message. Return the unsaved delivery, and the unsaved attachments of its page. Raises
+    RenderingError."""
     media = _media_of(draft, batch.media, now=now)
     carried = media[batch.media.carried] if batch.media.carried else None
     picture_url = "" if carried is None else address.absolute(picture_path(carried.pk, now=now))
@@ -477,10 +476,10 @@ def freeze(
 def compose(
     draft: Delivery, source: RunSource, batch: Batch, address: SiteAddress, picture_url: str, *, now: datetime
 ) -> Delivery:
-    """Make a delivery with its exact bytes, of a draft of its way. Touches no table. Raises RenderingError.
+    """Make a delivery with its exact bytes from a draft. Use no table. Raises RenderingError.
 
-    One that carries a picture or a file is being prepared, with what goes out instead if that cannot be made; one that
-    should carry one, and has none, goes out without.
+    A delivery with a picture or a file is being prepared, and has a plain body in case that it cannot be made. A
+    delivery whose form wants a picture or file that does not exist goes out in the plain form.
     """
     corp, people = batch.corp, batch.people
     delivery = copy(draft)
@@ -515,8 +514,8 @@ def compose(
 
 
 def _mark(draft: Delivery, batch: Batch, now: datetime) -> str:
-    """Return the mark of a message. A database that lost its last seconds makes the message of a slot again: with the
-    same mark WeCom drops it as a duplicate. One with a picture or a file differs anyway: these are uploaded anew."""
+    """Return the mark of a message. A database that lost its last seconds makes the slot's message again: with the same
+    mark WeCom drops it as a duplicate. Messages with a picture or a file differ anyway, because it is uploaded anew."""
     run, content, robot = draft.run, batch.content, batch.robot
     way = (draft.channel, draft.corpid, draft.agentid, robot and robot.pk, draft.message_form, draft.language)
     people = [(person.address, person.userid) for person in batch.people]
@@ -526,7 +525,7 @@ def _mark(draft: Delivery, batch: Batch, now: datetime) -> str:
 
 
 def _media_of(delivery: Delivery, planned: Plan, *, now: datetime) -> dict[Wanted, Medium]:
-    """The row of each medium of the plan: what the run has already is not made a second time."""
+    """Return the row of each medium of the plan. Media that the run has already are not made a second time."""
     run, found = delivery.run, dict[Wanted, Medium]()
     for wanted in [*planned.shown, *([planned.carried] if planned.carried else [])]:
         if wanted.medium_id is not None:
@@ -541,10 +540,10 @@ def _media_of(delivery: Delivery, planned: Plan, *, now: datetime) -> dict[Wante
 
 
 def _body(batch: Batch, form: MessageForm, words: Words, link: str, address: SiteAddress) -> bytes:
-    """The exact bytes of the batch's call. Raises messages.MessageError."""
+    """Return the exact bytes of the batch's call. Raises MessageError."""
     match batch.channel:
         case Channel.ROBOT:
-            # For a group the report's own link: its members have no page of the message. Empty where there is none.
+            # A group gets the report's own link, empty if there is none: its members have no page of the message.
             url = address.absolute(link) if link.startswith("/") else link
             return build_robot_body(form, replace(words, url=url))
         case Channel.EMAIL:

@@ -1,7 +1,7 @@
-"""What a subscription sends: a report over the data of its slot, one content per slice of recipients.
+"""The contents of a subscription's run: a report over the data of its slot, one content per slice of recipients.
 
-Nothing is fetched here: a run whose report has cards stays waiting, and keeps no worker busy, until the data of all of
-them is there, or failed. Whoever fetches tells (`waiting_runs`), and the sweep looks again where that was lost.
+Nothing is fetched here. A run whose report has cards stays waiting, without a worker, until all of its data is there or
+failed. The fetch starts it again (`waiting_runs`); the sweep does if that was lost.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ from notifications.subscriptions.schedules import read_workdays
 
 K = TypeVar("K")
 
-# Whose attributes are read by name; of more people all values of the attributes are read.
+# Up to this many people are named in the query; for more all values of the attributes are read.
 PEOPLE_NAMED = 500
-# Whose own rows are looked up for one page, for all its pushes together.
+# Recipients whose own rows are checked for one page, all its pushes together.
 CHECKED_AT_MOST = 50_000
 FIGURES_AT_MOST = 7
 FIGURE_CHARACTERS = 64
@@ -83,14 +83,15 @@ _COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
 
 
 class AttributeReader:
-    """Reads what own rows are chosen by: of the people asked for, or of all `people` once, for any number of pushes."""
+    """Reads the values that own rows depend on: of the people asked for, or once of all `people` for any number of
+    pushes."""
 
     def __init__(self, people: Collection[int] | None = None) -> None:
         self._people = people
         self._known: dict[Hashable, dict[int, Values]] = {}
 
     def read(self, user_ids: Collection[int], keys: Collection[Key], corp_id: int | None) -> dict[int, Values]:
-        """Return the values of these people at least."""
+        """Return the values of at least these people."""
         if self._people is None:
             return attribute_values(user_ids, keys, corp_id)
         wanted = (frozenset(keys), corp_id)
@@ -100,13 +101,13 @@ class AttributeReader:
 
     @cached_property
     def labels(self) -> dict[Key, object]:
-        """Return what rows are chosen by, as people call it. One query."""
+        """Return the names of the keys as people see them. One query."""
         return {**OwnRowsRule.OF_PERSON, **Attribute.objects.in_bulk()}
 
 
 @dataclass(frozen=True)
 class ReportParts:
-    """What the engine reads of a report, saved or as its page has it. `picture`: of a page of the BI."""
+    """The parts of a report that the engine reads, saved or drafted. `picture`: of a page of the BI."""
 
     report: Report
     cards: Sequence[ReportCard] = ()
@@ -125,12 +126,12 @@ class ReportParts:
         ]
 
     def find_latest_tables(self) -> dict[str, Table]:
-        """Find what was fetched last of each card, by its alias."""
+        """Find the data fetched last of each card, by its alias."""
         return latest_tables({card.alias: card.card_id for card in self.cards})
 
 
 def read_saved_parts(report: Report, *, has_cards: bool = True) -> ReportParts:
-    """Read the parts of a saved report. A query for each that was not read with it."""
+    """Read the parts of a saved report. One query for each part that is not prefetched."""
     picture: PagePicture | None = getattr(report, "page_picture", None)
     if not has_cards:
         return ReportParts(report, picture=picture)
@@ -141,7 +142,7 @@ def read_saved_parts(report: Report, *, has_cards: bool = True) -> ReportParts:
 
 
 class Contents:
-    """One content for each distinct slice, written when it is first asked for (notifications.sources.RunContents)."""
+    """The content of each distinct slice, written when it is first asked for (notifications.sources.RunContents)."""
 
     def __init__(
         self,
@@ -152,9 +153,9 @@ class Contents:
         pages: RecipientPages | None = None,
         reader: AttributeReader | None = None,
     ) -> None:
-        """`tables`: by the aliases of the cards; `pages`: those of the BI of which a picture goes with it; `reader`:
-        shared with other pushes. Raises RenderingError where a rule of own rows or a chart does not fit the data, or
-        the data is not whole: nobody sees anything then."""
+        """Check the data. `tables`: by alias of the card; `pages`: of the BI, whose picture goes with the message;
+        `reader`: shared with other pushes. Raises RenderingError if own rows or a chart do not fit the data, or own
+        rows lack a part of it: nobody sees anything then."""
         self._parts, self._report, self._tables = parts, parts.report, tables
         self._subscription, self._slot_at, self._pages = subscription, slot_at, pages
         self._own_rows = _read_own_rows(tables, parts.conditions) if parts.conditions else None
@@ -167,28 +168,28 @@ class Contents:
 
     @cached_property
     def _link(self) -> str:
-        """Where its messages lead: as the report says, else to the page in the BI of the first card that has one."""
+        """Return the report's link, else the BI page of the first card that has one."""
         return self._report.link or bi_link(one.card for one in self._parts.cards)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the data of all cards, to tell whether it has changed; empty without cards."""
+        """Return a digest of the data of all cards, to tell whether it has changed; empty without cards."""
         return _fingerprint(self._tables) if self._parts.cards else ""
 
     @property
     def is_split(self) -> bool:
-        """Whether people get rows of their own, or a page with their own rights."""
+        """Return whether people get rows of their own, or a page with their own rights."""
         return self._own_rows is not None or (self._pages is not None and self._pages.is_split)
 
     def learn(self, user_ids: Collection[int]) -> None:
-        """Read the attributes and the accounts that decide, of all these people at once."""
+        """Read the deciding attributes and accounts of all these people at once."""
         if self._own_rows is not None:
             self._values = self._reader.read(user_ids, self._own_rows.attribute_ids, self._report.corp_id)
         if self._pages is not None:
             self._pages.learn(user_ids)
 
     def reason_against(self, user_id: int) -> LeftOut | None:
-        """Of somebody who sees no rows where the report is not for such people, or no page."""
+        """Return why the person gets nothing: no rows, if the report skips such people, or no account for the page."""
         skips = self._own_rows is not None and self._report.skips_people_without_rows
         if skips and self._own_rows is not None and self._own_rows.is_empty(self._rows_key(user_id)):
             missing = missing_values(self._parts.conditions, self._values.get(user_id, {}))
@@ -202,12 +203,12 @@ class Contents:
         return None
 
     def key_of(self, user_id: int) -> Hashable:
-        """Equal for people who get the same."""
+        """Return a key that is equal for people with equal content."""
         identity = "" if self._pages is None else self._pages.identity_of(user_id)
         return self._rows_key(user_id), identity
 
     def of(self, user_id: int | None) -> Content:
-        """What the person gets; None: a group, which is nobody. Raises RenderingError."""
+        """Return the person's content; None: a group, which is nobody. Raises RenderingError."""
         if self._own_rows is None:
             key, tables = None, self._tables
         elif user_id is None:
@@ -234,7 +235,8 @@ def expect(
     pages: Callable[[], RecipientPages | None],
     reader: AttributeReader | None = None,
 ) -> Expected:
-    """`tables`: what was fetched last: nothing is fetched for a page. `pages`: may raise RenderingError."""
+    """Return what a push would send. `tables`: the data fetched last, because a page fetches nothing. `pages`: may
+    raise RenderingError."""
     note, is_known = None, all(one.alias in tables for one in parts.conditions)
     if not is_known:
         note = Sentence("No data was fetched yet: how many people have rows of their own is not known before.")
@@ -255,10 +257,10 @@ def _find_pages(
     is_trial: bool = False,
     find_identities: FindIdentities = bi_identity.identities,
 ) -> RecipientPages | None:
-    """None where the report has no picture of a page.
+    """Return the report's pages; None without a picture of a page.
 
-    As the owner sees it only in the owner's own pushes, and never for somebody who has a push sent to themselves to try
-    it. Raises RenderingError.
+    Only the owner's own pushes show it as the owner sees it, and never a trial, which goes to whoever tries it. Raises
+    RenderingError.
     """
     picture = parts.picture
     if picture is None:
@@ -279,10 +281,11 @@ def expected_contents(subscription: Subscription, now: datetime, *, is_trial: bo
 def expect_recipients(
     subscriptions: Sequence[Subscription], now: datetime, *, only: int | None = None
 ) -> dict[int, tuple[Expected, list[Recipient]]]:
-    """Map each push to what it would send now and to whom, as sending finds it, with the reason of who gets nothing.
+    """Map each push to what it would send now and to whom, as sending finds them, with the reason for those who get
+    nothing.
 
-    The number of queries does not depend on how many pushes there are, but for two for each that carries a picture of
-    a page. `only`: for this person alone, as if each push named them.
+    The number of queries does not grow with the pushes, except for two per push with a picture of a page. `only`: for
+    this person alone, as if each push named them.
     """
     cards = Prefetch("report__report_cards", ReportCard.objects.select_related("card__source"))
     prefetch_related_objects(subscriptions, "report__own_rows_rules", "report__charts", "report__page_picture", cards)
@@ -318,7 +321,7 @@ def _write(
 ) -> Content:
     """Write the content over these tables. Raises RenderingError for a template that fails.
 
-    What is wrong with the data as a whole, stale or cut, is said before the text.
+    Notes on stale or cut data come before the text.
     """
     report, time_zone = parts.report, subscription.time_zone
     shown = tuple(CardContent(card.alias, card.heading, tables[card.alias]) for card in parts.cards)
@@ -353,16 +356,15 @@ def _write(
 
 
 def bi_link(cards: Iterable[Card]) -> str:
-    """To the page in the BI of the first card that has one, by our address of it; empty where there is none."""
+    """Return our address of the BI page of the first card that has one; empty if none has."""
     page_id = next((card.bi_page_id for card in cards if card.bi_page_id), "")
     return own_address(f"page/{page_id}") if page_id and is_open() else ""
 
 
 def attribute_values(user_ids: Collection[int], keys: Collection[Key], corp_id: int | None = None) -> dict[int, Values]:
-    """Map users and keys to the folded values. Accounts and departments: those in the one company, else of the account
-    that receives messages, because whoever administers another company names its accounts. A query for all attributes,
-    and one each for accounts and departments.
-    """
+    """Map users and keys to the folded values. Accounts and departments are those in the company `corp_id`; without it,
+    those of the primary account, because administrators of another company name its accounts. One query for all
+    attributes, and one each for accounts and departments."""
     rows = AttributeValue.objects.filter(attribute__in=[key for key in keys if isinstance(key, int)])
     meant = Q(is_primary=True) if corp_id is None else Q(corp=corp_id)
     accounts = WeComAccount.objects.complete().filter(meant)
@@ -390,8 +392,7 @@ _SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UP
 
 
 def _check_charts(tables: Mapping[str, Table], charts: Iterable[tuple[str, Chart]]) -> None:
-    """A chart of a column that is not there any more would only be left out, and nobody would learn of it. Raises
-    RenderingError."""
+    """Raise RenderingError for a chart of a missing column: otherwise it would be left out unnoticed."""
     for alias, chart in charts:
         names = tables[alias].names if alias in tables else ()
         for column in (chart.x, chart.series, *chart.y) if names else ():
@@ -401,9 +402,8 @@ def _check_charts(tables: Mapping[str, Table], charts: Iterable[tuple[str, Chart
 
 
 def _read_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) -> OwnRows:
-    """Raises RenderingError for a column or a card that is not there: a rule that is left over hides something; and for
-    partial data: the rows behind the limit are somebody's, who would be told that they have none, or read sums without
-    them."""
+    """Read the rules of own rows. Raises RenderingError if a card or column is missing, because a rule left out could
+    show hidden rows; and if the data is cut, because people would miss rows of theirs."""
     for alias in sorted({one.alias for one in conditions} & tables.keys()):
         if tables[alias].is_cut:
             sentence = Sentence(
@@ -428,7 +428,7 @@ def _render_template(part: Sentence, source: str, given: Given, form: str) -> st
         return renderer.rendered(source, given, form)
     except TemplateError as error:
         sentence, why = Sentence("Template of the %(part)s: %(error)s"), error.sentence
-        if isinstance(error.__cause__, ColumnGoneError):  # not the template is to blame: the data has changed
+        if isinstance(error.__cause__, ColumnGoneError):  # the data has changed; the template is right
             why = error.__cause__.sentence
             sentence = Sentence(
                 "The data does not fit the %(part)s: %(error)s Choose the column again on the push's page."
@@ -446,7 +446,7 @@ def _read_figures(text: str) -> tuple[Figure, ...]:
 
 
 def _fingerprint(tables: Mapping[str, Table]) -> str:
-    """Return a digest of columns and rows: equal where the data is. When it was true makes no difference."""
+    """Return a digest of columns and rows; the time of the data does not count."""
     digest = hashlib.sha256()
     for alias, table in sorted(tables.items()):
         document = to_document(table)
@@ -456,13 +456,13 @@ def _fingerprint(tables: Mapping[str, Table]) -> str:
 
 
 def _is_stale(tables: Mapping[str, Table], subscription: Subscription, slot_at: datetime) -> bool:
-    """Return whether the oldest of the data was true longer before the slot than the push allows."""
+    """Return whether the oldest data is older at the slot than the push allows."""
     oldest, minutes = min((table.as_of for table in tables.values()), default=None), subscription.stale_after_minutes
     return oldest is not None and minutes is not None and oldest < slot_at - timedelta(minutes=minutes)
 
 
 def _as_of_line(tables: Mapping[str, Table], time_zone: str) -> str:
-    """Say when all of the data was true: a day, or a moment in the zone."""
+    """Return the day, or the moment in the zone, of the oldest data."""
     oldest = min(tables.values(), key=lambda table: table.as_of, default=None)
     return "" if oldest is None else str(oldest.as_of_day or moment_line(oldest.as_of, time_zone))
 
@@ -470,8 +470,8 @@ def _as_of_line(tables: Mapping[str, Table], time_zone: str) -> str:
 def _last_fingerprint(run: Run) -> str:
     """Find the fingerprint of the last whole run that reached, or may have reached, somebody.
 
-    Empty where its message expired or was refused for others, who lack it still. Those whom WeCom does not know could
-    not get it again either.
+    It is empty if messages of that run expired or were refused, because some people still lack the data. Invalid
+    recipients do not count: they could not get it again either.
     """
     before = Run.objects.filter(subscription=run.subscription_id).exclude(fingerprint="").exclude(pk=run.pk)
     arrived = before.exclude(trigger__in=Run.PARTIAL).filter(deliveries__status__in=_SENT).distinct()
@@ -488,8 +488,8 @@ _SENT = ("preparing", "pending", "sending", "accepted", "unknown")
 
 @dataclass(frozen=True)
 class SubscriptionSource(RunSource):
-    """The source of a push's run, or of a draft of one (notifications.delivery.rendering.preview). `tables`: of a
-    draft; a run has its own, and that it is sent is to be asked of it then. `pages`: of a draft."""
+    """The source of a push's run, or of a draft (notifications.delivery.rendering.preview). `tables`, `pages`: of a
+    draft; a draft is always worth sending, a run loads its own data."""
 
     run: Run
     subscription: Subscription
@@ -499,17 +499,17 @@ class SubscriptionSource(RunSource):
 
     @property
     def terms(self) -> Terms:
-        """Form, priority, hours until it expires, company and link of the messages."""
+        """Return form, priority, hours until it expires, company and link of the messages."""
         subscription, report = self.subscription, self.parts.report
         form = MessageForm(subscription.message_form)
         return Terms(form, subscription.priority, subscription.lifetime_hours, report.corp_id, report.link)
 
     def audience(self) -> Audience:
-        """Who is chosen, and who of them cannot be reached and why, at this moment."""
+        """Return who is chosen at this moment, and who of them cannot be reached and why."""
         return audience_of(self.run, self.subscription)
 
     def contents(self, *, now: datetime) -> Contents:
-        """Raises RenderingError, NotWorthSending and DataPending."""
+        """Return the contents. Raises RenderingError, NotWorthSending and DataPending."""
         if self.tables is not None:
             return Contents(self.parts, self.tables, self.subscription, self.run.slot_at, self.pages)
         tables = load_tables(self.run, self.parts.cards, now=now) if self.parts.cards else {}
@@ -520,7 +520,7 @@ class SubscriptionSource(RunSource):
         return Contents(self.parts, tables, self.subscription, self.run.slot_at, pages)
 
     def find_reason_to_skip(self, tables: dict[str, Table]) -> Sentence | None:
-        """Why the run is not worth sending; None where it is, and for what somebody asks for by hand."""
+        """Return why the run is not worth sending; None if it is, or if somebody asked for it by hand."""
         if not tables or self.run.trigger not in _SKIPPED:
             return None
         push = self.subscription
@@ -535,37 +535,38 @@ class SubscriptionSource(RunSource):
 
 
 def source_of_subscription(run: Run) -> SubscriptionSource | None:
-    """Raises RenderingError where the subscription is gone."""
+    """Return the run's source; None for runs without a subscription. Raises RenderingError if the subscription was
+    deleted."""
     if run.trigger in Run.OF_THEIR_OWN or run.message_id is not None:
         return None
     if run.subscription is None:
         raise RenderingError(Sentence("The push was deleted before its messages were made."))
-    # Annotated where rendering reads the run: most have no cards, and need not be asked for them.
+    # Rendering annotates it: most reports have no cards, and this saves their queries.
     parts = read_saved_parts(run.subscription.report, has_cards=getattr(run, "has_cards", True))
     return SubscriptionSource(run, run.subscription, parts)
 
 
 # --- The data of a run: requested, and waited for in the run's row ---
 
-# Nobody told us, and nothing is there: the sweep looks again after so long.
+# Without a signal the sweep looks again after this long.
 RECHECK_AFTER = timedelta(seconds=20)
-# Every fetch ends long before; what keeps one from ending must not keep its subscription from ever running again.
+# Every fetch ends long before. A fetch that never ends must not stop its subscription for ever.
 WAIT_AT_MOST = timedelta(hours=1)
 
 
 class DataPending(Exception):  # noqa: N818  # no error: the run waits
-    """Some of the data is still being fetched."""
+    """Raised while some of the data is still being fetched."""
 
 
 def cards_of(report: Report) -> list[ReportCard]:
-    """In the report's order, with their sources. One query."""
+    """Return the report's cards in order, with their sources. One query."""
     return list(ReportCard.objects.filter(report=report.pk).select_related("card__source"))
 
 
 def load_tables(run: Run, cards: Sequence[ReportCard], *, now: datetime) -> dict[str, Table]:
-    """The data of the run's slot, by the alias of each card. What nobody asked for yet is asked for.
+    """Return the data of the run's slot, by the alias of each card. Request what was not requested yet.
 
-    Raises DataPending until all of it is settled, and RenderingError where some of it cannot be had.
+    Raises DataPending until all of it is settled, and RenderingError if some of it cannot be had.
     """
     card_ids = {one.card_id for one in cards}
     found = fetch.states(card_ids, slot_at=run.slot_at)
@@ -587,9 +588,8 @@ def load_tables(run: Run, cards: Sequence[ReportCard], *, now: datetime) -> dict
 
 
 def latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:
-    """Return what was fetched last of each card of which anything was, for a message or a page. Asks for no permission:
-    the keys come from our own rows. One query.
-    """
+    """Return the data fetched last of each card that has any, for a message or a page. Permissions are not checked: the
+    keys come from our own rows. One query."""
     ready = CardData.objects.filter(card=OuterRef("pk"), status=CardData.Status.READY)
     last = Subquery(ready.order_by("-finished_at", "-pk").values("pk")[:1])
     known = Card.objects.filter(pk__in=set(cards.values())).annotate(last=last)
@@ -599,7 +599,7 @@ def latest_tables(cards: Mapping[K, int]) -> dict[K, Table]:
 
 
 def waiting_runs(card_id: int, slot_at: datetime) -> list[int]:
-    """Ids of the runs that wait for this card's data, which is settled now."""
+    """Return ids of the runs that wait for this card's data, which is settled now."""
     runs = Run.objects.filter(
         status=Run.Status.WAITING, slot_at=slot_at, subscription__report__report_cards__card=card_id
     )
@@ -607,7 +607,7 @@ def waiting_runs(card_id: int, slot_at: datetime) -> list[int]:
 
 
 def problem_so_far(run: Run) -> Sentence | None:
-    """Why the data of a run is not there yet, where a fetch has failed and is to be repeated."""
+    """Return why the data of a run is missing, if a fetch has failed and will be repeated."""
     cards = [] if run.subscription is None else cards_of(run.subscription.report)
     found = fetch.states({one.card_id for one in cards}, slot_at=run.slot_at)
     failed = [one for one in cards if one.card_id in found and found[one.card_id].problem_code]
@@ -615,8 +615,8 @@ def problem_so_far(run: Run) -> Sentence | None:
 
 
 def unknown_values(run: Run) -> dict[str, int]:
-    """Map each column of the run's data that had values which do not fit it to their number; they count as unknown.
-    Without the values: who sees a run may not see all of its data."""
+    """Map each column of the run's data to its number of misfitting values, which count as unknown. The values are left
+    out: a viewer of the run may not see all of its data."""
     cards = [] if run.subscription is None else cards_of(run.subscription.report)
     counts: dict[str, int] = {}
     for state in fetch.states({one.card_id for one in cards}, slot_at=run.slot_at).values():

@@ -20,16 +20,16 @@ WORDS_CHARACTERS = 64
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a person's messages, newest first. `older_than`: where the next page begins, None on the last."""
+    """A page of a person's messages, newest first. `older_than`: where the next page begins, None on the last."""
 
     receipts: list[Receipt]
     older_than: int | None
 
 
 def messages_of(person: User, *, older_than: int | None = None, words: str = "") -> Page:
-    """At most PAGE_SIZE messages of the person, newest first; `older_than`: of the page before.
+    """Return at most PAGE_SIZE messages of the person, newest first. `older_than`: from the page before.
 
-    `words`: only those with this in their title or text, ignoring case.
+    `words`: only messages with this text in title or body, ignoring case.
     """
     receipts = _arrived(person).select_related(*_RELATED).only(*_SHOWN).order_by("-pk")
     if older_than is not None:
@@ -42,14 +42,14 @@ def messages_of(person: User, *, older_than: int | None = None, words: str = "")
 
 
 def unread_count(person: User) -> int:
-    """How many messages the person has not opened, counted up to one more than UNREAD_COUNTED."""
+    """Count the messages that the person has not opened, up to one more than UNREAD_COUNTED."""
     return len(_arrived(person).filter(read_at__isnull=True).values_list("pk")[: UNREAD_COUNTED + 1])
 
 
 def receipt_for(person: User, *, mark: str) -> Receipt | None:
-    """The person's own receipt of the message with this mark.
+    """Return the person's own receipt of the message with this mark.
 
-    Also while it is still being sent: the phone shows a message before we have read WeCom's answer.
+    It is found also during sending: the phone shows a message before we have read WeCom's answer.
     """
     return (
         Receipt.objects.select_related("delivery__content").filter(user=person, delivery__mark=tidy_mark(mark)).first()
@@ -57,23 +57,23 @@ def receipt_for(person: User, *, mark: str) -> Receipt | None:
 
 
 def attachments_of(delivery: Delivery) -> list[Attachment]:
-    """Pictures and files on the page of a message, without their bytes."""
+    """Return pictures and files on the page of a message, without their bytes."""
     rows = Attachment.objects.filter(delivery=delivery).select_related("medium").order_by("position")
     return list(rows.defer("medium__content", "medium__svg", "medium__recipe"))
 
 
 def tidy_words(words: str) -> str:
-    """What is searched for: PostgreSQL would fail on a NUL."""
+    """Return the words to search for. PostgreSQL fails on a NUL, so it is removed."""
     return words.replace("\x00", "").strip()[:WORDS_CHARACTERS]
 
 
 def mark_read(receipt: Receipt, *, now: datetime) -> None:
-    """Note the first time that the person opened the message."""
+    """Store the first time that the person opened the message."""
     Receipt.objects.filter(pk=receipt.pk, read_at__isnull=True).update(read_at=now)
 
 
 def link_target(link: str) -> str:
-    """`link` where a button may lead there: an address with http or https, or a page of this site. Else empty."""
+    """Return `link` if it is an http or https address or a page of this site, else an empty string."""
     if link.startswith("/"):
         return link if safe_path(link) == link else ""
     try:

@@ -1,7 +1,7 @@
-"""Notifies owners of subscriptions and alert rules of runs that were missed, failed or did not reach everybody.
+"""Notifies owners of subscriptions and alert rules about runs that were missed, failed or did not reach everybody.
 
-Once for each run; several runs in one message. Of alerts and messages from outside, the owner of the token or of the
-channel is notified. A notice is a run like any other, with the same guarantees.
+Each run is reported once; several runs share a message. For alerts and incoming messages the owner of the channel or
+token is notified. A notice is a run like any other, with the same guarantees.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from notifications.models import (
 from notifications.sources import Audience, Content, NotWorthSending, OneContent, RunSource, Terms
 from notifications.subscriptions.calendar import moment_line
 
-# An owner gets one notice in this time at most, of all that went wrong since the last.
+# An owner gets at most one notice in this time, about everything since the last.
 EVERY = timedelta(minutes=10)
 NAMED_AT_MOST = 10
 LIFETIME_HOURS = 24
 
 
 def request_owner_notices(*, now: datetime) -> list[int]:
-    """Make the notices of runs whose owners are not told yet. Returns the ids of their runs, to be rendered.
+    """Make the notices of runs whose owners are not notified yet. Return the ids of the notices' runs, to be rendered.
 
-    Nobody is told of a subscription without an owner, of what a paused one missed or let become worthless, nor of what
-    was taken back.
+    No notice is sent about a subscription without an owner, about what a paused one missed or let expire, or about runs
+    that were recalled.
     """
     with transaction.atomic():
         unnotified = _find_notifiable(now).select_related("subscription__report").order_by("pk")
@@ -58,7 +58,7 @@ def request_owner_notices(*, now: datetime) -> list[int]:
         notices = []
         for owner_id, runs in by_owner.items():
             corp_ids = {run.corp_id for run in runs}
-            # Who may see what it tells of, may see the notice.
+            # The notice is visible to those who may see its runs.
             corp_id = corp_ids.pop() if len(corp_ids) == 1 else None
             notice = new_notice(key=f"notice:{runs[0].pk}", person_id=owner_id, corp_id=corp_id, now=now)
             notice.save()
@@ -68,7 +68,7 @@ def request_owner_notices(*, now: datetime) -> list[int]:
 
 
 class NoticeSource(RunSource):
-    """What a notice of runs says, and to whom: by WeCom, else by mail."""
+    """The content of a notice about runs, sent to the owner by WeCom, else by mail."""
 
     terms = Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS)
 
@@ -76,14 +76,13 @@ class NoticeSource(RunSource):
         self.notice = notice
 
     def audience(self) -> Audience:
-        """The owner alone; nobody where the account is gone."""
+        """Return the owner alone; nobody if the account was deleted."""
         owner_id = self.notice.requested_by_id
         return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
 
     def contents(self, *, now: datetime) -> OneContent:
-        """The runs that it reports, at most NAMED_AT_MOST of them by name. Raises NotWorthSending where nothing of that
-        is left."""
-        # Without the further files of an incoming message that is among them.
+        """Report the runs, at most NAMED_AT_MOST of them by name. Raises NotWorthSending if none of them is left."""
+        # Further files of an incoming message are left out.
         earlier = Run.objects.filter(
             owner_notice=OuterRef("owner_notice"), message=OuterRef("message"), pk__lt=OuterRef("pk")
         )
@@ -112,7 +111,7 @@ def _find_notifiable(now: datetime) -> QuerySet[Run]:
 
 
 def _owner_id(run: Run) -> int | None:
-    """None where there is none, or where somebody has decided that it is not sent."""
+    """Return whom to notify; None without an owner, or if a person decided that it is not sent."""
     subscription = run.subscription
     if run.recall_requested_at is not None:
         return None
@@ -141,7 +140,7 @@ def _write_notice(runs: Sequence[Run], further_count: int) -> str:
 
 
 def new_notice(*, key: str, person_id: int | None, corp_id: int | None, now: datetime) -> Run:
-    """Return the run of a notice to one person, which is not saved yet."""
+    """Return the unsaved run of a notice to one person."""
     return Run(
         key=key,
         corp_id=corp_id,
@@ -161,15 +160,15 @@ logger = logging.getLogger(__name__)
 
 Status = Delivery.Status
 
-# So many runs are looked at for each failure that counts: those between that say nothing are passed over.
+# Runs that are read for each failure that counts: runs in between may not count.
 _RUNS_PER_FAILURE = 4
 
 
 def pause_failing(*, now: datetime) -> int:
-    """Pause those of which a run has just gone wrong and as many in a row have failed as they allow. Returns how many.
+    """Pause subscriptions whose latest runs failed as often in a row as they allow. Return how many.
 
-    Called before the owners are told, who so learn of it. Safe in any number at once: the row of a subscription is
-    locked.
+    Call it before the owners are notified, so that the notice mentions it. It is safe to run in parallel: subscriptions
+    are locked.
     """
     concerned = Subscription.objects.filter(is_enabled=True, pauses_after_failures__gt=0)
     wrong = concerned.filter(pk__in=Run.objects.unnotified().values("subscription")).values_list("pk", flat=True)
@@ -191,8 +190,8 @@ def _pause_subscription(pk: int, now: datetime) -> bool:
 
 
 def _has_failed_often(subscription: Subscription) -> bool:
-    """Return whether so many runs in a row have failed as it allows. Those that were taken back, or held up by a
-    company that is disabled, blocked or paused, say nothing."""
+    """Return whether as many runs in a row have failed as the subscription allows. Runs that were recalled, or held up
+    by a disabled, blocked or paused company, do not count."""
     at_most, count = subscription.pauses_after_failures, 0
     for run in _find_ended_runs(subscription)[: at_most * _RUNS_PER_FAILURE]:
         if run.recall_requested_at is not None:
@@ -209,7 +208,7 @@ def _has_failed_often(subscription: Subscription) -> bool:
 
 
 def _find_ended_runs(subscription: Subscription) -> QuerySet[Any]:
-    """Its runs for everybody that have ended since it was enabled last, the newest first."""
+    """Return the subscription's whole runs that ended since it was last enabled, newest first."""
     ended = Run.objects.filter(
         subscription=subscription, status__in=[Run.Status.FAILED, Run.Status.FINISHED, Run.Status.SKIPPED]
     ).exclude(trigger__in=Run.PARTIAL)
@@ -228,13 +227,13 @@ def _find_ended_runs(subscription: Subscription) -> QuerySet[Any]:
 
 
 def restart_failure_count(subscription: Subscription, *, now: datetime) -> set[str]:
-    """For whoever enables it again: the count begins anew. Returns the columns that are to be saved."""
+    """Count failures from now on, because the subscription is enabled again. Return the columns to save."""
     subscription.failures_paused_at, subscription.failures_counted_from = None, now
     return {"failures_paused_at", "failures_counted_from"}
 
 
 def explain_auto_pauses(subscriptions: Iterable[Subscription]) -> list[str]:
-    """Of those that have paused themselves, each once: what happened, and what to do."""
+    """Explain, for each subscription that paused itself, what happened and what to do."""
     sentence = _(
         "“%(name)s” has paused itself after %(count)d failed runs in a row. Put right what the runs say, then tick "
         "“enabled” on its page."

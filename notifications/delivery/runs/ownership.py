@@ -1,9 +1,9 @@
-"""What people own, who may take it over, and who is told that an owner can no longer act.
+"""Ownership: what people own, who may take it over, and notices that an owner can no longer act.
 
-A token and a channel act with their owner's rights. So they are handed over by somebody who may see them, and only to
-that person or to one whose rights that person may change: nobody gets at rights that they could not give themselves.
-A successor chosen in advance takes one over only with no more rights than its owner had: whoever left may know the
-secret, and must not act with more by it.
+A token or channel acts with its owner's rights. An editor who may see it hands it over only to themselves or to a
+person whose rights they may change, so nobody gains rights that they could not grant themselves. A successor chosen in
+advance takes it over only with no more rights than the owner had: a leaver may know the secret, and must not act with
+more rights by it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from notifications.models import AlertRule, ApiToken, InboundChannel, PagePictur
 from notifications.models.inbound import RIGHTS, senders
 from notifications.sources import Content
 
-# The first two do nothing once their owner may not act. Of the others nobody hears what goes wrong.
+# The first two stop once their owner may not act. For the others nobody is notified about problems any more.
 MODELS: tuple[Any, ...] = (ApiToken, InboundChannel, Subscription, AlertRule)
 ACTING = (ApiToken, InboundChannel)
 NAMED_AT_MOST = 5
@@ -47,13 +47,13 @@ EXPIRY_NOTICE = timedelta(days=14)
 
 
 def find_owned(owner: User, editor: User) -> list[tuple[str, str, str, str]]:
-    """Key, name and page of what works for `owner`, as far as `editor` may hand it over, and the usable successor."""
+    """Return key, name, page and usable successor of what works for `owner`, as far as `editor` may hand it over."""
     rows = _find_working(Q(owner=owner), now=timezone.now(), seen_by=editor)
     return [(_key_of(row), _name_row(row), _page_of(row), str(_find_successor(row) or "")) for row in rows]
 
 
 def describe_owner(row: Any, viewer: User) -> str:
-    """Who owns `row` and who succeeds, with the ways to where `viewer` can change it, if that is possible."""
+    """Return the owner and successor of `row`, with links to where `viewer` can change them."""
     if row.owner is None:
         return _("nobody")
     line: str = str(row.owner)
@@ -68,7 +68,7 @@ def describe_owner(row: Any, viewer: User) -> str:
 
 
 def find_objections(owner: User, keys: Collection[str], successor: User, editor: User) -> list[str]:
-    """Why `successor` may not take over what is named by `keys`, in whole sentences."""
+    """Explain, in whole sentences, why `successor` may not take over the rows of `keys`."""
     is_theirs = successor == editor or rights_changeable_by(editor).filter(pk=successor.pk).exists()
     if not (is_theirs and _may_act(successor)):
         return [_("You may not have %(person)s take something over.") % {"person": successor}]
@@ -77,7 +77,7 @@ def find_objections(owner: User, keys: Collection[str], successor: User, editor:
 
 @transaction.atomic
 def hand_over(owner: User, keys: Collection[str], successor: User, editor: User) -> int:
-    """Make `successor` the owner of what `keys` name and nothing objects to. Return how much that is."""
+    """Make `successor` the owner of the rows of `keys`. Return how many."""
     rows = _choose_rows(owner, keys, editor, is_locked=True)
     for row in rows:
         _give_row(row, successor)
@@ -88,21 +88,22 @@ def hand_over(owner: User, keys: Collection[str], successor: User, editor: User)
 
 
 def find_changeable(model: Any, pk: int, editor: User) -> Any:
-    """Return what has this key, in use or not, if `editor` may choose its successor; else None."""
+    """Return the row with this key, in use or not, if `editor` may choose its successor; else None."""
     if not editor.has_perm(f"notifications.change_{model._meta.model_name}"):
         return None
     return model.objects.visible_to(editor).select_related("owner", "successor").filter(pk=pk).first()
 
 
 def find_offered_successors(row: Any, editor: User) -> QuerySet[User]:
-    """People whom `editor` sees, who may manage such things and, of what acts, have no more rights than its owner."""
+    """Return people whom `editor` sees and who may manage such rows; for tokens and channels only those with no more
+    rights than the owner."""
     may_manage = User.objects.with_perm(f"notifications.change_{row._meta.model_name}", backend=RIGHTS)
     people = people_visible_to(editor).filter(pk__in=may_manage.filter(is_staff=True)).exclude(pk=row.owner_id)
     return people.filter(_is_weaker(row.owner)) if isinstance(row, ACTING) else people
 
 
 def choose_successor(row: Any, successor: User | None) -> str:
-    """Save who takes `row` over when its owner is disabled. Returns why not, in a whole sentence; empty: saved."""
+    """Save who takes `row` over when its owner is disabled. Return why not, in a whole sentence; empty if saved."""
     row.successor = successor
     if successor is not None and (sentence := _object_to(row, successor)):
         return sentence
@@ -112,8 +113,7 @@ def choose_successor(row: Any, successor: User | None) -> str:
 
 def succeed(user_ids: Collection[int] | QuerySet[Any, Any] | None = None) -> list[str]:
     """Let chosen successors take over from those of these people, or of all, who were disabled or have left in WeCom.
-    Returns in whole sentences who took what over. One query where nobody has ended.
-    """
+    Return sentences that say who took over what. One query if nobody has left."""
     now = timezone.now()
     first, *others = (
         model.objects.filter(_is_usable(model, now), successor__isnull=False).order_by().values("owner")
@@ -130,7 +130,7 @@ def succeed(user_ids: Collection[int] | QuerySet[Any, Any] | None = None) -> lis
 
 
 def follow_leavers(corp: Corp, userids: Sequence[str], _now: datetime) -> None:
-    """Let successors take over from members whom WeCom does not let in any more, if they are deleted there."""
+    """Let successors take over from members whom WeCom bars, if they are deleted there."""
     succeed(WeComAccount.objects.filter(corp=corp, userid_folded__in=userids).values("user_id"))
 
 
@@ -138,7 +138,7 @@ def follow_leavers(corp: Corp, userids: Sequence[str], _now: datetime) -> None:
 def _succeed(owner: User, now: datetime) -> list[str]:
     managers = _find_managers(owner, now)
     taken: dict[User, list[Any]] = defaultdict(list)
-    # Also what is disabled: it would stop in silence when it is enabled again.
+    # Disabled rows too: they would fail silently when they are enabled again.
     for row in _find_working(Q(owner=owner, successor__isnull=False), now=now, is_locked=True, is_used=_is_usable):
         if (successor := _find_successor(row)) is not None:
             _give_row(row, successor)
@@ -154,7 +154,7 @@ def _succeed(owner: User, now: datetime) -> list[str]:
 
 
 def _find_successor(row: Any) -> User | None:
-    """Return who takes `row` over: its successor, if that person may own it now."""
+    """Return the successor of `row`, if that person may own it now."""
     successor: User | None = row.successor
     if successor is None or not _may_act(successor) or _object_to(row, successor):
         return None
@@ -163,14 +163,14 @@ def _find_successor(row: Any) -> User | None:
 
 
 def _is_weaker(owner: User) -> Q:
-    """The condition on User for people with no more rights than `owner` has, or had before being disabled."""
+    """Return a condition on User: people with no more rights than `owner` has, or had before being disabled."""
     able = copy(owner)
     able.is_active = able.is_staff = True
     return no_stronger_than(able)
 
 
 def _object_to(row: Any, successor: User) -> str:
-    """Why `successor` may not own `row`, in a whole sentence; empty: nothing is against it."""
+    """Explain, in a whole sentence, why `successor` may not own `row`; empty if they may."""
     words = {"person": successor, "name": _name_row(row)}
     sends = isinstance(row, InboundChannel) or getattr(row, "may_send", False)
     if sends and not senders().filter(pk=successor.pk).exists():
@@ -184,7 +184,7 @@ def _object_to(row: Any, successor: User) -> str:
 
 def _give_row(row: Any, successor: User) -> None:
     if isinstance(row, Subscription):
-        # Also what the editor had shown: the recipients of this push were chosen by somebody else.
+        # The new owner did not choose the recipients of this push.
         end_page_rights(row.report, by=None, now=timezone.now())
     row.owner, row.successor = successor, None
     row.save(update_fields=["owner", "successor"])
@@ -194,7 +194,8 @@ def _give_row(row: Any, successor: User) -> None:
 
 
 def find_attentions(person: User, now: datetime) -> list[Attention]:
-    """List what lost its owner or soon does, and tokens that expire soon. Two queries, four more if there is any."""
+    """List rows that lost their owner or soon will, and tokens that expire soon. Two queries, four more if there are
+    any."""
     found = []
     for owner, rows in _find_forsaken(now=now, seen_by=person).items():
         url = _owner_page_of(owner) if person.has_perm("accounts.change_user") else _page_of(rows[0])
@@ -204,8 +205,8 @@ def find_attentions(person: User, now: datetime) -> list[Attention]:
 
 
 def request_ownership_notices(*, now: datetime) -> list[int]:
-    """Let successors take over. Tell those who may hand it over of what else lost its owner or soon does, each month
-    until it is done, and owners of tokens that expire soon, once. Returns the ids of these notices' runs, to be
+    """Let successors take over. Make notices about other rows that lost their owner or soon will, each month until they
+    are handed over, and once about each token that expires soon. Return the ids of the notices' runs, to be
     rendered."""
     succeed()
     told: dict[str, int] = {}
@@ -221,7 +222,7 @@ def request_ownership_notices(*, now: datetime) -> list[int]:
 
 
 def write_ownership_notice(notice: Run) -> Content | None:
-    """Return the content of a notice; None for one of another kind, or of what is not there any more."""
+    """Return the content of a notice; None for another kind of notice, or if its subject is gone."""
     kind, *rest = notice.key.split(":")
     if kind == "expiry" and (token := ApiToken.objects.filter(pk=rest[0]).first()):
         return _make_notice(_("An API token expires soon"), _explain_expiry(token), _page_of(token))
@@ -256,7 +257,7 @@ def _make_notice(title: str, text: str, link: str) -> Content:
 
 
 def _find_managers(owner: User, now: datetime) -> list[User]:
-    """List those who may hand over something of what `owner` has in use."""
+    """List people who may hand over some of what `owner` has in use."""
     holders = holders_of("accounts.change_user").exclude(pk=owner.pk).order_by("is_superuser", "pk")
     theirs = [one for one in holders if rights_changeable_by(one).filter(pk=owner.pk).exists()]
     return [one for one in theirs if _find_working(Q(owner=owner), now=now, seen_by=one)]
@@ -266,7 +267,7 @@ def _find_managers(owner: User, now: datetime) -> list[User]:
 
 
 def _is_usable(model: Any, now: datetime) -> Q:
-    """The condition for what works, or can be enabled again."""
+    """Return the condition for rows that work, or can be enabled again."""
     return Q(revoked_at=None, expires_at__gt=now) if model is ApiToken else Q()
 
 
@@ -283,8 +284,8 @@ def _find_working(
     is_locked: bool = False,
     is_used: Callable[[Any, datetime], Q] = _is_used,
 ) -> list[Any]:
-    """List what is in use and has an owner. `seen_by`: as far as that person may change it; `is_locked`: until the end
-    of the transaction; `is_used`: what counts as in use."""
+    """List owned rows in use. `seen_by`: only those that this person may change; `is_locked`: lock them until the
+    transaction ends; `is_used`: the condition for being in use."""
     found: list[Any] = []
     for model in models:
         rows = model.objects.filter(is_used(model, now), condition, owner__isnull=False)
@@ -299,9 +300,7 @@ def _find_working(
 
 
 def _find_forsaken(*, now: datetime, seen_by: User | None = None) -> dict[User, list[Any]]:
-    """List what is in use and belongs to somebody who can no longer act, or has left in WeCom, by the owner. One query
-    where there is nobody.
-    """
+    """Map owners who can no longer act, or have left in WeCom, to their rows in use. One query if there are none."""
     first, *others = (model.objects.filter(_is_used(model, now)).order_by().values("owner") for model in MODELS)
     channels = InboundChannel.objects.filter(owner=OuterRef("pk"), is_enabled=True)
     may_not_send = Exists(channels) & ~Q(pk__in=senders().values("pk"))
@@ -314,7 +313,7 @@ def _find_forsaken(*, now: datetime, seen_by: User | None = None) -> dict[User, 
 
 
 def _has_left() -> Q:
-    """The condition on User for those whom WeCom lets in nowhere any more."""
+    """Return a condition on User: people whom no company of WeCom lets in any more."""
     accounts = WeComAccount.objects.filter(user=OuterRef("pk"))
     return Q(Exists(accounts.shut_out())) & ~Q(Exists(accounts.complete().filter(~barred_by_wecom())))
 
@@ -325,8 +324,8 @@ def _choose_rows(owner: User, keys: Collection[str], editor: User, *, is_locked:
 
 
 def _is_within(row: Any, successor: User) -> bool:
-    """Return whether `successor` sees it, and what acts is limited to companies that they see: it must not grow with
-    them unasked."""
+    """Return whether `successor` sees the row and, for tokens and channels, whether it is limited to companies that
+    they see: a new owner must not widen its reach."""
     if not isinstance(row, ACTING):
         return bool(type(row).objects.visible_to(successor).filter(pk=row.pk).exists())
     if sees_all_corps(successor):
@@ -353,7 +352,7 @@ def _name_row(row: Any) -> str:
 
 
 def _name_rows(rows: Collection[Any]) -> str:
-    """Return the names of the first rows, and three dots for more."""
+    """Return the names of the first rows, and an ellipsis if there are more."""
     more = ["…"] if len(rows) > NAMED_AT_MOST else []
     return _(", ").join([*map(_name_row, list(rows)[:NAMED_AT_MOST]), *more])
 
@@ -385,27 +384,27 @@ def _explain_expiry(token: ApiToken) -> str:
     return _("The API token “%(name)s” expires on %(day)s; calls with it are refused then. Make another one.") % words
 
 
-# --- With whose rights the picture of a page is taken: each recipient's, or the owner's where the owner wants it so ---
+# --- Rights of page pictures: each recipient's, or the owner's if the owner chose so ---
 
-# The owner's end when somebody else edits a push that sends it, or changes the key of the robot to which it goes; then
-# the owner gets a notice.
+# The owner's rights end when another person edits a push that sends the picture, or changes the key of its robot. The
+# owner gets a notice.
 _KEY = "page-rights"
 
 
 class NotTheOwnerError(Exception):
-    """Somebody wants to show everybody what another person may see."""
+    """Raised when a person wants to show everybody what another person may see."""
 
 
 def may_show_as(report: Report, person: User) -> bool:
-    """Whether the person may have the page picture of the report shown to all as they see it themselves: they own each
-    push that sends it. Of a report that nobody sends yet they will own the first."""
+    """Return whether the person may show the report's page picture to all as they see it: they own every push that
+    sends it. For a report without pushes, they will own the first."""
     if not person.is_active:
         return False
     return report.pk is None or not Subscription.objects.filter(report=report.pk).exclude(owner=person.pk).exists()
 
 
 def explain_showing_as(person: User) -> str:
-    """What it means to show it as this person, in whole sentences: for the choice, before it is made."""
+    """Explain what showing the page as this person means, before it is chosen."""
     return _(
         "Every recipient sees the page as %(name)s sees it in the BI, with all rows that %(name)s may see: also who "
         "may see less there or has no account, and whoever joins a chosen department, group or chat later. It ends "
@@ -414,7 +413,7 @@ def explain_showing_as(person: User) -> str:
 
 
 def show_as_owner(picture: PagePicture, *, by: User) -> None:
-    """From now on all recipients see it as `by` does. Saves. Raises NotTheOwnerError."""
+    """Show the page to all recipients as `by` sees it. Saves. Raises NotTheOwnerError."""
     if not may_show_as(picture.report, by):
         raise NotTheOwnerError
     picture.shown_as, picture.ended_by, picture.ended_at = by, None, None
@@ -422,7 +421,7 @@ def show_as_owner(picture: PagePicture, *, by: User) -> None:
 
 
 def show_as_recipients(picture: PagePicture) -> None:
-    """From now on each recipient sees it with their own rights. Saves."""
+    """Show the page to each recipient with their own rights. Saves."""
     picture.shown_as, picture.ended_by, picture.ended_at = None, None, None
     picture.save(update_fields=_COLUMNS)
 
@@ -432,11 +431,11 @@ _COLUMNS = ("shown_as", "ended_by", "ended_at")
 
 @transaction.atomic
 def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[int]:
-    """Somebody has edited a push that sends the report, or the report. Where its page is shown as another person sees
-    it, that ends. Returns the run of the notice to that person, to be rendered after the transaction; where nobody does
-    that, the engine renders it a little later. `by`: None where a push was handed over to another owner.
+    """End showing the report's page as another person than `by` sees it, because a push or the report was edited.
+    Return the run of the notice to that person, to be rendered after the transaction; otherwise the engine renders it a
+    little later. `by`: None if a push was handed over.
 
-    Call it before what `by` chooses is saved: whoever is the owner may choose it anew in the same edit.
+    Call it before the choice of `by` is saved: the owner may choose it anew in the same edit.
     """
     rows = PagePicture.objects.select_for_update(of=("self",)).filter(report=report.pk, shown_as__isnull=False)
     picture = rows.exclude(shown_as=by).first()
@@ -453,8 +452,8 @@ def end_page_rights(report: Report, *, by: User | None, now: datetime) -> list[i
 
 @transaction.atomic
 def end_page_rights_of_robot(robot: Robot, *, by: User, now: datetime) -> list[int]:
-    """End what goes to the robot as somebody else than `by` sees it: with another key it goes to another group. What
-    waits is canceled. Returns the notices as `end_page_rights` does. Call it before the key is saved."""
+    """End showing pages to the robot's group as somebody else than `by` sees them: another key means another group.
+    Waiting messages are canceled. Return the notices as `end_page_rights` does. Call it before the key is saved."""
     shown = Report.objects.filter(page_picture__shown_as__isnull=False, subscriptions__robot=robot)
     if reports := list(shown.exclude(page_picture__shown_as=by).distinct()):
         cancel_waiting(robot, reports, now=now)
@@ -462,8 +461,8 @@ def end_page_rights_of_robot(robot: Robot, *, by: User, now: datetime) -> list[i
 
 
 def write_page_notice(notice: Run) -> Content | None:
-    """What tells the owner that a page is shown with each recipient's own rights again, and by whose edit: it names the
-    pushes of the report that are the owner's. None for a notice of another kind."""
+    """Return the notice to the owner that each recipient sees the page with their own rights again: whose edit did it,
+    and which of the owner's pushes are concerned. None for another kind of notice."""
     kind, _colon, rest = notice.key.partition(":")
     if kind != _KEY:
         return None

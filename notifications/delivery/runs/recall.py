@@ -1,8 +1,8 @@
-"""Recalls messages, and withdraws those that wait for people who left or were renamed.
+"""Recalls messages, and withdraws waiting messages of people who left or were renamed.
 
-A message of which nothing was tried yet is still ours: it is written anew without those people, or with the new userid,
-and canceled where nobody is left. From its first attempt on it stays as it is, recipients and all (design: the outbox
-is frozen); WeCom itself then names the leavers as invalid.
+Before its first attempt a message can change: it is rewritten without those people, or with the new userid, and
+canceled if nobody is left. From the first attempt on it stays as it is (design: the outbox is frozen); WeCom itself
+then names the leavers as invalid.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ logger = logging.getLogger(__name__)
 
 @transaction.atomic
 def withdraw(corp: Corp, userids: Sequence[str], now: datetime) -> None:
-    """Take these people, folded, out of what was not tried yet, mails too. One query where nothing waits for them.
+    """Remove these people, folded, from untried messages, mails too. One query if no message waits for them.
 
-    Their receipts say why; other people get the message as before. Safe to repeat. Waits for runs being frozen.
+    Their receipts say why; other people get the message as before. It is safe to repeat, and waits for freezings.
     """
     exclude_freezing(corp.pk)
     if not _untried().exists():
@@ -62,7 +62,7 @@ def withdraw(corp: Corp, userids: Sequence[str], now: datetime) -> None:
 
 
 def _settle(delivery: Delivery, count: int, is_left: bool, now: datetime) -> None:
-    """Count `count` people out of it; where nobody `is_left`, it is canceled."""
+    """Subtract `count` people from the delivery; cancel it if nobody `is_left`."""
     if not is_left:
         delivery.status, delivery.settled_at = Delivery.Status.CANCELED, now
     delivery.recipient_count = max(0, delivery.recipient_count - count)
@@ -75,7 +75,7 @@ def _settle(delivery: Delivery, count: int, is_left: bool, now: datetime) -> Non
 
 @transaction.atomic
 def cancel_waiting(robot: Robot, reports: Sequence[Report], *, now: datetime) -> None:
-    """Cancel what was not tried yet of these reports' pushes to the robot. Waits for runs that are being frozen."""
+    """Cancel untried messages of these reports' pushes to the robot. Waits for freezings."""
     exclude_freezing(robot.corp_id)
     waiting = _untried().filter(robot=robot, run__subscription__report__in=reports)
     for delivery in waiting.select_for_update(of=("self",)).order_by("pk"):
@@ -84,24 +84,24 @@ def cancel_waiting(robot: Robot, reports: Sequence[Report], *, now: datetime) ->
 
 @transaction.atomic
 def readdress(corp: Corp, old: str, new: str) -> None:
-    """Somebody has another userid: what was not tried yet goes to the new one. Waits for runs that are being frozen."""
+    """Send untried messages to the person's new userid. Waits for freezings."""
     exclude_freezing(corp.pk)
     if not _waiting_of(corp).exists():
         return
     folded, address = fold_userid(old), f"{corp.pk}:{fold_userid(new)}"
     for delivery in _find_meant(_waiting_of(corp), Q(address__in=_addresses(corp, {folded}))):
         if Receipt.objects.filter(run=delivery.run_id, channel=delivery.channel, address=address).exists():
-            continue  # meant for whoever had the new userid before: WeCom refuses the former one
+            continue  # it was meant for the former holder of the new userid: WeCom refuses the old one
         Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}").update(address=address)
         _write_recipients(delivery, lambda userid: new if fold_userid(userid) == folded else userid)
         delivery.save(update_fields=["body", "plain_body"])
 
 
 def _find_mails(corp: Corp) -> list[Delivery]:
-    """To people who are disabled by now, or whom WeCom does not let in: each mail has one recipient, by its address.
+    """Lock untried mails to people who are disabled by now, or whom WeCom bars. Each mail has one recipient.
 
-    Also those that stand with another company, because theirs was disabled when the mail was written; not those to
-    people who still belong to that company.
+    This includes mails that another company carries, because theirs was disabled when they were written, unless the
+    person still belongs to that company.
     """
     accounts = WeComAccount.objects.filter(user=OuterRef("user"))
     theirs = accounts.filter(corp=corp)
@@ -112,7 +112,7 @@ def _find_mails(corp: Corp) -> list[Delivery]:
 
 
 def _find_meant(waiting: QuerySet[Delivery], condition: Q) -> list[Delivery]:
-    """Locked, so that no worker claims them meanwhile: a claim asks for the status again once it has the row."""
+    """Lock the deliveries, so that no worker claims them: a claim checks the status again once it has the row."""
     meant = Receipt.objects.filter(condition, delivery__in=waiting, status="")
     keys = set(meant.order_by().values_list("delivery", flat=True))
     return list(waiting.filter(pk__in=keys).select_for_update(of=("self",)).order_by("pk")) if keys else []
@@ -131,7 +131,8 @@ def _addresses(corp: Corp, userids: Collection[str]) -> list[str]:
 
 
 def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -> bool:
-    """Change the recipients in the frozen body, in their order. Returns whether anybody is left; else it stays."""
+    """Change the recipients in the frozen body, in order. Return whether anybody is left; if nobody is, the body
+    stays."""
     payload = json.loads(bytes(delivery.body))
     users = [user for user in map(change, payload["touser"].split("|")) if user]
     if users:
@@ -142,22 +143,22 @@ def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -
     return bool(users)
 
 
-# --- Takes a run back: what waits is canceled at once, what was accepted is recalled from people's WeCom ---
+# --- Recall: what waits is canceled at once, what was accepted is recalled from people's WeCom ---
 
-# WeCom's limit (42052 later).
+# WeCom's limit; later recalls get 42052.
 RECALL_WITHIN = timedelta(hours=24)
 HANDED_OUT_AT_ONCE = 500
-# When a recall that failed for the moment, or for which the limits have no room, is tried again.
+# When a recall is tried again that failed for the moment or found no room in the limits.
 RETRY = timedelta(minutes=1)
-# WeCom counts the calls of each API by themselves.
+# WeCom counts the calls of each API separately.
 RECALL_API = "message_recall"
 _RECALLED = Sentence("Taken back before its messages were made.")
 _WAITING = (Delivery.Status.PREPARING, Delivery.Status.PENDING)
 
 
 def can_be_recalled(run: Run, *, now: datetime) -> bool:
-    """Whether anything of the run is not final yet: not rendered, waiting, or accepted within the last day. An incoming
-    message is taken back as a whole, with its files."""
+    """Return whether any part of the run can still be stopped: not rendered, waiting, or accepted within RECALL_WITHIN.
+    An incoming message is recalled as a whole, with its files."""
     runs = run.together().filter(recall_requested_at__isnull=True)
     if runs.filter(status=Run.Status.WAITING).exists():
         return True
@@ -165,7 +166,7 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
 
 
 def request_recall(run: Run, *, person: User, now: datetime) -> bool:
-    """Stop the run, or all runs of its incoming message, and mark what is to be recalled. False where that was
+    """Stop the run, or all runs of its incoming message, and mark what is to be recalled. Return False if that was
     requested already."""
     unrequested = run.together().filter(recall_requested_at__isnull=True)
     with transaction.atomic():
@@ -179,8 +180,8 @@ def request_recall(run: Run, *, person: User, now: datetime) -> bool:
 
 
 def message_refusal(delivery: Delivery, *, now: datetime) -> Sentence | None:
-    """Why this one message cannot be taken back; None where it can: it waits, is on its way to WeCom, or was accepted
-    within the last day."""
+    """Return why this message cannot be recalled; None if it waits, is under way, or was accepted within
+    RECALL_WITHIN."""
     if delivery.is_recall_requested:
         return Sentence("This was asked for already.")
     if delivery.status in _WAITING or _recallable(now).filter(pk=delivery.pk).exists():
@@ -197,8 +198,8 @@ def message_refusal(delivery: Delivery, *, now: datetime) -> Sentence | None:
 
 
 def request_message_recall(delivery: Delivery, *, now: datetime) -> bool:
-    """Cancel this one message of its run if it waits, else mark it to be recalled. False where that was requested
-    already, of the message or of its run."""
+    """Cancel this one message if it waits, else mark it for recall. Return False if that was requested already, for the
+    message or its run."""
     unrequested = Delivery.objects.filter(pk=delivery.pk, recall_requested_at__isnull=True)
     with transaction.atomic():
         if delivery.is_recall_requested or not unrequested.update(recall_requested_at=now):
@@ -214,9 +215,9 @@ def _record(run: Run, what: str, corps: Sequence[int]) -> None:
 
 
 def cancel_recalled(*, now: datetime) -> int:
-    """Pending messages that are recalled do not go out. One that may have arrived is unknown instead."""
+    """Cancel waiting messages that are recalled. Messages that may have arrived become unknown. Return how many."""
     asked = {"recall_requested_at__isnull": False}
-    # Their keys first: for an OR or a join the database would look at all that waits, however much it is.
+    # Keys first: with an OR or a join PostgreSQL would read all waiting rows.
     runs = list(Run.objects.filter(**asked).values_list("pk", flat=True))
     alone = list(Delivery.objects.filter(**asked, settled_at__isnull=True).values_list("pk", flat=True))
     count = _cancel(Delivery.objects.filter(run__in=runs), now) if runs else 0
@@ -236,8 +237,8 @@ def _cancel(recalled: QuerySet[Delivery], now: datetime) -> int:
 
 
 def due(now: Moment) -> QuerySet[Delivery]:
-    """Accepted messages that are to be recalled, alone or with their runs, or to be tried again. Two ways, because an
-    OR of them would read the whole log."""
+    """Return accepted messages to recall now, alone or with their runs. Two subqueries, because an OR would read the
+    whole log."""
     since = now - 2 * RECALL_WITHIN
     alone = Delivery.objects.filter(recall_requested_at__gt=since).order_by().values("pk")
     runs = Run.objects.filter(recall_requested_at__gt=since).values("pk")
@@ -247,18 +248,18 @@ def due(now: Moment) -> QuerySet[Delivery]:
 
 @transaction.atomic
 def to_recall(*, now: datetime) -> list[int]:
-    """Ids of at most HANDED_OUT_AT_ONCE accepted messages to hand to a task that recalls them; nobody else gets them
-    for RETRY."""
+    """Return ids of at most HANDED_OUT_AT_ONCE accepted messages to recall, each reserved for RETRY."""
     ids = list(unlocked(due(now).order_by("pk")).values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
-    # The row is settled: its next attempt is the recall's.
+    # The row is settled, so its next attempt is the recall.
     Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now + RETRY)
     return ids
 
 
 def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Recall each from WeCom. Returns how many were. What fails for the moment is handed out again.
+    """Recall each message from WeCom. Return how many were recalled. Passing failures are handed out again.
 
-    What concerns the whole company, as a refused IP or too many calls, is not tried again with each of its messages.
+    After an error that concerns the whole company, such as a refused IP or too many calls, its other messages are
+    skipped.
     """
     count, waiting_corps = 0, set[int]()
     rows = Delivery.objects.filter(pk__in=list(delivery_ids), recalled_at__isnull=True, recall_error="")
@@ -284,9 +285,9 @@ def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping:
 
 
 def _recall(delivery: Delivery, clock: Clock) -> bool:
-    """Raises ConfigurationError and RateLimitedError."""
+    """Recall one message. Raises ConfigurationError and RateLimitedError."""
     mine = Delivery.objects.filter(pk=delivery.pk, recalled_at__isnull=True, recall_error="")
-    # Checked again: since the task read it, another may have recalled it, or its company was repaired.
+    # Checked again: meanwhile another task may have recalled it, or the company was repaired.
     held = mine.select_related("corp").defer("body", "text").first()
     if held is None:
         return False
@@ -306,7 +307,7 @@ def _recall(delivery: Delivery, clock: Clock) -> bool:
 
 
 def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
-    """All that is to be recalled of the company waits as long as the answer asks for."""
+    """Postpone all recalls of the company for as long as the answer asks."""
     logger.info("corp=%d: recalls wait errcode=%s", delivery.corp_id, outcome.errcode)
     if outcome.is_rate_limited:
         hold_scopes([company_scope(delivery.corpid, RECALL_API)], outcome)
@@ -318,7 +319,7 @@ def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
 
 
 def _recallable(now: Moment) -> QuerySet[Delivery]:
-    """WeCom knows a message by its msgid; one accepted on a repeat may have none, robots and mail never do."""
+    """Return messages with a msgid, accepted within RECALL_WITHIN. Robots, mails and some repeats have no msgid."""
     return Delivery.objects.filter(
         channel=Channel.WECOM,
         status=Delivery.Status.ACCEPTED,

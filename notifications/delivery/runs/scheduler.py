@@ -23,21 +23,21 @@ from notifications.subscriptions.schedules import TIME_FIELDS, DueTime, Schedule
 
 logger = logging.getLogger(__name__)
 
-# The name of the task, of its entry in beat, and of the claim of its periods.
+# Name of the task, of its beat entry, and of the claim of its periods.
 TICK = "notifications.tick"
 BATCH = 1000
-# A batch ends early after so long: looking back over an outage takes time, and others wait for the transaction.
+# A batch ends early after this long: looking back over an outage takes time, and other transactions wait.
 BATCH_SECONDS = 1.0
-# Missed times are counted no further: after a year's outage of a subscription for every minute, "1000" says enough.
+# Missed times are counted up to this: after a year's outage of an every-minute subscription, "1000" is enough.
 MISSED_COUNTED = 1000
-# A claimed period that lies further ahead than this was written under a wrong clock.
+# A claimed period further ahead than this was written under a wrong clock.
 CLOCK_TOLERANCE_SECONDS = 60
-# Begins the key of what was missed while a run was under way; its number follows.
+# Prefix of the key of times missed during a run; that run's id follows.
 _OVERLAP = "overlap:"
 
 
 def claim_tick(name: str, *, now: datetime, period_seconds: int) -> bool:
-    """Whether this caller is the one that does the work of the period around `now`. Of many callers one is."""
+    """Claim the period around `now`. Return True to exactly one of many callers."""
     seconds = int(now.timestamp())
     period = seconds - seconds % period_seconds
     is_new = Q(period__lt=period) | Q(period__gt=period + CLOCK_TOLERANCE_SECONDS)
@@ -51,17 +51,16 @@ def claim_tick(name: str, *, now: datetime, period_seconds: int) -> bool:
 
 
 def clock_was_set_back(name: str, *, now: datetime) -> bool:
-    """Whether the last tick of this name was done under a clock that ran far ahead of `now`."""
+    """Return whether the last tick of this name ran under a clock far ahead of `now`."""
     return TickClaim.objects.filter(name=name, period__gt=now.timestamp() + CLOCK_TOLERANCE_SECONDS).exists()
 
 
 def claim_due(*, now: datetime) -> list[int]:
-    """Make the runs of all due subscriptions and move those on to their next time. Returns the ids to render.
+    """Make the runs of all due subscriptions and move those to their next time. Return the ids to render.
 
-    Each batch is one transaction, so a crash leaves either both or neither. Missed times: the latest one runs if it
-    is no older than the subscription's grace period and stands for the others within it; older ones are recorded as
-    missed, one row for the whole stretch. While a run of the subscription is under way, times wait for its end, no
-    longer than the grace period.
+    Each batch is one transaction, so a crash leaves either both or neither. Of missed times the latest within the grace
+    period runs for all in it; older ones become one missed run for the whole stretch. While a run of the subscription
+    is under way, its times wait for the end of that run, at most for the grace period.
     """
     run_ids: list[int] = []
     while True:
@@ -73,13 +72,14 @@ def claim_due(*, now: datetime) -> list[int]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a due subscription asks for: at most one run, at most one record of missed times, and its next time."""
+    """The plan of a due subscription: runs to make (at most one to render, and one of missed times), and its next
+    time."""
 
     runs: list[PlannedRun]
     next_run_at: datetime | None
 
 
-# What a plan is made of: of a subscription's fifty columns each costs time, thousands of times.
+# The columns that a plan needs: reading all fifty would cost time thousands of times.
 _PLANNED_BY = (*TIME_FIELDS, "grace_minutes", "next_run_at", "report")
 _schedule_of = attrgetter(*TIME_FIELDS)
 
@@ -92,16 +92,17 @@ def plan(
     known: dict[tuple[Any, ...], _Found] | None = None,
 ) -> Plan:
     """Decide without writing. `subscription.next_run_at`, set on every due one, is the earliest time not yet seen.
-    `former_id`: its run that is under way. `known`: for many in a row, with the same `now`: what was found for those
-    with the same schedule is not worked out again."""
+    `former_id`: its run that is under way. `known`: a cache of times by schedule, for many subscriptions with one
+    `now`."""
     first, known = subscription.next_run_at or now, {} if known is None else known
     key = (first, subscription.grace_minutes, *_schedule_of(subscription))
     try:
-        if key not in known or subscription.jitter_seconds:  # the spread depends on its own key
+        if key not in known or subscription.jitter_seconds:  # the jitter depends on its own key
             known[key] = _look_back(subscription, first, now)
         found = known[key]
     except ScheduleError as error:
-        # Forms refuse such a schedule; one that came another way is switched off with a trace instead of blocking all.
+        # Forms refuse such a schedule. One that came another way is stopped with a failed run and does not block the
+        # others.
         return _plan_failure(subscription, now, error.sentence)
     runs = []
     if found.missed:
@@ -111,7 +112,7 @@ def plan(
     if found.due:
         runs.append(_scheduled_run(subscription, found.due[-1], now, Run.Status.WAITING, len(found.due)))
     if found.following is None and subscription.valid_to is None:
-        # A trace where no further time is found though the validity has not ended: nobody would miss it otherwise.
+        # A failed run shows that no further time was found before the validity ended: nobody would notice otherwise.
         sentence = Sentence(
             "No further time is known: its days are all free days. It is not sent until its schedule is changed."
         )
@@ -146,7 +147,7 @@ def _look_back(subscription: Subscription, first: datetime, now: datetime) -> _F
 
 
 def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime, former_id: int | None) -> PlannedRun:
-    """One row for the stretch; for all that one run held up, whenever it is found, one row, too."""
+    """Return one run for all missed times. Times that one run held up share a row, whenever they are found."""
     if former_id is None:
         reason = Sentence("It did not begin within its grace period of %(minutes)d minutes.")
     else:
@@ -161,21 +162,20 @@ def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime
 
 
 def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
-    """Whether nothing is left that this round can claim, and the ids of the new runs."""
+    """Return whether this round can claim no more, and the ids of the new runs."""
     with transaction.atomic():
         # No join: thousands share a report.
         companies = Prefetch("report", Report.objects.only("corp"))
         due = claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
         found = list(unlocked(due.order_by("next_run_at"))[:BATCH])
-        # Checked again: the query does not see runs made since it began; whoever makes one locks the subscription.
+        # Checked again: the query does not see runs made since it began. Making one locks the subscription.
         under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
         former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
         plans = _plans_in_time(found, now, former_ids)
         subscriptions = found[: len(plans)]
         is_moving = any(one.next_run_at != its.next_run_at for one, its in zip(subscriptions, plans, strict=True))
         runs = [run for planned in plans for run in planned.runs]
-        # Some are there already: a slot is looked at again when a schedule was saved back and forth. Times that one run
-        # held up are counted in the row of those before.
+        # Some exist already, when a schedule was saved back and forth. Times that one run held up are added to its row.
         run_ids = insert_runs([run for run in runs if not (run.key.startswith(_OVERLAP) and _is_counted_on(run))])
         move_subscriptions([(one.pk, its.next_run_at) for one, its in zip(subscriptions, plans, strict=True)])
         is_last = len(subscriptions) == len(found) < BATCH
@@ -183,7 +183,7 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
 
 
 def claimable(now: datetime) -> QuerySet[Subscription]:
-    """What is due and has no run under way; beside it only what has waited so long that a time is missed."""
+    """Return subscriptions that are due and have no run under way, or have waited so long that a time is missed."""
     under_way = Run.objects.under_way().filter(subscription=OuterRef("pk"))
     grace = ExpressionWrapper(F("grace_minutes") * Value(timedelta(minutes=1)), output_field=DurationField())
     due = Subscription.objects.due(now).alias(grace_end=F("next_run_at") + grace)
@@ -198,14 +198,14 @@ def _is_counted_on(run: PlannedRun) -> bool:
 def _plans_in_time(
     subscriptions: list[Subscription], now: datetime, former_ids: Mapping[int | None, int]
 ) -> list[Plan]:
-    """The plans of the first subscriptions: of one at least, then of as many as fit into BATCH_SECONDS."""
+    """Plan the first subscriptions: at least one, then as many as fit into BATCH_SECONDS."""
     plans: list[Plan] = []
     end_at = read_boot_clock() + BATCH_SECONDS
     known: dict[tuple[Any, ...], _Found] = {}
     for subscription in subscriptions:
         with guarded(logger, "subscription=%d could not be planned", subscription.pk) as row:
             plans.append(plan(subscription, now=now, former_id=former_ids.get(subscription.pk), known=known))
-        if row.error is not None:  # as nobody foresaw: this one row must not hold up all others
+        if row.error is not None:  # an unforeseen error: this row must not block all others
             sentence = Sentence(
                 "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again."
             )
@@ -245,7 +245,7 @@ def _scheduled_run(
 
 
 def run_fields(subscription: Subscription, trigger: Run.Trigger, *, slot_at: datetime, now: datetime) -> dict[str, Any]:
-    """The fields of a run that is made now, to be rendered at once; its key is the caller's."""
+    """Return the fields of a run made now, to be rendered at once; the caller adds the key."""
     return {
         "subscription": subscription,
         "corp_id": subscription.report.corp_id,

@@ -30,7 +30,8 @@ Status = Delivery.Status
 
 @dataclass(frozen=True)
 class Counts:
-    """People. `refused`: WeCom refused them, or their message was canceled; `unknown`: nobody knows."""
+    """Numbers of people. `refused`: WeCom refused them, or their message was canceled; `unknown`: the outcome is
+    unclear."""
 
     accepted: int = 0
     refused: int = 0
@@ -42,20 +43,20 @@ class Counts:
 
     @property
     def settled(self) -> int:
-        """People of whom the outcome is final, unknown ones included."""
+        """Return the people whose outcome is final, unknown ones included."""
         return self.accepted + self.refused + self.unknown
 
 
 @dataclass(frozen=True)
 class Day:
-    """One day of the viewer's calendar."""
+    """A day of the viewer's calendar."""
 
     date: date
     counts: Counts
 
 
 def last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: ZoneInfo) -> list[Day]:
-    """The last `days` days up to and with `today`, the oldest first; those without messages, too. One query."""
+    """Return the last `days` days up to `today`, oldest first, including days without messages. One query."""
     first = today - timedelta(days=days - 1)
     of_these_days = deliveries.filter(created_at__gte=_midnight(first, zone), created_at__lt=_midnight(today, zone, 1))
     found = _sum_up(of_these_days.annotate(day=TruncDate("created_at", tzinfo=zone)), "day")
@@ -64,7 +65,7 @@ def last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: Z
 
 
 def of_corps(deliveries: QuerySet[Delivery], *, today: date, zone: ZoneInfo) -> dict[int, Counts]:
-    """By corp: what was settled of today's messages, and all that still wait, whenever they were made. Two queries."""
+    """Return the counts by corp: today's settled messages, and all that still wait. Two queries."""
     todays = deliveries.filter(created_at__gte=_midnight(today, zone), created_at__lt=_midnight(today, zone, 1))
     settled = _sum_up(todays.exclude(status__in=Delivery.UNSETTLED), "corp")
     waiting = _sum_up(deliveries.filter(status__in=Delivery.UNSETTLED), "corp")
@@ -72,18 +73,19 @@ def of_corps(deliveries: QuerySet[Delivery], *, today: date, zone: ZoneInfo) -> 
 
 
 def of_run(run_id: int) -> Counts:
-    """What became of the messages of one run. One query."""
+    """Count the outcomes of one run's messages. One query."""
     return _sum_up(Delivery.objects.filter(run=run_id), "run").get(run_id, Counts())
 
 
 def of_message(message_id: int) -> Counts:
-    """The same of all runs of an incoming message together. One query."""
+    """Count the outcomes of all runs of an incoming message. One query."""
     rows = Delivery.objects.filter(run__message=message_id)
     return _sum_up(rows, "run__message").get(message_id, Counts())
 
 
 def _sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
-    """Map each value of the column to the people of its deliveries. Those whom WeCom names in an answer are refused."""
+    """Map each value of the column to the counts of its deliveries. People whom WeCom names in an answer are
+    refused."""
     named, all_of_it = F("invalid_count") + F("unlicensed_count"), F("recipient_count")
     refused = Case(
         When(status=Status.ACCEPTED, then=named),
@@ -104,20 +106,20 @@ def _sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
 
 
 def _midnight(day: date, zone: ZoneInfo, plus: int = 0) -> datetime:
-    """The first moment of the day `plus` days later, in `zone`."""
+    """Return the first moment of the day `plus` days later, in `zone`."""
     return datetime.combine(day + timedelta(days=plus), time(), tzinfo=zone)
 
 
-# --- How fast companies are sent to, how long what waits will take, how much of the day is used ---
+# --- Queues: speed, time left, and the part of the daily budget that is used ---
 
 MINUTE = timedelta(minutes=1)
-# From this share of the daily budget on it is pointed at, in percent.
+# From this share of the daily budget on, in percent, a warning is shown.
 WARNED_PERCENT = 80
 
 
 def describe(queues: Sequence[CorpQueue], *, now: datetime) -> None:
-    """Give each queue, with its `calls` that wait, `used_today` (None: not known), `time_left` (None: nothing waits, it
-    is held up, or it is the row of all companies) and `is_all_paused`: whether nothing is sent to any company."""
+    """Set on each queue, annotated with waiting `calls`: `used_today` (None: not known), `time_left` (None: nothing
+    waits, it is held up, or it is the row of all companies) and `is_all_paused`: nothing is sent to any company."""
     recent = Attempt.objects.filter(started_at__gte=now - MINUTE).order_by()
     speeds: dict[int, int] = dict(recent.values_list("delivery__corp").annotate(count=Count("pk")))
     is_all_paused = CorpQueue.objects.paused().filter(corp__isnull=True).exists()
@@ -129,7 +131,7 @@ def describe(queues: Sequence[CorpQueue], *, now: datetime) -> None:
         queue.is_all_paused = is_all_paused  # type: ignore[attr-defined]  # as said above
         time_left = None
         if calls and not is_held and speed is not None:
-            # At the present speed, or at that of the hourly limit once it binds.
+            # At the present speed, or at the hourly limit's once it binds.
             per_hour = settings.LIMIT_COMPANY_PER_HOUR
             time_left = max(MINUTE * (calls / speed), timedelta(hours=(calls - 1) // per_hour if per_hour else 0))
         queue.time_left = time_left  # type: ignore[attr-defined]  # as said above
@@ -137,13 +139,13 @@ def describe(queues: Sequence[CorpQueue], *, now: datetime) -> None:
 
 
 def is_sending(queue: CorpQueue) -> bool:
-    """Whether what waits in it goes out, as far as the queue itself and its company say."""
+    """Return whether the queue and its company let messages go out."""
     is_enabled = queue.corp is None or queue.corp.is_enabled
     return is_enabled and not queue.is_paused and queue.blocked_since is None
 
 
 def used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:
-    """Person-messages by queue; empty where the limiter cannot be asked. `queues`: with their companies."""
+    """Return person-messages by queue; empty if the limiter cannot be asked. `queues`: with their companies."""
     budgets = [Budget(app_name(queue.corp.corpid, queue.corp.agentid)) for queue in queues if queue.corp is not None]
     if not budgets:
         return {}
@@ -156,7 +158,7 @@ def used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:
 
 
 def nearly_used(queues: Sequence[CorpQueue]) -> list[tuple[CorpQueue, int]]:
-    """Those that have used WARNED_PERCENT of their daily budget, with how much of it in percent."""
+    """Return queues that have used WARNED_PERCENT of their daily budget, with the used percentage."""
     limited = [queue for queue in queues if queue.daily_budget]
     used = used_today(limited)
     shares = [(queue, percent_of(used.get(queue.pk, 0), queue.daily_budget)) for queue in limited]
@@ -164,5 +166,5 @@ def nearly_used(queues: Sequence[CorpQueue]) -> list[tuple[CorpQueue, int]]:
 
 
 def percent_of(used: int, daily_budget: int) -> int:
-    """Rounded down; 0 where there is no limit."""
+    """Return the used percentage, rounded down; 0 without a limit."""
     return 100 * used // daily_budget if daily_budget else 0

@@ -1,4 +1,4 @@
-"""Starts runs by hand, over the API or as a trial, and resends to those not reached."""
+"""Starts runs by hand, over the API or as a trial, and resends to people not reached."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ OVER = (Run.Status.SENDING, Run.Status.FINISHED)
 
 
 def can_be_resent(run: Run) -> bool:
-    """Whether the run has come as far as having receipts, and its order or message still says what to send."""
+    """Return whether the run has receipts, and its subscription or message still exists to be sent."""
     if run.message_id is not None:
         return run.recall_requested_at is None and bool(find_parts(run))
     return run.status in OVER and run.subscription_id is not None and run.recall_requested_at is None
 
 
 def find_parts(run: Run) -> list[Run]:
-    """What is sent again with the run: of an incoming message the message and each of its files, as they went out
-    first, else the run alone."""
+    """Return what is resent with the run: for an incoming message the first runs of it and of its files, else the run
+    alone."""
     if run.message_id is None:
         return [run]
     return list(run.together().filter(trigger=Run.Trigger.MESSAGE, status__in=OVER).order_by("pk"))
 
 
 def refuse_resend(delivery: Delivery) -> Sentence | None:
-    """Why this one message cannot be sent again; None where it can, to those whom it did not reach."""
+    """Return why this message cannot be resent to those not reached; None if it can."""
     if delivery.is_recall_requested:
         return Sentence("It was taken back.")
     if delivery.run.subscription_id is None and delivery.run.message_id is None:
@@ -56,7 +56,7 @@ def refuse_resend(delivery: Delivery) -> Sentence | None:
 
 
 def resend_key(run: Run, number: int, delivery: Delivery | None = None) -> str:
-    """Of the run that sends the run, or this one message of it, again for the `number`th time."""
+    """Return the key of the run that resends the run, or this one message of it, for the `number`th time."""
     return f"resend:{run.pk}:{number}" if delivery is None else f"resend:{run.pk}:{number}:{delivery.pk}"
 
 
@@ -64,12 +64,12 @@ def resend_key(run: Run, number: int, delivery: Delivery | None = None) -> str:
 def request_resend(
     run: Run, *, delivery: Delivery | None = None, number: int, with_unknown: bool, person: User, now: datetime
 ) -> tuple[list[Run], bool]:
-    """The runs that send it again, and whether they are new: one, or one for each part of an incoming message that did
-    not reach everybody. The same page sent twice gives the same runs; so do two that ask while the first one's messages
-    are not made yet.
+    """Return the runs that resend it, and whether they are new: one run, or one for each part of an incoming message
+    that did not reach everybody. Submitting a page twice returns the same runs, and so does a second request while the
+    first one's messages are not made yet.
 
-    `delivery`: the one message that is sent again, to its people alone. `number`: which resending of the run this is,
-    from next_number. It is worthless its full lifetime from now. Its subscription's present text is sent.
+    `delivery`: the one message to resend, to its people alone. `number`: from next_number. The present text of the
+    subscription is sent, and expires its full lifetime from now.
     """
     parts = [run] if delivery is not None else find_parts(run)
     first_sent = Run.objects.filter(pk__in=[part.first_sent.pk for part in parts]).order_by("pk")
@@ -107,15 +107,15 @@ def _resend_fields(run: Run, now: datetime) -> dict[str, Any]:
 
 
 def next_number(run: Run) -> int:
-    """Which resending of the run, or of its incoming message, the next one is: 1 for the first."""
+    """Return the number of the next resending of the run, or of its incoming message: 1 for the first."""
     return Run.objects.filter(resends__in=run.together()).count() + 1
 
 
-# --- Runs that somebody asks for: by hand, by URL, or after a data update. Of one subscription one runs at a time ---
+# --- Runs by hand, by URL, or after a data update. A subscription has one run at a time ---
 
 
 class TriggerRefusedError(Exception):
-    """The subscription does not run now. `code` is for programs, `sentence` for whoever reads their log."""
+    """The subscription does not run now. `code` is for programs, `sentence` for readers of their log."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(code)
@@ -124,8 +124,8 @@ class TriggerRefusedError(Exception):
 
 @dataclass(frozen=True)
 class TriggerRequest:
-    """Who asks for a run, how, and from where. `key`: the Idempotency-Key, empty where there is none; `fingerprint`:
-    of the request that brought it."""
+    """A request for a run: token, trigger and address. `key`: the Idempotency-Key, empty if there is none;
+    `fingerprint`: of the HTTP request."""
 
     token: ApiToken
     trigger: Run.Trigger
@@ -142,10 +142,10 @@ def trigger_run(
     words: Callable[[Run], str],
     enqueue: Callable[[int], None],
 ) -> Answer:
-    """Make the run that is requested, once for one Idempotency-Key. Run, answer and audit trail share a transaction.
+    """Make the requested run, once for each Idempotency-Key. Run, answer and audit entry share a transaction.
 
-    `words`: the answer for a new run; `enqueue`: hands it out after the transaction. Raises TriggerRefusedError and
-    idempotency.KeyReusedError; nothing is written then.
+    `words`: returns the answer for a new run; `enqueue`: hands it out after the transaction. Raises TriggerRefusedError
+    and KeyReusedError; nothing is written then.
     """
 
     def make() -> tuple[Run, str]:
@@ -159,9 +159,9 @@ def trigger_run(
 def request_run(
     subscription: Subscription, *, trigger: Run.Trigger, token: str, person: User, now: datetime
 ) -> tuple[Run, bool]:
-    """The run that one form asks for, and whether it is new. The same form sent twice gives the same run.
+    """Return the run that a form requests, and whether it is new. Submitting a form twice gives one run.
 
-    Raises TriggerRefusedError where another one is under way, except for a trial; nothing is written then.
+    Raises TriggerRefusedError if another run is under way, except for a trial; nothing is written then.
     """
     key = f"{trigger}:{token}"
     with transaction.atomic():
@@ -173,8 +173,7 @@ def request_run(
 
 
 def _lock_subscription(subscription: Subscription) -> Subscription:
-    """As it is now. Locked: of two that ask at once, or one beside a dispatcher, the second must see the run of
-    the first."""
+    """Lock and read the subscription, so that concurrent requests and dispatchers see each other's run."""
     return Subscription.objects.select_for_update(of=("self",)).select_related("report").get(pk=subscription.pk)
 
 
@@ -206,11 +205,11 @@ def _check_alone(subscription: Subscription) -> None:
 
 
 def explain_under_way() -> str:
-    """Why a run has to wait for another one's end."""
+    """Explain why a run has to wait for the end of another."""
     return _("A run of this push is under way; of one push one runs at a time.")
 
 
-# --- Idempotency-Key: a repeated request gets the first one's answer, for 24 hours ---
+# --- Idempotency-Key: a repeated request gets the first answer, for 24 hours ---
 
 
 KEPT = timedelta(hours=24)
@@ -224,7 +223,7 @@ class KeyReusedError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the caller is told of a run; `is_repeated`: it was told the same before."""
+    """The answer to a request for a run; `is_repeated`: it was given before."""
 
     text: str
     run_id: int
@@ -232,18 +231,18 @@ class Answer:
 
 
 def read_fingerprint(method: str, path: str, body: str) -> str:
-    """SHA-256, as 64 hexadecimal digits: equal for requests that ask for the same."""
+    """Return a SHA-256 of the request, as 64 hexadecimal digits."""
     return hashlib.sha256("\n".join((method, path, body)).encode()).hexdigest()
 
 
 def answer_once(
     *, token: ApiToken, key: str, fingerprint: str, now: datetime, make: Callable[[], tuple[Run, str]]
 ) -> Answer:
-    """What `make` answers, or answered when it was asked with this key before; without a key always the first. In one
+    """Return the answer of `make`, or the stored answer if the key was used before. An empty key never repeats. One
     transaction.
 
-    `make` makes the run and words the answer; an exception from it undoes everything, so that the key stays free. Two
-    at once: the second waits for the first one's transaction at the unique key. Raises KeyReusedError.
+    `make` makes the run and its answer; an exception from it undoes everything, so that the key stays free. Of two
+    concurrent requests the second waits at the unique key. Raises KeyReusedError.
     """
     with transaction.atomic():
         if not key:
@@ -264,5 +263,5 @@ def answer_once(
 
 
 def find_old_requests(now: Moment) -> QuerySet[AcceptedRequest]:
-    """Requests whose time is over."""
+    """Return requests whose keys have expired."""
     return AcceptedRequest.objects.filter(created_at__lte=now - KEPT)

@@ -1,6 +1,6 @@
 """The queue of deliveries: hands out as many per company as its limits allow soon, and claims what a task tries.
 
-What waits stays in the table, in its order, instead of standing in the broker before everybody else's messages.
+Waiting deliveries stay in the table, in order. In the broker they would delay messages of other companies.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from notifications.models import Attempt, Channel, CorpQueue, Delivery, Operator
 
 logger = logging.getLogger(__name__)
 
-# Of one company at once; what is more follows with the next call.
+# Deliveries of one company per call; the others follow with the next call.
 AT_ONCE = 2000
-# Room that comes free this long after the next tick counts, too: tasks wait so long for it, and no window stands empty.
+# Room that comes free up to this long after the next tick counts too: tasks wait that long, and no window stays empty.
 AHEAD_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class HandedOut:
-    """Ids to give to tasks now, by queue."""
+    """Ids of deliveries to give to tasks now, by queue."""
 
     urgent: list[int] = field(default_factory=list)
     ordinary: list[int] = field(default_factory=list)
@@ -51,11 +51,11 @@ class HandedOut:
 
 
 def hand_out(*, now: datetime, limit: int = AT_ONCE) -> HandedOut:
-    """Deliveries for which tasks are to be queued now; nobody else gets them for QUEUE_LEASE.
+    """Return the deliveries to queue tasks for, each reserved for QUEUE_LEASE.
 
-    At most `limit` of each company. To be repeated until nothing comes any more.
+    At most `limit` of each company. Call it again until it returns nothing.
     """
-    # Most of the time nothing waits, and one short question spares the long ones.
+    # Most of the time nothing waits, and this short query saves the long ones.
     if not Delivery.objects.unqueued(now).filter(status=Delivery.Status.PENDING, next_attempt_at__lte=now).exists():
         return HandedOut()
     sendable = Delivery.objects.sendable(now).unqueued(now)
@@ -63,9 +63,9 @@ def hand_out(*, now: datetime, limit: int = AT_ONCE) -> HandedOut:
     for is_urgent in (True, False):
         rows = sendable.filter(priority=Priority.URGENT if is_urgent else Priority.ORDINARY)
         by_way = _hand_out_by_company(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
-        # Robots and mail have limits of their own, which seldom bind: what must wait comes back from its task.
+        # Limits of robots and mail seldom bind: a task gives back what must wait.
         by_way.append(_queue_deliveries(rows.exclude(channel=Channel.WECOM), limit, now))
-        # One of each company in turn.
+        # Companies take turns.
         found.append([pk for turn in zip_longest(*by_way) for pk in turn if pk is not None])
     return HandedOut(*found)
 
@@ -73,15 +73,15 @@ def hand_out(*, now: datetime, limit: int = AT_ONCE) -> HandedOut:
 def _hand_out_by_company(
     sendable: QuerySet[Delivery], now: datetime, limit: int, *, is_urgent: bool
 ) -> list[list[int]]:
-    """Ids by company, each in its order."""
-    # By a subquery: of EXISTS the database makes a join, which reads all that wait.
+    """Return the ids of each company, in order."""
+    # A subquery, because PostgreSQL turns EXISTS into a join that reads all waiting rows.
     theirs = sendable.filter(corp=OuterRef("pk")).order_by().values("pk")[:1]
     having = Corp.objects.enabled().alias(first=Subquery(theirs)).filter(first__isnull=False)
     corps = list(having.only("corpid", "proxy_url").order_by("pk"))
     if not corps:
         return []
     waiting = {corp.pk: sendable.filter(corp=corp).order_by()[:limit].count() for corp in corps}
-    # What is in tasks' hands already will take of the room, too.
+    # Deliveries that tasks already have will use some of the room too.
     queued = Delivery.objects.filter(channel=Channel.WECOM, status=Delivery.Status.PENDING, queued_until__gt=now)
     outstanding = {corp.pk: queued.filter(corp=corp).order_by()[:AT_ONCE].count() for corp in corps}
     shares = _share_room(corps, waiting, outstanding, is_urgent=is_urgent)
@@ -95,12 +95,12 @@ def _hand_out_by_company(
 def _share_room(
     corps: Sequence[Corp], waiting: Mapping[int, int], outstanding: Mapping[int, int], *, is_urgent: bool
 ) -> dict[int, int]:
-    """How many of those that wait, of each company: what every window has room for, in equal parts."""
+    """Return how many deliveries each company may hand out: the room of every window, in equal parts."""
     scopes = list(chain.from_iterable(map(app_scopes, corps)))
     ahead = settings.DISPATCH_INTERVAL_SECONDS + AHEAD_SECONDS
     try:
         room = query(lambda gate: gate.room(scopes, within_seconds=ahead, is_urgent=is_urgent))
-    except StoreLostError:  # another worker fills it just now: the next tick finds it full
+    except StoreLostError:  # another worker is filling it: the next tick finds it complete
         return dict.fromkeys(waiting, 0)
     shares = dict(waiting)
     by_scope: dict[Scope, list[int]] = defaultdict(list)
@@ -116,7 +116,8 @@ def _share_room(
 
 
 def share_evenly(wanted: Mapping[int, int], total: int) -> dict[int, int]:
-    """Parts of `total`: as equal as can be, none larger than wanted, the rest of a small one shared by the others."""
+    """Split `total` into parts as equal as possible, none larger than wanted. Small parts leave their rest to the
+    others."""
     given = dict.fromkeys(wanted, 0)
     open_keys = sorted(wanted, key=lambda key: wanted[key])
     while open_keys:
@@ -135,15 +136,15 @@ def _queue_deliveries(sendable: QuerySet[Delivery], count: int, now: datetime) -
     return ids
 
 
-# --- Claims: a lease, a started attempt and the very rows that were locked ---
+# --- Claims: a lease, a started attempt and exactly the rows that were locked ---
 
-# What a call needs of its company: secrets most of all cost time.
+# The columns of its company that a call needs: decrypting secrets takes time.
 CALLED = ("name", "corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle")
 
 
 @dataclass(frozen=True, slots=True)
 class StartedAttempt:
-    """An attempt whose row is committed, and whose call may be made."""
+    """An attempt whose row is committed, so that its call may be made."""
 
     pk: int
     delivery: Sendable
@@ -157,28 +158,28 @@ class StartedAttempt:
 
 
 def find_pending(delivery_ids: Collection[int]) -> list[Sendable]:
-    """Those that wait still, as the limiter is asked for them. What is sent is what the claim returns."""
+    """Return those that are still pending, to ask the limiter for them. Only what a claim returns is sent."""
     return _read_sendables(Delivery.objects.filter(pk__in=delivery_ids, status=Delivery.Status.PENDING))
 
 
 def claim_deliveries(
     deliveries: Collection[Sendable], *, now: datetime, token: uuid.UUID | None = None
 ) -> list[StartedAttempt]:
-    """The attempts of those that may be tried now, each with its delivery as it was locked, and its company.
+    """Claim the deliveries that may be tried now. Return their attempts, each with the delivery as it was locked and
+    its company.
 
-    Left out are those whose time has not come, that are settled, that another worker has or looks at, and that are not
-    any more what `deliveries` say: people were withdrawn, a picture was renewed, or somebody tried them meanwhile. The
-    limiter was asked for something else; they are asked for anew. The attempts share one fencing `token`: it is taken
-    away from each by itself.
+    Left out are those not due, settled, held or locked by another worker, or changed since they were read (people
+    withdrawn, a picture renewed, another try): the limiter was asked for something else. All attempts share one fencing
+    `token`; each is checked against its own delivery.
     """
     known, token = {row.pk: row for row in deliveries}, token or uuid.uuid4()
     with transaction.atomic():
-        # PostgreSQL reads a row again once it has its lock: these are the values that nobody can change any more.
+        # PostgreSQL reads a row again once it is locked, so nobody can change these values any more.
         locked = _read_sendables(unlocked(Delivery.objects.sendable(now).filter(pk__in=known).order_by("pk")))
         rows = [row for row in locked if row == known[row.pk]]
         if not rows:
             return []
-        # Before they are claimed: a company that cannot be read must leave them untouched.
+        # Before the claim: if a company cannot be read, the rows stay untouched.
         corps = Corp.objects.only(*CALLED).in_bulk({row.corp_id for row in rows})
         for row in rows:
             row.corp = corps[row.corp_id]
@@ -197,9 +198,9 @@ def claim_deliveries(
 
 
 def find_unanswered_claim(delivery_ids: Collection[int], token: uuid.UUID) -> list[Attempt]:
-    """The attempts of a claim that failed, if it took effect all the same: the answer to its COMMIT was lost."""
+    """Return the attempts of a failed claim that took effect, because only the answer to its COMMIT was lost."""
     with transaction.atomic():
-        # Waits where the claim is still being committed.
+        # The lock waits for a claim that is still being committed.
         rows = Delivery.objects.filter(pk__in=delivery_ids).order_by("pk").select_for_update()
         held = [pk for pk, its_token in rows.values_list("pk", "fencing_token") if its_token == token]
     return list(Attempt.objects.filter(delivery__in=held, fencing_token=token))
@@ -207,27 +208,27 @@ def find_unanswered_claim(delivery_ids: Collection[int], token: uuid.UUID) -> li
 
 def _read_sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
     run = Run.objects.filter(pk=OuterRef("run")).values(at=Coalesce("due_at", "slot_at"))
-    # No join: its run would be locked with it.
+    # No join, because the run would be locked too.
     return [Sendable(*row) for row in rows.values_list(*SENT, Subquery(run))]
 
 
-# --- A company that cannot be sent to: its messages wait, administrators are told once, and it resumes by itself ---
+# --- Blocked companies: their messages wait, administrators get one mail, and probes unblock them ---
 
 
 def find_without_queue() -> QuerySet[Corp]:
-    """Companies that have no row yet."""
+    """Return the companies without a queue row."""
     return Corp.objects.filter(~Exists(CorpQueue.objects.filter(corp=OuterRef("pk"))))
 
 
 def ensure_queues() -> None:
-    """A row for each company, and the one of all."""
+    """Create the missing rows: one for each company, and one for all companies."""
     known = set(CorpQueue.objects.values_list("corp_id", flat=True))
     missing = [pk for pk in (None, *Corp.objects.order_by("pk").values_list("pk", flat=True)) if pk not in known]
     CorpQueue.objects.bulk_create([CorpQueue(corp_id=pk) for pk in missing], ignore_conflicts=True)
 
 
 def block_company(corp_id: int, outcome: Outcome, *, now: datetime) -> None:
-    """The company cannot be sent to: its messages wait, and one after the other finds out whether it works again."""
+    """Block the company. Its messages wait, and probes find out whether it works again."""
     queue, _is_new = CorpQueue.objects.get_or_create(corp_id=corp_id)
     is_first = CorpQueue.objects.filter(pk=queue.pk, blocked_since__isnull=True).update(blocked_since=now)
     CorpQueue.objects.filter(pk=queue.pk).update(
@@ -240,8 +241,8 @@ def block_company(corp_id: int, outcome: Outcome, *, now: datetime) -> None:
 
 
 def unblock_companies(corp_ids: Collection[int], *, now: datetime) -> None:
-    """It works again: what waited for it is due."""
-    # Asked after nearly every call, and nearly always in vain.
+    """Unblock these companies, and make their waiting messages due."""
+    # This runs after nearly every call, and nearly never is a company blocked.
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM notifications_corpqueue WHERE blocked_since IS NOT NULL LIMIT 1")
         if cursor.fetchone() is None:
@@ -255,9 +256,8 @@ def unblock_companies(corp_ids: Collection[int], *, now: datetime) -> None:
 
 
 def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsRefused]:
-    """Map companies to why its messages wait, since when, and for how many recipients. Two queries, and one more where
-    WeCom did not answer. Registered with integrations.core.hooks.
-    """
+    """Map companies to why their messages wait, since when, and for how many recipients. Two queries, and one more if
+    WeCom did not answer. Registered with integrations.core.hooks."""
     unanswered = Q(errcode__isnull=True) & ~Q(error="")
     theirs = Delivery.objects.filter(corp__in=[corp.pk for corp in corps], channel=Channel.WECOM).unsettled()
     began, said = Min("created_at", filter=unanswered), Max("error", filter=unanswered)
@@ -267,7 +267,7 @@ def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsR
         people[pk] = count
         if operation_of(error or ""):
             found[pk] = CallsRefused(None, since, None, count)
-    if found:  # a message that waits without an answer does not speak for a company that got others since
+    if found:  # an unanswered message says nothing if the company got other answers since
         last = Attempt.objects.filter(delivery__corp=OuterRef("pk"), delivery__channel=Channel.WECOM)
         last = last.filter(finished_at__isnull=False).order_by("-started_at")
         outcomes = Corp.objects.filter(pk__in=found).annotate(outcome=Subquery(last.values("outcome")[:1]))
@@ -282,8 +282,8 @@ def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsR
 
 
 def probe_at_once(corp_id: int, now: datetime) -> None:
-    """Something about the company's connection was mended: the next tick tries one message. Where none waits to find
-    out, it counts as mended."""
+    """Try one message of the company with the next tick, because its settings were repaired. If no message waits,
+    unblock it."""
     if not Delivery.objects.filter(corp=corp_id, channel=Channel.WECOM).unsettled().exists():
         unblock_companies([corp_id], now=now)
     queue = CorpQueue.objects.blocked().filter(corp=corp_id).first()
@@ -292,7 +292,7 @@ def probe_at_once(corp_id: int, now: datetime) -> None:
 
 
 def _release_waiting(queue: CorpQueue, *, now: datetime) -> None:
-    """What waits as long as a broken configuration makes it wait is due. What the limiter holds back asks it again."""
+    """Make due what waits because of the broken configuration. Deliveries that the limiter holds back ask it again."""
     soon = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
     waiting = Delivery.objects.filter(
         corp=queue.corp_id, status__in=[Delivery.Status.PENDING, Delivery.Status.PREPARING]
@@ -310,8 +310,8 @@ _CLEARED = {
 
 
 def take_probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
-    """Map the blocked ones of these companies to whether one message may be tried there now. Whoever asks takes it, for
-    as long as a task may have the message in hand: if it is lost, another one is tried."""
+    """Map the blocked ones of these companies to whether the caller may try one message there. Asking takes the probe
+    for QUEUE_LEASE: if that message is lost, another one is tried later."""
     found = {}
     for queue in CorpQueue.objects.blocked().filter(corp__in=corp_ids):
         due = CorpQueue.objects.filter(Q(probe_at__isnull=True) | Q(probe_at__lte=now), pk=queue.pk)
@@ -320,16 +320,16 @@ def take_probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
 
 
 def find_unnotified() -> QuerySet[CorpQueue]:
-    """Blocked companies of which no mail was written; none where no addresses are set."""
+    """Return the blocked companies without a mail to administrators; none if no addresses are set."""
     rows = CorpQueue.objects.blocked().filter(notified_at__isnull=True)
     return rows if settings.OPERATOR_EMAILS else rows.filter(Exists(OperatorContacts.objects.exclude(emails="")))
 
 
 def notify_administrators(*, now: datetime) -> int:
-    """One mail for each company that became blocked, where addresses are set. Returns how many were written."""
+    """Send one mail for each newly blocked company, if addresses are set. Return how many."""
     count = 0
     for queue in find_unnotified().select_related("corp").defer(*CORP_SECRETS):
-        # Before the mail, so that it is sent at most once: a hanging mail server must not be asked at every tick.
+        # Marked before the mail, so that it is sent at most once and a hanging mail server is not asked at every tick.
         if not CorpQueue.objects.filter(pk=queue.pk, notified_at__isnull=True).update(notified_at=now):
             continue
         count += 1
@@ -343,16 +343,16 @@ def notify_administrators(*, now: datetime) -> int:
 
 
 def find_held_until(queue: CorpQueue, *, now: datetime) -> datetime | None:
-    """Until when WeCom gives the company no token; None where no time is known at which it goes on."""
+    """Return until when WeCom gives the company no token; None if no such time is known."""
     is_limit = queue.blocked_since is not None and queue.blocked_errcode == errcodes.RATE_LIMITED
     return queue.probe_at if is_limit and queue.probe_at is not None and queue.probe_at > now else None
 
 
 def explain_block(queue: CorpQueue) -> str:
-    """What holds the company up, until when where that is known, who can mend it and where, in sentences."""
+    """Explain, in sentences, why the company is blocked, until when if known, and who can repair it where."""
     what = [queue.blocked_error]
     if queue.blocked_errcode is not None:
-        # Of the limits, that of gettoken alone holds a company up.
+        # Only gettoken's limit blocks a company.
         operation = "gettoken" if queue.blocked_errcode == errcodes.RATE_LIMITED else ""
         what = of_errcode(queue.blocked_errcode, operation=operation).sentences
     until = find_held_until(queue, now=timezone.now())
@@ -361,7 +361,7 @@ def explain_block(queue: CorpQueue) -> str:
     return "\n".join([*what, _("Nothing is lost: what waits goes out by itself as soon as it works again.")])
 
 
-# Of a company that comes with its queue: each would be decrypted, and none is needed.
+# Columns of a company to defer when it is read with its queue: decrypting each takes time, and none is needed.
 CORP_SECRETS = tuple(
     f"corp__{name}"
     for name in (

@@ -1,7 +1,7 @@
-"""Sends deliveries: ask the limiter, claim, commit, call, settle. No transaction is open while WeCom is asked.
+"""Sends deliveries: ask the limiter, claim, commit, call, settle. No transaction is open during a call.
 
-A task has some messages under way at once: threads make the calls (`CallBatch`), the task alone
-speaks to the database, over one connection, for many rows at a time.
+Threads make several calls of a task at once (`CallBatch`); only the task's own thread uses the database, over one
+connection, for many rows at a time.
 """
 
 from __future__ import annotations
@@ -69,16 +69,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What ended is settled this often, also while others are still under way. Why not at once? Many are settled by as many
-# statements as one, and a call counts against its limits no longer than this after its end.
+# Ended calls are settled this often, also while others are under way. Not at once: one statement settles many calls,
+# and until then a call counts against its limits only this much longer.
 SETTLE_SECONDS = 0.2
 
 
 def send_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Try each delivery whose time has come. Returns how many were tried.
+    """Try each delivery that is due. Return how many were tried.
 
-    Before each beginning `is_stopping` is asked: a worker that ends, or was busy for too long, gives the rest back. It
-    waits at most STOP_SECONDS for calls under way, whose deliveries are then left to the sweep.
+    `is_stopping` is asked before each beginning: a stopping or overdue task gives the rest back. It waits at most
+    STOP_SECONDS for calls under way; the sweep settles their deliveries later.
     """
     task = _Task(delivery_ids, clock)
     give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
@@ -104,14 +104,14 @@ class _Task:
         self.admission = Admission(delivery_ids)
         self.calls: CallBatch[tuple[StartedAttempt, Permit], Ended] = CallBatch()
         self._passed_over: list[int] = []
-        # Claims that failed, by their tokens: each may have taken effect all the same.
+        # Failed claims by token: each may have taken effect.
         self._failed_claims: dict[UUID, list[int]] = {}
         self.tried_count = 0
 
     def begin(self) -> None:
         """Begin as many calls as limits and threads allow."""
         room = settings.SEND_PARALLEL_PER_TASK - len(self.calls)
-        # Half: claiming many rows at a time costs the database as much as claiming one.
+        # Only when half is free: claiming many rows costs the database as much as claiming one.
         if room * 2 < settings.SEND_PARALLEL_PER_TASK and self.calls:
             return
         admitted = self.admission.admit(room)
@@ -122,7 +122,7 @@ class _Task:
         if unused := [permit for each, permit in admitted if each.pk not in attempts]:
             with _limiter_asked("unused permits", unused):
                 gate().cancel(unused)
-        # Only now that the rows of the calls are committed: a store that is lost from here on learns of them by these.
+        # Only now are the rows committed: a store that is lost from here on learns of the calls from them.
         are_known = [False] * len(begun)
         if begun:
             with _limiter_asked("permits", begun):
@@ -131,7 +131,7 @@ class _Task:
             self._call(attempt, permit, is_counted=is_counted)
 
     def settle_ended(self, *, waits_for_room: bool) -> None:
-        """Wait a moment for calls under way, or for the limiter, and write down what ended."""
+        """Wait up to SETTLE_SECONDS for calls under way, or for the limiter, and write the outcomes."""
         if not self.calls:
             if waits_for_room:
                 time.sleep(self.admission.seconds_to_next())
@@ -142,11 +142,11 @@ class _Task:
         release_permits([permit for (_attempt, permit), _x in ended])
         settled = []
         for (attempt, _permit), answered in ended:
-            if not isinstance(answered, Ended):  # it failed as nobody foresaw: something was sent, or not
+            if not isinstance(answered, Ended):  # an unforeseen error: something may have been sent
                 logger.error("delivery=%d: its call failed", attempt.delivery_id, exc_info=answered)
                 answered = Ended(attempt, crashed(answered), None, attempt.started_at)
             settled.append(answered)
-        # Where WeCom said that it has had too much, everybody waits; where it had too many at once, fewer go at once.
+        # If WeCom limits the rate, all calls there wait; if it limits parallel calls, fewer run at once.
         for each in settled:
             if each.outcome.is_rate_limited:
                 delivery = each.attempt.delivery
@@ -154,12 +154,12 @@ class _Task:
         settle_calls(settled)
 
     def give_back(self) -> None:
-        """What was not tried can be handed out again: at once, or when the limiter has room for it."""
+        """Release deliveries that were not tried: at once, or for when the limiter has room."""
         self._undo_failed_claims()
         self.admission.give_back(now=self._clock(), passed_over=self._passed_over)
 
     def _claim_together(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
-        """Claim one by one where that fails: a bad row waits, and does not keep the others from going out."""
+        """Claim together or, if that fails, one by one: a bad row must not keep the others from going out."""
         attempts: list[StartedAttempt] = []
         with guarded(logger, "%d deliveries could not be claimed together", len(deliveries)) as together:
             attempts = self._claim(deliveries)
@@ -170,7 +170,7 @@ class _Task:
                     attempts += self._claim([delivery])
             return attempts
         claimed = {attempt.delivery_id for attempt in attempts}
-        # A disabled company's, say: they can be handed out the moment that it is enabled again.
+        # For example of a disabled company: they can be handed out as soon as it is enabled again.
         self._passed_over += [delivery.pk for delivery in deliveries if delivery.pk not in claimed]
         return attempts
 
@@ -182,7 +182,7 @@ class _Task:
         return attempts
 
     def _undo_failed_claims(self) -> None:
-        """Nothing was sent of them: left to the sweep they would count as unclear, and a robot's are never repeated."""
+        """Settle attempts of failed claims as not sent. The sweep would take them for unclear."""
         for token, ids in list(self._failed_claims.items()):
             with guarded(logger, "a failed claim could not be looked at") as look:
                 for attempt in retry_reconnected(partial(find_unanswered_claim, ids, token)):
@@ -195,7 +195,7 @@ class _Task:
         delivery = attempt.delivery
         with guarded(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
             caller = channel_of(delivery.channel).caller(delivery) if is_counted else lambda: NOT_COUNTED
-        if prepared.error is not None:  # nothing was sent: left to itself, the attempt would count as unclear
+        if prepared.error is not None:  # nothing was sent, but the sweep would take the attempt for unclear
             unprepared = not_begun(prepared.error)
             caller = lambda: unprepared  # noqa: E731  # as short as it is
         call = partial(copy_context().run, _make_call, attempt, caller, permit, self._clock)
@@ -203,9 +203,9 @@ class _Task:
 
 
 def _make_call(attempt: StartedAttempt, caller: Caller, permit: Permit, clock: Clock) -> Ended:
-    """Make one call, unless its permit is too old: the limiter may have given its place away before it ended.
+    """Make one call, unless its permit is too old: the limiter may have given the slot to another call.
 
-    Runs in a context of its own, so that what its lines say beside their words ends with it.
+    It runs in its own context, so that the log's context variables end with it.
     """
     bind_contextvars(run_id=attempt.delivery.run_id, delivery_id=attempt.delivery_id)
     started = read_boot_clock()
@@ -213,20 +213,19 @@ def _make_call(attempt: StartedAttempt, caller: Caller, permit: Permit, clock: C
     return Ended(attempt, outcome, round((read_boot_clock() - started) * 1000), clock())
 
 
-# --- Threads that only make calls, without database or queue ---
+# --- Threads that make calls, without database or queue ---
 
 K = TypeVar("K")
 T = TypeVar("T")
 
-# More than a worker's tasks have under way together; each costs some 100 kB once it was needed.
+# More than all tasks of a worker have under way. A thread that was started keeps some 100 kB.
 THREADS_AT_MOST = 400
 
 
 class CallThreads:
-    """Threads that a process that ends does not wait for.
+    """Threads that do not keep a process from ending.
 
-    Not ThreadPoolExecutor: it joins its threads at exit, and a worker that was asked to end would stay until a
-    hanging call has timed out.
+    ThreadPoolExecutor joins its threads at exit: a stopping worker would wait until a hanging call has timed out.
     """
 
     def __init__(self) -> None:
@@ -236,7 +235,7 @@ class CallThreads:
         self._lock = threading.Lock()
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Begin `call` as soon as a thread is free."""
+        """Run `call` as soon as a thread is free."""
         future = Future[T]()
         self._calls.put((future, call))
         if not self._idle.acquire(blocking=False):
@@ -258,7 +257,7 @@ class CallThreads:
 
 
 class CallBatch(Generic[K, T]):
-    """Calls under way, each under a key, for one thread that waits for them."""
+    """Calls under way, by key, for one thread that waits for them."""
 
     def __init__(self) -> None:
         self._keys: dict[Future[T], K] = {}
@@ -267,11 +266,11 @@ class CallBatch(Generic[K, T]):
         return len(self._keys)
 
     def begin(self, key: K, call: Callable[[], T]) -> None:
-        """Begin `call` as soon as a thread is free."""
+        """Run `call` as soon as a thread is free."""
         self._keys[call_threads().submit(call)] = key
 
     def wait(self, *, seconds: float) -> list[tuple[K, T | BaseException]]:
-        """Return those that ended since, with what each returned or raised: when all have, or after so long."""
+        """Wait until all calls have ended, at most `seconds`. Return each that ended with its result or exception."""
         ended, _others = wait(self._keys, timeout=seconds)
         return [(self._keys.pop(one), one.exception() or one.result()) for one in ended]
 
@@ -282,12 +281,12 @@ def call_threads() -> CallThreads:
     return CallThreads()
 
 
-# A task waits for the limiter no longer than this, in seconds: a longer wait is the row's.
+# The longest that a task waits for the limiter, in seconds. For longer waits the row goes back.
 PATIENCE_SECONDS = 2.0
-# When to ask again while the limiter cannot be asked, in seconds.
+# Seconds until the limiter is asked again while it is unreachable, or being restored.
 UNREACHABLE_SECONDS = 5.0
 RESTORING_SECONDS = 0.5
-# A wait that WeCom imposes is kept by the rows; the limiter holds back the others of the company no longer than this.
+# Rows keep the wait that WeCom imposes; the limiter holds other messages of the company at most this long.
 HOLD_SECONDS_AT_MOST = 120
 
 
@@ -302,25 +301,25 @@ class Waiting:
 
 
 class Admission:
-    """The messages of one task that have not begun."""
+    """Messages of one task that have not begun."""
 
     def __init__(self, delivery_ids: Iterable[int]) -> None:
         self._waiting = {each.delivery.pk: each for each in _waiting(list(delivery_ids))}
-        # Given back with a time of their own, in seconds.
+        # Seconds until each message that the limiter held back for too long may be tried.
         self._postponed: dict[int, float] = {}
 
     @property
     def has_waiting(self) -> bool:
-        """Whether any of them has neither begun nor been given back."""
+        """Return whether any message has neither begun nor been given back."""
         return bool(self._waiting)
 
     def seconds_to_next(self) -> float:
-        """How many seconds until it is worth asking again; 0 for now."""
+        """Return the seconds until the limiter should be asked again; 0 for now."""
         now = read_boot_clock()
         return max(0.0, min((each.retry_at for each in self._waiting.values()), default=now) - now)
 
     def admit(self, count: int) -> list[tuple[Sendable, Permit]]:
-        """Up to `count` messages that may begin now, each with its permit. The others keep waiting, or are let go."""
+        """Return up to `count` messages that may begin now, with their permits. The others wait, or are postponed."""
         now = read_boot_clock()
         ready = [each for each in self._waiting.values() if each.retry_at <= now][:count]
         if not ready:
@@ -339,7 +338,7 @@ class Admission:
         return admitted
 
     def give_back(self, *, now: datetime, passed_over: Collection[int]) -> None:
-        """Nobody has them in hand any more. Those that the limiter held back have a time before which not to try."""
+        """Release messages that have not begun. Those that the limiter held back are not due before their time."""
         idle = [*self._waiting, *passed_over]
         if idle:
             _update_pending(idle, queued_until=None)
@@ -352,7 +351,7 @@ class Admission:
 
 @contextmanager
 def _limiter_asked(what: str, whose: Sequence[object]) -> Iterator[None]:
-    """Go on without the limiter where it cannot be asked: calls that it is not told of count until their leases end."""
+    """Go on if the limiter is unreachable: calls count as under way until their leases end."""
     try:
         yield
     except redis.RedisError as error:
@@ -366,8 +365,8 @@ def release_permits(permits: Sequence[Permit]) -> None:
 
 
 def hold_scopes(scopes: Iterable[Scope], outcome: Outcome) -> None:
-    """Nothing begins there for as long as the other side wants, at most HOLD_SECONDS_AT_MOST; without a limiter the
-    rows alone wait."""
+    """Begin no call in these scopes for as long as the other side wants, at most HOLD_SECONDS_AT_MOST. If the limiter
+    is unreachable, only the rows wait."""
     for scope in scopes:
         try:
             gate().hold(scope, seconds=min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST))
@@ -378,8 +377,8 @@ def hold_scopes(scopes: Iterable[Scope], outcome: Outcome) -> None:
 
 
 def ask_permits(requests: Sequence[Request], *, call_seconds: float | None = None) -> list[Permit | float]:
-    """For one call each, waiting up to PATIENCE_SECONDS for them; else the seconds until it is worth asking again.
-    `call_seconds`: how long a call may take, where that is not WECOM_TOTAL_TIMEOUT_SECONDS."""
+    """Ask the limiter for one call per request, waiting up to PATIENCE_SECONDS. Return a permit each, or the seconds
+    until it should be asked again. `call_seconds`: how long a call may take, if not WECOM_TOTAL_TIMEOUT_SECONDS."""
     until = read_boot_clock() + PATIENCE_SECONDS
     answers: list[Permit | float] = [0.0] * len(requests)
     asked = list(range(len(requests)))
@@ -395,16 +394,16 @@ def ask_permits(requests: Sequence[Request], *, call_seconds: float | None = Non
 
 
 def ask_permit(request: Request, *, call_seconds: float | None = None) -> Permit | float:
-    """The same for one call."""
+    """Ask for one call as `ask_permits` does."""
     [answer] = ask_permits([request], call_seconds=call_seconds)
     return answer
 
 
 def _ask_limiter(requests: Sequence[Request], *, call_seconds: float | None = None) -> Sequence[Permit | float]:
-    """Without a limiter nothing begins: whoever sends blindly is blocked for everybody."""
+    """Ask the limiter. If it is unreachable nothing begins: exceeding WeCom's limits blocks the whole address."""
     try:
         return query(lambda _usual: gate(call_seconds=call_seconds).acquire(requests))
-    except StoreLostError:  # another worker fills it just now
+    except StoreLostError:  # another worker is filling it
         return [RESTORING_SECONDS] * len(requests)
     except redis.RedisError as error:
         logger.error("the limiter cannot be asked: %s", type(error).__name__)
@@ -412,13 +411,13 @@ def _ask_limiter(requests: Sequence[Request], *, call_seconds: float | None = No
 
 
 def _waiting(ids: Sequence[int]) -> Iterator[Waiting]:
-    """Each delivery with what it asks of the limiter, in the order of `ids`. Left out is what waits no longer."""
+    """Yield each pending delivery with its request to the limiter, in the order of `ids`."""
     rows = {row.pk: row for row in find_pending(ids)}
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
     budgets = CorpQueue.objects.filter(corp__in=corps).daily_budgets() if rows else {}
     requesters: dict[tuple[str, int], Requester] = {}
-    # Why not the id of the attempt? Another task may be given the same message: what it does with its permit, as giving
-    # it back, must not touch this one.
+    # Not the attempt's id alone: another task may hold the same message, and giving back its permit must not touch
+    # ours.
     task = secrets.token_hex(4)
     for row in (rows[pk] for pk in ids if pk in rows):
         way = (row.channel, row.corp_id)
@@ -431,22 +430,23 @@ def _waiting(ids: Sequence[int]) -> Iterator[Waiting]:
 
 @transaction.atomic
 def _update_pending(ids: Collection[int], **fields: datetime | None) -> None:
-    """Locked in the order of their keys, as everywhere: otherwise two that share rows could wait in a circle."""
+    """Update the pending ones of these rows. They are locked by ascending key, as everywhere, so that no deadlock
+    arises."""
     rows = Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING).order_by("pk")
     held = list(rows.select_for_update().values_list("pk", flat=True))
     Delivery.objects.filter(pk__in=held).update(**fields)
 
 
-# --- What a limiter whose store was emptied, or is old, learns from the attempts ---
+# --- Past calls, from which the limiter fills a store that was emptied or came back old ---
 
-# Nothing counts longer towards a minute or an hour.
+# No limit per minute or hour looks further back.
 HOUR = timedelta(hours=1, minutes=1)
 CHINA = ZoneInfo("Asia/Shanghai")
 
 
 def read_past_calls(*, now: datetime | None = None) -> Iterator[PastCall]:
-    """Yield every attempt of the last hour; of today's others, for the budgets, one sum for each app. Registered with
-    notifications.delivery.limiter."""
+    """Yield every attempt of the last hour and, for the daily budgets, one sum per app of today's others. Registered
+    with notifications.delivery.limiter."""
     now = now or database_clock()()
     made = Attempt.objects.exclude(outcome=Attempt.Outcome.NOT_SENT, errcode__isnull=True)
     midnight = now.astimezone(CHINA).replace(hour=0, minute=0, second=0, microsecond=0)

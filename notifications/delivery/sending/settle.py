@@ -34,12 +34,12 @@ logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = 5
 BACKOFF_SECONDS_AT_MOST = 15 * 60
-# WeCom asks for at most three retries of "system busy": spread so that they outlast half an hour of it.
+# WeCom asks for at most three retries of "system busy". These waits outlast half an hour of it.
 BUSY_WAITS_SECONDS = (30, 300, 1800)
-# errcode of a media_id that is unknown, or too old; and how often one message is uploaded because of it.
+# WeCom's errcode for a media_id that is unknown or too old, and how often a message is uploaded at most because of it.
 MEDIA_GONE = 40007
 UPLOADS_AT_MOST = 3
-# So many messages that end together have a log line each; more are one line.
+# Up to this many messages that end together get a log line each; more share one line.
 LINES_AT_MOST = 10
 
 _ATTEMPT_OUTCOMES = {
@@ -55,9 +55,9 @@ _ATTEMPT_OUTCOMES = {
 def settle_attempt(
     attempt: Attempt | StartedAttempt, outcome: Outcome, *, duration_ms: int | None, now: datetime
 ) -> bool:
-    """Write the attempt's outcome and, if its lease still holds, the delivery's. Returns whether it held."""
+    """Write the attempt's outcome and, if it still holds the lease, the delivery's. Return whether it held it."""
     with transaction.atomic():
-        # The delivery first, as the sweep does: another order could deadlock.
+        # Lock the delivery first, as the sweep does: another order could deadlock.
         held = Delivery.objects.filter(
             pk=attempt.delivery_id, status=Delivery.Status.SENDING, fencing_token=attempt.fencing_token
         )
@@ -76,9 +76,9 @@ def settle_attempt(
             fields |= _write_exceptions(delivery, outcome)
         released = {"fencing_token": None, "lease_until": None, "queued_until": None}
         Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
-        # Together: where the answer to the COMMIT is lost, a repeat finds the lease gone and does neither.
+        # In the same transaction: if the answer to the COMMIT is lost, a repeat finds the lease gone and does neither.
         if outcome.kind == Kind.POSTPONED:
-            # What is due on the same way waits as well: one message a time finds out whether it works again.
+            # What is due on the same way waits too: one message at a time probes whether it works again.
             way = {"corp": delivery.corp_id, "channel": delivery.channel, "robot": delivery.robot_id}
             due = Delivery.objects.filter(**way, status=Delivery.Status.PENDING, next_attempt_at__lte=now)
             until = now + timedelta(seconds=outcome.wait_seconds)
@@ -91,14 +91,14 @@ def settle_attempt(
 def decide_fields(
     delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, *, now: datetime
 ) -> dict[str, Any]:
-    """The delivery's new fields. Writes nothing; reads the attempts where WeCom was busy."""
+    """Return the delivery's new fields. Write nothing; read the attempts if WeCom was busy."""
     said = {"errcode": outcome.errcode, "error": outcome.message}
     match outcome.kind:
         case Kind.ACCEPTED:
             answered = {"msgid": outcome.msgid, "response_code": outcome.response_code}
             return {"status": Delivery.Status.ACCEPTED, "settled_at": now, **said, **answered}
         case Kind.REFUSED if (
-            # WeCom does not know the picture or file any more: a certain refusal, after which other bytes harm nobody.
+            # WeCom no longer knows the picture or file: a certain refusal, so other bytes cannot arrive twice.
             (outcome.errcode == MEDIA_GONE and delivery.media_until is not None)
             and (delivery.unclear_since is None and delivery.attempt_count < UPLOADS_AT_MOST)
         ):
@@ -120,7 +120,7 @@ def decide_fields(
 def _after_unclear(
     delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, now: datetime
 ) -> dict[str, Any]:
-    """The same bytes again while WeCom's duplicate check covers them; then nobody knows, and it stays so."""
+    """Repeat the same bytes while WeCom's duplicate check covers them; after that the outcome stays unknown."""
     unclear_since = delivery.unclear_since or attempt.started_at
     wait_seconds: float | None = backoff_seconds(delivery.attempt_count)
     if outcome.errcode == BUSY:
@@ -141,7 +141,7 @@ def _pend_again(now: datetime, wait_seconds: float) -> dict[str, Any]:
 
 
 def backoff_seconds(attempt_count: int) -> float:
-    """Seconds until the next try, the first time 5, each time twice as many, 15 minutes at most; spread by a fifth."""
+    """Return the seconds until the next try: 5, doubled with each attempt up to 15 minutes, ±20 %."""
     doubled = BACKOFF_SECONDS * 2 ** min(attempt_count - 1, 20)
     return _with_jitter(min(doubled, BACKOFF_SECONDS_AT_MOST))
 
@@ -151,7 +151,7 @@ def _with_jitter(seconds: float) -> float:
 
 
 def _write_exceptions(delivery: Delivery, outcome: Outcome) -> dict[str, int]:
-    """Receipts that differ from their delivery: the people whom WeCom names. Returns the delivery's counts."""
+    """Mark the receipts of people whom WeCom names as not reached. Return the delivery's counts."""
     receipts = Receipt.objects.filter(delivery=delivery, status="")
     unlicensed_count = _mark_receipts(receipts, delivery, outcome.unlicensed_userids, Receipt.Status.UNLICENSED)
     if outcome.is_for_everyone:
@@ -162,12 +162,12 @@ def _write_exceptions(delivery: Delivery, outcome: Outcome) -> dict[str, int]:
 
 
 def _mark_receipts(receipts: Any, delivery: Delivery, userids: Collection[str], status: Receipt.Status) -> int:
-    # Folded: WeCom answers in lower case whatever was sent.
+    # Folded, because WeCom answers in lower case.
     addresses = {f"{delivery.corp_id}:{fold_userid(userid)}" for userid in userids}
     return int(receipts.filter(address__in=addresses).update(status=status)) if addresses else 0
 
 
-# --- Writes down what became of calls that ended, many at a time where nothing is remarkable about them ---
+# --- Settling of calls that ended: plain acceptances many at a time, the others one by one ---
 
 _LOST = " (its lease was lost)"
 _ATTEMPTS = CountedMetric("guanwecom_push_attempts", "Calls that ended, by channel and errcode", "channel", "errcode")
@@ -189,7 +189,7 @@ class Ended:
 
 
 def settle_calls(ended: Sequence[Ended]) -> None:
-    """Settle each. What was simply accepted, which is nearly everything, is written together."""
+    """Settle each call. Plain acceptances, nearly all of them, are written together."""
     answered = set()
     for each in ended:
         delivery, outcome = each.attempt.delivery, each.outcome
@@ -206,7 +206,7 @@ def settle_calls(ended: Sequence[Ended]) -> None:
     for each in ended:
         if each.attempt.pk not in together:
             _settle_alone(each)
-    for each in ended:  # after what they count is written: no counter may cost an answer
+    for each in ended:  # after the outcomes are written: a failing counter must not lose an answer
         delivery, outcome = each.attempt.delivery, each.outcome
         _ATTEMPTS.add(delivery.channel, outcome.kind.value if outcome.errcode is None else str(outcome.errcode))
         if outcome.kind == Kind.ACCEPTED and delivery.due_at is not None:
@@ -214,11 +214,10 @@ def settle_calls(ended: Sequence[Ended]) -> None:
 
 
 def retry_reconnected(write: Callable[[], T]) -> T:
-    """Do `write`, and once more over a new connection where the database failed, as when this one was cut. It must be
-    safe to repeat.
+    """Run `write`; if the database connection fails, run it once more over a new one. `write` must be safe to repeat.
 
-    Django itself takes a new connection only between tasks, and an answer that is not written down makes its message
-    unclear: of a robot or a mail nobody would ever know.
+    Django itself reconnects only between tasks. An answer that is not written makes its message unclear, and unclear
+    messages of robots and mails are never repeated.
     """
     try:
         return write()
@@ -236,7 +235,7 @@ def _settle_alone(each: Ended) -> None:
         is_held = retry_reconnected(
             lambda: settle_attempt(each.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
         )
-    if row.error is not None:  # its lease will end
+    if row.error is not None:  # the sweep settles it when its lease ends
         return
     with bound_contextvars(run_id=delivery.run_id, delivery_id=delivery.pk):
         logger.info(
@@ -248,7 +247,7 @@ def _settle_alone(each: Ended) -> None:
 
 
 def _settle_accepted(ended: Sequence[Ended]) -> None:
-    """One transaction and two statements for all of them, the delivery before its attempt as everywhere."""
+    """Write all of them in one transaction with two statements. Deliveries come before attempts, as everywhere."""
     with transaction.atomic():
         held = settle_deliveries(
             [
@@ -257,7 +256,7 @@ def _settle_accepted(ended: Sequence[Ended]) -> None:
             ]
         )
         settle_attempts([(each.attempt.pk, each.duration_ms or 0, each.ended_at) for each in ended])
-    # No line for each of many: its row says it all, and lines cost more than writing the rows.
+    # Many calls get no line each: their rows say it all, and log lines cost more than writing the rows.
     if len(held) > LINES_AT_MOST:
         logger.info("accepted deliveries=%d from=%d to=%d", len(held), min(held), max(held))
     for each in ended:
@@ -271,10 +270,10 @@ REFUSED = (Receipt.Status.INVALID, Receipt.Status.UNLICENSED)
 
 
 def fall_back(run_ids: Collection[int], *, now: datetime) -> int:
-    """Mail those whom the first channel of these runs did not reach. Returns how many mails.
+    """Write mails to the people whom the first channel of these runs did not reach. Return how many mails.
 
-    The caller has locked the runs, with nothing under way. Whoever has a mail of the run already gets no second one.
-    Whoever leaves meanwhile gets none, or one that is withdrawn: who withdraws waits for us.
+    The caller has locked the runs, and none of their deliveries is under way. A person with a mail of the run gets no
+    second one. People who leave meanwhile get no mail, or it is withdrawn: withdrawal waits for this transaction.
     """
     if not run_ids:
         return 0
@@ -293,7 +292,7 @@ def fall_back(run_ids: Collection[int], *, now: datetime) -> int:
 
 def _unreached() -> QuerySet[Receipt]:
     mailed = Receipt.objects.filter(run=OuterRef("run"), user=OuterRef("user"), channel=Channel.EMAIL)
-    # WeCom names leavers as invalid: they get no mail in its place.
+    # WeCom names leavers as invalid. They get no mail instead.
     barred = WeComAccount.objects.shut_out().filter(user=OuterRef("user"), corp=OuterRef("delivery__corp"))
     people = Receipt.objects.filter(channel=Channel.WECOM, status__in=REFUSED, user__is_active=True)
     people = people.exclude(user__email="").exclude(delivery__recall_requested_at__isnull=False)
@@ -315,7 +314,7 @@ def _mail_run(run: Run, now: datetime) -> int:
     sent = Delivery.objects.only("title", "text", "link", "content").in_bulk(set(people.values()))
 
     def content_of(person: Recipient) -> tuple[Content, int | None]:
-        """What WeCom was handed for the person: of own rows these, as they were."""
+        """Return what was handed to WeCom for the person, so that own rows stay the same."""
         delivery = sent[people[person]]
         return Content(delivery.title, delivery.text, link=delivery.link), delivery.content_id
 

@@ -1,7 +1,7 @@
-"""Uploads what messages carry, pictures and files, then freezes their bytes.
+"""Uploads pictures and files of messages, then freezes the messages' bytes.
 
-A task has some uploads under way at once: threads make the calls (`CallBatch`), the task alone speaks to the database.
-What several of its messages carry alike is uploaded once. Retries are rows (`next_attempt_at`).
+Threads make several uploads of a task at once (`CallBatch`); only the task's own thread uses the database. A medium
+that several messages of a task carry is uploaded once. Retries are rows (`next_attempt_at`).
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# WeCom keeps what was uploaded for three days; what was not sent by then is uploaded anew.
+# WeCom keeps uploads for three days. Messages that are not sent by then are uploaded anew.
 UPLOADED_FOR = timedelta(days=3) - timedelta(hours=6)
 HANDED_OUT_AT_ONCE = 500
-# Of one task, side by side; fewer where they are large: so much of them is in memory, or one.
+# Uploads of one task at once, and their bytes in memory at once. A single larger file is uploaded alone.
 AT_ONCE = 20
 BYTES_AT_ONCE = 32 * 2**20
 UPLOAD_API = "media_upload"
-# Who carries the same as one whose upload failed tries for itself after this time.
+# If a shared upload fails, its other deliveries try by themselves after this time.
 SOON = timedelta(seconds=1)
 
 
 def hand_out_uploads(*, now: datetime) -> HandedOut:
-    """Deliveries whose picture or file is made; nobody else gets them for QUEUE_LEASE. Of a company that is held up
-    one finds out, now and then, whether it works again."""
+    """Return the deliveries whose picture or file is made, each reserved for QUEUE_LEASE. For a blocked company only
+    one delivery is returned now and then, to probe whether it works again."""
     ready = Delivery.objects.preparable(now).unqueued(now).order_by("priority", "next_attempt_at", "pk")
     found: dict[bool, list[int]] = {True: [], False: []}
     with transaction.atomic():
@@ -90,9 +90,9 @@ def hand_out_uploads(*, now: datetime) -> HandedOut:
 
 
 def renew_uploads(*, now: datetime) -> int:
-    """Messages that were not sent while WeCom kept what was uploaded for them are prepared anew. None of them was
-    tried in a way that may have reached anybody."""
-    # Not those that a task has in its hands: it has read their bytes already.
+    """Prepare messages anew if WeCom has forgotten their upload before they were sent. None of them had a try that may
+    have reached anybody."""
+    # Not those that are queued: their task has read the bytes already.
     old = Delivery.objects.unqueued(now).filter(
         status=Delivery.Status.PENDING, media_until__lte=now, unclear_since__isnull=True, medium__isnull=False
     )
@@ -100,10 +100,10 @@ def renew_uploads(*, now: datetime) -> int:
 
 
 def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Upload what each carries and freeze its bytes. Returns how many may be sent now.
+    """Upload the medium of each delivery and freeze its bytes. Return how many may be sent now.
 
-    What was not begun in time is handed out again. A worker that ends waits at most STOP_SECONDS for uploads under way,
-    whose deliveries are taken by another when their lease has ended.
+    Deliveries not begun within TASK_SECONDS are handed out again. A stopping worker waits at most STOP_SECONDS for
+    uploads under way; another worker takes the rest when the lease ends.
     """
     task = _Task(list(delivery_ids), clock)
     end, stop_at = clock() + timedelta(seconds=TASK_SECONDS), None
@@ -121,7 +121,7 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
 
 @dataclass(eq=False)
 class _Upload:
-    """One upload for all of a task's deliveries that carry the same."""
+    """An upload for all of a task's deliveries that carry the same medium."""
 
     held: list[Delivery]
     content: bytes
@@ -149,21 +149,21 @@ class _Task:
         return bool(self._calls)
 
     def begin(self, *, may_go_on: Callable[[], bool]) -> None:
-        """Claim as many as have room, begin their uploads, and freeze those that need none. Until there is no room,
-        none is left, or `may_go_on`, asked after each chunk, says no: each may wait for the limiter."""
-        # Half: claiming many rows at a time costs the database as much as claiming one.
+        """Claim deliveries while there is room, begin their uploads, and freeze those without one. `may_go_on` is asked
+        after each chunk, because a chunk may wait for the limiter."""
+        # Only when half is free: claiming many rows costs the database as much as claiming one.
         while self.waiting and (not self._calls or len(self._calls) * 2 <= AT_ONCE):
             chunk = self._next_chunk()
             if not chunk:
                 return
-            # What fails is tried again when its lease has ended.
+            # A chunk that fails is tried again when its lease ends.
             with guarded(logger, "%d deliveries could not be prepared", len(chunk)):
                 self._begin(self._claimed(chunk))
             if not may_go_on():
                 return
 
     def settle_ended(self) -> None:
-        """Wait a moment for uploads under way, and write down what ended."""
+        """Wait up to SETTLE_SECONDS for uploads under way, and write the outcome of those that ended."""
         ended = self._calls.wait(seconds=SETTLE_SECONDS)
         if not ended:
             return
@@ -171,7 +171,7 @@ class _Task:
         self._flying_bytes -= sum(len(upload.content) for upload, _answer in ended)
         now, prepared, works = self._clock(), list[Prepared](), set[int]()
         for upload, answer in ended:
-            # One that fails is tried again when its lease has ended.
+            # An upload that fails is tried again when its lease ends.
             with guarded(logger, "delivery=%d could not be prepared", upload.first.pk):
                 prepared += _settle_upload(upload, answer, now)
             if isinstance(answer, str) and upload.first.channel == Channel.WECOM:
@@ -191,7 +191,7 @@ class _Task:
         return chunk
 
     def _claimed(self, chunk: list[int]) -> list[Delivery]:
-        """One by one where that fails."""
+        """Claim the chunk together or, if that fails, one by one."""
         with guarded(logger, "%d deliveries could not be claimed together", len(chunk)) as together:
             found = claim_preparable(chunk, self._clock())
         if together.error is None:
@@ -245,17 +245,17 @@ class _Task:
 
 
 def _upload_of(one: Delivery, content: bytes) -> _Upload:
-    """For this one alone, with all that its call needs: a row of which that cannot be told asks for no permit."""
+    """Return the upload of one delivery. It is complete before a permit is asked for."""
     media_type = (one.medium and one.medium.content_type) or _MEDIA_TYPES[MessageForm(one.message_form)]
     return _Upload([one], content, file_name_of(one), media_type)
 
 
 def _join_equal(uploads: Sequence[_Upload]) -> list[_Upload]:
-    """Join those of one medium that go by the same name through the same application or robot."""
+    """Join uploads of one medium with the same name through the same application or robot."""
     found: dict[Hashable, _Upload] = {}
     for each in uploads:
         one = each.first
-        # Of one run: bodies that are equal would be dropped as duplicates.
+        # Within one run only: WeCom would drop equal bodies as duplicates.
         way = (one.run_id, one.channel, one.corp_id, one.corpid, one.agentid, one.robot_id)
         if (known := found.setdefault((*way, one.message_form, one.medium_id, each.name), each)) is not each:
             known.held += each.held
@@ -263,19 +263,19 @@ def _join_equal(uploads: Sequence[_Upload]) -> list[_Upload]:
 
 
 class _NoThreadError(Exception):
-    """No thread was free in time."""
+    """Raised when no thread was free in time."""
 
 
 def _prepare_upload(upload: _Upload) -> Callable[[], str]:
-    """The upload, ready to be made in a thread without a database. Returns the media_id; raises MessageError,
-    IntegrationError, _NoThreadError."""
+    """Return the upload as a call for a thread without a database. It returns the media_id and raises MessageError,
+    IntegrationError or _NoThreadError."""
     held, content, permit = upload.first, upload.content, upload.permit
     name, media_type = upload.name, upload.media_type
     kind: MediaKind = "image" if held.message_form == MessageForm.IMAGE else "file"
 
     def call() -> str:
         bind_contextvars(run_id=held.run_id, delivery_id=held.pk)
-        if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given its place away before it ended
+        if permit.age_seconds > PERMIT_SECONDS:  # the limiter may have given the slot to another call
             raise _NoThreadError
         if held.robot is not None:
             robot = client_factory.robot_client(held.corp, held.robot.key)
@@ -287,7 +287,8 @@ def _prepare_upload(upload: _Upload) -> Callable[[], str]:
 
 
 def _settle_upload(upload: _Upload, answer: str | BaseException, now: datetime) -> list[Prepared]:
-    """What can be frozen by it; the rest is given back. Who carries the same as one that failed tries for itself."""
+    """Return the deliveries that can be frozen now; give the others back. If a shared upload failed, only its first
+    delivery takes the failure."""
     if isinstance(answer, str):
 
         def complete(body: dict[str, Any]) -> dict[str, Any]:
@@ -308,13 +309,13 @@ def _settle_upload(upload: _Upload, answer: str | BaseException, now: datetime) 
 
 
 def _try_soon(held: Iterable[Delivery], now: datetime) -> None:
-    """Nothing was tried: that must not make the wait long after a failure."""
+    """Give them back for SOON. Nothing was tried, so the count behind the backoff does not grow."""
     for one in held:
         give_delivery_back(one, now + SOON, prepare_count=one.prepare_count - 1)
 
 
 def _settle_failure(held: Delivery, error: IntegrationError, now: datetime) -> list[Prepared]:
-    """Nothing was sent, whatever became of the upload: what may pass is tried again, later each time."""
+    """Retry with backoff what may pass. No message was sent, whatever became of the upload."""
     outcome = outcome_of_error(error)
     if outcome.kind in {Kind.REFUSED, Kind.RECIPIENTS}:
         return [_refuse_medium(held, str(error))]
@@ -331,12 +332,12 @@ def _settle_failure(held: Delivery, error: IntegrationError, now: datetime) -> l
 
 
 def _refuse_medium(held: Delivery, reason: str) -> Prepared:
-    """WeCom does not take the picture or file: the words go without it."""
+    """Send the words alone, because WeCom refuses the picture or file."""
     logger.warning("delivery=%d: its picture or file was refused", held.pk)
     return Prepared(held, reason=reason)
 
 
-# --- What of a message is uploaded, under which name, and where it goes in the body ---
+# --- Which media are uploaded, under which name, and where they go in the body ---
 
 _UPLOADED = {
     Channel.WECOM: frozenset({MessageForm.IMAGE, MessageForm.XLSX, MessageForm.CSV, MessageForm.FILE}),
@@ -351,12 +352,12 @@ _EXTENSIONS = {MessageForm.XLSX: "xlsx", MessageForm.CSV: "csv"}
 
 
 def is_uploaded(delivery: Delivery) -> bool:
-    """Else it goes in the body itself, or by its address."""
+    """Return whether the delivery's medium is uploaded. Otherwise it is in the body, or linked by its address."""
     return delivery.message_form in _UPLOADED.get(Channel(delivery.channel), ())
 
 
 def file_name_of(delivery: Delivery) -> str:
-    """As it came, or in the message's language by its title."""
+    """Return the medium's own name, else one made of the title in the message's language."""
     with translation.override(delivery.language):
         extension = _EXTENSIONS.get(MessageForm(delivery.message_form), "png")
         medium = delivery.medium
@@ -364,7 +365,8 @@ def file_name_of(delivery: Delivery) -> str:
 
 
 def fill_body(body: dict[str, Any], held: Delivery, content: bytes) -> dict[str, Any]:
-    """A robot's picture stands in the message itself; news and cards have its address already."""
+    """Put the medium into the body: a robot's picture as such, a mail's as a reference. News and cards already hold its
+    address."""
     if held.channel == Channel.ROBOT:
         return robot_image(content) if held.message_form == MessageForm.IMAGE else body
     if held.channel == Channel.EMAIL:
@@ -375,8 +377,8 @@ def fill_body(body: dict[str, Any], held: Delivery, content: bytes) -> dict[str,
 
 # --- Rows: claimed together under a lease with a fencing token, and frozen one by one ---
 
-# Only who still holds the token freezes the bytes, once; the lease ends by itself, since uploading twice harms nobody.
-# Longer than the longest upload (integrations.clients.wecom.calls.Timeouts.transfer_seconds).
+# Only the holder of the token freezes the bytes, so they are frozen once. The lease ends by itself: uploading twice
+# harms nobody. It is longer than the longest upload (integrations.clients.wecom.calls.Timeouts.transfer_seconds).
 LEASE = timedelta(seconds=120)
 _FREE: dict[str, None] = {"fencing_token": None, "lease_until": None, "queued_until": None}
 _READ = (
@@ -387,8 +389,8 @@ _READ = (
 
 
 def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Delivery]:
-    """Those that may be prepared now, with company, robot and medium, but without its content; ours until the lease
-    ends."""
+    """Claim those of these deliveries that may be prepared now, until the lease ends. Return them with company, robot
+    and medium, but without the medium's content."""
     token = uuid.uuid4()
     mine = Delivery.objects.preparable(now).filter(pk__in=delivery_ids).order_by("pk")
     with transaction.atomic():
@@ -398,7 +400,7 @@ def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Deliv
         Delivery.objects.filter(pk__in=ids).update(
             fencing_token=token, lease_until=now + LEASE, prepare_count=F("prepare_count") + 1
         )
-        # Inside: the token of a worker that takes it over later is not ours.
+        # Inside the transaction: later another worker may have replaced the token.
         rows = Delivery.objects.filter(pk__in=ids).select_related("robot", "medium").only(*_READ).order_by("pk")
         found = list(rows)
         corps = Corp.objects.only(*CALLED).in_bulk({row.corp_id for row in found})
@@ -409,8 +411,8 @@ def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Deliv
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`complete`: makes the final body of what the row holds; raises MessageError. Without it the words go alone, and
-    `reason` says why. `until`: when what was uploaded is forgotten."""
+    """A delivery whose upload is settled. `complete` returns the final body from the row's; it raises MessageError.
+    Without `complete` the words go alone, because of `reason`. `until`: when WeCom forgets the upload."""
 
     held: Delivery
     complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None
@@ -419,8 +421,8 @@ class Prepared:
 
 
 def freeze_prepared(prepared: Iterable[Prepared], now: datetime) -> int:
-    """Write the final bytes of each. Returns how many may be sent now. One that fails is tried again when its lease has
-    ended."""
+    """Write the final bytes of each delivery. Return how many may be sent now. A delivery that fails is tried again
+    when its lease ends."""
     count = 0
     for one in prepared:
         with guarded(logger, "delivery=%d could not be frozen", one.held.pk):
@@ -430,7 +432,7 @@ def freeze_prepared(prepared: Iterable[Prepared], now: datetime) -> int:
 
 @transaction.atomic
 def _freeze(one: Prepared, now: datetime) -> bool:
-    """Freeze what the row holds now: people may have been taken out of it meanwhile."""
+    """Freeze what the row holds now: recipients may have been withdrawn since it was claimed."""
     mine = _preparing([one.held.pk]).filter(fencing_token=one.held.fencing_token)
     row = mine.select_for_update(of=("self",)).only("body", "plain_body", "channel").first()
     if row is None:
@@ -448,13 +450,13 @@ def _freeze(one: Prepared, now: datetime) -> bool:
     if body:
         fields = {"status": Delivery.Status.PENDING, "next_attempt_at": now, "body": body, "plain_body": b""}
         mine.update(prepare_count=0, media_until=until, **fields, **said, **_FREE)
-    else:  # prepared anew, its plain body is gone
+    else:  # it was prepared anew and has no plain body any more
         mine.update(status=Delivery.Status.FAILED, settled_at=now, **said, **_FREE)
     return bool(body)
 
 
 def give_delivery_back(held: Delivery, at: datetime, outcome: Outcome | None = None, **fields: Any) -> None:
-    """It is tried again at that time. `outcome`: what became of the upload, for whoever looks at it."""
+    """Release the delivery, to be tried again at `at`. `outcome`: of the upload, for the log page."""
     said = {"errcode": outcome.errcode, "error": outcome.message} if outcome else {}
     mine = _preparing([held.pk]).filter(fencing_token=held.fencing_token)
     mine.update(next_attempt_at=at, **said, **fields, **_FREE)
