@@ -420,11 +420,12 @@ class Route:
         No error holds an address, which may carry secrets. `is_repeatable`: repeating the request does no harm, so an
         unclear failure may be tried again; otherwise it is an OutcomeUnknownError.
         """
+        if self._ca_bundle and not Path(self._ca_bundle).is_file():
+            message = "the file of trusted certificates cannot be read"
+            raise ConfigurationError(message, system=self._system, operation=operation)
         failure = Exception()
         with total_deadline(seconds), in_turn():
             try:
-                if self._ca_bundle and not Path(self._ca_bundle).is_file():
-                    raise SSLError("no such file")
                 return self.send(method, url, **request)
             except FAILURES as error:
                 failure = error
@@ -445,8 +446,6 @@ class Route:
             return make(ForeignAnswerError if is_repeatable else OutcomeUnknownError, message)
         if isinstance(failure, _WRONG_ADDRESS) or isinstance(chain[-1], _WRONG_ADDRESS):
             return make(ConfigurationError, f"the address or its proxy cannot be used ({name})")
-        if isinstance(failure, SSLError):
-            return make(ConfigurationError, "the file of trusted certificates cannot be read")
         for cause in chain:
             if isinstance(cause, NotConnectedError):
                 return make(*cause.explain())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
@@ -69,6 +70,21 @@ def _request_of(connection: socket.socket) -> bytes:
 def answers(connection: socket.socket) -> None:
     _request_of(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER))
+
+
+def breaks_in_the_body(connection: socket.socket) -> None:
+    """Sends half of the body, and then bytes that are no TLS."""
+    _request_of(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER[:9]))
+    with socket.socket(fileno=os.dup(connection.fileno())) as below:
+        below.sendall(b"no record of TLS" * 9)
+
+
+def test_tls_that_breaks_in_the_body_leaves_open_what_became_of_the_call(certificate: Certificate) -> None:
+    with listening(breaks_in_the_body, certificate.context) as url, pytest.raises(OutcomeUnknownError) as caught:
+        _robot(url, ca_bundle=certificate.bundle).webhook_send(b"{}")
+
+    assert caught.value.message == "the connection failed before the answer was complete (SSLError)"
 
 
 def test_a_certificate_that_nobody_vouches_for_is_a_matter_of_settings(certificate: Certificate) -> None:
