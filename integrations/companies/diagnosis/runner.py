@@ -151,7 +151,9 @@ def carry_out(job_run: JobRun) -> dict[str, Any] | Again:
         return {}
     run.started_at, run.try_count = now, run.try_count + 1
     columns = {"started_at": now, "try_count": run.try_count, "next_try_at": None}
-    CheckRun.objects.filter(pk=run.pk).update(status=Status.RUNNING, **columns)
+    with transaction.atomic():
+        CheckRun.objects.filter(pk=run.pk).update(status=Status.RUNNING, **columns)
+        job_run.hold()  # before the test message: a worker that slept must not send a second one
     corp, finding = _tried(run, check, now)
     logger.info("check %s corp=%s status=%s errcode=%s", run.check_name, run.corp_id, finding.status, finding.errcode)
     return _settle(run, check, corp, finding, job_run)

@@ -118,6 +118,21 @@ def test_a_worker_that_lost_its_run_changes_nothing(corp: Corp, wire: Wire) -> N
     assert (run.status, run.finished_at) == ("running", None)
 
 
+def test_a_worker_that_slept_before_the_message_does_not_send_it(corp: Corp, wire: Wire) -> None:
+    """Another worker took the job over, and sends it."""
+    run = runner.request_test_message(corp=corp, userid="lilei", now=NOW)
+
+    def clock() -> dt.datetime:
+        Job.objects.update(lease_token="another")
+        return NOW
+
+    with pytest.raises(LeaseLostError):
+        carry_out(run, clock)
+
+    run.refresh_from_db()
+    assert (run.status, wire.paths()) == ("waiting", [])
+
+
 def test_a_message_whose_worker_died_is_not_sent_again(corp: Corp, wire: Wire) -> None:
     run = runner.request_test_message(corp=corp, userid="lilei", now=NOW)
     CheckRun.objects.update(status="running", started_at=NOW)
