@@ -33,14 +33,14 @@ from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun
 from accounts.users.companies import ownership, settle_primary_accounts
 from integrations import directory
 from integrations.callbacks import Batch, Consumer, Outcome, touched_by
-from integrations.core.background import repeat_on_conflict
+from integrations.core.background import database_now, repeat_on_conflict
 from integrations.core.hooks import RenameRefusedError
 from integrations.directory.events import NAME as COPY
 from integrations.directory.incremental import DIRECTORY_EVENTS
 from integrations.hooks import Hook
-from integrations.jobs.registry import Again, job_kind
+from integrations.jobs.registry import BROKEN, Again, job_kind
 from integrations.jobs.runner import JobRun
-from integrations.models import Corp, Member, SyncRun
+from integrations.models import Corp, Job, Member, SyncRun
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def people_run_of(run: SyncRun) -> PeopleRun:
 def apply_run(*, run: SyncRun, job: JobRun) -> PeopleRun:
     """Carry out the second half of the last finished run, or what is left of it."""
     people_run = people_run_of(run)
-    if people_run.is_unfinished:
+    if people_run.is_unfinished or people_run.status == Status.FAILED:
         older = PeopleRun.objects.filter(run__corp=run.corp_id, status__in=[Status.WAITING, Status.RUNNING])
         older.exclude(pk=people_run.pk).update(status=Status.OVERTAKEN, finished_at=job.clock())
         _carry_out(run.corp, people_run, job)
@@ -284,6 +284,15 @@ def request_nightly(*, now: datetime) -> None:
             directory.request_run(corp=policy.corp, trigger=SyncRun.Trigger.NIGHTLY, now=now)
 
 
+def give_up(job: Job) -> None:
+    """End both halves of the run that no worker could carry out, so that the next night asks for another."""
+    now, corp_id = database_now(), int(job.key or 0)
+    ended = {"status": SyncRun.Status.FAILED, "phase": SyncRun.Phase.FINISHED, "problem": BROKEN, "finished_at": now}
+    SyncRun.objects.unfinished().filter(corp=corp_id).update(**ended)
+    halves = PeopleRun.objects.filter(run__corp=corp_id, status__in=[Status.WAITING, Status.RUNNING])
+    halves.update(status=Status.FAILED, finished_at=now)
+
+
 @job_kind(
     directory.JOB,
     label=gettext_lazy("Synchronisation of a directory"),
@@ -291,10 +300,15 @@ def request_nightly(*, now: datetime) -> None:
     seconds=6 * 3600,
     see="integrations.view_syncrun",
     retry="integrations.sync_directory",
+    repeats_errors=True,
+    give_up=give_up,
 )
 def carry_on(job: JobRun) -> dict[str, Any] | Again:
     """Carry out both halves of a company's run, or what is left of them."""
     runs = SyncRun.objects.select_related("corp").filter(corp=int(job.job.key or 0))
+    newest = runs.first()
+    if newest is not None and newest.problem == BROKEN:  # it was given up, and somebody tries its job again
+        runs.filter(pk=newest.pk).update(status=SyncRun.Status.WAITING, problem="", finished_at=None)
     run = runs.unfinished().first()
     if run is not None:
         policy = DirectoryPolicy.objects.filter(corp=run.corp_id).first()

@@ -9,10 +9,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.directory.sync import people_run_of
+from accounts.directory.sync import give_up, people_run_of
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount
 from integrations.directory import admit_member
-from integrations.models import Member
+from integrations.models import Job, Member
 from notifications.sources import Audience
 from notifications.subscriptions.recipients import resolve_audience
 from tests.accounts.conftest import make_corp
@@ -352,6 +352,8 @@ def test_a_run_goes_on_behind_the_last_whole_step(people: People, monkeypatch: p
     dead = people_run_of(run)
     assert (dead.status, dead.done_count) == (PeopleRun.Status.RUNNING, 1)
     made = set(links(people.corp))
+    give_up(Job(key=str(people.corp.pk)))
+    assert people_run_of(run).status == PeopleRun.Status.FAILED
 
     done = apply(run, people.place.clock)
 

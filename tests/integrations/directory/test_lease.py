@@ -15,12 +15,15 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from integrations.directory import confirm_run
+from accounts.models import User
+from integrations.directory import JOB, confirm_run
+from integrations.directory.sync import explain_run
+from integrations.jobs.requests import retry_job
 from integrations.jobs.runner import JobRun
 from integrations.models import Job, Member, SyncRun
 from integrations.models.jobs import LeaseLostError
 from tests.integrations.directory.place import Directory, carry_on
-from tests.jobs import end_leases
+from tests.jobs import do_jobs, end_leases
 
 Status = SyncRun.Status
 
@@ -40,13 +43,22 @@ def test_a_worker_that_slept_through_its_lease_writes_nothing(place: Directory) 
     assert Member.objects.count() == 0
 
 
-def test_a_run_whose_job_failed_goes_on_when_it_is_asked_for_again(place: Directory) -> None:
+def test_a_run_that_no_worker_survives_ends_and_begins_anew_where_its_job_is_tried_again(
+    place: Directory, superuser: User
+) -> None:
     run = place.request()
     SyncRun.objects.update(status=Status.RUNNING)
-    Job.objects.update(status="failed")
+    Job.objects.update(status="running", try_count=5, due_at=timezone.now())
 
-    assert place.request() == run
-    assert place.carry_on(run).status == Status.DONE
+    do_jobs(JOB)
+
+    run.refresh_from_db()
+    assert (run.status, run.phase, run.problem, run.finished_at is None) == (Status.FAILED, "finished", "broken", False)
+    assert explain_run(run).what.startswith("程序出错。")
+    retry_job(Job.objects.get(), by=superuser, now=timezone.now())
+    do_jobs(JOB)
+    run.refresh_from_db()
+    assert (run.status, run.problem) == (Status.DONE, "")
     assert place.stored() == place.theirs()
 
 
