@@ -1,1 +1,1 @@
-"""What other systems send: channels and their mappings, and the messages that come of it."""
+"""Messages from other systems: channels, their mappings, and the messages made of what comes in."""

@@ -1,7 +1,7 @@
-"""Messages of other systems: their uploads, their acceptance with runs, pictures and files, and what their runs send.
+"""Accepts messages of other systems: uploads, recipients, runs with pictures and files, and the text to send.
 
-`accept` writes a message once, in the caller's transaction. The caller hands the runs out after the commit; where it
-dies in between, the sweep finds them.
+`accept` writes a message once, in the caller's transaction. The caller hands out the runs after the commit; if it dies
+before that, the sweep finds them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _PICTURED = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOT
 
 
 class NobodyFoundError(Exception):
-    """None of the addresses names anybody whom the sender may reach."""
+    """Raised if no address names anybody whom the sender may reach."""
 
     def __init__(self, found: Found) -> None:
         super().__init__("nobody")
@@ -54,7 +54,7 @@ class NobodyFoundError(Exception):
 
 
 class DailyLimitError(Exception):
-    """The message is over what its sender may send in a day. `retry_after_seconds`: until the next one begins."""
+    """The message exceeds the sender's daily limit. `retry_after_seconds`: until the next day begins."""
 
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__("daily limit")
@@ -63,15 +63,15 @@ class DailyLimitError(Exception):
 
 @dataclass(frozen=True)
 class Incoming:
-    """What another system hands in.
+    """A message that another system hands in.
 
-    `sender`: a token or a channel, with whose rights. `key`: the same for what is handed in twice, unique among all
-    senders. `title` and `text` may be anything: what cannot be shown is taken out, what is too long is cut. `link`: an
-    address with http or https; another one is left out. `form`: empty chooses by what there is. `corp`: only people of
-    this company. `already`: people who have it, and get it no second time; of a query what it finds once the sender is
-    locked. `original`: a whole mail, and `page`: what its page shows, both compressed with zlib. `callback_url`: whom
-    to tell when it is settled. `audience`: people beside those that the addresses name. `only_user_id`: of a trial,
-    this person alone; `among`: of a trial, only people of these.
+    `sender`: the token or channel whose rights apply. `key`: equal for repeats, unique among all senders. `title`,
+    `text`: anything; characters that cannot be shown are removed, long texts are cut. `link`: an http or https address;
+    another one is left out. `form`: if empty, it is chosen by the content. `corp`: only people of this company.
+    `already`: people who have the message and get it no second time; a query runs once the sender is locked.
+    `original`: a whole mail, `page`: its page, both compressed with zlib. `callback_url`: called when the message is
+    settled. `audience`: people in addition to the addresses. `only_user_id`, `among`: for a trial, this person only, or
+    only people of this audience.
     """
 
     sender: ApiToken | InboundChannel
@@ -99,8 +99,8 @@ class Incoming:
 
 @dataclass(frozen=True)
 class Accepted:
-    """`is_new`: False where the same had been accepted before; then there is nothing to hand out. `run_ids`: to be
-    handed out after the transaction."""
+    """Result of `accept`. `is_new`: False if the message was accepted before; then no runs are handed out. `run_ids`:
+    to be handed out after the transaction."""
 
     message: IncomingMessage
     run_ids: list[int]
@@ -109,8 +109,8 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Preview:
-    """What would become of a message: its messages to each person, each person with the reason why not, and the
-    addresses that name nobody. `source`: of the run of the message itself, neither of which is saved."""
+    """Result of `preview`: the number of messages to each person, the people (with a reason if they get none), and the
+    addresses that name nobody. `source`: of the main run; neither source nor run is saved."""
 
     source: MessageSource
     run: Run
@@ -120,12 +120,9 @@ class Preview:
 
 
 def accept(incoming: Incoming, *, now: datetime) -> Accepted:
-    """Write the message with its runs. In the caller's transaction.
-
-    Of the same key the first is kept, whatever the second says. Raises NobodyFoundError and DailyLimitError; nothing
-    is written then.
-    """
-    # Of two messages of one sender the second waits: it finds the first by its key, and in the day's count.
+    """Write the message with its runs, inside the caller's transaction. A second message with the same key is ignored,
+    whatever it says. Raise NobodyFoundError and DailyLimitError; then nothing is written."""
+    # The lock makes a second message of the sender wait; then it finds the first by its key and in the day's count.
     rows = type(incoming.sender)._default_manager.select_for_update(of=("self",))
     sender = rows.get(pk=incoming.sender.pk)
     known = IncomingMessage.objects.filter(key=incoming.key).first()
@@ -142,7 +139,7 @@ def accept(incoming: Incoming, *, now: datetime) -> Accepted:
     through = IncomingMessage.people.through
     people = (through(incomingmessage_id=message.pk, user_id=pk) for pk in sorted(found.user_ids))
     through.objects.bulk_create(people, batch_size=PEOPLE_AT_ONCE)
-    # The run of the message itself, and of each of the files behind it.
+    # One run for the message itself, and one for each further file.
     runs = Run.objects.bulk_create(_draft_run(message, number, now) for number in range(len(parts)))
     Medium.objects.bulk_create(
         _draft_medium(run, file, now) for run, file in zip(runs, parts, strict=True) if file is not None
@@ -151,7 +148,7 @@ def accept(incoming: Incoming, *, now: datetime) -> Accepted:
 
 
 def preview(incoming: Incoming) -> Preview:
-    """Who would be reached, and who not, if the message were accepted now. Writes nothing."""
+    """Return who would and would not be reached if the message were accepted now. Write nothing."""
     found = _find_people(incoming)
     form, parts = _parts(incoming)
     audience = Audience(user_ids=found.user_ids, corp_id=incoming.corp.pk if incoming.corp else None)
@@ -182,7 +179,7 @@ def _find_people(incoming: Incoming) -> Found:
 
 
 def sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
-    """Person-messages since midnight, in the site's time zone, and mails passed on."""
+    """Return the person-messages and the forwarded mails since midnight in the site's time zone."""
     today = IncomingMessage.objects.filter(**_named(sender), created_at__gte=_midnight(now))
     count: int = today.aggregate(total=Sum("person_count", default=0))["total"]
     if isinstance(sender, InboundChannel) and sender.kind == InboundChannel.Kind.MAIL:
@@ -192,12 +189,12 @@ def sent_today(sender: ApiToken | InboundChannel, *, now: datetime) -> int:
 
 
 def _named(sender: ApiToken | InboundChannel) -> dict[str, Any]:
-    """As the columns of a message name it."""
+    """Return the column of a message that names the sender."""
     return {"token": sender} if isinstance(sender, ApiToken) else {"channel": sender}
 
 
 def check_limit(sender: ApiToken | InboundChannel, person_count: int, *, now: datetime) -> None:
-    """Raises DailyLimitError where so many person-messages more are too many."""
+    """Raise DailyLimitError if this many more person-messages exceed the limit."""
     if sent_today(sender, now=now) + person_count > sender.daily_limit:
         tomorrow = _midnight(_midnight(now) + timedelta(hours=36))
         raise DailyLimitError(math.ceil((tomorrow - now).total_seconds()))
@@ -207,11 +204,11 @@ def _midnight(moment: datetime) -> datetime:
     return timezone.localtime(moment).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-# --- What is sent: the message, and a message of its own for each further file ---
+# --- Content: the message, and a message of its own for each further file ---
 
 
 def _parts(incoming: Incoming) -> tuple[MessageForm, list[CheckedFile | None]]:
-    """The form of the message, and what it carries, if anything; then the files that follow it."""
+    """Return the message's form, then the file that the message carries (or None) and the files that follow it."""
     form = MessageForm(incoming.form or _chosen_form(incoming))
     wanted = Medium.Kind.PICTURE if form in _PICTURED else Medium.Kind.FILE if form == MessageForm.FILE else None
     rest = list(incoming.files)
@@ -299,15 +296,15 @@ def _draft_medium(run: Run, file: CheckedFile, now: datetime) -> Medium:
     )
 
 
-# --- The source of a message's run: what it says, and to whom ---
+# --- The source of a message's run: its content and its audience ---
 
-# Of a text card, and of what goes out as one where the picture or file cannot be uploaded.
+# A text card needs text; so do forms that are sent as one if the picture or file cannot be uploaded.
 _NEEDING_TEXT = frozenset({MessageForm.TEXTCARD, MessageForm.NEWS, MessageForm.IMAGE, MessageForm.FILE})
 _WITH_FIGURES = frozenset({MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE})
 
 
 def source_of_message(run: Run) -> MessageSource | None:
-    """For notifications.sources: None where the run is no incoming message's."""
+    """Return the source of a message's run; None for another kind of run (notifications.sources)."""
     if run.message is None:
         return None
     row = Medium.objects.filter(run=run.first_sent).only("kind", "name").order_by("pk").first()
@@ -316,13 +313,13 @@ def source_of_message(run: Run) -> MessageSource | None:
 
 
 def is_main_of(message: IncomingMessage, run: Run) -> bool:
-    """Whether the run says the message itself, and not one of the files behind it."""
+    """Return whether the run sends the message itself, not one of the files behind it."""
     return run.first_sent.key == f"message:{message.pk}"
 
 
 class MessageSource(RunSource):
-    """The message itself, or a file that came with it; to the people whom its addresses named when it was accepted, or
-    to those whom the run that it sends again did not reach."""
+    """Source of a message, or of a file that came with it. Its audience is the people whom the addresses named at
+    acceptance; for a resend, those of them whom the run that it repeats did not reach."""
 
     def __init__(self, run: Run, message: IncomingMessage, medium: ReadyMedium | None) -> None:
         self._run, self._message, self._medium = run, message, medium
@@ -351,11 +348,11 @@ class MessageSource(RunSource):
 
 
 def content_of(message: IncomingMessage, form: MessageForm, medium: ReadyMedium | None) -> Content:
-    """What a message says in this form, with the picture or file that it carries itself."""
+    """Return the content of a message in this form, with the picture or file that it carries."""
     title = text_for(form, message.title, IncomingMessage.Markup.PLAIN)
     words, figures = text_for(form, message.text, message.markup), message.figures
     if form not in _WITH_FIGURES:
-        # These say them in their text.
+        # These forms show the figures in their text.
         lines = [text_for(form, f"{caption}: {said}", IncomingMessage.Markup.PLAIN) for caption, said in figures]
         words, figures = "\n".join([*lines, words]).strip(), []
     return Content(
@@ -370,10 +367,10 @@ def content_of(message: IncomingMessage, form: MessageForm, medium: ReadyMedium 
 # --- Uploads: pictures and files that wait a day for the messages that will carry them ---
 
 UPLOADS_KEPT = timedelta(days=1)
-# Of one token, at a time.
+# Limits of the waiting uploads of one token.
 UPLOADS_AT_MOST = 200
 BYTES_AT_MOST = 1024 * 1024 * 1024
-# Of one message, together: they are in memory while it is accepted.
+# Limit of the uploads of one message: they are in memory while it is accepted.
 MESSAGE_BYTES = 60 * 1024 * 1024
 
 
@@ -382,7 +379,7 @@ class TooLargeError(Exception):
 
 
 class TooManyUploadsError(Exception):
-    """So many, or so large ones, of the token wait already. `retry_after_seconds`: until the oldest is forgotten."""
+    """The token has too many, or too large, waiting uploads. `retry_after_seconds`: until the oldest one expires."""
 
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__("too many uploads")
@@ -390,7 +387,7 @@ class TooManyUploadsError(Exception):
 
 
 def keep_upload(token: ApiToken, file: CheckedFile, *, now: datetime) -> Upload:
-    """Raises TooManyUploadsError."""
+    """Store the upload. Raise TooManyUploadsError."""
     with transaction.atomic():
         ApiToken.objects.select_for_update(of=("self",)).get(pk=token.pk)
         waiting = Upload.objects.filter(token=token, created_at__gt=now - UPLOADS_KEPT)
@@ -413,8 +410,7 @@ def keep_upload(token: ApiToken, file: CheckedFile, *, now: datetime) -> Upload:
 
 
 def find_uploads(token: ApiToken, ids: Collection[int], *, now: datetime) -> dict[int, CheckedFile]:
-    """Those of these uploads that are the token's and that it may still use, by id. Raises TooLargeError for more than
-    MESSAGE_BYTES together."""
+    """Return the token's usable uploads among these ids, by id. Raise TooLargeError above MESSAGE_BYTES together."""
     rows = Upload.objects.filter(pk__in=ids, token=token, created_at__gt=now - UPLOADS_KEPT)
     if rows.aggregate(total=Sum("size", default=0))["total"] > MESSAGE_BYTES:
         raise TooLargeError
@@ -427,5 +423,5 @@ def find_uploads(token: ApiToken, ids: Collection[int], *, now: datetime) -> dic
 
 
 def old_uploads(now: Moment) -> QuerySet[Upload]:
-    """Uploads whose time is over."""
+    """Return the uploads that have expired."""
     return Upload.objects.filter(created_at__lte=now - UPLOADS_KEPT)

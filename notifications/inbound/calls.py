@@ -1,7 +1,7 @@
-"""Takes a call of an inbound channel: keeps its payload for an hour, makes a message or incidents of it.
+"""Takes a call of an inbound channel: keeps its payload for an hour and makes a message or incidents of it.
 
-Payloads and secrets stand in no log. Pictures and files that have yet to be fetched wait in a row for a worker, which
-fetches them and makes the message; the call is answered before.
+Payloads and secrets are never logged. Pictures and files behind addresses are not fetched during the call: it is
+answered, and a worker fetches them and makes the message.
 """
 
 from __future__ import annotations
@@ -68,18 +68,19 @@ logger = logging.getLogger(__name__)
 
 
 PAYLOAD_KEPT = timedelta(hours=1)
-# A larger payload is kept with its long texts cut, as those of pictures.
+# A larger payload is kept with its long texts cut, such as those of pictures.
 KEPT_CHARACTERS = 1024 * 1024
 CUT_CHARACTERS = 2000
 CALLS_SHOWN = 50
-# The kind of jobs that fetch files.
+# Kind of the jobs that fetch files.
 FETCH = "inbound.files"
 Outcome = InboundCall.Outcome
 _CALLS = CountedMetric("guanwecom_inbound_calls", "Calls of inbound channels, by outcome", "kind", "outcome")
 
 
 class CallRefusedError(Exception):
-    """`code`: of a problem (notifications.api.problems). `sentence`: for the log of calls and for the sender."""
+    """The call is refused. `code`: of a problem (notifications.api.problems). `sentence`: for the log of calls and the
+    sender."""
 
     def __init__(self, code: str, sentence: Sentence, retry_after_seconds: int = 0) -> None:
         super().__init__(code)
@@ -90,8 +91,8 @@ class CallRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a call. `left_out`: why files of its message are not sent. `run_ids`: to be handed out after the
-    transaction. `tells_of_alerts`: whether incidents began or ended by it."""
+    """Result of a call. `left_out`: reasons why files of its message are not sent. `run_ids`: to be handed out after
+    the transaction. `tells_of_alerts`: whether incidents began or ended."""
 
     outcome: InboundCall.Outcome
     message_id: int | None = None
@@ -101,10 +102,8 @@ class Taken:
 
 
 def take(channel: InboundChannel, payload: Payload, *, request_key: str, now: datetime) -> Taken:
-    """Make a message of what came in. `request_key`: by which the sender's own headers tell a repeat; empty for none.
-
-    Raises CallRefusedError, which is noted already.
-    """
+    """Make a message or incidents of a payload. `request_key`: by which the sender's headers mark a repeat; empty for
+    none. Raise CallRefusedError, which is in the log already."""
     remember(channel, payload, now=now)
     if not channel.is_enabled:
         note(channel, Outcome.NOTED, now=now)
@@ -147,7 +146,7 @@ def _taken(channel: InboundChannel, payload: Payload, request_key: str, now: dat
 
 
 def _taken_alerts(channel: InboundChannel, payload: Payload, now: datetime) -> Taken:
-    """Bring the channel's incidents up to its alerts. A repeated notification changes and sends nothing."""
+    """Apply the alerts to the channel's incidents. A repeated notification changes and sends nothing."""
     try:
         alerts, left_out_count = read_alerts(payload, now=now)
     except NoAlertsError as error:
@@ -158,8 +157,8 @@ def _taken_alerts(channel: InboundChannel, payload: Payload, now: datetime) -> T
 
 
 def mapped_of(channel: InboundChannel, payload: Payload, *, now: datetime) -> Mapped | None:
-    """The message that the channel's mapping makes of a payload, in the site's language: the sender's is nobody's who
-    reads it. Raises CallRefusedError."""
+    """Return the message that the channel's mapping makes, in the site's language. The sender's language does not
+    matter: it does not read the message. Raise CallRefusedError."""
     try:
         rules = mapping.mapping_from(channel.mapping)
         with translation.override(settings.LANGUAGE_CODE):
@@ -178,13 +177,13 @@ def incoming_of(
     chosen: Audience | None = None,
     only_user_id: int | None = None,
 ) -> Incoming:
-    """`fetched`: the pictures and files behind its addresses; `left_out`: why others are not sent. `chosen`: in place
-    of the people chosen for the channel. `only_user_id`: of a trial, this person alone."""
+    """Return the message to accept. `fetched`: files fetched from its addresses; `left_out`: reasons why others are not
+    sent. `chosen`: people instead of those chosen for the channel. `only_user_id`: for a trial, this person only."""
     files, text = [*mapped.files, *fetched], mapped.text
     if mapped.refused or left_out:
         with translation.override(settings.LANGUAGE_CODE):
             text = f"{text}\n\n{_('Some pictures or files that belong to it could not be sent.')}".strip()
-    # A message that only carries a file needs another form where no file came.
+    # A form that only carries a file cannot be used without a file.
     lacks_file = channel.form in {MessageForm.FILE, MessageForm.IMAGE} and not files
     return Incoming(
         sender=channel,
@@ -207,7 +206,7 @@ def incoming_of(
 
 
 def accepted(incoming: Incoming, *, now: datetime) -> Accepted:
-    """Raises CallRefusedError."""
+    """Accept the message. Raise CallRefusedError."""
     try:
         return accept(incoming, now=now)
     except NobodyFoundError as error:
@@ -224,12 +223,12 @@ def _over_limit(error: DailyLimitError) -> CallRefusedError:
 
 
 def key_of(channel: InboundChannel, key: str) -> str:
-    """Of a message, unique among all; without `key` another one each time."""
+    """Return the message's key, unique among all messages; without `key` a new one each time."""
     digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest() if key else uuid.uuid4().hex
     return f"channel:{channel.pk}:{digest}"
 
 
-# --- What came in last ------------------------------------------------------------------------------------------------
+# --- The last payload ---
 
 
 def remember(channel: InboundChannel, payload: Payload, *, now: datetime) -> None:
@@ -241,7 +240,7 @@ def remember(channel: InboundChannel, payload: Payload, *, now: datetime) -> Non
 
 
 def last_payload(channel: InboundChannel, *, now: datetime) -> tuple[Payload, datetime] | None:
-    """What came in last, and when; None where nothing did within PAYLOAD_KEPT, or it cannot be read."""
+    """Return the last payload and its time; None if there was none within PAYLOAD_KEPT or it cannot be read."""
     row = InboundPayload.objects.filter(channel=channel, received_at__gt=now - PAYLOAD_KEPT).first()
     if row is None:
         return None
@@ -270,7 +269,7 @@ def note(
     now: datetime,
     message_id: int | None = None,
 ) -> None:
-    """Write down what became of a call. What is the same as the call before, and makes no message, is counted there."""
+    """Write the outcome of a call to the log. A repeat of the last entry without a message only adds to its count."""
     _CALLS.add(channel.kind, outcome.value)
     text = "" if reason is None else reason.stored()
     if message_id is None and outcome != Outcome.ACCEPTED:
@@ -284,25 +283,25 @@ def note(
 
 
 def note_left_out(channel: InboundChannel, reasons: Iterable[Sentence], *, now: datetime) -> None:
-    """Write down why pictures and files of a message that was accepted are not sent."""
+    """Write to the log why pictures and files of an accepted message are not sent."""
     for reason in reasons:
         note(channel, Outcome.WITHOUT_FILE, reason, now=now)
 
 
 def follow_up(call: InboundFetch, **changes: Any) -> None:
-    """Write what became of a call that waited for its pictures and files. Both were written at the same moment."""
+    """Update the log entry of a call that waited for its files. Entry and call have the same time."""
     waiting = InboundCall.objects.filter(outcome=Outcome.ACCEPTED, message=None, first_at=call.created_at)
     waiting.filter(channel=call.channel_id).update(**changes)
 
 
-# --- Pictures and files behind a call's addresses: fetched in a worker, never in the call ---
+# --- Pictures and files behind a call's addresses: fetched in a worker, never during the call ---
 
-# For one file, and for all of a message.
+# Limits for one file, and for all files of a message.
 FILE_SECONDS = 20.0
 TOTAL_SECONDS = 60.0
-# After these the message goes without its files.
+# After this many tries the message goes without its files.
 TRIES_AT_MOST = 3
-# After these it is given up.
+# After this many tries the message is given up.
 GIVEN_UP_AFTER = 6
 
 
@@ -314,8 +313,8 @@ _ENDED = Sentence("Meanwhile the channel was switched off, or its owner may no l
 
 
 def fetch(run: JobRun) -> list[int] | Again:
-    """Fetch what one call names, and accept its message. Returns the runs to hand out. What cannot be fetched is left
-    out, and noted."""
+    """Fetch the files of one call and accept its message. Return the runs to hand out. Files that cannot be fetched are
+    left out and noted in the log."""
     call = InboundFetch.objects.select_related("channel").filter(pk=int(run.job.key or 0)).first()
     if call is None:
         return []
@@ -330,7 +329,7 @@ def fetch(run: JobRun) -> list[int] | Again:
 
 
 def _made(call: InboundFetch, channel: InboundChannel, run: JobRun) -> list[int]:
-    """Runs of its message. Raises CallRefusedError and LeaseLostError."""
+    """Make the call's message and return its runs. Raise CallRefusedError and LeaseLostError."""
     try:
         payload = json.loads(opened(call.payload))
     except UnreadableSecretError as error:
@@ -360,7 +359,8 @@ def _made(call: InboundFetch, channel: InboundChannel, run: JobRun) -> list[int]
 
 
 def _refused(call: InboundFetch, error: CallRefusedError, run: JobRun) -> list[int] | Again:
-    """Its sender was told that it is accepted: what is over the day's limit waits for the next, if it may."""
+    """Wait for the next day if only the daily limit is reached and the message still lives then. Otherwise log the
+    refusal, because the sender was told that the message is accepted."""
     now = run.clock()
     then = now + timedelta(seconds=error.retry_after_seconds)
     if now < then <= call.created_at + timedelta(hours=call.channel.lifetime_hours):
@@ -374,7 +374,7 @@ def _refused(call: InboundFetch, error: CallRefusedError, run: JobRun) -> list[i
 
 
 def give_up_fetch(job: Job) -> None:
-    """Tell in the channel's log that a call's message was not made, and forget the call: its sender may repeat it."""
+    """Note in the channel's log that the message was not made, and delete the call: its sender may repeat it."""
     call = InboundFetch.objects.select_related("channel").filter(pk=int(job.key or 0)).first()
     if call is not None:
         note(call.channel, InboundCall.Outcome.REFUSED, _NOT_MADE, now=timezone.now())
@@ -384,7 +384,8 @@ def give_up_fetch(job: Job) -> None:
 def _fetched(
     urls: tuple[tuple[str, str], ...], *, room: int, reach: Reach, clock: Clock
 ) -> tuple[list[CheckedFile], list[Sentence]]:
-    """`room`: bytes that all of them may have together."""
+    """Fetch the files. `room`: bytes that all of them may have together. Return the files, and the reasons for missing
+    ones."""
     files, refused, end = [], [], clock() + timedelta(seconds=TOTAL_SECONDS)
     for name, url in urls:
         host, last = _parts_of(url)
@@ -406,7 +407,7 @@ def _fetched(
 
 
 def _why(error: SourceError, name: str, *, is_full: bool) -> Sentence:
-    """`is_full`: whether others have left it less than a file may have."""
+    """Return why a file is missing. `is_full`: other files left it less room than a single file may have."""
     if error.problem != Problem.TOO_BIG:
         why = NoData(error.problem.value, error.facts)
         return Sentence("“%(name)s” was not fetched: %(reason)s") % {"name": name, "reason": why}
@@ -417,7 +418,7 @@ def _why(error: SourceError, name: str, *, is_full: bool) -> Sentence:
 
 
 def _parts_of(url: str) -> tuple[str, str]:
-    """Host, and the last part of its path: as path and query may hold a secret, only the host stands in a log."""
+    """Return the host and the last part of the path. Path and query may hold a secret, so logs show only the host."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -425,7 +426,7 @@ def _parts_of(url: str) -> tuple[str, str]:
     return parts.hostname or "", unquote(parts.path).rpartition("/")[2] or "file"
 
 
-# --- What is kept no longer ---
+# --- Purging ---
 
 CHUNK = 200
 
@@ -439,15 +440,15 @@ def old_messages(now: Moment) -> QuerySet[IncomingMessage]:
 
 
 def purge(*, now: datetime) -> int:
-    """Delete at most CHUNK old messages, and of each channel the calls beyond its newest CALLS_SHOWN. Returns how many
-    messages."""
+    """Delete at most CHUNK old messages, and of each channel the calls beyond its newest CALLS_SHOWN. Return the number
+    of messages."""
     ids = list(old_messages(now).order_by("created_at").values_list("pk", flat=True)[:CHUNK])
     if ids:
-        # Django reads what it deletes: not the texts and whole mails.
+        # Django loads rows that it deletes: only their keys, not the texts and whole mails.
         IncomingMessage.objects.filter(pk__in=ids).only("pk").delete()
     counts = InboundCall.objects.order_by().values("channel").annotate(call_count=Count("pk"))
     for channel_id in counts.filter(call_count__gt=CALLS_SHOWN).values_list("channel", flat=True):
         calls = InboundCall.objects.filter(channel=channel_id)
-        # By their keys: "all others" would be what comes in at this moment, too.
+        # Deleted by their keys: "all others" would include a call that comes in at this moment.
         calls.filter(pk__in=list(calls.newest_first().values_list("pk", flat=True)[CALLS_SHOWN:])).delete()
     return len(ids)

@@ -1,6 +1,6 @@
-"""The secret of an inbound channel, and how a sender proves that it holds it: tokens and HMACs.
+"""The secret of an inbound channel, and the schemes by which a sender proves that it holds it: tokens and HMACs.
 
-A scheme is a row of data: another sender's is one more row. Sources: docs.github.com/webhooks (X-Hub-Signature-256),
+A scheme is a row of data; a new sender needs one more row. Sources: docs.github.com/webhooks (X-Hub-Signature-256),
 docs.gitlab.com/user/project/integrations/webhooks (X-Gitlab-Token), grafana.com/docs, webhook notifier (HMAC), and
 standardwebhooks.com for `t=…,v1=…` (read 2026-11-28).
 """
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 
-# By which a scanner of source code or logs knows one.
+# Lets scanners of source code and logs recognise a secret.
 BEGINNING = "gwi_"
 SECRET_BYTES = 32
-# Of a new channel.
+# Scheme of a new channel.
 FIRST_SCHEMES = {InboundChannel.Kind.WEBHOOK: "bearer", InboundChannel.Kind.MAIL: "password"}
 
 
 def renew_secret(channel: InboundChannel) -> str:
-    """Give the channel another secret, unsaved: 47 letters, digits, "-" and "_" with 256 random bits. The one before
-    is no longer good."""
+    """Give the channel a new secret (unsaved) and return it: 47 letters, digits, "-" and "_" with 256 random bits. The
+    former secret becomes invalid."""
     secret = BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
     kept = kept_of(secret, channel.scheme)
     channel.secret, channel.digest = kept.secret, kept.digest
     return secret
 
 
-# --- How a sender proves that it holds the secret ---
+# --- Proofs that a sender holds the secret ---
 
-# How far the clock of a sender that signs the time may be off, and for how long a recorded call is good.
+# How far a sender's clock may be off, and how long a recorded call can be replayed.
 REPLAY_SECONDS = 300
 TOKEN_CHARACTERS_AT_MOST = 512
 SIGNATURES_AT_MOST = 8
 
 
 class Where(StrEnum):
-    """Where the proof stands."""
+    """Place of the proof in a call."""
 
     HEADER = "header"
     BEARER = "bearer"
@@ -64,9 +64,9 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """`name`: of the header or of the parameter. `prefix`: before the digits of a signature. `timestamp`: of TIMED_HMAC
-    the header with the seconds, signed as `<seconds>:<body>`; empty where they stand beside the signature as
-    `t=<seconds>,v1=<digits>`, signed as `<seconds>.<body>`."""
+    """A way to prove the secret. `name`: of the header or parameter. `prefix`: before the digits of a signature.
+    `timestamp`: for TIMED_HMAC, the header with the seconds, signed as `<seconds>:<body>`. If empty, the seconds are
+    beside the signature as `t=<seconds>,v1=<digits>`, signed as `<seconds>.<body>`."""
 
     label: StrOrPromise
     where: Where
@@ -77,7 +77,7 @@ class Scheme:
 
     @property
     def needs_secret(self) -> bool:
-        """Whether the secret itself is needed to check it, and not its digest alone."""
+        """Return whether a check needs the secret itself; a digest is enough for other schemes."""
         return self.where in {Where.HMAC, Where.TIMED_HMAC}
 
 
@@ -108,13 +108,13 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
         "password": Scheme(_("user name and password of the mail server"), Where.PASSWORD),
     }
 )
-# Of a webhook, in the order in which they are offered.
+# Schemes of webhooks, in the order in which they are offered.
 WEBHOOK_SCHEMES = tuple(name for name, scheme in SCHEMES.items() if scheme.where != Where.PASSWORD)
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What came with a call. `headers`: by their names, in whatever letters; `query`: the last value of each name."""
+    """The parts of a call that prove it. `headers`: by name, in any case; `query`: the last value of each name."""
 
     headers: Mapping[str, str]
     query: Mapping[str, str]
@@ -123,14 +123,14 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a channel keeps of its secret: the secret for schemes that need it, else the digest of it."""
+    """Stored form of a channel's secret: the secret for schemes that need it, else its digest."""
 
     secret: str = ""
     digest: str = ""
 
 
 def digest_of(secret: str) -> str:
-    """SHA-256 in hexadecimal digits. Of 256 random bits there is no list to try, so no salt is needed."""
+    """Return the SHA-256 in hexadecimal digits. 256 random bits cannot be guessed, so no salt is needed."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -139,8 +139,8 @@ def kept_of(secret: str, scheme: str) -> Kept:
 
 
 def verify(scheme: str, proof: Proof, kept: Kept, *, now: float) -> bool:
-    """Whether the call proves the secret. `now`: seconds since 1970. Compares in constant time, and takes as long
-    for a channel that keeps nothing, which no call proves."""
+    """Return whether the call proves the secret. `now`: seconds since 1970. The comparison takes constant time, also
+    for a channel that stores nothing, which no call proves."""
     known = SCHEMES.get(scheme) or SCHEMES["bearer"]
     if not known.needs_secret:
         token = _token(known, proof)[:TOKEN_CHARACTERS_AT_MOST]
@@ -153,8 +153,8 @@ def verify(scheme: str, proof: Proof, kept: Kept, *, now: float) -> bool:
 
 
 def repeat_key(scheme: str, proof: Proof, *, now: float) -> str:
-    """The same for a call that is made again as it was recorded, once `verify` took it: a digest of what is signed.
-    Empty for schemes that sign no time: of those an honest sender makes the same call twice."""
+    """Return a digest of the signed content, which is equal for a replayed call. Call it after `verify`. Empty for
+    schemes that sign no time: with those an honest sender may make the same call twice."""
     known = SCHEMES[scheme]
     if known.where != Where.TIMED_HMAC:
         return ""
@@ -171,14 +171,14 @@ def _token(scheme: Scheme, proof: Proof) -> str:
         return ""
     if scheme.where == Where.BEARER:
         return value.strip()
-    try:  # `user:password` in base64; whichever user
+    try:  # `user:password` in base64; any user
         return base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")[2]
     except (binascii.Error, ValueError):
         return ""
 
 
 def _signatures(scheme: Scheme, proof: Proof, now: float) -> Iterator[tuple[bytes, bytes]]:
-    """What is said to be signed, and the digits that came for it."""
+    """Yield the signed content and the signatures given for it."""
     value = proof.headers.get(scheme.name, "").strip()
     if scheme.where == Where.HMAC:
         if value.startswith(scheme.prefix):
@@ -200,7 +200,7 @@ def _is_fresh(seconds: str, now: float) -> bool:
 
 
 def _digits(text: str) -> bytes:
-    """Of hexadecimal digits or base64; empty for what is neither."""
+    """Decode hexadecimal digits or base64; empty for anything else."""
     try:
         return bytes.fromhex(text)
     except ValueError:

@@ -1,10 +1,10 @@
 """Text, pictures and files of other systems, made safe for a message. Pure.
 
-Nothing in a text is obeyed but the Markdown that is let through: headings, quotes, bold, code, and links with http or
-https. Everything else that WeCom could take for markup, as a tag, a mention or <@all>, has a look-alike in its place.
+Only this Markdown takes effect: headings, quotes, bold, code, and links with http or https. Anything else that WeCom
+could read as markup (a tag, a mention, <@all>) is replaced by look-alike characters.
 
-A picture or file is what its content says, whatever its sender calls it. Nothing is unpacked or decoded: of a picture
-only its head is read, so that one that would fill the memory when somebody draws it is refused before anybody does.
+A picture or file has the type that its content shows, whatever the sender calls it. Nothing is unpacked or decoded:
+only a picture's header is read, so that a picture too large to draw is refused before anything draws it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from notifications.models import IncomingMessage, Medium, MessageForm
 from notifications.models.inbound import LINK_CHARACTERS, TEXT_CHARACTERS, TITLE_CHARACTERS
 from notifications.reports.templates.values import escaped
 
-# Also halves of surrogate pairs, which no database takes. Lines and tabs stay.
+# Includes halves of surrogate pairs, which databases refuse. Line ends and tabs stay.
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n?")
 _START = re.compile(r"(?P<quote>(?:>[ \t]?)*)(?P<heading>#{1,6}[ \t]+)?(?P<bullet>[*+-][ \t]+)?")
-# What may stand between two pieces of plain text; a picture becomes a link.
+# Marks between two pieces of plain text; a picture becomes a link.
 _INLINE = re.compile(
     r"!?\[(?P<label>[^\[\]]+)\]\((?P<url>https?://[^\s()<>]+)\)"
     r"|<(?P<bare>https?://[^\s<>]+)>"
@@ -38,19 +38,19 @@ _LOOK_ALIKES = str.maketrans({"<": "＜", ">": "＞", "[": "［", "]": "］"})  
 
 
 def safe_title(title: str) -> str:
-    """One line without markup of any form's, as long as a title may be; empty where nothing of it can be shown."""
+    """Return the title as one line of allowed length, without markup of any form; empty if nothing can be shown."""
     line = " ".join(in_reading_order(_CONTROLS.sub(" ", title)).split())
     return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
 
 
 def safe_text(text: str) -> str:
-    """The text with plain line ends and without characters that nothing can show; the first TEXT_CHARACTERS of it."""
+    """Return the text with plain line ends and without unprintable characters, cut to TEXT_CHARACTERS."""
     plain = in_reading_order(_CONTROLS.sub("", _LINE_ENDS.sub("\n", text[: 2 * TEXT_CHARACTERS]))).strip()
     return plain if len(plain) <= TEXT_CHARACTERS else plain[: TEXT_CHARACTERS - 1] + "…"
 
 
 def safe_link(link: str) -> str:
-    """`link`, if it is an address with http or https as a message may have it; else empty."""
+    """Return `link` if it is an http or https address that a message may have; else an empty string."""
     if len(link) > LINK_CHARACTERS or not link.isprintable() or " " in link:
         return ""
     try:
@@ -61,7 +61,7 @@ def safe_link(link: str) -> str:
 
 
 def text_for(form: str, text: str, markup: str) -> str:
-    """A tidied text as a message of this form says it."""
+    """Return a safe text in the form's own syntax."""
     if markup != IncomingMessage.Markup.MARKDOWN:
         return "\n".join(escaped(line, form) for line in text.split("\n"))
     if form == MessageForm.MARKDOWN:
@@ -70,7 +70,7 @@ def text_for(form: str, text: str, markup: str) -> str:
 
 
 def _marked(line: str) -> str:
-    """A line of Markdown with the marks that are let through."""
+    """Write a line of Markdown with the allowed marks only."""
     start = _START.match(line)
     quote, heading, bullet = (start["quote"], start["heading"], start["bullet"]) if start else ("", "", "")
     rest = line[start.end() :] if start else line
@@ -78,14 +78,14 @@ def _marked(line: str) -> str:
 
 
 def _unmarked(line: str) -> str:
-    """A line of Markdown in plain words, an address behind what leads to it."""
+    """Write a line of Markdown in plain words, each address behind its label."""
     start = _START.match(line)
     bullet = "- " if start and start["bullet"] else ""
     return bullet + _INLINE.sub(_in_words, line[start.end() :] if start else line)
 
 
 def _each_piece(line: str, shown: Callable[[re.Match[str]], str]) -> str:
-    """What is between marks with look-alikes, marks as `shown` has them."""
+    """Replace text between marks by look-alikes, and marks by what `shown` returns."""
     pieces, end = [], 0
     for mark in _INLINE.finditer(line):
         pieces += [_between(line[end : mark.start()]), shown(mark)]
@@ -113,26 +113,26 @@ def _in_words(mark: re.Match[str]) -> str:
 
 # --- Pictures and files ---
 
-# WeCom's limits: of a file and of a picture, in bytes.
+# WeCom's limits of a file and of a picture, in bytes.
 FILE_BYTES = 20 * 1024 * 1024
 PICTURE_BYTES = 10 * 1024 * 1024
-# WeCom takes no file that is smaller.
+# WeCom refuses smaller files.
 LEAST_BYTES = 6
-# Four bytes each when it is drawn.
+# A drawn pixel takes four bytes of memory.
 PIXELS_AT_MOST = 40_000_000
-# Of a file's name, which is also the title of its message, before its extension.
+# Length of a file's name without its extension; the name is also the title of its message.
 NAME_CHARACTERS = 110
 FILES_AT_MOST = 20
 _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
 
 
 class FileRefusedError(SentenceError):
-    """It is not sent: too large, empty, or of a type that is not let through."""
+    """The file is not sent: it is too large, empty, or of a type that is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedFile:
-    """What a message may carry. `name`: with the extension of what it is."""
+    """A file that a message may carry. `name` ends with the extension of its real type."""
 
     name: str
     kind: Medium.Kind
@@ -148,8 +148,8 @@ class CheckedFile:
 
 
 def checked(name: str, content: bytes) -> CheckedFile:
-    """The file as it may be sent. A picture that WeCom shows is one of up to 10 MB in PNG or JPEG; a larger one, and
-    any other, is a file. Raises FileRefusedError."""
+    """Return the file as it may be sent. Raise FileRefusedError. WeCom shows PNG and JPEG pictures of up to 10 MB;
+    other pictures are sent as files."""
     tidy = tidy_name(name)
     if len(content) < LEAST_BYTES:
         raise FileRefusedError(Sentence("“%(name)s” is empty, or has fewer than 6 bytes.") % {"name": tidy})
@@ -175,7 +175,7 @@ def checked(name: str, content: bytes) -> CheckedFile:
 
 
 def tidy_name(name: str) -> str:
-    """A name without folders and what no file system takes."""
+    """Return the name without folders and without characters that file systems refuse."""
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     tidy = " ".join(_NOT_IN_NAMES.sub(" ", last).split()).strip(". ")
     stem, dot, extension = tidy.rpartition(".")
@@ -187,7 +187,7 @@ def tidy_name(name: str) -> str:
 # --- Types by content: the proper extension and the media type ---
 
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-# The last record of an archive, and the most that stands behind its beginning: itself and a comment.
+# The last record of an archive, and the most bytes from its beginning: the record and a comment.
 _END_OF_ARCHIVE, _END_BYTES = b"PK\x05\x06", 22 + 65535
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "png", "image/png"),
@@ -207,7 +207,7 @@ _OLD_OFFICE = {
     "doc": "application/msword",
     "ppt": "application/vnd.ms-powerpoint",
 }
-# Text is what its sender calls it, of those that no program runs.
+# Text has the type that its sender names, if no program runs files of that type.
 _TEXTS = {
     "csv": "text/csv",
     "tsv": "text/tab-separated-values",
@@ -235,7 +235,7 @@ def _type_of(extension: str, content: bytes) -> tuple[str, str] | None:
 
 
 def _archive(content: bytes) -> tuple[str, str] | None:
-    """By the names in it. Only looked for: a list of its members may be as large as whoever made it liked."""
+    """Recognise an archive by names in it. They are only searched for: reading the list of members could be costly."""
     if _END_OF_ARCHIVE not in content[-_END_BYTES:]:
         return None
     for proper, (member, content_type) in _OFFICE.items():
@@ -244,7 +244,7 @@ def _archive(content: bytes) -> tuple[str, str] | None:
     return "zip", "application/zip"
 
 
-# What a browser takes for a page, whatever its name says.
+# Content that a browser treats as a page, whatever its name says.
 _PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<!--.{0,1000}?-->\s*)*<(?:!doctype|html|head|body|script|svg|\?xml)\b", re.I | re.S
 )
@@ -262,7 +262,7 @@ def _is_text(content: bytes) -> bool:
     return False
 
 
-# --- Sizes of pictures, from their heads ---
+# --- Sizes of pictures, from their headers ---
 
 
 def _png_size(content: bytes) -> tuple[int, int] | None:
@@ -280,7 +280,7 @@ def _gif_size(content: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """From the first frame; segments before it are passed over."""
+    """Return the size in the first frame; segments before it are skipped."""
     at = 2
     for _segment in range(_SEGMENTS_AT_MOST):
         if at + 9 > len(content) or content[at] != 0xFF:
@@ -289,7 +289,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
         if marker in _FRAMES:
             height, width = struct.unpack(">HH", content[at + 5 : at + 9])
             return width, height
-        # Markers without a segment; one byte 0xFF more may stand before any.
+        # These markers have no segment. An extra byte 0xFF may precede any marker.
         is_alone = marker in {0xFF, 0x01} or 0xD0 <= marker <= 0xD8
         at += (1 if marker == 0xFF else 2) if is_alone else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     return None

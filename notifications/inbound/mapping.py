@@ -1,13 +1,13 @@
-"""Makes a message of a payload, as the channel's mapping says: title, text, recipients, pictures and files. Pure.
+"""Makes a message of a payload by the channel's mapping: title, text, recipients, pictures and files. Pure.
 
-A mapping is kept as JSON. Its paths are JMESPath; what a path does not find is left out. `tree_of` gives the fields of
-a payload from which an editor picks, `PRESETS` the ready-made mappings of the usual senders.
+A mapping is stored as JSON. Its paths are JMESPath; a path that finds nothing is ignored. `tree_of` lists the fields of
+a payload for an editor, `PRESETS` holds the ready-made mappings of the usual senders.
 
 Each preset is a file in `senders/`, with its words in English and Chinese. Payloads as documented by Grafana (webhook
 notifier), Alertmanager (webhook_config), Jenkins (Notification plugin), GitLab (webhook events) and Metabase
-(webhooks), and as the code of Superset (reports/notifications/webhook.py), DolphinScheduler (alert-http) and
-Nightingale (models/alert_cur_event.go) sends them; all read 2026-11-28, Nightingale's 2026-12-01. Guandata's custom
-push channel is not documented: its fields are picked from the first payload.
+(webhooks), and as sent by the code of Superset (reports/notifications/webhook.py), DolphinScheduler (alert-http) and
+Nightingale (models/alert_cur_event.go); all read 2026-11-28, Nightingale's 2026-12-01. Guandata's custom push channel
+is not documented: its fields are picked from the first payload.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ from notifications.reports.templates.values import NOTHING, Exposed, ExpressionE
 from notifications.sources import Figure
 
 ADDRESS_CHARACTERS = 200
-# A float knows its last digit below it.
+# A float below it is exact to the last digit.
 WHOLE_BELOW = 2**53
-# What stands between recipients in one text.
+# Separators of recipients in one text.
 _SEPARATORS = str.maketrans(dict.fromkeys(",;|，；、\n\r\t", " "))  # noqa: RUF001  # as people write them
-# Where an object of a file has its name, and its content or address.
+# Members of a file object that hold its name, and its content or address.
 _NAMES = ("name", "filename", "fileName", "title")
 _CONTENTS = ("content", "base64", "data", "url", "href")
-# Stands for the end of a line within a value while a template is rendered, which makes one line of each value.
+# Stands for a line end inside a value during rendering, because a template puts each value on one line.
 _LINE_END = "\ue000"
 
 
 class MappingError(SentenceError):
-    """The mapping does not fit what came in."""
+    """The mapping does not fit the payload."""
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """`title` and `text`: templates. All `_path`s: JMESPath, empty for none.
+    """Mapping of a channel. `title` and `text`: templates. All `_path`s: JMESPath, empty for none.
 
     `recipient_kind`: a recipients.Kind; empty: the people chosen for the channel. `only_values`: the message is sent
-    only where the value at `only_path` is one of these, or is true where there are none. `key_path`: a value, or a list
-    of values that count together. `urgent_values`: of `severity_path`, in small letters. `figures`: lines of `caption:
-    path`. `file_paths`: several.
+    only if the value at `only_path` is one of these, or is true if there are none. `key_path`: a value, or a list of
+    values that form one key. `urgent_values`: values of `severity_path`, in lower case. `figures`: pairs of caption and
+    path. `file_paths`: several paths.
     """
 
     title: str = ""
@@ -85,12 +85,12 @@ class Mapping:
     file_paths: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """As a channel keeps it, without what is empty."""
+        """Return the non-empty fields, in the form that a channel stores."""
         return {name: value for name, value in asdict(self).items() if value}
 
 
 def mapping_from(document: Any) -> Mapping:
-    """A mapping as a channel keeps it. What is not known of it is left out."""
+    """Read a mapping as a channel stores it. Unknown fields are ignored."""
     found = document if isinstance(document, dict) else {}
     known: dict[str, Any] = {each.name: found[each.name] for each in fields(Mapping) if each.name in found}
     for name in ("only_values", "urgent_values", "file_paths"):
@@ -101,9 +101,8 @@ def mapping_from(document: Any) -> Mapping:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What a payload comes to. `addresses`: None for the people chosen for the channel. `key`: empty for none.
-    `urls`: name and address of pictures and files that have yet to be fetched; `refused`: sentences about those that
-    are not sent."""
+    """Result of a mapping. `addresses`: None for the people chosen for the channel. `key`: empty for none. `urls`: name
+    and address of pictures and files still to be fetched; `refused`: reasons why files are not sent."""
 
     title: str
     text: str
@@ -119,7 +118,7 @@ class Mapped:
 
 
 def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) -> Mapped | None:
-    """The message; None where it is left out by the condition. Raises MappingError."""
+    """Return the message; None if the mapping's condition excludes it. Raise MappingError."""
     try:
         if not _is_wanted(mapping, payload):
             return None
@@ -131,12 +130,12 @@ def apply(mapping: Mapping, payload: Payload, *, now: datetime, zone: ZoneInfo) 
 
 
 def check_template(source: str) -> None:
-    """Raises TemplateError."""
+    """Raise TemplateError if the template is invalid."""
     renderer.check(source, [PAYLOAD])
 
 
 def check_path(path: str) -> None:
-    """Raises ExpressionRefused."""
+    """Raise ExpressionRefused if the path is invalid."""
     if path:
         expressions.check_selection(path)
 
@@ -184,7 +183,9 @@ def _figures(mapping: Mapping, payload: Payload) -> Iterator[Figure]:
 
 
 def _addresses(mapping: Mapping, payload: Payload) -> Iterator[Address]:
-    """One text may name several people; a mail address may stand within a name: `Wang <wang@example.com>`."""
+    """Yield the recipients. One text may name several, and a mail address may follow a name: `Wang
+    <wang@example.com>`.
+    """
     kind, count = Kind(mapping.recipient_kind), 0
     for value in _listed(expressions.find(mapping.recipient_path, payload)):
         for word in _text(value).translate(_SEPARATORS).split():
@@ -202,14 +203,14 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _key(value: Any) -> str:
-    """What a list selects counts together; empty where it selects nothing."""
+    """Return the key as text. The values of a list form one key; it is empty if all of them are."""
     if not isinstance(value, list):
         return _text(value)
     return json.dumps(value, sort_keys=True) if any(_key(one) for one in value) else ""
 
 
 def _text(value: Any) -> str:
-    """A value in words; what holds others is none. Some senders write 123 as 123.0."""
+    """Return a single value as text; empty for an object or a list. 123.0 becomes 123, as some senders write it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < WHOLE_BELOW:
@@ -244,7 +245,7 @@ def _files(paths: Sequence[str], payload: Payload) -> _Files:
 
 
 def _contents(paths: Sequence[str], payload: Payload) -> Iterator[tuple[str, str]]:
-    """Name and content of each file: a text, or an object that has both."""
+    """Yield name and content of each file: a text, or an object that has both."""
     for path in paths:
         for value in _listed(expressions.find(path, payload)):
             if isinstance(value, str) and value:
@@ -260,7 +261,7 @@ def _first_text(members: dict[str, Any], names: Sequence[str]) -> str:
 
 
 def _bytes(name: str, content: str) -> bytes:
-    """Of base64, or of a data: address with it. Raises FileRefusedError."""
+    """Decode base64, also inside a data: URL. Raise FileRefusedError."""
     head, _comma, digits = content.partition(",") if content.startswith("data:") else ("", "", content)
     try:
         if head and not head.endswith(";base64"):
@@ -271,20 +272,20 @@ def _bytes(name: str, content: str) -> bytes:
         raise FileRefusedError(sentence % {"name": name or "file"}) from None
 
 
-# --- Fields of a payload: as templates see them, and as the tree from which an editor picks ---
+# --- Fields of a payload: as templates see them, and as a tree for the editor ---
 
 SHOWN_CHARACTERS = 4000
-# Of the tree that an editor sees.
+# Limits of the tree that an editor sees.
 ROWS_AT_MOST = 500
 ITEMS_AT_MOST = 5
 EXAMPLE_CHARACTERS = 80
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-# Names that a template takes for its own.
+# Names with a meaning of their own in a template.
 _NOT_ATTRIBUTES = frozenset({"true", "false", "none", "True", "False", "None"})
 
 
 class PayloadView(Exposed):
-    """An object of a payload in a template: `payload.commit.author`, `payload['commit id']`. What is not there is no
+    """An object of a payload in a template: `payload.commit.author`, `payload['commit id']`. A missing field has no
     value."""
 
     __slots__ = ("_members",)
@@ -305,7 +306,7 @@ class PayloadView(Exposed):
 
 
 class ListView(Exposed, tuple[Any, ...]):
-    """A list of a payload: one goes through it, takes one by its number, or shows it whole."""
+    """A list of a payload in a template, which can loop over it, take an item by number, or show it whole."""
 
     __slots__ = ()
 
@@ -323,7 +324,7 @@ class ListView(Exposed, tuple[Any, ...]):
 
 
 def view_of(payload: Payload) -> Any:
-    """A payload as templates see it, with _LINE_END in its texts."""
+    """Return a payload as templates see it, with _LINE_END in its texts."""
     if isinstance(payload, str):
         payload = payload.replace(_LINE_END, " ").replace("\r\n", "\n").replace("\n", _LINE_END)
     if isinstance(payload, dict):
@@ -350,8 +351,8 @@ Steps = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the tree. `path`: in JMESPath; `template`: what a text gets by a click; both empty for the top.
-    `example`: its value, cut; empty where it only holds others. `depth`: from 0."""
+    """A line of the tree. `path`: in JMESPath; `template`: text that a click inserts. `example`: its value, cut; empty
+    for an object or a list. `depth`: from 0."""
 
     name: str
     path: str
@@ -362,7 +363,7 @@ class Row:
 
 
 def tree_of(payload: Payload) -> list[Row]:
-    """The first ROWS_AT_MOST lines, in the order of the payload; of a list the first ITEMS_AT_MOST."""
+    """Return the first ROWS_AT_MOST lines in the payload's order, with the first ITEMS_AT_MOST items of each list."""
     return list(islice(_rows(payload, ()), ROWS_AT_MOST))
 
 
@@ -388,7 +389,7 @@ def _example(value: Any) -> str:
 
 
 def path_of(steps: Steps) -> str:
-    """In JMESPath: `alerts[0].labels."odd name"`."""
+    """Write the path in JMESPath: `alerts[0].labels."odd name"`."""
     path = ""
     for step in steps:
         if isinstance(step, int):
@@ -400,7 +401,7 @@ def path_of(steps: Steps) -> str:
 
 
 def template_of(steps: Steps) -> str:
-    """As a template shows it: `{{ payload.alerts[0].labels['odd name'] }}`."""
+    """Write the path as a template shows it: `{{ payload.alerts[0].labels['odd name'] }}`."""
     name = PAYLOAD
     for step in steps:
         if isinstance(step, int):
@@ -411,7 +412,7 @@ def template_of(steps: Steps) -> str:
     return f"{{{{ {name} }}}}"
 
 
-# --- Ready-made mappings of the usual senders: how each proves itself, what to enter there ---
+# --- Ready-made mappings of the usual senders, with their scheme and the steps at the sender ---
 
 OTHER = "other"
 FOLDER = Path(__file__).parent / "senders"
@@ -421,7 +422,7 @@ Words = ReadOnly[str, str]
 
 @dataclass(frozen=True)
 class Preset:
-    """A ready-made sender. `position`: among the others on the page. `is_alert`: a new channel opens incidents."""
+    """A ready-made sender. `position`: its place on the page. `is_alert`: a new channel opens incidents."""
 
     position: int
     words: Words
@@ -436,7 +437,7 @@ class Preset:
 
     @property
     def steps(self) -> list[str]:
-        """What to do at the sender, a sentence each."""
+        """Steps to take at the sender, one sentence each."""
         return [_in_language(words) for words in self.words_of_steps]
 
 

@@ -1,12 +1,12 @@
-"""Reads what another system sends, whatever its form: JSON, a form, or a form with files; and the alerts in it.
+"""Reads what another system sends: JSON, a form, or a form with files; and the alerts in it.
 
-A payload is a tree of objects, lists, texts, numbers and yes or no. NaN and infinity are nothing, a number with more
-digits than a database takes is a text, and of two members with one name the last counts. A text that is JSON itself is
-opened, once: some senders put it into a field of a form. Pure but for Django's parser.
+A payload is a tree of objects, lists, texts, numbers and booleans. NaN and infinity become null, a number with more
+digits than a database takes becomes a text, and of two members with one name the last counts. A text that is itself
+JSON is parsed once: some senders put JSON into a field of a form. Pure but for Django's parser.
 
-Alerts are those of Alertmanager's webhook payload, version 4, and Grafana's, which is the same with more members; an
-event of Nightingale or a list of them. What is too long or odd in an alert is cut or left out, not refused: a sender
-does not repeat what was refused, and one odd alert would take the others with it.
+Alerts come in Alertmanager's webhook payload, version 4, or Grafana's, which has more members, or as one or more events
+of Nightingale. Long or odd parts of an alert are cut or left out, not refused: a sender does not repeat what was
+refused, and one odd alert would take the others with it.
 
 Sources: prometheus.io/docs/alerting/latest/configuration/#webhook_config; grafana.com/docs, webhook notifier (both read
 2026-11-26); github.com/ccfos/nightingale, models/alert_cur_event.go (read 2026-12-01).
@@ -38,21 +38,21 @@ from notifications.inbound.content import safe_link, safe_text, safe_title
 from notifications.models import Incident, Severity
 
 BODY_BYTES = 4 * 1024 * 1024
-# Of a form with files.
+# Limit of a form with files.
 MULTIPART_BYTES = 24 * 1024 * 1024
 DEPTH_AT_MOST = 50
 VALUES_AT_MOST = 50_000
 NAME_CHARACTERS = 200
 _LARGEST_INTEGER = 2**63
 _PLAIN_KINDS = frozenset({"application/x-www-form-urlencoded", "text/plain"})
-# Beside UTF-8, what senders of our users write.
+# Encodings that our users' senders write besides UTF-8.
 _ENCODINGS = {"gbk": "gb18030", "gb2312": "gb18030", "gb18030": "gb18030", "utf-16": "utf-16"}
 
 Payload = Any
 
 
 class PayloadError(Exception):
-    """`code`: of a problem: malformed_request, or body_too_large for too many or too deeply nested values."""
+    """The payload is refused. `code`: malformed_request, or body_too_large for too many or too deeply nested values."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -60,7 +60,7 @@ class PayloadError(Exception):
 
 
 def parsed(body: bytes, content_type: str) -> Payload:
-    """The payload of a body. What is no JSON, whatever it is called, is a form if it says so, else one text. Raises
+    """Parse a body. A body that is not JSON, whatever it is called, is a form if its type says so, else one text. Raise
     PayloadError."""
     if not body.strip():
         raise PayloadError("malformed_request")
@@ -79,7 +79,7 @@ def parsed(body: bytes, content_type: str) -> Payload:
 
 
 def measured(payload: Payload) -> Payload:
-    """The payload, if it is neither too deep nor too large. Raises PayloadError."""
+    """Return the payload if it is neither too deep nor too large. Raise PayloadError."""
     level, count = [payload], 0
     for _depth in range(DEPTH_AT_MOST):
         count += len(level)
@@ -101,7 +101,7 @@ def _children(value: Any) -> list[Any]:
 
 
 def _json(text: str) -> Payload:
-    """Raises PayloadError."""
+    """Parse JSON. Raise PayloadError."""
     try:
         return json.loads(
             text,
@@ -121,7 +121,7 @@ def _finite(digits: str) -> float | None:
 
 
 def _small(digits: str) -> int | str:
-    """A number that no column and no template holds stays as its digits."""
+    """Return the integer, or its digits if no column and no template can hold it."""
     number = int(digits) if len(digits) < 20 else _LARGEST_INTEGER
     return number if -_LARGEST_INTEGER < number < _LARGEST_INTEGER else digits[:NAME_CHARACTERS]
 
@@ -137,13 +137,13 @@ def _tidy(value: Any) -> Any:
 
 
 def _tidy_text(text: str) -> str:
-    """Without NUL and halves of surrogate pairs, which no database takes."""
+    """Remove NUL and halves of surrogate pairs, which databases refuse."""
     plain = text.replace("\x00", "")
     return plain if plain.isascii() else plain.encode("utf-8", "replace").decode("utf-8")
 
 
 def _opened_members(payload: Payload) -> Payload:
-    """Texts right below the top that are objects or lists of JSON, as those. What is a value alone gets a name."""
+    """Parse texts right below the top that are JSON objects or lists. A single value gets the name `value`."""
     if isinstance(payload, dict):
         return {name: _opened(value) if isinstance(value, str) else value for name, value in payload.items()}
     return payload if isinstance(payload, list) else {"value": payload}
@@ -163,7 +163,7 @@ def _opened(text: str) -> Any:
 
 
 def _decoded(body: bytes, charset: str) -> str:
-    """Raises PayloadError where it is neither UTF-8 nor what its sender says."""
+    """Decode the body as UTF-8 or as the sender's charset. Raise PayloadError if neither fits."""
     for encoding in ("utf-8-sig", _ENCODINGS.get(charset.strip().lower(), "ascii")):
         try:
             return body.decode(encoding)
@@ -180,7 +180,7 @@ def _form(text: str) -> dict[str, Any]:
 
 
 def _fields(values: MultiValueDict[str, str]) -> dict[str, Any]:
-    """Each field by its name; one that came several times as a list."""
+    """Return each field by its name; a repeated field as a list."""
     found: dict[str, Any] = {}
     for name, texts in values.lists():
         opened = [_opened(_tidy_text(text)) for text in texts]
@@ -189,7 +189,7 @@ def _fields(values: MultiValueDict[str, str]) -> dict[str, Any]:
 
 
 def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
-    """Fields, and files as objects with `name`, `type`, and `content` in base64."""
+    """Return the fields, and files as objects with `name`, `type`, and `content` in base64."""
     meta: Mapping[str, Any] = {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": str(len(body))}
     try:
         fields, files = MultiPartParser(meta, BytesIO(body), [TemporaryFileUploadHandler()], "utf-8").parse()
@@ -213,15 +213,15 @@ def _file(upload: Any) -> dict[str, str]:
 
 # --- Alerts ---
 
-# What one call brings up to date; of more, people are told how many there are.
+# Limit for one call; people are told how many more there were.
 ALERTS_AT_MOST = 1000
 LABELS_AT_MOST = 64
 LABEL_CHARACTERS = 1024
 SUMMARY_CHARACTERS = 2000
 LEFT_OUT_AT_MOST = 1_000_000_000
-# What Go writes for "no time" is in the year 1.
+# Go writes "no time" as a date in the year 1.
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
-# Where a person would look for what it is about, in the order of preference.
+# Annotations that may hold a title or a summary, best first.
 _TITLES = ("summary", "title", "message")
 _SUMMARIES = ("description", "message", "summary")
 _SEVERITIES = {
@@ -232,12 +232,12 @@ _SEVERITIES = {
 
 
 class NoAlertsError(SentenceError):
-    """The payload holds no alert that can be read."""
+    """The payload holds no readable alert."""
 
 
 def read_alerts(payload: Payload, *, now: datetime) -> tuple[list[Incident], int]:
-    """Return the first ALERTS_AT_MOST alerts of a payload, each as the incident that it would be, by the key of its
-    fingerprint, and how many were left out. Raises NoAlertsError."""
+    """Return the first ALERTS_AT_MOST alerts, each as an unsaved incident with its fingerprint as key, and the number
+    left out. Raise NoAlertsError."""
     rows = payload if isinstance(payload, list) else [payload]
     read, left_out = _read_event, 0
     if isinstance(payload, dict) and isinstance(payload.get("alerts"), list):
@@ -250,14 +250,14 @@ def read_alerts(payload: Payload, *, now: datetime) -> tuple[list[Incident], int
 
 
 def _read_alert(row: Mapping[str, Any], now: datetime) -> Incident | None:
-    """An alert of Alertmanager or Grafana; without `startsAt` it began now."""
+    """Read an alert of Alertmanager or Grafana; without `startsAt` it began now."""
     labels, notes = _texts(row.get("labels")), _texts(row.get("annotations"))
     if row.get("status") not in {"firing", "resolved"} or not labels:
         return None
     named = next((notes[name] for name in _TITLES if notes.get(name, "").strip()), "")
     title = safe_title(named or labels.get("alertname", "")) or "Alert"
     explained = (safe_text(notes.get(name, "")) for name in _SUMMARIES)
-    # Of the labels alone: what they name is one thing, whichever of a sender's instances tells of it.
+    # Only the labels identify an alert, whichever of a sender's instances reports it.
     identity = json.dumps(sorted(labels.items()), ensure_ascii=False)
     return Incident(
         key=_digest(identity),
@@ -274,7 +274,7 @@ def _read_alert(row: Mapping[str, Any], now: datetime) -> Incident | None:
 
 
 def _read_event(row: Mapping[str, Any], now: datetime) -> Incident | None:
-    """An event of Nightingale: `hash` names what it is about."""
+    """Read an event of Nightingale. Its `hash` identifies it."""
     if not isinstance(row.get("is_recovered"), bool) or not row.get("rule_name"):
         return None
     tags = row.get("tags")
@@ -302,13 +302,13 @@ def _severity(value: Any) -> Severity:
 
 
 def _texts(value: Any) -> dict[str, str]:
-    """The first LABELS_AT_MOST pairs, as people may see them."""
+    """Return the first LABELS_AT_MOST pairs as texts that may be shown."""
     pairs = value.items() if isinstance(value, dict) else ()
     return {safe_title(name): safe_text(_text(its)[:LABEL_CHARACTERS]) for name, its in islice(pairs, LABELS_AT_MOST)}
 
 
 def _link(value: Any) -> str:
-    """The address if a person may be led there, else nothing: a host behind an @ is not the one that is read."""
+    """Return the address if people may be led there, else an empty string. An @ could disguise the real host."""
     link = safe_link(_text(value))
     return "" if "@" in urlsplit(link).netloc else link
 
@@ -322,7 +322,7 @@ def _number(value: Any) -> int:
 
 
 def _moment(value: Any) -> datetime | None:
-    """In UTC, of ISO 8601 or of seconds since 1970; None for none, and for what can only mean none."""
+    """Read ISO 8601 or seconds since 1970 as a moment in UTC; None if there is none or it can only mean none."""
     try:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return datetime.fromtimestamp(value, UTC)

@@ -1,4 +1,4 @@
-"""Finds the people that a message's addresses name, among those whom its sender may reach."""
+"""Finds the people whom a message's addresses name, among those whom its sender may reach."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from integrations.models import BiConnection, Corp, Department, Membership
 from integrations.models.datasources import THE_ONE
 
 ADDRESSES_AT_MOST = 1000
-# Digits of a department's number, as WeCom gives it.
+# Digits of a department's number in WeCom.
 NUMBER_DIGITS = 10
-# A name that more departments have means none of them.
+# A name shared by more departments than this names none of them.
 SAME_NAMED_AT_MOST = 20
 
 
 class Kind(StrEnum):
-    """What an address names people by."""
+    """Property by which an address names people."""
 
     USER = "user"
     USERID = "userid"
@@ -37,7 +37,8 @@ class Kind(StrEnum):
 
 
 class Why(StrEnum):
-    """Why an address names nobody. Who is out of the sender's reach is as unknown as who does not exist."""
+    """Reason why an address names nobody. Somebody out of the sender's reach is unknown, like somebody who does not
+    exist."""
 
     UNKNOWN = "unknown"
     AMBIGUOUS = "ambiguous"
@@ -45,11 +46,9 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One recipient as the sender names it.
-
-    `corp`: of a userid or a department, the CorpId or the name of its company; empty: whichever has it. `attribute`:
-    the key of the attribute whose value it is. A department is named by its number in WeCom, or by its name.
-    """
+    """A recipient as the sender names it. `corp`: for a userid or a department, the CorpId or the name of its company;
+    empty: any company. `attribute`: key of the attribute, for Kind.ATTRIBUTE. A department is named by its WeCom number
+    or by its name."""
 
     kind: Kind
     value: str
@@ -57,31 +56,29 @@ class Address:
     attribute: str = ""
 
     def document(self) -> dict[str, str]:
-        """As a row and the API name it, without what is empty."""
+        """Return the non-empty fields, in the form that rows and the API use."""
         members = {"kind": self.kind.value, "value": self.value, "corp": self.corp, "attribute": self.attribute}
         return {name: text for name, text in members.items() if text}
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Whom the addresses name, and those that name nobody, in their order."""
+    """Result of `find`: the people, and the addresses that name nobody, in their order."""
 
     user_ids: frozenset[int] = frozenset()
     unknown: list[tuple[Address, Why]] = field(default_factory=list)
 
 
 def find(addresses: Iterable[Address], *, among: QuerySet[User], corps: QuerySet[Corp]) -> Found:
-    """The people of `among` whom the addresses name. Some queries for each kind of address, however many there are.
-
-    A user name, a userid, a loginId and a mail address mean one person, and a department's name one department: where
-    several have it, nobody is meant. An account is a userid or a loginId, whichever names somebody. `corps`: the
-    companies whose userids and departments the sender may use.
-    """
+    """Return the people of `among` whom the addresses name, with a few queries for each kind of address. A user name, a
+    userid, a loginId and a mail address must name exactly one person, and a department's name one department; otherwise
+    they name nobody. An account is a userid or a loginId. `corps`: the companies whose userids and departments the
+    sender may use."""
     scope = _Scope(among, corps)
     by_kind: dict[Kind, list[Address]] = defaultdict(list)
     wanted = list(dict.fromkeys(addresses))
     for address in wanted:
-        # What cannot be anybody's, as with a NUL, is not asked for: PostgreSQL would fail on it.
+        # Unprintable text, as with a NUL, names nobody and would make PostgreSQL fail.
         if all(text.isprintable() for text in (address.value, address.corp, address.attribute)):
             by_kind[address.kind].append(address)
     named = {address: ids for kind, those in by_kind.items() for address, ids in _LOOKUPS[kind](those, scope).items()}
@@ -101,21 +98,21 @@ def find(addresses: Iterable[Address], *, among: QuerySet[User], corps: QuerySet
 
 
 _OF_SEVERAL = frozenset({Kind.ATTRIBUTE, Kind.DEPARTMENT, Kind.GROUP})
-# By address the people whom it names; or why it names none of them.
+# People by address; or the reason why an address names nobody.
 _Named = Mapping[Address, set[int]]
 _NamedOrWhy = Mapping[Address, set[int] | Why]
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Whom addresses may name, and the companies whose userids and departments they may use."""
+    """People whom addresses may name, and companies whose userids and departments they may use."""
 
     people: QuerySet[User]
     corps: QuerySet[Corp]
 
 
 def _collected(addresses: Sequence[Address], fold: Callable[[str], str], rows: Iterable[tuple[str, int]]) -> _Named:
-    """By address the people of `rows`, which are folded values with the person of each."""
+    """Map addresses to people. `rows`: pairs of a folded value and a person's key."""
     found: dict[str, set[int]] = defaultdict(set)
     for folded, user_id in rows:
         found[folded].add(user_id)
@@ -134,7 +131,7 @@ def _by_email(addresses: Sequence[Address], scope: _Scope) -> _Named:
 
 
 def _by_login_id(addresses: Sequence[Address], scope: _Scope) -> _Named:
-    """By what is somebody's account in the BI: the attribute that is marked for it, or what the connection names."""
+    """Find people by their BI account: the attribute marked for it, or the field that the connection names."""
     source = BiConnection.objects.filter(pk=THE_ONE).values_list("external_id_source", flat=True).first()
     if source in _LOGIN_SOURCES:
         return _LOGIN_SOURCES[source](addresses, scope)
@@ -185,8 +182,8 @@ def _by_account(addresses: Sequence[Address], scope: _Scope) -> _Named:
 
 
 def _by_department(addresses: Sequence[Address], scope: _Scope) -> _NamedOrWhy:
-    """Whoever stands in the department or below it. Of several with the same name those count where somebody stands;
-    where that is more than one, each of them is meant only by its number and company."""
+    """Find the people in a department and below it. Among departments of one name, those with nobody in them do not
+    count. If several remain, the name is ambiguous: the sender has to give number and company."""
     candidates = _departments(addresses, scope.corps)
     places = departments.Branches({place.corp_id for those in candidates.values() for place in those})
     below = {
@@ -205,7 +202,7 @@ def _by_department(addresses: Sequence[Address], scope: _Scope) -> _NamedOrWhy:
 
 
 def _departments(addresses: Sequence[Address], corps: QuerySet[Corp]) -> dict[Address, list[Department]]:
-    """By address the departments that have its name or its number, in order of their keys."""
+    """Return by address the departments that have its name or its number, in the order of their keys."""
     values = {address.value for address in addresses}
     numbers = {value for value in values if value.isascii() and value.isdigit() and len(value) <= NUMBER_DIGITS}
     named = Q(name__in=values) | Q(wecom_department_id__in=[int(number) for number in numbers])
@@ -226,7 +223,7 @@ def _departments(addresses: Sequence[Address], corps: QuerySet[Corp]) -> dict[Ad
 
 
 def _standing(department_ids: Collection[int], people: QuerySet[User]) -> Mapping[int, set[int]]:
-    """By department those of the people who stand in it itself."""
+    """Return by department those of the people who are direct members of it."""
     found: dict[int, set[int]] = defaultdict(set)
     if not department_ids:
         return found

@@ -1,7 +1,7 @@
-"""Tells a sender that its message is settled: a signed POST, at least once, tried again with longer and longer waits.
+"""Tells a sender that its message is settled: a signed POST, at least once, repeated with growing waits.
 
-The row decides: an attempt that dies with its worker is made again when its lease has ended. Whoever receives it twice
-finds the same message id.
+The row decides: if a worker dies during an attempt, the attempt is repeated when its lease has ended. A receiver that
+gets it twice finds the same message id.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SECONDS_AT_MOST = 10.0
-# Longer than an attempt takes: then another worker makes it.
+# Longer than an attempt. After it another worker repeats the attempt.
 LEASE = timedelta(seconds=60)
-# From one attempt to the next, in minutes; after the last of them it is given up, a day and a half after the first.
+# Minutes from one attempt to the next. After the last the call is given up, a day and a half after the first.
 WAITS_MINUTES = (1, 5, 15, 60, 180, 360, 720, 720)
 HANDED_OUT_AT_ONCE = 200
 TIMESTAMP, SIGNATURE = "X-Guanwecom-Timestamp", "X-Guanwecom-Signature"
@@ -43,7 +43,7 @@ Callback = IncomingMessage.Callback
 
 
 def hand_out(*, now: datetime) -> list[int]:
-    """Ids of the messages whose senders are to be told now; nobody else gets them for LEASE."""
+    """Claim the messages whose senders are to be called now and return their ids. Nobody else gets them for LEASE."""
     with transaction.atomic():
         rows = unlocked(IncomingMessage.objects.to_call_back(now).order_by("callback_after", "pk").only("pk"))
         ids = [row.pk for row in rows[:HANDED_OUT_AT_ONCE]]
@@ -52,7 +52,7 @@ def hand_out(*, now: datetime) -> list[int]:
 
 
 def call_back_all(message_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
-    """Make an attempt for each. What was not begun in time is handed out again."""
+    """Make one attempt for each message. The rest is handed out again if the worker stops."""
     for pk in message_ids:
         if is_stopping():
             return
@@ -61,13 +61,13 @@ def call_back_all(message_ids: Iterable[int], *, clock: Clock, is_stopping: Call
 
 
 def call_back(message_id: int, *, clock: Clock) -> bool:
-    """Make one attempt. Returns whether the sender has it now."""
+    """Make one attempt. Return whether the sender has the result now."""
     waiting = IncomingMessage.objects.filter(pk=message_id, callback_state=Callback.WAITING)
     message = waiting.settled().select_related("token__owner").defer("text", "original", "page").first()
     if message is None:
         return False
     token = message.token
-    # One that expired still tells of the messages that were accepted before.
+    # An expired token still reports messages that were accepted before; a revoked one does not.
     if token is not None and not (token.revoked_at is None and token.owner.is_active and token.owner.is_staff):
         _failed(waiting, message, _ENDED, clock(), is_last=True)
         return False
@@ -85,20 +85,20 @@ def call_back(message_id: int, *, clock: Clock) -> bool:
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """HMAC-SHA256 over the timestamp, a dot and the body, in hexadecimal digits behind "sha256="."""
+    """Return "sha256=" and the hexadecimal HMAC-SHA256 of the timestamp, a dot and the body."""
     mac = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
     return f"sha256={mac.hexdigest()}"
 
 
 def _post(message: IncomingMessage, now: datetime) -> None:
-    """Raises SourceError and UnreadableSecretError."""
+    """Post the result. Raise SourceError and UnreadableSecretError."""
     token = message.token
     if token is None or not token.signing_secret:
         raise SourceError(Problem.KEY_MISSING)
     body, timestamp = _body(message), str(int(now.timestamp()))
     headers = {TIMESTAMP: timestamp, SIGNATURE: signature(opened(token.signing_secret), timestamp, body)}
     url = opened(message.callback_url)
-    # As a data source's, while the owner is a superuser: nobody else may let a token into the internal network.
+    # The same rule as for a data source. Only a superuser may let a token reach the internal network.
     reach = reach_for(allows_private_addresses=token.allows_private_addresses and token.owner.is_superuser)
     http_json.post(url, body, headers=headers, reach=reach, seconds=SECONDS_AT_MOST)
 
@@ -152,7 +152,7 @@ _SENTENCES = {
 
 
 def _sentence(error: SourceError) -> Sentence:
-    """Without what tells a port where nothing listens from one where something is silent."""
+    """Return why the attempt failed, without telling a closed port from a silent one."""
     if error.problem in {Problem.BROKEN, Problem.REFUSED}:
         code = error.facts.get("status") or error.facts.get("code") or 0
         return Sentence("It answered with the status %(status)d.") % {"status": code}

@@ -1,7 +1,7 @@
-"""Makes of a mail what a message is made of, and shows the whole mail as a page of its own.
+"""Converts a mail into the parts of a message, and shows the whole mail as a page of its own.
 
-HTML from outside is hostile: a parser needs time that grows with the square of the nesting. So mails are converted in
-a process with little time (notifications.inbound.mail.reader), which hands over what `without_tags` reads before.
+HTML from outside is hostile: a parser needs time that grows with the square of the nesting. So mails are converted in a
+process with little time (notifications.inbound.mail.reader), which first hands over what `without_tags` reads.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from notifications.inbound.mail.parse import Part
 
 
-# Of a mail's HTML so much is looked at; a message holds 2048 bytes, and the page of a message need not be longer.
+# Characters of a mail's HTML that are read. A message holds 2048 bytes, and its page need not be longer.
 HTML_CHARACTERS = 400_000
-# What a message may say at most; what fits into WeCom's forms is cut again, with a link to the rest.
+# Longest text of a message. WeCom's forms hold less: there it is cut again, with a link to the rest.
 TEXT_CHARACTERS = 20_000
 SHOWN_PICTURE_BYTES = 12_000_000
 
@@ -57,21 +57,21 @@ _GONE_BLOCK = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style|head|title|svg|template)\b[^<>]*>.*?(?:</\1\s*>|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
-# A link that Django made of a text, and as links of HTML are: in a new window, telling nobody where it stood.
+# Makes links of plain text, by Django, like those of HTML: in a new window, without a referrer.
 _URLIZED, _BESIDE = re.compile(r'(<a href="[^"]*")>'), r'\1 target="_blank" rel="noopener noreferrer nofollow">'
-# What a style may call; another function may load something.
+# Functions that a style may call; others may load something.
 _FUNCTIONS = {"rgb", "rgba", "hsl", "hsla", "calc", "linear-gradient", "radial-gradient"}
 _CALLED = re.compile(r"([^\s,:;(]*)\(")
 _CID = re.compile(r'src="cid:([^"]{1,300})"')
 _LINK = re.compile(r"https?://[^\s()<>\[\]\"'＜＞［］]{1,1500}")  # noqa: RUF001  # what `escaped` writes
-# A row of a table on its way: each cell ends with a NUL.
+# A table's row during conversion: each cell ends with a NUL.
 _ROW = re.compile("\n*\1([^\1\2]*)\2")
 _BLANK_LINES, _BLANKS = re.compile(r"\n{3,}"), re.compile(r"[^\S\n]+")
 
 
 def shown(html: str, text: str, pictures: Sequence[Part]) -> str:
-    """The mail as a page of its own: no script, nothing from elsewhere, links in a new window, inline pictures as
-    data. Without HTML its plain text."""
+    """Return the mail as a page: no script, nothing loaded from elsewhere, links in a new window, inline pictures as
+    data. Without HTML, the plain text."""
     html = _bounded(html)
     if not html.strip():
         return f"<pre>{_URLIZED.sub(_BESIDE, urlize(escape(text[:HTML_CHARACTERS])))}</pre>"
@@ -102,7 +102,7 @@ def shown(html: str, text: str, pictures: Sequence[Part]) -> str:
 
 
 def _local(_tag: str, name: str, value: str) -> str | None:
-    """The attribute, if it asks for nothing elsewhere; the page's policy would not load it either."""
+    """Return the attribute if it loads nothing from elsewhere. The page's policy would not load it either."""
     if name == "src":
         return value if value.startswith("cid:") else ""
     is_loading = "\\" in value or not {called.lower() for called in _CALLED.findall(value)} <= _FUNCTIONS
@@ -110,7 +110,7 @@ def _local(_tag: str, name: str, value: str) -> str | None:
 
 
 def picture_type(content: bytes) -> str | None:
-    """PNG, JPEG or GIF by its first bytes; None: no picture that we show or send."""
+    """Return the type of a PNG, JPEG or GIF by its first bytes; None for a picture that we neither show nor send."""
     for start, kind in ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif")):
         if content.startswith(start):
             return kind
@@ -118,18 +118,18 @@ def picture_type(content: bytes) -> str | None:
 
 
 def markdown(html: str) -> str:
-    """What the HTML says in WeCom's Markdown: headings, bold, links to http and https, quotes. What would be a mark in
-    its text has a look-alike in its place."""
+    """Convert the HTML to WeCom's Markdown: headings, bold, links to http and https, quotes. Characters that would be
+    marks are replaced by look-alikes."""
     return _converted(html, is_marked=True)
 
 
 def html_text(html: str, *, with_links: bool = True) -> str:
-    """What the HTML says, as plain text. A link stands behind its words, or is left out."""
+    """Convert the HTML to plain text. A link's address follows its words, or is left out."""
     return _converted(html, has_links=with_links)
 
 
 def first_link(html: str, text: str) -> str:
-    """The first address of a web page; empty where there is none."""
+    """Return the first address of a web page; empty if there is none."""
     for source in (re.findall(r"""\bhref\s*=\s*["']?(https?://[^\s"'<>]{1,1500})""", _bounded(html)), [text]):
         for candidate in source:
             if found := _LINK.search(unescape(candidate)):
@@ -138,7 +138,7 @@ def first_link(html: str, text: str) -> str:
 
 
 def before_marker(text: str, markers: Iterable[str]) -> str:
-    """`text` up to the first line that begins with one of the markers: what comes from there on is a footer."""
+    """Return `text` up to the first line that begins with a marker. The rest is a footer."""
     wanted = tuple(marker.strip() for marker in markers if marker.strip())
     lines = text.split("\n")
     for number, line in enumerate(lines):
@@ -155,14 +155,13 @@ def _converted(html: str, *, is_marked: bool = False, has_links: bool = True) ->
     cleaned = nh3.clean(
         _bounded(html), tags=_READ, clean_content_tags=_GONE, attributes={"a": {"href"}}, url_schemes={"http", "https"}
     )
-    # What is cut in the middle of a tag ends there.
-    # The time that markdownify takes grows with the square of a run of blanks.
+    # Blanks are joined: markdownify's time grows with the square of a run of them. A tag that the limit cuts ends there.
     converter = _Converter(is_marked=is_marked, has_links=has_links)
     return _tidy(converter.convert(_BLANKS.sub(" ", cleaned)[: 4 * TEXT_CHARACTERS]))
 
 
 def without_tags(html: str) -> str:
-    """What the HTML says on one line, read without a parser: in a time that grows with its length alone."""
+    """Return the HTML's words on one line, without a parser: the time grows only with the length."""
     return _tidy(unescape(_ANY_TAG.sub(" ", _GONE_BLOCK.sub("", _bounded(html)))))
 
 
@@ -172,8 +171,9 @@ def _tidy(text: str) -> str:
 
 
 class _Converter(MarkdownConverter):
-    """Words and lines. `has_links`: with the addresses of links, in plain text behind their words. `is_marked`: with
-    the marks of WeCom's Markdown (developer.work.weixin.qq.com/document/path/90236, read 2026-11-26)."""
+    """Converter to words and lines. `has_links`: with the addresses of links, in plain text behind their words.
+    `is_marked`: with the marks of WeCom's Markdown (developer.work.weixin.qq.com/document/path/90236, read 2026-11-26).
+    """
 
     def __init__(self, *, is_marked: bool, has_links: bool) -> None:
         super().__init__(bullets="-")
@@ -227,8 +227,8 @@ class _Converter(MarkdownConverter):
         return f"\n\n{quoted if self._is_marked else text.strip()}\n\n"
 
     def convert_table(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        """A row of data is a line, with a bar between its cells, the empty ones too; cells of several lines, and rows
-        of which none has two cells with words, are a mail's layout."""
+        """Write a row of data as one line with bars between its cells, also empty ones. A table whose rows never have
+        two filled cells, and rows with cells of several lines, are layout: their cells become lines."""
         rows = [[cell.strip() for cell in row.split("\0")[:-1]] for row in _ROW.findall(text)]
         is_data = any(len(list(filter(None, row))) > 1 and "\n" not in "".join(row) for row in rows)
 
@@ -241,7 +241,7 @@ class _Converter(MarkdownConverter):
         return f"\n\n{_ROW.sub(line, text).strip()}\n\n"
 
     def convert_td(self, el: Any, text: str, parent_tags: set[str]) -> str:
-        """A cell and a row end by marks that their table replaces."""
+        """End a cell with a mark, which the table replaces."""
         return f"{text.strip()}\0"
 
     convert_th = convert_td
@@ -250,17 +250,18 @@ class _Converter(MarkdownConverter):
         return f"\1{text}\2"
 
 
-# --- What a message is made of ---
+# --- The parts of a message ---
 
-# What is smaller is an icon or a logo, in pixels.
+# Smaller pictures are icons or logos, in pixels.
 PICTURE_WIDTH, PICTURE_HEIGHT = 200, 100
-# WeCom would show each as a message of its own.
+# WeCom shows each file as a message of its own.
 SENT_FILES_AT_MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """`text`: names the files that are not sent, too. `files`: the picture first, where there is one."""
+    """The parts of a message. `text` also names the files that are not sent. `files`: the picture first, if there is
+    one."""
 
     title: str
     text: str
@@ -270,8 +271,8 @@ class Converted:
 
 
 def convert(mail: ParsedMail, rules: MailRules, form: str) -> Converted:
-    """What `rules` take of the mail. `form`: of the message, empty for automatic: with a picture a news card, which
-    knows no Markdown."""
+    """Convert the parts of the mail that `rules` allow. `form`: of the message; if empty, a mail with a picture becomes
+    a news card, which knows no Markdown."""
     picture = _picture(mail) if rules.takes_picture else None
     is_markdown = form == MessageForm.MARKDOWN or (not form and picture is None)
     text, markup = _text(mail, rules, form, is_markdown=is_markdown) if rules.takes_text else ("", "plain")
@@ -288,12 +289,12 @@ def convert(mail: ParsedMail, rules: MailRules, form: str) -> Converted:
 
 
 def not_sent(names: Sequence[str]) -> str:
-    """A line that names the files; empty where there are none."""
+    """Return a line that names the files that are not sent; empty without any."""
     return _("Not sent: %(names)s") % {"names": ", ".join(names)} if names else ""
 
 
 def _text(mail: ParsedMail, rules: MailRules, form: str, *, is_markdown: bool) -> tuple[str, str]:
-    """The words without their footer, and their markup. Cards have no room for addresses: they lead to the page."""
+    """Return the text without its footer, and its markup. Cards have no room for addresses: they link to the page."""
     text, markup = "", IncomingMessage.Markup.PLAIN
     if is_markdown and (text := markdown(mail.html)):
         markup = IncomingMessage.Markup.MARKDOWN
@@ -304,7 +305,7 @@ def _text(mail: ParsedMail, rules: MailRules, form: str, *, is_markdown: bool) -
 
 
 def _picture(mail: ParsedMail) -> CheckedFile | None:
-    """The first in the mail that is no icon, as one that WeCom shows."""
+    """Return the first picture of the mail that is no icon, if WeCom can show it."""
     for part in mail.pictures:
         try:
             found = checked(part.name, part.content)
@@ -316,7 +317,7 @@ def _picture(mail: ParsedMail) -> CheckedFile | None:
 
 
 def files_of(mail: ParsedMail, rules: MailRules) -> tuple[tuple[CheckedFile, ...], tuple[str, ...]]:
-    """Those that are sent, and the names of those that are not."""
+    """Return the files that are sent, and the names of those that are not."""
     files: list[CheckedFile] = []
     left_out = list(mail.left_out)
     for part in mail.files:
@@ -333,8 +334,7 @@ def files_of(mail: ParsedMail, rules: MailRules) -> tuple[tuple[CheckedFile, ...
 
 # --- The whole mail as a page of its own, for a frame on the pages that show it ---
 
-# The frame that shows it has no origin and runs nothing; it loads nothing but the pictures that stand in it. Links open
-# beside it.
+# The frame has no origin, runs nothing and loads nothing but the pictures in it. Links open in a new window.
 SANDBOX = ["allow-popups", "allow-popups-to-escape-sandbox"]
 _POLICY = {
     "default-src": ["'none'"],
@@ -344,7 +344,7 @@ _POLICY = {
     "frame-ancestors": ["'self'"],
     "sandbox": SANDBOX,
 }
-# As mails are meant to look: on white paper, whatever the page around it does.
+# Mails are meant for white paper, whatever the page around them does.
 _HEAD = """<!doctype html><html><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>:root{color-scheme:light}body{margin:12px;background:#fff;color:#1d2129;font:15px/1.6 sans-serif;
@@ -353,12 +353,14 @@ overflow-wrap:anywhere}img{max-width:100%;height:auto}pre{white-space:pre-wrap}i
 
 
 def page_of(message_id: int) -> HttpResponse:
-    """For whoever may see the message. Raises Http404 where it was no mail."""
+    """Return the mail's page. The caller checks that the person may see the message. Raise Http404 if it was no
+    mail.
+    """
     mail = IncomingMessage.objects.filter(pk=message_id, origin=IncomingMessage.Origin.MAIL)
     message = mail.only("title", "text", "page").first()
     if message is None:
         raise Http404
-    # Empty of a mail that came before pages were stored.
+    # Empty for a mail that came before pages were stored.
     body = zlib.decompress(message.page).decode() if message.page else f"<pre>{escape(message.text)}</pre>"
     page = f"{_HEAD}<title>{escape(message.title)}</title></head><body>{body}</body></html>"
     headers = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}

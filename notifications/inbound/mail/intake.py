@@ -1,4 +1,4 @@
-"""The mail door: signs in a mail channel and makes a message of a mail, once for each person; and its process."""
+"""The mail door: signs in a mail channel and makes one message of a mail for each person; and the door's process."""
 
 from __future__ import annotations
 
@@ -43,26 +43,27 @@ _NO_SUCH_CHANNEL = "550 5.7.1 This channel takes no mails"
 
 @dataclass(frozen=True)
 class Intake:
-    """The backend of the server. `enqueue`: hands out the runs of what was committed."""
+    """Backend of the SMTP server. `enqueue`: hands out the runs after the commit."""
 
     enqueue: Callable[[list[int]], None]
 
     def sign_in(self, *, user: str, password: str, address: str) -> SignIn | None:
-        """The channel whose user name (with or without a domain behind it: some senders sign in with an address) and
-        password these are."""
+        """Return the sign-in for this user name and password; None if they are wrong. A domain behind the user name is
+        ignored, because some senders sign in with an address."""
         public_id = user.partition("@")[0].strip()
         channel = _usable().filter(public_id=public_id).first() if public_id.isprintable() else None
         said = SignIn(channel.pk if channel is not None else 0, digest_of(password), address)
         return said if _admits(channel, said) else None
 
     def take(self, signed_in: SignIn, mail: Mail) -> str:
-        """Write the mail as a message in one transaction. Raises RefusedError and django.db.Error."""
+        """Write the mail as a message in one transaction. Return the SMTP answer. Raise RefusedError and
+        django.db.Error."""
         if installation.is_copy():
             raise RefusedError("451 4.3.0 This is a copy of the installation: it takes no mails")
         channel = _usable().filter(pk=signed_in.channel_id).first()
         if channel is None or not _admits(channel, signed_in):
             raise RefusedError(_NO_SUCH_CHANNEL)
-        # What a sender repeats has the same Message-ID; without one it has the same bytes.
+        # A repeated mail has the same Message-ID or, without one, the same bytes.
         prefix = f"mail:{channel.pk}:{_digest(find_message_id(mail.content).encode() or mail.content)}:"
         key = prefix + _digest("\n".join(sorted(mail.recipients)).encode())
         known = IncomingMessage.objects.filter(key=key).values_list("pk", flat=True).first()
@@ -92,7 +93,7 @@ def _usable() -> QuerySet[InboundChannel]:
 
 
 def _admits(channel: InboundChannel | None, said: SignIn) -> bool:
-    """Whether password and address are right. It takes as long where there is no such channel."""
+    """Return whether password and address are right. It takes as long if there is no such channel."""
     kept = channel.digest if channel is not None else ""
     is_right = hmac.compare_digest(said.proof, kept or "-" * 64)
     return channel is not None and is_right and MailRules.of(channel.mapping).admits(said.address)
@@ -101,11 +102,11 @@ def _admits(channel: InboundChannel | None, said: SignIn) -> bool:
 def _accept(
     channel: InboundChannel, mail: Mail, reading: MailReading, *, prefix: str, key: str, now: datetime
 ) -> tuple[IncomingMessage | None, list[int]]:
-    """Write the message, and what is mailed because of the mail. Returns the message, None where no address names
-    anybody or everybody has it, and its runs, if it is new. Raises DailyLimitError."""
+    """Write the message and the mails that follow from it. Raise DailyLimitError. Return the message and, if it is new,
+    its runs. The message is None if no address names anybody or everybody has it."""
     converted, addresses = reading.converted, {address_of(recipient): recipient for recipient in mail.recipients}
-    # Of two that come at once with one Message-ID the second finds whom the first one reached: it is asked for once
-    # the channel is locked.
+    # The query runs once the channel is locked. So of two mails with one Message-ID that arrive at once, the second
+    # finds the people whom the first reached.
     people = IncomingMessage.people.through.objects
     already = people.filter(incomingmessage__key__startswith=prefix).values_list("user_id", flat=True)
     original, page = zlib.compress(mail.content, 1), zlib.compress(reading.page.encode(), 1)
@@ -132,7 +133,7 @@ def _accept(
         accepted = accept(incoming, now=now)
     except NobodyFoundError as error:
         unknown = [addresses[address] for address, _why in error.unknown]
-        # Either no address names anybody, or everybody has it already.
+        # Either no address names anybody, or everybody has the mail already.
         reason = Sentence("Its recipients name nobody whom the channel reaches.") if unknown else None
         calls.note(channel, Outcome.REFUSED if unknown else Outcome.REPEATED, reason, now=now)
     else:
@@ -142,7 +143,7 @@ def _accept(
         outcome, message_id = (Outcome.ACCEPTED, message.pk) if accepted.is_new else (Outcome.REPEATED, None)
         calls.note(channel, outcome, message_id=message_id, now=now)
     rules = MailRules.of(channel.mapping)
-    # Nobody is told of an automatic mail, so that no two systems write to each other.
+    # Automatic mails get no answer, so that no two systems write to each other.
     is_told = rules.tells_sender and not reading.is_automatic and rules.mails_to(mail.sender)
     wanted: dict[str, Sequence[str]] = {Forward.UNKNOWN: unknown, Forward.EVERYBODY: mail.recipients}
     forwarded = () if reading.is_passed_on else filter(rules.mails_to, wanted.get(rules.forward, ()))
@@ -159,8 +160,8 @@ def _accept(
 
 
 def address_of(recipient: str) -> Address:
-    """Whom a recipient of the envelope names: an account where the domain is one of the door's, else whoever has the
-    mail address."""
+    """Return the address that an envelope's recipient names: an account if the domain is one of the door's, else the
+    person with that mail address."""
     account, _at, domain = recipient.rpartition("@")
     if domain.lower() not in settings.MAIL_DOOR_DOMAINS:
         return Address(Kind.EMAIL, recipient)
@@ -173,13 +174,13 @@ def _digest(content: bytes) -> str:
 
 # --- The process: listens until it is asked to end, and writes its heartbeat ---
 
-# Of a mail as it is sent: attachments grow by a third, and one of 20 MB is to fit.
+# Size of a mail as sent: attachments grow by a third, and one of 20 MB must fit.
 SIZE_BYTES = 30_000_000
 _THIS_MACHINE: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
 def door_of_settings(enqueue: Callable[[list[int]], None]) -> Door:
-    """Raises OSError where certificate and key cannot be read, or do not fit."""
+    """Build the door from the settings. Raise OSError if certificate and key cannot be read or do not match."""
     networks = tuple(settings.MAIL_DOOR_NETWORKS)
     limits = Limits(
         size_bytes=SIZE_BYTES,
@@ -203,13 +204,13 @@ def door_of_settings(enqueue: Callable[[list[int]], None]) -> Door:
 
 
 async def serve(door: Door, host: str, port: int, *, on_ready: Callable[[int], None]) -> None:
-    """Take mails until SIGTERM or SIGINT; then those under way are stored and answered. `on_ready`: called with the
-    port once it listens. Raises OSError where it cannot."""
+    """Take mails until SIGTERM or SIGINT, then store and answer those under way. Raise OSError if the port is not free.
+    `on_ready`: called with the port once the door listens."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    forkserver.ensure_running()  # it needs a second to load the product, for which the first mail should not wait
+    forkserver.ensure_running()  # loading the product takes a second, which the first mail should not wait for
     server = await door.listen(host, port)
     on_ready(server.sockets[0].getsockname()[1])
     name = heartbeats.process_name()
@@ -222,7 +223,7 @@ async def serve(door: Door, host: str, port: int, *, on_ready: Callable[[int], N
 
 
 async def _heart(door: Door, write: Callable[[], None]) -> None:
-    """A database that is away ends nothing: senders are asked to come again."""
+    """Write the heartbeat. A database outage does not end the process: senders are asked to try again."""
     try:
         await door.in_thread(write)
     except Error as error:

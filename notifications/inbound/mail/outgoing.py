@@ -1,6 +1,6 @@
-"""Mails that the door sends itself, by our mail server: whom its sender could not reach, and mails passed on.
+"""Mails that the mail door sends through our mail server: reports of unreached people, and forwarded mails.
 
-Written with the message, sent by the tick. An attempt whose outcome nobody knows is not repeated.
+They are written with the message and sent by the tick. An attempt with an unknown outcome is not repeated.
 """
 
 from __future__ import annotations
@@ -39,29 +39,28 @@ from notifications.models.inbound import TITLE_CHARACTERS
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 50
-# A worker that died with one under way is taken for gone after it.
+# A worker that holds a mail for longer counts as dead.
 LEASE = timedelta(minutes=10)
 RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 480))
-# Of mails that became no message.
+# How long mails that became no message are kept.
 KEPT = timedelta(days=7)
 NAMED_AT_MOST = 200
-# Of one channel: what a sender is told again and again nobody reads.
+# Limit of one channel: nobody reads the same report again and again.
 BOUNCES_PER_HOUR = 60
-# An address that says nothing but an address: what stands in quotes may be any words.
+# An address without quotes: quoted parts may hold any words.
 _PLAIN_ADDRESS = re.compile(r"""[^\s"\\<>()\[\]:;,/]{1,64}@[\w.-]{1,255}""")
-# As the page of a mail has it: notifications.inbound.mail.html.
+# Inline pictures as notifications.inbound.mail.html writes them on the page.
 _SHOWN_PICTURE = re.compile(r'src="data:image/\w+;base64,([A-Za-z0-9+/=]+)"')
 _CANNOT_BE_REPEATED = {OutcomeKind.UNCLEAR, OutcomeKind.REFUSED, OutcomeKind.RECIPIENTS}
 
 
 def write(draft: OutgoingMail, *, prefix: str, sender: str, forwarded: Sequence[str], now: datetime) -> None:
-    """Write what is mailed because of one mail, in the transaction that accepts it: whom it did not reach, for
-    `sender`, and the mail itself for the addresses `forwarded`. Nothing where no mail server is set. Raises
-    DailyLimitError. `draft`: what all of them have, unsaved; `prefix`: the same for a mail that comes again.
-    """
+    """Write the mails that follow from one mail, in the transaction that accepts it. Do nothing without a mail server.
+    `sender` gets a report of unreached recipients; the addresses `forwarded` get the mail itself. `draft`: unsaved row
+    with the common fields; `prefix`: equal for a repeated mail. Raise DailyLimitError."""
     if "dummy" in settings.EMAIL_BACKEND:
         return
-    # By its message, or by the addresses: a sender may hand in one mail for each recipient.
+    # One report for a message, or for a set of addresses: a sender may hand in one mail for each recipient.
     about = str(draft.message_id) if draft.message else " ".join(sorted(draft.unknown))
     wanted = [(OutgoingMail.Kind.BOUNCE, sender, about)]
     wanted += [(OutgoingMail.Kind.FORWARD, address, "") for address in forwarded]
@@ -100,7 +99,7 @@ def _is_address(text: str) -> bool:
 
 
 def hand_out(*, now: datetime) -> list[int]:
-    """Those that are due, for a task: nobody else takes them while their lease lasts."""
+    """Claim the due mails for a task and return their ids. Nobody else takes them during their lease."""
     OutgoingMail.objects.left(now).update(status=OutgoingMail.Status.FAILED, error="it may have been sent, or not")
     due = OutgoingMail.objects.due(now).order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:AT_ONCE]
     waiting = OutgoingMail.objects.filter(status=OutgoingMail.Status.WAITING, next_attempt_at__lte=now)
@@ -109,7 +108,7 @@ def hand_out(*, now: datetime) -> list[int]:
 
 
 def send(pks: Sequence[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> None:
-    """Try these, which were handed out, one after the other."""
+    """Try the claimed mails one after the other."""
     for pk in pks:
         if is_stopping():
             return
@@ -123,7 +122,7 @@ def _send(pk: int, clock: Clock) -> None:
     row = waiting.select_related("message", "channel").defer("message__original", "message__page").first()
     if row is None:
         return
-    if row.attempt_count > len(RETRY_AFTER) + 1:  # only where each attempt ended before its beginning
+    if row.attempt_count > len(RETRY_AFTER) + 1:  # each attempt ended before it began
         _settle(row, OutgoingMail.Status.FAILED, "it could not be made")
         return
     with translation.override(settings.LANGUAGE_CODE):
@@ -136,7 +135,7 @@ def _send(pk: int, clock: Clock) -> None:
     if row.kind == OutgoingMail.Kind.BOUNCE and last_hour.count() >= BOUNCES_PER_HOUR:
         _settle(row, OutgoingMail.Status.FAILED, f"more than {BOUNCES_PER_HOUR} in an hour")
         return
-    # A worker that dies from here on leaves it as started: nobody sends it again.
+    # If the worker dies from here on, the row stays started and nobody sends it again.
     started = {"status": OutgoingMail.Status.STARTED, "started_at": now, "next_attempt_at": now + LEASE}
     if waiting.update(**started):
         _attempt(row, mail, clock)
@@ -163,15 +162,16 @@ def _settle(row: OutgoingMail, status: OutgoingMail.Status, error: str = "") -> 
 
 
 def old(now: Moment) -> QuerySet[OutgoingMail]:
-    """What is to be forgotten: of mails that became no message."""
+    """Return the old mails that became no message."""
     return OutgoingMail.objects.filter(message__isnull=True, created_at__lte=now - KEPT)
 
 
-# --- What they say ---
+# --- Content ---
 
 
 def _bounce(row: OutgoingMail) -> EmailMultiAlternatives | None:
-    """Whom the mail did not reach, without reasons: the channel's owner reads them in the delivery log."""
+    """Report whom the mail did not reach, without reasons: the channel's owner finds them in the delivery log. None if
+    everybody was reached."""
     unreached = _unreached(row.message) if row.message else []
     if not row.unknown and not unreached:
         return None
@@ -188,7 +188,7 @@ def _bounce(row: OutgoingMail) -> EmailMultiAlternatives | None:
 
 
 def _unreached(message: IncomingMessage) -> Sequence[str]:
-    """People whom no run of the message reached in full."""
+    """Return the names of people whom a run of the message did not reach in full."""
     people: set[int] = set()
     for run in Run.objects.filter(message=message):
         unreached = Receipt.objects.unreached(run).exclude(user=None)
@@ -198,8 +198,8 @@ def _unreached(message: IncomingMessage) -> Sequence[str]:
 
 
 def _forward(row: OutgoingMail) -> EmailMultiAlternatives | None:
-    """The mail made anew from our own address, with what the channel sends of it: other servers believe it. Its HTML is
-    that of its page, which was cleaned as the mail came."""
+    """Make the mail anew from our own address, so that other servers trust it. Its HTML is that of its page, which was
+    cleaned on arrival. None if the mail cannot be read."""
     kept = row.message or row
     try:
         parsed, page = parse(zlib.decompress(kept.original)), zlib.decompress(kept.page).decode()

@@ -1,7 +1,7 @@
-"""Reads a mail: subject, body, inline pictures, attachments; and the rules of a channel for it. Pure.
+"""Reads a mail: subject, body, inline pictures, attachments; and the channel's rules for mails. Pure.
 
-Whatever arrives is bounded before it is read: the lines, the nesting and the length of a header decide how long
-reading takes, and none of them is what a BI sends.
+Input is bounded before it is read: the number of lines, the nesting and the length of a header decide how long reading
+takes. No mail of a BI comes near the limits.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from urllib.parse import unquote
 from integrations.clients.wecom.builders import in_reading_order
 from notifications.inbound.content import FILE_BYTES, tidy_name
 
-# Of what `notifications.inbound.content` lets through, what a BI sends.
+# Extensions that a BI sends, of those that `notifications.inbound.content` allows.
 EXTENSIONS = ("xlsx", "xls", "csv", "pdf", "docx", "pptx", "png", "jpg", "jpeg")
 
 
 class Forward(StrEnum):
-    """Who gets the mail itself, too, by our own mail server."""
+    """Recipients who also get the mail itself, through our mail server."""
 
     NOBODY = ""
     UNKNOWN = "unknown"
@@ -41,12 +41,12 @@ class Forward(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailRules:
-    """Kept in InboundChannel.mapping. A rule that is missing there has the value that it has here.
+    """Rules of a mail channel, stored in InboundChannel.mapping; a missing rule has its default here.
 
-    `networks`: from where the channel may sign in; empty: from wherever one may connect. `attachments`: extensions in
-    small letters; empty: none are sent. `footers`: beginnings of lines; from the first such line on, the rest is left
-    out. `tells_sender`: of people who cannot be reached, by mail. `mail_domains`: mails because of a mail go to these
-    alone, so that nobody sends words to whom they like by our mail server.
+    `networks`: from where the channel may sign in; empty: from anywhere. `attachments`: extensions in lower case;
+    empty: none are sent. `footers`: beginnings of lines; from the first such line on, the text is left out.
+    `tells_sender`: report people who cannot be reached by mail. `mail_domains`: the only domains that get mails because
+    of a mail, so that nobody can send words to anybody through our mail server.
     """
 
     networks: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class MailRules:
 
     @classmethod
     def of(cls, mapping: Mapping[str, Any]) -> MailRules:
-        """From a channel's row."""
+        """Read the rules of a channel's row."""
         known = {one.name for one in fields(cls)}
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in mapping.items() if name in known
@@ -68,11 +68,11 @@ class MailRules:
         return cls(**values)
 
     def document(self) -> dict[str, Any]:
-        """For a channel's row."""
+        """Return the rules for a channel's row."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def admits(self, address: str) -> bool:
-        """Whether the channel may sign in from this IP address."""
+        """Return whether the channel may sign in from this IP address."""
         networks = [ipaddress.ip_network(network) for network in self.networks]
         return not networks or any(ipaddress.ip_address(address) in network for network in networks)
 
@@ -80,20 +80,20 @@ class MailRules:
         return address.rpartition("@")[2].lower() in self.mail_domains
 
 
-# A mail of 30 MB in base64 has some 400,000.
+# A mail of 30 MB in base64 has about 400,000 lines.
 LINES_AT_MOST = 600_000
-# Python's parser looks, for every line, at the boundary of each multipart that it is in.
+# For every line Python's parser checks the boundary of each multipart that contains it.
 BOUNDARIES_TIMES_LINES_AT_MOST = 5_000_000
-# What Python reads in a header takes time that grows with the square of its length.
+# Python needs time for a header that grows with the square of its length.
 HEADER_CHARACTERS = 8_000
 PARTS_AT_MOST = 1_000
-# Of one mail; what comes after them is left out.
+# Limit of files of one mail; further ones are left out.
 READ_FILES_AT_MOST = 50
 BODY_CHARACTERS = 2_000_000
 SUBJECT_CHARACTERS = 500
-# RFC 5322, 2.1.1: of a line. It stands in the header's first bytes.
+# Limit of a line (RFC 5322, 2.1.1), and the first bytes of the mail, in which the header is searched.
 MESSAGE_ID_CHARACTERS, HEAD_BYTES = 998, 64 * 1024
-# A header of mails that we pass on: they are passed on no second time.
+# Marks forwarded mails, so that they are not forwarded again.
 PASSED_ON = "X-Guanwecom-Passed-On"
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -102,7 +102,7 @@ _NOT_IN_A_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]
 _CID = re.compile(r"""\bcid:([^\s"'<>)]{1,300})""")
 _NOT_IN_AN_ID = re.compile(r"[^\x21-\x7e]+")
 _ENCODED_WORDS = re.compile(r"=\?[^?\s]{1,64}\?[bq]\?", re.IGNORECASE)
-# Python knows others that take minutes for a long text (idna, punycode), or that are none (rot13).
+# Python knows other codecs that take minutes for a long text (idna, punycode) or are no charset (rot13).
 _CODECS = frozenset(
     {
         *("ascii", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "big5", "big5hkscs", "cp950"),
@@ -111,9 +111,9 @@ _CODECS = frozenset(
         *(f"iso8859-{number}" for number in range(1, 17)),
     }
 )
-# GB 18030 contains both, and what senders write under their names.
+# GB 18030 contains both, and the characters that senders write under their names.
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "cp936": "gb18030"}
-# Of a mail itself: nobody opens them.
+# Signatures of the mail itself, which nobody opens.
 _SIGNATURES = {"application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature"}
 _DATA_PICTURE = re.compile(
     r"""(\bsrc\s*=\s*["']?)data:(image/(?:png|jpe?g|gif));base64,([A-Za-z0-9+/=\s]{1,12000000})""", re.IGNORECASE
@@ -121,13 +121,14 @@ _DATA_PICTURE = re.compile(
 
 
 class UnreadableMailError(Exception):
-    """Reading this mail would take too long, whoever tries again. `str(error)`: why, in ASCII, for an SMTP answer."""
+    """Reading this mail would take too long, also at the next try. `str(error)`: the reason in ASCII, for an SMTP
+    answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A picture or a file. `name`: as notifications.inbound.content tidies it; `content_type`: as the sender says, in
-    small letters; `cid`: by which the HTML names it; empty for an attachment."""
+    """A picture or a file. `name`: tidied by notifications.inbound.content; `content_type`: the sender's, in lower
+    case; `cid`: its name in the HTML; empty for an attachment."""
 
     name: str
     content_type: str
@@ -137,12 +138,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ParsedMail:
-    """What of a mail a message can be made.
-
-    `html` may be empty; `text` is the plain body where there is one. `pictures`: those that stand in
-    the HTML, in its order. `left_out`: names of what was too large or too much. `is_automatic`: nobody answers it
-    (RFC 3834). `is_passed_on`: by us, with PASSED_ON.
-    """
+    """The parts of a mail that a message is made of. `html` may be empty; `text` is the plain body if there is one.
+    `pictures`: those in the HTML, in its order. `left_out`: names of parts that were too large or too many.
+    `is_automatic`: the mail expects no answer (RFC 3834). `is_passed_on`: we forwarded it, with PASSED_ON."""
 
     subject: str
     sender: str
@@ -156,7 +154,7 @@ class ParsedMail:
 
 
 def parse(content: bytes) -> ParsedMail:
-    """Read a mail as it came by SMTP. Raises UnreadableMailError."""
+    """Read a mail as it came by SMTP. Raise UnreadableMailError."""
     # A carriage return alone ends a line, too.
     lines = content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
     boundaries = content.lower().count(b"boundary")
@@ -185,20 +183,20 @@ def parse(content: bytes) -> ParsedMail:
 
 
 def find_message_id(content: bytes) -> str:
-    """Read the Message-ID of a mail, and nothing else of it; empty where there is none."""
+    """Return the Message-ID without reading the rest of the mail; empty if there is none."""
     head = BytesHeaderParser(policy=_POLICY).parsebytes(content[:HEAD_BYTES])
     return _CONTROLS.sub("", _line(head, "message-id"))[:MESSAGE_ID_CHARACTERS].strip()
 
 
 class _Policy(Compat32):
-    """Headers as they came, with their bytes: Python would put a question mark in place of what is not ASCII."""
+    """Policy that keeps the original bytes of headers. Python would replace what is not ASCII by question marks."""
 
     def header_fetch_parse(self, name: str, value: str) -> str:
         return value
 
 
 class _Message(Message):
-    """A header that is too long is an empty one, also for Python's parser, which asks here."""
+    """Message whose overlong headers are empty, also for Python's parser, which calls `get`."""
 
     def get(self, name: str, failobj: Any = None) -> Any:
         value = super().get(name, failobj)
@@ -210,7 +208,7 @@ _POLICY = _Policy(message_factory=_Message)
 
 @dataclass
 class _Collected:
-    """The leaves of a mail, by what they are."""
+    """The leaves of a mail, by kind."""
 
     html: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
@@ -239,8 +237,8 @@ def _collected(message: Message) -> _Collected:
 
 
 def _is_file(part: Message, found: _Collected) -> bool:
-    """Whether a text is an attachment: it has a file name, unless it is the first text and only its type has the name,
-    as some senders name the body."""
+    """Return whether a text part is an attachment: it has a file name. The first text is the body even if its type has
+    a name, as some senders write."""
     if part.get_param("filename", None, "content-disposition") is not None:
         return True
     has_body = found.html or (found.text and part.get_content_type() == "text/plain")
@@ -260,7 +258,7 @@ def _keep(found: _Collected, part: Message, kind: str, name: str) -> None:
 
 
 def _leaves(message: Message) -> Iterator[Message]:
-    """In the mail's order, without recursion. A mail inside the mail is one leaf."""
+    """Yield the leaves in the mail's order, without recursion. A mail inside the mail is one leaf."""
     waiting: list[Message] = [message]
     while waiting:
         part = waiting.pop()
@@ -274,7 +272,7 @@ def _leaves(message: Message) -> Iterator[Message]:
 
 
 def _content(part: Message) -> bytes:
-    """What is broken in its encoding is left away."""
+    """Return the decoded content; empty if the encoding is broken."""
     try:
         content = part.get_payload(decode=True)
     except ValueError:
@@ -291,8 +289,8 @@ def _joined(texts: list[str], separator: str) -> str:
 
 
 def decoded(content: bytes, charset: str) -> str:
-    """`content` by its charset; where that is unknown or wrong, as UTF-8, then as GB 18030. What fits none is shown as
-    a question mark."""
+    """Decode `content` by its charset; if that is unknown or wrong, as UTF-8, then as GB 18030. Bytes that fit none
+    become question marks."""
     named = _codec(charset)
     for codec in dict.fromkeys([*([named] if named else []), "utf-8", "gb18030"]):
         try:
@@ -303,7 +301,7 @@ def decoded(content: bytes, charset: str) -> str:
 
 
 def _codec(charset: str) -> str:
-    """Python's name for it; empty where it is none of those that are known."""
+    """Return Python's name of the charset; empty if it is not an allowed one."""
     try:
         name = codecs.lookup(charset.strip()[:40]).name
     except (LookupError, ValueError):
@@ -313,7 +311,7 @@ def _codec(charset: str) -> str:
 
 
 def _line(message: Message, name: str) -> str:
-    """The first header of this name on one line, with its bytes (surrogateescape); empty where there is none."""
+    """Return the first header of this name on one line, with its bytes (surrogateescape); empty if there is none."""
     return " ".join(str(message.get(name, "")).split())
 
 
@@ -322,7 +320,7 @@ def _subject(message: Any) -> str:
 
 
 def _decoded_header(line: str) -> str:
-    """A header's encoded words (RFC 2047) as text in its reading order."""
+    """Decode a header's encoded words (RFC 2047) into text in its reading order."""
     pieces: list[tuple[bytes | str, str | None]] = [(line, None)]
     if _ENCODED_WORDS.search(line):
         try:
@@ -337,7 +335,7 @@ def _decoded_header(line: str) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    """The bytes that came; of what a header names as bytes of another charset, its characters in UTF-8."""
+    """Return the header's original bytes. Characters that stand for no such byte are encoded as UTF-8."""
     try:
         return text.encode("ascii", "surrogateescape")
     except UnicodeEncodeError:
@@ -345,7 +343,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _file_name(part: Message) -> str:
-    """Empty where it has none."""
+    """Return the part's file name; empty if it has none."""
     for parameter, header in (("filename", "content-disposition"), ("name", "content-type")):
         value = part.get_param(parameter, None, header)
         if value is None:
@@ -360,7 +358,7 @@ def _file_name(part: Message) -> str:
 
 
 def _with_data_pictures(html: str, pictures: list[Part]) -> tuple[str, list[Part]]:
-    """Pictures that stand in the HTML itself become parts with an id, as those of other senders are."""
+    """Turn pictures inside the HTML (data: URLs) into parts with an id, like those of other senders."""
     found = list(pictures)
 
     def taken(match: re.Match[str]) -> str:
@@ -376,8 +374,8 @@ def _with_data_pictures(html: str, pictures: list[Part]) -> tuple[str, list[Part
 
 
 def _by_reference(html: str, pictures: list[Part]) -> tuple[list[Part], list[Part]]:
-    """Pictures in the order in which the HTML shows them, then those that it does not name; and, where there is HTML
-    that names others, those as attachments."""
+    """Sort the pictures as the HTML shows them. Return the inline pictures and the attachments: if the HTML names any
+    picture, the others are attachments."""
     places: dict[str, int] = {}
     for place, name in enumerate(map(unescape, _CID.findall(html))):
         places.setdefault(name, place)

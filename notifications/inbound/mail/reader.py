@@ -1,8 +1,8 @@
-"""Reads each mail in a process of its own, which may use one second of processor time, whatever the mail holds.
+"""Reads each mail in a process of its own, which may use one second of processor time.
 
 No list of hostile contents is complete: parsers of MIME and HTML need time and memory that grow with the square of some
-nesting, and hold the interpreter's lock meanwhile. The process hands over more of the mail at each step. If it is ended
-before the last step, what it handed over until then becomes the message.
+nesting, and they hold the interpreter's lock. The process hands over more of the mail at each step. If it is ended
+early, the last step handed over becomes the message.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from notifications.inbound.mail.parse import MailRules, ParsedMail, UnreadableMa
 logger = logging.getLogger(__name__)
 
 PROCESSOR_SECONDS = 1
-# What the program itself needs, and what it needs for each byte of a mail.
+# Memory for the program itself, and for each byte of a mail.
 MEMORY_BYTES, MEMORY_PER_BYTE = 768 * 1024**2, 12
-# So much is read of a mail that cannot be read whole.
+# Bytes read of a mail that cannot be read whole.
 BEGINNING_BYTES = 128 * 1024
-# On a machine whose processors are all busy, one second of processor time takes longer.
+# On a busy machine one second of processor time takes longer.
 WAIT_SECONDS = 60
 
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -39,7 +39,7 @@ _PROCESSES.set_forkserver_preload(["notifications.inbound.mail.fork_server"])
 
 @dataclass(frozen=True, slots=True)
 class MailReading:
-    """What the door needs of a mail. `page`: the body of the page that shows the whole mail."""
+    """Result of reading a mail. `page`: body of the page that shows the whole mail."""
 
     converted: Converted
     page: str
@@ -48,15 +48,15 @@ class MailReading:
 
 
 def read(content: bytes, rules: MailRules, form: str) -> MailReading:
-    """Read a mail within the bounds, in the language in force. Raises UnreadableMailError, and OSError where no process
-    can be started."""
+    """Read a mail within the limits, in the current language. Raise UnreadableMailError, and OSError if no process can
+    be started."""
     receiver, sender = _PROCESSES.Pipe(duplex=False)
     arguments = (sender, content, rules, form, translation.get_language())
     process = _PROCESSES.Process(target=_send_readings, args=arguments)
     process.start()
     sender.close()
     reading, error = None, UnreadableMailError("it takes too long")
-    # An OSError says that the process ended in the middle of a step.
+    # An OSError means that the process ended in the middle of a step.
     with receiver, suppress(EOFError, OSError):
         while receiver.poll(WAIT_SECONDS):
             step = receiver.recv()
@@ -72,7 +72,7 @@ def read(content: bytes, rules: MailRules, form: str) -> MailReading:
 
 
 def _send_readings(sender: Connection, content: bytes, rules: MailRules, form: str, language: str) -> None:
-    """Run in the process: send a reading for each step, or UnreadableMailError."""
+    """Send a reading for each step, or UnreadableMailError. Runs in the process."""
     memory = MEMORY_BYTES + MEMORY_PER_BYTE * len(content)
     for limit, most in (
         (resource.RLIMIT_CORE, 0),

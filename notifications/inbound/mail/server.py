@@ -1,7 +1,7 @@
-"""The SMTP server of the mail door: who may speak, how much, and what each command is answered.
+"""SMTP server of the mail door: who may connect, the limits, and the answer to each command.
 
-It knows nothing of messages: the backend signs in and takes a mail. Answers are short English, as of every mail server;
-the sender's administrator reads them in the sender's log.
+It knows nothing about messages: the backend signs in and takes a mail. Answers are short English, like those of other
+mail servers; the sender's administrator reads them in the sender's log.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAILS = CountedMetric("guanwecom_mail_door_mails", "Mails of channels, by the an
 
 
 class RefusedError(Exception):
-    """The mail is not taken; `answer`: with its SMTP code, 4xx where the same may work later."""
+    """The mail is refused. `answer`: with its SMTP code, 4xx if the same mail may be taken later."""
 
     def __init__(self, answer: str) -> None:
         super().__init__(answer)
@@ -39,8 +39,9 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One mail as it came. `sender`: of the envelope, NULL_SENDER for a bounce; `recipients`: of the envelope, in
-    their order."""
+    """A mail as it came. `sender`: of the envelope, NULL_SENDER for a bounce; `recipients`: of the envelope, in
+    order.
+    """
 
     sender: str
     recipients: tuple[str, ...]
@@ -49,7 +50,7 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Whose mails these are, and by what: `proof` is the backend's, `address` an IP address."""
+    """The channel that signed in. `proof`: for the backend; `address`: an IP address."""
 
     channel_id: int
     proof: str = field(repr=False)
@@ -57,13 +58,14 @@ class SignIn:
 
 
 class Backend(Protocol):
-    """Called in threads. Both may raise django.db.Error, for which the sender is asked to come again."""
+    """Backend of the server, called in threads. Both methods may raise django.db.Error; then the sender is asked to try
+    again."""
 
     def sign_in(self, *, user: str, password: str, address: str) -> SignIn | None:
-        """None where user, password or address are not right."""
+        """Return the sign-in; None if user, password or address are wrong."""
 
     def take(self, signed_in: SignIn, mail: Mail) -> str:
-        """Store the mail of somebody who may still sign in; the answer says 250 once it is committed. Raises
+        """Store a mail if the channel may still sign in. Return an answer with 250 after the commit. Raise
         RefusedError."""
 
 
@@ -74,13 +76,13 @@ T = TypeVar("T")
 RECIPIENTS_AT_MOST = 1000
 ADDRESS_CHARACTERS = 320
 SIGN_INS_PER_CONNECTION = 3
-# A wrong password costs its sender so much, in seconds.
+# Delay after a wrong password, in seconds.
 WRONG_PASSWORD_SECONDS = 1.0
-# Of the size limit: what all connections together may hold of mails that are not stored yet.
+# All connections together may hold this many mails of the size limit that are not stored yet.
 HELD_MAILS = 8
-# From the connection to the sign-in, and of a whole session: commands renew neither.
+# Time from the connection to the sign-in, and of a whole session. Commands do not extend them.
 SIGN_IN_SECONDS, SESSION_SECONDS = 30.0, 3600.0
-# How long a mail under way may take when the process is asked to end, in seconds.
+# Seconds that a mail under way may take once the process is asked to end.
 STOP_SECONDS = 30
 CHUNK = 65_536
 _END = b"\r\n.\r\n"
@@ -95,7 +97,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class Limits:
-    """`networks`: from where one may connect. `plain_networks`: from where passwords may come without TLS."""
+    """Limits of the server. `networks`: from where one may connect. `plain_networks`: from where passwords may come
+    without TLS."""
 
     size_bytes: int
     connections: int
@@ -111,7 +114,7 @@ class Limits:
 
 @dataclass
 class Door:
-    """One listening server, with what its connections share."""
+    """A listening server, and the state that its connections share."""
 
     backend: Backend
     limits: Limits
@@ -124,12 +127,12 @@ class Door:
 
     def __post_init__(self) -> None:
         self._threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="mail")
-        # Nobody waits for another sender's mails: sign-ins have a thread of their own, and no channel has all threads.
+        # Senders do not wait for each other: sign-ins have their own thread, and no channel may use all threads.
         self._sign_in_thread = ThreadPoolExecutor(1, thread_name_prefix="sign-in")
         self._turns = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(max(1, self.limits.threads // 2)))
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
-        """Several processes may listen on one port: the system spreads connections over them."""
+        """Listen on the port. Several processes may share it: the system spreads connections over them."""
         loop = asyncio.get_running_loop()
         tls = self.tls if self.is_tls_from_start else None
         is_shared = hasattr(socket, "SO_REUSEPORT")
@@ -147,12 +150,12 @@ class Door:
         return await asyncio.get_running_loop().run_in_executor(threads, _with_fresh_connection, work)
 
     async def store(self, signed_in: SignIn, mail: Mail) -> str:
-        """Hand a mail to the backend in its channel's turn."""
+        """Hand a mail to the backend when it is its channel's turn."""
         async with self._turns[signed_in.channel_id]:
             return await self.in_thread(lambda: self.backend.take(signed_in, mail), self._threads)
 
     async def stop(self, server: asyncio.Server) -> None:
-        """Take no more connections, let mails under way be stored and answered, and end."""
+        """Refuse new connections, store and answer mails under way, and end."""
         self.is_stopping = True
         server.close()
         for connection in tuple(self.connections):
@@ -166,7 +169,7 @@ class Door:
             await asyncio.to_thread(threads.shutdown)
 
     def refusal_of(self, address: str) -> str | None:
-        """Why a connection from there is not taken; None where it is."""
+        """Return why a connection from this address is refused; None if it is taken."""
         if self.is_stopping:
             return _STOPPING
         if not _is_in(address, self.limits.networks):
@@ -177,7 +180,8 @@ class Door:
         return None if self._has_room() else _TOO_MANY
 
     def _has_room(self) -> bool:
-        """For one connection more: where all are taken, the one that has waited longest without a sign-in ends."""
+        """Return whether another connection fits. If all are taken, end the one that has waited longest without a
+        sign-in."""
         if len(self.connections) < self.limits.connections:
             return True
         waiting = [one for one in self.connections if one.signed_in is None]
@@ -189,7 +193,7 @@ class Door:
         return True
 
     def holds(self, more: int) -> bool:
-        """Whether so many bytes more fit into what all connections may hold; then they are counted."""
+        """Return whether this many more bytes fit into the common limit, and count them."""
         if self.held_bytes + more > HELD_MAILS * self.limits.size_bytes:
             return False
         self.held_bytes += more
@@ -197,7 +201,7 @@ class Door:
 
 
 def _with_fresh_connection(work: Callable[[], T]) -> T:
-    """As Django does for each request: a connection that broke or grew old is replaced."""
+    """Run `work` with a working database connection, as Django does for each request."""
     close_old_connections()
     try:
         return work()
@@ -211,16 +215,16 @@ def _is_in(address: str, networks: Sequence[Network]) -> bool:
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """A server that listens on `[::]` names IPv4 callers inside a network of IPv6."""
+    """Parse the address. A server on `[::]` sees IPv4 callers as IPv6 addresses, which are mapped back."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return mapped or parsed
 
 
 class Connection(SMTP):
-    """One SMTP session. Unlike aiosmtpd's own, it takes lines of any length and holds no more than its limits."""
+    """SMTP session. Unlike aiosmtpd's own it takes lines of any length and holds no more than its limits."""
 
-    # Of aiosmtpd's reader: it waits while twice as much is unread.
+    # For aiosmtpd's reader, which waits while twice as much is unread.
     line_length_limit = CHUNK
     AuthLoginUsernameChallenge = "Username:"
     AuthLoginPasswordChallenge = "Password:"
@@ -247,7 +251,7 @@ class Connection(SMTP):
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Also called after STARTTLS, which forgets who signed in."""
+        """Set up the connection, or reset it after STARTTLS, which forgets the sign-in."""
         if not self.address:
             self.address = str((transport.get_extra_info("peername") or ("::",))[0])
             self._refusal = self.door.refusal_of(self.address)
@@ -276,7 +280,7 @@ class Connection(SMTP):
         self.end_if_idle(_OVER)
 
     def end_if_idle(self, answer: str = _STOPPING) -> None:
-        """Say good-bye where no mail is under way."""
+        """Send the answer and close the connection, unless a mail is under way."""
         if not self._is_receiving and self.transport is not None and not self.transport.is_closing():
             self._writer.write(f"{answer}\r\n".encode())
             self.transport.close()
@@ -293,7 +297,7 @@ class Connection(SMTP):
             self.transport.close()
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802  # aiosmtpd's name
-        """Receive a mail, and answer once it is stored."""
+        """Receive a mail and answer once it is stored."""
         if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
             return
         if self.signed_in is None or self.envelope is None or not self.envelope.rcpt_tos:
@@ -315,11 +319,9 @@ class Connection(SMTP):
             self.end_if_idle(_STOPPING if self.door.is_stopping else _OVER)
 
     async def _received(self, content: bytearray) -> str | None:
-        """Fill `content` with the mail, dots unstuffed as they come. Returns the answer that refuses it, or None.
-
-        What is refused is read to its end all the same: only then does the sender listen (RFC 5321, 4.2.5).
-        """
-        # The end is a dot on a line of its own, which may be the first line: a line's end stands before all that came,
+        """Fill `content` with the mail, not yet unstuffed. Return the answer that refuses it, or None. A refused mail
+        is read to its end, too: the sender listens only then (RFC 5321, 4.2.5)."""
+        # The end is a dot on a line of its own, which may be the first line. So a line end is put before all that came,
         # some of it perhaps in one segment with the command. asyncio offers no other way to put bytes back.
         self._reader._buffer[:0] = b"\r\n"  # type: ignore[attr-defined]  # not in typeshed, there since Python 3.4
         await self.push("354 End data with <CR><LF>.<CR><LF>")
@@ -341,7 +343,7 @@ class Connection(SMTP):
         return refusal
 
     async def _stored(self, signed_in: SignIn, received: bytes) -> str:
-        """`received`: with the line's end before it and the dot after it."""
+        """Store the mail and return the answer. `received`: with the line end before it and the dot after it."""
         content = received[2 : -len(_END) + 2].replace(b"\r\n.", b"\r\n")
         content = content[1:] if content.startswith(b".") else content
         envelope = self.envelope or Envelope()
@@ -363,12 +365,12 @@ class Connection(SMTP):
 
 
 def _with_credentials(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
-    """What was said; _Commands.handle_AUTH, which may wait for the database, checks it."""
+    """Accept the credentials for now; _Commands.handle_AUTH checks them, which may wait for the database."""
     return AuthResult(success=True, auth_data=data)
 
 
 class _Commands:
-    """aiosmtpd's hooks."""
+    """Handlers that aiosmtpd calls."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
@@ -404,7 +406,7 @@ class _Commands:
     async def handle_RCPT(  # noqa: N802  # aiosmtpd's name
         self, server: Connection, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """The same answer whoever is meant: it tells nobody who exists."""
+        """Give the same answer for every recipient, so that it does not reveal who exists."""
         if len(address) > ADDRESS_CHARACTERS or not address.isprintable() or "@" not in address:
             return "553 5.1.3 Error: malformed address"
         if len(envelope.rcpt_tos) >= RECIPIENTS_AT_MOST:
