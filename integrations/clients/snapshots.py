@@ -79,7 +79,7 @@ class PageMarks:
 
 
 class Reason(StrEnum):
-    """Why there is no picture. Stored in rows."""
+    """The reason why there is no picture. Stored in rows."""
 
     NOT_INSTALLED = "not-installed"
     BROWSER_FAILED = "browser-failed"
@@ -92,7 +92,7 @@ class Reason(StrEnum):
 
 
 class SnapshotError(Exception):
-    """There is no picture. The text is only the reason, because addresses carry tokens."""
+    """A picture that could not be taken. The text is only the reason, because addresses carry tokens."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -334,7 +334,7 @@ class Access:
 
     @property
     def places(self) -> list[str]:
-        """Each host with each allowed port."""
+        """Hosts, each with each allowed port."""
         hosts = [f"[{name}]" if ":" in name else name for name in self.names]
         return [
             *(f"{host}:{port}" for host in hosts for port in sorted(WEB_PORTS)),

@@ -155,7 +155,7 @@ def _out_of_turn() -> Iterator[None]:
 
 
 class NotConnectedError(NewConnectionError):
-    """No connection was made, so nothing of the request was sent.
+    """A connection that was not made, so nothing of the request was sent.
 
     `refused_certificate`: why a certificate was not trusted, empty for another cause; `is_bundle_unreadable`: the file
     of trusted certificates cannot be read; `proxy_status`: the proxy's refusing status, else 0.

@@ -1,1 +1,1 @@
-"""What all apps use: clients, hooks, locks, HTTP, checks."""
+"""Shared parts of all apps: clients, hooks, locks, HTTP, checks."""

@@ -1,4 +1,4 @@
-"""What pages of the administration share: versions, confirmation, long lists, and ways out of an empty select."""
+"""Shared parts of the administration's pages: versions, confirmation, long lists, and help for an empty select."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from integrations.core.hooks import Saved
     from integrations.models.fields import Person
 
-    # Django's generic classes, for any model: they take a type parameter while types are checked, none at run time.
+    # Django's generic classes, for any model: they take a type parameter only while types are checked.
     AnyModelAdmin = admin.ModelAdmin[Any]
     AnyStackedInline = admin.StackedInline[Any, Any]
     AnyTabularInline = admin.TabularInline[Any, Any]
@@ -53,7 +53,7 @@ else:
     AnyInlineFormSet = BaseInlineFormSet
     AnyPaginator = Paginator
 
-# --- Versions: who saves a page second is told so, and decides whether to save over it --------------------------------
+# --- Versions: the second person to save a page is told so, and decides whether to overwrite --------------------------
 
 VERSION = "page_version"
 _SECONDS = re.compile(r"[0-9]{1,10}")
@@ -61,7 +61,7 @@ _KEY = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class VersionField(forms.CharField):
-    """The version that the page was opened with. It never counts as a change of the row."""
+    """The version of the row when the page was opened. It never counts as a change of the row."""
 
     def __init__(self) -> None:
         super().__init__(required=False, widget=forms.HiddenInput)
@@ -71,15 +71,15 @@ class VersionField(forms.CharField):
 
 
 class VersionedForm(AnyModelForm):
-    """A form that refuses to overwrite unseen what somebody else saved after the page was opened.
+    """A form that does not silently overwrite what somebody else saved after the page was opened.
 
     The page carries its version: the time, and a keyed digest of the values that it shows. A digest needs no column,
-    and also counts what services write past `save()`, such as the end of a leaver's sign-in. What the second person
-    typed stays in the page, which comes back with the new version: saving it again saves over what was saved.
+    and also covers values that services write without `save()`, such as the end of a leaver's sign-in. If the versions
+    differ, the page comes back with the input and the new version; saving it again overwrites.
 
     `version_columns`: columns that no page shows, such as a secret. `unversioned_fields`: fields that are not compared.
-    `edits_rows`: whether the page has rows of its own, which `values_of` includes. `is_second`: whether somebody else
-    saved meanwhile.
+    `edits_rows`: whether the page edits related rows, which `values_of` includes. `is_second`: whether somebody else
+    saved first.
     """
 
     version_columns: ClassVar[tuple[str, ...]] = ()
@@ -94,13 +94,13 @@ class VersionedForm(AnyModelForm):
             del self.fields[VERSION]
 
     def get_initial_for_field(self, field: Any, field_name: str) -> Any:
-        """Reckon the version when the page is rendered: the fields are complete then."""
+        """Compute the version when the page is rendered, because the fields are complete only then."""
         if field_name == VERSION:
             return "" if self.is_bound else _stamped(self.version_of(self.instance))
         return super().get_initial_for_field(field, field_name)
 
     def values_of(self, row: Any) -> dict[str, Any]:
-        """Return what the page shows of `row`: of chosen rows the keys."""
+        """Return the values of `row` that the page shows; many-to-many fields give keys."""
         names = {*self.fields, *self.version_columns} - self.unversioned_fields
         values = {one.name: one.value_from_object(row) for one in row._meta.concrete_fields if one.name in names}
         for one in row._meta.many_to_many:
@@ -109,12 +109,12 @@ class VersionedForm(AnyModelForm):
         return values
 
     def version_of(self, row: models.Model) -> str:
-        """Return a digest of the values that the page shows. It tells nothing of a secret."""
+        """Return a digest of the values that the page shows. It reveals nothing of a secret."""
         values = sorted(self.values_of(row).items())
         return salted_hmac("integrations.page_version", repr((row._meta.label, row.pk, values))).hexdigest()
 
     def saved_rows(self) -> Sequence[models.Model]:
-        """Return the rows on whose pages the same values are saved."""
+        """Return the rows whose pages save the same values."""
         return [self.instance]
 
     def clean(self) -> dict[str, Any] | None:
@@ -149,7 +149,7 @@ class VersionedForm(AnyModelForm):
         self.add_error(None, format_html('{} <a href="">{}</a>', sentence, way_out))
 
     def _take_over(self, row: models.Model) -> None:
-        """Save what nobody fills in as it is now, not as it was when the request began: ended sessions stay ended."""
+        """Keep the current values of columns that the form does not edit, so that ended sessions stay ended."""
         filled_in = {name for name, field in self.fields.items() if not field.disabled}
         unread = self.instance.get_deferred_fields()
         for column in row._meta.concrete_fields:
@@ -162,7 +162,7 @@ def _stamped(version: str) -> str:
 
 
 def who_saved(saved: Saved | None) -> str:
-    """Say in a sentence who saved something after the page was opened. None: nobody knows."""
+    """Return a sentence on who saved after the page was opened. None: unknown."""
     if saved is None:
         return gettext("Somebody else saved this after you had opened the page.")
     by = _("%(person)s saved this at %(at)s, after you had opened the page.")
@@ -172,7 +172,7 @@ def who_saved(saved: Saved | None) -> str:
 
 
 class VersionedFormSet(AnyInlineFormSet):
-    """The rows of such a page. A row that somebody else removed comes back as a new one if the page is saved again."""
+    """The related rows of a versioned page. Saving again restores a row that somebody else removed, as a new row."""
 
     @cached_property
     def management_form(self) -> ManagementForm:
@@ -181,7 +181,7 @@ class VersionedFormSet(AnyInlineFormSet):
         return super().management_form
 
     def _renew_removed_rows(self) -> None:
-        """Move rows that are gone behind those that are saved, which Django expects first, and clear their keys."""
+        """Move removed rows behind the existing ones, which Django expects first, and clear their keys."""
         sent: QueryDict = self.data  # type: ignore[assignment]  # the data of a request
         rows: dict[int, dict[str, list[str]]] = {}
         data = sent.copy()
@@ -212,22 +212,22 @@ class VersionedFormSet(AnyInlineFormSet):
 
 
 class ConfirmedChanges(AnyModelAdmin):
-    """An admin whose pages take what is sent to them only from a person who has confirmed; before the other bases.
+    """An admin that accepts input only from a person who has just confirmed their identity. List it before other bases.
 
-    Whoever finds an open browser must not be able to give rights, read or replace secrets, move addresses or make
-    tokens. Pages are only marked here: integrations, the lowest app, knows no passwords. accounts asks, in
+    Somebody at an open browser must not be able to grant rights, read or replace secrets, change addresses or create
+    tokens. integrations is the lowest app and knows no passwords, so it only marks the pages; accounts asks in
     `accounts.views.confirmation.ConfirmationMiddleware`.
 
-    Opening a page asks nobody: it may only be read, and asking later loses nothing that was typed. Pages that show a
+    Opening a page needs no confirmation, because reading is allowed and asking later loses no input. Pages that show a
     secret take a POST, too.
     """
 
-    # Names of pages that take what gives nobody anything: a check to run, a file that is public anyway.
+    # Names of pages whose input is harmless: running a check, or a file that is public anyway.
     unconfirmed_pages: frozenset[str] = frozenset()
 
     @property
     def urls(self) -> list[URLPattern]:
-        """Mark the pages here and not in get_urls(): an admin adds its own pages there, around those of its bases."""
+        """Mark the pages here, not in get_urls(), where each admin adds its own pages around those of its bases."""
         patterns = self.get_urls()
         for pattern in patterns:
             if pattern.name not in self.unconfirmed_pages:
@@ -237,23 +237,23 @@ class ConfirmedChanges(AnyModelAdmin):
 
 # --- Long lists, without counting all rows ----------------------------------------------------------------------------
 
-# The lists lead no further than this: beyond, a search or a filter finds more than leafing does.
+# Lists end here: beyond it a search or a filter is more useful than another page.
 ROWS_COUNTED = 1_000
 
 
 class CappedPaginator(AnyPaginator):
-    """Counts up to ROWS_COUNTED rows: a full count of a log of millions would take longer than the page."""
+    """Counts up to ROWS_COUNTED rows, because a full count of millions would take longer than the page."""
 
     @cached_property
     def count(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # the admin passes querysets only
-        # Only the keys: annotations of the list, such as counts, need not be computed here.
+        # Only the keys, so that annotations such as counts are not computed.
         return rows.order_by().values("pk")[:ROWS_COUNTED].count()
 
 
 def read_newest_first(rows: QuerySet[Any], *, at_once: int) -> Iterator[Any]:
-    """Yield the rows, so many read by one query: however slowly a download goes, no cursor or transaction stays open,
-    and no more than those are in memory."""
+    """Yield the rows, `at_once` of them per query, so that a slow download keeps no cursor or transaction open and
+    few rows in memory."""
     rows = left = rows.order_by("-pk")
     while part := list(left[:at_once]):
         yield from part
@@ -262,8 +262,8 @@ def read_newest_first(rows: QuerySet[Any], *, at_once: int) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class KeysetPage:
-    """Some rows of a long list in the order of their keys, and where the pages around begin: no row is counted, and
-    none before is read. `before` and `after`: keys for `keyset_page`, None where there is nothing."""
+    """A page of a long list in the order of the keys, without counting rows or reading earlier ones. `before` and
+    `after`: keys for `keyset_page`; None at the ends."""
 
     rows: list[Any]
     before: int | None
@@ -271,7 +271,7 @@ class KeysetPage:
 
 
 def keyset_page(rows: QuerySet[Any], *, before: int | None = None, after: int | None = None, size: int) -> KeysetPage:
-    """The first `size` rows; those next to the key `after`, or those up to the key `before`."""
+    """Return the first `size` rows, or the rows after the key `after`, or up to the key `before`."""
     if before is not None:
         found = list(rows.filter(pk__lt=before).order_by("-pk")[: size + 1])
         has_more, page = len(found) > size, found[:size][::-1]
@@ -283,17 +283,17 @@ def keyset_page(rows: QuerySet[Any], *, before: int | None = None, after: int | 
     )
 
 
-# --- Ways out of a select in which there is nothing to choose ---------------------------------------------------------
+# --- Help for a select without choices --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Way:
-    """Why a select is empty, and where it is filled. A row that Django's admin makes is made in a window that chooses
-    it and closes; any other page opens in a tab of its own, with the way back on top (static/guanwecom/errand.js).
+    """The reason why a select is empty, and where it is filled. A row of Django's admin is made in a window that then
+    chooses it and closes; another page opens in a tab with a way back at the top (static/guanwecom/errand.js).
 
-    `why`: there is nothing to choose. `add`: the name of the link that makes one; empty where the admin has no form
-    for it. `page`: of another page that brings some, with its permission and the name of its link. `hidden`: why, where
-    there are some that this person may not see; `unfit`: why, where there are some that do not fit."""
+    `why`: there is nothing to choose. `add`: the label of the link that makes a row; empty if the admin has no form
+    for it. `page`, `permission`, `label`: another page that brings rows, and its link. `hidden`: the reason if all
+    rows are hidden from this person; `unfit`: the reason if rows exist but do not fit."""
 
     why: StrOrPromise
     add: StrOrPromise = ""
@@ -308,7 +308,7 @@ SYNC = ("integrations_syncrun_start", "integrations.sync_directory", _("Synchron
 COMPANY = ("integrations_corp_add", "integrations.add_corp", _("Connect a company"))
 TOKEN = ("notifications_apitoken_add", "notifications.add_apitoken", _("New API token"))
 PUSH = ("notifications_subscription_add", "notifications.add_subscription", _("New push"))
-# By the label of the model that is chosen.
+# By the label of the model to choose from.
 WAYS: Mapping[str, Way] = {
     "integrations.Corp": Way(
         _("No company is connected yet."), "", *COMPANY, hidden=_("No WeCom company is assigned to you.")
@@ -336,7 +336,7 @@ WAYS: Mapping[str, Way] = {
 
 
 class Explained:
-    """Mixed into a widget: the line stands below it."""
+    """Mixin of a widget that shows its way out below it."""
 
     way: Mapping[str, Any]
 
@@ -348,8 +348,8 @@ class Explained:
 def offer_ways(
     fields: Mapping[str, Field], request: HttpRequest, *, always: Collection[str] = (), in_windows: bool = True
 ) -> None:
-    """Explain the fields that have nothing to choose. `always`: names of those from which something can be added in any
-    case. `in_windows`: whether the page can choose what was added in a window of Django's admin."""
+    """Explain the fields without choices. `always`: names of fields that may always add a row. `in_windows`: whether
+    the page can choose a row that was added in a window of Django's admin."""
     for name, field in fields.items():
         queryset: Any = getattr(field, "queryset", None)
         way = None if queryset is None else WAYS.get(queryset.model._meta.label)
@@ -360,12 +360,12 @@ def offer_ways(
             kind = type(field.widget)
             field.widget.__class__ = type(kind.__name__, (Explained, kind), {})
             field.widget.way = describe_way(way, queryset.model, request, is_empty=is_empty, in_windows=in_windows)
-            if field.widget.way["add_url"]:  # in place of Django's plus
+            if field.widget.way["add_url"]:  # instead of Django's plus
                 field.widget.can_add_related = False
 
 
 def way_out(model: Any, request: HttpRequest, *, field: str) -> str:
-    """The line for a select that a script fills; something can be added in any case. `field`: its id."""
+    """Return the help for a select that a script fills; it always offers to add a row. `field`: its id."""
     return _drawn(describe_way(WAYS[model._meta.label], model, request, is_empty=not model.objects.exists()), field)
 
 
@@ -376,7 +376,7 @@ def _drawn(way: Mapping[str, Any], field: str) -> SafeString:
 def describe_way(
     way: Way, model: Any, request: HttpRequest, *, is_empty: bool, in_windows: bool = True
 ) -> dict[str, Any]:
-    """What the template of the line needs."""
+    """Return the values for the template."""
     add_url = _add_url(way, model, request)
     page_url, label = _page(way, request) if is_empty else ("", "")
     is_hidden = is_empty and _is_hidden(way, model, request.user)
@@ -395,7 +395,7 @@ def describe_way(
 
 
 def _is_hidden(way: Way, model: Any, person: Person) -> bool:
-    """Whether there are some of no company, or the person has no company: nothing is told of other companies."""
+    """Return whether rows exist that the person may not see. It reveals nothing about other companies."""
     if not way.hidden:
         return False
     if model is Corp:
@@ -404,7 +404,7 @@ def _is_hidden(way: Way, model: Any, person: Person) -> bool:
 
 
 def _whom_to_ask(way: Way, model: Any, person: Person, is_hidden: bool) -> str:
-    """Who adds some here, or brings them; for what of all companies is hidden, who manages all."""
+    """Return who can add rows here; if rows of all companies are hidden, who manages all companies."""
     permission = way.permission if way.page else f"{model._meta.app_label}.add_{model._meta.model_name}"
     if model is Corp and is_hidden:
         permission = "accounts.change_user"
@@ -413,8 +413,8 @@ def _whom_to_ask(way: Way, model: Any, person: Person, is_hidden: bool) -> str:
 
 
 def _page(way: Way, request: HttpRequest) -> tuple[str, StrOrPromise]:
-    """Its address and the name of the link, for whoever may use it; else empty. The directory is that of the first
-    company that is enabled; without one a company comes first."""
+    """Return the page's address and label, empty without permission. The synchronisation is that of the first enabled
+    company; without one, the page connects a company."""
     page, permission, label, keys = way.page, way.permission, way.label, []
     if page == SYNC[0]:
         corp = Corp.objects.visible_to(request.user).filter(is_enabled=True).order_by("pk").first()

@@ -1,4 +1,4 @@
-"""What background work needs: a repeat, the database's clock, a guard, a lease that is renewed, queues, and ticks."""
+"""Building blocks of background work: repeats, the database's clock, error guards, leases, queues and ticks."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Deadlines and leases are counted on the database's clock, so workers with a wrong clock cannot disagree.
+# Deadlines and leases use the database's clock, so workers with a wrong clock cannot disagree.
 Clock = Callable[[], datetime]
 
-# A lease must last some times as long: a machine may be busy, and the database away for a moment.
+# A lease must last several times as long, because a machine may be busy or the database briefly away.
 RENEW_SECONDS = 5.0
 
 
@@ -37,8 +37,8 @@ T = TypeVar("T")
 
 
 def repeat_on_conflict(step: Callable[[], T], *conflicts: type[Exception]) -> T:
-    """Call a step that is a transaction of its own, three times at most: while somebody else saves what it is about, it
-    raises IntegrityError, or one of `conflicts`. Done again, it sees that."""
+    """Call `step`, a transaction of its own, up to three times. A concurrent save makes it raise IntegrityError or one
+    of `conflicts`; the next try sees the saved rows."""
     for _try in range(2):
         with suppress(IntegrityError, *conflicts):
             return step()
@@ -46,14 +46,14 @@ def repeat_on_conflict(step: Callable[[], T], *conflicts: type[Exception]) -> T:
 
 
 def is_database_away(error: BaseException | None) -> bool:
-    """Return whether no connection could be had, or it was lost: PostgreSQL is away, starts, ends, or is full."""
+    """Return whether the connection failed or was lost: PostgreSQL is away, starting, stopping or full."""
     state = getattr(error.__cause__, "sqlstate", None) if isinstance(error, Error) else ""
     is_lost = isinstance(error, OperationalError | InterfaceError) and state is None
     return is_lost or str(state).startswith(("08", "53", "57P"))
 
 
 def database_clock() -> Clock:
-    """A clock set by the database once, then moved on by the time that passes here. Make one per task."""
+    """Return a clock set by the database once and advanced by local elapsed time. Make one per task."""
     start, started = database_now(), read_boot_clock()
     return lambda: start + timedelta(seconds=read_boot_clock() - started)
 
@@ -70,7 +70,7 @@ def database_now() -> datetime:
 
 @dataclass
 class Guarded:
-    """What became of a guarded block. `error`: what it raised; None if it ran to its end."""
+    """The result of a guarded block. `error`: the error that it raised; None if it ran to its end."""
 
     error: Exception | None = None
 
@@ -79,13 +79,13 @@ class Guarded:
 def guarded(
     logger: logging.Logger, message: str, *facts: object, unless: tuple[type[Exception], ...] = ()
 ) -> Iterator[Guarded]:
-    """Log whatever the block raises, with its traceback, and go on after it. `unless`: errors that are passed on."""
+    """Log any error of the block with its traceback, and go on after it. `unless`: errors that are passed on."""
     block = Guarded()
     try:
         yield block
     except unless:
         raise
-    except Exception as error:  # the edge of every loop: one bad row must not keep the others
+    except Exception as error:  # the edge of every loop: one bad row must not stop the others
         block.error = error
         logger.exception(message, *facts)
 
@@ -95,10 +95,10 @@ def guarded(
 
 @contextmanager
 def lease_kept(renew: Callable[[], object], *, seconds: float = RENEW_SECONDS) -> Iterator[None]:
-    """Call `renew`, which writes the new end of a lease, every `seconds`, in another thread, until the block ends.
+    """Call `renew`, which extends a lease, every `seconds` in another thread until the block ends.
 
-    So leases can be short, and a killed worker's rows are free soon. `renew` must not wait for a lock that the block
-    may hold: a renewal that is under way at the block's end is waited for. None runs afterwards.
+    Leases can then be short, so that a killed worker's rows are free soon. `renew` must not wait for a lock that the
+    block may hold, because the block's end waits for a renewal under way. No renewal runs afterwards.
     """
     is_over = threading.Event()
     thread = threading.Thread(target=_renew_until, args=(is_over, renew, seconds), name="lease", daemon=True)
@@ -114,7 +114,7 @@ def _renew_until(is_over: threading.Event, renew: Callable[[], object], seconds:
     while not is_over.wait(seconds):
         try:
             renew()
-        except DatabaseError as error:  # the next time, or the lease ends
+        except DatabaseError as error:  # the next renewal may succeed; otherwise the lease ends
             logger.warning("a lease could not be renewed: %s", type(error).__name__)
         finally:
             connection.close()
@@ -124,8 +124,8 @@ def _renew_until(is_over: threading.Event, renew: Callable[[], object], seconds:
 
 
 def queue_by_name_on_commit(name: str, row_ids: Sequence[int | str], *, expires_seconds: int) -> None:
-    """Queue the task of this name for each row after the commit: for services, which know no task. Without a broker
-    the rows wait for the sweep that their task must have."""
+    """Queue the task called `name` for each row after the commit, for services, which do not import tasks. Without a
+    broker the rows wait for the sweep that their task must have."""
     if row_ids:
         transaction.on_commit(partial(_queue_by_name, name, row_ids, expires_seconds))
 
@@ -142,17 +142,17 @@ def _queue_by_name(name: str, row_ids: Sequence[int | str], expires_seconds: int
 
 
 class AnyRow:
-    """Whether one of several querysets (`make`: they at a moment) has a row: one query, by the database's clock.
+    """A query for whether any of several querysets has a row, by the database's clock. `make` gets the moment.
 
-    Django takes 15 ms to write such a question of 30 querysets, so its SQL is written once in a process, with its
-    values in the text: nothing in it may depend on the moment but Now(); settings in it are those of the first time.
+    Django takes 15 ms to compile a query of 30 querysets, so its SQL is compiled once per process with its values:
+    only Now() may depend on the moment, and settings keep their first values.
     """
 
     def __init__(self, make: Callable[[Moment], Iterable[QuerySet[Any]]]) -> None:
         self._make = make
 
     def exists(self) -> bool:
-        """Raises django.db.Error."""
+        """Return whether there is a row. Raises django.db.Error."""
         with connection.cursor() as cursor:
             cursor.execute(_write_question(self._make))
             return cursor.fetchone() is not None
@@ -160,7 +160,7 @@ class AnyRow:
 
 @lru_cache(maxsize=64)
 def _write_question(make: Callable[[Moment], Iterable[QuerySet[Any]]]) -> str:
-    query = Query(None)  # of no table, as Django's own Q.check()
+    query = Query(None)  # without a table, like Django's own Q.check()
     query.add_annotation(Value(1), "found")
     query.add_q(reduce(or_, (Q(Exists(rows.order_by())) for rows in make(Now()))))
     statement: str = connection.ops.compose_sql(*query.sql_with_params())  # type: ignore[attr-defined]  # PostgreSQL's
@@ -169,29 +169,29 @@ def _write_question(make: Callable[[Moment], Iterable[QuerySet[Any]]]) -> str:
 
 @dataclass(frozen=True)
 class Step:
-    """A part of a tick. `due`: the rows that ask for it at a moment, beside those that the steps before it name. While
-    no step has any, a tick ends after one question; otherwise all are done."""
+    """A part of a tick. `due`: the rows that it should handle at a moment, besides those of earlier steps. A tick
+    without due rows ends after one query; otherwise all steps run."""
 
     do: Callable[[datetime], None]
     due: Callable[[Moment], Sequence[QuerySet[Any]]]
 
 
 class Tick:
-    """The steps of an app's background work, done every few seconds. Most ticks find nothing, so beat asks before it
-    queues one: a message, a task and a question of each step cost ten times as much.
+    """The steps of an app's background work, run every few seconds. Most ticks find nothing, so beat checks first: a
+    message, a task and a query of each step would cost ten times as much.
 
-    `name`: of its task and of its entry in beat. `at_least_seconds`: it comes so often though nothing is due."""
+    `name`: of its task and of its entry in beat. `at_least_seconds`: the longest time between two runs."""
 
     def __init__(self, name: str, *, at_least_seconds: float, steps: Sequence[Step]) -> None:
         self.name, self.at_least_seconds, self._steps = name, at_least_seconds, steps
         self._due = AnyRow(lambda now: [rows for step in steps for rows in step.due(now)])
 
     def is_anything_due(self) -> bool:
-        """Whether a step has work. One query. Raises django.db.Error."""
+        """Return whether a step has work, by one query. Raises django.db.Error."""
         return self._due.exists()
 
     def do_steps(self, *, now: datetime) -> None:
-        """What one step finds is done also where another one fails."""
+        """Run all steps; a failing step does not stop the others."""
         for step in self._steps:
             with guarded(logger, "tick: %s failed", step.do.__name__):
                 step.do(now)

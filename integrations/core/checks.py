@@ -33,7 +33,7 @@ def find_impossible_combinations(**_kwargs: Any) -> list[checks.CheckMessage]:
             "MAIL_DOOR_TLS_FROM_START is on without a certificate.",
             "TLS needs a certificate: name it and its key in MAIL_DOOR_CERTIFICATE and MAIL_DOOR_KEY.",
         ),
-        # Without TLS passwords are taken from this machine only, unless a setting says otherwise.
+        # Without TLS, only this machine may send passwords, unless a setting allows others.
         (
             "E011",
             not (is_local or certificate or settings.MAIL_DOOR_PLAIN_SIGN_IN),
@@ -51,7 +51,7 @@ def find_impossible_combinations(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register()
 def sql_drivers_are_installed(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Further kinds of databases need what SQLAlchemy speaks to them with."""
+    """Report drivers of additional databases that are not installed."""
     return [
         checks.Error(
             f"DATA_SQL_DRIVERS names {name}, for which nothing is installed.",
@@ -66,7 +66,7 @@ def sql_drivers_are_installed(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.database)
 def stored_secrets_are_readable(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
-    """Of `check --database default`, and of migrate. Events of WeCom are not looked at: they are many, and pass."""
+    """Report unreadable secrets, in `check --database default` and in migrate. WeCom's events are too many to check."""
     if not databases:
         return []
     counts: Counter[str] = Counter()
@@ -89,12 +89,12 @@ def stored_secrets_are_readable(databases: Any = None, **_kwargs: Any) -> list[c
 
 @checks.register()
 def host_cookies_need_https(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Browsers throw a cookie with the prefix __Host- away over http: nobody could sign in there."""
+    """Report site addresses without https: browsers drop __Host- cookies there, so nobody could sign in."""
     if not settings.HOST_COOKIES:
         return []
     try:
         plain = list(SiteAddress.objects.without_https().order_by("url").values_list("url", flat=True)[:3])
-    except DatabaseError:  # before the first migration, or without a database: there is nothing to compare with
+    except DatabaseError:  # before the first migration, or without a database: nothing to compare
         return []
     return [
         checks.Error(
@@ -108,7 +108,7 @@ def host_cookies_need_https(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.database)
 def https_sites_have_host_cookies(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
-    """Of `check --database default`, and of migrate: the setting is of use as soon as every address is https."""
+    """Recommend HOST_COOKIES once every address is https, in `check --database default` and in migrate."""
     addresses = SiteAddress.objects
     if not databases or settings.HOST_COOKIES or settings.ENVIRONMENT != "production":
         return []

@@ -1,4 +1,4 @@
-"""Builds the clients of WeCom and the BI from a row: the only place where secrets are read."""
+"""Clients of WeCom and the BI, built from rows. Only this module reads secrets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CallbackColumns:
     verified_at: str
 
 
-# How long a connection may take to be made.
+# Time limit for opening a connection.
 CONNECT_SECONDS = 3.05
 CALLBACK_COLUMNS = {
     CallbackEvent.Kind.APP: CallbackColumns("callback_token", "callback_aes_key", "callback_verified_at"),
@@ -45,25 +45,25 @@ CALLBACK_COLUMNS = {
     ),
 }
 
-# One per process: clients share its open connections.
+# One per process, so that clients share its open connections.
 _session = cache(open_session)
 
 
 def wecom_client(corp: Corp) -> WeComClient:
-    """The client of a corp's app, with the token that all processes share. Cheap: made for each piece of work.
+    """Return the client of a corp's app, with the token shared by all processes. It is cheap: make one per task.
 
-    Raises UnreadableSecretError, as every client here does whose secrets or proxy no key opens.
+    Raises UnreadableSecretError, like every client here, if no key decrypts its secrets or proxy.
     """
     return _client(corp, token_store(), agentid=corp.agentid, secret=opened(corp.secret))
 
 
 def robot_client(corp: Corp, key: str) -> RobotClient:
-    """The client of a group's robot, by the way on which the company is called."""
+    """Return the client of a group's robot, with the connection settings of the company."""
     return RobotClient(key=opened(key), **_wire(corp))
 
 
 def robot_of_environment() -> RobotClient | None:
-    """The client of settings.OPERATOR_ROBOT, which belongs to no company; None where it is not set."""
+    """Return the client of settings.OPERATOR_ROBOT, which belongs to no company; None if it is not set."""
     if settings.OPERATOR_ROBOT is None:
         return None
     base_url, key = settings.OPERATOR_ROBOT
@@ -71,22 +71,22 @@ def robot_of_environment() -> RobotClient | None:
 
 
 def contacts_client(corp: Corp) -> WeComClient:
-    """The client of the directory-sync assistant, which has a secret of its own and no agent."""
+    """Return the client of the directory-sync assistant, which has its own secret and no agent."""
     return _client(corp, token_store(), agentid=None, secret=opened(corp.contacts_secret))
 
 
 def testing_client(corp: Corp) -> WeComClient:
-    """The same with no token yet, so that its first call tries the Secret itself."""
+    """Return the client of a corp's app without a token, so that its first call tries the Secret."""
     return _client(corp, TrialTokens(), agentid=corp.agentid, secret=opened(corp.secret))
 
 
 def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
-    """A client with credentials that are not those of `corp` (yet), and no token yet."""
+    """Return a client for credentials that are not saved in `corp`, without a token."""
     return _client(corp, TrialTokens(), agentid=agentid, secret=opened(secret))
 
 
 def travel_to_wecom(corp: Corp) -> Journey:
-    """Go the way to the corp's API address, through its proxy, without a Secret. Raises ConfigurationError."""
+    """Probe the way to the corp's API address, through its proxy, without a Secret. Raises ConfigurationError."""
     return travel(
         corp.api_base_url,
         proxy=opened(corp.proxy_url),
@@ -97,17 +97,17 @@ def travel_to_wecom(corp: Corp) -> Journey:
 
 
 def token_store() -> TokenStore:
-    """The token store of all processes: Valkey, sealed with the keys of settings.FIELD_ENCRYPTION_KEYS."""
+    """Return the token store of all processes: Valkey, encrypted with settings.FIELD_ENCRYPTION_KEYS."""
     return _token_store(settings.VALKEY_URL, "wecom")
 
 
 def bi_token_store() -> TokenStore:
-    """The same for the BI's tokens, by accounts."""
+    """Return the store of the BI's tokens, by account."""
     return _token_store(settings.VALKEY_URL, "guandata")
 
 
 def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | None:
-    """What opens the calls to one of a corp's callback addresses; None as long as it has no keys.
+    """Return the decryption for one of a corp's callback addresses; None if it has no keys.
 
     Raises UnreadableSecretError.
     """
@@ -117,21 +117,21 @@ def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | No
 
 
 def guandata_client(connection: BiConnection, *, total_seconds: float | None = None) -> GuandataClient:
-    """The client of the BI's public API, with the token that all processes share. `total_seconds`: for a whole call;
-    usually that of settings."""
+    """Return the client of the BI's public API, with the token shared by all processes. `total_seconds`: for a whole
+    call; by default that of settings."""
     return _guandata_client(connection, bi_token_store(), total_seconds)
 
 
 def testing_guandata_client(connection: BiConnection) -> GuandataClient:
-    """The same with no token yet, so that its first call tries the login itself."""
+    """Return the client of the BI without a token, so that its first call tries the login."""
     return _guandata_client(connection, TrialTokens())
 
 
 def forget_bi_token(connection: BiConnection) -> None:
-    """Drop the token of the API user, because an administrator saved another address or login."""
+    """Drop the API user's token, because an administrator saved another address or login."""
     if not connection.base_url:
         return
-    with suppress(TransientError):  # without Valkey nothing is remembered that could be wrong
+    with suppress(TransientError):  # without Valkey no wrong token is stored
         bi_token_store().forget(guandata_client(connection).account(), NO_APPLICATION)
 
 
@@ -156,7 +156,7 @@ def _guandata_client(
 
 
 def certificate_path(pem: str) -> str | None:
-    """The path of a file with these certificates; None for none."""
+    """Return the path of a file with these certificates; None if there are none."""
     return _certificate_file(pem).name if pem else None
 
 
@@ -165,7 +165,7 @@ def _client(corp: Corp, store: TokenStore | TrialTokens, *, agentid: int | None,
 
 
 def _wire(corp: Corp | None, *, base_url: str = "") -> WireOptions:
-    """The way on which WeCom is called: that of a corp, or the usual one."""
+    """Return the connection settings for WeCom, those of a corp or the default ones."""
     return {
         "session": _session(),
         "base_url": corp.api_base_url if corp else base_url,
@@ -178,7 +178,7 @@ def _wire(corp: Corp | None, *, base_url: str = "") -> WireOptions:
 
 @cache
 def _token_store(_url: str, system: str) -> TokenStore:
-    """One per process, so that its threads share what it read. The address is part of the cache's key only."""
+    """Return one store per process, so that threads share its copies. The address only distinguishes cache entries."""
     return TokenStore(
         valkey(),
         seal=lambda token: cipher().encrypt(token),
@@ -190,7 +190,7 @@ def _token_store(_url: str, system: str) -> TokenStore:
 
 @cache
 def _certificate_file(pem: str) -> IO[str]:
-    """A file with these certificates, as long as this process lives: TLS reads them from a file only."""
+    """Return a file with these certificates that lives as long as this process: TLS reads them only from a file."""
     file = tempfile.NamedTemporaryFile("w", prefix="guanwecom-ca-", suffix=".pem")  # noqa: SIM115  # lives on
     file.write(pem)
     file.flush()

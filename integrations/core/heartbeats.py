@@ -1,8 +1,8 @@
-"""Heartbeats, a row for each process, and readiness: whether this process can serve people.
+"""Heartbeats, with a row for each process, and readiness: whether this process can serve people.
 
-Heartbeats stand in the database and on its clock: a Valkey that was emptied kills nobody, and processes whose clocks
-differ agree. A load balancer asks for readiness every few seconds: Valkey is written to each time, the database only as
-often as this process writes its sign of life anyway.
+Heartbeats are in the database and use its clock, so an emptied Valkey or differing clocks declare no process dead.
+A load balancer asks for readiness every few seconds. Each time it writes to Valkey, but to the database only as often
+as this process writes its heartbeat anyway.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from integrations.models import Heartbeat
 if TYPE_CHECKING:
     from datetime import datetime
 
-# How often a process writes a sign of life, in seconds.
+# How often a process writes a heartbeat, in seconds.
 HEARTBEAT_SECONDS = 5
-# A process that has been silent for so long, in seconds, counts as dead: four signs of life are missing.
+# A process without a heartbeat for so many seconds, four intervals, counts as dead.
 STALE_SECONDS = 20
-# The row of a dead process goes when another of its kind begins so much later, and in any case after some days.
+# The row of a dead process is deleted when a similar process starts so much later, and in any case after some days.
 _REPLACED_AFTER = timedelta(hours=1)
 _FORGOTTEN_AFTER = timedelta(days=7)
 
 
 def process_name() -> str:
-    """What tells this process from all others: its host and its id."""
+    """Return the unique name of this process: host and id."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def beat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] = ()) -> None:
-    """Write a sign of life. `queues`: those that a worker takes from now. Raises django.db.Error."""
+    """Write a heartbeat. `queues`: those that a worker now consumes. Raises django.db.Error."""
     joined = ",".join(sorted(queues))
     if Heartbeat.objects.filter(kind=kind, name=name).update(queues=joined, beat_at=Now()):
         return
-    # Rows of processes in whose place this one has come, and of those that are gone for good.
+    # Delete rows of processes that this one replaces, and of those long gone.
     Heartbeat.objects.filter(kind=kind, queues=joined, beat_at__lt=Now() - _REPLACED_AFTER).delete()
     Heartbeat.objects.filter(beat_at__lt=Now() - _FORGOTTEN_AFTER).delete()
     Heartbeat.objects.bulk_create(
@@ -56,14 +56,14 @@ def beat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] = ()) -> No
 
 
 def living() -> QuerySet[Heartbeat]:
-    """Rows of processes that have shown a sign of life within STALE_SECONDS."""
+    """Return rows of processes with a heartbeat within STALE_SECONDS."""
     return Heartbeat.objects.filter(beat_at__gt=Now() - timedelta(seconds=STALE_SECONDS))
 
 
 def end(*, kind: Heartbeat.Kind, name: str) -> None:
-    """Take the row away: this process ends in order, and nobody need miss it. Raises django.db.Error.
+    """Delete the row of a process that ends in order. Raises django.db.Error.
 
-    The rows of dead processes that it stood in for go with it: they would say that nobody was heard since.
+    The rows of dead processes that it replaced go, too: they would otherwise be reported as dead.
     """
     for queues in Heartbeat.objects.filter(kind=kind, name=name).values_list("queues", flat=True):
         dead = Q(queues=queues, beat_at__lt=Now() - timedelta(seconds=STALE_SECONDS))
@@ -71,7 +71,7 @@ def end(*, kind: Heartbeat.Kind, name: str) -> None:
 
 
 def is_served(queue: str, *, now: datetime) -> bool:
-    """Whether a live worker takes from the queue."""
+    """Return whether a live worker consumes the queue."""
     live = Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER, beat_at__gt=now - timedelta(seconds=STALE_SECONDS))
     return any(queue in queues.split(",") for queues in live.values_list("queues", flat=True))
 
@@ -81,13 +81,13 @@ def is_served(queue: str, *, now: datetime) -> bool:
 _PROBE_KEY, _PROBE_SECONDS = "health:probe", 60
 # PostgreSQL's read_only_sql_transaction and disk_full.
 _DATABASE_REASONS = {"25006": "read-only", "53100": "disk full"}
-# Sorts more than PostgreSQL's smallest working memory holds, and so needs some room on its disk for a moment.
+# Sorts more than PostgreSQL's smallest working memory holds, and so needs some disk space for a moment.
 _SPILL = "SELECT count(*) FROM (SELECT md5(n::text) FROM generate_series(1, 5000) n ORDER BY 1 OFFSET 0) spilled"
 NO_ANSWER = "no answer"
 
 
 def readiness_failures() -> list[str]:
-    """Each part that fails, with its reason in brackets; nothing where people can be served."""
+    """Return each failing part with its reason in brackets; nothing if people can be served."""
     valkey_reason = valkey_failure()
     return [found for found in (_database_failure(), f"valkey ({valkey_reason})" if valkey_reason else "") if found]
 
@@ -105,32 +105,32 @@ def _database_failure() -> str:
 
 @cache
 def own_migrations() -> frozenset[tuple[str, str]]:
-    """The last ones of each app that this code brings. Those of newer code may be there as well."""
+    """Return each app's last migration in this code. The database may have later ones of newer code."""
     return frozenset(MigrationLoader(None, ignore_no_migrations=True).graph.leaf_nodes())
 
 
 class _WriteProbe:
-    """Writes this process's sign of life where the last one is old enough; after a failure each time."""
+    """Writes this process's heartbeat if the last one is old enough; after a failure at every call."""
 
     def __init__(self) -> None:
         self._written_at: float | None = None
 
     def write(self) -> None:
-        """Raises django.db.Error."""
+        """Write if it is time. Raises django.db.Error."""
         now = read_boot_clock()
         if self._written_at is not None and now - self._written_at < HEARTBEAT_SECONDS:
             return
         self.forget()
         with transaction.atomic():
             beat(kind=Heartbeat.Kind.WEB, name=process_name())
-            # The heartbeat's row finds room on a full disk for long; what people write does not.
+            # On a full disk there is long room for the heartbeat's row, but not for people's data.
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL work_mem = '64kB'")
                 cursor.execute(_SPILL)
         self._written_at = now
 
     def forget(self) -> None:
-        """The next call writes, whenever the last one did."""
+        """Let the next call write, however recent the last write was."""
         self._written_at = None
 
 
@@ -138,7 +138,7 @@ write_probe = _WriteProbe()
 
 
 def valkey_failure() -> str:
-    """Return why Valkey takes no writes; empty where it does."""
+    """Return why Valkey accepts no writes; empty if it does."""
     try:
         valkey().set(_PROBE_KEY, 1, ex=_PROBE_SECONDS)
     except redis.exceptions.OutOfMemoryError:

@@ -1,4 +1,4 @@
-"""What higher apps say about a company and its people. They register in AppConfig.ready()."""
+"""Hooks for higher apps about a company and its people. Apps register in AppConfig.ready()."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 # --- The page of a company --------------------------------------------------------------------------------------------
 
 
-# Asked while the confirmation page is shown: in whole sentences what disabling the corp would do, with how many people
-# or rows it concerns. Quick, and writes nothing.
+# Called when the confirmation page is shown. Returns whole sentences on what disabling the corp would do, with the
+# number of people or rows. It must be quick and write nothing.
 corp_disabling: Hook[[Corp], list[str]] = Hook()
 
 
 @dataclass(frozen=True, slots=True)
 class CallsRefused:
-    """The refusal that the last real calls of a corp met. `errcode`: None where WeCom did not answer; `since`: when
-    they began; `until`: before this time none can succeed; `waiting_count`: recipients of the messages that wait
-    for it; a person counts once for each message.
+    """The refusal of a corp's last calls. `errcode`: None if WeCom did not answer; `since`: when the refusals began;
+    `until`: no call can succeed before; `waiting_count`: recipients of the waiting messages, counted once for each
+    message.
     """
 
     errcode: int | None
@@ -41,11 +41,11 @@ class CallsRefused:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The calls with which a higher app sends messages.
+    """The calls that a higher app makes to send messages.
 
-    `find_refused`: those of these corps whose last calls were refused, by key, in a constant number of queries.
-    `probe_at_once`: try again, since the corp's credentials were saved or it passed a check; now is by the database's
-    clock.
+    `find_refused`: return the refusal of each of these corps whose last calls were refused, by key, in a constant
+    number of queries. `probe_at_once`: try again, because the corp's credentials were saved or it passed a check; the
+    time is the database's.
     """
 
     find_refused: Callable[[Sequence[Corp], datetime], dict[int, CallsRefused]]
@@ -55,15 +55,15 @@ class Calls:
 calls: Provided[Calls] = Provided()
 
 
-# --- Pages that links of WeCom lead to --------------------------------------------------------------------------------
+# --- Pages that links in WeCom lead to --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class LandingPage:
-    """A page for employees, offered in the builder of deep links; `in_menu`: also in the menu written into WeCom.
+    """A page for employees, offered in the builder of deep links; `in_menu`: also in the menu of the application.
 
-    `path`: empty for where sign-in leads anyway. `label`: lazily translated, at most 16 bytes in every language where
-    it stands in the menu (WeCom's limit). `is_offered`: asked each time, for a page that is not always there.
+    `path`: empty for the page after sign-in. `label`: lazily translated, in a menu at most 16 bytes in every language
+    (WeCom's limit). `is_offered`: called each time, for a page that is not always available.
     """
 
     path: str
@@ -76,7 +76,7 @@ landing_pages: Registry[LandingPage] = Registry()
 
 
 def offered_landing_pages() -> list[LandingPage]:
-    """Those that are there at the moment, in the order of their places."""
+    """Return the pages available at the moment, in order."""
     return [page for page in landing_pages if page.is_offered()]
 
 
@@ -85,7 +85,7 @@ def offered_landing_pages() -> list[LandingPage]:
 
 @dataclass(frozen=True)
 class Line:
-    """One fact on a corp's card of the admin's index: a word for it, its value, and where it leads.
+    """A fact on a corp's card of the admin's index: label, value and link.
 
     `tone`: good, warn, bad or quiet draws the value as a state; empty leaves it plain text.
     """
@@ -98,23 +98,23 @@ class Line:
 
 @dataclass(frozen=True)
 class Attention:
-    """Something that an administrator should look at: a whole sentence, and the page where it can be dealt with."""
+    """A problem that an administrator should look at: a whole sentence, and the page where it can be solved."""
 
     sentence: str
     url: str
     tone: str = "bad"
 
 
-# --- What accounts knows of people ------------------------------------------------------------------------------------
+# --- Knowledge of accounts about people -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalId:
     """A value of people that can be their account in the BI.
 
-    `of_all`: the value by the key of each of these people who has one that is theirs alone, in a fixed number of
-    queries. `where`: the sentence that says where it is set. `caution`: what an administrator should think of, in whole
-    sentences. `objection`: why it cannot be chosen now, as a sentence; empty where nothing is against it.
+    `of_all`: return the value for each of these people's keys, if it is theirs alone, in a fixed number of queries.
+    `where`: the sentence on where it is set. `caution`: what an administrator should consider, in whole sentences.
+    `objection`: why it cannot be chosen now, as a sentence; empty if it can.
     """
 
     key: str
@@ -125,13 +125,13 @@ class ExternalId:
     objection: Callable[[], str] = str
 
     def of(self, person: Person) -> str:
-        """Of one person; empty where there is none."""
+        """Return the value of one person; empty if there is none."""
         return "" if person.pk is None else self.of_all([person.pk]).get(person.pk, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Who saved something last, and when. `by`: empty for the program itself, as a command on the server."""
+    """The person who saved last, and when. `by`: empty for the program itself, such as a command on the server."""
 
     by: str
     at: datetime
@@ -139,13 +139,13 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """What accounts knows.
+    """Functions of accounts about people.
 
-    `external_ids`: what can be chosen at the moment: attributes come and go. `whom_to_ask`: one sentence on who does
-    what the person may not do, given the permission as app_label.codename and the ids of the companies for which it is
-    needed. `rests_on_corpid`: whether rows say who somebody is by this corp's CorpId, which then stays. `shut_out`: in
-    whole sentences why sign-in through the corp must not be switched off now. `last_saved`: who saved one of these
-    rows, or parts on their pages, last since a time; None where nobody knows.
+    `external_ids`: the values that can be chosen at the moment; attributes come and go. `whom_to_ask`: one sentence on
+    who may do what the person may not, for a permission (app_label.codename) and the ids of the companies concerned.
+    `rests_on_corpid`: whether rows identify people by this corp's CorpId, which then cannot change. `shut_out`: why
+    sign-in through the corp must not be switched off now, in whole sentences. `last_saved`: who last saved one of
+    these rows, or related rows of their pages, since a time; None if unknown.
     """
 
     external_ids: Callable[[], list[ExternalId]]
@@ -159,16 +159,16 @@ people: Provided[People] = Provided()
 
 
 def external_id_of(key: str) -> ExternalId | None:
-    """None for what is not there any more, such as a deleted attribute."""
+    """Return the value with this key; None if it no longer exists, such as a deleted attribute."""
     return next((one for one in people().external_ids() if one.key == key), None)
 
 
-# --- A person of the directory gets another userid. Given: corp, old and new userid, both as WeCom spells them --------
+# --- A member gets another userid. Arguments: corp, old and new userid, both in WeCom's spelling ----------------------
 
 
 class RenameRefusedError(Exception):
-    """An event alone must not move what hangs on these userids: the member keeps the former one."""
+    """An event alone must not transfer what belongs to these userids: the member keeps the old one."""
 
 
-# Told in the transaction that renames the member; perhaps of one it knows already. May raise RenameRefusedError.
+# Called in the transaction that renames the member, maybe again for a known rename. May raise RenameRefusedError.
 member_renamed: Hook[[Corp, str, str], None] = Hook()

@@ -1,6 +1,6 @@
-"""Where a request comes from and may lead: proxies that are believed, hosts, policies of content, paths of this site.
+"""Requests and their targets: trusted proxies, hosts, content policies and paths of this site.
 
-Only settings.TRUSTED_PROXIES are believed. The rules for paths are the same for links made and links followed.
+Only settings.TRUSTED_PROXIES are trusted. The same path rules hold for creating and following links.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-# X-Forwarded-Host and its kin are never used: a proxy passes the Host header on.
+# X-Forwarded-Host and similar headers are never used, because a proxy passes the Host header on.
 FORWARDED_HEADERS = (
     *("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT"),
     *("HTTP_X_FORWARDED_SERVER", "HTTP_X_REAL_IP", "HTTP_FORWARDED"),
@@ -40,13 +40,13 @@ FORWARDED_HEADERS = (
 
 
 def unwrap(meta: dict[str, Any]) -> bool:
-    """Put the client's address and scheme where Django looks for them, and drop every forwarded header.
+    """Set the client's address and scheme where Django reads them, and drop every forwarded header.
 
-    Returns whether trusted proxies say that the browser came by plain http: all of them, since the inner of two often
-    speaks http where the outer one spoke https with the browser (`https,http`).
+    Return whether trusted proxies report that the browser came by plain http. All of them must: the inner of two
+    often speaks http although the outer one spoke https with the browser (`https,http`).
 
-    The address is the rightmost one in X-Forwarded-For that is no trusted proxy: what stands left of it was written
-    by the client itself.
+    The address is the rightmost one in X-Forwarded-For that is not a trusted proxy, because the client itself can
+    write anything to the left of it.
     """
     forwarded = {name: meta.pop(name) for name in FORWARDED_HEADERS if name in meta}
     peer = _address(meta.get("REMOTE_ADDR", ""))
@@ -59,7 +59,7 @@ def unwrap(meta: dict[str, Any]) -> bool:
 
 
 def is_trusted_peer(meta: dict[str, Any]) -> bool:
-    """Whether a trusted proxy hands the request on. To be asked before `unwrap`."""
+    """Return whether a trusted proxy forwards the request. Call it before `unwrap`."""
     peer = _address(meta.get("REMOTE_ADDR", ""))
     return peer is not None and _is_trusted(peer)
 
@@ -81,7 +81,7 @@ def _is_trusted(address: IPAddress) -> bool:
 
 
 def _address(text: str) -> IPAddress | None:
-    """The address in `text`, also with a port behind it; IPv4 in IPv6's clothes counts as IPv4."""
+    """Parse an address, also with a port; an IPv4-mapped IPv6 address becomes IPv4."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].split("]", 1)[0]
@@ -95,21 +95,21 @@ def _address(text: str) -> IPAddress | None:
     return mapped or address
 
 
-# --- Under which host names this site answers: the saved site addresses, and the names that the environment adds ---
+# --- Host names of this site: the saved site addresses, and the names that the environment adds -----------------------
 
-# How long a process goes on admitting an address that was changed or deleted. A new one is admitted at once.
+# How long a process still accepts an address that was changed or deleted. A new one is accepted at once.
 ADMITTED_SECONDS = 3.0
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-# By host: the scheme, and until when it is used without asking.
+# By host: the scheme, and until when it is used without a query.
 _admitted: dict[str, tuple[str, float]] = {}
 
 
 def scheme_of_saved(host: str) -> str | None:
-    """The scheme of the saved site address at `host` (a Host header in lower case); None where there is none.
+    """Return the scheme of the saved site address at `host` (a Host header in lower case); None if there is none.
 
-    Only hits are remembered: a miss asks the database, so an address that was just saved works in every process.
+    Only hits are cached: a miss queries the database, so a newly saved address works in every process.
     """
     known, now = _admitted.get(host), read_boot_clock()
     if known is not None and now < known[1]:
@@ -120,51 +120,51 @@ def scheme_of_saved(host: str) -> str | None:
     if not saved:
         _admitted.pop(host, None)
         return None
-    scheme = max(urlsplit(url).scheme for url in saved)  # https, should both be saved
+    scheme = max(urlsplit(url).scheme for url in saved)  # https, if both are saved
     _admitted[host] = scheme, now + ADMITTED_SECONDS
     return scheme
 
 
 def is_extra(host: str) -> bool:
-    """Whether settings.EXTRA_ALLOWED_HOSTS names `host`; a name without port stands for every port."""
+    """Return whether settings.EXTRA_ALLOWED_HOSTS names `host`; a name without a port covers every port."""
     names = {name.lower() for name in settings.EXTRA_ALLOWED_HOSTS}
     domain, _port = split_domain_port(host)
     return not names.isdisjoint({host, domain, domain.strip("[]")})
 
 
 def is_admitted(host: str) -> bool:
-    """Whether a request for `host` is answered."""
+    """Return whether requests for `host` are answered."""
     return scheme_of_saved(host.lower()) is not None or is_extra(host.lower())
 
 
 def forget() -> None:
-    """Forget what this process remembers, because an address was changed here."""
+    """Clear this process's caches, because an address was changed here."""
     _admitted.clear()
     _last.clear()
 
 
-# --- Views for programs: WeCom fetches a file or calls back, a monitor asks. For them no session is read or written ---
+# --- Views for programs: WeCom's fetches and callbacks, monitors. They neither read nor write a session ---------------
 
 _KNOWN = "_needs_no_session"
 View = TypeVar("View", bound=Callable[..., object])
 
 
 def without_session(view: View) -> View:
-    """Mark a view whose answer is the same whoever is signed in."""
+    """Mark a view whose answer does not depend on the session."""
     view.is_without_session = True  # type: ignore[attr-defined]  # how Django marks views, too
     return view
 
 
 def needs_no_session(request: HttpRequest) -> bool:
-    """Whether the request is for a marked view. Decided by the path: middleware runs before a view is chosen."""
-    known: bool | None = getattr(request, _KNOWN, None)  # several ask, and going through all addresses takes long
+    """Return whether the request is for a marked view, by its path: middleware runs before a view is chosen."""
+    known: bool | None = getattr(request, _KNOWN, None)  # several callers ask, and resolving takes long
     if known is None:
         known = _is_marked(request.path_info)
         setattr(request, _KNOWN, known)
     return known
 
 
-@lru_cache(maxsize=256)  # of the paths that programs and people ask for most: Django goes through all addresses again
+@lru_cache(maxsize=256)  # for the most frequent paths, because Django goes through all patterns each time
 def _is_marked(path: str) -> bool:
     try:
         view = resolve(path).func
@@ -173,28 +173,28 @@ def _is_marked(path: str) -> bool:
     return getattr(view, "is_without_session", False)
 
 
-# How long a process goes on with what it read: pages are shown far more often than a corp changes its doors.
+# How long a process uses the origins that it read, because pages are shown far more often than a corp changes.
 READ_SECONDS = 3.0
-# What may stand in a policy: a semicolon or a comma in it would begin a directive or a policy of its own.
+# Characters allowed in a policy: a semicolon or a comma would begin a new directive or policy.
 _ORIGIN = re.compile(r"https?://[0-9A-Za-z.\-\[\]:]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """`leaving`: where a browser is sent on the way to a sign-in. `panels`: who shows the QR code in a frame."""
+    """Origins of sign-in. `leaving`: targets of the redirects to a sign-in. `panels`: pages that frame the QR code."""
 
     leaving: tuple[str, ...] = ()
     panels: tuple[str, ...] = ()
 
 
-# What was read last, and until when it is used.
+# The origins read last, and until when they are used.
 _last: list[tuple[Origins, float]] = []
 
 
 def of_sign_in() -> Origins:
-    """The origins of all corps that sign people in; none where the database does not answer.
+    """Return the origins of all corps with sign-in; none if the database does not answer.
 
-    Pages are answered when it does not, too: they say that something is wrong here.
+    Pages are served even then, to report the failure.
     """
     now = read_boot_clock()
     for origins, until in _last:
@@ -209,14 +209,14 @@ def of_sign_in() -> Origins:
 
 
 def origin_of(url: str) -> str | None:
-    """Scheme, host and port of `url`; None for what no policy can name."""
+    """Return scheme, host and port of `url`; None if no policy can name them."""
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc}"
     return origin if _ORIGIN.fullmatch(origin) else None
 
 
 def _read_origins() -> Origins:
-    """Each corp has its two doors of WeCom, and the address under which its sign-in begins. It may end in the BI."""
+    """Read each corp's two WeCom addresses and the site address where its sign-in starts. It may end in the BI."""
     doors = Corp.objects.signing_in().order_by()
     rows = list(doors.values_list("authorize_base_url", "qr_base_url", "site_address__url").distinct())
     bi = BiConnection.objects.filter(is_enabled=True).values_list("base_url", flat=True).first()
@@ -228,22 +228,22 @@ def _read_origins() -> Origins:
     return Origins(*(tuple(sorted(origin for origin in found if origin)) for found in (leaving, panels)))
 
 
-# --- The Content-Security-Policy of every answer: settings.CONTENT_SECURITY_POLICY, and what sign-in needs beside it
+# --- Content-Security-Policy of every answer: settings.CONTENT_SECURITY_POLICY, and the additions for sign-in ---------
 
 
 class ContentPolicyMiddleware(CSPMiddleware):
-    """Lets the forms of a page end where sign-in begins.
+    """Allows forms to end where sign-in starts.
 
-    Why? Chromium holds each redirect after a form's POST against `form-action`, not the first address only. Inside
-    WeCom a session that has ended turns any saved form, and the language switch, into a silent sign-in: login page,
-    our start, open.weixin.qq.com. Without this the browser would stay where it is and say nothing.
+    Chromium checks each redirect after a form's POST against `form-action`, not only the first address. Inside WeCom,
+    after a session has ended, any saved form and the language switch lead to a silent sign-in: login page, our start,
+    open.weixin.qq.com. Without this addition the browser would stop and show nothing.
     """
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
         parts = super().get_policy_parts(request, response, report_only)
-        if "sandbox" in (parts.replace or {}):  # others wrote what stands there: its refusals are no news
+        if "sandbox" in (parts.replace or {}):  # content by others, whose refusals need no report
             parts.replace = {**(parts.replace or {}), "report-uri": None}
             return parts
         if not report_only and response.headers.get("Content-Type", "").startswith("text/html"):
@@ -254,7 +254,7 @@ class ContentPolicyMiddleware(CSPMiddleware):
 
 
 def allow(response: HttpResponseBase, directive: str, sources: Iterable[str]) -> None:
-    """Let this one answer take `sources` in `directive`, beside what all answers may."""
+    """Add `sources` to `directive` for this answer only."""
     update: dict[str, list[str]] = getattr(response, "_csp_update", {})
     added = {**update, directive: [*update.get(directive, ()), *sources]}
     response._csp_update = added  # type: ignore[attr-defined]  # the place where django-csp looks
@@ -262,19 +262,19 @@ def allow(response: HttpResponseBase, directive: str, sources: Iterable[str]) ->
 
 HOME = "/"
 LONGEST = 2048
-# An inner page stands encoded in the query of an encoded address: with more characters there the whole link could have
-# more than the 1024 bytes that a menu takes.
+# An inner page is encoded twice in a link: with more characters the whole link could exceed the 1024 bytes of a menu
+# entry.
 LONGEST_IN_LINK = 640
-# The specification writes an inner page as the query of the site's root; sign-in takes what follows as its parameters.
+# The specification writes an inner page as the query of the site's root; the rest is its further parameters.
 _AS_SPECIFIED = re.compile(r"(?:/?\?)?path_url=(?P<page>[^&]*)(?:&(?P<further>.*))?", re.DOTALL)
-# Pages of signing in and out: to land there would begin again.
+# Pages of signing in and out: landing there would start over.
 _NOT_LANDINGS = ("/login/", "/logout/", "/wecom/")
-# Percent-encoding around percent-encoding: deeper than this nobody means well.
+# Limit of nested percent-encoding: no honest link has more.
 _LAYERS = 5
 
 
 def is_own_page(candidate: str) -> bool:
-    """Whether `candidate` (a path, with query and fragment if any) is a page of this site on which one may land."""
+    """Return whether `candidate` (a path, maybe with query and fragment) is a page of this site to land on."""
     if not candidate.startswith("/") or len(candidate) > LONGEST or not is_plain(candidate):
         return False
     try:
@@ -287,27 +287,28 @@ def is_own_page(candidate: str) -> bool:
 
 
 def safe_path(candidate: str) -> str:
-    """`candidate` where it is a page of this site (a path, with query and fragment if any), else the home page."""
+    """Return `candidate` if it is a page of this site, else the home page."""
     return candidate if is_own_page(candidate) else HOME
 
 
 def rooted(page: str) -> str:
-    """`survey-engine` as `/survey-engine`; empty for what begins like a scheme."""
+    """Return `survey-engine` as `/survey-engine`; empty for text that begins like a scheme."""
     if not page or ":" in page.split("/", 1)[0].split("?", 1)[0]:
         return ""
     return page if page.startswith("/") else f"/{page}"
 
 
 def length_in_link(text: str) -> int:
-    """How many characters `text` takes as a parameter of the home page link, where it is encoded twice."""
+    """Return the length of `text` as a parameter of the home page link, where it is encoded twice."""
     return len(quote(quote(text, safe="/"), safe=""))
 
 
 def inner_page_from(typed: str, *, site_url: str) -> str:
-    """What an administrator typed as the page of a deep link, as the link takes it. Empty: the usual page.
+    """Parse the page that an administrator typed for a deep link. Empty: the usual page.
 
-    A path (`survey-engine`, `/reports/1?tab=2`), a whole address of this site (`site_url`), of which the path is
-    kept, or the specification's `path_url=survey-engine`, alone or in either. Raises ValidationError, with a sentence.
+    It may be a path (`survey-engine`, `/reports/1?tab=2`), a whole address of this site (`site_url`), of which the
+    path is kept, or the specification's `path_url=survey-engine`, alone or in either. Raises ValidationError with a
+    sentence.
     """
     page = _unwrapped(_without_origin(without_invisible(typed), site_url))
     if not page:
@@ -352,7 +353,7 @@ def _unwrapped(page: str) -> str:
 
 
 def _layers(path: str) -> list[str]:
-    """The path as it stands and after each further decoding; one that never ends counts as harmful."""
+    """Return the path and each further decoding; endless nesting counts as harmful."""
     layers = [path]
     while (inner := unquote(layers[-1])) != layers[-1]:
         layers.append(inner)
@@ -362,12 +363,12 @@ def _layers(path: str) -> list[str]:
 
 
 def _is_harmless(path: str) -> bool:
-    """No dots: browsers resolve `/m/../login/` before they request it, and then it is another page."""
+    """Return whether the path has no dots and is no sign-in page: browsers resolve `/m/../login/` before requesting."""
     if "//" in path or not is_plain(path) or not {".", ".."}.isdisjoint(path.split("/")):
         return False
     return not f"{path}/".startswith(_NOT_LANDINGS)
 
 
 def is_plain(text: str) -> bool:
-    """Without what browsers and servers read in different ways: backslashes, control and invisible characters."""
+    """Return whether `text` has no backslashes, control or invisible characters, which programs read differently."""
     return "\\" not in text and not any(unicodedata.category(char).startswith("C") for char in text)

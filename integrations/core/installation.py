@@ -1,4 +1,4 @@
-"""Tells a copy of the database, which must not send, from the installation that it was copied from."""
+"""Detection of a database copy, which must not send, by comparing it with the confirmed installation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from integrations.models.installation import THE_ONE, Place
 
 logger = logging.getLogger(__name__)
 
-# How long a web process goes by what it knows, and one that draws.
+# How long a web process and a drawing process use a cached result.
 KNOWN_SECONDS = 5.0
 
 
@@ -31,7 +31,7 @@ _known = _Known()
 
 
 class _Present(NamedTuple):
-    """Of the row, what each task asks for."""
+    """The values of the row that each task needs."""
 
     is_held: bool
     place: str
@@ -43,8 +43,9 @@ class _Present(NamedTuple):
 
 
 def is_copy() -> bool:
-    """Whether the database is a copy that nobody has confirmed: nothing may be sent from it, and nobody signs in with
-    WeCom. One query. An installation without a row is the real one, and gets its row. Raises django.db.Error."""
+    """Return whether the database is an unconfirmed copy, from which nothing is sent and nobody signs in with WeCom.
+
+    It takes one query. An installation without a row is the real one and gets its row. Raises django.db.Error."""
     row = next(map(_Present._make, _rows().values_list(*_Present._fields)), None) or present()
     if numbers(row.version) < numbers(settings.VERSION):
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)
@@ -57,19 +58,19 @@ def is_copy() -> bool:
 
 
 def is_known_copy() -> bool:
-    """The same, as it was at most KNOWN_SECONDS ago."""
+    """Return `is_copy()`, at most KNOWN_SECONDS old."""
     if read_boot_clock() >= _known.until:
         _known.is_copy, _known.until = is_copy(), read_boot_clock() + KNOWN_SECONDS
     return _known.is_copy
 
 
 def forget() -> None:
-    """Look again the next time."""
+    """Clear the cached result."""
     _known.until = float("-inf")
 
 
 def present() -> Installation:
-    """The row, with its present place as `here`."""
+    """Return the row, with its present place as `here`. Create it if it is missing."""
     row = _rows().first()
     if row is not None:
         return row
@@ -79,18 +80,18 @@ def present() -> Installation:
 
 
 def _rows() -> QuerySet[Installation]:
-    # The number of PostgreSQL's history: the next one begins where a standby is promoted, or a moment is restored.
+    # PostgreSQL's timeline changes when a standby is promoted or a point in time is restored.
     timeline = RawSQL("SELECT timeline_id FROM pg_control_checkpoint()", ())  # noqa: S611  # nosec B611  # ours
     rows = Installation.objects.annotate(here=Place(), timeline_here=timeline)
     return rows.filter(pk=THE_ONE)
 
 
 def is_copied(row: Installation | _Present) -> bool:
-    """Of a row that `present` gave."""
+    """Return whether a row from `present` belongs to an unconfirmed copy."""
     here: str = row.here  # type: ignore[union-attr]  # annotated by `present`
     return row.is_held or (row.place, row.deployment) != (here, settings.INSTALLATION_NAME)
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Return what versions are compared by; their commits say nothing of what is newer."""
+    """Return the comparable part of a version, without the commit, which says nothing about the order."""
     return tuple(int(part) for part in version.partition("+")[0].split(".") if part.isdigit())

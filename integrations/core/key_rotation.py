@@ -1,7 +1,7 @@
-"""Re-encrypts every stored secret with the first key.
+"""Re-encryption of every stored secret with the first key.
 
-Nothing is remembered between two runs: what is under the first key already is recognised by opening it, so a run
-that was killed is simply started again. A row is written only while it holds what was read: nobody's saving gets lost.
+Nothing is stored between two runs: decrypting shows which values already use the first key, so a killed run is simply
+started again. A row is written only if it still holds the value that was read, so no concurrent save is lost.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django.db.models.functions import Cast
 from integrations.models.fields import EncryptedTextField, cipher
 
 STEP = 200
-# So long a row is waited for that another transaction holds.
+# How long to wait for a row that another transaction has locked.
 HELD_MILLISECONDS = 2000
 _LOCK_NOT_AVAILABLE = "55P03"
 _RAW = "raw_"
@@ -28,8 +28,8 @@ _RAW = "raw_"
 
 @dataclass(slots=True)
 class Sweep:
-    """What one way through the rows of a model found. `stale_count`: values under another key than the first that were
-    not moved. `unreadable`: keys and columns that no key opens."""
+    """The result of one pass over a model's rows. `stale_count`: values under another key than the first that were
+    not moved. `unreadable`: the row keys and columns that no key decrypts."""
 
     moved_count: int = 0
     stale_count: int = 0
@@ -37,12 +37,12 @@ class Sweep:
 
     @property
     def is_clean(self) -> bool:
-        """Whether all that can be read was under the first key when it was looked at."""
+        """Whether all readable values were already under the first key."""
         return not (self.moved_count or self.stale_count)
 
 
 def encrypted_columns() -> dict[type[Model], list[str]]:
-    """The encrypted columns of every model of every app: new ones are found by themselves."""
+    """Return the encrypted columns of every model of every app."""
     found = {}
     for model in apps.get_models(include_auto_created=True):
         if model._meta.proxy or not model._meta.managed:
@@ -54,9 +54,9 @@ def encrypted_columns() -> dict[type[Model], list[str]]:
 
 
 def sweep(model: type[Model], names: list[str], *, writes: bool, progress: Callable[[int], None]) -> Sweep:
-    """Go through all rows; `progress` gets how many are done. Without `writes` count only."""
+    """Go through all rows; `progress` gets the number of finished rows. Without `writes`, only count."""
     result, done_count = Sweep(), 0
-    # Not the fields themselves, which would be decrypted: changing the key needs no secret in the clear.
+    # Raw values, because rotating a key needs no secret in clear text.
     raw = {_RAW + name: Cast(name, TextField()) for name in names}
     rows = model._base_manager.annotate(**raw).order_by("pk")
     left = rows
@@ -80,8 +80,8 @@ def sweep(model: type[Model], names: list[str], *, writes: bool, progress: Calla
 
 
 def _write(model: type[Model], key: Any, raw: dict[str, Cast], stale: dict[str, tuple[str, str]]) -> bool:
-    """Return whether the new tokens were written: not over what somebody saved meanwhile, and not while somebody holds
-    the row for long. A later sweep finds it."""
+    """Write the new tokens unless somebody saved meanwhile or locks the row for long; a later sweep finds such a row.
+    Return whether they were written."""
     unchanged = {_RAW + name: old for name, (old, _new) in stale.items()}
     values = {name: Value(new, output_field=TextField()) for name, (_old, new) in stale.items()}
     rows = model._base_manager.annotate(**raw).filter(pk=key, **unchanged)

@@ -1,9 +1,9 @@
-"""Counts and times of all processes on all hosts, gathered in Valkey; the calls of our clients among them.
+"""Counts and times of all processes on all hosts, collected in Valkey, including the calls of our clients.
 
-Each process adds them up in its memory and hands them over every FLUSH_SECONDS: counting costs no call, and a process
-that is killed loses what it counted since. No file is shared, so it does not matter on which host a process runs. A
-store that was emptied begins at 0 again, as Prometheus expects of a counter. Calls are logged, too: operation, outcome,
-milliseconds; never an address, a body or a token.
+Each process sums them in memory and sends them every FLUSH_SECONDS. Counting therefore needs no call, and a killed
+process loses its counts since then. No file is shared, so processes may run on any host. An emptied store begins at 0
+again, which Prometheus expects of a counter. Calls are logged, too: operation, outcome, milliseconds; never an address,
+a body or a token.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from integrations.core.redis import valkey
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
-# A process that counts nothing for so many flushes ends its thread, until it counts again.
+# A process without counts for so many flushes ends its thread until it counts again.
 _IDLE_FLUSHES = 5
-# Labels have few values. Should one ever have many, its metric begins anew instead of growing without bound.
+# Labels have few values. A metric with too many is reset instead of growing without bound.
 SERIES_AT_MOST = 5000
-# The upper edges of histograms, in seconds: of a call or a request, and of work in the background.
+# Upper edges of histograms, in seconds: for calls and requests, and for background work.
 QUICK_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 LONG_SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300)
 _PREFIX = "metrics:"
@@ -41,7 +41,7 @@ _metrics: list[CountedMetric | TimedMetric] = []
 
 
 class _Pending:
-    """What this process has counted and not yet handed over."""
+    """The counts of this process that are not sent yet."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class _Pending:
         self._thread: threading.Thread | None = None
 
     def add(self, *counts: tuple[str, str, int]) -> None:
-        """Add counts: the name of a metric, its field, and by how much it grows."""
+        """Add counts: the name of a metric, its field, and the increment."""
         with self._lock:
             for name, field, count in counts:
                 self._counts[name, field] += count
@@ -58,7 +58,7 @@ class _Pending:
                 self._thread.start()
 
     def flush(self) -> bool:
-        """Hand everything over. Without Valkey it is kept for the next time. Returns whether there was anything."""
+        """Send everything; keep it for the next time if Valkey fails. Return whether there was anything."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
         if not counts:
@@ -86,17 +86,17 @@ class _Pending:
 
 _pending = _Pending()
 atexit.register(lambda: flush())
-# A forked child has neither the thread nor, for certain, a lock that is free; its parent hands over what it counted.
+# A forked child has no thread and maybe a locked lock; its parent sends the counts made before.
 os.register_at_fork(after_in_child=lambda: _pending.__init__())  # type: ignore[misc]  # begins anew on purpose
 
 
 def flush() -> None:
-    """Hand over what this process has counted, without waiting for the next time."""
+    """Send this process's counts now."""
     _pending.flush()
 
 
 class CountedMetric:
-    """A counter. `labels`: names of labels whose values are few and known; no ids but those of companies."""
+    """A counter. `labels`: names of labels with few, known values; the only ids are those of companies."""
 
     def __init__(self, name: str, documentation: str, *labels: str) -> None:
         self.name, self.documentation, self.labels = name, documentation, labels
@@ -140,7 +140,7 @@ class TimedMetric:
 
 
 def families() -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-    """Read what all processes have counted so far, for every metric, also at 0. Raises redis.RedisError."""
+    """Yield every metric with the counts of all processes, also at 0. Raises redis.RedisError."""
     store = valkey()
     pipeline = store.pipeline(transaction=False)
     for metric in _metrics:
@@ -153,7 +153,7 @@ def families() -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
 
 
 def names() -> Iterable[str]:
-    """Return the name of every metric as it is declared."""
+    """Return the name of every declared metric."""
     return [metric.name for metric in _metrics]
 
 
@@ -163,7 +163,7 @@ def _values(field: str) -> list[str]:
 
 # --- Calls of our clients ---------------------------------------------------------------------------------------------
 
-# Their rows say all of an accepted message, and a line for each costs more than writing the rows.
+# The rows of an accepted message hold everything, and a log line for each costs more than writing the rows.
 _SENDS = frozenset({"message_send", "webhook_send"})
 
 _WECOM_CALLS = CountedMetric(
@@ -189,7 +189,7 @@ def count_wecom_call(operation: str, outcome: str, seconds: float) -> None:
 
 
 def count_bi_call(operation: str, outcome: str, seconds: float) -> None:
-    """Count and log a call of the BI, whose errors are numbered like HTTP's."""
+    """Count and log a call of the BI. Its error numbers are like HTTP's."""
     is_known = not outcome.lstrip("-").isdigit() or len(outcome) <= 3
     _BI_CALLS.add(operation, outcome if is_known else "other")
     _BI_SECONDS.add(seconds, operation)

@@ -1,8 +1,7 @@
-"""The shared store (Valkey): one client per process, and limits per minute that all processes count in it.
+"""The shared store (Valkey): a client for each process, and limits per minute that hold across processes.
 
-Where Valkey does not answer, the caller of a limit gets redis.RedisError. Nobody signs in with WeCom without it anyway,
-since it holds the states: the page that says so is the answer to a limit that cannot be counted, too
-(docs/en/sign-in.md).
+If Valkey does not answer, a limit raises redis.RedisError. Sign-in with WeCom needs Valkey for its states anyway, so
+the page for that failure also covers a limit that cannot be counted (docs/en/sign-in.md).
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class ConnectionPools:
-    """Makes pools of connections to a Valkey, or to whichever of several is the primary. Django's cache calls it."""
+    """Factory of connection pools to a Valkey, or to the present primary of several. Django's cache calls it."""
 
     @staticmethod
     def from_url(url: str, **options: Any) -> redis.ConnectionPool:
-        """`options`: settings.VALKEY_OPTIONS. Where they name Sentinels, those are asked for each new connection."""
+        """Return a pool. `options`: settings.VALKEY_OPTIONS; each new connection asks the Sentinels, if any are named."""
         if "sentinels" not in options:
             return redis.ConnectionPool.from_url(url, **options)
         service_name = options.pop("service_name")
@@ -41,12 +40,12 @@ def _client(url: str) -> redis.Redis:
 
 
 def valkey() -> redis.Redis:
-    """Return the client of settings.VALKEY_URL. Threads share its pool; each process makes its own."""
+    """Return the client of settings.VALKEY_URL. Threads share its pool; each process has its own."""
     return _client(settings.VALKEY_URL)
 
 
 def script(text: str) -> Script:
-    """Return what runs `text` (Lua) in settings.VALKEY_URL by its digest, which is made once in a process."""
+    """Return a script that runs `text` (Lua) by its digest; it is registered once per process."""
     return _script(settings.VALKEY_URL, text)
 
 
@@ -58,7 +57,7 @@ def _script(url: str, text: str) -> Script:
 # --- Limits per minute ------------------------------------------------------------------------------------------------
 
 LIMIT_SECONDS = 60
-# For scripts that count on their way. `at_most` -1: no limit, nothing is counted.
+# For scripts that count, too. `at_most` -1: no limit, nothing is counted.
 COUNTING = f"""
 local function is_over(key, at_most)
     if at_most == '-1' then return false end
@@ -67,13 +66,13 @@ local function is_over(key, at_most)
     return count > tonumber(at_most)
 end
 """
-# KEYS: what is counted. ARGV: how many may be.
+# KEYS: the counter. ARGV: its limit.
 _COUNT = f"{COUNTING} return is_over(KEYS[1], ARGV[1]) and 1 or 0"
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit of what is counted under `key`: `at_most` within a minute."""
+    """A limit: `at_most` per minute under `key`."""
 
     key: str
     at_most: int
@@ -84,17 +83,17 @@ class Limit:
 
 
 def key_and_count(limit: Limit | None) -> tuple[str, int]:
-    """Return what COUNTING's `is_over` wants to know of a limit, or of none."""
+    """Return the arguments of COUNTING's `is_over` for a limit, or for none."""
     return (_limit_key("none"), -1) if limit is None else (_limit_key(limit.key), limit.at_most)
 
 
 def allows(key: str, *, at_most: int) -> bool:
-    """Count one more under `key`; False past `at_most` within the minute that the first of them began."""
+    """Count one more under `key`; return False past `at_most` in the minute that the first one started."""
     return not script(_COUNT)(keys=[_limit_key(key)], args=[at_most])
 
 
 def seconds_to_wait(key: str, *, at_most: int) -> int:
-    """Count one more under `key`: 0 where that may be, past `at_most` the seconds until the count begins anew."""
+    """Count one more under `key`. Return 0 within the limit, else the seconds until the count starts again."""
     if allows(key, at_most=at_most):
         return 0
     return max(1, math.ceil(int(valkey().pttl(_limit_key(key))) / 1000))

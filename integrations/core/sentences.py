@@ -1,4 +1,4 @@
-"""Sentences stored in rows, addresses of guides, and explanations of failures: translated when shown."""
+"""Sentences stored in rows, addresses of guides, and explanations of failures; all are translated when shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PLACEHOLDER = re.compile(r"%%|%\((\w+)\)[sd]")
 
 @dataclass(frozen=True)
 class NoData:
-    """Why a card has no data, as integrations.models.datasources says it."""
+    """The reason why a card has no data, translated by integrations.models.datasources."""
 
     code: str
     facts: Mapping[str, Any]
@@ -33,9 +33,9 @@ class NoData:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence as a row keeps it. `msgid`: in English, with placeholders %(name)s or %(name)d. `str` translates it.
+    """A sentence as stored in a row; `str` translates it. `msgid`: English, with placeholders %(name)s or %(name)d.
 
-    `plural`: of one that counts; then `count` is among the values.
+    `plural`: for a sentence with a number, which is the value `count`.
     """
 
     msgid: str
@@ -43,7 +43,7 @@ class Sentence:
     plural: str = ""
 
     def __mod__(self, values: Mapping[str, object]) -> Sentence:
-        """With these values. What is neither a number nor a sentence is kept as text."""
+        """Fill in these values. Other values than numbers and sentences are kept as text."""
         kept = {
             name: value if isinstance(value, int | Sentence | NoData) else str(value) for name, value in values.items()
         }
@@ -55,16 +55,16 @@ class Sentence:
             text = ngettext(self.msgid, self.plural, count)
         else:
             text = _(self.msgid) if self.msgid else ""
-        # A value that is not there leaves its placeholder.
+        # A missing value leaves its placeholder.
         return _PLACEHOLDER.sub(lambda one: "%" if one[0] == "%%" else str(self.values.get(one[1], one[0])), text)
 
     def stored(self) -> str:
-        """As a row keeps it; `shown` reads it."""
+        """Return the text for a row; `shown` reads it."""
         return json.dumps(_document(self), ensure_ascii=False, separators=(",", ":"))
 
 
 class SentenceError(Exception):
-    """Says why in a sentence: `str` shows it to whoever reads, `sentence.stored()` is for a row."""
+    """An error with a sentence: `str` shows it translated, `sentence.stored()` is for a row."""
 
     def __init__(self, sentence: Sentence) -> None:
         super().__init__(sentence)
@@ -75,19 +75,19 @@ class SentenceError(Exception):
 
 
 def counted_sentence(msgid: str, plural: str, count: int) -> Sentence:
-    """`msgid` for one, `plural` for more; both name the count as %(count)d."""
+    """Return a sentence with `msgid` for one and `plural` for more; both name the count as %(count)d."""
     return Sentence(msgid, {"count": count}, plural)
 
 
 def joined(sentences: Iterable[Sentence]) -> Sentence:
-    """One after the other."""
+    """Join sentences with spaces."""
     values = {f"sentence{number}": each for number, each in enumerate(sentences, start=1)}
     in_a_row = " ".join(f"%({name})s" for name in values)
     return Sentence(in_a_row, values)
 
 
 def shown(text: str) -> str:
-    """What a row keeps, in the language in force. Text that is no stored sentence is shown as it is."""
+    """Return a row's text in the active language. Text that is not a stored sentence is returned unchanged."""
     if not text.startswith('{"msgid":'):
         return text
     try:
@@ -112,7 +112,7 @@ def _document(value: object) -> object:
 
 
 def _read(document: Any) -> Any:
-    """The sentence, or the value, of a document. Raises KeyError and TypeError for what is none."""
+    """Return the sentence, or the value, of a document. Raises KeyError and TypeError for a malformed one."""
     if not isinstance(document, dict):
         return document
     if "no_data" in document:
@@ -125,12 +125,12 @@ def _read(document: Any) -> Any:
 # --- Guides and explanations ------------------------------------------------------------------------------------------
 
 
-# As `make docs` builds them, which web processes serve under /docs/ to who may enter the administration.
+# Built by `make docs`. Web processes serve them under /docs/ to people who may enter the administration.
 GUIDES_FOLDER = settings.BASE_DIR / "docs" / "_build" / "html"
 
 
 def guide_address(page: str, anchor: str = "") -> str:
-    """The address of a guide, or of a place in it, in the active language; empty where the guides were not built."""
+    """Return the address of a guide, or an anchor in it, in the active language; empty if guides were not built."""
     tree = "zh-cn" if (get_language() or settings.LANGUAGE_CODE).startswith("zh") else "en"
     path = f"{tree}/{page}.html"
     if not (GUIDES_FOLDER / path).is_file():
@@ -142,7 +142,7 @@ E = TypeVar("E", bound=Explanation)
 
 
 def translated(english: E, facts: Mapping[str, Any] | None = None) -> E:
-    """`english` in the active language. `facts`: what its sentences have places for; None where they have no place."""
+    """Translate `english` into the active language. `facts`: values of its placeholders; None if it has none."""
     what, who, where = (_(text) if text else "" for text in (english.what, english.who, english.where))
     if facts is not None:
         what, who, where = what % facts, who % facts, where % facts
@@ -151,12 +151,12 @@ def translated(english: E, facts: Mapping[str, Any] | None = None) -> E:
 
 
 def of_errcode(code: int, *, operation: str = "") -> Explanation:
-    """What an error code of WeCom means. `operation`: the call that was refused, where it is known."""
+    """Return the explanation of a WeCom error code. `operation`: the refused call, if known."""
     return translated(errcodes.explain(code, operation=operation))
 
 
 def unqueued() -> Explanation:
-    """Why work in the background does not begin."""
+    """Explain why background work does not start."""
     return Explanation(
         _("The queue cannot be reached: is Valkey running?"),
         _("The administrator of this site."),

@@ -1,4 +1,4 @@
-"""Cleans pasted values, and refuses bad ones with a sentence that says what to enter."""
+"""Cleaning and validation of pasted values. The errors say what to enter."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ DEPARTMENT_ID_AT_MOST = 2**32 - 1
 
 
 def without_invisible(text: str) -> str:
-    """`text` without control and format characters (zero-width space, BOM, …) and without spaces around it.
+    """Return `text` without control and format characters (zero-width space, BOM, …) and without spaces around it.
 
-    Also without halves of surrogate pairs, which JSON may hold and no column takes.
+    Halves of surrogate pairs, which JSON may hold and no column takes, are removed, too.
     """
     return "".join(char for char in text if unicodedata.category(char) not in {"Cc", "Cf", "Cs"}).strip()
 
 
 def without_spaces(text: str) -> str:
-    """`text` without spaces and invisible characters anywhere: for ids and secrets, which have none."""
+    """Return `text` without any spaces and invisible characters, for ids and secrets, which have none."""
     return "".join(without_invisible(text).split())
 
 
 def normalised_site_address(text: str) -> str:
-    """The canonical form of a site address: `scheme://host[:port]/`, in lower case.
+    """Return the canonical form of a site address: `scheme://host[:port]/`, in lower case.
 
-    Raises ValidationError in plain words. WeCom takes no IP address and no name with an underscore as a domain, and of
-    an international name its ASCII form, which the error names.
+    Raises ValidationError in plain words. WeCom accepts no IP address and no underscore in a domain, and an
+    international name only in its ASCII form, which the error names.
     """
     parts, scheme = _split(without_spaces(text))
     if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.netloc.endswith(":"):
@@ -52,7 +52,7 @@ def normalised_site_address(text: str) -> str:
 
 
 def normalised_base_url(text: str) -> str:
-    """An address to call, without a slash at its end. Plain http only to this machine: a call carries the secret."""
+    """Return an API address without a trailing slash. Plain http only to this machine: a call carries the secret."""
     parts, scheme = _split(without_spaces(text))
     if parts.query or parts.fragment:
         raise ValidationError(_("The address must end before “?” and “#”."), code="query")
@@ -61,12 +61,12 @@ def normalised_base_url(text: str) -> str:
         raise ValidationError(
             _("The address must begin with https://, because the Secret travels with each call."), code="plain"
         )
-    # ASCII: links are made of it, and WeCom's pages take nothing else.
+    # ASCII, because links are made of it, and WeCom's pages take nothing else.
     return f"{scheme}://{_ascii_name(parts.netloc)}{quote(parts.path, safe=_URL_CHARACTERS)}".rstrip("/")
 
 
 def normalised_proxy_url(text: str) -> str:
-    """`http://[user:password@]host[:port]`. The value never appears in an error."""
+    """Validate `http://[user:password@]host[:port]`. No error shows the value."""
     text = without_spaces(text)
     try:
         parts = urlsplit(text)
@@ -80,7 +80,7 @@ def normalised_proxy_url(text: str) -> str:
 
 
 def validate_certificates(pem: str) -> None:
-    """Refuse what is not a list of certificates in PEM, and a private key, which has no business here."""
+    """Refuse text that is not a list of PEM certificates, and any private key."""
     if "PRIVATE KEY" in pem:
         raise ValidationError(_("This contains a private key. Paste certificates only."), code="private_key")
     try:
@@ -92,7 +92,7 @@ def validate_certificates(pem: str) -> None:
 
 
 def department_ids(text: str) -> list[int]:
-    """Department ids from a list with commas (Western or Chinese) or spaces, each once, in the given order."""
+    """Parse department ids separated by commas (Western or Chinese) or spaces, each once, in order."""
     ids: list[int] = []
     for word in map(without_invisible, _DEPARTMENT_SEPARATORS.split(text)):
         if not word:
@@ -133,7 +133,7 @@ def _port(parts: SplitResult) -> int | None:
 
 
 def _host_name(host: str) -> str:
-    """The host in the form in which browsers send it. Raises ValidationError for what WeCom would not take."""
+    """Return the host in the form that browsers send. Raises ValidationError for one that WeCom would not accept."""
     name = _ascii_name(host.rstrip("."))
     if not host.isascii():
         raise ValidationError(
@@ -160,7 +160,7 @@ def _host_name(host: str) -> str:
 
 
 def _ascii_name(host: str) -> str:
-    """A host, with its port if any, in lower case and an international name as punycode. Raises ValidationError."""
+    """Return a host, maybe with port, in lower case and as punycode. Raises ValidationError."""
     try:
         return host.encode("idna").decode().lower()
     except UnicodeError as error:
@@ -168,7 +168,7 @@ def _ascii_name(host: str) -> str:
 
 
 def _is_ip_address(name: str) -> bool:
-    """Browsers read every host whose last part is a number as an IPv4 address, 0x7f.1 and 2130706433 among them."""
+    """Return whether browsers read the name as an IP address, like each that ends in a number (0x7f.1, 2130706433)."""
     if ":" in name:
         return True
     last = name.rsplit(".", 1)[-1]

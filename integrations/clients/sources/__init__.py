@@ -72,7 +72,7 @@ class SourceError(Exception):
 
     @property
     def may_pass(self) -> bool:
-        """Whether another try later may succeed."""
+        """True if another try later may succeed."""
         return self.problem in PASSING
 
 

@@ -45,7 +45,7 @@ _LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 
 
 class Reach(IntEnum):
-    """How far a source may reach; each level includes the ones before it."""
+    """The networks that a source may reach; each level includes the ones before it."""
 
     PUBLIC = 0
     PRIVATE = 1
@@ -174,7 +174,7 @@ _OPTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
 
 
 class Flaw(StrEnum):
-    """Why an address is refused."""
+    """The reason why an address is refused."""
 
     NO_ADDRESS = "no-address"
     NO_DRIVER = "no-driver"

@@ -172,7 +172,7 @@ def textcard_content(*, title: str, description: str, url: str, button_text: str
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """One article of a news message. `title`: at most 128 bytes, `description`: 512, `url` and `picture_url`: 2048."""
+    """An article of a news message. `title`: at most 128 bytes, `description`: 512, `url` and `picture_url`: 2048."""
 
     title: str
     description: str

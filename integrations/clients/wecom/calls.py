@@ -68,7 +68,7 @@ _LEAST_SHARE = 0.25  # of a call's time that must be left when the request is se
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, without the token. `is_repeatable`: repeating it does no harm, so an unclear failure may be tried
+    """A request, without the token. `is_repeatable`: repeating it does no harm, so an unclear failure may be tried
     again. `is_transfer`: a file is sent or received, which gets more time."""
 
     operation: str
@@ -124,7 +124,7 @@ class WireOptions(TypedDict, total=False):
 
 
 class Wire:
-    """One call at a time: send, read, raise. It does not know tokens."""
+    """The way of one call: send, read, raise. It does not know tokens."""
 
     def __init__(self, **options: Unpack[WireOptions]) -> None:
         self._base_url = options.get("base_url", API_BASE_URL).rstrip("/")

@@ -47,7 +47,7 @@ def identity_from(answer: Answer) -> Identity:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One member, as far as the application may see. Fields that WeCom left out are empty."""
+    """A member, as far as the application may see. Fields that WeCom left out are empty."""
 
     userid: str
     name: str = ""
@@ -105,7 +105,7 @@ def user_from(answer: Answer) -> User:
 
 @dataclass(frozen=True, slots=True)
 class Department:
-    """One department; larger `order` comes first. Names are empty in a simple list."""
+    """A department; larger `order` comes first. Names are empty in a simple list."""
 
     department_id: int
     parent_id: int | None = None
