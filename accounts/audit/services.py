@@ -1,7 +1,7 @@
 """Writes audit entries (who changed what, from where, and the former values), and sends them to a syslog server.
 
-What is still to be sent stands in a table, written with the entry: a server that is away loses nothing and stops
-nobody.
+Entries to be sent are listed in a table, written with the entry. So nothing is lost while the server is away, and
+nobody has to wait for it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 SUBJECT_CHARACTERS = 255
 NOTE_CHARACTERS = 500
 PURGED_AT_ONCE = 5000
-# So many of a row's newest entries are looked through for who changed it.
+# last_saved searches so many of a row's newest entries.
 ENTRIES_SEARCHED = 20
-# How somebody signed in, as it stands in the note of an entry.
+# Notes of sign-in entries: the way of signing in.
 PASSWORD, WECOM, WECOM_AND_CODE = "password", "wecom", "wecom-and-code"  # noqa: S105  # names of ways, no password
-# Shown in place of a secret: the same whatever the secret is.
+# Shown in place of every secret.
 MASK = "••••••"
 
 Change = list[Any]
@@ -52,7 +52,7 @@ _at_work: ContextVar[Callable[[], Who] | None] = ContextVar("accounts_audit_at_w
 
 @contextmanager
 def at_work(who: Callable[[], Who]) -> Iterator[None]:
-    """While the block runs, what is recorded was done by the person, from the address, that `who` returns then."""
+    """Attribute entries recorded inside the block to the person and address that `who` returns at that time."""
     token = _at_work.set(who)
     try:
         yield
@@ -61,7 +61,7 @@ def at_work(who: Callable[[], Who]) -> Iterator[None]:
 
 
 def on_behalf(user: User, ip: str | None) -> AbstractContextManager[None]:
-    """While the block runs, what is recorded was asked for by `user`, from the address `ip`."""
+    """Attribute entries recorded inside the block to `user` at the address `ip`."""
     return at_work(lambda: (user, ip))
 
 
@@ -74,10 +74,8 @@ def entry(
     note: str = "",
     corps: Iterable[int | None] = (),
 ) -> AuditEntry:
-    """A row that is not saved yet, for many at once.
-
-    `name`: in place of str(subject). `corps`: the companies that it is about; None among them for none in particular.
-    """
+    """Return an unsaved row, so that many can be saved at once. `name`: replaces str(subject). `corps`: the companies
+    concerned; None among them means no company."""
     who = _at_work.get()
     actor, ip = who() if who is not None else (None, None)
     concerned = set(corps)
@@ -97,7 +95,7 @@ def entry(
 
 @transaction.atomic(savepoint=False)
 def record(**values: Any) -> None:
-    """Save the row that entry() makes of `values`. A change that cannot be recorded fails."""
+    """Save the entry made from `values`. If it cannot be recorded, the change fails, too."""
     made = entry(**values)
     made.save(force_insert=True)
     note([made])
@@ -105,26 +103,24 @@ def record(**values: Any) -> None:
 
 @transaction.atomic(savepoint=False)
 def record_many(entries: Iterable[AuditEntry]) -> None:
-    """For services that change many rows at once, past the models' own save()."""
+    """Save the entries of a service that changes many rows past the models' own save()."""
     note(AuditEntry.objects.bulk_create(entries, batch_size=500))
 
 
 def record_sign_in(*, user: User, note: str) -> None:
-    """Of somebody who may enter the administration."""
+    """Record the sign-in of a person who may enter the administration."""
     record(action=AuditEntry.Action.SIGNED_IN, subject=user, note=note, corps=_corps_of(user.username, user))
 
 
 def record_failure(*, username: str, action: AuditEntry.Action) -> None:
-    """A wrong password, a lock, or its end. The same queries for unknown usernames, so that time tells nothing.
-
-    An unknown username is not written down: often it is a password that went into the wrong field.
-    """
+    """Record a wrong password, a lock or its end. Unknown usernames take the same queries, so that timing reveals
+    nothing. An unknown username is not stored: often it is a password typed into the wrong field."""
     user = User.objects.filter(username=username).first()
     record(action=action, subject=user, corps=_corps_of(username, user))
 
 
 def last_saved(rows: Sequence[Model], since: datetime) -> Saved | None:
-    """Find who saved one of `rows`, or parts on their pages, last: a person rather than the program itself."""
+    """Find the last save of `rows`, or of parts on their pages; saves by people come before those by the program."""
     saved = []
     for row in rows:
         changed = AuditEntry.objects.filter(model=row._meta.label_lower, object_id=row.pk, at__gte=since)
@@ -138,11 +134,11 @@ def last_saved(rows: Sequence[Model], since: datetime) -> Saved | None:
 
 
 def purge(*, now: datetime) -> int:
-    """Remove what is older than settings.AUDIT_RETENTION_DAYS, in steps that keep transactions small."""
+    """Remove entries older than settings.AUDIT_RETENTION_DAYS, in steps that keep transactions small."""
     removed = 0
     since = now - timedelta(days=settings.AUDIT_RETENTION_DAYS)
     old = AuditEntry.objects.filter(at__lt=since).order_by("pk")
-    # The database lets nobody else delete entries (migration append_only_audit).
+    # The database refuses to delete entries without this switch (migration append_only_audit).
     switch = "SELECT set_config('guanwecom.removes_old_audit', %s, true)"
     while keys := list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
         with transaction.atomic(), connection.cursor() as cursor:
@@ -153,16 +149,14 @@ def purge(*, now: datetime) -> int:
 
 
 def _corps_of(username: str, user: User | None) -> set[int]:
-    """The companies of one person's accounts and those that they manage; who sees all is nobody's in particular.
-
-    The same queries for unknown usernames (no `user`).
-    """
+    """Return the companies of a person's accounts and those that they manage; none for people who see all. An unknown
+    username (`user` is None) takes the same queries."""
     corps = find_corps_of(username=username)
     return set() if user is not None and (user.is_superuser or user.manages_all_corps) else set(corps)
 
 
 def find_corps_of(**person: Any) -> list[int]:
-    """Find the companies of one person's accounts and those that they manage. `person`: conditions on User."""
+    """Find the companies of a person's accounts and those that they manage. `person`: conditions on User."""
     of_user = {f"user__{name}": value for name, value in person.items()}
     accounts = WeComAccount.objects.filter(corp__isnull=False, **of_user).order_by().values_list("corp_id", flat=True)
     managed = User.managed_corps.through.objects.filter(**of_user).values_list("corp_id", flat=True)
@@ -170,7 +164,7 @@ def find_corps_of(**person: Any) -> list[int]:
 
 
 def name_of(account: WeComAccount) -> str:
-    """Whose account it is, and the userid; the company stands in a column of its own."""
+    """Return the account's username and userid; the company has its own column."""
     return f"{account.user.username} / {account.userid or '—'}"
 
 
@@ -180,10 +174,8 @@ def record_accounts(
     *,
     left: Mapping[int, int | None] | None = None,
 ) -> None:
-    """`changes` of accounts that were just written, by the account's key. Two queries, and one for each 500 entries.
-
-    `left`: companies that they were in before.
-    """
+    """Record `changes` just written to accounts, by their keys. Two queries, and one for each 500 entries. `left`: the
+    companies of the accounts before."""
     if not changes:
         return
     accounts = list(WeComAccount.objects.filter(pk__in=list(changes)).select_related("user").order_by("pk"))
@@ -201,7 +193,7 @@ def record_accounts(
 
 
 def record_people(changes: Mapping[int, Sequence[Change]], action: AuditEntry.Action) -> None:
-    """`changes` of people that were just written, by the person's key. Two queries, and one for each 500 entries."""
+    """Record `changes` just written to people, by their keys. Two queries, and one for each 500 entries."""
     if not changes:
         return
     corps = _corps_by_person(changes)
@@ -224,25 +216,25 @@ def _corps_by_person(user_ids: Iterable[int]) -> dict[int, set[int]]:
 TASK = "accounts.send_audit"
 TIMEOUT_SECONDS = 5
 SENT_AT_ONCE = 200
-# One process sends at a time; for so long if it dies.
+# One process sends at a time. If it dies, its lock expires after this time.
 LOCK_SECONDS = 120
 TASK_EXPIRES_SECONDS = 60
 # Facility 13 (log audit), severity 6 (informational), version 1: RFC 5424.
 _HEAD = "<110>1"
-# Receivers need not take longer messages (RFC 5424, 6.1). A longer entry is sent without its values.
+# Receivers need not accept longer messages (RFC 5424, 6.1). A longer entry is sent without its values.
 BYTES_AT_MOST = 8192
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """How many entries are still to be sent, and since when the oldest waits."""
+    """The number of unsent entries, and the time of the oldest."""
 
     count: int = 0
     since: datetime | None = None
 
 
 def note(entries: Sequence[AuditEntry]) -> None:
-    """Have `entries`, which were just saved, sent after the commit; nothing where no server is set."""
+    """Queue `entries`, just saved, for sending after the commit. Does nothing if no server is set."""
     if settings.AUDIT_SYSLOG is None or not entries:
         return
     UnsentAudit.objects.bulk_create([UnsentAudit(entry_id=entry.pk, at=entry.at) for entry in entries], batch_size=500)
@@ -250,16 +242,17 @@ def note(entries: Sequence[AuditEntry]) -> None:
 
 
 def waiting() -> Waiting:
-    """In one query, and none where no server is set."""
+    """Count the unsent entries in one query; in none if no server is set."""
     if settings.AUDIT_SYSLOG is None:
         return Waiting()
     return Waiting(**UnsentAudit.objects.aggregate(count=Count("entry_id"), since=Min("at")))
 
 
 def send_waiting() -> int:
-    """Send what waits, oldest first, and return how many were sent. Raises OSError where the server cannot be reached.
+    """Send all unsent entries, oldest first, and return how many were sent. Raises OSError if the server is
+    unreachable.
 
-    Where a process dies between sending and noting it, up to SENT_AT_ONCE entries are sent twice, with the same id.
+    If a process dies between sending and deleting the notes, up to SENT_AT_ONCE entries are sent twice, with equal ids.
     """
     if settings.AUDIT_SYSLOG is None:
         return 0
@@ -269,13 +262,13 @@ def send_waiting() -> int:
             while keys := list(UnsentAudit.objects.order_by("entry_id").values_list("pk", flat=True)[:SENT_AT_ONCE]):
                 _send(settings.AUDIT_SYSLOG, AuditEntry.objects.filter(pk__in=keys).order_by("pk"))
                 sent += UnsentAudit.objects.filter(pk__in=keys).delete()[0]
-    except LockError:  # another process is at it, or took over from this one
+    except LockError:  # another process is sending, or has taken the lock over
         return sent
     return sent
 
 
 def _send(server: tuple[str, tuple[str, int]], entries: Iterable[AuditEntry]) -> None:
-    """Over one connection, in whose order the server gets them."""
+    """Send over one connection, which keeps the order."""
     kind, address = server
     with _connected(kind, address) as connection:
         for entry in entries:
@@ -296,7 +289,8 @@ def _connected(kind: str, address: tuple[str, int]) -> Iterator[socket.socket]:
 
 
 def message(entry: AuditEntry) -> bytes:
-    """One line of RFC 5424, whose text is JSON in ASCII: nothing that was typed can end it or begin another."""
+    """Format one line of RFC 5424 with a text in ASCII JSON, so that input can neither end the line nor begin
+    another."""
     values = {
         "id": entry.pk,
         "actor": entry.actor_name,
@@ -317,15 +311,15 @@ def message(entry: AuditEntry) -> bytes:
 
 
 class AuditMiddleware:
-    """Names the person and the address behind every change, and whether that person may learn what of the network
-    answers. After AuthenticationMiddleware."""
+    """Attributes changes to the request's user and address. It follows AuthenticationMiddleware. It also sets whether
+    that user may see what machines of the internal network answered."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         def who() -> Who:
-            # Read when something is recorded: signing in changes it.
+            # Read at recording time, since signing in changes the user.
             user = getattr(request, "user", None)
             return (user if isinstance(user, User) else None), request.META.get("REMOTE_ADDR") or None
 

@@ -1,6 +1,6 @@
 """Records every save and deletion of tracked models, with the values before and after.
 
-What a service changes past save() (update(), bulk_create()) is recorded by that service, or by whoever calls it.
+Services that change rows past save() (update(), bulk_create()), or their callers, record these changes themselves.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from integrations.models.fields import EncryptedTextField, encrypted_columns
 
 TEXT_CHARACTERS = 300
 NAMES_AT_MOST = 20
-# Set on an instance between the signals before and after its saving or deletion.
+# Attributes of an instance between the signals before and after it is saved or deleted.
 _BEFORE, _CORPS, _NAME = "_audit_before", "_audit_corps", "_audit_name"
-# Stays on an instance that was saved: its people and its parts are written afterwards.
+# Stays on a saved instance, because many-to-many rows and inlines are written afterwards.
 _FORMER_CORPS = "_audit_former_corps"
 
 Corps = Callable[[Any], Iterable[int | None]]
@@ -33,7 +33,7 @@ Corps = Callable[[Any], Iterable[int | None]]
 
 @dataclass(frozen=True)
 class Tracked:
-    """What track() was told of a model. `fields`: those whose changes are recorded."""
+    """Options of a tracked model. `fields`: those whose changes are recorded."""
 
     corps: Corps
     new_corps: Corps
@@ -43,7 +43,7 @@ class Tracked:
 
 
 _tracked: dict[type[Model], Tracked] = {}
-# How the trail's page says what a field keeps in a form for programs.
+# Functions that put a field's machine-readable value into words for the trail's page.
 _words: dict[tuple[type[Model], str], Callable[[Any], str]] = {}
 
 
@@ -57,10 +57,10 @@ def track(
     m2m: Collection[str] = (),
     name: Callable[[Any], str] = str,
 ) -> None:
-    """Record changes of `model` from now on. Called in AppConfig.ready(), by the model's app or a higher one.
+    """Record changes of `model` from now on. Call it in AppConfig.ready(), in the model's app or a higher one.
 
-    `corps`: the companies that an instance is about; `new_corps`: that one just created is, where fewer queries answer.
-    `secrets`: beside the encrypted ones, fields to mask. `name`: what the trail calls an instance.
+    `corps`: the companies of an instance; `new_corps`: a cheaper answer for one just created. `secrets`: fields to mask
+    beside the encrypted ones. `name`: the name of an instance in the trail.
     """
     if model in _tracked:
         return
@@ -82,25 +82,25 @@ def track(
 
 
 def tracked_models() -> list[type[Model]]:
-    """Those that track() was called for, of all apps."""
+    """Return all models that track() was called for, of all apps."""
     return list(_tracked)
 
 
 def corps_of(instance: Model) -> set[int]:
-    """The companies that a tracked instance is about; none for what is not tracked."""
+    """Return the companies of a tracked instance; none for untracked ones."""
     tracked = _tracked.get(type(instance))
     return _known(tracked.corps(instance)) if tracked else set()
 
 
 def _all_corps_of(instance: Model) -> set[int | None]:
-    """With those before, where it was moved. None stands for no company: what comes from there, or goes there, is not
-    about the other company alone."""
+    """Return the companies of an instance, and those before a move. None stands for no company: a move from or to no
+    company concerns more than the other company."""
     former = _former_corps(instance)
     return former | set(_tracked[type(instance)].corps(instance)) if former else {*corps_of(instance)}
 
 
 def _former_corps(instance: Model) -> set[int | None]:
-    """The companies that it, or a row that it holds, was about until it was saved with the key of another row."""
+    """Return the companies that the instance, or a row it points to, had before its foreign key was changed."""
     found: set[int | None] = set(instance.__dict__.get(_FORMER_CORPS, ()))
     for column in instance._meta.concrete_fields:
         held = column.get_cached_value(instance, default=None) if isinstance(column, ForeignKey) else None
@@ -113,14 +113,13 @@ def _known(corps: Iterable[int | None]) -> set[int]:
 
 
 def note_done(instance: LogEntry, created: bool, **_: Any) -> None:
-    """A receiver of post_save: what an administrator did that is no change of a field, in the words of Django's own log
-    of the admin."""
+    """Receive post_save of Django's admin log: record actions that are no change of a field."""
     entry = instance
-    if not created or entry.change_message.startswith("["):  # changed fields are recorded already, and better
+    if not created or entry.change_message.startswith("["):  # field changes are recorded in more detail elsewhere
         return
     model = entry.content_type.model_class() if entry.content_type is not None and entry.object_id else None
     subject = _rows(model).filter(pk=entry.object_id).first() if model is not None else None
-    if entry.is_deletion() and type(subject) in _tracked:  # recorded with the values that it had
+    if entry.is_deletion() and type(subject) in _tracked:  # recorded with its former values
         return
     if subject is not None:
         services.record(
@@ -129,7 +128,7 @@ def note_done(instance: LogEntry, created: bool, **_: Any) -> None:
 
 
 def _rows(model: type[Model]) -> QuerySet[Any]:
-    """Without the encrypted columns: one that no key opens any more must not stop what is noted."""
+    """Return the rows without encrypted columns, so that an unreadable secret does not stop the recording."""
     return model._base_manager.defer(*encrypted_columns(model))
 
 
@@ -147,10 +146,10 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
         if column.attname not in deferred
         and (update_fields is None or column.name in update_fields or column.attname in update_fields)
     ]
-    if not wanted:  # nothing that is recorded: every sign-in saves `last_login` alone
+    if not wanted:  # nothing to record: every sign-in saves `last_login` alone
         return
     rows = sender._base_manager.filter(pk=instance.pk).values(*(column.attname for column in wanted))
-    before = next(iter(rows), {})  # with secrets that no key opens
+    before = next(iter(rows), {})  # values() also reads secrets that no key can decrypt
     setattr(instance, _BEFORE, before)
     points_elsewhere = any(
         isinstance(column, ForeignKey) and _differs(before[column.attname], getattr(instance, column.attname))
@@ -158,7 +157,7 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
         if column.attname in before
     )
     stored = _rows(sender).filter(pk=instance.pk).first() if points_elsewhere else None
-    if stored is not None:  # else it is about the same companies afterwards
+    if stored is not None:  # else the companies stay the same
         setattr(instance, _FORMER_CORPS, _former_corps(instance) | set(tracked.corps(stored)))
 
 
@@ -189,7 +188,7 @@ def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, 
 
 
 def _differs(before: Any, after: Any) -> bool:
-    if hasattr(after, "resolve_expression"):  # computed by the database: nobody's input
+    if hasattr(after, "resolve_expression"):  # computed by the database, no input
         return False
     return bool(before != after and not (before in (None, "") and after in (None, "")))
 
@@ -198,7 +197,7 @@ def _differs(before: Any, after: Any) -> bool:
 
 
 def _before_delete(sender: type[Model], instance: Model, **_: Any) -> None:
-    """What it belonged to, which may name it, is known only as long as that stands, too."""
+    """Remember companies and name, which may depend on rows that are deleted, too."""
     setattr(instance, _CORPS, _all_corps_of(instance))
     setattr(instance, _NAME, _tracked[sender].name(instance))
 
@@ -211,7 +210,7 @@ def _after_delete(sender: type[Model], instance: Model, **_: Any) -> None:
 
 
 def _values(tracked: Tracked, instance: Model, *, is_before: bool) -> list[services.Change]:
-    """Every value that is loaded and neither empty nor the initial one."""
+    """Return every loaded value that is neither empty nor the default."""
     changes: list[services.Change] = []
     for column in tracked.fields:
         value = instance.__dict__.get(column.attname)
@@ -257,10 +256,8 @@ def _record_m2m(owner: Model, name: str, others: list[Model], *, is_added: bool)
 
 
 def _shown(tracked: Tracked, column: Field[Any, Any], value: Any, instance: Model | None = None) -> Any:
-    """A value for the trail: plain JSON, secrets masked, rows by their names, long texts clipped.
-
-    `instance`: what has the value now, and may hold the row that it points to.
-    """
+    """Convert a value for the trail: plain JSON, secrets masked, rows by their names, long texts clipped. `instance`:
+    the object with this value; it may have the related row cached."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(column, EncryptedTextField) or column.name in tracked.secrets:
@@ -284,7 +281,7 @@ def _clipped(text: str) -> str:
 
 
 def label_of_field(model: type[Model], name: str) -> str:
-    """What the administration calls a field; its own name where it is gone."""
+    """Return the field's verbose name, or its own name if the field is gone."""
     try:
         return str(getattr(model._meta.get_field(name), "verbose_name", name))
     except FieldDoesNotExist:
@@ -292,7 +289,7 @@ def label_of_field(model: type[Model], name: str) -> str:
 
 
 def choices_of_field(model: type[Model], name: str) -> dict[Any, Any]:
-    """The words for the values of a field that has choices."""
+    """Return the labels of a field's choices."""
     try:
         return dict(getattr(model._meta.get_field(name), "flatchoices", ()))
     except FieldDoesNotExist:
@@ -300,12 +297,12 @@ def choices_of_field(model: type[Model], name: str) -> dict[Any, Any]:
 
 
 def describe(model: type[Model], name: str, words: Callable[[Any], str]) -> None:
-    """Have the values of a field shown by `words`, which is given what the field kept."""
+    """Show a field's recorded values through `words`."""
     _words[model, name] = words
 
 
 def words_of_field(model: type[Model], name: str, value: Any) -> str | None:
-    """None where nothing describes the field, or the value was clipped or is of another version."""
+    """Put a recorded value into words. Returns None without a description, or if the value is clipped or outdated."""
     words = _words.get((model, name))
     if words is None:
         return None

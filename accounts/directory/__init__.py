@@ -1,5 +1,5 @@
-"""What WeCom's directory means for people here (phase two; `integrations.directory` has copied it in phase one).
+"""Phase two of a directory sync: applies WeCom's directory, copied by `integrations.directory`, to people here.
 
-Everybody of the copy is compared with the accounts, not only what the last run changed: so a policy that was switched
-on later, a run that was cut off and an account edited by hand all end in the same state, and a repeat writes nothing.
+All copied members are compared with the accounts, not only those that the last run changed. So a policy switched on
+later, an interrupted run and an account edited by hand all end in the same state, and a repeat writes nothing.
 """

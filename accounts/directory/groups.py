@@ -1,7 +1,7 @@
 """Adds people to the groups of their departments, and removes them from groups that it added.
 
-A membership that an administrator gave stays, whatever the departments say. Whoever may enter the administration is
-left alone. Only differences are written: of some people at a time, all inside the caller's transaction.
+Memberships given by administrators stay. People who may enter the administration are left alone. Only differences are
+written, for some people at a time, inside the caller's transaction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from integrations.directory.departments import Branches, paths_of
 from integrations.models import Corp, Department, Member, Membership
 from integrations.models.fields import Person
 
-# People of one call.
+# So many people are handled in one call.
 AT_ONCE = 1000
 _ROWS_A_STATEMENT = 500
 _Pair = tuple[int, int]  # user, group
@@ -30,7 +30,7 @@ _Membership = User.groups.through
 
 
 class GroupRules:
-    """Which groups each department of a corp brings, read once for a run. Two queries."""
+    """The groups that each department of a corp gives, read once for a run. Two queries."""
 
     def __init__(self, corp: Corp) -> None:
         self.groups_of: dict[int, set[int]] = defaultdict(set)
@@ -44,11 +44,10 @@ class GroupRules:
 
 
 def fit_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | None = None) -> Counter[str]:
-    """Give and take the groups of some people (AT_ONCE at most) as the departments of `corp` say now.
+    """Add and remove groups of some people (AT_ONCE at most) according to the departments of `corp`.
 
-    For a step of a run, and after an event of WeCom for those whom it is about. Does nothing unless the policy of
-    `corp` creates and updates people. Inside a transaction of the caller. Returns how many memberships were given and
-    taken.
+    A step of a run calls it, and an event of WeCom for the people concerned. Does nothing unless the policy of `corp`
+    creates and updates people. Call it inside a transaction. Returns how many memberships were added and removed.
     """
     policy = DirectoryPolicy.objects.filter(corp=corp, mode=DirectoryPolicy.Mode.CREATE)
     if not user_ids or not policy.exists():
@@ -60,15 +59,13 @@ def fit_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | Non
     differing = _Fitting(corp, people.filter(pk__in=list(user_ids)), rules).user_ids()
     if not differing:
         return Counter()
-    # Compared again, now that nobody else can change them.
+    # Compare again under the lock.
     return _Fitting(corp, people.filter(pk__in=differing).select_for_update(no_key=True).order_by("pk"), rules).write()
 
 
 def fit_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int | None]:
-    """Take away what the corp's directory gave to people who have no account there any more: moved or unlinked by hand.
-
-    Deals with AT_ONCE of those behind `after`; the second result is where to go on, None at the end.
-    """
+    """Remove groups given by the corp's directory from people without an account there: moved or unlinked by hand.
+    Handles AT_ONCE people with keys after `after`. The second result is the next `after`, None at the end."""
     account = WeComAccount.objects.complete().filter(corp=corp, user=OuterRef("user"))
     left = GivenGroup.objects.filter(~Exists(account), corp=corp, user_id__gt=after).order_by("user_id")
     keys = list(left.values_list("user_id", flat=True).distinct()[:AT_ONCE])
@@ -78,10 +75,8 @@ def fit_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int |
 
 
 def _wanted(corp: Corp, user_ids: list[int], rules: GroupRules) -> set[_Pair]:
-    """A person with two accounts of the corp is in the departments of both.
-
-    Out of scope and disabled members keep their groups: they have no access meanwhile, and come back by themselves.
-    """
+    """Return the memberships that these people should have. Two accounts of the corp count with the departments of
+    both. Out of scope and disabled members keep their groups: they have no access meanwhile, and may come back."""
     accounts = WeComAccount.objects.complete().filter(corp=corp, user__in=user_ids)
     owners = dict(accounts.values_list("userid_folded", "user_id"))
     standing = Membership.objects.filter(
@@ -92,7 +87,7 @@ def _wanted(corp: Corp, user_ids: list[int], rules: GroupRules) -> set[_Pair]:
 
 
 class _Fitting:
-    """Compares what some people have with what they should have, and writes the difference."""
+    """The difference between the groups that some people have and should have."""
 
     def __init__(self, corp: Corp, people: QuerySet[User], rules: GroupRules) -> None:
         self._corp = corp
@@ -109,15 +104,16 @@ class _Fitting:
         held = set(memberships.values_list("user_id", "group_id"))
         self._given, self._lost = wanted - held, noted - wanted
         self._removed = (self._lost & held) - by_others
-        # What an administrator gave by hand is not noted as given; what another corp's directory gave, is by both.
+        # Memberships given by an administrator are not noted; those that another corp's directory gave are noted for
+        # both.
         self._noted = (self._given | (wanted & by_others)) - noted
 
     def user_ids(self) -> list[int]:
-        """Of whom something has to be written."""
+        """Return the people with something to write."""
         return sorted({user for user, _group in self._given | self._lost | self._noted})
 
     def write(self) -> Counter[str]:
-        """How many memberships were given and taken."""
+        """Write the differences. Return how many memberships were added and removed."""
         memberships = [_Membership(user_id=user, group_id=group) for user, group in sorted(self._given)]
         _Membership.objects.bulk_create(memberships, batch_size=_ROWS_A_STATEMENT)
         rows = [GivenGroup(corp=self._corp, user_id=user, group_id=group) for user, group in sorted(self._noted)]
@@ -154,12 +150,12 @@ class DepartmentsSelect(AutocompleteSelectMultiple):
     url_name = SEARCH
 
     def build_attrs(self, base_attrs: Any, extra_attrs: Any = None) -> dict[str, Any]:
-        """Without Select2's cross for all at once: it stands in the list of choices, where it is no item of it."""
+        """Leave out Select2's cross that clears all: it is inside the list of choices without being an item of it."""
         return {**super().build_attrs(base_attrs, extra_attrs), "data-allow-clear": "false"}
 
 
 class DepartmentSearch(AutocompleteJsonView):
-    """Answers the selects: departments that are there, of companies that one sees, with their paths."""
+    """View that answers the selects with present departments of visible companies, and their paths."""
 
     def get_queryset(self) -> Any:
         found: QuerySet[Department] = super().get_queryset()
@@ -176,13 +172,13 @@ class DepartmentSearch(AutocompleteJsonView):
 
 
 class _Offered:
-    """What both fields share: whose departments are offered, and what they are called."""
+    """Mixin of both fields: which departments are offered, and their labels."""
 
     queryset: Any
     _paths: dict[int, str] = {}  # noqa: RUF012  # never changed, only replaced
 
     def offer(self, *, seen_by: Person, chosen: list[int]) -> None:
-        """Those that are there, of companies that `seen_by` sees; and what is `chosen` already may stay."""
+        """Offer present departments of companies that `seen_by` sees; departments already `chosen` stay valid."""
         stored = Department.objects.filter(pk__in=chosen)
         self.queryset = Department.objects.visible_to(seen_by).present() | stored
         self._paths = paths_of(stored) if chosen else {}
@@ -192,8 +188,8 @@ class _Offered:
 
 
 class DepartmentField(_Offered, forms.ModelChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
-    """One department to choose."""
+    """Choice of one department."""
 
 
 class DepartmentsField(_Offered, forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
-    """Several departments to choose."""
+    """Choice of several departments."""

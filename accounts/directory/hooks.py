@@ -1,4 +1,4 @@
-"""What the admin's index says of the directory: on each company's card, and what needs attention."""
+"""Facts about the directory on the admin's index: a line on each company's card, and what needs attention."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SYNC = "integrations.sync_directory"
 
 
 def directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """When the directory was last synchronised. One query."""
+    """Return the time of the last directory sync for each company. One query."""
     if not request.user.has_perm("integrations.view_syncrun"):
         return {}
     done = SyncRun.objects.filter(corp__in=[corp.pk for corp in corps], status=SyncRun.Status.DONE)
@@ -34,7 +34,7 @@ def directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, li
 
 
 def directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Runs that wait for an answer or stopped, events that were given up, people who are not linked. Two queries."""
+    """List runs that wait for an answer or stopped, events given up, and members not linked. Two queries."""
     names = {corp.pk: corp.name for corp in corps}
     found = []
     if request.user.has_perm("integrations.view_syncrun"):
@@ -45,7 +45,7 @@ def directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[At
 
 
 def _about_directories(names: dict[int, str]) -> list[Attention]:
-    """The newest run of each company, and its events that were given up. One query."""
+    """List problems of each company's newest run, and of events given up. One query."""
     newest = SyncRun.objects.filter(corp=OuterRef("pk")).order_by("-pk")
     works = EventWork.objects.given_up().filter(corp=OuterRef("pk")).order_by().values("corp")
     corps = Corp.objects.filter(pk__in=list(names)).annotate(
@@ -87,7 +87,7 @@ def _about_events(corp: str, corp_id: int, count: int) -> list[Attention]:
 
 
 def _about_people(names: dict[int, str]) -> list[Attention]:
-    """Of companies whose policy is in force: elsewhere nobody expects them to be linked."""
+    """Count unlinked members of companies whose policy is in force; elsewhere nobody expects links."""
     waiting = LinkConflict.objects.filter(member__corp__in=list(names)).in_force()
     found = []
     for corp_id, count in waiting.order_by().values_list("member__corp").annotate(Count("pk")):

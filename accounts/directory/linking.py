@@ -1,9 +1,9 @@
-"""Links WeCom members with users, or creates users for them: by a run, or by an administrator.
+"""Links WeCom members with users, or creates users for them: in a run, or by an administrator.
 
-The username of somebody created is the userid, or has a number where somebody else has that name. Such a made one says
-nothing but that it was free: nobody is found by it, and it is no identity in the BI.
+A created user's name is the userid, or the userid with a number if the name is taken. A made name of the second kind
+proves nothing: no member is matched by it, and it is no identity in the BI.
 
-Of several accounts of one company the newest one tells name, e-mail and mobile.
+If a person has several accounts in one company, the newest one sets name, e-mail and mobile.
 """
 
 from __future__ import annotations
@@ -32,38 +32,38 @@ FOLLOWING = {"name": 64, "email": 254, "mobile": 32}
 
 
 def wecom_values_of(member: Member) -> dict[str, str]:
-    """What WeCom tells of somebody, as columns of User; what it withholds or leaves empty is not in it."""
+    """Return a member's values as columns of User; values that WeCom withholds or leaves empty are left out."""
     values = {"name": member.name, "email": member.email or member.biz_mail, "mobile": member.mobile}
     return {name: value[: FOLLOWING[name]] for name, value in values.items() if value}
 
 
 def differences(person: User, wecom_values: dict[str, str]) -> list[list[Any]]:
-    """Column, old and new value of what does not follow yet."""
+    """Return column, old and new value of each difference."""
     return [
         [name, getattr(person, name), value] for name, value in wecom_values.items() if getattr(person, name) != value
     ]
 
 
 def newest_userids(corp: Corp, user_ids: list[int]) -> dict[int, str]:
-    """Of each person the folded userid of the account that tells."""
+    """Map people's keys to the folded userid of their newest account in `corp`."""
     accounts = WeComAccount.objects.complete().filter(corp=corp, user__in=user_ids).order_by("pk")
     return dict(accounts.values_list("user_id", "userid_folded"))
 
 
 Action = AuditEntry.Action
-# Members that a link of many looks at in one go: a page that somebody waits for.
+# Linking many at once handles so many members: an administrator waits for the page.
 MEMBERS_AT_ONCE = 2000
 
 
 class LinkRefusedError(Exception):
-    """A link that cannot be made; its text is a sentence for the administrator."""
+    """A link that cannot be made. The text is a sentence for the administrator."""
 
 
 def link_matches(*, corp: Corp, found: Sequence[Match], are_new: bool = False) -> None:
-    """Link each member with its person: through the account that only lacks the userid, or through a new one.
+    """Link each member with its person: through the account that lacks only the userid, or through a new one.
 
-    `are_new`: the people were just created, so it is their primary account.
-    Inside a transaction of the caller. Raises IntegrityError where somebody else has just linked one of them.
+    `are_new`: the people were just created, so the account becomes the primary one. Call it inside a transaction.
+    Raises IntegrityError if somebody else has just linked one of them.
     """
     new, filled = [], {}
     for one in found:
@@ -86,7 +86,7 @@ def link_matches(*, corp: Corp, found: Sequence[Match], are_new: bool = False) -
 
 
 def objections_to(*, member: Member, user: User) -> list[LinkConflict.Reason]:
-    """What an administrator has to confirm: a run would not link these two."""
+    """Return the reasons why a run would not link these two; an administrator has to confirm them."""
     candidate = Candidate(user, list(WeComAccount.objects.filter(user=user).order_by("pk")))
     objection = candidate.objection(member.corp)
     found = [] if objection is None else [objection]
@@ -95,16 +95,14 @@ def objections_to(*, member: Member, user: User) -> list[LinkConflict.Reason]:
 
 
 def link_by_hand(*, member: Member, user: User, editor: User) -> None:
-    """Link one member with one person because `editor` says so.
-
-    Whoever may change a person may link them, as on the person's page (decision 0008). Raises LinkRefusedError.
-    """
+    """Link a member with a person because `editor` wants it. People who may change a person may link them, as on the
+    person's page (decision 0008). Raises LinkRefusedError."""
     try:
         with transaction.atomic():
-            # The account that only lacks the userid, of this company or of none.
+            # An account that lacks only the userid, of this company or of none.
             accounts = WeComAccount.objects.filter(user=user, userid_folded="").order_by("pk")
             account = accounts.filter(corp=member.corp).first() or accounts.without_corp().first()
-            # The accounts before the person, as a run takes them: in another order the two could deadlock.
+            # Lock the accounts before the person, as a run does: another order could deadlock.
             list(WeComAccount.objects.select_for_update().filter(user=user).order_by("pk").values_list("pk"))
             locked = User.objects.select_for_update().filter(pk=user.pk)
             if not locked.exists() or not people_changeable_by(editor).filter(pk=user.pk).exists():
@@ -118,7 +116,7 @@ def link_by_hand(*, member: Member, user: User, editor: User) -> None:
 
 
 def check_member(member: Member, editor: User) -> None:
-    """Raises LinkRefusedError where `editor` cannot have anybody linked with the member as things are now."""
+    """Raise LinkRefusedError if `editor` cannot link this member now."""
     now = Member.objects.filter(pk=member.pk, corp__in=Corp.objects.visible_to(editor)).here().first()
     if now is None:
         raise LinkRefusedError(_("“%(member)s” is not there any more in WeCom.") % {"member": member})
@@ -133,12 +131,12 @@ def _taken(member: Member) -> str:
     return _("“%(member)s” is linked with somebody already.") % {"member": member}
 
 
-# --- Many, where nobody can be mistaken -------------------------------------------------------------------------------
+# --- Many unambiguous links at once -----------------------------------------------------------------------------------
 
 
 def unambiguous(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> list[Match]:
-    """Those of `members` (MEMBERS_AT_ONCE at most) whom exactly one person fits by what `policy` names, and nothing is
-    against it; as far as `editor` may change that person. `policy` need not be saved."""
+    """Match those of `members` (MEMBERS_AT_ONCE at most) whom exactly one person fits, without any objection. Only
+    people whom `editor` may change are matched. `policy` need not be saved."""
     found = matches(corp=policy.corp, policy=policy, members=members)
     fitting = {one.user.pk: one for one in found if one.user is not None and one.conflict is None}
     may_change = set(people_changeable_by(editor).filter(pk__in=list(fitting)).values_list("pk", flat=True))
@@ -146,7 +144,7 @@ def unambiguous(*, policy: DirectoryPolicy, members: Sequence[Member], editor: U
 
 
 def link_many(*, policy: DirectoryPolicy, members: Sequence[Member], editor: User) -> int:
-    """Link all `unambiguous` ones in one transaction. Returns how many."""
+    """Link all `unambiguous` members in one transaction. Returns how many."""
     return repeat_on_conflict(partial(_link_step, policy, [one.pk for one in members], editor))
 
 
@@ -161,10 +159,8 @@ def _link_step(policy: DirectoryPolicy, keys: list[int], editor: User) -> int:
 
 
 def create_people(*, corp: Corp, members: Sequence[Member]) -> list[User]:
-    """Somebody for each of `members`, of `corp`, with what WeCom tells and without a password, and linked.
-
-    Inside a transaction of the caller. Raises IntegrityError where somebody else has just taken a name.
-    """
+    """Create a linked user without a password for each of `members` of `corp`, with WeCom's values. Call it inside a
+    transaction. Raises IntegrityError if somebody else has just taken a name."""
     names = usernames_for([one.userid for one in members])
     people = [
         User(
@@ -184,7 +180,7 @@ def create_people(*, corp: Corp, members: Sequence[Member]) -> list[User]:
 
 
 def create_by_hand(*, member: Member, editor: User) -> User:
-    """Somebody new for one member because `editor` says so, whoever else fits. Raises LinkRefusedError."""
+    """Create a user for one member because `editor` wants it, even if others would fit. Raises LinkRefusedError."""
     try:
         with transaction.atomic():
             check_member(member, editor)
@@ -200,8 +196,7 @@ def create_by_hand(*, member: Member, editor: User) -> User:
 
 
 def usernames_for(userids: Collection[str]) -> dict[str, str]:
-    """By the folded userid: the username of whoever is created for it now. One query, and two for each number that is
-    tried."""
+    """Map folded userids to free usernames. One query, and two for each number that is tried."""
     found: dict[str, str] = {}
     waiting = {fold_userid(userid): userid for userid in userids}
     for number in count(1):
@@ -215,7 +210,7 @@ def usernames_for(userids: Collection[str]) -> dict[str, str]:
 
 
 def _taken_names(names: Collection[str], *, is_made: bool) -> set[str]:
-    """Those of `names`, folded, that somebody has; made ones also where they are a userid in WeCom."""
+    """Return those of `names`, folded, that are taken; names with a number also if they are a userid in WeCom."""
     folded = [name.lower() for name in names]
     users = User.objects.annotate(folded=Lower("username")).filter(folded__in=folded)
     taken = set(users.values_list("folded", flat=True))

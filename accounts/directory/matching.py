@@ -1,7 +1,8 @@
-"""Matches a WeCom member to a user, suggests others for an administrator to look at, and lists what does not fit.
+"""Matches WeCom members to users, suggests candidates to an administrator, and lists conflicts.
 
-Never by name. Nobody is linked who may enter the administration, signs in by password only, belongs to another company
-or is disabled: a member's account, e-mail and mobile are set in WeCom, and linking lends everything that a person has.
+Names alone never match. People are not linked if they may enter the administration, sign in by password only, belong to
+another company or are disabled: WeCom sets a member's account, e-mail and mobile, and a link lends all of the person's
+rights.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ Reason = LinkConflict.Reason
 
 @dataclass(slots=True)
 class Candidate:
-    """Somebody here, with the accounts in WeCom."""
+    """A user and their WeCom accounts."""
 
     user: User
     accounts: list[WeComAccount] = field(default_factory=list)
 
     def objection(self, corp: Corp) -> LinkConflict.Reason | None:
-        """Why the person must not be linked with a member of `corp`; None: nothing is against it."""
+        """Return why the person must not be linked with a member of `corp`, or None."""
         if self.user.is_staff or self.user.is_superuser:
             return Reason.PROTECTED
         if not self.user.is_active:
@@ -51,7 +52,7 @@ class Candidate:
         return None
 
     def is_somebody_else(self, member: Member) -> bool:
-        """Whether the same userid says nothing, because it is another company's and the names do not agree."""
+        """Return whether the equal userid proves nothing: the account is another company's, and the names differ."""
         corps = {one.corp_id for one in self.accounts}
         is_of_another = bool(corps - {None, member.corp_id}) and member.corp_id not in corps
         return is_of_another and not (member.name and member.name == self.user.name)
@@ -59,8 +60,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What to do for a member without account: link `user` (through `account`, if there is an empty one), create
-    somebody (neither), or nothing, for `conflict`."""
+    """The decision for a member without account. Link `user` (through `account`, if there is an empty one), create a
+    user (neither is set), or do nothing because of `conflict`."""
 
     member: Member
     user: User | None = None
@@ -69,10 +70,8 @@ class Match:
 
 
 def matches(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> list[Match]:
-    """One for each of `members`, all able and without an account. Eleven queries at most, however many they are.
-
-    Two members who would be the same person are linked with nobody.
-    """
+    """Return a match for each of `members`, all able and without an account. Eleven queries at most for any number. Two
+    members who match the same person are both refused."""
     if not members:
         return []
     known = _Known(corp, policy, members)
@@ -87,14 +86,14 @@ def matches(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -
 
 
 class _Known:
-    """Who could be meant by some members."""
+    """The people whom some members may match."""
 
     def __init__(self, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> None:
         self._corp, self._policy = corp, policy
         userids = {one.userid_folded for one in members}
         wanted = _by_ground(self._keys(one) for one in members)
         shared = {**wanted, Ground.USERNAME: set()}
-        wanted[Ground.USERNAME] = userids  # also where people are not found by it: is the name free?
+        wanted[Ground.USERNAME] = userids  # always needed, to see whether the name is free
         self._found: dict[_Key, set[int]] = defaultdict(set)
         people: dict[int, User] = {}
         numbers = Attribute.objects.filter(pk=policy.number_attribute_id or 0)
@@ -102,7 +101,7 @@ class _Known:
             self._found[key].add(user.pk)
             people[user.pk] = user
         self._people = _candidates(people.values())
-        # E-mail addresses, mobile and employee numbers that more than one member of the company has.
+        # E-mail addresses, mobile and employee numbers shared by several members of the company.
         owners: dict[_Key, set[int]] = defaultdict(set)
         for one in _members(Member.objects.filter(corp=corp).here(), shared):
             for key in self._keys(one):
@@ -129,7 +128,8 @@ class _Known:
         return Match(member, candidate.user, next(iter(candidate.accounts), None))
 
     def _keys(self, member: Member) -> set[_Key]:
-        """By what the policy finds people. The employee number is the userid where it names no field of WeCom."""
+        """Return the keys by which the policy finds people. Without a WeCom field, the employee number is the
+        userid."""
         policy, keys = self._policy, set[_Key]()
         if policy.match_username:
             keys.add((Ground.USERNAME, member.userid_folded))
@@ -151,12 +151,13 @@ class _Known:
         return Match(member)
 
     def _strangers(self, member: Member, keys: set[_Key]) -> set[int]:
-        """Whom nothing but the username speaks for, and who has it by chance."""
+        """Return people whom only the username matches, and only by chance."""
         username = (Ground.USERNAME, member.userid_folded)
         named = self._found[username] - {pk for key in keys - {username} for pk in self._found[key]}
         if self._policy.mode == DirectoryPolicy.Mode.CREATE:
             return {pk for pk in named if self._has_name_by_chance(pk, member)}
-        # Nobody is created beside them: an administrator reads that they belong to another company.
+        # This policy creates nobody, so they stay candidates: the administrator reads that they belong to another
+        # company.
         return {pk for pk in named if self._people[pk].user.has_made_username}
 
     def _has_name_by_chance(self, pk: int, member: Member) -> bool:
@@ -164,18 +165,18 @@ class _Known:
         return candidate.user.has_made_username or candidate.is_somebody_else(member)
 
 
-# Shown for one row: of one name there are hundreds in a large company.
+# Suggestions shown for one row: a large company has hundreds of people with one name.
 SUGGESTIONS_SHOWN = 4
 
 
 def unlinked(members: QuerySet[Member]) -> QuerySet[Member]:
-    """Those of `members` whom WeCom shows and who are nobody here."""
+    """Return those of `members` who are in scope and linked with nobody."""
     account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
     return members.filter(~Exists(account), presence=Member.Presence.HERE)
 
 
 class Ground(models.TextChoices):
-    """Why somebody is proposed, the best first."""
+    """Reasons for a suggestion, the best first."""
 
     USERNAME = "username", _("same username")
     NUMBER = "number", _("same employee number")
@@ -190,7 +191,7 @@ _ORDER = list(Ground)
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """`objection`: why a run would not link these two; an administrator may, after a question."""
+    """A possible link. `objection`: why a run would not make it; an administrator may, after confirming."""
 
     member: Member
     user: User
@@ -207,7 +208,7 @@ class Suggestion:
 
 
 def people_for(members: Sequence[Member], *, among: QuerySet[User]) -> dict[int, list[Suggestion]]:
-    """By the member's key: who of `among` it could be, the best first. Six queries at most."""
+    """Map members' keys to suggestions from `among`, the best first. Six queries at most."""
     keys = {member.pk: keys_of_member(member) for member in members}
     found: dict[_Key, list[User]] = defaultdict(list)
     for key, user in _people(among, _by_ground(keys.values()), Attribute.objects.employee_numbers()):
@@ -224,7 +225,7 @@ def people_for(members: Sequence[Member], *, among: QuerySet[User]) -> dict[int,
 
 
 def members_for(people: Sequence[User], *, among: QuerySet[Member]) -> dict[int, list[Suggestion]]:
-    """By the person's key: who of `among` it could be, as far as they are nobody here yet. Nine queries at most."""
+    """Map people's keys to suggested unlinked members from `among`, the best first. Nine queries at most."""
     keys = _keys_of_people(people)
     found: dict[_Key, list[Member]] = defaultdict(list)
     nobody = unlinked(among).select_related("corp")
@@ -244,7 +245,7 @@ def members_for(people: Sequence[User], *, among: QuerySet[Member]) -> dict[int,
 
 
 def keys_of_member(member: Member) -> set[_Key]:
-    """What WeCom tells of a member that somebody here may have, too."""
+    """Return WeCom's values of a member by which a person here may be found."""
     keys: list[tuple[Ground, str | None]] = [
         (Ground.USERNAME, member.userid_folded),
         (Ground.NUMBER, member.userid_folded),
@@ -263,10 +264,8 @@ def keys_of_member(member: Member) -> set[_Key]:
 def _people(
     among: QuerySet[User], wanted: dict[Ground, set[str]], numbers: QuerySet[Attribute]
 ) -> Iterable[tuple[_Key, User]]:
-    """Of each key at most SUGGESTIONS_SHOWN people, and one more. By name only those who are nobody in WeCom yet.
-
-    `numbers`: the attributes that hold employee numbers.
-    """
+    """Yield at most SUGGESTIONS_SHOWN + 1 people for each key. A name finds only people without a WeCom account.
+    `numbers`: the attributes that hold employee numbers."""
     linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
     numbered = among.filter(attribute_values__attribute__in=numbers)
     for ground, people, column in (
@@ -294,7 +293,7 @@ def _members(among: QuerySet[Member], wanted: dict[Ground, set[str]]) -> Iterabl
 
 
 def _first_of_each(rows: QuerySet[Any], column: Any, values: Collection[str]) -> QuerySet[Any]:
-    """Of each value the first rows only."""
+    """Return the first rows for each value."""
     numbered = rows.order_by().annotate(key=column).filter(key__in=list(values))
     rank = Window(RowNumber(), partition_by=[F("key")], order_by="pk")
     found: QuerySet[Any] = numbered.annotate(rank=rank).filter(rank__lte=SUGGESTIONS_SHOWN + 1)
@@ -331,7 +330,7 @@ def _by_ground(keys: Iterable[set[_Key]]) -> dict[Ground, set[str]]:
 
 
 def _grounds(keys: set[_Key], found: dict[_Key, Any]) -> dict[int, tuple[Ground, ...]]:
-    """By the key of each row that has one of `keys`: on which grounds."""
+    """Map the keys of rows that have one of `keys` to the reasons."""
     grounds: dict[int, set[Ground]] = defaultdict(set)
     for key in keys & found.keys():
         for row in found[key]:
@@ -340,7 +339,7 @@ def _grounds(keys: set[_Key], found: dict[_Key, Any]) -> dict[int, tuple[Ground,
 
 
 def _says_something(grounds: tuple[Ground, ...], candidate: Candidate, member: Member) -> bool:
-    """Not the same userid in another company alone, nor a username that the directory has made."""
+    """Return False for a username alone if it is another company's userid, or was made by the directory."""
     if grounds != (Ground.USERNAME,):
         return True
     return not (candidate.user.has_made_username or candidate.is_somebody_else(member))
@@ -352,15 +351,15 @@ def _ranked(suggestions: Iterable[Suggestion]) -> list[Suggestion]:
     )
 
 
-# Shown of each kind; the rest follows when these are put right.
+# Conflicts shown of each kind; the rest is shown once these are solved.
 CONFLICTS_SHOWN = 50
-# Rows that share one value.
+# Rows shown that share one value.
 SHARERS_AT_MOST = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """One value and those who share it; `is_cut`: there are more of them."""
+    """A value and the rows that share it. `is_cut`: there are more rows."""
 
     value: str
     rows: list[Any]
@@ -368,11 +367,11 @@ class Shared:
 
 
 def conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
-    """Find what does not fit in the companies `corps`, as far as `seen_by` sees the people. Nine queries at most.
+    """Find conflicts in the companies `corps` among people whom `seen_by` sees. Nine queries at most.
 
-    `spellings`: usernames that differ in capitals only. `several`: people with accounts of several companies.
-    `emails`, `mobiles`: members of one company who share one. `nameless`: accounts without a company whose userid
-    somebody else has, too, or a member who is nobody here. `is_cut`: kinds of which there are more than are shown.
+    `spellings`: usernames that differ only in capitals. `several`: people with accounts in several companies. `emails`,
+    `mobiles`: members of one company who share one. `nameless`: accounts without a company whose userid somebody else
+    or an unlinked member has, too. `is_cut`: some kinds have more than are shown.
     """
     people = people_visible_to(seen_by)
     members = Member.objects.here().filter(corp__in=corps.values("pk"))
@@ -388,7 +387,7 @@ def conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> dict[str, Any]:
 
 
 def _find_shared(rows: QuerySet[Any], column: Any, *within: str) -> list[Shared]:
-    """Values of `column` that several of `rows` have, within the same `within`."""
+    """Find values of `column` that several of `rows` have, within equal columns `within`."""
     keyed = rows.order_by().annotate(key=column) if not isinstance(column, str) else rows.order_by()
     name = column if isinstance(column, str) else "key"
     groups = keyed.filter(**{f"{name}__isnull": False}).values(name, *within).annotate(count=Count("pk"))
@@ -409,7 +408,7 @@ def _find_shared(rows: QuerySet[Any], column: Any, *within: str) -> list[Shared]
 def _several(
     people: QuerySet[User], corps: QuerySet[Corp], visible: QuerySet[Corp]
 ) -> list[tuple[User, list[WeComAccount]]]:
-    """Companies that one does not see are neither counted nor named."""
+    """Find people with accounts in several companies. Invisible companies are neither counted nor named."""
     accounts = WeComAccount.objects.complete().filter(user__in=people.values("pk"), corp__in=visible.values("pk"))
     here = accounts.filter(corp__in=corps.values("pk"), user=OuterRef("user"))
     counted = accounts.filter(Exists(here)).order_by().values("user").annotate(count=Count("corp", distinct=True))
@@ -421,7 +420,7 @@ def _several(
 
 
 def _nameless(members: QuerySet[Member], corps: QuerySet[Corp]) -> list[WeComAccount]:
-    """Whose they are, only a company would tell: somebody else has the userid, too, or a member who is nobody here."""
+    """Find accounts without a company whose userid somebody else or an unlinked member has, too."""
     linked = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
     meant = members.filter(~Exists(linked), userid_folded=OuterRef("userid_folded"))
     others = WeComAccount.objects.filter(Q(corp__isnull=True) | Q(corp__in=corps.values("pk")))

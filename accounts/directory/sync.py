@@ -1,6 +1,6 @@
-"""Applies a company's policy to its people, a thousand members at a time: each step is one transaction.
+"""Applies a company's policy to people, a thousand members at a time; each step is one transaction.
 
-In the step's transaction the run's place is noted, so whoever takes over a run whose worker died goes on behind the
+The step's transaction also saves the run's position, so that after a worker's death another one continues behind the
 last whole step.
 """
 
@@ -49,7 +49,7 @@ Reason = LinkConflict.Reason
 
 
 class Step:
-    """The work on `members`, inside a transaction of the caller."""
+    """The work on `members`, inside the caller's transaction."""
 
     def __init__(self, *, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member], now: datetime) -> None:
         self._corp, self._policy, self._members, self._now = corp, policy, members, now
@@ -59,7 +59,7 @@ class Step:
         self._accounts = {one.userid_folded: one for one in accounts}
 
     def write(self) -> Counter[str]:
-        """How much of each kind was written."""
+        """Write everything. Return how much of each kind was written."""
         self._let_go([one for one in self._members if one.presence == Member.Presence.DELETED])
         able = [one for one in self._members if is_let_in(one)]
         linked = [one for one in able if one.userid_folded in self._accounts]
@@ -78,7 +78,7 @@ class Step:
         return +self._counts
 
     def user_ids(self) -> set[int]:
-        """Of everybody who was linked before this step, or is now."""
+        """Return the people who were linked before this step, or are now."""
         before = {one.user_id for one in self._accounts.values()}
         userids = [one.userid_folded for one in self._members]
         now = WeComAccount.objects.filter(corp=self._corp, userid_folded__in=userids)
@@ -107,10 +107,10 @@ class Step:
             services.record_people(dict.fromkeys(keys, [["is_active", True, False]]), Action.CHANGED)
             ownership().succeed(keys)
 
-    # --- Who is linked ------------------------------------------------------------------------------------------------
+    # --- Linked members -----------------------------------------------------------------------------------------------
 
     def _respell(self, linked: list[Member]) -> None:
-        """The userid as WeCom writes it."""
+        """Copy WeCom's spelling of the userid."""
         changes = {}
         for member in linked:
             account = self._accounts[member.userid_folded]
@@ -123,7 +123,7 @@ class Step:
         services.record_accounts(changes, Action.CHANGED)
 
     def _update(self, linked: list[tuple[Member, User]]) -> None:
-        """Name, e-mail and mobile as WeCom tells them; what it withholds or leaves empty stays."""
+        """Copy name, e-mail and mobile from WeCom; values that WeCom withholds or leaves empty stay."""
         differing = [
             (member, user)
             for member, user in linked
@@ -142,7 +142,7 @@ class Step:
         self._counts["updated"] += len(people)
         services.record_people(changes, Action.CHANGED)
 
-    # --- Who is not ---------------------------------------------------------------------------------------------------
+    # --- Members without a link ---------------------------------------------------------------------------------------
 
     def _write_conflicts(self, found: list[Match]) -> None:
         wanted = {one.member.pk: one.conflict for one in found if one.conflict is not None}
@@ -164,13 +164,13 @@ def _unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
     return User.objects.filter(pk__in=user_ids, is_staff=False, is_superuser=False)
 
 
-# Told the company, folded userids and now, in the transaction that applies the company's policy, and again with each
-# run for everybody who is still not let in: quick where there is nothing to do.
+# Called with the company, folded userids of members who may not sign in, and now, in the transaction that applies the
+# policy. Each run repeats it for all of them, so it must be quick if there is nothing to do.
 people_left: Hook[[Corp, Sequence[str], datetime], None] = Hook()
 
 
 def is_let_in(member: Member) -> bool:
-    """Whether the member is there, not disabled in WeCom, and does not wait for an administrator."""
+    """Return whether the member is in scope, not disabled in WeCom, and does not wait for an administrator."""
     is_here = member.presence == Member.Presence.HERE and member.waits_since is None
     return is_here and member.status != Member.Status.DISABLED
 
@@ -182,12 +182,12 @@ STEP = 1000
 
 
 def people_run_of(run: SyncRun) -> PeopleRun:
-    """The second half of a run that is done; made where it is missing."""
+    """Return the second half of a finished run; create it if it is missing."""
     return PeopleRun.objects.get_or_create(run=run)[0]
 
 
 def apply_run(*, run: SyncRun, job: JobRun) -> PeopleRun:
-    """Carry out the second half of the last finished run, or what is left of it."""
+    """Carry out the second half of the last finished run, or the rest of it."""
     people_run = people_run_of(run)
     if people_run.is_unfinished or people_run.status == Status.FAILED:
         older = PeopleRun.objects.filter(run__corp=run.corp_id, status__in=[Status.WAITING, Status.RUNNING])
@@ -204,7 +204,7 @@ def _carry_out(corp: Corp, people_run: PeopleRun, job: JobRun) -> None:
         held.status, held.started_at = Status.RUNNING, held.started_at or job.clock()
     after, rules = held.done_up_to, GroupRules(corp)
     policies = DirectoryPolicy.objects.select_related("corp").filter(corp=corp)
-    # Read anew for every step: switching it off holds at once.
+    # Read the policy again for every step, so that switching it off takes effect at once.
     while (policy := policies.first()) is not None and not policy.is_off:
         keys = list(corp.members.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:STEP])
         if not keys:
@@ -221,7 +221,7 @@ def _carry_out(corp: Corp, people_run: PeopleRun, job: JobRun) -> None:
 
 
 def _step(rows: QuerySet[PeopleRun], policy: DirectoryPolicy, rules: GroupRules, keys: list[int], job: JobRun) -> None:
-    """`keys`: of some of the company's members, in order."""
+    """Handle one step. `keys`: of some of the company's members, in order."""
     now, corp = job.clock(), policy.corp
     with job.saving(rows) as held:
         members = list(corp.members.filter(pk__in=keys).order_by("pk"))
@@ -238,10 +238,8 @@ def apply_to(
     now: datetime,
     rules: GroupRules | None = None,
 ) -> Counter[str]:
-    """Apply the policy to some members, in a transaction of the caller. Returns how much of each kind was written.
-
-    `rules`: which groups the departments bring, where the caller has read them already.
-    """
+    """Apply the policy to some members, in the caller's transaction. Returns how much of each kind was written.
+    `rules`: the groups that departments give, if the caller has read them already."""
     step = Step(corp=corp, policy=policy, members=members, now=now)
     written = step.write()
     user_ids = step.user_ids()
@@ -258,23 +256,23 @@ def _count(held: PeopleRun, written: Counter[str]) -> None:
     held.counts = dict(+total)
 
 
-# --- When runs begin, and which work is waiting for a worker. A run is two halves: WeCom's copy, then people here ---
+# --- Start and work of runs. A run has two halves: the copy of WeCom's directory, then the people here ---------------
 
-# Nightly runs begin from 03:00 in the site's time zone on, each company at its own minute: WeCom counts calls per
-# address, too. Who was not reached by 06:00, because nothing ran here, waits for the next night.
+# Nightly runs begin at 03:00 in the site's time zone, each company at its own minute, since WeCom also counts calls per
+# address. A company not started by 06:00, because the site was down, waits for the next night.
 FIRST_HOUR = 3
 SPREAD_MINUTES = 60
 LATEST = timedelta(hours=3)
 
 
 def nightly_moment(*, corp: Corp, now: datetime) -> datetime:
-    """Today's moment for the company's run."""
+    """Return the time of the company's run today."""
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + timedelta(hours=FIRST_HOUR, minutes=corp.pk * 7 % SPREAD_MINUTES)
 
 
 def request_nightly(*, now: datetime) -> None:
-    """Ask for the nightly runs whose moment has come. A repeat asks for none of them again."""
+    """Request the nightly runs that are due. A repeat requests none of them again."""
     for policy in DirectoryPolicy.objects.in_force().select_related("corp"):
         moment = nightly_moment(corp=policy.corp, now=now)
         if not moment <= now < moment + LATEST:
@@ -304,7 +302,7 @@ def give_up(job: Job) -> None:
     give_up=give_up,
 )
 def carry_on(job: JobRun) -> dict[str, Any] | Again:
-    """Carry out both halves of a company's run, or what is left of them."""
+    """Carry out both halves of a company's run, or the rest of them."""
     runs = SyncRun.objects.select_related("corp").filter(corp=int(job.job.key or 0))
     newest = runs.first()
     if newest is not None and newest.problem == BROKEN:  # it was given up, and somebody tries its job again
@@ -322,13 +320,13 @@ def carry_on(job: JobRun) -> dict[str, Any] | Again:
 
 
 def follow_rename(corp: Corp, old: str, new: str) -> None:
-    """Inside the transaction that renames the member. Nothing where nobody has the former userid.
+    """Move the account of a renamed member, inside the transaction that renames the member.
 
-    Raises RenameRefusedError where the account that would move, or the one that would lose its userid, is a protected
-    person's.
+    Does nothing if nobody has the old userid. A person who had the new userid before is unlinked: in WeCom it belongs
+    to the renamed member now. If the directory created that person for the new userid, because events came out of
+    order, and they never signed in, they are disabled.
 
-    Whoever had the new userid before is unlinked: in WeCom it is this person's now. Somebody whom the directory has
-    made for it, because another event came before this one, and who never was here, is disabled.
+    Raises RenameRefusedError if the account that would move, or lose its userid, belongs to a protected person.
     """
     folded, former = fold_userid(new), fold_userid(old)
     named = WeComAccount.objects.filter(corp=corp, userid_folded__in=(former, folded))
@@ -362,13 +360,13 @@ def _disable_stray(user_id: int, userid: str) -> None:
     ownership().succeed([user.pk])
 
 
-# --- The consumer of WeCom's events that applies a company's policy at once to the people concerned (phase two) ---
+# --- Consumer of WeCom's events that applies a company's policy to the people concerned at once (phase two) ---
 
 NAME = "accounts.people"
 
 
 def consume(batch: Batch) -> Outcome:
-    """Link, create, update, unlink and disable, as far as the policy says so."""
+    """Apply the policy to all members touched by the events."""
     touched = touched_by(consumer=COPY, events=batch.events)
     for start in range(0, len(touched), STEP):
         repeat_on_conflict(partial(_apply, batch, touched[start : start + STEP]))
