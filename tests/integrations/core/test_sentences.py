@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.test import override_settings
 from django.urls import reverse
 from django.utils import translation
 from hypothesis import given
@@ -113,10 +114,12 @@ SAID = {
 
 
 def failed_run(language: str) -> Run:
+    """Return a run that failed while the site's language was `language`."""
     corp = make_corp()
     owner = make_person(corp, "lilei")
     run = make_run(make_subscription(owner, owner=owner, report=make_report(title=" ", corp=corp)))
-    render_run(run_id=run.pk, now=NOW, language=language)
+    with override_settings(LANGUAGE_CODE=language):
+        render_run(run_id=run.pk, now=NOW)
     run.refresh_from_db()
     assert run.status == Run.Status.FAILED
     return run

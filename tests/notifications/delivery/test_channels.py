@@ -274,7 +274,7 @@ class TestMail:
     @pytest.mark.parametrize("fields", [{"channel": "email"}, {"fallback_channel": "email"}])
     @pytest.mark.parametrize("leave", [suspend, unlink])
     def test_whom_wecom_does_not_let_in_gets_no_mail_either(
-        self, corp: Corp, leave: Leave, fields: dict[str, str]
+        self, corp: Corp, leave: Leave, fields: dict[str, Any]
     ) -> None:
         """Not even where something else is in the way, too."""
         person = make_person(corp, "jim", email="jim@example.com")

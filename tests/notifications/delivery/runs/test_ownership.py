@@ -357,8 +357,7 @@ def test_it_ends_when_somebody_else_edits_and_the_owner_is_told(report: Report, 
     push = make_subscription(owner=owner, report=report, name="每日九点")
     picture = make_picture(report, shown_as=owner)
     assert end_page_rights(report, by=owner, now=NOW) == []  # it goes on after the owner's own edit
-    picture.refresh_from_db()
-    assert picture.shown_as == owner
+    assert PagePicture.objects.get().shown_as == owner
 
     [notice_id] = end_page_rights(report, by=other, now=NOW)
 
