@@ -44,8 +44,7 @@ class _Present(NamedTuple):
 
 def is_copy() -> bool:
     """Return whether the database is an unconfirmed copy, from which nothing is sent and nobody signs in with WeCom.
-
-    It takes one query. An installation without a row is the real one and gets its row. Raises django.db.Error."""
+    One query. An installation without a row is the real one and gets its row. Raises django.db.Error."""
     row = next(map(_Present._make, _rows().values_list(*_Present._fields)), None) or present()
     if numbers(row.version) < numbers(settings.VERSION):
         Installation.objects.filter(pk=THE_ONE, version=row.version).update(version=settings.VERSION)

@@ -37,7 +37,7 @@ class Sweep:
 
     @property
     def is_clean(self) -> bool:
-        """Whether all readable values were already under the first key."""
+        """True if all readable values were already under the first key."""
         return not (self.moved_count or self.stale_count)
 
 

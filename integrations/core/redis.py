@@ -24,7 +24,7 @@ class ConnectionPools:
 
     @staticmethod
     def from_url(url: str, **options: Any) -> redis.ConnectionPool:
-        """Return a pool. `options`: settings.VALKEY_OPTIONS; each new connection asks the Sentinels, if any are named."""
+        """Return a pool. `options`: settings.VALKEY_OPTIONS. Each new connection asks the Sentinels, if any."""
         if "sentinels" not in options:
             return redis.ConnectionPool.from_url(url, **options)
         service_name = options.pop("service_name")

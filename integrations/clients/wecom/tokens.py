@@ -106,7 +106,7 @@ class StoredToken:
 
 @dataclass(slots=True)
 class _Copy:
-    """The copy of a token in this process: used without asking Valkey until `fresh_until`, usable until `valid_until`."""
+    """A token's copy in this process: used without asking Valkey until `fresh_until`, usable until `valid_until`."""
 
     value: str = field(repr=False)
     fresh_until: float
