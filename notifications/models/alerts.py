@@ -1,4 +1,4 @@
-"""Alert rules: conditions watched on the data of a card, their checks, incidents, and what is told of them."""
+"""Alert rules: conditions watched on a card's data, their checks, incidents, and notices about them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KEY_CHARACTERS = 80
 CODE_CHARACTERS = 255
 WEEK_MINUTES = 7 * 24 * 60
 GATHER_SECONDS_AT_MOST = 60 * 60
-# WeCom's: a response_code works once, and for so long.
+# WeCom's limit: a response_code works once within this time.
 CODE_LIFETIME = timedelta(hours=72)
 
 
@@ -44,7 +44,7 @@ class Severity(models.TextChoices):
 
 
 class AlertSource(models.Model):
-    """What rules and inbound channels of alerts share: how often people are told."""
+    """Base of alert rules and inbound channels of alerts: how often people are notified."""
 
     repeat_minutes = models.PositiveIntegerField(
         _("remind every (minutes)"),
@@ -61,7 +61,7 @@ class AlertSource(models.Model):
         validators=[MaxValueValidator(GATHER_SECONDS_AT_MOST)],
         help_text=_("After a message, what comes within this time goes out as one message with a count and a list."),
     )
-    # What comes before this time waits for it, and goes out together.
+    # Notices before this time wait for it and are sent together.
     gather_until = models.DateTimeField(null=True, editable=False)
 
     class Meta:
@@ -70,7 +70,7 @@ class AlertSource(models.Model):
 
 class IncidentQuerySet(ScopedQuerySet["Incident"]):
     def with_people(self) -> Self:
-        """With what says whom they concern, and who acted."""
+        """Incidents with the rows that name the people concerned, and who acted."""
         return self.select_related(
             *("channel__owner", "rule__receiver", "rule__split_attribute", "acknowledged_by", "silenced_by")
         )
@@ -82,11 +82,11 @@ class IncidentQuerySet(ScopedQuerySet["Incident"]):
         return self.filter(acknowledged_at__isnull=True)
 
     def silent(self, now: datetime) -> Self:
-        """Silenced by somebody, for a time that is not over."""
+        """Incidents that a person has silenced until later than `now`."""
         return self.filter(silenced_until__gt=now)
 
     def notice_due(self, now: Moment) -> Self:
-        """Those of which something is to be told, and of which nothing told before is still on its way."""
+        """Incidents with a due notice, and no earlier notice still under way."""
         on_the_way = IncidentNotice.objects.filter(
             incident=OuterRef("pk"), run__status__in=[RunStatus.WAITING, RunStatus.SENDING]
         )
@@ -94,7 +94,8 @@ class IncidentQuerySet(ScopedQuerySet["Incident"]):
 
 
 class Incident(models.Model):
-    """One stretch of time in which something was wrong; of one rule or channel and split key one is open at a time."""
+    """A stretch of time in which something was wrong. A split key of a rule or channel has one open incident at a
+    time."""
 
     class Status(models.TextChoices):
         OPEN = "open", pgettext_lazy("incident", "open")
@@ -109,7 +110,7 @@ class Incident(models.Model):
         REPEAT = "repeat", _("reminder")
         RECOVER = "recover", _("recovery")
 
-    # Rule or channel, kind, and what it is split by: notifications.alerts.incidents.key_of.
+    # Rule or channel, kind, and split value: notifications.alerts.incidents.key_of.
     key = models.CharField(max_length=KEY_CHARACTERS)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.FIRING)
     channel = models.ForeignKey(
@@ -126,14 +127,14 @@ class Incident(models.Model):
         related_name="incidents",
         verbose_name=_("alert rule"),
     )
-    # Of a rule that is split: the value of its column.
+    # For a split rule: the value of the split column.
     part = models.CharField(_("part"), max_length=255, blank=True)
-    # Of the rule's people or the channel when it opened (empty: every company). It decides who sees the incident in the
-    # administration.
+    # The company of the rule's recipients or of the channel when it opened (empty: every company). It decides who sees
+    # the incident in the administration.
     corp = models.ForeignKey(
         Corp, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("only for the company")
     )
-    # Of a rule: whose data it is about. It decides which administrators see the pictures.
+    # For a rule: the card that is watched. It decides which administrators see the pictures.
     card = models.ForeignKey(Card, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("card"))
     title = models.CharField(_("title"), max_length=TITLE_CHARACTERS)
     summary = models.TextField(_("summary"), blank=True)
@@ -141,15 +142,16 @@ class Incident(models.Model):
     labels = models.JSONField(_("labels"), default=dict)
     link = models.CharField(_("link"), max_length=2048, blank=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.OPEN)
-    # What its source says: since when, until when; and when we heard of it first, last, and of its end.
+    # `starts_at`, `ends_at`: by the source's own account. `opened_at`, `seen_at`, `resolved_at`: when we received the
+    # first report, the last one, and the end.
     starts_at = models.DateTimeField(_("began"))
     ends_at = models.DateTimeField(_("ended"), null=True)
-    # The latest beginning that it named: what ends before it belongs to a former stretch.
+    # The latest beginning that the source named: an end before it belongs to an earlier stretch.
     stretch_at = models.DateTimeField()
     opened_at = models.DateTimeField(_("opened"))
     seen_at = models.DateTimeField(_("last reported"))
     resolved_at = models.DateTimeField(_("over since"), null=True)
-    # A stretch that somebody closed stays closed, however long its source goes on reporting it.
+    # An incident closed by hand stays closed, however long its source goes on reporting it.
     is_closed_by_hand = models.BooleanField(default=False, editable=False)
     acknowledged_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("taken by")
@@ -162,7 +164,7 @@ class Incident(models.Model):
     reopened_count = models.PositiveIntegerField(_("began again"), default=0)
     # Alerts that the sender left out of its message.
     truncated_count = models.PositiveIntegerField(_("left out by the sender"), default=0)
-    # What is notified next, and when; what was notified last. Set by notifications.alerts.incidents and notify alone.
+    # The next notice and its time, and the last one. Set only by notifications.alerts.incidents and notify.
     notice_kind = models.CharField(max_length=16, choices=Notice.choices, blank=True)
     notice_due_at = models.DateTimeField(null=True)
     notified_at = models.DateTimeField(_("last told"), null=True)
@@ -180,13 +182,13 @@ class Incident(models.Model):
             models.UniqueConstraint(fields=["key"], condition=Q(status="open"), name="one_open_incident_per_key")
         ]
         indexes = [
-            # The newest of a key: notifications.alerts.incidents.newest.
+            # The newest incident of a key: notifications.alerts.incidents.newest.
             models.Index(F("key"), F("id").desc(), name="incident_of_key"),
             models.Index(
                 fields=["notice_due_at"], condition=Q(notice_due_at__isnull=False), name="incident_notice_due"
             ),
             models.Index(fields=["-id"], condition=Q(status="open"), name="incident_open"),
-            # The list, by day, and what is forgotten: notifications.delivery.maintenance.
+            # The list by day, and the purge: notifications.delivery.maintenance.
             models.Index(fields=["opened_at"], name="incident_opened"),
             models.Index(fields=["resolved_at"], condition=Q(status="resolved"), name="incident_over"),
         ]
@@ -200,7 +202,7 @@ class Incident(models.Model):
 
     @property
     def source(self) -> AlertRule | InboundChannel | None:
-        """What it came from; None where that was deleted."""
+        """The rule or channel that opened it; None if that was deleted."""
         return self.channel if self.rule is None else self.rule
 
     def is_silenced(self, now: datetime) -> bool:
@@ -208,7 +210,7 @@ class Incident(models.Model):
 
 
 class IncidentEvent(models.Model):
-    """A line of an incident's timeline: when, what, and who where somebody did it."""
+    """A line of an incident's timeline: when, what, and who, if a person did it."""
 
     class Kind(models.TextChoices):
         OPENED = "opened", pgettext_lazy("incident event", "opened")
@@ -239,12 +241,13 @@ class IncidentEvent(models.Model):
 
     @property
     def note_text(self) -> str:
-        """Its note in the language in force."""
+        """The note in the active language."""
         return sentences.shown(self.note)
 
 
 class IncidentNotice(models.Model):
-    """That a run tells of an incident. Several incidents may share a run: a storm is one message."""
+    """The link between an incident and a run that reports it. Several incidents may share a run: a storm is one
+    message."""
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="notices")
     run = models.ForeignKey("notifications.Run", on_delete=models.CASCADE, related_name="incident_notices")
@@ -263,10 +266,10 @@ class IncidentNotice(models.Model):
 
 
 class AlertCard(models.Model):
-    """A card with buttons on people's phones that no longer shows how things stand."""
+    """A sent card with buttons. It is stale until it shows the present state of its incidents."""
 
     delivery = models.OneToOneField("Delivery", on_delete=models.CASCADE, related_name="+")
-    # The state that it showed last, as notifications.alerts.notices digests it.
+    # The state that it showed last, as digested by notifications.alerts.notices.
     shown = models.CharField(max_length=64, blank=True)
     is_stale = models.BooleanField(default=True)
     next_try_at = models.DateTimeField()
@@ -283,7 +286,7 @@ class AlertCard(models.Model):
 
 
 class CardCode(models.Model):
-    """A response_code: lets a card be changed once. One comes with the message, another with each click."""
+    """A response_code, which lets a card be changed once. One comes with the message, another with each click."""
 
     delivery = models.ForeignKey("Delivery", on_delete=models.CASCADE, related_name="+")
     code = models.CharField(max_length=CODE_CHARACTERS, unique=True)
@@ -307,21 +310,21 @@ CHECKS_AT_MOST = 100
 
 class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
     def visible_to(self, person: Person) -> Self:
-        """Whoever sees both its receiver and its card: the one names people, the other shows data."""
+        """Rules whose receiver and card `person` sees: the receiver names people, the card shows data."""
         return self.filter(
             receiver__in=AlertReceiver.objects.visible_to(person), card__in=Card.objects.visible_to(person)
         )
 
     def untold(self) -> Self:
-        """Broken rules whose owner does not know yet."""
+        """Broken rules whose owner is not notified yet."""
         return self.filter(is_enabled=True, is_broken=True, owner_notified_at__isnull=True, owner__isnull=False)
 
     def interrupted(self) -> Self:
-        """Disabled rules of which checks held in a row: when they are enabled again, that begins anew."""
+        """Disabled rules with counts of checks in a row, which begin anew when the rule is enabled again."""
         return self.filter(is_enabled=False).exclude(holding={}, absent={})
 
     def by_workdays(self) -> Self:
-        """Also those of which people are told on working days only, whenever they are checked."""
+        """Rules whose times or notices depend on the calendar of working days."""
         return super().by_workdays() | self.filter(notifies_on_workdays_only=True)
 
 
@@ -337,7 +340,7 @@ class AlertRule(AlertSource, StandingOrder):
     )
     card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="+", verbose_name=_("card"))
     severity = models.CharField(_("severity"), max_length=16, choices=Severity.choices, default=Severity.WARNING)
-    # As notifications.alerts.conditions writes them.
+    # Written by notifications.alerts.conditions.
     conditions = models.JSONField(_("conditions"), default=list)
     join = models.CharField(_("it fires when"), max_length=3, choices=Join.choices, default=Join.ALL)
     hold_checks = models.PositiveSmallIntegerField(
@@ -375,24 +378,25 @@ class AlertRule(AlertSource, StandingOrder):
         verbose_name=_("only people with that value in"),
         help_text=_("Of the people chosen, those alone are told whose attribute has the value of the column."),
     )
-    # When people may be told; an incident that opens at another time is told then, if it still lasts.
+    # When people may be notified. An incident that opens at another time is reported then, if it still lasts.
     notify_from = models.TimeField(_("tell from"), null=True, blank=True)
     notify_until = models.TimeField(_("tell until"), null=True, blank=True)
     notifies_on_workdays_only = models.BooleanField(_("tell on working days only"), default=False)
 
-    # Set by notifications.alerts.evaluation alone.
+    # Set only by notifications.alerts.evaluation.
     checked_slot_at = models.DateTimeField(_("last check"), null=True, editable=False)
-    # A digest of what the last check watched: where it is another, checks begin anew.
+    # A digest of what the last check watched: if it changes, counting begins anew.
     watched = models.CharField(max_length=64, default="", db_default="", editable=False)
-    # By part: how many checks in a row it held, before it fires; and what the next check compares with.
+    # By part: the number of checks in a row that held before it fires; and the values with which the next check
+    # compares.
     holding = models.JSONField(default=dict, editable=False)
     memory = models.JSONField(default=dict, editable=False)
-    # By the key of an open incident: in how many checks in a row its value of the split was not in the data.
+    # By key of an open incident: the number of checks in a row without its split value.
     absent = models.JSONField(default=dict, editable=False)
     failure_count = models.PositiveIntegerField(default=0, editable=False)
     problem = models.CharField(_("why there was no answer"), max_length=255, blank=True, editable=False)
-    # Its data lacks a column or a card that it names: it raises nothing until that is put right. The owner is told once
-    # (notifications.alerts.evaluation).
+    # The data lacks a card or column that the rule names: it opens no incident until that is repaired. The owner is
+    # notified once (notifications.alerts.evaluation).
     is_broken = models.BooleanField(default=False, db_default=False, editable=False)
     owner_notified_at = models.DateTimeField(null=True, editable=False)
     owner_notice = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+", editable=False)
@@ -415,14 +419,14 @@ class AlertRule(AlertSource, StandingOrder):
         return self.name
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete its people with it."""
+        """Delete the rule and its receiver."""
         found = super().delete(*args, **kwargs)
         AlertReceiver.objects.filter(pk=self.receiver_id).exclude(pk__in=AlertRule.objects.values("receiver")).delete()
         return found
 
 
 class AlertCheck(models.Model):
-    """One check of a rule, once for a slot: it waits for the card's data, then is decided."""
+    """A check of a rule for a slot, made once: it waits for the card's data, then is decided."""
 
     class Outcome(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -444,7 +448,7 @@ class AlertCheck(models.Model):
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["rule", "slot_at"], name="one_check_per_rule_and_slot")]
         indexes = [
-            # Who waits for the data of a card; and what waits too long.
+            # Checks that wait for a card's data; and checks that wait too long.
             models.Index(fields=["card", "slot_at"], condition=Q(outcome="waiting"), name="alert_check_waiting"),
             models.Index(fields=["requested_at"], name="alert_check_age"),
         ]
@@ -453,11 +457,12 @@ class AlertCheck(models.Model):
         return f"{self.rule_id} {self.slot_at:%Y-%m-%d %H:%M}"
 
 
-# --- When people are told nothing of a rule, however wrong things are: maintenance, nights, holidays of a plant ---
+# --- Silences: maintenance, nights, holidays of a plant ---
 
 
 class SilenceWindow(models.Model):
-    """A named stretch of time, once or every week, in which the rule tells nothing. What still lasts is told after."""
+    """A named time, once or weekly, in which the rule sends no notices. Incidents that outlast it are reported
+    afterwards."""
 
     class Kind(models.TextChoices):
         WEEKLY = "weekly", pgettext_lazy("silence window", "every week")
@@ -468,7 +473,7 @@ class SilenceWindow(models.Model):
     )
     name = models.CharField(_("name"), max_length=64)
     kind = models.CharField(_("how often"), max_length=16, choices=Kind.choices, default=Kind.WEEKLY)
-    # Weekly, in the rule's time zone: numbers of ISO 8601 with commas; an end before the start is on the next day.
+    # Weekly, in the rule's time zone: ISO 8601 numbers separated by commas; an end before the start is on the next day.
     weekdays = models.CharField(_("days of the week"), max_length=13, blank=True)
     from_time = models.TimeField(_("from (time of day)"), null=True, blank=True)
     to_time = models.TimeField(_("until (time of day)"), null=True, blank=True)

@@ -29,20 +29,19 @@ MAX_DAILY_LIMIT = 1_000_000
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def usable(self, now: datetime) -> Self:
-        """Neither revoked nor expired, of somebody who may still enter the administration."""
+        """Tokens neither revoked nor expired, whose owner may still enter the administration."""
         return self.filter(revoked_at__isnull=True, expires_at__gt=now, owner__is_active=True, owner__is_staff=True)
 
     def visible_to(self, person: Person) -> Self:
-        """One's own, and those of people whose rights `person` may change."""
+        """Tokens of `person`, and of people whose rights `person` may change."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
         return self.filter(own | Q(owner__in=rights_changeable_by(person)))
 
 
 class ApiToken(Succeeded):
-    """Lets another system do for its owner a part of what the owner may do. The secret itself is kept nowhere.
+    """A token that lets another system do part of what its owner may do. The secret itself is not stored.
 
-    Why `reach` beside the two lists? A company that is deleted leaves its list, and an emptied list must not mean
-    everything.
+    `reach` is separate from the two lists: deleting a company empties its list, which must not mean everything.
     """
 
     class Reach(models.TextChoices):
@@ -59,10 +58,10 @@ class ApiToken(Succeeded):
         _("name"), max_length=128, help_text=_("Which system uses it, for example the data warehouse's scheduler.")
     )
     owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", verbose_name=_("owner"))
-    # SHA-256 of the secret, in hexadecimal digits. Of 256 random bits there is no list to try, so no salt is needed.
+    # SHA-256 of the secret, in hexadecimal digits. A secret of 256 random bits needs no salt.
     digest = models.CharField(max_length=64, unique=True, editable=False)
     prefix = models.CharField(_("begins with"), max_length=16, editable=False)
-    # Of the page that made it: sent twice, it makes one token.
+    # Key of the form that made it: a form submitted twice makes one token.
     form_key = models.CharField(max_length=32, unique=True, editable=False)
     may_run = models.BooleanField(_("may run pushes"), default=True)
     may_read = models.BooleanField(_("may read pushes and runs"), default=True)
@@ -80,7 +79,7 @@ class ApiToken(Succeeded):
     reach = models.CharField(_("reaches"), max_length=16, choices=Reach.choices, default=Reach.SUBSCRIPTIONS)
     corps = models.ManyToManyField(Corp, blank=True, related_name="+", verbose_name=_("companies"))
     subscriptions = models.ManyToManyField(Subscription, blank=True, related_name="+", verbose_name=_("pushes"))
-    # Whom its messages reach, of the people whom its owner may reach.
+    # The people whom its messages reach, among those whom its owner may reach.
     sends_to = models.CharField(
         _("messages to"), max_length=16, choices=SendReach.choices, default=SendReach.CORPS, db_default=SendReach.CORPS
     )
@@ -101,7 +100,7 @@ class ApiToken(Succeeded):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_DAILY_LIMIT)],
         help_text=_("Counted by person: a message to five people is five."),
     )
-    # As a data source's: whoever makes the token may be told of services that only this machine sees.
+    # As for a data source: the token's maker could otherwise reach services that only this machine sees.
     allows_private_addresses = models.BooleanField(
         _("webhooks may go into the internal network"),
         default=False,
@@ -110,12 +109,12 @@ class ApiToken(Succeeded):
             "Only a superuser may tick this: it lets this server call addresses that the internet does not see."
         ),
     )
-    # With which its webhooks are signed. Shown once, as the secret is.
+    # Signs its webhooks. It is shown once, like the secret.
     signing_secret = EncryptedTextField(blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField(_("created"))
     expires_at = models.DateTimeField(_("expires"))
     revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
-    # Noted once a minute at most.
+    # Updated at most once a minute.
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
     last_used_from = models.GenericIPAddressField(_("last used from"), null=True, editable=False)
 
@@ -132,9 +131,9 @@ class ApiToken(Succeeded):
 
 
 class AcceptedRequest(models.Model):
-    """A request with an Idempotency-Key that was accepted, and its answer, word for word.
+    """An accepted request with an Idempotency-Key, and the exact answer.
 
-    Written in one transaction with what the request did: there is no request half done, whatever crashes.
+    It is written in one transaction with what the request did, so a crash leaves no half-done request.
     """
 
     token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -150,7 +149,7 @@ class AcceptedRequest(models.Model):
         verbose_name_plural = _("accepted requests")
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["token", "key"], name="one_request_per_idempotency_key")]
-        # What is too old: notifications.delivery.runs.triggers.
+        # For the purge: notifications.delivery.runs.triggers.
         indexes = [models.Index(fields=["created_at"], name="request_accepted")]
 
     def __str__(self) -> str:

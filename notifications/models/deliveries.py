@@ -36,13 +36,13 @@ class CorpQueueQuerySet(ScopedQuerySet["CorpQueue"]):
         return self.filter(blocked_since__isnull=False)
 
     def daily_budgets(self) -> dict[int, int]:
-        """Person-messages a day by company, for those that have a limit."""
+        """Map companies with a daily budget to their person-messages per day."""
         limited = self.filter(daily_budget__gt=0, corp__isnull=False)
         return {corp_id: budget for corp_id, budget in limited.values_list("corp_id", "daily_budget") if corp_id}
 
 
 class CorpQueue(models.Model):
-    """The queue of one company, and one row without a company for all of them."""
+    """The queue of a company; one row without a company stands for all."""
 
     corp = models.OneToOneField(
         Corp, on_delete=models.CASCADE, null=True, editable=False, related_name="+", verbose_name=_("company")
@@ -60,12 +60,11 @@ class CorpQueue(models.Model):
             "message to 1000 people counts 1000. What is over it waits until midnight in China. 0: no limit."
         ),
     )
-    # Set by notifications.delivery.sending.queue alone: the company cannot be sent to until somebody mends
-    # its configuration.
+    # Set only by notifications.delivery.sending.queue: the company is blocked until its configuration is repaired.
     blocked_since = models.DateTimeField(_("blocked since"), null=True, editable=False)
     blocked_errcode = models.IntegerField(_("WeCom's error code"), null=True, editable=False)
     blocked_error = models.TextField(_("error"), blank=True, editable=False)
-    # When one message may find out whether it works again.
+    # When one message may probe whether it works again.
     probe_at = models.DateTimeField(null=True, editable=False)
     notified_at = models.DateTimeField(_("administrators notified"), null=True, editable=False)
 
@@ -90,23 +89,23 @@ REPEAT_SECONDS = int(3.5 * 3600)
 
 
 def new_mark() -> str:
-    """A mark unique to one delivery: unguessable, and letters and digits only."""
+    """Make a mark of one delivery: unguessable, letters and digits only."""
     return secrets.token_hex(16)
 
 
 def tidy_mark(mark: str) -> str:
-    """`mark`, or empty where it cannot be one: PostgreSQL would fail on a NUL instead of finding nothing."""
+    """Return `mark`, or an empty string if it cannot be a mark: PostgreSQL fails on a NUL."""
     return mark if mark.isascii() and mark.isalnum() else ""
 
 
 class FrozenContent(models.Model):
-    """What the deliveries of one slice of a run say whole, with the tables: their page shows it, to their recipients.
+    """The full content, with tables, of one slice of a run's recipients; the pages of their messages show it.
 
-    Written with the deliveries, never changed, purged with the run.
+    It is written with the deliveries, never changed, and purged with the run.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="contents", verbose_name=_("run"))
-    # notifications.reports.contents: frozen() and thawed().
+    # Written by frozen(), read by thawed() of notifications.reports.contents.
     document = models.BinaryField()
 
     class Meta:
@@ -120,20 +119,20 @@ class FrozenContent(models.Model):
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def sendable(self, now: datetime) -> Self:
-        """Pending deliveries that may be tried now; what is disabled or paused waits until it is enabled or goes on.
+        """Pending deliveries that may be tried now. Those disabled or paused wait until they are enabled or resumed.
 
-        No join: PostgreSQL checks a conditional update's own conditions again after waiting for a lock, but not
-        those inside a subquery on the same table, which Django makes of a join: two workers would both claim.
+        It has no join: after waiting for a lock, PostgreSQL checks a conditional update's own conditions again, but not
+        those in a subquery on the same table, which Django makes of a join: two workers would both claim.
         """
         return self._let_out(now).filter(
             Q(unclear_since__isnull=True) | Q(unclear_since__gt=now - timedelta(seconds=REPEAT_SECONDS)),
-            # What was uploaded is gone after three days: it goes back to be uploaded anew.
+            # WeCom deletes uploads after three days: they are uploaded anew.
             Q(media_until__isnull=True) | Q(media_until__gt=now) | Q(unclear_since__isnull=False),
             status=Delivery.Status.PENDING,
         )
 
     def preparable(self, now: datetime) -> Self:
-        """Deliveries whose picture or file is made, or will never be, and that nobody prepares just now."""
+        """Deliveries whose medium is made or has failed, and that no worker is preparing."""
         return self._let_out(now).filter(
             Q(medium__isnull=True) | ~Q(medium__status="waiting"),
             Q(lease_until__isnull=True) | Q(lease_until__lt=now),
@@ -141,7 +140,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         )
 
     def _let_out(self, now: datetime) -> Self:
-        """Those whose time has come, and whose company, run and subscription do not wait."""
+        """Deliveries that are due, and whose company, run and subscription are not held."""
         return self.filter(
             next_attempt_at__lte=now,
             expires_at__gt=now,
@@ -157,11 +156,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         )
 
     def unqueued(self, now: datetime) -> Self:
-        """Deliveries for which no task is under way, or whose task was lost."""
+        """Deliveries without a task under way, or whose task was lost."""
         return self.filter(Q(queued_until__isnull=True) | Q(queued_until__lte=now))
 
     def given_up(self, now: datetime) -> Self:
-        """Pending deliveries that may not be tried any more: worthless by now, or unclear for too long."""
+        """Pending deliveries that may not be tried any more: expired, or unclear for too long."""
         return self.filter(
             Q(expires_at__lte=now) | Q(unclear_since__lte=now - timedelta(seconds=REPEAT_SECONDS)),
             status=Delivery.Status.PENDING,
@@ -178,7 +177,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
 
 class Delivery(models.Model):
-    """One call to WeCom: one content, one corp, at most 1000 people. Frozen before its first attempt."""
+    """A call to WeCom: one content, one corp, at most 1000 people. It is frozen before its first attempt."""
 
     class Status(models.TextChoices):
         PREPARING = "preparing", _("being prepared")
@@ -200,11 +199,11 @@ class Delivery(models.Model):
     message_form = models.CharField(_("message form"), max_length=16, choices=MessageForm.choices)
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority.choices, default=Priority.ORDINARY)
     created_at = models.DateTimeField(_("created"))
-    # What the message page shows.
+    # Shown on the message's page.
     title = models.CharField(_("title"), max_length=128)
     text = models.TextField(_("text"))
     link = models.CharField(_("link"), max_length=1024, blank=True)
-    # With its tables; empty where its report has no cards.
+    # The content with tables; empty if the report has no cards.
     content = models.ForeignKey(
         FrozenContent, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
     )
@@ -212,8 +211,8 @@ class Delivery(models.Model):
     corpid = models.CharField("CorpId", max_length=64)
     agentid = models.PositiveBigIntegerField("AgentId")
     body = models.BinaryField(_("body"))
-    # Of a message with a picture or a file. While it is being prepared its body lacks what the upload gives, and
-    # `plain_body` goes out instead where that cannot be made; then the body is frozen, and `plain_body` is empty.
+    # The picture or file. During preparation `body` lacks what the upload gives, and `plain_body` is sent instead if
+    # the medium cannot be made; then `body` is frozen and `plain_body` emptied.
     medium = models.ForeignKey(
         "notifications.Medium",
         on_delete=models.SET_NULL,
@@ -237,7 +236,7 @@ class Delivery(models.Model):
     # The lease: who may send and settle. Settling needs the token, so a worker thought dead cannot overwrite.
     fencing_token = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
-    # Start of the first attempt whose outcome is unclear: from then on it may stand on people's phones already.
+    # Start of the first unclear attempt: from then on the message may be on people's phones.
     unclear_since = models.DateTimeField(_("unclear since"), null=True)
     attempt_count = models.PositiveIntegerField(_("attempts"), default=0)
     settled_at = models.DateTimeField(_("settled"), null=True)
@@ -245,7 +244,7 @@ class Delivery(models.Model):
     error = models.TextField(_("error"), blank=True)
     msgid = models.CharField("msgid", max_length=255, blank=True)
     response_code = models.CharField(max_length=255, blank=True)
-    # For this message alone; a whole run is recalled by its own column.
+    # For this message alone; runs have their own column.
     recall_requested_at = models.DateTimeField(null=True)
     recalled_at = models.DateTimeField(_("taken back"), null=True)
     recall_error = models.TextField(_("why it was not taken back"), blank=True)
@@ -258,15 +257,15 @@ class Delivery(models.Model):
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         ordering = ["-pk"]
-        # Every index is written three times for each message: none that is not read. Why not unique=True? It makes a
-        # second index for LIKE.
+        # Each index is written three times per message, so there is none that is not read. A constraint instead of
+        # unique=True, which would add a second index for LIKE.
         constraints = [models.UniqueConstraint(fields=["mark"], name="one_delivery_per_mark")]
         indexes = [
             models.Index(fields=["robot"], condition=Q(robot__isnull=False), name="delivery_by_robot"),
-            # What the database asks before it lets a content go.
+            # For deletions of contents and media: PostgreSQL looks up these references.
             models.Index(fields=["content"], condition=Q(content__isnull=False), name="delivery_by_content"),
             models.Index(fields=["medium"], condition=Q(medium__isnull=False), name="delivery_by_medium"),
-            # The log, by day, and what did not arrive; titles are searched in the index, without the rows' bodies.
+            # The log by day, and by what did not arrive; titles are searched in the index, without reading bodies.
             models.Index(fields=["created_at"], name="delivery_created"),
             models.Index(
                 fields=["status", "-id"],
@@ -274,10 +273,10 @@ class Delivery(models.Model):
                 name="delivery_exception",
             ),
             models.Index(fields=["title", "id"], name="delivery_title"),
-            # The tick's queries: DeliveryQuerySet.sendable() and given_up().
+            # For the tick: DeliveryQuerySet.sendable() and given_up().
             models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_sendable"),
-            # What a company has to hand out, and what goes to robots and by mail, in their order, so that however many
-            # wait, the first are read alone: notifications.delivery.sending.queue.
+            # For notifications.delivery.sending.queue: waiting deliveries of a company, and of robots and mail, in
+            # order, so that only the first are read however many wait.
             models.Index(
                 fields=["corp", "priority", "next_attempt_at", "id"],
                 condition=Q(status="pending"),
@@ -294,20 +293,20 @@ class Delivery(models.Model):
                 name="delivery_queued",
             ),
             models.Index(fields=["expires_at"], condition=Q(status="pending"), name="delivery_expiring"),
-            # What is to be taken back: notifications.delivery.runs.recall.
+            # For notifications.delivery.runs.recall.
             models.Index(
                 fields=["recall_requested_at"], condition=Q(recall_requested_at__isnull=False), name="delivery_recalled"
             ),
             models.Index(fields=["unclear_since"], condition=Q(status="pending"), name="delivery_unclear"),
-            # The sweep's query: DeliveryQuerySet.lease_expired().
+            # For the sweep: DeliveryQuerySet.lease_expired().
             models.Index(fields=["lease_until"], condition=Q(status="sending"), name="delivery_leased"),
-            # Is a run finished? DeliveryQuerySet.unsettled() of one run.
+            # Whether a run is finished: DeliveryQuerySet.unsettled() of one run.
             models.Index(
                 fields=["run"], condition=Q(status__in=["preparing", "pending", "sending"]), name="delivery_unsettled"
             ),
-            # DeliveryQuerySet.preparable(), and what of it comes too late.
+            # DeliveryQuerySet.preparable(), and those that expired.
             models.Index(fields=["next_attempt_at"], condition=Q(status="preparing"), name="delivery_preparing"),
-            # What was uploaded too long ago: notifications.delivery.sending.uploads.
+            # For expired uploads: notifications.delivery.sending.uploads.
             models.Index(
                 fields=["media_until"],
                 condition=Q(status="pending", media_until__isnull=False),
@@ -326,17 +325,18 @@ class Delivery(models.Model):
 
     @property
     def is_recall_requested(self) -> bool:
-        """For the message alone, or with its run."""
+        """Return whether the message or its run is to be recalled."""
         return self.recall_requested_at is not None or self.run.recall_requested_at is not None
 
     @property
     def is_accepted_on_repeat(self) -> bool:
-        """Accepted, but not for certain by the first call: the answer may lack invalid recipients and the msgid."""
+        """Return whether it was accepted after an unclear attempt: the answer may lack invalid recipients and the
+        msgid."""
         return self.status == self.Status.ACCEPTED and self.unclear_since is not None
 
 
 class Attempt(models.Model):
-    """One try of a delivery. The row is committed before the call, so a crash in between leaves a trace."""
+    """A try of a delivery. The row is committed before the call, so a crash in between leaves a trace."""
 
     class Outcome(models.TextChoices):
         STARTED = "started", pgettext_lazy("attempt", "started")
@@ -345,7 +345,7 @@ class Attempt(models.Model):
         NOT_SENT = "not_sent", _("not sent")
         UNCLEAR = "unclear", _("unclear")
 
-    # Found by one_attempt_per_number.
+    # Indexed by one_attempt_per_number.
     delivery = models.ForeignKey(
         Delivery, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("delivery"), db_index=False
     )
@@ -363,14 +363,14 @@ class Attempt(models.Model):
         verbose_name_plural = _("attempts")
         ordering = ["delivery_id", "number"]
         constraints = [models.UniqueConstraint(fields=["delivery", "number"], name="one_attempt_per_number")]
-        # What the limiter must know when its store was emptied: notifications.delivery.sending.send.
+        # For refilling the limiter: notifications.delivery.sending.send.
         indexes = [models.Index(fields=["started_at"], name="attempt_started")]
 
     def __str__(self) -> str:
         return f"#{self.number} {self.get_outcome_display()}"
 
 
-# --- Receipts: what became of a message for each of its people ---
+# --- Receipts: the outcome of a run for each person ---
 
 
 _LOST = (Delivery.Status.FAILED, Delivery.Status.CANCELED)
@@ -378,28 +378,29 @@ _LOST = (Delivery.Status.FAILED, Delivery.Status.CANCELED)
 
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def visible_to(self, person: Person) -> Self:
-        """Receipts of visible deliveries; of skipped people, who have none, the visible ones of visible runs."""
+        """Receipts of visible deliveries; for skipped people, who have none, those of visible people in visible
+        runs."""
         if sees_all_corps(person):
             return self.all()
         corp_ids = Corp.objects.keys_visible_to(person)
         people = WeComAccount.objects.filter(corp__in=corp_ids).values("user")
-        # By joins: a subquery about all runs would be worked out whole, however few receipts are looked at.
+        # Joins, because a subquery over all runs would be evaluated whole, even for few receipts.
         skipped = Q(run_condition(person, path="run__"), delivery__isnull=True, user__in=people)
         return self.filter(Q(delivery__corp__in=corp_ids) | skipped)
 
     def not_reached(self) -> Self:
-        """Whose message did not arrive, or may not have: by their own status, or by their message's.
+        """Receipts of people whose message did not arrive, or may not have, by their own status or the delivery's.
 
-        Two ways, as in with_status: an OR over two tables would read everybody of a run.
+        A union of two queries, as in with_status: an OR over two tables would read all receipts of a run.
         """
         own = self.exclude(status__in=["", Receipt.Status.ACCEPTED])
         return self._either(own, self.filter(status="", delivery__status__in=[*_LOST, Delivery.Status.UNKNOWN]))
 
     def with_status(self, status: str) -> Self:
-        """What became of it for the person: the receipt's own status, else its delivery's.
+        """Receipts with this status: their own, else their delivery's.
 
-        Two ways where both have it: nearly every receipt is accepted, so the newest ones are found by walking down
-        from the top; all others are few, and an OR over two tables would read the whole log to find them.
+        Nearly every receipt is accepted, so an OR finds the newest of these quickly. Other statuses are rare: an OR
+        over two tables would read the whole log for them, so they are a union of two queries.
         """
         own, inherited = self.filter(status=status), self.filter(status="", delivery__status=status)
         if status not in Delivery.Status.values:
@@ -411,16 +412,15 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         return self._either(own, inherited)
 
     def arrived(self) -> Self:
-        """Receipts of messages that stand, or may stand, on the person's phone."""
+        """Receipts of messages that are, or may be, on the person's phone."""
         return self.filter(delivery__status__in=[Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN], status="")
 
     def unreached(self, run: Run, *, mark: str = "", with_unknown: bool = False) -> Self:
-        """Of people who did not get the run: skipped, invalid, without licence, failed, canceled as worthless; `mark`:
-        of one of its messages alone.
+        """Receipts of people who did not get the run: skipped, invalid, without licence, failed or canceled. `mark`: of
+        this message of the run alone.
 
-        Not of those who had paused or declined it, also where they have resumed since: they got what they had asked
-        for; nor of those for whom the report had no rows, from whom the message was taken back, or to whom it was sent
-        again since.
+        Left out are people who had paused or declined it, even if they resumed since; people for whom the report had no
+        rows; recalled messages; and people to whom it was sent again since.
         """
         lost = [*_LOST, Delivery.Status.UNKNOWN] if with_unknown else _LOST
         all_of_run = self._of(run, mark)
@@ -430,7 +430,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         return found._not_sent_again(run, lost)
 
     def unknown(self, run: Run, *, mark: str = "") -> Self:
-        """Of people who may have got the run."""
+        """Receipts of people who may have got the run."""
         found = self._of(run, mark).filter(status="", delivery__status=Delivery.Status.UNKNOWN)
         return found._not_sent_again(run, [*_LOST, Delivery.Status.UNKNOWN])
 
@@ -441,7 +441,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         return self.filter(run=run, delivery__mark=mark) if mark else self.filter(run=run)
 
     def _not_sent_again(self, run: Run, lost: Sequence[Delivery.Status]) -> Self:
-        """Without those to whom a later run sent it again, or does so just now."""
+        """Receipts without those of people to whom a later run sent it again, or is sending it."""
         later = run.resent_by()
         if not later:
             return self
@@ -452,7 +452,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
 
 
 class Receipt(models.Model):
-    """What became of a run for one person. Its status is empty while it is the delivery's own."""
+    """The outcome of a run for one person. Its status is empty while it equals the delivery's."""
 
     class Status(models.TextChoices):
         ACCEPTED = "accepted", _("accepted")
@@ -479,21 +479,21 @@ class Receipt(models.Model):
         NO_MESSAGE = "no_message", _("their message could not be made")
         NO_BI_IDENTITY = "no_bi_identity", _("no account in the BI, as whom the page would be shown")
 
-    # What people have decided themselves: nothing there is to be put right, nor sent again.
+    # Reasons that people chose themselves: nothing is to be repaired or sent again.
     BY_CHOICE = frozenset({Reason.PAUSED, Reason.DECLINED})
-    # Beside them, what was meant not to be sent: sending it again would change nothing.
+    # Reasons with which sending again would change nothing.
     NOT_SENT_AGAIN = BY_CHOICE | {Reason.NO_ROWS}
-    # What depends on the content, and may be otherwise the next time.
+    # Reasons that depend on the content, and may differ the next time.
     OF_CONTENT = frozenset({Reason.NO_ROWS, Reason.NO_VALUE, Reason.NO_BI_IDENTITY})
 
-    # Found by one_receipt_per_address.
+    # Indexed by one_receipt_per_address.
     run = models.ForeignKey(
         Run, on_delete=models.CASCADE, related_name="receipts", verbose_name=_("run"), db_index=False
     )
     delivery = models.ForeignKey(
         Delivery, on_delete=models.CASCADE, null=True, related_name="receipts", verbose_name=_("delivery")
     )
-    # Found by receipt_of_person.
+    # Indexed by receipt_of_person.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.SET_NULL,
@@ -503,12 +503,12 @@ class Receipt(models.Model):
         db_index=False,
     )
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
-    # Where it goes, unique in a run: "<corp id>:<folded userid>" in WeCom, "mail:<id>:<address>", "robot:<id>",
-    # and "user:<id>" for a person without address.
+    # The address, unique in a run: "<corp id>:<folded userid>" in WeCom, "mail:<id>:<address>", "robot:<id>", and
+    # "user:<id>" for a person without address.
     address = models.CharField(pgettext_lazy("receipt", "address"), max_length=128)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, blank=True)
     reason = models.CharField(_("reason"), max_length=16, choices=Reason.choices, blank=True)
-    # A stored sentence: the reason more exactly, where there is more to say.
+    # A stored sentence that details the reason.
     detail = models.TextField(blank=True, default="", db_default="")
     read_at = models.DateTimeField(_("read"), null=True)
 
@@ -521,7 +521,7 @@ class Receipt(models.Model):
         indexes = [
             # A person's messages, newest first.
             models.Index(F("user"), F("id").desc(), name="receipt_of_person"),
-            # The log, by what a receipt has of its own: ReceiptQuerySet.with_status().
+            # The log by own status: ReceiptQuerySet.with_status().
             models.Index(fields=["status", "-id"], condition=~Q(status=""), name="receipt_exception"),
         ]
 
@@ -530,5 +530,5 @@ class Receipt(models.Model):
 
     @property
     def reason_text(self) -> str:
-        """The reason in the language in force, as exactly as it is known; empty where there is none."""
+        """The most exact known reason in the active language; empty if there is none."""
         return shown(self.detail) or str(self.get_reason_display())

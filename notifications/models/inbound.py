@@ -1,4 +1,4 @@
-"""What comes from other systems: inbound channels with the log of their calls, messages, and mails to be passed on."""
+"""Input from other systems: inbound channels with their calls, messages, and mails to pass on."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ MAX_DAILY_LIMIT = 1_000_000
 
 
 def new_public_id() -> str:
-    """32 hexadecimal digits: names the channel in its address and proves nothing."""
+    """Make 32 hexadecimal digits that name the channel in its address. They are no secret."""
     return secrets.token_hex(PUBLIC_ID_BYTES)
 
 
 def senders() -> QuerySet[User]:
-    """The people with whose rights messages of other systems are sent: staff who hold MAY_SEND."""
+    """Return the people with whose rights messages of other systems are sent: staff who hold MAY_SEND."""
     return User.objects.with_perm(MAY_SEND, backend=RIGHTS).filter(is_staff=True)
 
 
 class InboundChannelQuerySet(models.QuerySet["InboundChannel"]):
     def visible_to(self, person: Person) -> Self:
-        """One's own, and those of people whose rights `person` may change: a channel lends its owner's rights, also
-        those that the owner does without for a while."""
+        """Channels of `person`, and of people whose rights `person` may change, because a channel acts with its owner's
+        rights. Rights of an owner who is not staff at present count too."""
         own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
         return self.filter(own | Q(owner__in=rights_changeable_by(person)))
 
     def usable(self) -> Self:
-        """Of somebody who may send messages, and enter the administration."""
+        """Channels whose owner may send messages and enter the administration."""
         return self.filter(owner__in=senders())
 
 
 class InboundChannel(AlertSource, Succeeded):
     """An address that takes what another system sends, and makes messages or incidents of it with its owner's rights.
 
-    Of the secret a channel keeps what its scheme needs: a digest where the sender sends the secret itself, the
-    encrypted secret where the sender signs with it.
+    It stores what its scheme needs: a digest if the sender sends the secret itself, the encrypted secret if the sender
+    signs with it.
     """
 
     class Kind(models.TextChoices):
@@ -93,10 +93,10 @@ class InboundChannel(AlertSource, Succeeded):
         verbose_name=_("only for the company"),
         help_text=_("Empty: for people of every company that its owner manages."),
     )
-    # Of notifications.inbound.mapping, and of notifications.inbound.channels.
+    # Names in notifications.inbound.mapping, and in notifications.inbound.channels.
     preset = models.CharField(_("sender"), max_length=32, blank=True)
     scheme = models.CharField(_("proof"), max_length=32, default="bearer")
-    # SHA-256 of the secret, in hexadecimal digits; empty where the secret itself is needed.
+    # SHA-256 of the secret, in hexadecimal digits; empty if the secret itself is stored.
     digest = models.CharField(max_length=64, blank=True, editable=False)
     secret = EncryptedTextField(blank=True, editable=False)
     mapping = models.JSONField(default=dict, blank=True)
@@ -155,7 +155,7 @@ class InboundChannel(AlertSource, Succeeded):
 
 
 class InboundPayload(models.Model):
-    """What came in last, for an hour, so that an editor picks fields from it. `content`: JSON."""
+    """The last payload of a channel as JSON, kept for an hour, so that an editor can pick fields from it."""
 
     channel = models.OneToOneField(InboundChannel, on_delete=models.CASCADE, related_name="last_payload")
     content = EncryptedTextField()
@@ -176,7 +176,7 @@ class InboundCallQuerySet(models.QuerySet["InboundCall"]):
 
 
 class InboundCall(models.Model):
-    """What became of a call: neither its payload nor its secret. Equal refusals in a row are one row with a count."""
+    """The outcome of a call, without payload or secret. Equal refusals in a row share a row with a count."""
 
     class Outcome(models.TextChoices):
         ACCEPTED = "accepted", _("accepted")
@@ -195,7 +195,7 @@ class InboundCall(models.Model):
         related_name="+",
         verbose_name=_("message"),
     )
-    # A stored sentence; empty where the outcome says it all.
+    # A stored sentence; empty if the outcome needs no reason.
     reason = models.TextField(blank=True)
     count = models.PositiveIntegerField(default=1)
     first_at = models.DateTimeField()
@@ -207,7 +207,7 @@ class InboundCall(models.Model):
         verbose_name = _("call of an inbound channel")
         verbose_name_plural = _("calls of inbound channels")
         default_permissions = ()
-        # InboundCallQuerySet.newest_first, of one channel.
+        # InboundCallQuerySet.newest_first() of one channel.
         indexes = [models.Index(fields=["channel", "-last_at"], name="inbound_call_newest")]
 
     def __str__(self) -> str:
@@ -215,10 +215,10 @@ class InboundCall(models.Model):
 
 
 class InboundFetch(models.Model):
-    """A call whose pictures and files a job has to fetch before its message is made. Deleted then."""
+    """A call whose pictures and files a job fetches before its message is made; deleted then."""
 
     channel = models.ForeignKey(InboundChannel, on_delete=models.CASCADE, related_name="+")
-    # Of the message to be.
+    # The key of the future message.
     key = models.CharField(max_length=128, unique=True)
     # JSON.
     payload = EncryptedTextField()
@@ -235,35 +235,35 @@ class InboundFetch(models.Model):
 
 TITLE_CHARACTERS = 128
 LINK_CHARACTERS = 1024
-# More is cut: what WeCom shows of it is 2 KB, the rest stands on the message's page.
+# Longer texts are cut. WeCom shows 2 KB; the message's page shows the rest.
 TEXT_CHARACTERS = 50_000
 FIGURES_AT_MOST = 20
 
 
 class IncomingMessageQuerySet(models.QuerySet["IncomingMessage"]):
     def visible_to(self, person: Person) -> Self:
-        """As reports; and of one's own also those to people of every company."""
+        """Messages of visible companies, and those that `person` sent to all companies."""
         own = Q(requested_by=person.pk, corp__isnull=True) if isinstance(person, User) else NOTHING
         return self.filter(scope_condition(person) | own)
 
     def settled(self) -> Self:
-        """Those of which every run has ended."""
+        """Messages whose runs have all ended."""
         under_way = Run.objects.filter(message=OuterRef("pk"), status__in=[Run.Status.WAITING, Run.Status.SENDING])
         return self.filter(~Exists(under_way))
 
     def to_call_back(self, now: Moment) -> Self:
-        """Settled messages whose sender is to be told now."""
+        """Settled messages whose callback is due."""
         return self.filter(callback_state=IncomingMessage.Callback.WAITING, callback_after__lte=now).settled()
 
     def forgotten(self, before: Moment) -> Self:
-        """Those whose runs are purged."""
+        """Messages whose runs are purged."""
         return self.filter(~Exists(Run.objects.filter(message=OuterRef("pk"))), created_at__lt=before)
 
 
 class IncomingMessage(models.Model):
-    """One message of another system. Its runs send it: one for the message, and one for each further file.
+    """A message of another system. It has one run for the message, and one for each further file.
 
-    Written in one transaction with its runs and their pictures and files; only the callback's state changes later.
+    It is written in one transaction with its runs, pictures and files; only the callback's state changes later.
     """
 
     class Origin(models.TextChoices):
@@ -298,16 +298,16 @@ class IncomingMessage(models.Model):
         verbose_name=_("inbound channel"),
         db_index=False,
     )
-    # What is handed in twice has the same, and exists once.
+    # Equal for a message that is handed in twice, so that it exists once.
     key = models.CharField(max_length=128, unique=True)
-    # As it came, without control characters; escaped when a message is made of it.
+    # As received, without control characters; it is escaped when a message is made.
     title = models.CharField(_("title"), max_length=TITLE_CHARACTERS)
     text = models.TextField(_("text"), blank=True)
     markup = models.CharField(_("markup"), max_length=16, choices=Markup.choices, default=Markup.PLAIN)
     link = models.CharField(_("link"), max_length=LINK_CHARACTERS, blank=True)
     # A list of [caption, words].
     figures = models.JSONField(_("key figures"), default=list)
-    # As chosen, by the sender or by what came.
+    # Chosen by the sender, or by the content.
     form = models.CharField(_("message form"), max_length=16, choices=INCOMING_FORMS)
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority.choices, default=Priority.ORDINARY)
     lifetime_hours = models.PositiveIntegerField(
@@ -316,12 +316,13 @@ class IncomingMessage(models.Model):
     corp = models.ForeignKey(
         Corp, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("only for the company")
     )
-    # Whom its addresses named when it was accepted, and the addresses that named nobody: a list of address and reason.
+    # The people found for its addresses when it was accepted, and the addresses without a person: a list of address and
+    # reason.
     people = models.ManyToManyField(User, related_name="+", verbose_name=_("people"))
     unknown = models.JSONField(_("unknown addresses"), default=list)
-    # People times runs: what counts for the sender's daily limit.
+    # People times runs, which counts for the sender's daily limit.
     person_count = models.PositiveIntegerField(_("person-messages"), default=0)
-    # A whole mail, compressed with zlib; empty for what came otherwise.
+    # A whole mail, compressed with zlib; empty for other origins.
     original = models.BinaryField()
     # The body of the page that shows the whole mail, cleaned and compressed with zlib.
     page = models.BinaryField(default=b"", db_default=b"")
@@ -329,7 +330,7 @@ class IncomingMessage(models.Model):
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("requested by")
     )
     created_at = models.DateTimeField(_("received"))
-    # Where its sender is told what became of it. Encrypted: an address may hold a secret.
+    # The sender's address for the outcome. Encrypted: an address may hold a secret.
     callback_url = EncryptedTextField(blank=True, default="")
     callback_state = models.CharField(_("webhook"), max_length=16, choices=Callback.choices, blank=True, default="")
     callback_after = models.DateTimeField(_("next attempt"), null=True)
@@ -343,14 +344,14 @@ class IncomingMessage(models.Model):
         verbose_name = _("incoming message")
         verbose_name_plural = _("incoming messages")
         ordering = ["-pk"]
-        # To add one means to send one, by a token or a channel of one's own.
+        # Adding a message means sending it, by one's own token or channel.
         default_permissions = ("view", "add")
         indexes = [
-            # The list, by day, and what is too old.
+            # The list by day, and the purge.
             models.Index(fields=["created_at"], name="message_created"),
             # Titles are searched in the index, without the rows' texts.
             models.Index(fields=["title", "id"], name="message_title"),
-            # How many a sender sent today: notifications.inbound.accept.
+            # For a sender's daily count: notifications.inbound.accept.
             models.Index(fields=["token", "created_at"], condition=Q(token__isnull=False), name="message_token"),
             models.Index(fields=["channel", "created_at"], condition=Q(channel__isnull=False), name="message_channel"),
             # IncomingMessageQuerySet.to_call_back().
@@ -362,34 +363,34 @@ class IncomingMessage(models.Model):
 
     @property
     def origin_name(self) -> str:
-        """Where it came from, by the name of its token or channel; else how it came."""
+        """The name of its token or channel, else the kind of its origin."""
         sender = self.token or self.channel
         return sender.name if sender is not None else str(self.get_origin_display())
 
     @property
     def callback_error_text(self) -> str:
-        """Its error in the language in force."""
+        """The callback's error in the active language."""
         return sentences.shown(self.callback_error)
 
 
-# RFC 5321, 4.5.3.1: of a whole address.
+# The longest address (RFC 5321, 4.5.3.1).
 ADDRESS_CHARACTERS = 320
 
 
 class OutgoingMailQuerySet(models.QuerySet["OutgoingMail"]):
     def due(self, now: Moment) -> Self:
-        """Those to be sent now. What a sender is told waits until its message is settled."""
+        """Mails to send now. Bounces wait until their message is settled."""
         waiting = self.filter(status=OutgoingMail.Status.WAITING, next_attempt_at__lte=now)
         settled = IncomingMessage.objects.settled().order_by().values("pk")
         return waiting.filter(Q(kind=OutgoingMail.Kind.FORWARD) | Q(message__isnull=True) | Q(message__in=settled))
 
     def left(self, now: Moment) -> Self:
-        """Those whose worker died between the beginning and the end of an attempt: nobody knows its outcome."""
+        """Mails whose worker died during an attempt, so that the outcome is unknown."""
         return self.filter(status=OutgoingMail.Status.STARTED, next_attempt_at__lte=now)
 
 
 class OutgoingMail(models.Model):
-    """A mail to one address, written in the transaction that accepted the mail from which it came."""
+    """A mail to one address, written in the transaction that accepted the mail that caused it."""
 
     class Kind(models.TextChoices):
         BOUNCE = "bounce"
@@ -400,29 +401,29 @@ class OutgoingMail(models.Model):
         # An attempt is under way; it is not made twice.
         STARTED = "started"
         SENT = "sent"
-        # Everybody was reached: there is nothing to tell.
+        # Everybody was reached, so no bounce is needed.
         NEEDLESS = "needless"
         FAILED = "failed"
 
-    # Of kind, mail and recipient: a mail that comes twice causes one.
+    # A digest of kind, mail and recipient: a mail received twice causes one.
     key = models.CharField(max_length=64, unique=True)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     channel = models.ForeignKey(InboundChannel, on_delete=models.CASCADE, related_name="+")
-    # Empty where nobody was found for any of its addresses.
+    # Empty if no person was found for any address.
     message = models.ForeignKey(IncomingMessage, on_delete=models.CASCADE, null=True, related_name="+")
     recipient = models.CharField(max_length=ADDRESS_CHARACTERS)
     subject = models.CharField(max_length=TITLE_CHARACTERS, blank=True)
-    # Of a bounce: the addresses for which nobody was found, as they were written.
+    # For a bounce: the addresses without a person, as written.
     unknown = models.JSONField(default=list)
-    # The mail and its page where it is passed on without a message; as in IncomingMessage.
+    # The mail and its page if it is passed on without a message; as in IncomingMessage.
     original = models.BinaryField()
     page = models.BinaryField(default=b"", db_default=b"")
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.WAITING)
     next_attempt_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
-    # The last attempt; empty: there was none.
+    # The last attempt; empty if there was none.
     started_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
     attempt_count = models.PositiveSmallIntegerField(default=0)
-    # Of the last attempt; English, for the log.
+    # The error of the last attempt, in English for the log.
     error = models.CharField(max_length=200, blank=True)
     created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
 
@@ -437,13 +438,13 @@ class OutgoingMail(models.Model):
             models.Index(
                 fields=["next_attempt_at"], condition=Q(status__in=["waiting", "started"]), name="outgoing_mail_waiting"
             ),
-            # What senders were told in the last hour: notifications.inbound.mail.outgoing.
+            # For the hourly count of bounces: notifications.inbound.mail.outgoing.
             models.Index(
                 fields=["channel", "started_at"],
                 condition=Q(kind="bounce", started_at__isnull=False),
                 name="outgoing_mail_bounces",
             ),
-            # What is to be forgotten: notifications.inbound.mail.outgoing.old.
+            # For the purge: notifications.inbound.mail.outgoing.old.
             models.Index(fields=["created_at"], condition=Q(message__isnull=True), name="outgoing_mail_alone"),
         ]
 

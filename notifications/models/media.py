@@ -1,4 +1,4 @@
-"""Pictures and files: their recipes, their contents, what uses them, uploads, and pictures of pages of the BI."""
+"""Pictures and files: their recipes, contents and uses, uploads, and pictures of pages of the BI."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class MakerQueue(models.TextChoices):
-    """By which workers something is made; their names are those of the queues (notifications.delivery.attachments)."""
+    """The queues whose workers make media (notifications.delivery.attachments)."""
 
     CHARTS = "charts"
     SNAPSHOTS = "snapshots"
@@ -29,19 +29,19 @@ class MakerQueue(models.TextChoices):
 
 class MediumQuerySet(models.QuerySet["Medium"]):
     def due(self, now: datetime) -> Self:
-        """Those to be made that nobody makes, and no task will make soon."""
+        """Media to make that no worker is making, and no task will make soon."""
         return self.filter(status=Medium.Status.WAITING, make_after__lte=now)
 
     def previews(self) -> Self:
-        """Those of somebody who looks at a form."""
+        """Media of previews, which belong to no run and no incident."""
         return self.filter(run__isnull=True, incident__isnull=True)
 
 
 class Medium(models.Model):
-    """A picture or a file: of a run, made once for all its deliveries that have the same; or of an incident, the data
-    over which it opened. Of a run whose message another system handed in it came with the message.
+    """A picture or a file. A run's is made once for all deliveries that carry it, or came with the incoming message; an
+    incident's shows the data over which it opened.
 
-    Of neither: a preview in the administration, deleted after an hour.
+    A medium of neither is a preview in the administration, deleted after an hour.
     """
 
     class Kind(models.TextChoices):
@@ -63,31 +63,31 @@ class Medium(models.Model):
     queue = models.CharField(
         max_length=16, choices=MakerQueue.choices, default=MakerQueue.CHARTS, db_default=MakerQueue.CHARTS
     )
-    # Of the recipe: what is equal is made once (notifications.delivery.attachments).
+    # A digest of the recipe: equal recipes are made once (notifications.delivery.attachments).
     digest = models.CharField(max_length=64)
-    # Empty once it was made.
+    # Emptied once it is made.
     recipe = models.BinaryField()
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.WAITING)
     created_at = models.DateTimeField()
-    # Nobody else makes it before this time; moved on by whoever makes it, or hands it to a task.
+    # No other worker makes it before this time; making it or handing it to a task moves it.
     make_after = models.DateTimeField()
-    # How often somebody began: a recipe that ends its worker each time is given up.
+    # The number of tries begun: a recipe that ends its worker each time is given up.
     make_count = models.PositiveSmallIntegerField(default=0)
     made_at = models.DateTimeField(null=True)
     # A stored sentence for the report's owner (integrations.core.sentences).
     error = models.TextField(blank=True)
-    # Of a picture of a page: it is tried until then, and messages wait for it as long. Empty: the usual time.
+    # For a picture of a page: it is tried, and messages wait for it, until then. Empty: the usual time.
     give_up_at = models.DateTimeField(null=True)
-    # Of what came with a message, and of pictures of pages: its name, and what its content is. Else empty.
+    # Name and type of a file that came with a message, or of a picture of a page; else empty.
     name = models.CharField(max_length=200, default="", db_default="")
     content_type = models.CharField(max_length=100, default="", db_default="")
-    # PNG, xlsx or csv, or what came with a message; of a picture that we drew also the SVG, compressed, and its size on
-    # a page.
+    # PNG, xlsx or csv, or the file of a message. A picture that we drew also has its SVG, compressed, and its size on a
+    # page.
     content = models.BinaryField()
     svg = models.BinaryField()
     width = models.PositiveIntegerField(default=0)
     height = models.PositiveIntegerField(default=0)
-    # Of a picture of a page: what of it WeCom shows above a message, cut to the shape that it wants. Else empty.
+    # For a picture of a page: the part that WeCom shows above a message, in its ratio. Else empty.
     cover = models.BinaryField(null=True)
 
     objects = MediumQuerySet.as_manager()
@@ -95,7 +95,7 @@ class Medium(models.Model):
     class Meta:
         verbose_name = _("picture or file")
         verbose_name_plural = _("pictures and files")
-        # Seen with the message that has it.
+        # Visible with its message.
         default_permissions = ()
         constraints = [
             models.UniqueConstraint(fields=["run", "digest"], name="one_medium_per_run_and_digest"),
@@ -105,9 +105,9 @@ class Medium(models.Model):
             ),
         ]
         indexes = [
-            # MediumQuerySet.due(), and what waits for a worker: notifications.delivery.attachments.
+            # MediumQuerySet.due(), and media that wait for a worker: notifications.delivery.attachments.
             models.Index(fields=["make_after"], condition=Q(status="waiting"), name="medium_waiting"),
-            # Previews that are to be forgotten.
+            # Previews to delete.
             models.Index(
                 fields=["created_at"], condition=Q(run__isnull=True, incident__isnull=True), name="medium_preview"
             ),
@@ -118,19 +118,19 @@ class Medium(models.Model):
 
     @property
     def extension(self) -> str:
-        """Of its file, in lower case."""
+        """The extension of its file, in lower case."""
         if self.name:
             return self.name.rpartition(".")[2].lower()
         return "png" if self.kind == self.Kind.PICTURE else self.kind
 
     @property
     def error_text(self) -> str:
-        """Its error in the language in force."""
+        """The error in the active language."""
         return sentences.shown(self.error)
 
 
 class Attachment(models.Model):
-    """A medium on the page of a message, in its order. `alias`: the report's card of which it is."""
+    """A medium on the page of a message. `alias`: of the report's card that it shows."""
 
     delivery = models.ForeignKey("Delivery", on_delete=models.CASCADE, related_name="attachments", db_index=False)
     medium = models.ForeignKey(Medium, on_delete=models.CASCADE, related_name="+")
@@ -152,15 +152,15 @@ class Attachment(models.Model):
 
 
 class Upload(models.Model):
-    """A picture or a file that a system handed in over the API, for messages that it will send; kept for a day.
+    """A picture or a file that a system uploaded over the API for its messages; kept for a day.
 
-    A message copies it, so that it may be used by several, and outlives none of them.
+    Messages copy it, so several may use it, and none needs it later.
     """
 
     token = models.ForeignKey("ApiToken", on_delete=models.CASCADE, related_name="uploads")
     kind = models.CharField(max_length=16, choices=Medium.Kind.choices)
     name = models.CharField(max_length=200)
-    # By its content, whatever the sender called it.
+    # Detected from the content, not from the sender's name for it.
     content_type = models.CharField(max_length=100)
     size = models.PositiveIntegerField()
     width = models.PositiveIntegerField(default=0)
@@ -180,10 +180,10 @@ class Upload(models.Model):
 
 
 class PagePicture(models.Model):
-    """At most one of a report: a page or a card of the BI as it looks there, for each recipient with their own rights.
+    """The picture of a BI page or card in a report, at most one, for each recipient with their own rights.
 
-    As what it goes out is the push's message form: NEWS and NEWS_NOTICE have it as their cover, IMAGE is the picture
-    alone, FILE a PDF; beside any other form it stands on the page of the message.
+    The push's message form decides how it is sent: NEWS and NEWS_NOTICE as their cover, IMAGE as the picture alone,
+    FILE as a PDF; other forms show it on the message's page.
     """
 
     class Kind(models.TextChoices):
@@ -202,7 +202,7 @@ class PagePicture(models.Model):
         Report, on_delete=models.CASCADE, related_name="page_picture", verbose_name=_("report")
     )
     kind = models.CharField(_("page or card"), max_length=8, choices=Kind.choices, default=Kind.PAGE)
-    # Of the page or card in the BI.
+    # The id of the page or card in the BI.
     bi_id = models.CharField(
         _("ID in the BI"),
         max_length=100,
@@ -214,12 +214,12 @@ class PagePicture(models.Model):
     is_cropped = models.BooleanField(
         _("only the cards"), default=True, help_text=_("Without the BI's own frame around them.")
     )
-    # Empty: each recipient with their own rights. Written by notifications.delivery.runs.ownership alone; it counts
-    # for pushes of this person only.
+    # Empty: each recipient with their own rights. Written only by notifications.delivery.runs.ownership; it counts for
+    # this person's pushes only.
     shown_as = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("seen with the rights of")
     )
-    # Who edited the push last of those by whose edit it ended that everybody saw it as its owner does.
+    # The editor whose edit ended showing the page as its owner sees it.
     ended_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     ended_at = models.DateTimeField(null=True)
 
@@ -233,5 +233,5 @@ class PagePicture(models.Model):
 
     @property
     def path(self) -> str:
-        """Of the page in the BI, without its first slash."""
+        """The path of the page in the BI, without its first slash."""
         return f"{self.kind}/{self.bi_id}"

@@ -1,4 +1,4 @@
-"""Who is meant: robots, what subscriptions and alert rules say of recipients and channel, successors, operators."""
+"""Recipients: robots, the recipients and channel of subscriptions and alert rules, successors, operators."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ M = TypeVar("M", bound=models.Model, covariant=True)
 
 class ScopedQuerySet(models.QuerySet[M]):
     def visible_to(self, person: Person) -> Self:
-        """Of one corp: for those who may see the corp; of all corps: for those who may see all."""
+        """Rows of corps that `person` may see; rows of all corps if `person` may see all."""
         return self.filter(scope_condition(person))
 
 
@@ -38,7 +38,7 @@ class RobotQuerySet(models.QuerySet["Robot"]):
 
 
 class Robot(models.Model):
-    """A robot of a group. `corp`: whose group it is; it decides who may use the robot, and by which way we call."""
+    """A robot of a group. `corp`: the group's company; it decides who may use the robot, and whose proxy calls use."""
 
     name = models.CharField(_("name"), max_length=128, help_text=_("As people know the group, for example 销售日报群."))
     corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
@@ -64,16 +64,15 @@ class Channel(models.TextChoices):
 
 
 class RulesMatch(models.TextChoices):
-    """How several attribute rules of one subscription or receiver are joined."""
+    """The way several attribute rules of one subscription or receiver are joined."""
 
     ALL = "all", _("who matches all rules")
     ANY = "any", _("who matches any rule")
 
 
 class Addressed(models.Model):
-    """Names recipients (notifications.subscriptions.recipients.named_audience). Its attribute rules:
-    notifications.models.subscriptions.
-    """
+    """Base of models that name recipients (notifications.subscriptions.recipients.named_audience). Their attribute
+    rules are in notifications.models.subscriptions."""
 
     to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
     users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
@@ -112,12 +111,12 @@ class Addressed(models.Model):
 
     @property
     def only_corp_id(self) -> int | None:
-        """The company whose people alone are meant; None: those of every company."""
+        """The company whose people alone are meant; None for every company."""
         raise NotImplementedError
 
 
 class Succeeded(models.Model):
-    """Has an owner, and may have somebody who takes over (notifications.delivery.runs.ownership)."""
+    """Base of models whose owner may have a successor (notifications.delivery.runs.ownership)."""
 
     successor = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("successor")
@@ -128,7 +127,7 @@ class Succeeded(models.Model):
 
 
 class ForCompany(models.Model):
-    """Is for people of one company, or of every one."""
+    """Base of models that are for people of one company, or of every company."""
 
     corp = models.ForeignKey(
         Corp,
@@ -145,9 +144,9 @@ class ForCompany(models.Model):
 
 
 class AlertReceiver(Addressed, ForCompany):
-    """Who is told of the alerts of one rule, and on which way. They are chosen on the rule's page."""
+    """The recipients and channel of one alert rule, chosen on the rule's page."""
 
-    # That of the rule.
+    # The rule's name.
     name = models.CharField(_("name"), max_length=128)
 
     objects = ScopedQuerySet["AlertReceiver"].as_manager()
@@ -170,24 +169,24 @@ THE_ONE = 1
 
 
 def check_addresses(text: str) -> None:
-    """Raises ValidationError for a line that is no mail address."""
+    """Raise ValidationError for a word that is no mail address."""
     for address in text.split():
         validate_email(address)
 
 
 class OperatorContactsQuerySet(models.QuerySet["OperatorContacts"]):
     def addresses(self) -> list[str]:
-        """Those of the environment and those that were saved, each once."""
+        """Return the addresses of the environment and the saved ones, each once."""
         saved = self.values_list("emails", flat=True).first() or ""
         return list(dict.fromkeys([*settings.OPERATOR_EMAILS, *saved.split()]))
 
     def chosen_robot(self) -> Robot | None:
-        """With its company."""
+        """Return the saved robot with its company."""
         return Robot.objects.select_related("corp").filter(pk__in=self.values("robot")).first()
 
 
 class OperatorContacts(models.Model):
-    """One row, beside what the environment names (OPERATOR_EMAILS, OPERATOR_ROBOT_URL)."""
+    """The contacts for standstills: one row, in addition to OPERATOR_EMAILS and OPERATOR_ROBOT_URL."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
     emails = models.TextField(

@@ -21,11 +21,11 @@ COLUMN_CHARACTERS = 128
 
 
 class ReportCard(models.Model):
-    """One card of a report, in its order."""
+    """A card of a report."""
 
     report = models.ForeignKey(Report, on_delete=models.CASCADE, related_name="report_cards", verbose_name=_("report"))
     card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="report_cards", verbose_name=_("card"))
-    # As templates name it: a word that Jinja2 takes for a name.
+    # A valid Jinja2 name, by which templates refer to the card.
     alias = models.CharField(
         _("name in templates"),
         max_length=ALIAS_CHARACTERS,
@@ -55,13 +55,13 @@ class ReportCard(models.Model):
 
 
 class OwnRowsRule(models.Model):
-    """Of one card each person sees those rows alone in which the column has a value of theirs, or a fixed one.
+    """A rule that each person sees only those rows of a card whose column has one of their values, or a fixed one.
 
-    Several of a card must all hold (notifications.reports.row_filters). PROTECT: a rule deleted with its
-    attribute would show everybody everything.
+    All rules of a card must hold (notifications.reports.row_filters). PROTECT: deleting a rule with its attribute would
+    show everybody everything.
     """
 
-    # Values that are not fixed: they stand for what WeCom knows of the person.
+    # Placeholders for the person's own values in WeCom.
     OF_PERSON: ClassVar = {"@userid": _("WeCom account"), "@department": _("department in WeCom")}
 
     report = models.ForeignKey(
@@ -103,7 +103,7 @@ class OwnRowsRule(models.Model):
 
 
 class ReportChart(models.Model):
-    """A chart of one card of a report, in its order. The first one is the picture of messages that have one."""
+    """A chart of a card. The report's first one is the picture of messages that carry one."""
 
     class Kind(models.TextChoices):
         LINE = ChartKind.LINE.value, _("line")
@@ -138,7 +138,7 @@ class ReportChart(models.Model):
         blank=True,
         help_text=_("Dates go from left to right; names become lying bars, or the parts of a pie."),
     )
-    # One a line: a name may hold whatever else separates.
+    # One per line: names may hold any other separator.
     y = models.TextField(
         _("columns of values"), blank=True, help_text=_("One a line. Several are several lines, or columns of a table.")
     )
@@ -174,7 +174,7 @@ class ReportChart(models.Model):
 
     @property
     def chart(self) -> Chart:
-        """What it says, for drawing."""
+        """The definition for drawing."""
         return Chart(
             kind=ChartKind(self.kind),
             x=self.x,

@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 class RunStatus(models.TextChoices):
-    """Of notifications.models.runs.Run, by which queries of other models ask, too."""
+    """The statuses of Run, defined apart because queries of other models use them."""
 
     WAITING = "waiting", _("waiting")
     SENDING = "sending", _("sending")
     FINISHED = "finished", _("finished")
     MISSED = "missed", _("missed")
     FAILED = "failed", _("failed")
-    # Not worth sending, by what the subscription asks of its data; no failure.
+    # Not worth sending by the subscription's own conditions; no failure.
     SKIPPED = "skipped", _("not sent")
 
 
-# Of a run; one that ended says in `error` whom it did not reach.
+# A finished run stores in `error` whom it did not reach.
 _WENT_WRONG = Q(status__in=["missed", "failed"]) | (Q(status="finished") & ~Q(error=""))
 
 
@@ -45,7 +45,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(status=Run.Status.WAITING, render_after__lte=now)
 
     def under_way(self) -> Self:
-        """Runs of whole subscriptions that have not ended: of one subscription one at a time."""
+        """Whole runs that have not ended. A subscription has one at a time."""
         return self.filter(status__in=[Run.Status.WAITING, Run.Status.SENDING]).exclude(trigger__in=Run.PARTIAL)
 
     def went_wrong(self) -> Self:
@@ -53,18 +53,19 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(_WENT_WRONG)
 
     def unnotified(self) -> Self:
-        """Those of them of which the owner of the subscription, of the alert rule or of what sent the message has not
-        been told."""
+        """Runs that went wrong and about which the owner (of the subscription, alert rule, token or channel) is not
+        notified."""
         wrong = self.went_wrong().filter(owner_notified_at__isnull=True)
         return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE])
 
     def visible_to(self, person: Person) -> Self:
-        """As their reports; and those of one's own messages to people of every company."""
+        """Runs of visible companies, and runs of messages that `person` sent to all companies."""
         return self.filter(run_condition(person))
 
 
 def run_condition(person: Person, *, path: str = "") -> Q:
-    """The condition on a run that `person` may see. `path`: from the filtered model to the run, as `run__`."""
+    """Return the condition on a run that `person` may see. `path`: from the filtered model to the run, such as
+    `run__`."""
     if sees_all_corps(person):
         return EVERYTHING
     visible = Q(**{f"{path}corp__in": Corp.objects.keys_visible_to(person)})
@@ -74,10 +75,9 @@ def run_condition(person: Person, *, path: str = "") -> Q:
 
 
 class Run(models.Model):
-    """One execution of a subscription: for a slot of its schedule, by hand, or as a trial for one person.
+    """An execution of a subscription: for a slot of its schedule, by hand, or as a trial for one person.
 
-    A notice tells a subscription's owner of its runs that were missed, failed or did not reach everybody, an alert
-    tells of incidents, and a message is another system's; none of them has a subscription.
+    Notices to owners, alerts about incidents and messages of other systems are runs without a subscription.
     """
 
     class Trigger(models.TextChoices):
@@ -91,24 +91,24 @@ class Run(models.Model):
         ALERT = "alert", pgettext_lazy("trigger", "alert")
         MESSAGE = "message", _("message of another system")
 
-    # To one person, or to those whom a run did not reach: beside them the whole may run.
+    # Runs to one person or to part of the recipients: a whole run may be under way beside them.
     PARTIAL = (Trigger.TRIAL, Trigger.RESEND, Trigger.NOTICE, Trigger.ALERT, Trigger.MESSAGE)
 
-    # Their content is no subscription's.
+    # Runs whose content comes from no subscription.
     OF_THEIR_OWN = (Trigger.NOTICE, Trigger.ALERT, Trigger.MESSAGE)
 
     Status: TypeAlias = RunStatus
 
-    # What this execution is, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>,
-    # resend:<run>:<number> (and :<delivery> where it is one message), api:<subscription>:<random> (a request is kept
-    # from running twice by AcceptedRequest), overlap:<run> (the times missed while that run was under way),
-    # notice:<first run told of>, incident:<first incident told of>:<fire|repeat-n|recover>, message:<incoming message>,
-    # and message:<incoming message>:<number> for each of its further files.
+    # Identifies the execution, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>,
+    # resend:<run>:<number> (and :<delivery> for one message), api:<subscription>:<random> (AcceptedRequest keeps a
+    # request from running twice), overlap:<run> (times missed while that run was under way), notice:<first reported
+    # run>, incident:<first reported incident>:<fire|repeat-n|recover>, message:<incoming message>, and
+    # message:<incoming message>:<number> for each further file.
     key = models.CharField(pgettext_lazy("run", "key"), max_length=128, unique=True)
     subscription = models.ForeignKey(
         "notifications.Subscription", on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("push")
     )
-    # Of a message of another system: of one with several files each has a run.
+    # The message of another system. Each further file of it has its own run.
     message = models.ForeignKey(
         "notifications.IncomingMessage",
         on_delete=models.PROTECT,
@@ -122,41 +122,41 @@ class Run(models.Model):
     corp = models.ForeignKey(
         Corp, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("only for the company")
     )
-    # What the schedule names; empty where nothing is spread: then it is due at its slot.
+    # `slot_at` is the time of the schedule; `due_at` is empty without a spread: the run is then due at its slot.
     slot_at = models.DateTimeField(_("due"))
     due_at = models.DateTimeField(_("begins"), null=True)
-    # More than 1 where one row stands for several times of the schedule: made up for at once, or missed in a row.
+    # More than 1 if the row stands for several times of the schedule: made up for at once, or missed in a row.
     slot_count = models.PositiveIntegerField(_("times of the schedule"), default=1)
     requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")
     )
-    # By which token it was asked for over the HTTP API.
+    # The token of the HTTP API that requested it.
     api_token = models.ForeignKey(
         "notifications.ApiToken", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("API token")
     )
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
     claimed_at = models.DateTimeField(_("claimed"))
-    # Nobody else renders before this time; moved on by whoever starts or enqueues a rendering.
+    # No other worker renders before this time; starting or enqueueing a rendering moves it.
     render_after = models.DateTimeField()
     render_count = models.PositiveIntegerField(default=0)
     rendered_at = models.DateTimeField(_("rendered"), null=True)
     finished_at = models.DateTimeField(_("ended"), null=True)
     recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
-    # A stored sentence (integrations.core.sentences), also of one that ended: whom it did not reach
+    # A stored sentence (integrations.core.sentences); for a finished run whom it did not reach
     # (notifications.delivery.explanations).
     error = models.TextField(_("error"), blank=True)
-    # Of its data (notifications.delivery.rendering.report_contents); empty where its report has none.
+    # A digest of its data (notifications.delivery.rendering.report_contents); empty without cards.
     fingerprint = models.CharField(max_length=64, blank=True)
-    # What this run sends again, to those whom it did not reach; also to those of whom nobody knows.
+    # The run that this one sends again to people not reached, optionally also to people with unknown outcome.
     resends = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("sends again")
     )
     resends_unknown = models.BooleanField(default=False)
-    # The mark of the one message of that run which is sent again; empty: the whole run.
+    # The mark of the one message that is sent again; empty: the whole run.
     resends_mark = models.CharField(max_length=32, blank=True, default="", db_default="")
-    # Of one that was missed, failed or did not reach everybody: when its subscription's owner was told, and by which
-    # notice. Told without a notice: nobody is to be told (notifications.delivery.runs.owner_notices).
+    # For a run that went wrong: when the owner was notified, and by which notice. Set without a notice if nobody is to
+    # be notified (notifications.delivery.runs.owner_notices).
     owner_notified_at = models.DateTimeField(_("owner notified"), null=True)
     owner_notice = models.ForeignKey(
         "self",
@@ -177,10 +177,10 @@ class Run(models.Model):
         verbose_name_plural = _("runs")
         ordering = ["-pk"]
         indexes = [
-            # The sweep's queries: RunQuerySet.unrendered(), and runs whose last delivery was settled.
+            # For the sweep: RunQuerySet.unrendered(), and runs whose last delivery was settled.
             models.Index(fields=["render_after"], condition=Q(status="waiting"), name="run_waiting"),
             models.Index(fields=["id"], condition=Q(status="sending"), name="run_sending"),
-            # Does a subscription have a run under way? RunQuerySet.under_way().
+            # RunQuerySet.under_way() of a subscription.
             models.Index(fields=["subscription"], condition=Q(status__in=["waiting", "sending"]), name="run_under_way"),
             # RunQuerySet.unnotified().
             models.Index(
@@ -191,7 +191,7 @@ class Run(models.Model):
             # The log, by day.
             models.Index(fields=["claimed_at"], name="run_claimed"),
             models.Index(fields=["message"], condition=Q(message__isnull=False), name="run_of_message"),
-            # What is to be taken back: notifications.delivery.runs.recall.
+            # For notifications.delivery.runs.recall.
             models.Index(
                 fields=["recall_requested_at"], condition=Q(recall_requested_at__isnull=False), name="run_recalled"
             ),
@@ -202,20 +202,20 @@ class Run(models.Model):
 
     @property
     def first_sent(self) -> Run:
-        """The run that this one sends again, or that one again; itself where it sends nothing again."""
+        """The run that was first sent, of which this is a resend; the run itself if it is none."""
         run = self
         while run.resends is not None:
             run = run.resends
         return run
 
     def together(self) -> QuerySet[Run]:
-        """The runs that are taken back with it: of an incoming message all, else itself alone."""
+        """Return the runs that are recalled with it: all of its incoming message, else itself alone."""
         return (
             Run.objects.filter(pk=self.pk) if self.message_id is None else Run.objects.filter(message=self.message_id)
         )
 
     def resent_by(self) -> list[int]:
-        """Ids of the later runs that sent the same again."""
+        """Return ids of the later runs that sent it again."""
         found, newest = list[int](), [self.first_sent.pk]
         while newest:
             newest = list(Run.objects.filter(resends__in=newest).values_list("pk", flat=True))
@@ -224,12 +224,12 @@ class Run(models.Model):
 
     @property
     def error_text(self) -> str:
-        """Its error in the language in force."""
+        """The error in the active language."""
         return sentences.shown(self.error)
 
 
 class TickClaim(models.Model):
-    """The last period for which a tick was done: of several beats, the one that moves it on does the work."""
+    """The last period for which a tick was done: among several beats, the one that advances it does the work."""
 
     name = models.CharField(max_length=64, primary_key=True)
     period = models.BigIntegerField()

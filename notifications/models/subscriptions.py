@@ -1,4 +1,4 @@
-"""Reports and subscriptions: what is sent, to whom, when; who takes a break; drafts, and the workday calendar."""
+"""Reports, subscriptions and choices of their recipients; drafts; the calendar of working days."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from integrations.models.fields import Person
 from integrations.models.jobs import Moment
 from notifications.models.recipients import Addressed, AlertReceiver, ForCompany, M, ScopedQuerySet, Succeeded
 
-# An hour: what is due at nine still comes before ten.
+# Less than an hour: a push due at nine comes before ten.
 MAX_JITTER_SECONDS = 60 * 60 - 1
 
 
 class Repeat(models.TextChoices):
-    """How a schedule is written: by a preset, or by whoever knows crontabs."""
+    """The way a schedule is written: a preset or a crontab."""
 
     DAILY = "daily", _("every day")
     WEEKLY = "weekly", _("on days of the week")
@@ -33,7 +33,7 @@ class Repeat(models.TextChoices):
 
 
 class MonthDay(models.TextChoices):
-    """The days of a month that are not simply a number."""
+    """Days of a month that are not simply a number."""
 
     LAST = "last", _("the last day")
     FIRST_WORKDAY = "first_workday", _("the first working day")
@@ -44,7 +44,7 @@ WORKDAYS_OF_MONTH = (MonthDay.FIRST_WORKDAY, MonthDay.LAST_WORKDAY)
 
 
 class FreeDays(models.TextChoices):
-    """What becomes of a time on a day on which China does not work."""
+    """The handling of times on days off in China."""
 
     SEND = "send", _("send all the same")
     SKIP = "skip", _("leave out: only on working days")
@@ -56,22 +56,22 @@ class ScheduledQuerySet(models.QuerySet[M]):
         return self.filter(is_enabled=True, next_run_at__lte=now)
 
     def without_times(self) -> Self:
-        """Enabled without an end, and yet nothing is to come: their times failed to be worked out."""
+        """Enabled rows without an end that have no next time, because working out their times failed."""
         return self.filter(is_enabled=True, next_run_at__isnull=True, valid_to__isnull=True)
 
     def by_workdays(self) -> Self:
-        """Those in whose times the calendar of working days has a say."""
+        """Rows whose times depend on the calendar of working days."""
         return self.exclude(~Q(month_day__in=WORKDAYS_OF_MONTH), free_days=FreeDays.SEND)
 
 
 class Scheduled(models.Model):
-    """Has times (notifications.subscriptions.schedules). Whatever is scheduled has `is_enabled`, too."""
+    """Base of models with times (notifications.subscriptions.schedules). Subclasses also have `is_enabled`."""
 
     repeat = models.CharField(_("how often"), max_length=16, choices=Repeat.choices, default=Repeat.CRONTAB)
     local_time = models.TimeField(_("at"), null=True, blank=True)
-    # Numbers of ISO 8601 (1 is Monday), ascending, with commas.
+    # ISO 8601 numbers (1 is Monday), ascending, separated by commas.
     weekdays = models.CharField(_("days of the week"), max_length=13, blank=True)
-    # A number from 1 to 31, or one of MonthDay.
+    # A number from 1 to 31, or a MonthDay.
     month_day = models.CharField(_("day of the month"), max_length=16, blank=True)
     free_days = models.CharField(
         _("on holidays and free weekends"),
@@ -98,8 +98,8 @@ class Scheduled(models.Model):
     time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
     valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
     valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
-    # Set by notifications.subscriptions.schedules and whoever claims it alone: when it is due, spread included.
-    # Empty when no further slot exists.
+    # Set only by notifications.subscriptions.schedules and by claims: when it is due, spread included. Empty if there
+    # is no further slot.
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
 
     class Meta:
@@ -107,7 +107,7 @@ class Scheduled(models.Model):
 
     @property
     def is_by_workdays(self) -> bool:
-        """Whether the calendar of working days has a say in its times."""
+        """Return whether its times depend on the calendar of working days."""
         return self.free_days != FreeDays.SEND or self.month_day in WORKDAYS_OF_MONTH
 
     @property
@@ -116,14 +116,14 @@ class Scheduled(models.Model):
 
 
 class StandingOrder(Scheduled, Succeeded):
-    """What pushes and alert rules share: a name, an owner, and times while it is enabled."""
+    """Base of pushes and alert rules: a name, an owner, and times while it is enabled."""
 
     name = models.CharField(_("name"), max_length=128)
     owner = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
     )
     is_enabled = models.BooleanField(pgettext_lazy("switch", "enabled"), default=True)
-    # Of the page that made it: sent twice, it makes one order.
+    # Key of the form that made it: a form submitted twice makes one row.
     form_key = models.CharField(max_length=32, unique=True, null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
@@ -148,24 +148,24 @@ class MessageForm(models.TextChoices):
     NEWS_NOTICE = "news_notice", _("card with a picture")
     XLSX = "xlsx", _("Excel file")
     CSV = "csv", _("CSV file")
-    # As another system handed it in, and the PDF of a page of the BI.
+    # A file of another system, or the PDF of a page of the BI.
     FILE = "file", _("file")
 
 
-# A report has no file of another system; an incoming message has no cards for a file of ours.
+# Reports carry no files of other systems; incoming messages have no cards to make a table of.
 REPORT_FORMS = [choice for choice in MessageForm.choices if choice[0] != MessageForm.FILE]
 REPORT_FORMS.append((MessageForm.FILE.value, _("PDF file of a page of the BI")))
 INCOMING_FORMS = [choice for choice in MessageForm.choices if choice[0] not in {MessageForm.XLSX, MessageForm.CSV}]
 
 
 class Priority(models.IntegerChoices):
-    """Lower goes first. Urgent messages have a queue and a share of the limits of their own."""
+    """The priority of a message; lower goes first. Urgent messages have their own queue and share of the limits."""
 
     URGENT = 0, _("urgent")
     ORDINARY = 1, _("ordinary")
 
 
-# What a title shows of data or dates, and what it only decides by.
+# Parts of a title that show a value, and parts that show nothing.
 _TEMPLATE_VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _TEMPLATE_STEP = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
@@ -173,12 +173,12 @@ _TEMPLATE_STEP = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 class Report(ForCompany):
     """The content of a push: a title, a body, and the page that it links to."""
 
-    # As a page has it that is previewed: the engine says what is wrong with it, and it is not saved.
+    # True for an unsaved report of a preview: the engine reports what is wrong with it.
     is_draft = False
-    # As a template; what it becomes is counted, and cut, by delivery.rendering.message_builder.
+    # The length of the template; delivery.rendering.message_builder cuts the rendered title.
     title = models.CharField(_("title"), max_length=1000)
     body = models.TextField(_("body"))
-    # Off for all that were written before there were templates: their braces are braces.
+    # Off for reports from before there were templates: their braces are plain text.
     is_template = models.BooleanField(
         _("title and body are templates"),
         default=False,
@@ -217,7 +217,7 @@ class Report(ForCompany):
 
     @property
     def plain_title(self) -> str:
-        """The title without what is worked out when it is sent, for lists and pages: “…” stands for each value."""
+        """The title for lists and pages, with “…” for each value that is computed when it is sent."""
         if not self.is_template:
             return self.title
         plain = " ".join(_TEMPLATE_VALUE.sub("…", _TEMPLATE_STEP.sub("", self.title)).split())
@@ -225,7 +225,7 @@ class Report(ForCompany):
 
 
 class IfStale(models.TextChoices):
-    """What becomes of a run whose data is older than asked."""
+    """The handling of a run whose data is older than allowed."""
 
     NOTE = "note", _("send with a note that the data is stale")
     SKIP = "skip", _("do not send")
@@ -264,7 +264,7 @@ class Subscription(Addressed, StandingOrder):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_LIFETIME_HOURS)],
         help_text=_("A message that could not be sent within this time is canceled."),
     )
-    # When a run is not worth sending, for what the clock and other systems ask for; who asks by hand gets it.
+    # When a run of the schedule or of another system is not worth sending; runs by hand are always sent.
     skips_empty = models.BooleanField(_("not when the data is empty"), default=False)
     skips_unchanged = models.BooleanField(_("not when the data is the same as in the message before"), default=False)
     stale_after_minutes = models.PositiveIntegerField(
@@ -293,7 +293,7 @@ class Subscription(Addressed, StandingOrder):
             "does not count. 0: never."
         ),
     )
-    # When it paused itself for that; and from when on failures count: since it was enabled again. See self_pausing.
+    # When it paused itself after failures; and since when failures count. See delivery.runs.owner_notices.
     failures_paused_at = models.DateTimeField(null=True, editable=False)
     failures_counted_from = models.DateTimeField(null=True, editable=False)
 
@@ -303,7 +303,7 @@ class Subscription(Addressed, StandingOrder):
         verbose_name = _("push")
         verbose_name_plural = _("pushes")
         indexes = [
-            # The dispatcher's query: SubscriptionQuerySet.due().
+            # For the dispatcher: SubscriptionQuerySet.due().
             models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="subscription_due"),
         ]
 
@@ -316,7 +316,7 @@ class Subscription(Addressed, StandingOrder):
 
 
 class SubscriptionChoice(models.Model):
-    """A person takes a break from a subscription, or wants none of it. Without a row it is sent to them."""
+    """The choice of a person to pause or decline a subscription. Without a row it is sent to them."""
 
     class Kind(models.TextChoices):
         PAUSED = "paused", _("paused")
@@ -330,7 +330,7 @@ class SubscriptionChoice(models.Model):
     class Meta:
         verbose_name = _("choice of a recipient")
         verbose_name_plural = _("choices of recipients")
-        # Each person makes their own; administrators read it as the reason of a receipt.
+        # Each person makes their own; administrators see it as the reason of a receipt.
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["subscription", "user"], name="one_choice_per_recipient")]
 
@@ -346,7 +346,7 @@ VALUES_AT_MOST = 500
 
 
 class Operator(models.TextChoices):
-    """How a person's values of the attribute compare with those of the rule, in whatever letters."""
+    """The comparison of a person's values of the attribute with those of the rule, regardless of case."""
 
     IS = "is", pgettext_lazy("attribute rule", "is")
     CONTAINS = "contains", pgettext_lazy("attribute rule", "contains")
@@ -354,9 +354,9 @@ class Operator(models.TextChoices):
 
 
 class AttributeRule(models.Model):
-    """One condition on one attribute, of one subscription or alert receiver; several are joined by its `rules_match`.
+    """A condition on an attribute, for a subscription or alert receiver; several are joined by `rules_match`.
 
-    PROTECT: a rule deleted with its attribute would leave the others, and these reach more people.
+    PROTECT: deleting a rule with its attribute would leave rules that reach more people.
     """
 
     subscription = models.ForeignKey(
@@ -377,7 +377,7 @@ class AttributeRule(models.Model):
         Attribute, on_delete=models.PROTECT, related_name="subscription_rules", verbose_name=_("user attribute")
     )
     operator = models.CharField(_("comparison"), max_length=8, choices=Operator.choices)
-    # As entered, one or more: exactly one unless the operator is ONE_OF.
+    # As entered; exactly one unless the operator is ONE_OF.
     values = models.JSONField(_("values"), default=list)
 
     class Meta:
@@ -398,16 +398,16 @@ class AttributeRule(models.Model):
 
     @property
     def order(self) -> Subscription | AlertReceiver:
-        """What names its recipients by this rule."""
-        return self.receiver or cast("Subscription", self.subscription)  # one of them, says the constraint
+        """The subscription or receiver whose recipients the rule chooses."""
+        return self.receiver or cast("Subscription", self.subscription)  # the constraint ensures one of them
 
 
 def order_field(order: Addressed) -> dict[str, Any]:
-    """The columns of a rule that belongs to `order`."""
+    """Return the columns that make a rule belong to `order`."""
     return {"receiver" if isinstance(order, AlertReceiver) else "subscription": order}
 
 
-# --- Days on which China works or not, as administrators entered them: they count before the published ones ---
+# --- Working days and days off in China as administrators entered them: they override the published ones ---
 
 
 _DAY = r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?"
@@ -425,7 +425,7 @@ def read_days(text: str) -> Mapping[date, bool]:
             stretch = range((last - first).days + 1)
         except (TypeError, ValueError):
             stretch = range(0)
-        if found and 0 < len(stretch) <= 31:  # no holiday is as long; a slip of the pen in a year is longer
+        if found and 0 < len(stretch) <= 31:  # longer than any holiday: a mistyped year
             days |= {first + timedelta(days=ahead): not found[7] for ahead in stretch}
         elif line.strip():
             sentence = gettext("Line %(number)d cannot be read: “%(line)s”.")
@@ -434,7 +434,7 @@ def read_days(text: str) -> Mapping[date, bool]:
 
 
 def check_days(text: str) -> None:
-    """Raises ValidationError."""
+    """Raise ValidationError for a line that cannot be read."""
     read_days(text)
 
 
@@ -444,7 +444,7 @@ class WorkdayCalendarQuerySet(models.QuerySet["WorkdayCalendar"]):
 
 
 class WorkdayCalendar(models.Model):
-    """One row, for all companies: the calendar of China is one."""
+    """The entered calendar of China: one row for all companies."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     days = models.TextField(
@@ -470,19 +470,19 @@ class WorkdayCalendar(models.Model):
         return str(_("holidays and make-up days"))
 
 
-# --- What somebody typed on a page and has not saved ---
+# --- Drafts: what a person typed on a page and has not saved ---
 
 
 DRAFT_KEPT = timedelta(days=30)
 
 
 class Draft(models.Model):
-    """One for each person and page. It holds no secret: no page that keeps drafts has a field for one."""
+    """The draft of a person on a page. It holds no secret: pages that keep drafts have no field for one."""
 
     person = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
-    # "push:7", or "push:new" of the page for a new one.
+    # "push:7", or "push:new" for a new push.
     page = models.CharField(max_length=32)
-    # As the page sends its form: application/x-www-form-urlencoded.
+    # The form as application/x-www-form-urlencoded.
     values = models.TextField()
     saved_at = models.DateTimeField(db_index=True)
 
