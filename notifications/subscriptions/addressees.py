@@ -1,4 +1,4 @@
-"""Whom pushes and alert rules name: in words, why they name a person, and what a person chooses of their own."""
+"""Describes the recipients of pushes and alert rules, explains why they name a person, and keeps a person's choices."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 Model: TypeAlias = type[Subscription] | type[AlertReceiver]
-# So many of each kind are named, more are counted.
+# More addressees of a kind are counted, not named.
 NAMED_AT_MOST = 2
 
 
 def describe_addressees(orders: Sequence[Any], model: Model, *, seen_by: Person) -> dict[int, str]:
-    """By the key of each of these orders of `model`. People whom `seen_by` does not see are counted, not named. Seven
-    queries at most."""
+    """Describe the recipients of each order of `model`, by its key. People whom `seen_by` may not see are counted, not
+    named. Seven queries at most."""
     keys = [one.pk for one in orders]
     found: dict[int, list[str]] = defaultdict(list)
     for one in orders:
@@ -57,8 +57,7 @@ def _count_addressees(field: str, count: int) -> str:
 
 
 def _name_addressees(model: Model, field: str, keys: list[int], visible: Q) -> dict[int, tuple[int, list[str]]]:
-    """By order how many of a kind it names, and the names of those who are `visible`, where they are few. Two
-    queries at most."""
+    """Map each order to its number of recipients of a kind and, if few, their visible names. Two queries at most."""
     through: Any = getattr(model, field).through
     order = f"{model._meta.model_name}_id"
     one = getattr(model, field).field.related_model._meta.model_name
@@ -91,11 +90,11 @@ def _join_words(words: list[str]) -> str:
     return pgettext("between reasons", ", ").join(words)
 
 
-# --- Why they name a person: by name, group, department or attributes, or as everyone ---
+# --- Why orders name a person: by name, group, department or attributes, or as everyone ---
 
 
 def explain_naming(person: User, model: type[Subscription] | type[AlertReceiver]) -> dict[int, list[str]]:
-    """By the key of each order of `model` that names the person, whether it reaches them or not, in words why. Ten
+    """Map each order of `model` that names the person to the reasons in words, whether it reaches them or not. Ten
     queries at most, and one for each level of departments."""
     found: dict[int, list[str]] = defaultdict(list)
     orders: QuerySet[Any] = model._default_manager.order_by()
@@ -105,7 +104,7 @@ def explain_naming(person: User, model: type[Subscription] | type[AlertReceiver]
     for pk, name in theirs.values_list("pk", "groups__name"):
         found[pk].append(_("group “%(name)s”") % {"name": name})
     accounts = list(WeComAccount.objects.complete().filter(user=person))
-    # As resolve_audience means it: a chosen department that is there, with those below it where that is chosen.
+    # Like resolve_audience: an existing department, with those below it if that is chosen.
     standing = _find_departments(accounts)
     around = departments.at_and_above(standing) if standing else set()
     named = Department.objects.in_bulk(around)
@@ -122,7 +121,7 @@ def explain_naming(person: User, model: type[Subscription] | type[AlertReceiver]
 
 
 def _find_departments(accounts: list[WeComAccount]) -> set[int]:
-    """Keys of the departments in which these accounts stand."""
+    """Return the keys of the departments that these accounts belong to."""
     member = Q(pk__in=[])
     for account in accounts:
         member |= Q(member__corp=account.corp_id, member__userid_folded=account.userid_folded)
@@ -134,16 +133,14 @@ def _find_departments(accounts: list[WeComAccount]) -> set[int]:
 
 
 SHOWN_AT_MOST = 200
-# Of the newest receipts: what reached the person in a way that no row here names any more.
+# Newest receipts that are read, to find pushes that reached the person but no longer name them.
 RECEIPTS_READ = 500
 
 
 @dataclass(frozen=True, slots=True)
 class OwnSubscription:
-    """`name`: the push's own, since its title may be a template.
-
-    `choice`: a SubscriptionChoice.Kind, or empty while it is sent. `next_at`: when it is due again, if known.
-    """
+    """A push that concerns a person. `name`: the push's own name, since its title may be a template. `choice`: a
+    SubscriptionChoice.Kind, or empty while it is sent. `next_at`: its next time, if known."""
 
     pk: int
     name: str
@@ -152,7 +149,7 @@ class OwnSubscription:
 
 
 def find_own_subscriptions(person: User) -> list[OwnSubscription]:
-    """Those in force, by name. Seven queries; for members of departments one more for each level of these."""
+    """Return the person's enabled pushes, by name. Seven queries; for members of departments one more per level."""
     found = _find_concerning(person).order_by("name", "next_run_at", "pk")
     rows = list(found[:SHOWN_AT_MOST])
     choices: dict[int, str] = dict(
@@ -164,10 +161,8 @@ def find_own_subscriptions(person: User) -> list[OwnSubscription]:
 
 
 def choose_subscription(person: User, *, subscription_id: int, kind: str, now: datetime) -> bool:
-    """Note what `person` chose; an empty `kind` resumes. False for a subscription that does not concern the person.
-
-    Messages that are made already still arrive.
-    """
+    """Store what `person` chose; an empty `kind` resumes. Return False if the subscription does not concern the person.
+    Messages that are already made still arrive."""
     if not _find_concerning(person).filter(pk=subscription_id).exists():
         return False
     if kind:
@@ -180,8 +175,8 @@ def choose_subscription(person: User, *, subscription_id: int, kind: str, now: d
 
 
 def _find_concerning(person: User) -> QuerySet[Subscription]:
-    """Enabled subscriptions that name the person, a group or department of theirs, what their attributes say, or
-    everyone; and those that have reached them."""
+    """Return enabled subscriptions that name the person (directly, by group, department or attributes, or as everyone),
+    and those that have reached them."""
     accounts = list(WeComAccount.objects.complete().filter(user=person))
     corp_id = next((account.corp_id for account in accounts if account.is_primary), None)
     newest = Receipt.objects.filter(user=person).order_by("-pk").values("run_id")[:RECEIPTS_READ]

@@ -1,4 +1,4 @@
-"""Schedules as people read them: in words, with what is to be known of them, and the week ahead."""
+"""Schedules in words, notes on their next times, and the plan of the week ahead."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 
-# From Monday on.
+# Monday first.
 WEEKDAYS = (
     gettext_lazy("Mon"),
     gettext_lazy("Tue"),
@@ -31,7 +31,7 @@ WEEKDAYS = (
     gettext_lazy("Sat"),
     gettext_lazy("Sun"),
 )
-# What people call the zones that are usual here.
+# Common names of the usual time zones.
 ZONES: dict[str, StrOrPromise] = {
     "Asia/Shanghai": pgettext_lazy("time zone", "Beijing time"),
     "Asia/Hong_Kong": pgettext_lazy("time zone", "Hong Kong time"),
@@ -41,12 +41,12 @@ ZONES: dict[str, StrOrPromise] = {
     "America/New_York": pgettext_lazy("time zone", "New York time"),
     "UTC": pgettext_lazy("time zone", "Universal time (UTC)"),
 }
-# WeCom asks not to send at these minutes.
+# WeCom asks senders to avoid these minutes.
 CROWDED_MINUTES = (0, 30)
 
 
 def describe_schedule(subscription: Scheduled) -> str:
-    """The schedule in a few words, a crontab, too; one that has no short words is "at times of its own"."""
+    """Describe the schedule in a few words, also a crontab; "at times of its own" if it has no short description."""
     words = _describe_preset(subscription)
     match subscription.free_days:
         case FreeDays.SKIP if subscription.repeat != Repeat.DAILY:
@@ -58,8 +58,8 @@ def describe_schedule(subscription: Scheduled) -> str:
 
 
 def time_line(found: DueTime, zone: tzinfo, *, is_saved: bool) -> str:
-    """A time with its weekday. Where it is spread: when it begins, which depends on the saved row, or from when on to
-    when it may."""
+    """Write a time with its weekday. A spread time of a saved row shows when it begins, which depends on the row's key;
+    one of an unsaved row shows the range."""
     local = found.due_at.astimezone(zone)
     day = WEEKDAYS[local.weekday()]
     if not found.spread_seconds:
@@ -72,7 +72,7 @@ def time_line(found: DueTime, zone: tzinfo, *, is_saved: bool) -> str:
 
 
 def write_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
-    """What whoever writes the schedule ought to know about these next times of it, in sentences."""
+    """Return what the author of the schedule should know about these next times, in sentences."""
     notes = write_calendar_notes(subscription, times)
     if any(found.slot_at.minute in CROWDED_MINUTES and not found.spread_seconds for found in times):
         notes.append(
@@ -82,7 +82,7 @@ def write_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
 
 
 def write_calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
-    """That the calendar ends before the last of these times, where the schedule goes by it."""
+    """Return a warning if the schedule uses the calendar of working days and the calendar ends before the last time."""
     if not subscription.is_by_workdays:
         return []
     zone = read_zone(subscription.time_zone)
@@ -91,7 +91,7 @@ def write_calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> l
 
 
 def warn_of_calendar_end(year: int) -> str:
-    """`year`: the first whose free days are not known."""
+    """Write the warning. `year`: the first year whose holidays are not known."""
     sentence = _(
         "The holidays and make-up days of %(year)d are not known to this version: from then on every day from Monday "
         "to Friday counts as a working day, but for 1 January, 1 and 2 May and 1 to 3 October. An update of guanwecom "
@@ -116,7 +116,7 @@ def _describe_preset(subscription: Scheduled) -> str:
             return describe_crontab(subscription.crontab)
 
 
-# What a crontab leaves out.
+# Months that a crontab for this day leaves out.
 _MONTHS_WITHOUT = {
     "29": gettext_lazy(" (not in February, but for leap years)"),
     "30": gettext_lazy(" (not in February)"),
@@ -128,7 +128,7 @@ _DAYS = re.compile(r"([0-7])(?:-([0-7]))?")
 
 
 def describe_crontab(crontab: str) -> str:
-    """What people write by presets or every few minutes or hours; anything else without its details."""
+    """Describe daily, weekly and monthly crontabs and those for every few minutes or hours; others without details."""
     match crontab.split():
         case [minute, hour, "*", "*", days] if _NUMBER.fullmatch(minute) and _NUMBER.fullmatch(hour):
             time = f"{int(hour):02}:{int(minute):02}"
@@ -156,7 +156,7 @@ def _describe_monthly(day: str, time: str) -> str:
 
 
 def _describe_interval(step: str, minutes: int) -> str:
-    """`step`: * or */n. `minutes`: what 1 of it is."""
+    """Describe a step, `*` or `*/n`. `minutes`: length of one unit, 1 or 60."""
     count = 1 if step == "*" else int(step.removeprefix("*/"))
     if minutes == 1:
         return ngettext("Every minute", "Every %(count)d minutes", count) % {"count": count}
@@ -164,7 +164,7 @@ def _describe_interval(step: str, minutes: int) -> str:
 
 
 def _read_weekdays(text: str) -> list[int]:
-    """The numbers of ISO 8601 in a crontab's list of days, ascending; empty for what is none. A crontab's 0 is 7."""
+    """Return the ISO 8601 numbers of a crontab's list of days, ascending; empty if it is none. A crontab's 0 is 7."""
     found = set()
     for part in text.split(","):
         one = _DAYS.fullmatch(part)
@@ -176,34 +176,34 @@ def _read_weekdays(text: str) -> list[int]:
 
 
 def month_day_label(month_day: str) -> str:
-    """`month_day`: a number from 1 to 31, or one of MonthDay. Anything else stays as it is."""
+    """Describe `month_day`, a number from 1 to 31 or one of MonthDay. Anything else is returned unchanged."""
     if month_day.isdigit():
         return _("day %(day)s") % {"day": month_day}
     return str(MonthDay(month_day).label) if month_day in MonthDay.values else month_day
 
 
 def moment_line(moment: datetime, time_zone: str) -> str:
-    """A moment in a subscription's own time zone, with seconds only where they are not zero."""
+    """Write a moment in the subscription's time zone, with seconds only if they are not zero."""
     local = moment.astimezone(read_zone(time_zone))
     return f"{local:%Y-%m-%d %H:%M:%S}" if local.second else f"{local:%Y-%m-%d %H:%M}"
 
 
 def zone_label(time_zone: str) -> StrOrPromise:
-    """What people call the zone; of a rare one its own name, such as Asia/Seoul."""
+    """Return the zone's common name; for a rare zone its own name, such as Asia/Seoul."""
     return ZONES.get(time_zone, time_zone)
 
 
-# --- The week ahead: what is planned in each hour, and what the limits have no room for ---
+# --- The week ahead: what is planned in each hour, and what exceeds the limits ---
 
 
 DAYS = 7
-# Of all pushes together; a crontab for every minute has 10,080 a week.
+# Limit for all pushes together. A crontab for every minute has 10,080 times a week.
 TIMES_AT_MOST = 20_000
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One time of a push. `people`: the keys of those who would get it now; None where that is not known."""
+    """Time of a push. `people`: the keys of its present recipients; None if unknown."""
 
     subscription: Subscription
     at: datetime
@@ -212,25 +212,25 @@ class Planned:
 
     @property
     def message_count(self) -> int:
-        """A group robot's group gets one."""
+        """The number of messages; a robot's group gets one."""
         return 1 if self.subscription.robot_id is not None else len(self.people or ())
 
     @property
     def is_crowding(self) -> bool:
-        """WeCom asks not to send then."""
+        """Return whether WeCom asks senders to avoid this minute."""
         return self.at.minute in CROWDED_MINUTES and not self.is_spread
 
 
 @dataclass
 class Hour:
-    """What begins within an hour, and sentences about a minute of it that is too full."""
+    """Pushes that begin within an hour, and sentences about its overfull minutes."""
 
     planned: list[Planned] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @cached_property
     def people_count(self) -> int:
-        """Each person counts once, however many messages they get."""
+        """The number of people; each counts once, however many messages they get."""
         return len(frozenset().union(*{one.people for one in self.planned if one.people}))
 
     @cached_property
@@ -239,7 +239,7 @@ class Hour:
 
     @property
     def pushes(self) -> list[tuple[Planned, int]]:
-        """Each push by its first time within the hour, and how many times it has there."""
+        """Pushes, each with its first time within the hour and its number of times there."""
         firsts: dict[int, Planned] = {}
         counts: dict[int, int] = defaultdict(int)
         for one in self.planned:
@@ -250,8 +250,8 @@ class Hour:
 
 @dataclass(frozen=True)
 class Week:
-    """`hours`: by day and hour of the day, only those in which something begins. `is_cut`: whether there were more
-    than TIMES_AT_MOST; `unreadable`: pushes whose schedule cannot be used."""
+    """The plan. `hours`: by day and hour, only hours in which something begins. `is_cut`: there are more than
+    TIMES_AT_MOST times; `unreadable`: pushes whose schedule cannot be used."""
 
     days: list[date]
     hours: Mapping[tuple[date, int], Hour]
@@ -264,7 +264,7 @@ class Week:
 
     @property
     def notes(self) -> dict[str, list[tuple[date, int]]]:
-        """Each sentence with the hours that it is about."""
+        """Sentences, each with the hours that it is about."""
         found: dict[str, list[tuple[date, int]]] = defaultdict(list)
         for key, hour in sorted(self.hours.items()):
             for note in hour.notes:
@@ -287,8 +287,8 @@ def plan_week(
     now: datetime,
     zone: tzinfo,
 ) -> Week:
-    """Collect what is to come from midnight of `start` on; times before `now` are left out. `people`: by push, the keys
-    of those who would get it, where that is known."""
+    """Collect the times of a week from midnight of `start` on, without times before `now`. `people`: by push, the keys
+    of its recipients, if known."""
     hours: dict[tuple[date, int], Hour] = defaultdict(Hour)
     unreadable: list[Subscription] = []
     count = 0
@@ -315,12 +315,12 @@ def plan_week(
 
 
 def limit_per_hour() -> int:
-    """Calls of a company to WeCom; 0 where there is no limit. A message of one's own is a call."""
+    """Return a company's calls to WeCom per hour; 0 if there is no limit. A personal message is a call."""
     return min(filter(None, (settings.LIMIT_COMPANY_PER_HOUR, settings.LIMIT_ADDRESS_PER_HOUR)), default=0)
 
 
 def limit_per_minute() -> int:
-    """As `limit_per_hour`, for a minute."""
+    """Return a company's calls to WeCom per minute; 0 if there is no limit."""
     return min(filter(None, (settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_ADDRESS_PER_MINUTE)), default=0)
 
 

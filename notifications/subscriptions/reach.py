@@ -1,4 +1,4 @@
-"""Whom a sender may reach: of the people whom its owner may reach, those to whom it is limited."""
+"""People whom a sender may reach: those whom its owner may reach, within the sender's own limit."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from notifications.subscriptions.recipients import match_chosen
 def reachable(
     owner: User, *, corp_ids: Collection[int] | None = None, audience: Audience | None = None
 ) -> QuerySet[User]:
-    """The people to whom messages of `owner` may go.
+    """Return the people to whom messages of `owner` may go.
 
-    A message goes through the company of the account that receives a person's messages: that company is one which the
-    owner sees. Who has no such account is known to those alone who see all companies. `corp_ids`: only people of these
-    companies; `audience`: only those whom it names.
+    A message goes through the company of the account that receives a person's messages, and the owner must see that
+    company. People without such an account are known only to those who see all companies. `corp_ids`: only people of
+    these companies; `audience`: only people whom it names.
     """
     people = User.objects.all()
     if not sees_all(owner):
@@ -33,7 +33,7 @@ def reachable(
 
 
 def people_of(sender: ApiToken | InboundChannel) -> QuerySet[User]:
-    """Whom the messages of an API token or an inbound channel may reach."""
+    """Return the people whom messages of an API token or an inbound channel may reach."""
     if isinstance(sender, InboundChannel):
         is_limited = sender.reach == InboundChannel.Reach.CHOSEN
         corp_ids = None if sender.corp_id is None else [sender.corp_id]
@@ -53,7 +53,7 @@ def people_of(sender: ApiToken | InboundChannel) -> QuerySet[User]:
 
 
 def chosen_by_channel(channel: InboundChannel) -> Audience:
-    """The people chosen on the channel's page, reachable or not."""
+    """Return the people chosen on the channel's page, reachable or not."""
     return Audience(
         user_ids=channel.users.order_by().values("pk"),
         group_ids=list(channel.groups.values_list("pk", flat=True)),
@@ -63,8 +63,8 @@ def chosen_by_channel(channel: InboundChannel) -> Audience:
 
 
 def named_by_channel(channel: InboundChannel) -> Audience:
-    """Return whom the alerts of a channel concern: of the people chosen on its page those whom its owner reaches now.
-    Nobody while its owner may not send messages."""
+    """Return whom a channel's alerts concern: the people chosen on its page whom its owner may reach now. Nobody if the
+    owner may not send messages."""
     if not InboundChannel.objects.usable().filter(pk=channel.pk).exists():
         return Audience()
     people = people_of(channel).filter(match_chosen(chosen_by_channel(channel)))
@@ -72,8 +72,8 @@ def named_by_channel(channel: InboundChannel) -> Audience:
 
 
 def corps_of(sender: ApiToken | InboundChannel) -> QuerySet[Corp]:
-    """The companies whose userids and departments a sender may use: those that its owner sees, as far as the sender is
-    limited to some of them."""
+    """Return the companies whose userids and departments a sender may use: those its owner sees, within the sender's
+    limit."""
     corps = Corp.objects.visible_to(sender.owner)
     if isinstance(sender, InboundChannel):
         return corps if sender.corp_id is None else corps.filter(pk=sender.corp_id)
@@ -82,6 +82,6 @@ def corps_of(sender: ApiToken | InboundChannel) -> QuerySet[Corp]:
 
 
 def receiving(corps: QuerySet[Corp] | Collection[int]) -> QuerySet[Any, Any]:
-    """Keys of the people whose messages go through one of these companies."""
+    """Return the keys of the people whose messages go through one of these companies."""
     accounts = WeComAccount.objects.filter(corp__in=corps, is_primary=True)
     return accounts.order_by().values("user_id")

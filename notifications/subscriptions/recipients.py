@@ -1,4 +1,4 @@
-"""Resolves recipients, and which of them can be reached."""
+"""Resolves the recipients of an audience, and which of them can be reached."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 Reason = Receipt.Reason
 _OF_CHOICE = {SubscriptionChoice.Kind.PAUSED: Reason.PAUSED, SubscriptionChoice.Kind.DECLINED: Reason.DECLINED}
-# Put right on the person's page in the administration.
+# Reasons that somebody corrects on the person's page in the administration.
 INCOMPLETE = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERID, Reason.BAD_USERID})
 SET_ON_PERSON = INCOMPLETE | {Reason.NO_VALUE, Reason.NO_BI_IDENTITY}
 NAMES_AT_ONCE = 1000
@@ -66,10 +66,9 @@ ADDRESS_CHARACTERS = 128
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One person. `reason` says why he cannot be reached; empty: he can, at `corp_id` and `userid`, or by mail.
-
-    `detour`: why it is the second channel by which he is reached. `detail`: the reason more exactly, where known.
-    """
+    """A person of an audience. `reason` says why they cannot be reached. If it is None, they get the message at
+    `corp_id` and `userid`, or by mail. `detour`: why the second channel is used. `detail`: more about the reason, if
+    known."""
 
     user_id: int
     corp_id: int | None
@@ -82,12 +81,12 @@ class Recipient:
     detail: Sentence | None = None
 
     def left_out(self, why: LeftOut) -> Recipient:
-        """The person, who gets nothing for this reason."""
+        """Return the person with the reason why they get nothing."""
         return replace(self, reason=why.reason, detail=why.detail, address=f"user:{self.user_id}")
 
     @property
     def reason_text(self) -> str:
-        """The reason in the language in force; empty where there is none."""
+        """The reason in the current language; empty if there is none."""
         return str(self.detail or (self.reason and self.reason.label) or "")
 
 
@@ -101,12 +100,12 @@ class Unreachable:
 
 @dataclass(frozen=True)
 class Reachability:
-    """How many people a message would reach, how many not, and the first of those with the reason of each.
+    """Numbers of people whom a message would and would not reach, and the first of the latter with their reasons.
 
-    `unlinked_count`: members of the chosen departments who are nobody here; `removed`: chosen departments that are not
-    there any more, the first of them. `reasons`: of all who are unreachable. `first_id`: the key of the first person
-    who would be reached; None where there is nobody. `note`: of the data that decides. `is_count_known`: False where
-    nobody can say yet how many of the reachable people get it; `note` says why.
+    `unlinked_count`: members of the chosen departments without an account here; `removed`: the first chosen departments
+    that no longer exist. `reasons`: of all unreachable people. `first_id`: key of the first reachable person, or None.
+    `note`: about the data that decides. `is_count_known`: False if nobody can say yet how many reachable people get it;
+    `note` says why.
     """
 
     reachable_count: int
@@ -121,19 +120,18 @@ class Reachability:
 
     @property
     def concerns_somebody(self) -> bool:
-        """Return whether it makes sense as a standing order: whoever pauses it may resume it at any time, and data
-        changes.
-        """
+        """Return whether a subscription makes sense although it reaches nobody now: a pause may end at any time, and
+        data changes."""
         return bool(self.reachable_count or self.reasons & (Receipt.BY_CHOICE | Receipt.OF_CONTENT))
 
 
 def audience_of(run: Run, subscription: Subscription) -> Audience:
-    """Whom a run is for: a trial for the person who asked for it alone."""
+    """Return the audience of a run. A trial goes only to the person who asked for it."""
     if run.trigger == Run.Trigger.TRIAL:
         return trial_audience(subscription, run.requested_by_id)
     if run.resends is None:
         return named_audience(subscription)
-    # Those whom that run, or the one message of it that is sent again, did not reach, by the present channels.
+    # Only people whom that run (or the one message that is sent again) did not reach, by the present channels.
     receipts = Receipt.objects.unreached(run.resends, mark=run.resends_mark, with_unknown=run.resends_unknown)
     has_robot = subscription.channel == Channel.ROBOT and receipts.filter(channel=Channel.ROBOT).exists()
     return replace(
@@ -148,7 +146,7 @@ def audience_of(run: Run, subscription: Subscription) -> Audience:
 
 
 def trial_audience(order: Addressed, user_id: int | None) -> Audience:
-    """One person, by the order's channel; what goes to a group is tried out by the app."""
+    """Return an audience of one person on the order's channel; an order for a group is tried by the app."""
     is_to_group = order.channel == Channel.ROBOT
     return Audience(
         user_ids=() if user_id is None else (user_id,),
@@ -159,12 +157,12 @@ def trial_audience(order: Addressed, user_id: int | None) -> Audience:
 
 
 def named_audience(order: Addressed) -> Audience:
-    """Return whom a subscription or an alert receiver names now."""
+    """Return the present audience of a subscription or an alert receiver."""
     return named_audiences([order])[order.pk]
 
 
 def named_audiences(orders: Sequence[Addressed]) -> dict[int, Audience]:
-    """Map the key of each of `orders`, which are of one model, to whom it names now. Four queries."""
+    """Return the present audiences of `orders` of one model, by their keys. Four queries."""
     if not orders:
         return {}
     named: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -195,13 +193,12 @@ def named_audiences(orders: Sequence[Addressed]) -> dict[int, Audience]:
 
 
 def resolve_audience(audience: Audience, *, only: int | None = None) -> Iterator[Recipient]:
-    """Each person once, ordered by company, then by id: the same rows always give the same order.
+    """Yield each person once, by company, then by id: the same rows always give the same order.
 
-    "Everyone" means active people with a complete account whom WeCom lets in, of the one company if the audience names
-    one; a person named directly, by a group or by attribute rules is a recipient in any case, with the reason where he
-    cannot be reached.
-    A department means whoever stands in it now and is let in by WeCom; one that is not there any more means nobody.
-    `only`: this person alone, if chosen.
+    "Everyone" means active people with a complete account whom WeCom lets in, in the audience's company if it names
+    one. People named directly, by a group or by attribute rules are always recipients, with a reason if they cannot be
+    reached. A department means its present members whom WeCom lets in; a removed department means nobody. `only`: yield
+    only this person, if chosen.
     """
     if audience.channel == Channel.ROBOT:
         return
@@ -210,17 +207,14 @@ def resolve_audience(audience: Audience, *, only: int | None = None) -> Iterator
 
 
 def find_recipients(audience: Audience, contents: RunContents | None) -> Iterator[Recipient]:
-    """Each person as `resolve_audience` finds them; whoever can be reached and gets nothing of `contents` has the
-    reason, too.
-
-    Sending asks this, and so does whatever says before how many people will get it. `contents`: None where it is not
-    known who gets what of it.
-    """
+    """Yield the recipients of `resolve_audience`; a reachable person who gets nothing of `contents` has the reason,
+    too. Sending uses it, and so do the pages that say beforehand how many people get a message. `contents`: None if it
+    is not known who gets what."""
     yield from apply_contents(resolve_audience(audience), contents)
 
 
 def apply_contents(people: Iterable[Recipient], contents: RunContents | None) -> Iterator[Recipient]:
-    """Yield `people`; whoever can be reached and gets nothing of `contents` has the reason, too."""
+    """Yield `people`; a reachable person who gets nothing of `contents` has the reason, too."""
     if contents is None or not contents.is_split:
         yield from people
         return
@@ -232,11 +226,9 @@ def apply_contents(people: Iterable[Recipient], contents: RunContents | None) ->
 
 
 def resolve_audiences(audiences: Mapping[int, Audience]) -> dict[int, list[Recipient]]:
-    """Find the people of each audience as `resolve_audience` does, by the same keys.
-
-    A fixed number of queries for every hundred different audiences. Equal ones share their list, unless somebody has
-    paused one of them. One of more than COUNTED_AT_MOST people is left out: a page must not wait for it.
-    """
+    """Resolve several audiences like `resolve_audience`, by the same keys. It needs a fixed number of queries for every
+    hundred different audiences. Equal audiences share their list, unless somebody has paused one of them. An audience
+    of more than COUNTED_AT_MOST people is left out: a page must not wait for it."""
     plain = {key: replace(one, subscription_id=None) for key, one in audiences.items()}
     different = list(dict.fromkeys(plain.values()))
     corps = Department.objects.filter(pk__in={pk for one in different for pk in one.department_ids})
@@ -283,7 +275,7 @@ def resolve_audiences(audiences: Mapping[int, Audience]) -> dict[int, list[Recip
 
 
 def recheck_people(audience: Audience, user_ids: Collection[int]) -> dict[int, Recipient]:
-    """By user how `audience` reaches these people now, whether it still chooses them or not. A query for each 5000."""
+    """Return by user how `audience` reaches these people now, even if it no longer chooses them. One query per 5000."""
     ids = list(user_ids)
     parts = (ids[start : start + PEOPLE_AT_ONCE] for start in range(0, len(ids), PEOPLE_AT_ONCE))
     found = (_read_recipients(audience, User.objects.filter(pk__in=part)) for part in parts)
@@ -300,7 +292,7 @@ def _read_recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Rec
 
 
 def _read_people(people: QuerySet[User], choice: Subquery | Value) -> Iterator[Any]:
-    """Yield the _COLUMNS of each person. `choice`: what they chose about the push."""
+    """Yield the _COLUMNS of each person. `choice`: the person's choice about the push."""
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
     people = people.annotate(account=primary).order_by("account__corp_id", "pk")
     left = Q(account__left_at__isnull=False)
@@ -312,10 +304,8 @@ def _read_people(people: QuerySet[User], choice: Subquery | Value) -> Iterator[A
 def count_reachability(
     audience: Audience, *, seen_by: Person, named: int = 20, expected: Expected = NOT_KNOWN
 ) -> Reachability:
-    """Return what saving a subscription for `audience` would mean. `expected`: what it would send, where that is known.
-
-    Listed are the first `named` unreachable people whom `seen_by` may see; all are counted.
-    """
+    """Count whom a subscription for `audience` would reach. `expected`: what it would send, if known. The first `named`
+    unreachable people whom `seen_by` may see are listed; all are counted."""
     reachable_count, unreachable, first_id = int(audience.robot_id is not None), [], None
     for recipient in find_recipients(audience, expected.contents):
         if recipient.reason is None:
@@ -366,8 +356,8 @@ _COLUMNS = (
 
 
 def match_chosen(audience: Audience, branches: departments.Branches | None = None) -> Q:
-    """The condition on User for the people whom an audience names, reachable or not. `branches`: those of its
-    departments' companies, where they are read already."""
+    """Return the condition on User for the people whom an audience names, reachable or not. `branches`: departments of
+    the audience's companies, if they were read before."""
     named = Q(pk__in=audience.user_ids)
     if audience.group_ids:
         membership = User.groups.through.objects.filter(group_id__in=audience.group_ids, user_id=OuterRef("pk"))
@@ -391,13 +381,13 @@ def _find_reached(audience: Audience, branches: departments.Branches | None = No
 
 
 def _make_recipient(audience: Audience, row: Any) -> Recipient:
-    """`row`: the _COLUMNS of a person."""
+    """Make a recipient of a person's _COLUMNS."""
     userid, reason = row.account__userid, None
     if not row.is_active:
         reason = Reason.USER_DISABLED
     elif row.choice:
         reason = _OF_CHOICE[SubscriptionChoice.Kind(row.choice)]
-    elif row.is_barred:  # before what a second channel makes good: nothing goes to somebody who has left
+    elif row.is_barred:  # checked before the second channel: nothing goes to somebody who has left
         reason = Reason.BARRED
     elif row.account__pk is None:
         reason = Reason.NO_ACCOUNT
@@ -417,12 +407,12 @@ def _make_recipient(audience: Audience, row: Any) -> Recipient:
 
 
 def mail_address(user_id: int, email: str) -> str:
-    """Where a mail goes, as receipts name it. With the person, because two may share an address."""
+    """Return the address of a mail in receipts. It contains the person, because two people may share a mail address."""
     return f"mail:{user_id}:{email}"[:ADDRESS_CHARACTERS]
 
 
 def _choose_channel(audience: Audience, email: str, by_app: Recipient) -> Recipient:
-    """The person as the audience's channels reach him: by the app, else by mail where that is the second channel."""
+    """Return the person as the audience's channels reach them: by the app, or by mail if that is the second channel."""
     is_mailed = audience.channel == Channel.EMAIL
     if by_app.reason in Receipt.BY_CHOICE:
         return replace(by_app, channel=Channel.EMAIL) if is_mailed else by_app
@@ -448,7 +438,7 @@ def read_rules(order: Addressed) -> tuple[Rule, ...]:
 
 
 def read_rules_by_order(orders: Sequence[Addressed]) -> dict[int, tuple[Rule, ...]]:
-    """Map the key of each of `orders`, which are of one model, to its rules. One query."""
+    """Return the rules of `orders` of one model, by their keys. One query."""
     column = "subscription_id" if isinstance(orders[0], Subscription) else "receiver_id"
     found: dict[int, list[Rule]] = {order.pk: [] for order in orders}
     rows = AttributeRule.objects.filter(**{f"{column}__in": found}).select_related("attribute").order_by("pk")
@@ -458,24 +448,21 @@ def read_rules_by_order(orders: Sequence[Addressed]) -> dict[int, tuple[Rule, ..
 
 
 def list_rules(rules: Iterable[Rule]) -> SafeString:
-    """In words, one below the other; a dash where there are none."""
+    """Return the rules in words, one per line; a dash if there are none."""
     lines = [(str(rule.attribute), rule.operator.label, "; ".join(rule.values)) for rule in rules]
     return format_html_join("", "<div>{} {} {}</div>", lines) or format_html("{}", "—")
 
 
 def save_rules(order: Addressed, rules: Iterable[Rule]) -> bool:
-    """Give a subscription or a receiver exactly these rules; those that it has already stay. Returns whether anything
-    changed.
-
-    One by one, so that the audit trail names each.
-    """
+    """Set the rules of a subscription or a receiver and keep those that exist. Return whether anything changed. Rules
+    are written one by one, so that the audit trail names each."""
     wanted = list(rules)
     with transaction.atomic():
         kept = []
         rows = list(AttributeRule.objects.filter(**order_field(order)).select_related("attribute"))
         [owner] = order_field(order)
         for row in rows:
-            setattr(row, owner, order)  # which knows the companies that it was moved between
+            setattr(row, owner, order)  # this instance knows the companies that it was moved between
             same = Rule(row.attribute, Operator(row.operator), tuple(row.values))
             if same in wanted:
                 wanted.remove(same)
@@ -493,7 +480,7 @@ def save_rules(order: Addressed, rules: Iterable[Rule]) -> bool:
 
 
 def find_rules_naming(attribute: Attribute, folded_values: Collection[str]) -> list[str]:
-    """Those, in words, that compare `attribute` with one of these values. One query."""
+    """Describe the rules that compare `attribute` with one of these values. One query."""
     rows = AttributeRule.objects.filter(attribute=attribute).order_by("pk")
     rows = rows.select_related("attribute", "subscription", "receiver")
     named = set(folded_values)
@@ -501,15 +488,15 @@ def find_rules_naming(attribute: Attribute, folded_values: Collection[str]) -> l
 
 
 def match_rules(rules: Sequence[Rule], match: str) -> Q:
-    """The condition on User for people who match all, or any, of `rules`; nobody where there are none."""
+    """Return the condition on User for people who match all, or any, of `rules`; nobody if there are none."""
     if not rules:
         return Q(pk__in=[])
     return reduce(or_ if match == RulesMatch.ANY else and_, map(_rule_condition, rules))
 
 
 def find_concerned_orders(person: User, model: type[Subscription] | type[AlertReceiver] = Subscription) -> list[int]:
-    """Ids of the orders of `model` whose rules the person matches. Two queries: rules on attributes without a value of
-    the person cannot match, so the others need not be read, except where all must."""
+    """Return the ids of the orders of `model` whose rules the person matches. Two queries. A rule on an attribute
+    without a value cannot match, so only orders with a rule on one of the person's attributes are read."""
     values: dict[int, set[str]] = defaultdict(set)
     for attribute_id, folded in AttributeValue.objects.filter(user=person).values_list("attribute_id", "folded"):
         values[attribute_id].add(folded)
@@ -526,7 +513,7 @@ def find_concerned_orders(person: User, model: type[Subscription] | type[AlertRe
 
 
 def is_match(rule: Rule, folded_values: Collection[str]) -> bool:
-    """Return whether one person whose values are known matches."""
+    """Return whether a person with these values matches."""
     wanted = {fold_value(value) for value in rule.values}
     if rule.operator == Operator.CONTAINS and not rule.attribute.is_many_valued:
         return any(part in value for part in wanted for value in folded_values)
@@ -537,7 +524,7 @@ def is_match(rule: Rule, folded_values: Collection[str]) -> bool:
 
 
 def _rule_condition(rule: Rule) -> Q:
-    """Of an attribute with several values "is" means: this one and no other."""
+    """Return the rule's condition. For an attribute with several values "is" means: this value and no other."""
     theirs = AttributeValue.objects.of(rule.attribute).filter(user=OuterRef("pk"))
     folded = [fold_value(value) for value in rule.values]
     if rule.operator == Operator.CONTAINS and not rule.attribute.is_many_valued:

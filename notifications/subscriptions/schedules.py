@@ -1,12 +1,12 @@
-"""Slots of a schedule, the spread of their start times, and the working days that schedules heed.
+"""Slots of a schedule, the spread of their start times, and the working days that schedules use.
 
-A slot is the time that the schedule names; it identifies a run. With a spread the run is due some seconds later,
-always the same for the same slot, whoever works it out, and always before the next slot.
+A slot is the time that the schedule names; it identifies a run. With a spread the run is due some seconds later: always
+the same number for the same slot, in every process, and always before the next slot.
 
-A preset fires as the crontab of its time of day does, on the days that it names. Rules where clocks change (those of
-Debian's cron): a schedule that names minute and hour fires once for a local time that is skipped, at the first minute
-that exists, and once for one that is doubled, the first time. A schedule with a star in minute or hour follows the time
-that really passes.
+A preset fires like the crontab of its time of day, on the days that it names. Clock changes follow the rules of
+Debian's cron: a schedule that names minute and hour fires once for a skipped local time, at the first minute that
+exists, and once for a doubled one, the first time. A schedule with a star in minute or hour follows the time that
+really passes.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# On what of a subscription its times depend; where they are spread, on its key as well.
+# Fields of a subscription that its times depend on; spread times depend on its key as well.
 TIME_FIELDS = (
     *("repeat", "local_time", "weekdays", "month_day", "free_days", "crontab", "jitter_seconds"),
     *("time_zone", "valid_from", "valid_to"),
 )
 ONE_DAY = timedelta(days=1)
-# How far ahead days are looked for before a schedule counts as one without any further. 29 February falls on a working
-# day within that.
+# Days to search before a schedule counts as having no further time. 29 February falls on a working day within them.
 DAYS_LOOKED_AHEAD = 20 * 366
 IsWorkday = Callable[[date], bool]
 
 
 class ScheduleError(SentenceError, ValueError):
-    """A schedule or time zone that cannot be used; the text is a sentence for the person who wrote it."""
+    """The schedule or time zone cannot be used; the text is a sentence for its author."""
 
 
 @dataclass(frozen=True)
 class DueTime:
-    """A time of a schedule. `slot_at`: as named; `due_at`: when its run begins; `spread_seconds`: at most between."""
+    """A time of a schedule. `slot_at`: as named; `due_at`: when its run begins; `spread_seconds`: the most between
+    them."""
 
     slot_at: datetime
     due_at: datetime
@@ -62,7 +62,7 @@ class DueTime:
 
 
 def read_zone(time_zone: str) -> ZoneInfo:
-    """Return the time zone of this name. Raises ScheduleError."""
+    """Return the time zone of this name. Raise ScheduleError."""
     try:
         return ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -70,10 +70,8 @@ def read_zone(time_zone: str) -> ZoneInfo:
 
 
 def find_slots(subscription: Scheduled, after: datetime) -> Iterator[datetime]:
-    """Yield every slot later than `after`, in UTC, ascending, whatever the validity.
-
-    Raises ScheduleError, also for a schedule that never fires.
-    """
+    """Yield every slot later than `after`, in UTC, ascending, whatever the validity. Raise ScheduleError, also for a
+    schedule that never fires."""
     where = read_zone(subscription.time_zone)
     if subscription.repeat != Repeat.CRONTAB:
         at = subscription.local_time or time()
@@ -84,11 +82,11 @@ def find_slots(subscription: Scheduled, after: datetime) -> Iterator[datetime]:
 
 
 def due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime]:
-    """Yield the times due later than `after` whose slot s is valid: valid_from ≤ s < valid_to. Raises ScheduleError."""
+    """Yield the times due later than `after` whose slot s is valid: valid_from ≤ s < valid_to. Raise ScheduleError."""
     start = after - timedelta(seconds=subscription.jitter_seconds)
     if subscription.valid_from is not None and subscription.valid_from > start:
         start = subscription.valid_from.astimezone(UTC)
-        # Slots lie on whole minutes; cronsim drops microseconds: a whole second before is the closest that it sees.
+        # Slots lie on whole minutes and cronsim drops microseconds, so a whole second earlier is close enough.
         start -= timedelta(seconds=start.microsecond == 0)
     for found in _spread(subscription, find_slots(subscription, start)):
         if subscription.valid_to is not None and found.slot_at >= subscription.valid_to:
@@ -98,24 +96,20 @@ def due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime]:
 
 
 def next_due(subscription: Scheduled, after: datetime) -> DueTime | None:
-    """Return the next time within the subscription's validity, or None. Raises ScheduleError."""
+    """Return the next time within the subscription's validity, or None. Raise ScheduleError."""
     return next(due_times(subscription, after), None)
 
 
 def reschedule(subscription: Subscription | AlertRule, *, now: datetime) -> None:
-    """Set `next_run_at` (not saved) after a change of the schedule. Times before `now` are not made up for.
-
-    Raises ScheduleError.
-    """
+    """Set `next_run_at` (not saved) after a change of the schedule. Times before `now` are not made up for. Raise
+    ScheduleError."""
     found = next_due(subscription, now) if subscription.is_enabled else None
     subscription.next_run_at = None if found is None else found.due_at
 
 
 def reschedule_rows(rows: QuerySet[Any], *, now: datetime) -> None:
-    """Set and save the next time of each row: subscriptions or alert rules, which are locked.
-
-    One whose schedule cannot be used keeps the time that it has.
-    """
+    """Set and save the next time of each row; the rows (subscriptions or alert rules) are locked. A row whose schedule
+    cannot be used keeps its time."""
     moved = []
     with transaction.atomic():
         for row in rows.order_by("pk").select_for_update(of=("self",)):
@@ -129,7 +123,7 @@ def reschedule_rows(rows: QuerySet[Any], *, now: datetime) -> None:
 
 
 def reschedule_by_workdays(*, now: datetime) -> None:
-    """Work out the next times anew in which the calendar of working days has a say. What is due already stays due."""
+    """Set the next times of all schedules that use the calendar of working days. Due times stay due."""
     for rows in (Subscription.objects.by_workdays(), AlertRule.objects.by_workdays()):
         reschedule_rows(rows.filter(is_enabled=True).exclude(next_run_at__lte=now), now=now)
 
@@ -143,7 +137,7 @@ def _spread(subscription: Scheduled, found: Iterator[datetime]) -> Iterator[DueT
     while slot is not None:
         following = next(found, None)
         room = most if following is None else min(most, int((following - slot).total_seconds()) - 1)
-        # Drawn: the same for everybody who asks, and different from slot to slot.
+        # Pseudo-random: the same in every process, and different from slot to slot.
         seed = f"{subscription.pk}:{slot.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         seconds = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) % (room + 1)
         yield DueTime(slot, slot + timedelta(seconds=seconds), room)
@@ -154,7 +148,7 @@ def _spread(subscription: Scheduled, found: Iterator[datetime]) -> Iterator[DueT
 
 
 def read_preset_days(subscription: Scheduled) -> IsWorkday:
-    """Return the test whether the preset fires on a day, free days treated as the subscription says."""
+    """Return the test whether the preset fires on a day, with free days treated as the subscription says."""
     is_workday = read_workdays() if subscription.is_by_workdays else is_published_workday
     weekdays = subscription.weekday_numbers
 
@@ -164,7 +158,8 @@ def read_preset_days(subscription: Scheduled) -> IsWorkday:
         return subscription.repeat == Repeat.DAILY or day.isoweekday() in weekdays
 
     def is_reached(day: date) -> bool:
-        """Whether it is named itself, or a free day before it is, with no working day between."""
+        """Return whether the day is a working day and is named, or a named free day precedes it without a working day
+        between."""
         if not is_workday(day):
             return False
         while not is_named(day):
@@ -183,8 +178,8 @@ def read_preset_days(subscription: Scheduled) -> IsWorkday:
 
 
 def _find_day_of_month(month_day: str, year: int, month: int, is_workday: IsWorkday) -> date | None:
-    """Find the day of a month. One that has no such day has its last instead: nobody waits for a report in vain. None
-    for what is no day of a month."""
+    """Return the day of a month. A month without that day has its last day instead, so that no report is missing. None
+    if `month_day` names no day."""
     last = date(year, month, monthrange(year, month)[1])
     match month_day:
         case MonthDay.LAST:
@@ -210,17 +205,15 @@ FIELDS = (
 
 
 def crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datetime]:
-    """Yield every time of the crontab later than `after`, in UTC, ascending.
-
-    Raises ScheduleError, also for one that never fires.
-    """
+    """Yield every time of the crontab later than `after`, in UTC, ascending. Raise ScheduleError, also for one that
+    never fires."""
     simulation = _simulate(crontab, after.astimezone(zone))
     last = after
     found_any = False
     for local in simulation:
         found_any = True
-        # Compared: in a doubled hour the simulation goes by the wall clock and can fall behind `after`; around a
-        # skipped hour two local times become the same moment.
+        # In a doubled hour the simulation follows the wall clock and can fall behind `after`; around a skipped hour two
+        # local times become the same moment.
         moment = local.astimezone(UTC)
         if moment > last:
             last = moment
@@ -232,7 +225,7 @@ def crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datet
 def crontab_slots_on(
     crontab: str, zone: tzinfo, after: datetime, is_chosen: Callable[[date], bool]
 ) -> Iterator[datetime]:
-    """Yield the same on the chosen days alone. Ends where DAYS_LOOKED_AHEAD hold none. Raises ScheduleError."""
+    """Yield the crontab's times on chosen days only. Stop after DAYS_LOOKED_AHEAD without any. Raise ScheduleError."""
     last = after
     while True:
         for moment in crontab_slots(crontab, zone, last):
@@ -240,7 +233,8 @@ def crontab_slots_on(
             if moment - after > timedelta(days=DAYS_LOOKED_AHEAD):
                 return
             if not is_chosen(day):
-                # Begins anew: a schedule for every minute has 1440 times on a day that is left out.
+                # Start again at the next chosen day: a schedule for every minute has 1440 times on a day that is left
+                # out.
                 following = (day + number * ONE_DAY for number in range(1, DAYS_LOOKED_AHEAD))
                 chosen = next(filter(is_chosen, following), None)
                 if chosen is None:
@@ -269,7 +263,7 @@ def _simulate(crontab: str, after: datetime) -> CronSim:
             except (CronSimError, ValueError):
                 sentence = Sentence("“%(word)s” is no %(field)s.")
                 raise ScheduleError(sentence % {"word": word, "field": FIELDS[position]}) from error
-        # Each is right by itself, their combination names no day.
+        # Each field is right, but their combination names no day.
         raise ScheduleError(never_fires()) from error
 
 
@@ -277,23 +271,24 @@ def never_fires() -> Sentence:
     return Sentence("This schedule never fires: its fields name a date that no year has, like 30 February.")
 
 
-# --- Working days in China with make-up days (调休), from the library chinesecalendar. The State Council publishes each
-# year's days in the November before; the library follows with a release. For years that it does not know yet, Monday to
-# Friday count as working days but for the holidays that no year moves. What administrators entered counts before that
+# --- Working days in China with make-up days (调休), from the library chinesecalendar ---
+# The State Council publishes a year's days in November before; the library follows with a release. In years that it
+# does not know yet, Monday to Friday are working days except for the fixed holidays. Days that administrators entered
+# take precedence.
 
-# Month and day: New Year's Day, Labour Day (two days since 2025) and the National Day's three.
+# Month and day: New Year's Day, Labour Day (two days since 2025) and three days of the National Day.
 FIXED_HOLIDAYS = frozenset({(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)})
 
 
 def read_workdays() -> IsWorkday:
-    """Return the test whether China works on a day, as it was entered, else as it is published. One query."""
+    """Return the test whether China works on a day, by the entered days, else by the published ones. One query."""
     entered = WorkdayCalendar.objects.entered()
     return lambda day: entered[day] if day in entered else is_published_workday(day)
 
 
 @lru_cache(maxsize=4096)
 def is_published_workday(day: date) -> bool:
-    """Return whether China works on that day by what this version knows."""
+    """Return whether China works on that day according to this version's calendar."""
     try:
         return bool(chinese_calendar.is_workday(day))
     except NotImplementedError:
@@ -307,13 +302,13 @@ def last_known_year() -> int:
 
 
 def unknown_years(days: Iterable[date]) -> list[int]:
-    """Return the years of these days of which nothing is published or entered, ascending."""
+    """Return the years of these days for which nothing is published or entered, ascending."""
     years = {day.year for day in days if day.year > last_known_year()}
     return sorted(years - {day.year for day in WorkdayCalendar.objects.entered()} if years else years)
 
 
 def nearest_workday(day: date, is_workday: IsWorkday, *, step: int = 1) -> date:
-    """Return the day itself if it is worked on, else the next one that is; with a step of -1 the last one before."""
+    """Return the day if it is a working day, else the next working day; with a step of -1 the last one before."""
     while not is_workday(day):
         day += timedelta(days=step)
     return day

@@ -155,7 +155,7 @@ def _converted(html: str, *, is_marked: bool = False, has_links: bool = True) ->
     cleaned = nh3.clean(
         _bounded(html), tags=_READ, clean_content_tags=_GONE, attributes={"a": {"href"}}, url_schemes={"http", "https"}
     )
-    # Blanks are joined: markdownify's time grows with the square of a run of them. A tag that the limit cuts ends there.
+    # Blanks are joined: markdownify's time grows with the square of a run of them. A tag that is cut ends there.
     converter = _Converter(is_marked=is_marked, has_links=has_links)
     return _tidy(converter.convert(_BLANKS.sub(" ", cleaned)[: 4 * TEXT_CHARACTERS]))
 
