@@ -1,4 +1,4 @@
-"""What disabling a company means for pushes; shown before it is confirmed."""
+"""Effects of disabling a company on pushes, and this app's permissions and audit trail."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from notifications.models import (
     WorkdayCalendar,
 )
 
-# Counted no further: the page is shown while somebody waits.
+# Counting stops here: somebody waits for the page.
 COUNTED = 10_000
 
 
 def disabling_holds_back(corp: Corp) -> list[str]:
-    """Sentences about messages that will wait and subscriptions that will reach nobody."""
+    """Return sentences about messages that will wait and subscriptions that will reach nobody."""
     sentences = []
     waiting = Delivery.objects.unsettled().filter(corp=corp)[:COUNTED].count()
     if waiting:
@@ -54,9 +54,9 @@ def disabling_holds_back(corp: Corp) -> list[str]:
     return sentences
 
 
-# --- What the roles hold of this app, and what of it the audit trail follows ---
+# --- Permissions of the roles in this app, and the models that the audit trail follows ---
 
-# What editors write, then what they only read.
+# Models that editors write, and models that they only read.
 _WRITTEN = ("report", "subscription", "robot", "alertrule")
 _READ = (*_WRITTEN, "run", "delivery", "receipt", "corpqueue", "incident", "incomingmessage")
 
@@ -64,7 +64,7 @@ _READ = (*_WRITTEN, "run", "delivery", "receipt", "corpqueue", "incident", "inco
 def grant_to_roles() -> None:
     views = [f"notifications.view_{model}" for model in _READ]
     changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _WRITTEN]
-    # To add a message means to send one by a token of one's own.
+    # Adding a message means sending one with one's own token.
     changes += ["notifications.change_incident", "notifications.add_incomingmessage"]
     tokens = [f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")]
     channels = [f"notifications.{verb}_inboundchannel" for verb in ("view", "add", "change", "delete")]
@@ -76,7 +76,7 @@ def grant_to_roles() -> None:
     roles.grant(Role.INTEGRATION_ADMINISTRATOR, *robots, *queues)
 
 
-# What checks of an alert rule write, and nobody else.
+# Fields that only the checks of an alert rule write; the audit trail leaves them out.
 _OF_CHECKS = (
     *("gather_until", "next_run_at", "checked_slot_at", "watched", "holding", "memory"),
     *("failure_count", "problem", "form_key", "created_at"),
@@ -129,7 +129,8 @@ def track_orders() -> None:
 
 
 def _of_token(token: ApiToken) -> list[int | None]:
-    """The companies that it was limited to, by themselves or by subscriptions; whoever reaches all is nobody's."""
+    """Return the companies that the token is limited to, directly or by subscriptions; none for a token that reaches
+    all."""
     reports = token.subscriptions.values_list("report__corp", flat=True)
     corps = token.corps.values_list("pk", flat=True), token.send_corps.values_list("pk", flat=True)
     return [*chain(*corps), *reports]

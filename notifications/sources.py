@@ -1,7 +1,7 @@
 """Protocol of run sources: content and recipients of a run, or why it has none. Registered in AppConfig.ready().
 
-Rendering asks the source of a run and knows none of the kinds. Subscriptions, alerts, owner notices and messages of
-other systems are such kinds.
+Rendering asks the source of a run and does not know the kinds: subscriptions, alerts, owner notices, and messages of
+other systems.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class RenderingError(SentenceError):
 
     @classmethod
     def of(cls, error: MessageError) -> RenderingError:
-        """Make the error of a value that WeCom would refuse, with its reason."""
+        """Make the error for a value that WeCom would refuse, with the reason."""
         return cls(Sentence("This cannot be a message: %(reason)s") % {"reason": error})
 
 
 class NotWorthSending(SentenceError):  # noqa: N818  # no error: as the subscription asks
-    """The run is not sent."""
+    """The run is not sent, as its subscription asks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number in words, with what it is: "昨日降水", "12.3 毫米 ↑5.0%". The first of a content stands out in cards."""
+    """A number in words with its caption: "昨日降水", "12.3 毫米 ↑5.0%". The first of a content stands out in cards."""
 
     caption: str
     words: str
@@ -49,8 +49,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class CardContent:
-    """The table of one card of the report, cut down to the slice. `alias`: its name in templates; `title`: as people
-    read it."""
+    """The table of one of the report's cards, cut to the slice. `alias`: its name in templates; `title`: for people."""
 
     alias: str
     title: str
@@ -59,7 +58,7 @@ class CardContent:
 
 @dataclass(frozen=True, slots=True)
 class ReadyMedium:
-    """A picture or a file that came with a message of another system: nothing is made of it."""
+    """A picture or a file that came with a message of another system and is sent unchanged."""
 
     medium_id: int
     kind: Medium.Kind
@@ -68,9 +67,9 @@ class ReadyMedium:
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """A page or card of the BI as one account there sees it. `path`: without its first slash; `name`: its heading;
-    `slot_at`: the time for which it is taken; `options`: how it is shown, but for what depends on the message's form.
-    """
+    """A page or card of the BI as one of its accounts sees it. `path`: without its first slash; `name`: its heading;
+    `slot_at`: time for which the picture is taken; `options`: how it is shown, except what depends on the message's
+    form."""
 
     path: str
     identity: str
@@ -81,14 +80,14 @@ class PageView:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a message is made of, before it has a form's bytes: nothing in it depends on who of the slice gets it.
+    """Content of a message, before it becomes the bytes of a form. It is the same for everybody in the slice.
 
-    `title` is one line of plain text. `text` is for the message form for which it was rendered: what came out of
-    cells is escaped for that form already. `cards` are in the report's order; a report without cards has none.
-    `as_of`: of the oldest table; `note`: that the data is stale or cut, in words, or empty; it begins `text` already.
-    `link`: where the message leads, a page of the BI where the report names no other; empty: nowhere. `time_zone`: of
-    all of its times, by name; empty for what was frozen before it was kept: the site's. `media`: what came with it; a
-    content has these or cards. `page`: of the BI, a picture of which goes with it.
+    `title` is one line of plain text. `text` is for the message form for which it was rendered: values of cells are
+    escaped for that form already. `cards` are in the report's order. `as_of`: of the oldest table; `note`: says that
+    the data is stale or cut, or is empty; `text` begins with it already. `link`: the page that the message leads to, a
+    page of the BI unless the report names another; empty: none. `time_zone`: of all times in it, by name; empty in
+    contents that were frozen before it was stored: the site's. `media`: files that came with it; a content has these or
+    cards. `page`: page of the BI whose picture goes with it.
     """
 
     title: str
@@ -104,12 +103,12 @@ class Content:
 
     @property
     def is_fetch_time(self) -> bool:
-        """Return whether `as_of` is only when the oldest table was fetched."""
+        """Return whether `as_of` is only the time when the oldest table was fetched."""
         return any(card.table.is_fetch_time and card.table.as_of == self.as_of for card in self.cards)
 
     @property
     def as_of_day(self) -> date | None:
-        """Return the day at whose end the oldest table was true; None where `as_of` is a moment."""
+        """Return the day at whose end the oldest table was true; None if `as_of` is a moment."""
         return next((card.table.as_of_day for card in self.cards if card.table.as_of == self.as_of), None)
 
     @property
@@ -120,7 +119,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on one attribute, as orders and their forms have it. `values`: exactly one unless ONE_OF."""
+    """A condition on one attribute, as in orders and their forms. `values`: exactly one unless ONE_OF."""
 
     attribute: Attribute
     operator: Operator
@@ -129,12 +128,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Audience:
-    """A choice of people, as a subscription, an alert receiver or a form names them, and the ways to reach them.
-    `corp_id`: the only company that is meant.
-
-    `department_ids`: as chosen; with `with_subdepartments` the departments below count, too. A robot's group is nobody
-    in particular: such an audience has no people. `rules`: whoever matches all of them, or any, as `rules_match` says.
-    """
+    """A choice of people, as a subscription, an alert receiver or a form names them, and the channels to reach them.
+    `corp_id`: only people of this company. `department_ids`: as chosen; with `with_subdepartments` the departments
+    below count, too. `rules`: chooses people who match all of them, or any, as `rules_match` says. A robot's group is
+    no person: such an audience has no people."""
 
     user_ids: Collection[int] | QuerySet[Any, Any] = ()
     group_ids: Collection[int] = ()
@@ -147,14 +144,14 @@ class Audience:
     channel: str = Channel.WECOM
     fallback_channel: str = ""
     robot_id: int | None = None
-    # Whose recipients may have paused it. Empty: nobody's choice counts, as for a trial.
+    # Subscription whose recipients may have paused it. None: no choices count, as for a trial.
     subscription_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How the messages of a run are made and how long they may wait. `corp_id`: of the company with which a mail stands
-    whose reader has none; `link`: where a message leads whose content names no page."""
+    """Form, priority and lifetime of a run's messages. `corp_id`: company for mails to people without one; `link`:
+    where a message leads if its content names no page."""
 
     form: MessageForm
     priority: int
@@ -165,45 +162,44 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Why a person gets nothing. `detail`: the reason more exactly, where there is more to say."""
+    """Reason why a person gets nothing. `detail`: more about the reason, if there is more to say."""
 
     reason: Receipt.Reason
     detail: Sentence | None = None
 
 
 class RunContents(Protocol):
-    """What the people of one run get. `is_split`: whether it depends on who they are; then `learn` comes first."""
+    """Contents of a run for its people. `is_split`: the content depends on the person; then call `learn` first."""
 
     @property
     def is_split(self) -> bool: ...
 
     @property
     def charts(self) -> Sequence[tuple[str, Chart]]:
-        """Each with the alias of its card."""
+        """Charts, each with the alias of its card."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal where the data is; empty without data."""
+        """A text that is equal for equal data; empty without data."""
 
     def learn(self, user_ids: Collection[int]) -> None:
-        """Read at once what decides what each of these people gets."""
+        """Read at once what decides the content for each of these people."""
 
     def reason_against(self, user_id: int) -> LeftOut | None:
-        """Why the person gets nothing; None for who does."""
+        """Return why the person gets nothing; None if they get something."""
 
     def key_of(self, user_id: int) -> Hashable:
-        """Equal for people who get the same."""
+        """Return a key that is equal for people who get the same content."""
 
     def of(self, user_id: int | None) -> Content:
-        """Return what the person gets; None: a group, which is nobody. Raises RenderingError."""
+        """Return the person's content; for None, the content of a group. Raise RenderingError."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The sending that would happen, to tell before it is sent who gets it. `contents`: None where everybody gets the
-    same, or where nothing could be sent. `note`: from when the data is that decides, or, if not `is_known`, why nobody
-    can say who gets it.
-    """
+    """The sending that would happen now, to say beforehand who gets it. `contents`: None if everybody gets the same or
+    nothing could be sent. `note`: the time of the data that decides or, if not `is_known`, why nobody can say who gets
+    it."""
 
     contents: RunContents | None = None
     note: Sentence | None = None
@@ -223,10 +219,10 @@ class OneContent:
     fingerprint = ""
 
     def learn(self, user_ids: Collection[int]) -> None:
-        """Nothing depends on them."""
+        """Do nothing: the content does not depend on people."""
 
     def reason_against(self, user_id: int) -> None:
-        """Everybody gets it."""
+        """Return None: everybody gets the content."""
 
     def key_of(self, user_id: int) -> Hashable:
         return None
@@ -236,36 +232,37 @@ class OneContent:
 
 
 class RunSource(Protocol):
-    """What one run sends."""
+    """Terms, audience and contents of one run."""
 
     @property
     def terms(self) -> Terms: ...
 
     def audience(self) -> Audience:
-        """Whom the run is for, now."""
+        """Return the present audience of the run."""
 
     def contents(self, *, now: datetime) -> RunContents:
-        """Raises RenderingError, NotWorthSending or DataPending where nothing is to be sent, or not yet."""
+        """Return the contents. Raise RenderingError, NotWorthSending or DataPending if nothing is to be sent, or not
+        yet."""
 
     def app_body(
         self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime
     ) -> bytes | None:
-        """The bytes for people of one company's app; None: those of the message form. Asked inside the transaction that
-        freezes them."""
+        """Return the request body for people of one company's app; None: the body of the message form. Called inside
+        the transaction that freezes it."""
         return None
 
     def note_unreached(self, reason: str) -> None:
-        """The run ended without a message for anybody. `reason`: a stored sentence. Called inside the transaction that
-        ends it."""
+        """Note that the run ended without reaching anybody. `reason`: a stored sentence. Called inside the transaction
+        that ends the run."""
         return
 
 
-# Asked for the source of a run. None: a run of this trigger is another one's.
+# Functions that return the source of a run, or None if the run belongs to another source.
 run_sources: Hook[[Run], RunSource | None] = Hook()
 
 
 def source_of(run: Run) -> RunSource:
-    """Find the source of a run. Raises LookupError for a trigger that no source is registered for."""
+    """Return the source of a run. Raise LookupError for a trigger without a registered source."""
     source = run_sources.first(run)
     if source is None:
         raise LookupError(run.trigger)

@@ -1,6 +1,7 @@
-"""Background work of the push engine. Tasks carry ids and are safe to run twice; the rows hold the truth.
+"""Background work of the push engine. Tasks carry ids and are safe to run twice; the rows hold the state.
 
-The pool of threads knows no time limits: every call to WeCom has a deadline, and a sending task ends by itself.
+Workers use a pool of threads, which knows no time limits: every call to WeCom has a deadline, and a sending task ends
+by itself.
 """
 
 from __future__ import annotations
@@ -73,29 +74,29 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A rendering task carries so many runs at least; more where there would be more tasks than that.
+# Least runs of a rendering task; more if there would be more tasks than the second number.
 RUNS_PER_TASK = 20
 RENDERING_TASKS_AT_ONCE = 200
-# A sending task carries so many, or as many as it may have under way at once where that is more.
+# Deliveries of a sending task, or as many as it may send at once if that is more.
 DELIVERIES_PER_TASK = 50
-# Of settings.CELERY_TASK_QUEUES; pictures and files have jobs.CHARTS_QUEUE.
+# Queues of settings.CELERY_TASK_QUEUES; pictures and files have CHARTS_QUEUE.
 URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
-# What waits for other people's systems.
+# Queue of tasks that wait for other systems.
 DATA_QUEUE = "data"
-# Of them uploads.AT_ONCE are under way at once.
+# uploads.AT_ONCE of them run at the same time.
 UPLOADS_PER_TASK = 50
-# As many webhooks, each of which may take its whole time, as end within the lease of the last.
+# As many webhooks, each taking its full time, as end within the lease of the last.
 CALLBACKS_PER_TASK = 5
-# Mails of the mail door, too.
+# Also for mails of the mail door.
 MAILS_PER_TASK = 10
 
-# Set when this worker was asked to end. Threads see it; that is why workers run with --pool threads.
+# Set when this worker is asked to end. Only threads see it; so workers run with --pool threads.
 _stopping = threading.Event()
 
 
 @worker_shutting_down.connect(weak=False)
 def stop_between_messages(**_signal: Any) -> None:
-    """Let running tasks end after the message that they are at."""
+    """Let running tasks end after their current message."""
     _stopping.set()
 
 
@@ -167,7 +168,7 @@ def _purge(now: datetime) -> None:
 
 
 def _find_old_rows(now: Moment) -> list[QuerySet[Any]]:
-    """Find what nothing hangs on."""
+    """Return the old rows that nothing depends on."""
     inbound = [outgoing.old(now), accept.old_uploads(now), calls.old_payloads(now)]
     return [*inbound, evaluation.old(now), find_old_requests(now), find_old_drafts(now)]
 
@@ -178,7 +179,7 @@ def _notify_administrators(now: datetime) -> None:
 
 TICK = Tick(
     scheduler.TICK,
-    # Health judges by it (health.TICK_STALE_SECONDS), and it repairs what a clock that was set back has left.
+    # Health checks judge by the tick (health.TICK_STALE_SECONDS), and it repairs rows after a clock was set back.
     at_least_seconds=10,
     steps=(
         Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
@@ -201,27 +202,27 @@ TICK = Tick(
 
 @shared_task(name=scheduler.TICK, ignore_result=True)
 def tick() -> None:
-    """Runs when beat saw something due, and every few seconds: claim what is due, sweep, queue what waits."""
+    """Claim what is due, sweep, and queue what waits. Runs when beat sees something due, and every few seconds."""
     now = database_clock()()
     # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
     if scheduler.clock_was_set_back(scheduler.TICK, now=now):
         repair_clock_damage(now=now)
     if not scheduler.claim_tick(scheduler.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
-    # What is due goes out also where something cannot be swept.
+    # Due messages go out even if a sweep fails.
     if TICK.is_anything_due():
         TICK.do_steps(now=now)
 
 
 @shared_task(name="notifications.notify_of_owners", ignore_result=True)
 def notify_of_owners() -> None:
-    """Runs each hour: tell who may hand over what lost its owner, and of tokens that expire."""
+    """Notify those who can hand over things without an owner, and owners of tokens that expire. Runs each hour."""
     enqueue_runs(request_ownership_notices(now=database_clock()()))
 
 
 @shared_task(name="notifications.render_runs", ignore_result=True)
 def render_runs(run_ids: list[int]) -> None:
-    """Make the messages of these runs, and hand them out to be sent."""
+    """Render the messages of these runs and hand them out to be sent."""
     clock = database_clock()
     if render.render_runs(run_ids, clock=clock, is_stopping=_stopping.is_set):
         _hand_out(clock())
@@ -229,12 +230,11 @@ def render_runs(run_ids: list[int]) -> None:
 
 @shared_task(name="notifications.send_deliveries", ignore_result=True)
 def send_deliveries(delivery_ids: list[int]) -> None:
-    """Try these messages."""
+    """Try to send these deliveries."""
     send.send_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
-# Acknowledged early: a picture that ends its worker must not come back again and again: its row knows
-# how often it was tried.
+# Acknowledged early: a picture that kills its worker must not come back again and again. Its row counts the tries.
 @shared_task(
     name="notifications.make_medium",
     ignore_result=True,
@@ -243,7 +243,7 @@ def send_deliveries(delivery_ids: list[int]) -> None:
     time_limit=SECONDS_AT_MOST,
 )
 def make_medium(medium_ids: list[int]) -> None:
-    """Make this picture or file; of a task there is one, so that its time limit ends nothing else."""
+    """Make this picture or file. A task has one, so that its time limit ends nothing else."""
     _produce(make_medium, medium_ids, CHARTS_QUEUE)
 
 
@@ -261,7 +261,7 @@ def take_snapshots(medium_ids: list[int]) -> None:
 
 def _produce(task: Task[[list[int]], None], medium_ids: list[int], queue: str) -> None:
     if billiard.current_process().name == "MainProcess" and not task.request.is_eager:
-        # Threads know no time limits, and the renderer would hold up all others in this process.
+        # Threads have no time limits, and the renderer would hold up all others in this process.
         logger.error("pictures and files are made in a worker of their own: -Q %s --pool prefork", queue)
         return
     for medium_id in medium_ids:
@@ -270,7 +270,7 @@ def _produce(task: Task[[list[int]], None], medium_ids: list[int], queue: str) -
 
 @shared_task(name="notifications.prepare_deliveries", ignore_result=True)
 def prepare_deliveries(delivery_ids: list[int]) -> None:
-    """Upload what these messages carry, freeze them, and hand them out to be sent."""
+    """Upload the files of these deliveries, freeze them, and hand them out to be sent."""
     clock = database_clock()
     if uploads.prepare_deliveries(delivery_ids, clock=clock, is_stopping=_stopping.is_set):
         _hand_out(clock())
@@ -279,7 +279,7 @@ def prepare_deliveries(delivery_ids: list[int]) -> None:
 @job_kind(
     calls.FETCH,
     label=gettext_lazy("Pictures and files of an inbound call"),
-    explain=lambda _job: "",  # the channel's log says what was refused
+    explain=lambda _job: "",  # the channel's log shows what was refused
     seconds=180,
     tries=calls.GIVEN_UP_AFTER,
     repeats_errors=True,
@@ -299,35 +299,35 @@ def fetch_inbound(run: JobRun) -> dict[str, Any] | Again:
 
 @shared_task(name="notifications.recall_deliveries", ignore_result=True)
 def recall_deliveries(delivery_ids: list[int]) -> None:
-    """Take these messages back from people's WeCom."""
+    """Recall these messages from people's WeCom."""
     recall.recall_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
 @shared_task(name="notifications.update_alert_cards", ignore_result=True)
 def update_alert_cards(card_ids: list[int]) -> None:
-    """Change these cards to how their incidents stand."""
+    """Change these cards to the current state of their incidents."""
     card_updates.update_cards(card_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
 @shared_task(name="notifications.call_back", ignore_result=True)
 def call_back(message_ids: list[int]) -> None:
-    """Tell the senders of these messages that they are settled."""
+    """Call back the senders of these settled messages."""
     webhook.call_back_all(message_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
 @shared_task(name="notifications.send_outgoing_mails", ignore_result=True)
 def send_outgoing_mails(mail_ids: list[int]) -> None:
-    """Send what the mail door has to say, and mails that it passes on."""
+    """Send the mail door's reports and forwarded mails."""
     outgoing.send(mail_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
 def enqueue_card_updates(card_ids: Sequence[int]) -> None:
-    """Hand cards out to be changed, after the transaction if one is open: people look at them after a click."""
+    """Hand out cards to be changed, after an open transaction: people look at them after a click."""
     _enqueue(update_alert_cards, card_ids, DELIVERIES_PER_TASK, URGENT_QUEUE)
 
 
 def enqueue_runs(run_ids: Sequence[int]) -> None:
-    """Hand runs out for rendering, after the transaction if one is open. Alerts and what is urgent overtake."""
+    """Hand out runs for rendering, after an open transaction. Alerts and urgent runs overtake others."""
     is_urgent = Q(subscription__priority=Priority.URGENT) | Q(message__priority=Priority.URGENT)
     is_urgent |= Q(trigger=Run.Trigger.ALERT)
     urgent = Run.objects.filter(is_urgent, pk__in=run_ids).values_list("pk", flat=True)
@@ -338,18 +338,18 @@ def enqueue_runs(run_ids: Sequence[int]) -> None:
 
 
 def enqueue_waiting_runs(card_id: int, slot_at: datetime) -> None:
-    """Hand out the runs that waited for this card's data. A follower of integrations.datasources.fetch."""
+    """Hand out the runs that waited for this card's data. Called by integrations.datasources.fetch."""
     enqueue_runs(report_contents.waiting_runs(card_id, slot_at))
 
 
 def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUEUE) -> None:
-    """Hand deliveries out to be sent, after the transaction if one is open."""
+    """Hand out deliveries to be sent, after an open transaction."""
     size = max(DELIVERIES_PER_TASK, settings.SEND_PARALLEL_PER_TASK)
     _enqueue(send_deliveries, delivery_ids, size, queue)
 
 
 def enqueue_previews(medium_ids: list[int]) -> None:
-    """Hand out what somebody who looks at a page waits for, without waiting for the next tick."""
+    """Hand out the pictures that somebody on a page waits for, without waiting for the next tick."""
     _enqueue_media(hand_out_previews(medium_ids, now=database_clock()()))
 
 
@@ -357,7 +357,7 @@ def _enqueue_media(medium_ids: list[int]) -> None:
     media = Medium.objects.only("queue", "kind").in_bulk(medium_ids)
     for medium in (media[pk] for pk in medium_ids if pk in media):
         if medium.queue == SNAPSHOTS_QUEUE:
-            # Without a worker they are handed out again and again; the queue holds those of the last time.
+            # Without a worker they are handed out again and again; each message in the queue expires before that.
             _enqueue(take_snapshots, [medium.pk], 1, SNAPSHOTS_QUEUE, expires=QUEUED.total_seconds())
         else:
             seconds = SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
@@ -373,5 +373,5 @@ def _enqueue(
         def publish(chunk: list[int] = chunk) -> None:
             task.apply_async((chunk,), queue=queue, **options)
 
-        # Robust: without a broker the rows wait for the sweep, and nobody's page breaks.
+        # robust: without a broker the rows wait for the sweep, and no page fails.
         transaction.on_commit(publish, robust=True)
