@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.directory.groups import DepartmentsField, DepartmentsSelect
+from accounts.directory.groups import DepartmentsField
 from accounts.models import User
 from accounts.users.roles import people_visible_to, sees_all_corps
 from integrations.admin.base import ONE_SAVE_BUTTON, own_page
@@ -28,13 +28,13 @@ from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelForm, ConfirmedChanges
 from integrations.models import Corp
 from notifications.admin.base import (
+    RecipientsMixin,
     RowContextMixin,
     SuccessorPage,
     administrator,
     find_row,
     for_person,
     moment,
-    offered_groups,
 )
 from notifications.api import tokens
 from notifications.delivery.runs.ownership import describe_owner
@@ -129,7 +129,7 @@ LISTED_AT_MOST = 50
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RowContextMixin):
+class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContextMixin):
     empty_list = _(
         "With a token another system runs pushes over the HTTP API, for example after a data update. It may do "
         "what you give it of your own rights, until it expires or is revoked."
@@ -194,13 +194,6 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RowContextMixin):
     def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         return for_person(form, request, ["corps", "subscriptions", "send_corps", "send_users", "send_groups"])
-
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "send_departments":
-            kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
-        if db_field.name == "send_groups":
-            kwargs["queryset"] = offered_groups()
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         # One button: the page that follows shows the secret, whichever was pressed.

@@ -28,7 +28,7 @@ from accounts.users.roles import people_visible_to, role_groups
 from integrations.admin.base import ReadRows, hide_related_links, own_page
 from integrations.admin.base import pill as tone_pill
 from integrations.core.admin_pages import AnyModelAdmin
-from integrations.models import Corp
+from integrations.models import Corp, Department
 from integrations.models.fields import Person
 from notifications.delivery.runs.ownership import ACTING, choose_successor, find_changeable, find_offered_successors
 from notifications.models import Delivery, Incident, IncidentNotice, IncomingMessage, Receipt, Run, Subscription
@@ -165,16 +165,12 @@ class RecipientsMixin(AnyModelAdmin):
         return list_rules(read_rules(addressed))
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "departments":
+        if db_field.related_model is Department:
             kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
         if db_field.related_model is Group:
-            kwargs["queryset"] = offered_groups()
+            # As the search of the select offers them: those that stand for roles are nobody's address.
+            kwargs["queryset"] = Group.objects.exclude(pk__in=role_groups())
         return super().formfield_for_manytomany(db_field, request, **kwargs)
-
-
-def offered_groups() -> QuerySet[Group]:
-    """As the search of the select offers them: those that stand for roles are nobody's address."""
-    return Group.objects.exclude(pk__in=role_groups())
 
 
 class SuccessorForm(forms.Form):

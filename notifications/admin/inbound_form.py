@@ -17,12 +17,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Attribute, User
-from accounts.users.roles import people_visible_to, sees_all_corps
+from accounts.users.roles import sees_all_corps
 from integrations.clients.expressions import ExpressionRefused
 from integrations.core.admin_pages import AnyModelForm, VersionedForm
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Corp, Heartbeat
-from notifications.admin.subscription_forms import FIELD_CLASSES, audience_from
+from notifications.admin.subscription_forms import FIELD_CLASSES, audience_from, offer_people
 from notifications.inbound import channels, mapping
 from notifications.inbound.channels import SCHEMES, WEBHOOK_SCHEMES
 from notifications.inbound.mail.parse import EXTENSIONS, Forward, MailRules
@@ -155,7 +155,9 @@ class ChannelForm(VersionedForm):
         fields: dict[str, Any] = self.fields
         if "corp" not in fields:  # somebody who may only look
             return
-        self._offer_people()
+        fields["corp"].queryset = Corp.objects.visible_to(self.person)
+        fields["corp"].required = not sees_all_corps(self.person)
+        offer_people(fields, self.instance, self.person)
         fields["form"].choices = [("", _("chosen by what comes in")), *INCOMING_FORMS]
         fields["form"].required = False
         if self.instance.kind == InboundChannel.Kind.MAIL:
@@ -189,15 +191,6 @@ class ChannelForm(VersionedForm):
 
     def values_of(self, row: Any) -> dict[str, Any]:
         return {**super().values_of(row), "mapping": row.mapping}
-
-    def _offer_people(self) -> None:
-        fields: dict[str, Any] = self.fields
-        fields["corp"].queryset = Corp.objects.visible_to(self.person)
-        fields["corp"].required = not sees_all_corps(self.person)
-        chosen = self.instance.users.values_list("pk", flat=True)
-        fields["users"].queryset = people_visible_to(self.person) | User.objects.filter(pk__in=chosen)
-        chosen = self.instance.departments.values_list("pk", flat=True)
-        fields["departments"].offer(seen_by=self.person, chosen=list(chosen))
 
     def audience(self) -> Audience:
         """The people that the form chooses, once it was cleaned."""

@@ -133,9 +133,7 @@ class RunAdmin(ExportedLog):
 
     def ask_view(self, page: Any, request: HttpRequest, pk: int) -> HttpResponse:
         """Send the run again, or take it back."""
-        runs = Run.objects.visible_to(request.user).select_related("subscription__report", "corp")
-        run = find_row(request, runs, pk, lambda request, _run: request.user.has_perm(resend.MAY))
-        answer: HttpResponse = page(self, request, [run])
+        answer: HttpResponse = page(self, request, resend.find_run(request, pk))
         return answer
 
     def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:

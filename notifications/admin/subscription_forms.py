@@ -357,15 +357,11 @@ class RecipientsFormPart(VersionedForm):
     def offer_recipients(self) -> None:
         """What this administrator may choose. Whoever is chosen already may stay, also where unseen."""
         fields: dict[str, Any] = self.fields
-        is_known = self.instance.pk is not None
         fields["robot"].queryset = Robot.objects.visible_to(self.person)
         fields["rules_match"].required = False  # left out, it stays as it is
-        if is_known:
+        if self.instance.pk is not None:
             self.initial["rules"] = list(read_rules(self.instance))
-        chosen = self.instance.users.values_list("pk", flat=True) if is_known else []
-        fields["users"].queryset = people_visible_to(self.person) | User.objects.filter(pk__in=chosen)
-        chosen = self.instance.departments.values_list("pk", flat=True) if is_known else []
-        fields["departments"].offer(seen_by=self.person, chosen=list(chosen))
+        offer_people(fields, self.instance, self.person)
 
     def check_channel(self, cleaned: dict[str, Any]) -> None:
         """A robot stands where a robot is chosen, and nowhere else."""
@@ -375,6 +371,15 @@ class RecipientsFormPart(VersionedForm):
             self.add_error("robot", _("Choose the robot of the group."))
         if cleaned.get("channel") != Channel.WECOM:
             cleaned["fallback_channel"] = ""
+
+
+def offer_people(fields: dict[str, Any], row: Any, person: User) -> None:
+    """Offer the people and departments that `person` sees, and those that `row` names already."""
+    is_known = row.pk is not None  # one that is not saved names nobody, and may not be asked
+    users = row.users.values_list("pk", flat=True) if is_known else []
+    departments = list(row.departments.values_list("pk", flat=True)) if is_known else []
+    fields["users"].queryset = people_visible_to(person) | User.objects.filter(pk__in=users)
+    fields["departments"].offer(seen_by=person, chosen=departments)
 
 
 def audience_from(cleaned: dict[str, Any], *, corp: Corp | None) -> Audience:
