@@ -1,4 +1,4 @@
-"""Explanations that people read: why a sign-in stopped, a member is linked with nobody, an import refuses a row."""
+"""Explanations for people: why a sign-in stopped, a member is linked with nobody, or an import refuses a row."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guide(Explanation):
-    """Words of one error page, in English. `what` and `who` may name %(corp)s, %(missing)s, %(where)s.
-
-    `status`: of HTTP. `is_signed_in`: it is shown to somebody who is, so that signing in again would lead nowhere.
-    """
+    """Texts of one error page, in English. `what` and `who` may contain %(corp)s, %(missing)s, %(where)s. `status`: the
+    HTTP status. `is_signed_in`: the person is signed in, so the page does not offer to sign in again."""
 
     title: str
     status: int = 403
@@ -223,29 +221,29 @@ GUIDES: dict[Cause, Guide] = {
     ),
 }
 
-# Pages that offer another company: the same one would only refuse again.
+# Pages that offer another company, since the same one would refuse again.
 CHOOSING = frozenset({Cause.UNKNOWN_COMPANY, Cause.COMPANY_DISABLED, Cause.NOT_A_MEMBER, Cause.OTHER_COMPANY})
 
 
 # --- A member whom the directory links with nobody --------------------------------------------------------------------
 
 Reason = LinkConflict.Reason
-# What tells of nobody but the company's own members.
+# Reasons that reveal only the company's own members.
 _ABOUT_MEMBERS = frozenset({Reason.SHARED, Reason.CAME_BACK})
-# What, said of a person whom one sees, tells of nobody else.
+# Reasons about a visible person that reveal nobody else.
 _ABOUT_THE_PERSON = frozenset({Reason.PROTECTED, Reason.PASSWORD_ONLY, Reason.DISABLED, Reason.OTHER_ACCOUNT})
 
 
 def list_reasons_for(person: Person) -> list[LinkConflict.Reason]:
-    """Return the reasons by which `person` may tell members apart."""
+    """Return the reasons that `person` may filter members by."""
     return [one for one in Reason if sees_all(person) or one in _ABOUT_MEMBERS]
 
 
 def explain_missing_link(person: Person, reason: str, *, sees_the_other: bool = False) -> str:
-    """Say why a member is linked with nobody; `sees_the_other`: or not with somebody whom `person` sees.
+    """Explain why a member is linked with nobody, or (`sees_the_other`) not with a person whom `person` sees.
 
-    Whoever does not see all companies reads the same sentence whether nobody fits or somebody whom they may not see:
-    that somebody of another company, or of the administration, has a userid or an e-mail address is not for them.
+    Administrators of some companies read the same sentence whether nobody matches or only an invisible person does. So
+    they do not learn that somebody elsewhere has this userid or e-mail address.
     """
     harmless = _ABOUT_MEMBERS | _ABOUT_THE_PERSON if sees_the_other else _ABOUT_MEMBERS
     if sees_all(person) or reason in harmless:
@@ -330,12 +328,12 @@ _ROWS = {
 
 
 def explain_file(reason: str, words: dict[str, Any]) -> str:
-    """Say why a file was refused, or an import stopped; nothing where neither is so."""
+    """Explain why a file was refused, or why an import stopped; empty if neither."""
     return str(_FILES[reason]) % words if reason in _FILES else ""
 
 
 def explain_row(reason: str, words: dict[str, Any]) -> str:
-    """Say why a row was refused. `words`: what ImportRow keeps for the sentence."""
+    """Explain why a row was refused. `words`: the values stored in ImportRow."""
     if reason not in _ROWS:
         return reason
     known = {"person": gettext("somebody else"), **words}

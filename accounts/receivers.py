@@ -1,4 +1,4 @@
-"""Registers what the audit trail records, and finds the company of each row."""
+"""Registrations: models for the audit trail with the companies of their rows, hooks, and signals."""
 
 from __future__ import annotations
 
@@ -71,31 +71,31 @@ _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")
 
 
 def _of_person(person: User) -> list[int]:
-    """The companies of their accounts and those that they manage; who manages all is nobody's in particular."""
+    """Return the companies of the person's accounts and those that they manage; none for people who manage all."""
     if person.pk is None or person.is_superuser or person.manages_all_corps:
         return []
     return services.find_corps_of(pk=person.pk)
 
 
 def _of_account(account: WeComAccount) -> list[int]:
-    """Never None: an account that comes from no company, or goes to none, is about the other one alone. The rights of
-    its person are asked for as they are stored: the object may have them withheld."""
+    """Return the companies, never None: a move from or to no company concerns the other one alone. The person's rights
+    are read from the database, since the object may have them withheld."""
     stored = services.find_corps_of(pk=account.user_id, is_superuser=False, manages_all_corps=False)
     return [corp for corp in (account.corp_id, *stored) if corp is not None]
 
 
-# --- What accounts registers with integrations and with Django once all apps are loaded ---
+# --- Registrations with integrations and with Django once all apps are loaded ---
 
 
 def register(app: AppConfig) -> None:
-    """Called once, by AppConfig.ready."""
+    """Register everything. AppConfig.ready calls it once."""
     consumers.register(PEOPLE_CONSUMER)
     hooks.member_renamed.register(follow_rename)
     hooks.landing_pages.register(LandingPage("bi/", _("First page of the BI"), is_offered=is_open))
     hooks.corp_disabling.register(disabling_stops)
     hooks.corp_disabling.register(disabling_shuts_out)
     errors.tabs.register(Tab("account", _("Account")))
-    # After the last app, because each one's permissions exist only after its own signal.
+    # Run after the last app: each app's permissions exist only after its own signal.
     last = [one for one in installed_apps.get_app_configs() if one.models_module is not None][-1]
     post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.users.roles")
     post_migrate.connect(ensure_bi_login_id, sender=app, dispatch_uid="accounts.bi_login_id")

@@ -1,4 +1,4 @@
-"""Background work of accounts."""
+"""Celery tasks of accounts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="accounts.burn_code", ignore_result=True, time_limit=60)
 def burn_code(corp_id: int, sealed_code: str) -> None:
-    """Spend a code that was refused. Safe to run twice: the second time WeCom says that it is used."""
+    """Spend a refused code. Safe to run twice: the second time WeCom reports it as used."""
     code = backends.unseal(sealed_code)
     corp = Corp.objects.signing_in().filter(pk=corp_id).first()
     if code is None or corp is None:
@@ -35,8 +35,7 @@ def burn_code(corp_id: int, sealed_code: str) -> None:
 
 @shared_task(name="accounts.purge_audit", ignore_result=True, expires=3600, time_limit=1800)
 def purge_audit() -> None:
-    """Remove what is too old from the audit trail, and what counts no more: wrong passwords, sessions that are over. A
-    repeat finds nothing."""
+    """Remove old audit entries, wrong passwords, sessions and rows of imports. A repeat finds nothing."""
     now = database_now()
     passwords.forget_old(now=now)
     sessions.purge(now=now)
@@ -48,7 +47,7 @@ def purge_audit() -> None:
     name=services.TASK, ignore_result=True, expires=services.TASK_EXPIRES_SECONDS, time_limit=services.LOCK_SECONDS
 )
 def send_audit(_entry_id: int) -> None:
-    """Send what waits to the syslog server, up to the newest entry. A repeat finds nothing."""
+    """Send all unsent entries to the syslog server. A repeat finds nothing."""
     try:
         services.send_waiting()
     except OSError as error:
@@ -57,7 +56,7 @@ def send_audit(_entry_id: int) -> None:
 
 @shared_task(name="accounts.directory_tick", ignore_result=True, expires=59)
 def directory_tick() -> None:
-    """Ask for the nightly runs that are due, and queue the audit entries that wait."""
+    """Request the nightly runs that are due, and queue unsent audit entries."""
     sync.request_nightly(now=database_now())
     if services.waiting().count:
         send_audit.delay(0)

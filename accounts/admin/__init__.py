@@ -1,4 +1,4 @@
-"""The administration of people, their attributes, the directory and the audit trail.
+"""The administration of people, attributes, the directory and the audit trail.
 
 Django imports this package; each module registers its pages.
 """

@@ -1,4 +1,4 @@
-"""Shared by admin pages: who may link people, and pages of rows that one only reads or watches."""
+"""Shared parts of admin pages: the right to link people, and pages of read-only rows and of background runs."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from integrations.jobs import requests
 from integrations.jobs.registry import describe_job
 from integrations.models import Job
 
-# Whoever has these may change people's two attributes.
+# Permissions to change people's two WeCom attributes.
 LINK_PERMISSIONS = ("accounts.change_user", "accounts.change_wecomaccount")
 
 
 def may_link(request: HttpRequest) -> bool:
-    """Whether who asks may change people's two attributes at all; for whom, accounts.users.roles says."""
+    """Return whether the user may change people's two WeCom attributes at all; accounts.users.roles decides for
+    whom."""
     return request.user.has_perms(LINK_PERMISSIONS) and attributes.have_appeared(request)
 
 
-# --- Pages of their own for rows that one only reads, and for background runs that one watches while they go on ---
+# --- Pages for read-only rows, and for background runs that are watched while they go on ---
 
 
 class ReadOnly(ReadRows):
-    """A list that one reads: its rows are WeCom's, or those of runs."""
+    """A read-only list of rows copied from WeCom or written by runs."""
 
     actions: Any = None
     paginator = CappedPaginator
@@ -48,7 +49,7 @@ class ReadOnly(ReadRows):
 
 
 class OwnPages(ReadOnly):
-    """`folder`: of the templates. One that is missing there is that of all, in admin/accounts."""
+    """Pages with own templates. `folder`: of the templates; missing ones come from admin/accounts."""
 
     folder: str
 
@@ -58,18 +59,18 @@ class OwnPages(ReadOnly):
 
 
 class RunPages(OwnPages):
-    """The page of a row that jobs of one `kind` work on, with its key, and what has changed on it while somebody looks.
-    `tones`: of the pill, by status."""
+    """The page of a row on which jobs of one `kind` work, and its live state. The jobs' key is the row's key. `tones`:
+    colours of the pill, by status."""
 
     kind: str = ""
     tones: Mapping[str, str] = MappingProxyType({})
 
     def facts(self, request: HttpRequest, run: Any) -> dict[str, Any]:
-        """What _state.html shows beside the run's pill and progress."""
+        """Return what _state.html shows besides the run's pill and progress."""
         return {}
 
     def state(self, request: HttpRequest, run: Any) -> dict[str, Any]:
-        """`html`, `is_unfinished`, and `parts` where the page has several, as integrations/live.js takes them."""
+        """Return `html`, `is_unfinished`, and `parts` if the page has several, as integrations/live.js expects."""
         tone = self.tones.get(run.status, "quiet")
         job = self.find_job(run)
         is_seen = job is not None and find_visible_jobs(request).filter(pk=job.pk).exists()
@@ -79,11 +80,11 @@ class RunPages(OwnPages):
         return {"html": html, "is_unfinished": shown["is_unfinished"]}
 
     def find_job(self, run: Any) -> Job | None:
-        """The last job that was asked for this row."""
+        """Return the newest job for this row."""
         return requests.newest_job(self.kind, run.pk)
 
     def around(self, request: HttpRequest, run: Any, state: dict[str, Any]) -> dict[str, Any]:
-        """What run.html shows beside the state."""
+        """Return what run.html shows besides the state."""
         raise NotImplementedError
 
     def get_urls(self) -> list[URLPattern]:
@@ -107,7 +108,7 @@ class RunPages(OwnPages):
         return JsonResponse(self.state(request, self.run_of(request, run_id)))
 
     def run_of(self, request: HttpRequest, run_id: int) -> Any:
-        """For who may see it."""
+        """Return the run if the user may see it. Raises Http404 or PermissionDenied."""
         run = self.get_object(request, str(run_id))
         if run is None:
             raise Http404

@@ -1,7 +1,4 @@
-"""Admin pages of the directory: a company's policy, its departments, its members, and its runs.
-
-A run is started, watched, answered and read here.
-"""
+"""Admin pages of the directory: policies, departments, members, and runs with their start, progress and answers."""
 
 from __future__ import annotations
 
@@ -47,7 +44,7 @@ from integrations.tasks import queue_events
 class CompanyFilter(admin.SimpleListFilter):
     title = _("WeCom company name")
     parameter_name = "company"
-    # From the row to its company.
+    # The lookup from the row to its company.
     path = "corp"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -87,7 +84,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 MATCHES = ("match_username", "match_email", "match_mobile", "number_attribute", "number_field")
-# What a run does, in a sentence each.
+# Sentences that say what a run does.
 MODES = [
     (DirectoryPolicy.Mode.OFF.value, _("Only copy the directory, and change no user")),
     (DirectoryPolicy.Mode.LINK.value, _("Link users who are here already")),
@@ -104,7 +101,7 @@ class DirectoryPolicyForm(VersionedForm):
         super().__init__(*args, **kwargs)
         if "mode" in self.fields:
             if self.instance._state.adding and not self.is_bound:
-                # The first run of a company brings its people, unless somebody says otherwise.
+                # By default, the first run of a company creates its people.
                 Mode = DirectoryPolicy.Mode
                 self.initial["mode"] = Mode.LINK if is_identity(EMAIL) else Mode.CREATE
             modes: Any = self.fields["mode"]
@@ -115,7 +112,8 @@ class DirectoryPolicyForm(VersionedForm):
             )
 
     def clean_mode(self) -> str:
-        """Whoever it updates chooses their e-mail address: in WeCom."""
+        """Refuse the mode that updates e-mail addresses if people enter the BI by them: people choose their e-mail in
+        WeCom."""
         mode: str = self.cleaned_data["mode"]
         create = DirectoryPolicy.Mode.CREATE
         if mode == create != self.instance.mode and is_identity(EMAIL):
@@ -128,7 +126,7 @@ class DirectoryPolicyForm(VersionedForm):
 
 
 class SyncPolicyForm(DirectoryPolicyForm):
-    """The policy on the page on which one synchronises, where the company is known."""
+    """The policy's form on the page that starts a sync, where the company is known."""
 
     class Meta:
         model = DirectoryPolicy
@@ -138,7 +136,8 @@ class SyncPolicyForm(DirectoryPolicyForm):
 
 @admin.register(DirectoryPolicy)
 class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
-    """Read by whoever sees the company. Set by those who see all companies: it links people of none, too."""
+    """Administrators of the company read it. Only administrators of all companies set it: it links people of none,
+    too."""
 
     empty_list = _(
         "A policy says what synchronising a company's directory does to people here. Without one, members "
@@ -159,7 +158,8 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
 
     @admin.display(description=_("changes in WeCom take effect"))
     def takes_effect(self, policy: DirectoryPolicy) -> SafeString | str:
-        """Four queries for each company whose callbacks are verified: there are few companies."""
+        """Show how soon changes take effect. Four queries for each company with verified callbacks; there are few
+        companies."""
         if policy.is_off:
             return "—"
         hearing = hearing_of(policy.corp, now=timezone.now())
@@ -190,7 +190,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
 
 
 def _warn_of_kept_groups(request: HttpRequest, corp: Corp) -> None:
-    """What the directory gave stays: nothing is taken from anybody because a switch was turned."""
+    """Warn that people keep the groups given by the directory: changing the policy takes nothing away."""
     count = GivenGroup.objects.filter(corp=corp).values("user").distinct().count()
     if count:
         sentence = ngettext(
@@ -207,7 +207,7 @@ def _warn_of_kept_groups(request: HttpRequest, corp: Corp) -> None:
 
 @admin.register(Department)
 class DepartmentAdmin(ReadOnly):
-    """The list is a tree: of one company, the first that one sees where none is named."""
+    """The list is the tree of one company: the chosen one, or the first that the user sees."""
 
     fields = ("corp", "wecom_department_id", "name", "wecom_parent_id", "order", "removed_at")
     search_fields = ("name",)
@@ -235,10 +235,8 @@ class DepartmentAdmin(ReadOnly):
 
 
 def tree_of(corp: Corp) -> list[dict[str, Any]]:
-    """The departments as a flat list in the order of the tree, each with its depth and its number of people.
-
-    Departments of a cycle, and those below it, come at the end as tops: nobody is left out. Two queries.
-    """
+    """List the departments in tree order, each with its depth and number of people. Departments of a cycle, and those
+    below, come last as roots, so that none is missing. Two queries."""
     rows = list(Department.objects.filter(corp=corp).present())
     here = Count("memberships", filter=Q(memberships__member__presence=Member.Presence.HERE))
     counts = dict(Department.objects.filter(corp=corp).order_by().annotate(here=here).values_list("pk", "here"))
@@ -289,7 +287,7 @@ class MemberAdmin(ReadOnly):
         return lookup == "departments__id__exact" or super().lookup_allowed(lookup, value, request)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The list with each member's user, in one query for all."""
+        """Add each member's user to the list, in one query for all."""
         changelist: Any = super().get_changelist_instance(request)
         changelist.result_list = list(changelist.result_list)
         _remember_users(changelist.result_list, request)
@@ -338,7 +336,7 @@ class MemberAdmin(ReadOnly):
 
 
 def _remember_users(members: list[Any], request: HttpRequest) -> None:
-    """Put each member's user beside it, with a link where the administrator may see that person."""
+    """Set each member's `shown_user`, with a link if the administrator may see that person."""
     wanted = {(one.corp_id, one.userid_folded) for one in members}
     accounts = WeComAccount.objects.filter(
         corp__in={corp for corp, _userid in wanted}, userid_folded__in={userid for _corp, userid in wanted}
@@ -358,7 +356,7 @@ def _remember_users(members: list[Any], request: HttpRequest) -> None:
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
 CHANGES_SHOWN = 200
-# What the second half of a run has written.
+# Labels for the counts of a run's second half.
 APPLIED = {
     "linked": _("people linked"),
     "created": _("people created"),
@@ -373,7 +371,7 @@ APPLIED = {
 
 @admin.register(SyncRun)
 class SyncRunAdmin(ConfirmedChanges, RunPages):
-    """Setting the policy is confirmed first, as on the policy's own page; beginning and answering a run is not."""
+    """Setting the policy needs confirmation, as on the policy's own page; starting and answering a run does not."""
 
     unconfirmed_pages = frozenset(f"integrations_syncrun_{name}" for name in ("start", "again", "answer"))
     folder = "admin/integrations/syncrun"
@@ -414,7 +412,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
     # --- Beginning one ------------------------------------------------------------------------------------------------
 
     def start_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        """GET: what a run would do, with the button. POST: begin it, or go to the one that is under way."""
+        """GET: show what a run would do, with the button. POST: start one, or redirect to the one under way."""
         corp = _corp(request, corp_id)
         if request.method == "POST":
             return _begin(request, corp)
@@ -423,16 +421,16 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return self._start_page(request, corp, policy, form)
 
     def policy_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        """Save what a run does to people here, then begin one."""
+        """Save the policy, then start a run."""
         corp = _corp(request, corp_id)
         policy = DirectoryPolicy.objects.filter(corp=corp).first()
         if not self._may_set(request, policy):
             raise PermissionDenied
         form: Any = SyncPolicyForm(request.POST, instance=policy or DirectoryPolicy(corp=corp))
-        with transaction.atomic():  # what is saved stays locked from the comparison to the saving
+        with transaction.atomic():  # the row stays locked from the comparison to the save
             if not form.is_valid():
                 return self._start_page(request, corp, policy, form)
-            if form.has_changed():  # as the policy's own page saves it
+            if form.has_changed():  # save like the policy's own page
                 policies = self.admin_site.get_model_admin(DirectoryPolicy)
                 policies.save_model(request, form.instance, form, change=policy is not None)
                 message = policies.construct_change_message(request, form, [], policy is None)
@@ -462,7 +460,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return self.page(request, "start.html", context)
 
     def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        """Have the events tried once more that were given up."""
+        """Retry the events that were given up."""
         corp = _corp(request, corp_id)
         count, consumers = callbacks.try_again(corp=corp)
         for name in consumers:
@@ -480,7 +478,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return {"title": f"{run.corp} {timezone.localtime(run.requested_at):%Y-%m-%d %H:%M}"}
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """Yes or no to what a run asks."""
+        """Confirm or refuse what a run asks."""
         run = self.run_of(request, run_id)
         if not request.user.has_perm(SYNC):
             raise PermissionDenied
@@ -493,7 +491,7 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
         return _to_run(run)
 
     def find_job(self, run: SyncRun) -> Job | None:
-        """The company's job, while it is about this run."""
+        """Return the company's job while it works on this run."""
         people_run = PeopleRun.objects.filter(run=run).first()
         is_done = people_run is not None and not people_run.is_unfinished
         is_over = is_done if run.status == SyncRun.Status.DONE else not run.is_unfinished
@@ -515,14 +513,14 @@ class SyncRunAdmin(ConfirmedChanges, RunPages):
             "warnings": word_warnings(run),
             "may_answer": request.user.has_perm(SYNC),
             "lists": _lists(request, run) if run.status == SyncRun.Status.DONE and not is_unfinished else [],
-            # While a run writes, every look would list them anew.
+            # Each refresh of a running page would list them again.
             "changes": [] if is_unfinished else changes,
             "shown": CHANGES_SHOWN,
         }
 
 
 def _lists(request: HttpRequest, run: SyncRun) -> list[tuple[str, str]]:
-    """Where to look on after a run: the address and its name."""
+    """Return addresses and names of lists to look at after a run."""
     lists = (
         ("integrations.view_member", "admin:integrations_member_changelist", gettext("Members")),
         ("accounts.view_linkconflict", "admin:accounts_linkconflict_changelist", gettext("Not linked with WeCom")),
@@ -532,7 +530,7 @@ def _lists(request: HttpRequest, run: SyncRun) -> list[tuple[str, str]]:
 
 
 def _corp(request: HttpRequest, corp_id: int) -> Corp:
-    """For who may synchronise it."""
+    """Return the company if the user may sync it. Raises Http404 or PermissionDenied."""
     corp = Corp.objects.visible_to(request.user).filter(pk=corp_id).first()
     if corp is None:
         raise Http404
@@ -542,7 +540,7 @@ def _corp(request: HttpRequest, corp_id: int) -> Corp:
 
 
 def _begin(request: HttpRequest, corp: Corp) -> HttpResponseRedirect:
-    """Begin a run, or go to the one that is under way."""
+    """Start a run, or redirect to the one under way."""
     by, manual = request.user.get_username(), SyncRun.Trigger.MANUAL
     return _to_run(request_run(corp=corp, trigger=manual, now=timezone.now(), requested_by=by))
 
@@ -552,5 +550,5 @@ def _to_run(run: SyncRun) -> HttpResponseRedirect:
 
 
 def _worded(counts: dict[str, int], words: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Word and number of each kind that occurred."""
+    """Return label and number of each kind that occurred."""
     return [(str(word), counts[name]) for name, word in words.items() if counts.get(name)]

@@ -1,7 +1,6 @@
-"""Admin pages of groups, for superusers: recipients, and sets of permissions beside the roles.
+"""Admin pages of groups, for superusers: recipients, and sets of permissions besides the roles.
 
-Whoever may push looks groups up by name as recipients. The roles are not changed here: accounts.users.roles defines
-them.
+Push editors look groups up by name as recipients. Roles cannot be changed here: accounts.users.roles defines them.
 """
 
 from __future__ import annotations
@@ -49,13 +48,13 @@ class GroupForm(VersionedForm):
 class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     form = GroupForm
     list_display = ("shown_name",)
-    # Not Django's two boxes side by side, whose texts have no Chinese.
+    # Avoid Django's two boxes side by side: their texts have no Chinese translation.
     filter_horizontal = ()
 
     readonly_fields = ("shown_name", "shown_permissions")
 
     def get_fields(self, request: HttpRequest, obj: Group | None = None) -> tuple[str, ...]:
-        """A role's name and permissions are words for reading."""
+        """Show a role's name and permissions in words, read-only."""
         return ("shown_name", "shown_permissions") if _is_role(obj) else ("name", "permissions")
 
     @admin.display(description=_("name"), ordering="name")
@@ -64,7 +63,7 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
 
     @admin.display(description=_("permissions"))
     def shown_permissions(self, group: Group) -> SafeString:
-        """A line for each kind of row, with all that may be done to it."""
+        """Show a line for each kind of row with its permissions."""
         kinds = groupby(group.permissions.select_related("content_type"), lambda one: one.content_type)
         lines = ((kind, gettext(", ").join(map(right_of, rows))) for kind, rows in kinds)
         return format_html_join("", "<div>{}: {}</div>", lines)
@@ -106,7 +105,7 @@ class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
         return _is_superuser(request) and not _is_role(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
-        """The list's own deletion asks for no single group."""
+        """Leave out roles: the list's action does not check each group."""
         super().delete_queryset(request, queryset.exclude(name__in=list(roles.Role)))
 
 
@@ -123,7 +122,7 @@ def _is_role(group: Group | None) -> bool:
 
 
 class DepartmentGroupForm(VersionedForm):
-    """`editor`: set by the admin for each request."""
+    """Form of a rule. The admin sets `editor` for each request."""
 
     editor: User
 
@@ -135,11 +134,11 @@ class DepartmentGroupForm(VersionedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
-        if "department" not in fields:  # somebody who may only look gets no fields
+        if "department" not in fields:  # the form has no fields for people who may only view
             return
         chosen = [self.instance.department_id] if self.instance.pk else []
         fields["department"].offer(seen_by=self.editor, chosen=chosen)
-        # No roles; and for superusers alone those that lend permissions.
+        # Roles are never offered; groups with permissions are offered to superusers only.
         groups = Group.objects.exclude(name__startswith=ROLE_PREFIX).order_by("name")
         fields["group"].queryset = groups if self.editor.is_superuser else groups.filter(permissions__isnull=True)
 
@@ -171,7 +170,7 @@ class DepartmentGroupAdmin(ConfirmedChanges, AnyModelAdmin):
         return DepartmentGroup.objects.visible_to(request.user)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The list with each department's path and each rule's state, in one go for all."""
+        """Add each department's path and each rule's state to the list, with few queries for all."""
         changelist: Any = super().get_changelist_instance(request)
         rules = list(changelist.result_list)
         paths = paths_of([rule.department for rule in rules])
@@ -220,7 +219,7 @@ class DepartmentGroupAdmin(ConfirmedChanges, AnyModelAdmin):
 
 
 def _may_set(request: HttpRequest, rule: DepartmentGroup | None) -> bool:
-    """What lends permissions is the superusers' alone."""
+    """Return whether the user may change the rule: only superusers set groups with permissions."""
     if not sees_all(request.user):
         return False
     if request.user.is_superuser or rule is None:

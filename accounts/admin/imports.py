@@ -55,12 +55,12 @@ Status, Outcome = PeopleImport.Status, ImportRow.Outcome
 
 
 def may_import(person: User | AnonymousUser) -> bool:
-    """Whether the person may import people and download them: both change and import are needed."""
+    """Return whether the person may import and download people: this needs both the right to change and to import."""
     return person.has_perms((IMPORT, CHANGE))
 
 
 def origin_of_people(request: HttpRequest) -> SafeString:
-    """Say that people come from a company's directory, with the link to what is to be done for that first."""
+    """Explain that a company's directory creates people, with a link to the next step for that."""
     corp = Corp.objects.visible_to(request.user).enabled().order_by("pk").first()
     if corp is None:
         words, url = gettext("First connect a company and enable it."), reverse("admin:integrations_corp_changelist")
@@ -115,7 +115,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
     kind = jobs.KIND
     empty_list = _("Sheets with people stand here, each with what it changed. Nothing changes before you confirm.")
     tones = {Status.DONE: "good", Status.UNCONFIRMED: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
-    # A file changes nothing; the answer to what would come of it does.
+    # An upload changes nothing; only the answer to the check does.
     unconfirmed_pages = frozenset({"accounts_peopleimport_add"})
     list_display = ("file_name", "status", "changed_count", "refused_count", "requested_by_name", "requested_at")
     list_filter = ("status",)
@@ -133,7 +133,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         return int(run.counts.get(Outcome.REFUSED, 0))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeopleImport]:
-        """Of others' files only those see any who see everybody."""
+        """Show other people's imports only to administrators of all companies."""
         runs = PeopleImport.objects.select_related("corp").order_by("-pk")
         return runs if sees_all(request.user) else runs.filter(requested_by=request.user.pk)
 
@@ -177,7 +177,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         return {"title": run.file_name, "rows_html": state["parts"]["import-rows"]}
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """Yes, in one of two ways, or no."""
+        """Confirm in one of two modes, or discard."""
         run = self.run_of(request, run_id)
         if not may_import(request.user):
             raise PermissionDenied
@@ -194,7 +194,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         return _to(run)
 
     def refused_view(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
-        """The refused rows as a sheet that can be put right and uploaded again."""
+        """Return the refused rows as csv, to be corrected and uploaded again."""
         run = self.run_of(request, run_id)
         return sheets.csv_response(f"refused-{run.pk}.csv", _list_refused(run))
 
@@ -210,7 +210,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             "applied_count": counts.get(Outcome.APPLIED, 0),
             "refused_count": counts.get(Outcome.REFUSED, 0),
             "reason": explain_file(run.reason, run.words),
-            # Each header of the file, and what it means; empty for what is not used.
+            # Each header of the file with its meaning; empty if it is not used.
             "columns": [(title, name_column(target, names) if target else "") for title, target in run.titles],
             "is_unconfirmed": run.status == Status.UNCONFIRMED and may_import(request.user),
         }
@@ -223,7 +223,7 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
 
 
 def _rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
-    """One page of the rows of one outcome: the refused ones first, where there are any."""
+    """Return a page of rows of one outcome; refused ones are shown first."""
     present = [one for one in (Outcome.REFUSED, Outcome.CHANGE, Outcome.APPLIED) if run.counts.get(one)]
     wanted = request.GET.get("show", "")
     shown = next((one for one in present if one == wanted), present[0] if present else None)
@@ -256,12 +256,12 @@ def _to(run: PeopleImport) -> HttpResponseRedirect:
 
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-# More than this many people take longer than somebody should wait for a page: about 0.7 ms each.
+# Larger sheets are made in the background: each person takes about 0.7 ms.
 AT_ONCE = 2000
 
 
 class ExportPages(AnyModelAdmin):
-    """A part of UserAdmin."""
+    """Mixin of UserAdmin for exports."""
 
     def get_urls(self) -> list[URLPattern]:
         xlsx = self.admin_site.admin_view(require_http_methods(["GET", "POST"])(self.xlsx_view))
@@ -275,14 +275,15 @@ class ExportPages(AnyModelAdmin):
         return [*routes, *super().get_urls()]
 
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
-        """The people of the list, with its filters and search, in the order of their keys."""
+        """Return the listed people as csv, with the list's filters and search, ordered by key."""
         keys = self._list_keys(request)
         _record(len(keys))
         sheet = sheets.Sheet(people=keys, reader=signed_in_person(request))
         return sheets.csv_response(_name("csv"), chain([sheet.titles()], sheet.rows()))
 
     def xlsx_view(self, request: HttpRequest) -> HttpResponseBase:
-        """GET: a few people at once; of many, the question whether it should be made. POST: have it made."""
+        """GET: return a small sheet at once; for many people, ask whether to make it. POST: start a job that makes
+        it."""
         found, reader = self._list_keys(request), signed_in_person(request)
         keys = found[:ROWS_AT_MOST]
         if request.method == "POST":
@@ -297,7 +298,7 @@ class ExportPages(AnyModelAdmin):
         return own_page(self, request, "admin/accounts/user/request_sheet.html", context)
 
     def sheet_view(self, request: HttpRequest, job_id: int) -> HttpResponse:
-        """Hand a finished sheet to who asked for it."""
+        """Return a finished sheet to the person who asked for it."""
         if not may_import(request.user):
             raise PermissionDenied
         finished = JobFile.objects.filter(job__status=Job.Status.DONE, job__forget_at__gt=timezone.now())
@@ -308,7 +309,7 @@ class ExportPages(AnyModelAdmin):
         return response
 
     def _list_keys(self, request: HttpRequest) -> list[int]:
-        """List the keys of the people on the list, one more than an import takes at most."""
+        """List the keys of the listed people, at most one more than an import accepts."""
         if not may_import(request.user) or not self.has_view_permission(request):
             raise PermissionDenied
         changelist: Any = self.get_changelist_instance(request)

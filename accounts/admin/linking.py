@@ -1,4 +1,4 @@
-"""Unlinked page: members without a user, users without a member, conflicts; and linking many at once."""
+"""The page 未关联: members without a user, users without a member, conflicts; and linking many at once."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 def read_key(text: str | None) -> int | None:
-    """Read the key that `text` names; None for what no row can have."""
+    """Parse a row's key. Returns None for text that cannot be one."""
     return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 class BulkForm(forms.Form):
-    """`person`: who links. Only of companies that they see."""
+    """Form for linking many. `person` links, and sees only own companies."""
 
     corp = forms.ModelChoiceField(queryset=Corp.objects.none(), label=_("WeCom company name"))
     match_username = forms.BooleanField(label=capfirst(_("by username = WeCom account")), required=False, initial=True)
@@ -62,7 +62,7 @@ class BulkForm(forms.Form):
         return chosen
 
     def policy(self) -> DirectoryPolicy:
-        """What is chosen, in the form in which a run knows it; never saved."""
+        """Return the choices as an unsaved policy, as a run expects it."""
         keys = {name: bool(self.cleaned_data[name]) for name in _KEYS}
         policy = DirectoryPolicy(corp=self.cleaned_data["corp"], mode=DirectoryPolicy.Mode.LINK, **keys)
         if self.cleaned_data["match_number"]:
@@ -71,7 +71,7 @@ class BulkForm(forms.Form):
         return policy
 
     def _numbered(self) -> DirectoryPolicy:
-        """The company's own policy, or an empty one."""
+        """Return the company's saved policy, or an empty one."""
         corp = self.cleaned_data["corp"]
         return DirectoryPolicy.objects.filter(corp=corp).first() or DirectoryPolicy(corp=corp)
 
@@ -79,7 +79,7 @@ class BulkForm(forms.Form):
 _KEYS = ("match_username", "match_email", "match_mobile")
 
 
-# --- The page 未关联: people of WeCom who are nobody here, people here who are nobody in WeCom, and what does not fit
+# --- The page 未关联: members without a user, users without a member, and conflicts
 
 LIST = "admin:accounts_linkconflict_changelist"
 ROWS = 50
@@ -117,7 +117,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
 
     @admin.display(description=_("reason"))
     def why(self, conflict: LinkConflict) -> str:
-        """As far as whoever looks may read it: get_object has left it on the row."""
+        """Return the reason as the user may read it; get_object has set it."""
         return str(getattr(conflict, "why", ""))
 
     # --- The list -----------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             "reasons": [(one.value, one.label) for one in reasons],
             "may_link": may_link(request),
             "empty_list": self.empty_list,
-            # To the synchronisation, as long as there are no members.
+            # While there are no members, the page leads to the synchronisation.
             "way": {}
             if Member.objects.visible_to(request.user).exists()
             else describe_way(WAYS[Department._meta.label], Department, request, is_empty=True),
@@ -156,7 +156,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
     # --- One link -----------------------------------------------------------------------------------------------------
 
     def link_view(self, request: HttpRequest) -> HttpResponse:
-        """POST: link a member with a person. What needs a yes is asked first; GET asks in any case."""
+        """POST: link a member with a person, after a question if there are objections. GET: always ask."""
         if not may_link(request):
             raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
@@ -187,7 +187,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         return self.page(request, "link.html", context)
 
     def create_view(self, request: HttpRequest) -> HttpResponse:
-        """Somebody new for a member who is none of those proposed."""
+        """Create a user for a member whom none of the suggestions fits."""
         if not _may_create(request):
             raise PermissionDenied
         sentence = gettext("“%(person)s” was created and linked with “%(member)s” of “%(corp)s”.")
@@ -202,7 +202,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
     # --- Many links ---------------------------------------------------------------------------------------------------
 
     def bulk_view(self, request: HttpRequest) -> HttpResponse:
-        """GET: by what, and how many that would be. POST: link them."""
+        """GET: ask for the keys and count the links. POST: link."""
         if not may_link(request):
             raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
@@ -224,7 +224,7 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         return self.page(request, "bulk.html", context)
 
 
-# --- What each side shows ---------------------------------------------------------------------------------------------
+# --- The three tabs ---------------------------------------------------------------------------------------------------
 
 
 def _list_members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
@@ -239,13 +239,13 @@ def _list_members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any])
     page = _page_of(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
     found = matching.people_for(page.rows, among=people_visible_to(request.user))
     shown = _describe_page(request, kept, page, found)
-    # As whom they could be created.
+    # The usernames with which they could be created.
     free = [one for one in page.rows if one.waits_since is None] if _may_create(request) else []
     names = linking.usernames_for([one.userid for one in free])
     for row in shown["rows"]:
         member = row["subject"]
         row["created_as"] = names.get(member.userid_folded, "") if member in free else ""
-        # Why the last run linked the member with nobody; nothing where none has looked.
+        # Why the last run linked the member with nobody; empty if no run has tried.
         reason = member.link_conflict.reason if hasattr(member, "link_conflict") else ""
         row["reason"] = explain_missing_link(request.user, reason) if reason else ""
     return shown
@@ -278,10 +278,8 @@ def _page_of(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
 def _describe_page(
     request: HttpRequest, kept: dict[str, Any], page: KeysetPage, found: dict[int, list[matching.Suggestion]]
 ) -> dict[str, Any]:
-    """Describe each row with who it could be and what is against each, and the ways to the pages around.
-
-    `linkable`: the people with a button, those alone whom the administrator may change.
-    """
+    """Describe each row with its suggestions and objections, and add links to the neighbouring pages. `linkable`: keys
+    of people with a button: those whom the administrator may change."""
     wanted = {one.user.pk for some in found.values() for one in some}
     may_change: set[int] = set()
     if wanted and may_link(request):
@@ -313,7 +311,7 @@ def _may_create(request: HttpRequest) -> bool:
 
 
 def _found(rows: QuerySet[Any], key: str | None) -> Any:
-    """A row by its key as a form sent it, or 404."""
+    """Return a row by the key in a form, or raise Http404."""
     number = read_key(key)
     row = rows.filter(pk=number).first() if number is not None else None
     if row is None:
@@ -322,5 +320,5 @@ def _found(rows: QuerySet[Any], key: str | None) -> Any:
 
 
 def _back(query: str) -> str:
-    """To the list as it was; `query`: its own query string, which leads nowhere else."""
+    """Return the address of the list. `query`: its former query string, which cannot lead elsewhere."""
     return reverse(LIST) + (f"?{query[:500]}" if query else "")

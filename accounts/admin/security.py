@@ -1,4 +1,4 @@
-"""Admin pages of security: the audit trail, whether passwords are allowed, and who is locked out."""
+"""Admin pages of security: the audit trail, the password policy, and locks after wrong passwords."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ TONES = {
     AuditEntry.Action.SIGN_IN_FAILED: "bad",
     AuditEntry.Action.CREATED: "good",
 }
-# Of those without a subject: what was typed is not written down.
+# Actions whose entries may lack a subject: unknown usernames are not stored.
 ABOUT_USERNAMES = {AuditEntry.Action.LOCKED_OUT, AuditEntry.Action.SIGN_IN_FAILED, AuditEntry.Action.UNLOCKED}
 EXPORTED_AT_ONCE = 2000
-# How long entries may wait for the syslog server before somebody is told.
+# Administrators are warned once entries wait longer for the syslog server.
 UNSENT_FOR = timedelta(minutes=2)
-# Set on the entries of a page.
+# Attribute set on the entries of a page.
 _COMPANY_NAME = "company_name"
 
 
@@ -66,13 +66,13 @@ signals.describe(Card, "units", _pairs)
 
 
 class KindFilter(admin.SimpleListFilter):
-    """What was changed: the models that are followed, by their names."""
+    """Filter by tracked model."""
 
     title = _("kind")
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Each with its app, where two are called the same."""
+        """Add the app's name if two models have the same name."""
         kinds = [(str(model._meta.verbose_name), model._meta) for model in signals.tracked_models()]
         counts = Counter(name for name, _options in kinds)
         long = gettext("%(kind)s (%(app)s)")
@@ -89,7 +89,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 class SinceFilter(admin.SimpleListFilter):
-    """Days in the time zone of the page."""
+    """Filter by days in the page's time zone."""
 
     title = _("day")
     parameter_name = "since"
@@ -127,7 +127,7 @@ class AuditEntryAdmin(ReadRows):
         return [path("export.csv", csv, name="accounts_auditentry_csv"), *super().get_urls()]
 
     def csv_view(self, request: HttpRequest) -> StreamingHttpResponse:
-        """What the list shows, with its filters and search, the newest first. The trail says who took it away."""
+        """Return the filtered list as csv, the newest first. The download is recorded in the trail."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         entries = self.get_changelist_instance(request).get_queryset(request)
@@ -138,7 +138,7 @@ class AuditEntryAdmin(ReadRows):
         return audit_entries_visible_to(request.user)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """One query names the companies of the page: a join would decrypt their secrets, and miss the deleted ones."""
+        """Name the companies in one query: a join would decrypt their secrets, and miss deleted ones."""
         changelist: Any = super().get_changelist_instance(request)
         _name_companies(changelist.result_list)
         return changelist
@@ -198,7 +198,7 @@ class AuditEntryAdmin(ReadRows):
 
 
 def unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
-    """For the overview of who sees the whole trail: how many entries wait, once that is longer than usual."""
+    """Tell administrators who see the whole trail how many entries wait, once they wait longer than UNSENT_FOR."""
     if not (request.user.has_perm("accounts.view_auditentry") and sees_all(request.user)):
         return []
     found = services.waiting()
@@ -215,7 +215,7 @@ def unsent_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Atte
 
 
 def _csv_rows(entries: QuerySet[AuditEntry]) -> Iterator[list[str]]:
-    """Yield entries as they are stored, times with their zone, values as JSON."""
+    """Yield entries as stored, times with their zone, values as JSON."""
     yield ["id", "at", "actor", "ip", "action", "kind", "object_id", "subject", "note", "company_id", "changes"]
     for one in read_newest_first(entries, at_once=EXPORTED_AT_ONCE):
         keys = [str(key) if key is not None else "" for key in (one.object_id, one.corp_id)]
@@ -244,7 +244,7 @@ def _label(model: type[Model] | None, name: str) -> str:
 
 
 def _value(model: type[Model] | None, name: str, value: Any) -> str:
-    """A value in words of the page's language."""
+    """Return a value in words of the page's language."""
     if value is None or value in ("", []):
         return "—"
     if isinstance(value, bool):
@@ -301,7 +301,7 @@ class LockedFilter(admin.SimpleListFilter):
 
 @admin.register(Lockout)
 class LockoutAdmin(AnyModelAdmin):
-    """Who got passwords wrong lately. Deleting is unlocking, and is said so."""
+    """Recent wrong passwords. Deleting a row unlocks its username."""
 
     empty_list = _("Nobody has got a password wrong lately.")
     list_display = ("tried_username", "address", "wrong_count", "state", "last_tried")
@@ -335,12 +335,13 @@ class LockoutAdmin(AnyModelAdmin):
         passwords.unlock(username=obj.username)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        """Nothing: unlocking is in the audit trail. A username may be a password that went into the wrong field."""
+        """Log nothing: the audit trail records unlocking, and a username may be a password typed into the wrong
+        field."""
         return []
 
     @admin.display(description=_("username"), ordering="username")
     def tried_username(self, row: Lockout) -> str:
-        """Replaces the column, whose name django-axes does not translate."""
+        """Replace the model's column, whose name django-axes does not translate."""
         return str(row.username)
 
     @admin.display(description=_("IP address"), ordering="ip_address")

@@ -1,4 +1,4 @@
-"""Forms of the administration of people and of their attributes."""
+"""Forms in the administration of people and attributes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from integrations.models import Corp
 
 
 class UserCreationForm(auth_forms.AdminUserCreationForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """Without a password unless somebody asks for one: WeCom signs people in."""
+    """Form for a new user, by default without a password: WeCom signs people in."""
 
     class Meta:
         model = User
@@ -42,7 +42,7 @@ class UserCreationForm(auth_forms.AdminUserCreationForm):  # type: ignore[type-a
 
 
 class PasswordForm(SavesPasswordAlone, auth_forms.AdminPasswordChangeForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """Says in the language of who reads what Django's says in that of the process."""
+    """Translates label and help text when rendered; Django's are fixed in the language of the process."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -61,19 +61,19 @@ class WeComAccountForm(AnyModelForm):
         }
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Why? "One primary account" is the formset's to check: the row that was primary may be about to change."""
+        """Leave "one primary account" to the formset: the row that is primary now may be about to change."""
         exclusions: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # not in the stubs
         return exclusions | {"is_primary"}
 
 
 class WeComAccountFormSet(VersionedFormSet):
-    """A person's accounts. At most one receives messages, each identity belongs to one person."""
+    """A person's accounts. At most one receives messages, and each identity belongs to one person."""
 
-    # Who edits; set by the admin for each request.
+    # The editor; the admin sets it for each request.
     person: User
 
     def add_fields(self, form: AnyModelForm, index: int | None) -> None:
-        """A further account does not receive messages unless somebody says so."""
+        """Leave "receives messages" unticked for further accounts."""
         super().add_fields(form, index)
         if form.instance._state.adding and index != 0:
             form.initial["is_primary"] = False
@@ -96,7 +96,7 @@ class WeComAccountFormSet(VersionedFormSet):
             self._check_identity(form, seen)
 
     def save(self, commit: bool = True) -> Any:
-        """Saves the others first: otherwise the person would have two primary accounts for a moment."""
+        """Clear other primary accounts first: otherwise the person would have two for a moment."""
         chosen = next((form for form in self.forms if self._is_kept(form) and form.cleaned_data["is_primary"]), None)
         if commit and chosen is not None:
             others = WeComAccount.objects.filter(user=self.instance, is_primary=True).exclude(pk=chosen.instance.pk)
@@ -112,7 +112,7 @@ class WeComAccountFormSet(VersionedFormSet):
         return not form.instance._state.adding or form.has_changed()
 
     def _check_identity(self, form: AnyModelForm, seen: set[tuple[int, str]]) -> None:
-        # Not from the cleaned data: for rows that one may not change, the admin puts plain keys there.
+        # The cleaned data will not do: it holds plain keys for rows that the editor may not change.
         corp, userid = form.instance.corp, fold_userid(form.instance.userid)
         if corp is None or not userid:
             return
@@ -122,13 +122,13 @@ class WeComAccountFormSet(VersionedFormSet):
         holder = WeComAccount.objects.for_identity(corp=corp, userid=userid).exclude(user=self.instance.pk).first()
         if holder is None:
             return
-        # Whoever sees the company sees its people, too.
+        # The editor sees the company, and so its people.
         sentence = _("In “%(corp)s” this account belongs to %(person)s already. Remove it there first.")
         form.add_error("userid", sentence % {"corp": corp, "person": holder.user})
 
 
 class CompanyForm(forms.Form):
-    """Which company to set for the selected people."""
+    """Choice of the company to set for the selected people."""
 
     corp = forms.ModelChoiceField(queryset=Corp.objects.none(), label=_("WeCom company name"))
 
@@ -138,7 +138,7 @@ class CompanyForm(forms.Form):
 
 
 class WhichForm(forms.Form):
-    """Which attribute to set for the selected people."""
+    """Choice of the attribute to set for the selected people."""
 
     attribute = forms.ModelChoiceField(queryset=Attribute.objects.none(), label=capfirst(_("user attribute")))
 
@@ -149,14 +149,14 @@ class WhichForm(forms.Form):
 
 
 class ValuesForm(forms.Form):
-    """The values that all of them get."""
+    """The values that all selected people get."""
 
     def __init__(self, *args: Any, attribute: Attribute, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["values"] = attributes.ValuesField(attribute)
 
 
-# All that lends rights. Superusers alone give what is not in rights_fields of anybody else.
+# All fields that lend rights. Fields that rights_fields leaves out are for superusers only.
 EVERY_RIGHT = (
     *("is_staff", "is_superuser", "roles", "manages_all_corps", "managed_corps"),
     *("groups", "user_permissions"),
@@ -164,7 +164,7 @@ EVERY_RIGHT = (
 
 
 def rights_fields(editor: User, person: User | None) -> tuple[str, ...]:
-    """The fields that `editor` may change of `person`. Nobody gives more than they have."""
+    """Return the fields that `editor` may change of `person`. Nobody gives more than they have."""
     if editor.is_superuser:
         return EVERY_RIGHT
     if person is None or not rights_changeable_by(editor).filter(pk=person.pk).exists():
@@ -178,7 +178,7 @@ class RolesField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # g
 
 
 class PasswordState(auth_forms.ReadOnlyPasswordHashWidget):
-    """Whether there is one, in place of how it is stored."""
+    """Shows whether a password is set, instead of its hash."""
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
@@ -188,7 +188,7 @@ class PasswordState(auth_forms.ReadOnlyPasswordHashWidget):
 
 
 class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """A person's form for one editor: fields that the editor may not change are not there, whatever is sent."""
+    """A person's form for one editor. Fields that the editor may not change are removed, so sent values are ignored."""
 
     password = auth_forms.ReadOnlyPasswordHashField(label=capfirst(_("password")), widget=PasswordState)
     roles = RolesField(
@@ -212,7 +212,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
     )
     lets_stop = forms.BooleanField(label=_("It may stop: nobody takes it over"), required=False)
 
-    # Who edits; set by the admin for each request.
+    # The editor; the admin sets it for each request.
     editor: User
     unversioned_fields = frozenset({"password"})
     edits_rows = True
@@ -240,12 +240,13 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         self._offer_owned()
 
     def _groups(self) -> dict[str, QuerySet[Group]]:
-        """The two lists of groups on the page, with what each offers."""
+        """Return the page's two lists of groups with their choices."""
         others = Group.objects.exclude(name__in=list(roles.Role))
         return {"roles": roles.groups_to_hand_out(self.editor), "groups": others}
 
     def values_of(self, row: Any) -> dict[str, Any]:
-        """Roles and groups are one list on the row, and two on the page, which shows no company beyond the editor's."""
+        """Return the row's values as on the page: roles and groups are two lists, and companies only those of the
+        editor."""
         own: dict[str, Any] = {name: groups.filter(user=row) for name, groups in self._groups().items()}
         own["managed_corps"] = row.managed_corps.filter(pk__in=Corp.objects.visible_to(self.editor))
         keys = {name: sorted(rows.values_list("pk", flat=True)) for name, rows in own.items() if name in self.fields}
@@ -258,9 +259,9 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         }
 
     def clean(self) -> dict[str, Any]:
-        """Roles and groups are one list; a company that the editor does not see stays as it is."""
+        """Join roles and groups into one list, and keep companies that the editor does not see."""
         cleaned = super().clean() or self.cleaned_data
-        cleaned.pop("password", None)  # only shown: written back, it would undo what the person changes at this moment
+        cleaned.pop("password", None)  # read-only: writing it back would undo a simultaneous change by the person
         if "roles" in cleaned:
             lists: list[Any] = [self.fields[name] for name in ("roles", "groups") if name in self.fields]
             offered = {pk for field in lists for pk in field.queryset.values_list("pk", flat=True)}
@@ -290,7 +291,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         fields["successor"].queryset = able.filter(is_active=True, is_staff=True).exclude(pk=self.instance.pk)
 
     def _check_owned(self, cleaned: dict[str, Any]) -> None:
-        """Somebody who is disabled, or may not enter the administration any more, hands over what they own."""
+        """Require a decision on a person's things if they are disabled or may no longer enter the administration."""
         successor, keys = cleaned.get("successor"), cleaned.get("taken_over", [])
         taken = set() if successor is None else set(keys)
         left = [key for key, _name, _url, successor_name in self.owned if key not in taken and not successor_name]
@@ -309,7 +310,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
             self.instance.groups.set(self.cleaned_data["groups"])
 
     def attribute_values(self) -> list[tuple[Attribute, list[str]]]:
-        """The attributes on the page that the editor may set, with what was entered."""
+        """Return the attributes that the editor may set, with the entered values."""
         return [
             (field.attribute, self.cleaned_data[name])
             for name, field in self.fields.items()
@@ -318,7 +319,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
 
 
 class LinesField(forms.CharField):
-    """A list of texts, each in its own line."""
+    """A list of texts, one a line."""
 
     widget = forms.Textarea
 
@@ -360,7 +361,7 @@ class AttributeForm(VersionedForm):
         return lines
 
     def _post_clean(self) -> None:
-        """Check the model's own rules, then what people have already."""
+        """Check the model's own rules, then the values and uses that exist."""
         super()._post_clean()  # type: ignore[misc]  # not in the stubs
         if not self.errors:
             try:

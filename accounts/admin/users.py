@@ -1,4 +1,4 @@
-"""The administration of people: one page for a person and their accounts in WeCom; definitions of their attributes."""
+"""The administration of people with their WeCom accounts, and of attribute definitions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from integrations.models import Corp
 from integrations.models.fields import encrypted_columns
 
 NAMED_PEOPLE = 10
-# What the pages of a person show to those alone who may change it.
+# Fields shown only to editors who may change them.
 HIDDEN_RIGHTS = frozenset(user_forms.EVERY_RIGHT) - {"is_staff"}
 
 
@@ -64,7 +64,7 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
     )
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """With the two of WeCom, once people have them: they are not defined here, and nobody changes them."""
+        """Add the two WeCom attributes once people have them: they are built in and cannot be changed."""
         context = {"have_wecom_attributes": attributes.have_appeared(request), **(extra_context or {})}
         return super().changelist_view(request, context)
 
@@ -75,7 +75,7 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
         attributes.save_definition(attribute=obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What goes with it in a sentence, not a line for each value of 100,000 people; and what forbids it."""
+        """Summarise what is deleted, instead of a line for each value of 100,000 people; add what forbids it."""
         listed = [[str(one), attributes.taken_away_with(one)] for one in objs]
         flat = [item for pair in listed for item in pair]
         kept = [f"{row._meta.verbose_name}: {row}" for one in objs for row in attributes.kept_by(one)]
@@ -88,17 +88,17 @@ class AttributeAdmin(ConfirmedChanges, AnyModelAdmin):
         return super().has_change_permission(request, obj) and sees_all(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Attribute | None = None) -> bool:
-        """The loginId of the BI stays until another attribute is marked as it."""
+        """Keep the loginId of the BI until another attribute is marked as it."""
         is_kept = obj is not None and obj.is_bi_login_id
         return super().has_delete_permission(request, obj) and sees_all(request.user) and not is_kept
 
 
-# A filter with more choices than this would push everything else off the page.
+# A longer filter would push everything else off the page.
 CHOICES_IN_FILTER = 30
 
 
 def choice_filter(attribute: Attribute) -> type[admin.SimpleListFilter]:
-    """People by one attribute that has choices."""
+    """Return a filter of people by one attribute with choices."""
 
     def lookups(self: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(one, one) for one in attribute.choices]
@@ -141,7 +141,7 @@ class WeComAccountInline(AnyTabularInline):
         return formset
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """The company is chosen from those that one sees, and neither made nor changed from here."""
+        """Offer visible companies, without links that add or change one."""
         if db_field.name != "corp":
             return super().formfield_for_dbfield(db_field, request, **kwargs)
         return db_field.formfield(queryset=Corp.objects.visible_to(signed_in_person(request)))
@@ -157,10 +157,8 @@ class WeComAccountInline(AnyTabularInline):
 
 
 def may_change(request: HttpRequest, person: User | None) -> bool:
-    """Whether the rules of accounts.users.roles let the administrator change `person`; True where nobody is named.
-
-    Looked up once in a request: the page of a person asks some thirty times.
-    """
+    """Return whether accounts.users.roles lets the user change `person`; True without a person. Looked up once in a
+    request: a person's page asks some thirty times."""
     if person is None or person.pk is None:
         return True
     known: dict[int, bool] = request.__dict__.setdefault("_may_change", {})
@@ -207,8 +205,8 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         return (*linked, *super().get_list_filter(request), *few)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[User], search_term: str) -> Any:
-        """Find by the whole of a value that belongs to one person, too, such as an employee number; and by a WeCom
-        account of a company that one sees: of another one nobody learns it by guessing."""
+        """Find people also by a unique value, such as an employee number, and by a WeCom account. Only accounts of
+        visible companies are searched, so that guessing reveals nothing about others."""
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         userid = fold_userid(search_term)
         if not userid:
@@ -231,11 +229,11 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         return self.inlines if attributes.have_appeared(request) else ()
 
     def has_link_permission(self, request: HttpRequest) -> bool:
-        """Named by the bulk action's permissions."""
+        """Allow the bulk action of this permission."""
         return may_link(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Without the attributes somebody limited to some companies would not see the person added."""
+        """Refuse limited administrators before the WeCom attributes appear: they would not see the added person."""
         is_seen = sees_all(request.user) or attributes.have_appeared(request)
         return super().has_add_permission(request) and is_seen
 
@@ -255,16 +253,16 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         accounts = WeComAccount.objects.visible_to(signed_in_person(request)).select_related("corp")
-        # A company's name is all that is shown: its secrets would be decrypted for each account.
+        # Only the company's name is shown. Do not decrypt its secrets for each account.
         accounts = accounts.defer(*(f"corp__{column}" for column in encrypted_columns(Corp)))
-        # Ordered here: the searching selects page through it as it comes.
+        # Order here: autocomplete pages through the queryset unchanged.
         people = people_visible_to(signed_in_person(request)).order_by(*self.get_ordering(request))
         return people.prefetch_related(
             Prefetch("wecom_accounts", accounts.order_by("-is_primary", "pk"), to_attr="accounts_by_rank")
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Of the fields that lend rights those that one may change; nobody else sees or sends them."""
+        """Show only those rights that the user may change; other editors neither see nor send them."""
         allowed = user_forms.rights_fields(signed_in_person(request), obj)
         fieldsets = []
         for title, options in super().get_fieldsets(request, obj):
@@ -299,7 +297,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
 
     @admin.display(description=_("roles"))
     def roles(self, person: User) -> str:
-        """Shown where one may only look."""
+        """Name the roles for people who may only view."""
         held = roles.role_groups().filter(user=person).order_by("pk")
         return ", ".join(roles.label_of(group.name) for group in held) or "—"
 
@@ -310,13 +308,13 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         return super().has_delete_permission(request, obj) and may_change(request, obj)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Nobody but superusers asks the list for rights that its pages do not show."""
+        """Refuse list filters on rights that the pages hide, except for superusers."""
         is_hidden = lookup.split("__")[0] in HIDDEN_RIGHTS and not request.user.is_superuser
         return not is_hidden and super().lookup_allowed(lookup, value, request)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """The people alone: the log of what they did may name companies that one does not see. Whoever owns something
-        is not deleted until it is handed over."""
+        """List the people only: their log may name companies that the user does not see. Owners are not deleted before
+        their things are handed over."""
         listed, counts, needed, protected = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
         if not sees_all(request.user):
             listed = [item for item in listed if not isinstance(item, list)]
@@ -338,7 +336,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
             messages.success(request, sentence)
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """Accounts are not named to those who see some companies: one may belong, or have belonged, to another."""
+        """Hide accounts from administrators of some companies: an account may be, or have been, another company's."""
         response = super().history_view(request, object_id, extra_context)
         if isinstance(response, TemplateResponse) and not sees_all(request.user):
             for entry in cast("dict[str, Any]", response.context_data)["action_list"]:
@@ -350,7 +348,8 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         return response
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Validates again: somebody else took the same account or value meanwhile, and the form now reports it."""
+        """Repeat after a conflict: somebody else took the account or value meanwhile, and the second validation reports
+        it."""
         try:
             return super().changeform_view(request, *args, **kwargs)
         except (IntegrityError, ValueTakenError):
@@ -368,7 +367,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
 
     @admin.action(description=_("Set the WeCom company of the selected people"), permissions=["link"])
     def set_company(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        """First a page that asks which company, then the change."""
+        """Ask for the company, then set it."""
         people = choose_people(request, queryset)
         if people is None:
             return None
@@ -388,12 +387,12 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         )
 
     def has_attribute_permission(self, request: HttpRequest) -> bool:
-        """Named by the bulk action's permissions."""
+        """Allow the bulk action of this permission."""
         return request.user.has_perm("accounts.change_user") and Attribute.objects.exists()
 
     @admin.action(description=_("Set a user attribute of the selected people"), permissions=["attribute"])
     def set_attribute(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        """Ask which attribute, then which value, then change it."""
+        """Ask for the attribute, then for the value, then set it."""
         people = choose_people(request, queryset)
         if people is None:
             return None
@@ -415,13 +414,12 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         )
 
 
-# So many people are changed in one request; a file, which is read in the background, changes more.
+# Limit of one request; an import in the background changes more.
 SET_AT_MOST = 10_000
 
 
 def choose_people(request: HttpRequest, selected: QuerySet[User]) -> QuerySet[User] | None:
-    """Return those of the selected people whom the administrator may change; None, and say so, where they are too many
-    for one request."""
+    """Return the selected people whom the user may change, or None with a message if they are too many."""
     changeable = people_changeable_by(signed_in_person(request))
     people = User.objects.filter(pk__in=selected.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
     if people.count() <= SET_AT_MOST:
@@ -441,7 +439,7 @@ def selection_page(
     people: QuerySet[User],
     **shown: Any,
 ) -> HttpResponse:
-    """The page of `action`, which sends the selection back to it. `people`: those of `selected` who are changed."""
+    """Return the page of `action`, which sends the selection back. `people`: those of `selected` to be changed."""
     people_count = people.count()
     context = {
         "action": action,
@@ -455,7 +453,7 @@ def selection_page(
 
 
 def _set_all(request: HttpRequest, attribute: Attribute, people: QuerySet[User], form: user_forms.ValuesForm) -> bool:
-    """Return whether it was done; if not, the form says why."""
+    """Set the values. Returns False, with an error in the form, if one is taken."""
     values = form.cleaned_data["values"]
     try:
         keys = people.order_by().values_list("pk", flat=True)
@@ -472,13 +470,13 @@ def _set_all(request: HttpRequest, attribute: Attribute, people: QuerySet[User],
 
 
 def primary_account(person: User) -> WeComAccount | None:
-    """The first account of those that the list has fetched: the primary one, where the administrator may see it."""
+    """Return the first account that the list has fetched: the primary one, if the user may see it."""
     accounts: list[WeComAccount] = person.accounts_by_rank  # type: ignore[attr-defined]  # set by the list's Prefetch
     return accounts[0] if accounts else None
 
 
 def report_change(request: HttpRequest, change: companies.Change, corp: Corp) -> None:
-    """Say for how many the company was set, and who was left as before, and why."""
+    """Report how many people changed, and who was left unchanged and why."""
     sentence = ngettext(
         "“%(corp)s” was set for %(count)d person.", "“%(corp)s” was set for %(count)d people.", change.changed_count
     )

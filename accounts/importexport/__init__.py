@@ -1,5 +1,5 @@
 """Import and export of people as xlsx and csv.
 
-`sheets` finds the header and yields rows, and makes sheets; `planner` decides what each row would change and writes it.
-`jobs` runs imports (first a check, then, once confirmed, the changes) and large exports in the background.
+`sheets` reads files and makes sheets; `planner` decides what each row changes, and writes it; `jobs` runs imports
+(first a check, then, once confirmed, the changes) and large exports in the background.
 """

@@ -40,7 +40,7 @@ from integrations.models import Corp, Job, JobFile
 
 Status, Mode, Outcome = PeopleImport.Status, PeopleImport.Mode, ImportRow.Outcome
 
-# Rows of an import are kept for so long; the import itself, with its counts, stays.
+# Rows of an import are deleted after this time; the import itself, with its counts, stays.
 ROWS_KEPT = timedelta(days=90)
 
 
@@ -56,7 +56,7 @@ def request_import(
     clears_empty: bool,
     now: datetime,
 ) -> PeopleImport:
-    """Have an uploaded file checked in the background."""
+    """Start a background check of an uploaded file."""
     run = PeopleImport.objects.create(
         file_name=file_name[-255:],
         corp=corp,
@@ -78,9 +78,8 @@ def _request_job(run: PeopleImport, by: User, now: datetime) -> None:
 
 @transaction.atomic
 def confirm_import(*, run: PeopleImport, mode: str, editor: User, ip: str | None, now: datetime) -> bool:
-    """Yes to what was shown, by `editor`, with whose rights it is written. False where it does not ask any more, or all
-    or nothing could only be nothing.
-    """
+    """Confirm a checked import as `editor`, whose rights count when it is written. Returns False if it no longer waits
+    for an answer, or if all-or-nothing is chosen although rows are refused."""
     if mode not in Mode.values or (mode == Mode.ALL and run.counts.get(Outcome.REFUSED)):
         return False
     unconfirmed = PeopleImport.objects.filter(pk=run.pk, status=Status.UNCONFIRMED)
@@ -92,18 +91,18 @@ def confirm_import(*, run: PeopleImport, mode: str, editor: User, ip: str | None
 
 
 def discard_import(*, run: PeopleImport, now: datetime) -> bool:
-    """No. False where it does not ask any more."""
+    """Discard a checked import. Returns False if it no longer waits for an answer."""
     unconfirmed = PeopleImport.objects.filter(pk=run.pk, status=Status.UNCONFIRMED)
     return bool(unconfirmed.update(status=Status.DISCARDED, finished_at=now))
 
 
 def forget_old_rows(*, now: datetime) -> int:
-    """Remove the rows of old imports, which hold names and values; counts stay."""
+    """Remove the rows of old imports, which hold names and values. The counts stay."""
     old = PeopleImport.objects.filter(requested_at__lt=now - ROWS_KEPT).values("pk")
     return ImportRow.objects.filter(run__in=old).delete()[0]
 
 
-# --- Imports in the background: first everything is read and compared, then, once somebody has said yes, written ---
+# --- Imports in the background: first everything is read and compared, then, once confirmed, written ---
 
 KIND = "people.import"
 STEP = 500
@@ -113,7 +112,7 @@ EXPORT = "people.export"
 
 
 class _StoppedError(Exception):
-    """All or nothing: `row` is refused, so nothing is written."""
+    """A row of an all-or-nothing import is refused, so nothing is written."""
 
     def __init__(self, row: ImportRow, decision: Decision) -> None:
         super().__init__(decision.reason)
@@ -124,14 +123,14 @@ class _StoppedError(Exception):
 
 
 def give_up_import(job: Job) -> None:
-    """End the import whose job the runner gives up, unless another job goes on with it."""
+    """End the import whose job is given up, unless another job continues it."""
     others = Job.objects.unfinished().filter(kind=KIND, key=job.key).exclude(pk=job.pk)
     if not others.exists():
         _stop(PeopleImport.objects.filter(pk=int(job.key or 0)), "gave_up", database_now())
 
 
 def stop_restored_imports(*, now: datetime) -> None:
-    """Stop what was under way when the database was copied, for its jobs are deleted."""
+    """Stop imports that were under way when the backup was made: their jobs are deleted."""
     _stop(PeopleImport.objects.all(), "restored", now)
 
 
@@ -154,7 +153,7 @@ def _stop(runs: QuerySet[PeopleImport], reason: str, now: datetime) -> None:
     give_up=give_up_import,
 )
 def carry_on_import(run: JobRun) -> dict[str, Any]:
-    """Check the uploaded file, or write what was confirmed; a repeat goes on where its worker died."""
+    """Check the uploaded file, or write the confirmed rows. A repeat continues after the last saved step."""
     status = _find_import(run).values_list("status", flat=True).first()
     if status == Status.WAITING:
         _read(run)
@@ -179,7 +178,7 @@ def _end_held(held: PeopleImport, status: str, now: datetime, reason: str = "", 
 
 
 def _find_editor(user_id: int | None) -> User | None:
-    """Find whose rights count: who uploaded the file, and once somebody has said yes, they. As long as they may."""
+    """Return the user whose rights count (uploader, later confirmer), or None if they lost the rights."""
     editor = User.objects.filter(pk=user_id or 0, is_active=True, is_staff=True).first()
     return editor if editor is not None and editor.has_perms((IMPORT, CHANGE)) else None
 
@@ -213,7 +212,7 @@ def _read(run: JobRun) -> None:
 
 
 def _check_header(run: PeopleImport, header: Header) -> None:
-    """Raises FileRefusedError where what was chosen on the page does not go with the file."""
+    """Raise FileRefusedError if the choices made on the page do not fit the file."""
     if header.layout == Layout.OWN:
         return
     if header.layout == Layout.WECOM and run.corp is None and COMPANY not in header.columns:
@@ -237,7 +236,7 @@ def _read_step(
         texts = dict(enumerate(line.texts))
         cells[line.number] = {target: texts.get(column, "") for target, column in header.columns.items()}
         wrong = [(target, column) for target, column in header.columns.items() if column in line.problems]
-        for target, column in wrong[:1]:  # a cell that cannot be taken
+        for target, column in wrong[:1]:  # a cell that cannot be used
             problems[line.number] = Decision(None, [], line.problems[column], {"column": titles[target]})
     sound = [(number, texts) for number, texts in cells.items() if number not in problems]
     known = Known(run=of, editor=editor, rows=[texts for _number, texts in sound])
@@ -256,7 +255,7 @@ def _read_step(
 
 
 def _row(run: PeopleImport, number: int, cells: dict[str, str], decision: Decision) -> ImportRow | None:
-    """None for a row that changes nothing."""
+    """Return a row to store, or None if it changes nothing."""
     if not decision.reason and not decision.changes:
         return None
     name = str(decision.user) if decision.user else next((text for text in map(cells.get, _NAMING) if text), "")
@@ -273,7 +272,7 @@ def _row(run: PeopleImport, number: int, cells: dict[str, str], decision: Decisi
     )
 
 
-# What a row is called that is about nobody known.
+# Columns that name a row whose person was not found.
 _NAMING = (USERNAME, "userid", "name", EMAIL, MOBILE)
 
 
@@ -310,7 +309,6 @@ def _skipping_step(run: JobRun, editor: User, rows: list[ImportRow], seen: Seen)
 
 
 def _apply_all(run: JobRun, editor: User) -> None:
-    """Write all in one transaction."""
     try:
         with run.saving(_find_import(run)) as held:
             seen = Seen()
@@ -343,7 +341,8 @@ def _next_rows(run: JobRun) -> list[ImportRow]:
 
 
 def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Seen) -> list[tuple[ImportRow, Decision]]:
-    """Write those rows that still mean what was shown; the others with why not. Inside a transaction."""
+    """Write the rows that still mean what was confirmed. Return the others with their decisions. Needs a
+    transaction."""
     people = User.objects.select_for_update().filter(pk__in=[row.user_id for row in rows if row.user_id])
     list(people.order_by("pk").values_list("pk", flat=True))
     known = Known(run=run, editor=editor, rows=[row.cells for row in rows])
@@ -351,7 +350,7 @@ def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Se
     pairs = []
     for row, made in zip(rows, decisions, strict=True):
         is_same = made.user is not None and made.user.pk == row.user_id and made.changes == row.changes
-        # Refused where it is not what somebody has said yes to.
+        # Refuse a row that no longer means what was confirmed.
         pairs.append((row, made if made.reason or is_same else Decision(made.user, [], "changed_meanwhile")))
     write([made for _row, made in pairs if not made.reason])
     refused = [(row, made) for row, made in pairs if made.reason]
@@ -377,7 +376,7 @@ def _count(held: PeopleImport, written: int, refused: int) -> None:
 
 
 def request_export(*, reader: User, user_ids: Sequence[int], language: str, now: datetime) -> Job:
-    """Have a sheet of these people made for `reader`, its columns named in `language`."""
+    """Start a background job that makes a sheet of these people for `reader`, with headers in `language`."""
     payload = {"user_ids": list(user_ids), "language": language}
     return requests.request_job(EXPORT, payload=payload, subject=len(user_ids), by=reader, now=now)
 
@@ -391,7 +390,7 @@ def request_export(*, reader: User, user_ids: Sequence[int], language: str, now:
     template="admin/accounts/user/_sheet.html",
 )
 def make_export(run: JobRun) -> dict[str, Any]:
-    """Make the sheet, for nobody but who asked: it holds what they may see."""
+    """Make the sheet. Only the person who asked may read it: it holds what they may see."""
     keys, language = run.job.payload["user_ids"], run.job.payload["language"]
     reader = _find_editor(run.job.asked_by_id)
     if reader is None:

@@ -1,7 +1,7 @@
-"""Decides what each row of a sheet would change. Pure: rows in, decisions out.
+"""Decides what each row of a sheet would change, and writes the decisions.
 
-Of people whom the administrator may not change it is said what is said where there is nobody: a file must not tell who
-exists elsewhere.
+For people whom the administrator may not change the answers are the same as for missing people: a file must not
+reveal who exists elsewhere.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ Match = PeopleImport.Match
 
 
 class Known:
-    """What the rows of one step are about, as it stands now. About ten queries, and two for each attribute of the file.
+    """The present data that the rows of one step need. About ten queries, and two for each attribute of the file.
 
-    `people`: by their keys, only those whom the editor may change. `accounts`, `values`: theirs; the primary account is
-    the first. `holders`, `value_holders`: who has the accounts and values of the rows, whoever that is.
+    `people`: by key, only those whom the editor may change. `accounts`, `values`: of these people; the primary account
+    comes first. `holders`, `value_holders`: the holders of the rows' accounts and values, visible or not.
     """
 
     def __init__(self, *, run: PeopleImport, editor: User, rows: Sequence[Cells]) -> None:
@@ -54,10 +54,10 @@ class Known:
         self.attributes = [one for one in every if any(target_of(one) in cells for cells in rows)]
         self.companies = {one.name.strip().lower(): one for one in Corp.objects.visible_to(editor)}
         login = next((target_of(one) for one in every if one.is_bi_login_id), "")
-        # The column that says whose account a row is.
+        # The column with the account of the row's person.
         self.account_target = {Layout.OWN: USERNAME, Layout.WECOM: USERID}.get(Layout(run.layout), login)
         self.people: dict[int, User] = {}
-        # By a column and its text in lower case: whom it finds.
+        # Maps a column and its text in lower case to the keys of the people found by it.
         self._found: dict[tuple[str, str], set[int]] = {}
         self._match = Match.USERNAME if run.layout == Layout.OWN else Match(run.match_by)
         self._targets = {
@@ -78,18 +78,18 @@ class Known:
         self.values = {one.pk: values_of(attribute=one, users=list(self.people)) for one in self.attributes}
 
     def find(self, cells: Cells) -> set[User]:
-        """Whom a row's cells find."""
+        """Return the people found by a row's cells."""
         keys = [(target, self._fold(cells.get(target, ""))) for target in self._targets]
         found = {self.people[pk] for key in keys for pk in self._found.get(key, ()) if pk in self.people}
         if self._match != Match.USERNAME:
             return found
-        # Of several that differ in capitals only, the one that is spelt so.
+        # If several names differ only in capitals, the exact spelling wins.
         found = {one for one in found if one.username == cells.get(self.account_target)} or found
-        # One that the directory has made is nobody's account elsewhere.
+        # A username made by the directory is nobody's account elsewhere.
         return found if self._layout == Layout.OWN else {one for one in found if not one.has_made_username}
 
     def name_of(self, user_id: int) -> dict[str, str]:
-        """Who has something already, for whom one may see; nothing for others."""
+        """Return the person's name for a sentence, or nothing if the editor may not see them."""
         person = people_visible_to(self._editor).filter(pk=user_id).first()
         return {"person": str(person)} if person else {}
 
@@ -129,13 +129,13 @@ class Known:
             self.value_holders[one.pk] = holders_of(attribute=one, values=values)
 
 
-# Columns of a person that our own sheet sets, with their longest value; other files only find people by them.
+# Columns of User that our own sheet sets, with their maximum length; other files only find people by them.
 OF_PERSON = {NAME: 64, EMAIL: 254, MOBILE: 32}
 USERID_CHARACTERS = 64
 
 
 class RowRefusedError(Exception):
-    """`reason`: a word of accounts.explanations; `words`: what fills its sentence."""
+    """A row that is refused. `reason`: a key in accounts.explanations; `words`: values for its sentence."""
 
     def __init__(self, reason: str, **words: Any) -> None:
         super().__init__(reason)
@@ -144,32 +144,32 @@ class RowRefusedError(Exception):
 
 @dataclass(slots=True)
 class Decision:
-    """`changes`: what is to be written, as [what, before, after]; empty where nothing differs, or for a `reason`."""
+    """The result for one row. `changes`: [column, before, after] each; empty if nothing differs, or with a `reason`."""
 
     user: User | None = None
     changes: list[list[Any]] = field(default_factory=list)
     reason: str = ""
     words: dict[str, Any] = field(default_factory=dict)
-    # For whoever writes it: the account with its new company and userid, values by attribute.
+    # Used by write(): the account with its new company and userid, and values by attribute.
     account: tuple[WeComAccount | None, Corp | None, str] | None = None
     values: dict[Attribute, list[str]] = field(default_factory=dict)
 
 
 class Seen:
-    """What earlier rows of the same file have said: nobody twice, and nothing to two people that belongs to one."""
+    """Claims of earlier rows of the file: a person comes once, and a unique value or account goes to one person."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, Any], int] = {}
 
     def claim(self, kind: str, key: Any, number: int) -> None:
-        """Raises RowRefusedError where an earlier row has it."""
+        """Claim a key for a row. Raises RowRefusedError if an earlier row has claimed it."""
         earlier = self._rows.setdefault((kind, key), number)
         if earlier != number:
             raise RowRefusedError(f"twice_{kind}", row=earlier)
 
 
 def decide(*, run: PeopleImport, known: Known, rows: Sequence[tuple[int, Cells]], seen: Seen) -> list[Decision]:
-    """One for each of `rows`, which are numbers with cells."""
+    """Return a decision for each of `rows`, which are pairs of number and cells."""
     decisions = []
     for number, cells in rows:
         decision = Decision()
@@ -184,7 +184,7 @@ def decide(*, run: PeopleImport, known: Known, rows: Sequence[tuple[int, Cells]]
 
 
 def _find_person(run: PeopleImport, known: Known, cells: Cells) -> User:
-    """Whom a row is about. Raises RowRefusedError."""
+    """Find the person of a row. Raises RowRefusedError."""
     account = cells.get(known.account_target, "")
     if known.account_target and not account:
         raise RowRefusedError("no_key")
@@ -221,7 +221,7 @@ class _Row:
     user: User
 
     def find_changes(self) -> None:
-        """Raises RowRefusedError."""
+        """Compare the row with its person. Raises RowRefusedError."""
         if self.run.layout == Layout.OWN:
             self._compare_person()
             self._compare_primary_account()
@@ -233,14 +233,15 @@ class _Row:
                 self._compare_values(attribute, text)
 
     def _note(self, what: str, before: str, after: str) -> bool:
-        """Note a change, if it is one."""
+        """Note a change. Return False if both values are equal."""
         if before == after:
             return False
         self.decision.changes.append([what, before or None, after or None])
         return True
 
     def _text(self, target: str, now: str) -> str:
-        """What a cell asks for: what is there now where the column is missing or the cell says nothing."""
+        """Return the value that a cell asks for: the present one if the column is missing, or the cell is empty and is
+        to be kept."""
         text = self.cells.get(target)
         return now if text is None or (text == "" and not self.run.clears_empty) else text
 
@@ -333,13 +334,13 @@ class _Row:
 
 
 Action = AuditEntry.Action
-# The columns of WeComAccount that a change of the two attributes of WeCom is recorded under.
+# The audit trail records changes of the two WeCom attributes under these columns of WeComAccount.
 _COLUMNS = {COMPANY: "corp", USERID: "userid"}
 
 
 def write(decisions: Sequence[Decision]) -> None:
-    """Inside a transaction of the caller, who holds the people's rows. Raises IntegrityError where somebody else has
-    just taken an account or a value, and ValueTakenError."""
+    """Write decisions, inside a transaction whose caller has locked the people's rows. Raises IntegrityError if
+    somebody else has just taken an account or a value, and ValueTakenError."""
     _write_people([one for one in decisions if _changes_of_person(one)])
     _write_accounts([one for one in decisions if one.account is not None])
     values: dict[Attribute, dict[int, list[str]]] = defaultdict(dict)
@@ -366,7 +367,7 @@ def _write_people(decisions: list[Decision]) -> None:
         for name, _before, after in changed:
             setattr(user, name, after or "")
     if changes:
-        # Only these columns: each costs a condition for every person.
+        # Update only changed columns: each costs a condition for every person.
         columns = {name for some in changes.values() for name, _before, _after in some}
         User.objects.bulk_update(changes, sorted(columns), batch_size=200)
         services.record_people({user.pk: changed for user, changed in changes.items()}, Action.CHANGED)

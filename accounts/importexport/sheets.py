@@ -1,6 +1,6 @@
 """Reads and writes sheets of people: xlsx, and csv in UTF-8, UTF-16 with a byte order mark, or GB 18030 (with GBK).
 
-What is written can be edited and uploaded again; no cell of it is a formula.
+Written sheets can be edited and uploaded again; none of their cells is a formula.
 """
 
 from __future__ import annotations
@@ -43,20 +43,18 @@ else:
     openpyxl = Late("openpyxl")
 
 
-# Sheets of people are neither longer nor wider.
+# Longer or wider sheets are not read.
 ROWS_AT_MOST = 100_000
 COLUMNS_AT_MOST = 200
 CELL_CHARACTERS = 2000
-# Notes may stand before the header; WeCom's console writes ten of them.
+# Notes may precede the header within so many rows; WeCom's console writes ten of them.
 HEADER_WITHIN = 30
-# What Excel makes of a long number in a cell that is not text.
+# Excel's notation for a long number in a cell that is not text.
 _SCIENTIFIC = re.compile(r"[+-]?\d(\.\d+)?[eE]\+\d+")
 
 
 class FileRefusedError(Exception):
-    """The whole file cannot be read. `reason`: a word of accounts.explanations; `words`: what fills its
-    sentence.
-    """
+    """A file that cannot be read. `reason`: a key in accounts.explanations; `words`: values for its sentence."""
 
     def __init__(self, reason: str, **words: Any) -> None:
         super().__init__(reason)
@@ -65,7 +63,7 @@ class FileRefusedError(Exception):
 
 @dataclass(slots=True)
 class Line:
-    """`number`: as the sheet's program counts. `problems`: by the column, why its cell cannot be taken."""
+    """A row of a sheet. `number`: as the spreadsheet shows it. `problems`: by column, why its cell cannot be used."""
 
     number: int
     texts: list[str]
@@ -73,7 +71,7 @@ class Line:
 
 
 def text_problem(text: str) -> str | None:
-    """Why a text cannot be taken from a cell, whatever the column."""
+    """Return why a text cannot be used in any column, or None."""
     if len(text) > CELL_CHARACTERS:
         return "long_cell"
     if _SCIENTIFIC.fullmatch(text):
@@ -86,7 +84,7 @@ USERNAME, NAME, EMAIL, BIZ_MAIL, MOBILE, COMPANY, USERID = (
     *("username", "name", "email", "biz_mail", "mobile"),
     *("company", "userid"),
 )
-# As headers are written, in whatever letters and with whatever spaces. WeCom's console has written both 帐号 and 账号.
+# Titles of columns, compared without case and spaces. WeCom's console has written both 帐号 and 账号.
 NAMES = {
     USERNAME: ("用户名", "username", "user name"),
     NAME: ("姓名", "full name", "name"),
@@ -99,7 +97,7 @@ NAMES = {
 BI_LOGIN_NAMES = ("loginid", "login id", "bi loginid")
 _TARGETS = {re.sub(r"\s", "", name): target for target, names in NAMES.items() for name in names}
 RESERVED = frozenset(_TARGETS)
-# Marks of columns that must be filled in.
+# Marks in titles of required columns.
 _MARKS = re.compile(r"[*＊]|[(（](必填|选填|required)[)）]")  # noqa: RUF001  # full-width on purpose
 _BLANK = re.compile(r"[\s\u200b\ufeff]")
 
@@ -112,7 +110,7 @@ class Layout(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """`columns`: by what it means, the column. `titles`: the headers as they stand there, with what they mean."""
+    """A header row. `columns`: from meaning to column. `titles`: pairs of the written title and its meaning."""
 
     line: int
     layout: Layout
@@ -121,17 +119,17 @@ class Header:
 
 
 def folded(title: str) -> str:
-    """A column's title for comparison: in lower case, without blanks and marks."""
+    """Fold a column's title for comparison: lower case, without blanks and marks."""
     return _BLANK.sub("", _MARKS.sub("", title)).lower()
 
 
 def target_of(attribute: Attribute) -> str:
-    """What a column of `attribute` means, as Header.columns names it."""
+    """Return the meaning of an attribute's column, as in Header.columns."""
     return f"{ATTRIBUTE}{attribute.key}"
 
 
 class Recogniser:
-    """Knows the attributes of one moment."""
+    """Recogniser of headers for the present attributes."""
 
     def __init__(self, attributes: Iterable[Attribute]) -> None:
         self._targets = dict(_TARGETS)
@@ -145,10 +143,8 @@ class Recogniser:
                 self._targets.setdefault(folded(name), target_of(attribute))
 
     def header(self, line: int, texts: Sequence[str]) -> Header | None:
-        """None where the row is no header: whom it is about, and one thing more, have to be there.
-
-        Raises FileRefusedError for a column that comes twice.
-        """
+        """Return the header, or None: a header names the row's person and at least one thing more. Raises
+        FileRefusedError for a column that comes twice."""
         titles = [(text, self._targets.get(folded(text), "")) for text in texts]
         known = [target for _title, target in titles if target]
         subjects = {USERNAME: Layout.OWN, USERID: Layout.WECOM, self._login: Layout.BI}
@@ -163,12 +159,12 @@ class Recogniser:
 
 
 def read_attribute_names() -> dict[str, str]:
-    """Map what a column means to the name of its attribute."""
+    """Map meanings of attribute columns to the attributes' names."""
     return {f"{ATTRIBUTE}{key}": name for key, name in Attribute.objects.values_list("key", "name")}
 
 
 def name_column(target: str, attribute_names: dict[str, str]) -> str:
-    """Say what a column means, in the active language. `attribute_names`: of read_attribute_names()."""
+    """Name a column in the active language. `attribute_names`: of read_attribute_names()."""
     if target in attribute_names:
         return attribute_names[target]
     if target in {COMPANY, USERID}:
@@ -179,12 +175,12 @@ def name_column(target: str, attribute_names: dict[str, str]) -> str:
 
 
 SEPARATORS = (",", "\t", ";", "，", "|")  # noqa: RUF001  # the Chinese comma is meant
-# Excel takes a cell with such a beginning for a formula. Our own files put a ' before it, which is taken away again.
+# Excel reads a cell with such a beginning as a formula. Our own files put a ' before it, which reading removes.
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
 
 def decoded(content: bytes) -> str:
-    """Raises FileRefusedError where it is no text."""
+    """Decode a csv file. Raises FileRefusedError if it is not text."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ["utf-16"]
     else:
@@ -200,7 +196,7 @@ def decoded(content: bytes) -> str:
 
 
 def lines_of(text: str, separator: str) -> Iterator[Line]:
-    """Raises FileRefusedError where a cell never ends. `number` is that of the line in which a row begins."""
+    """Read csv. `number` is the first line of a row. Raises FileRefusedError if a cell never ends."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     number = 1
     try:
@@ -212,24 +208,22 @@ def lines_of(text: str, separator: str) -> Iterator[Line]:
 
 
 def _line(number: int, row: list[str]) -> Line:
-    # A cell of csv without the mark that guarded() put before it.
+    # Remove the mark that guarded() adds.
     texts = [cell[1:] if _GUARDED.match(cell) else cell for cell in map(str.strip, row[:COLUMNS_AT_MOST])]
     return Line(number, texts, {column: why for column, text in enumerate(texts) if (why := text_problem(text))})
 
 
 def guarded(text: str) -> str:
-    """Guard a text that is written into csv: Excel must not take it for a formula."""
+    """Guard a text for csv, so that Excel does not read it as a formula."""
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} or _GUARDED.match(text) else text
 
 
-# --- Finds the one list of people in an uploaded file, whatever kind it is ---
+# --- The one list of people in an uploaded file of either kind ---
 
 
 def read_table(content: bytes, recogniser: Recogniser) -> tuple[Header, Iterator[Line]]:
-    """The header, and the lines below it without blank ones, read as one asks for them.
-
-    Raises FileRefusedError, also while the lines are read.
-    """
+    """Return the header and an iterator over the filled lines below it. Raises FileRefusedError, also during the
+    iteration."""
     stream = io.BytesIO(content)
     ways: list[tuple[str, Callable[[], Iterator[Line]]]]
     if is_workbook(stream):
@@ -245,7 +239,7 @@ def read_table(content: bytes, recogniser: Recogniser) -> tuple[Header, Iterator
         if header is not None:
             found.append((name, header, read))
         if found and not name:
-            break  # of a text the first separator that gives a header
+            break  # csv: use the first separator that gives a header
     if not found:
         raise FileRefusedError("no_header", count=HEADER_WITHIN)
     if len(found) > 1:
@@ -264,21 +258,21 @@ def _read_rows(lines: Iterator[Line], header: Header) -> Iterator[Line]:
 
 UNPACKED_AT_MOST = 256 * 2**20
 STRINGS_AT_MOST = 48 * 2**20
-# Of any part that is no sheet; and of a sheet without the beginning of a row.
+# Limit for a part that is no sheet, and for the distance between two rows of a sheet.
 PART_AT_MOST = 2 * 2**20
 PARTS_AT_MOST = 1000
 SHEETS_AT_MOST = 50
 MERGES_AT_MOST = 20_000
-# A row's number in xlsx is not larger; openpyxl counts up to it, whatever it is.
+# The largest row number of xlsx. openpyxl would count up to any number in the file.
 LAST_ROW = 2**20
-# Excel keeps so many digits of a number.
+# Excel stores so many digits of a number.
 DIGITS_KEPT = 15
 _OLD_EXCEL = bytes.fromhex("d0cf11e0a1b11ae1")
 _PASSWORD = "EncryptedPackage".encode("utf-16-le")
 _BEGINNING = re.compile(rb"<(?:\w+:)?(?:row|si)\b|</(?:\w+:)?sheetData>")
 _MERGE = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]{0,200}?ref=[\"']([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})[\"']")
 _ZEROS = re.compile(r"0{2,64}")
-# What openpyxl raises for files that are none, or broken.
+# Exceptions of openpyxl for broken or foreign files.
 BROKEN = (
     *(ArithmeticError, AttributeError, AssertionError, EOFError, LookupError, OSError, RuntimeError, SyntaxError),
     *(TypeError, ValueError, zipfile.BadZipFile, zlib.error),
@@ -286,7 +280,7 @@ BROKEN = (
 
 
 def is_workbook(content: IO[bytes]) -> bool:
-    """Whether it is a zip archive. Raises FileRefusedError for what Excel has written, but not as xlsx."""
+    """Return whether the content is a zip archive. Raises FileRefusedError for old or protected Excel files."""
     content.seek(0)
     beginning = content.read(8)
     if beginning == _OLD_EXCEL:
@@ -296,7 +290,7 @@ def is_workbook(content: IO[bytes]) -> bool:
 
 
 def open_workbook(content: IO[bytes]) -> tuple[Workbook, dict[str, list[tuple[int, int, int, int]]]]:
-    """The workbook, and by the path of each sheet its merged ranges. Raises FileRefusedError."""
+    """Return the workbook, and the merged ranges by the path of each sheet. Raises FileRefusedError."""
     try:
         with zipfile.ZipFile(content) as archive:
             merged = _inspect(archive)
@@ -309,7 +303,8 @@ def open_workbook(content: IO[bytes]) -> tuple[Workbook, dict[str, list[tuple[in
 
 
 def _inspect(archive: zipfile.ZipFile) -> dict[str, list[tuple[int, int, int, int]]]:
-    """Raises FileRefusedError for an archive that unfolds to too much. Each part is unpacked a piece at a time."""
+    """Return the merged ranges. Raises FileRefusedError for archives that unpack to too much; unpacks in small
+    pieces."""
     parts = archive.infolist()
     if len(parts) > PARTS_AT_MOST or sum(part.file_size for part in parts) > UNPACKED_AT_MOST:
         raise FileRefusedError("too_big")
@@ -326,7 +321,7 @@ def _inspect(archive: zipfile.ZipFile) -> dict[str, list[tuple[int, int, int, in
 
 
 def _scanned(part: IO[bytes]) -> list[tuple[int, int, int, int]]:
-    """The merged ranges of a sheet. Raises FileRefusedError where one row, or anything else, is too long."""
+    """Return the merged ranges of a sheet. Raises FileRefusedError if one row, or anything else, is too long."""
     merged: list[tuple[int, int, int, int]] = []
     since, rest, count = 0, b"", 0
     with part:
@@ -350,7 +345,7 @@ def _scanned(part: IO[bytes]) -> list[tuple[int, int, int, int]]:
 
 
 def read_sheet(sheet: Any, merged: dict[str, list[tuple[int, int, int, int]]]) -> Iterator[Line]:
-    """Raises FileRefusedError where the sheet is broken."""
+    """Yield the lines of a sheet. Raises FileRefusedError if the sheet is broken."""
     ranges = sorted(merged.get(str(sheet._worksheet_path).lstrip("/"), []), key=lambda one: one[2])
     sheet.reset_dimensions()
     open_ranges: list[tuple[int, int, int, int]] = []
@@ -360,7 +355,8 @@ def read_sheet(sheet: Any, merged: dict[str, list[tuple[int, int, int, int]]]) -
         for number, cells in enumerate(sheet.iter_rows(max_col=COLUMNS_AT_MOST), 1):
             if number > LAST_ROW:
                 return
-            # Up to a stray cell far below, which Excel leaves easily, openpyxl gives one empty row a million times.
+            # Before a stray cell far below, which Excel leaves easily, openpyxl yields the same empty row a million
+            # times.
             line = Line(number, []) if cells is former else _sheet_line(number, cells)
             former = cells
             while following < len(ranges) and ranges[following][2] <= number:
@@ -389,7 +385,7 @@ def _sheet_line(number: int, cells: tuple[Any, ...]) -> Line:
 
 
 def _cell_text(cell: Any) -> tuple[str, str | None]:
-    """A cell as a person reads it, and why it cannot be taken."""
+    """Return a cell as a person reads it, and why it cannot be used."""
     value = cell.value
     if cell.data_type == "f":
         return "=", "formula"
@@ -407,7 +403,8 @@ def _cell_text(cell: Any) -> tuple[str, str | None]:
 
 
 def _number_text(value: float, number_format: str) -> tuple[str, str | None]:
-    """Excel keeps fifteen digits: of longer ones, such as an employee number typed without quotes, the rest is lost."""
+    """Return the number's text. Excel damages numbers of more than fifteen digits, such as employee numbers not typed
+    as text."""
     if isinstance(value, float) and not value.is_integer():
         return f"{value:.15g}", None if "e" not in f"{value:.15g}" else "rounded"
     digits = str(int(value))
@@ -422,10 +419,8 @@ STEP = 1000
 
 
 class Sheet:
-    """Those of `people` (keys) whom `reader` sees, as many as an import takes, with the attributes of this moment.
-
-    `progress` is told after every thousand how many rows there are so far.
-    """
+    """A sheet of those of `people` (keys) whom `reader` sees, at most ROWS_AT_MOST, with the present attributes.
+    `progress` is called after every thousand with the number of rows so far."""
 
     def __init__(
         self,
@@ -439,12 +434,12 @@ class Sheet:
         self.companies = list(Corp.objects.visible_to(reader).order_by("name").values_list("name", flat=True))
 
     def titles(self) -> list[str]:
-        """As accounts.importexport.sheets knows them, in the active language."""
+        """Return titles that a Recogniser knows, in the active language."""
         fixed = [_("username"), _("full name"), _("email address"), _("mobile"), _("WeCom company name")]
         return [*fixed, _("WeCom account"), *(one.name for one in self.attributes)]
 
     def rows(self) -> Iterator[list[str]]:
-        """Read a thousand people at a time: three queries, and one for each attribute."""
+        """Yield the rows. Reads a thousand people at a time: three queries, and one for each attribute."""
         accounts = WeComAccount.objects.visible_to(self._reader).filter(is_primary=True).select_related("corp")
         primary = Prefetch("wecom_accounts", accounts, to_attr="primary_accounts")
         count = 0
@@ -464,7 +459,7 @@ class Sheet:
 
 
 def csv_response(name: str, rows: Iterable[Sequence[str]]) -> StreamingHttpResponse:
-    """Answer with a csv file `name` of `rows`, with the mark by which Excel knows UTF-8."""
+    """Return a csv file `name` of `rows`, with the byte order mark by which Excel recognises UTF-8."""
     lines = chain(["\ufeff"], map(csv_line, rows))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -472,7 +467,7 @@ def csv_response(name: str, rows: Iterable[Sequence[str]]) -> StreamingHttpRespo
 
 
 def csv_line(texts: Sequence[str]) -> str:
-    """One line of csv with its end, each text guarded against being read as a formula."""
+    """Return one line of csv with its end, each text guarded against being read as a formula."""
     target = io.StringIO()
     csv.writer(target).writerow(guarded(text) for text in texts)
     return target.getvalue()
@@ -483,8 +478,8 @@ _COMPANY_COLUMN, _USERID_COLUMN = 4, 5
 
 
 def write_xlsx(sheet: Sheet) -> IO[bytes]:
-    """A temporary file, to be read from its beginning. Every cell is text, so that nothing is rounded or computed;
-    companies and choices are lists to choose from."""
+    """Return a temporary file, positioned at its beginning. Every cell is text, so that nothing is rounded or computed;
+    companies and choices are drop-down lists."""
     book = openpyxl.Workbook(write_only=True)
     people, lists = book.create_sheet(_("People")), book.create_sheet("lists")
     lists.sheet_state = "hidden"
@@ -497,7 +492,7 @@ def write_xlsx(sheet: Sheet) -> IO[bytes]:
     _add_choices(people, lists, sheet)
     people.append([_head(people, title) for title in titles])
     with ExitStack() as unfinished:
-        # Why? What was written so far stands in a temporary file, which an abandoned sheet would leave open.
+        # Rows written so far are in temporary files, which an abandoned sheet would leave open.
         unfinished.callback(lists.close)
         unfinished.callback(people.close)
         for row in sheet.rows():
@@ -520,7 +515,7 @@ def _text(sheet: Any, text: str) -> Any:
     cell.style = "text"
     if text:
         cell.value = openpyxl.cell.cell.ILLEGAL_CHARACTERS_RE.sub("", text)
-        # Set afterwards, because a text that begins with = has made it a formula.
+        # Set the type last, because a text that begins with = has made the cell a formula.
         cell.data_type = "s"
     return cell
 
@@ -539,7 +534,7 @@ def _add_choices(people: Any, lists: Any, sheet: Sheet) -> None:
         rule = openpyxl.worksheet.datavalidation.DataValidation(
             "list", formula1=f"lists!${source}$1:${source}${len(choices)}", allow_blank=True
         )
-        # Of several values, joined by semicolons, Excel offers one: others may be typed.
+        # Several values are joined by semicolons, but Excel offers single ones: allow typed ones, too.
         rule.showErrorMessage = is_strict
         rule.add(f"{letter}2:{letter}{ROWS_AT_MOST}")
         people.data_validations.append(rule)

@@ -24,10 +24,8 @@ def tabs() -> list[Tab]:
 
 @register.simple_tag(takes_context=True)
 def share_off_url(context: dict[str, Any]) -> str:
-    """Where the page's script has its address signed to take WeCom's sharing out of the menu; else empty.
-
-    Inside WeCom, for somebody who came through a company; there is no request on some error pages.
-    """
+    """Return the URL that signs the page's address, so that its script can hide WeCom's sharing menu; else empty. It is
+    for people inside WeCom who signed in through a company. Some error pages have no request."""
     request = context.get("request")
     if request is None or not hasattr(request, "session"):
         return ""

@@ -1,4 +1,4 @@
-"""The emergency exit where sign-in with a password is switched off and nobody gets in with WeCom."""
+"""Emergency exit: switches passwords on again if nobody can sign in with WeCom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way back in for an administrator who has lost the authenticator app and the recovery codes."""
+"""Lets an administrator in again who has lost the authenticator app and the recovery codes."""
 
 from __future__ import annotations
 
