@@ -1,4 +1,4 @@
-"""Who a person is here and in WeCom, who did what, and how people may sign in."""
+"""Models of people here and in WeCom, the audit trail, and the sign-in policy."""
 
 from accounts.models.attributes import Attribute, AttributeValue, fold_value
 from accounts.models.audit import AuditEntry, UnsentAudit

@@ -1,4 +1,4 @@
-"""Attributes of people beside the two of WeCom: what an administrator defines, and each person's values."""
+"""User attributes besides the two of WeCom: definitions by administrators, and people's values."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from typing import Self
 
 VALUE_CHARACTERS = 255
-# Of one person, of an attribute with several values.
+# Limit for one person and a many-valued attribute.
 VALUES_AT_MOST = 100
 CHOICES_AT_MOST = 500
-# Digits of a number, before and after the point together.
+# Limit for the digits before the point, and for those after it.
 NUMBER_DIGITS = 30
-# Between the values of a many-valued attribute in one text.
+# Separate the values of a many-valued attribute in one text.
 SEPARATORS = re.compile(r"[;；\r\n]+")  # noqa: RUF001  # the Chinese semicolon is meant
 
-# Why a value is refused, by code. Whoever keeps a refusal, as an import does, keeps code and parameters: its reader may
-# have another language than the worker.
+# Sentences of refused values, by code. An import stores code and parameters, since its reader's language may differ
+# from the worker's.
 REFUSALS = {
     "one_value": _("“%(name)s” has one value only."),
     "many_values": _("At most %(count)d values."),
@@ -48,11 +48,11 @@ def _refused(code: str, **params: str | int) -> ValidationError:
 
 class AttributeQuerySet(models.QuerySet["Attribute"]):
     def employee_numbers(self) -> Self:
-        """Those by which the directory may find people."""
+        """Keep attributes by which the directory may find people."""
         return self.filter(is_employee_number=True)
 
     def bi_login_ids(self) -> Self:
-        """The one that holds a person's loginId in the BI, if there is any."""
+        """Keep the attribute with people's loginId in the BI, if there is one."""
         return self.filter(is_bi_login_id=True)
 
     def by_name(self) -> Self:
@@ -60,7 +60,7 @@ class AttributeQuerySet(models.QuerySet["Attribute"]):
 
 
 class Attribute(models.Model):
-    """What an administrator has defined. Who belongs to which company is not one of them: see WeComAccount."""
+    """A definition by an administrator. A person's company is not an attribute: see WeComAccount."""
 
     class Kind(models.TextChoices):
         TEXT = "text", _("text")
@@ -122,10 +122,8 @@ class Attribute(models.Model):
             raise ValidationError({"is_many_valued": _("A person has one loginId in the BI.")})
 
     def cleaned(self, texts: Iterable[str]) -> list[str]:
-        """`texts` as they are stored: without spaces around, empty ones and repetitions; numbers in plain digits.
-
-        Raises ValidationError, with a code of REFUSALS, for whoever entered them.
-        """
+        """Return `texts` as stored: without surrounding spaces, empty ones and repetitions; numbers in plain digits.
+        Raises ValidationError with a code of REFUSALS."""
         cleaned = (self._cleaned_one(text) for text in texts)
         values = list({fold_value(value): value for value in cleaned if value}.values())
         if len(values) > 1 and not self.is_many_valued:
@@ -135,7 +133,7 @@ class Attribute(models.Model):
         return values
 
     def parts(self, text: str) -> list[str]:
-        """What one text holds: of a many-valued attribute the parts between semicolons."""
+        """Split a text at semicolons if the attribute is many-valued."""
         return SEPARATORS.split(text) if self.is_many_valued else [text]
 
     def _cleaned_one(self, text: str) -> str:
@@ -167,16 +165,16 @@ class AttributeValueQuerySet(models.QuerySet["AttributeValue"]):
 
 
 class AttributeValue(models.Model):
-    """One value of one person. Written by accounts.users.attributes only, which keeps the audit trail."""
+    """A value of a person. Only accounts.users.attributes writes it, with audit entries."""
 
     # Neither key has an index of its own: the constraint and the index below begin with them.
     user = models.ForeignKey("User", on_delete=models.CASCADE, related_name="attribute_values", db_index=False)
     attribute = models.ForeignKey(Attribute, on_delete=models.CASCADE, related_name="values", db_index=False)
-    # 0 for the only value.
+    # The place among several values, from 0.
     position = models.PositiveSmallIntegerField(default=0)
     value = models.CharField(max_length=VALUE_CHARACTERS)
     folded = models.CharField(max_length=VALUE_CHARACTERS, editable=False)
-    # As the attribute's: a constraint cannot look into another table.
+    # A copy of the attribute's flag: a constraint cannot look into another table.
     is_unique = models.BooleanField(default=False, editable=False)
 
     objects = AttributeValueQuerySet.as_manager()
@@ -186,14 +184,14 @@ class AttributeValue(models.Model):
         verbose_name_plural = _("values of user attributes")
         default_permissions = ()
         constraints = [
-            # One person's page.
+            # Serves one person's page.
             models.UniqueConstraint(fields=["user", "attribute", "position"], name="attribute_values_by_user"),
             models.UniqueConstraint(
                 fields=["attribute", "folded"], condition=Q(is_unique=True), name="one_person_per_unique_value"
             ),
         ]
         indexes = [
-            # Who has one of some values, and everybody's values of one attribute.
+            # Serves people by some values, and everybody's values of one attribute.
             models.Index(fields=["attribute", "folded", "user"], name="people_by_attribute_value"),
         ]
 
@@ -201,12 +199,12 @@ class AttributeValue(models.Model):
         return self.value
 
 
-# The form of a value under which it is found, the one in which all data is compared.
+# Values are compared in this form, like all data.
 fold_value = fold_text
 
 
 def plain_number(text: str) -> str:
-    """A number in plain digits: "1,200.50" gives "1200.5". Raises ValidationError where it is none."""
+    """Return a number in plain digits: "1,200.50" gives "1200.5". Raises ValidationError if the text is no number."""
     try:
         number = Decimal(text.replace(",", ""))
     except InvalidOperation:

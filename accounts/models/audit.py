@@ -9,10 +9,8 @@ from django.utils.translation import pgettext_lazy
 
 
 class AuditEntry(models.Model):
-    """One change, or one sign-in. Written once, never changed; removed only when it is too old.
-
-    Names stand beside the keys: an entry stays readable after what it is about has been deleted.
-    """
+    """A change or a sign-in. Written once and never changed; removed only when too old. Names are stored beside keys,
+    so that an entry stays readable after its subject is deleted."""
 
     class Action(models.TextChoices):
         CREATED = "created", pgettext_lazy("audit", "created")
@@ -25,7 +23,7 @@ class AuditEntry(models.Model):
         UNLOCKED = "unlocked", pgettext_lazy("audit", "unlocked")
 
     at = models.DateTimeField(_("time"), default=timezone.now)
-    # No constraint: entries outlive what they name, and are written while it is being deleted. No key comes twice.
+    # No constraint: entries outlive their subjects, and are written while these are deleted. Keys are never reused.
     actor = models.ForeignKey(
         "User",
         on_delete=models.DO_NOTHING,
@@ -35,7 +33,7 @@ class AuditEntry(models.Model):
         db_index=False,
         verbose_name=_("administrator"),
     )
-    # Empty: the program itself (a command, a background task), or somebody who is not signed in.
+    # Empty for the program itself (a command, a background task), and for people who are not signed in.
     actor_name = models.CharField(_("administrator"), max_length=255, blank=True)
     ip = models.GenericIPAddressField(_("IP address"), null=True)
     action = models.CharField(_("action"), max_length=16, choices=Action.choices)
@@ -43,10 +41,10 @@ class AuditEntry(models.Model):
     model = models.CharField(_("kind"), max_length=100, blank=True)
     object_id = models.BigIntegerField(null=True)
     subject = models.CharField(_("what"), max_length=255, blank=True)
-    # [[field, before, after], …]; null where there is no such value. Secrets are masked before they come here.
+    # [[field, before, after], …]; null for a missing value. Secrets are masked before they are stored.
     changes = models.JSONField(_("changes"), default=list)
     note = models.CharField(_("note"), max_length=500, blank=True)
-    # The one company that the entry is about. Empty where it is about none, or about several.
+    # The company concerned; empty for none or several.
     corp = models.ForeignKey(
         "integrations.Corp",
         on_delete=models.DO_NOTHING,
@@ -63,7 +61,7 @@ class AuditEntry(models.Model):
         ordering = ["-pk"]
         default_permissions = ("view",)
         indexes = [
-            # The list of an administrator of some companies; what was done to one thing; the days, and what is too old.
+            # Serve the list of an administrator of some companies; the history of one row; days, and the purge.
             models.Index(fields=["corp", "-id"], name="audit_by_corp"),
             models.Index(fields=["model", "object_id", "-id"], name="audit_by_object"),
             models.Index(fields=["at"], name="audit_by_time"),
@@ -74,7 +72,7 @@ class AuditEntry(models.Model):
 
 
 class UnsentAudit(models.Model):
-    """An entry that the syslog server has not been sent yet. `at`: of the entry."""
+    """An entry not yet sent to the syslog server. `at`: the time of the entry."""
 
     entry_id = models.BigIntegerField(primary_key=True)
     at = models.DateTimeField()

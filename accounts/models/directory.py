@@ -1,4 +1,4 @@
-"""A company's directory policy, the result of each run, who could not be linked, and groups by department."""
+"""Directory policies of companies, results of runs, unlinked members, and groups by department."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DirectoryPolicyQuerySet(models.QuerySet["DirectoryPolicy"]):
 
 
 class DirectoryPolicy(models.Model):
-    """One for each company; a company without a row is one that is off."""
+    """The policy of a company. A company without a row counts as off."""
 
     class Mode(models.TextChoices):
         OFF = "off", _("off")
@@ -113,7 +113,7 @@ class DirectoryPolicy(models.Model):
 
 
 class PeopleRun(models.Model):
-    """The second half of a run: what came of the directory for people here. One for each finished SyncRun."""
+    """The second half of a finished SyncRun: its effect on people here."""
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -124,12 +124,12 @@ class PeopleRun(models.Model):
 
     run = models.OneToOneField(SyncRun, on_delete=models.CASCADE, related_name="people_run")
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
-    # The members up to this key are dealt with: whoever takes the run over goes on behind it.
+    # Members up to this key are done. A run that is taken over continues behind it.
     done_up_to = models.BigIntegerField(default=0, editable=False)
     done_count = models.PositiveIntegerField(_("people looked at"), default=0)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-    # {"linked": 3, "created": 2, …}: the words of accounts.admin.directory.
+    # {"linked": 3, "created": 2, …}: the keys of APPLIED in accounts.admin.directory.
     counts = models.JSONField(_("written"), default=dict)
 
     class Meta:
@@ -147,7 +147,7 @@ class PeopleRun(models.Model):
 
 class LinkConflictQuerySet(models.QuerySet["LinkConflict"]):
     def in_force(self) -> Self:
-        """Of enabled companies whose directory policy is on."""
+        """Keep conflicts in enabled companies whose directory policy is on."""
         return self.filter(member__corp__in=DirectoryPolicy.objects.in_force().values("corp"))
 
     def visible_to(self, person: Person) -> Self:
@@ -155,10 +155,8 @@ class LinkConflictQuerySet(models.QuerySet["LinkConflict"]):
 
 
 class LinkConflict(models.Model):
-    """Why somebody of WeCom's directory was linked with nobody here: one row until an administrator has dealt with it.
-
-    Written by accounts.directory only; it goes away with the first run that finds its reason gone.
-    """
+    """The reason why a member is linked with nobody: one row until an administrator has solved it. Only
+    accounts.directory writes it. The first run that finds the reason gone deletes the row."""
 
     class Reason(models.TextChoices):
         NOBODY = "nobody", _("nobody here fits")
@@ -189,22 +187,22 @@ class LinkConflict(models.Model):
         indexes = [models.Index(fields=["reason", "id"], name="conflicts_by_reason")]
 
     def __str__(self) -> str:
-        """Without the reason, which not everybody may read who sees the member: accounts.explanations."""
+        """Leave out the reason, which not everybody who sees the member may read (accounts.explanations)."""
         return str(self.member)
 
 
-# Groups whose names begin so are roles (accounts.users.roles): no department brings them.
+# Groups with this prefix are roles (accounts.users.roles): no department gives them.
 ROLE_PREFIX = "role:"
 
 
 def lends_rights(group: str) -> Exists:
-    """The condition that a group (`group`: where the outer query has its key) has permissions."""
+    """Return the condition that a group has permissions. `group`: the outer query's column with its key."""
     return Exists(Group.permissions.through.objects.filter(group=OuterRef(group)))
 
 
 class DepartmentGroupQuerySet(models.QuerySet["DepartmentGroup"]):
     def in_force(self) -> Self:
-        """Without roles, and without groups that got permissions since somebody set this who is no superuser."""
+        """Leave out roles, and groups that got permissions after a non-superuser set the rule."""
         allowed = self.exclude(group__name__startswith=ROLE_PREFIX)
         return allowed.exclude(lends_rights("group_id"), may_lend_rights=False)
 
@@ -213,14 +211,15 @@ class DepartmentGroupQuerySet(models.QuerySet["DepartmentGroup"]):
 
 
 class DepartmentGroup(models.Model):
-    """Whoever is in `department` is in `group`, as far as the directory policy creates and updates people."""
+    """A rule: people in `department` are in `group`, if the directory policy creates and updates people."""
 
     department = models.ForeignKey(
         Department, on_delete=models.CASCADE, related_name="groups", verbose_name=_("department")
     )
     with_subdepartments = models.BooleanField(_("with the departments below it"), default=True)
     group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="+", verbose_name=_("group"))
-    # A superuser set it: then the group may lend permissions. WeCom's administrators decide who is in a department.
+    # True if a superuser set the rule: then the group may have permissions. WeCom's administrators decide who gets
+    # them.
     may_lend_rights = models.BooleanField(default=False, editable=False)
 
     objects = DepartmentGroupQuerySet.as_manager()
@@ -238,7 +237,7 @@ class DepartmentGroup(models.Model):
 
 
 class GivenGroup(models.Model):
-    """A membership that the directory of `corp` gave: it alone is taken away again by that directory."""
+    """A membership given by the directory of `corp`, which removes no other ones."""
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="given_groups")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="given_groups")
@@ -249,7 +248,7 @@ class GivenGroup(models.Model):
         verbose_name_plural = _("groups given by directories")
         default_permissions = ()
         constraints = [
-            # The people of a step, and all of a corp: accounts.directory.groups.
+            # Serves the people of a step, and all of a corp (accounts.directory.groups).
             models.UniqueConstraint(fields=["corp", "user", "group"], name="one_given_group"),
         ]
 

@@ -12,7 +12,7 @@ from integrations.models import Corp
 
 
 class PeopleImport(models.Model):
-    """One uploaded file. Read in the background without a change; written once somebody has seen what would change."""
+    """An uploaded file. It is checked in the background without changes, and written once confirmed."""
 
     class Status(models.TextChoices):
         WAITING = "waiting", pgettext_lazy("import", "being checked")
@@ -36,7 +36,7 @@ class PeopleImport(models.Model):
     status = models.CharField(_("status"), max_length=12, choices=Status.choices, default=Status.WAITING)
     mode = models.CharField(_("refused rows"), max_length=8, choices=Mode.choices, blank=True)
     file_name = models.CharField(_("file"), max_length=255)
-    # Of people in a file of WeCom's console, which does not name it.
+    # The company of a file from WeCom's console, which does not name it.
     corp = models.ForeignKey(
         Corp, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("WeCom company name")
     )
@@ -46,19 +46,19 @@ class PeopleImport(models.Model):
     requested_by_name = models.CharField(_("administrator"), max_length=255)
     requested_from = models.GenericIPAddressField(null=True, editable=False)
     requested_at = models.DateTimeField(_("uploaded"), default=timezone.now)
-    # Who has said yes, not always who uploaded it: with their rights it is written.
+    # The confirmer, not always the uploader: the import is written with their rights.
     confirmed_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     confirmed_by_name = models.CharField(_("confirmed by"), max_length=255, blank=True)
     confirmed_from = models.GenericIPAddressField(null=True, editable=False)
     confirmed_at = models.DateTimeField(_("confirmed at"), null=True)
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
     layout = models.CharField(max_length=8, blank=True, editable=False)
-    # [[header, what it means], …] as they stand in the file; what is not used means nothing.
+    # [[header, meaning], …] in the order of the file; an unused column has an empty meaning.
     titles = models.JSONField(default=list, editable=False)
     row_count = models.PositiveIntegerField(_("rows"), default=0)
     # {"same": 3, "change": 2, "refused": 1, …}: by ImportRow.Outcome, and "same".
     counts = models.JSONField(default=dict, editable=False)
-    # Why the whole file was refused, or the writing stopped: a word of accounts.explanations with its values.
+    # Why the file was refused, or the writing stopped: a key in accounts.explanations with its values.
     reason = models.CharField(max_length=32, blank=True, editable=False)
     words = models.JSONField(default=dict, editable=False)
 
@@ -73,7 +73,7 @@ class PeopleImport(models.Model):
 
 
 class ImportFile(models.Model):
-    """The uploaded bytes, until they are read: the worker may be another machine."""
+    """The uploaded bytes until they are read: the worker may be another machine."""
 
     run = models.OneToOneField(PeopleImport, on_delete=models.CASCADE, primary_key=True, related_name="file")
     content = models.BinaryField()
@@ -86,7 +86,7 @@ class ImportFile(models.Model):
 
 
 class ImportRow(models.Model):
-    """A row of the file that would change somebody, or is refused. Rows that change nothing are counted only."""
+    """A row that would change a person, or is refused. Rows without changes are only counted."""
 
     class Outcome(models.TextChoices):
         CHANGE = "change", pgettext_lazy("import", "would change")
@@ -94,15 +94,15 @@ class ImportRow(models.Model):
         APPLIED = "applied", pgettext_lazy("import", "changed")
 
     run = models.ForeignKey(PeopleImport, on_delete=models.CASCADE, related_name="rows", db_index=False)
-    # As the sheet's program counts.
+    # The number that the spreadsheet shows.
     number = models.PositiveIntegerField(_("row"))
     outcome = models.CharField(_("outcome"), max_length=8, choices=Outcome.choices)
-    # Whom the row is about: as found, and as the file says it.
+    # The row's person: the key found, and the name in the file.
     user_id = models.BigIntegerField(null=True)
     name = models.CharField(_("person"), max_length=255)
-    # By what a column means, the text of its cell.
+    # Maps the meaning of a column to the text of its cell.
     cells = models.JSONField(default=dict)
-    # [[what, before, after], …] as it was shown before somebody said yes.
+    # [[column, before, after], …] as shown before the confirmation.
     changes = models.JSONField(default=list)
     reason = models.CharField(max_length=32, blank=True)
     words = models.JSONField(default=dict)

@@ -1,4 +1,4 @@
-"""Users, their WeCom accounts, sessions and authenticator apps, and how people may sign in."""
+"""Users, their WeCom accounts, sessions and authenticator apps, the sign-in policy and locks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from integrations.models.fields import Person
 
 
-# What User.withhold_rights() makes of a person's rights.
+# Values that User.withhold_rights() sets.
 WITHHELD = {"is_staff": False, "is_superuser": False, "manages_all_corps": False}
 
 
 class User(AbstractUser):
-    """A person. Signs in by password, or by WeCom through one of the accounts."""
+    """A person, who signs in by password, or by WeCom through one of the accounts."""
 
     first_name = None  # type: ignore[assignment]  # Chinese names have one part: `name`
     last_name = None  # type: ignore[assignment]  # see above
@@ -48,13 +48,13 @@ class User(AbstractUser):
         help_text=_("Sees only these WeCom companies in the administration."),
     )
 
-    # Not stored: true for a session that does not carry its person's rights (accounts.authentication.sessions).
+    # Not stored: true if the session does not carry the person's rights (accounts.authentication.sessions).
     has_withheld_rights = False
 
-    # The username that the directory has made because somebody else has the userid (accounts.directory.linking).
+    # The username that the directory made because the userid was taken as a name (accounts.directory.linking).
     made_username = models.CharField(max_length=150, blank=True, default="", db_default="", editable=False)
 
-    # Counted on to end every session of the person at once, see get_session_auth_hash.
+    # Incremented to end all sessions of the person at once, see _get_session_auth_hash.
     session_epoch = models.PositiveIntegerField(default=0, editable=False)
 
     class Meta:
@@ -62,11 +62,11 @@ class User(AbstractUser):
         verbose_name_plural = _("users")
         permissions = [("assign_roles", gettext_noop("Can hand out roles"))]
         indexes = [
-            # Whom a member of WeCom's directory stands for, where an administrator allows it: accounts.directory.
+            # Match members with people, if the policy allows it (accounts.directory).
             models.Index(Lower("username"), name="users_by_folded_username"),
             models.Index(Lower("email"), condition=~Q(email=""), name="users_by_folded_email"),
             models.Index(fields=["mobile"], condition=~Q(mobile=""), name="users_by_mobile"),
-            # Who could be meant by a member, for an administrator to look at: never by a run.
+            # Suggests people to an administrator; runs never match by name.
             models.Index(fields=["name"], condition=~Q(name=""), name="users_by_name"),
         ]
 
@@ -74,10 +74,8 @@ class User(AbstractUser):
         return f"{self.name} ({self.username})" if self.name else self.username
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
-        """What each session holds and Django compares at each request: no further look-up ends them all.
-
-        As Django's own while nobody has used it, so that introducing it signed nobody out.
-        """
+        """Return the hash that each session holds and Django compares at each request. While session_epoch is 0 it is
+        Django's own hash, so that its introduction signed nobody out."""
         if not self.session_epoch:
             own: str = super()._get_session_auth_hash(secret=secret)  # type: ignore[misc]  # not in the stubs
             return own
@@ -85,13 +83,13 @@ class User(AbstractUser):
         return salted_hmac("accounts.models.User.session", value, secret=secret, algorithm="sha256").hexdigest()
 
     def withhold_rights(self) -> None:
-        """Make this object an employee's, whatever the person may do otherwise. Nothing of it is ever saved."""
+        """Give this object an employee's rights, whatever the person's are. They are never saved."""
         self.has_withheld_rights = True
         for name, value in WITHHELD.items():
             setattr(self, name, value)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Leave stored rights as they are where this object has been made an employee's."""
+        """Leave stored rights unchanged if this object's rights are withheld."""
         if self.has_withheld_rights:
             named = kwargs.get("update_fields") or {field.name for field in self._meta.concrete_fields}
             kwargs["update_fields"] = set(named) - {*WITHHELD, "id"}
@@ -112,14 +110,14 @@ class User(AbstractUser):
         return set() if self.has_withheld_rights else super().get_all_permissions(obj)
 
     def reaches_beyond(self, *, corp_id: int) -> bool:
-        """Whether the person has rights that are not limited to this company. One query at most, none for employees."""
+        """Return whether the person has rights outside this company. One query at most, none for employees."""
         if self.is_superuser or self.manages_all_corps:
             return True
         return self.is_staff and self.managed_corps.exclude(pk=corp_id).exists()
 
     @property
     def has_made_username(self) -> bool:
-        """Not any more once an administrator has given another one."""
+        """True while the username is the one that the directory made."""
         return bool(self.made_username) and self.made_username == self.username
 
     def get_full_name(self) -> str:
@@ -131,11 +129,11 @@ class User(AbstractUser):
 
 class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
     def complete(self) -> Self:
-        """Accounts with both attributes: they alone can sign in and receive."""
+        """Keep accounts with both attributes: only they can sign in and receive messages."""
         return self.filter(corp__isnull=False).exclude(userid_folded="")
 
     def for_identity(self, *, corp: Corp, userid: str) -> Self:
-        """The account of one WeCom identity; WeCom does not tell upper from lower case in userids."""
+        """Keep the account of one WeCom identity. Userids of WeCom ignore case."""
         return self.for_userid(userid).filter(corp=corp)
 
     def for_userid(self, userid: str) -> Self:
@@ -145,17 +143,17 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
         return self.filter(corp__isnull=True)
 
     def signing_in(self) -> Self:
-        """Complete accounts whose corp lets its people sign in, and whose people WeCom lets in."""
+        """Keep complete accounts that may sign in, according to their corp and to WeCom."""
         return self.complete().filter(~barred_by_wecom(), corp__in=Corp.objects.signing_in())
 
     def in_departments(self, department_ids: Collection[int]) -> Self:
-        """Accounts whose members stand in one of these departments of WeCom, and may have access there."""
+        """Keep accounts whose members are in one of these WeCom departments, and may have access."""
         standing = Membership.objects.able().filter(department__in=list(department_ids))
         theirs = standing.filter(member__corp=OuterRef("corp"), member__userid_folded=OuterRef("userid_folded"))
         return self.complete().filter(Exists(theirs))
 
     def shut_out(self) -> Self:
-        """Of people whom WeCom does not let in: barred, or unlinked because they left the company."""
+        """Keep accounts of people who may not sign in: barred, or unlinked because they left the company."""
         return self.filter(barred_by_wecom() | Q(left_at__isnull=False))
 
     def visible_to(self, person: Person) -> Self:
@@ -163,10 +161,10 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
 
 
 def barred_by_wecom(corp: str = "corp_id", userid_folded: str = "userid_folded") -> Exists:
-    """The condition for accounts whose member is deleted, disabled, out of scope, or waits for an administrator.
+    """Return the condition for accounts whose member is deleted, disabled, out of scope, or waits for an administrator.
 
-    For companies whose directory policy is in force; somebody of whom the directory knows nothing is not barred.
-    `corp`, `userid_folded`: where the outer query has them. One look-up in an index.
+    Only companies with a directory policy in force bar people, and only known members. `corp`, `userid_folded`: the
+    outer query's columns. One look-up in an index.
     """
     unable = ~Q(presence=Member.Presence.HERE) | Q(status=Member.Status.DISABLED) | Q(waits_since__isnull=False)
     named = Member.objects.filter(corp=OuterRef(corp), userid_folded=OuterRef(userid_folded))
@@ -195,12 +193,12 @@ class WeComAccount(models.Model):
     is_primary = models.BooleanField(
         _("receives messages"), default=True, help_text=_("Of several accounts of one person, messages go to this one.")
     )
-    # With which identity this account last signed its person in; it proves nothing once the identity is another.
+    # The identity with which this account last signed its person in. It proves nothing once the account's differs.
     proven_corp_id = models.BigIntegerField(null=True, editable=False)
     proven_userid = models.CharField(max_length=64, blank=True, editable=False)
     signed_in_at = models.DateTimeField(_("last sign-in with WeCom"), null=True, editable=False)
-    # When the directory unlinked the person, who had been deleted in WeCom: not the same as never linked, since nothing
-    # is sent to such people by other ways either. Ends with the next userid.
+    # When the directory unlinked the person because WeCom had deleted the member. Such people get nothing by other ways
+    # either, unlike people never linked. The next userid clears it.
     left_at = models.DateTimeField(null=True, editable=False)
 
     objects = WeComAccountQuerySet.as_manager()
@@ -222,8 +220,7 @@ class WeComAccount(models.Model):
         return f"{self.corp or '—'} / {self.userid or '—'}"
 
     def save(self, *args: object, **kwargs: object) -> None:
-        """Keep the folded form beside the given one, also where only some fields are named; with a userid the person
-        is in WeCom again."""
+        """Set the folded userid, also with `update_fields`. A userid clears `left_at`: the person is in WeCom again."""
         self.userid = self.userid.strip()
         self.userid_folded = fold_userid(self.userid)
         if self.userid_folded:
@@ -235,27 +232,27 @@ class WeComAccount(models.Model):
 
 
 class TotpDevice(models.Model):
-    """One app that shows codes which change by the half minute. Made once its first code was right."""
+    """An app that shows codes which change every half minute. Created with its first right code."""
 
     user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="+")
-    # In base32, as apps take it.
+    # In base32, as apps expect it.
     key = EncryptedTextField(_("key"))
     confirmed_at = models.DateTimeField(_("set up"))
-    # Set up in a session that not WeCom alone had opened. Any other may be of somebody who decides what WeCom says: its
-    # codes give no rights that a sign-in with WeCom does not (accounts.authentication.sessions).
+    # True if the session that set it up did not rest on WeCom alone. Another app may belong to an administrator of
+    # WeCom, so its codes give no rights beyond a sign-in with WeCom (accounts.authentication.sessions).
     is_independent = models.BooleanField(default=False, db_default=False)
-    # The half minute of the last code that was taken: none is taken twice, and none before it.
+    # The half minute of the last accepted code. That code and earlier ones are refused.
     last_counter = models.BigIntegerField(default=0)
-    # Wrong codes in a row, and when the last one came.
+    # Wrong codes in a row, and the time of the last one.
     failed_count = models.PositiveIntegerField(default=0)
     failed_at = models.DateTimeField(null=True)
-    # Digests of the recovery codes that are left; each is good once.
+    # Digests of the unused recovery codes; each is good once.
     recovery_digests = models.JSONField(default=list)
 
     class Meta:
         verbose_name = _("authenticator app")
         verbose_name_plural = _("authenticator apps")
-        # People see their own; no list of the administration shows them.
+        # People see their own; the administration does not list them.
         default_permissions = ()
 
     def __str__(self) -> str:
@@ -266,12 +263,12 @@ USER_AGENT_CHARACTERS = 255
 
 
 class SignedInSession(models.Model):
-    """One browser in which a person is signed in. Written at sign-in and then at most every few minutes."""
+    """A browser in which a person is signed in. Written at sign-in, and then at most every few minutes."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    # Under which Django's session is stored, to end it from another browser: a digest of what the cookie holds.
+    # The key of Django's stored session, to end it from another browser: a digest of the cookie's value.
     session_key = models.CharField(max_length=40, unique=True)
-    # Through which company; empty after sign-in by password.
+    # The company of the sign-in; empty after sign-in by password.
     corp = models.ForeignKey("integrations.Corp", on_delete=models.SET_NULL, null=True, related_name="+")
     user_agent = models.CharField(max_length=USER_AGENT_CHARACTERS, blank=True)
     began_at = models.DateTimeField()
@@ -280,12 +277,12 @@ class SignedInSession(models.Model):
     class Meta:
         verbose_name = _("session")
         verbose_name_plural = _("sessions")
-        # People see their own; no page of the administration shows them.
+        # People see their own; the administration does not show them.
         default_permissions = ()
         indexes = [
-            # A person's sessions, the last used first.
+            # Serves a person's sessions, the last used first.
             models.Index(F("user"), F("last_used_at").desc(), name="session_of_person"),
-            # The nightly purge.
+            # Serves the nightly purge.
             models.Index(fields=["last_used_at"], name="session_last_used"),
         ]
 
@@ -293,13 +290,13 @@ class SignedInSession(models.Model):
         return f"{timezone.localtime(self.began_at):%Y-%m-%d %H:%M}"
 
 
-# --- How people may sign in, and who is locked out ---
+# --- Sign-in policy and locks ---
 
 THE_ONE = 1
 
 
 class SignInPolicy(models.Model):
-    """One row: whether passwords sign anybody in."""
+    """The single row of the policy: whether people may sign in with passwords."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
     password_enabled = models.BooleanField(
@@ -320,7 +317,7 @@ class SignInPolicy(models.Model):
 
 
 class Lockout(AccessAttempt):  # type: ignore[misc]  # axes has no types
-    """Wrong passwords for one username from one place, as django-axes counts them. Deleting a row unlocks."""
+    """Wrong passwords for one username from one place, counted by django-axes. Deleting a row unlocks."""
 
     objects: ClassVar[models.Manager[Lockout]]
 

@@ -1,1 +1,1 @@
-"""Views of accounts: login, WeCom's OAuth, the QR panel, a person's own pages, the way into the BI, error pages."""
+"""Views of accounts: login, WeCom's OAuth, the QR panel, people's own pages, the entrance to the BI, error pages."""

@@ -1,4 +1,4 @@
-"""A person's own pages: their accounts and browsers, their password, their authenticator app."""
+"""A person's own pages: WeCom accounts, browsers, password and authenticator app."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def show(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 def end_session(request: HttpRequest, pk: int) -> HttpResponse:
-    """End one of the person's own sessions; others' numbers end nothing."""
+    """End one of the person's own sessions. Keys of other people's sessions end nothing."""
     person = signed_in_person(request)
     try:
         is_ended = sessions.end(user=person, pk=pk)
@@ -68,7 +68,7 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 @login_required
 def end_all_sessions(request: HttpRequest) -> HttpResponse:
-    """End every session of the person, this one too."""
+    """End every session of the person, including this one."""
     person = signed_in_person(request)
     sessions.end_all(user=person)
     logger.info("all sessions ended by their person user=%s", person.pk)
@@ -78,20 +78,20 @@ def end_all_sessions(request: HttpRequest) -> HttpResponse:
     return response
 
 
-# --- Links in the specification's own words: they name the site's first page, and the inner page in its query ---
+# --- Links as in the specification: they lead to the site's first page, with the inner page in the query ---
 
 
 def arrival(request: HttpRequest) -> HttpResponse | None:
-    """The answer where the first page is asked for an inner page, or with WeCom's code; None for any other query.
+    """Answer the site's first page if its query holds an inner page or WeCom's code; return None for other queries.
 
-    The code is treated as that of the home page link: never used. Without a company to tell it to it dies by itself,
-    and stands in no further address.
+    The code is treated like that of the home page link and never used. If its company is unknown it is left to expire,
+    and is not passed on to another address.
     """
     has_code = "code" in request.GET and "state" in request.GET
     if not has_code and "path_url" not in request.GET:
         return None
     if has_code:
-        # Whose link it was: the company with the link's `domain`, also one that signs nobody in; else the only one.
+        # The link's company: the one with its `domain`, even if sign-in is off there; else the only one.
         domain = request.GET.get("domain", "").replace("\x00", "")
         named = list(Corp.objects.filter(domain_id=domain)[:2]) if domain else []
         found = named or list(Corp.objects.signing_in()[:2])
@@ -113,7 +113,7 @@ class OwnPassword(PasswordChangeView):
 
 
 def code_page(request: HttpRequest) -> HttpResponse:
-    """Asks for the code that a session lacks."""
+    """Ask for the code that the session lacks."""
     person = signed_in_person(request)
     target = safe_path(request.GET.get("next", ""))
     target = reverse("admin:index") if target == HOME else target
@@ -128,7 +128,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
 
 
 def own_page(request: HttpRequest) -> HttpResponse:
-    """Sets an app up, and for one that is: renews its recovery codes, or removes it."""
+    """Set up an app; if there is one, renew its recovery codes or remove it."""
     person = signed_in_person(request)
     if not sessions.is_confirmed(request.session, timezone.now()):
         return to_page(request)
@@ -164,7 +164,7 @@ def _act(request: HttpRequest, person: User) -> HttpResponse:
     if codes is None:
         wrong = _("The code is wrong. Enter the one that the app shows now.")
         return _set_up_page(request, person, key, CodeForm(person=person), error=wrong)
-    # They were opened without a code. As when a password changes, this one goes on.
+    # Other sessions were opened without a code. This one goes on, as after a change of password.
     sessions.end_all(user=person)
     person.refresh_from_db(fields=["session_epoch"])
     update_session_auth_hash(request, person)
@@ -181,7 +181,7 @@ def _set_up_page(request: HttpRequest, person: User, key: str, form: CodeForm, *
         form=form,
         key=" ".join(key[place : place + 4] for place in range(0, len(key), 4)),
         sealed=totp.seal(key, person=person),
-        # White around, whatever the page's colours: cameras need it. What segno encodes is no part of its markup.
+        # Cameras need a white margin whatever the page's colours. The encoded text is no part of segno's markup.
         picture=mark_safe(drawn.svg_inline(scale=5, light="#fff", title=_("QR code"))),  # noqa: S308
         **more,
     )

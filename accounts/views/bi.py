@@ -1,4 +1,4 @@
-"""Sends a signed-in person into the BI, with a token made at the click."""
+"""Redirects a signed-in person into the BI, with a token made at the click."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
         response = HttpResponseRedirect(_address(request, page))
     except CannotEnter as obstacle:
         return _refused(request, _details_of(obstacle))
-    # The BI need not know which page here somebody came from.
+    # Do not tell the BI from which page the person came.
     response.headers["Referrer-Policy"] = "no-referrer"
     logger.info("bi sign-in corp=%s user=%s outcome=passed-on", corp.pk if corp else None, request.user.pk)
     return response
 
 
 def is_entered_by(request: HttpRequest) -> bool:
-    """Whether the signed-in person may enter the BI from here."""
+    """Return whether the signed-in person may enter the BI from here."""
     return bi.is_open() and corp_of_entry(request) is not None
 
 
 @sensitive_variables()
 def _address(request: HttpRequest, page: str) -> str:
-    """The BI's address with the token: for the Location, and nowhere else. Raises CannotEnter."""
+    """Return the BI's address with the token. Use it only for the Location header. Raises CannotEnter."""
     return bi.entrance_for(
         bi.open_connection(),
         request.user,

@@ -1,4 +1,4 @@
-"""Asks administrators who have not confirmed recently to confirm that it is still them."""
+"""Asks administrators who have not confirmed recently to confirm that they are still present."""
 
 from __future__ import annotations
 
@@ -25,17 +25,15 @@ from integrations.models import Corp
 logger = logging.getLogger(__name__)
 
 ROUTE = "admin:confirm"
-# Beside the fields of ConfirmForm: what was sent before it was asked.
+# The field, besides those of ConfirmForm, with the form data that waits for the confirmation.
 TYPED = "_confirm-typed"
-# How long what somebody typed waits for them to confirm it.
+# Form data waits so long for the confirmation.
 TYPED_SECONDS = 3600
 
 
 class ConfirmationMiddleware:
-    """A question before a page of integrations.core.admin_pages.ConfirmedChanges takes what is sent to it.
-
-    The last middleware: who is refused by another one is not asked.
-    """
+    """Asks for confirmation before a page of integrations.core.admin_pages.ConfirmedChanges handles a POST. It is the
+    last middleware, so requests that another one refuses are not asked about."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -48,7 +46,7 @@ class ConfirmationMiddleware:
 
 
 def gate(request: HttpRequest) -> HttpResponse | None:
-    """Answers in place of a page whose person has to be confirmed first. What was typed comes back with the answer."""
+    """Return the question if the person has to confirm first, else None. The form data comes back with the answer."""
     person = request.user
     if not isinstance(person, User) or not (person.is_active and person.is_staff):
         return None  # the page itself refuses
@@ -73,7 +71,7 @@ def gate(request: HttpRequest) -> HttpResponse | None:
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """Asks before a page is opened, and says so to those who have scanned a code for another tab."""
+    """Ask before a page is opened. Report success to people who have scanned a code for another tab."""
     person = signed_in_person(request)
     target = safe_path(request.GET.get("next", ""))
     form = ConfirmForm(request.POST if request.method == "POST" else None, request=request, person=person)
@@ -85,12 +83,13 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def is_confirmation(target: str) -> bool:
-    """Whether a sign-in with WeCom was begun to confirm who is there."""
+    """Return whether a sign-in with WeCom was begun to confirm the person's presence."""
     return target.partition("?")[0] == reverse(ROUTE)
 
 
 def after_scan(request: HttpRequest, scanned: User, *, corp: Corp, kind: Kind) -> None:
-    """Somebody signed in had a QR code scanned, to be confirmed. The session stays as it is: so do open forms."""
+    """Note the confirmation after a signed-in person's QR code was scanned. The session, and so open forms, stay
+    valid."""
     if scanned != request.user:
         messages.error(request, _("Somebody else has scanned the code: {name}.").format(name=scanned.get_full_name()))
     elif kind is Kind.QR and sessions.carries_rights(scanned, corp=corp):
@@ -104,7 +103,7 @@ def _page_in_place(request: HttpRequest, person: User, typed: Any, form: Confirm
 
 
 def _page(request: HttpRequest, person: User, form: ConfirmForm, **more: Any) -> HttpResponse:
-    # Through which companies a scan of WeCom's QR code confirms the person: where it carries all their rights.
+    # A scan of a company's QR code confirms the person if the company's sign-in carries all their rights.
     accounts = WeComAccount.objects.signing_in().filter(user=person).select_related("corp")
     corps = [account.corp for account in accounts.order_by("-is_primary", "pk") if account.corp is not None]
     context = {
@@ -119,7 +118,7 @@ def _page(request: HttpRequest, person: User, form: ConfirmForm, **more: Any) ->
 
 
 def admin_page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-    """A page of the administration that belongs to no model, and is kept nowhere."""
+    """Render an uncached page of the administration that belongs to no model."""
     request.current_app = admin.site.name  # as Django's own admin views do
     response = TemplateResponse(request, template, {**admin.site.each_context(request), **context})
     add_never_cache_headers(response)
@@ -127,14 +126,14 @@ def admin_page(request: HttpRequest, template: str, context: dict[str, Any]) -> 
 
 
 def signed_in_person(request: HttpRequest) -> User:
-    """Return who is signed in, for the type checker: the pages that ask let nobody else this far."""
+    """Return the signed-in user, for the type checker: callers admit nobody else."""
     if not isinstance(request.user, User):
         raise TypeError("nobody is signed in")
     return request.user
 
 
 def to_page(request: HttpRequest) -> HttpResponse:
-    """For a page that shows what only its person may see: asks before it is opened."""
+    """Redirect to the question before a page that shows what only its person may see."""
     return HttpResponseRedirect(f"{reverse(ROUTE)}?{urlencode({'next': request.get_full_path()})}")
 
 
@@ -148,7 +147,7 @@ def _note(request: HttpRequest, person: User) -> None:
 
 
 def _unseal(sealed: str, *, person: User, path: str) -> QueryDict | None:
-    """None for what was not sealed for `person` and `path`, who alone can use it, or too long ago."""
+    """Return the form data, or None if it was sealed for another person or path, or too long ago."""
     match unseal("typed", sealed, seconds=TYPED_SECONDS):
         case [person.pk, sealed_path, typed] if sealed_path == path:
             return QueryDict(typed)

@@ -1,4 +1,4 @@
-"""Pages that explain why a sign-in stopped, or whom to ask for a page of the administration."""
+"""Pages that explain why a sign-in stopped, or whom to ask for access to an administration page."""
 
 from __future__ import annotations
 
@@ -36,18 +36,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 TOO_MANY_STATUS = 429
-# A page's address can be reloaded or sent to an administrator for so long.
+# For so long a page's address can be reloaded, or sent to an administrator.
 SHOWN_SECONDS = 3600
-# A longer way back is left out: gunicorn takes request lines of up to 4094 bytes, and sealing adds a third.
+# A longer target is left out: gunicorn accepts request lines of up to 4094 bytes, and sealing adds a third.
 TARGET_BYTES_AT_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """One refusal, with what an administrator needs to know. Never a code or a state.
-
-    `missing`, `where`: what the person's user lacks, and the sentence that says who sets it.
-    """
+    """A refusal with the facts that an administrator needs, never a code or a state. `missing`, `where`: what the user
+    lacks, and the sentence that says who sets it."""
 
     cause: Cause
     corp_id: int | None = None
@@ -63,14 +61,14 @@ class ErrorDetails:
 
 
 def seal(details: ErrorDetails) -> str:
-    """Write the details as an unreadable text for an address, so that the page needs neither store nor cookie."""
+    """Encrypt the details for an address, so that the page needs neither store nor cookie."""
     if len(details.target.encode()) > TARGET_BYTES_AT_MOST:
         details = replace(details, target="")
     return flow.seal("sign-in-trouble", asdict(details))
 
 
 def unseal(sealed: str) -> ErrorDetails | None:
-    """Read the details again; None for what is not ours, of another version, or older than SHOWN_SECONDS."""
+    """Decrypt the details. Returns None if they are foreign, of another version, or older than SHOWN_SECONDS."""
     try:
         [values] = flow.unseal("sign-in-trouble", sealed, seconds=SHOWN_SECONDS)
         return ErrorDetails(**{**values, "cause": Cause(values["cause"])})
@@ -81,15 +79,15 @@ def unseal(sealed: str) -> ErrorDetails | None:
 @require_safe
 @never_cache
 def show(request: HttpRequest) -> HttpResponse:
-    """The page for a sealed error; without one (or a stale one) the login page."""
+    """Show the page for a sealed error; redirect to the login page if it is missing or stale."""
     found = unseal(request.GET.get("t", ""))
     return redirect("login") if found is None else page(request, found)
 
 
 def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
-    """Explain at once. Only where the address holds neither code nor state."""
+    """Explain at once. Use it only if the address holds neither code nor state."""
     target = safe_path(found.target)
-    if found.corp_id is not None and found.corp_name:  # it may have been renamed since the error was sealed
+    if found.corp_id is not None and found.corp_name:  # the company may have been renamed since the error was sealed
         name = Corp.objects.filter(pk=found.corp_id).values_list("name", flat=True).first()
         found = replace(found, corp_name=name or found.corp_name)
     query = urlencode({"next": target})
@@ -110,12 +108,12 @@ def page(request: HttpRequest, found: ErrorDetails) -> HttpResponse:
 
 
 def away(found: ErrorDetails) -> HttpResponse:
-    """Explain on a page of its own: the address that WeCom called holds a code."""
+    """Redirect to a page that explains: the address that WeCom called holds a code."""
     return redirect(f"{reverse('sign-in-error')}?{urlencode({'t': seal(found)})}")
 
 
 def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Explain where Valkey cannot be reached, since no sign-in can be begun or ended without it."""
+    """Explain if Valkey is unreachable: no sign-in can begin or end without it."""
 
     @wraps(view)
     def guarded(request: HttpRequest, corp_id: int) -> HttpResponse:
@@ -128,13 +126,13 @@ def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
     return guarded
 
 
-# --- A page of the administration that is not open to whoever asked for it --------------------------------------------
+# --- A page of the administration that the user may not open ----------------------------------------------------------
 
 _ADMIN_PAGE = re.compile(r"(?P<app>[a-z]+)_(?P<model>[a-z]+)_(?P<page>add|change|delete|changelist)")
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Says whom to ask for a form or list of the administration."""
+    """Say whom to ask for a form or list of the administration."""
     return render(request, "403.html", {"ask": _whom_to_ask(request)}, status=HTTPStatus.FORBIDDEN)
 
 
@@ -145,13 +143,13 @@ def _whom_to_ask(request: HttpRequest) -> str:
         return ""
     verb = "view" if found["page"] == "changelist" else found["page"]
     permission = f"{found['app']}.{verb}_{found['model']}"
-    # Who holds the permission lacks a company.
+    # A user with the permission lacks a company.
     return whom_to_ask(user, permission, () if user.has_perm(permission) else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """A page that every employee has. `url_name`: without arguments."""
+    """A page that every employee has. `url_name` takes no arguments."""
 
     url_name: str
     label: str | _StrPromise

@@ -1,4 +1,4 @@
-"""Login page with the panel of WeCom's QR code, choice of company, sign-out."""
+"""Login pages with WeCom's QR panel, choice of company, sign-out, and data for the pages' scripts."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
 
-# From so many companies on, the list can be searched.
+# A list of so many companies gets a search field.
 SEARCHED_FROM = 11
 LONGEST_ADDRESS = 4096
-# A state is replaced after this part of its life: a scan that is under way then still has time to arrive.
+# A state is replaced after this part of its life, so that a scan under way still has time to arrive.
 RENEWED_AFTER = 0.8
 
 
 @method_decorator(never_cache, name="dispatch")
 class Login(LoginView):
-    """Password and WeCom side by side; inside WeCom no page at all, unless the person asks to stay (`stay`)."""
+    """Offers password and WeCom side by side. Inside WeCom it redirects at once, unless the person asks to `stay`."""
 
     template_name = "accounts/login.html"
     authentication_form = LoginForm
 
-    # Where the password form is sent, and what its page is called.
+    # The target and the heading of the password form.
     route = "login"
     heading = gettext_lazy("Sign in")
     may_frame_panel = True
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Where passwords are switched off there is no form, and what is sent all the same is not looked at."""
+        """Refuse without looking at the data if passwords are off."""
         if passwords.is_password_enabled():
             return super().post(request, *args, **kwargs)
         context = self.get_context_data(form=self.get_form_class()(request), refused=True)
@@ -82,7 +82,7 @@ class Login(LoginView):
         return self._target()
 
     def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
-        """The one page that may hold a frame of another site: WeCom's panel with the QR code."""
+        """Allow a frame of WeCom's QR panel. No other page may hold a frame of another site."""
         response = super().render_to_response(context, **kwargs)
         corp = context["corp"]
         if context["panel"]:
@@ -109,12 +109,12 @@ class Login(LoginView):
         )
 
     def _goes_straight_in(self) -> bool:
-        """Not for somebody signed in: who is sent here all the same may lack a permission, and would go in circles."""
+        """Return False for signed-in people: they may lack a permission, and would be redirected in circles."""
         is_inside = surface_of(self.request.headers.get("User-Agent", "")).is_inside_wecom
         return is_inside and "stay" not in self.request.GET and not self.request.user.is_authenticated
 
     def _panel_url(self, corp: Corp | None) -> str:
-        """Where the panel's script asks for a state; empty where only the plain link leads to WeCom."""
+        """Return where the panel's script gets a state; empty if only the plain link leads to WeCom."""
         if corp is None or not self.may_frame_panel or self.request.user.is_authenticated:
             return ""
         return reverse("wecom-panel", args=[corp.pk]) if flow.is_at_home(self.request, corp) else ""
@@ -126,7 +126,7 @@ class Login(LoginView):
 @require_safe
 @never_cache
 def choose_company(request: HttpRequest) -> HttpResponse:
-    """The companies whose people can sign in with WeCom; a single one needs no choice."""
+    """List the companies whose people can sign in with WeCom; a single one needs no choice."""
     target, words = safe_path(request.GET.get("next", "")), request.GET.get("q", "").strip()
     corps = list(Corp.objects.signing_in().order_by("name"))
     if len(corps) == 1:
@@ -158,7 +158,7 @@ def logout(request: HttpRequest) -> HttpResponseBase:
 
 
 def _to_company(request: HttpRequest, target: str, *, requested: str | None) -> HttpResponse:
-    """To WeCom for the company asked for, the only one or the last one; else choose first."""
+    """Redirect to WeCom for the requested, only or last company; else ask for a choice."""
     if requested is not None and re.fullmatch(r"[0-9]{1,18}", requested):
         return redirect(f"{reverse('wecom-start', args=[int(requested)])}?{urlencode({'next': target})}")
     corps = list(Corp.objects.signing_in().order_by("name"))
@@ -180,12 +180,12 @@ def _to_start(corp: Corp, target: str) -> HttpResponse:
     return redirect(f"{reverse('wecom-start', args=[corp.pk])}?{urlencode({'next': target})}")
 
 
-# --- The way into the administration: by password or WeCom, for staff alone ---
+# --- Login to the administration, by password or WeCom, for staff only ---
 
 
 @method_decorator(never_cache, name="dispatch")
 class AdminLogin(Login):
-    """The login page for somebody who asked for a page of the administration; leads back to that page."""
+    """Login page for the administration. It leads back to the requested page."""
 
     route = "admin:login"
     heading = gettext_lazy("Sign in to the administration")
@@ -201,7 +201,7 @@ class AdminLogin(Login):
         return super().dispatch(request, *args, **kwargs)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """A code is looked at only where its person is signed in already, and only as theirs."""
+        """Check a code only for a person who is signed in already."""
         person = self._who_may_give_a_code()
         if person is None or "code" not in request.POST:
             return super().post(request, *args, **kwargs)
@@ -213,7 +213,7 @@ class AdminLogin(Login):
         return self.render_to_response(context)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Somebody whom WeCom signed in without rights is asked for the password or a code, not for WeCom again."""
+        """Ask people whom WeCom signed in without rights for password or code, not for WeCom again."""
         context = super().get_context_data(**kwargs)
         if sessions.admin_rights_allowed(self.request):
             return context
@@ -222,7 +222,7 @@ class AdminLogin(Login):
         return {**context, "lacks_rights": True, "code_form": code_form, "corps": [], "corp": None, "panel": ""}
 
     def _who_may_give_a_code(self) -> User | None:
-        """Whom WeCom signed in without rights, and whose authenticator app cannot be of somebody else."""
+        """Return the person whom WeCom signed in without rights, if their app cannot belong to somebody else."""
         person = self.request.user
         if sessions.admin_rights_allowed(self.request) or not isinstance(person, User):
             return None
@@ -237,7 +237,7 @@ class AdminLogin(Login):
 
 
 def page(request: HttpRequest, _response: Any = None, credentials: dict[str, Any] | None = None) -> HttpResponse:
-    """For how long, and the ways that stay open. The same for usernames that exist and those that do not."""
+    """Say how long the lock lasts, and which ways stay open. Known and unknown usernames get the same page."""
     now = timezone.now()
     username = (credentials or {}).get("username", "")
     lock = lock_on(request=request, username=username, now=now) or Lock(until=now)
@@ -256,16 +256,14 @@ def page(request: HttpRequest, _response: Any = None, credentials: dict[str, Any
     return response
 
 
-# --- What the pages' scripts ask for ----------------------------------------------------------------------------------
+# --- Data for the pages' scripts --------------------------------------------------------------------------------------
 
 
 @require_safe
 @never_cache
 def signature(request: HttpRequest) -> JsonResponse:
-    """What `ww.register` needs for the page `page`. 403 without a session of a company, 400 for another site's page.
-
-    The ticket is kept for all processes, so WeCom is asked once in two hours.
-    """
+    """Return the arguments of `ww.register` for the page `page`. 403 without a session of a company, 400 for another
+    site's page. All processes share the ticket, so WeCom is asked once in two hours."""
     corp_id = request.session.get(sessions.CORP_KEY) if request.user.is_authenticated else None
     corp = Corp.objects.signing_in().filter(pk=corp_id).first() if corp_id is not None else None
     if corp is None:
@@ -288,10 +286,10 @@ def signature(request: HttpRequest) -> JsonResponse:
 @require_POST
 @never_cache
 def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
-    """A fresh state for WeCom's panel with the QR code, and what the panel needs beside it: asked for again before it
-    expires. The states before it stay good for their own time.
+    """Return a new state and the parameters of WeCom's QR panel. Earlier states stay valid until they expire.
 
-    409 where the page stands under another address than the one WeCom returns to: the page's plain link moves there.
+    The script asks again before the state expires. 409 if the page's address is not the one to which WeCom returns: the
+    page's plain link leads there.
     """
     corp = Corp.objects.signing_in().select_related("site_address").filter(pk=corp_id).first()
     if corp is None:

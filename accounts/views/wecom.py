@@ -42,7 +42,7 @@ _DOMAIN_NOT_TRUSTED = 50001
 @never_cache
 @errors.needs_store
 def start(request: HttpRequest, corp_id: int) -> HttpResponse:
-    """Send the browser to WeCom, or straight to `next` where the session is of this corp already."""
+    """Send the browser to WeCom, or straight to `next` if the session is of this corp already."""
     target = safe_path(request.GET.get("next", ""))
     session = sessions.of_request(request, corp_id=corp_id)
     step_limit = _step_limit(request, session)
@@ -64,7 +64,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
 @errors.needs_store
 @sensitive_variables("code", "state_text")
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
-    """Take back a browser that WeCom sends with a code: always a redirect, so that the address is never shown."""
+    """Handle a browser that WeCom sends back with a code. Always redirects, so that the address is never shown."""
     target = bi.landing_of(inner_page(raw_query_of(request)))
     corp = Corp.objects.to_call_wecom(corp_id)
     if corp is None:
@@ -74,7 +74,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
     session = sessions.of_request(request, corp_id=corp.pk)
     browser_ids = flow.browser_ids(request)
-    # Counts codes that are about to be redeemed: nothing that anybody may ask for without one counts against a company.
+    # Counts codes about to be redeemed only: requests without a code never count against a company.
     code_limit = Limit(f"sign-ins:corp:{corp.pk}", settings.SIGN_INS_PER_COMPANY)
     step: flow.Step | HttpResponse = flow.next_step(
         arrival=flow.consume(
@@ -102,7 +102,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
 
 
 def _step_limit(request: HttpRequest, session: flow.CurrentSession) -> Limit | None:
-    """People who are signed in do not count: a whole company may follow a message at once, without a call to WeCom."""
+    """Return None for signed-in people: a whole company may follow a message at once, without calls to WeCom."""
     return None if session.is_of_this_corp else flow.step_limit(request)
 
 
@@ -111,7 +111,7 @@ def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
     logger.info("sign-in corp=%s outcome=%s", corp.pk, outcome)
     match step:
         case flow.Restart():
-            corp = Corp.objects.to_begin_sign_in(corp.pk) or corp  # with what a beginning needs
+            corp = Corp.objects.to_begin_sign_in(corp.pk) or corp  # with the columns that a start needs
             return _authorise(request, corp, target=step.target, attempt=step.attempt)
         case flow.Explain():
             return errors.away(_details(step.cause, corp, step.target))
@@ -122,13 +122,13 @@ def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
 
 
 def _landed(corp: Corp, target: str) -> HttpResponseRedirect:
-    """Where sign-in ends: on the page asked for; where none was, on the company's home page."""
+    """Redirect to the target, or to the company's home page if there is none."""
     return HttpResponseRedirect(bi.home_of(corp) if target == HOME else target)
 
 
 @sensitive_variables("code")
 def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: AuthorizationCode) -> HttpResponse | flow.Step:
-    """Sign the person in, or say what to do instead."""
+    """Sign the person in, or return the next step."""
     if not backends.is_well_formed(code.value):
         return flow.after_refused_code(attempt=step.attempt, target=step.target)
     began_at = time.monotonic()
@@ -191,10 +191,8 @@ def _too_many(request: HttpRequest, corp_id: int, target: str) -> HttpResponse:
 
 
 def _burn(corp: Corp, code: str) -> None:
-    """Take a refused code from nobody any more, and have it spent in the background, for whoever else could use it.
-
-    Without a broker it dies by itself within minutes.
-    """
+    """Mark a refused code, and spend it in the background, so that nobody else can use it. Without a broker it expires
+    by itself within minutes."""
     if not backends.is_well_formed(code):
         return
     flow.refuse(code)
