@@ -1,1 +1,1 @@
-"""The one meaning of data: tables with typed columns, how values are read, and what figures come to. Pure Python."""
+"""The single place for data: tables with typed columns, the reading of values, and figures. Pure Python."""

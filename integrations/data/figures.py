@@ -1,9 +1,9 @@
-"""How values are read and compared, what relative dates mean, and what figures come to. Pure.
+"""The reading and comparison of values, relative dates, and figures. Pure.
 
-The day from which relative dates are reckoned is that of the slot in the zone of the push or rule, never the clock's.
+Relative dates count from the slot's day in the time zone of the push or rule, never from the clock's day.
 
-A figure is a value, or None: unknown. Unknown values are left out, and a figure of nothing but unknown values is
-unknown, never 0. Numbers are computed as decimals, in the digits that they show.
+A figure is a value, or None for unknown. Unknown values are left out, and a figure of only unknown values is unknown,
+never 0. Numbers are computed as decimals, with the digits that they show.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Workday = Callable[[date], bool]
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Days from `start` to `end`, both counted."""
+    """Days from `start` to `end`, both included."""
 
     start: date
     end: date
@@ -41,7 +41,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class RelativeDate:
-    """A name for a day or a period, and what it is on a given day. `chinese`: another name of it."""
+    """A named day or period, computed for a given day. `chinese`: its Chinese name."""
 
     name: str
     chinese: str
@@ -49,7 +49,7 @@ class RelativeDate:
 
 
 def same_day_of_last_month(day: date) -> date:
-    """Return the same day a month before; the last one where that month is too short."""
+    """Return the same day a month before, or that month's last day if it is too short."""
     return _months_before(day, 1)
 
 
@@ -63,7 +63,7 @@ def _months_before(day: date, count: int) -> date:
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
 
-# The day with which a day is compared, by what lies between them.
+# The day to compare a day with, by the interval.
 EARLIER: Mapping[str, Callable[[date], date]] = MappingProxyType(
     {
         "day": lambda day: day - timedelta(days=1),
@@ -99,7 +99,7 @@ def _days_before(day: date, count: int) -> Period:
     return Period(day - timedelta(days=count), day - timedelta(days=1))
 
 
-# A period that is not over ends today: days to come are a plan. `*_to_date` are second names of the same periods.
+# An unfinished period ends today, because later values are a plan. `*_to_date` are second names of the same periods.
 RELATIVE_DATES = (
     RelativeDate("today", "今天", lambda day: day),
     RelativeDate("yesterday", "昨天", EARLIER["day"]),
@@ -122,19 +122,19 @@ RELATIVE_DATES = (
     RelativeDate("year_to_date", "今年至今", lambda day: Period(date(day.year, 1, 1), day)),
     RelativeDate("last_year", "去年", lambda day: year_of(date(day.year - 1, 1, 1))),
 )
-# The names of the workday before, which needs a calendar of holidays.
+# The last workday needs a calendar of holidays.
 LAST_WORKDAY = ("last_workday", "上一工作日")
 _BY_NAME = {name: one for one in RELATIVE_DATES for name in (one.name, one.chinese)}
 _LONGEST_HOLIDAY = 31
 
 
 def named_days(today: date) -> dict[str, date | Period]:
-    """Return what each relative date is on `today`, by each of its names; the last workday is not among them."""
+    """Return the day or period of each relative date on `today`, by each of its names, without the last workday."""
     return {name: one.on(today) for name, one in _BY_NAME.items()}
 
 
 def last_workday(today: date, is_workday: Workday) -> date:
-    """Return the workday before `today`; yesterday where the calendar knows none within a month."""
+    """Return the workday before `today`; yesterday if the calendar has none within a month."""
     earlier = (today - timedelta(days=number) for number in range(1, _LONGEST_HOLIDAY))
     return next((day for day in earlier if is_workday(day)), EARLIER["day"](today))
 
@@ -142,7 +142,7 @@ def last_workday(today: date, is_workday: Workday) -> date:
 # --- Texts ------------------------------------------------------------------------------------------------------------
 
 UNKNOWN_TEXTS = frozenset({"", "-", "—", "–", "--", "n/a", "nan", "null", "none", "无", "∞", "-∞", "+∞", "inf", "-inf"})  # noqa: RUF001  # dashes as sources write them
-# Full-width characters and the signs that stand for ASCII ones.
+# Full-width characters and signs, with their ASCII equivalents.
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " ", 0xFFE5: "¥", 0x2212: "-"}
 _WIDE = re.compile(f"[{''.join(map(chr, _NARROW))}]")
 _UNKNOWN_CHARACTERS = max(map(len, UNKNOWN_TEXTS))
@@ -154,12 +154,12 @@ def narrow_text(text: str) -> str:
 
 
 def fold_text(text: str) -> str:
-    """Return the form in which texts are compared: narrow, without case, each run of spaces as one."""
+    """Return the form for comparing texts: narrow, without case, each run of spaces as one."""
     return " ".join(narrow_text(text).casefold().split())
 
 
 def is_unknown(value: Value) -> bool:
-    """Return whether a value, or a text that stands for one ("-", "N/A", "无"), is unknown."""
+    """Return whether a value is unknown, including texts such as "-", "N/A" and "无"."""
     if isinstance(value, str):
         text = value.strip()
         return len(text) <= _UNKNOWN_CHARACTERS and narrow_text(text).lower() in UNKNOWN_TEXTS
@@ -169,7 +169,7 @@ def is_unknown(value: Value) -> bool:
 
 
 def clean_text(text: str) -> str:
-    """Return a text without what no database and no XML takes: half characters and NUL."""
+    """Remove characters that no database and no XML accepts: half characters and NUL."""
     return text.encode("utf-8", "replace").decode().replace("\0", "") if not text.isascii() else text.replace("\0", "")
 
 
@@ -182,7 +182,7 @@ _NUMBER = re.compile(
 )
 _CURRENCIES = {"¥": "元", "$": "美元", "€": "欧元", "£": "英镑"}
 _MULTIPLES = {"万": 10**4, "亿": 10**8, "万亿": 10**12}
-# Behind the digits of a text these are units of a number. Other words make it a text: "3楼", "12月".
+# Words that are units behind a number. Other words make the whole a text: "3楼", "12月".
 UNITS = frozenset(
     ["%", "元", "块", "美元", "欧元", "英镑", "件", "个", "人", "次", "人次", "单", "台", "箱", "套", "户", "家"]
     + ["吨", "kg", "公斤", "克", "km", "公里", "米", "升", "天", "小时", "分钟", "秒"]
@@ -195,8 +195,8 @@ SAFE_DIGITS = 15
 class NumberText:
     """A text read as a number.
 
-    `is_code`: it looks like a code rather than a number ("007", more than 15 digits, "12E3"). `decimals`: None where
-    they are not those of the value ("1.2万").
+    `is_code`: it looks like a code rather than a number ("007", more than 15 digits, "12E3"). `decimals`: None if the
+    text's decimals are not those of the value ("1.2万").
     """
 
     value: int | Decimal
@@ -208,7 +208,7 @@ class NumberText:
 def read_number(text: str) -> NumberText | None:
     """Read a number as people and programs write it: "1,204", "(3.0%)", "↓3.0%", "￥1,204", "1.2万", "1.2e3".
 
-    None where it is none, an unknown one included.
+    Return None for any other text, including one for an unknown number.
     """
     text = narrow_text(text)
     match = _NUMBER.fullmatch(text) if len(text) <= NUMBER_CHARACTERS else None
@@ -242,7 +242,7 @@ _USUAL_YEARS = range(1900, 2101)
 def read_day(text: str) -> date | None:
     """Read a day or a month in any of the usual ways: 2026-11-23, 2026/1/3, 20261123, 2026年11月23日, 2026年11月.
 
-    A month is a `Month`. None where it is neither.
+    A month is a `Month`. Return None for any other text.
     """
     text = narrow_text(text)
     if not text[:4].isdecimal():
@@ -260,10 +260,10 @@ def read_day(text: str) -> date | None:
 
 
 def read_moment(text: str, zone: tzinfo) -> datetime | None:
-    """Read a moment: a day with a time behind it. It comes back in `zone`, which is also that of one without a zone."""
+    """Read a day followed by a time. The result is in `zone`, which also applies to a text without a zone."""
     text = narrow_text(text)
     if text[4:5] == text[7:8] == "-" and text[10:11] in ("T", " ") and text[13:14] == ":":
-        with suppress(ValueError):  # the usual way, which is read fast
+        with suppress(ValueError):  # the usual format, with a fast parser
             return in_zone(datetime.fromisoformat(text), zone)
     match = _TIME.fullmatch(text) if text[:4].isdecimal() else None
     day = read_day(match[1]) if match else None
@@ -280,9 +280,9 @@ def read_moment(text: str, zone: tzinfo) -> datetime | None:
 
 
 def in_zone(moment: datetime, zone: tzinfo) -> datetime:
-    """Return the moment by the clocks of `zone`, which is also that of one without a zone.
+    """Return the moment in `zone`, which also applies to a moment without a zone.
 
-    A moment beyond the calendar (9999-12-31 as "for ever") keeps what its own clock says.
+    A moment beyond the calendar (9999-12-31 for "for ever") keeps its clock time.
     """
     if moment.tzinfo is None:
         return moment.replace(tzinfo=zone)
@@ -293,7 +293,7 @@ def in_zone(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def day_of(value: Value, zone: tzinfo) -> date | None:
-    """Return the day of a date, of a moment by the clocks of `zone`, or of a text that is one; else None."""
+    """Return the day of a date, of a moment in `zone`, or of a text with a date; else None."""
     if isinstance(value, datetime):
         return in_zone(value, zone).date()
     if isinstance(value, date):
@@ -304,14 +304,14 @@ def day_of(value: Value, zone: tzinfo) -> date | None:
     return None
 
 
-# Digits enough for whatever a BI adds up.
+# Enough digits for any sum of a BI.
 ARITHMETIC = Context(prec=40, rounding=ROUND_HALF_UP)
-# Holds every sum of floats exactly, so that the order of rows changes none; short numbers cost no more in it.
+# Holds every sum of floats exactly, so that the order of rows does not matter; short numbers cost no more.
 _EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
 
 
 class NotNumericError(ValueError):
-    """A number is asked of a column that holds none. `column`: its name."""
+    """A column holds something else than numbers. `column`: its name."""
 
     def __init__(self, column: str) -> None:
         super().__init__(column)
@@ -319,7 +319,7 @@ class NotNumericError(ValueError):
 
 
 def to_decimal(value: Value) -> Decimal | None:
-    """Return a number in the digits that it shows; None for what is no number, or unknown."""
+    """Return a number with the digits that it shows; None for anything else, or an unknown number."""
     if isinstance(value, float):
         return Decimal(repr(value)) if math.isfinite(value) else None
     if isinstance(value, Decimal):
@@ -328,10 +328,9 @@ def to_decimal(value: Value) -> Decimal | None:
 
 
 def numbers_of(table: Table, name: str, rows: Iterable[int] | None = None) -> list[Decimal]:
-    """Return the known numbers of a column. `rows`: the positions of those that count; None: all.
+    """Return the known numbers of a column. `rows`: positions of the rows to use; None: all.
 
-    Yes and no count as 1 and 0. Raises NotNumericError for a known value that is something else, KeyError where there
-    is no such column.
+    Yes and no count as 1 and 0. Raises NotNumericError for any other known value, KeyError if there is no such column.
     """
     position = table.position(name)
     chosen = table.rows if rows is None else [table.rows[row] for row in rows]
@@ -347,7 +346,7 @@ def numbers_of(table: Table, name: str, rows: Iterable[int] | None = None) -> li
 
 
 def total(numbers: Sequence[Decimal]) -> Decimal | None:
-    """Add up numbers, exactly; None of none."""
+    """Add up numbers exactly; return None without numbers."""
     if not numbers:
         return None
     with localcontext(_EXACT):
@@ -356,7 +355,7 @@ def total(numbers: Sequence[Decimal]) -> Decimal | None:
 
 
 def average(numbers: Sequence[Decimal]) -> Decimal | None:
-    """Return the mean; None of none."""
+    """Return the mean; None without numbers."""
     added = total(numbers)
     return None if added is None else ARITHMETIC.divide(added, Decimal(len(numbers)))
 
@@ -367,8 +366,8 @@ _NEVER_ADDED = re.compile(
 
 
 def adds_up(column: Column) -> bool:
-    """Return whether a total of the column means something: not of a percentage, rate, price, temperature or balance,
-    by its kind, unit and name. For what is proposed; an editor may total any column of numbers.
+    """Return whether a total of the column makes sense, by kind, unit and name: not for a percentage, rate, price,
+    temperature or balance. Only proposals use it; an editor may total any column of numbers.
     """
     if column.kind is Kind.PERCENT or column.unit in ("%", "℃", "°C"):
         return False
@@ -376,12 +375,12 @@ def adds_up(column: Column) -> bool:
 
 
 def share(part: Decimal | None, whole: Decimal | None) -> Decimal | None:
-    """Return `part` as a ratio of `whole`; None where either is unknown, or the whole is 0."""
+    """Return `part` as a ratio of `whole`; None if either is unknown or the whole is 0."""
     return None if part is None or not whole else ARITHMETIC.divide(part, whole)
 
 
 def count_known(values: Iterable[Value]) -> int:
-    """Count the values that are known and not empty."""
+    """Count the known values."""
     return sum(not is_unknown(value) for value in values)
 
 
@@ -391,14 +390,13 @@ def count_distinct(values: Iterable[Value]) -> int:
 
 
 def newest_day(values: Iterable[Value], *, until: date, zone: tzinfo) -> date | None:
-    """Return the latest day that is not after `until`, the slot's day: days to come are a plan. None where there is
-    none."""
+    """Return the latest day up to `until`, the slot's day, because later days are a plan. None if there is none."""
     return max((day for value in values if (day := day_of(value, zone)) is not None and day <= until), default=None)
 
 
 def rank_rows(table: Table, name: str, *, is_descending: bool = True) -> list[int]:
-    """Return the positions of all rows, the largest (or smallest) known value first and unknown ones last; equal ones
-    stay in the source's order. Raises KeyError."""
+    """Return the positions of all rows, the largest (or smallest) known value first and unknown ones last. Equal values
+    keep the source's order. Raises KeyError."""
     position = table.position(name)
     is_numeric = table.columns[position].is_numeric
     values = [to_decimal(row[position]) if is_numeric else row[position] for row in table.rows]
@@ -411,17 +409,17 @@ def rank_rows(table: Table, name: str, *, is_descending: bool = True) -> list[in
 
 
 class ChangeKind(StrEnum):
-    """How a change can be said."""
+    """The ways to state a change."""
 
     UNKNOWN = "unknown"
-    RATIO = "ratio"  # as a percentage of the old value
-    POINTS = "points"  # of two percentages: in percentage points
-    WORDS = "words"  # from 0, from a negative value or over 0: by naming both values
+    RATIO = "ratio"  # a percentage of the old value
+    POINTS = "points"  # of two percentages: percentage points
+    WORDS = "words"  # from 0, from a negative value or across 0: both values are named
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change from `old` to `new`, either of which may be unknown. `is_percent`: both are percentages."""
+    """A change from `old` to `new`; either may be unknown. `is_percent`: both are percentages."""
 
     new: Decimal | None
     old: Decimal | None
@@ -439,28 +437,27 @@ class Change:
 
     @property
     def difference(self) -> Decimal | None:
-        """The new value less the old one."""
         return None if self.new is None or self.old is None else ARITHMETIC.subtract(self.new, self.old)
 
     @property
     def relative(self) -> Decimal | None:
-        """The difference by the size of the old value, also of a negative one; None from 0 and of unknown values."""
+        """The difference divided by the old value's absolute value; None if it is 0 or a value is unknown."""
         return ARITHMETIC.divide(self.difference, abs(self.old)) if self.difference is not None and self.old else None
 
     @property
     def ratio(self) -> Decimal | None:
-        """The difference as a ratio of the old value; None where it cannot be said so."""
+        """The difference as a ratio of the old value; None unless `kind` is RATIO."""
         if self.kind is not ChangeKind.RATIO or self.difference is None or self.old is None:
             return None
         return ARITHMETIC.divide(self.difference, self.old) if self.old else Decimal(0)
 
 
-# --- Values that are compared -----------------------------------------------------------------------------------------
+# --- Comparison of values ---------------------------------------------------------------------------------------------
 
 
 def comparison_key(value: Value, zone: tzinfo) -> Decimal | str | bool | date | datetime | None:
-    """Return a value as it is compared and grouped with others: numbers in their digits, texts folded, moments by the
-    clocks of `zone`. None for an unknown one."""
+    """Return the form of a value for comparing and grouping: numbers as decimals, texts folded, moments without a zone
+    in `zone`. None for an unknown value."""
     if is_unknown(value):
         return None
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Table: rows under typed columns, the one shape of data whatever its source. Pure."""
+"""Table: rows under typed columns, the one form of data for every source. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from typing import Any
 
-# None is an unknown value. It is left out of every figure, and is never 0.
+# None is an unknown value. Figures leave it out, and it is never 0.
 Value = str | int | float | Decimal | bool | date | datetime | None
 
 
@@ -42,9 +42,9 @@ class Month(date):
 class Column:
     """A column of a table.
 
-    `name` is unique in its table and what people see; `source_name` is what the source calls it, if that differs.
-    `unit` stands behind a number ("元", "%"). `decimals`: how many the source shows; None if it does not say.
-    `scale`: what the source's raw numbers were multiplied by (100 where 0.125 is shown as 12.5%).
+    `name`: unique in its table and shown to people; `source_name`: the source's name, if different. `unit`: shown
+    behind a number ("元", "%"). `decimals`: how many the source shows; None if it does not say. `scale`: the factor
+    applied to the source's raw numbers (100 if 0.125 is shown as 12.5%).
     """
 
     name: str
@@ -65,7 +65,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Values of a column that are not of its kind and therefore unknown: how many, and up to three of them."""
+    """Values of a column that do not fit its kind and are therefore unknown: their number, and up to three of them."""
 
     column: str
     count: int
@@ -74,10 +74,10 @@ class Misfit:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of a card. Each row has a value for each column, of its kind or unknown.
+    """Rows of a card. Each row has a value for each column, which fits its kind or is unknown.
 
-    `as_of`: when the data was true; aware. `is_fetch_time`: nobody said when the data was true, so `as_of` is when it
-    was fetched. `is_cut`: the source had more rows than were asked for.
+    `as_of`: the time of the data; aware. `is_fetch_time`: the time of the data is not known, so `as_of` is the time of
+    fetching. `is_cut`: the source had more rows than requested.
     """
 
     columns: tuple[Column, ...]
@@ -89,18 +89,18 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the columns, in their order."""
+        """The names of the columns, in order."""
         return tuple(column.name for column in self.columns)
 
     @property
     def as_of_day(self) -> date | None:
-        """Return the day at whose end the data was true; None where `as_of` is a moment."""
+        """The day at whose end the data was true; None if `as_of` is a moment."""
         has_times = any(column.kind is Kind.DATETIME for column in self.columns)
         is_moment = self.is_fetch_time or has_times or self.as_of.time() != time()
         return None if is_moment else (self.as_of - timedelta(days=1)).date()
 
     def position(self, name: str) -> int:
-        """Return the position of a column in each row. Raises KeyError where there is none of this name."""
+        """Return the index of a column in each row. Raises KeyError if there is none of this name."""
         for position, column in enumerate(self.columns):
             if column.name == name:
                 return position
@@ -116,23 +116,23 @@ class Table:
         return [row[position] for row in self.rows]
 
     def is_kind_known(self, name: str) -> bool:
-        """Return whether something says what the column holds: its values, its source or the administrator. A column
-        of texts without any known value may be of any kind. Raises KeyError."""
+        """Return whether the values, the source or the administrator determine the column's kind. A text column
+        without a known value may be of any kind. Raises KeyError."""
         return self.column(name).kind is not Kind.TEXT or any(value is not None for value in self.values(name))
 
     def records(self) -> Iterator[dict[str, Value]]:
-        """Yield each row by the names of the columns."""
+        """Yield each row as a mapping from column names to values."""
         names = self.names
         return (dict(zip(names, row, strict=True)) for row in self.rows)
 
     def with_rows(self, rows: Sequence[tuple[Value, ...]]) -> Table:
-        """Return the same columns over other rows: a slice of this table."""
+        """Return this table with other rows, such as a slice."""
         return Table(self.columns, tuple(rows), self.as_of, self.is_cut, self.is_fetch_time, self.misfits)
 
 
 class TableError(ValueError):
-    """An answer that is no table. `what`: a code; `column`: the one that is to blame; `megabytes`: the limit that it
-    passed."""
+    """An answer that is not a table. `what`: a code; `column`: the faulty one; `megabytes`: the limit that was
+    exceeded."""
 
     def __init__(self, what: str, *, column: str = "", megabytes: int = 0) -> None:
         super().__init__(what)
@@ -140,7 +140,7 @@ class TableError(ValueError):
 
 
 def to_document(table: Table) -> dict[str, Any]:
-    """Return the table as JSON can hold it; `from_document` gives it back equal. Numbers keep all their digits."""
+    """Return the table as JSON values, which `from_document` restores. Numbers keep all their digits."""
     return {
         "columns": [
             [one.name, one.kind.value, one.unit, one.decimals, one.scale, one.source_name] for one in table.columns
@@ -189,10 +189,10 @@ def _from_json(value: Any, kind: Kind) -> Value:
 DASH = "—"
 UP, DOWN, SAME = "↑", "↓", "→"
 USUAL_DECIMALS = 2
-# A larger number is a mistake.
+# Larger numbers are considered a mistake.
 LARGEST = Decimal(10) ** 30
 _ROUNDING = Context(prec=80, rounding=ROUND_HALF_UP)
-# The size of a unit, its word, and how many decimals stand before it; the largest first.
+# The size of a unit, its word, and the usual decimals; the largest first.
 Scales = tuple[tuple[Decimal, str, int], ...]
 CHINESE_SCALES: Scales = ((Decimal(10) ** 12, "万亿", 2), (Decimal(10) ** 8, "亿", 2), (Decimal(10) ** 4, "万", 1))
 ENGLISH_SCALES: Scales = tuple(
@@ -209,7 +209,7 @@ def round_number(number: Decimal, decimals: int) -> Decimal:
 
 
 def format_number(number: Decimal | None, decimals: int | None = None, *, grouped: bool = True) -> str:
-    """Write 1,234.5. `decimals`: exactly so many; None: up to two, none of which ends in 0. A dash for None."""
+    """Write 1,234.5. `decimals`: exactly so many; None: up to two, without trailing zeros. None becomes a dash."""
     if number is None:
         return DASH
     text = format(round_number(number, USUAL_DECIMALS if decimals is None else decimals), ",f" if grouped else "f")
@@ -217,7 +217,7 @@ def format_number(number: Decimal | None, decimals: int | None = None, *, groupe
 
 
 def format_short(number: Decimal | None, decimals: int | None = None, *, scales: Scales = CHINESE_SCALES) -> str:
-    """Write 1.2万 or 3.45亿, a smaller number as it is. A dash for None.
+    """Write 1.2万 or 3.45亿, and a smaller number in full. None becomes a dash.
 
     The unit is chosen by the rounded number: 99,999,999 is 1.00亿, not 10000.0万.
     """

@@ -1,8 +1,8 @@
-"""Builds a table from what a source gives: what each column is, and its values. Pure.
+"""Construction of a table from a source's answer: the kind of each column, and its values. Pure.
 
-What a column is follows from the administrator's choice, else from what the source says of it, else from what its
-known values agree on. One odd value never changes the kind, unit or scale of the others: a few that do not fit become
-unknown and are counted; where more do not fit, the column is text.
+A column's kind is the administrator's choice, else the source's statement, else what its known values agree on. One
+odd value never changes the kind, unit or scale of the others: a few that do not fit become unknown and are counted;
+with more of them the column is text.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from integrations.data.table import Column, Kind, Misfit, Month, Table, TableErr
 
 COLUMNS_AT_MOST = 500
 NAME_CHARACTERS = 200
-# A longer text in one cell is cut there, visibly.
+# A longer text in one cell is cut visibly.
 CELL_CHARACTERS = 20_000
 # The limit of all texts of a table together.
 CHARACTERS_AT_MOST = 32 * 1024 * 1024
-# One value in so many may be odd.
+# One of so many values may be odd.
 ONE_ODD_IN = 20
 EXAMPLES = 3
 _NEVER_DISPLAYED_FROM = 10**100
 
-# The choice of an administrator that is no Kind: a column of percentages whose 0.125 means 12.5 %.
+# A choice of the administrator that is not a Kind: percentages as ratios, 0.125 for 12.5 %.
 RATIO = "ratio"
 KIND_CHOICES = frozenset({*(kind.value for kind in Kind), RATIO})
 
@@ -52,7 +52,7 @@ _CODE_NAME = re.compile(
     re.IGNORECASE,
 )
 _PHONE_NAME, _PHONE = re.compile(r"(?:电话|手机)$"), re.compile(r"\+?[\d -]{7,}")
-# Days since 1899-12-30, as sheets count them: from 1954 to 2119.
+# Days since 1899-12-30, as spreadsheets count them: from 1954 to 2119.
 _EXCEL_DAYS = range(20_000, 80_000)
 _NO_DAY_FROM = 10**8
 _EPOCH = re.compile(r"\d{10}|\d{13}")
@@ -63,11 +63,11 @@ _YES, _NO = frozenset({"true", "yes", "1", "是"}), frozenset({"false", "no", "0
 
 
 class _MisfitError(ValueError):
-    """A value that is not of the kind."""
+    """A value that does not fit the kind."""
 
 
 def plain_value(value: Any) -> Value:
-    """Return one value as a table can hold it: no infinity, nothing nested, no bytes; texts trimmed and cut."""
+    """Return a value that a table can hold: no infinity, nothing nested, no bytes; texts trimmed and cut."""
     plain: Value = value if isinstance(value, str) else _plain_or_text(value)
     if not isinstance(plain, str):
         return plain
@@ -111,7 +111,7 @@ def _as_boolean(value: Value) -> bool:
 
 
 def _as_date(value: Value, zone: tzinfo) -> date:
-    """A number is a day of a sheet (46349), or a day written 20261123."""
+    """Read a day; a number is a spreadsheet's day (46349), or a day written as 20261123."""
     if (
         isinstance(value, int | float | Decimal)
         and not isinstance(value, bool)
@@ -127,7 +127,7 @@ def _as_date(value: Value, zone: tzinfo) -> date:
 
 
 def _as_moment(value: Value, zone: tzinfo) -> datetime:
-    """A number, also one that came as text, counts the seconds since 1970, or the milliseconds."""
+    """Read a moment; a number, also as text, counts the seconds or milliseconds since 1970."""
     if isinstance(value, str) and _EPOCH.fullmatch(value):
         value = int(value)
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
@@ -147,16 +147,16 @@ def _as_moment(value: Value, zone: tzinfo) -> datetime:
     return datetime.combine(day, time(), zone)
 
 
-# --- What a column is -------------------------------------------------------------------------------------------------
+# --- The kind of a column ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnChoices:
-    """The choices of the administrator for a card's columns, by their names, before all else.
+    """The administrator's choices for a card's columns, by name. They take precedence.
 
-    `kinds`: a Kind, or RATIO. `as_of_column`: whose newest value says of when the data is; empty where none was
-    chosen. `zone`: of values that have none. `known_last`: returns the columns of the last answer, which say what a
-    column is that has no known value.
+    `kinds`: a Kind, or RATIO. `as_of_column`: the column whose newest value is the time of the data; empty if none was
+    chosen. `zone`: for values without one. `known_last`: returns the columns of the last answer, for the kind of a
+    column without known values.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -168,7 +168,7 @@ class ColumnChoices:
 
 @dataclass(slots=True)
 class _Reading:
-    """The values of one column on their way to a kind. `known_count`: how many of them are known."""
+    """The values of one column while its kind is determined. `known_count`: the number of known values."""
 
     values: list[Value]
     known_count: int = 0
@@ -180,12 +180,12 @@ class _Reading:
 
 
 def odd_values_allowed(known_count: int) -> int:
-    """Return how many of so many known values may not fit: one in 20, at least one, and never half of them."""
+    """Return how many of so many known values may not fit: one in 20, at least one, but less than half."""
     return max(0, min(max(1, known_count // ONE_ODD_IN), (known_count - 1) // 2))
 
 
 def _convert(reading: _Reading, read: Callable[[Value], Value]) -> tuple[list[Value], list[Value]] | None:
-    """Read every known value. Returns the values and those that do not fit; None where too many do not."""
+    """Read every known value. Return the values and the misfits; None if there are too many misfits."""
     allowed = odd_values_allowed(reading.known_count)
     read_values: list[Value] = []
     odd: list[Value] = []
@@ -213,8 +213,8 @@ def _convert(reading: _Reading, read: Callable[[Value], Value]) -> tuple[list[Va
 def _number_reader(
     unit: str, numbers: Mapping[str, NumberText], *, is_chosen: bool, scale: int = 1
 ) -> Callable[[Value], Value]:
-    """`numbers`: the texts that are numbers. `is_chosen`: the administrator says that the column holds numbers, so
-    codes are some, too. `scale`: what numbers without a percent sign are multiplied by."""
+    """Return a reader of numbers. `numbers`: the texts that are numbers. `is_chosen`: the administrator chose a kind of
+    number, so codes are numbers, too. `scale`: the factor for numbers without a percent sign."""
 
     def read(value: Value) -> Value:
         if isinstance(value, bool) and is_chosen:
@@ -232,7 +232,7 @@ def _number_reader(
 
 
 def times(value: float | Decimal, scale: int) -> int | float | Decimal:
-    """Multiply in the digits that the value has: 0.29 times 100 is 29, not 28.999…"""
+    """Multiply as decimals: 0.29 times 100 is 29, not 28.999…"""
     if scale == 1:
         return value
     product = Decimal(str(value)) * scale
@@ -240,7 +240,7 @@ def times(value: float | Decimal, scale: int) -> int | float | Decimal:
 
 
 def _read_numbers(reading: _Reading, *, is_chosen: bool, scale: int = 1) -> Kind | None:
-    """Read the column as numbers with one unit. Returns PERCENT or NUMBER; None where it is none of both."""
+    """Read the column as numbers with one unit. Return PERCENT or NUMBER; None if it holds no numbers."""
     allowed, odd_count = odd_values_allowed(reading.known_count), 0
     numbers: dict[str, NumberText] = {}
     texts: list[NumberText] = []
@@ -257,7 +257,7 @@ def _read_numbers(reading: _Reading, *, is_chosen: bool, scale: int = 1) -> Kind
             return None
     digits_count = sum(isinstance(value, str) and value.isdecimal() for value in reading.values)
     if not is_chosen and 2 * digits_count >= reading.known_count and any(number.is_code for number in texts):
-        return None  # a code among digits says that all of them are codes; among amounts it is odd
+        return None  # a code among digits means that all are codes; among amounts it is odd
     units = Counter(number.unit for number in texts if is_chosen or number.unit in UNITS or not number.unit)
     unit = next((unit for unit, count in units.most_common(2) if unit and 2 * count >= reading.known_count), "")
     unit = "%" if reading.is_percent else unit
@@ -274,7 +274,7 @@ def _read_numbers(reading: _Reading, *, is_chosen: bool, scale: int = 1) -> Kind
 
 
 def _read_days(reading: _Reading, zone: tzinfo) -> Kind | None:
-    """Read the column as days, or as moments where more than a few have a time."""
+    """Read the column as days, or as moments if more than a few have a time."""
 
     def read(value: Value) -> Value:
         if isinstance(value, str) and (moment := read_moment(value, zone)) is not None:
@@ -299,7 +299,7 @@ def _read_days(reading: _Reading, zone: tzinfo) -> Kind | None:
 
 
 def _are_compact_days(name: str, numbers: Sequence[Value]) -> bool:
-    """Return whether numbers are days written 20261123: all but a few; a single one only where the name says so."""
+    """Return whether nearly all numbers are days like 20261123; a single one needs a name that says so."""
     is_named = any(word in name.casefold() for word in ("日期", "日", "date", "day", "dt"))
     allowed, days = odd_values_allowed(len(numbers)), set()
     for number in numbers:
@@ -314,8 +314,8 @@ def _are_compact_days(name: str, numbers: Sequence[Value]) -> bool:
 
 
 def _are_names(name: str, known: Sequence[Value], types: set[Any]) -> bool:
-    """Return whether the column's name says that what looks like numbers is none: years, which are not written 2,026,
-    and texts that are numbers of things (工号, 手机, 邮编, order_id) or versions.
+    """Return whether the column's name shows that its numbers are none: years, which are not written 2,026, and texts
+    that identify things (工号, 手机, 邮编, order_id) or versions.
     """
     if _YEAR_NAME.search(name):
         others = [value for value in known if not _YEAR.fullmatch(str(value))]
@@ -328,7 +328,7 @@ def _are_names(name: str, known: Sequence[Value], types: set[Any]) -> bool:
 
 
 def _read_column(name: str, reading: _Reading, choice: str, source_kind: Kind | None, zone: tzinfo) -> Kind:
-    """Decide what the column is, and replace its values by values of that kind."""
+    """Determine the column's kind, and convert its values to it."""
     values = reading.values
     known = [value for value in values if not is_unknown(value)]
     reading.known_count = len(known)
@@ -357,7 +357,7 @@ def _read_column(name: str, reading: _Reading, choice: str, source_kind: Kind | 
 
 
 def _read_chosen(reading: _Reading, choice: str, zone: tzinfo) -> Kind | None:
-    """Read the column as the kind that was chosen for it; None where too many values are not of it."""
+    """Read the column as the chosen kind; return None if too many values do not fit."""
     if choice in (RATIO, Kind.PERCENT, Kind.NUMBER):
         is_percent = choice != Kind.NUMBER
         scale = 100 if choice == RATIO and not reading.is_percent else 1
@@ -378,14 +378,14 @@ def _read_chosen(reading: _Reading, choice: str, zone: tzinfo) -> Kind | None:
     return Kind(choice)
 
 
-# --- Values beside the words in which they are displayed --------------------------------------------------------------
+# --- Values with their displayed texts --------------------------------------------------------------------------------
 
 
 def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
-    """Read raw numbers beside their displayed texts: unit, decimals, and for percentages the scale.
+    """Read raw numbers with their displayed texts, which give unit, decimals and the scale of percentages.
 
-    The scale is the relation of raw and displayed numbers that most cells show; "0" and "-" show none. A few cells
-    that show another one are odd; where more do, all values are the displayed ones.
+    The scale is the ratio of displayed to raw numbers in most cells; "0" and "-" show none. A few cells with another
+    ratio are odd; with more of them all values are the displayed ones.
     """
     raws = [_bare_number(raw, text) for raw, text in zip(raws, displays, strict=True)]
     pairs = [
@@ -412,7 +412,7 @@ def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
     reading.scale = 100 if scales[100] >= scales[1] else 1
     contradicting = {at for at, raw, shown in same if not _is_rounded(shown, raw, reading.scale)}
     if len(contradicting) > odd_values_allowed(len(pairs)):
-        # The raw numbers are of two scales: what is displayed is not.
+        # The raw numbers have two scales; the displayed ones do not.
         reading.scale = 1
         displayed = {at: shown.value for at, _raw, shown in pairs}
         reading.values = [displayed.get(at) for at in range(len(raws))]
@@ -428,7 +428,7 @@ def _read_displays(raws: Sequence[Value], displays: Sequence[Any]) -> _Reading:
 
 
 def _bare_number(raw: Value, text: Any) -> Value:
-    """Return the number that a raw text is, where it is displayed with a unit ("0.125" as "12.5%"); else the value."""
+    """Return the number in a raw text that is displayed with a unit ("0.125" as "12.5%"); else the raw value."""
     if not isinstance(raw, str) or not isinstance(text, str) or not raw.lstrip("+-.")[:1].isdecimal():
         return raw
     number, shown = read_number(raw), read_number(text)
@@ -437,7 +437,7 @@ def _bare_number(raw: Value, text: Any) -> Value:
 
 
 def _is_rounded(shown: NumberText, raw: float | Decimal, scale: int) -> bool:
-    """Return whether `shown` is the raw number times `scale`, rounded to the decimals that are shown."""
+    """Return whether `shown` is the raw number times `scale`, rounded to the shown decimals."""
     if not -_NEVER_DISPLAYED_FROM < raw < _NEVER_DISPLAYED_FROM:
         return False
     room = 0.51 * 10.0 ** -(shown.decimals or 0) if shown.decimals is not None else 0.06 * abs(float(shown.value))
@@ -458,10 +458,10 @@ def build_table(
     displays: Sequence[Sequence[Any]] = (),
     source_kinds: Sequence[Kind | None] = (),
 ) -> Table:
-    """Build a table from what a source gave. `said_at`: of when the source says that its data is.
+    """Build a table from a source's answer. `said_at`: the time of the data, according to the source.
 
-    `displays`: for each row the words in which its values are displayed. `source_kinds`: what the source says of each
-    column. Raises TableError.
+    `displays`: for each row the displayed texts of its values. `source_kinds`: the source's kind of each column. Raises
+    TableError.
     """
     if not names:
         raise TableError("no-columns")
@@ -511,9 +511,9 @@ def _newest_moment(
     *,
     is_said: bool,
 ) -> datetime | None:
-    """Return the newest moment that is not in the future, of the column that was chosen for it; where none was chosen
-    and the source says nothing, of the only column of days. A day or month stands for its end: figures of yesterday are
-    as of this midnight. Raises TableError for a chosen column that is not there, or holds no times.
+    """Return the newest moment of the chosen column that is not in the future; without a choice and without a time of
+    the source, of the only column of days. A day or month counts to its end: yesterday's figures are as of this
+    midnight. Raises TableError if the chosen column is missing or holds no times.
     """
     position = next((at for at, column in enumerate(columns) if column.name == choices.as_of_column), None)
     if choices.as_of_column and position is None:
@@ -538,7 +538,7 @@ def _newest_moment(
 
 
 def unique_names(names: Sequence[Any]) -> list[str]:
-    """Return each name as one line of text; an empty one gets its number, a second one of the same name " (2)"."""
+    """Return each name as one line; an empty one becomes its number, a repeated one gets " (2)"."""
     unique: list[str] = []
     used: set[str] = set()
     for number, given in enumerate(names, 1):

@@ -1,4 +1,4 @@
-"""Pages of the BI and their cards, to choose a card from: each list is a job, fresh for ten minutes."""
+"""Lists of the BI's pages and their cards, to choose a card from. Each list is a job, fresh for ten minutes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from integrations.models.datasources import THE_ONE, explain_problem
 from integrations.models.fields import Person
 
 LIST = "bi.list"
-# What is younger is shown without asking again.
+# A younger list is shown without a new request.
 FRESH = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What the BI listed when somebody last asked, or why it does not: pages, or the cards of one."""
+    """The result of the last job that lists pages, or the cards of one page."""
 
     job: Job
 
@@ -38,24 +38,24 @@ class Listing:
 
     @property
     def entries(self) -> list[list[str]]:
-        """Each as id, name and kind; empty while it is asked, and where it failed."""
+        """The entries as id, name and kind; empty while the job runs and after a failure."""
         entries: list[list[str]] = self.job.result.get("entries", [])
         return entries
 
     def explain_problem(self) -> str:
-        """Say why there is no list; empty where there is one, or it comes soon."""
+        """Return why there is no list; empty if there is one, or if it comes soon."""
         return explain_failure(self.job) or explain_wait(self.job)
 
 
 def latest_listing(page_id: str = "") -> Listing | None:
-    """The last one of the connection as it is now, finished or under way. `page_id`: empty for the list of pages."""
+    """Return the last listing for the present connection, finished or under way. `page_id`: empty for the pages."""
     job = requests.newest_job(LIST, f"/{page_id}")
     return Listing(job) if job is not None and job.payload.get("version") == _version() else None
 
 
 def request_listing(*, page_id: str, by: Person, now: datetime, anew: bool = False) -> Job:
-    """Have the BI list, unless a fresh list is there, or under way. `anew`: whether a finished one is asked for again,
-    which failures are anyway."""
+    """Request a listing, unless a fresh one exists or is under way. `anew`: repeat a finished one, too; failures are
+    always repeated."""
     known = latest_listing(page_id)
     if known is not None:
         is_fresh = known.job.status == Job.Status.DONE and known.job.requested_at > now - FRESH
@@ -74,7 +74,7 @@ def request_listing(*, page_id: str, by: Person, now: datetime, anew: bool = Fal
     retry="integrations.change_biconnection",
 )
 def list_pages(run: JobRun) -> dict[str, Any]:
-    """Ask the BI for its pages, or for the cards of one. Returns their ids, names and kinds."""
+    """List the BI's pages, or the cards of one page. Return ids, names and kinds."""
     page_id = run.job.payload["page"]
     try:
         client = _client()
@@ -88,7 +88,7 @@ def list_pages(run: JobRun) -> dict[str, Any]:
         failure = as_source_error(error, settings.WECOM_TOTAL_TIMEOUT_SECONDS)
     except SourceError as error:
         failure = error
-    # Raised outside the block: inside, it would carry the other error, and with it the BI's text.
+    # Raised outside the block: inside, it would carry the other error with the BI's text.
     raise JobFailedError(failure.problem.value, **failure.facts)
 
 

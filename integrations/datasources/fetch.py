@@ -1,16 +1,16 @@
-"""Fetches a card's data once per slot, and keeps it for all that use the slot.
+"""Fetches of a card's data, once per slot, for everything that uses the slot.
 
     fetch.request(card_ids, slot_at=slot, now=now)    # one row each, queued
     fetch.states(card_ids, slot_at=slot)              # waiting, ready with a table, or failed with a sentence
-    fetch.card_data_finished.register(function)       # told as soon as one of them is ready or failed
-    token = fetch.request_preview(cards, now=now)     # for a page, which asks again and again:
-    fetch.read_preview(token, cards, now=now)         # how far it is
+    fetch.card_data_finished.register(function)       # called as soon as one of them is ready or failed
+    token = fetch.request_preview(cards, now=now)     # for a page, which polls:
+    fetch.read_preview(token, cards, now=now)         # the progress
 
-A worker fetches under a lease whose token fences it: who was thought dead writes nothing any more. Passing failures are
-tried again, each time after a longer wait; everything else fails at once, because no waiting mends it.
+A worker fetches under a lease whose token fences it: a worker whose lease was lost cannot write any more. Passing
+failures are tried again after increasing waits; everything else fails at once, because waiting does not help.
 
-A source that hangs costs a thread for the whole of its time limit. So one source has few places (its `parallel_limit`),
-and all those that ran into their limit last time share SLOW_PLACES: the other threads stay with those that answer.
+A source that hangs occupies a thread for its whole time limit. So each source has few places (its `parallel_limit`),
+and all sources that hit their limit last time share SLOW_PLACES: the other threads stay free for sources that answer.
 """
 
 from __future__ import annotations
@@ -39,31 +39,30 @@ from integrations.models.jobs import LET_GO, Moment
 
 logger = logging.getLogger(__name__)
 
-# The task that calls carry_out, and how long it may wait in its queue: the sweep brings it again.
+# The task that calls carry_out, and how long it may wait in its queue; the sweep queues it again.
 TASK = "integrations.fetch_card_data"
 TASK_SECONDS = 600
 
-# Renewed while a fetch lasts (integrations.core.background): what a killed worker was at is soon another's.
+# Renewed during a fetch (integrations.core.background), so that another worker soon takes over from a killed one.
 LEASE = timedelta(seconds=20)
-# Longer than the longest attempt may take, with what a look-up of names and a slow database add: what hangs any longer
-# is not ours any more.
+# Longer than the longest attempt, plus name look-ups and a slow database: a fetch that hangs longer loses its lease.
 KEPT_AT_MOST = timedelta(seconds=SECONDS_AT_MOST + 60)
 WAITS = (timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=60), timedelta(seconds=180))
-# How many fetches there may be at once of all the sources together that ran into their time limit last time. Fewer
-# than the threads of one worker of the queue `data` (docs/en/data-sources.md).
+# Parallel fetches for all sources together that hit their time limit last time. Fewer than the threads of one worker
+# of the queue `data` (docs/en/data-sources.md).
 SLOW_PLACES = 2
-# How soon it is looked again whether a source has a place free.
+# How soon to check again whether a source has a free place.
 TURN_WAIT = timedelta(seconds=5)
-# A row that was finished so long ago was finished by a worker that died before it told anybody.
+# The worker of a row that was finished so long ago without a notification has died.
 NOTIFIED_WITHIN = timedelta(seconds=15)
-# For somebody who waits at a page: kept so long, and shared with whoever asks within so long.
+# Previews for a page: how long they are kept, and shared with other pages.
 PREVIEW_KEPT = timedelta(hours=1)
 PREVIEW_SHARED = timedelta(seconds=60)
-# Nobody waits at a page any more: a fetch that has not begun is not begun.
+# Nobody waits at a page so long, so such a fetch is not started any more.
 PREVIEW_WAITED = timedelta(minutes=5)
-# A page waits so much longer than its slowest source may take: for a worker, and for a turn at the source.
+# A page waits so much longer than its slowest source may take, for a worker and for a turn at the source.
 PREVIEW_SPARE = timedelta(seconds=60)
-# No worker has begun after so long: then the page says why.
+# If no worker has started by then, the page explains why.
 LATE = timedelta(seconds=10)
 SWEPT_AT_ONCE = 200
 PURGED_AT_ONCE = 200
@@ -71,14 +70,14 @@ PURGED_AT_ONCE = 200
 _FETCHES = CountedMetric("guanwecom_source_fetches", "Fetches of data, by what became of them", "kind", "outcome")
 _SECONDS = TimedMetric("guanwecom_source_fetch_duration_seconds", "How long they took", "kind", edges=LONG_SECONDS)
 
-# Told the id of a card and the slot, in a worker, after the commit that made the data ready or failed; perhaps twice.
+# Called with a card's id and the slot, in a worker, after the commit of the result; perhaps twice.
 card_data_finished: Hook[[int, datetime], None] = Hook()
 
 
 def request(card_ids: Collection[int], *, slot_at: datetime, now: datetime) -> None:
-    """One row for each card and slot, and one fetch of it, whoever asks how often.
+    """Create a row for each card and slot, however often it is requested, and queue its fetch.
 
-    Also queues what somebody else requested: a second task finds nothing to do, a lost one would cost a sweep.
+    Rows of earlier requests are queued again: a second task finds nothing to do, but a lost one would cost a sweep.
     """
     wanted = [
         CardData(card_id=card_id, slot_at=slot_at, requested_at=now, next_try_at=now)
@@ -90,14 +89,13 @@ def request(card_ids: Collection[int], *, slot_at: datetime, now: datetime) -> N
 
 
 def states(card_ids: Collection[int], *, slot_at: datetime) -> dict[int, CardData]:
-    """By card. One that nobody asked for, or that was purged, is missing. The table is read when it is looked at."""
+    """Return the rows by card, without those never requested or purged. The table is loaded when it is accessed."""
     rows = CardData.objects.filter(card__in=card_ids, slot_at=slot_at).defer("content")
     return {row.card_id: row for row in rows}
 
 
 def repair_times(*, now: datetime) -> None:
-    """After a clock that ran ahead: nothing waits for a moment that is far away, and of slots to come nothing is there,
-    or they would go out with data from before."""
+    """Repair rows after a clock ran ahead: shorten waits, and delete rows of future slots, which hold early data."""
     CardData.objects.filter(slot_at__gt=now).delete()
     waiting = CardData.objects.waiting()
     waiting.filter(next_try_at__gt=now + max(WAITS)).update(next_try_at=now)
@@ -111,7 +109,7 @@ def repair_times(*, now: datetime) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A row that is ours for the time being."""
+    """A row that this worker has claimed."""
 
     row_id: int
     card: Card
@@ -125,8 +123,9 @@ class Held:
 
 
 def carry_out(*, row_id: int, clock: Clock) -> None:
-    """Fetch the data of one row, keep what came of it, tell who follows, and queue what waited for its place at the
-    source. Nothing where the row is in other hands, done, or not due.
+    """Fetch the data of one row, save and announce it, and queue the next fetch that waits for the source.
+
+    Does nothing if the row is claimed by another worker, finished, or not due.
     """
     held = _claim(row_id, clock())
     if held is None:
@@ -143,7 +142,7 @@ def carry_out(*, row_id: int, clock: Clock) -> None:
 
 @transaction.atomic
 def _claim(row_id: int, now: datetime) -> Held | None:
-    """The row, unless the source answers as many questions already as it may at once: then a little later."""
+    """Claim the row, unless the source is at its limit of parallel queries: then it becomes due a little later."""
     row = CardData.objects.due(now).filter(pk=row_id).select_related("card").first()
     if row is None:
         return None
@@ -170,10 +169,10 @@ def _renewal(held: Held, clock: Clock) -> Callable[[], None]:
 
 
 def _locked(source_id: int) -> DataSource:
-    """The source, with the claims locked out that count the same places, so that two do not count past each other.
+    """Return the source, locked against other claims, so that the places are counted correctly.
 
-    A slow one shares its places with the other slow ones: all of them are locked, in one order, against deadlocks.
-    Secrets are read where they are used: one that no key opens is a failure of its row, not of the worker.
+    A slow source shares its places with all slow ones, so all are locked, always in the same order against deadlocks.
+    Secrets are read later: one that no key decrypts fails its row, not the worker.
     """
     sources = DataSource.objects.select_for_update(of=("self",)).defer(*SECRETS)
     if DataSource.objects.slow().filter(pk=source_id).exists():
@@ -184,7 +183,7 @@ def _locked(source_id: int) -> DataSource:
 
 
 def has_place(source: DataSource, now: datetime) -> bool:
-    """Whether one more row of it may be fetched now."""
+    """Return whether another row of the source may be fetched now."""
     in_hand = CardData.objects.in_hand(now)
     if in_hand.filter(card__source=source).count() >= source.parallel_limit:
         return False
@@ -192,7 +191,7 @@ def has_place(source: DataSource, now: datetime) -> bool:
 
 
 def _fetch(held: Held, clock: Clock) -> bool:
-    """Whether it is over for this row: ready, or failed for good."""
+    """Fetch the row and save the result. Return whether it is final: ready or failed."""
     began_at = clock()
     try:
         with guarded(logger, "data card=%s try=%s", held.card.pk, held.tries, unless=(SourceError,)) as attempt:
@@ -200,7 +199,7 @@ def _fetch(held: Held, clock: Clock) -> bool:
             _remember_pace(held.card.source, is_slow=False, now=began_at)
             found = {"status": CardData.Status.READY, "content": packed(table), "row_count": len(table.rows)}
             found |= {"problem_code": "", "problem_facts": {}}
-        if attempt.error is not None:  # whoever waits for the data must learn that none comes
+        if attempt.error is not None:  # waiting code must learn that no data comes
             found = _failed(held, SourceError(Problem.UNEXPECTED, error=type(attempt.error).__name__), clock())
     except SourceError as error:
         _remember_pace(held.card.source, is_slow=error.problem is Problem.TOO_SLOW, now=began_at)
@@ -224,12 +223,12 @@ def _fetch(held: Held, clock: Clock) -> bool:
 
 
 def _remember_pace(source: DataSource, *, is_slow: bool, now: datetime) -> None:
-    """Note that the source begins, or ends, to run into its time limit; it stands there already most of the time."""
+    """Record whether the source hits its time limit; mostly nothing changes."""
     DataSource.objects.filter(pk=source.pk, slow_since__isnull=is_slow).update(slow_since=now if is_slow else None)
 
 
 def _failed(held: Held, error: SourceError, now: datetime) -> dict[str, object]:
-    """The columns of a failure: the end, or the time of the next try."""
+    """Return the columns of a failure: a final one, or the time of the next try."""
     logger.info("data card=%s try=%s problem=%s", held.card.pk, held.tries, error.problem)
     found: dict[str, object] = {"problem_code": error.problem.value, "problem_facts": error.facts}
     if error.may_pass and not held.is_preview and held.tries <= len(WAITS):
@@ -242,7 +241,7 @@ def _release(held: Held) -> None:
 
 
 def _waiting_for(source: DataSource, *, now: datetime) -> list[int]:
-    """The next row that waits for the place which is free now: of `source`, or of another that was slow as it."""
+    """Return the next row that waits for the freed place: of `source`, or of any slow source if it is slow."""
     waiting = CardData.objects.waiting().free(now)
     mates = Q(card__source=source)
     if source.slow_since is not None:
@@ -255,14 +254,14 @@ def _waiting_for(source: DataSource, *, now: datetime) -> list[int]:
     return [row_id]
 
 
-# --- For a page on which somebody waits -------------------------------------------------------------------------------
+# --- Previews for a page on which somebody waits ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class DataPreview:
-    """How far it is. While it waits, `token` is what the page asks with again, and `hindrance` a sentence where that
-    takes longer than usual. Then there is a `problem`, also a sentence, or the `tables`, by card. `lost`: cards that
-    their source refuses or does not know, which asking again will not change.
+    """The progress of a preview. While it waits, the page polls with `token`, and `hindrance` is a sentence on a long
+    delay. Then there is a `problem`, also a sentence, or the `tables`, by card. `lost`: cards that the source refuses
+    or does not know, for which a new try is useless.
     """
 
     seconds: int = 0
@@ -278,10 +277,9 @@ class DataPreview:
 
 
 def request_preview(cards: Sequence[Card], *, now: datetime) -> str:
-    """Have the data of the cards fetched as it is now or a moment later, with one try of each. Returns the token with
-    which the page asks how far it is: the ids of its rows.
+    """Request the present data of the cards, with one try each. Return the page's token: the ids of the rows.
 
-    What another page asked for and no worker has begun is shared: impatient clicks make no queue.
+    A request of another page that no worker has started is shared, so that impatient clicks make no queue.
     """
     card_ids = dict.fromkeys(card.pk for card in cards)
     unbegun = CardData.objects.previews().waiting().filter(try_count=0, lease_until__isnull=True)
@@ -294,8 +292,8 @@ def request_preview(cards: Sequence[Card], *, now: datetime) -> str:
 
 
 def read_preview(token: str, cards: Sequence[Card], *, now: datetime) -> DataPreview:
-    """How far it is with `cards`, which the person must be allowed to see at this moment: a row is shown to all who see
-    its card. A token that is too old, or was for other cards, is answered with a problem."""
+    """Return the progress for `cards`. The caller checks that the person may see them now, because anyone who sees a
+    card may see its rows. An old token, or one for other cards, is a problem."""
     keys = [int(key) for key in token.split(",") if key.isascii() and key.isdecimal() and len(key) < 19]
     found = CardData.objects.previews().filter(pk__in=keys, card__in=cards, requested_at__gt=now - PREVIEW_KEPT)
     unread = ("content", *(f"card__source__{column}" for column in SECRETS))
@@ -323,7 +321,7 @@ def read_preview(token: str, cards: Sequence[Card], *, now: datetime) -> DataPre
 
 
 def find_hindrance(row: CardData, *, now: datetime) -> str:
-    """Why no worker has begun with the row, once that takes longer than usual; else empty. `row`: with its source."""
+    """Return why no worker has started with the row after the usual time; else empty. `row`: with its source."""
     if row.try_count or row.is_in_hand(now) or now - row.requested_at < LATE:
         return ""
     source, in_hand = row.card.source, CardData.objects.in_hand(now)
@@ -341,11 +339,11 @@ def find_hindrance(row: CardData, *, now: datetime) -> str:
     return _("No worker has taken it yet: does one take from the queue “data”, and can the queue be reached?")
 
 
-# --- Telling, sweeping, forgetting ------------------------------------------------------------------------------------
+# --- Notifications, sweep and purge -----------------------------------------------------------------------------------
 
 
 def _notify(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:
-    """A page asks by itself: nobody is told of its row."""
+    """Notify the followers, but not of a preview, for which its page polls."""
     if slot_at is not None:
         _notify_followers(card_id, slot_at)
     CardData.objects.filter(pk=row_id).update(notified_at=clock())
@@ -358,7 +356,7 @@ def _notify_followers(card_id: int, slot_at: datetime) -> None:
 
 
 def due(now: Moment) -> list[QuerySet[CardData]]:
-    """What sweep and purge find."""
+    """Return querysets of the rows for sweep and purge."""
     return [CardData.objects.due(now), _untold(now), *_old(now)]
 
 
@@ -373,7 +371,7 @@ def _old(now: Moment) -> list[QuerySet[CardData]]:
 
 
 def sweep(*, clock: Clock) -> None:
-    """Queue what is due and was lost by a queue or a worker, and tell what a dead worker has not told."""
+    """Queue due rows that a queue or a worker lost, and send the notifications of dead workers."""
     now = clock()
     untold = _untold(now).values_list("pk", "card_id", "slot_at")
     for row_id, card_id, slot_at in untold[:SWEPT_AT_ONCE]:
@@ -382,8 +380,8 @@ def sweep(*, clock: Clock) -> None:
 
 
 def purge(*, now: datetime) -> int:
-    """Forget at most PURGED_AT_ONCE rows that are older than CARD_DATA_RETENTION_DAYS, and as many that were for pages
-    at which nobody waits any more. Returns how many."""
+    """Delete at most PURGED_AT_ONCE rows older than CARD_DATA_RETENTION_DAYS, and as many previews that nobody waits
+    for. Return how many."""
     return sum(_forget(rows) for rows in _old(now))
 
 

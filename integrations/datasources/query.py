@@ -1,4 +1,4 @@
-"""Runs a card's query and returns its Table. Reads the source's credentials."""
+"""Runs of a card's query, which return its Table. Only this module reads the source's credentials."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ else:
 
 
 def reach_for(*, allows_private_addresses: bool) -> Reach:
-    """`allows_private_addresses`: whether a superuser has let it into the internal network. This machine belongs to it
-    only where the settings say that everything runs on it."""
+    """Return the allowed networks. `allows_private_addresses`: a superuser allowed the internal network. It includes
+    this machine only if the settings say that everything runs on it."""
     if not allows_private_addresses:
         return Reach.PUBLIC
     return Reach.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else Reach.PRIVATE
 
 
-# How often a database is asked what the account of its source may do, and how long it may take to answer.
+# How often a database is asked for its account's rights, and the time limit.
 ACCOUNT_CHECKED_EVERY = timedelta(days=1)
 ACCOUNT_SECONDS = 5.0
 
 
 def read(card: Card, *, rows_at_most: int, now: datetime) -> Table:
-    """The answer to a card's question, within its source's time limit. Raises SourceError."""
+    """Return a card's data, within its source's time limit. Raises SourceError."""
     if not card.source.is_enabled:
         raise SourceError(Problem.SOURCE_OFF)
     try:
@@ -52,12 +52,12 @@ def read(card: Card, *, rows_at_most: int, now: datetime) -> Table:
     raise failure
 
 
-# The service answered; what its queries ask for lies below its address.
+# The service answered; the addresses of its queries are below its base address.
 _ANSWERED = frozenset({Problem.NOT_FOUND, Problem.NO_TABLE, Problem.NOT_UNDERSTOOD, Problem.EXPRESSION})
 
 
 def try_source(source: DataSource, *, now: datetime) -> None:
-    """Ask a database or a web service for as little as it takes to see that it answers. Raises SourceError."""
+    """Make the smallest query that shows whether a database or web service answers. Raises SourceError."""
     try:
         read(Card(source=source, sql="SELECT 1 AS answer"), rows_at_most=1, now=now)
     except SourceError as error:
@@ -103,12 +103,12 @@ def _read_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
 
 
 def _check_account(source: DataSource, question: sql.SqlQuestion, now: datetime) -> None:
-    """Note what the account may do beyond reading tables: whoever sees the source is warned."""
+    """Store the account's rights beyond reading tables, so that people who see the source are warned."""
     try:
         powers = sql.powers_of(question, seconds=ACCOUNT_SECONDS)
-    except SourceError:  # some databases do not say it; the data is here all the same
+    except SourceError:  # some databases do not report rights, but the data was read
         powers = frozenset()
-    # Not where somebody entered another address meanwhile.
+    # Not if somebody saved another address meanwhile.
     rows = DataSource.objects.filter(pk=source.pk, account_checked_at=source.account_checked_at)
     rows.update(account_powers=",".join(sorted(powers)), account_checked_at=now)
 
@@ -141,7 +141,7 @@ def _column_choices(card: Card) -> ColumnChoices:
 
 
 def _known_last(card: Card) -> tuple[Column, ...]:
-    """Return the columns of the answer that the card gave last; none where none is kept."""
+    """Return the columns of the card's last answer; none if no answer is stored."""
     ready = CardData.objects.filter(card_id=card.pk, status=CardData.Status.READY)
     row = ready.order_by("-finished_at", "-pk").first()
     return () if row is None else row.table.columns

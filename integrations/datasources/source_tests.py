@@ -1,10 +1,10 @@
-"""Tests of data sources, as jobs of the queue "data": as saved, before any card asks one, and as it stands in a form.
+"""Tests of data sources, as jobs of the queue "data": of a saved source without a card, and of unsaved input in a form.
 
     token = request_unsaved_test(source, card, by=person, now=now)    # `card` None: the source alone
     latest_unsaved_test(token, by=person)                             # None for anybody else
 
-What was typed into a form waits in the cache, encrypted, for five minutes at most; so do the rows that came of it. No
-password is in a job, a task or a page.
+The cache keeps the input of a form, encrypted, for at most five minutes, and the resulting rows, too. No job, task or
+page holds a password.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from integrations.models.datasources import SECRETS, explain_problem
 from integrations.models.fields import Person, Unreadable, cipher
 
 SOURCE_TEST = "source.test"
-# Who looks later asks again.
+# Later visitors start a new test.
 SHOWN_FOR = timedelta(hours=1)
 
 
 def can_be_tested(source: DataSource) -> bool:
-    """The BI has a test of its own (integrations.bi)."""
+    """Return whether the source has this test; the BI has its own (integrations.bi)."""
     return source.kind in (SourceKind.SQL, SourceKind.JSON)
 
 
 def request_source_test(source: DataSource, *, by: Person | None, now: datetime) -> Job:
-    """Have the source tried as it is saved now."""
+    """Request a test of the saved source."""
     return requests.request_job(SOURCE_TEST, key=source.pk, subject=source.name, corp=source.corp, by=by, now=now)
 
 
 def latest_source_test(source: DataSource, *, now: datetime) -> Job | None:
-    """Return the last one of the last hour."""
+    """Return the last test of the past hour."""
     job = requests.newest_job(SOURCE_TEST, source.pk)
     return job if job is not None and job.requested_at > now - SHOWN_FOR else None
 
@@ -66,7 +66,7 @@ def explain_source_test(job: Job) -> str:
     template="admin/integrations/datasource/_answered.html",
 )
 def test_source(run: JobRun) -> dict[str, Any]:
-    """Ask the source for nothing but an answer. Returns the milliseconds that it took."""
+    """Test whether the source answers. Return the milliseconds that it took."""
     source = DataSource.objects.defer(*SECRETS).filter(pk=int(run.job.key or 0)).first()
     if source is None:
         raise JobFailedError(Problem.SOURCE_OFF.value, deleted=True)
@@ -76,17 +76,17 @@ def test_source(run: JobRun) -> dict[str, Any]:
         query.try_source(source, now=began_at)
     except SourceError as error:
         failure = JobFailedError(error.problem.value, **error.facts)
-    if failure is not None:  # outside the block: inside, it would carry the other error, and with it the source's text
+    if failure is not None:  # outside the block: inside, it would carry the other error with the source's text
         raise failure
     return {"milliseconds": round((run.clock() - began_at).total_seconds() * 1000)}
 
 
-# --- Before saving ---
+# --- Tests before saving ----------------------------------------------------------------------------------------------
 
 UNSAVED_TEST = "source.try"
 KEPT = timedelta(minutes=5)
 ROWS_SHOWN = 10
-# The problem of a job that comes when what was typed is not kept any more.
+# The problem of a job that starts after its input has expired.
 FORGOTTEN = "forgotten"
 _OF_SOURCE = (
     *("kind", "sql_url", "http_url", "http_headers", "allows_private_addresses", "ca_bundle", "timeout_seconds"),
@@ -97,7 +97,7 @@ _OF_CARD = tuple(
 
 
 def request_unsaved_test(source: DataSource, card: Card | None, *, by: Person, now: datetime) -> str:
-    """Have it tried. `source`: a saved one is read again by the worker, unless it is tried itself."""
+    """Request a test and return its token. With a `card`, the worker reads the saved `source` again."""
     typed: dict[str, Any] = {"source": source.pk} if card is not None else _values(source, _OF_SOURCE)
     if card is not None:
         typed["card"] = _values(card, _OF_CARD)
@@ -114,7 +114,7 @@ def latest_unsaved_test(token: str, *, by: Person) -> Job | None:
 
 
 def find_first_rows(job: Job) -> Table | None:
-    """Return the first rows of a card that was tried and answered, as long as they are kept."""
+    """Return the first rows of a tested card that answered, while they are kept."""
     rows = _kept(f"{job.key}:rows")
     return from_document(rows) if rows is not None else None
 
@@ -134,14 +134,14 @@ def explain_unsaved_test(job: Job) -> str:
     template="admin/integrations/datasource/_answered.html",
 )
 def try_unsaved(run: JobRun) -> dict[str, Any]:
-    """Ask the source, or for the first rows of the card. Returns the milliseconds that it took."""
+    """Test the source, or fetch the first rows of the card. Return the milliseconds that it took."""
     typed, began_at = _kept(f"{run.job.key}:typed"), run.clock()
     failure = JobFailedError(FORGOTTEN) if typed is None else JobFailedError(Problem.KEY_MISSING.value)
     try:
         table = _read(typed, began_at) if typed else None
     except SourceError as error:
         typed, failure = None, JobFailedError(error.problem.value, **error.facts)
-    if not typed:  # outside the block: inside, it would carry the other error, and with it the source's text
+    if not typed:  # outside the block: inside, it would carry the other error with the source's text
         raise failure
     if table is not None:
         _keep(f"{run.job.key}:rows", to_document(table))
@@ -149,7 +149,7 @@ def try_unsaved(run: JobRun) -> dict[str, Any]:
 
 
 def _read(typed: dict[str, Any], now: datetime) -> Table | None:
-    """The first rows of a card; None of a source that answers. Raises SourceError."""
+    """Return the first rows of a card; None for a source that answers. Raises SourceError."""
     if "card" not in typed:
         query.try_source(DataSource(**typed, is_enabled=True), now=now)
         return None
