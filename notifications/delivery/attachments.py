@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Workers with `-Q charts` take from the first (docs/en/charts.md), those with `-Q snapshots` from the second
+# Workers with `-Q charts` serve the first (docs/en/charts.md), with `-Q snapshots` the second
 # (docs/en/page-pictures.md).
 CHARTS_QUEUE, SNAPSHOTS_QUEUE = MakerQueue.CHARTS.value, MakerQueue.SNAPSHOTS.value
 # The process of a task that takes longer is killed.
@@ -95,8 +95,7 @@ def _take(due: QuerySet[Medium], at_most: int, now: datetime) -> list[int]:
 
 
 def hand_out_previews(medium_ids: list[int], *, now: datetime) -> list[int]:
-    """Return those of these previews that are to be made now, each reserved for QUEUED. Previews pass all other media,
-    because a person is waiting."""
+    """Return those of these previews to make now, each reserved for QUEUED. They pass all others: a person waits."""
     due = Medium.objects.due(now).previews().filter(pk__in=medium_ids)
     return _take(due.order_by("pk"), len(medium_ids), now)
 
@@ -161,8 +160,8 @@ def _fail_medium(medium_id: int, sentence: Sentence, now: datetime) -> None:
 
 
 def sweep_media(*, now: datetime) -> int:
-    """Give up media that ended their workers, or that no worker took in time; delete old previews. Return how many were
-    given up."""
+    """Give up media that ended their workers or that no worker took in time, and return how many; delete old
+    previews."""
     waiting = Medium.objects.filter(status=Medium.Status.WAITING)
     fields = {"status": Medium.Status.FAILED, "recipe": b"", "made_at": now}
     crashed = waiting.filter(make_count__gte=TRIES_AT_MOST, make_after__lte=now)
@@ -195,8 +194,7 @@ def _old_previews(now: Moment) -> QuerySet[Medium]:
 
 
 def count_overdue(queue: str, *, now: datetime, at_most: int) -> int:
-    """Count overdue media of a queue, without those put off. Return 0 if any medium was made lately: the queue has a
-    worker that keeps up."""
+    """Count overdue media of a queue, except those put off. Return 0 if any medium was made lately."""
     count = find_overdue(now).filter(queue=queue)[:at_most].count()
     if not count or Medium.objects.filter(queue=queue, made_at__gt=now - OVERDUE).exists():
         return 0
@@ -293,8 +291,7 @@ def file_recipe(tables: Sequence[tuple[str, Table]], *, language: str, time_zone
 
 
 def page_recipe(path: str, identity: str, options: Options) -> bytes:
-    """Return the recipe of a picture or PDF of a BI page as the account `identity` sees it. `path`: without its first
-    slash."""
+    """Return the recipe of a picture or PDF of a BI page as account `identity` sees it. `path`: without first slash."""
     return _pack_recipe({"version": VERSION, "path": path, "identity": identity, **asdict(options)})
 
 
@@ -356,8 +353,7 @@ def picture_path(medium_id: int, *, now: datetime) -> str:
 
 
 def find_linked_picture(signed: str, *, now: datetime) -> Medium | None:
-    """Return the picture behind a link; None if the link is not signed by us or too old, or the picture is not
-    ready."""
+    """Return the ready picture behind a link; None if the link is not signed by us or too old."""
     try:
         medium_id, _dash, until = signing.Signer(salt=_SALT, sep=".").unsign(signed).partition("-")
     except signing.BadSignature:

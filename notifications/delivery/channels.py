@@ -139,8 +139,7 @@ def outcome_of_error(error: IntegrationError) -> Outcome:
 
 
 def not_begun(error: Exception) -> Outcome:
-    """Return the outcome of an unforeseen error before the call. Nothing was sent; it is tried again like a broken
-    setting."""
+    """Return the outcome of an unforeseen error before the call: nothing was sent, and it is tried again later."""
     return Outcome(
         Kind.POSTPONED,
         message=f"the call could not be prepared: {type(error).__name__}",
@@ -288,8 +287,8 @@ def app_name(corpid: str, agentid: int) -> str:
 
 
 def member_limits(app: str) -> Member:
-    """Return the limits of messages to one member. Source: developer.work.weixin.qq.com/document/path/90454 (30 a
-    minute and 1000 an hour)."""
+    """Return the limits per member. Source: developer.work.weixin.qq.com/document/path/90454 (30 a minute, 1000 an
+    hour)."""
     per_minute = settings.LIMIT_MEMBER_PER_MINUTE
     return Member(app, per_minute, MEMBER_PER_HOUR if per_minute else 0)
 

@@ -218,8 +218,7 @@ def prepare_names(rows: QuerySet[R], *, path: str = "") -> QuerySet[R]:
 
 
 def name_runs(runs: Collection[Run]) -> dict[int, str]:
-    """Map runs to their names in the reader's language. Two queries if alerts are among them, else none, for runs that
-    `prepare_names` read."""
+    """Map runs to their names in the reader's language. At most two queries for runs that `prepare_names` read."""
     alerts = _name_alerts([run.pk for run in runs if run.trigger == Run.Trigger.ALERT])
     return {run.pk: alerts.get(run.pk) or _name_without_alert(run) for run in runs}
 

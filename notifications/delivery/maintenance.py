@@ -362,8 +362,7 @@ _WHY = Sentence("It waited in a restored copy of the database, and is not sent l
 
 @transaction.atomic
 def end_waiting(*, now: datetime) -> int:
-    """End what waits, notify no owners, and move schedules to their next time after `now`. Return how many runs
-    ended."""
+    """End what waits without notices, and move schedules to their next time after `now`. Return how many runs ended."""
     AlertCheck.objects.filter(outcome=AlertCheck.Outcome.WAITING).delete()
     for rows in (Subscription.objects.due(now), AlertRule.objects.due(now)):
         reschedule_rows(rows, now=now)
@@ -396,8 +395,7 @@ def end_waiting(*, now: datetime) -> int:
 
 @checks.register(checks.Tags.database)
 def check_valkey(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Warn about settings of Valkey that lose counts and tasks. It asks the server, so only `manage.py migrate` and
-    `manage.py check --database default` run it."""
+    """Warn about settings of Valkey that lose data. `manage.py migrate` and `check --database default` run it."""
     store = valkey()
     try:
         found: dict[str, str] = store.config_get("maxmemory-policy", "save", "appendonly")  # type: ignore[assignment]

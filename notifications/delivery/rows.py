@@ -21,8 +21,8 @@ from psycopg.errors import LockNotAvailable
 from notifications.models import Attempt, Delivery, Run
 
 M = TypeVar("M", bound=models.Model)
-# From handing a run out for rendering to handing it out again. It is renewed while messages are planned; while they are
-# written the row is locked.
+# From handing a run out for rendering to handing it out again; renewed during planning. While writing, the row is
+# locked.
 RENDER_LEASE = timedelta(seconds=20)
 # From handing a delivery to a task to handing it to another, if the first has not tried it.
 QUEUE_LEASE = timedelta(seconds=60)

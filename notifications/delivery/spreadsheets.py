@@ -199,8 +199,7 @@ def _write_head(column: Column) -> str:
 
 
 def _to_plain(value: Value) -> _Plain:
-    """Convert to a type that spreadsheets hold. NaN and infinity become empty; numbers with too many digits become
-    text."""
+    """Convert to a type of spreadsheets: NaN and infinity become empty, numbers with too many digits text."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, datetime):

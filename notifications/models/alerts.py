@@ -94,8 +94,7 @@ class IncidentQuerySet(ScopedQuerySet["Incident"]):
 
 
 class Incident(models.Model):
-    """A stretch of time in which something was wrong. A split key of a rule or channel has one open incident at a
-    time."""
+    """A stretch of time in which something was wrong. A rule or channel has one open incident per split key."""
 
     class Status(models.TextChoices):
         OPEN = "open", pgettext_lazy("incident", "open")
@@ -129,8 +128,7 @@ class Incident(models.Model):
     )
     # For a split rule: the value of the split column.
     part = models.CharField(_("part"), max_length=255, blank=True)
-    # The company of the rule's recipients or of the channel when it opened (empty: every company). It decides who sees
-    # the incident in the administration.
+    # The company of the recipients or channel when it opened (empty: every company): it decides who sees the incident.
     corp = models.ForeignKey(
         Corp, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("only for the company")
     )
@@ -142,8 +140,7 @@ class Incident(models.Model):
     labels = models.JSONField(_("labels"), default=dict)
     link = models.CharField(_("link"), max_length=2048, blank=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.OPEN)
-    # `starts_at`, `ends_at`: by the source's own account. `opened_at`, `seen_at`, `resolved_at`: when we received the
-    # first report, the last one, and the end.
+    # When it began and ended by the source's account, and when we heard of it first, last, and of its end.
     starts_at = models.DateTimeField(_("began"))
     ends_at = models.DateTimeField(_("ended"), null=True)
     # The latest beginning that the source named: an end before it belongs to an earlier stretch.
@@ -246,8 +243,7 @@ class IncidentEvent(models.Model):
 
 
 class IncidentNotice(models.Model):
-    """The link between an incident and a run that reports it. Several incidents may share a run: a storm is one
-    message."""
+    """The link between an incident and a run that reports it. A storm of incidents shares one run."""
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="notices")
     run = models.ForeignKey("notifications.Run", on_delete=models.CASCADE, related_name="incident_notices")
@@ -387,8 +383,7 @@ class AlertRule(AlertSource, StandingOrder):
     checked_slot_at = models.DateTimeField(_("last check"), null=True, editable=False)
     # A digest of what the last check watched: if it changes, counting begins anew.
     watched = models.CharField(max_length=64, default="", db_default="", editable=False)
-    # By part: the number of checks in a row that held before it fires; and the values with which the next check
-    # compares.
+    # By part: the number of checks in a row that held before it fires; and the values that the next check compares.
     holding = models.JSONField(default=dict, editable=False)
     memory = models.JSONField(default=dict, editable=False)
     # By key of an open incident: the number of checks in a row without its split value.
@@ -461,8 +456,7 @@ class AlertCheck(models.Model):
 
 
 class SilenceWindow(models.Model):
-    """A named time, once or weekly, in which the rule sends no notices. Incidents that outlast it are reported
-    afterwards."""
+    """A named time, once or weekly, without notices. Incidents that outlast it are reported afterwards."""
 
     class Kind(models.TextChoices):
         WEEKLY = "weekly", pgettext_lazy("silence window", "every week")

@@ -330,8 +330,7 @@ class Delivery(models.Model):
 
     @property
     def is_accepted_on_repeat(self) -> bool:
-        """Return whether it was accepted after an unclear attempt: the answer may lack invalid recipients and the
-        msgid."""
+        """Return whether a repeat was accepted: the answer may lack invalid recipients and the msgid."""
         return self.status == self.Status.ACCEPTED and self.unclear_since is not None
 
 
@@ -378,8 +377,7 @@ _LOST = (Delivery.Status.FAILED, Delivery.Status.CANCELED)
 
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def visible_to(self, person: Person) -> Self:
-        """Receipts of visible deliveries; for skipped people, who have none, those of visible people in visible
-        runs."""
+        """Receipts of visible deliveries; for skipped people, who have none, of visible people in visible runs."""
         if sees_all_corps(person):
             return self.all()
         corp_ids = Corp.objects.keys_visible_to(person)

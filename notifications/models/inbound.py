@@ -316,8 +316,7 @@ class IncomingMessage(models.Model):
     corp = models.ForeignKey(
         Corp, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("only for the company")
     )
-    # The people found for its addresses when it was accepted, and the addresses without a person: a list of address and
-    # reason.
+    # The people found for its addresses when it was accepted, and addresses without a person: [address, reason] each.
     people = models.ManyToManyField(User, related_name="+", verbose_name=_("people"))
     unknown = models.JSONField(_("unknown addresses"), default=list)
     # People times runs, which counts for the sender's daily limit.

@@ -81,8 +81,7 @@ class Medium(models.Model):
     # Name and type of a file that came with a message, or of a picture of a page; else empty.
     name = models.CharField(max_length=200, default="", db_default="")
     content_type = models.CharField(max_length=100, default="", db_default="")
-    # PNG, xlsx or csv, or the file of a message. A picture that we drew also has its SVG, compressed, and its size on a
-    # page.
+    # PNG, xlsx, csv, or a message's file. A picture that we drew also has its compressed SVG and its size on a page.
     content = models.BinaryField()
     svg = models.BinaryField()
     width = models.PositiveIntegerField(default=0)
@@ -214,8 +213,8 @@ class PagePicture(models.Model):
     is_cropped = models.BooleanField(
         _("only the cards"), default=True, help_text=_("Without the BI's own frame around them.")
     )
-    # Empty: each recipient with their own rights. Written only by notifications.delivery.runs.ownership; it counts for
-    # this person's pushes only.
+    # Empty: each with their own rights. Written only by delivery.runs.ownership; it counts for this person's pushes
+    # only.
     shown_as = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("seen with the rights of")
     )

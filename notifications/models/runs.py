@@ -53,8 +53,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(_WENT_WRONG)
 
     def unnotified(self) -> Self:
-        """Runs that went wrong and about which the owner (of the subscription, alert rule, token or channel) is not
-        notified."""
+        """Runs that went wrong whose owner (of subscription, alert rule, token or channel) is not notified."""
         wrong = self.went_wrong().filter(owner_notified_at__isnull=True)
         return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE])
 
@@ -64,8 +63,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 def run_condition(person: Person, *, path: str = "") -> Q:
-    """Return the condition on a run that `person` may see. `path`: from the filtered model to the run, such as
-    `run__`."""
+    """Return the condition on a run that `person` may see. `path`: from the filtered model to the run, as `run__`."""
     if sees_all_corps(person):
         return EVERYTHING
     visible = Q(**{f"{path}corp__in": Corp.objects.keys_visible_to(person)})

@@ -98,8 +98,8 @@ class Scheduled(models.Model):
     time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
     valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
     valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
-    # Set only by notifications.subscriptions.schedules and by claims: when it is due, spread included. Empty if there
-    # is no further slot.
+    # Set only by notifications.subscriptions.schedules and claims: when it is due, spread included. Empty: no further
+    # slot.
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
 
     class Meta:

@@ -1,5 +1,4 @@
-"""The limiter: asks Valkey whether calls may begin. Each question is one Lua script, so no two workers use the same
-room."""
+"""The limiter: asks Valkey whether calls may begin, by one Lua script, so that no two workers use the same room."""
 
 from __future__ import annotations
 
@@ -38,8 +37,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """The limits of one app for each of its members, in messages. WeCom silently drops messages above its limits. `app`
-    names the app, 0 means no limit."""
+    """The limits of one `app` for each of its members, in messages; 0 means no limit. WeCom silently drops the rest."""
 
     app: str
     per_minute: int = 0
@@ -63,8 +61,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A call that wants to begin. `members`: the folded userids that it reaches; `persons`: how many. `id` must be
-    unique, or two calls count as one."""
+    """A call that wants to begin. `members`: the folded userids that it reaches; `persons`: how many. `id` is
+    unique."""
 
     id: str
     scopes: tuple[Scope, ...]
@@ -215,8 +213,8 @@ class Gate:
     def room(
         self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False, minds_hold: bool = True
     ) -> Room:
-        """Return the room that each window will have within so many seconds; none if it is held and `minds_hold`.
-        Nothing is taken. Raises StoreLostError."""
+        """Return each window's room within so many seconds; none if it is held and `minds_hold`. Raises
+        StoreLostError."""
         known = {scope.key: scope for scope in scopes}
         rooms = self._answers(
             within=round(within_seconds * 1000),
@@ -229,8 +227,7 @@ class Gate:
         return [int(count) for count in self._answers(budgets=[_budget_key(budget) for budget in budgets])[3]]
 
     def member_waits(self, member: Member, userids: Sequence[str]) -> list[float]:
-        """Return, for each folded userid, the seconds until the app may write to it again: 0 for now. Raises
-        StoreLostError."""
+        """Return the seconds until the app may write to each folded userid again: 0 for now. Raises StoreLostError."""
         waits: list[float] = []
         for start in range(0, len(userids), MEMBERS_AT_ONCE):
             keys = [_member_prefix(member) + userid for userid in userids[start : start + MEMBERS_AT_ONCE]]
@@ -256,8 +253,7 @@ class Gate:
         return bool(self._scripts["end_restore"](keys=[_READY, _RESTORING], args=[token, identity]))
 
     def _keys(self) -> Iterator[str]:
-        """Yield the limiter's keys, except the lock of the worker that fills the store. Other keys of the store are
-        left alone."""
+        """Yield the limiter's keys, except the lock of a restore. Other users of the store keep theirs."""
         for key in map(bytes.decode, self._store.scan_iter(f"{_PREFIX}*", count=_CLEARED_AT_ONCE)):
             if key != _RESTORING:
                 yield key

@@ -232,8 +232,7 @@ def _build_robot_text(form: MessageForm, words: Words) -> bytes:
 
 
 def build_mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:
-    """Return the data from which each attempt makes the mail (notifications.delivery.channels). A picture or file comes
-    from the delivery."""
+    """Return the data of the mail (notifications.delivery.channels), without the delivery's picture or file."""
     figures = "".join(f"{figure.caption}: {figure.words}\n" for figure in words.figures)
     text = f"{figures}{words.text}\n\n{_('View all')}: {words.url}\n"
     mail = {"from": sender, "to": to, "subject": words.title, "text": text, "message_id": message_id}

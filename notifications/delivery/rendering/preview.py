@@ -198,8 +198,7 @@ def _lines(text: str) -> SafeString:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture or file that is being made. `token`: lets its own person ask how far it is. `alias`: of the card that
-    it shows."""
+    """A picture or file that is being made. `token`: asks for its state. `alias`: of the card that it shows."""
 
     title: str
     token: str
@@ -208,8 +207,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Drawings:
-    """The media of a preview: `carried` by the message itself, `shown` on its page. `medium_ids`: to be handed out
-    now."""
+    """The media of a preview: `carried` by the message, `shown` on its page. `medium_ids`: to be handed out now."""
 
     carried: Drawing | None
     shown: list[Drawing]
@@ -226,8 +224,7 @@ class MediumState:
 
 
 def begin_media(plan: Plan, *, by: User, now: datetime) -> Drawings | None:
-    """Request the media of the plan. Return None, and request nothing, if so many previews wait that it would be
-    late."""
+    """Request the media of the plan. Return None, and request nothing, if too many previews wait."""
     wanted = list(dict.fromkeys([*plan.shown, *([plan.carried] if plan.carried else [])]))
     waiting = Medium.objects.previews().filter(status=Medium.Status.WAITING)
     if wanted and waiting[:WAITING_AT_MOST].count() == WAITING_AT_MOST:
@@ -247,8 +244,7 @@ def token_of(medium: Medium, by: User, now: datetime) -> str:
 
 
 def state_of(token: str, *, by: User, now: datetime) -> MediumState | None:
-    """Return the state of the token's medium; None if the token is another person's or too old, or the medium was
-    deleted."""
+    """Return the medium's state; None if the token is another person's or too old, or the medium was deleted."""
     try:
         medium_id, user_id, since = signing.loads(token, salt=_SALT, max_age=PREVIEW_KEPT)
     except signing.BadSignature:

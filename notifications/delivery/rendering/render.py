@@ -88,8 +88,7 @@ logger = logging.getLogger(__name__)
 
 # A run whose rendering failed this often (crash, database gone) is given up.
 RENDERINGS_AT_MOST = 5
-# Longer than planning the largest run takes. If planning hangs longer, as on a dead connection, another worker takes
-# over.
+# Longer than planning the largest run takes. After that another worker takes over, as from a dead connection.
 KEPT_AT_MOST = timedelta(minutes=10)
 RECEIPT_BATCH = 2000
 # People whose messages are written at once.
@@ -406,8 +405,7 @@ def mail_batches(
 
 
 def freeze_contents(run: Run, contents: Iterable[Content]) -> dict[int, int]:
-    """Write the contents for the pages of deliveries. Return their ids by id() of the content. A content of text alone
-    is not written."""
+    """Write the contents for message pages, except those of text alone. Return their ids by id() of the content."""
     rows = {id(one): FrozenContent(run=run, document=frozen(one)) for one in contents if one.cards or one.figures}
     FrozenContent.objects.bulk_create(rows.values(), batch_size=ROWS_AT_ONCE)
     return {key: row.pk for key, row in rows.items()}
@@ -439,8 +437,7 @@ def write_deliveries(run: Run, source: RunSource, batches: Sequence[Batch], now:
 
 
 def draft_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> Delivery:
-    """Make a draft of the run's deliveries that go the same way as this batch. Creating one takes Django 0.1 ms,
-    copying it a fifth of that."""
+    """Make a draft of deliveries that go the same way: making one takes Django 0.1 ms, copying a fifth of that."""
     terms = source.terms
     return Delivery(
         run=run,
@@ -460,8 +457,7 @@ def draft_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> 
 def freeze(
     draft: Delivery, source: RunSource, batch: Batch, address: SiteAddress, *, now: datetime
 ) -> tuple[Delivery, list[Attachment]]:
-    """Write the media of a message. Return the unsaved delivery, and the unsaved attachments of its page. Raises
-    RenderingError."""
+    """Write the media of a message. Return its unsaved delivery and attachments. Raises RenderingError."""
     media = _media_of(draft, batch.media, now=now)
     carried = media[batch.media.carried] if batch.media.carried else None
     picture_url = "" if carried is None else address.absolute(picture_path(carried.pk, now=now))

@@ -83,8 +83,7 @@ _COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
 
 
 class AttributeReader:
-    """Reads the values that own rows depend on: of the people asked for, or once of all `people` for any number of
-    pushes."""
+    """Reads the values that own rows depend on, of the people asked for, or once of `people` for many pushes."""
 
     def __init__(self, people: Collection[int] | None = None) -> None:
         self._people = people
@@ -235,8 +234,7 @@ def expect(
     pages: Callable[[], RecipientPages | None],
     reader: AttributeReader | None = None,
 ) -> Expected:
-    """Return what a push would send. `tables`: the data fetched last, because a page fetches nothing. `pages`: may
-    raise RenderingError."""
+    """Return what a push would send over the data fetched last (`tables`). `pages` may raise RenderingError."""
     note, is_known = None, all(one.alias in tables for one in parts.conditions)
     if not is_known:
         note = Sentence("No data was fetched yet: how many people have rows of their own is not known before.")
@@ -535,8 +533,7 @@ class SubscriptionSource(RunSource):
 
 
 def source_of_subscription(run: Run) -> SubscriptionSource | None:
-    """Return the run's source; None for runs without a subscription. Raises RenderingError if the subscription was
-    deleted."""
+    """Return the run's source; None without a subscription. Raises RenderingError if it was deleted."""
     if run.trigger in Run.OF_THEIR_OWN or run.message_id is not None:
         return None
     if run.subscription is None:

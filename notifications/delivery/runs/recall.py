@@ -131,8 +131,7 @@ def _addresses(corp: Corp, userids: Collection[str]) -> list[str]:
 
 
 def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -> bool:
-    """Change the recipients in the frozen body, in order. Return whether anybody is left; if nobody is, the body
-    stays."""
+    """Change the recipients in the frozen body, in order, unless nobody would be left. Return whether anybody is."""
     payload = json.loads(bytes(delivery.body))
     users = [user for user in map(change, payload["touser"].split("|")) if user]
     if users:
@@ -166,8 +165,7 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
 
 
 def request_recall(run: Run, *, person: User, now: datetime) -> bool:
-    """Stop the run, or all runs of its incoming message, and mark what is to be recalled. Return False if that was
-    requested already."""
+    """Stop the run, or all runs of its incoming message, and mark it for recall. Return False if it was already."""
     unrequested = run.together().filter(recall_requested_at__isnull=True)
     with transaction.atomic():
         if not unrequested.update(recall_requested_at=now, recall_requested_by=person):
@@ -180,8 +178,7 @@ def request_recall(run: Run, *, person: User, now: datetime) -> bool:
 
 
 def message_refusal(delivery: Delivery, *, now: datetime) -> Sentence | None:
-    """Return why this message cannot be recalled; None if it waits, is under way, or was accepted within
-    RECALL_WITHIN."""
+    """Return why this message cannot be recalled; None if it waits, is under way, or was accepted lately."""
     if delivery.is_recall_requested:
         return Sentence("This was asked for already.")
     if delivery.status in _WAITING or _recallable(now).filter(pk=delivery.pk).exists():
@@ -198,8 +195,7 @@ def message_refusal(delivery: Delivery, *, now: datetime) -> Sentence | None:
 
 
 def request_message_recall(delivery: Delivery, *, now: datetime) -> bool:
-    """Cancel this one message if it waits, else mark it for recall. Return False if that was requested already, for the
-    message or its run."""
+    """Cancel this one message if it waits, else mark it for recall. Return False if it or its run was already."""
     unrequested = Delivery.objects.filter(pk=delivery.pk, recall_requested_at__isnull=True)
     with transaction.atomic():
         if delivery.is_recall_requested or not unrequested.update(recall_requested_at=now):
@@ -237,8 +233,7 @@ def _cancel(recalled: QuerySet[Delivery], now: datetime) -> int:
 
 
 def due(now: Moment) -> QuerySet[Delivery]:
-    """Return accepted messages to recall now, alone or with their runs. Two subqueries, because an OR would read the
-    whole log."""
+    """Return accepted messages to recall now, alone or with runs. Two subqueries: an OR would read the whole log."""
     since = now - 2 * RECALL_WITHIN
     alone = Delivery.objects.filter(recall_requested_at__gt=since).order_by().values("pk")
     runs = Run.objects.filter(recall_requested_at__gt=since).values("pk")

@@ -72,8 +72,7 @@ def claim_due(*, now: datetime) -> list[int]:
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a due subscription: runs to make (at most one to render, and one of missed times), and its next
-    time."""
+    """The plan of a due subscription: at most one run to render and one of missed times, and its next time."""
 
     runs: list[PlannedRun]
     next_run_at: datetime | None
@@ -101,8 +100,7 @@ def plan(
             known[key] = _look_back(subscription, first, now)
         found = known[key]
     except ScheduleError as error:
-        # Forms refuse such a schedule. One that came another way is stopped with a failed run and does not block the
-        # others.
+        # Forms refuse such a schedule. Otherwise it is stopped with a failed run and does not block the others.
         return _plan_failure(subscription, now, error.sentence)
     runs = []
     if found.missed:

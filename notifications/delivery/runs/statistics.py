@@ -30,8 +30,7 @@ Status = Delivery.Status
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of people. `refused`: WeCom refused them, or their message was canceled; `unknown`: the outcome is
-    unclear."""
+    """Numbers of people. `refused`: by WeCom, or their message was canceled; `unknown`: the outcome is unclear."""
 
     accepted: int = 0
     refused: int = 0
@@ -84,8 +83,7 @@ def of_message(message_id: int) -> Counts:
 
 
 def _sum_up(rows: QuerySet[Delivery], column: str) -> dict[Any, Counts]:
-    """Map each value of the column to the counts of its deliveries. People whom WeCom names in an answer are
-    refused."""
+    """Map each value of the column to the counts of its deliveries. People whom WeCom names count as refused."""
     named, all_of_it = F("invalid_count") + F("unlicensed_count"), F("recipient_count")
     refused = Case(
         When(status=Status.ACCEPTED, then=named),

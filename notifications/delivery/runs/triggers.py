@@ -37,8 +37,7 @@ def can_be_resent(run: Run) -> bool:
 
 
 def find_parts(run: Run) -> list[Run]:
-    """Return what is resent with the run: for an incoming message the first runs of it and of its files, else the run
-    alone."""
+    """Return the runs that are resent with it: all first runs of its incoming message, else itself alone."""
     if run.message_id is None:
         return [run]
     return list(run.together().filter(trigger=Run.Trigger.MESSAGE, status__in=OVER).order_by("pk"))
@@ -124,8 +123,7 @@ class TriggerRefusedError(Exception):
 
 @dataclass(frozen=True)
 class TriggerRequest:
-    """A request for a run: token, trigger and address. `key`: the Idempotency-Key, empty if there is none;
-    `fingerprint`: of the HTTP request."""
+    """A request for a run. `key`: the Idempotency-Key, or empty; `fingerprint`: of the HTTP request."""
 
     token: ApiToken
     trigger: Run.Trigger

@@ -116,8 +116,7 @@ def _share_room(
 
 
 def share_evenly(wanted: Mapping[int, int], total: int) -> dict[int, int]:
-    """Split `total` into parts as equal as possible, none larger than wanted. Small parts leave their rest to the
-    others."""
+    """Split `total` into parts as equal as possible, none larger than wanted. Others get the rest of small parts."""
     given = dict.fromkeys(wanted, 0)
     open_keys = sorted(wanted, key=lambda key: wanted[key])
     while open_keys:
@@ -282,8 +281,7 @@ def find_refused_calls(corps: Sequence[Corp], now: datetime) -> dict[int, CallsR
 
 
 def probe_at_once(corp_id: int, now: datetime) -> None:
-    """Try one message of the company with the next tick, because its settings were repaired. If no message waits,
-    unblock it."""
+    """Try one message of the company with the next tick, after a repair. If none waits, unblock the company."""
     if not Delivery.objects.filter(corp=corp_id, channel=Channel.WECOM).unsettled().exists():
         unblock_companies([corp_id], now=now)
     queue = CorpQueue.objects.blocked().filter(corp=corp_id).first()

@@ -416,8 +416,7 @@ def _waiting(ids: Sequence[int]) -> Iterator[Waiting]:
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
     budgets = CorpQueue.objects.filter(corp__in=corps).daily_budgets() if rows else {}
     requesters: dict[tuple[str, int], Requester] = {}
-    # Not the attempt's id alone: another task may hold the same message, and giving back its permit must not touch
-    # ours.
+    # Not the attempt's id alone: another task may hold the same message, and must not give back our permit.
     task = secrets.token_hex(4)
     for row in (rows[pk] for pk in ids if pk in rows):
         way = (row.channel, row.corp_id)
@@ -430,8 +429,7 @@ def _waiting(ids: Sequence[int]) -> Iterator[Waiting]:
 
 @transaction.atomic
 def _update_pending(ids: Collection[int], **fields: datetime | None) -> None:
-    """Update the pending ones of these rows. They are locked by ascending key, as everywhere, so that no deadlock
-    arises."""
+    """Update the pending ones of these rows, locked by ascending key as everywhere, so that none deadlocks."""
     rows = Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING).order_by("pk")
     held = list(rows.select_for_update().values_list("pk", flat=True))
     Delivery.objects.filter(pk__in=held).update(**fields)

@@ -90,8 +90,7 @@ def hand_out_uploads(*, now: datetime) -> HandedOut:
 
 
 def renew_uploads(*, now: datetime) -> int:
-    """Prepare messages anew if WeCom has forgotten their upload before they were sent. None of them had a try that may
-    have reached anybody."""
+    """Prepare messages anew whose upload WeCom has forgotten. None of them had an unclear attempt."""
     # Not those that are queued: their task has read the bytes already.
     old = Delivery.objects.unqueued(now).filter(
         status=Delivery.Status.PENDING, media_until__lte=now, unclear_since__isnull=True, medium__isnull=False
@@ -267,7 +266,7 @@ class _NoThreadError(Exception):
 
 
 def _prepare_upload(upload: _Upload) -> Callable[[], str]:
-    """Return the upload as a call for a thread without a database. It returns the media_id and raises MessageError,
+    """Return the upload as a call without a database, which returns the media_id. It raises MessageError,
     IntegrationError or _NoThreadError."""
     held, content, permit = upload.first, upload.content, upload.permit
     name, media_type = upload.name, upload.media_type
@@ -287,8 +286,7 @@ def _prepare_upload(upload: _Upload) -> Callable[[], str]:
 
 
 def _settle_upload(upload: _Upload, answer: str | BaseException, now: datetime) -> list[Prepared]:
-    """Return the deliveries that can be frozen now; give the others back. If a shared upload failed, only its first
-    delivery takes the failure."""
+    """Return the deliveries to freeze; give the others back. Only the first delivery takes a failure."""
     if isinstance(answer, str):
 
         def complete(body: dict[str, Any]) -> dict[str, Any]:
@@ -365,8 +363,7 @@ def file_name_of(delivery: Delivery) -> str:
 
 
 def fill_body(body: dict[str, Any], held: Delivery, content: bytes) -> dict[str, Any]:
-    """Put the medium into the body: a robot's picture as such, a mail's as a reference. News and cards already hold its
-    address."""
+    """Put the medium into a robot's picture or a mail. News and cards already hold the picture's address."""
     if held.channel == Channel.ROBOT:
         return robot_image(content) if held.message_form == MessageForm.IMAGE else body
     if held.channel == Channel.EMAIL:
@@ -389,8 +386,7 @@ _READ = (
 
 
 def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Delivery]:
-    """Claim those of these deliveries that may be prepared now, until the lease ends. Return them with company, robot
-    and medium, but without the medium's content."""
+    """Claim those that may be prepared now, until the lease ends, with company, robot and medium, without content."""
     token = uuid.uuid4()
     mine = Delivery.objects.preparable(now).filter(pk__in=delivery_ids).order_by("pk")
     with transaction.atomic():
@@ -421,8 +417,7 @@ class Prepared:
 
 
 def freeze_prepared(prepared: Iterable[Prepared], now: datetime) -> int:
-    """Write the final bytes of each delivery. Return how many may be sent now. A delivery that fails is tried again
-    when its lease ends."""
+    """Write the final bytes of each; one that fails is tried again later. Return how many may be sent now."""
     count = 0
     for one in prepared:
         with guarded(logger, "delivery=%d could not be frozen", one.held.pk):
