@@ -1,4 +1,4 @@
-"""Definition of a chart, and the points into which a table's rows are aggregated for it. Pure."""
+"""The definition of a chart, and the points into which a table's rows are aggregated for it. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from integrations.data.figures import average, comparison_key, in_zone, is_unkno
 from integrations.data.table import NUMERIC, Kind, Month, Table, Value
 from notifications.charts.drawing import distinct_labels, drawable, moment_text, one_line, series_label, shown_within
 
-# More lines or parts than these nobody tells apart: the rest is one, 其他.
+# More lines or parts cannot be told apart: the rest becomes one, 其他.
 SERIES_AT_MOST = 6
 PARTS_AT_MOST = 7
 TOP = 10
@@ -47,7 +47,7 @@ class Sort(StrEnum):
 
 
 class Aggregate(StrEnum):
-    """What becomes of several rows that stand at the same place of a chart."""
+    """The way several rows at one place of a chart become one value."""
 
     SUM = "sum"
     AVERAGE = "average"
@@ -57,15 +57,14 @@ class Aggregate(StrEnum):
 
 
 class ChartError(SentenceError, ValueError):
-    """This data cannot be drawn so."""
+    """The data cannot be drawn as this chart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`x`, `y`, `series`: names of columns. `y`: several are several lines, bars or columns of the table; only one
-    beside a `series`. `unit`: behind the numbers, else the column's own. `top`: how many bars, parts or rows before
-    the rest is one; of a pie or a donut no more than PARTS_AT_MOST. `thresholds`: lines across a line, an area or bars
-    without a series."""
+    """A chart. `x`, `y`, `series`: names of columns. Several `y` are several lines, bars or table columns; with a
+    `series` there is one. `unit`: behind the numbers, else the column's own. `top`: bars, parts or rows before the rest
+    becomes one; at most PARTS_AT_MOST if round. `thresholds`: lines across a line, an area or bars without a series."""
 
     kind: ChartKind
     x: str = ""
@@ -85,7 +84,7 @@ _ONE_VALUE = ROUND | {ChartKind.NUMBER}
 
 
 def check(chart: Chart, table: Table) -> None:
-    """Raises ChartError where the chart names columns that the table does not have, or cannot count with."""
+    """Raise ChartError if the chart names missing columns, or columns that it cannot count with."""
     if not chart.y and chart.kind != ChartKind.TABLE:
         raise ChartError(Sentence("The chart has no column of values."))
     if not chart.x and chart.kind in _NEEDS_X:
@@ -103,27 +102,27 @@ def check(chart: Chart, table: Table) -> None:
 
 
 def to_document(chart: Chart) -> dict[str, Any]:
-    """Return the chart as JSON can hold it; `from_document` gives it back."""
+    """Return the chart as a JSON document for `from_document`."""
     return asdict(chart)
 
 
 def from_document(document: Mapping[str, Any]) -> Chart:
-    """Return a chart that `to_document` wrote."""
+    """Return the chart of a document of `to_document`."""
     kinds: dict[str, Callable[[Any], Any]] = {"kind": ChartKind, "sort": Sort, "aggregate": Aggregate}
     kinds |= {"y": tuple, "thresholds": tuple}
     return Chart(**{**document, **{name: kind(document[name]) for name, kind in kinds.items() if name in document}})
 
 
-# More places than these along an axis are counted together (times) or cut off (others).
+# More places along an axis are counted together (times) or cut off (others).
 POINTS_AT_MOST = 120
 TIMED_BARS_AT_MOST = 31
-# Names have a little more room: the renderer cuts none that was made to fit.
+# Slightly less than the room of a name, so that the renderer never cuts a name that fits.
 LABEL_PIXELS = 100
 _DAY = 24 * 60 * 60 * 1000
 
 
 class Unit(StrEnum):
-    """What one place on a time axis stands for."""
+    """The span of time of one place on a time axis."""
 
     MOMENT = "moment"
     HOUR = "hour"
@@ -135,7 +134,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """`place`: milliseconds of UTC on a time axis, else a label. `value` is None where it is unknown."""
+    """A value in a chart. `place`: milliseconds of UTC on a time axis, else a label. `value`: None if unknown."""
 
     place: str | int
     series: str
@@ -144,8 +143,8 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    """`places` and `series` in their order; `rest` is the name under which what was left out is counted together.
-    `negatives`: the parts of a whole that are none, since they are below zero."""
+    """The points of a chart, its `places` and `series` in order. `rest` names what is counted together. `negatives`:
+    values of a whole's parts below zero, which are not drawn."""
 
     points: list[Point]
     places: list[str] | None
@@ -166,14 +165,13 @@ _FIGURES: dict[Aggregate, Callable[[Sequence[Decimal]], Decimal | None]] = {
 
 
 def figure_of(aggregate: Aggregate, numbers: Sequence[Decimal]) -> Decimal | None:
-    """Return what numbers come to; None for nothing, and for what is too large to be drawn."""
+    """Return the aggregate of the numbers; None if there are none, or it is too large to be drawn."""
     return drawable(_FIGURES[aggregate](numbers))
 
 
 @dataclass(slots=True)
 class _Groups:
-    """The known numbers of rows, by place and series, both in the order in which they first appear. Where rows are
-    counted, each known value is a 1."""
+    """The known numbers of rows by place and series, in order of first appearance; 1 for each row that is counted."""
 
     numbers: dict[tuple[str | int, str], list[Decimal]] = field(default_factory=dict)
     places: dict[str | int, None] = field(default_factory=dict)
@@ -187,7 +185,7 @@ class _Groups:
     def figures(
         self, aggregate: Aggregate, *, of_series: bool = False, is_size: bool = False
     ) -> dict[str | int, Decimal | None]:
-        """Return what each place, or each series, comes to. `is_size`: how much there is, whatever its sign."""
+        """Return the aggregate of each place, or of each series. `is_size`: sum absolute values."""
         found: dict[str | int, list[Decimal]] = {key: [] for key in (self.series if of_series else self.places)}
         for (place, series), numbers in self.numbers.items():
             value = figure_of(aggregate, numbers)
@@ -196,7 +194,7 @@ class _Groups:
         return {key: total(values) for key, values in found.items()}
 
     def without_negatives(self, aggregate: Aggregate) -> tuple[_Groups, list[Decimal]]:
-        """Return the parts of a whole, and those that are none since they are below zero."""
+        """Return the groups without values below zero, and these values."""
         found, negatives = _Groups(), []
         for (place, series), numbers in self.numbers.items():
             value = figure_of(aggregate, numbers)
@@ -214,7 +212,7 @@ class _Groups:
 
 
 def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shaped:
-    """The points of a chart that has an axis or parts. Raises ChartError where there is nothing to draw."""
+    """Return the points of a chart with an axis or parts. Raises ChartError if there is nothing to draw."""
     is_timed = table.column(chart.x).is_temporal and chart.kind not in ROUND
     unit = _unit(chart, table) if is_timed else None
     groups = _grouped(chart, table, unit)
@@ -239,8 +237,8 @@ def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shap
 
 
 def _labelled(shaped: Shaped) -> Shaped:
-    """With names that have room, each of which looks like no other."""
-    # The rest comes first: it keeps its name.
+    """Shorten names to the room that they have, each distinct."""
+    # The rest comes first, so it keeps its name.
     places = distinct_labels([shaped.rest, *(shaped.places or ())], LABEL_PIXELS)
     labels = distinct_labels([shaped.rest, *shaped.series], LABEL_PIXELS)
     series = {name: series_label(label) for name, label in labels.items()}
@@ -253,11 +251,11 @@ def _labelled(shaped: Shaped) -> Shaped:
 
 
 def along(chart: Chart, table: Table) -> tuple[list[Decimal | None], list[str]]:
-    """Return what the rows of each place come to, and what is to be said about them: times from the first to the last,
-    names as they stand. Where no column is along an axis, all rows are at one place.
+    """Return the aggregate of each place, and notes: times ascending, names in the order of the data. Without a column
+    along the axis all rows are at one place.
 
-    No times are counted together here: what the last day came to must not be a week's. Days after the day of the data
-    are a plan and left out.
+    Times are not counted together: the last day must not become a week. Days after the data's day are planned, and left
+    out.
     """
     is_timed = bool(chart.x) and table.column(chart.x).is_temporal
     groups = _grouped(replace(chart, series=""), table, Unit.MOMENT if is_timed else None)
@@ -269,20 +267,20 @@ def along(chart: Chart, table: Table) -> tuple[list[Decimal | None], list[str]]:
 
 
 def is_planned(value: Value, table: Table) -> bool:
-    """Return whether a day or time is after the day of the data: then its row is a plan."""
+    """Return whether a day or time is after the data's day, so that its row is a plan."""
     return isinstance(value, date) and _moment(value) >= _floor(table.as_of, Unit.DAY) + timedelta(days=1)
 
 
 def shown_as(chart: Chart, table: Table) -> tuple[str, int | None]:
-    """Return what stands behind the chart's numbers, and with how many decimals they are shown; None: up to two."""
-    # A count has no unit of its own.
+    """Return the unit of the chart's numbers and their number of decimals; None: up to two."""
+    # A count has no unit.
     names = () if chart.aggregate == Aggregate.COUNT else chart.y
     columns = [column for column in table.columns if column.name in names]
     units = {"%" if column.kind is Kind.PERCENT else column.unit for column in columns}
     decimals = {column.decimals for column in columns}
     places = decimals.pop() if len(decimals) == 1 else None
     if chart.aggregate == Aggregate.AVERAGE:
-        places = places or None  # that of whole numbers is none
+        places = places or None  # averages of whole numbers may have decimals
     return one_line(chart.unit or (units.pop() if len(units) == 1 else ""), 20), places
 
 
@@ -291,7 +289,7 @@ def _doubts(table: Table) -> list[str]:
 
 
 def _name_of(value: Value) -> str:
-    """Return what stands at an axis or in a legend, at whatever length."""
+    """Return the text at an axis or in a legend, in full length."""
     if isinstance(value, bool):
         return pgettext("value", "yes") if value else pgettext("value", "no")
     text = moment_text(value) if isinstance(value, datetime) else "" if value is None else str(value)
@@ -299,8 +297,8 @@ def _name_of(value: Value) -> str:
 
 
 def _group_name(value: Value, names: dict[Value, str]) -> str:
-    """Return the name of the group to which a value of a column belongs: as its first value is written. `names`: those
-    that are known of this column, by value and by comparison key."""
+    """Return the name of a value's group: its first value as written. `names`: known ones, by value and comparison
+    key."""
     if value not in names:
         key = comparison_key(value, timezone.get_current_timezone())
         names[value] = names.setdefault(key, _name_of(None if key is None else value))
@@ -339,7 +337,7 @@ def _time_place(value: Value, unit: Unit) -> int | None:
 
 
 def _moment(value: date) -> datetime:
-    """The wall clock that people read, as if it were UTC's."""
+    """Return the wall clock time that people read, as if it were UTC."""
     if not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     return in_zone(value, timezone.get_current_timezone()).replace(tzinfo=UTC)
@@ -370,10 +368,10 @@ def _milliseconds(moment: datetime) -> int:
 
 
 def _unit(chart: Chart, table: Table) -> Unit:
-    """The finest in which the times have room side by side."""
+    """Return the finest unit in which the times fit side by side."""
     times = {value for value in table.values(chart.x) if isinstance(value, date)}
     limit = TIMED_BARS_AT_MOST if chart.kind in {ChartKind.BAR, ChartKind.STACKED} else POINTS_AT_MOST
-    # Days often come as moments, each of them a midnight.
+    # Days often come as moments at midnight.
     has_clock = any(_moment(value) != _floor(value, Unit.DAY) for value in times)
     finest = [Unit.MOMENT, Unit.HOUR] if has_clock else []
     for unit in [Unit.MONTH] if _holds_months(times) else (*finest, Unit.DAY, Unit.WEEK, Unit.MONTH):
@@ -402,7 +400,7 @@ _COUNTING: dict[Aggregate, Callable[[], str]] = {
 
 
 def _rest_name(groups: _Groups) -> str:
-    """其他, or where the data has one of its own something that is not in it."""
+    """Return 其他, or a variant of it that the data does not use."""
     name = _("others")
     while name in groups.places or name in groups.series:
         name += "…"
@@ -435,7 +433,7 @@ def _few_places(chart: Chart, groups: _Groups, rest: str, top: int, notes: list[
 
 
 def _last_places(chart: Chart, groups: _Groups, places: list[str | int], notes: list[str]) -> tuple[_Groups, list[str]]:
-    """A line that is no line in time: what is too long for it is cut off before its last places."""
+    """Order the places of a line without time, and keep only the last POINTS_AT_MOST."""
     ordered = [str(place) for place in _ordered(chart.sort, places, groups.figures(chart.aggregate))]
     if len(ordered) > POINTS_AT_MOST:
         notes.append(_("the last %(count)d of %(total)d") % {"count": POINTS_AT_MOST, "total": len(ordered)})
@@ -450,7 +448,7 @@ def _counted(count: int, name: str, rest: str) -> dict[str, object]:
 
 
 def _rank(figures: Mapping[str | int, Decimal | None], *, is_descending: bool = True) -> list[str | int]:
-    """Return places by what they come to; equal ones as in the source, unknown ones last."""
+    """Return places by value; equal ones keep their order, unknown ones come last."""
     known = {place: value for place, value in figures.items() if value is not None}
     return [
         *sorted(known, key=known.__getitem__, reverse=is_descending),
@@ -471,7 +469,7 @@ def _series_order(groups: _Groups, rest: str) -> list[str]:
 
 def _points(chart: Chart, groups: _Groups, places: Iterable[str | int] | None) -> list[Point]:
     order = sorted(groups.places, key=_number) if places is None else list(places)
-    # Areas lie on one another: one that is missing somewhere would tear the others down.
+    # Areas are stacked, so a missing value counts as 0: otherwise it would tear down those above.
     is_filled = chart.kind in {ChartKind.AREA, ChartKind.STACKED} and len(groups.series) > 1
     points = []
     for place in order:

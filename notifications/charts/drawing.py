@@ -1,6 +1,6 @@
 """Colours, sizes and labels that all charts share. Pure.
 
-A drawing is dark on white; `in_dark` gives the same one for pages in dark mode.
+A drawing is dark on white; `in_dark` recolours it for pages in dark mode.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from integrations.data import table
 from integrations.data.figures import ARITHMETIC, Change, ChangeKind, in_zone, is_unknown, to_decimal
 from integrations.data.table import DASH, Column, Kind, Table, Value, format_number
 
-# The packaged font has no bold letters; a system may have them, under its usual name.
+# The packaged font has no bold letters; a system may have them under its usual name.
 BOLD_FONT = "Noto Sans CJK SC, PingFang SC, Microsoft YaHei, sans-serif"
-# Of our own, in drawings alone (notifications.charts.renderer).
+# Our own font, used in drawings only (notifications.charts.renderer).
 PREPARED_FONT = "Guanwecom Sans CJK SC"
 FONT = f"{PREPARED_FONT}, {BOLD_FONT}"
 BOLD: dict[str, Any] = {"font": BOLD_FONT, "fontWeight": "bold"}
@@ -34,18 +34,18 @@ INK = "#1f2329"
 FAINT = "#5f6670"
 RULE = "#dfe2e6"
 BAND = "#f4f6f8"
-# Okabe and Ito's colours, told apart by colour-blind people; those that stand out on white come first.
-# Source: jfly.uni-koeln.de/color (Color Universal Design, 2008).
+# Okabe and Ito's colours, which colour-blind people can tell apart; those that stand out on white come first. Source:
+# jfly.uni-koeln.de/color (Color Universal Design, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# One more for the parts of a whole, and a grey: both as far from all others as colours of their kind can be, for people
-# who see no red, no green or no blue, too (tests/notifications/charts/test_colours.py).
+# One more for the parts of a whole, and a grey. For people who see no red, green or blue too, both are as far from the
+# others as possible (tests/notifications/charts/test_colours.py).
 PART_COLOURS = (*COLOURS, "#5A2D00")
 REST = "#54595e"
 THRESHOLD = COLOURS[1]
-# What tells lines apart also without colours.
+# Dashes tell lines apart without colours.
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4])
 
-# What a drawing has in place of these colours on a dark page; test_colours.py sees that the others stand out on both.
+# Replacements of these colours on a dark page; test_colours.py checks that the others stand out on both.
 IN_DARK = {
     PAPER: "#1c1e21",
     INK: "#e8eaed",
@@ -59,12 +59,12 @@ _NAMED = {"white": PAPER, "black": INK}
 
 WIDTH = 390
 MARGIN = 12
-# Device pixels for each of the drawing's: 1072 wide, as WeCom wants a news picture (1068 x 455).
+# Device pixels per pixel of the drawing: 1072 wide, as WeCom wants a news picture (1068 x 455).
 SCALE = 2.75
 
 
 class Shape(StrEnum):
-    """FREE: as high as it must be. CARD: the picture of a card, at WeCom's narrowest ratio 1.3. NEWS: 1068 by 455."""
+    """The shape of a drawing: as high as needed, a card's picture (WeCom's narrowest ratio 1.3), or 1068 by 455."""
 
     FREE = "free"
     CARD = "card"
@@ -73,8 +73,8 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """In pixels of a phone's page. `is_fixed`: else it is the usual height, and many bars need more. `row_count`: how
-    many bars or rows have room. `has_notes`: whether there is room for a line below the title."""
+    """A size in pixels of a phone's page. `is_fixed`: the height never grows, even for many bars. `row_count`: how many
+    bars or rows fit. `has_notes`: whether a line below the title fits."""
 
     height: int
     is_fixed: bool
@@ -96,7 +96,7 @@ CONFIG: dict[str, Any] = {
         "labelColor": FAINT,
         "labelFontSize": 12,
         "labelOverlap": "greedy",
-        # Names have limits of their own.
+        # Names have their own limits.
         "labelLimit": 0,
         "labelSeparation": 8,
         "tickColor": RULE,
@@ -130,7 +130,7 @@ CONFIG: dict[str, Any] = {
 
 
 def in_dark(svg: str) -> str:
-    """A drawing of ours in the colours for a dark page."""
+    """Return one of our drawings in the colours of a dark page."""
     colours = {light.lower(): dark for light, dark in IN_DARK.items()}
 
     def dark(paint: re.Match[str]) -> str:
@@ -140,25 +140,24 @@ def in_dark(svg: str) -> str:
     return _PAINT.sub(dark, svg)
 
 
-# A larger number is a mistake; the difference of two of these can still be written.
+# Larger numbers are mistakes; the difference of two such numbers can still be written.
 LARGEST = Decimal(10) ** 29
 
-# No XML can hold these, and the renderer ends its process over a single one; what turns the direction of a text would
-# turn that of our own words, too.
+# XML cannot hold these, and one of them crashes the renderer; marks of reading direction would also turn our own words.
 _UNDRAWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 
 
 def one_line(text: str, characters: int = 200) -> str:
-    """A text as it can be drawn, cut visibly."""
+    """Return the text on one line without undrawable characters, cut visibly."""
     tidy = " ".join(_UNDRAWABLE.sub(" ", text).split())
     return tidy if len(tidy) <= characters else tidy[: characters - 1] + "…"
 
 
 def within(text: str, pixels: float, font_size: float) -> str:
-    """`text` as it may be given to the renderer where it has room for `pixels`.
+    """Return `text` as the renderer may take it for `pixels` of room.
 
-    The renderer cuts by itself, but between the halves of a letter beyond the first 65,536 as well, and fails then.
-    So texts with such letters are cut here, by an estimate on the safe side.
+    The renderer's own cut fails inside letters beyond the first 65,536. Texts with such letters are cut here, by an
+    estimate on the safe side.
     """
     if text.isascii() or max(text) <= "\uffff":
         return text
@@ -171,13 +170,13 @@ def within(text: str, pixels: float, font_size: float) -> str:
 
 
 def drawable(value: Value) -> Decimal | None:
-    """Return a number to draw with; None for what is none, is unknown, or is too large to be meant."""
+    """Return the number to draw; None for other values, unknown ones, and ones too large to be meant."""
     number = to_decimal(value)
     return number if number is not None and -LARGEST < number < LARGEST else None
 
 
 def as_float(number: Decimal | None) -> float | None:
-    """Return a number as a drawing's JSON holds it."""
+    """Return the number for the drawing's JSON."""
     return None if number is None else float(number)
 
 
@@ -187,7 +186,7 @@ def scales(language: str) -> table.Scales:
 
 
 def short(number: Decimal | None, unit: str = "", decimals: int | None = None, *, language: str) -> str:
-    """Write a drawable number with what it is counted in, 1.2万元; a small one, or a percentage, as in a table."""
+    """Write a drawable number in a large unit, such as 1.2万元; a small one, or a percentage, as in a table."""
     if number is None:
         return DASH
     text = "" if unit == "%" else table.format_short(number, scales=scales(language))
@@ -195,7 +194,7 @@ def short(number: Decimal | None, unit: str = "", decimals: int | None = None, *
 
 
 def cell_text(value: Value, column: Column) -> str:
-    """Write one value of a table in full; moments by the clocks of the active zone, texts in one line."""
+    """Write a table's value in full: moments in the active time zone, texts on one line."""
     if isinstance(value, bool):
         return pgettext("value", "yes") if value else pgettext("value", "no")
     if isinstance(value, datetime):
@@ -212,27 +211,27 @@ def cell_text(value: Value, column: Column) -> str:
 
 
 def moment_text(moment: datetime) -> str:
-    """Write a moment by the clocks of the active zone, to the minute."""
+    """Write a moment in the active time zone, to the minute."""
     local = in_zone(moment, timezone.get_current_timezone())
     return local.replace(tzinfo=None).isoformat(" ", "minutes")
 
 
 def head_unit(column: Column) -> str:
-    """Return the unit that stands at the head of a column: percentages have theirs in each cell."""
+    """Return the unit in a column's head; percentages have theirs in each cell."""
     return "" if column.kind is Kind.PERCENT else column.unit
 
 
 def as_of_text(table: Table) -> str:
-    """Say when the data was true, or that it is only known when it was fetched."""
+    """Say when the data was true or, if that is not known, when it was fetched."""
     sentence = _("fetched %(time)s") if table.is_fetch_time else _("as of %(time)s")
     return sentence % {"time": table.as_of_day or moment_text(table.as_of)}
 
 
 def describe_change(change: Change, *, decimals: int | None = None, unit: str = "") -> str:
-    """Say a change in the active language: ↑5.0%, "+1.2 points" for percentages, "from 0 up to 12" where a percentage
-    of the old value would mislead. A dash where it is unknown.
+    """Describe a change in the active language: ↑5.0%, "+1.2 points" for percentages, "from 0 up to 12" if a percentage
+    of the old value would mislead; a dash if unknown.
 
-    `decimals`, `unit`: how the two values are written in words. Raises OverflowError from 1e30 on.
+    `decimals`, `unit`: of the two values in words. Raises OverflowError from 1e30 on.
     """
     if change.new is None or change.old is None or change.difference is None:
         return DASH
@@ -251,14 +250,14 @@ def describe_change(change: Change, *, decimals: int | None = None, unit: str = 
     return _("from %(old)s up to %(new)s") % {"old": old, "new": new}
 
 
-# --- Names as they have room in a legend or along an axis: different ones never look the same. Pure ---
+# --- Names in a legend or along an axis: different names never look the same. Pure ---
 
 FONT_SIZE = 12
 LABEL_CHARACTERS = 60
 _BROAD = frozenset("MWmw@%&")
-# Bold letters of a system's font are wider than those that are estimated.
+# Bold letters of a system's font are wider than estimated.
 _SURELY = 0.9
-# What every object of JavaScript has: Object.getOwnPropertyNames(Object.prototype).
+# Properties of every JavaScript object: Object.getOwnPropertyNames(Object.prototype).
 _TAKEN = frozenset(
     [
         *("__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "__proto__", "constructor"),
@@ -268,26 +267,25 @@ _TAKEN = frozenset(
 
 
 def width_of(text: str) -> float:
-    """About how wide, in pixels: rather too much."""
+    """Estimate the width in pixels, rather too large than too small."""
     return FONT_SIZE * sum(map(_letter_width, text))
 
 
 def limit_of(text: str, pixels: float, font_size: float = FONT_SIZE) -> float:
-    """What the renderer is told to cut it at: 0, as for no limit, where it is shorter in any case. Measuring letters is
-    most of what a drawing costs."""
+    """Return the width at which the renderer cuts the text; 0 if it fits. Measuring letters is most of a drawing's
+    cost."""
     return 0 if width_of(text) * font_size / FONT_SIZE <= _SURELY * pixels else round(pixels, 1)
 
 
 def shown_within(text: str, pixels: float) -> str:
-    """What is seen of it where there is room for `pixels`: its beginning."""
+    """Return the beginning of the text that fits into `pixels`."""
     if width_of(text) <= pixels:
         return text
     return _beginning(text, pixels - width_of("…")) + "…"
 
 
 def distinct_labels(names: Sequence[str], pixels: float) -> dict[str, str]:
-    """How each of these names is written. Those that would look like another one show their end as well, or a number
-    where that tells nothing either."""
+    """Map the names to their labels. Names that would look the same also show their end, or a number."""
     labels = {name: within(one_line(name, LABEL_CHARACTERS), pixels, FONT_SIZE) for name in names}
     seen = Counter(shown_within(label, pixels) for label in labels.values())
     used = {shown for shown, count in seen.items() if count == 1}
@@ -299,8 +297,7 @@ def distinct_labels(names: Sequence[str], pixels: float) -> dict[str, str]:
 
 
 def series_label(label: str) -> str:
-    """A label that the renderer can group by. It keeps groups in an object of JavaScript, where some names are taken:
-    these get a space behind them, which nobody sees."""
+    """Return a label by which the renderer can group. Names of JavaScript's own properties get an invisible space."""
     return f"{label} " if label in _TAKEN else label
 
 
@@ -330,10 +327,10 @@ def _beginning(text: str, pixels: float) -> str:
 
 
 def _letter_width(letter: str) -> float:
-    """In parts of the font's size."""
+    """Return the width in parts of the font's size."""
     if letter > "\uffff":
         return 1.4
-    # Also what is wide beside Chinese letters alone, as “…” is.
+    # This includes letters that are wide only among Chinese ones, such as “…”.
     if unicodedata.east_asian_width(letter) in "WFA":
         return 1.0
     return 0.95 if letter in _BROAD else 0.75 if letter.isupper() else 0.58

@@ -1,6 +1,7 @@
-"""Draws tables and large numbers, whose parts we place ourselves. Pure.
+"""Draws tables and large numbers, whose parts are placed by pixel. Pure.
 
-Texts in a table may be cut, visibly. A number or a date is whole or not there: half of it reads as another one.
+Texts in a table may be cut, visibly. Numbers and dates are shown whole or not at all: half a number reads as another
+one.
 """
 
 from __future__ import annotations
@@ -29,12 +30,11 @@ from notifications.charts.definition import (
 )
 from notifications.charts.drawing import FONT_SIZE
 
-# Between a column and the next one.
 GAP = 14
-# What fits to the pixel is cut by the renderer.
+# The renderer cuts a text that fits to the pixel.
 _SLACK = 2.0
 ROOM = drawing.WIDTH - 2 * drawing.MARGIN
-# No text wants more than this; none that is longer gets less than five Chinese letters.
+# The most that a text column wants, and the least that it gets: five Chinese letters.
 _WIDE = 170.0
 _NARROW = 5.0 * drawing.FONT_SIZE + GAP
 
@@ -42,8 +42,8 @@ Cells = list[list[str]]
 
 
 def fitting(columns: Sequence[Column], rows: Sequence[Sequence[Value]], *, language: str) -> tuple[list[Column], Cells]:
-    """As many of the first columns as have room, and the words of their cells, by rows: numbers in full, or all of
-    them in short (1,235万) where that makes room. `rows` hold a value for each column."""
+    """Return as many of the first columns as fit, and their cells by row: numbers in full, or all in short (1,235万) if
+    that makes room. `rows` hold a value for each column."""
     cells = [[drawing.cell_text(value, column) for value, column in zip(row, columns, strict=True)] for row in rows]
     if not _fits(columns, cells):
         cells = [[_short(value, column, language) for value, column in zip(row, columns, strict=True)] for row in rows]
@@ -54,7 +54,7 @@ def fitting(columns: Sequence[Column], rows: Sequence[Sequence[Value]], *, langu
 
 
 def places(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]:
-    """Where each column begins and how wide it is, its gap included: what it needs, and of the rest what it wishes."""
+    """Return each column's beginning and width with its gap: what it needs, plus a share of the spare room."""
     least, wished = _least(columns, cells), _wished(columns, cells)
     spare, lacking = max(0.0, ROOM - sum(least)), sum(wished) - sum(least)
     if lacking > spare:
@@ -70,7 +70,7 @@ def places(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]
 
 
 def head(column: Column) -> str:
-    """The column's name, at most 60 characters, with its unit."""
+    """Return the column's name, at most 60 characters, with its unit."""
     name, unit = drawing.one_line(column.name, 60), drawing.one_line(drawing.head_unit(column), 20)
     return f"{name} ({unit})" if unit else name
 
@@ -95,7 +95,7 @@ def _least(columns: Sequence[Column], cells: Cells) -> list[float]:
 
 
 def _wished(columns: Sequence[Column], cells: Cells) -> list[float]:
-    """Heads may be cut, as texts may."""
+    """Return the wanted width of each column. Heads may be cut, as texts may."""
     found = []
     for position, column in enumerate(columns):
         longest, named = _longest(cells, position), min(_WIDE, drawing.width_of(head(column)) + GAP)
@@ -107,19 +107,19 @@ def _longest(cells: Cells, position: int) -> float:
     return max((drawing.width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP
 
 
-# --- Drawings whose parts we place ourselves, pixel by pixel: the picture of a table, and one large number. Pure ---
+# --- The picture of a table, and one large number ---
 
 Spec = dict[str, Any]
 
 _ROW, _HEAD, _FOOT = 26, 34, 28
 _FIGURE = 40
 _NUMBER_HEIGHT = 220
-# A sparkline shows no more places than these.
+# The most places of a sparkline.
 _SPARKS = 60
 
 
 def table_spec(chart: Chart, table: Table, size: drawing.Size, *, language: str) -> Spec:
-    """The first rows and columns of a table, with what is left out said below them."""
+    """Return the spec of a table's first rows and columns, with a note below about what is left out."""
     chosen = _columns(chart, table)
     room = (size.height - _HEAD - _FOOT) // _ROW - 1
     top = min(chart.top, room if size.is_fixed else size.row_count)
@@ -127,14 +127,14 @@ def table_spec(chart: Chart, table: Table, size: drawing.Size, *, language: str)
     rows = [[row[position] for position in positions] for row in _sorted(chart, table)[:top]]
     columns, cells = fitting(chosen, rows, language=language)
     height = size.height if size.is_fixed else _HEAD + _ROW * (len(rows) + 1) + _FOOT
-    # The head and every other row on a faint ground.
+    # The head and every other row have a faint ground.
     bands = [
         {"px": drawing.MARGIN - 6, "pr": drawing.WIDTH - drawing.MARGIN + 6, "py": y, "pb": y + _ROW}
         for y in (_HEAD + _ROW * line for line in range(0, len(rows) + 1, 2))
     ]
     place = {"x": _pixel("px"), "x2": {"field": "pr"}, "y": _pixel("py"), "y2": {"field": "pb"}}
     ground = {"data": {"values": bands}, "mark": {"type": "rect", "color": drawing.BAND}, "encoding": place}
-    # A layer for each alignment, limit and weight, which are their mark's.
+    # A layer for each alignment, limit and weight, because these belong to the mark.
     texts: dict[tuple[str, float, bool], list[Spec]] = defaultdict(list)
     placed = list(zip(columns, places(columns, cells), strict=True))
     for line, words in enumerate([[head(column) for column in columns], *cells]):
@@ -159,7 +159,7 @@ def _pixel(name: str) -> Spec:
 
 
 def number_spec(chart: Chart, table: Table, size: drawing.Size, *, language: str) -> Spec:
-    """What the last place came to, how that differs from the one before, and the way there as a small line."""
+    """Return the spec of the last place's value, its change from the one before, and a sparkline."""
     numbers, notes = along(chart, table)
     known = [number for number in numbers if number is not None]
     if not known:
@@ -203,8 +203,8 @@ def _columns(chart: Chart, table: Table) -> list[Column]:
 
 
 def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
-    """Where an order is asked for, in that of its column along the axis if it holds days, which is the newest first for
-    the largest, with the rows of a plan at the end; else of its first column of numbers."""
+    """Return the rows in the chart's order. If the first column holds days, they rank: for the largest the newest
+    first, planned rows last. Otherwise the first column of numbers ranks."""
     if chart.sort == Sort.NAME and chart.x:
         return sorted(table.rows, key=lambda row: str(row[table.position(chart.x)]))
     columns = [table.column(name) for name in (chart.x, *chart.y) if name]

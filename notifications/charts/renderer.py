@@ -1,7 +1,7 @@
-"""Draws a spec (notifications.charts.vega): PNG and SVG, by vl-convert.
+"""Draws a spec (notifications.charts.vega) as PNG and SVG with vl-convert.
 
-Only in the workers of the queue "charts": it holds Python's lock for as long as it draws, hangs for ever where it was
-used before a fork, and may need much memory. It is imported when it is first used, thus after the fork.
+It runs only in workers of the queue "charts": it holds Python's lock while it draws, hangs for ever if it was used
+before a fork, and may need much memory. It is imported on first use, after the fork.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class DrawingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """`width`, `height`: of the SVG, in pixels of a phone's page; the PNG has `scale` times as many."""
+    """A drawing. `width`, `height`: of the SVG, in pixels of a phone's page; the PNG has `scale` times as many."""
 
     svg: str
     png: bytes
@@ -42,7 +42,7 @@ class Drawing:
 
 
 def draw(spec: dict[str, Any], *, scale: float) -> Drawing:
-    """Raises DrawingError. Takes 0.05 s, and 0.5 s more for the first."""
+    """Draw the spec. It takes 0.05 s, the first time 0.5 s more. Raises DrawingError."""
     renderer = _renderer(str(folder()))
     try:
         svg: str = renderer.vegalite_to_svg(spec, allowed_base_urls=[], show_warnings=False)
@@ -69,30 +69,30 @@ def _renderer(font_folder: str) -> ModuleType:
 # face, whose small tables come first, it maps fewer parts. Letters and their places are the same.
 
 COLLECTION = "NotoSansCJK-Regular.ttc"
-# Moved on where the file is written otherwise than before: one that is there already is not written again.
+# Increased when the file's contents change, because an existing file is not written again.
 _VERSION = 3
-# Of simplified Chinese, the third of the collection.
+# Simplified Chinese is the third face of the collection.
 _FACE = 2
-# The second is its usual name: bold letters are asked for by that.
+# The second is its usual name, by which bold letters are requested.
 FAMILIES = (PREPARED_FONT, "Noto Sans CJK SC")
 _ENGLISH, _CHINESE = 0x409, 0x804
-# For vertical lines.
+# Tables for vertical text.
 _UNUSED = ("vhea", "vmtx", "VORG")
 _ORDER = ("head", "hhea", "maxp", "OS/2", "name", "post", "GDEF", "BASE", "GPOS", "cmap", "GSUB", "hmtx", "CFF ")
 
 
 def folder() -> Path:
-    """Return the folder of the font, prepared by the first process of this user that asks. Where it cannot be prepared,
-    the packaged one's: drawings look the same and take longer.
+    """Return the folder of the font, which the first process of this user prepares. If that fails, return the packaged
+    one's: drawings look the same and take longer.
 
-    Asked before each drawing: of a file that was cleaned up meanwhile the renderer would draw no letters.
+    Call it before each drawing: if a cleanup has deleted the file, the renderer draws no letters.
     """
     packaged = Path(str(resources.files("noto_cjk_sans_otc")))
     try:
         found = Path(tempfile.gettempdir()) / f"guanwecom-font-{_VERSION}-{os.geteuid()}"
         found.mkdir(mode=0o700, exist_ok=True)
         if found.is_symlink() or found.stat().st_uid != os.geteuid():
-            # Somebody else's, with whatever font in it.
+            # Another user's folder, whose font is not trusted.
             return packaged
         font = found / "drawings.otf"
         if not font.exists():
@@ -104,13 +104,13 @@ def folder() -> Path:
 
 
 def _write(font: Path, content: bytes) -> None:
-    """Write the file at once: another process sees the whole of it or none."""
+    """Write the file atomically: another process sees all of it or none."""
     with tempfile.NamedTemporaryFile(dir=font.parent, delete=False) as file:
         part = Path(file.name)
         try:
             file.write(content)
             file.flush()
-            # Else a machine that loses its power may keep the name without the content, and draw no letters for good.
+            # Otherwise a power loss may keep the name without the content: no letters would be drawn any more.
             os.fsync(file.fileno())
             part.replace(font)
         finally:
@@ -119,7 +119,7 @@ def _write(font: Path, content: bytes) -> None:
 
 @cache
 def _warn(reason: str) -> None:
-    """Log it once for a process."""
+    """Log the warning once per process."""
     logger.warning("drawings take longer: the font cannot be prepared (%s)", reason)
 
 
@@ -132,7 +132,7 @@ def prepared(collection: Path) -> bytes:
     with TTFont(collection, fontNumber=_FACE, lazy=True, recalcTimestamp=False) as font:
         for tag in _UNUSED:
             del font[tag]
-        # A family may have a name in each language.
+        # A family may have one name per language.
         names = font["name"]
         names.names = []
         names.setName(english, 1, 3, 1, _ENGLISH)

@@ -1,8 +1,7 @@
 """Builds a Vega-Lite spec from a table and a chart. Pure.
 
-What comes from the data stands in `data.values` under names of our own (x, y, s) and in plain strings: no name of a
-column is ever a field's name, which Vega would take apart at dots and brackets, and nothing of it is an expression, an
-address or a picture.
+Data is only in `data.values`, in plain strings under our own field names (x, y, s). A column's name is never a field's
+name, because Vega parses dots and brackets in these; and no data is an expression, an address or a picture.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _ROW = 22
 _NAME_PIXELS = 110
 _FIGURE_GAP = 8
-# Ours alone: nothing of the data is in them.
+# Our own expressions, without any data.
 FIGURE_ALIGN = "datum.y < 0 ? 'right' : 'left'"
 FIGURE_OFFSET = "datum.y < 0 ? -4 : 4"
-# How much of a ring is empty.
+# The inner radius of a ring.
 HOLE = "min(width, height) / 2 * 0.55"
-# An arc whose ends are nearer begins and ends at one point, and is left out by whoever paints it.
+# A smaller arc begins and ends at one point, and is not painted.
 _SHARE_AT_LEAST = 1e-4
-# Lines stand for lines in a legend; points filled with a dashed edge would be blots.
+# Legends of lines show lines: filled points with a dashed edge would look like blots.
 _STROKES = {"symbolType": "stroke", "symbolSize": 300, "symbolFillColor": "transparent"}
 _TIME_FORMATS = {
     Unit.MOMENT: "%m-%d %H:%M",
@@ -58,7 +57,7 @@ _TIME_FORMATS = {
 
 
 def spec(chart: Chart, table: Table, *, language: str, shape_of: drawing.Shape = drawing.Shape.FREE) -> Spec:
-    """The drawing of `table`, 390 pixels wide. Equal arguments give equal specs. Raises ChartError, with a sentence."""
+    """Return the spec of `table`, 390 pixels wide. Equal arguments give equal specs. Raises ChartError."""
     charts.check(chart, table)
     size = drawing.SIZES[shape_of]
     match chart.kind:
@@ -91,8 +90,7 @@ def _whole(body: Spec) -> Spec:
 
 
 def _title(chart: Chart, table: Table, urgent: Sequence[str], notes: Sequence[str], size: drawing.Size) -> Spec:
-    """With the notes below it; where there is no room for notes, with those alone without which the drawing says
-    something that is not so."""
+    """Return the title with notes below it; without room for notes only urgent ones, against misreading."""
     unit, _decimals = shown_as(chart, table)
     text = drawing.one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": unit} if unit else "")
     room = drawing.WIDTH - 2 * drawing.MARGIN
@@ -102,7 +100,7 @@ def _title(chart: Chart, table: Table, urgent: Sequence[str], notes: Sequence[st
 
 
 def _lines(notes: Sequence[str], room: float) -> list[str]:
-    """Beside one another as far as there is room."""
+    """Join notes to lines as far as there is room."""
     lines: list[str] = []
     for note in notes:
         if lines and drawing.width_of(f"{lines[-1]} · {note}") <= room:
@@ -125,7 +123,7 @@ def _below_zero(chart: Chart, shaped: Shaped, table: Table, language: str) -> li
 
 
 def _lies(chart: Chart, shaped: Shaped) -> bool:
-    """Whether its bars lie: names are read from left to right, times go there."""
+    """Return whether the bars are horizontal: names are read from left to right, and times go that way."""
     return chart.kind in {ChartKind.BAR, ChartKind.STACKED} and shaped.places is not None
 
 
@@ -135,7 +133,7 @@ def _data(shaped: Shaped) -> Spec:
 
 
 def _colour(shaped: Shaped) -> Spec:
-    """The rest is grey, whatever its place."""
+    """Return the colours of the series; the rest is always grey."""
     if len(shaped.series) <= 1:
         return {"value": drawing.COLOURS[0]}
     colours = [
@@ -148,7 +146,7 @@ _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _time_format(shaped: Shaped) -> str:
-    """With the year, where it is not the same everywhere."""
+    """Return the format of times, with the year if it differs among them."""
     years = {(_FIRST + timedelta(milliseconds=time)).year for time in _times(shaped)}
     wanted = _TIME_FORMATS[shaped.unit or Unit.DAY]
     return f"%Y-{wanted}" if len(years) > 1 and "%Y" not in wanted else wanted
@@ -175,7 +173,7 @@ def _values(language: str, **axis: Any) -> Spec:
 
 
 def label_expression(language: str) -> str:
-    """How an axis writes its numbers. Ours alone: nothing of the data is in it."""
+    """Return the expression with which an axis writes its numbers. It holds no data."""
     text = "format(datum.value, ',~g')"
     for scale, word, _decimals in reversed(drawing.scales(language)):
         text = f"abs(datum.value) >= {scale:.0f} ? format(datum.value / {scale:.0f}, ',~g') + '{word}' : {text}"
@@ -208,7 +206,7 @@ def _straight(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec
 
 
 def _standing(chart: Chart, shaped: Shaped, place: Spec, values: Spec, colour: Spec) -> Spec:
-    """Bars over a time axis: as wide as their unit. Side by side, or on one another."""
+    """Draw bars over a time axis, as wide as their unit: side by side or stacked."""
     count = max(1, len({point.place for point in shaped.points}))
     several = len(shaped.series) > 1
     step = (drawing.WIDTH - 80) / count
@@ -216,7 +214,7 @@ def _standing(chart: Chart, shaped: Shaped, place: Spec, values: Spec, colour: S
     if is_grouped:
         return _side_by_side(shaped, values, colour)
     width = max(2, min(28, round(step * 0.7)))
-    # The first bar stands with its middle at the beginning of the axis: half of it must not lie on the numbers.
+    # The middle of the first bar is at the beginning of the axis: its half must not cover the numbers.
     place = {**place, "scale": {**place["scale"], "padding": max(8, width / 2 + 4)}}
     return {
         **_data(shaped),
@@ -226,7 +224,7 @@ def _standing(chart: Chart, shaped: Shaped, place: Spec, values: Spec, colour: S
 
 
 def _side_by_side(shaped: Shaped, values: Spec, colour: Spec) -> Spec:
-    """Each time is a place of its own, with its name: an axis of time has no room for bars beside one another."""
+    """Make each time a named place, because a time axis has no room for bars side by side."""
     wanted = _time_format(shaped)
     named = {time: f"{_FIRST + timedelta(milliseconds=time):{wanted}}" for time in sorted(_times(shaped))}
     rows = [
@@ -268,10 +266,10 @@ def _lying(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
 
 
 def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
-    """From where to where lying bars may go, with room for the figures beyond both ends, and for the names."""
+    """Return the range of horizontal bars, with room for the figures beyond both ends and for the names."""
     values = [*thresholds, *(row["y"] for row in rows if row["y"] is not None)]
     low, high = min(0.0, *values), max(0.0, *values)
-    # Without figures at an end, a threshold there keeps off the edge.
+    # Without figures at an end, a threshold stays off the edge.
     left = max(
         (_FIGURE_GAP + drawing.width_of(row["t"]) for row in rows if (row["y"] or 0) < 0),
         default=_FIGURE_GAP * (low < 0),
@@ -284,7 +282,7 @@ def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
 
 
 def _figures() -> Spec:
-    """Beyond the ends of lying bars: on the right, but on the left of those that go there."""
+    """Write the figures beyond the ends of horizontal bars: on the right, for negative bars on the left."""
     ends = {"align": {"expr": FIGURE_ALIGN}, "dx": {"expr": FIGURE_OFFSET}}
     return {
         "mark": {"type": "text", "fontSize": 12, "invalid": "show", **ends},
@@ -293,8 +291,8 @@ def _figures() -> Spec:
 
 
 def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool, language: str) -> Spec:
-    """The drawing with a dashed line for each, across it, and its figure beside the line. A line never crosses out a
-    bar's own figure: it lies between the two. Over time the figure stands where the oldest values are."""
+    """Add a dashed line with its figure for each threshold. The line is drawn between a bar and the bar's figure, so it
+    never crosses the figure out. Over time the threshold's figure is at the oldest values."""
     drawn = {name: part for name, part in body.items() if name != "data"}
     axis = "x" if is_lying else "y"
     along = {axis: body["encoding"][axis]}
@@ -322,14 +320,14 @@ def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool,
 
 
 def _edged(text: Spec) -> list[Spec]:
-    """A text on an edge of paper, so that it is read whatever lies below."""
+    """Draw a text with a white edge, readable over anything."""
     mark = {**text["mark"], "color": drawing.PAPER, "stroke": drawing.PAPER, "strokeWidth": 4, "strokeJoin": "round"}
     encoding = {name: channel for name, channel in text["encoding"].items() if name != "color"}
     return [{"mark": mark, "encoding": encoding}, text]
 
 
 def _round(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
-    """Parts of a whole, each with its share in the legend. Raises ChartError."""
+    """Draw the parts of a whole, each with its share in the legend. Raises ChartError."""
     totals = {str(point.place): point.value for point in shaped.points if point.value is not None and point.value > 0}
     whole = total(list(totals.values()))
     if whole is None:
@@ -357,7 +355,7 @@ def _round(chart: Chart, shaped: Shaped, language: str, table: Table) -> Spec:
         arc["innerRadius"] = {"expr": HOLE}
     layers: list[Spec] = [{"mark": arc, "encoding": encoding}]
     unit, decimals = shown_as(chart, table)
-    # Averages and percentages add up to nothing.
+    # Sums of averages or percentages mean nothing.
     if chart.kind == ChartKind.DONUT and chart.aggregate in {Aggregate.SUM, Aggregate.COUNT} and unit != "%":
         said = [{"t": drawing.short(whole, decimals=decimals, language=language)}]
         text = {"type": "text", "fontSize": 18, **drawing.BOLD, "color": drawing.INK}
