@@ -68,7 +68,7 @@ def own_routes(model_admin: AnyModelAdmin, views: Mapping[tuple[str, str], View]
     return [path(end, wrapped(view), name=f"{model}_{name}") for (end, name), view in views.items()]
 
 
-def find_row(model_admin: AnyModelAdmin, request: HttpRequest, pk: int, *, to_change: bool) -> Any:
+def find_row(model_admin: AnyModelAdmin, request: HttpRequest, pk: int | str, *, to_change: bool) -> Any:
     """The row, if the person may see it (else 404), and may see or change such rows (else 403)."""
     row = model_admin.get_object(request, str(pk))
     if row is None:
@@ -289,6 +289,16 @@ class ProxyMixin(SecretsMixin):
             saved = _("Saved: %(proxy)s. Leave this empty to keep it.") % {"proxy": saved_proxy(self.instance)}
             usual = self.instance._meta.get_field("proxy_url").help_text
             self.describe_secret("new_proxy_url", saved=saved, empty=usual)
+
+    def sends_secrets_elsewhere(self, *columns: str) -> bool:
+        """Whether stored secrets would go another way: `columns`, or the proxy, say where they go.
+
+        Whoever may change the row could otherwise send them to an address of their own. Compared with the saved row:
+        `initial` lacks what is read-only for the person.
+        """
+        saved = {name: getattr(self.instance, name) for name in columns}
+        is_moved = any(self.cleaned_data.get(name, value) != value for name, value in saved.items())
+        return is_moved or bool(self.cleaned_data.get("new_proxy_url"))
 
     def clean_new_proxy_url(self) -> str:
         proxy: str = self.cleaned_data["new_proxy_url"]

@@ -176,13 +176,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
             self.add_error("external_id_source" if "external_id_source" in self.fields else "is_enabled", objection)
 
     def _check_secrets_stay(self) -> None:
-        """Otherwise, somebody who may change the connection could send a stored secret to an address of their own.
-
-        Compared with the saved row: `initial` lacks what is read-only for the person.
-        """
-        saved = {name: getattr(self.instance, name) for name in ("base_url", "ca_bundle")}
-        is_moved = any(self.cleaned_data.get(name, value) != value for name, value in saved.items())
-        if not is_moved and not self.cleaned_data.get("new_proxy_url"):
+        if not self.sends_secrets_elsewhere("base_url", "ca_bundle"):
             return
         again = _("Paste it again: with this change it would be sent another way.")
         if self.instance.api_password and self.cleaned_data.get("api_login") and not self.replaces("new_api_password"):

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.translation import gettext
 
-from integrations.admin.base import own_page
+from integrations.admin.base import find_row, own_page
 from integrations.admin.datasource_forms import CardForm
 from integrations.datasources import catalogue
 from integrations.models import Card, DataSource, SourceKind
@@ -118,9 +118,7 @@ def _choosing(model_admin: Any, request: HttpRequest) -> Choosing:
     sent = {**request.GET.dict(), **request.POST.dict()}
     card = None
     if sent.get("card"):
-        if not model_admin.has_change_permission(request):
-            raise PermissionDenied
-        card = get_object_or_404(model_admin.get_queryset(request), pk=_number(sent["card"]))
+        card = find_row(model_admin, request, sent["card"], to_change=True)
     elif not model_admin.has_add_permission(request):
         raise PermissionDenied
     sources = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA).only("name", "kind")

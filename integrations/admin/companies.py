@@ -180,7 +180,8 @@ class CorpForm(ProxyMixin, VersionedForm):
             is_switched_on = not self.instance.sign_in_enabled and self.cleaned_data.get("sign_in_enabled")
             if is_switched_on and (reasons := self._reasons_against_sign_in()):
                 self.add_error("sign_in_enabled", ValidationError(reasons))
-        is_another_way = self._sends_secret_elsewhere()
+        is_saved = not self.instance._state.adding
+        is_another_way = is_saved and self.sends_secrets_elsewhere("api_base_url", "ca_bundle")
         if is_another_way:
             self._require_secrets_again()
         # Over another way the old credentials tell nothing: there the new ones serve at once.
@@ -219,14 +220,6 @@ class CorpForm(ProxyMixin, VersionedForm):
             if name in self.cleaned_data:
                 setattr(corp, name, self.cleaned_data[name])
         return results.find_reasons_against_sign_in(corp, now=timezone.now())
-
-    def _sends_secret_elsewhere(self) -> bool:
-        """Otherwise, somebody who may change a company could send its Secret to an address of their own."""
-        if self.instance._state.adding:
-            return False
-        saved = {"api_base_url": self.instance.api_base_url, "ca_bundle": self.instance.ca_bundle}
-        is_another_way = any(self.cleaned_data.get(name, value) != value for name, value in saved.items())
-        return is_another_way or bool(self.cleaned_data.get("new_proxy_url"))
 
     def _get_validation_exclusions(self) -> set[str]:
         """Why? A CorpId that may not be changed any more still counts for "one row per app"."""

@@ -171,17 +171,11 @@ class TestedRows(AnyModelAdmin):
 
     def _at_work(self, request: HttpRequest) -> Any:
         """The row that the page is about, which the person may change; None for a new one, which they may add."""
-        key = request.POST.get("_id", "")
-        if not key:
-            if not self.has_add_permission(request):
-                raise PermissionDenied
-            return None
-        row = self.get_queryset(request).filter(pk=int(key)).first() if key.isdecimal() and len(key) < 19 else None
-        if row is None:
-            raise Http404
-        if not self.has_change_permission(request, row):
+        if key := request.POST.get("_id", ""):
+            return find_row(self, request, key, to_change=True)
+        if not self.has_add_permission(request):
             raise PermissionDenied
-        return row
+        return None
 
     def unsaved_test(self, request: HttpRequest, row: DataSource | Card | None, kind: SourceKind | None) -> Any:
         """For the page's template; nothing for whoever may not fill in the form, and for the BI's own connection."""
