@@ -28,13 +28,6 @@ CHOOSE = "admin:integrations_card_choose"
 
 
 @pytest.fixture
-def root(client: Client, django_user_model: Any) -> Client:
-    client.force_login(django_user_model.objects.create_superuser("root"), backend=BACKEND)
-    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    return client
-
-
-@pytest.fixture
 def bi() -> Iterator[GuandataAnswers]:
     make_bi(base_url=HOST, app_token=APP_TOKEN)
     with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:

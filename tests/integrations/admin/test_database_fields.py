@@ -9,10 +9,9 @@ from django.test import Client
 from django.urls import reverse
 
 from integrations.models import DataSource
-from tests.integrations.admin.test_source_admin import SECRET, SOURCE, root, send
+from tests.integrations.admin.test_source_admin import SECRET, SOURCE, send
 from tests.integrations.clients.sources.place import make_source
 
-__all__ = ["root"]
 pytestmark = pytest.mark.django_db
 SAVED = f"postgresql://reader:{SECRET}@db.example.com:5433/sales?sslmode=require"
 FIELDS = {
@@ -69,35 +68,27 @@ def test_another_kind_is_written_by_its_address_which_wins(root: Client) -> None
     assert DataSource.objects.latest("pk").sql_url == "postgresql://reader@other.example.com/x"
 
 
-@pytest.mark.parametrize(
-    "moved",
-    [{"db_host": "evil.example.com"}, {"db_port": "6000"}, {"db_user": "other"}, {"db_kind": "mysql"}, {"db_port": ""}],
-)
-def test_the_password_is_entered_again_for_another_place(root: Client, moved: dict[str, str]) -> None:
+def test_the_password_is_entered_again_for_another_place(root: Client) -> None:
     source = make_source(name="库", kind="sql", sql_url=SAVED)
-    refused = send(root, "datasource_change", source, **SOURCE, **{**FIELDS, **moved})
-    assert list(errors_of(refused)) == ["db_password"]
-    source.refresh_from_db()
-    assert source.sql_url == SAVED
-    send(root, "datasource_change", source, **SOURCE, **{**FIELDS, **moved}, db_password="new")
+    evil = {"db_host": "evil.example.com"}
+    for moved in ({"db_port": "6000"}, {"db_user": "other"}, {"db_kind": "mysql"}, {"db_port": ""}, evil):
+        refused = send(root, "datasource_change", source, **SOURCE, **{**FIELDS, **moved})
+        assert list(errors_of(refused)) == ["db_password"]
+        source.refresh_from_db()
+        assert source.sql_url == SAVED
+    send(root, "datasource_change", source, **SOURCE, **{**FIELDS, **evil}, db_password="new")
     source.refresh_from_db()
     assert "new@" in source.sql_url
 
 
-@pytest.mark.parametrize(
-    ("values", "names"),
-    [
-        ({"db_host": ""}, ["db_host"]),
-        ({"db_name": ""}, ["db_name"]),
-        ({"db_port": "0"}, ["db_port"]),
-        ({"db_port": "99999"}, ["db_port"]),
-        ({"db_host": "/var/run"}, ["db_host"]),
-        ({"db_host": "a@b"}, ["db_host"]),
-        ({"db_kind": "oracle"}, ["db_kind"]),
-    ],
-)
-def test_what_cannot_be_is_refused_at_its_field(root: Client, values: dict[str, str], names: list[str]) -> None:
-    answer = send(root, "datasource_add", **SOURCE, **{**FIELDS, **values}, db_password=SECRET)
-    assert list(errors_of(answer)) == names
-    assert SECRET not in answer.text
+def test_what_cannot_be_is_refused_at_its_field(root: Client) -> None:
+    for values in (
+        {"db_host": "", "db_name": "", "db_port": "0"},
+        {"db_port": "99999", "db_kind": "oracle"},
+        {"db_host": "/var/run"},
+        {"db_host": "a@b"},
+    ):
+        answer = send(root, "datasource_add", **SOURCE, **{**FIELDS, **values}, db_password=SECRET)
+        assert set(errors_of(answer)) == set(values)
+        assert SECRET not in answer.text
     assert not DataSource.objects.exists()

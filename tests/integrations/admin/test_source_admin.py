@@ -18,7 +18,7 @@ from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.datasources import packed
 from tests.authority import Authority
 from tests.integrations.clients.sources.place import NOW, make_card, make_source
-from tests.integrations.conftest import staff
+from tests.integrations.conftest import client_of, staff
 
 pytestmark = pytest.mark.django_db
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -36,14 +36,6 @@ CARD = {
     "name": "每日销售", "bi_view": "GRID", "http_method": "GET", "bi_filters": "[]", "bi_parameters": "[]",
     "sql_parameters": "{}", "kinds": "{}", "units": "{}",
 }  # fmt: skip
-
-
-@pytest.fixture
-def root(client: Client, django_user_model: Any) -> Client:
-    client.force_login(
-        django_user_model.objects.create_superuser("root"), backend="django.contrib.auth.backends.ModelBackend"
-    )
-    return client
 
 
 def send(client: Client, page: str, row: Any = None, **values: Any) -> Any:
@@ -156,8 +148,7 @@ INNER = f"postgresql://reader:{SECRET}@10.0.0.1/sales"
 def test_the_place_of_a_database_in_the_internal_network_is_the_superusers(
     client: Client, root: Client, corp: Corp, typed: str, is_saved: bool
 ) -> None:
-    chief = Client()
-    chief.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+    chief = client_of(staff("chief", corp, permissions=ALL))
     source = make_source(name="库", kind="sql", corp=corp, sql_url=INNER, allows_private_addresses=True)
     values = {**SOURCE, "corp": corp.pk, "new_sql_url": typed}
 
@@ -172,8 +163,7 @@ def test_the_place_of_a_database_in_the_internal_network_is_the_superusers(
 
 
 def test_another_authority_of_a_database_wants_its_password_again(root: Client, corp: Corp, tmp_path: Path) -> None:
-    chief = Client()
-    chief.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+    chief = client_of(staff("chief", corp, permissions=ALL))
     source = make_source(name="库", kind="sql", corp=corp, sql_url=INNER, allows_private_addresses=True)
     bundle = Authority("authority", tmp_path).file.read_text().strip()
     values = {**SOURCE, "corp": corp.pk, "ca_bundle": bundle, "allows_private_addresses": "on"}
@@ -199,21 +189,20 @@ def test_an_account_that_may_do_too_much_is_warned_of_until_another_address_is_e
     inner = root.get(pages[1], {"allows_private_addresses__exact": "1"}).text
     assert ("库" in inner, "outer one" in inner) == (True, False)
     for page in pages:
-        assert "reads files, superuser" in root.get(page, headers={"accept-language": "en"}).text
+        assert "reads files, superuser" in root.get(page).text
     typed = {"new_sql_url": "postgresql://reader@10.0.0.1/sales", "allows_private_addresses": "on"}
     send(root, "datasource_change", source, **SOURCE, **typed)
 
     source.refresh_from_db()
     assert (source.account_powers, source.account_checked_at) == ("", None)
-    assert "reads files" not in root.get(pages[2], headers={"accept-language": "en"}).text
+    assert "reads files" not in root.get(pages[2]).text
 
 
 @pytest.mark.parametrize(("is_superuser", "said"), [(True, "could not be reached"), (False, "gave no answer")])
 def test_only_superusers_are_told_what_answers_in_the_network(corp: Corp, is_superuser: bool, said: str) -> None:
     person = staff("chief", corp, permissions=ALL)
     User.objects.filter(pk=person.pk).update(is_superuser=is_superuser)
-    browser = Client(headers={"accept-language": "en"})
-    browser.force_login(User.objects.get(pk=person.pk), backend=BACKEND)
+    browser = client_of(User.objects.get(pk=person.pk))
     card = make_card(make_source(name="库", kind="sql", corp=corp, sql_url=INNER))
     failed = {"problem_code": "unreachable", "problem_facts": {"reason": "connection"}, "status": "failed"}
     CardData.objects.create(card=card, slot_at=NOW, requested_at=NOW, next_try_at=NOW, finished_at=NOW, **failed)
@@ -295,7 +284,6 @@ def test_a_test_that_no_worker_takes_says_so_and_one_that_failed_why(
 ) -> None:
     now = timezone.now()
     monkeypatch.setattr(timezone, "now", lambda: now)
-    root.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
     card = Card.objects.create(name="c", source=make_source(), bi_card_id="c1")
     state = reverse("admin:integrations_card_state", args=[card.pk])
     fetch.request_preview([card], now=NOW)  # what somebody looks at on another page is no test
@@ -330,14 +318,14 @@ def test_a_test_fetches_what_is_saved_and_shows_the_first_rows(root: Client) -> 
     columns = (Column("城市", Kind.TEXT), Column("金额", Kind.NUMBER, "元"))
     table = Table(columns, tuple((f"<b>city {number}", number) for number in range(30)), NOW, is_cut=True)
     CardData.objects.update(status="ready", content=packed(table), row_count=30, took_milliseconds=12, finished_at=NOW)
-    state = root.get(reverse("admin:integrations_card_state", args=[card.pk]), headers={"accept-language": "en"}).json()
+    state = root.get(reverse("admin:integrations_card_state", args=[card.pk])).json()
 
     assert state["is_unfinished"] is False
     assert "30 rows, fetched at" in state["html"]
     assert "金额 (元)<br><small>number</small>" in state["html"]
     assert "&lt;b&gt;city 19" in state["html"]
     assert "city 20" not in state["html"]
-    assert state["html"].strip() in root.get(address, headers={"accept-language": "en"}).text
+    assert state["html"].strip() in root.get(address).text
 
 
 CARD_FIELDS = {
@@ -368,11 +356,11 @@ def test_a_card_s_form_has_the_fields_of_its_source_s_kind_alone(root: Client, k
 
 def test_a_new_card_begins_with_its_source_and_a_new_source_with_its_kind(root: Client) -> None:
     cards, sources = reverse("admin:integrations_card_add"), reverse("admin:integrations_datasource_add")
-    nothing = root.get(cards, headers={"accept-language": "en"}).text
+    nothing = root.get(cards).text
     source = make_source(name="<观远>")
 
     page = root.get(cards, {"_popup": "1", "source": "x"}).text
-    kinds = root.get(sources, headers={"accept-language": "en"}).text
+    kinds = root.get(sources).text
 
     assert "There is no data source yet" in nothing
     assert sources in nothing

@@ -22,36 +22,32 @@ from tests.jobs import do_jobs
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def root(client: Client, django_user_model: Any) -> Client:
-    client.force_login(django_user_model.objects.create_superuser("root"))
-    return client
-
-
 def said(client: Client, source: DataSource) -> str:
     state = client.get(reverse("admin:integrations_datasource_state", args=[source.pk])).json()
     return f"{state['is_unfinished']} {state['html']}"
 
 
-def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(root: Client, postgresql: Database) -> None:
+def test_a_database_is_tried_when_it_is_saved_and_again_at_a_click(chinese_root: Client, postgresql: Database) -> None:
     sent = {**SOURCE, "new_sql_url": postgresql.url, "allows_private_addresses": "on"}
-    answer = root.post(reverse("admin:integrations_datasource_add"), sent)
+    answer = chinese_root.post(reverse("admin:integrations_datasource_add"), sent)
     source = DataSource.objects.get()
     page = reverse("admin:integrations_datasource_change", args=[source.pk])
     assert answer["Location"] == f"{page}#test"
-    assert "True" in said(root, source)
-    assert "正在测试连接" in said(root, source)
+    assert "True" in said(chinese_root, source)
+    assert "正在测试连接" in said(chinese_root, source)
 
     do_jobs()
-    assert "False" in said(root, source)
+    assert "False" in said(chinese_root, source)
     new_card = f"{reverse('admin:integrations_card_add')}?source={source.pk}"
-    assert all("连接正常" in root.get(one).content.decode() for one in (page, new_card))
+    assert all("连接正常" in chinese_root.get(one).content.decode() for one in (page, new_card))
 
     DataSource.objects.update(sql_url=postgresql.url.replace(SECRET, "wrong"))
-    answer = root.post(reverse("admin:integrations_datasource_test", args=[source.pk]), {"next": "//evil.example.com"})
+    answer = chinese_root.post(
+        reverse("admin:integrations_datasource_test", args=[source.pk]), {"next": "//evil.example.com"}
+    )
     assert answer["Location"] == f"{page}#test"
     do_jobs()
-    assert 'class="problem" role="alert"' in said(root, source)
+    assert 'class="problem" role="alert"' in said(chinese_root, source)
 
 
 class Service(BaseHTTPRequestHandler):
@@ -68,29 +64,29 @@ class Service(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(("status", "tone"), [(200, "pill-good"), (404, "pill-good"), (401, "problem")])
-def test_a_web_service_answers_or_says_why_not(root: Client, settings: Any, status: int, tone: str) -> None:
+def test_a_web_service_answers_or_says_why_not(chinese_root: Client, settings: Any, status: int, tone: str) -> None:
     settings.DATA_ALLOW_LOOPBACK = True
     with serving(Service, status=status) as port:
         source = make_source(kind="json", http_url=f"http://127.0.0.1:{port}", allows_private_addresses=True)
         source_tests.request_source_test(source, by=None, now=timezone.now())
         do_jobs()
-    assert tone in said(root, source)
+    assert tone in said(chinese_root, source)
 
 
-def test_a_test_that_no_worker_takes_says_so_and_one_is_shown_for_an_hour(root: Client) -> None:
+def test_a_test_that_no_worker_takes_says_so_and_one_is_shown_for_an_hour(chinese_root: Client) -> None:
     source = make_source(kind="json", http_url="https://api.example.com")
     source_tests.request_source_test(source, by=None, now=timezone.now())
     Job.objects.update(due_at=timezone.now() - LONG_WAIT)
-    assert "没有 worker 响应" in said(root, source)
+    assert "没有 worker 响应" in said(chinese_root, source)
 
     Job.objects.update(requested_at=timezone.now() - source_tests.SHOWN_FOR)
-    assert "尚未测试" in said(root, source)
+    assert "尚未测试" in said(chinese_root, source)
 
 
-def test_a_source_that_was_deleted_meanwhile_is_named(root: Client) -> None:
+def test_a_source_that_was_deleted_meanwhile_is_named(chinese_root: Client) -> None:
     source = make_source(kind="json", http_url="https://api.example.com")
     job = source_tests.request_source_test(source, by=None, now=timezone.now())
     source.delete()
     do_jobs()
 
-    assert "数据源已删除" in root.get(reverse("admin:integrations_job_change", args=[job.pk])).text
+    assert "数据源已删除" in chinese_root.get(reverse("admin:integrations_job_change", args=[job.pk])).text

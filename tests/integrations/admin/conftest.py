@@ -1,0 +1,18 @@
+"""Who looks at the pages."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+
+@pytest.fixture
+def root(admin_client: Client) -> Client:
+    """A superuser, in English."""
+    return admin_client
+
+
+@pytest.fixture
+def chinese_root(root: Client) -> Client:
+    root.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-CN"
+    return root
