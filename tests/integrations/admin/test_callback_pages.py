@@ -71,7 +71,7 @@ def test_keys_are_shown_by_post_alone_and_each_showing_is_noted(admin_client: Cl
         assert AES_KEY not in content
 
 
-def test_generated_keys_are_noted_and_not_shown_by_that(admin_client: Client, corp: Corp) -> None:
+def test_generated_keys_are_noted_and_shown_at_their_own_address_only(admin_client: Client, corp: Corp) -> None:
     Corp.objects.update(callback_verified_at=timezone.now())
 
     response = admin_client.post(url(corp, "generate"), follow=True)
@@ -84,6 +84,18 @@ def test_generated_keys_are_noted_and_not_shown_by_that(admin_client: Client, co
     assert corp.callback_token not in response.content.decode()
     assert corp.callback_aes_key not in response.content.decode()
     assert history() == ["Token and EncodingAESKey generated (app)."]
+    # The contacts assistant has another pair.
+    admin_client.post(url(corp, "generate", "contacts"))
+    content = admin_client.post(url(corp, "keys", "contacts")).content.decode()
+    token = corp.callback_token
+    corp.refresh_from_db()
+    assert corp.callback_token == token
+    assert f'value="{corp.contacts_callback_token}"' in content
+    assert f'value="{corp.contacts_callback_aes_key}"' in content
+    assert f'value="https://bi.example.com/wecom/{corp.pk}/contacts-events/"' in content
+    assert token not in content
+    done = [f"Token and EncodingAESKey {what} (contacts assistant)." for what in ("generated", "shown")]
+    assert history()[1:] == done
 
 
 def test_who_asks_for_the_first_pair_replaces_none_that_somebody_made_meanwhile(
@@ -101,20 +113,6 @@ def test_who_asks_for_the_first_pair_replaces_none_that_somebody_made_meanwhile(
     assert (corp.callback_token, corp.callback_aes_key) == (TOKEN, AES_KEY)
     assert said(response) == ["Somebody else saved a pair meanwhile; it was left as it is."]
     assert history() == []
-
-
-def test_the_contacts_assistant_s_keys_are_another_pair(admin_client: Client, corp: Corp) -> None:
-    admin_client.post(url(corp, "generate", "contacts"))
-
-    content = admin_client.post(url(corp, "keys", "contacts")).content.decode()
-
-    corp.refresh_from_db()
-    assert corp.callback_token == TOKEN
-    assert f'value="{corp.contacts_callback_token}"' in content
-    assert f'value="{corp.contacts_callback_aes_key}"' in content
-    assert f'value="https://bi.example.com/wecom/{corp.pk}/contacts-events/"' in content
-    assert TOKEN not in content
-    assert history() == [f"Token and EncodingAESKey {done} (contacts assistant)." for done in ("generated", "shown")]
 
 
 def test_keys_that_no_key_opens_do_not_stop_the_page_and_can_be_replaced(

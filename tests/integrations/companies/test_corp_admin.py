@@ -116,45 +116,36 @@ def test_a_company_is_added_tidied_and_checked(
     assert checks_waiting() == [run.pk for run in runs]
 
 
-@pytest.mark.parametrize(
-    ("changes", "errors"),
-    [
-        ({"name": " "}, {"name": ["This field is required."]}),
-        (
-            {"domain_id": "域" * 9},
-            {"domain_id": ["Too long for a link, where it takes 135 characters: at most 128. Use letters and digits."]},
-        ),
-        ({"new_secret": ""}, {"new_secret": ["This field is required."]}),
-        ({"corpid": "1234"}, {"corpid": ["A CorpId has 18 characters and begins with ww or wx."]}),
-        ({"agentid": "my app"}, {"agentid": ["Write a whole number, such as 1000002."]}),
-        ({"agentid": "0"}, {"agentid": ["Ensure this value is greater than or equal to 1."]}),
-        ({"agentid": "-1"}, {"agentid": ["Ensure this value is greater than or equal to 0."]}),
-        ({"agentid": "9" * 30}, {"agentid": ["Ensure this value is less than or equal to 9223372036854775807."]}),
-        (
-            {"department_root_ids": "sales"},
-            {"department_root_ids": ["“sales” is not a department ID: a whole number such as 1 or 42."]},
-        ),
-        (
-            {"api_base_url": "http://qyapi.example.com"},
-            {"api_base_url": ["The address must begin with https://, because the Secret travels with each call."]},
-        ),
-        ({"qr_base_url": "login"}, {"qr_base_url": ["The address must begin with http:// or https://."]}),
-        (
-            {"new_proxy_url": "proxy"},
-            {"new_proxy_url": ["Write the proxy as http://user:password@host:port or http://host:port."]},
-        ),
-        (
-            {"ca_bundle": "x"},
-            {"ca_bundle": ["These are not certificates in PEM form (-----BEGIN CERTIFICATE----- …)."]},
-        ),
-    ],
-)
-def test_a_wrong_value_is_refused_with_a_sentence(
-    admin_client: Client, changes: dict[str, str], errors: dict[str, list[str]]
-) -> None:
-    response = post(admin_client, ADD, **{"new_secret": "the-secret", **changes})
+WRONG = {
+    "name": (" ", "This field is required."),
+    "domain_id": (
+        "域" * 9,
+        "Too long for a link, where it takes 135 characters: at most 128. Use letters and digits.",
+    ),
+    "new_secret": ("", "This field is required."),
+    "corpid": ("1234", "A CorpId has 18 characters and begins with ww or wx."),
+    "agentid": ("my app", "Write a whole number, such as 1000002."),
+    "department_root_ids": ("sales", "“sales” is not a department ID: a whole number such as 1 or 42."),
+    "api_base_url": (
+        "http://qyapi.example.com",
+        "The address must begin with https://, because the Secret travels with each call.",
+    ),
+    "qr_base_url": ("login", "The address must begin with http:// or https://."),
+    "new_proxy_url": ("proxy", "Write the proxy as http://user:password@host:port or http://host:port."),
+    "ca_bundle": ("x", "These are not certificates in PEM form (-----BEGIN CERTIFICATE----- …)."),
+}
 
-    assert errors_of(response) == errors
+
+def test_wrong_values_are_refused_each_with_a_sentence(admin_client: Client, db: None) -> None:
+    response = post(admin_client, ADD, **{name: typed for name, (typed, _sentence) in WRONG.items()})
+
+    assert errors_of(response) == {name: [sentence] for name, (_typed, sentence) in WRONG.items()}
+    for agentid, sentence in (
+        ("0", "Ensure this value is greater than or equal to 1."),
+        ("-1", "Ensure this value is greater than or equal to 0."),
+        ("9" * 30, "Ensure this value is less than or equal to 9223372036854775807."),
+    ):
+        assert errors_of(post(admin_client, ADD, new_secret="the-secret", agentid=agentid)) == {"agentid": [sentence]}
     assert not Corp.objects.exists()
 
 

