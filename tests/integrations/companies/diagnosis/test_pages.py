@@ -147,10 +147,14 @@ def test_a_refused_address_has_all_that_is_needed(admin_client: Client, corp: Co
     soon, bad = timezone.now() + dt.timedelta(seconds=20), '"><script>alert(1)</script>'
     check_run(corp, "ip", "wrong", problem="refused_ip", facts=facts, next_try_at=soon, **columns)
     check_run(corp, "home_page", "wrong", problem="other", facts={"theirs": bad, "ours": bad}, detail=bad, hint=bad)
+    check_run(corp, "ownership", "wrong", problem="unverified", facts={})
 
     told = answer(admin_client, corp)
 
-    html, broken = ({row["name"]: row["html"] for row in told["rows"]}[name] for name in ("ip", "home_page"))
+    rows = {row["name"]: row["html"] for row in told["rows"]}
+    html, broken = rows["ip"], rows["home_page"]
+    for link in ("help2/pc/15023?person_id=1", "wwopen/common/readDocument/40754"):  # pages of WeCom that explain it
+        assert f'{link}" target="_blank"' in rows["ownership"]
     assert "<script" not in broken
     assert "&lt;script&gt;" in broken
     assert told["next_ms"] == 3000  # the page goes on asking while a further try is planned
