@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
@@ -15,7 +16,9 @@ from django.db import connection
 from django.utils import translation
 
 from accounts.models import User
-from integrations.clients.sources.addresses import is_callable_address
+from integrations.clients.sources import Problem, SourceError
+from integrations.clients.sources.addresses import Reach, is_callable_address
+from integrations.clients.sources.http_json import post
 from integrations.core.sentences import shown
 from notifications import tasks
 from notifications.inbound import webhook
@@ -289,3 +292,19 @@ def test_the_tick_hands_settled_messages_out(
 )
 def test_which_addresses_can_be_called(url: str, is_good: bool) -> None:
     assert (url.isascii() and is_callable_address(url)) is is_good
+
+
+@pytest.mark.parametrize(
+    ("host", "problem"), [("169.254.169.254", Problem.ADDRESS_NEVER), ("10.0.0.1", Problem.ADDRESS_FORBIDDEN)]
+)
+def test_addresses_are_guarded_as_those_of_data_sources(
+    host: str, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every look-up of a test is refused but of this machine: here an address stands for itself."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_given, **_named: found)
+
+    with pytest.raises(SourceError) as refused:
+        post(f"http://{host}/", b"{}", headers={}, reach=Reach.PUBLIC, seconds=5)
+
+    assert refused.value.problem == problem

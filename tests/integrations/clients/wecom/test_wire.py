@@ -142,6 +142,26 @@ def test_waiting_for_another_callers_token_ends_at_the_deadline(sim: WireServer,
     thread.join()
 
 
+def test_a_call_that_waits_for_its_answer_holds_up_no_other(sim: WireServer) -> None:
+    is_asked, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_connection: socket.socket) -> None:
+        is_asked.set()
+        go_on.wait(60)
+
+    sim.misbehave["/cgi-bin/agent/get"] = hold_up
+    client = _app_client(sim)
+    slow = threading.Thread(target=lambda: _failing(client.agent_get))
+    slow.start()
+    assert is_asked.wait(60)
+
+    client.message_send(b"{}")
+
+    go_on.set()
+    slow.join()
+    assert sim.calls["/cgi-bin/message/send"] == 1
+
+
 def test_an_upload_that_nobody_reads_holds_up_no_other(sim: WireServer) -> None:
     is_connected, go_on = threading.Event(), threading.Event()
 
