@@ -16,7 +16,7 @@ from typing import Any, Literal
 from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
 from integrations.clients.guandata import SIGN_IN, Filter, GuandataClient, NotAdmittedError
 from integrations.clients.sources import Problem, SourceError, explain_table_errors
-from integrations.clients.transport import total_deadline
+from integrations.clients.transport import ANSWER_BYTES_AT_MOST, total_deadline
 from integrations.data.table import Table
 from integrations.data.table_builder import CHARACTERS_AT_MOST, ColumnChoices, build_table
 
@@ -233,6 +233,8 @@ def as_source_error(error: IntegrationError, seconds: float) -> SourceError:
         return SourceError(Problem.CERTIFICATE if "certificate" in error.message else Problem.NOT_ADMITTED)
     if error.code is not None:
         return SourceError(Problem.REFUSED, code=error.code)
+    if error.message.startswith("the answer is longer than"):
+        return SourceError(Problem.TOO_BIG, megabytes=ANSWER_BYTES_AT_MOST // 2**20)
     return SourceError(Problem.NOT_UNDERSTOOD, what="answer")
 
 

@@ -164,6 +164,15 @@ def test_pages_of_very_long_texts_are_not_read_to_their_end(bi: GuandataAnswers)
     assert bi.calls("card_data") == 3
 
 
+def test_an_answer_without_end_is_too_big(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", b" " * (32 * 2**20 + 1))
+
+    with pytest.raises(SourceError) as found:
+        read()
+
+    assert (found.value.problem, found.value.facts) == (Problem.TOO_BIG, {"megabytes": 32})
+
+
 def test_a_percentage_keeps_its_scale_beside_an_empty_cell(bi: GuandataAnswers) -> None:
     shown = [(0.0683, "6.83%"), (None, "-"), (0, "0.00%"), (0.125, "12.50%")]
     bi.gives("card_data", chart([[{"v": raw, "d": text}] for raw, text in shown], titles("转化率")))
