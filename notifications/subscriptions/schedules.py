@@ -239,7 +239,8 @@ def crontab_slots_on(
                 chosen = next(filter(is_chosen, following), None)
                 if chosen is None:
                     return
-                last = datetime.combine(chosen, time(), tzinfo=zone).astimezone(UTC) - timedelta(seconds=1)
+                start = datetime.combine(chosen, time(), tzinfo=zone).astimezone(UTC) - timedelta(seconds=1)
+                last = max(moment, start)  # where a clock is set back across midnight, the chosen day has begun before
                 break
             last = after = moment
             yield moment

@@ -17,6 +17,7 @@ from notifications.subscriptions.schedules import (
     DueTime,
     ScheduleError,
     crontab_slots,
+    crontab_slots_on,
     due_times,
     find_slots,
     last_known_year,
@@ -264,6 +265,15 @@ def test_a_spread_never_reaches_the_next_slot(jitter_seconds: int, pk: int, afte
     assert all(one.slot_at <= one.due_at < following.slot_at for one, following in pairwise(found))
     assert found[0].due_at > after
     assert all(one.due_at - one.slot_at <= timedelta(seconds=one.spread_seconds) for one in found)
+
+
+def test_no_time_comes_twice_where_a_clock_is_set_back_across_midnight() -> None:
+    """At 0:01 on 7 November 2010 it was 23:01 on the 6th again."""
+    zone = read_zone("America/St_Johns")
+
+    found = crontab_slots_on("*/20 * * * *", zone, utc("2010-11-07 02:00"), lambda day: day == date(2010, 11, 7))
+
+    assert list(islice(found, 3)) == [utc("2010-11-07 02:30"), utc("2010-11-07 03:30"), utc("2010-11-07 03:50")]
 
 
 def test_validity_asks_for_the_slot_and_not_for_the_spread() -> None:
