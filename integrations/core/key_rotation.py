@@ -20,8 +20,8 @@ from django.db.models.functions import Cast
 from integrations.models.fields import EncryptedTextField, cipher
 
 STEP = 200
-# How long to wait for a row that another transaction has locked.
-HELD_MILLISECONDS = 2000
+# How long to wait for a row that another transaction has locked. After one time-out no other row is waited for.
+HELD_MILLISECONDS = 10_000
 _LOCK_NOT_AVAILABLE = "55P03"
 _RAW = "raw_"
 
@@ -29,10 +29,12 @@ _RAW = "raw_"
 @dataclass(slots=True)
 class Sweep:
     """The result of one pass over a model's rows. `stale_count`: values under another key than the first that were
-    not moved. `unreadable`: the row keys and columns that no key decrypts."""
+    not moved. `is_held`: True if another transaction kept a row locked. `unreadable`: the row keys and columns that no
+    key decrypts."""
 
     moved_count: int = 0
     stale_count: int = 0
+    is_held: bool = False
     unreadable: list[tuple[Any, str]] = field(default_factory=list)
 
     @property
@@ -69,7 +71,7 @@ def sweep(model: type[Model], names: list[str], *, writes: bool, progress: Calla
                         stale[name] = (token, cipher().rotate(token.encode()).decode())
                 except InvalidToken:
                     result.unreadable.append((key, name))
-            if stale and writes and _write(model, key, raw, stale):
+            if stale and writes and _write(result, model, key, raw, stale):
                 result.moved_count += len(stale)
             else:
                 result.stale_count += len(stale)
@@ -79,19 +81,22 @@ def sweep(model: type[Model], names: list[str], *, writes: bool, progress: Calla
     return result
 
 
-def _write(model: type[Model], key: Any, raw: dict[str, Cast], stale: dict[str, tuple[str, str]]) -> bool:
-    """Write the new tokens unless somebody saved meanwhile or locks the row for long; a later sweep finds such a row.
+def _write(
+    result: Sweep, model: type[Model], key: Any, raw: dict[str, Cast], stale: dict[str, tuple[str, str]]
+) -> bool:
+    """Write the new tokens unless somebody saved meanwhile, which a later sweep finds, or locks the row for long.
     Return whether they were written."""
     unchanged = {_RAW + name: old for name, (old, _new) in stale.items()}
     values = {name: Value(new, output_field=TextField()) for name, (_old, new) in stale.items()}
     rows = model._base_manager.annotate(**raw).filter(pk=key, **unchanged)
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = '{HELD_MILLISECONDS}ms'")
+            cursor.execute(f"SET LOCAL lock_timeout = '{1 if result.is_held else HELD_MILLISECONDS}ms'")
             return bool(rows.update(**values))
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
             raise
+        result.is_held = True
         return False
 
 

@@ -20,8 +20,8 @@ SWEEPS = 5
 
 class Command(BaseCommand):
     help = (
-        "Encrypt every stored secret with the first of FIELD_ENCRYPTION_KEYS. Afterwards the other keys can go. "
-        "May be broken off and started again at any time, and runs beside the site."
+        "Encrypt every stored secret with the first of FIELD_ENCRYPTION_KEYS. May be broken off and started again at "
+        "any time, and runs beside the site. Afterwards --check says whether the other keys can go."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -33,7 +33,7 @@ class Command(BaseCommand):
             for _number in range(1 if options["check"] else SWEEPS):
                 swept = self._sweep(model, names, writes=not options["check"])
                 moved_count += swept.moved_count
-                if swept.is_clean:
+                if swept.is_clean or swept.is_held:
                     break
             problems += _unreadable(model, swept)
             if options["check"] and swept.stale_count:
@@ -50,7 +50,12 @@ class Command(BaseCommand):
         if options["check"]:
             self.stdout.write(_("Everything is under the first key: the others can go."))
         else:
-            self.stdout.write(_("%(count)d values newly encrypted. The other keys can go.") % {"count": moved_count})
+            # What is not committed yet is not seen: a process with the old key may still save under it.
+            text = _(
+                "%(count)d values newly encrypted. Once every process with the keys in another order has ended, "
+                "--check says whether the other keys can go."
+            )
+            self.stdout.write(text % {"count": moved_count})
 
     def _sweep(self, model: type[Model], names: list[str], *, writes: bool) -> key_rotation.Sweep:
         total = model._base_manager.count()
