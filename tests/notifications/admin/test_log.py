@@ -144,6 +144,8 @@ def test_a_list_of_one_run_names_it_can_be_left_and_is_a_file(root: Client, two:
     assert f'href="{reverse("admin:notifications_receipt_csv")}?run__id__exact={two.runs[0].pk}"' in page
     for nobody in ("x", "9" * 20):
         assert run_ids(make_superuser(), "receipt", run__id__exact=nobody) == []
+    [form] = [spec.form for spec in listed(make_superuser(), "run", **{"from": "yesterday"}).filter_specs]
+    assert list(form.errors) == ["from"]  # what filters nothing is said
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------
