@@ -179,40 +179,58 @@ class Duty:
         return [(event.kind, event.user.name if event.user else "") for event in events]
 
 
+@dataclass
+class Served:
+    """A sandbox in a thread of this process, and where its callbacks go."""
+
+    world: World
+    url: str
+    recorder: Recorder
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    world = World()
+    with recording() as recorder, sandbox_in_thread(world) as url:
+        yield Served(world, url, recorder)
+
+
 @pytest.fixture
 def duty(
-    db: None, clock: FakeClock, valkey_client: redis.Redis, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Duty]:
-    """All clocks are one: the database's, Valkey's, WeCom's."""
+    db: None,
+    served: Served,
+    clock: FakeClock,
+    valkey_client: redis.Redis,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Duty:
+    """All clocks are one: the database's, Valkey's, WeCom's. Nothing is left of the test before."""
     settings.LIMIT_MEMBER_PER_MINUTE = 0
     valkey_client.flushdb()
-    world = World()
+    world = served.world
+    world.reset()
+    served.recorder.posts.clear()
     world.clock = FollowingClock(clock)
     engine = Engine(clock, world, valkey_client)
     monkeypatch.setattr(limiter, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
     monkeypatch.setattr("notifications.delivery.sending.send.database_clock", lambda: clock)
-    with recording() as recorder, sandbox_in_thread(world) as url:
-        yield on_duty(engine, recorder, url)
-
-
-def on_duty(engine: Engine, recorder: Recorder, url: str) -> Duty:
     members = [{"userid": userid, "name": name, "department": [2]} for userid, name in PEOPLE.items()]
-    administration.put_company(engine.world, company(members=members, tags=[]))
-    [app] = engine.world.companies[CORPID].apps.values()
-    app.callback.url, app.callback.token, app.callback.aes_key = f"{recorder.url}{APP}/", TOKEN, AES_KEY
+    administration.put_company(world, company(members=members, tags=[]))
+    [app] = world.companies[CORPID].apps.values()
+    app.callback.url, app.callback.token, app.callback.aes_key = f"{served.recorder.url}{APP}/", TOKEN, AES_KEY
     corp = make_corp(
         name="北山制造",
         corpid=CORPID,
         agentid=app.agentid,
         secret=app.secret,
-        api_base_url=url,
+        api_base_url=served.url,
         callback_token=TOKEN,
         callback_aes_key=AES_KEY,
         callback_verified_at=NOW - timedelta(days=1),
     )
     people = {userid: make_person(corp, userid, username=userid, name=name) for userid, name in PEOPLE.items()}
     channel = make_alert_channel(people["LiLei"], people["hanmeimei"], corp=corp)
-    return Duty(engine, corp, people, recorder, url, channel)
+    return Duty(engine, corp, people, served.recorder, served.url, channel)
 
 
 def payload(*alerts: Row, **more: Any) -> str:
