@@ -52,7 +52,7 @@ WAYS = (
     ),
     Way(
         "an alert to a changed card",
-        "tests/notifications/alerts/test_notices.py::TestReminders::test_end_when_somebody_acknowledges_it",
+        "tests/notifications/alerts/test_notices.py::test_reminders_come_until_somebody_acknowledges_it",
         (
             "notifications/alerts/incidents.py:receive",
             "notifications/alerts/notify.py:request_notices",

@@ -14,7 +14,7 @@ from integrations.models import Card, Corp, DataSource
 from notifications.alerts import actions, card_updates, notices
 from notifications.alerts.actions import Action
 from notifications.models import AlertRule, CardCode, Channel, Delivery, InboundChannel, Incident, Robot
-from tests.notifications.alerts.conftest import Duty, alert, make_alert_channel, make_receiver
+from tests.notifications.alerts.conftest import Duty, alert, hand_in, make_alert_channel, make_receiver
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 
@@ -32,32 +32,26 @@ def channel(corp: Corp, on_duty: User) -> InboundChannel:
 
 
 @pytest.fixture
-def incident(corp: Corp, channel: InboundChannel) -> Incident:
-    times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
-    return Incident.objects.create(key="channel:1:firing:x", title="磁盘", corp=corp, channel=channel, **times)
+def incident(channel: InboundChannel) -> Incident:
+    hand_in(channel, alert())
+    return Incident.objects.get()
 
 
-def test_what_goes_to_a_groups_robot_is_for_nobody_by_name(incident: Incident, corp: Corp, on_duty: User) -> None:
+def test_who_is_told_may_not_of_a_groups_robot_nor_where_the_owner_may_not_send_or_reach(
+    incident: Incident, channel: InboundChannel, corp: Corp, on_duty: User
+) -> None:
+    stranger = make_person(make_corp(), "li")
+    channel.users.add(stranger)
+    assert [notices.may_act(Incident.objects.get(), person) for person in (on_duty, stranger)] == [True, False]
+    User.objects.filter(pk=channel.owner_id).update(is_active=False)
+    assert not notices.may_act(Incident.objects.get(), on_duty)
+
     robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
     source = DataSource.objects.create(name="仓库", kind="sql", sql_url="postgresql://u:p@db.example.com/a")
     receiver = make_receiver(on_duty, corp=corp, channel=Channel.ROBOT, robot=robot)
     rule = make_rule(Card.objects.create(source=source, name="销售额", sql="SELECT 1"), receiver)
     Incident.objects.update(channel=None, rule=rule)
-
     assert not notices.may_act(Incident.objects.get(), on_duty)
-
-
-def test_who_is_told_may_not_while_the_channels_owner_may_not_send(incident: Incident, on_duty: User) -> None:
-    User.objects.filter(pk=incident.channel.owner_id).update(is_active=False)  # type: ignore[union-attr]  # the fixture's
-
-    assert not notices.may_act(Incident.objects.get(), on_duty)
-
-
-def test_whom_the_owner_does_not_reach_may_not(incident: Incident, channel: InboundChannel) -> None:
-    stranger = make_person(make_corp(), "li")
-    channel.users.add(stranger)
-
-    assert not notices.may_act(Incident.objects.get(), stranger)
 
 
 def test_administrators_of_the_company_may_if_they_may_change_incidents(incident: Incident, corp: Corp) -> None:

@@ -9,11 +9,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import User
 from integrations.models import Card, Corp, DataSource
 from notifications.models import AlertReceiver, AlertRule, InboundChannel, Incident
 from tests.notifications.admin.conftest import client_of
-from tests.notifications.alerts.conftest import make_alert_channel, make_receiver
+from tests.notifications.alerts.conftest import alert, hand_in, make_alert_channel, make_receiver
 from tests.notifications.alerts.rules import make_rule
 from tests.notifications.factories import make_corp, make_manager, make_person
 
@@ -97,23 +96,12 @@ class TestFilters:
 
 
 def test_an_incident_is_closed_by_hand(root: Client, receiver: AlertReceiver) -> None:
-    channel = make_alert_channel(corp=receiver.corp)
-    now = User.objects.latest("pk").date_joined
-    incident = Incident.objects.create(
-        key="k",
-        title="x",
-        channel=channel,
-        corp=receiver.corp,
-        starts_at=now,
-        stretch_at=now,
-        opened_at=now,
-        seen_at=now,
-    )
+    hand_in(make_alert_channel(corp=receiver.corp), alert())
+    incident = Incident.objects.get()
 
     root.post(f"/admin/notifications/incident/{incident.pk}/act/", {"action": "close"})
 
     incident.refresh_from_db()
     assert incident.status == "resolved"
-    assert [event.kind for event in incident.events.all()] == ["closed"]
+    assert [event.kind for event in incident.events.all()] == ["opened", "closed"]
     assert "手动关闭" in root.get(f"/admin/notifications/incident/{incident.pk}/change/").content.decode()
-    assert AlertRule.objects.count() == 0

@@ -97,10 +97,8 @@ class TestAsked:
 
         medium = Medium.objects.get()
         assert (medium.incident, medium.run, medium.kind, medium.status) == (
-            Incident.objects.get(),
-            None,
-            "picture",
-            "waiting",
+            *(Incident.objects.get(), None),
+            *("picture", "waiting"),
         )
         recipe = recipe_of(medium)
         assert (recipe["chart"]["title"], recipe["chart"]["thresholds"]) == ("至少一行 销售额 小于 100", [100.0])
@@ -113,10 +111,7 @@ class TestAsked:
         check(rule, NOW, DATA)
 
         rows = {one.part: recipe_of(one.pictures.get())["table"]["rows"] for one in Incident.objects.all()}
-        assert rows == {
-            "上海": [["南京路", 20], ["淮海路", 30]],
-            "北京": [["王府井", 40], ["西单", 50]],
-        }
+        assert rows == {"上海": [["南京路", 20], ["淮海路", 30]], "北京": [["王府井", 40], ["西单", 50]]}
 
     def test_of_the_conditions_that_hold(self, rule: AlertRule) -> None:
         watch(rule, "any 销售额 > 9000\nany 销售额 < 100\nany 销售额 < 100\nsum 销售额 > 1\ncount > 0", join="any")
@@ -146,16 +141,14 @@ class TestAsked:
 
 
 class TestLifeOfOne:
-    def test_it_is_drawn_before_what_reports_wait_for(self, rule: AlertRule) -> None:
+    def test_it_is_drawn_before_what_reports_wait_for_and_is_no_preview(
+        self, rule: AlertRule, clock: FakeClock
+    ) -> None:
         of_a_report = make_medium(make_run())
         check(rule, NOW, DATA)
-        [of_the_alert] = Medium.objects.exclude(incident=None)
-
-        assert hand_out_media(now=NOW) == [of_the_alert.pk, of_a_report.pk]
-
-    def test_it_is_no_preview(self, rule: AlertRule, clock: FakeClock) -> None:
-        check(rule, NOW, DATA)
-        medium, user = Medium.objects.get(), make_superuser()
+        medium, user = Medium.objects.exclude(incident=None).get(), make_superuser()
+        assert hand_out_media(now=NOW) == [medium.pk, of_a_report.pk]
+        of_a_report.delete()
         wanted = Wanted(Medium.Kind.PICTURE, bytes(medium.recipe), "")
 
         assert preview_medium(wanted, now=NOW) != medium

@@ -60,27 +60,28 @@ def notified(rule: AlertRule) -> set[int]:
 # --- People -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_people_are_chosen_on_the_page(root: Client, card: Card, corp: Corp) -> None:
-    person = make_person(corp, "lilei")
+def test_people_and_times_are_chosen_changed_and_gone_with_the_rule(root: Client, card: Card, corp: Corp) -> None:
+    person, other = make_person(corp, "lilei"), make_person(corp, "han")
+    kept = make_receiver(other, name="值班")
 
-    answer = send_new(root, card, users=[person.pk], _enable="1")
+    answer = send_new(root, card, users=[person.pk], repeat="every_30", _enable="1")
 
     assert answer.status_code == 302, answer.context["problems"]
     rule = AlertRule.objects.get()
     assert (rule.is_enabled, rule.next_run_at is not None, notified(rule)) == (True, True, {person.pk})
-    assert rule.receiver.name == "销售额过低"
+    assert (rule.receiver.name, rule.repeat, rule.crontab) == ("销售额过低", "crontab", "*/30 * * * *")
+    assert root.get(change(rule)).context["adminform"].form.initial["repeat"] == "every_30"
 
-
-def test_other_people_are_chosen_later(root: Client, card: Card, corp: Corp) -> None:
-    send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
-    rule, other = AlertRule.objects.get(), make_person(corp, "han")
-
-    answer = send(root, change(rule), name="改名", users=[other.pk], _enable="1")
+    answer = send(root, change(rule), name="改名", users=[other.pk], repeat="every_60", _enable="1")
 
     assert answer.status_code == 302, answer.context["problems"]
     rule = AlertRule.objects.get()
-    assert notified(rule) == {other.pk}
-    assert AlertReceiver.objects.get().name == "改名"
+    assert (notified(rule), rule.receiver.name, rule.crontab) == ({other.pk}, "改名", "0 * * * *")
+
+    root.post(f"{LIST}{rule.pk}/delete/", {"post": "yes"})
+
+    assert not AlertRule.objects.exists()
+    assert list(AlertReceiver.objects.all()) == [kept]
 
 
 def test_nobody_is_refused_once_it_is_enabled(root: Client, card: Card) -> None:
@@ -90,28 +91,6 @@ def test_nobody_is_refused_once_it_is_enabled(root: Client, card: Card) -> None:
 
     assert send_new(root, card, _save="1").status_code == 302
     assert not AlertRule.objects.get().is_enabled
-
-
-def test_the_people_of_a_deleted_rule_are_gone(root: Client, card: Card, corp: Corp) -> None:
-    send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
-    others = make_receiver(make_person(corp, "han"), name="值班")
-
-    root.post(f"{LIST}{AlertRule.objects.get().pk}/delete/", {"post": "yes"})
-
-    assert not AlertRule.objects.exists()
-    assert list(AlertReceiver.objects.all()) == [others]
-
-
-# --- Times ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("often", "crontab"), [("every_30", "*/30 * * * *"), ("every_60", "0 * * * *")])
-def test_how_often_is_said_in_words(root: Client, card: Card, corp: Corp, often: str, crontab: str) -> None:
-    send_new(root, card, users=[make_person(corp, "lilei").pk], repeat=often, _enable="1")
-
-    rule = AlertRule.objects.get()
-    assert (rule.repeat, rule.crontab) == ("crontab", crontab)
-    assert root.get(change(rule)).context["adminform"].form.initial["repeat"] == often
 
 
 # --- Dates ------------------------------------------------------------------------------------------------------------
@@ -203,15 +182,25 @@ def beside(client: Client, **values: Any) -> dict[str, Any]:
     return last
 
 
-def test_rows_and_columns_stand_there_before_a_condition_is_written(
-    root: Client, card: Card, bi: GuandataAnswers
+def test_before_a_condition_is_written_rows_people_and_times_stand_there(
+    root: Client, card: Card, corp: Corp, bi: GuandataAnswers
 ) -> None:
-    state = beside(root, card=card.pk)
+    """Who is not notified, too. Crowded times are no matter to checks."""
+    reached, unlinked = make_person(corp, "lilei"), make_superuser()
 
+    empty = beside(root)
+    state = beside(root, card=card.pk, users=[reached.pk, unlinked.pk], repeat="every_30")
+
+    assert "请选择数据" in empty["message"]
+    assert (empty["rows"].strip(), empty["columns"]) == ("", [])
     assert "128.5" in state["rows"]
     assert ["销售额", "number"] in state["columns"]
     assert "写一个条件" in state["message"]
     assert "errorlist" not in state["message"]
+    assert "1 人</span>" in state["outlook"]
+    assert str(unlinked) in state["outlook"]
+    assert "接下来的检查时间" in state["outlook"]
+    assert "错峰" not in state["outlook"]
 
 
 def test_a_fall_is_tried_on_the_rows(root: Client, card: Card, bi: GuandataAnswers) -> None:
@@ -219,15 +208,6 @@ def test_a_fall_is_tried_on_the_rows(root: Client, card: Card, bi: GuandataAnswe
     html = beside(root, card=card.pk, **against("week", "percent", "20"))["message"]
     assert "销售额 合计 比上周同日 下降超过 20%：无法判断。" in html
     assert "也没有保留当天取过的数据" in html
-
-
-def test_it_says_who_is_notified_and_who_is_not(root: Client, card: Card, corp: Corp, bi: GuandataAnswers) -> None:
-    reached, unlinked = make_person(corp, "lilei"), make_superuser()
-
-    state = beside(root, users=[reached.pk, unlinked.pk])
-
-    assert "1 人</span>" in state["outlook"]
-    assert str(unlinked) in state["outlook"]
 
 
 @pytest.mark.parametrize(("limit", "is_shown"), [("100", True), ("90", False)])
@@ -242,12 +222,6 @@ def test_the_message_that_would_be_sent_stands_below(
     assert ('class="phone-message phone-text_notice"' in html) is is_shown
     assert ("销售过低" in html) is is_shown
     assert not Incident.objects.exists()
-
-
-def test_without_data_it_says_what_to_choose(root: Client) -> None:
-    state = beside(root)
-    assert "请选择数据" in state["message"]
-    assert (state["rows"].strip(), state["columns"]) == ("", [])
 
 
 # --- Folded parts -----------------------------------------------------------------------------------------------------
@@ -275,44 +249,30 @@ def test_a_page_that_is_sent_twice_makes_one_rule(root: Client, card: Card, corp
 # --- Saved by two, and a source that is down --------------------------------------------------------------------------
 
 
-def saved_rule(root: Client, card: Card, corp: Corp) -> AlertRule:
-    send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
-    return AlertRule.objects.get()
-
-
 def opened(client: Client, rule: AlertRule, **changes: Any) -> dict[str, Any]:
     return {**untouched(client.get(change(rule)).content.decode(), "alertrule_form"), **changes}
 
 
-def said(answer: Any) -> str:
-    return " ".join(problem.text for problem in answer.context["problems"])
-
-
-def again(client: Client, rule: AlertRule, answer: Any) -> Any:
-    return client.post(change(rule), {**untouched(answer.content.decode(), "alertrule_form"), "_enable": "1"})
-
-
-def test_people_chosen_by_somebody_else_meanwhile_are_said_and_stand_until_saved_again(
+def test_what_somebody_else_chose_meanwhile_stands_until_saved_again_and_a_deleted_rule_is_not_made_again(
     root: Client, card: Card, corp: Corp
 ) -> None:
-    rule, other = saved_rule(root, card, corp), make_person(corp, "han", name="韩梅梅")
+    send_new(root, card, users=[make_person(corp, "lilei").pk], _enable="1")
+    rule, other = AlertRule.objects.get(), make_person(corp, "han", name="韩梅梅")
     mine = opened(root, rule, name="我的名字", _enable="1")
     rule.receiver.users.set([other])
 
     answer = root.post(change(rule), mine)
 
-    assert "再次保存将以此覆盖已保存的内容" in said(answer)
+    said = " ".join(problem.text for problem in answer.context["problems"])
+    assert "再次保存将以此覆盖已保存的内容" in said
     assert (AlertRule.objects.get().name, notified(rule)) == ("销售额过低", {other.pk})
-    assert again(root, rule, answer).status_code == 302
+    again = root.post(change(rule), {**untouched(answer.content.decode(), "alertrule_form"), "_enable": "1"})
+    assert again.status_code == 302
     assert AlertRule.objects.get().name == "我的名字"
     assert other.pk not in notified(rule)
 
-
-def test_a_rule_deleted_meanwhile_is_not_made_again(root: Client, card: Card, corp: Corp) -> None:
-    rule = saved_rule(root, card, corp)
-    mine = opened(root, rule, name="我的名字", _enable="1")
+    mine = opened(root, rule, name="别的名字", _enable="1")
     rule.delete()
-
     assert root.post(change(rule), mine).status_code == 302
     assert not AlertRule.objects.exists()
 
@@ -341,13 +301,6 @@ def test_what_cannot_be_known_is_said_with_its_reason_and_days_without_data_too(
     assert "数据中没有过去 30 天的内容" in html
 
 
-def test_a_rule_s_times_are_those_of_checks_and_crowded_ones_are_no_matter(root: Client, card: Card) -> None:
-    values = {**untouched(root.get(ADD).content.decode(), "alertrule_form"), "repeat": "every_30"}
-    outlook = root.post(f"{LIST}try/", values).json()["outlook"]
-    assert "接下来的检查时间" in outlook
-    assert "错峰" not in outlook
-
-
 # --- Its rows and people, as they are saved, and tried on data --------------------------------------------------------
 
 
@@ -371,19 +324,6 @@ def tried(client: Client, rule: AlertRule, conditions: dict[str, str]) -> str:
 
 
 class TestRule:
-    def test_is_saved_with_its_next_check_and_forgets_what_it_held(
-        self, root: Client, card: Card, receiver: AlertReceiver
-    ) -> None:
-        rule = make_rule(card, receiver, holding={"": 2}, next_run_at=None, watched="something else")
-        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
-
-        answer = save(root, path, **row(0, "any", "销售额", "lt", "0"), crontab="*/5 * * * *")
-
-        assert answer.status_code == 302, errors_of(answer)
-        rule.refresh_from_db()
-        assert (rule.conditions[0]["aggregate"], rule.holding) == ("any", {})
-        assert rule.next_run_at is not None
-
     def test_says_beside_a_row_what_is_wrong_with_it(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
         rule = make_rule(card, receiver)
         path = f"/admin/notifications/alertrule/{rule.pk}/change/"
@@ -404,21 +344,24 @@ class TestRule:
         rule.refresh_from_db()
         assert len(rule.conditions) == 1
 
-    def test_keeps_every_part_of_its_rows(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
-        rule = make_rule(card, receiver, join="any")
+    def test_keeps_every_part_of_its_rows_and_begins_anew(
+        self, root: Client, card: Card, receiver: AlertReceiver
+    ) -> None:
+        rule = make_rule(card, receiver, join="any", holding={"": 2}, next_run_at=None, watched="something else")
         path = f"/admin/notifications/alertrule/{rule.pk}/change/"
         rows = {
             **row(0, "avg", "销售额", "outside", "10", "20", "区域=华东|华南; 品类=酒"),
             **row(4, "sum", "销售额", "changed", "left over"),
         }
 
-        first = save(root, path, **rows)
+        first = save(root, path, **rows, crontab="*/5 * * * *")
 
         assert first.status_code == 302, errors_of(first)
         rule.refresh_from_db()
         assert conditions.from_rows(rule.conditions) == parse(
             "avg 销售额 outside 10 and 20 where 区域=华东|华南; 品类=酒\nsum 销售额 changed"
         )
+        assert (rule.holding, rule.next_run_at is not None) == ({}, True)
         assert 'value="区域=华东|华南; 品类=酒"' in root.get(path).content.decode()
         holding = {"": 3}
         AlertRule.objects.update(holding=holding)
@@ -497,16 +440,6 @@ class TestRule:
         html = tried(root, make_rule(card, receiver), {**rows[0], **rows[1], **rows[2]})
 
         assert html.count("data-making=") == Medium.objects.count() == 2
-
-    def test_that_the_data_cannot_answer_says_why(
-        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers
-    ) -> None:
-        rule = make_rule(card, receiver)
-        values = sent_form(root, f"/admin/notifications/alertrule/{rule.pk}/change/")
-
-        html = preview_pages.preview(root, f"{LIST}try/", {**values, **row(0, "sum", "区域", "lt", "0")})
-
-        assert "列“区域”不是数值" in html
 
     def test_is_not_tried_on_a_card_of_another_company(self, corp: Corp, card: Card, bi: GuandataAnswers) -> None:
         """Also where somebody names its id in the request: nothing is fetched."""

@@ -77,6 +77,9 @@ def test_applying_changes_conditions_filters_and_the_split_and_mends_the_rule(ro
 
 def test_a_card_that_is_gone_is_replaced_by_another(root: Client, rule: AlertRule, card: Card) -> None:
     other = Card.objects.create(name="新卡片", source=card.source, sql="SELECT 1")
+    down = state_over(root, page_of(root, rule), status="failed", problem_code="unreachable")
+    empty = state_over(root, page_of(root, rule), content=packed(Table((), (), NOW)))
+    assert (down["missing"].strip(), empty["missing"].strip()) == ("", "")
     state = state_over(root, page_of(root, rule), status="failed", problem_code="not-found")
     assert f'<option value="{other.pk}">新卡片</option>' in state["missing"]
 
@@ -85,12 +88,6 @@ def test_a_card_that_is_gone_is_replaced_by_another(root: Client, rule: AlertRul
     ).json()["changes"]  # fmt: skip
 
     assert changes == {"card": str(other.pk)}
-
-
-def test_a_source_that_is_down_or_an_empty_answer_has_lost_nothing(root: Client, rule: AlertRule) -> None:
-    down = state_over(root, page_of(root, rule), status="failed", problem_code="unreachable")
-    empty = state_over(root, page_of(root, rule), content=packed(Table((), (), NOW)))
-    assert (down["missing"].strip(), empty["missing"].strip()) == ("", "")
 
 
 def test_the_list_shows_a_broken_rule_with_its_reason_and_finds_it(root: Client, rule: AlertRule) -> None:
