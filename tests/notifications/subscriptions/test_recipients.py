@@ -44,30 +44,25 @@ def reasons(audience: Audience) -> dict[int, Receipt.Reason | None]:
     return {recipient.user_id: recipient.reason for recipient in resolve_audience(audience)}
 
 
-def test_a_person_with_both_attributes_is_reached_at_the_account_as_given() -> None:
-    corp = make_corp()
-    person = make_person(corp, "LiLei")
-
-    [recipient] = resolve_audience(Audience([person.pk]))
-
-    assert (recipient.user_id, recipient.corp_id, recipient.userid) == (person.pk, corp.pk, "LiLei")
-    assert (recipient.address, recipient.reason) == (f"{corp.pk}:lilei", None)
-
-
-def test_each_reason() -> None:
+def test_a_person_is_reached_at_the_account_as_given_or_not_for_each_reason() -> None:
     corp, other = make_corp(), make_corp()
-    people = {
-        Reason.NO_ACCOUNT: make_person(),
-        Reason.NO_COMPANY: make_person(None, "lilei"),
-        Reason.NO_USERID: make_person(corp, ""),
-        Reason.BAD_USERID: make_person(corp, "a|b"),
-        Reason.CORP_DISABLED: make_person(make_corp(is_enabled=False), "wang"),
-        Reason.USER_DISABLED: make_person(corp, "gone", is_active=False),
-    }
+    reached = make_person(corp, "LiLei")
+    lost = [
+        (Reason.NO_ACCOUNT, make_person()),
+        (Reason.NO_COMPANY, make_person(None, "lilei")),
+        (Reason.NO_USERID, make_person(corp, "")),
+        # What WeCom would read as others.
+        *((Reason.BAD_USERID, make_person(make_corp(), userid)) for userid in ("a|b", "@all", "@ALL")),
+        (Reason.CORP_DISABLED, make_person(make_corp(is_enabled=False), "wang")),
+        (Reason.USER_DISABLED, make_person(corp, "gone", is_active=False)),
+    ]
     stranger = make_person(other, "zhao")
 
-    expected = {person.pk: reason for reason, person in people.items()}
-    assert reasons(Audience([person.pk for person in people.values()])) == expected
+    [recipient] = resolve_audience(Audience([reached.pk]))
+
+    assert (recipient.user_id, recipient.corp_id, recipient.userid) == (reached.pk, corp.pk, "LiLei")
+    assert (recipient.address, recipient.reason) == (f"{corp.pk}:lilei", None)
+    assert reasons(Audience([person.pk for _reason, person in lost])) == {one.pk: reason for reason, one in lost}
     assert reasons(Audience([stranger.pk], corp_id=corp.pk)) == {stranger.pk: Reason.OTHER_CORP}
 
 
@@ -93,31 +88,17 @@ def test_whom_wecom_does_not_let_in_is_skipped_while_a_directory_policy_is_in_fo
     assert reasons(Audience(to_everyone=True)) == {colleague.pk: None}
 
 
-@pytest.mark.parametrize("userid", ["@all", "@ALL"])
-def test_an_account_that_wecom_would_read_as_others_is_skipped(userid: str) -> None:
-    person = make_person(make_corp(), userid)
-
-    assert reasons(Audience([person.pk], to_everyone=True)) == {person.pk: Reason.BAD_USERID}
-
-
-def test_groups_bring_their_members_and_nobody_else() -> None:
+def test_groups_bring_their_members_and_everyone_is_active_people_with_a_complete_account() -> None:
     corp = make_corp()
-    member, _outsider = make_person(corp, "in"), make_person(corp, "out")
-    group = Group.objects.create(name="sales")
-    member.groups.add(group)
-
-    assert reasons(Audience(group_ids=[group.pk])) == {member.pk: None}
-
-
-def test_everyone_is_active_people_with_a_complete_account() -> None:
-    corp = make_corp()
-    linked = make_person(corp, "lilei")
-    at_disabled = make_person(make_corp(is_enabled=False), "wang")
+    linked, at_disabled = make_person(corp, "lilei"), make_person(make_corp(is_enabled=False), "wang")
     make_person()
     make_person(corp, "")
     make_person(None, "zhao")
     make_person(corp, "gone", is_active=False)
+    group = Group.objects.create(name="sales")
+    linked.groups.add(group)
 
+    assert reasons(Audience(group_ids=[group.pk])) == {linked.pk: None}
     assert reasons(Audience(to_everyone=True)) == {linked.pk: None, at_disabled.pk: Reason.CORP_DISABLED}
     assert reasons(Audience(to_everyone=True, corp_id=corp.pk)) == {linked.pk: None}
 
@@ -159,31 +140,21 @@ def test_a_trial_is_for_the_person_who_asked() -> None:
     )
 
 
-def test_reachability_counts_all_and_names_the_first() -> None:
+def test_reachability_counts_all_and_names_the_first_whom_the_administrator_sees() -> None:
     corp = make_corp()
-    reached = make_person(corp, "lilei")
-    lost = [make_person(name=f"Person {n}", username=f"lost{n}") for n in range(5)]
+    reached, stranger = make_person(corp, "lilei"), make_person(make_corp(), "stranger")
+    lost = [make_person(corp, "", name=f"Person {n}", username=f"lost{n}") for n in range(5)]
+    audience = Audience([person.pk for person in (reached, stranger, *lost)], corp_id=corp.pk)
 
-    found = count_reachability(
-        Audience([reached.pk, *(person.pk for person in lost)]), seen_by=make_superuser(), named=2
-    )
+    found = count_reachability(audience, seen_by=make_superuser(), named=2)
+    seen = count_reachability(audience, seen_by=make_manager(corp), named=10)
 
-    assert (found.reachable_count, found.unreachable_count) == (1, 5)
+    assert (found.reachable_count, found.unreachable_count) == (1, 6)
     with translation.override("en"):
         said = [(one.name, one.recipient.reason_text) for one in found.unreachable]
-    assert said == [(f"Person {n} (lost{n})", "not linked to WeCom") for n in range(2)]
-    assert found.reasons == {Receipt.Reason.NO_ACCOUNT}
-
-
-def test_people_whom_the_administrator_does_not_see_are_counted_but_not_named() -> None:
-    corp, other = make_corp(), make_corp()
-    gone, stranger = make_person(corp, "gone", is_active=False), make_person(other, "stranger")
-    manager = make_manager(corp)
-
-    found = count_reachability(Audience([gone.pk, stranger.pk], corp_id=corp.pk), seen_by=manager)
-
-    assert found.unreachable_count == 2
-    assert [person.name for person in found.unreachable] == [str(gone)]
+    assert len(said) == 2
+    assert (seen.unreachable_count, {one.name for one in seen.unreachable}) == (6, {str(one) for one in lost})
+    assert found.reasons == {Receipt.Reason.NO_USERID, Receipt.Reason.OTHER_CORP}
 
 
 def words_of(order: Subscription | AlertReceiver, seen_by: Any = None) -> str:
@@ -192,9 +163,16 @@ def words_of(order: Subscription | AlertReceiver, seen_by: Any = None) -> str:
 
 def test_a_few_are_named_and_many_and_people_whom_one_does_not_see_are_counted() -> None:
     people = [make_person(name=name) for name in ("李雷", "韩梅梅", "林涛")]
-    receiver = AlertReceiver.objects.create(name="值班")
+    receiver, corp = AlertReceiver.objects.create(name="值班"), make_corp()
     receiver.users.add(people[0])
-    robot = Robot.objects.create(name="群", corp=make_corp(), key="k")
+    robot = Robot.objects.create(name="群", corp=corp, key="k")
+    push = make_subscription(to_everyone=True)
+    push.departments.add(Department.objects.create(corp=corp, wecom_department_id=1, name="销售部"))
+    push.groups.add(*(Group.objects.create(name=f"组{number}") for number in range(3)))
+    region = Attribute.objects.create(key="region", name="区域")
+    AttributeRule.objects.create(
+        subscription=push, attribute=region, operator="one_of", values=["华东", "华南", "华北"]
+    )
 
     assert words_of(make_subscription(*people[:2])) == "李雷、韩梅梅"
     assert words_of(make_subscription(*people)) == "3 人"
@@ -202,17 +180,6 @@ def test_a_few_are_named_and_many_and_people_whom_one_does_not_see_are_counted()
     assert words_of(receiver) == "李雷"
     assert words_of(make_subscription(channel="robot", robot=robot)) == "群机器人所在的群"
     assert words_of(make_subscription()) == "无人"
-
-
-def test_every_kind_of_recipient_is_said() -> None:
-    corp, region = make_corp(), Attribute.objects.create(key="region", name="区域")
-    push = make_subscription(to_everyone=True)
-    push.departments.add(Department.objects.create(corp=corp, wecom_department_id=1, name="销售部"))
-    push.groups.add(*(Group.objects.create(name=f"组{number}") for number in range(3)))
-    AttributeRule.objects.create(
-        subscription=push, attribute=region, operator="one_of", values=["华东", "华南", "华北"]
-    )
-
     assert words_of(push) == "所有人、销售部、3 个组、区域属于华东、华南、…"
 
 
@@ -261,6 +228,7 @@ def company() -> Company:
 def test_a_department_brings_its_people_with_or_without_those_below(company: Company) -> None:
     sales, east = company.person("sales", 2), company.person("East", 3)
     company.person("finance", 4)
+    make_person(Company(name="南湖贸易").corp, "sales")  # the same userid in another company is somebody else
 
     assert reasons(Audience(department_ids=[company.key(2)])) == {sales.pk: None, east.pk: None}
     assert reasons(Audience(department_ids=[company.key(2)], with_subdepartments=False)) == {sales.pk: None}
@@ -287,31 +255,20 @@ def test_members_who_may_not_have_access_are_not_meant(company: Company, state: 
     assert reasons(Audience(department_ids=[company.key(2)])) == {}
 
 
-def test_a_department_that_is_gone_reaches_nobody(company: Company) -> None:
-    company.person("sales", 2)
-    Department.objects.filter(pk=company.key(2)).update(removed_at=NOW)
-
-    found = count_reachability(Audience(department_ids=[company.key(2)]), seen_by=make_superuser())
-
-    assert (found.reachable_count, found.unreachable_count, found.removed) == (0, 0, ["销售部"])
-
-
-def test_the_same_userid_in_another_company_is_somebody_else(company: Company) -> None:
-    other = Company(name="南湖贸易")
-    company.person("lilei", 2)
-    stranger = make_person(other.corp, "lilei")
-
-    assert stranger.pk not in reasons(Audience(department_ids=[company.key(2)]))
-
-
-def test_members_who_are_nobody_here_are_counted(company: Company) -> None:
+def test_members_who_are_nobody_here_are_counted_and_a_department_that_is_gone_reaches_nobody(
+    company: Company,
+) -> None:
     company.person("linked", 2)
     company.member("unlinked", 2, 3)
     company.member("gone", 2, presence="deleted", left_at=NOW)
+    audience, root = Audience(department_ids=[company.key(2)]), make_superuser()
 
-    found = count_reachability(Audience(department_ids=[company.key(2)]), seen_by=make_superuser())
+    found = count_reachability(audience, seen_by=root)
+    assert (found.reachable_count, found.unlinked_count, found.removed) == (1, 1, [])
 
-    assert (found.reachable_count, found.unlinked_count) == (1, 1)
+    Department.objects.filter(pk=company.key(2)).update(removed_at=NOW)
+    found = count_reachability(audience, seen_by=root)
+    assert (found.reachable_count, found.unreachable_count, found.removed) == (0, 0, ["销售部"])
 
 
 def test_a_cycle_of_departments_is_resolved(company: Company) -> None:

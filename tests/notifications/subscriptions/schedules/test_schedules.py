@@ -51,6 +51,7 @@ def _english() -> Iterator[None]:
         ("0 9 * * *", "Asia/Shanghai", "2026-11-24 00:00", ["2026-11-24 01:00", "2026-11-25 01:00"]),
         ("0 9 * * 1-5", "Asia/Shanghai", "2026-11-27 02:00", ["2026-11-30 01:00", "2026-12-01 01:00"]),
         ("*/20 * * * *", "UTC", "2026-11-24 10:20", ["2026-11-24 10:40", "2026-11-24 11:00"]),
+        ("0 9 * * *", "UTC", "2026-11-24 09:00", ["2026-11-25 09:00"]),
         ("0 8 29 2 *", "UTC", "2026-01-01 00:00", ["2028-02-29 08:00", "2032-02-29 08:00"]),
         ("0 8 L * *", "UTC", "2026-02-01 00:00", ["2026-02-28 08:00", "2026-03-31 08:00"]),
         ("  0   9 * *  MON ", "UTC", "2026-11-24 00:00", ["2026-11-30 09:00", "2026-12-07 09:00"]),
@@ -58,10 +59,6 @@ def _english() -> Iterator[None]:
 )
 def test_next_times(crontab: str, time_zone: str, after: str, expected: list[str]) -> None:
     assert next_slots(crontab, time_zone, utc(after), len(expected)) == [utc(text) for text in expected]
-
-
-def test_the_time_given_is_not_among_the_next() -> None:
-    assert next_slots("0 9 * * *", "UTC", utc("2026-11-24 09:00"), 1) == [utc("2026-11-25 09:00")]
 
 
 @pytest.mark.parametrize(
@@ -146,43 +143,35 @@ def daily(**fields: object) -> Subscription:
     return Subscription(**{"crontab": "0 9 * * *", "time_zone": "UTC", **fields})
 
 
-def next_of(subscription: Subscription, after: str) -> datetime | None:
-    found = next_due(subscription, utc(after))
-    return None if found is None else found.slot_at
+@pytest.mark.parametrize(
+    ("fields", "slots"),
+    [
+        ({"valid_from": "2026-11-25 09:00", "valid_to": "2026-11-27 09:00"}, ["2026-11-25 09:00", "2026-11-26 09:00"]),
+        ({"valid_from": "2026-11-25 09:00:00.000001", "valid_to": "2026-11-27 00:00"}, ["2026-11-26 09:00"]),
+        ({"valid_to": "2026-11-20 09:00"}, []),
+        ({"valid_from": "2026-11-25 09:00", "valid_to": "2026-11-26 09:00"}, ["2026-11-25 09:00"]),
+    ],
+)
+@pytest.mark.parametrize("jitter_seconds", [0, 600])
+def test_validity_limits_the_slots_from_inclusive_to_exclusive_whatever_their_spread(
+    fields: dict[str, str], slots: list[str], jitter_seconds: int
+) -> None:
+    times = {name: utc(text) for name, text in fields.items()}
+    subscription = daily(pk=7, jitter_seconds=jitter_seconds, **times)
+
+    found = list(due_times(subscription, utc("2026-11-20 08:00")))
+
+    assert [one.slot_at for one in found] == [utc(text) for text in slots]
 
 
-def test_validity_limits_the_times_from_inclusive_to_exclusive() -> None:
-    subscription = daily(valid_from=utc("2026-11-25 09:00"), valid_to=utc("2026-11-27 09:00"))
-
-    found = list(due_times(subscription, utc("2026-11-20 00:00")))
-
-    assert [one.slot_at for one in found] == [utc("2026-11-25 09:00"), utc("2026-11-26 09:00")]
-
-
-def test_a_validity_with_microseconds_does_not_let_an_earlier_time_in() -> None:
-    subscription = daily(valid_from=utc("2026-11-25 09:00") + timedelta(microseconds=1))
-
-    assert next_of(subscription, "2026-11-20 00:00") == utc("2026-11-26 09:00")
-
-
-def test_after_the_end_of_validity_there_is_no_next_time() -> None:
-    assert next_of(daily(valid_to=utc("2026-11-24 09:00")), "2026-11-24 08:00") is None
-
-
-def test_a_disabled_subscription_has_no_next_time() -> None:
-    subscription = daily(is_enabled=False, next_run_at=utc("2026-11-25 09:00"))
-
-    reschedule(subscription, now=utc("2026-11-24 00:00"))
-
-    assert subscription.next_run_at is None
-
-
-def test_rescheduling_looks_ahead_only() -> None:
+def test_rescheduling_looks_ahead_only_and_not_for_what_is_disabled() -> None:
     subscription = daily(next_run_at=utc("2026-11-01 09:00"))
 
     reschedule(subscription, now=utc("2026-11-24 12:00"))
-
     assert subscription.next_run_at == utc("2026-11-25 09:00")
+    subscription.is_enabled = False
+    reschedule(subscription, now=utc("2026-11-24 12:00"))
+    assert subscription.next_run_at is None
 
 
 def test_a_crontab_without_free_days_leaves_whole_days_out() -> None:
@@ -196,27 +185,9 @@ def test_a_crontab_without_free_days_leaves_whole_days_out() -> None:
     ]
 
 
-@pytest.mark.parametrize("crontab", ["0 9 * * 6", "* * * * 0"])
-def test_a_crontab_of_free_days_only_ends_instead_of_searching_for_ever(crontab: str) -> None:
-    subscription = Subscription(crontab=crontab, time_zone="Asia/Shanghai", free_days=FreeDays.SKIP)
-
-    assert next(find_slots(subscription, utc("2098-01-01 00:00")), None) is None
-
-
-def test_the_leap_day_is_found_on_a_working_day_years_ahead() -> None:
-    subscription = Subscription(crontab="0 9 29 2 *", time_zone="Asia/Shanghai", free_days=FreeDays.SKIP)
-
-    # 2032 and 2036 are not known: 29 February is a Sunday, then a Friday.
-    assert next(find_slots(subscription, utc("2030-01-01 00:00"))) == utc("2036-02-29 01:00")
-
-
 def due(subscription: Subscription, after: str, count: int) -> list[tuple[datetime, datetime]]:
     found = islice(due_times(subscription, utc(after)), count)
     return [(one.slot_at, one.due_at) for one in found]
-
-
-def test_without_a_spread_a_slot_is_due_when_it_is_named() -> None:
-    assert due(daily(pk=7), "2026-11-24 00:00", 1) == [(utc("2026-11-24 09:00"), utc("2026-11-24 09:00"))]
 
 
 def test_a_spread_is_the_same_whoever_asks_and_different_from_slot_to_slot() -> None:
@@ -224,6 +195,7 @@ def test_a_spread_is_the_same_whoever_asks_and_different_from_slot_to_slot() -> 
 
     found = due(subscription, "2026-11-24 00:00", 20)
 
+    assert [(slot, slot) for slot, _due in found] == due(daily(pk=7), "2026-11-24 00:00", 20)
     assert found == due(daily(pk=7, jitter_seconds=600), "2026-11-24 00:00", 20)
     assert found[5:] == due(subscription, "2026-11-29 00:00", 15)
     seconds = [int((due_at - slot_at).total_seconds()) for slot_at, due_at in found]
@@ -276,12 +248,6 @@ def test_no_time_comes_twice_where_a_clock_is_set_back_across_midnight() -> None
     assert list(islice(found, 3)) == [utc("2010-11-07 02:30"), utc("2010-11-07 03:30"), utc("2010-11-07 03:50")]
 
 
-def test_validity_asks_for_the_slot_and_not_for_the_spread() -> None:
-    subscription = daily(pk=7, jitter_seconds=600, valid_from=utc("2026-11-25 09:00"), valid_to=utc("2026-11-26 09:00"))
-
-    assert [slot for slot, _due in due(subscription, "2026-11-20 00:00", 5)] == [utc("2026-11-25 09:00")]
-
-
 def preset(repeat: Repeat, at: str = "09:00", **fields: object) -> Subscription:
     defaults = {"repeat": repeat, "local_time": time.fromisoformat(at), "time_zone": "Asia/Shanghai"}
     return Subscription(**{**defaults, **fields})
@@ -296,18 +262,6 @@ def next_local(subscription: Subscription, after: str, count: int) -> list[str]:
 
 def next_utc(subscription: Subscription, after: str, count: int) -> list[datetime]:
     return list(islice(find_slots(subscription, utc(after)), count))
-
-
-def test_every_day() -> None:
-    found = next_local(preset(Repeat.DAILY), "2026-11-24 01:00", 2)
-
-    assert found == ["2026-11-25 09:00", "2026-11-26 09:00"]
-
-
-def test_several_days_of_the_week() -> None:
-    found = next_local(preset(Repeat.WEEKLY, weekdays="1,4"), "2026-11-24 00:00", 3)
-
-    assert found == ["2026-11-26 09:00", "2026-11-30 09:00", "2026-12-03 09:00"]
 
 
 @pytest.mark.parametrize(
@@ -330,45 +284,60 @@ def test_days_of_the_month(month_day: str, expected: list[str]) -> None:
     assert [text[:10] for text in found] == expected
 
 
-def test_the_first_working_day_of_months_that_begin_with_a_holiday() -> None:
-    found = next_local(preset(Repeat.MONTHLY, month_day=MonthDay.FIRST_WORKDAY), "2025-12-31 12:00", 10)
+@pytest.mark.parametrize(
+    ("schedule", "after", "expected"),
+    [
+        (preset(Repeat.DAILY), "2026-11-24 01:00", ["2026-11-25", "2026-11-26"]),
+        (
+            preset(Repeat.WEEKLY, weekdays="1,4"),
+            *("2026-11-24 00:00", ["2026-11-26", "2026-11-30", "2026-12-03"]),
+        ),
+        # Make-up days are in, holidays out.
+        (
+            preset(Repeat.DAILY, free_days=FreeDays.SKIP),
+            *("2026-09-29 12:00", ["2026-09-30", "2026-10-08", "2026-10-09", "2026-10-10", "2026-10-12"]),
+        ),
+        # 25 September is Mid-Autumn Festival: moved to Monday. 1 and 2 October: both moved to the 8th, one itself.
+        (
+            preset(Repeat.WEEKLY, weekdays="4,5", free_days=FreeDays.NEXT),
+            *("2026-09-24 12:00", ["2026-09-28", "2026-10-08", "2026-10-09", "2026-10-15"]),
+        ),
+        # 2032 and 2036 are not known: 29 February is a Sunday, then a Friday.
+        (
+            preset(Repeat.CRONTAB, crontab="0 9 29 2 *", free_days=FreeDays.SKIP),
+            *("2030-01-01 00:00", ["2036-02-29"]),
+        ),
+        # What was moved is still found when its own day has passed.
+        (
+            preset(Repeat.MONTHLY, month_day="1", free_days=FreeDays.NEXT),
+            *("2026-10-05 00:00", ["2026-10-08", "2026-11-02"]),
+        ),
+        # Months that begin with a holiday; on 4 January, a Sunday, work is made up for.
+        (
+            preset(Repeat.MONTHLY, month_day=MonthDay.FIRST_WORKDAY),
+            *("2025-12-31 12:00", ["2026-01-04", "2026-02-02", "2026-03-02", "2026-04-01", "2026-05-06"]),
+        ),
+        # Of years that are not known, from Monday to Friday.
+        (
+            preset(Repeat.MONTHLY, month_day=MonthDay.FIRST_WORKDAY),
+            *("2098-12-31 12:00", ["2099-01-02", "2099-02-02"]),
+        ),
+    ],
+)
+def test_days_of_schedules(schedule: Subscription, after: str, expected: list[str]) -> None:
+    assert next_local(schedule, after, len(expected)) == [f"{day} 09:00" for day in expected]
 
-    assert found[0] == "2026-01-04 09:00"  # a Sunday on which work is made up for
-    assert found[4] == "2026-05-06 09:00"
-    assert found[9] == "2026-10-08 09:00"
 
-
-def test_the_first_working_day_of_a_year_that_is_not_known_is_one_from_monday_to_friday() -> None:
-    found = next_local(preset(Repeat.MONTHLY, month_day=MonthDay.FIRST_WORKDAY), "2098-12-31 12:00", 2)
-
-    assert found == ["2099-01-02 09:00", "2099-02-02 09:00"]
-
-
-def test_only_on_working_days_leaves_holidays_out_and_takes_make_up_days_in() -> None:
-    found = next_local(preset(Repeat.DAILY, free_days=FreeDays.SKIP), "2026-09-29 12:00", 5)
-
-    assert [text[:10] for text in found] == ["2026-09-30", "2026-10-08", "2026-10-09", "2026-10-10", "2026-10-12"]
-
-
-def test_what_is_moved_comes_on_the_next_working_day_once() -> None:
-    subscription = preset(Repeat.WEEKLY, weekdays="4,5", free_days=FreeDays.NEXT)
-
-    found = next_local(subscription, "2026-09-24 12:00", 4)
-
-    # 25 September is Mid-Autumn Festival: moved to Monday. 1 and 2 October: both moved to the 8th, which is one itself.
-    assert [text[:10] for text in found] == ["2026-09-28", "2026-10-08", "2026-10-09", "2026-10-15"]
-
-
-def test_what_was_moved_is_still_found_when_its_own_day_has_passed() -> None:
-    subscription = preset(Repeat.MONTHLY, month_day="1", free_days=FreeDays.NEXT)
-
-    assert next_local(subscription, "2026-10-05 00:00", 2) == ["2026-10-08 09:00", "2026-11-02 09:00"]
-
-
-def test_a_schedule_without_any_working_day_ends() -> None:
-    subscription = preset(Repeat.WEEKLY, weekdays="6", free_days=FreeDays.SKIP)
-
-    assert next_local(subscription, "2099-01-01 00:00", 1) == []
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        preset(Repeat.CRONTAB, crontab="0 9 * * 6", free_days=FreeDays.SKIP),
+        preset(Repeat.CRONTAB, crontab="* * * * 0", free_days=FreeDays.SKIP),
+        preset(Repeat.WEEKLY, weekdays="6", free_days=FreeDays.SKIP),
+    ],
+)
+def test_a_schedule_without_any_working_day_ends_instead_of_searching_for_ever(schedule: Subscription) -> None:
+    assert next_local(schedule, "2098-01-01 00:00", 1) == []
 
 
 # Where clocks change: (zone, local time, from, what is due in UTC), on the day of the change and the one after.
