@@ -182,14 +182,13 @@ def test_what_it_says_comes_to_people_who_get_the_same_in_one_call(corp: Corp, s
 def test_whoever_belongs_to_another_company_than_the_message_is_not_named(corp: Corp, sender: ApiToken) -> None:
     other = make_corp()
     sender.owner.managed_corps.add(other)
-    address = Address(Kind.USER, make_person(other, "Li").username)
-
-    accepted = accept(
-        incoming(sender, corp=corp, addresses=[Address(Kind.USER, make_person(corp, "Zhang").username), address]),
-        now=NOW,
+    mine, theirs = (
+        Address(Kind.USER, make_person(one, userid).username) for one, userid in ((corp, "Zhang"), (other, "Li"))
     )
 
-    assert accepted.message.unknown == [{**address.document(), "reason": "unknown"}]
+    accepted = accept(incoming(sender, corp=corp, addresses=[mine, theirs]), now=NOW)
+
+    assert accepted.message.unknown == [{**theirs.document(), "reason": "unknown"}]
 
 
 def test_figures_stand_in_a_card_or_else_in_the_text(corp: Corp, sender: ApiToken) -> None:
@@ -261,32 +260,18 @@ def test_what_is_undone_with_the_callers_transaction_is_not_accepted(corp: Corp,
     assert accept(message, now=NOW).is_new
 
 
-LATER = NOW + timedelta(days=366)
-
-
-def test_a_message_is_forgotten_after_the_last_of_its_runs() -> None:
-    corp = make_corp()
+def test_a_message_is_forgotten_after_the_last_of_its_runs_and_after_a_year(corp: Corp, sender: ApiToken) -> None:
+    later, person = NOW + timedelta(days=366), make_person(corp, "Zhang")
     files = [checked(f"{number}.pdf", b"%PDF-1.7 rest") for number in range(2)]
-    person = make_person(corp, "Zhang")
-    for run_id in accept(incoming(make_sender(make_manager(corp)), person, files=files), now=NOW).run_ids:
-        render_run(run_id=run_id, now=NOW)
+    sent(incoming(sender, person, files=files))
     Run.objects.update(status=Run.Status.FINISHED)
 
-    assert calls.purge(now=LATER) == 0
-    while purge_runs(now=LATER):
-        left = IncomingMessage.objects.count()
-        assert left == 1
-    assert calls.old_messages(LATER).exists()
-    assert calls.purge(now=LATER) == 1
+    assert calls.purge(now=later) == 0
+    while purge_runs(now=later):
+        assert IncomingMessage.objects.count() == 1
+    assert calls.purge(now=NOW + timedelta(days=364)) == 0
+    assert calls.old_messages(later).exists()
+    assert calls.purge(now=later) == 1
 
     assert [model.objects.count() for model in (IncomingMessage, Run, Medium)] == [0, 0, 0]
     assert person.__class__.objects.filter(pk=person.pk).exists()
-
-
-def test_a_message_that_was_just_accepted_stays() -> None:
-    corp = make_corp()
-    accept(incoming(make_sender(make_manager(corp)), make_person(corp, "Zhang")), now=NOW)
-    Run.objects.all().delete()
-
-    assert calls.purge(now=NOW + timedelta(days=364)) == 0
-    assert IncomingMessage.objects.exists()

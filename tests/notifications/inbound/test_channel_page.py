@@ -65,14 +65,20 @@ def test_a_new_channel_shows_its_secret_once_and_keeps_its_digest(client: Client
     assert call(channel, {"title": "x"}, secret=secret).status_code == 202
 
 
-def test_a_sender_that_can_do_nothing_else_gets_the_token_in_its_address(client: Client) -> None:
-    answer = client.post(f"{LIST}add/", {"name": "Jenkins", "kind": "webhook", "preset": "jenkins"})
+@pytest.mark.parametrize(("preset", "is_alert"), [("alertmanager", True), ("nightingale", True), ("jenkins", False)])
+def test_a_sender_of_alerts_begins_as_one_and_one_that_cannot_sign_has_the_token_in_its_address(
+    preset: str, is_alert: bool, client: Client
+) -> None:
+    answer = client.post(f"{LIST}add/", {"name": "Mine", "kind": "webhook", "preset": preset})
 
     secret = answer.context["secret"]
-    assert f"?token={secret}" in answer.content.decode()
+    assert InboundChannel.objects.get().is_alert is is_alert
+    assert (f"?token={secret}" in answer.content.decode()) is (preset == "jenkins")
 
 
-def test_another_secret_ends_the_one_before(client: Client, root: User, zhang: User) -> None:
+def test_another_secret_ends_the_one_before_and_another_proof_brings_one(
+    client: Client, root: User, zhang: User
+) -> None:
     channel = make_channel(root, zhang)
 
     secret = client.post(page_of(channel, "secret")).context["secret"]
@@ -80,10 +86,6 @@ def test_another_secret_ends_the_one_before(client: Client, root: User, zhang: U
     channel.refresh_from_db()
     assert call(channel, {"title": "x"}).status_code == 401
     assert call(channel, {"title": "x"}, secret=secret).status_code == 202
-
-
-def test_another_proof_brings_another_secret(client: Client, root: User, zhang: User) -> None:
-    channel = make_channel(root, zhang)
 
     answer = client.post(page_of(channel), filled(client, channel, scheme="hmac", _enable="1"))
 
@@ -94,13 +96,17 @@ def test_another_proof_brings_another_secret(client: Client, root: User, zhang: 
 # --- Waiting, picking, trying ---
 
 
-def test_the_page_waits_for_the_first_payload_and_shows_its_fields(client: Client, root: User) -> None:
-    channel = preset_channel("guandata", root)
+def test_the_page_waits_for_the_first_payload_and_shows_its_fields_the_message_and_its_people(
+    client: Client, root: User, zhang: User
+) -> None:
+    channel = preset_channel("guandata", root, zhang)
     InboundChannel.objects.update(is_enabled=False)
     before = previewed(client, channel)
 
     call(channel, *example("guandata"))
-    after = previewed(client, channel)
+    after = previewed(
+        client, channel, title="{{ payload.subscriptionName }}", text="今日 {{ payload.content }}", is_enabled=""
+    )
 
     assert before["stamp"] == ""
     assert "Nothing came in within the last hour" in before["tree"]
@@ -108,39 +114,14 @@ def test_the_page_waits_for_the_first_payload_and_shows_its_fields(client: Clien
     assert 'data-path="subscriptionName"' in after["tree"]
     assert "{{ payload.subscriptionName }}" in after["tree"]
     assert "门店日报" in after["tree"]
-
-
-def test_the_message_and_its_people_are_shown_and_nothing_is_sent(client: Client, root: User, zhang: User) -> None:
-    channel = preset_channel("guandata", root, zhang)
-    InboundChannel.objects.update(is_enabled=False)
-    call(channel, *example("guandata"))
-
-    state = previewed(
-        client, channel, title="{{ payload.subscriptionName }}", text="今日 {{ payload.content }}", is_enabled=""
-    )
-
-    assert "今日 昨日销售额" in state["trial"]
-    assert "1 person gets it" in state["trial"]
-    assert str(zhang) in state["trial"]
-    assert state["parts"]["text"] == [{"text": "今日 "}, {"label": "content", "template": "{{ payload.content }}"}]
+    assert "今日 昨日销售额" in after["trial"]
+    assert "1 person gets it" in after["trial"]
+    assert str(zhang) in after["trial"]
+    assert after["parts"]["text"] == [{"text": "今日 "}, {"label": "content", "template": "{{ payload.content }}"}]
     assert not IncomingMessage.objects.exists()
 
 
-def test_people_chosen_and_not_saved_yet_count_where_only_the_chosen_are_reached(
-    client: Client, root: User, corp: Corp, zhang: User
-) -> None:
-    channel = make_channel(root, zhang, reach="chosen")
-    call(channel, {"title": "x"})
-    li = make_person(corp, "LiNa")
-
-    state = previewed(client, channel, users=[zhang.pk, li.pk])
-
-    assert "2 people get it" in state["trial"]
-    channel.refresh_from_db()
-    assert channel.reach == "chosen"
-
-
-def test_recipients_of_a_field_are_limited_to_those_chosen_and_not_saved_yet(
+def test_people_chosen_and_not_saved_yet_are_those_whom_the_channel_reaches(
     client: Client, root: User, corp: Corp, zhang: User
 ) -> None:
     li = make_person(corp, "LiNa")
@@ -149,10 +130,14 @@ def test_recipients_of_a_field_are_limited_to_those_chosen_and_not_saved_yet(
     field = {"recipient_kind": "user", "recipient_path": "to", "users": [li.pk]}
 
     trials = {reach: previewed(client, channel, reach=reach, **field)["trial"] for reach in ("everyone", "chosen")}
+    both = previewed(client, channel, reach="chosen", users=[zhang.pk, li.pk])["trial"]
 
     assert "2 people get it" in trials["everyone"]
     assert "1 person gets it" in trials["chosen"]
     assert f"Nobody whom the channel reaches: {zhang.username}" in trials["chosen"]
+    assert "2 people get it" in both
+    channel.refresh_from_db()
+    assert channel.reach == "everyone"
 
 
 def test_what_cannot_work_is_refused_with_its_field(client: Client, root: User, zhang: User) -> None:
@@ -195,22 +180,17 @@ def test_saving_writes_the_mapping_and_enables(client: Client, root: User, zhang
     }
 
 
-def test_it_is_sent_to_oneself_alone(client: Client, root: User, corp: Corp, zhang: User) -> None:
-    channel = make_channel(root, zhang)
-    call(channel, {"title": "x"})
-
-    client.post(page_of(channel), filled(client, channel, _try="1"))
-
-    assert [list(one.people.all()) for one in IncomingMessage.objects.order_by("pk")] == [[zhang], [root]]
-
-
-def test_the_log_shows_what_came_in_without_payloads(client: Client, root: User, zhang: User) -> None:
+def test_it_is_sent_to_oneself_alone_and_the_log_shows_what_came_in_without_payloads(
+    client: Client, root: User, zhang: User
+) -> None:
     channel = make_channel(root, zhang)
     call(channel, {"title": "机密内容"})
     call(channel, {"title": "x"}, secret="gwi_wrong")
 
+    client.post(page_of(channel), filled(client, channel, _try="1"))
     page = client.get(page_of(channel, "calls")).content.decode()
 
+    assert [list(one.people.all()) for one in IncomingMessage.objects.order_by("pk")] == [[zhang], [root]]
     assert "accepted" in page
     assert "The secret or the signature is missing or wrong." in page
     assert "机密内容" not in page
@@ -250,34 +230,18 @@ def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> N
 # --- As an alert ---
 
 
-@pytest.mark.parametrize(("preset", "is_alert"), [("alertmanager", True), ("nightingale", True), ("jenkins", False)])
-def test_a_sender_of_alerts_begins_as_one(preset: str, is_alert: bool, client: Client) -> None:
-    client.post(f"{LIST}add/", {"name": "Mine", "kind": "webhook", "preset": preset})
-
-    assert InboundChannel.objects.get().is_alert is is_alert
-
-
-def test_the_page_of_an_alert_says_each_of_the_last_call_and_who_gets_it(
-    client: Client, root: User, zhang: User
-) -> None:
+def test_an_alert_goes_to_the_people_chosen_and_needs_no_text(client: Client, root: User, zhang: User) -> None:
+    """The page says each of the last call, and who gets it."""
     channel = preset_channel("alertmanager", root, zhang)
     call(channel, *example("alertmanager"))
-    sent = {**untouched(client.get(page_of(channel)).content.decode(), "inboundchannel_form"), "is_alert": "on"}
+    sent = filled(client, channel, is_alert="on", title="", text="")
 
-    trial = client.post(f"{LIST}{channel.pk}/preview/", sent).json()["trial"]
-
-    assert "<li>etl-3 恢复 · warning · resolved</li>" in trial
-    assert "1 person gets it" in trial
-
-
-def test_an_alert_goes_to_the_people_chosen_and_needs_no_text(client: Client, root: User, zhang: User) -> None:
-    channel = preset_channel("alertmanager", root, zhang)
-    form = untouched(client.get(page_of(channel)).content.decode(), "inboundchannel_form")
-    sent = {**form, "is_alert": "on", "title": "", "text": ""}
-
+    trial = client.post(page_of(channel, "preview"), sent).json()["trial"]
     refused = client.post(page_of(channel), {**sent, "recipient_kind": "user", "recipient_path": "receiver"})
     saved = client.post(page_of(channel), sent)
 
+    assert "<li>etl-3 恢复 · warning · resolved</li>" in trial
+    assert "1 person gets it" in trial
     assert refused.context["adminform"].form.errors["recipient_kind"] == ["An alert goes to the people chosen here."]
     assert saved.status_code == 302
     channel.refresh_from_db()

@@ -179,17 +179,35 @@ def test_what_was_accepted_over_the_days_limit_waits_for_the_next(
     assert (waiting.message, waiting.reason) == (IncomingMessage.objects.order_by("-pk")[0], "")
 
 
-def test_what_no_day_has_room_for_is_refused_when_its_time_is_over(
-    channel: InboundChannel, corp: Corp, site: str, clock: FakeClock
-) -> None:
-    channel.users.add(make_person(corp, "Li"))
+def no_room(channel: InboundChannel, settings: Any) -> None:
+    """On any day of the message's lifetime."""
+    channel.users.add(make_person(channel.owner.managed_corps.get(), "Li"))
     InboundChannel.objects.update(daily_limit=1, lifetime_hours=1)
-    call(channel, {"title": "告警", "url": f"{site}/a.png"})
     InboundFetch.objects.update(created_at=timezone.now() - timedelta(hours=25))
 
+
+def nobody_found(channel: InboundChannel, settings: Any) -> None:
+    channel.users.clear()
+
+
+def no_key(channel: InboundChannel, settings: Any) -> None:
+    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+
+@pytest.mark.parametrize("happen", [no_room, nobody_found, no_key])
+def test_what_cannot_become_a_message_is_given_up_and_noted(
+    happen: Any, channel: InboundChannel, site: str, clock: FakeClock, settings: Any
+) -> None:
+    call(channel, {"title": "告警", "url": f"{site}/a.png"})
+    happen(channel, settings)
+
     assert fetched(clock) == []
-    assert InboundCall.objects.newest_first()[0].outcome == InboundCall.Outcome.REFUSED
+
     assert not InboundFetch.objects.exists()
+    assert not IncomingMessage.objects.exists()
+    [noted] = InboundCall.objects.filter(outcome=InboundCall.Outcome.REFUSED)
+    if happen is no_key:
+        assert json.loads(noted.reason)["msgid"] == "What was sent cannot be read with the present keys."
 
 
 @pytest.mark.parametrize("is_superusers", [False, True])
@@ -271,24 +289,3 @@ def test_a_worker_that_comes_too_late_writes_nothing(channel: InboundChannel, si
         calls.fetch(run)
     assert not IncomingMessage.objects.exists()
     assert InboundFetch.objects.exists()
-
-
-def test_nobody_found_is_noted_once_it_is_known(corp: Corp, site: str, clock: FakeClock) -> None:
-    channel = make_channel(make_manager(corp), mapping=MAPPING)
-    call(channel, {"title": "告警", "url": f"{site}/a.png"})
-
-    assert fetched(clock) == []
-    assert InboundCall.objects.newest_first()[0].outcome == InboundCall.Outcome.REFUSED
-    assert not InboundFetch.objects.exists()
-
-
-def test_what_no_key_opens_is_given_up(channel: InboundChannel, site: str, clock: FakeClock, settings: Any) -> None:
-    call(channel, {"title": "告警", "url": f"{site}/a.png"})
-    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-
-    assert fetched(clock) == []
-
-    assert not InboundFetch.objects.exists()
-    assert not IncomingMessage.objects.exists()
-    [noted] = InboundCall.objects.filter(outcome=InboundCall.Outcome.REFUSED)
-    assert json.loads(noted.reason)["msgid"] == "What was sent cannot be read with the present keys."

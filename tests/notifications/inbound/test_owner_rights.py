@@ -84,38 +84,21 @@ def without_rights(owner: User) -> None:
     owner.user_permissions.clear()
 
 
-LOST = pytest.mark.parametrize("lose", [without_entry, disabled, without_rights])
-
-
-@LOST
-def test_a_webhook_answers_as_one_that_does_not_exist(lose: Any, owner: User, zhang: User) -> None:
-    channel = make_channel(owner, zhang)
+@pytest.mark.parametrize("lose", [without_entry, disabled, without_rights])
+def test_a_webhook_answers_as_one_that_does_not_exist_no_mail_is_let_in_and_a_token_sends_nothing(
+    lose: Any, owner: User, zhang: User
+) -> None:
+    webhook, token = make_channel(owner, zhang), make_sender(owner)
+    mails, password = make_mail_channel(owner)
     lose(owner)
 
-    assert call(channel, {"title": "好"}).status_code == 401
-    assert not IncomingMessage.objects.exists()
-
-
-@LOST
-def test_a_mail_channel_lets_nobody_in(lose: Any, owner: User, zhang: User) -> None:
-    channel, password = make_mail_channel(owner)
-    lose(owner)
-
-    found = Intake(lambda _ids: None).sign_in(user=channel.public_id, password=password, address="10.0.0.1")
+    assert call(webhook, {"title": "好"}).status_code == 401
+    sign_in = Intake(lambda _ids: None).sign_in
+    assert sign_in(user=mails.public_id, password=password, address="10.0.0.1") is None
     with pytest.raises(RefusedError):
-        take(channel, mail(), "zhang@wecom.local")
-
-    assert found is None
+        take(mails, mail(), "zhang@wecom.local")
     assert not IncomingMessage.objects.exists()
-
-
-@LOST
-def test_a_token_sends_nothing(lose: Any, owner: User) -> None:
-    token = make_sender(owner)
-    lose(owner)
-
     found = ApiToken.objects.usable(timezone.now()).filter(pk=token.pk).first()
-
     assert found is None or not tokens.may(found, tokens.Action.SEND)
 
 

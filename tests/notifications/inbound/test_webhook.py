@@ -90,10 +90,14 @@ def told(message: IncomingMessage) -> tuple[str, int, str]:
         return message.callback_state, message.callback_count, message.callback_error_text
 
 
-def test_a_settled_message_is_told_once_signed(
+def test_a_message_is_told_once_signed_when_every_run_has_ended(
     sender: ApiToken, url: str, calls: list[tuple[dict[str, str], bytes]], clock: FakeClock
 ) -> None:
     message = settled(sender, url)
+    Run.objects.update(status=Run.Status.SENDING)
+    assert webhook.hand_out(now=NOW) == []
+    assert not webhook.call_back(message.pk, clock=clock)
+    Run.objects.update(status=Run.Status.FINISHED)
 
     assert webhook.hand_out(now=NOW) == [message.pk]
     assert webhook.call_back(message.pk, clock=clock)
@@ -113,14 +117,6 @@ def test_a_settled_message_is_told_once_signed(
     assert (stamp, headers["X-Guanwecom-Signature"]) == (str(int(NOW.timestamp())), f"sha256={mac}")
     assert told(message) == (Callback.DELIVERED, 1, "")
     assert webhook.hand_out(now=NOW + timedelta(days=1)) == []
-
-
-def test_nobody_is_told_before_every_run_has_ended(sender: ApiToken, url: str, clock: FakeClock) -> None:
-    message = settled(sender, url)
-    Run.objects.update(status=Run.Status.SENDING)
-
-    assert webhook.hand_out(now=NOW) == []
-    assert not webhook.call_back(message.pk, clock=clock)
 
 
 def test_a_worker_that_dies_leaves_it_to_the_next_one(

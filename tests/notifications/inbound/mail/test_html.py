@@ -29,22 +29,17 @@ REPORT = """<html><head><style>td{color:red}</style><title>t</title></head><body
 <tr><td><p>北京</p></td><td>900</td></tr></tbody></table></td></tr></table></body></html>"""
 
 
-def test_a_report_in_markdown() -> None:
+def test_a_report_in_markdown_and_in_plain_text() -> None:
     assert markdown(REPORT) == (
         "## 昨日 销售\n\nHello **王伟**, see [the dashboard](https://bi.example.com/d/1?x=1&y=2).\n\nsecond\nline\n\n"
         "- one\n- two **x**\n\n> quoted\n> text\n\n城市 | 金额\n上海 | 1,200\n北京 | 900"
     )
-
-
-def test_a_report_in_plain_text() -> None:
-    assert html_text(REPORT) == (
+    plain = (
         "昨日 销售\n\nHello 王伟, see the dashboard https://bi.example.com/d/1?x=1&y=2.\n\nsecond\nline\n\n"
         "- one\n- two x\n\nquoted\ntext\n\n城市 | 金额\n上海 | 1,200\n北京 | 900"
     )
-
-
-def test_a_report_without_the_addresses_of_its_links() -> None:
-    assert html_text(REPORT, with_links=False).startswith("昨日 销售\n\nHello 王伟, see the dashboard.\n\nsecond")
+    assert html_text(REPORT) == plain
+    assert html_text(REPORT, with_links=False) == plain.replace(" https://bi.example.com/d/1?x=1&y=2", "")
 
 
 @pytest.mark.parametrize(
@@ -204,19 +199,14 @@ def test_superset_becomes_its_table_and_its_csv_file() -> None:
     assert names(found) == [("Sales.csv", "file")]
 
 
-def test_jenkins_becomes_its_text() -> None:
-    found = converted(senders.jenkins())
+def test_jenkins_becomes_its_text_and_finereport_its_table_and_its_pdf() -> None:
+    jenkins, finereport = converted(senders.jenkins()), converted(senders.finereport())
 
-    assert (found.markup, found.files) == ("plain", ())
-    assert found.text.endswith("Changes:\n\n[li] load orders_v2 first")
-    assert found.link == "https://ci.example.com/job/nightly-etl/42/display/redirect"
-
-
-def test_finereport_becomes_its_table_and_its_pdf() -> None:
-    found = converted(senders.finereport())
-
-    assert found.text.startswith("分公司0 | 0\n分公司1 | 17\n")
-    assert names(found) == [("经营分析.pdf", "file")]
+    assert (jenkins.markup, jenkins.files) == ("plain", ())
+    assert jenkins.text.endswith("Changes:\n\n[li] load orders_v2 first")
+    assert jenkins.link == "https://ci.example.com/job/nightly-etl/42/display/redirect"
+    assert finereport.text.startswith("分公司0 | 0\n分公司1 | 17\n")
+    assert names(finereport) == [("经营分析.pdf", "file")]
 
 
 @pytest.mark.parametrize(
@@ -249,7 +239,6 @@ def test_what_is_not_sent_is_named() -> None:
     found = convert(mail, RULES, "")
 
     assert len(found.files) == SENT_FILES_AT_MOST
-    assert found.text.endswith(f"old.eml, a.exe, virus.xlsx, empty.csv, {SENT_FILES_AT_MOST}.csv")
     assert found.text == f"words\n\n未发送：old.eml, a.exe, virus.xlsx, empty.csv, {SENT_FILES_AT_MOST}.csv"
 
 

@@ -156,52 +156,41 @@ def test_a_body_with_a_broken_encoding_is_read_as_far_as_it_goes(encoding: str) 
     assert isinstance(parse(mail(*lines, body=b"=ZZ!!\xff aGVsbG8")).text, str)
 
 
-def test_files_past_the_limit_are_named_as_left_out() -> None:
+def test_files_past_the_limit_and_a_mail_inside_the_mail_are_named_as_left_out() -> None:
     message = MIMEMultipart()
+    message.attach(MIMEText("outer"))
     for number in range(READ_FILES_AT_MOST + 2):
         part = MIMEText("x", "csv")
         part.add_header("Content-Disposition", "attachment", filename=f"{number}.csv")
         message.attach(part)
-
-    found = parse(senders.as_sent(message))
-
-    assert (len(found.files), found.left_out) == (
-        READ_FILES_AT_MOST,
-        (f"{READ_FILES_AT_MOST}.csv", f"{READ_FILES_AT_MOST + 1}.csv"),
-    )
-
-
-def test_a_mail_inside_the_mail_is_left_out() -> None:
-    message = MIMEMultipart()
-    message.attach(MIMEText("outer"))
     inner = mail("Content-Type: message/rfc822", "Content-Disposition: attachment; filename=old.eml", body=mail("A: b"))
     content = senders.as_sent(message).rpartition(b"--")[0].rpartition(b"\r\n--")
     boundary = content[2].split(b"\r\n")[0]
 
     found = parse(content[0] + b"\r\n--" + boundary + b"\r\n" + inner + b"\r\n--" + boundary + b"--\r\n")
 
-    assert (found.text, found.left_out) == ("outer", ("old.eml",))
+    past = tuple(f"{READ_FILES_AT_MOST + number}.csv" for number in range(2))
+    assert (found.text, len(found.files), found.left_out) == ("outer", READ_FILES_AT_MOST, ("old.eml", *past))
 
 
 # --- What would take too long ---
 
 
-def test_too_many_lines_are_refused_before_they_are_read() -> None:
-    with pytest.raises(UnreadableMailError, match="too many lines"):
-        parse(b"\n" * (LINES_AT_MOST + 1))
-
-
-def test_too_many_boundaries_for_so_many_lines_are_refused() -> None:
-    lines = 20_000
-    count = BOUNDARIES_TIMES_LINES_AT_MOST // lines + 1
-
-    with pytest.raises(UnreadableMailError, match="too many nested parts"):
-        parse(b"boundary" * count + b"\r\n" * lines)
-
-
-def test_parts_nested_too_deep_are_refused() -> None:
-    with pytest.raises(UnreadableMailError, match="nested too deep"):
-        parse(b"Content-Type: message/rfc822\r\n\r\n" * 3000)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\n" * (LINES_AT_MOST + 1), "too many lines"),
+        (
+            b"boundary" * (BOUNDARIES_TIMES_LINES_AT_MOST // 20_000 + 1) + b"\r\n" * 20_000,
+            "too many nested parts",
+        ),
+        (b"Content-Type: message/rfc822\r\n\r\n" * 3000, "nested too deep"),
+    ],
+    ids=["lines", "boundaries", "depth"],
+)
+def test_what_would_take_too_long_is_refused_before_it_is_read(content: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableMailError, match=reason):
+        parse(content)
 
 
 def test_a_body_with_a_name_is_the_text_and_not_a_file() -> None:

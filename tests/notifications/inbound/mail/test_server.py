@@ -84,9 +84,13 @@ def until_closed(client: smtplib.SMTP) -> set[int]:
 
 
 @pytest.mark.parametrize("method", ["auth_plain", "auth_login"])
-def test_a_channel_signs_in_with_its_id_and_secret(door: OpenDoor, method: str) -> None:
+def test_a_channel_signs_in_with_its_id_and_secret_and_nobody_sends_without(
+    door: OpenDoor, backend: Backend, method: str
+) -> None:
     with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
         client.ehlo()
+        assert talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<a@b.c>", "DATA", "VRFY a@b.c") == [530, 530, 530, 530]
+        assert backend.taken == []
         client.user, client.password = USER, PASSWORD
 
         code, _answer = client.auth(method.removeprefix("auth_").upper(), getattr(client, method))
@@ -94,40 +98,20 @@ def test_a_channel_signs_in_with_its_id_and_secret(door: OpenDoor, method: str) 
         assert code == 235
 
 
-def test_nobody_sends_without_signing_in(door: OpenDoor, backend: Backend) -> None:
+def test_the_third_wrong_password_ends_the_connection(door: OpenDoor, backend: Backend) -> None:
+    """Broken words of a sign-in count for nothing, and what comes while the database is away."""
+    wrong = "AUTH PLAIN AGNoYW5uZWwAd3Jvbmc="
     with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
         client.ehlo()
 
-        assert talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<a@b.c>", "DATA", "VRFY a@b.c") == [530, 530, 530, 530]
-    assert backend.taken == []
-
-
-def test_the_third_wrong_password_ends_the_connection(door: OpenDoor) -> None:
-    with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
-        client.ehlo()
-        wrong = "AUTH PLAIN AGNoYW5uZWwAd3Jvbmc="
-
+        broken = talk(client, "AUTH PLAIN !!!", "AUTH PLAIN YQ==", "AUTH CRAM-MD5", "AUTH", "AUTH LOGIN a b")
+        assert broken == [501, 501, 504, 501, 501]
+        backend.error = OperationalError("away")
+        assert talk(client, wrong) == [454]
+        backend.error = None
         assert talk(client, wrong, wrong, wrong) == [535, 535, 421]
         with pytest.raises(smtplib.SMTPServerDisconnected):
             client.noop()
-
-
-def test_broken_words_of_a_sign_in_are_refused_and_the_connection_goes_on(door: OpenDoor) -> None:
-    with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
-        client.ehlo()
-
-        assert talk(client, "AUTH PLAIN !!!", "AUTH PLAIN YQ==", "AUTH CRAM-MD5", "AUTH", "AUTH LOGIN a b") == [
-            *(501, 501, 504, 501, 501)
-        ]
-        assert client.noop()[0] == 250
-
-
-def test_while_the_database_is_away_nobody_is_told_that_a_password_is_wrong(door: OpenDoor, backend: Backend) -> None:
-    backend.error = OperationalError("away")
-    with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
-        client.ehlo()
-
-        assert talk(client, "AUTH PLAIN AGNoYW5uZWwAeA==") == [454]
 
 
 def test_networks_that_are_not_named_are_turned_away(backend: Backend) -> None:
@@ -162,16 +146,16 @@ def test_where_all_connections_are_taken_one_that_nobody_signed_in_on_makes_room
         assert sender.noop()[0] == 250
 
 
-def test_commands_do_not_put_off_the_time_to_sign_in(backend: Backend) -> None:
+@pytest.mark.parametrize("limit", ["sign_in_seconds", "session_seconds"])
+def test_commands_do_not_put_off_the_time_to_sign_in_and_no_session_lasts_for_ever(
+    backend: Backend, limit: str
+) -> None:
     with (
-        open_door(backend, replace(LIMITS, sign_in_seconds=1)) as opened,
-        smtplib.SMTP("127.0.0.1", opened.port, timeout=60) as idle,
+        open_door(backend, replace(LIMITS, **{limit: 1})) as opened,
+        smtplib.SMTP("127.0.0.1", opened.port, timeout=60) as client,
     ):
-        assert 421 in until_closed(idle)
-
-
-def test_no_session_lasts_for_ever(backend: Backend) -> None:
-    with open_door(backend, replace(LIMITS, session_seconds=1)) as opened, signed_in(opened) as client:
+        if limit == "session_seconds":
+            client.login(USER, PASSWORD)
         assert 421 in until_closed(client)
 
 
@@ -308,7 +292,7 @@ def test_every_recipient_that_can_be_one_is_taken_whoever_is_meant(door: OpenDoo
         "RCPT TO:<a\x01@b>",
     ]
     with signed_in(door) as client:
-        talk(client, "MAIL FROM:<a@b.c>")
+        talk(client, "MAIL FROM:<>")
         client.command_encoding = "utf-8"
 
         assert talk(client, *good) == [250, 250, 250]
@@ -317,6 +301,7 @@ def test_every_recipient_that_can_be_one_is_taken_whoever_is_meant(door: OpenDoo
         client.send(b".\r\n")
         assert client.getreply()[0] == 250
     assert backend.taken[0].recipients == ("nobody@wecom.local", "张伟@wecom.local", '"a b"@wecom.local')
+    assert backend.taken[0].sender == "<>"  # a bounce has none
 
 
 def test_so_many_recipients_and_no_more(door: OpenDoor) -> None:
@@ -326,15 +311,6 @@ def test_so_many_recipients_and_no_more(door: OpenDoor) -> None:
         codes = talk(client, *[f"RCPT TO:<a{number}@b.c>" for number in range(RECIPIENTS_AT_MOST + 1)])
 
     assert codes == [250] * RECIPIENTS_AT_MOST + [452]
-
-
-def test_a_bounce_has_no_sender(door: OpenDoor, backend: Backend) -> None:
-    with signed_in(door) as client:
-        assert talk(client, "MAIL FROM:<>", "RCPT TO:<x@y.z>", "DATA") == [250, 250, 354]
-        client.send(b".\r\n")
-        client.getreply()
-
-    assert backend.taken[0].sender == "<>"
 
 
 # --- How much ---
@@ -368,20 +344,14 @@ def test_all_connections_together_hold_no_more_than_some_large_mails(door: OpenD
     assert len(backend.taken) == 1
 
 
-def test_a_sender_that_says_nothing_is_left(backend: Backend) -> None:
-    with (
-        open_door(backend, replace(LIMITS, timeout_seconds=0.2)) as opened,
-        socket.create_connection(("127.0.0.1", opened.port), timeout=60) as silent,
-    ):
-        assert silent.recv(100).startswith(b"220 ")
-        assert silent.recv(100) == b""
-
-
-def test_a_sender_that_never_ends_its_mail_is_left(backend: Backend) -> None:
+def test_a_sender_that_says_nothing_or_never_ends_its_mail_is_left(backend: Backend) -> None:
     with open_door(backend, replace(LIMITS, timeout_seconds=0.5)) as opened, signed_in(opened) as client:
-        talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<x@y.z>", "DATA")
-        client.send(b"x" * 1000)
+        with socket.create_connection(("127.0.0.1", opened.port), timeout=60) as silent:
+            assert silent.recv(100).startswith(b"220 ")
+            talk(client, "MAIL FROM:<a@b.c>", "RCPT TO:<x@y.z>", "DATA")
+            client.send(b"x" * 1000)
 
+            assert silent.recv(100) == b""
         with pytest.raises(smtplib.SMTPServerDisconnected):
             client.getreply()
     assert backend.taken == []
