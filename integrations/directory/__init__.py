@@ -1,12 +1,12 @@
-"""Copies the directory of a corp into Department and Member (phase one; `accounts` applies its policy in phase two).
+"""The copy of a corp's directory in Department and Member (phase one; `accounts` applies its policy in phase two).
 
-`request_run(corp=…, trigger=…, now=…)` when somebody or the clock wants one: a job of the kind JOB, whose function a
-higher app has, calls `run_sync(run=…, job=…)`. Its result is done, asking, failed or waiting for its next try.
+`request_run(corp=…, trigger=…, now=…)` requests a run: a job of the kind JOB, whose function belongs to a higher app,
+calls `run_sync(run=…, job=…)`. Its result is done, asking, failed or waiting for its next try.
 
-Between runs `event_consumer` updates the members that WeCom's events name; `renames` tells higher apps of people
+Between runs `events` updates the members named by WeCom's events; `incremental` notifies higher apps of people
 who got another userid.
 
-`confirm_run` and `refuse_run` answer a run that asks; `admit_member` answers for a userid that had been deleted.
+`confirm_run` and `refuse_run` answer a run that asks; `admit_member` allows a userid that had been deleted.
 """
 
 from integrations.directory.sync import (

@@ -1,4 +1,4 @@
-"""Reads the tree of departments, and stops a run that would take too much away."""
+"""The tree of departments, and the guard against a run that would disable too many people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Parents = Mapping[int, int | None]
 
 
 def subtree(parents: Parents, roots: Iterable[int]) -> set[int]:
-    """`roots`, as far as they are known, with all departments below them."""
+    """Return the known ones of `roots` with all departments below them."""
     children: dict[int | None, list[int]] = defaultdict(list)
     for number, parent in parents.items():
         children[parent].append(number)
@@ -31,24 +31,24 @@ def subtree(parents: Parents, roots: Iterable[int]) -> set[int]:
 
 
 def tops(parents: Parents) -> list[int]:
-    """The departments with nothing known above them, in order of their numbers."""
+    """Return the departments without a known parent, in order of their numbers."""
     return sorted(number for number, parent in parents.items() if parent not in parents)
 
 
 def in_cycles(parents: Parents) -> set[int]:
-    """Departments that no top leads to: those of a cycle, and all below it."""
+    """Return the departments of cycles and all below them, which no top leads to."""
     return set(parents) - subtree(parents, tops(parents))
 
 
-# --- What a chosen department means: the departments below it, and the path by which people recognise it ---
+# --- Chosen departments: those below them, and the path by which people recognise each --------------------------------
 
-# WeCom allows 15 levels; a path that is longer is cut at its top.
+# WeCom allows 15 levels; a longer path is cut at its top.
 LEVELS_AT_MOST = 15
 SEPARATOR = " › "
 
 
 class Branches:
-    """The departments of some companies that are there, and what lies below each. Read once, by one query."""
+    """The present departments of some companies, with those below each. They are read by one query."""
 
     def __init__(self, corp_ids: Collection[int]) -> None:
         self._places: dict[int, tuple[int, int]] = {}
@@ -60,7 +60,7 @@ class Branches:
             self._parents[corp_id][number] = parent
 
     def reached(self, department_ids: Iterable[int], *, with_those_below: bool) -> set[int]:
-        """Keys of the departments that are meant: the ones that are there, with all below them where that is wanted."""
+        """Return the keys of those of the departments that are present, if wanted with all below them."""
         there = [pk for pk in department_ids if pk in self._places]
         if not with_those_below:
             return set(there)
@@ -75,24 +75,24 @@ class Branches:
 
 
 def reached(department_ids: Collection[int], *, with_those_below: bool) -> set[int]:
-    """What some chosen departments mean now. Two queries."""
+    """Return the keys of chosen departments as `Branches.reached` does, by two queries."""
     corps = Department.objects.filter(pk__in=list(department_ids)).order_by().values_list("corp_id", flat=True)
     return Branches(set(corps)).reached(department_ids, with_those_below=with_those_below)
 
 
 def at_and_above(department_ids: Collection[int]) -> set[int]:
-    """Departments whose choice means these, too, where those below count: themselves and all above. A query a level.
+    """Return these departments and all above them, whose choice covers these, too. One query for each level.
 
-    The other direction of `reached`: only what is there counts, and nothing above a department that is gone.
+    This is the reverse of `reached`: only present departments count, and nothing above a removed one.
     """
     known = Department.objects.filter(pk__in=list(department_ids)).present()
     return {one.pk for one in _with_those_above(list(known)).values()}
 
 
 def paths_of(departments: Iterable[Department]) -> dict[int, str]:
-    """Of each department's key its names from the top down, behind the company's where that is another word.
+    """Map each department's key to its path of names, preceded by the company's name if that differs.
 
-    A query for each level above them, however many they are, and one for the companies.
+    It takes one query for each level above them and one for the companies, however many departments there are.
     """
     chosen = list(departments)
     known = _with_those_above(chosen)
@@ -128,21 +128,21 @@ def _path(department: Department, known: dict[tuple[int, int], Department], comp
         parent = one.wecom_parent_id
         one = None if parent is None else known.get((one.corp_id, parent))
     names.reverse()
-    # The department at the top is mostly called as the company.
+    # The top department mostly has the company's name.
     path = SEPARATOR.join(names if names[0] == company else [company, *names])
     return path if department.removed_at is None else _("%(department)s (not there any more)") % {"department": path}
 
 
 _ROOTS_SHOWN = 5
-# So many people may lose access unasked, whatever share of the company that is, as long as they are not most of it.
-# A company of ten could not let anybody go otherwise.
+# So many people, but not more than half of the company, may lose access without a question, whatever share they are.
+# Otherwise a company of ten could not let anybody go.
 FLOOR = 20
 
 
 def is_too_many(*, losing_count: int, able_count: int, percent: int) -> bool:
-    """Return whether so many of a company's people lose access at once that an administrator is asked.
+    """Return whether so many people would lose access at once that an administrator must confirm.
 
-    `percent`: how many in a hundred may be disabled unasked; 0 for nobody.
+    `percent`: the share that may be disabled without a question; 0 for nobody.
     """
     floor = min(FLOOR, able_count / 2) if percent else 0
     return losing_count > max(floor, percent * able_count / 100)
@@ -150,7 +150,7 @@ def is_too_many(*, losing_count: int, able_count: int, percent: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Why a run asks. `leaving` of `of` people; `roots`: departments all of whose people would be disabled."""
+    """The reason why a run asks. `leaving`, `of`: numbers of people; `roots`: departments that would lose everybody."""
 
     reason: str
     leaving: int
@@ -170,11 +170,11 @@ def question(
     roots: Sequence[int],
     percent: int,
 ) -> Question | None:
-    """What to ask, or None.
+    """Return the question to an administrator, or None.
 
-    `losing`: keys of members who would be disabled; `able`: all who are not yet, with their departments' numbers;
-    `parents`: the tree as it was stored; `roots`: the configured ones, else the departments at the top count;
-    `percent`: how many in a hundred may be disabled unasked.
+    `losing`: keys of members who would be disabled; `able`: all members still enabled, with their departments'
+    numbers; `parents`: the stored tree; `roots`: the configured ones, by default the top departments; `percent`: the
+    share that may be disabled without a question.
     """
     if not losing:
         return None
@@ -190,11 +190,11 @@ def question(
     return Question("root", len(losing), len(able), percent, shown) if shown else None
 
 
-# --- Why a run does not go on. `integrations.clients.errors` has what WeCom's calls raise; these are our own reasons
+# --- Our own reasons to stop a run; those of WeCom's calls are in `integrations.clients.errors` -----------------------
 
 
 class Stop(Exception):
-    """The run must end without a change. `problem`: a word of `wording`; `detail` for its technical detail."""
+    """The run must end without a change. `problem`: a key of `sync._PROBLEMS`; `detail`: its technical detail."""
 
     def __init__(self, problem: str, detail: str = "") -> None:
         super().__init__(problem, detail)

@@ -1,4 +1,4 @@
-"""Compares stored rows with WeCom's, plans what becomes of everybody, and writes it in chunks."""
+"""Comparison of stored rows with WeCom's: plan the changes of every member, and write them in chunks."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _KIND_OF_ABSENCE = {
     Presence.DELETED: Kind.DELETED,
     Presence.MISSING: Kind.MISSING,
 }
-# Who was in one of these may have given the userid to somebody else since.
+# The userid of a member in one of these states may belong to somebody else by now.
 _UNSURE = frozenset({Presence.DELETED, Presence.MISSING})
 
 
 @dataclass(slots=True)
 class MemberState:
-    """A stored member. `departments`: number to whether they lead there."""
+    """A stored member. `departments`: number to whether the member leads there."""
 
     pk: int
     userid: str
@@ -47,15 +47,16 @@ class MemberState:
 
     @property
     def is_able(self) -> bool:
-        """Whether losing this member would take something from somebody."""
+        """True if losing this member would take away somebody's access."""
         return self.presence == Presence.HERE and self.status != DISABLED and not self.is_waiting
 
 
 @dataclass(slots=True)
 class Difference:
-    """What has to be written of one member. `updates`: columns of Member, without those that need the time.
+    """The changes to write for one member. `updates`: columns of Member, without the times.
 
-    `waits`: True starts waiting for an administrator, False ends it, None leaves it. `record`: for SyncChange.fields.
+    `waits`: True makes the member wait for an administrator, False ends the wait, None changes nothing. `record`: for
+    SyncChange.fields.
     """
 
     state: MemberState
@@ -67,7 +68,7 @@ class Difference:
 
 
 def difference(state: MemberState, person: Person, presence: Member.Presence) -> Difference | None:
-    """What to write of a member who was listed; None where nothing changed."""
+    """Return the changes of a member who was listed; None if nothing changed."""
     found = Difference(state, Kind.CHANGED)
     if person.userid != state.userid:
         _note(found, "userid", state.userid, person.userid)
@@ -88,7 +89,7 @@ def difference(state: MemberState, person: Person, presence: Member.Presence) ->
 
 
 def absence(state: MemberState, presence: Member.Presence) -> Difference | None:
-    """What to write of a member who was not listed; None where that was known."""
+    """Return the changes of a member who was not listed; None if that was known."""
     if state.presence == presence:
         return None
     found = Difference(state, _KIND_OF_ABSENCE[presence], {"presence": presence})
@@ -104,7 +105,7 @@ def _note(found: Difference, name: str, old: Any, new: Any) -> None:
 
 def _compare_departments(found: Difference, person: Person) -> None:
     old = found.state.departments
-    # Where it is not told whether somebody leads a department, what was known stays.
+    # If WeCom does not say whether a person leads a department, the stored value stays.
     new = {number: old.get(number) if leads is None else leads for number, leads in person.departments.items()}
     if new == old:
         return
@@ -145,7 +146,7 @@ class DepartmentState:
 
 @dataclass(slots=True)
 class DepartmentDifferences:
-    """`changed`: by primary key, columns of Department; a department that is there again has `removed_at` None."""
+    """Changes of departments. `changed`: columns by primary key; `removed_at` None restores a department."""
 
     created: list[SeenDepartment] = field(default_factory=list)
     changed: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -159,7 +160,7 @@ class DepartmentDifferences:
 def department_differences(
     states: Iterable[DepartmentState], seen: Mapping[int, SeenDepartment]
 ) -> DepartmentDifferences:
-    """What to write of the departments."""
+    """Compare the stored departments with WeCom's."""
     found, known = DepartmentDifferences(), set()
     for state in states:
         known.add(state.number)
@@ -183,17 +184,17 @@ def department_differences(
 
 LookUp = Callable[[Sequence[str]], Iterable[Whereabouts]]
 
-# Of how many people who seem to be gone a run asks WeCom why, one call each. A company's leavers of a day are fewer;
-# of those beyond, the contacts secret's list is believed, and without one the reason stays unknown.
+# How many missing people a run looks up, with one call each. A company has fewer leavers a day; for the others the list
+# of the contacts secret decides, and without that list the reason stays unknown.
 LOOK_UPS_AT_MOST = 500
-# Of those who are out of scope, which only the contacts secret tells for all, a run looks after this many, each run
-# after others: a userid that is deleted meanwhile, and given to somebody else, must not heal by itself.
+# How many people out of scope, about all of whom only the contacts secret tells, a run looks up, each run others: a
+# userid that was deleted and given to somebody else must not heal by itself.
 OUTSIDERS_LOOKED_UP = 100
 
 
 @dataclass(slots=True)
 class Plan:
-    """What would be written. `losing`: differences that take something from a person; they are written first."""
+    """The changes to write. `losing`: differences that take away access; they are written first."""
 
     departments: DepartmentDifferences = field(default_factory=DepartmentDifferences)
     losing: list[Difference] = field(default_factory=list)
@@ -210,9 +211,9 @@ class Plan:
 
 
 def plan(*, snapshot: Snapshot, states: Iterable[MemberState], look_up: LookUp, turn: int | None) -> Plan:
-    """Compare `states` with what was read. Whom the app does not see is out of scope, and not copied where unknown.
+    """Compare `states` with the snapshot. People whom the app does not see are out of scope, and not copied if new.
 
-    `turn` says whose turn it is among those out of scope (the run's number). None: all of `states` are looked up.
+    `turn` (the run's number) selects which members out of scope are looked up. None: all of `states` are looked up.
     """
     planned = Plan()
     absent: list[MemberState] = []
@@ -234,7 +235,7 @@ def plan(*, snapshot: Snapshot, states: Iterable[MemberState], look_up: LookUp, 
 
 
 def _is_told_by_lists(planned: Plan, state: MemberState, snapshot: Snapshot) -> bool:
-    """Plan what the lists say of somebody whom they do not show. False: WeCom has to be asked."""
+    """Plan the change of a missing member by the lists. Return False if WeCom has to be asked."""
     if state.presence in _UNSURE:
         return True
     has_left = state.folded in snapshot.left
@@ -276,12 +277,12 @@ Note = Callable[[Sequence[Difference], Sequence[Member], datetime], None]
 
 
 class Writer:
-    """Writes a plan, a chunk at a time. Who somebody else has changed since the plan's reading began is left to them,
-    as they know more.
+    """Writes a plan in chunks. A member whom somebody else changed since the reading began is skipped, because that
+    change is newer.
 
-    `saving`: a transaction for a chunk, which gives its time; it gets how much of each kind was written, once it ends.
-    `note` keeps a record of what a chunk wrote, in its transaction. `read_since`: when the reading began. `own`: when
-    whoever writes has changed members since, by their keys; who changed one of these later knows more, too.
+    `saving`: a transaction for a chunk, which yields its time; at its end it gets the number of changes by kind. `note`
+    records a chunk's changes in its transaction. `read_since`: when the reading began. `own`: when this writer's batch
+    changed members, by key; a later change of these is somebody else's.
     """
 
     def __init__(
@@ -295,7 +296,7 @@ class Writer:
     ) -> None:
         self._corp, self._chunk, self._note, self._read_since, self._own = corp, saving, note, read_since, own
         self._department_keys: dict[int, int] = {}
-        # Keys of the members that were written, and how many were left to somebody else.
+        # Keys of the members that were written, and the number of skipped ones.
         self.touched: list[int] = []
         self.left_count = 0
 
@@ -322,7 +323,7 @@ class Writer:
                 )
                 for one in found.created
             ]
-            # Somebody else may have made them meanwhile.
+            # Somebody else may have created them meanwhile.
             Department.objects.bulk_create(new, batch_size=_ROWS_A_STATEMENT, ignore_conflicts=True)
             for key, updates in found.changed.items():
                 Department.objects.filter(pk=key).update(**updates)
@@ -387,7 +388,7 @@ class Writer:
 
 
 def _change(member: Member, one: Difference, now: datetime) -> set[str]:
-    """Lay a difference over its row. Returns the columns."""
+    """Apply a difference to its row. Return the columns."""
     updates = {"changed_at": now, **one.updates}
     if "presence" in updates:
         updates["left_at"] = None if updates["presence"] == Presence.HERE else now
@@ -399,7 +400,7 @@ def _change(member: Member, one: Difference, now: datetime) -> set[str]:
 
 
 def insert(model: Any, rows: list[Any]) -> list[Any]:
-    """Insert rows; they have their keys then."""
+    """Insert rows and return them with their keys."""
     return list(model.objects.bulk_create(rows, batch_size=_ROWS_A_STATEMENT))
 
 

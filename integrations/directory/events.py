@@ -1,8 +1,8 @@
-"""Consumer of directory events: keeps the copy current between runs (phase one).
+"""Consumer of directory events: it keeps the copy current between runs (phase one).
 
-What an event says is looked up before it is written, so events may come late, twice or out of order. A run reads for
-minutes, and what it read may be older than an event: who was changed since is left alone by it (diff.Writer),
-and the events that came meanwhile are worked off once more after it.
+Everything in an event is looked up before it is written, so events may come late, twice or out of order. A run reads
+for minutes, and its data may be older than an event. So a run skips members changed since (diff.Writer), and events
+that came meanwhile are processed again after it.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ from integrations.models import Corp, EventLane, EventWork, Member, SyncRun
 logger = logging.getLogger(__name__)
 
 NAME = "integrations.directory"
-# When events that came during a run, or beside another writer, are worked off once more.
+# When events that came during a run, or beside another writer, are processed again.
 AFTER_RUN, AFTER_OTHERS = timedelta(seconds=20), timedelta(seconds=2)
-# How often a look at WeCom shows that its worker lives: a fraction of the lane's lease.
+# How often a look-up at WeCom extends the lane's lease: a fraction of the lease.
 PULSE = timedelta(seconds=20)
-# So many events that wait are looked through for renames.
+# How many waiting events are searched for renames.
 WAITING_AT_MOST = 200
-# Those who lose access by events within the window are counted together, as those of one run are.
+# People who lose access by events within this time are counted together, like those of one run.
 GUARD_WINDOW = timedelta(minutes=10)
 
 
 def consume(batch: Batch) -> Outcome:
-    """Bring the copy up to date for those whom the events name."""
+    """Update the copy for the people named by the events."""
     corp = batch.corp
     if not corp.is_enabled or not has_copy(corp):
         return Outcome()
@@ -71,7 +71,7 @@ def consume(batch: Batch) -> Outcome:
         if leavers and not _is_suspicious(corp, leavers):
             put_out_of_reach(corp=corp, userids=leavers, now=batch.clock(), hold=hold, touch=touch)
         raise
-    except Stop:  # a department root is not there any more: the run says so, where it is read
+    except Stop:  # a department root is missing: a run reports it
         _request_run(batch)
         return Outcome()
     writer = _write(batch, found, own=renamed.written)
@@ -82,7 +82,7 @@ def consume(batch: Batch) -> Outcome:
 
 
 def _pulse(batch: Batch) -> Callable[[], None]:
-    """Moves the lane's lease on, but not with each of many answers."""
+    """Return a function that extends the lane's lease, but not at each of many answers."""
     held_at = batch.clock()
 
     def alive() -> None:
@@ -96,7 +96,7 @@ def _pulse(batch: Batch) -> Callable[[], None]:
 
 
 def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> Renamed:
-    """Carry out what can be, and keep those who must wait for it from being looked at."""
+    """Carry out the possible renames, and skip the look-up of people whose rename must wait."""
     renames = sorted([*changes.renames, *_waiting_renames(batch)], key=lambda one: one.happened_at)
     if not renames:
         return Renamed()
@@ -119,7 +119,7 @@ def _rename(batch: Batch, changes: EventChanges, lookup: EventLookup) -> Renamed
 
 
 def _waiting_renames(batch: Batch) -> list[Rename]:
-    """Those of other events, which waited for one of these: the userids that they name are not looked up before."""
+    """Return the waiting renames of other events. Their userids must not be looked up before."""
     works = EventWork.objects.waiting().filter(corp=batch.corp, consumer=NAME, event__change=UPDATE_USER)
     works = works.exclude(event__in=[one.pk for one in batch.events]).filter(next_try_at__isnull=False)
     found = list(works.select_related("event").order_by("event__happened_at", "event_id")[:WAITING_AT_MOST])
@@ -127,7 +127,7 @@ def _waiting_renames(batch: Batch) -> list[Rename]:
 
 
 def _write(batch: Batch, found: Found, *, own: Mapping[int, datetime]) -> Writer:
-    """`own`: members whom this batch has written already, and when."""
+    """Write the changes. `own`: the members written by this batch already, and when."""
 
     @contextmanager
     def saving(counts: Mapping[str, int]) -> Iterator[datetime]:
@@ -138,7 +138,7 @@ def _write(batch: Batch, found: Found, *, own: Mapping[int, datetime]) -> Writer
             logger.info("directory by events corp=%s %s", batch.corp.pk, dict(counts))
 
     def note(changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
-        """The audit trail has what comes of it for people; the copy itself keeps no history between runs."""
+        """Report the members. The audit trail records the consequences; the copy keeps no history between runs."""
         batch.touch([*(one.state.pk for one in changes), *(one.pk for one in joined)])
 
     writer = Writer(corp=batch.corp, saving=saving, note=note, read_since=found.read_since, own=own)
@@ -153,15 +153,15 @@ def _write(batch: Batch, found: Found, *, own: Mapping[int, datetime]) -> Writer
 
 
 def _request_run(batch: Batch) -> None:
-    """The beat of the higher app that carries out runs finds it within a minute."""
+    """Request a run. The beat of the higher app that carries out runs finds it within a minute."""
     request_run(corp=batch.corp, trigger=SyncRun.Trigger.EVENT, now=batch.clock())
 
 
 def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
-    """Whether, with those of the last minutes, more lose access by events than may without an administrator's yes.
+    """Return whether too many people lose access by events of the last minutes without an administrator's approval.
 
-    `losing`: folded userids. A set: while WeCom cannot be asked, the same events are tried again and again.
-    Without the store only these count.
+    `losing`: folded userids. The store holds a set, because the same events are repeated while WeCom does not answer.
+    Without the store only `losing` counts.
     """
     key = f"integrations:event-leaving:{corp.pk}"
     total = len(losing)
@@ -170,7 +170,7 @@ def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
         pipeline.expire(key, GUARD_WINDOW, nx=True)
         pipeline.scard(key)
         total = int(pipeline.execute()[-1])
-    # Those of the last minutes have lost access already.
+    # People of the last minutes have lost access already.
     able_count = Member.objects.filter(corp=corp).able().count() + total - len(losing)
     return is_too_many(losing_count=total, able_count=able_count, percent=settings.DIRECTORY_GUARD_PERCENT)
 
@@ -178,13 +178,13 @@ def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
 DIRECTORY_CONSUMER = Consumer(name=NAME, wants=DIRECTORY_EVENTS, consume=consume)
 
 
-# So long events may wait before somebody is told: a run, or a hiccup of WeCom, takes less.
+# How long events may wait before a warning: a run, or a short failure of WeCom, takes less.
 PATIENCE = timedelta(minutes=10)
 COUNTED = 1000
 
 
 class State(StrEnum):
-    """`ARRIVING`: events come and are acted on. `SILENT`: an address is verified, but none has come since."""
+    """State of a company's events. `ARRIVING`: they come. `SILENT`: an address is verified, but none came since."""
 
     ARRIVING = "arriving"
     SILENT = "silent"
@@ -197,8 +197,8 @@ _TONES = {State.ARRIVING: "good", State.SILENT: "warn", State.NOT_COPIED: "warn"
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """What is in force for a company. `late_count`: events that wait for longer than they should; `given_up_count`:
-    those that are not tried any more, and that no run has made good; both capped.
+    """The way in which a company's changes arrive. `late_count`: events that wait too long; `given_up_count`: events
+    that are not tried any more and that no run has made up for; both are capped.
     """
 
     state: State
@@ -218,7 +218,7 @@ class Hearing:
 
     @property
     def sentences(self) -> list[str]:
-        """What is in force, and what to do where it is not the better of the two."""
+        """Sentences on how changes arrive, and on what to do if they do not arrive at once."""
         found = [self._sentence()]
         if self.late_count:
             sentence = ngettext(
@@ -235,7 +235,7 @@ class Hearing:
 
     @property
     def given_up(self) -> str:
-        """What happened to events that were given up, and what to do about it."""
+        """The sentence on events that were given up, and on what to do about it."""
         sentence = ngettext(
             "%(count)d event about people was given up after many tries, and what it tells is missing here. "
             "Synchronise the directory now: that makes it good. Or have it tried once more on the page that begins a "
@@ -271,7 +271,7 @@ class Hearing:
 
 
 def hearing_of(corp: Corp, *, now: datetime) -> Hearing:
-    """Four queries at most; one where no address is verified."""
+    """Return how a company's changes arrive, by at most four queries; by one if no address is verified."""
     given_up_count = EventWork.objects.given_up().filter(corp=corp)[:COUNTED].count()
     verified = [one for one in (corp.callback_verified_at, corp.contacts_callback_verified_at) if one is not None]
     if not verified:
@@ -280,7 +280,7 @@ def hearing_of(corp: Corp, *, now: datetime) -> Hearing:
         return Hearing(State.NOT_COPIED, None, given_up_count=given_up_count)
     lane = EventLane.objects.filter(corp=corp, consumer=NAME)
     heard_at = lane.values_list("worked_at", flat=True).first()
-    # Without those that were worked off and are only to be repeated after a run, which may take long.
+    # Without events that were processed and only wait to be repeated after a run, which may take long.
     waiting = EventWork.objects.waiting().exclude(problem="", try_count__gt=0)
     waiting = waiting.filter(corp=corp, event__received_at__lt=now - PATIENCE)
     late_count = waiting[:COUNTED].count()

@@ -1,11 +1,11 @@
-"""Reads a company's directory from WeCom with as few calls as its secret allows. Writes nothing.
+"""Reader of a company's directory in WeCom, with as few calls as its secrets allow. It writes nothing.
 
-By the app: department/list once (once a root), user/list once a department, agent/get once. Only where the app's scope
-names people or tags: tag/get once a tag, and user/get for a person who stands in none of the departments.
+By the app: department/list once (or once for each root), user/list once a department, agent/get once. If the app's
+scope names people or tags: tag/get once a tag, and user/get for a person who is in none of the departments.
 With the contacts secret also: department/simplelist once, user/list_id once for 10,000 rows (a row is a person in a
-department), and department/list once however many roots there are.
+department), and department/list only once, however many roots there are.
 
-On top come user/get calls, one for each person who seems to be gone, to learn why.
+In addition there is one user/get call for each missing person, to learn why.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from integrations.directory.departments import Stop
 from integrations.models import Corp, SyncRun, fold_userid
 
 ACTIVE, DISABLED, NOT_ACTIVATED = "active", "disabled", "not_activated"
-# WeCom's numbers of a member's state. 5 (has left) is no state: such a member is not there.
+# WeCom's numbers of a member's state. 5 (has left) is not a state: such a member counts as missing.
 STATUS = {1: ACTIVE, 2: DISABLED, 4: NOT_ACTIVATED}
 LEFT_COMPANY = 5
 _USERID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_\-@.]{0,63}")
@@ -40,7 +40,7 @@ _JOINER = "\u200d"
 _LONGEST = {"name": 128, "alias": 128, "position": 128, "mobile": 32, "email": 254, "biz_mail": 254}
 NUMBER_CHARACTERS = 64
 PLAIN_FIELDS = (*_LONGEST, "number")
-# Of these the record of a run says only that they changed.
+# A run records only that these changed, not their values.
 PRIVATE_FIELDS = frozenset({"mobile", "email", "biz_mail"})
 DEPARTMENT_IDS = range(1, 2**32)
 _EXAMPLES = 5
@@ -48,7 +48,7 @@ _EXAMPLES = 5
 
 @dataclass(slots=True)
 class Person:
-    """One member as this run saw them. `departments`: number to whether they lead there (None: unknown)."""
+    """A member as this run read them. `departments`: number to whether they lead there (None: unknown)."""
 
     userid: str
     departments: dict[int, bool | None]
@@ -60,7 +60,7 @@ class Person:
     biz_mail: str | None = None
     number: str | None = None
     status: str | None = None
-    # Whether the app showed them; else the contacts secret alone knows that they exist.
+    # Whether the app sees them; otherwise only the contacts secret shows that they exist.
     is_seen_by_app: bool = False
     folded: str = field(init=False)
 
@@ -70,7 +70,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class SeenDepartment:
-    """One department; name None: not told."""
+    """A department that was read; name None: not given."""
 
     number: int
     parent: int | None
@@ -80,7 +80,7 @@ class SeenDepartment:
 
 @dataclass
 class Warnings:
-    """What was odd, counted by kind, with the first few examples."""
+    """Oddities, counted by kind, with the first few examples."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -96,10 +96,10 @@ class Warnings:
 
 @dataclass
 class Snapshot:
-    """Everything that one run read.
+    """The result of one reading.
 
-    `people` by folded userid. `company`: the folded userids of the whole company, where the contacts secret told them,
-    else None. `left`: folded userids that were listed as having left the company.
+    `people`: by folded userid. `company`: the folded userids of the whole company from the contacts secret, else None.
+    `left`: folded userids listed as having left the company.
     """
 
     departments: dict[int, SeenDepartment] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Snapshot:
     warnings: Warnings = field(default_factory=Warnings)
 
     def add(self, person: Person) -> None:
-        """Add what one list says of a person; lists are put together. Two spellings of a userid are one person."""
+        """Merge a person's entry of one list. Two spellings of a userid are one person."""
         known = self.people.get(person.folded)
         if known is None:
             self.people[person.folded] = person
@@ -129,7 +129,7 @@ _MERGED = tuple(one.name for one in fields(Person) if one.name in {*PLAIN_FIELDS
 
 
 def clean(text: str, longest: int) -> str:
-    """`text` as it can be stored and shown: no control or invisible characters, no half characters, not too long."""
+    """Return `text` for storage and display: no control or invisible characters, no half characters, not too long."""
     if text.isprintable():
         return text.strip()[:longest]
     kept = (one for one in text if one == _JOINER or unicodedata.category(one) not in {"Cc", "Cf", "Cs"})
@@ -137,15 +137,15 @@ def clean(text: str, longest: int) -> str:
 
 
 def is_userid(text: str) -> bool:
-    """Whether WeCom could have given this as a userid."""
+    """Return whether the text can be a userid of WeCom."""
     return _USERID.fullmatch(text) is not None
 
 
 def person_of(user: User, *, known: Iterable[int], listed_in: int | None = None, number_field: str = "") -> Person:
-    """`known`: the departments that count; `listed_in`: the one in whose list the user stood, if any; `number_field`:
-    the company's own field with the employee number, empty: that is not read.
+    """Convert a user, whose userid the caller has checked.
 
-    The caller has checked the userid.
+    `known`: the departments that count; `listed_in`: the department whose list had the user, if any; `number_field`:
+    the company's own field with the employee number; empty to skip it.
     """
     leads = dict(zip(user.department_ids, user.is_leader_in, strict=False))
     departments = {number: leads.get(number) for number in user.department_ids if number in known}
@@ -155,8 +155,8 @@ def person_of(user: User, *, known: Iterable[int], listed_in: int | None = None,
         name: None if name in user.withheld else clean(getattr(user, name), longest)
         for name, longest in _LONGEST.items()
     }
-    values["name"] = values["name"] or None  # nobody is nameless: an empty name was withheld
-    # A field that is not in the answer at all may be hidden from the app: unknown, not empty.
+    values["name"] = values["name"] or None  # everybody has a name: an empty one was withheld
+    # A field that is missing from the answer may be hidden from the app: unknown, not empty.
     number = dict(user.own_fields).get(number_field) if number_field else None
     values["number"] = None if number is None else clean(number, NUMBER_CHARACTERS)
     status = None if user.status is None else STATUS.get(user.status)
@@ -167,19 +167,19 @@ def person_of(user: User, *, known: Iterable[int], listed_in: int | None = None,
 
 T = TypeVar("T")
 
-# WeCom allows one company 10,000 calls of one API a minute. So many go out at once, and then so many a second: together
-# 8,800 in the first minute and 4,800 in each after it, which leaves something to others.
+# WeCom allows a company 10,000 calls of one API a minute. These limits, a burst and then a rate, make at most 8,800 in
+# the first minute and 4,800 in each later one, which leaves some to other programs.
 CALLS_AT_ONCE = 4000
 CALLS_PER_SECOND = 80
 # Far below the 300 that WeCom was once said to allow, so that messages keep their share.
 PARALLEL_CALLS = 8
-# Seconds before the second and the third try. A whole run that begins anew (sync.py) is minutes away: repeating
-# one call of thousands here is not the same retry a second time.
+# Seconds before the second and the third try. A whole run is repeated only minutes later (sync.py), so repeating one
+# call of thousands here does not duplicate that retry.
 PAUSES_SECONDS = (0.5, 2.0)
 
 
 class Calling:
-    """Makes calls. `pause` sleeps so many seconds; `count` is how many were made, repeats included."""
+    """Paced, repeated calls. `pause` sleeps for some seconds; `count`: calls made, including repeats."""
 
     def __init__(
         self,
@@ -193,22 +193,22 @@ class Calling:
         self._pause, self._parallel = pause, parallel
         self._interval, self._credit_seconds = 1 / per_second, at_once / per_second
         self._lock = threading.Lock()
-        # When the last call would have gone out, had all kept the interval.
+        # When the last call would have been made if all had kept the interval.
         self._due_at = 0.0
 
     def one(self, call: Callable[[], T]) -> T:
-        """One call, at most three times where it fails for the moment. Raises what the client raises."""
+        """Make one call, up to three times after passing failures. Raises the client's errors."""
         for seconds in PAUSES_SECONDS:
             try:
                 return self._paced(call)
             except TransientError as error:
                 if isinstance(error, RateLimitedError) and error.retry_after_seconds > 5:
-                    raise  # a minute's block: nobody sleeps that long
+                    raise  # a block of a minute is too long to sleep
                 self._pause(seconds)
         return self._paced(call)
 
     def many(self, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
-        """The results in the order of the calls, some of which are under way at once. Ends with the first error."""
+        """Yield the results in the order of the calls, some of which run in parallel. Stops at the first error."""
         with ThreadPoolExecutor(self._parallel, thread_name_prefix="directory") as pool:
             waiting: deque[Future[T]] = deque()
             try:
@@ -234,19 +234,19 @@ class Calling:
 
 
 Phase = SyncRun.Phase
-# phase, steps done, steps in all (0: unknown)
+# Arguments: phase, finished steps, all steps (0: unknown).
 Progress = Callable[[SyncRun.Phase, int, int], None]
 
 _NO_SUCH_DEPARTMENT = (60003, 60123, 60011)
-# What user/get says of somebody who exists but is not shown to the app, and of somebody who does not exist.
+# user/get's codes for somebody who exists but is not shown to the app, and for somebody who does not exist.
 _OUTSIDE, _GONE = (60011, 60021, 50002, 92000), (60111, 40003)
 
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """What user/get says of one person: a `person` who is there after all, or `exists` elsewhere, or neither.
+    """The result of user/get: a `person` in scope, or somebody who `exists` elsewhere, or neither.
 
-    `has_left`: WeCom still names the account, as one that has left the company.
+    `has_left`: WeCom still has the account, as one that has left the company.
     """
 
     person: Person | None
@@ -255,10 +255,10 @@ class Whereabouts:
 
 
 class Reader:
-    """Reads a company once, with the secrets that it has. `number_field`: the company's own field (extattr) that holds
-    the employee number, empty: none is read.
+    """Reads a company once, with the available secrets. `number_field`: the company's own field (extattr) with the
+    employee number; empty to skip it.
 
-    Raises the errors of `integrations.clients.errors`, and Stop for a department root that is not there.
+    Raises the errors of `integrations.clients.errors`, and Stop for a missing department root.
     """
 
     def __init__(self, *, corp: Corp, calling: Calling, progress: Progress, number_field: str = "") -> None:
@@ -269,11 +269,11 @@ class Reader:
         self.snapshot = Snapshot()
         self._seen_by_app: set[int] = set()
         self._unknown: set[int] = set()
-        # What user/get has said, by folded userid.
+        # Results of user/get, by folded userid.
         self._answers: dict[str, User | bool] = {}
 
     def read(self) -> Snapshot:
-        """The whole directory. Raises the errors of `integrations.clients.errors`, and Stop."""
+        """Read the whole directory. Raises the errors of `integrations.clients.errors`, and Stop."""
         self._progress(Phase.DEPARTMENTS, 0, 0)
         self._read_departments()
         if self._contacts is not None:
@@ -284,29 +284,29 @@ class Reader:
         return self.snapshot
 
     def look_up(self, userids: Sequence[str]) -> list[Whereabouts]:
-        """Where people are whom no list named, in order. Also finds who moved while the lists were read."""
+        """Look up people whom no list has, in order. This also finds people who moved during the reading."""
         self._fetch_people(userids)
         return [self._whereabouts(self._answers[fold_userid(userid)]) for userid in userids]
 
-    # --- A part of it, for some people only (incremental.py) ----------------------------------------------------------
+    # --- Partial reading, for some people only (incremental.py) -------------------------------------------------------
 
     @property
     def has_met_unknown_department(self) -> bool:
-        """Somebody stands in a department that is neither read nor taken as known."""
+        """True if somebody is in a department that was neither read nor given."""
         return bool(self._unknown)
 
     def use_departments(self, departments: Mapping[int, SeenDepartment]) -> None:
-        """Believe that these are the departments, instead of reading them."""
+        """Use these departments instead of reading them."""
         self.snapshot.departments = dict(departments)
 
     def read_departments(self) -> Snapshot:
-        """The departments, and no people yet."""
+        """Read the departments only."""
         self._read_departments()
         self._unknown.clear()
         return self.snapshot
 
     def read_lists(self, numbers: Iterable[int]) -> None:
-        """The people of these departments, as far as the app sees them."""
+        """Read the people of these departments whom the app sees."""
         wanted = sorted(self._seen_by_app & set(numbers))
         lists = self._calling.many(partial(self._app.user_list, number) for number in wanted)
         for done, (number, users) in enumerate(zip(wanted, lists, strict=True)):
@@ -315,22 +315,22 @@ class Reader:
                 self._add_user(user, number)
 
     def read_company(self, wanted: Collection[str]) -> None:
-        """The userids of the whole company, and the departments of those `wanted`, where there is a contacts secret."""
+        """Read the company's userids, and the departments of those `wanted`, if there is a contacts secret."""
         if self._contacts is not None:
             self._read_userids(self._contacts, wanted)
 
     def existing(self, userids: Collection[str]) -> set[str]:
-        """Those of these userids, folded, that exist in the company, whether the app sees them or not."""
+        """Return which of these userids, folded, exist in the company, also out of the app's sight."""
         self._fetch_people(userids)
         return {folded for folded in map(fold_userid, userids) if self._whereabouts(self._answers[folded]).exists}
 
     def forget(self, userids: Iterable[str]) -> None:
-        """Ask about these anew when they are looked up."""
+        """Forget the results for these userids, so that the next look-up asks again."""
         for folded in map(fold_userid, userids):
             self._answers.pop(folded, None)
 
     def read_scope_tags(self) -> set[int]:
-        """The tags that the app's visible scope names."""
+        """Return the tags in the app's visible scope."""
         return set(self._calling.one(partial(self._app.agent_get)).allowed_tag_ids)
 
     # --- Departments ----------------------------------------------------------------------------------------------
@@ -363,7 +363,7 @@ class Reader:
         return found
 
     def _merge(self, known: dict[int, SeenDepartment], departments: Iterable[Department]) -> set[int]:
-        """Lay an answer over what was told before. Returns its numbers."""
+        """Merge an answer over earlier ones. Return its numbers."""
         numbers = set()
         for one in departments:
             if one.department_id not in DEPARTMENT_IDS:
@@ -371,7 +371,7 @@ class Reader:
                 raise UnexpectedResponseError(message, system="wecom", operation="department_list")
             numbers.add(one.department_id)
             name = clean(one.name, 128) or None
-            # Not `in` alone: a range is searched number by number for what is no number.
+            # None is excluded first, because a range is searched number by number for anything that is not a number.
             parent = one.parent_id if one.parent_id is not None and one.parent_id in DEPARTMENT_IDS else None
             known[one.department_id] = SeenDepartment(one.department_id, parent, name, min(max(one.order, 0), 2**32))
         return numbers
@@ -380,7 +380,7 @@ class Reader:
         warnings = self.snapshot.warnings
         for number in sorted(directory_departments.in_cycles(parents)):
             warnings.add("cycle", number)
-        if self._contacts is not None:  # an app may see a part only, whose parents it does not see
+        if self._contacts is not None:  # an app may see only a part, without the parents
             for number in directory_departments.tops(parents):
                 if parents[number] is not None:
                     warnings.add("orphan", number)
@@ -388,7 +388,7 @@ class Reader:
     # --- People ---------------------------------------------------------------------------------------------------
 
     def _read_userids(self, contacts: WeComClient, wanted: Collection[str] | None = None) -> None:
-        """The whole company: accounts and departments; departments only of `wanted`, folded, where that is given."""
+        """Read the company's userids with their departments, the latter only of `wanted` (folded) if given."""
         snapshot, known = self.snapshot, self.snapshot.departments
         company = snapshot.company = set[str]()
         self._progress(Phase.MEMBERS, 0, 0)
@@ -404,7 +404,7 @@ class Reader:
             self._progress(Phase.MEMBERS, len(company), 0)
 
     def _read_singles(self) -> None:
-        """People whom the app's scope names singly or by a tag, and who stand in none of its departments."""
+        """Read people whom the app's scope names singly or by a tag, and who are in none of its departments."""
         agent = self._calling.one(partial(self._app.agent_get))
         named = {
             fold_userid(userid): userid for userid in [*agent.allowed_userids, *self._tagged(agent.allowed_tag_ids)]
@@ -450,7 +450,7 @@ class Reader:
         return False
 
     def _fetch_people(self, userids: Collection[str]) -> None:
-        """Nobody twice, in whatever letters."""
+        """Fetch each person once, whatever the spelling."""
         named = {fold_userid(userid): userid for userid in userids}
         new = {folded: userid for folded, userid in named.items() if folded not in self._answers}
         answers = self._calling.many(partial(self._found, userid) for userid in new.values())
@@ -459,7 +459,7 @@ class Reader:
             self._answers[folded] = answer
 
     def _found(self, userid: str) -> User | bool:
-        """The person; else whether they exist where the app does not see them."""
+        """Return the person, or whether they exist out of the app's sight."""
         try:
             return self._app.user_get(userid)
         except RecipientError as error:

@@ -1,8 +1,8 @@
-"""Updates the members that events name: looked up one by one, compared and written.
+"""Updates of members named by events: look them up one by one, compare and write.
 
-As little is read as will do: user/get for each person; department/list only where departments may be others, and then
-user/list for those that have come into view; with the contacts secret, list_id once. What would be too much becomes a
-run of the whole directory.
+It reads as little as possible: user/get for each person; department/list only if departments may have changed, and then
+user/list for the new ones; with the contacts secret, list_id once. If that is too much, a run of the whole directory is
+requested.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ UPDATE_USER = "update_user"
 _OF_PEOPLE = frozenset({"create_user", UPDATE_USER, "delete_user"})
 _OF_DEPARTMENTS = frozenset({"create_party", "update_party", "delete_party"})
 _OF_TAGS = "update_tag"
-# The events of this module, as consumers name them.
+# The events of this module, in the notation of consumers.
 DIRECTORY_EVENTS = frozenset(
     {ENTERED, LEFT, *(f"{CHANGE_CONTACT}:{change}" for change in (*_OF_PEOPLE, *_OF_DEPARTMENTS, _OF_TAGS))}
 )
 # Values of Status: disabled, has left.
 _LOSING_STATUS = frozenset({"2", "5"})
-# No list of one event is longer at WeCom.
+# WeCom's limit of a list in one event.
 _ITEMS_AT_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """Another userid for the same person. `try_count`: how often it was tried before."""
+    """A new userid for the same person. `try_count`: the number of earlier tries."""
 
     old: str
     new: str
@@ -52,11 +52,11 @@ class Rename:
 
 @dataclass(slots=True)
 class EventChanges:
-    """What some events name. `people`, `leavers`, `tagged`: folded userid to its spelling.
+    """The changes named by some events. `people`, `leavers`, `tagged`: folded userid to its spelling.
 
-    `leavers`: of whom the last word is that they have left, were disabled, or are out of the app's scope. `tagged`: by
-    the number of each tag, whose members changed. `has_structure`: departments, or what the app sees, may be others.
-    `try_counts`: by folded userid, how often the events that name it were tried before.
+    `leavers`: people who according to their last event left, were disabled, or are out of the app's scope. `tagged`: by
+    tag number, the changed members. `has_structure`: departments, or the app's scope, may have changed. `try_counts`:
+    by folded userid, the number of earlier tries of its events.
     """
 
     people: dict[str, str] = field(default_factory=dict)
@@ -68,17 +68,17 @@ class EventChanges:
     try_counts: dict[str, int] = field(default_factory=dict)
 
     def leave_out(self, userids: Iterable[str]) -> None:
-        """Do not look at these now."""
+        """Remove these userids from the look-up."""
         for folded in map(fold_userid, userids):
             self.people.pop(folded, None)
             self.leavers.pop(folded, None)
 
 
 def changes_in(events: Iterable[CallbackEvent], tries: Mapping[int, int]) -> EventChanges:
-    """`events`: in the order in which they happened; `tries`: how often each, by its key, was tried before."""
+    """Collect the changes of events. `events`: in order of time; `tries`: earlier tries of each, by key."""
     changes = EventChanges()
     for event in events:
-        if isinstance(event.body, Unreadable):  # stored under a key that is lost: the next synchronisation sees it
+        if isinstance(event.body, Unreadable):  # its encryption key is lost: the next synchronisation makes up for it
             continue
         callback = wire.parse(event.body.encode())
         if event.event == CHANGE_CONTACT:
@@ -99,7 +99,7 @@ def _add_change(changes: EventChanges, event: CallbackEvent, callback: wire.Call
         if new and is_userid(old) and is_userid(new):
             changes.renames.append(Rename(old, new, event.happened_at, try_count))
         status = callback.text("Status").strip()
-        is_leaving: bool | None = None  # nothing is said of it
+        is_leaving: bool | None = None  # the event does not say
         if event.change == "delete_user" or status in _LOSING_STATUS:
             is_leaving = True
         elif event.change == "create_user" or status:
@@ -136,20 +136,20 @@ def _items(callback: wire.Callback, name: str) -> list[str]:
     return [one.strip() for one in callback.text(name).split(",")[:_ITEMS_AT_MOST] if one.strip()]
 
 
-# Beyond these a run of the whole directory is asked for.
+# Beyond these limits a run of the whole directory is requested.
 LISTS_AT_MOST = 50
 LOOK_UPS_AT_MOST = 500
-# So often somebody whom WeCom does not know any more, and of whom no event says that they left, is looked up again:
-# with the pauses of events.py some ten seconds.
+# How often to look up somebody whom WeCom no longer has and whom no event reports as a leaver: with the pauses of
+# events.py some ten seconds.
 UNEXPLAINED_TRIES = 5
 
 
 @dataclass(slots=True)
 class Found:
-    """What is to be written. `read_since`: when WeCom was asked. `is_too_much`: a run must read the rest.
+    """The changes to write. `read_since`: when WeCom was asked. `is_too_much`: a run must read the rest.
 
-    `has_unexplained`: somebody is gone without a word, who may have another userid: the event that tells it may be on
-    its way, and nothing is written of them before.
+    `has_unexplained`: somebody is missing without an event and may have a new userid. The event may be on its way,
+    and nothing is written about them before.
     """
 
     plan: Plan = field(default_factory=Plan)
@@ -159,9 +159,9 @@ class Found:
 
 
 class EventLookup:
-    """One look at WeCom for what some events name. Raises the errors of `integrations.clients.errors`, and Stop.
+    """A look-up at WeCom for some events. Raises the errors of `integrations.clients.errors`, and Stop.
 
-    `alive` is called with each answer: a look may take longer than the lease of whoever looks.
+    `alive` is called at each answer, because a look-up may take longer than the caller's lease.
     """
 
     def __init__(self, *, corp: Corp, changes: EventChanges, calling: Calling, alive: Callable[[], None]) -> None:
@@ -172,17 +172,17 @@ class EventLookup:
         self._found = Found()
 
     def existing(self, userids: Collection[str], *, now: datetime) -> set[str]:
-        """Those of these userids, folded, that exist in the company. They are not asked about again by `found`."""
+        """Return which of these userids, folded, exist in the company. `found` does not ask about them again."""
         self._found.read_since = now
         self._reader.use_departments(_present(self._departments))
         return self._reader.existing(userids)
 
     def forget(self, userids: Iterable[str]) -> None:
-        """Somebody else knows more about these than `existing` has read."""
+        """Forget what `existing` read about these userids, because somebody else changed them since."""
         self._reader.forget(userids)
 
     def found(self, *, now: datetime) -> Found:
-        """`now`: from then on it is read, unless `existing` has begun before."""
+        """Look up everything and return the changes. `now`: the time of reading, unless `existing` began earlier."""
         self._found.read_since = self._found.read_since or now
         self._wanted = {**self._changes.people, **self._tagged()}
         if self._changes.has_structure or self._corp.department_root_ids:
@@ -203,13 +203,13 @@ class EventLookup:
         return self._found
 
     def _is_unexplained(self, one: Difference) -> bool:
-        """Whether somebody is gone of whom no event says that they have left: they are perhaps renamed."""
+        """Return whether somebody is missing without an event of their leaving: they may be renamed."""
         folded, tries = one.state.folded, self._changes.try_counts
         is_gone = one.kind == SyncChange.Kind.DELETED and folded not in self._changes.leavers
         return is_gone and tries.get(folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
 
     def _tagged(self) -> dict[str, str]:
-        """Members of changed tags that the app's visible scope names."""
+        """Return members of changed tags that the app's visible scope names."""
         tagged = self._changes.tagged
         if not tagged:
             return {}
@@ -218,7 +218,7 @@ class EventLookup:
         return {folded: userid for tag in seen & tagged.keys() for folded, userid in tagged[tag].items()}
 
     def _read_departments(self) -> None:
-        """The departments; with them the people of those that have come into view, or have left it."""
+        """Read the departments and the people of new ones, and look up the people of removed ones."""
         snapshot = self._reader.read_departments()
         self._found.plan.departments = department_differences(self._departments, snapshot.departments)
         present = _present(self._departments)
@@ -251,10 +251,10 @@ def put_out_of_reach(
     hold: Callable[[], None],
     touch: Callable[[Sequence[int]], None],
 ) -> int:
-    """While WeCom cannot be asked, its word that these have left is taken: out of scope, which heals by itself.
+    """Put people out of scope whom events report as leavers while WeCom does not answer. The state heals by itself.
 
-    Once it can be asked, the same events say what is true. Why are they touched? Should it be that they are out of
-    scope, nothing differs then any more, and what waits for them still has to be withdrawn.
+    Later the same events give the true state. The members are touched now because, if they really are out of scope,
+    nothing differs by then, but messages that wait for them must still be withdrawn.
     """
     folded = {fold_userid(one) for one in userids}
     if not folded:
@@ -273,20 +273,20 @@ def _present(states: Iterable[DepartmentState]) -> dict[int, SeenDepartment]:
 
 
 def has_copy(corp: Corp) -> bool:
-    """Whether the directory of a corp was copied once: before that there is nothing to bring up to date."""
+    """Return whether the corp's directory was ever copied: before that there is nothing to update."""
     return SyncRun.objects.filter(corp=corp, status=SyncRun.Status.DONE).exists()
 
 
-# WeCom's clock and ours differ, and we see somebody a while after they joined.
+# WeCom's clock and ours differ, and we see somebody some time after they joined.
 TOLERANCE = timedelta(minutes=10)
-# So often a rename waits for another one that comes before it. With the pauses of events.py that is some ten seconds.
+# How often a rename waits for an earlier one. With the pauses of events.py that is some ten seconds.
 TRIES = 5
 
 
 @dataclass(slots=True)
 class Renamed:
-    """`touched`: members who were written, at `written_at`. `blocked`: renames that wait for another one. `outdated`:
-    renames of whose people somebody else has written since WeCom was asked: what it said of their userids is old.
+    """The result of renames. `touched`: members written at `written_at`. `blocked`: renames that wait for another one.
+    `outdated`: renames whose people somebody else changed since WeCom was asked.
     """
 
     written_at: datetime | None = None
@@ -296,7 +296,7 @@ class Renamed:
 
     @property
     def written(self) -> dict[int, datetime]:
-        """When each member was written."""
+        """The time at which each member was written."""
         return {} if self.written_at is None else dict.fromkeys(self.touched, self.written_at)
 
 
@@ -310,20 +310,20 @@ def apply_renames(
     hold: Callable[[], None],
     touch: Callable[[Sequence[int]], None],
 ) -> Renamed:
-    """Carry out what can be, in whatever order they came: a userid must be given up before another person gets it.
+    """Carry out the possible renames, in any order: a userid must be given up before another person gets it.
 
-    `known`: those of the userids named, folded, that exist in WeCom, as read from `read_since` on. Where the old one
-    does, it is somebody else's or the event is wrong: whoever has it here waits for an administrator.
-    What still waits after TRIES is carried out all the same: the event before it does not come any more, and who has
-    the userid is taken for gone. Safe to repeat. All of it is one transaction, in which `hold` is called, and `touch`
-    with the keys of the members that are written.
+    `known`: those of the named userids, folded, that exist in WeCom, as read since `read_since`. If the old userid
+    exists, it is somebody else's or the event is wrong: its member here waits for an administrator.
+    After TRIES a waiting rename is forced: the event before it will not come any more, and the member with the new
+    userid counts as deleted. Safe to repeat. It is one transaction, which calls `hold`, and `touch` with the keys of
+    the written members.
     """
     done = Renamed(now)
     if not renames:
         return done
     with transaction.atomic():
         hold()
-        # Locks all who are named, so that what is found here holds until the renames are written.
+        # Locks all named members until the renames are written.
         members = _locked(corp, {fold_userid(userid) for one in renames for userid in (one.old, one.new)})
         newer = {one.userid_folded for one in members if one.changed_at > read_since}
         done.outdated = [one for one in renames if {fold_userid(one.old), fold_userid(one.new)} & newer]
@@ -345,7 +345,7 @@ def apply_renames(
 def _is_true(
     corp: Corp, rename: Rename, renames: Sequence[Rename], known: Collection[str], touched: list[int], now: datetime
 ) -> bool:
-    """Whether what WeCom shows agrees with it. `renames`: all of them, for several in a row."""
+    """Return whether WeCom confirms the rename. `renames`: all of them, for several in a row."""
     old, last = fold_userid(rename.old), fold_userid(rename.new)
     if last == old:
         return True
@@ -361,7 +361,7 @@ def _is_true(
 
 
 def _is_explained(corp: Corp, userid: str, renames: Sequence[Rename], known: Collection[str]) -> bool:
-    """Whether somebody who is here, and whose own userid WeCom does not know any more, has taken this one."""
+    """Return whether a renamed member, whose own userid no longer exists in WeCom, has taken this userid."""
     by_old = {fold_userid(one.old): one for one in renames if fold_userid(one.new) == userid}
     gone = [folded for folded in by_old if folded not in known]
     members = Member.objects.filter(corp=corp, userid_folded__in=gone)
@@ -369,7 +369,7 @@ def _is_explained(corp: Corp, userid: str, renames: Sequence[Rename], known: Col
 
 
 def _doubt(corp: Corp, rename: Rename, touched: list[int], now: datetime) -> None:
-    """Whoever has the old userid in WeCom may be another person than the one here: an administrator must say."""
+    """Make a member wait for an administrator: the old userid in WeCom may now be another person's."""
     done = _record_of(corp, rename)
     member = next(iter(_locked(corp, {fold_userid(rename.old)})), None)
     if member is None or not _is_meant(member, rename) or MemberRename.objects.filter(**done).exists():
@@ -390,22 +390,22 @@ def _record_of(corp: Corp, rename: Rename) -> dict[str, Any]:
 
 
 def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_force: bool) -> bool:
-    """False where it must wait."""
+    """Apply a rename. Return False if it must wait."""
     old, new = fold_userid(rename.old), fold_userid(rename.new)
     rows = {one.userid_folded: one for one in _locked(corp, {old, new})}
     member, holder = rows.get(old), rows.get(new)
     done = _record_of(corp, rename)
     if MemberRename.objects.filter(**done).exists():
         return True
-    if member is None:  # perhaps about to get this userid, by an event that is still to come
+    if member is None:  # perhaps a later event gives somebody this userid
         return by_force
     if not _is_meant(member, rename):
         return True
     if member is holder:
         holder = None
     if holder is not None:
-        # Who is gone gives way, and who was seen for the first time since: that is the renamed person, who looked like
-        # a joiner.
+        # A deleted holder gives way. So does one first seen after the rename: that is the renamed person, taken for a
+        # new one.
         is_gone = holder.presence in (Presence.DELETED, Presence.MISSING)
         if not (by_force or is_gone or holder.first_seen_at >= rename.happened_at):
             return False
@@ -427,7 +427,7 @@ def _locked(corp: Corp, folded: set[str]) -> list[Member]:
 
 
 def _is_meant(member: Member, rename: Rename) -> bool:
-    """Whether the event can be about the person whom the row stands for now. Somebody who is gone, is not renamed."""
+    """Return whether the event can be about the member's present person. Deleted people are not renamed."""
     if member.presence in (Presence.DELETED, Presence.MISSING):
         return False
     if member.first_seen_at > rename.happened_at + TOLERANCE:
@@ -436,9 +436,9 @@ def _is_meant(member: Member, rename: Rename) -> bool:
 
 
 def _write(member: Member, holder: Member | None, rename: Rename, now: datetime) -> None:
-    """Why does `holder` get the old userid? Nobody has it any more: should it come back, an administrator is asked."""
+    """Write the rename. `holder` gets the old userid, which nobody has: if it returns, an administrator is asked."""
     if holder is not None:
-        _set(member, f"#{member.pk}", f"#{member.pk}", changed_at=now)  # out of the way for a moment
+        _set(member, f"#{member.pk}", f"#{member.pk}", changed_at=now)  # a temporary value
         gone = {"presence": Presence.DELETED, "waits_since": None, "left_at": holder.left_at or now}
         _set(holder, rename.old, fold_userid(rename.old), changed_at=now, **gone)
     _set(member, rename.new, fold_userid(rename.new), changed_at=now, renamed_at=rename.happened_at)

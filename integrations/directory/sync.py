@@ -1,6 +1,6 @@
-"""Runs of the directory: requested, carried out by a job, confirmed, ended, explained.
+"""Runs of the directory: request, execution by a job, confirmation, end and explanation.
 
-When a worker dies, the next one reads everything anew: what was written already is no difference any more.
+After a worker's death the next one reads everything again: rows already written are no differences any more.
 """
 
 from __future__ import annotations
@@ -49,32 +49,32 @@ from integrations.models import Corp, Department, Member, Membership, SyncChange
 logger = logging.getLogger(__name__)
 Status, Phase, Source = SyncRun.Status, SyncRun.Phase, SyncRun.Source
 
-# Runs of a corp whose differences are kept, and runs that are kept at all.
+# How many runs of a corp are kept with their differences, and how many at all.
 KEPT_WITH_CHANGES = 20
 KEPT_RUNS = 200
 _AT_ONCE = 500
 
 
 def admit_member(*, member: Member, now: datetime) -> bool:
-    """An administrator says that a userid which had been deleted may be used again. False where it does not wait."""
+    """Allow a userid that had been deleted to be used again. Return False if it does not wait."""
     waiting = Member.objects.filter(pk=member.pk).waiting_for_administrator()
     return bool(waiting.update(waits_since=None, changed_at=now))
 
 
 def note_seen(*, member_id: int, now: datetime) -> bool:
-    """WeCom has just shown somebody who was out of scope or disabled. False where the copy knows better by now."""
+    """Restore a member out of scope or disabled whom WeCom has just shown. Return False if the copy is newer."""
     known = Member.objects.filter(pk=member_id, presence__in=_HEALING, waits_since__isnull=True)
     is_disabled = When(status=Member.Status.DISABLED, then=Value(Member.Status.ACTIVE))
     status = Case(is_disabled, default=F("status"))
     return bool(known.update(presence=Member.Presence.HERE, left_at=None, status=status, changed_at=now))
 
 
-# Deleted and missing people are not among them: their userid may be somebody else's by now.
+# Not deleted or missing people, whose userid may be somebody else's by now.
 _HEALING = (Member.Presence.HERE, Member.Presence.OUT_OF_SCOPE)
 
 
 def put_away(*, corp: Corp) -> None:
-    """Forget the differences of all but the last runs, then all but the last runs."""
+    """Delete old runs, and the differences of all but the last runs."""
     runs = SyncRun.objects.filter(corp=corp).order_by("-pk")
     old = list(runs.values_list("pk", flat=True)[KEPT_WITH_CHANGES:])
     while keys := list(SyncChange.objects.filter(run__in=old).values_list("pk", flat=True)[:_AT_ONCE]):
@@ -82,13 +82,13 @@ def put_away(*, corp: Corp) -> None:
     SyncRun.objects.filter(pk__in=old[KEPT_RUNS - KEPT_WITH_CHANGES :]).delete()
 
 
-# --- The stored directory of a corp, read as values for comparing ---
+# --- The stored directory of a corp, as values for comparing ----------------------------------------------------------
 
 _MEMBERS_AT_ONCE = 2000
 
 
 def department_states(corp: Corp) -> list[DepartmentState]:
-    """All departments of a corp, the removed ones among them."""
+    """Return all departments of a corp, removed ones included."""
     columns = ("pk", "wecom_department_id", "wecom_parent_id", "name", "order", "removed_at")
     rows = Department.objects.filter(corp=corp).order_by("pk").values_list(*columns)
     return [
@@ -98,9 +98,7 @@ def department_states(corp: Corp) -> list[DepartmentState]:
 
 
 def member_states(corp: Corp, folded: Collection[str] | None = None) -> Iterator[MemberState]:
-    """All members of a corp, or those of these userids, row by row: the whole is never in memory, only who stands
-    where.
-    """
+    """Yield all members of a corp, or those of these userids, row by row, with only memberships held in memory."""
     members, places = Member.objects.filter(corp=corp), Membership.objects.filter(department__corp=corp)
     if folded is not None:
         members = members.filter(userid_folded__in=folded)
@@ -131,13 +129,13 @@ def find_departments(corp: Corp, places: QuerySet[Membership]) -> dict[int, dict
     return found
 
 
-# Pauses before a run that WeCom would not let through begins anew; after the last it ends.
+# Pauses before a run that WeCom did not let through starts again; after the last it ends.
 RESTS = (timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=5), timedelta(minutes=10))
-# The kind of jobs that carry runs out; accounts has its function.
+# The kind of jobs that carry out runs; its function is in accounts.
 JOB = "directory.run"
 
 
-# --- Asking for runs, and answering what they ask ---------------------------------------------------------------------
+# --- Requesting runs, and answering their questions -------------------------------------------------------------------
 
 
 @transaction.atomic
@@ -148,15 +146,15 @@ def request_run(
     now: datetime,
     requested_by: str = "",
 ) -> SyncRun:
-    """The corp's active run, or a new one, which a job carries out.
+    """Return the corp's active run, or a new one, which a job carries out.
 
-    A run that waits for an answer is overtaken: the new one asks again, with what is true then.
+    A new run replaces one that waits for an answer; it asks again with the facts of then.
     """
     corp = Corp.objects.select_for_update().get(pk=corp.pk)
     active = SyncRun.objects.unfinished().filter(corp=corp).first()
     if active is not None:
         job = requests.newest_job(JOB, corp.pk)
-        if job is None or not job.is_unfinished:  # it failed: the run goes on
+        if job is None or not job.is_unfinished:  # the job failed, but the run goes on
             _request_job(corp, now)
         return active
     source = Source.BOTH if corp.contacts_secret else Source.APP
@@ -169,15 +167,15 @@ def request_run(
 
 
 def _request_job(corp: Corp, now: datetime) -> None:
-    """Runs of a company are carried out one after the other: its key is theirs."""
+    """Request a job with the company as its key, so that its runs are carried out one after the other."""
     requests.request_job(JOB, key=corp.pk, subject=corp.name, corp=corp, now=now)
 
 
 @transaction.atomic
 def confirm_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
-    """Yes to what a run asks: it goes on, and disables whom it named, as far as that is still so.
+    """Confirm a run that asks: it goes on, and disables the people it named as far as that is still right.
 
-    False where it does not ask any more, or another run is under way.
+    Return False if it does not ask any more, or another run is under way.
     """
     corp = Corp.objects.select_for_update().get(pk=run.corp_id)
     if SyncRun.objects.unfinished().filter(corp=run.corp_id).exists():
@@ -191,13 +189,13 @@ def confirm_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
 
 
 def refuse_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
-    """No to what a run asks: it ends, and nothing was changed. False where it does not ask any more."""
+    """Refuse a run that asks: it ends without a change. Return False if it does not ask any more."""
     asking = SyncRun.objects.filter(pk=run.pk, status=Status.ASKING)
     values = {"answered_at": now, "answered_by": answered_by[:255], "finished_at": now}
     return bool(asking.update(status=Status.REFUSED, phase=Phase.FINISHED, **values))
 
 
-# --- Carrying one out -------------------------------------------------------------------------------------------------
+# --- Carrying out a run -----------------------------------------------------------------------------------------------
 
 
 def run_sync(
@@ -205,8 +203,8 @@ def run_sync(
 ) -> SyncRun:
     """Carry out one run to its end, its question, or its next try. Raises LeaseLostError.
 
-    `pause` sleeps between tries of one call; `number_field`: as for Reader. What WeCom refuses ends up in the row; only
-    our own mistakes raise.
+    `pause` sleeps between tries of one call; `number_field`: as for Reader. WeCom's refusals are stored in the row;
+    only our own mistakes raise.
     """
     begun = {"status": Status.RUNNING, "phase": Phase.DEPARTMENTS, "next_try_at": None}
     _change(run, job, **begun, started_at=run.started_at or job.clock())
@@ -217,7 +215,7 @@ def run_sync(
     except (TransientError, RecipientError) as error:
         _rest(run, job, error)
     except IntegrityError:
-        # The work on an event of WeCom wrote the same rows at the same moment.
+        # The processing of an event wrote the same rows at the same moment.
         _rest(run, job, None)
     except IntegrationError as error:
         _fail(run, job, problem=_problem(error), **_columns_of(error))
@@ -231,14 +229,14 @@ def run_sync(
 
 
 def _change(run: SyncRun, job: JobRun, **values: Any) -> None:
-    """Write these columns as long as the job is ours. Raises LeaseLostError."""
+    """Write these columns if the job is still ours. Raises LeaseLostError."""
     with transaction.atomic():
         SyncRun.objects.filter(pk=run.pk).update(**values)
         job.hold()
 
 
 class _Carrying:
-    """One worker's work on one run."""
+    """A worker's work on one run."""
 
     def __init__(self, run: SyncRun, job: JobRun, pause: Callable[[float], object], number_field: str) -> None:
         self._run, self._job, self._number_field, self._corp = run, job, number_field, run.corp
@@ -278,7 +276,7 @@ class _Carrying:
 
     @contextmanager
     def _saving(self, counts: Mapping[str, int]) -> Iterator[datetime]:
-        """A transaction that holds the run's row, whose counts grow by `counts`."""
+        """Yield the time of a transaction that locks the run's row and adds `counts` to its counts."""
         with self._job.saving(SyncRun.objects.filter(pk=self._run.pk)) as held:
             yield self._job.clock()
             held.counts = dict(Counter(held.counts) + Counter(counts))
@@ -289,7 +287,7 @@ class _Carrying:
         insert(SyncChange, [*(self._change_of(one, now) for one in changes), *new])
 
     def _propose(self, differences: Sequence[Difference]) -> None:
-        """Note what the run would do, for an administrator to look at, in place of what was noted before."""
+        """Store the proposed changes for an administrator, instead of earlier ones."""
         with self._job.saving(SyncRun.objects.filter(pk=self._run.pk)):
             SyncChange.objects.proposed().filter(run=self._run).delete()
             insert(SyncChange, [self._change_of(one, None) for one in differences])
@@ -315,7 +313,7 @@ class _Carrying:
         )
 
     def _keep_to_the_answer(self, planned: Plan, snapshot: Snapshot) -> None:
-        """Disable only those whom the administrator was shown, as far as it is still true."""
+        """Disable only people whom the administrator was shown, as far as it is still right."""
         proposed = SyncChange.objects.proposed().filter(run=self._run)
         applied = SyncChange.objects.applied().filter(run=self._run)
         shown = {*proposed.values_list("member_id", flat=True), *applied.values_list("member_id", flat=True)}
@@ -347,7 +345,7 @@ class _Carrying:
 
 
 def _problem(error: IntegrationError) -> str:
-    """Why the run ends, a word of `wording`: an answer of WeCom, another server's, or none because of our settings."""
+    """Return why the run ends, a key of `_PROBLEMS`: another server's answer, our settings, or WeCom's answer."""
     if isinstance(error, ForeignAnswerError):
         return "not_wecom"
     return "wrong_setting" if error.code is None and isinstance(error, ConfigurationError) else "wecom"
@@ -359,7 +357,7 @@ def _columns_of(error: IntegrationError) -> dict[str, Any]:
 
 
 def _rest(run: SyncRun, job: JobRun, error: IntegrationError | None) -> None:
-    """Begin anew later: nothing was disabled. After the last try the run ends."""
+    """Start again later, with nobody disabled. After the last try the run ends."""
     problem = "unreachable" if isinstance(error, TransientError) else "changed_meanwhile"
     columns = {} if error is None else _columns_of(error)
     if run.try_count >= len(RESTS):
@@ -377,7 +375,7 @@ def _fail(run: SyncRun, job: JobRun, *, problem: str, **columns: Any) -> None:
     _change(run, job, **values, **columns)
 
 
-# What a run may store as its problem. `number`: the department that the run names.
+# The problems that a run may store. `number`: the department that the run names.
 _PROBLEMS = {
     "unreachable": Explanation(
         gettext_noop("WeCom could not be reached, several times in a row. Nobody was disabled."),
@@ -426,7 +424,7 @@ _BROKEN = Explanation(
     SUPPORT,
     gettext_noop("Send the technical detail and the workers' log to support."),
 )
-# The sentence for each kind of warning; the number chooses its form.
+# The sentence for each kind of warning; the number selects its form.
 _WARNINGS = {
     "cycle": ngettext_lazy(
         "%(count)d department stands below itself: %(examples)s.",
@@ -481,7 +479,7 @@ _OTHER_WARNING = gettext_lazy("Warnings: %(examples)s.")
 
 
 def explain_run(run: SyncRun) -> Explanation:
-    """Explain why a run stopped or waits for its next try; nothing where it did not."""
+    """Explain why a run stopped or waits for its next try; empty if it did neither."""
     if not run.problem:
         return Explanation("")
     if run.problem in {"wecom", "unreachable"} and run.errcode is not None:
@@ -490,7 +488,7 @@ def explain_run(run: SyncRun) -> Explanation:
 
 
 def word_question(run: SyncRun) -> list[str]:
-    """Say in sentences why a run asks before it goes on; none where it does not ask."""
+    """Return sentences on why a run asks before it goes on; none if it does not ask."""
     facts = run.question
     if not facts:
         return []
@@ -514,7 +512,7 @@ def word_question(run: SyncRun) -> list[str]:
 
 
 def word_warnings(run: SyncRun) -> list[str]:
-    """Say what was odd, one sentence for each kind."""
+    """Return a sentence for each kind of oddity."""
     return [
         _WARNINGS.get(one["code"], _OTHER_WARNING) % {"count": one["count"], "examples": _(", ").join(one["examples"])}
         for one in run.warnings
