@@ -1,1 +1,1 @@
-"""Work in the background: each piece is a row of `Job`, and one runner does all of them (docs/decisions/0037)."""
+"""Background jobs: each is a row of `Job`, and one runner executes all kinds (docs/decisions/0037)."""

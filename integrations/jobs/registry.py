@@ -1,10 +1,10 @@
-"""The kinds of jobs. A kind is one function, registered by name in the room that owns the work:
+"""The kinds of jobs. A kind is one function, registered by name in the package that owns the work:
 
     @job_kind("source.test", label=_("Test of a data source"), queue="data", seconds=120)
     def test_source(run: JobRun) -> dict[str, Any]: ...
 
-It returns the job's result, or Again, or raises JobFailedError with a code and plain values, of which `explain` makes a
-sentence when it is shown. It may be called again after its worker died, so what it did must bear that.
+It returns the job's result, or Again, or raises JobFailedError with a code and plain values, which `explain` turns into
+a sentence when it is shown. It may be called again after its worker died, so it must tolerate its own earlier effects.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from integrations.jobs.runner import JobRun
 
 DEFAULT_QUEUE = "celery"
-# A job that waits for longer gets a sentence that says why.
+# A job that waits longer gets a sentence that says why.
 LONG_WAIT = timedelta(seconds=20)
-# What the runner itself may write as a problem.
+# Problems that the runner itself may write.
 BROKEN, LOST = "broken", "lost"
 
 
@@ -42,7 +42,7 @@ class JobFailedError(Exception):
 
 @dataclass(frozen=True)
 class Again:
-    """What a function returns whose work waits for something else: the job begins anew at this time."""
+    """The result of a function whose work waits for something else: the job starts again at this time."""
 
     at: datetime
 
@@ -52,11 +52,11 @@ JobFunction = Callable[["JobRun"], "dict[str, Any] | Again"]
 
 @dataclass(frozen=True)
 class JobKind:
-    """`seconds`: how long it may take. `tries`: how many workers may die of it. `keep`: how long a finished job stays.
-    `see` and `retry`: permissions, for the jobs of companies that a person sees; without `see` a job is for who asked
-    alone. `template`: what a job's page shows beside its state. `repeats_errors`: an unexpected error is a try like a
-    worker's death; else it ends the job at once. `give_up`: what else ends where the runner itself ends a job as
-    failed, in the same transaction.
+    """A kind of jobs. `seconds`: the time limit. `tries`: how many workers may die of it. `keep`: how long a finished
+    job stays. `see` and `retry`: permissions for the jobs of the companies that a person sees; without `see` only the
+    requester sees a job. `template`: shown on a job's page beside its state. `repeats_errors`: an unexpected error
+    counts as a try like a worker's death; otherwise it ends the job. `give_up`: called when the runner itself ends a
+    job as failed, in the same transaction.
     """
 
     name: str
@@ -88,12 +88,12 @@ def job_kind(name: str, **options: Any) -> Callable[[JobFunction], JobFunction]:
 
 
 def label_job(job: Job) -> str:
-    """Name the kind in the reader's language; a kind of another release by its name."""
+    """Return the kind's label in the reader's language; the name for a kind of another release."""
     return str(kinds[job.kind].label) if job.kind in kinds else job.kind
 
 
 def describe_job(job: Job | None) -> dict[str, Any]:
-    """What the templates of a job's progress need, in the reader's language. `job`: None where nobody asked for one."""
+    """Return the values for the templates of a job's progress. `job`: None if nobody requested one."""
     return {
         "job": job,
         "is_unfinished": job is not None and job.is_unfinished,
@@ -103,7 +103,7 @@ def describe_job(job: Job | None) -> dict[str, Any]:
 
 
 def explain_failure(job: Job) -> str:
-    """Say why a job failed; empty where it has not."""
+    """Return why a job failed; empty if it has not."""
     if job.status != Job.Status.FAILED:
         return ""
     if job.problem == LOST:
@@ -114,7 +114,7 @@ def explain_failure(job: Job) -> str:
 
 
 def explain_wait(job: Job) -> str:
-    """Say why a job has been waiting for long; empty while it has not, or goes on by itself at a later time."""
+    """Return why a job has been waiting for long; empty if it has not, or starts by itself at a later time."""
     now = timezone.now()
     if job.status != Job.Status.WAITING or now - job.due_at < LONG_WAIT:
         return ""

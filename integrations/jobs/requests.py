@@ -1,4 +1,4 @@
-"""Asks for jobs, and hands them to the workers.
+"""Requests of jobs, and their messages to the workers.
 
 requests.request_job("source.test", key=source.pk, subject=source.name, by=request.user, now=now)
 """
@@ -26,7 +26,7 @@ from integrations.models.jobs import JobQuerySet, Moment
 logger = logging.getLogger(__name__)
 
 TASK = "integrations.run_job"
-# A message that no worker has taken for so long is lost, and sent again.
+# A message that no worker has taken after so long is lost, and sent again.
 QUEUED_FOR = timedelta(seconds=60)
 QUEUED_AT_MOST = 100
 
@@ -41,8 +41,8 @@ def request_job(
     corp: Corp | None = None,
     by: Person | None = None,
 ) -> Job:
-    """Have a job done soon. `key`: what it is about; `subject`: the same in words. A job with this key that still waits
-    is answered instead, with the new payload; behind one that runs it waits."""
+    """Request a job. `key`: its subject; `subject`: the same in words. A waiting job with this key is returned instead,
+    with the new payload; a running one makes the new job wait."""
     wanted = {
         "payload": payload or {},
         "corp": corp,
@@ -50,7 +50,7 @@ def request_job(
         "asked_by_id": None if by is None else by.pk,
         "asked_by": "" if by is None else by.get_username()[:255],
         "requested_at": now,
-        "due_at": Now(),  # the workers' clock: this host's may be ahead
+        "due_at": Now(),  # the workers' clock, because this host's may be ahead
     }
     job = repeat_on_conflict(partial(_join_or_insert, kind, None if key is None else str(key), wanted))
     send_on_commit(Job.objects.filter(pk=job.pk))
@@ -59,7 +59,7 @@ def request_job(
 
 @transaction.atomic
 def _join_or_insert(kind: str, key: str | None, wanted: dict[str, Any]) -> Job:
-    """The row stays locked until the caller commits: a worker must not begin before what the caller writes is seen."""
+    """Update the waiting row or insert one. It stays locked, so that no worker starts before the caller commits."""
     if key is not None:
         same = Job.objects.filter(kind=kind, key=key, status=Job.Status.WAITING)
         if waiting := same.select_for_update(no_key=True, of=("self",)).first():
@@ -71,19 +71,18 @@ def _join_or_insert(kind: str, key: str | None, wanted: dict[str, Any]) -> Job:
 
 
 def newest_jobs(kind: str, keys: Iterable[object]) -> dict[str, Job]:
-    """Map each key to the last job that was asked for, finished or not."""
+    """Map each key to the last requested job, finished or not."""
     found = Job.objects.filter(kind=kind, key__in=[str(key) for key in keys])
     return {str(job.key): job for job in found.order_by("requested_at", "pk")}
 
 
 def newest_job(kind: str, key: object) -> Job | None:
-    """The last one that was asked for, finished or not."""
+    """Return the last requested job, finished or not."""
     return Job.objects.filter(kind=kind, key=str(key)).order_by("-requested_at", "-pk").first()
 
 
 def retry_job(job: Job, *, by: Person, now: datetime) -> Job:
-    """Have a failed job done once more, with the rights of who asks now. Where the same was asked for meanwhile, that
-    one is it."""
+    """Repeat a failed job with the rights of `by`. Return it, or a job with the same key that was requested since."""
     again = repeat_on_conflict(partial(_wait_again, job, by, now))
     send_on_commit(Job.objects.filter(pk=again.pk))
     return again
@@ -103,27 +102,27 @@ def _wait_again(job: Job, by: Person, now: datetime) -> Job:
     return held
 
 
-# --- Messages to the workers: one after the commit, and another where that one was lost ---
+# --- Messages to the workers: one after the commit, and another if that one is lost -----------------------------------
 
 
 def send_on_commit(jobs: JobQuerySet) -> None:
-    """Send those of `jobs` that a worker may take then."""
+    """Send the jobs that a worker may take then."""
     transaction.on_commit(partial(_send, jobs.due(Now())))
 
 
 def find_unqueued(now: Moment) -> QuerySet[Job]:
-    """What a worker should take and no message is under way for."""
+    """Return due jobs without a message under way."""
     return Job.objects.due(now).exclude(queued_until__gt=now)
 
 
 def queue_due(now: datetime) -> None:
-    """Send what is due: its time has come, its message was lost, or its worker died."""
+    """Send due jobs: their time has come, their message was lost, or their worker died."""
     _send(find_unqueued(now))
 
 
 def _send(jobs: QuerySet[Job]) -> None:
-    """Without a broker the rows wait for the next tick. One that a worker took meanwhile is not called queued: that
-    would keep the next tick from sending it where this worker dies."""
+    """Send messages; without a broker the rows wait for the next tick. A job that a worker took meanwhile is not marked
+    as queued, because the next tick could then not send it if this worker dies."""
     found = list(jobs.order_by("due_at").values_list("pk", "kind")[:QUEUED_AT_MOST])
     rows = Job.objects.filter(pk__in=[pk for pk, _kind in found])
     if not rows.due(Now()).update(queued_until=Now() + QUEUED_FOR):
@@ -138,7 +137,7 @@ def _send(jobs: QuerySet[Job]) -> None:
 
 
 def purge_jobs(now: datetime) -> None:
-    """Delete the finished jobs that nobody needs to see any more."""
+    """Delete the finished jobs whose time is over."""
     find_forgettable(now).delete()
 
 
@@ -147,7 +146,7 @@ def find_forgettable(now: Moment) -> QuerySet[Job]:
 
 
 def repair_times(*, now: datetime) -> None:
-    """After a clock that ran ahead was set back: what lies in the future then begins now."""
+    """Repair rows after a clock that ran ahead was set back: jobs in the far future start now."""
     jobs = Job.objects.unfinished()
     jobs.filter(status=Job.Status.RUNNING, due_at__gt=now + 2 * QUEUED_FOR).update(due_at=now)
     jobs.filter(status=Job.Status.WAITING, due_at__gt=now + timedelta(days=1)).update(due_at=now)

@@ -1,7 +1,7 @@
-"""Does one job: claims its row, calls the function of its kind, and writes what came of it.
+"""Execution of one job: claim its row, call the function of its kind, and write the result.
 
-The row is the truth and the message only a hint: two messages, or a worker that comes back after its lease ended, do no
-harm, since whatever is written needs the token of the claim.
+The row decides, the message is only a hint: a second message, or a worker that returns after its lease ended, does no
+harm, because every write needs the token of the claim.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ logger = logging.getLogger(__name__)
 
 Row = TypeVar("Row", bound=Model)
 
-# A worker that is silent for so long is dead: another one takes its job.
+# A worker that is silent for so long counts as dead, and another one takes its job.
 LEASE_SECONDS = 30
-# How often the lease is renewed, and what was reported becomes visible.
+# How often the lease is renewed and the reported progress is saved.
 RENEW_SECONDS = 2.0
-# A failed job that can be tried again stays for so long at least.
+# The shortest time that a failed job with a retry stays.
 FAILED_FOR = timedelta(days=7)
 
 _SECONDS = TimedMetric(
@@ -40,7 +40,7 @@ _SECONDS = TimedMetric(
 
 
 class JobRun:
-    """A job that this worker has, as its function sees it. `clock`: the database's."""
+    """A job claimed by this worker, for its function. `clock`: the database's."""
 
     def __init__(self, job: Job, kind: JobKind) -> None:
         self.job, self.kind, self.clock = job, kind, database_clock()
@@ -48,20 +48,20 @@ class JobRun:
         self._is_lost = False
 
     def report(self, done: int, total: int) -> None:
-        """Say how far it is. Raises LeaseLostError where another worker has it, or its time is over."""
+        """Report the progress. Raises LeaseLostError if another worker has the job, or its time is over."""
         self.job.done_count, self.job.total_count = done, total
         if self._is_lost:
             raise LeaseLostError
 
     def hold(self) -> None:
-        """Keep the job ours until the caller's transaction commits: the last statement in it, for the lease waits for
-        the lock. Raises LeaseLostError."""
+        """Keep the job ours until the caller's transaction commits. Call it last, because the lease waits for the lock.
+        Raises LeaseLostError."""
         if self._mine().select_for_update(no_key=True, of=("self",)).first() is None:
             raise LeaseLostError
 
     @contextmanager
     def saving(self, rows: QuerySet[Row]) -> Iterator[Row]:
-        """A transaction with the one row of `rows`, locked and then saved, if the job is still ours. Raises
+        """Yield the one row of `rows`, locked in a transaction, then save it if the job is still ours. Raises
         LeaseLostError."""
         with transaction.atomic():
             row = rows.select_for_update(of=("self",)).get()
@@ -70,14 +70,14 @@ class JobRun:
             self.hold()
 
     def renew(self) -> None:
-        """Move the lease on and show the progress, from another connection, unless the job takes too long."""
+        """Extend the lease and save the progress, on another connection, unless the job takes too long."""
         now = self.clock()
         if now >= self._ends_at:
             self._is_lost = True
             return
         counts = {"done_count": self.job.done_count, "total_count": self.job.total_count}
         if not self._mine().update(due_at=now + timedelta(seconds=LEASE_SECONDS), **counts):
-            # A test's own transaction hides the row from here: only one that is seen can be lost.
+            # A test's own transaction hides the row from here: only a visible row can be lost.
             self._is_lost = Job.objects.filter(pk=self.job.pk).exists()
 
     def end(self, **columns: Any) -> None:
@@ -91,7 +91,7 @@ class JobRun:
 
 
 def run_job(job_id: int) -> None:
-    """Do a job that is due; nothing where another worker has it, or it is over."""
+    """Execute a job that is due; do nothing if another worker has it, or if it is over."""
     job = _claim(job_id)
     if job is not None:
         try:
@@ -107,7 +107,7 @@ def _do(job: Job) -> None:
     with guarded(logger, "job %s of the kind %s broke", job.pk, job.kind, unless=(LeaseLostError,)) as block:
         outcome = _call(run)
     if is_database_away(block.error) or (block.error and kind.repeats_errors and job.try_count < kind.tries):
-        return  # its lease ends, and another worker goes on
+        return  # its lease ends, and another worker takes over
     if block.error is not None:
         outcome = {"status": Job.Status.FAILED, "problem": BROKEN}
     now = run.clock()
@@ -116,14 +116,14 @@ def _do(job: Job) -> None:
             if block.error is not None and kind.give_up is not None:
                 kind.give_up(job)
             run.end(**outcome, **_times(kind, outcome["status"], now))
-    except IntegrityError:  # the same was asked for meanwhile: that one goes on
+    except IntegrityError:  # the same job was requested meanwhile and goes on instead
         run.end(status=Job.Status.DONE, **_times(kind, Job.Status.DONE, now))
     _SECONDS.add((now - started_at).total_seconds(), job.kind, outcome["status"])
     _send_next(job)
 
 
 def _call(run: JobRun) -> dict[str, Any]:
-    """The columns that say what came of it. Raises whatever the function raises but JobFailedError."""
+    """Call the function and return the columns of its result. Raises its errors except JobFailedError."""
     try:
         with lease_kept(run.renew, seconds=RENEW_SECONDS):
             result = run.kind.do(run)
@@ -136,11 +136,11 @@ def _call(run: JobRun) -> dict[str, Any]:
 
 @transaction.atomic
 def _claim(job_id: int) -> Job | None:
-    """Take the job for this worker. One that too many workers died of is ended instead."""
+    """Claim the job for this worker. Fail it instead if too many workers died of it."""
     now = database_now()
     due = Job.objects.due(now).filter(pk=job_id)
     job = due.select_for_update(no_key=True, skip_locked=True, of=("self",)).first()
-    if job is None or job.kind not in kinds:  # or of a release that comes
+    if job is None or job.kind not in kinds:  # or of a newer release
         return None
     kind = kinds[job.kind]
     job.queued_until = None
@@ -167,6 +167,6 @@ def _times(kind: JobKind, status: str, now: datetime) -> dict[str, datetime]:
 
 
 def _send_next(job: Job) -> None:
-    """Hand out the one that waited behind this one."""
+    """Send the job that waits behind this one."""
     if job.key is not None:
         send_on_commit(Job.objects.filter(kind=job.kind, key=job.key))
