@@ -1,4 +1,4 @@
-"""The outside systems that we are connected to, as rows."""
+"""Models of the connected outside systems and of background work."""
 
 from integrations.models.companies import (
     DEFAULT_SITE_ADDRESS,

@@ -1,4 +1,4 @@
-"""The WeCom companies that we are connected to, their site addresses and files, and work about one company."""
+"""The connected WeCom companies, their site addresses and files, and work about one company."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 DEFAULT_SITE_ADDRESS = "http://localhost:3001/"
-# What every part of a sign-in reads of a corp.
+# The columns of a corp for every part of a sign-in.
 _OF_SIGN_IN = ("name", "corpid", "agentid", "is_enabled", "sign_in_enabled", "home_page", "home_bi_page")
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
 def is_local_host(host: str) -> bool:
-    """Whether `host` names this machine itself, so that nobody else reaches it under this name."""
+    """Return whether `host` names this machine itself, so that no other machine reaches it by this name."""
     return host in LOOPBACK_HOSTS or host.endswith(".localhost")
 
 
 class SiteAddressQuerySet(models.QuerySet["SiteAddress"]):
     def default(self) -> SiteAddress:
-        """The one default address; should it be missing, the initial one, which may stand there as another row."""
+        """Return the default address. If it is missing, make the initial one the default."""
         found = self.filter(is_default=True).first()
         return found or self.update_or_create(url=DEFAULT_SITE_ADDRESS, defaults={"is_default": True})[0]
 
@@ -43,15 +43,15 @@ class SiteAddressQuerySet(models.QuerySet["SiteAddress"]):
         return self.filter(url__startswith="http://")
 
     def visible_to(self, person: Person) -> Self:
-        """Addresses of corps that `person` may see, those that nobody uses yet, and the default one."""
+        """Filter addresses of corps that `person` may see, unused ones, and the default one."""
         theirs = Q(corp__in=Corp.objects.visible_to(person))
         return self.filter(pk__in=self.filter(theirs | Q(corp__isnull=True) | Q(is_default=True)).values("pk"))
 
 
 class SiteAddress(models.Model):
-    """The address at which people reach this site: callback domain, trusted domain and home page derive from it.
+    """An address of this site. Callback domain, trusted domain and home page derive from it.
 
-    One is the default; a corp with a domain of its own names another.
+    One address is the default; a corp with its own domain uses another.
     """
 
     url = models.CharField(
@@ -65,7 +65,7 @@ class SiteAddress(models.Model):
     )
     is_default = models.BooleanField(_("default"), default=False)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
-    # When the certificate that answers there ends, as it was last seen; null: not https, or nothing answered.
+    # The last seen end of the certificate at this address; null: not https, or nothing answered.
     certificate_ends_at = models.DateTimeField(null=True, editable=False, db_default=None)
     certificate_checked_at = models.DateTimeField(null=True, editable=False, db_default=None)
 
@@ -94,16 +94,16 @@ class SiteAddress(models.Model):
 
     @property
     def domain(self) -> str:
-        """Host and port without scheme: what WeCom's console takes as trusted domain and callback domain."""
+        """Host and port without scheme: the value for trusted domain and callback domain in WeCom's console."""
         return urlsplit(self.url).netloc
 
     @property
     def is_local(self) -> bool:
-        """True for an address that only this machine reaches, as the initial one."""
+        """True for an address that only this machine reaches, such as the initial one."""
         return is_local_host(urlsplit(self.url).hostname or "")
 
     def absolute(self, path: str) -> str:
-        """`path` (which begins with a slash) at this address."""
+        """Return the address of `path`, which begins with a slash."""
         return self.url.rstrip("/") + path
 
 
@@ -115,22 +115,22 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         return self.filter(Q(is_enabled=True) | Q(first_enabled_at__isnull=False))
 
     def signing_in(self) -> Self:
-        """Corps whose people can sign in with WeCom."""
+        """Filter corps whose people can sign in with WeCom."""
         return self.filter(is_enabled=True, sign_in_enabled=True)
 
     def to_begin_sign_in(self, pk: int) -> Corp | None:
-        """Only what the beginning of a sign-in needs, and `site_url`: the own or the default site address, if any."""
+        """Return the corp with only the columns for starting a sign-in, and `site_url`: its own or the default one."""
         default = SiteAddress.objects.filter(is_default=True).values("url")
         found = self.filter(pk=pk).only(*_OF_SIGN_IN, "authorize_base_url", "qr_base_url", "site_address_id")
         return found.annotate(site_url=Coalesce("site_address__url", Subquery(default))).first()
 
     def to_call_wecom(self, pk: int) -> Corp | None:
-        """Only what a sign-in needs for its call to WeCom: other secrets would be decrypted for nothing."""
+        """Return the corp with only the columns for a sign-in's call, so that no other secret is decrypted."""
         fields_of_call = ("secret", "api_base_url", "proxy_url", "ca_bundle", "department_root_ids")
         return self.filter(pk=pk).only(*_OF_SIGN_IN, *fields_of_call).first()
 
     def at(self, address: SiteAddress) -> Self:
-        """Corps whose links derive from `address`."""
+        """Filter corps whose links derive from `address`."""
         own = Q(site_address=address)
         return self.filter(own | Q(site_address__isnull=True) if address.is_default else own)
 
@@ -138,9 +138,9 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         return self.filter(corp_condition(person))
 
     def keys_visible_to(self, person: Person) -> list[int]:
-        """For conditions on large tables, whose rows the database estimates far better from keys than from a subquery.
+        """Return keys for conditions on large tables, where the database estimates keys far better than a subquery.
 
-        One query; none for who sees nothing.
+        It takes one query, or none for a person who sees nothing.
         """
         return list(self.visible_to(person).order_by().values_list("pk", flat=True))
 
@@ -151,7 +151,7 @@ class HomePage(models.TextChoices):
 
 
 class Corp(models.Model):
-    """One self-built app in one WeCom company."""
+    """A self-built app in a WeCom company."""
 
     name = models.CharField(
         _("WeCom company name"),
@@ -181,13 +181,12 @@ class Corp(models.Model):
     contacts_callback_aes_key = EncryptedTextField(_("contacts callback EncodingAESKey"), blank=True)
     callback_token = EncryptedTextField(_("callback Token"), blank=True)
     callback_aes_key = EncryptedTextField(_("callback EncodingAESKey"), blank=True)
-    # When WeCom last got the right answer to its check of a callback address with the keys saved now.
+    # When WeCom last got the right answer to its check of a callback address with the present keys.
     callback_verified_at = models.DateTimeField(_("callback address verified"), null=True, editable=False)
     contacts_callback_verified_at = models.DateTimeField(
         _("contacts callback address verified"), null=True, editable=False
     )
-    # Addresses from which this site calls WeCom, as an administrator noted them: WeCom itself names one only when it
-    # refuses it.
+    # Addresses from which this site calls WeCom, as noted by an administrator: WeCom names one only when it refuses it.
     noted_ips = models.JSONField(_("own addresses"), default=list, blank=True, editable=False)
     department_root_ids = models.JSONField(
         _("department roots"),
@@ -211,7 +210,7 @@ class Corp(models.Model):
         verbose_name=_("own site address"),
         help_text=_("Only for a company whose domain differs from the default site address."),
     )
-    # Where the three doors of WeCom stand: only the sandbox and private editions differ. Without path.
+    # Base addresses of WeCom's API and pages, without path: only the sandbox and private editions differ.
     api_base_url = models.CharField(_("API address"), max_length=255, default="https://qyapi.weixin.qq.com")
     authorize_base_url = models.CharField(
         _("address of the authorise page"), max_length=255, default="https://open.weixin.qq.com"
@@ -226,7 +225,7 @@ class Corp(models.Model):
         default=True,
         help_text=_("Off: pushes only; the app's home page is the plain address of the login page."),
     )
-    # Whoever controls the app, the console or the directory in WeCom decides who WeCom says somebody is.
+    # Anybody who controls the app, the console or the directory in WeCom decides whom WeCom identifies.
     admin_rights_enabled = models.BooleanField(
         _("administrators' rights after a sign-in with WeCom"),
         default=False,
@@ -238,7 +237,7 @@ class Corp(models.Model):
             "people may have every right here. On for the first company; it stays as it is when others are added."
         ),
     )
-    # Where a link leads that names no page. Without a BI that people enter, it is always the home page here.
+    # The target of a link without a page. Without a BI that people enter, it is always the home page here.
     home_page = models.CharField(
         _("home page"),
         max_length=8,
@@ -259,12 +258,12 @@ class Corp(models.Model):
     )
     is_enabled = models.BooleanField(_("enabled"), default=False)
     first_enabled_at = models.DateTimeField(_("first enabled"), null=True, blank=True, editable=False)
-    # Raised with every change of what the diagnosis depends on: a result counts only for the version it saw.
+    # Incremented when anything changes that the diagnosis depends on: a result counts only for its own version.
     connection_version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = CorpQuerySet.as_manager()
-    default_address: SiteAddress | None = None  # set by who looks it up once for a whole page
+    default_address: SiteAddress | None = None  # set by callers that look it up once for a whole page
 
     class Meta:
         verbose_name = _("WeCom company")
@@ -283,27 +282,27 @@ class Corp(models.Model):
 
     def find_site_address(self) -> SiteAddress:
         """Return its own site address, else the default one."""
-        url: str | None = getattr(self, "site_url", None)  # of Corp.objects.to_begin_sign_in(): nothing is to look up
+        url: str | None = getattr(self, "site_url", None)  # set by to_begin_sign_in(), so that no query is needed
         return (
             SiteAddress(url=url) if url else self.site_address or self.default_address or SiteAddress.objects.default()
         )
 
     @property
     def was_enabled(self) -> bool:
-        """Whether it is enabled or has been: from then on WeCom may say through it who somebody is."""
+        """True if it is or was enabled: since then WeCom may identify people through it."""
         return self.is_enabled or self.first_enabled_at is not None
 
     @property
     def is_sandbox(self) -> bool:
-        """True when the API address is this machine's own: the sandbox, not WeCom."""
+        """True if the API address is on this machine: the sandbox, not WeCom."""
         return is_local_host(urlsplit(self.api_base_url).hostname or "")
 
 
 class VerificationFile(models.Model):
-    """A file WW_verify_<code>.txt, by which WeCom sees that a domain is ours: served at the root of every address.
+    """A file WW_verify_<code>.txt, which proves to WeCom that a domain is ours, served at the root of every address.
 
-    The body of such a file is its code, so the code is all that is kept. What a look at the public address found
-    stands beside it.
+    The content of such a file is its code, so only the code is stored, with the result of the last check of the public
+    address.
     """
 
     class Outcome(models.TextChoices):
@@ -320,7 +319,7 @@ class VerificationFile(models.Model):
     code = models.CharField(_("code"), max_length=16, db_index=True)
     uploaded_at = models.DateTimeField(_("uploaded"))
     checked_at = models.DateTimeField(_("checked"), null=True)
-    # Where the check looked: it says nothing of an address that was saved since.
+    # The checked address: the result does not apply to an address that was saved since.
     checked_url = models.CharField(_("checked address"), max_length=512, blank=True)
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices, blank=True)
     detail = models.CharField(_("detail"), max_length=255, blank=True)
@@ -329,8 +328,8 @@ class VerificationFile(models.Model):
         verbose_name = _("verification file")
         verbose_name_plural = _("verification files")
         ordering = ["pk"]
-        default_permissions = ()  # part of the corp's page: who may change the corp may change its files
-        # Not by the code alone: two apps of one company may be given the same file; each keeps its own.
+        default_permissions = ()  # part of the corp's page: the right to change the corp includes its files
+        # Not unique by code alone: two apps of one company may get the same file, and each keeps its own.
         constraints = [models.UniqueConstraint(fields=["corp", "code"], name="one_file_per_corp_and_code")]
 
     def __str__(self) -> str:
@@ -342,7 +341,7 @@ class VerificationFile(models.Model):
 
 
 class CallbackEvent(models.Model):
-    """Something that WeCom told one of a corp's two callback addresses, stored once however often it was delivered."""
+    """An event or message at one of a corp's two callback addresses, stored once however often it was delivered."""
 
     class Kind(models.TextChoices):
         APP = "app", _("app")
@@ -350,7 +349,7 @@ class CallbackEvent(models.Model):
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="callback_events", verbose_name=_("company"))
     kind = models.CharField(_("address"), max_length=16, choices=Kind.choices)
-    # MsgId of a message, digest of an event's plaintext: all else differs between WeCom's deliveries of one event.
+    # MsgId of a message, digest of an event's plaintext: all else differs between deliveries of one event.
     key = models.CharField(max_length=80)
     # The event's name, or a message's type; two names occur as both.
     event = models.CharField(_("event"), max_length=64)
@@ -359,7 +358,7 @@ class CallbackEvent(models.Model):
     userid = models.CharField("userid", max_length=128, blank=True)
     happened_at = models.DateTimeField(_("happened"))
     received_at = models.DateTimeField(_("received"))
-    # The whole plaintext. Encrypted: it holds what people write, and their mobile numbers and addresses.
+    # The whole plaintext. Encrypted, because it holds people's texts, mobile numbers and addresses.
     body = EncryptedTextField(_("content"))
 
     class Meta:
@@ -368,7 +367,7 @@ class CallbackEvent(models.Model):
         ordering = ["pk"]
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["corp", "kind", "key"], name="one_row_per_callback_event")]
-        # The newest event of an address, and the oldest ones of a corp, which are deleted.
+        # For the newest event of an address, and for deleting a corp's oldest ones.
         indexes = [models.Index(fields=["corp", "kind", "received_at"], name="events_by_age")]
 
     def __str__(self) -> str:
@@ -380,17 +379,17 @@ class CheckRunQuerySet(models.QuerySet["CheckRun"]):
         return self.filter(status__in=[CheckRun.Status.WAITING, CheckRun.Status.RUNNING])
 
     def newest_of(self, corps: Iterable[Corp | int]) -> Self:
-        """The newest run of each check of these corps."""
+        """Filter the newest run of each check of these corps."""
         theirs = CheckRun.objects.filter(corp__in=corps)
         newest = theirs.order_by().values("corp", "check_name").annotate(newest=Max("pk")).values("newest")
         return self.filter(pk__in=newest)
 
 
 class CheckRun(models.Model):
-    """One run of one check. It runs in the background, and is shown on the corp's page.
+    """A run of a check in the background, shown on the corp's page.
 
-    A run that heals by itself is tried again as the same row, so that `requested_at` says since when it has been
-    tried. Nothing in a row is secret: it is exported as text for support.
+    A run that may heal by itself is repeated in the same row, so `requested_at` is the time of the first try. A row
+    holds no secret, because it is exported as text for support.
     """
 
     class Status(models.TextChoices):
@@ -405,23 +404,23 @@ class CheckRun(models.Model):
     # Not `check`: Django's models have a method of that name.
     check_name = models.CharField(_("check"), max_length=32)
     connection_version = models.PositiveIntegerField()
-    # What of ours the check was about, as a domain or a link: a result counts only as long as this is the same.
+    # Our checked value, such as a domain or a link: the result counts only while it is unchanged.
     subject = models.TextField(_("subject"), blank=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
-    # Which of the check's known problems it is; the check has the sentences.
+    # One of the check's known problems, for which the check has the sentences.
     problem = models.CharField(_("problem"), max_length=32, blank=True)
-    # What WeCom said: its error number and hint, and the address that it saw us come from.
+    # WeCom's answer: its error number and hint, and the address that it saw us come from.
     errcode = models.IntegerField(_("WeCom's error code"), null=True)
     hint = models.CharField(_("hint"), max_length=64, blank=True)
     caller_ip = models.GenericIPAddressField(_("our address as WeCom saw it"), null=True)
     detail = models.TextField(_("technical detail"), blank=True)
-    # Plain values that the check found, for its sentences.
+    # Plain values for the sentences.
     facts = models.JSONField(_("facts"), default=dict)
     requested_at = models.DateTimeField(_("requested"))
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-    # When it is tried again, as what was wrong may have healed.
+    # When it is repeated, because the problem may have healed.
     next_try_at = models.DateTimeField(_("next try"), null=True)
     try_count = models.PositiveIntegerField(_("tries"), default=0)
 
@@ -431,7 +430,7 @@ class CheckRun(models.Model):
         verbose_name = _("check")
         verbose_name_plural = _("checks")
         ordering = ["-pk"]
-        default_permissions = ()  # part of the corp's page: who may change the corp may run its checks
+        default_permissions = ()  # part of the corp's page: the right to change the corp includes its checks
         indexes = [
             # The newest run of each check of a corp: CheckRunQuerySet.newest_of.
             models.Index(fields=["corp", "check_name", "-id"], name="newest_check_runs"),
@@ -455,9 +454,9 @@ class ConsoleWriteQuerySet(models.QuerySet["ConsoleWrite"]):
 
 
 class ConsoleWrite(models.Model):
-    """One change in WeCom: read first, shown as before and after, confirmed by a person, then written.
+    """A change in WeCom: read first, shown as before and after, confirmed by a person, then written.
 
-    waiting → planned → confirmed → writing → done; failed from everywhere; with nothing to change it is done at once.
+    waiting → planned → confirmed → writing → done; any state → failed; without a difference, waiting → done.
     """
 
     class Kind(models.TextChoices):
@@ -484,10 +483,10 @@ class ConsoleWrite(models.Model):
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="console_writes", verbose_name=_("company"))
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
-    # Names, not people: this app knows no user model, and the record outlives them.
+    # Names instead of users, because this app has no user model and the record outlives people.
     requested_by = models.CharField(_("requested by"), max_length=255)
     confirmed_by = models.CharField(_("confirmed by"), max_length=255, blank=True)
-    # [{"name": …, "before": …, "after": …}] with the values as WeCom keeps them; equal ones are left out.
+    # [{"name": …, "before": …, "after": …}] with WeCom's values; equal ones are left out.
     changes = models.JSONField(_("changes"), default=list)
     problem = models.CharField(_("problem"), max_length=16, choices=Problem.choices, blank=True)
     errcode = models.IntegerField(_("WeCom's error code"), null=True)
@@ -505,15 +504,15 @@ class ConsoleWrite(models.Model):
         verbose_name = _("change in WeCom's console")
         verbose_name_plural = _("changes in WeCom's console")
         ordering = ["-pk"]
-        default_permissions = ()  # part of the corp's page: who may change the corp may have it written
+        default_permissions = ()  # part of the corp's page: the right to change the corp includes it
 
     def __str__(self) -> str:
         return f"{self.corp_id} {self.kind} {self.status} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
 
 
 class StagedCredentials(models.Model):
-    """AgentId and Secret that serve once WeCom says that they belong together. The last ones of each corp stay here,
-    without the Secret, to say since when they are in force."""
+    """A new AgentId and Secret, used once WeCom confirms that they belong together. Each corp's last ones stay here
+    without the Secret, to show since when they are in force."""
 
     class State(models.TextChoices):
         WAITING = "waiting", _("being checked")
@@ -529,7 +528,7 @@ class StagedCredentials(models.Model):
     staged_by = models.CharField(max_length=255, blank=True)
     staged_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True)
-    # What the last try found, as in CheckRun.
+    # The result of the last try, as in CheckRun.
     problem = models.CharField(max_length=32, blank=True)
     facts = models.JSONField(default=dict)
     errcode = models.IntegerField(null=True)

@@ -1,4 +1,4 @@
-"""The BI, data sources, cards with their queries, the data fetched for them, and sentences for what went wrong."""
+"""The BI, data sources, cards with their queries, the fetched data, and the sentences for problems."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _reader_sees_network: ContextVar[Callable[[], bool]] = ContextVar("reader_sees_n
 
 @contextmanager
 def read_by(sees_network: Callable[[], bool]) -> Iterator[None]:
-    """While the block runs, sentences are for a reader of whom `sees_network` says whether to tell more."""
+    """Set for the block whether sentences may tell their reader more about the network: `sees_network` decides."""
     token = _reader_sees_network.set(sees_network)
     try:
         yield
@@ -39,10 +39,10 @@ def read_by(sees_network: Callable[[], bool]) -> Iterator[None]:
 
 
 def explain_problem(code: str, facts: Mapping[str, Any], *, sees_network: bool | None = None) -> str:
-    """In the language in force. A code of another version gets the sentence of what nobody expected.
+    """Return the sentence of a problem in the active language. A code of another version is an unexpected problem.
 
-    `sees_network`: tell a port where nothing listens from one where something is silent; None: as `read_by` says. That
-    is for superusers: with sources at addresses of their choice, others would learn what runs in the network.
+    `sees_network`: tell a closed port from a silent one; None: as set by `read_by`. Only superusers may see it: others
+    could choose source addresses and learn what runs in the network.
     """
     if sees_network is None:
         sees_network = _reader_sees_network.get()()
@@ -58,7 +58,7 @@ def explain_problem(code: str, facts: Mapping[str, Any], *, sees_network: bool |
 
 
 def _words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
-    """What `what` and `missing` are in a sentence. Anything else in a sentence is a number, a code or a name."""
+    """Return the words for `what` and `missing`. Other values in a sentence are numbers, codes or names."""
     column = {"column": facts.get("column", "")}
     return {
         "bi": _("the BI's address or API user"),
@@ -90,13 +90,13 @@ def _words(facts: Mapping[str, Any]) -> dict[str, StrOrPromise]:
 
 
 def word_powers(found: str) -> str:
-    """What the account of a database may do beyond reading tables, in a few words. `found`: powers with commas."""
+    """Name the rights of a database account beyond reading tables. `found`: codes of Power, separated by commas."""
     words = {Power.SUPERUSER: _("superuser"), Power.FILES: _("reads files")}
     return _(", ").join(str(words[Power(one)]) for one in found.split(",") if one in words)
 
 
 def too_much_power(found: str) -> str:
-    """The warning for a source. `found`: codes of Power, separated by commas."""
+    """Return the warning for a source. `found`: codes of Power, separated by commas."""
     return _(
         "The account of this database may do more than read tables (%(powers)s): whoever writes a query may read files "
         "of the database's server. Give the source an account that may only read the tables it needs."
@@ -104,7 +104,7 @@ def too_much_power(found: str) -> str:
 
 
 def address_flaws(detail: str) -> dict[str, StrOrPromise]:
-    """Why an address of a database is refused, in whole sentences, by integrations.clients.sources.addresses.Flaw."""
+    """Return why a database address is refused, in whole sentences, by integrations.clients.sources.addresses.Flaw."""
     known = {"detail": detail}
     return {
         "no-address": _("This is no address of a database. Write kind://user:password@host:port/database."),
@@ -203,12 +203,12 @@ _SENTENCES = {
 
 
 THE_ONE = 1
-# Guandata's own names, unless somebody changed them.
+# Guandata's default name.
 USUAL_DOMAIN = "guanbi"
 
 
 class BiConnection(models.Model):
-    """One row: the BI platform of this site (docs/decisions/0016)."""
+    """The BI platform of this site, in one row (docs/decisions/0016)."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
     is_enabled = models.BooleanField(
@@ -222,7 +222,7 @@ class BiConnection(models.Model):
         blank=True,
         help_text=_("As people open it in the browser, without a page: https://bi.example.com."),
     )
-    # --- Who comes in -------------------------------------------------------------------------------------------------
+    # --- Identity of people -------------------------------------------------------------------------------------------
     provider = models.CharField(
         "provider",
         max_length=64,
@@ -240,7 +240,7 @@ class BiConnection(models.Model):
     external_id_source = models.CharField(
         _("identity in the BI"),
         max_length=100,
-        # The attribute that administrators of all companies alone set (accounts.users.bi_identity).
+        # An attribute that only administrators of all companies set (accounts.users.bi_identity).
         default="bi_login_id",
         help_text=_("Which value of a person here is the account there: it becomes externalUserId."),
     )
@@ -287,7 +287,7 @@ class BiConnection(models.Model):
     app_token = EncryptedTextField(_("app token"), blank=True)
     proxy_url = EncryptedTextField(_("proxy"), blank=True, help_text=_("http://user:password@host:port, if needed."))
     ca_bundle = models.TextField(_("CA bundle"), blank=True, help_text=_("PEM certificates of a private authority."))
-    # --- Its last test: counts only for the version that it saw -------------------------------------------------------
+    # --- Its last test, which counts only for its own version ---------------------------------------------------------
     connection_version = models.PositiveIntegerField(default=1, editable=False)
     checked_at = models.DateTimeField(null=True, editable=False)
     checked_version = models.PositiveIntegerField(default=0, editable=False)
@@ -305,15 +305,15 @@ class BiConnection(models.Model):
 
     @property
     def has_key(self) -> bool:
-        """Without reading the key: it is known by when it was saved."""
+        """True if a key is stored. It is known by its time, without decrypting the key."""
         return self.key_saved_at is not None
 
 
 SECONDS_AT_MOST = 120
 ROWS_AT_MOST = 100_000
-# Columns of DataSource that are read where they are used, and nowhere else.
+# Columns of DataSource that are loaded only for their use.
 SECRETS = ("sql_url", "http_headers")
-# Of these a source says that it does not know, or refuses, what a card asks for.
+# Problems of a card whose query the source refuses or does not know.
 LOST = frozenset({Problem.NOT_FOUND, Problem.REFUSED, Problem.NO_TABLE})
 
 
@@ -325,24 +325,24 @@ class SourceKind(models.TextChoices):
 
 class DataSourceQuerySet(models.QuerySet["DataSource"]):
     def visible_to(self, person: Person) -> DataSourceQuerySet:
-        """Those of the companies that `person` sees; those of no company for who sees all."""
+        """Filter the sources of companies that `person` sees; those without a company if the person sees all."""
         return self.filter(_of_visible_corps(person, ""))
 
     def hidden_from(self, person: Person) -> DataSourceQuerySet:
-        """Those of no company, of which somebody who sees some companies may know that they are there."""
+        """Filter sources without a company, whose existence people of some companies may know."""
         return self.filter(_of_no_corp(person, ""))
 
     def with_too_much_power(self) -> DataSourceQuerySet:
-        """Those whose account at the database may do more than read tables."""
+        """Filter sources whose database account may do more than read tables."""
         return self.exclude(account_powers="")
 
     def slow(self) -> DataSourceQuerySet:
-        """Those whose last answer did not come within their time limit."""
+        """Filter sources whose last answer exceeded their time limit."""
         return self.filter(slow_since__isnull=False)
 
 
 class DataSource(models.Model):
-    """A place that answers questions. Which columns count depends on its kind."""
+    """A source of data. Its kind decides which columns are used."""
 
     name = models.CharField(_("name"), max_length=100, unique=True)
     kind = models.CharField(_("kind"), max_length=16, choices=SourceKind.choices)
@@ -380,8 +380,7 @@ class DataSource(models.Model):
     )
     # --- SQL ----------------------------------------------------------------------------------------------------------
     sql_url = EncryptedTextField(_("address of the database"), blank=True)
-    # What its account may do beyond reading tables (failing.Power, with commas), as the database said when it was asked
-    # last.
+    # The account's rights beyond reading tables (codes of Power, with commas), as the database last reported them.
     account_powers = models.CharField(max_length=40, blank=True, default="", db_default="", editable=False)
     account_checked_at = models.DateTimeField(null=True, editable=False)
     # --- JSON over HTTP -----------------------------------------------------------------------------------------------
@@ -401,8 +400,7 @@ class DataSource(models.Model):
         ),
     )
     ca_bundle = models.TextField(_("CA bundle"), blank=True, help_text=_("PEM certificates of a private authority."))
-    # Since when its fetches run into the time limit; null where the last one ended within it
-    # (integrations.datasources.fetch).
+    # Since when its fetches hit the time limit; null if the last one did not (integrations.datasources.fetch).
     slow_since = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
@@ -423,16 +421,16 @@ class DataSource(models.Model):
 
 class CardQuerySet(models.QuerySet["Card"]):
     def visible_to(self, person: Person) -> CardQuerySet:
-        """Those whose source `person` sees."""
+        """Filter cards whose source `person` sees."""
         return self.filter(_of_visible_corps(person, "source__"))
 
     def hidden_from(self, person: Person) -> CardQuerySet:
-        """Those of such a source."""
+        """Filter cards of sources without a company, if `person` sees only some companies."""
         return self.filter(_of_no_corp(person, "source__"))
 
 
 class CardView(models.TextChoices):
-    """How the BI is asked for a card's data."""
+    """The form in which the BI returns a card's data."""
 
     GRID = "GRID", _("as a table (GRID)")
     GRAPH = "GRAPH", _("as the chart draws it (GRAPH)")
@@ -444,7 +442,7 @@ class HttpMethod(models.TextChoices):
 
 
 class Card(models.Model):
-    """One question to one source; its answer is one Table."""
+    """A query to one source; its answer is one Table."""
 
     name = models.CharField(_("name"), max_length=100)
     source = models.ForeignKey(
@@ -454,9 +452,9 @@ class Card(models.Model):
     bi_page_id = models.CharField(_("page in the BI"), max_length=100, blank=True)
     bi_card_id = models.CharField(_("card in the BI"), max_length=100, blank=True)
     bi_view = models.CharField(_("asked for"), max_length=5, choices=CardView.choices, default=CardView.GRID)
-    # [{"name", "filterType", "filterValue"}], as the BI takes them.
+    # [{"name", "filterType", "filterValue"}] in the BI's format.
     bi_filters = models.JSONField(_("filters"), default=list, blank=True)
-    # As the BI takes them, whatever its version asks for.
+    # In the BI's format, which depends on its version.
     bi_parameters = models.JSONField(_("dynamic parameters"), default=list, blank=True)
     # --- SQL ----------------------------------------------------------------------------------------------------------
     sql = models.TextField(_("query"), blank=True)
@@ -467,12 +465,12 @@ class Card(models.Model):
     http_path = models.CharField(_("path and query"), max_length=1000, blank=True)
     http_body = models.JSONField(pgettext_lazy("request", "body"), null=True, blank=True)
     expression = models.CharField(_("JMESPath to the rows"), max_length=1000, blank=True)
-    # --- What the source does not say ---------------------------------------------------------------------------------
-    # {column: "number"}: a Kind, where what is found in the column is not meant.
+    # --- Facts that the source does not give --------------------------------------------------------------------------
+    # {column: "number"}: a Kind that overrides the detected one.
     kinds = models.JSONField(_("kinds"), default=dict, blank=True)
     # {column: "元"}
     units = models.JSONField(_("units"), default=dict, blank=True)
-    # Whose latest value says of when the data is, where the source itself does not.
+    # The column whose latest value is the time of the data, if the source does not give it.
     as_of_column = models.CharField(_("column of the data's time"), max_length=200, blank=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
@@ -497,21 +495,21 @@ class CardDataQuerySet(LeasedQuerySet["CardData"]):
         return self.exclude(status=CardData.Status.WAITING)
 
     def due(self, now: Moment) -> CardDataQuerySet:
-        """To be fetched now, and in nobody's hands."""
+        """Filter rows to be fetched now that no worker holds."""
         return self.waiting().free(now).filter(next_try_at__lte=now)
 
     def in_hand(self, now: datetime) -> CardDataQuerySet:
-        """Being fetched by a worker."""
+        """Filter rows that a worker is fetching."""
         return self.waiting().filter(lease_until__gt=now)
 
     def previews(self) -> CardDataQuerySet:
-        """For people who wait at a page."""
+        """Filter rows for people who wait at a page."""
         return self.filter(slot_at__isnull=True)
 
 
 class CardData(Leased):
-    """The answer of a card for one slot, shared by everything that goes out in that slot; or for a page on which
-    somebody waits: as it is then, fetched with one try, and forgotten soon."""
+    """A card's answer for one slot, shared by everything sent in that slot; or for a page on which somebody waits: then
+    it is the present data, fetched with one try, and soon deleted."""
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -519,21 +517,21 @@ class CardData(Leased):
         FAILED = "failed", _("failed")
 
     card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="answers", verbose_name=_("card"))
-    # None: for a page.
+    # NULL: for a page.
     slot_at = models.DateTimeField(_("for"), null=True)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     # A table's document, compressed; empty unless ready.
     content = models.BinaryField(default=b"", editable=False)
     row_count = models.PositiveIntegerField(_("rows"), default=0)
     took_milliseconds = models.PositiveIntegerField(_("took (ms)"), default=0)
-    # Which sentence says why there is no data (integrations.models.datasources), and what stands in it.
+    # The sentence on why there is no data (integrations.models.datasources), and its values.
     problem_code = models.CharField(max_length=32, blank=True)
     problem_facts = models.JSONField(default=dict, blank=True)
     try_count = models.PositiveSmallIntegerField(_("tries"), default=0)
     requested_at = models.DateTimeField(_("asked for"))
     next_try_at = models.DateTimeField()
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-    # When those who wait for it were notified; null before.
+    # When the followers were notified; null before.
     notified_at = models.DateTimeField(null=True)
 
     objects = CardDataQuerySet.as_manager()
@@ -549,14 +547,14 @@ class CardData(Leased):
             ),
         ]
         indexes = [
-            # The sweep: what is to be fetched, and whom nobody has notified yet.
+            # For the sweep: rows to fetch, and rows not notified yet.
             models.Index(fields=["next_try_at"], name="card_data_waiting", condition=Q(status="waiting")),
             models.Index(
                 fields=["finished_at"],
                 name="card_data_unnotified",
                 condition=Q(finished_at__isnull=False, notified_at__isnull=True),
             ),
-            # Purging.
+            # For purging.
             models.Index(fields=["requested_at"], name="card_data_age"),
             models.Index(fields=["requested_at"], name="card_data_previews", condition=Q(slot_at__isnull=True)),
         ]
@@ -566,31 +564,31 @@ class CardData(Leased):
 
     @property
     def is_lost(self) -> bool:
-        """Whether the source refused the query, or does not know what it asks for: asking again changes nothing."""
+        """True if the source refused or did not know the query, so that another try is useless."""
         return self.status == self.Status.FAILED and self.problem_code in LOST
 
     def is_in_hand(self, now: datetime) -> bool:
-        """Whether a worker is fetching it."""
+        """Return whether a worker is fetching it."""
         return self.status == self.Status.WAITING and self.lease_until is not None and self.lease_until > now
 
     @property
     def table(self) -> Table:
-        """What came. Raises ValueError unless the status is ready."""
+        """The fetched table. Raises ValueError unless the status is ready."""
         if self.status != self.Status.READY:
             raise ValueError("there is no data")
         return from_document(json.loads(zlib.decompress(self.content)))
 
     @property
     def problem(self) -> str:
-        """Why there is no data, for the owner, in the language in force; empty where nothing failed.
+        """The sentence for the owner on why there is no data, in the active language; empty without a failure.
 
-        Never holds an address, a credential or a value of the data.
+        It never holds an address, a credential or a value of the data.
         """
         return explain_problem(self.problem_code, self.problem_facts) if self.problem_code else ""
 
 
 def packed(table: Table) -> bytes:
-    """A table as CardData keeps it."""
+    """Return a table in the form that CardData stores."""
     document = json.dumps(to_document(table), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return zlib.compress(document.encode(), level=6)
 

@@ -1,7 +1,7 @@
-"""Our copy of a company's directory: departments, members, memberships.
+"""The copy of a company's directory: departments, members, memberships.
 
-Written by `integrations.directory` only. What WeCom does not tell is NULL (unknown), what it tells to be empty is "".
-Nothing is ever deleted: who or what is not there any more is marked so, since other rows name it.
+Only `integrations.directory` writes it. A value that WeCom does not give is NULL (unknown), an empty one is "".
+Rows are never deleted but marked as gone, because other rows refer to them.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class DepartmentQuerySet(models.QuerySet["Department"]):
         return self.filter(removed_at__isnull=True)
 
     def visible_to(self, person: fields.Person) -> Self:
-        """Departments of the corps that `person` may see."""
+        """Filter departments of the corps that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 
 
 class Department(models.Model):
-    """One department. `wecom_parent_id` is WeCom's word: it may name a department that we cannot see, or a cycle."""
+    """A department. `wecom_parent_id` comes from WeCom: it may name a department that we cannot see, or a cycle."""
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="departments", verbose_name=_("company"))
     wecom_department_id = models.BigIntegerField(_("department ID"))
@@ -61,24 +61,24 @@ class Department(models.Model):
 
 class MemberQuerySet(models.QuerySet["Member"]):
     def here(self) -> Self:
-        """Whom WeCom shows us, whether they may sign in there or not."""
+        """Filter members whom WeCom shows us, enabled or not."""
         return self.filter(presence=Member.Presence.HERE)
 
     def able(self) -> Self:
-        """Who is here, is not disabled in WeCom, and is known to be the person that the userid belonged to before."""
+        """Filter present members who are not disabled in WeCom and do not wait for an administrator."""
         return self.here().filter(waits_since__isnull=True).exclude(status=Member.Status.DISABLED)
 
     def waiting_for_administrator(self) -> Self:
-        """Userids that had been deleted and came back: perhaps another person's."""
+        """Filter userids that had been deleted and came back, perhaps as another person's."""
         return self.filter(waits_since__isnull=False)
 
     def visible_to(self, person: fields.Person) -> Self:
-        """Members of the corps that `person` may see."""
+        """Filter members of the corps that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 
 
 class Member(models.Model):
-    """One person of one corp. `userid` as WeCom spells it; look-ups go by `userid_folded`."""
+    """A person of a corp. `userid` in WeCom's spelling; look-ups use `userid_folded`."""
 
     class Status(models.TextChoices):
         ACTIVE = "active", pgettext_lazy("member of WeCom", "active")
@@ -87,10 +87,10 @@ class Member(models.Model):
 
     class Presence(models.TextChoices):
         HERE = "here", _("there")
-        # In the company, but outside the app's visible scope or outside the department roots. Heals by itself.
+        # In the company, but outside the app's visible scope or the department roots. It heals by itself.
         OUT_OF_SCOPE = "out_of_scope", _("out of scope")
         DELETED = "deleted", _("deleted in WeCom")
-        # Not shown to us any more, and too many at once to ask about each. Treated like DELETED on coming back.
+        # No longer shown to us, and too many at once to look up each. On coming back it is treated like DELETED.
         MISSING = "missing", _("not found, reason unknown")
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="members", verbose_name=_("company"))
@@ -102,17 +102,17 @@ class Member(models.Model):
     mobile = models.CharField(_("mobile"), max_length=32, null=True)
     email = models.CharField(_("e-mail"), max_length=254, null=True)
     biz_mail = models.CharField(_("company e-mail"), max_length=254, null=True)
-    # Of the company's own fields the one that a directory policy names.
+    # The company's own field that a directory policy names.
     number = models.CharField(_("employee number"), max_length=64, null=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, null=True)
     presence = models.CharField(_("presence"), max_length=16, choices=Presence.choices, default=Presence.HERE)
-    # When WeCom last gave this person another userid: what was told of the userid before that is not about them.
+    # When WeCom last gave this person another userid: earlier events of this userid are not about them.
     renamed_at = models.DateTimeField(_("userid changed"), null=True)
     first_seen_at = models.DateTimeField(_("first seen"))
     changed_at = models.DateTimeField(_("last change"))
-    # Since when the person is not there; NULL while HERE.
+    # Since when the person is gone; NULL while HERE.
     left_at = models.DateTimeField(_("not there since"), null=True)
-    # A userid that had been deleted came back at this moment, and no administrator has said yet who that is.
+    # When a deleted userid came back; an administrator has not confirmed the person yet.
     waits_since = models.DateTimeField(_("waits for an administrator since"), null=True)
 
     departments = models.ManyToManyField(Department, through="Membership", related_name="members")
@@ -125,7 +125,7 @@ class Member(models.Model):
         ordering = ["corp", "userid_folded"]
         default_permissions = ("view",)
         constraints = [
-            # Also the index of every look-up by userid, and of walking a corp's members in order.
+            # Also the index of look-ups by userid, and of iterating over a corp's members in order.
             models.UniqueConstraint(fields=["corp", "userid_folded"], name="one_row_per_wecom_member"),
             models.CheckConstraint(
                 condition=Q(presence="here", left_at__isnull=True) | (~Q(presence="here") & Q(left_at__isnull=False)),
@@ -134,16 +134,16 @@ class Member(models.Model):
             models.CheckConstraint(condition=~Q(userid_folded=""), name="member_has_userid"),
         ]
         indexes = [
-            # Who waits for an administrator, a few rows: MemberQuerySet.waiting_for_administrator.
+            # For MemberQuerySet.waiting_for_administrator, which finds few rows.
             models.Index(
                 fields=["corp", "waits_since"], condition=Q(waits_since__isnull=False), name="members_waiting"
             ),
-            # Matching a user with a member by mobile or e-mail, where an administrator allows it.
+            # For matching a user with a member by mobile or e-mail, if an administrator allows it.
             models.Index(fields=["corp", "mobile"], condition=Q(mobile__gt=""), name="members_by_mobile"),
             models.Index("corp", Lower("email"), condition=Q(email__gt=""), name="members_by_folded_email"),
             models.Index("corp", Lower("biz_mail"), condition=Q(biz_mail__gt=""), name="members_by_folded_mail"),
             models.Index("corp", Lower("number"), condition=Q(number__gt=""), name="members_by_number"),
-            # Who could be meant by a person here, for an administrator to look at: never by a run.
+            # For candidates that an administrator looks at; a run never matches by name.
             models.Index(fields=["name"], condition=Q(name__gt=""), name="members_by_name"),
         ]
 
@@ -153,13 +153,13 @@ class Member(models.Model):
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
     def able(self) -> Self:
-        """Those of members who may have access: MemberQuerySet.able."""
+        """Filter memberships of members who may have access, like MemberQuerySet.able."""
         here = self.filter(member__presence=Member.Presence.HERE, member__waits_since__isnull=True)
         return here.exclude(member__status=Member.Status.DISABLED)
 
 
 class Membership(models.Model):
-    """A member in a department. Kept while the person is not there: a policy by department survives a holiday."""
+    """A member in a department. It stays while the person is gone, so that policies by department survive a holiday."""
 
     member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="memberships")
     department = models.ForeignKey(Department, on_delete=models.CASCADE, related_name="memberships")
@@ -180,9 +180,9 @@ class Membership(models.Model):
 
 
 class MemberRename(models.Model):
-    """A change of somebody's userid that was carried out, so that no repeat of its event is, nor the other address's.
+    """A change of a userid that was carried out. The row keeps repeated events, of either address, from repeating it.
 
-    Kept: it also says who a userid of last year was.
+    It also shows whom a userid belonged to last year.
     """
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+")
@@ -210,12 +210,12 @@ class SyncRunQuerySet(models.QuerySet["SyncRun"]):
         return self.filter(status__in=[SyncRun.Status.WAITING, SyncRun.Status.RUNNING])
 
     def visible_to(self, person: fields.Person) -> Self:
-        """Runs of the corps that `person` may see."""
+        """Filter runs of the corps that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 
 
 class SyncRun(models.Model):
-    """One run. A corp has one active one at a time."""
+    """A run of the synchronisation. A corp has one active run at a time."""
 
     class Trigger(models.TextChoices):
         MANUAL = "manual", _("by hand")
@@ -253,19 +253,19 @@ class SyncRun(models.Model):
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(pgettext_lazy("time", "finished"), null=True)
-    # How often it rested after WeCom had not let it through.
+    # How often it paused because WeCom did not let it through.
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
-    # Progress of the phase: 0 of 0 where it cannot be told.
+    # Progress of the phase: 0 of 0 if unknown.
     done_count = models.PositiveIntegerField(_("steps done"), default=0)
     total_count = models.PositiveIntegerField(_("steps in all"), default=0)
     call_count = models.PositiveIntegerField(_("calls to WeCom"), default=0)
     seen_count = models.PositiveIntegerField(_("people seen"), default=0)
-    # How many differences of each kind were written: {"joined": 3, …}, keys of SyncChange.Kind and "departments".
+    # The number of written differences by kind: {"joined": 3, …}, keys of SyncChange.Kind and "departments".
     counts = models.JSONField(_("written"), default=dict)
     # [{"code": "cycle", "count": 2, "examples": ["7", "9"]}, …]; integrations.directory.sync has the sentences.
     warnings = models.JSONField(_("warnings"), default=list)
-    # Why it stopped: a word of integrations.directory.sync, and what WeCom said.
+    # Why it stopped: a code of integrations.directory.sync, and WeCom's answer.
     problem = models.CharField(_("problem"), max_length=32, blank=True)
     errcode = models.IntegerField(_("WeCom's error code"), null=True)
     hint = models.CharField(_("hint"), max_length=64, blank=True)
@@ -289,7 +289,7 @@ class SyncRun(models.Model):
             ),
         ]
         indexes = [
-            # The newest runs of a corp: its page, and keeping the last ones only.
+            # For the newest runs of a corp: its page, and deleting older ones.
             models.Index(fields=["corp", "-id"], name="newest_sync_runs"),
         ]
 
@@ -302,12 +302,12 @@ class SyncRun(models.Model):
 
     @property
     def is_confirmed(self) -> bool:
-        """An administrator said yes to what it asked."""
+        """True if an administrator approved its question."""
         return self.answered_at is not None and self.status != self.Status.REFUSED
 
     @property
     def duration(self) -> timedelta | None:
-        """From the first start to the end, waiting in between included."""
+        """The time from the first start to the end, including waits."""
         if self.started_at is None or self.finished_at is None:
             return None
         return self.finished_at - self.started_at
@@ -318,12 +318,12 @@ class SyncChangeQuerySet(models.QuerySet["SyncChange"]):
         return self.filter(applied_at__isnull=False)
 
     def proposed(self) -> Self:
-        """What a run would do, and asks about."""
+        """Filter differences that a run proposes and asks about."""
         return self.filter(applied_at__isnull=True)
 
 
 class SyncChange(models.Model):
-    """One difference of one person in one run."""
+    """A difference of one person in one run."""
 
     class Kind(models.TextChoices):
         JOINED = "joined", _("joined")
@@ -334,18 +334,18 @@ class SyncChange(models.Model):
         DELETED = "deleted", _("deleted in WeCom")
         MISSING = "missing", _("not found any more")
         CAME_BACK = "came_back", _("came back")
-        # Had been deleted, so it may be another person: an administrator must say.
+        # Was deleted, so it may be another person: an administrator must decide.
         REAPPEARED = "reappeared", _("reappeared, waits for an administrator")
 
-    # Who is not able to use anything here any more.
+    # Kinds that take away access.
     LOSING = (Kind.DISABLED, Kind.LEFT_SCOPE, Kind.DELETED, Kind.MISSING)
 
     run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="changes")
     member = models.ForeignKey("Member", on_delete=models.CASCADE, related_name="changes", verbose_name=_("member"))
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
-    # {"name": ["李雷", "李磊"], "departments": [[2], [2, 3]]}; of mobile and e-mail only that they changed.
+    # {"name": ["李雷", "李磊"], "departments": [[2], [2, 3]]}; for mobile and e-mail only that they changed.
     fields = models.JSONField(_("fields"), default=dict)
-    # NULL: proposed by a run that asks first, or asked and was refused.
+    # NULL: proposed by a run that asks, or refused.
     applied_at = models.DateTimeField(_("applied"), null=True)
 
     objects = SyncChangeQuerySet.as_manager()
@@ -366,18 +366,18 @@ class EventWorkQuerySet(models.QuerySet["EventWork"]):
         return self.filter(status=EventWork.Status.WAITING)
 
     def due(self, now: Moment) -> Self:
-        """Those that a worker should take now."""
+        """Filter work that a worker should take now."""
         return self.waiting().filter(Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
 
     def given_up(self) -> Self:
-        """Those of which nobody takes care any more, and that no run of the whole directory has made good since."""
+        """Filter work that failed for good, and that no later run of the whole directory has made up for."""
         run = SyncRun.objects.filter(corp=OuterRef("corp"), status=SyncRun.Status.DONE)
         later = run.filter(started_at__gte=OuterRef("event__received_at"))
         return self.filter(~Exists(later), status=EventWork.Status.FAILED)
 
 
 class EventWork(models.Model):
-    """What one consumer has made of one event. Written with the event, so that no event is stored without its work."""
+    """A consumer's work on an event. It is created with the event, so that no event is stored without its work."""
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -386,15 +386,15 @@ class EventWork(models.Model):
 
     event = models.ForeignKey(CallbackEvent, on_delete=models.CASCADE, related_name="works")
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+")
-    # A name of integrations.callbacks.
+    # A consumer's name in integrations.callbacks.
     consumer = models.CharField(max_length=64)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
     done_at = models.DateTimeField(_("done"), null=True)
-    # Keys of the rows that it has changed, for the consumers that come after it. Of a batch, the first row has all.
+    # Keys of the changed rows, for later consumers. In a batch, the first row has them all.
     touched = models.JSONField(default=list)
-    # Why it was tried again or given up, without content of the event.
+    # Why it was repeated or given up, without content of the event.
     problem = models.CharField(_("problem"), max_length=255, blank=True)
 
     objects = EventWorkQuerySet.as_manager()
@@ -407,11 +407,11 @@ class EventWork(models.Model):
             models.UniqueConstraint(fields=["event", "consumer"], name="one_work_per_event_and_consumer"),
         ]
         indexes = [
-            # A lane's next batch, and the lanes in which something is due: few rows, whatever is stored.
+            # For a lane's next batch, and for lanes with due work: few rows, however many are stored.
             models.Index(
                 fields=["corp", "consumer", "next_try_at"], condition=Q(status="waiting"), name="waiting_event_works"
             ),
-            # What an administrator is told of: hopefully none.
+            # For the administrator's warning; there should be none.
             models.Index(fields=["corp"], condition=Q(status="failed"), name="given_up_event_works"),
         ]
 
@@ -420,11 +420,11 @@ class EventWork(models.Model):
 
 
 class EventLane(Leased):
-    """The events of one company for one consumer: one worker at a time holds the lane, under a lease that expires."""
+    """The events of one company for one consumer. One worker at a time holds the lane, under a lease that expires."""
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+")
     consumer = models.CharField(max_length=64)
-    # When something was last worked off in it: longer ago than events are kept, perhaps.
+    # When something was last processed in it; possibly longer ago than events are kept.
     worked_at = models.DateTimeField(_("last event"), null=True)
 
     objects = LeasedQuerySet["EventLane"].as_manager()

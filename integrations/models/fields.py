@@ -1,4 +1,4 @@
-"""Text columns that are encrypted at rest, userids as they are compared, and which rows a person may see."""
+"""Encrypted text columns, the comparison form of userids, and the rows that a person may see."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 else:
     TextField = models.TextField
 
-# Stands before the ciphertext in what dumpdata writes.
+# Prefix of the ciphertext in the output of dumpdata.
 SEALED = "fernet:"
-# What pages say in place of such a value.
+# Shown by pages instead of an unreadable value.
 UNREADABLE_NOTE = _("What is saved cannot be read with the present keys: enter it again.")
 
 
 def fold_userid(userid: str) -> str:
-    """Fold a userid to the form in which it is compared: without spaces around, in lower case, as WeCom does."""
+    """Return the comparison form of a userid: without spaces around, in lower case, as WeCom compares."""
     return userid.strip().lower()
 
 
 def cipher() -> MultiFernet:
-    """The cipher of settings.FIELD_ENCRYPTION_KEYS: the first key encrypts, every key decrypts."""
+    """Return the cipher of settings.FIELD_ENCRYPTION_KEYS: the first key encrypts, every key decrypts."""
     return MultiFernet([Fernet(key) for key in settings.FIELD_ENCRYPTION_KEYS])
 
 
 class Unreadable(str):
-    """Stands for a stored text that no key opens: it is true and says nothing. Saved, it leaves what is stored."""
+    """A placeholder for a stored text that no key decrypts. It is truthy; saving it keeps the stored ciphertext."""
 
     __slots__ = ("sealed",)
     sealed: str
@@ -55,7 +55,7 @@ class Unreadable(str):
 
 
 def opened(text: str) -> str:
-    """A value of an EncryptedTextField, to be used. Raises UnreadableSecretError."""
+    """Return a value of an EncryptedTextField for use. Raises UnreadableSecretError."""
     if isinstance(text, Unreadable):
         message = "a stored secret cannot be read with the present FIELD_ENCRYPTION_KEYS"
         raise UnreadableSecretError(message, system="guanwecom", operation="decrypt", code=UNREADABLE_SECRET)
@@ -63,38 +63,38 @@ def opened(text: str) -> str:
 
 
 def encrypted_columns(model: type[models.Model]) -> list[str]:
-    """The names of a model's columns of this kind, for `defer`: each is decrypted as its row is read."""
+    """Return the names of a model's encrypted columns, for `defer`: each is decrypted when its row is read."""
     return [column.name for column in model._meta.concrete_fields if isinstance(column, EncryptedTextField)]
 
 
 def unreadable_names(row: models.Model) -> list[str]:
-    """The labels of a row's columns that hold such a value; of deferred ones nothing is known."""
+    """Return the labels of a row's unreadable columns, without deferred ones."""
     values = {column: row.__dict__.get(column.attname) for column in row._meta.concrete_fields}
     return [str(column.verbose_name) for column, value in values.items() if isinstance(value, Unreadable)]
 
 
 class EncryptedTextField(TextField):
-    """Text, encrypted with settings.FIELD_ENCRYPTION_KEYS on its way into the database.
+    """A text column encrypted with settings.FIELD_ENCRYPTION_KEYS.
 
-    An empty text stays empty. Each saving gives another ciphertext, so look-ups by value are refused.
-    A value that no key opens is read as Unreadable, so that pages show it; whoever uses a value takes it by `opened`.
-    Fixtures (dumpdata) hold ciphertext, which loaddata opens; one of plain text is loaded, too.
+    An empty text stays empty. Each save makes another ciphertext, so look-ups by value are refused.
+    A value that no key decrypts is read as Unreadable, so that pages can show it; code takes a value by `opened`.
+    Fixtures (dumpdata) hold ciphertext, which loaddata decrypts; it also loads plain text.
     """
 
     def get_prep_value(self, value: Any) -> Any:
-        # Not TextField's own, which asks to_python: what is saved is a text, and never opened.
+        # Not TextField's version, which calls to_python: the saved value is a text and never decrypted.
         text = models.Field.get_prep_value(self, value)
         if isinstance(text, Unreadable):
             return text.sealed
         return cipher().encrypt(str(text).encode()).decode() if text else text
 
     def value_to_string(self, obj: models.Model) -> str:
-        """For serializers: sealed."""
+        """Return the ciphertext for serializers."""
         sealed: str = self.get_prep_value(self.value_from_object(obj))
         return f"{SEALED}{sealed}" if sealed else sealed
 
     def to_python(self, value: Any) -> Any:
-        """For deserializers: opened."""
+        """Decrypt the value for deserializers."""
         text = super().to_python(value)
         if not isinstance(text, str) or not text.startswith(SEALED):
             return text
@@ -104,7 +104,7 @@ class EncryptedTextField(TextField):
             raise ValidationError(f"{self.name}: no key of FIELD_ENCRYPTION_KEYS opens the value") from error
 
     def clean(self, value: Any, model_instance: models.Model | None) -> Any:
-        """Of a form: nobody enters a ciphertext, which would be opened for them."""
+        """Refuse a ciphertext in a form, because it would be decrypted for its sender."""
         if str(value or "").startswith(SEALED):
             raise ValidationError(_("This is a value that was exported encrypted. Enter the value itself."))
         return super().clean(value, model_instance)
@@ -125,14 +125,14 @@ class EncryptedTextField(TextField):
 
 Person = AbstractBaseUser | AnonymousUser
 NOTHING = Q(pk__in=[])
-# Not Q(), which joined by OR with a condition would be that condition.
+# Not Q(): joined by OR with a condition, it would be just that condition.
 EVERYTHING = ~NOTHING
 
-# Asked for the condition on Corp that a person's view is limited to. Several are joined by AND.
+# Called for the condition on Corp that limits a person's view. Several are joined by AND.
 corp_conditions: Hook[[Person], Q] = Hook()
 
 
 def corp_condition(person: Person) -> Q:
-    """The condition on Corp for what `person` may see; nothing as long as no app has registered a condition."""
+    """Return the condition on Corp for `person`'s view; nothing is visible until an app has registered one."""
     conditions = corp_conditions(person)
     return reduce(and_, conditions) if conditions else NOTHING

@@ -1,4 +1,4 @@
-"""The installation to which this database belongs, and the processes that give a sign of life."""
+"""The installation of this database, and heartbeats of its processes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ THE_ONE = 1
 
 
 class Place(Func):
-    """Where the database lies. A restored, a copied and a replicated database lie elsewhere; a physical standby that
-    takes over, a moved data directory and VACUUM FULL change nothing.
+    """The identity of the database's place. A restored, copied or logically replicated database has another one; a
+    physical standby that takes over, a moved data directory and VACUUM FULL keep it.
 
-    The server's system identifier, the database's number, and the number of our own table, which a restore into the
-    same database creates anew.
+    It consists of the server's system identifier, the database's number, and the number of our own table, which a
+    restore into the same database creates anew.
     """
 
     output_field = models.CharField()
@@ -32,23 +32,23 @@ class Place(Func):
 
 
 class Installation(models.Model):
-    """Written by integrations.core.installation and by guanwecom.operations alone.
+    """The installation of this database. Only integrations.core.installation and guanwecom.operations write it.
 
-    Where it lies elsewhere than `place` says, or runs under another name than `deployment`, the database is a copy.
+    If the database's place differs from `place`, or its name from `deployment`, the database is a copy.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
     place = models.CharField(max_length=128)
-    # settings.INSTALLATION_NAME of then.
+    # The earlier settings.INSTALLATION_NAME.
     deployment = models.CharField(max_length=64, blank=True)
-    # A copy whatever its place: `manage.py restore` and `manage.py installation --hold` say so.
+    # Marks a copy in any place: `manage.py restore` and `manage.py installation --hold` set it.
     is_held = models.BooleanField(default=False)
     confirmed_at = models.DateTimeField(_("confirmed"))
     # The highest version of guanwecom that ran here.
     version = models.CharField(max_length=32, blank=True)
     # When `manage.py backup` last wrote a file.
     backed_up_at = models.DateTimeField(null=True)
-    # The timeline that was seen last, and when another one was seen: a standby had taken over.
+    # The last timeline, and when it last changed because a standby had taken over.
     timeline = models.BigIntegerField(null=True)
     failed_over_at = models.DateTimeField(null=True)
 
@@ -61,12 +61,12 @@ class Installation(models.Model):
         return self.place
 
     def backup_age(self, now: datetime) -> timedelta:
-        """Return how long ago a backup was last written; where none was, since when this is the installation."""
+        """Return the time since the last backup; without one, since this installation was confirmed."""
         return now - (self.backed_up_at or self.confirmed_at)
 
 
 class Heartbeat(models.Model):
-    """The last sign of life of one process; written by integrations.core.heartbeats alone."""
+    """The last sign of life of one process; only integrations.core.heartbeats writes it."""
 
     class Kind(models.TextChoices):
         WEB = "web"
@@ -77,7 +77,7 @@ class Heartbeat(models.Model):
     kind = models.CharField(max_length=16, choices=Kind.choices)
     # Host and process id.
     name = models.CharField(max_length=255)
-    # Those that a worker takes from, sorted, separated by commas.
+    # The queues that a worker consumes, sorted, separated by commas.
     queues = models.CharField(max_length=500, blank=True)
     beat_at = models.DateTimeField()
 
@@ -93,9 +93,9 @@ class Heartbeat(models.Model):
 
 
 class EngineWatch(models.Model):
-    """One row: what the latest check of the engine found, and what operators were notified of.
+    """The result of the latest check of the engine, and the last notification to operators, in one row.
 
-    `found` and `notified` are codes of parts that fail, sorted, separated by commas; empty: all is well.
+    `found` and `notified`: codes of failing parts, sorted, separated by commas; empty: all is well.
     """
 
     checked_at = models.DateTimeField(null=True)
