@@ -1,4 +1,4 @@
-"""What a report shows of its cards, serialised for a delivery, and as tables of a page. Pure."""
+"""A report's contents: stored with a delivery, and as tables of a page. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from notifications.sources import CardContent, Content, Figure
 
 
 def frozen(content: Content) -> bytes:
-    """The content as it is kept with its deliveries; `thawed` gives it back equal."""
+    """Return the bytes of the content to store with its deliveries; `thawed` reads them."""
     document = {
         "title": content.title,
         "text": content.text,
@@ -30,7 +30,7 @@ def frozen(content: Content) -> bytes:
 
 
 def thawed(kept: bytes) -> Content:
-    """A content that `frozen` wrote."""
+    """Return the content of bytes that `frozen` wrote."""
     document: dict[str, Any] = json.loads(zlib.decompress(kept))
     return Content(
         title=document["title"],
@@ -44,13 +44,13 @@ def thawed(kept: bytes) -> Content:
     )
 
 
-# A text up to this length stays on one line.
+# Texts up to this length are not wrapped.
 SHORT_CHARACTERS = 12
 
 
 @dataclass(frozen=True)
 class ShownColumn:
-    """`unit`: below the name; `is_number`: to the right."""
+    """A column on a page. `unit`: below the name; `is_number`: aligned to the right."""
 
     name: str
     unit: str
@@ -59,7 +59,7 @@ class ShownColumn:
 
 @dataclass(frozen=True)
 class ShownTable:
-    """Some rows of a table, each cell with its class: a number, something short that is not broken, or neither.
+    """The rows of a table on a page, each cell with its CSS class: "number", "short" (not wrapped), or none.
 
     `is_cut`: the source had more rows than it gave.
     """
@@ -76,18 +76,18 @@ class ShownTable:
 
 
 def shown_tables(content: Content, rows_at_most: int, page: int = 1) -> list[ShownTable]:
-    """Of each card the rows of one page, counted from 1."""
+    """Return one page, counted from 1, of each card's rows."""
     return [shown_table(card.title, card.table, rows_at_most, page) for card in content.cards]
 
 
 def page_count(content: Content, rows_at_most: int) -> int:
-    """How many pages the longest table has; 1 at least."""
+    """Return the number of pages of the longest table, at least 1."""
     longest = max((len(card.table.rows) for card in content.cards), default=0)
     return max(1, -(-longest // rows_at_most))
 
 
 def shown_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> ShownTable:
-    """The rows of `page`, from 1 on, with `rows_at_most` on each."""
+    """Return the rows of `page`, counted from 1, with `rows_at_most` on each page."""
     columns = [ShownColumn(one.name, head_unit(one), one.is_numeric) for one in table.columns]
     rows = [
         [_classed(value, column) for value, column in zip(row, table.columns, strict=True)]

@@ -1,9 +1,9 @@
 """Row-level security: which rows of a report each person may see. Pure.
 
-A condition compares the cells of one column with the values of an attribute of the person, or with a value that is
-fixed. Both sides are folded as attributes are (accounts.models.fold_value) and must then be equal, the whole text; of
-an attribute with several values one must be. All conditions of a card must hold. Whoever has no value of the attribute
-sees nothing of that card, and a cell without a value is seen by nobody. A card without conditions is seen whole.
+A condition compares the cells of a column with the person's values of an attribute, or with a fixed value. Both are
+folded like attributes (accounts.models.fold_value) and must be equal as a whole; with several values, one of them. All
+conditions of a card must hold. A person without a value sees nothing of that card, and nobody sees cells without a
+value. A card without conditions is seen whole.
 """
 
 from __future__ import annotations
@@ -18,17 +18,15 @@ from itertools import chain
 from integrations.data.table import Table, Value
 
 Fold = Callable[[str], str]
-# The id of an attribute, or a name of what WeCom knows of the person (OwnRowsRule.OF_PERSON).
+# The id of an attribute, or a name in OwnRowsRule.OF_PERSON.
 Key = int | str
-# By their keys the person's folded values.
+# The person's folded values, by key.
 Values = Mapping[Key, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on a card's column. `attribute_id`: the key of that whose value the cell must be; None: `fixed`
-    instead.
-    """
+    """A condition on a card's column. `attribute_id`: the key whose values are compared; None: `fixed` is."""
 
     alias: str
     column: str
@@ -37,7 +35,7 @@ class Condition:
 
 
 class ColumnMissingError(Exception):
-    """A condition names a column that its card does not have: then nobody may see anything of it."""
+    """A condition names a column that its card lacks: then nobody may see any of the card."""
 
     def __init__(self, alias: str, column: str) -> None:
         super().__init__(f"{alias}.{column}")
@@ -48,7 +46,7 @@ class OwnRows:
     """The slices of a report's tables. People with equal keys see the same rows."""
 
     def __init__(self, tables: Mapping[str, Table], conditions: Iterable[Condition], fold: Fold) -> None:
-        """Raises ColumnMissingError."""
+        """Index the rows. Raises ColumnMissingError."""
         self._tables = tables
         self._fold = fold
         by_alias: dict[str, list[Condition]] = defaultdict(list)
@@ -68,7 +66,7 @@ class OwnRows:
         return {one.attribute_id for its in self._conditions.values() for one in its if one.attribute_id is not None}
 
     def key(self, values: Values) -> tuple[tuple[int, ...], ...]:
-        """The numbers of the rows that somebody with these values sees, of each card that has conditions."""
+        """Return the row numbers that a person with these values sees, of each card with conditions."""
         wanted = tuple(
             frozenset(self._wanted(condition, values) & self._rows_of[condition].keys())
             for its in self._conditions.values()
@@ -79,7 +77,7 @@ class OwnRows:
         return self._known[wanted]
 
     def tables(self, key: tuple[tuple[int, ...], ...]) -> dict[str, Table]:
-        """The tables as whoever has this key sees them."""
+        """Return the tables as people with this key see them."""
         found = dict(self._tables)
         for alias, numbers in zip(self._conditions, key, strict=True):
             table = self._tables[alias]
@@ -88,7 +86,7 @@ class OwnRows:
 
     @staticmethod
     def is_empty(key: tuple[tuple[int, ...], ...]) -> bool:
-        """Whether nothing is left of any card that has conditions; False where none has."""
+        """Return whether no row of any card with conditions is left; False without conditions."""
         return bool(key) and not any(key)
 
     def _wanted(self, condition: Condition, values: Values) -> frozenset[str]:
@@ -108,8 +106,7 @@ class OwnRows:
 
 
 def missing_values(conditions: Iterable[Condition], values: Values) -> list[Key]:
-    """The attributes for want of which somebody with these values sees nothing, whatever the rows are; none where they
-    may see some."""
+    """Return the attributes without a value that keep the person from seeing any row, whatever the data."""
     empty: dict[str, list[Key]] = {one.alias: [] for one in conditions}
     for one in conditions:
         if one.attribute_id is not None and not values.get(one.attribute_id):
@@ -118,9 +115,9 @@ def missing_values(conditions: Iterable[Condition], values: Values) -> list[Key]
 
 
 def cell_text(value: Value) -> str:
-    """A cell as it is compared with an attribute's value; empty for one without a value.
+    """Return the cell as it is compared with an attribute's value; empty without a value.
 
-    Numbers as attributes keep them: in plain digits, without zeros behind the comma.
+    Numbers are written as attributes store them: in plain digits, without trailing zeros.
     """
     if value is None:
         return ""

@@ -4,7 +4,7 @@
         if not point.lacks:
             ...                              # its message form, its templates and its charts work with this table
 
-All their texts are written in merge fields (templates.merge_fields): the push page shows them by their labels.
+All texts are written in merge fields (templates.merge_fields), which the push page shows by their labels.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from notifications.models import MessageForm
 from notifications.reports.templates import merge_fields
 from notifications.reports.templates.merge_fields import aggregate, change, date, latest_day, literal, shown
 
-# A card of WeCom shows one large number and up to six below it; three are read at a glance.
+# WeCom's cards show one large number and up to six below it; three can be read at a glance.
 NUMBERS_AT_MOST = 3
 
 
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
-    """`lacks`: the sentence that says why it does not fit the data; empty where it does."""
+    """A message to start from. `lacks`: a sentence that says why it does not fit the data; empty if it does."""
 
     key: str
     label: str
@@ -42,7 +42,7 @@ class StartingPoint:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The columns of a table by what a message can do with them. `day`: empty where there is none."""
+    """The columns of a table by their use in a message. `day`: empty without a column of days."""
 
     alias: str
     heading: str
@@ -57,12 +57,12 @@ class _Columns:
 
 
 def offered_points() -> list[StartingPoint]:
-    """Their labels and descriptions, before there is any data."""
+    """Return the labels and descriptions, before there is any data."""
     return starting_points("card", "", Table((), (), datetime.min.replace(tzinfo=UTC)))
 
 
 def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoint]:
-    """The four of them, in their order. `alias`: of the card in templates; `heading`: what people call it."""
+    """Return the four starting points in order. `alias`: of the card in templates; `heading`: its name for people."""
     columns = _Columns(
         alias,
         heading,
@@ -133,7 +133,7 @@ def _title(columns: _Columns) -> str:
 
 
 def _figures(columns: _Columns) -> str:
-    """A line `name: number` for each."""
+    """Write a line `name: number` for each number."""
     return "\n".join(
         f"{literal(_without_colons(number.name))}: {_figure(columns, number)}"
         for number in columns.numbers[:NUMBERS_AT_MOST]
@@ -141,7 +141,7 @@ def _figures(columns: _Columns) -> str:
 
 
 def _numbers_text(columns: _Columns) -> str:
-    """A line for each number, with its change against the day before where there are days."""
+    """Write a line for each number, with its change against the day before if there are days."""
     lines = []
     for number in columns.numbers[:NUMBERS_AT_MOST]:
         line = f"{literal(number.name)} {_figure(columns, number)}"
@@ -158,12 +158,12 @@ def _figure(columns: _Columns, number: Column) -> str:
 
 
 def _measure(number: Column) -> str:
-    """Return what of a column is proposed: its total, or the mean where a total means nothing."""
+    """Return the proposed aggregate of a column: its total, or the mean if a total means nothing."""
     return "sum" if adds_up(number) else "avg"
 
 
 def _without_colons(name: str) -> str:
-    """A colon ends the name of a key figure, and a line its number."""
+    """Remove colons, because one separates the name of a key figure from its number."""
     return " ".join(name.replace(":", " ").replace("：", " ").split())  # noqa: RUF001  # both
 
 

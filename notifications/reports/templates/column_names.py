@@ -1,8 +1,8 @@
-"""The columns that a template names, a template in which they are called otherwise, and the reference of the language.
+"""The columns that a template names, their renaming, and the reference of the language. Pure.
 
-A template is read twice: by its letters, to know where each text in quotes and each name behind a dot stands, and by
-Jinja2, to know which of them is a column of which card. For that each is marked with its number. What a template works
-out itself, such as a name out of a list, is not seen: the run says it then. Pure.
+A template is read twice: as text, to find each quoted text and each name behind a dot, and by Jinja2, to know which of
+them are columns of which card. For that each is marked with its number. Names that a template computes, such as those
+from a list, are not found; the run reports them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from notifications.reports.templates.merge_fields import quoted
 from notifications.reports.templates.renderer import ENVIRONMENT
 from notifications.reports.templates.values import Period
 
-# The alias of a card and the name of a column.
+# The alias of a card, and the name of a column.
 ColumnName = tuple[str, str]
 
 _TAG = re.compile(r"\{\{|\{%|\{#")
@@ -32,7 +32,7 @@ _IN_TAG = re.compile(
     r"""(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\.\s*(?P<name>[^\W\d]\w*)|(?P<end>[-+]?(?:\}\}|%\}))""", re.DOTALL
 )
 _WORD = re.compile(r"[^\W\d_]\w*")
-# By function of a table the places and the keyword of the arguments that name a column.
+# For each function of a table, the positions and keywords of the arguments that name a column.
 _COLUMN = {
     **dict.fromkeys(("sum", "avg", "min", "max", "filled", "distinct", "value", "first", "last"), ((0,), ("column",))),
     **dict.fromkeys(("unit", "where", "latest"), ((0,), ("column",))),
@@ -44,7 +44,7 @@ _TABLES = frozenset({"on", "within", "where", "top", "bottom", "head"})
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A text in quotes, or a name behind a dot (`is_text`), from `begin` to `end` of the template."""
+    """A quoted text (`is_text`), or a name behind a dot, from `begin` to `end` of the template."""
 
     begin: int
     end: int
@@ -53,12 +53,12 @@ class _Place:
 
 
 def columns_in(source: str, aliases: Collection[str]) -> list[ColumnName]:
-    """The columns of these cards that the template names, each once, in its order; none of what cannot be read."""
+    """Return the columns of these cards that the template names, each once, in order; none if it cannot be read."""
     return list(dict.fromkeys(column for _place, column in _columns(source, aliases)))
 
 
 def renamed(source: str, names: Mapping[ColumnName, str]) -> str:
-    """The template with these columns under their new names, and every other letter as it is."""
+    """Return the template with these columns renamed, and otherwise unchanged."""
     aliases = {alias for alias, _column in names}
     found = [(place, names[column]) for place, column in _columns(source, aliases) if column in names]
     for place, name in sorted(found, key=lambda one: one[0].begin, reverse=True):
@@ -73,7 +73,7 @@ def _written(place: _Place, name: str) -> str:
 
 
 def _columns(source: str, aliases: Collection[str]) -> Iterator[tuple[_Place, ColumnName]]:
-    """Each place at which a column is named."""
+    """Yield each place that names a column."""
     places = list(_places(source))
     try:
         tree = ENVIRONMENT.parse(_marked(source, places))
@@ -103,12 +103,12 @@ def _places(source: str) -> Iterator[_Place]:
 
 
 def _unquoted(text: str) -> str:
-    """As Jinja2 reads it."""
+    """Unquote a text as Jinja2 does."""
     return text[1:-1].encode("ascii", "backslashreplace").decode("unicode-escape", "replace")
 
 
 def _marked(source: str, places: list[_Place]) -> str:
-    """The same template, in which each place holds its number."""
+    """Return the template with each place replaced by its number."""
     pieces, position = [], 0
     for number, place in enumerate(places):
         pieces += [source[position : place.begin], f"'{number}'" if place.is_text else f".n{number}"]
@@ -117,14 +117,14 @@ def _marked(source: str, places: list[_Place]) -> str:
 
 
 def _in_order(tree: nodes.Node) -> Iterator[nodes.Node]:
-    """A name is set before it is used, and a loop's before what it repeats."""
+    """Yield nodes in order: assignments come before uses, and a loop's name before its body."""
     yield tree
     for child in tree.iter_child_nodes():
         yield from _in_order(child)
 
 
 class _Reading:
-    """What is known of the names of a template: of which card's table, rows or row they are."""
+    """The known names of a template: of which card's table, rows or row each is."""
 
     def __init__(self, places: list[_Place], aliases: Collection[str]) -> None:
         self._places = places
@@ -138,7 +138,7 @@ class _Reading:
             self._known[node.target.name] = ("row", alias) if kind == "rows" else ("", "")
 
     def columns_of(self, node: nodes.Node) -> Iterator[tuple[_Place, ColumnName]]:
-        """The columns that this very node names."""
+        """Yield the columns that this node itself names."""
         if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
             kind, alias = self._kind(node.node.node)
             positions, keywords = _COLUMN.get(self._name(node.node), ((), ())) if kind == "table" else ((), ())
@@ -156,7 +156,7 @@ class _Reading:
                 yield place, (alias, place.value)
 
     def _kind(self, node: nodes.Node) -> tuple[str, str]:
-        """("table", "rows" or "row", alias of the card); empty for anything else."""
+        """Return ("table", "rows" or "row", alias of the card); empty strings for anything else."""
         if isinstance(node, nodes.Name):
             return self._known.get(node.name, ("", ""))
         if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
@@ -185,7 +185,7 @@ class _Reading:
                 yield place, (alias, place.value)
 
     def _place(self, number: str) -> _Place | None:
-        """None for what no mark stands for: two texts beside each other are one."""
+        """Return the marked place; None for other texts, as two adjacent texts become one."""
         return (
             self._places[int(number)]
             if number.isascii() and number.isdigit() and int(number) < len(self._places)
@@ -195,7 +195,7 @@ class _Reading:
 
 @dataclass(frozen=True)
 class Entry:
-    """`source`: as one writes it; `chinese`: the other name, where there is one; `gives`: what comes of it."""
+    """A line of the reference. `source`: as written; `chinese`: its other name, if any; `gives`: its result."""
 
     source: str
     chinese: str
@@ -203,14 +203,14 @@ class Entry:
 
 
 def times(now: datetime, zone: ZoneInfo) -> list[Entry]:
-    """Each time macro with its value if the slot were now."""
+    """Return each time macro with its value for a slot at `now`."""
     named = values.named_times(now, zone)
     names = [(values.SLOT, values.SLOT_CHINESE), *((one.name, one.chinese) for one in RELATIVE_DATES)]
     return [Entry(name, chinese if _is_chinese() else "", _shown(named[name])) for name, chinese in names]
 
 
 def formats() -> list[Entry]:
-    """The formats of numbers, each with an example. 万 and 亿 are for who reads Chinese."""
+    """Return the formats of numbers with examples. 万 and 亿 are for readers of Chinese."""
     return [
         Entry(f"{one.example}|{one.name}", one.chinese if _is_chinese() else "", str(one.call(Decimal(one.example))))
         for one in renderer.FORMATS
@@ -219,7 +219,7 @@ def formats() -> list[Entry]:
 
 
 def of_cards() -> list[Entry]:
-    """What can be asked of a card that is called sales."""
+    """Return the functions of a card named sales."""
     row = "行" if _is_chinese() else "row"
     return [
         Entry('sales.sum("amount")', "", _("the sum of a column; avg, min, max likewise")),

@@ -1,7 +1,7 @@
-"""Merge fields: what the push page inserts into a title or a text by a click, each a template of one fixed shape. Pure.
+"""Merge fields: templates of fixed shapes, which the push page inserts into a title or a text by a click. Pure.
 
-`parts_of` reads a template back into texts and merge fields, so that a page can show the fields by their labels. It
-knows the shapes written here and nothing else: of any other template it says None, and the template stays as it is.
+`parts_of` reads a template back into texts and merge fields, so that a page can show fields by their labels. It knows
+only the shapes written here; for any other template it returns None, and the template stays as it is.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from django.utils.translation import gettext as _
 from integrations.data.figures import adds_up
 from integrations.data.table import Column, Kind, Table
 
-# What Jinja2 takes for the beginning of something of its own; in a text it stands as `{{ '{{' }}`.
+# The openings of Jinja2's tags; in a text they are written as `{{ '{{' }}`.
 _OPENINGS = ("{{", "{%", "{#")
 _LITERAL = r"'((?:[^'\\]|\\.)*)'"
 _NAME = r"([^\W\d_]\w*)"
 _FORMATS = ("", "thousands", "short", "percent")
 RANKING_ROWS = 5
-# Under this name templates of inbound channels know what came in; no card is called so.
+# The name of the payload in templates of inbound channels; no card has it.
 PAYLOAD = "payload"
 RANKING_ROWS_AT_MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`label`: as people read it; `template`: as it is stored."""
+    """A merge field. `label`: for people; `template`: as stored."""
 
     label: str
     template: str
@@ -42,34 +42,34 @@ Part = str | Field
 
 
 def aggregate(alias: str, measure: str, column: str, *, days: str = "", day_column: str = "") -> str:
-    """An expression: sum, avg, min or max of a column. `days`: "latest", or the name of a day or a period of
-    `dates.MACROS`, in `day_column`; empty: of all rows."""
+    """Return an expression: sum, avg, min or max of a column. `days`: "latest", or the name of a day or period of
+    RELATIVE_DATES, in `day_column`; empty: all rows."""
     return f"{_rows(alias, days, day_column)}.{measure}({quoted(column)})"
 
 
 def row_count(alias: str, *, days: str = "", day_column: str = "") -> str:
-    """An expression: how many rows there are."""
+    """Return an expression: the number of rows."""
     return f"{_rows(alias, days, day_column)}.count"
 
 
 def change(alias: str, column: str, *, against: str, day_column: str, measure: str = "sum") -> str:
-    """An expression: the latest day against the same day a "day", "week", "month" or "year" before, as ↑5.0%."""
+    """Return an expression: the latest day against the same day a "day", "week", "month" or "year" before, as ↑5.0%."""
     of = "" if measure == "sum" else f", of={quoted(measure)}"
     return f"{alias}.change({quoted(column)}, {quoted(against)}, by={quoted(day_column)}{of})"
 
 
 def latest_day(alias: str, day_column: str) -> str:
-    """An expression: the last day that the data knows."""
+    """Return an expression: the latest day of the data."""
     return f"{alias}.latest({quoted(day_column)})"
 
 
 def shown(expression: str, style: str = "") -> str:
-    """The template that shows an expression. `style`: a format of numbers, or of a time (`date`)."""
+    """Return the template that shows an expression. `style`: a format of numbers, or of a time (`date`)."""
     return f"{{{{ {expression}{f'|{style}' if style else ''} }}}}"
 
 
 def date(expression: str, pattern: str) -> str:
-    """The template that shows a time by a pattern of `dates.written`."""
+    """Return the template that shows a time by a pattern of `values.written`."""
     return shown(expression, f"date({quoted(pattern)})")
 
 
@@ -83,8 +83,8 @@ def ranking(
     days: str = "",
     day_column: str = "",
 ) -> str:
-    """A template of `count` lines: place, name and number of the largest ("top") or smallest ("bottom") rows. A row
-    with an unknown number has no place. `days`: as for `aggregate`."""
+    """Return a template of `count` lines: place, name and number of the largest ("top") or smallest ("bottom") rows. A
+    row with an unknown number gets no place. `days`: as for `aggregate`."""
     return (
         f"{{% for row in {_rows(alias, days, day_column)}.{order}({count}, {quoted(number)}).rows %}}"
         f"{{{{ '—' if row[{quoted(number)}] is empty else loop.index ~ '.' }}}} "
@@ -94,14 +94,14 @@ def ranking(
 
 
 def literal(text: str) -> str:
-    """The template of a text, in which braces stay braces."""
+    """Return the template of a text, in which braces stay braces."""
     for opening in _OPENINGS:
         text = text.replace(opening, _held(opening))
     return text
 
 
 def quoted(text: str) -> str:
-    """A text as an expression names it."""
+    """Return the text as a literal of an expression."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
     return f"'{escaped}'"
 
@@ -115,7 +115,7 @@ def _rows(alias: str, days: str, day_column: str) -> str:
 
 
 def _held(opening: str) -> str:
-    """In two pieces, so that none of the openings stands in what is written for another."""
+    """Write an opening in two pieces, so that the result contains no other opening."""
     return f"{{{{ '{opening[0]}' }}}}{{{{ '{opening[1]}' }}}}"
 
 
@@ -123,9 +123,9 @@ def _held(opening: str) -> str:
 
 
 def parts_of(template: str, headings: Mapping[str, str]) -> list[Part] | None:
-    """The texts and merge fields of a template that the picker could have written; None of any other.
+    """Return the texts and merge fields of a template that the picker could have written; None for any other.
 
-    `headings`: by the alias of each card its heading. A field of a card that is not among them is no field.
+    `headings`: the heading of each card by alias. A field of another card is no field.
     """
     parts = list(_parts(template, headings))
     return None if None in parts else _joined([part for part in parts if part is not None])
@@ -138,7 +138,7 @@ def _parts(template: str, headings: Mapping[str, str]) -> Iterator[Part | None]:
         if begin is None:
             yield template[position:]
             return
-        if template.startswith(_OPENINGS, begin + 1):  # a brace of the text, right before what begins
+        if template.startswith(_OPENINGS, begin + 1):  # a brace of the text, right before an opening
             begin += 1
         if begin > position:
             yield template[position:begin]
@@ -149,7 +149,7 @@ def _parts(template: str, headings: Mapping[str, str]) -> Iterator[Part | None]:
 
 
 def _part_at(template: str, begin: int, headings: Mapping[str, str]) -> tuple[Part | None, int]:
-    """What begins there, and where it ends."""
+    """Return the part that begins at `begin`, and where it ends."""
     for opening in _OPENINGS:
         if template.startswith(_held(opening), begin):
             return opening, begin + len(_held(opening))
@@ -162,7 +162,7 @@ def _part_at(template: str, begin: int, headings: Mapping[str, str]) -> tuple[Pa
 
 
 def _joined(parts: list[Part]) -> list[Part]:
-    """Texts that follow one another as one."""
+    """Join adjacent texts."""
     joined: list[Part] = []
     for part in parts:
         if isinstance(part, str) and joined and isinstance(joined[-1], str):
@@ -173,7 +173,7 @@ def _joined(parts: list[Part]) -> list[Part]:
 
 
 class _Match:
-    """One place that has a shape: its groups, unquoted, and the headings of the cards."""
+    """A part that has a shape: its groups, unquoted, and the headings of the cards."""
 
     def __init__(self, found: re.Match[str], headings: Mapping[str, str]) -> None:
         self._found, self._headings = found.groupdict(default=""), headings
@@ -182,7 +182,7 @@ class _Match:
         return self._found.get(name, "")
 
     def text(self, name: str) -> str:
-        """A quoted text as it reads."""
+        """Return a quoted text unquoted."""
         return re.sub(r"\\(.)", lambda found: {"n": "\n", "r": "\r"}.get(found[1], found[1]), self[name])
 
     @property
@@ -190,7 +190,7 @@ class _Match:
         return self["days"] or self["period"] or ("latest" if self["latest_alias"] else "")
 
     def is_known(self) -> bool:
-        """Whether it names a card and days that there are, the card's latest day as it is written here."""
+        """Return whether it names a known card and days, with the card's latest day written as here."""
         if "alias" in self._found and self["alias"] not in self._headings:
             return False
         if self["latest_alias"]:
@@ -198,13 +198,13 @@ class _Match:
         return not self.days or self.days in (_DAYS if self["days"] else PERIODS)
 
     def labelled(self, what: str) -> str:
-        """`what` with its days and its format; among several cards it begins with the card's heading."""
+        """Return `what` with its days and its format; with several cards, after the card's heading."""
         label = f"{day_label(self.days)} {what}" if self.days else what
         label += {"short": _(" (in 万 or 亿)"), "percent": _(" (percent)")}.get(self["style"], "")
         return label if len(self._headings) == 1 else f"{self._headings[self['alias']]} · {label}"
 
 
-# Labels of a place that is known; None where it only looks like a field.
+# Labels of a match; None if it only looks like a field.
 
 
 def _label_aggregate(found: _Match) -> str | None:
@@ -223,7 +223,7 @@ def _label_ranking(found: _Match) -> str | None:
 
 
 def _label_field(found: _Match) -> str | None:
-    """Of what came into an inbound channel, which has no columns: the field by its place."""
+    """Label a field of an inbound channel's payload, which has no columns, by its path."""
     place = found.text("field").lstrip(".").replace("['", ".").replace("']", "").lstrip(".")
     return found.labelled(place) if found["alias"] == PAYLOAD else None
 
@@ -288,7 +288,7 @@ _DAYS = (
     "same_day_last_month",
     "same_day_last_year",
 )
-# Of the periods of `dates.MACROS` those that a list of choices can hold.
+# The periods of RELATIVE_DATES that the picker offers.
 PERIODS = ("last_7_days", "last_30_days", "week_to_date", "last_week", "month_to_date", "last_month", "year_to_date")
 AGAINST = ("day", "week", "month", "year")
 
@@ -342,15 +342,15 @@ def _named_days() -> dict[str, str]:
     }
 
 
-# Of a wide table the first columns are offered with days and comparisons, and fewer as rankings: a list of thousands of
-# choices helps nobody. Whoever needs another one writes it as a template.
+# For a wide table only the first columns are offered with days and comparisons, and fewer as rankings: a list of
+# thousands of choices helps nobody. Others can be written as a template.
 COLUMNS_COMBINED = 20
 COLUMNS_RANKED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class FieldGroup:
-    """Fields that belong together. `is_number`: one of `formats` may take the place of `thousands`."""
+    """Fields that belong together. `is_number`: one of `formats` may replace `thousands`."""
 
     label: str
     fields: tuple[Field, ...]
@@ -358,14 +358,13 @@ class FieldGroup:
 
 
 def formats() -> list[tuple[str, str]]:
-    """The formats that a number may be inserted with: its name in templates, and how it is called. 万 and 亿 are for
-    who reads Chinese."""
+    """Return the formats of inserted numbers: name in templates, and label. 万 and 亿 are for readers of Chinese."""
     in_wan = [("short", _("in 万 or 亿, by its size"))] if _is_chinese() else []
     return [("thousands", _("1,234.5")), *in_wan, ("percent", _("percent (0.12 is 12%)")), ("", _("as it is"))]
 
 
 def groups_of(table: Table, alias: str) -> list[FieldGroup]:
-    """What can be inserted of a card's table, the most usual first."""
+    """Return the fields of a card's table, the most usual first."""
     every = [column for column in table.columns if column.is_numeric]
     numbers = every[:COLUMNS_COMBINED]
     day = day_column_of(table)
@@ -387,7 +386,7 @@ def groups_of(table: Table, alias: str) -> list[FieldGroup]:
 
 
 def day_fields(tables: Mapping[str, Table]) -> FieldGroup:
-    """Days and times, which need no data; and the latest day of each card that has one column of days."""
+    """Return days and times, which need no data, and the latest day of each card with a column of days."""
     pattern = usual_date_pattern()
     fields = [Field(day_label(name), date(name, pattern)) for name in ("today", "yesterday")]
     fields += [
@@ -408,7 +407,7 @@ def _is_chinese() -> bool:
 
 
 def day_column_of(table: Table) -> str:
-    """The first column of days or moments; empty where there is none."""
+    """Return the first column of days or moments; empty if there is none."""
     return next((column.name for column in table.columns if column.is_temporal), "")
 
 
@@ -435,7 +434,7 @@ def _changes(alias: str, numbers: list[Column], day: str) -> Iterator[Field]:
 
 
 def _rankings(alias: str, names: list[str], numbers: list[str], day: str) -> Iterator[Field]:
-    """Of the latest day, where there are days: of several, names would come more than once."""
+    """Yield rankings, of the latest day if there are days: over several days names would repeat."""
     days, lead = ("latest", f"{day_label('latest')} ") if day else ("", "")
     for name in names:
         for number in numbers:

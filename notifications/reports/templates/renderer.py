@@ -1,8 +1,8 @@
 """Renders titles and texts of reports in a sandbox of primitive values. Pure.
 
-Of Jinja2's language a small part is left: what a report does not need is refused when it is saved. What is left is
-bounded: in characters of the template, in what comes out, in steps, and in seconds. Everything that a template does to
-a value comes through the environment here, and only what is allowed by name passes.
+Only a small part of Jinja2's language is allowed; the rest is refused when a report is saved. Limits bound the
+characters of the template and of the output, the steps, and the seconds. Everything that a template does to a value
+passes through the environment here, which allows known names only.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from notifications.reports.templates.values import (
 )
 
 OUTPUT_CHARACTERS = 20_000
-# Under this name a template's context holds the work that it is part of; no template can name it.
+# The name in a template's context for its _Rendering; no template can name it.
 RENDERING = "_rendering"
-# A brace right before an opening is text: Jinja2 would take the two for an opening. Within a tag all stays as it is.
+# A brace right before an opening is text, though Jinja2 would read both as an opening. Tags stay as they are.
 _BRACE = re.compile(r"\{(?=\{[{%#])|(\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\})", re.DOTALL)
 _OF_LOOPS = frozenset({"index", "index0", "first", "last", "length", "revindex"})
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -60,7 +60,7 @@ def too_long() -> Sentence:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Everything that a template does to a value comes through here, and only what is allowed by name passes."""
+    """An environment through which everything passes that a template does to a value; it allows known names only."""
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
     intercepted_unops = frozenset({"+", "-"})
@@ -90,7 +90,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         if not isinstance(__obj, Function):
             raise ExpressionError(Sentence("This cannot be called."))
         __context[RENDERING].charge(1)
-        # Within loops Jinja2 hands its own variables on; functions of templates have no use for them.
+        # Within loops Jinja2 passes its own variables; functions of templates do not take them.
         given = {name: value for name, value in kwargs.items() if name not in {"_loop_vars", "_block_vars"}}
         return __obj(*args, **given)
 
@@ -127,7 +127,7 @@ def _computed(sign: str, left: Any, right: Any) -> Any:
 
 @pass_context
 def _shown(context: Context, value: Any) -> str:
-    """Anything that goes into the text, as the form takes it."""
+    """Write any output of a template, escaped for the form."""
     work: _Rendering = context[RENDERING]
     return escaped(_written(value), work.form)
 
@@ -150,14 +150,14 @@ def _written(value: Any) -> str:
 
 @pass_context
 def joined(context: Context, parts: list[Any]) -> str:
-    """What ~ stands for."""
+    """Join texts: the function of ~."""
     context[RENDERING].charge(len(parts))
     return _list_joined(parts, "")
 
 
 @pass_context
 def counted(context: Context, items: Any) -> Any:
-    """What a loop goes through, a step for each round."""
+    """Return the items of a loop, with a step charged for each round."""
     if isinstance(items, Nothing):
         return ()
     if not isinstance(items, tuple | list):
@@ -166,7 +166,7 @@ def counted(context: Context, items: Any) -> Any:
 
 
 class _steps:  # noqa: N801  # an iterable, used as a function
-    """Counts as it is gone through; has a length, for loop.last."""
+    """Charges a step per item; has a length, for loop.last."""
 
     def __init__(self, work: _Rendering, items: Any) -> None:
         self._work, self._items = work, items
@@ -216,7 +216,7 @@ def _absolute(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Format:
-    """A filter, as `value | name`. `chinese`: by which it is known, too. `example`: of what the help shows."""
+    """A filter, written `value | name`. `chinese`: its other name; `example`: the value in the help's example."""
 
     name: str
     chinese: str
@@ -248,7 +248,7 @@ _TESTS = {
 
 def _made_environment() -> _Environment:
     environment = _Environment(
-        autoescape=False,  # _shown does it, for WeCom's forms
+        autoescape=False,  # _shown escapes, for WeCom's forms
         finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -261,7 +261,7 @@ def _made_environment() -> _Environment:
     environment.tests.clear()
     for each in FORMATS:
         environment.filters[each.name] = environment.filters[each.chinese] = each.call
-    environment.filters["万亿"] = values.short  # its former name, in stored templates
+    environment.filters["万亿"] = values.short  # a former name in stored templates
     environment.filters[joined.__name__] = joined
     environment.filters[counted.__name__] = counted
     environment.tests.update(_TESTS)
@@ -281,7 +281,7 @@ _LANGUAGE = (
 
 
 def plain_text(source: str) -> str | None:
-    """What comes out of a template in which nothing is computed, as of most titles; None for any other."""
+    """Return the output of a template that computes nothing, such as most titles; None for others."""
     if "{" in source or len(source) > TEMPLATE_CHARACTERS:
         return None
     return _LINE_END.sub("\n", source)
@@ -289,7 +289,7 @@ def plain_text(source: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def compiled(source: str, known: frozenset[str]) -> Any:
-    """A template of Jinja2, in which `known` are the names that it is given. Raises TemplateError with the line."""
+    """Compile a template that may use the names `known`. Raises TemplateError with the line."""
     if len(source) > TEMPLATE_CHARACTERS:
         sentence = Sentence("The template is longer than %(most)d characters.")
         raise TemplateError(0, sentence % {"most": TEMPLATE_CHARACTERS})
@@ -328,7 +328,7 @@ def _check_language(tree: nodes.Node) -> None:
 
 
 def _problem(node: nodes.Node) -> Sentence | None:
-    """Why a node of the language is not allowed as it is written."""
+    """Return why a node of the language is not allowed as written."""
     if isinstance(node, nodes.Name | nodes.Getattr):
         name = node.name if isinstance(node, nodes.Name) else node.attr
         return Sentence("Names do not begin with “_”.") if name.startswith("_") else None
@@ -362,7 +362,7 @@ def _check_names(tree: nodes.Node, known: frozenset[str]) -> None:
 
 
 def _guarded(node: Any) -> Any:
-    """The same tree, in which loops count their rounds and ~ minds the length."""
+    """Return the tree with loops that count their rounds and ~ that limits its length."""
     for name, value in node.iter_fields():
         if isinstance(value, list):
             setattr(node, name, [_guarded(each) if isinstance(each, nodes.Node) else each for each in value])
@@ -412,9 +412,8 @@ _FUNCTIONS = {
 
 @dataclass(frozen=True)
 class Given:
-    """What templates are about: the slot, its time zone, and a table for each alias; None for a card of which nothing
-    is known yet. `values`: what else they know by name, as templates see it. `calendar`: says which days are workdays.
-    """
+    """The input of templates: the slot, its time zone, and a table for each alias, None if no data is known yet.
+    `values`: further values by name, as templates see them. `calendar`: tells which days are workdays."""
 
     slot_at: datetime
     zone: ZoneInfo
@@ -424,15 +423,15 @@ class Given:
 
 
 def check(source: str, aliases: Mapping[str, object] | list[str] | tuple[str, ...] = ()) -> None:
-    """Raises TemplateError for what is not a template, or names what a report with these cards has not."""
+    """Raise TemplateError if this is no template, or names something that a report with these cards lacks."""
     compiled(source, frozenset({*aliases, *_time_names(), *_FUNCTIONS}))
 
 
 def rendered(source: str, given: Given, form: str, *, is_cut: bool = False) -> str:
-    """The text for a message of this form. Values of cells are escaped for it; empty: plain text, as of a title, in
-    which marks stay as they are until a message is made of it (composing).
+    """Return the text for a message of this form, with values of cells escaped for it. An empty form gives plain text,
+    such as a title, which is escaped when a message is made.
 
-    `is_cut`: a text that is too long is cut and ends in "…". Raises TemplateError with the line and a sentence.
+    `is_cut`: cut a long text, which then ends in "…". Raises TemplateError with the line and a sentence.
     """
     if (text := plain_text(source)) is not None:
         return text
@@ -453,7 +452,7 @@ def rendered(source: str, given: Given, form: str, *, is_cut: bool = False) -> s
 
 
 def reserved_names() -> frozenset[str]:
-    """What no card can be called: it has a meaning already."""
+    """Return the names that no card may have, because they have a meaning already."""
     return _time_names() | {*_FUNCTIONS, "loop", "true", "false", "none", "True", "False", "None"} | _KEYWORDS
 
 
@@ -464,7 +463,7 @@ def _time_names() -> frozenset[str]:
 
 
 class _Rendering:
-    """The form of one rendering, and how much it may still do."""
+    """The form of one rendering, and its remaining steps and time."""
 
     def __init__(self, form: str, *, is_cut: bool) -> None:
         self.form = form
@@ -479,7 +478,7 @@ class _Rendering:
             raise ExpressionError(Sentence("This goes through too many rows, or through rows within rows."))
 
     def text_of(self, template: Any, names: dict[str, Any]) -> str:
-        """Raises TemplateError."""
+        """Render the template. Raises TemplateError."""
         parts, size = [], 0
         try:
             for part in template.root_render_func(template.new_context(names)):
@@ -498,7 +497,7 @@ class _Rendering:
 
 
 def _line(error: BaseException, template: Any) -> int:
-    """The template's line at which the error came up."""
+    """Return the template's line at which the error was raised."""
     line, traceback = 0, error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_globals.get("__jinja_template__") is template or (

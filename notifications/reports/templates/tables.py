@@ -30,9 +30,9 @@ from notifications.reports.templates.values import (
     from_cell,
 )
 
-# Asked of whatever goes through rows: how much a rendering may do is limited.
+# Called with the number of rows to read: the work of a rendering is limited.
 Charge = Callable[[int], None]
-# Going through the values of a column a second time costs a tenth of reading them.
+# Reading the values of a column again costs a tenth of the first time.
 CHEAPER_AGAIN = 10
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -46,7 +46,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class RowView(Exposed):
-    """One row: `row["column"]`, or `row.column` where the column's name is a word."""
+    """A row: `row["column"]`, or `row.column` if the column's name is a word."""
 
     __slots__ = ("_row", "_view")
 
@@ -61,20 +61,20 @@ class RowView(Exposed):
 
 
 class TableView(Exposed):
-    """A table, or some rows of one. `today`: the slot's day, after which all days are a plan."""
+    """A table, or some rows of one. `today`: the slot's day; later days are planned."""
 
     __slots__ = ("_charge", "_days_of", "_numbers_of", "_positions", "_table", "_today", "_values_of", "_zone")
 
     def __init__(self, table: Table, zone: ZoneInfo, charge: Charge, today: date) -> None:
         self._table, self._zone, self._charge, self._today = table, zone, charge, today
         self._positions: Mapping[str, int] = {name: position for position, name in enumerate(table.names)}
-        # What was read of a column, by its position.
+        # Cached values of columns, by position.
         self._values_of: dict[int, list[Any]] = {}
         self._numbers_of: dict[int, list[Decimal]] = {}
         self._days_of: dict[int, list[date | None]] = {}
 
     def exposed(self, name: str) -> Any:
-        """Functions where arguments are needed, values where not."""
+        """Return a function if arguments are needed, else a value."""
         if name in _METHODS:
             return Function(partial(_METHODS[name], self))
         if name in _PROPERTIES:
@@ -88,7 +88,7 @@ class TableView(Exposed):
         return tuple(RowView(row, self) for row in self._table.rows)
 
     def _values(self, column: Any) -> list[Any]:
-        """Read once: whoever goes through them again pays less, as it costs less."""
+        """Return the column's values, read once; further calls are charged less."""
         position, count = self._of(column), len(self._table.rows)
         if position in self._values_of:
             self._charge(count // CHEAPER_AGAIN)
@@ -156,7 +156,7 @@ class TableView(Exposed):
         return max(self._comparable(column), default=NOTHING)
 
     def _comparable(self, column: Any) -> list[Any]:
-        """Return the numbers of a column of numbers, else its values, which are of one kind."""
+        """Return the numbers of a numeric column, else its values, which are of one kind."""
         if self._column_at(self._of(column)).kind in {*NUMERIC, Kind.BOOLEAN}:
             return [self._figure(column, number) for number in self._numbers(column)]
         return [value for value in self._values(column) if not isinstance(value, Nothing) and not is_unknown(value)]
@@ -176,7 +176,7 @@ class TableView(Exposed):
         return TableView(self._table.with_rows(rows), self._zone, self._charge, self._today)
 
     def _where(self, column: Any, *condition: Any) -> TableView:
-        """`where("区域", "华东")`, `where("销售额", ">", 100)`."""
+        """Select rows: `where("区域", "华东")`, `where("销售额", ">", 100)`."""
         if len(condition) not in {1, 2}:
             raise ExpressionError(Sentence("Write where(column, value) or where(column, comparison, value)."))
         operator, wanted = ("=", condition[0]) if len(condition) == 1 else condition
@@ -193,7 +193,7 @@ class TableView(Exposed):
         return templates_values.alike(self._column_at(self._of(column)), wanted, self._zone)
 
     def _on(self, day: Any, column: Any = None) -> TableView:
-        """`day`: one as a cell has it; of a moment its day, of no value no row."""
+        """Select rows of a day. `day`: as in a cell; for a moment its day, without a value no row."""
         if isinstance(day, Nothing):
             return self._with(())
         days, day = self._days(column), self._day(day)
@@ -229,7 +229,7 @@ class TableView(Exposed):
         return day
 
     def _day_column(self, column: Any) -> str:
-        """As named, else the only column of days."""
+        """Return the named column, else the only column of days."""
         if column is not None:
             return self._table.names[self._of(column)]
         days = [one.name for one in self._table.columns if one.is_temporal]
@@ -240,14 +240,14 @@ class TableView(Exposed):
         return days[0]
 
     def _latest(self, column: Any = None) -> Any:
-        """Return the newest day that is not after the slot's: days to come are a plan."""
+        """Return the newest day up to the slot's; later days are planned."""
         newest = figures.newest_day(self._days(column), until=self._today, zone=self._zone)
         return NOTHING if newest is None else newest
 
     def _change(self, column: Any, against: Any = "day", on: Any = None, by: Any = None, of: Any = "sum") -> Change:
-        """The aggregate of a day against that of the day before, or the same day a week, month or year before.
+        """Compare the aggregate of a day with the day before, or the same day a week, month or year before.
 
-        `on`: the day, the table's latest where none is named; `by`: the column of days.
+        `on`: the day, by default the table's latest; `by`: the column of days.
         """
         if against not in EARLIER:
             raise ExpressionError(Sentence("A change is against “day”, “week”, “month” or “year”."))
@@ -258,7 +258,7 @@ class TableView(Exposed):
             return Change(None, None)
         day = self._day(day)
         now, before = self._on_day(day, column, by, of), None
-        with suppress(OverflowError, ValueError):  # there is no day before the calendar begins
+        with suppress(OverflowError, ValueError):  # there is no day before year 1
             before = self._on_day(EARLIER[against](day), column, by, of)
         return Change(now, before)
 
@@ -270,7 +270,7 @@ class TableView(Exposed):
         return _METHODS[of](rows, column)
 
 
-# What a template may name of a table; nothing else. First what takes arguments.
+# The only names of a table in templates, first those that take arguments.
 _METHODS: Mapping[str, Callable[..., Any]] = {
     "sum": TableView._sum,
     "avg": TableView._avg,
@@ -322,7 +322,7 @@ _ONE_EMPTY_ROW = Table((Column("", Kind.TEXT),), ((None,),), datetime(2026, 1, 1
 
 
 class _AnyColumn(Mapping[str, int]):
-    """Whatever column a template names, it is there."""
+    """Pretends that every column exists."""
 
     def __getitem__(self, name: str) -> int:
         return 0
@@ -338,8 +338,8 @@ class _AnyColumn(Mapping[str, int]):
 
 
 class UnknownView(TableView):
-    """One row, in which every column has no value, whatever is asked for. A template that fails over it names
-    what there is not, calls it with wrong arguments, or would fail over the first empty cell."""
+    """A row in which every column is without a value, whatever is asked for. A template that fails over it names
+    something missing, passes wrong arguments, or would fail on the first empty cell."""
 
     __slots__ = ()
 
@@ -348,14 +348,14 @@ class UnknownView(TableView):
         self._positions = _AnyColumn()
 
     def _with(self, rows: Sequence[tuple[Any, ...]]) -> TableView:
-        """The row stays: what a template does with the rows that it chooses is tried, too."""
+        """Keep the row, so that the template's use of selected rows is tried too."""
         return self
 
     def _like(self, column: Any, wanted: Any) -> tuple[Like, Any]:
-        """What the column holds is not known: anything may fit."""
+        """Accept any value, because the column's kind is unknown."""
         self._of(column)
         return (lambda _cell: None), wanted
 
     def _day_column(self, column: Any) -> str:
-        """Whether exactly one column has days is not known."""
+        """Accept any column, because the columns of days are unknown."""
         return self._table.names[self._of("" if column is None else column)]

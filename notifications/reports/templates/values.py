@@ -1,6 +1,6 @@
-"""Values that templates compute with: numbers, days, what stands for "no value", their formats and their errors. Pure.
+"""Values that templates compute with: numbers, days, "no value", their formats and their errors. Pure.
 
-WeCom knows no way to write a mark so that it is shown: what would be one has a look-alike in its place (`escaped`).
+WeCom cannot escape markup: look-alikes replace its characters (`escaped`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from notifications.models.subscriptions import MessageForm
 
 
 class TemplateError(SentenceError):
-    """`line` counts from 1; 0 where no line is to blame."""
+    """A template has failed. `line` counts from 1; 0 if no line is to blame."""
 
     def __init__(self, line: int, reason: Sentence) -> None:
         at_line = Sentence("Line %(line)d: %(reason)s") % {"line": line, "reason": reason}
@@ -44,20 +44,20 @@ class TemplateError(SentenceError):
 
 
 class ExpressionError(SentenceError):
-    """What an expression of a template asked for cannot be had. The engine adds the line."""
+    """An expression of a template has no result. The engine adds the line."""
 
 
 class ColumnGoneError(ExpressionError):
     """The data has no column of this name (any more)."""
 
 
-# --- The values that templates compute with: primitives, and what stands for "no value". Pure ---
+# --- Values: primitives, and "no value" ---
 
 
 class Nothing:
-    """No value: shown as a dash, smaller and greater than nothing, and whatever is computed with it is nothing, too.
+    """A missing value: it is shown as a dash, is never smaller or greater, and computing with it gives nothing.
 
-    Not None: a template that compares or adds would fail on the first empty cell, at nine in the morning.
+    It replaces None, with which a template that compares or adds would fail on the first empty cell.
     """
 
     __slots__ = ()
@@ -89,24 +89,24 @@ NOTHING = Nothing()
 
 
 class Exposed:
-    """An object that a template sees: of it nothing but what `exposed` names, and items by `item`."""
+    """An object that templates see: only attributes that `exposed` allows, and items by `item`."""
 
     __slots__ = ()
 
     def exposed(self, name: str) -> Any:
-        """The attribute of this name. Raises ExpressionError for all others."""
+        """Return the attribute of this name. Raises ExpressionError for all others."""
         raise ExpressionError(Sentence("There is nothing called “%(name)s” here.") % {"name": name})
 
     def item(self, key: object) -> Any:
         raise ExpressionError(Sentence("This has no parts in square brackets."))
 
     def shown(self) -> str:
-        """As it stands in a text."""
+        """Return the text in a message."""
         raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
 
 
 class Function:
-    """Something that a template may call; what is not one, it may not."""
+    """A function that templates may call; they may call nothing else."""
 
     __slots__ = ("_call",)
 
@@ -118,7 +118,7 @@ class Function:
 
 
 def exposed_of(found: Mapping[str, Any], name: str) -> Any:
-    """`found[name]`. Raises ExpressionError naming what there is."""
+    """Return `found[name]`. Raises ExpressionError that lists the known names."""
     if name in found:
         return found[name]
     known = ", ".join(sorted(found))
@@ -127,8 +127,7 @@ def exposed_of(found: Mapping[str, Any], name: str) -> Any:
 
 
 def from_cell(value: Value, zone: tzinfo | None = None) -> Any:
-    """Return a cell as templates see it: a float as the decimal number that it shows, a moment by the clocks of
-    `zone`."""
+    """Return a cell as templates see it: floats as the decimal numbers that they show, moments in `zone`."""
     if value is None or (isinstance(value, float | Decimal) and is_unknown(value)):
         return NOTHING
     if isinstance(value, datetime) and zone is not None:
@@ -137,7 +136,7 @@ def from_cell(value: Value, zone: tzinfo | None = None) -> Any:
 
 
 def to_number(value: Any) -> Decimal | None:
-    """Return a number, also of a text that is one; None of anything else."""
+    """Return a number, also from a text that holds one; None for anything else."""
     if isinstance(value, bool):
         return Decimal(int(value))
     if isinstance(value, str):
@@ -148,16 +147,16 @@ def to_number(value: Any) -> Decimal | None:
     return to_decimal(value) if isinstance(value, int | float) else None
 
 
-# --- Makes a column's cells and a value of a template comparable: 7 with the text 7, a day with the moments in it. Pure
+# --- Comparisons of a column's cells with a value: 7 with the text 7, a day with the moments in it ---
 
-# A cell as it is compared; None for one that cannot be, such as an empty one.
+# Converts a cell for a comparison; None if it cannot be compared, such as an empty one.
 Like = Callable[[Any], Any]
 
 
 def alike(column: Column, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
-    """How each cell of the column is read, and the value, so that Python can tell which is the larger.
+    """Return the conversion of the column's cells and the converted value, so that Python can compare them.
 
-    Raises ExpressionError where no cell of such a column can be compared with such a value.
+    Raises ExpressionError if cells of such a column cannot be compared with such a value.
     """
     if isinstance(wanted, Nothing):
         return (lambda cell: cell if isinstance(cell, Nothing) else None), wanted
@@ -169,7 +168,7 @@ def alike(column: Column, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
 
 
 def _pair(kind: Kind, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
-    """Return how a cell is read, and the value that it is compared with; None for a value that is of no use."""
+    """Return the conversion of cells, and the converted value; None if it cannot be compared."""
     if isinstance(wanted, datetime) and kind == Kind.DATETIME:
         return (lambda cell: comparison_key(cell, zone) if isinstance(cell, datetime) else None), comparison_key(
             wanted, zone
@@ -206,14 +205,14 @@ _TOKENS: dict[str, Callable[[Any], str]] = {
     "W": lambda at: str(at.isocalendar().week),
     "Q": lambda at: str((at.month + 2) // 3),
 }
-# With one of these the year is that of the day, not that of the week.
+# With one of these the year is the day's, not the week's.
 _WITHIN_YEARS = {"MM", "M", "DD", "D", "Q"}
 MOST_DAYS = 10_000
 _FORMAT_CHARACTERS = 64
 
 
 class Period(days.Period, Exposed):
-    """Days from `start` to `end`, both counted, as templates see them."""
+    """The days from `start` to `end`, both included, as templates see them."""
 
     __slots__ = ()
 
@@ -228,9 +227,10 @@ class Period(days.Period, Exposed):
 
 
 def written(at: Any, pattern: str = "") -> str:
-    """A day, moment or period by a pattern of YYYY, MM, M, DD, D, HH, H, mm, ss, ddd (weekday), W (week), Q (quarter).
+    """Write a day, moment or period by a pattern of YYYY, MM, M, DD, D, HH, H, mm, ss, ddd (weekday), W (week), Q
+    (quarter).
 
-    Raises ExpressionError for what is no time.
+    Raises ExpressionError if `at` is no time.
     """
     if not isinstance(pattern, str) or len(pattern) > _FORMAT_CHARACTERS:
         raise ExpressionError(
@@ -244,18 +244,18 @@ def written(at: Any, pattern: str = "") -> str:
         pattern = MOMENT_FORMAT if isinstance(at, datetime) else MONTH_FORMAT if isinstance(at, Month) else USUAL_FORMAT
     tokens = set(_TOKEN.findall(pattern))
     if "W" in tokens and not tokens & _WITHIN_YEARS:
-        # The days around New Year belong to a week of the other year: 2027-01-01 is 2026年第53周.
+        # Days around New Year may belong to a week of the other year: 2027-01-01 is 2026年第53周.
         pattern = pattern.replace("YYYY", f"{at.isocalendar().year:04}")
     return _TOKEN.sub(lambda found: _TOKENS[found[0]](at), pattern)
 
 
 def written_or_dash(at: Any, pattern: str = "") -> str:
-    """A date or period by `pattern`, as `written`; a dash for anything else."""
+    """Write a date or period by `pattern`, as `written` does; a dash for anything else."""
     return DASH if not isinstance(at, date | Period) else written(at, pattern)
 
 
 def moved(day: date, number: int) -> date:
-    """So many days later; a negative number goes back. Raises ExpressionError for more than 10,000."""
+    """Return the day so many days later; negative numbers go back. Raises ExpressionError for more than MOST_DAYS."""
     if isinstance(number, bool) or not isinstance(number, int) or abs(number) > MOST_DAYS or not isinstance(day, date):
         raise ExpressionError(Sentence("A day is moved by a number of days, %(most)d at most.") % {"most": MOST_DAYS})
     try:
@@ -264,9 +264,9 @@ def moved(day: date, number: int) -> date:
         raise ExpressionError(Sentence("There is no such day.")) from error
 
 
-# The moment itself, in the subscription's time zone.
+# The slot itself, in the subscription's time zone.
 SLOT, SLOT_CHINESE = "slot", "计划时间"
-# The periods around any day, such as the latest of a table.
+# Functions for the period around any day, such as a table's latest.
 AROUND: dict[str, Callable[[date], days.Period]] = {
     "week_of": days.week_of,
     "month_of": days.month_of,
@@ -276,7 +276,7 @@ AROUND: dict[str, Callable[[date], days.Period]] = {
 
 
 def of_day(period: Callable[[date], days.Period]) -> Callable[[Any], Any]:
-    """For templates: nothing around no day. Raises ExpressionError for what is no day."""
+    """Return the function for templates: no value gives no value. It raises ExpressionError for what is no day."""
 
     def around(day: Any) -> Any:
         if isinstance(day, Nothing):
@@ -294,7 +294,7 @@ def named_times(slot_at: datetime, zone: ZoneInfo) -> dict[str, Any]:
     return dict(_named_times(slot_at, zone))
 
 
-# One time of one subscription is rendered for each of its recipients.
+# Cached, because one slot is rendered for many recipients.
 @lru_cache(maxsize=16)
 def _named_times(slot_at: datetime, zone: ZoneInfo) -> dict[str, Any]:
     local = slot_at.astimezone(zone)
@@ -310,7 +310,7 @@ WAN, YI = Decimal(10_000), Decimal(100_000_000)
 
 
 class Figure(Decimal):
-    """A number of a column: it knows how many decimals the column shows, and whether it is a percentage."""
+    """A number of a column, with the column's decimals and whether it is a percentage."""
 
     __slots__ = ("decimals", "is_percent")
 
@@ -319,7 +319,7 @@ class Figure(Decimal):
 
     @classmethod
     def of(cls, number: Decimal, column: Column, *, keeps_decimals: bool = True) -> Decimal:
-        """Return the number with what its column says. `keeps_decimals`: not of a mean, which has more of them."""
+        """Return the number with its column's format. `keeps_decimals`: False for a mean, which has more decimals."""
         is_percent, decimals = column.kind is Kind.PERCENT, column.decimals if keeps_decimals else None
         if not is_percent and decimals is None:
             return number
@@ -329,7 +329,7 @@ class Figure(Decimal):
 
 
 def plain(value: Any) -> str:
-    """A number as it stands in a text where no format is named: 12, 12.35, -3; 12.5% of a column of percentages."""
+    """Write a number without a named format: 12, 12.35, -3; 12.5% from a column of percentages."""
     return _format(value, lambda number: table.format_number(number, _decimals_of(value), grouped=False))
 
 
@@ -340,29 +340,29 @@ def rounded(value: Any, decimals: int = 0) -> str:
 
 
 def thousands(value: Any, decimals: int | None = None) -> str:
-    """1,234,567.8: with as many decimals as the column shows or the number has (two at most), or as named."""
+    """Write as 1,234,567.8, with the named decimals, else the column's, else the number's up to two."""
     places = _decimals_of(value) if decimals is None else _decimals(decimals)
     return _format(value, lambda number: table.format_number(number, places))
 
 
 def in_wan(value: Any, decimals: int = 1) -> str:
-    """Write in units of 10,000; what is less than one unit as it is."""
+    """Write in units of 10,000; smaller numbers as they are."""
     return _divide(value, WAN, decimals, "万")
 
 
 def in_yi(value: Any, decimals: int = 2) -> str:
-    """Write in units of 100,000,000; what is less than one unit as it is."""
+    """Write in units of 100,000,000; smaller numbers as they are."""
     return _divide(value, YI, decimals, "亿")
 
 
 def short(value: Any, decimals: int | None = None) -> str:
-    """Write in 亿 or 万, as the rounded number asks for it, else as it is."""
+    """Write in 亿 or 万, depending on the rounded number; smaller numbers as they are."""
     places = None if decimals is None else _decimals(decimals)
     return _format(value, lambda number: table.format_short(number, places))
 
 
 def percent(value: Any, decimals: int = 1) -> str:
-    """0.123 is 12.3%; a number of a column of percentages is one already."""
+    """Write 0.123 as 12.3%; numbers of a column of percentages are percentages already."""
     places = _decimals(decimals)
     if getattr(value, "is_percent", False):
         return rounded(value, places)
@@ -370,15 +370,14 @@ def percent(value: Any, decimals: int = 1) -> str:
 
 
 def signed(value: Any, decimals: int = 1) -> str:
-    """+1.5, -1.5, 0.0."""
+    """Write with a sign: +1.5, -1.5, 0.0."""
     text = rounded(value, decimals)
     return f"+{text}" if text not in (DASH, "") and text[0] != "-" and text.strip("0.%") else text
 
 
 class Change(Exposed):
-    """A change from `before` to `now`, shown as ↑5.0%, ↓5.0% or →0.0%; in words where there is no percentage; as a dash
-    where there is nothing to compare with.
-    """
+    """A change from `before` to `now`, shown as ↑5.0%, ↓5.0% or →0.0%, in words without a percentage, else as a
+    dash."""
 
     __slots__ = ("_change",)
 
@@ -388,7 +387,7 @@ class Change(Exposed):
 
     @property
     def arrow(self) -> str:
-        """Which way it went: one of ↑ ↓ →, or a dash."""
+        """The direction, one of ↑ ↓ →, or a dash."""
         difference = self._change.difference
         if difference is None:
             return DASH
@@ -434,21 +433,20 @@ def _decimals(decimals: Any) -> int:
     return decimals
 
 
-# Tags of text messages and cards, a mention as <@all>, and what a Markdown message obeys within a line.
+# Tags of text messages and cards, a mention such as <@all>, and markup within a line of Markdown.
 _TAG = re.compile(r"<(?=@|[\s/!]*[A-Za-z])")
 _MARKDOWN = str.maketrans(
     {"<": "＜", ">": "＞", "*": "＊", "`": "ˋ", "[": "［", "]": "］", "#": "＃", "_": "＿", "~": "～"}
 )  # noqa: RUF001  # look-alikes on purpose
-# Control characters, also those that turn the direction of reading: PostgreSQL refuses the first, people are fooled
-# by the others.
+# Control characters, which PostgreSQL refuses, and marks of reading direction, which mislead readers.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 
 
 def escaped(text: str, form: str) -> str:
-    """`text` on one line, of which nothing is markup in a message of this form.
+    """Return `text` on one line, without markup in a message of this form.
 
-    Where the form is empty the line stays plain text: a title is also the subject of a mail, the name of a file and a
-    heading of our own pages. It is escaped when a message is composed of it.
+    With an empty form it stays plain text: a title is also the subject of a mail, the name of a file and a heading of
+    our pages. It is escaped when a message is made.
     """
     line = _CONTROLS.sub(" ", text)
     if form == MessageForm.MARKDOWN:
