@@ -1,4 +1,4 @@
-"""Error numbers that the sandbox answers, each with the short text seen from WeCom (the number is what counts)."""
+"""Error numbers of the sandbox, each with WeCom's short text. Programs should rely on the number."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ TEXTS: dict[int, str] = {
 
 
 class ApiError(Exception):
-    """The call is refused. `fields` are answered beside errcode and errmsg (empty lists, invaliduser)."""
+    """The call is refused. `fields`: added to errcode and errmsg in the answer (empty lists, invaliduser)."""
 
     def __init__(self, code: int, text: str = "", *, fields: Mapping[str, object] | None = None) -> None:
         super().__init__(code)

@@ -1,19 +1,19 @@
-"""How strict and how slow the sandbox is. Every value can be changed while it runs (PATCH /sandbox/api/settings)."""
+"""Settings of how strict and slow the sandbox is, changeable while it runs (PATCH /sandbox/api/settings)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-# Of a setting that is a number: more than anybody means, little enough to count with.
+# Upper limit of numeric settings.
 _MOST = 1_000_000_000
 
 
 @dataclass(slots=True)
 class Settings:
-    """The defaults are WeCom's published numbers; where it publishes none, the harsher reading for a client."""
+    """Values that default to WeCom's published numbers, else to the assumption that is harsher for a client."""
 
-    # Frequency limits at all; load tests switch them off.
+    # Switches all frequency limits; load tests switch them off.
     limits_enabled: bool = True
     company_per_minute: int = 10_000
     company_per_hour: int = 150_000
@@ -22,10 +22,11 @@ class Settings:
     parallel_calls: int = 300
     member_per_minute: int = 30
     member_per_hour: int = 1000
-    # Person-times per day and app: this many for each account of the company.
+    # Person-times per day and app, for each account of the company.
     daily_messages_per_account: int = 200
     wrong_secrets_per_hour: int = 2000
-    # Person-times of a company's messages to app groups. WeCom's hour depends on the company: this is the least.
+    # Person-times of a company's messages to app groups. WeCom's hourly limit depends on the company: this is the
+    # least.
     group_per_minute: int = 20_000
     group_per_hour: int = 150_000
     # Calls with debug=1 in their query, per company.
@@ -43,7 +44,7 @@ class Settings:
     consent_seconds: int = 30 * 24 * 3600
     # A repeated gettoken gives a new token (the old one stays good) instead of the same one.
     rotate_tokens: bool = False
-    # expires_in of a repeated gettoken tells what is left instead of the whole lifetime.
+    # expires_in of a repeated gettoken is the remaining time instead of the whole lifetime.
     expires_in_counts_down: bool = True
     # user/list and user/simplelist honour fetch_child (the page of 2024 no longer mentions it).
     fetch_child_honoured: bool = False
@@ -57,7 +58,7 @@ class Settings:
     trusted_ip_delay_seconds: int = 60
     # Shown and checked as the caller's address instead of the real one (127.0.0.1), when not empty.
     caller_ip: str = ""
-    # The newest calls that GET /sandbox/api/calls tells of.
+    # Number of newest calls that GET /sandbox/api/calls lists.
     calls_kept: int = 20_000
     # The newest messages of each company that stay on phones and in lists.
     messages_kept: int = 200_000
@@ -68,7 +69,7 @@ class Settings:
     callback_pause_seconds: float = 1.0
 
     def change(self, values: object) -> None:
-        """Raises ValueError for an unknown name, a wrong type or an impossible number; then nothing is changed."""
+        """Change settings, all or none. Raise ValueError for an unknown name, a wrong type or an impossible number."""
         if not isinstance(values, Mapping):
             raise ValueError("settings must be an object")
         types = {field.name: type(getattr(self, field.name)) for field in fields(self)}

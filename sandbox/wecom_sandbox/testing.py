@@ -1,4 +1,4 @@
-"""A running sandbox as a test sees it; the fixtures of pytest_plugin.py give it. Of the standard library only."""
+"""A running sandbox for tests; the fixtures of pytest_plugin.py return it. Uses the standard library only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 EXAMPLE = Path(__file__).resolve().parent / "example.json"
 _STOP_SECONDS, _ANSWER_SECONDS = 10, 30
-# No proxy leads to this machine.
+# Without a proxy: none leads to this machine.
 _OPENER = build_opener(ProxyHandler({}))
 
 
@@ -28,13 +28,13 @@ class ControlError(Exception):
 
 @dataclass(frozen=True)
 class Sandbox:
-    """`url` has no slash at its end and serves API, sign-in pages, phone and console alike."""
+    """A running sandbox. `url` has no slash at its end and serves API, sign-in pages, phone and console."""
 
     url: str
     pid: int
 
     def control(self, method: str, path: str, document: object = None, **query: str) -> Any:
-        """A call of the control interface; `path` without /sandbox/api/. Raises ControlError."""
+        """Make a call of the control interface; `path` without /sandbox/api/. Raise ControlError."""
         body = None if method == "GET" else json.dumps(document).encode()
         address = f"{self.url}/sandbox/api/{quote(path, safe='/%')}" + (f"?{urlencode(query)}" if query else "")
         request = Request(address, body, {"Content-Type": "application/json"}, method=method)  # noqa: S310  # http
@@ -46,15 +46,15 @@ class Sandbox:
                 raise ControlError(f"{error.code} {error.read().decode(errors='replace')}") from None
 
     def load(self, seed: object) -> None:
-        """Replace everything by a seed: companies, messages, faults, settings; the clock goes right again."""
+        """Replace everything by a seed: companies, messages, faults, settings. The clock is reset."""
         self.control("PUT", "state", seed)
 
     def company(self, corpid: str = "") -> dict[str, Any]:
-        """A company with its departments, members and apps, as in a seed; "": the first one."""
+        """Return a company with its departments, members and apps, as in a seed; "": the first one."""
         return dict(self.control("GET", f"companies/{corpid or self._first()}"))
 
     def person(self, userid: str, corpid: str = "") -> Person:
-        """A member of a company; "": of the first one. A member who is not there is told by what is done next."""
+        """Return a member of a company; "": of the first one. An unknown member shows at the next action."""
         return Person(self, corpid or self._first(), userid)
 
     def fault(self, kind: str, endpoint: str = "*", **values: object) -> dict[str, Any]:
@@ -66,11 +66,11 @@ class Sandbox:
         self.control("POST", "clock/advance", {"seconds": seconds})
 
     def calls(self, endpoint: str = "") -> list[dict[str, Any]]:
-        """The calls of the API so far: time, path, errcode, ip, corpid, agentid, fault, milliseconds."""
+        """Return the calls of the API so far: time, path, errcode, ip, corpid, agentid, fault, milliseconds."""
         return self.listed("calls", "calls", endpoint=endpoint)
 
     def listed(self, path: str, name: str, **query: str) -> list[dict[str, Any]]:
-        """All rows of a list of the control interface, oldest first, page by page."""
+        """Return all rows of a list of the control interface, oldest first, page by page."""
         rows: list[dict[str, Any]] = []
         page: dict[str, Any] = {"after": 0, "more": True}
         while page["more"]:
@@ -84,14 +84,14 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a phone."""
+    """A person with a phone."""
 
     sandbox: Sandbox
     corpid: str
     userid: str
 
     def messages(self) -> list[dict[str, Any]]:
-        """What stands on the phone, oldest first."""
+        """Return the messages on the phone, oldest first."""
         return self.sandbox.listed(f"{self._path}/messages", "messages")
 
     def write(self, agentid: int, text: str) -> None:
@@ -103,7 +103,7 @@ class Person:
         self._post("click", {"msgid": msgid, "key": key, "selected": selected or {}})
 
     def authorize(self, **visit: object) -> dict[str, str]:
-        """Pass the authorise page: {"code", "url"}. `visit`: redirect_uri; state, agentid and scope as wished."""
+        """Pass the authorise page. Return {"code", "url"}. `visit`: redirect_uri, and state, agentid or scope."""
         return dict(self._post("authorize", visit))
 
     def leave(self) -> None:
@@ -119,7 +119,7 @@ class Person:
 
 
 def example() -> Any:
-    """The seed of the example company."""
+    """Return the seed of the example company."""
     return json.loads(EXAMPLE.read_text(encoding="utf-8"))
 
 
@@ -131,11 +131,9 @@ def running(
     env: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Iterator[Sandbox]:
-    """A sandbox of its own on a free port of 127.0.0.1 while the block runs, in a process of its own.
-
-    `seed`: None for the example; `arguments` of the command; `env`: variables added to those of the caller; `folder`:
-    where it runs. Raises RuntimeError when it does not start; it has then said why on standard error.
-    """
+    """Run a sandbox in its own process on a free port of 127.0.0.1 while the block runs. `seed`: None for the example;
+    `arguments` of the command; `env`: variables added to the caller's; `folder`: working directory. Raise RuntimeError
+    if it does not start; the reason is on standard error."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "wecom_sandbox", "--port", "0", *arguments]
         if seed is not None:
@@ -152,7 +150,7 @@ def running(
 
 
 def _address(process: subprocess.Popen[str]) -> str:
-    """From the first line that the command prints when it listens."""
+    """Return the address in the first line that the command prints when it listens."""
     line = process.stdout.readline() if process.stdout is not None else ""
     if "http://" not in line:
         raise RuntimeError(f"the sandbox did not start: {line!r}, exit code {process.wait(_STOP_SECONDS)}")
@@ -160,7 +158,7 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ask it to end; after _STOP_SECONDS, as with thousands of open connections, it is not asked any more."""
+    """Ask the process to end; kill it after _STOP_SECONDS, as with thousands of open connections."""
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""WeCom's server API: one module by subject, each registering its calls; `call.answer` is the way in."""
+"""WeCom's server API: one module per subject, which registers its calls. `call.answer` is the entry point."""
 
 from importlib import import_module
 
@@ -6,6 +6,6 @@ SUBJECTS = ("token", "agent", "contacts", "message", "appchat", "media")
 
 
 def load_endpoints() -> None:
-    """Import the modules of all subjects: importing one registers its calls."""
+    """Import the modules of all subjects, which registers their calls."""
     for subject in SUBJECTS:
         import_module(f"wecom_sandbox.api.{subject}")

@@ -1,4 +1,4 @@
-"""The app itself: agent/get, agent/list, agent/set, and WeCom's own addresses."""
+"""The app itself: agent/get, agent/set, its menu, and WeCom's own addresses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wecom_sandbox.state import administration
 from wecom_sandbox.state.world import App
 
 _LOGO = "https://wework.qpic.cn/sandbox/logo/0"
-# Addresses of RFC 5737: nobody's.
+# Addresses that RFC 5737 reserves for documentation.
 CALLBACK_IPS = ["192.0.2.1", "192.0.2.0/28"]
 API_IPS = ["198.51.100.1", "198.51.100.2"]
 
@@ -36,7 +36,7 @@ def agent_get(call: Call) -> Json:
 
 @endpoint("POST", "agent/set", APP)
 def agent_set(call: Call) -> Json:
-    """Only the fields that are sent change."""
+    """Change only the fields that are sent."""
     app = call.own_app
     changes: dict[str, str | int] = {}
     for name, wrong in (("report_location_flag", 40059), ("isreportenter", 40058)):
@@ -79,7 +79,7 @@ def get_api_domain_ip(call: Call) -> Json:
 
 
 def own_agent(call: Call, value: object) -> App:
-    """The token's app, if `value` names it. Raises ApiError 41011, 40056 or 301002."""
+    """Return the token's app if `value` names it. Raise ApiError 41011, 40056 or 301002."""
     if value is None or value == "":
         raise ApiError(41011)
     try:

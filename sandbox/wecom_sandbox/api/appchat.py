@@ -1,4 +1,4 @@
-"""Group chats that an app makes and writes to."""
+"""Group chats that an app creates and writes to."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def appchat_get(call: Call) -> Json:
 
 @endpoint("POST", "appchat/send", APP)
 def appchat_send(call: Call) -> Json:
-    """errcode and errmsg only; what is above a member's limit is dropped without a word."""
+    """Send a message to a group. Messages above a member's limit are dropped silently; the answer is the same."""
     _check_right(call)
     chat = _chat(call, content.text(call.document, "chatid"))
     msgtype, safe = call.text("msgtype", missing=40008), call.number("safe")
@@ -93,7 +93,7 @@ def appchat_send(call: Call) -> Json:
 
 
 def _check_right(call: Call) -> None:
-    """Only apps that see the root department."""
+    """Raise ApiError 48002 for an app that does not see the root department."""
     if ROOT_DEPARTMENT not in call.company.visibility(call.own_app).departments:
         raise ApiError(48002)
 
@@ -127,7 +127,7 @@ def _new_chatid(call: Call) -> str:
 
 
 def _members(call: Call, value: object, name: str, wrong: int) -> dict[str, None]:
-    """Folded userids that the app may write to. Raises ApiError `wrong` for one that it may not."""
+    """Return the folded userids of members that the app may write to. Raise ApiError `wrong` for any other."""
     found: dict[str, None] = {}
     for userid in texts(value, name, most=_MOST, too_many=86006):
         member = call.company.directory.find(userid)

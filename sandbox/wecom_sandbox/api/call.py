@@ -1,4 +1,4 @@
-"""One call of the API, and the register of the calls that exist."""
+"""Call of the API, and the register of all calls."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Json = dict[str, object]
 T = TypeVar("T")
 APP, CONTACTS = "app", "contacts"
 WARNING = "Warning: wrong json format. "
-# Objects and lists in each other: less than a snapshot takes back, which has others around them.
+# Nesting of objects and lists: less than a snapshot may have, which wraps others around them.
 _DEPTH_MOST = 16
 
 
 @dataclass(slots=True)
 class Request:
-    """What came over the wire, without a web server's types."""
+    """A request as it came, without a web server's types."""
 
     method: str
     path: str
@@ -37,7 +37,7 @@ class Request:
 
 @dataclass(slots=True)
 class Call:
-    """A request whose token was accepted. `app` None: the directory-sync assistant's token."""
+    """A request with an accepted token. `app` None: the directory-sync assistant's token."""
 
     world: World
     request: Request
@@ -53,21 +53,21 @@ class Call:
 
     @property
     def own_app(self) -> App:
-        """The token's app. Only for calls that are not open to the sync assistant."""
+        """The token's app. Raises ApiError 48002 for the sync assistant, which has none."""
         if self.app is None:
             raise ApiError(48002)
         return self.app
 
     @property
     def document(self) -> Json:
-        """The body. WeCom's parser is lenient: what can be read is carried out, with a warning. Raises ApiError."""
+        """The body. Like WeCom's parser it is lenient: what can be read is used, with a warning. Raises ApiError."""
         if self._document is None:
             self._document, clean = read_body(self.request.body)
             self.warning = "" if clean else WARNING
         return self._document
 
     def text(self, name: str, *, missing: int = 0) -> str:
-        """A text of the body; "" when absent, or ApiError `missing`. A number is taken as its digits."""
+        """Return a text of the body; "" if absent, or raise ApiError `missing`. A number is read as its digits."""
         value = self.document.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
@@ -80,12 +80,12 @@ class Call:
         return value
 
     def number(self, name: str, default: int = 0) -> int:
-        """A number of the body; `default` when absent or "" (some programs send that). Raises ApiError 40058."""
+        """Return a number of the body; `default` if absent or "" (some programs send that). Raise ApiError 40058."""
         value = self.document.get(name, "")
         return default if value is None or value == "" else as_int(value, name)
 
     def flag(self, name: str, wrong: int = 40058) -> int:
-        """0 or 1 of the body, 0 when absent. Raises ApiError `wrong` for another number."""
+        """Return 0 or 1 of the body, 0 if absent. Raise ApiError `wrong` for another number."""
         value = self.number(name)
         if value not in (0, 1):
             raise ApiError(wrong, f"invalid Request Parameter: {name}" if wrong == 40058 else "")
@@ -98,9 +98,9 @@ class Endpoint:
     path: str
     handler: Callable[[Call], Json | Reply]
     rights: frozenset[str]
-    # List fields that are answered empty beside an error.
+    # List fields that are empty in an error's answer.
     empty: tuple[str, ...] = ()
-    # Calls that do not count in the basic frequency.
+    # False for calls that do not count in the basic frequency.
     counted: bool = True
 
 
@@ -120,7 +120,7 @@ OPEN_ENDPOINTS: dict[str, OpenEndpoint] = {}
 def endpoint(
     method: str, path: str, *rights: str, empty: tuple[str, ...] = (), counted: bool = True
 ) -> Callable[[Callable[[Call], Json | Reply]], Callable[[Call], Json | Reply]]:
-    """Register a call. `path` without /cgi-bin/; `rights`: whose token may make it."""
+    """Register a call. `path`: without /cgi-bin/; `rights`: kinds of tokens that may make it."""
 
     def register(handler: Callable[[Call], Json | Reply]) -> Callable[[Call], Json | Reply]:
         ENDPOINTS[path] = Endpoint((method,), path, handler, frozenset(rights), empty, counted)
@@ -142,7 +142,7 @@ def open_endpoint(
 
 
 def read_body(body: bytes) -> tuple[Json, bool]:
-    """The JSON object of a body, and whether it was clean. Raises ApiError 40033, 40058 or 40063."""
+    """Return the JSON object of a body, and whether it was clean. Raise ApiError 40033, 40058 or 40063."""
     if not body.strip():
         raise ApiError(40063)
     try:
@@ -163,7 +163,7 @@ def read_body(body: bytes) -> tuple[Json, bool]:
 
 
 def _check_depth(text: str, document: Json) -> None:
-    """Raises ApiError 40058. Most bodies have so few brackets that they need not be looked into."""
+    """Raise ApiError 40058 for deep nesting. Most bodies have too few brackets to need the check."""
     if text.count("{") + text.count("[") <= _DEPTH_MOST:
         return
     try:
@@ -173,7 +173,7 @@ def _check_depth(text: str, document: Json) -> None:
 
 
 def _read_leniently(text: str) -> object:
-    """An object with rubbish behind it, raw line ends in its strings, a byte order mark, or a form field."""
+    """Read an object followed by other text, with raw line ends in strings, with a byte order mark, or a form field."""
     start = text.find("{")
     if start >= 0:
         try:
@@ -189,7 +189,7 @@ def _read_leniently(text: str) -> object:
 
 
 def as_int(value: object, name: str) -> int:
-    """An int of 64 bits, or a text of digits as some programs send it. Raises ApiError 40058."""
+    """Return an int of 64 bits, also from a text of digits as some programs send it. Raise ApiError 40058."""
     if isinstance(value, bool):
         return int(value)
     number = read_integer(value.strip()) if isinstance(value, str) else value
@@ -199,12 +199,12 @@ def as_int(value: object, name: str) -> int:
 
 
 def texts(value: object, name: str, *, most: int, too_many: int = 40035) -> list[str]:
-    """A JSON array of texts. Raises ApiError 40035 for another type, `too_many` for too many."""
+    """Return a JSON array of texts. Raise ApiError 40035 for another type, `too_many` for too many."""
     return _array(value, name, str, most=most, too_many=too_many)
 
 
 def numbers(value: object, name: str, *, most: int, too_many: int = 40035) -> list[int]:
-    """A JSON array of numbers, not of their digits. Raises ApiError 40035 for another type, `too_many` for too many."""
+    """Return a JSON array of numbers, not of digits. Raise ApiError 40035 for another type, `too_many` for too many."""
     return _array(value, name, int, most=most, too_many=too_many)
 
 
@@ -219,20 +219,20 @@ def _array(value: object, name: str, kind: type[T], *, most: int, too_many: int)
 
 
 load_endpoints()
-# Of one that is only claimed: the log of calls keeps it.
+# Limit of a corpid that is only claimed, because the log of calls keeps it.
 _CORPID_MOST = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, as far as the token tells: "" and None when it does not."""
+    """Caller according to the token; "" and None if the token does not say."""
 
     corpid: str = ""
     agentid: int | None = None
 
 
 def endpoint_name(path: str) -> str | None:
-    """The path without /cgi-bin/, or None when there is no such call."""
+    """Return the path without /cgi-bin/, or None if there is no such call."""
     name = path.removeprefix("/cgi-bin/")
     return name if name in ENDPOINTS or name in OPEN_ENDPOINTS else None
 
@@ -243,7 +243,7 @@ def caller(world: World, request: Request) -> Caller:
 
 
 def answer(world: World, name: str, request: Request) -> Reply:
-    """Carry out a call. `name`: of `endpoint_name`."""
+    """Carry out a call. `name`: from `endpoint_name`."""
     now = world.now()
     empty: dict[str, object] = {}
     call: Call | None = None
@@ -267,7 +267,7 @@ def _as_reply(result: dict[str, object] | Reply, warning: str) -> Reply:
 
 
 def _admit(world: World, endpoint: Endpoint, request: Request, now: float) -> Call:
-    """The checks that all calls share."""
+    """Make the checks that all calls share. Raise ApiError."""
     _check_method(endpoint.methods, request.method)
     token = _check_token(world, request.query.get("access_token", ""), now)
     company = world.companies[token.corpid]
@@ -299,7 +299,7 @@ def _check_token(world: World, value: str, now: float) -> Token:
 
 
 def _check_owner(company: Company, token: Token) -> None:
-    """A reset secret and a disabled app spoil a token that has time left."""
+    """Raise ApiError if the token's secret was reset or its app is disabled."""
     if token.agentid is None:
         secret = company.contacts_secret
     else:
@@ -321,6 +321,6 @@ def _check_ip(world: World, app: App | None, ip: str, now: float) -> None:
 
 
 def _check_debug(world: World, corpid: str, request: Request, now: float) -> None:
-    """debug=1 in an address has a limit of its own, for calls that are exempt from the basic frequency, too."""
+    """Count a call with debug=1 under its own limit, also if it is exempt from the basic frequency."""
     if request.query.get("debug") == "1" and corpid in world.companies:
         world.limits.check_debug(corpid, now=now)

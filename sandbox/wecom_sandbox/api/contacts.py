@@ -1,4 +1,4 @@
-"""Reading the directory: members, departments and tags."""
+"""Reads of the directory: members, departments and tags."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wecom_sandbox.errors import ApiError
 from wecom_sandbox.http import typed
 from wecom_sandbox.state.directory import Department, Member, is_userid
 
-# user/get and user/list leave these out for apps made after 2022-06-20.
+# Fields that user/get and user/list omit for apps created after 2022-06-20.
 _RESTRICTED = ("avatar", "thumb_avatar", "gender", "mobile", "email", "biz_mail", "qr_code", "address")
 _LIST_ID_MOST = 10_000
 
@@ -53,7 +53,7 @@ def user_list(call: Call) -> Json:
 
 @endpoint("POST", "user/list_id", CONTACTS, empty=("dept_user",))
 def user_list_id(call: Call) -> Json:
-    """One row for each member and department; `cursor` is where the page before ended."""
+    """Return one row for each member and department. `cursor`: the end of the page before."""
     limit = call.number("limit", _LIST_ID_MOST)
     if not 1 <= limit <= _LIST_ID_MOST:
         raise ApiError(40035)
@@ -93,7 +93,7 @@ def department_get(call: Call) -> Json:
 
 
 def _refuse_new_ip(call: Call) -> None:
-    """The sync assistant reads details only from addresses that it used before 2022-08-15."""
+    """Raise ApiError 48009 for the sync assistant, except from addresses that it used before 2022-08-15."""
     if call.app is None and call.request.ip not in call.company.contacts_old_ips:
         raise ApiError(48009)
 
@@ -109,7 +109,7 @@ def sees_department(call: Call, number: int) -> bool:
 
 
 def query_int(call: Call, name: str, code: int) -> int:
-    """A number of the query. Raises ApiError `code` for anything else."""
+    """Return a number of the query. Raise ApiError `code` for anything else."""
     try:
         return as_int(call.query.get(name, ""), name)
     except ApiError as error:
@@ -117,7 +117,7 @@ def query_int(call: Call, name: str, code: int) -> int:
 
 
 def _requested_department(call: Call, name: str) -> Department:
-    """Raises ApiError 60003 (unknown) or 60011 (not visible)."""
+    """Return the department. Raise ApiError 60003 (unknown) or 60011 (not visible)."""
     number = query_int(call, name, 60003)
     department = call.company.directory.departments.get(number)
     if department is None:
@@ -128,7 +128,7 @@ def _requested_department(call: Call, name: str) -> Department:
 
 
 def _departments_below(call: Call) -> list[Department]:
-    """The asked department and all below it; without `id`, everything visible."""
+    """Return the asked department and all below it; without `id`, everything visible."""
     directory = call.company.directory
     if call.query.get("id"):
         found: Collection[int] = directory.subtree(_requested_department(call, "id").id)
@@ -138,7 +138,7 @@ def _departments_below(call: Call) -> list[Department]:
 
 
 def _members_of(call: Call) -> list[Member]:
-    """Direct members of the asked department; of those below only where `fetch_child_honoured` is on."""
+    """Return the direct members of the asked department; those below only if `fetch_child_honoured` is on."""
     directory = call.company.directory
     department = _requested_department(call, "department_id")
     if call.query.get("fetch_child") == "1" and call.world.settings.fetch_child_honoured:
@@ -158,7 +158,7 @@ def department_row(department: Department) -> Json:
 
 
 def member_row(call: Call, member: Member) -> Json:
-    """As this caller sees the member: departments of its scope only, no personal details for newer apps."""
+    """Return the member as this caller sees it: only departments in its scope, no personal details for newer apps."""
     seen = [index for index, number in enumerate(member.department) if sees_department(call, number)]
     leaders = (call.company.directory.find(userid) for userid in member.direct_leader)
     row: Json = {

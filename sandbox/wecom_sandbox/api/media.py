@@ -1,4 +1,4 @@
-"""Files: upload, download, and the check that a message names one that is there."""
+"""Files: upload, download, and the check that a message names an existing one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wecom_sandbox.state.world import World
 KINDS = ("image", "voice", "video", "file")
 _LEAST_BYTES = 6
 _MB = 1024 * 1024
-# kind: most bytes, and the error beyond
+# kind: most bytes, and the error above
 _SIZES = {"image": (10 * _MB, 40009), "voice": (2 * _MB, 45001), "video": (10 * _MB, 40011), "file": (20 * _MB, 45001)}
 _AMR = b"#!AMR\n"
 # Bytes of a frame of 20 ms by its mode, header byte included.
@@ -37,7 +37,7 @@ def media_upload(call: Call) -> Json:
 
 @endpoint("GET", "media/get", APP, CONTACTS)
 def media_get(call: Call) -> Reply:
-    """The file itself; an error comes as JSON."""
+    """Return the file; an error comes as JSON."""
     media_id = call.query.get("media_id", "")
     if not media_id:
         raise ApiError(41006)
@@ -61,7 +61,7 @@ def media_get(call: Call) -> Reply:
 
 
 def media_check(call: Call) -> MediaCheck:
-    """What a message uses to check a media_id of this company: known, three days, of the kind that is needed."""
+    """Return the check of a media_id in messages: of this company, not expired, of the needed kind."""
     return check_for(call.world, call.company.corpid)
 
 
@@ -76,7 +76,7 @@ def check_for(world: World, corpid: str) -> MediaCheck:
 
 
 def store(world: World, corpid: str, kind: str, upload: Upload) -> Media:
-    """Check and keep for three days. Raises ApiError for a size or format that WeCom refuses."""
+    """Check the upload and keep it for three days. Raise ApiError for a size or format that WeCom refuses."""
     most, too_large = _SIZES[kind]
     if len(upload.body) < _LEAST_BYTES:
         raise ApiError(40006)
@@ -107,7 +107,7 @@ def _check_picture(body: bytes) -> None:
 
 
 def _check_voice(body: bytes) -> None:
-    """AMR (narrow band) of at most a minute."""
+    """Raise ApiError unless it is AMR (narrow band) of at most a minute."""
     if not body.startswith(_AMR):
         raise ApiError(301017)
     position, frames = len(_AMR), 0

@@ -1,4 +1,4 @@
-"""message/send: who gets it, who does not, and what the caller is told."""
+"""message/send, updates and recalls of messages, and messages of group robots."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ _DUPLICATE_DEFAULT_SECONDS, _DUPLICATE_MOST_SECONDS = 1800, 14_400
 
 @dataclass(slots=True)
 class Recipients:
-    """Folded userids, each once, and what of the request is unknown or not permitted.
-
-    `any_valid`: something of it is; a department of the scope is even where nobody stands in it.
-    """
+    """Recipients of a message: folded userids, each once, and the unknown or forbidden parts of the request.
+    `any_valid`: something in the request is valid. A department of the scope is valid even without members."""
 
     users: dict[str, None] = field(default_factory=dict)
     any_valid: bool = False
@@ -64,7 +62,7 @@ def message_send(call: Call) -> Json:
     mail, corpid, body = call.world.mail, call.company.corpid, call.request.body
     if interval and mail.is_duplicate(corpid, app.agentid, body, now=call.now):
         return {}
-    # After the duplicate check: a card that is sent again because its answer was lost is no second card.
+    # After the duplicate check: a card that is repeated because its answer was lost is not a second card.
     task_id = shown.get("task_id") if msgtype == "template_card" else None
     if task_id and (corpid, app.agentid, task_id) in mail.task_ids:
         raise ApiError(42014)
@@ -75,7 +73,7 @@ def message_send(call: Call) -> Json:
 
 
 def _accept(call: Call, app: App, message: Message, recipients: Recipients) -> Json:
-    """Deliver, except to those who had too much: WeCom drops that without a word."""
+    """Deliver the message and build the answer. WeCom silently drops messages to members who got too many."""
     world, corpid = call.world, call.company.corpid
     budget = call.company.account_limit * world.settings.daily_messages_per_account
     world.limits.check_daily(corpid, app.agentid, people=len(recipients.users), limit=budget, now=call.now)
@@ -108,11 +106,9 @@ def _read_content(call: Call, msgtype: str, safe: int) -> Json:
 
 
 def _duplicate_interval(call: Call) -> int:
-    """Seconds within which the identical JSON is not delivered again; 0: not asked for.
-
-    The page (90236) names 0 and 1, and four hours at most; an interval out of range is refused even where it is not
-    used. What WeCom answers is not documented: 40058 is assumed.
-    """
+    """Return the seconds within which identical JSON is not delivered again; 0 if not asked for. The page (90236) names
+    0 and 1, and four hours at most. An interval out of range is refused even if unused. WeCom's answer is not
+    documented: 40058 is assumed."""
     seconds = call.number("duplicate_check_interval", _DUPLICATE_DEFAULT_SECONDS)
     if not 0 <= seconds <= _DUPLICATE_MOST_SECONDS:
         raise content.invalid("duplicate_check_interval")
@@ -120,7 +116,7 @@ def _duplicate_interval(call: Call) -> int:
 
 
 def _recipients(call: Call, app: App) -> Recipients:
-    """The union of users, departments with all below, and tags. Raises ApiError 82001, 40032, 82002 or 82003."""
+    """Return the union of users, departments with all below, and tags. Raise ApiError 82001, 40032, 82002 or 82003."""
     users, parties, tags = (_split(call.text(name)) for name in ("touser", "toparty", "totag"))
     if not users and not parties and not tags:
         raise ApiError(82001)
@@ -193,7 +189,7 @@ def _add_tags(call: Call, app: App, found: Recipients, tags: list[str]) -> None:
 
 
 def _add_tag(call: Call, app: App, found: Recipients, tag: Tag) -> bool:
-    """False for a tag that is not permitted: it holds people or departments, and none of them is in the scope."""
+    """Add a tag's people. Return False if it is not permitted: not empty, and nothing of it in the scope."""
     directory, visible = call.company.directory, call.company.visibility(app)
     people = [userid for userid in tag.userids if directory.find(userid) is not None]
     below = {number for party in tag.partyids for number in directory.subtree(party)}
@@ -209,7 +205,7 @@ _USERS_MOST, _OTHERS_MOST = 1000, 100
 
 @endpoint("POST", "message/update_template_card", APP)
 def update_template_card(call: Call) -> Json:
-    """Grey the buttons with a text (way A), or put another card in place (way B); one call for each response_code."""
+    """Grey the buttons with a text (way A), or replace the card (way B); one call for each response_code."""
     button, card = content.child(call.document, "button"), content.child(call.document, "template_card")
     if bool(button) == bool(card):
         raise content.invalid("one of button and template_card")
@@ -228,7 +224,7 @@ def update_template_card(call: Call) -> Json:
         if card:
             code.message.views[folded] = CardView(card)
         else:
-            # What the person chose and pressed stays to be seen under the greyed buttons.
+            # The person's choice and click stay visible under the greyed buttons.
             code.message.views.setdefault(folded, CardView()).replace_name = replace_name
         call.world.changed(call.company.corpid, folded)
     return {"invaliduser": invalid}
@@ -236,7 +232,7 @@ def update_template_card(call: Call) -> Json:
 
 @endpoint("POST", "message/recall", APP)
 def message_recall(call: Call) -> Json:
-    """Within 24 hours, by the app that sent it."""
+    """Recall a message within 24 hours, by the app that sent it."""
     message = call.world.mail.messages.get(call.text("msgid", missing=40058))
     mine = (call.company.corpid, call.own_app.agentid)
     if message is None or (message.corpid, message.agentid) != mine or message.chatid or message.sender:
@@ -250,7 +246,7 @@ def message_recall(call: Call) -> Json:
 
 
 def _response_code(call: Call) -> ResponseCode:
-    """Raises ApiError 60140 (unknown, used, expired) or 42015 (another app's card, or another app in `agentid`)."""
+    """Return the code. Raise ApiError 60140 (unknown, used, expired) or 42015 (card or agentid of another app)."""
     try:
         agentid = own_agent(call, call.document.get("agentid")).agentid
     except ApiError as error:
@@ -266,7 +262,7 @@ def _response_code(call: Call) -> ResponseCode:
 
 
 def _targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Receivers to update, and the named userids that are none (in small letters). Raises ApiError 82101 or 82102."""
+    """Return the receivers to update, and named userids that are none (folded). Raise ApiError 82101 or 82102."""
     if call.flag("atall"):
         return list(receivers), []
     directory, document = call.company.directory, call.document

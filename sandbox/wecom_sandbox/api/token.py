@@ -1,4 +1,4 @@
-"""gettoken: a token for the secret of one app, or of the directory-sync assistant (通讯录同步)."""
+"""Tokens (gettoken), sign-in codes and JS-SDK tickets, for one app or the directory-sync assistant (通讯录同步)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from wecom_sandbox.limits.limits import HOUR
 from wecom_sandbox.state.directory import DISABLED, LEFT
 from wecom_sandbox.state.world import App, Code, Company, Ticket, Token, World
 
-# Of one app; above, the oldest is unknown (40014). Setting rotate_tokens gives a new one to every call.
+# Tokens kept per app; the oldest becomes unknown (40014). With rotate_tokens every call gets a new token.
 TOKENS_KEPT = 100
 
 
 @open_endpoint(("GET", "POST"), "gettoken")
 def gettoken(world: World, request: Request, now: float) -> Json:
-    """Not subject to the trusted IPs. Wrong secrets, too often, block the address for an hour (45009).
-
-    The page (91039) has GET only; many public programs POST, with the two values in the query or as JSON.
-    """
+    """Return a token; trusted IPs do not matter. Too many wrong secrets block the address for an hour (45009). The page
+    (91039) has GET only; many public programs POST, with the two values in the query or as JSON."""
     corpid, secret = _credentials(request)
     world.limits.check_blocked("secrets", request.ip, now=now)
     if not corpid:
@@ -46,7 +44,7 @@ def gettoken(world: World, request: Request, now: float) -> Json:
 
 
 def _credentials(request: Request) -> tuple[str, str]:
-    """corpid and corpsecret, from the query or, by POST, from the body. Raises ApiError for a body that is none."""
+    """Return corpid and corpsecret from the query or, for POST, from the body. Raise ApiError for a malformed body."""
     given: Mapping[str, object] = request.query
     if request.method == "POST" and request.body.strip() and "corpid" not in given and "corpsecret" not in given:
         given, _ = read_body(request.body)
@@ -59,7 +57,7 @@ def _credentials(request: Request) -> tuple[str, str]:
 
 
 def _owner(company: Company, secret: str) -> tuple[bool, int | None]:
-    """Whose secret this is: (True, agentid), (True, None) for the sync assistant, (False, None) for nobody's."""
+    """Return the secret's owner: (True, agentid), (True, None) for the sync assistant, (False, None) for none."""
     wanted = secret.encode()
     for app in company.apps.values():
         if app.secret and hmac.compare_digest(app.secret.encode(), wanted):
@@ -69,13 +67,13 @@ def _owner(company: Company, secret: str) -> tuple[bool, int | None]:
 
 
 def _token(world: World, corpid: str, agentid: int | None, secret: str, now: float) -> Token:
-    """The same token while it is valid, as WeCom did when this was last documented; or a new one (`rotate_tokens`)."""
+    """Return the same token while it is valid, as WeCom last documented it; or a new one (`rotate_tokens`)."""
     mine = _tokens_of(world, corpid, agentid)
     for old in mine[: 1 - TOKENS_KEPT]:
         del world.tokens[old.value]
     for old in mine[1 - TOKENS_KEPT :]:
         if now >= old.expires_at + world.settings.token_seconds:
-            # Long gone: from here on it is unknown (40014) instead of expired (42001).
+            # Expired long ago: from here on it is unknown (40014) instead of expired (42001).
             del world.tokens[old.value]
         elif old.secret == secret and now < old.expires_at and not world.settings.rotate_tokens:
             return old
@@ -89,7 +87,7 @@ def _tokens_of(world: World, corpid: str, agentid: int | None) -> list[Token]:
 
 
 def invalidate(world: World, corpid: str, agentid: int | None, *, code: int = 40014) -> int:
-    """Spoil all tokens of one app (None: of the sync assistant): 40014 unknown, 42001 expired. Returns how many."""
+    """Invalidate all tokens of one app (None: the sync assistant): 40014 unknown, 42001 expired. Return how many."""
     tokens = _tokens_of(world, corpid, agentid)
     for token in tokens:
         if code == 42001:
@@ -110,7 +108,7 @@ def auth_getuserinfo(call: Call) -> Json:
 
 @endpoint("POST", "auth/getuserdetail", APP)
 def auth_getuserdetail(call: Call) -> Json:
-    """What the member let the app see on the consent page; the member must be in the app's scope."""
+    """Return what the member let the app see on the consent page; the member must be in the app's scope."""
     ticket = _user_ticket(call)
     member = call.company.directory.find(ticket.userid)
     if member is None or not call.company.receives(call.own_app, member):
@@ -128,10 +126,8 @@ def auth_getuserdetail(call: Call) -> Json:
 
 
 def _redeem(call: Call) -> Code:
-    """Use a code up. Raises ApiError 41008, 40029 or 50001; 50001 leaves the code unused.
-
-    A code of somebody who was disabled or left since is no code any more: 40029.
-    """
+    """Use a code up. Raise ApiError 41008, 40029 or 50001; 50001 leaves the code unused. A code of somebody who was
+    disabled or has left since is invalid: 40029."""
     value = call.query.get("code", "")
     if not value:
         raise ApiError(41008)
@@ -154,13 +150,13 @@ def _redeem(call: Call) -> Code:
 
 
 def _may_enter(company: Company, userid: str) -> bool:
-    """Whether somebody still is who she was on the authorise page; "" is nobody of the company."""
+    """Return whether the person of a code may still sign in; "" stands for somebody outside the company."""
     member = company.directory.find(userid)
     return not userid or (member is not None and member.status not in (DISABLED, LEFT))
 
 
 def domains(app: App) -> set[str]:
-    """Host (and port) to which this app's codes may go."""
+    """Return the hosts (with ports) to which this app's codes may go."""
     trusted = app.trusted_domain if app.domain_verified else ""
     return {domain.lower() for domain in (trusted, app.callback_domain) if domain}
 
@@ -180,14 +176,14 @@ CONFIG, AGENT_CONFIG = "config", "agent_config"
 
 @endpoint("GET", "get_jsapi_ticket", APP)
 def get_jsapi_ticket(call: Call) -> Json:
-    """The ticket for wx.config: called the company's, yet each app has its own, and no other app's takes its place."""
+    """Return the ticket for wx.config. WeCom calls it the company's, yet each app has its own."""
     _count(call)
     return _ticket(call, CONFIG)
 
 
 @endpoint("GET", "ticket/get", APP)
 def ticket_get(call: Call) -> Json:
-    """The app's ticket, for wx.agentConfig."""
+    """Return the app's ticket for wx.agentConfig."""
     if call.query.get("type") != AGENT_CONFIG:
         raise ApiError(91040)
     _count(call)
@@ -195,13 +191,13 @@ def ticket_get(call: Call) -> Json:
 
 
 def signature(ticket: str, *, noncestr: str, timestamp: str, url: str) -> str:
-    """Lower-case hex SHA-1 over the four values as they are; the url without its fragment."""
+    """Return the lower-case hex SHA-1 over the four values as they are, the url without its fragment."""
     text = f"jsapi_ticket={ticket}&noncestr={noncestr}&timestamp={timestamp}&url={url.partition('#')[0]}"
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def signed_with(world: World, corpid: str, agentid: int, given: str, **signed: str) -> str:
-    """Which of the app's tickets a signature was made with: CONFIG, AGENT_CONFIG, or "" for none that is valid."""
+    """Return which of the app's tickets made a signature: CONFIG, AGENT_CONFIG, or "" if none that is valid did."""
     for kind in (CONFIG, AGENT_CONFIG):
         ticket = world.js_tickets.get((corpid, agentid, kind))
         if ticket is not None and world.now() < ticket.expires_at and signature(ticket.value, **signed) == given:

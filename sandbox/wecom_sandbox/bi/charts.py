@@ -1,7 +1,7 @@
-"""chartMain of a card in its two layouts: one title a column, and a header of levels over merged cells.
+"""Data of a card (chartMain) in two layouts: one title per column, or a header of levels over merged cells.
 
-`v` is a cell's raw value, `d` its text. In the second layout the dimensions of the lines stand in front, named by
-`row.meta` alone; a cell merged with the one above has only `t_idx`, which points at it by "row:col" of its answer.
+`v` is a cell's raw value, `d` its text. In the second layout the dimensions of the lines come first, named only by
+`row.meta`; a cell merged with the one above has only `t_idx`, the "row:col" of that cell in the same answer.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Row = Mapping[str, Any]
 
 
 class NotUnderstood(ValueError):
-    """What the call asks for, in words for who wrote it."""
+    """The call asks for something unknown; the text explains it to its author."""
 
 
 def chosen(card: BiCard, filters: object, parameters: object) -> list[dict[str, Any]]:
-    """The rows that fulfil all of them. A column is named as it was, never by its alias. Raises NotUnderstood."""
+    """Return the rows that fulfil all of them. Columns have their original names. Raise NotUnderstood."""
     tests = [_filter(card, one) for one in _objects(filters, "filters")] + _parameters(card, parameters)
     return [row for row in card.rows if all(test(row) for test in tests)]
 
@@ -33,10 +33,8 @@ def _filter(card: BiCard, one: Mapping[str, Any]) -> Callable[[Row], bool]:
 
 
 def _parameters(card: BiCard, sent: object) -> list[Callable[[Row], bool]]:
-    """Each parameter of the card with what was sent for it, else with its own values; without either it says nothing.
-
-    The form [{"name", "value"}] is this stand-in's own: no public source says what the BI takes.
-    """
+    """Return a test for each parameter of the card, with the sent values, else its own; no test without values. The
+    form [{"name", "value"}] is this stand-in's own: no public source says what the BI takes."""
     values = {one.get("name"): one.get("value") for one in _objects(sent, "dynamicParams")}
     unknown = set(values) - {parameter.name for parameter in card.parameters}
     if unknown:
@@ -70,12 +68,12 @@ def _test(card: BiCard, name: object, kind: object, values: object) -> Callable[
 
 
 def _known(holds: Callable[[Any, Sequence[Any]], bool]) -> Callable[[Any, Sequence[Any]], bool]:
-    """As in SQL: an empty cell fulfils no comparison, nor its opposite."""
+    """Make a test that an empty cell never fulfils, as in SQL, also for negated comparisons."""
     return lambda cell, values: cell is not None and holds(cell, values)
 
 
 def _order(cell: Any, value: Any) -> int:
-    """-1, 0 or 1: as numbers where both are, else as texts."""
+    """Return -1, 0 or 1, comparing as numbers if both are numbers, else as texts."""
     try:
         left, right = (float(cell), float(value)) if isinstance(cell, int | float) else (str(cell), str(value))
     except ValueError:
@@ -108,7 +106,7 @@ GRID, GRAPH = "GRID", "GRAPH"
 
 @dataclass(slots=True)
 class Chart:
-    """`lines`: of plain values. `header`, `meta`: column.values and row.meta. `merged`: columns with merged cells."""
+    """Data of a drawn card. `header`, `meta`: column.values and row.meta. `merged`: count of merged columns."""
 
     kind: str
     lines: list[list[Any]]
@@ -118,7 +116,7 @@ class Chart:
 
 
 def drawn(card: BiCard, rows: Sequence[dict[str, Any]], view: str) -> Chart:
-    """Raises NotUnderstood where the card's own pivot names a column that it does not have."""
+    """Draw the card's rows. Raise NotUnderstood if the card's pivot names an unknown column."""
     if card.pivot is None or view == GRAPH:
         header = [[_titled(card, name)] for name in card.columns]
         return Chart("TABLE", [[row.get(name) for name in card.columns] for row in rows], header)
@@ -126,7 +124,7 @@ def drawn(card: BiCard, rows: Sequence[dict[str, Any]], view: str) -> Chart:
 
 
 def part(chart: Chart, offset: int, limit: int) -> dict[str, Any]:
-    """The lines from `offset` on, at most `limit`, with what the BI says of the whole."""
+    """Return at most `limit` lines from `offset` on, with the BI's facts about the whole."""
     shown = chart.lines[offset : offset + limit]
     return {
         "data": [[_cell(chart, shown, line, place) for place in range(len(shown[line]))] for line in range(len(shown))],
@@ -171,7 +169,7 @@ def _pivoted(card: BiCard, pivot: BiPivot, rows: Sequence[dict[str, Any]]) -> Ch
 
 
 def _side_by_side(keys: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Those that share their first values stand together, in the order in which the data brought these."""
+    """Sort the keys so that those with the same first values are neighbours, in the order of the data."""
     ranks: list[dict[Any, int]] = [{} for _each in keys[0]] if keys else []
     for key in keys:
         for rank, value in zip(ranks, key, strict=True):
@@ -180,7 +178,7 @@ def _side_by_side(keys: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 def _levels(card: BiCard, pivot: BiPivot, columns: list[tuple[Any, ...]]) -> list[list[dict[str, Any]]]:
-    """One row of the header for each of `pivot.columns`, equal neighbours as one cell, and one for the values."""
+    """Return one header row for each of `pivot.columns`, with equal neighbours merged, and one for the values."""
     levels: list[list[dict[str, Any]]] = []
     for depth in range(len(pivot.columns)):
         level: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The stand-in's pages: who came in, on which page, in which form. Without a session: its sign-in page."""
+"""Pages and public API of the stand-in BI. A page shows who is signed in; without a session it is the sign-in page."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from wecom_sandbox.pages.rendering import page
 from wecom_sandbox.state.bi import Bi, BiCard, BiUser
 from wecom_sandbox.state.world import WORLD
 
-# How long a token with a timestamp lives where it does not say.
+# Lifetime of a token with a timestamp but without its own lifetime.
 USUAL_SECONDS = 300
 
 
 class Refused(Exception):
-    """`reason`: provider, key, token, claims, expired, early, domain or user."""
+    """The sign-in is refused. `reason`: provider, key, token, claims, expired, early, domain or user."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -34,7 +34,7 @@ class Refused(Exception):
 
 
 def signed_in(bi: Bi, *, provider: str, token: str, now: float) -> BiUser:
-    """Who a token brings in. Raises Refused."""
+    """Return the user whom a token signs in. Raise Refused."""
     if provider != bi.provider:
         raise Refused("provider")
     claims = _claims(opened(token, _public_key(bi.public_key)))
@@ -48,7 +48,7 @@ def signed_in(bi: Bi, *, provider: str, token: str, now: float) -> BiUser:
 
 
 def opened(token: str, key: RSAPublicKey) -> bytes:
-    """What the token seals: hex of base64 of blocks, each padded as 00 01 FF … FF 00. Raises Refused."""
+    """Return the content of a token: hex of base64 of blocks, each padded as 00 01 FF … FF 00. Raise Refused."""
     numbers, size = key.public_numbers(), (key.key_size + 7) // 8
     try:
         encrypted = base64.b64decode(bytes.fromhex(token), validate=True)
@@ -143,7 +143,7 @@ def _answering(handler: Any) -> Any:
 
 
 def sign_in(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, str]:
-    """A token for `TOKEN_SECONDS`; the password comes in base64. Raises _Failed."""
+    """Return a token for `TOKEN_SECONDS`. The password comes in base64. Raise _Failed."""
     user = bi.user(str(document.get("loginId") or document.get("email") or "\0"))
     try:
         password = base64.b64decode(str(document.get("password", "")), validate=True).decode()
@@ -174,7 +174,7 @@ def page_cards(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[s
 
 
 def card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[str, Any]:
-    """Rows `offset` to `offset + limit` of a card, as a table or as its chart. Raises _Failed."""
+    """Return the rows `offset` to `offset + limit` of a card, as a table or as its chart. Raise _Failed."""
     if not bi.is_token(request.headers.get("X-Auth-Token", ""), now=request.app[WORLD].now()):
         raise _Failed(_NOT_ADMITTED, "token 无效或已过期")
     card = bi.card(request.match_info["card_id"])
@@ -208,7 +208,7 @@ def _check_app_token(bi: Bi, token: object) -> None:
 ROOT = "/guandata"
 COOKIE = "sandbox_bi"
 SHOWN_ROWS = 12
-# A card that is never drawn: longer than any browser waits.
+# Delay of a card that is never drawn: longer than any browser waits.
 NEVER_SECONDS = 3600
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REASONS = {
@@ -236,7 +236,7 @@ def add_routes(app: web.Application) -> None:
 
 
 def _signed_in(handler: Callable[[web.Request, Bi], web.Response]) -> _Handler:
-    """A token signs in first, then leaves the address; without token and session: the sign-in page."""
+    """Sign in by a token in the address, which is then removed; or lead to the sign-in page."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         bi = request.app[WORLD].bi
@@ -296,12 +296,12 @@ def single_card(request: web.Request, bi: Bi) -> web.Response:
 
 
 def elsewhere(request: web.Request, bi: Bi) -> web.Response:
-    """The first page with the list of all, and whatever other path a link names."""
+    """Return the first page, which lists all pages. Any other path of a link leads here, too."""
     return _shown(request, bi, [], "", pages=[one for one in bi.pages if not one.is_deleted])
 
 
 async def drawn_card(request: web.Request) -> web.Response:
-    """What the page's script asks for: the card as the person sees it, after its time."""
+    """Return the card as the person sees it, after its delay. The page's script asks for it."""
     bi = request.app[WORLD].bi
     user, card = bi.user_of_session(request.cookies.get(COOKIE, "")), bi.card(request.match_info["card_id"])
     if user is None or card is None:

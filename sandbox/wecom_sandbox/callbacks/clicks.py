@@ -1,4 +1,4 @@
-"""What members do with messages and apps on their phone, and what the app's callback hears and answers."""
+"""Actions of members on their phone, the events that they send to the app's callback, and its replies."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _TEXT_BYTES = 2048
 
 
 class Impossible(Exception):
-    """The phone would not let one do that."""
+    """The phone would not allow the action."""
 
 
 def shown_card(message: Message, folded: str) -> dict[str, Any]:
-    """The card as this person sees it now."""
+    """Return the card as this person sees it now."""
     view = message.views.get(folded)
     return dict(view.card if view is not None and view.card is not None else message.content)
 
@@ -32,7 +32,7 @@ def shown_card(message: Message, folded: str) -> dict[str, Any]:
 def click(
     world: World, company: Company, member: Member, message: Message, key: str, selected: Mapping[str, list[str]]
 ) -> None:
-    """Press a button, the submit button or an entry of the card's menu. Raises Impossible."""
+    """Press a button, the submit button or an entry of the card's menu. Raise Impossible."""
     card = shown_card(message, member.folded)
     view = message.views.get(member.folded)
     if message.msgtype != "template_card" or message.recalled or member.folded not in message.receivers:
@@ -74,12 +74,12 @@ def _tell(
     *,
     is_menu: bool,
 ) -> None:
-    """The event, with a fresh response_code; the passive reply changes what this person sees."""
+    """Send the event with a fresh response_code. The passive reply changes what this person sees."""
     now = world.now()
     name = "template_card_menu_event" if is_menu else "template_card_event"
     elements: dict[str, object] = {
         "EventKey": key,
-        # A card that took this one's place without a task_id of its own stands for the same task.
+        # A replacement card without its own task_id belongs to the same task.
         "TaskId": card.get("task_id") or message.content.get("task_id", ""),
         "CardType": card.get("card_type", ""),
         "ResponseCode": world.mail.new_response_code(message, now=now, folded=member.folded),
@@ -92,7 +92,7 @@ def _tell(
 
 
 def send_event(world: World, company: Company, app: App, elements: Mapping[str, object], on_reply: Any = None) -> None:
-    """Queue an event for an app, if it has a callback address."""
+    """Queue an event for an app if it has a callback address."""
     if app.callback.url:
         world.outbox.add(events.Outgoing(company.corpid, app.agentid, elements, on_reply))
 
@@ -115,7 +115,7 @@ def _reply_to_click(world: World, company: Company, member: Member, message: Mes
 
 
 def update(view: CardView, card: dict[str, object], company: Company) -> None:
-    """Put another card in the place of the one that is seen. Raises ValueError for one that WeCom would refuse."""
+    """Replace the card that is seen. Raise ValueError for a card that WeCom would refuse."""
     typed.check_depth(card, "TemplateCard")
     try:
         view.card = content.check_card(
@@ -127,7 +127,7 @@ def update(view: CardView, card: dict[str, object], company: Company) -> None:
 
 
 def receive_reply(world: World, company: Company, agentid: int, member: Member, reply: Element) -> None:
-    """A passive reply that is a message of its own: text, image, voice, video, news."""
+    """Deliver a passive reply that is a message: text, image, voice, video, news."""
     kind = (reply.findtext("MsgType") or "").strip()
     if kind == "text":
         content: dict[str, object] = {
@@ -151,7 +151,7 @@ def receive_reply(world: World, company: Company, agentid: int, member: Member, 
 
 
 def write_text(world: World, company: Company, app: App, member: Member, text: str) -> None:
-    """The member writes to the app."""
+    """Deliver a text from the member to the app."""
     now = world.now()
     message = Message(new_id("sim-in"), company.corpid, app.agentid, "text", {"content": text}, now)
     message.sender, message.receivers = member.folded, (member.folded,)
@@ -162,7 +162,7 @@ def write_text(world: World, company: Company, app: App, member: Member, text: s
 
 
 def press_menu(world: World, company: Company, app: App, member: Member, path: list[int]) -> str:
-    """Press an entry of the app's own menu, by its position (and that below). Returns the address it opens, or ""."""
+    """Press an entry of the app's menu, by its position (and that below). Return the address it opens, or ""."""
     entry = _menu_entry(app, path)
     kind, now = str(entry.get("type")), world.now()
     elements: dict[str, object] = {"EventKey": entry.get("url") if kind == "view" else entry.get("key", "")}
@@ -187,7 +187,7 @@ def _menu_entry(app: App, path: list[int]) -> dict[str, Any]:
 
 
 def enter(world: World, company: Company, app: App, member: Member) -> None:
-    """The member opens the app's conversation: told only where the app asked for it."""
+    """Open the app's conversation. An event is sent only if the app asked for it."""
     if app.isreportenter:
         event = events.event(
             company.corpid, app.agentid, "enter_agent", now=world.now(), userid=member.userid, EventKey=""

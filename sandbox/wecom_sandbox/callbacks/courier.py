@@ -29,11 +29,11 @@ _RANDOM_BYTES = 16
 
 
 class BadCallback(Exception):
-    """A signature, a ciphertext or a receiver that is not right."""
+    """A signature, a ciphertext or a receiver is wrong."""
 
 
 def aes_key(encoded: str) -> bytes:
-    """32 bytes of an EncodingAESKey (43 characters; its two spare bits are not looked at). Raises ValueError."""
+    """Return the 32 bytes of an EncodingAESKey (43 characters; its two spare bits are ignored). Raise ValueError."""
     if len(encoded) != 43:
         raise ValueError("EncodingAESKey must have 43 characters")
     try:
@@ -43,13 +43,13 @@ def aes_key(encoded: str) -> bytes:
 
 
 def sign(token: str, timestamp: str, nonce: str, encrypted: str) -> str:
-    """The msg_signature of a callback: SHA-1 of the sorted parts, in hex. Source: document/path/90968."""
+    """Return the msg_signature of a callback: SHA-1 of the sorted parts, in hex. Source: document/path/90968."""
     joined = b"".join(sorted(part.encode() for part in (token, timestamp, nonce, encrypted)))
     return hashlib.sha1(joined, usedforsecurity=False).hexdigest()
 
 
 def encrypt(message: bytes, *, key: bytes, receiveid: str, random: bytes | None = None) -> str:
-    """Base64 of random, length in bytes, message and receiver, padded to 32. `random`: 16 bytes, for test vectors."""
+    """Return base64 of random, length, message and receiver, padded to 32. `random`: 16 bytes, for tests."""
     start = secrets.token_bytes(_RANDOM_BYTES) if random is None else random
     plain = start + struct.pack(">I", len(message)) + message + receiveid.encode()
     padding = _BLOCK - len(plain) % _BLOCK
@@ -58,7 +58,7 @@ def encrypt(message: bytes, *, key: bytes, receiveid: str, random: bytes | None 
 
 
 def decrypt(encrypted: str, *, key: bytes, receiveid: str) -> bytes:
-    """The message. Raises BadCallback."""
+    """Return the message. Raise BadCallback."""
     try:
         cipher = base64.b64decode(encrypted, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -81,7 +81,7 @@ def decrypt(encrypted: str, *, key: bytes, receiveid: str) -> bytes:
 
 
 def check_signature(signature: str, *, token: str, timestamp: str, nonce: str, encrypted: str) -> None:
-    """Raises BadCallback."""
+    """Raise BadCallback if the signature is wrong."""
     if not hmac.compare_digest(sign(token, timestamp, nonce, encrypted).encode(), signature.encode()):
         raise BadCallback("wrong signature")
 
@@ -89,12 +89,12 @@ def check_signature(signature: str, *, token: str, timestamp: str, nonce: str, e
 logger = logging.getLogger(__name__)
 _REPLY_MOST_BYTES = 1024 * 1024
 _VERIFY_SECONDS = 1.0
-# Events that are under way to one app at once; those of other apps do not count.
+# Events sent to one app at the same time; those to other apps do not count.
 _SENDERS = 4
 
 
 class Undeliverable(Exception):
-    """Why a try failed, in a few words for the log; `status` is the HTTP status where there was one."""
+    """A try failed. `outcome`: the reason in a few words for the log; `status`: the HTTP status, if any."""
 
     def __init__(self, outcome: str, status: int = 0) -> None:
         super().__init__(outcome)
@@ -103,11 +103,11 @@ class Undeliverable(Exception):
 
 
 class _ElsewhereError(OSError):
-    """An address that is not this machine's."""
+    """The address is not on this machine."""
 
 
 class Courier:
-    """One per server. `run` works until it is cancelled."""
+    """Sender of all events of one server. `run` works until it is cancelled."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -139,7 +139,7 @@ class Courier:
     async def _try_often(
         self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing, callback: Callback
     ) -> None:
-        """Until it is delivered, tried often enough, or forgotten by a reset."""
+        """Try until the event is delivered, tried often enough, or forgotten by a reset."""
         settings = self._world.settings
         for attempt in range(1, settings.callback_attempts + 1):
             if attempt > 1:
@@ -157,7 +157,7 @@ class Courier:
     async def _attempt(
         self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing, callback: Callback
     ) -> str:
-        """One POST, with a new signature, timestamp, nonce and ciphertext. Raises Undeliverable."""
+        """Make one POST with a new signature, timestamp, nonce and ciphertext. Raise Undeliverable."""
         try:
             key = aes_key(callback.aes_key)
         except ValueError as error:
@@ -175,10 +175,8 @@ class Courier:
         return self._read_reply(outbox, outgoing, callback, key, body)
 
     def _read_reply(self, outbox: Outbox, outgoing: Outgoing, callback: Callback, key: bytes, body: bytes) -> str:
-        """A passive reply. A bad one is not asked for again: the address has answered.
-
-        One that comes after a reset changes nothing: it belongs to what was forgotten.
-        """
+        """Use a passive reply. A bad one is not asked for again: the address has answered. A reply that comes after a
+        reset changes nothing."""
         try:
             reply = bodies.parse(body)
             parts = {name: (reply.findtext(name) or "").strip() for name in ("Encrypt", "TimeStamp", "Nonce")}
@@ -215,7 +213,7 @@ class Courier:
         outbox.log.add(outgoing.record(self._world.now(), attempt=attempt, outcome=outcome, status=status))
 
     async def verify(self, corpid: str, callback: Callback) -> str:
-        """What saving the address in WeCom's console does: a GET whose answer proves the key. "" when all is well."""
+        """Check the address as WeCom's console does: a GET whose answer proves the key. Return the problem, or ""."""
         echo = str(secrets.randbelow(10**19))
         try:
             encrypted = encrypt(echo.encode(), key=aes_key(callback.aes_key), receiveid=corpid)
@@ -232,7 +230,7 @@ class Courier:
         return "" if body == echo.encode() else "the answer is not the plain echo"
 
     async def verify_domain(self, company: Company, app: App) -> str:
-        """Look for the verification file and remember the result. "" when it is right."""
+        """Look for the verification file and remember the result. Return "" if it is right, else the problem."""
         name = administration.verification_file(company, app)
         problem = "there is no trusted domain"
         for scheme in ("https", "http") if app.trusted_domain else ():
@@ -250,14 +248,14 @@ class Courier:
         return problem
 
 
-# Where the web application keeps it for its handlers.
+# Key under which the web application stores it.
 COURIER = web.AppKey("courier", Courier)
 
 
 async def fetch(
     session: aiohttp.ClientSession, method: str, url: str, *, seconds: float, body: bytes = b""
 ) -> tuple[int, bytes]:
-    """Status and body, from this machine only, no redirects. Raises Undeliverable."""
+    """Return status and body, from this machine only, without redirects. Raise Undeliverable."""
     try:
         async with asyncio.timeout(seconds):
             _check_scheme(url)
@@ -276,7 +274,7 @@ async def fetch(
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:
-    """All of it, in however many pieces it comes; what is beyond _REPLY_MOST_BYTES is left out."""
+    """Return the body, cut to _REPLY_MOST_BYTES."""
     body = bytearray()
     async for piece in answer.content.iter_any():
         body += piece
@@ -286,7 +284,7 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
 
 
 def client_session() -> aiohttp.ClientSession:
-    """Connects to this machine only, keeps no cookies, and lets no address wait for connections to another."""
+    """Open a session to this machine only, without cookies and without a limit of connections."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, socket_factory=_loopback_socket),
         timeout=aiohttp.ClientTimeout(total=None),
@@ -296,7 +294,7 @@ def client_session() -> aiohttp.ClientSession:
 
 
 def _loopback_socket(found: AddrInfoType) -> socket.socket:
-    """The check of the address that is connected to, whatever the name in the URL meant a moment before."""
+    """Check the address that is connected to, whatever the name in the URL resolved to before."""
     family, kind, protocol, _, (host, *_) = found
     try:
         here = ip_address(host).is_loopback
@@ -308,7 +306,7 @@ def _loopback_socket(found: AddrInfoType) -> socket.socket:
 
 
 def _check_scheme(url: str) -> None:
-    """Raises Undeliverable."""
+    """Raise Undeliverable unless it is an http address."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Undeliverable("not an http address")

@@ -1,7 +1,7 @@
-"""The control interface: everything that a test or a seeding program does to the sandbox, as JSON over HTTP.
+"""The control interface: what a test or a seeding program can do to the sandbox, as JSON over HTTP.
 
-Listed in docs/en/sandbox.md. A write needs Content-Type application/json, which a page of another site cannot send
-without the sandbox's leave.
+Listed in docs/en/sandbox.md. A write needs Content-Type application/json, which another site's page cannot send without
+the sandbox's permission.
 """
 
 from wecom_sandbox.control import entities, routes, whole

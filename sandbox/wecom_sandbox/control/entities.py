@@ -1,4 +1,4 @@
-"""Control of companies: what an administrator does in WeCom's console, without its delays."""
+"""Control of companies: the actions of an administrator in WeCom's console, without its delays."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ APP_NAMES = tuple(sorted(administration.APP_FIELDS - {"agentid"}))
 
 @route("GET", "companies")
 async def get_companies(request: web.Request, world: World, document: object) -> object:
-    """The companies, each with the number of its members."""
+    """Return the companies, each with the number of its members."""
     rows = [{"corpid": one.corpid, "name": one.name, "members": len(one.directory.members)} for one in _all(world)]
     return {"companies": rows}
 
@@ -58,13 +58,13 @@ async def post_company(request: web.Request, world: World, document: Any) -> obj
 
 @route("GET", "companies/{corpid}")
 async def get_company(request: web.Request, world: World, document: object) -> object:
-    """A whole company, as in a seed."""
+    """Return a whole company, as in a seed."""
     return await large_answer(administration.company_as_json(company_of(request, world), iter))
 
 
 @route("PATCH", "companies/{corpid}")
 async def patch_company(request: web.Request, world: World, document: Any) -> object:
-    """Change the given fields of a company's own."""
+    """Change the given fields of a company."""
     company = company_of(request, world)
     administration.change_company(company, document)
     return await large_answer(administration.company_as_json(company, iter))
@@ -92,7 +92,7 @@ async def delete_department(request: web.Request, world: World, document: object
 
 @route("POST", "companies/{corpid}/members")
 async def post_members(request: web.Request, world: World, document: Any) -> object:
-    """Add members, or change the given fields of known ones, one by one: those before a wrong one are there."""
+    """Add members, or change the given fields of known ones, one by one: those before a wrong one are kept."""
     company, rows = company_of(request, world), as_list(document)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         if world.companies.get(company.corpid) is not company:
@@ -104,7 +104,7 @@ async def post_members(request: web.Request, world: World, document: Any) -> obj
 
 @route("DELETE", "companies/{corpid}/members/{userid}")
 async def delete_member(request: web.Request, world: World, document: object) -> object:
-    """The person leaves the company."""
+    """Remove a person who leaves the company."""
     administration.remove_member(world, company_of(request, world), request.match_info["userid"])
     return {}
 
@@ -141,7 +141,7 @@ async def patch_app(request: web.Request, world: World, document: Any) -> object
 
 @route("POST", "companies/{corpid}/apps/{agentid}/invalidate")
 async def invalidate(request: web.Request, world: World, document: Any) -> object:
-    """Spoil the app's tokens: {"code": 40014} (default) or {"code": 42001}."""
+    """Invalidate the app's tokens: {"code": 40014} (default) or {"code": 42001}."""
     app = app_of(request, world)
     code = as_object(document, "code").get("code", 40014)
     if code not in (40014, 42001):
@@ -151,7 +151,7 @@ async def invalidate(request: web.Request, world: World, document: Any) -> objec
 
 @route("POST", "companies/{corpid}/apps/{agentid}/secret")
 async def reset_secret(request: web.Request, world: World, document: object) -> object:
-    """A new secret; the old one and its tokens are good for nothing (40001)."""
+    """Make a new secret; the old one and its tokens become invalid (40001)."""
     app = app_of(request, world)
     app.secret = administration.new_secret()
     return {"secret": app.secret}
@@ -159,14 +159,14 @@ async def reset_secret(request: web.Request, world: World, document: object) -> 
 
 @route("POST", "companies/{corpid}/apps/{agentid}/callback/verify")
 async def verify_callback(request: web.Request, world: World, document: object) -> object:
-    """What saving the address in WeCom's console does: {"problem": ""} when the app answers rightly within a second."""
+    """Check the address as WeCom's console does: {"problem": ""} if the app answers rightly within a second."""
     app = app_of(request, world)
     return {"problem": await request.app[COURIER].verify(company_of(request, world).corpid, app.callback)}
 
 
 @route("POST", "companies/{corpid}/contacts/callback/verify")
 async def verify_contacts_callback(request: web.Request, world: World, document: object) -> object:
-    """The same for the callback address of the directory-sync assistant."""
+    """Check the callback address of the directory-sync assistant in the same way."""
     company = company_of(request, world)
     return {"problem": await request.app[COURIER].verify(company.corpid, company.contacts_callback)}
 
@@ -183,7 +183,7 @@ async def verify_domain(request: web.Request, world: World, document: object) ->
 
 @route("POST", "companies/{corpid}/apps/{agentid}/signature")
 async def check_signature(request: web.Request, world: World, document: Any) -> object:
-    """Which JS-SDK ticket of the app a signature was made with: {"ticket": "config" | "agent_config" | ""}."""
+    """Return which JS-SDK ticket of the app made a signature: {"ticket": "config" | "agent_config" | ""}."""
     values = as_object(document, "signature", "noncestr", "timestamp", "url")
     signed = {name: text_of(values, name) for name in ("noncestr", "timestamp", "url")}
     corpid, app = company_of(request, world).corpid, app_of(request, world)
@@ -192,7 +192,7 @@ async def check_signature(request: web.Request, world: World, document: Any) -> 
 
 @route("GET", "companies/{corpid}/members/{userid}/messages")
 async def get_messages(request: web.Request, world: World, document: object) -> object:
-    """What stands on this person's phone, oldest first, page by page."""
+    """Return the messages on this person's phone, oldest first, page by page."""
     company, member = person_of(request, world)
     page = page_of(request, world.mail.inboxes.get((company.corpid, member.folded), Ring()))
     return await large_answer(page_as_json("messages", page, lambda message: message.as_json(member.folded)))
@@ -200,14 +200,14 @@ async def get_messages(request: web.Request, world: World, document: object) -> 
 
 @route("GET", "companies/{corpid}/messages")
 async def get_company_messages(request: web.Request, world: World, document: object) -> object:
-    """The company's messages that are still kept, oldest first, page by page, with receivers and whom WeCom dropped."""
+    """Return the company's messages, oldest first, page by page, with receivers and members WeCom left out."""
     page = page_of(request, world.mail.companies.get(company_of(request, world).corpid, Ring()))
     return await large_answer(page_as_json("messages", page, Message.as_json))
 
 
 @route("POST", "companies/{corpid}/members/{userid}/authorize")
 async def authorize(request: web.Request, world: World, document: Any) -> object:
-    """The person's browser passes the authorise page: {"redirect_uri", "state", "agentid", "scope"}."""
+    """Pass the authorise page in the person's browser: {"redirect_uri", "state", "agentid", "scope"}."""
     company, member = person_of(request, world)
     values = as_object(document, "redirect_uri", "state", "agentid", "scope")
     visit = Visit.from_query(
@@ -224,7 +224,7 @@ async def authorize(request: web.Request, world: World, document: Any) -> object
 
 @route("POST", "companies/{corpid}/members/{userid}/rename")
 async def rename(request: web.Request, world: World, document: Any) -> object:
-    """Give the person another userid; scopes, tags, groups and messages stay hers."""
+    """Give the person another userid; scopes, tags, groups and messages stay with the person."""
     company, member = person_of(request, world)
     administration.rename_member(world, company, member.userid, text_of(as_object(document, "userid"), "userid"))
     return {}
@@ -252,7 +252,7 @@ async def write(request: web.Request, world: World, document: Any) -> object:
 
 @route("POST", "companies/{corpid}/members/{userid}/menu")
 async def menu(request: web.Request, world: World, document: Any) -> object:
-    """Press an entry of an app's menu: {"agentid", "path": [0, 1]}; answers the address that it opens."""
+    """Press an entry of an app's menu: {"agentid", "path": [0, 1]}. Return the address that it opens."""
     company, member = person_of(request, world)
     values = as_object(document, "agentid", "path")
     path = values.get("path")
@@ -262,7 +262,7 @@ async def menu(request: web.Request, world: World, document: Any) -> object:
 
 
 def chosen(value: object) -> dict[str, list[str]]:
-    """Question keys to option ids. Raises ValueError."""
+    """Return the chosen option ids by question key. Raise ValueError."""
     if not isinstance(value, dict):
         raise ValueError("selected must be an object")
     for options in value.values():
@@ -272,7 +272,7 @@ def chosen(value: object) -> dict[str, list[str]]:
 
 
 def _app(company: Company, values: dict[str, Any]) -> App:
-    """Raises KeyError."""
+    """Return the app. Raise KeyError."""
     return company.apps[number_of(values, "agentid")]
 
 
@@ -293,7 +293,7 @@ _FIELDS = (
 
 @route("PATCH", "companies/{corpid}/apps/{agentid}/console")
 async def save_in_console(request: web.Request, world: World, document: Any) -> object:
-    """The given fields, as WeCom's console saves them: a domain must be verified anew, an address takes a minute."""
+    """Save the given fields as WeCom's console does: a domain must be verified again, a trusted IP takes a minute."""
     company, app = company_of(request, world), app_of(request, world)
     values = as_object(document, *_FIELDS)
     await _check(request, company, app, values)
@@ -309,7 +309,7 @@ async def save_in_console(request: web.Request, world: World, document: Any) -> 
 
 
 async def _check(request: web.Request, company: Company, app: App, values: dict[str, Any]) -> None:
-    """Raises ValueError in the reader's language: a person reads it beside the button."""
+    """Raise ValueError in the reader's language, which is shown beside the button."""
     _ = translations(language(request)).gettext
     for name in ("trusted_domain", "callback_domain"):
         if values.get(name):
@@ -324,7 +324,7 @@ async def _check(request: web.Request, company: Company, app: App, values: dict[
 
 
 def _check_domain(domain: object, _: Translate) -> None:
-    """Host, or host:port: no scheme, no path, no "_", no IP address. Raises ValueError."""
+    """Raise ValueError unless it is host or host:port: no scheme, no path, no "_", no IP address."""
     text = domain if isinstance(domain, str) else ""
     if "://" in text:
         raise ValueError(_("The domain must not begin with http:// or https://."))
@@ -334,7 +334,7 @@ def _check_domain(domain: object, _: Translate) -> None:
 
 
 def _check_ips(app: App, values: dict[str, Any], _: Translate) -> None:
-    """Raises ValueError."""
+    """Raise ValueError for a wrong address, or without a domain or callback address."""
     domain, callback = values.get("trusted_domain", app.trusted_domain), values.get("callback", {})
     if not (domain or app.callback.url or callback):
         raise ValueError(_("Trusted IPs can be set after a trusted domain or a callback address."))
@@ -346,7 +346,7 @@ def _check_ips(app: App, values: dict[str, Any], _: Translate) -> None:
 
 
 async def _check_callback(request: web.Request, corpid: str, values: object, _: Translate) -> None:
-    """Raises ValueError when the address does not answer as WeCom wants; an empty one switches callbacks off."""
+    """Raise ValueError if the address does not answer as WeCom wants; an empty one switches callbacks off."""
     callback = typed.build(Callback, values, path="callback")
     if not callback.url:
         return

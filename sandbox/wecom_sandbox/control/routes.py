@@ -1,4 +1,4 @@
-"""How the control interface answers: JSON in and out, errors as {"error": …}."""
+"""Routes of the control interface: JSON in and out, errors as {"error": …}."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from wecom_sandbox.state.directory import Member
 from wecom_sandbox.state.world import WORLD, App, Company, World
 
 Handler = Callable[[web.Request, World, Any], Awaitable[object]]
-# Rows of one answer: unless another number is asked for, and at most.
+# Rows of one answer: the default, and the most.
 _ROWS, _ROWS_MOST = 1000, 10_000
 JSON, LINES = "application/json", "application/x-ndjson"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One call. `media_type` LINES: many documents, a line each, which the handler reads or writes by itself."""
+    """Route of one call. `media_type` LINES: one document per line; the handler itself reads or writes them."""
 
     method: str
     path: str
@@ -36,7 +36,7 @@ ROUTES: list[Route] = []
 
 
 def route(method: str, path: str, *, media_type: str = JSON) -> Callable[[Handler], Handler]:
-    """Make a handler a call."""
+    """Register a handler as a call."""
 
     def register(handler: Handler) -> Handler:
         ROUTES.append(Route(method, f"/sandbox/api/{path}", handler, media_type))
@@ -51,7 +51,7 @@ def add_routes(app: web.Application) -> None:
 
 
 def _as_http(handler: Handler, media_type: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """JSON in and out (or lines of it); ValueError is 400, KeyError 404, both with {"error": …}."""
+    """Make an HTTP handler: JSON (or lines) in and out; ValueError is 400, KeyError 404, with {"error": …}."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         document: object = None
@@ -79,7 +79,7 @@ def _answer(document: object, status: int) -> web.Response:
 
 
 def page_of(request: web.Request, ring: Ring[T], wanted: Callable[[T], bool] = lambda row: True) -> Page[T]:
-    """The rows that ?after= and ?limit= ask for. Raises ValueError."""
+    """Return the rows that ?after= and ?limit= ask for. Raise ValueError."""
     limit = _in_query(request, "limit", _ROWS)
     if not 1 <= limit <= _ROWS_MOST:
         raise ValueError(f"limit must be between 1 and {_ROWS_MOST}")
@@ -87,16 +87,14 @@ def page_of(request: web.Request, ring: Ring[T], wanted: Callable[[T], bool] = l
 
 
 def page_as_json(name: str, page: Page[T], as_json: Callable[[T], object]) -> dict[str, object]:
-    """For `large_answer`, which makes the rows.
-
-    `after` is asked for next; `more`: there are rows already. `missed`: rows that fell out since the last page.
-    """
+    """Return a page for `large_answer`, which makes the rows. `after`: where the next page begins; `more`: it has rows
+    already. `missed`: rows that were dropped since the last page."""
     rows = map(as_json, page.rows)
     return {name: rows, "after": page.after, "more": page.more, "missed": page.missed}
 
 
 def _in_query(request: web.Request, name: str, default: int) -> int:
-    """A whole number of zero or more. Raises ValueError."""
+    """Return a whole number of zero or more. Raise ValueError."""
     text = request.query.get(name, "")
     number = read_integer(text) if text else default
     if number is None or number < 0:
@@ -105,17 +103,17 @@ def _in_query(request: web.Request, name: str, default: int) -> int:
 
 
 def company_of(request: web.Request, world: World) -> Company:
-    """The company in the path. Raises KeyError."""
+    """Return the company in the path. Raise KeyError."""
     return world.companies[request.match_info["corpid"]]
 
 
 def app_of(request: web.Request, world: World) -> App:
-    """The app in the path. Raises KeyError."""
+    """Return the app in the path. Raise KeyError."""
     return company_of(request, world).apps[number_in_path(request, "agentid")]
 
 
 def person_of(request: web.Request, world: World) -> tuple[Company, Member]:
-    """Company and member in the path. Raises KeyError."""
+    """Return company and member in the path. Raise KeyError."""
     company = company_of(request, world)
     member = company.directory.find(request.match_info["userid"])
     if member is None:
@@ -124,7 +122,7 @@ def person_of(request: web.Request, world: World) -> tuple[Company, Member]:
 
 
 def number_in_path(request: web.Request, name: str) -> int:
-    """Raises KeyError for something that is no number."""
+    """Return the number in the path. Raise KeyError if it is none."""
     text = request.match_info[name]
     if not text.isdecimal() or len(text) > 12:
         raise KeyError(text)
@@ -138,7 +136,7 @@ def as_list(document: object) -> list[object]:
 
 
 def as_object(document: object, *names: str) -> dict[str, Any]:
-    """The body as an object that has no other names than these."""
+    """Return the body as an object that has no other names than these. Raise ValueError."""
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -150,7 +148,7 @@ def as_object(document: object, *names: str) -> dict[str, Any]:
 
 
 def text_of(values: dict[str, Any], name: str) -> str:
-    """A text of the body, or the digits of a number; "" when absent. Raises ValueError."""
+    """Return a text of the body, or the digits of a number; "" if absent. Raise ValueError."""
     value = values.get(name, "")
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"{name} must be a text")
@@ -158,7 +156,7 @@ def text_of(values: dict[str, Any], name: str) -> str:
 
 
 def number_of(values: dict[str, Any], name: str) -> int:
-    """A whole number of the body; 0 when absent. Raises ValueError."""
+    """Return a whole number of the body; 0 if absent. Raise ValueError."""
     value = values.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{name} must be a whole number")
@@ -166,7 +164,7 @@ def number_of(values: dict[str, Any], name: str) -> int:
 
 
 def flag_of(values: dict[str, Any], name: str) -> bool:
-    """true or false of the body; false when absent. Raises ValueError."""
+    """Return a boolean of the body; False if absent. Raise ValueError."""
     value = values.get(name, False)
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false")

@@ -17,12 +17,12 @@ from wecom_sandbox.state.events import DeliveryRecord
 from wecom_sandbox.state.world import AUTHORITY, CallRecord, World, find_leniencies
 
 T = TypeVar("T")
-# What is done before other calls have their turn.
+# Work done before other calls get their turn.
 ROWS_AT_ONCE, BYTES_AT_ONCE = 100, 256 * 1024
 
 
 async def between_calls(steps: Generator[None, None, T]) -> T:
-    """What `steps` return; ROWS_AT_ONCE of them at a time."""
+    """Do the steps, ROWS_AT_ONCE at a time, and return their result."""
     while True:
         try:
             for _ in range(ROWS_AT_ONCE):
@@ -34,7 +34,7 @@ async def between_calls(steps: Generator[None, None, T]) -> T:
 
 
 async def in_blocks(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """The pieces in blocks of ROWS_AT_ONCE, or of BYTES_AT_ONCE where they are large; made as they are asked for."""
+    """Yield the pieces in blocks of ROWS_AT_ONCE, or of BYTES_AT_ONCE if they are large. They are made on demand."""
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -49,20 +49,20 @@ async def in_blocks(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 async def large_answer(document: object) -> web.Response:
-    """The document as JSON; rows of iterators in it are made between other calls."""
+    """Return the document as JSON. Rows of its iterators are made between other calls."""
     body = b"".join([block async for block in in_blocks(json_pieces(document))])
     return web.Response(body=body, content_type="application/json", charset="utf-8")
 
 
 @route("GET", "health")
 async def health(request: web.Request, world: World, document: object) -> object:
-    """Whether this is a sandbox, and how many companies it has."""
+    """Return that this is a sandbox, and the number of its companies."""
     return {"sandbox": True, "companies": len(world.companies)}
 
 
 @route("GET", "ca")
 async def get_authority(request: web.Request, world: World, document: object) -> object:
-    """The certificate authority of the port with TLS: what programs are told to trust."""
+    """Return the certificate authority of the TLS port, which programs are told to trust."""
     authority = request.app[AUTHORITY]
     if authority is None:
         raise KeyError("certificate authority: start with --tls-port")
@@ -71,7 +71,7 @@ async def get_authority(request: web.Request, world: World, document: object) ->
 
 @route("GET", "state")
 async def get_state(request: web.Request, world: World, document: object) -> object:
-    """Everything as a seed: what PUT state takes."""
+    """Return everything as a seed, in the form that PUT state takes."""
     return await large_answer(administration.dump(world, iter))
 
 
@@ -97,7 +97,7 @@ async def reset(request: web.Request, world: World, document: object) -> object:
 
 @route("GET", "settings")
 async def get_settings(request: web.Request, world: World, document: object) -> object:
-    """All settings."""
+    """Return all settings."""
     return world.settings.as_json()
 
 
@@ -110,7 +110,7 @@ async def patch_settings(request: web.Request, world: World, document: Any) -> o
 
 @route("GET", "bi")
 async def get_bi(request: web.Request, world: World, document: object) -> object:
-    """The stand-in BI with everything in it."""
+    """Return the stand-in BI with everything in it."""
     return bi_state.as_json(world.bi)
 
 
@@ -123,7 +123,7 @@ async def put_bi(request: web.Request, world: World, document: object) -> object
 
 @route("GET", "clock")
 async def get_clock(request: web.Request, world: World, document: object) -> object:
-    """The sandbox's time in unix seconds."""
+    """Return the sandbox's time in unix seconds."""
     return {"now": world.now()}
 
 
@@ -139,7 +139,7 @@ async def advance(request: web.Request, world: World, document: Any) -> object:
 
 @route("GET", "calls")
 async def get_calls(request: web.Request, world: World, document: object) -> object:
-    """Oldest first, page by page. ?endpoint=message/send leaves the others out."""
+    """Return the calls, oldest first, page by page. ?endpoint=message/send selects one endpoint."""
     wanted = request.query.get("endpoint", "")
     page = page_of(request, world.calls, lambda record: not wanted or record.path == f"/cgi-bin/{wanted}")
     return await large_answer(page_as_json("calls", page, CallRecord.as_json))
@@ -154,13 +154,13 @@ async def delete_calls(request: web.Request, world: World, document: object) -> 
 
 @route("GET", "missing")
 async def get_missing(request: web.Request, world: World, document: object) -> object:
-    """Paths that were asked for and that the sandbox does not have, the most wanted first."""
+    """Return the paths that were asked for but do not exist, the most frequent first."""
     return {"missing": world.missing.as_json()}
 
 
 @route("GET", "faults")
 async def get_faults(request: web.Request, world: World, document: object) -> object:
-    """The faults that are switched on, and the kinds that there are."""
+    """Return the active faults, and the existing kinds."""
     return {"faults": [fault.as_json() for fault in world.faults.active], "kinds": KINDS}
 
 
@@ -188,7 +188,7 @@ async def delete_fault(request: web.Request, world: World, document: object) -> 
 
 @route("GET", "callbacks")
 async def get_callbacks(request: web.Request, world: World, document: object) -> object:
-    """Every try to deliver an event, oldest first, page by page; how many events still wait, or are being delivered."""
+    """Return the tries to deliver events, oldest first, page by page, and the events that wait or run."""
     outbox = world.outbox
     records = page_as_json("callbacks", page_of(request, outbox.log), DeliveryRecord.as_json)
     return await large_answer({**records, "waiting": outbox.waiting, "under_way": outbox.under_way})
@@ -201,14 +201,14 @@ async def delete_callbacks(request: web.Request, world: World, document: object)
     return {}
 
 
-# The longest line is the first, with the people of all companies; a file of 20 MB is the next.
+# The longest line is the first, with the people of all companies; next is a file of 20 MB.
 LINE_MOST_BYTES = 256 * 1024 * 1024
 MOST_BYTES = 4 * 1024 * 1024 * 1024
 
 
 @route("GET", "snapshot", media_type=LINES)
 async def get_snapshot(request: web.Request, world: World, document: object) -> object:
-    """Companies, BI and settings, then each message, file, group, token, code and job in a line of its own."""
+    """Return companies, BI and settings, then each message, file, group, token, code and job on a line of its own."""
     stream = web.StreamResponse(headers={"Content-Type": LINES})
     await stream.prepare(request)
     async for block in in_blocks(snapshot.pieces_of(world)):
@@ -235,7 +235,7 @@ async def put_snapshot(request: web.Request, world: World, document: object) -> 
 async def lines(
     chunks: AsyncIterable[bytes], *, line_most: int = LINE_MOST_BYTES, most: int = MOST_BYTES
 ) -> AsyncIterator[bytes]:
-    """The lines of a body. Raises ValueError for one of more than `line_most` bytes, and for more than `most`."""
+    """Yield the lines of a body. Raise ValueError for a line above `line_most` bytes, or above `most` in all."""
     pieces: list[bytes] = []
     begun = total = 0
     async for chunk in chunks:

@@ -1,4 +1,4 @@
-"""JSON of large documents, row by row."""
+"""Reads and writes bodies: JSON (large documents row by row), uploaded files, and XML of callbacks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def json_pieces(document: object) -> Iterator[bytes]:
-    """A piece for each row of the iterators that stand as lists in the document, or in objects in it.
-
-    The rows are made as their pieces are asked for; all other values are encoded whole.
-    """
+    """Yield the JSON in pieces, one for each row of the iterators that replace lists in the document. Rows are made
+    when their pieces are asked for; all other values are encoded whole."""
     if isinstance(document, Iterator):
         yield b"["
         for number, row in enumerate(document):
@@ -41,13 +39,13 @@ def json_pieces(document: object) -> Iterator[bytes]:
 
 
 def _after_comma(number: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """With the first piece, so that a row is one."""
+    """Put the comma into the first piece, so that a row stays one piece."""
     yield (b", " if number else b"") + next(pieces)
     yield from pieces
 
 
 def _finite(text: str) -> float:
-    """Raises ValueError for 1e400, which Python reads as infinity."""
+    """Raise ValueError for numbers such as 1e400, which Python reads as infinity."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is too large a number")
@@ -55,20 +53,19 @@ def _finite(text: str) -> float:
 
 
 def _no_constant(name: str) -> NoReturn:
-    """NaN, Infinity and -Infinity, which Python's reader takes and no other does."""
+    """Raise ValueError for NaN, Infinity and -Infinity, which only Python's reader accepts."""
     raise ValueError(f"{name} is not JSON")
 
 
-# The escape of half a pair; most programs escape every Chinese letter, and those are no halves.
+# The escape of half a surrogate pair. Most programs escape every Chinese letter, and those are no halves.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _STRICT = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
 _LENIENT = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant, strict=False)
 
 
 def loads(text: str | bytes) -> object:
-    """The document. Raises ValueError also for what only Python reads, for halves of surrogate pairs (no UTF-8 holds
-    them) and for endless nesting.
-    """
+    """Parse JSON. Raise ValueError also for what only Python accepts, for halves of surrogate pairs (invalid in UTF-8)
+    and for endless nesting."""
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
     try:
@@ -80,7 +77,7 @@ def loads(text: str | bytes) -> object:
 
 
 def load_at(text: str, start: int) -> object:
-    """The document that begins at `start`, whatever stands behind it, raw line ends in its texts. Raises ValueError."""
+    """Parse the document that begins at `start`. Its texts may hold raw line ends. Raise ValueError."""
     try:
         document: object = _LENIENT.raw_decode(text, start)[0]
         _check_unicode(text, document)
@@ -90,7 +87,7 @@ def load_at(text: str, start: int) -> object:
 
 
 def _check_unicode(text: str, document: object) -> None:
-    """Raises UnicodeEncodeError, a ValueError, where an escape in `text` made half a surrogate pair."""
+    """Raise UnicodeEncodeError, a ValueError, if an escape in `text` made half a surrogate pair."""
     if _SURROGATE.search(text):
         json.dumps(document, ensure_ascii=False).encode()
 
@@ -108,7 +105,7 @@ class Upload:
 
 
 def read_media(content_type: str, body: bytes) -> Upload:
-    """The part named `media`. Raises ApiError 44001 where WeCom finds no data."""
+    """Return the part named `media`. Raise ApiError 44001 if WeCom would find no data."""
     match = _BOUNDARY.search(content_type)
     if not content_type.lower().startswith("multipart/form-data") or match is None:
         raise ApiError(44001)
@@ -172,7 +169,7 @@ _INTEGERS = frozenset({"type", "style", "mode", "desc_color"})
 
 
 def write(elements: Mapping[str, object]) -> str:
-    """<xml>…</xml>: texts as CDATA, numbers bare, a mapping as nested elements, a list as repeated elements."""
+    """Write <xml>…</xml>: texts as CDATA, numbers bare, a mapping as nested elements, a list as repeated elements."""
     return f"<xml>{_inner(elements)}</xml>"
 
 
@@ -194,7 +191,7 @@ def _value(value: object) -> str:
 
 
 def parse(text: bytes) -> Element:
-    """Raises ValueError for anything that is not one harmless XML document."""
+    """Parse one harmless XML document. Raise ValueError for anything else."""
     try:
         root: Element = fromstring(text, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as error:
@@ -203,7 +200,7 @@ def parse(text: bytes) -> Element:
 
 
 def as_card(element: Element) -> dict[str, object]:
-    """<TemplateCard> in CamelCase as the card in JSON: MainTitle/Title becomes main_title.title."""
+    """Convert <TemplateCard> in CamelCase to the card's JSON: MainTitle/Title becomes main_title.title."""
     card: dict[str, Any] = {}
     for child in element:
         name = _WORD.sub("_", child.tag).lower()

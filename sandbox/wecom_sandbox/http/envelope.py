@@ -1,4 +1,4 @@
-"""What an answer of WeCom's API looks like at the wire: HTTP 200, errcode and errmsg, hint id, error headers."""
+"""Answers of WeCom's API as bytes: HTTP 200, errcode and errmsg, hint id, error headers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 JSON_TYPE = "application/json; charset=UTF-8"
 _MORE = "more info at https://open.work.weixin.qq.com/devtool/query?e="
-# These are answered without a hint id.
+# These errors have no hint id.
 _WITHOUT_HINT = frozenset({42001})
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _serial = itertools.count(secrets.randbelow(10**9))
@@ -18,7 +18,7 @@ _serial = itertools.count(secrets.randbelow(10**9))
 
 @dataclass(slots=True)
 class Reply:
-    """An answer before it goes to the wire. `errcode` is for the call log; 0 also for binary answers."""
+    """An answer before it is sent. `errcode` is for the call log; 0 also for binary answers."""
 
     body: bytes
     errcode: int = 0
@@ -28,24 +28,24 @@ class Reply:
 
 
 def dump(document: Mapping[str, object]) -> bytes:
-    """JSON as WeCom writes it: UTF-8, nothing escaped that need not be."""
+    """Encode JSON as WeCom does: UTF-8, without needless escapes."""
     return _ENCODER.encode(document).encode()
 
 
 def hint_id(now: float) -> str:
-    """25 digits: unix seconds and 15 more."""
+    """Make a hint id of 25 digits: unix seconds and 15 more."""
     return f"{int(now):010d}{next(_serial) * 7919 % 10**15:015d}"
 
 
 def error_text(code: int, text: str, *, ip: str, now: float) -> str:
-    """errmsg as WeCom writes it: with a hint and the caller's `ip`, but for 42001."""
+    """Write errmsg as WeCom does, with a hint and the caller's `ip`, except for 42001."""
     if code in _WITHOUT_HINT:
         return f"{text}, {_MORE}{code}"
     return f"{text}, hint: [{hint_id(now)}], from ip: {ip}, {_MORE}{code}"
 
 
 def success(fields: Mapping[str, object], *, warning: str = "") -> Reply:
-    """errcode 0. `warning` is "" or what WeCom appends to errmsg (ok, created) when the body was no clean JSON."""
+    """Make an answer with errcode 0. `warning`: "", or WeCom's text about a body that was not clean JSON."""
     document: dict[str, object] = {"errcode": 0, "errmsg": "ok", **fields}
     if warning:
         document["errmsg"] = f"{document['errmsg']}. {warning}"
@@ -55,7 +55,7 @@ def success(fields: Mapping[str, object], *, warning: str = "") -> Reply:
 def failure(
     code: int, text: str, *, ip: str, now: float, fields: Mapping[str, object] | None = None, warning: str = ""
 ) -> Reply:
-    """An error: the same data in the body and in the headers Error-Code and Error-Msg; HTTP status 200."""
+    """Make an error: the same data in the body and in the headers Error-Code and Error-Msg; HTTP status 200."""
     message = error_text(code, f"{warning}{text}", ip=ip, now=now)
     document: dict[str, object] = {"errcode": code, "errmsg": message, **(fields or {})}
     header = message.encode("ascii", "replace").decode()

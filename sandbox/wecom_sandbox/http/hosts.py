@@ -1,4 +1,4 @@
-"""The names under which the sandbox answers."""
+"""Host names of the sandbox, and the certificates for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# WeCom's own, which many programs have written into them. Only the port with TLS answers to them.
+# WeCom's own hosts, which many programs contain. Only the TLS port answers under them.
 WECOM_HOSTS = (
     "qyapi.weixin.qq.com",
     "open.weixin.qq.com",
@@ -35,7 +35,7 @@ _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the sandbox may listen there: it has no passwords and answers for companies."""
+    """Return whether the host is a loopback one; the sandbox has no passwords."""
     if host == "localhost":
         return True
     with suppress(ValueError):
@@ -44,14 +44,14 @@ def is_loopback(host: str) -> bool:
 
 
 def is_everywhere(host: str) -> bool:
-    """Whether it stands for all addresses of the machine."""
+    """Return whether the address stands for all addresses of the machine."""
     with suppress(ValueError):
         return ip_address(host).is_unspecified
     return False
 
 
 def checked(name: str) -> str:
-    """A host name or an IP address in small letters, without scheme and port. Raises ValueError."""
+    """Return a host name or an IP address in lower case, without scheme and port. Raise ValueError."""
     lowered = name.lower()
     with suppress(ValueError):
         return str(ip_address(lowered))
@@ -61,10 +61,8 @@ def checked(name: str) -> str:
 
 
 def guard(allowed: Iterable[str] = ()) -> Middleware:
-    """Refuse names that another site's page could have pointed here (DNS rebinding), with 421.
-
-    `allowed`: names beside the loopback ones, as `checked` gives them.
-    """
+    """Make a middleware that answers 421 to names that another site could have pointed here (DNS rebinding). `allowed`:
+    names beside the loopback ones, as `checked` returns them."""
     plain = frozenset({*LOOPBACK_NAMES, *allowed})
     secure = plain | set(WECOM_HOSTS)
 
@@ -82,22 +80,22 @@ def guard(allowed: Iterable[str] = ()) -> Middleware:
 
 
 def _name_of(host: str) -> str:
-    """The Host header without its port and brackets."""
+    """Return the name in a Host header, without port and brackets."""
     name = host if host.endswith("]") else host.rsplit(":", 1)[0]
     return name.lower().removeprefix("[").removesuffix("]")
 
 
 _YEARS = timedelta(days=3650)
-# The longest that browsers take from a server.
+# The longest lifetime of a server certificate that browsers accept.
 _SERVER_DAYS = timedelta(days=397)
-# Clocks of containers and machines differ.
+# Certificates begin earlier, because clocks of containers and machines differ.
 _EARLIER = timedelta(days=1)
 _CERTIFICATE, _KEY = "ca.pem", "ca-key.pem"
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A CA that can sign for its `names` only: whoever trusts it trusts it for nothing else."""
+    """A CA that can sign only for its `names`, so trusting it is safe for everything else."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
@@ -105,7 +103,7 @@ class Authority:
 
     @classmethod
     def new(cls, allowed: Iterable[str] = ()) -> Authority:
-        """A throw-away one, for WeCom's hosts, this machine and the `allowed` names (hosts.checked)."""
+        """Make a throw-away CA for WeCom's hosts, this machine and the `allowed` names (hosts.checked)."""
         names = tuple(dict.fromkeys([*WECOM_HOSTS, *LOOPBACK_NAMES, *allowed]))
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name("WeCom sandbox, not the real WeCom")
@@ -118,10 +116,8 @@ class Authority:
 
     @classmethod
     def kept(cls, folder: Path, allowed: Iterable[str] = ()) -> Authority:
-        """The one in `folder`, made there at the first time. Its key is for its owner only.
-
-        Raises OSError, and ValueError for one that is broken, over, readable by others or not for all names.
-        """
+        """Return the CA in `folder`; make it the first time. Its key is readable only by its owner. Raise OSError, and
+        ValueError if it is broken, expired, readable by others or not for all names."""
         certificate, key = folder / _CERTIFICATE, folder / _KEY
         if not key.exists() and not certificate.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -132,18 +128,18 @@ class Authority:
 
     @property
     def pem(self) -> str:
-        """The certificate, which is no secret: what programs are told to trust."""
+        """The certificate that programs are told to trust; it is no secret."""
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     @property
     def spki_sha256(self) -> str:
-        """The public key's fingerprint in base64, as Chromium's --ignore-certificate-errors-spki-list wants it."""
+        """The public key's fingerprint in base64, for Chromium's --ignore-certificate-errors-spki-list."""
         form = serialization.PublicFormat.SubjectPublicKeyInfo
         public = self.key.public_key().public_bytes(serialization.Encoding.DER, form)
         return base64.b64encode(hashlib.sha256(public).digest()).decode()
 
     def server_context(self) -> ssl.SSLContext:
-        """TLS for all names, with a key of its own. The CA's certificate is sent along."""
+        """Make a TLS context for all names, with its own key. The CA's certificate is sent along."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([_general(name) for name in self.names])
         subject = _name("wecom-sandbox")
@@ -190,7 +186,7 @@ def _builder(
     signer: ec.EllipticCurvePublicKey,
     lasts: timedelta,
 ) -> x509.CertificateBuilder:
-    """What both certificates have. `signer`: the public key of the CA."""
+    """Begin a certificate with the parts common to both. `signer`: the public key of the CA."""
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=public)
     builder = builder.serial_number(x509.random_serial_number())
@@ -220,7 +216,7 @@ def _general(name: str) -> x509.GeneralName:
 
 
 def _permitted(name: str) -> x509.GeneralName:
-    """The name in a constraint, where an address is a network."""
+    """Return the name for a constraint, where an address is written as a network."""
     with suppress(ValueError):
         return x509.IPAddress(ip_network(name))
     return x509.DNSName(name)
@@ -231,7 +227,7 @@ def _pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializa
 
 
 def _context(chain: bytes, key: ec.EllipticCurvePrivateKey) -> ssl.SSLContext:
-    """Python reads keys from files only: this one is encrypted, for its owner, and gone at once."""
+    """Make a TLS context. Python reads keys only from files: this one is encrypted, private and deleted at once."""
     password = secrets.token_bytes(32).hex().encode()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with tempfile.NamedTemporaryFile() as file:
@@ -242,6 +238,6 @@ def _context(chain: bytes, key: ec.EllipticCurvePrivateKey) -> ssl.SSLContext:
 
 
 def _write(path: Path, content: bytes, *, mode: int) -> None:
-    """A new file. Raises FileExistsError: two that start at once do not overwrite each other's."""
+    """Write a new file. Raise FileExistsError, so that two starts at once do not overwrite each other's file."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""JSON into the dataclasses of the state: names and types are checked, so that a slip in a seed file is told."""
+"""Converts JSON into the dataclasses of the state, and reports wrong names and types in a seed file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 def read_integer(text: str) -> int | None:
-    """The number that a text is: ASCII digits, at most 18 of them; None for anything else.
-
-    int() by itself takes the digits of every script, and raises for "--5" and for more than 4,300 digits.
-    """
+    """Return the number that a text is: ASCII digits, at most 18 of them; None for anything else. int() alone accepts
+    the digits of every script, and raises for "--5" and for more than 4,300 digits."""
     return int(text) if _INTEGER.fullmatch(text) else None
 
 
@@ -28,7 +26,7 @@ _DEPTH_MOST = 20
 
 
 def build(cls: type[T], values: object, *, path: str = "", allowed: frozenset[str] | None = None) -> T:
-    """An instance from a JSON object. Raises ValueError that names the field."""
+    """Build an instance from a JSON object. Raise ValueError that names the field."""
     checked = check_fields(cls, values, path=path, allowed=allowed)
     try:
         return cls(**checked)
@@ -39,7 +37,7 @@ def build(cls: type[T], values: object, *, path: str = "", allowed: frozenset[st
 def check_fields(
     cls: type[T], values: object, *, path: str = "", allowed: frozenset[str] | None = None
 ) -> dict[str, Any]:
-    """The values of a JSON object with nested objects built; names outside the class (or `allowed`) are refused."""
+    """Check a JSON object's names and types and build nested objects. Raise ValueError. `allowed`: names."""
     where = path or cls.__name__
     if not isinstance(values, Mapping):
         raise ValueError(f"{where} must be an object")
@@ -52,14 +50,14 @@ def check_fields(
 
 
 def merge(target: object, values: object, *, path: str = "", allowed: frozenset[str] | None = None) -> None:
-    """Set the given fields of an instance, all or none. Raises ValueError."""
+    """Set the given fields of an instance, all or none. Raise ValueError."""
     for name, value in check_fields(type(target), values, path=path, allowed=allowed).items():
         setattr(target, name, value)
 
 
 @cache
 def _hints(cls: Any) -> dict[str, Any]:
-    """The public fields of a dataclass and their types."""
+    """Return the public fields of a dataclass and their types."""
     hints = get_type_hints(cls)
     return {field.name: hints[field.name] for field in fields(cls) if not field.name.startswith("_")}
 
@@ -93,7 +91,7 @@ def _plain(kind: type, value: object, path: str) -> Any:
 
 
 def check_depth(value: object, path: str, *, most: int = _DEPTH_MOST) -> None:
-    """Raises ValueError for objects and lists that stand deeper in each other than anything here needs."""
+    """Raise ValueError for objects and lists nested deeper than anything here needs."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     if inner and not most:
         raise ValueError(f"{path} is nested too deeply")
@@ -105,12 +103,12 @@ _KEY = secrets.token_bytes(32)
 
 
 def write(position: int, *purpose: str) -> str:
-    """A cursor for one list of one company (`purpose`)."""
+    """Make a cursor for one list of one company (`purpose`)."""
     return f"{position}-{_proof(position, purpose)}"
 
 
 def read(cursor: str, *purpose: str) -> int | None:
-    """The position, 0 for ""; None for a cursor that was never given for this list."""
+    """Return the cursor's position, 0 for ""; None for a cursor that was not made for this list."""
     if not cursor:
         return 0
     digits, _, proof = cursor.partition("-")

@@ -1,4 +1,4 @@
-"""WeCom's frequency limits (page 访问频率限制): who called what how often, and who is blocked until when."""
+"""WeCom's frequency limits (page 访问频率限制) and the faults that a test switches on."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ GROUP_PER_MINUTE, GROUP_PER_DAY = 200, 10_000
 
 @dataclass(slots=True)
 class _Window:
-    """Counts from its first call on; over the limit it blocks for its own length. A day is the calendar's."""
+    """Count of calls from the first one on. Above the limit it blocks for its own length. A day is a calendar day."""
 
     ends_at: float = 0.0
     count: int = 0
     blocked_until: float = 0.0
 
     def hit(self, *, now: float, seconds: int, limit: int, amount: int = 1) -> bool:
-        """Count a call; False when it is refused. `seconds` DAY: until the natural day ends, in China's time."""
+        """Count a call. Return False if it is refused. `seconds` DAY: the window ends with the day in China."""
         ends_at = _day_ends_at(now) if seconds == DAY else now + seconds
         return self.hit_until(ends_at, now=now, limit=limit, amount=amount)
 
     def hit_until(self, ends_at: float, *, now: float, limit: int, amount: int = 1) -> bool:
-        """Count a call; False when it is refused. A new count, and a new block, last until `ends_at`."""
+        """Count a call. Return False if it is refused. A new count and a new block last until `ends_at`."""
         if now < self.blocked_until:
             return False
         if now >= self.ends_at:
@@ -42,12 +42,12 @@ class _Window:
 
 
 def _day_ends_at(now: float) -> float:
-    """When the day ends that `now` lies in, in China: there it is eight hours later than in UTC."""
+    """Return when the day of `now` ends in China, which is eight hours ahead of UTC."""
     return float((china_day(now) + 1) * DAY - 8 * HOUR)
 
 
 class Limits:
-    """All counters of one sandbox. Raises 45009 and 45033; the surplus per member is dropped without an error."""
+    """Counters of one sandbox. Raises 45009 and 45033; too many messages to a member are dropped silently."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -57,7 +57,7 @@ class Limits:
         self._days: dict[tuple[str, int], tuple[int, int]] = {}
 
     def check_call(self, *, corpid: str, ip: str, api: str, now: float) -> None:
-        """Count one call of an API by a company and by an address. Raises ApiError 45009."""
+        """Count one call of an API by a company and by an address. Raise ApiError 45009."""
         settings = self._settings
         if not settings.limits_enabled:
             return
@@ -72,35 +72,35 @@ class Limits:
             raise ApiError(45009)
 
     def check_special(self, *key: object, seconds: int, limit: int, now: float, amount: int = 1) -> None:
-        """A limit of one API of its own (tickets, robots, uploads). Raises ApiError 45009."""
+        """Count a call under a limit of its own (tickets, robots, uploads). Raise ApiError 45009."""
         if self._settings.limits_enabled and not self._window(key).hit(
             now=now, seconds=seconds, limit=limit, amount=amount
         ):
             raise ApiError(45009)
 
     def check_debug(self, corpid: str, *, now: float) -> None:
-        """Count a call with debug=1 in its query, of whatever API. Raises ApiError 45009."""
+        """Count a call of any API with debug=1 in its query. Raise ApiError 45009."""
         self.check_special("debug", corpid, seconds=MINUTE, limit=self._settings.debug_per_minute, now=now)
 
     def check_group(self, corpid: str, *, people: int, now: float) -> None:
-        """Count person-times of a company's messages to app groups. Raises ApiError 45009."""
+        """Count person-times of a company's messages to app groups. Raise ApiError 45009."""
         settings = self._settings
         rules = ((MINUTE, settings.group_per_minute), (HOUR, settings.group_per_hour))
         for seconds, limit in rules:
             self.check_special("appchat/send", corpid, seconds, seconds=seconds, limit=limit, now=now, amount=people)
 
     def check_blocked(self, *key: object, now: float) -> None:
-        """Raises ApiError 45009 while this key is blocked by what `count` saw."""
+        """Raise ApiError 45009 while this key is blocked by `count`."""
         window = self._windows.get(key)
         if self._settings.limits_enabled and window is not None and now < window.blocked_until:
             raise ApiError(45009)
 
     def count(self, *key: object, seconds: int, limit: int, now: float) -> None:
-        """Count something wrong (secrets, telephone numbers); above the limit the key is blocked for `seconds`."""
+        """Count a failure (wrong secrets, telephone numbers). Above the limit the key is blocked for `seconds`."""
         self._window(key).hit_until(now + seconds, now=now, limit=limit)
 
     def enter(self, corpid: str, api: str) -> None:
-        """A call begins; `leave` must follow, whatever happens. Raises ApiError 45033 (and then must not be left)."""
+        """Count a running call; `leave` must follow. Raise ApiError 45033 (then `leave` must not follow)."""
         running = self._parallel.get((corpid, api), 0)
         if self._settings.limits_enabled and running >= self._settings.parallel_calls:
             raise ApiError(45033)
@@ -112,7 +112,7 @@ class Limits:
             del self._parallel[corpid, api]
 
     def admits_message(self, corpid: str, agentid: int, folded: str, *, now: float) -> bool:
-        """Count a message of an app to a member; False: WeCom drops it without a word."""
+        """Count a message of an app to a member. Return False if WeCom drops it silently."""
         settings = self._settings
         if not settings.limits_enabled:
             return True
@@ -131,7 +131,7 @@ class Limits:
         return True
 
     def admits_group_message(self, corpid: str, agentid: int, folded: str, *, now: float) -> bool:
-        """The same for the group chats of an app: 200 a minute and 10,000 a day for each member."""
+        """Count a message in an app's group chats. Return False above 200 a minute or 10,000 a day for each member."""
         if not self._settings.limits_enabled:
             return True
         rules = ((MINUTE, GROUP_PER_MINUTE), (DAY, GROUP_PER_DAY))
@@ -139,7 +139,7 @@ class Limits:
         return all(window.hit(now=now, seconds=rule[0], limit=rule[1]) for window, rule in windows)
 
     def check_daily(self, corpid: str, agentid: int, *, people: int, limit: int, now: float) -> None:
-        """Count person-times of an app's day. Raises ApiError 45009; then nothing is counted."""
+        """Count person-times of an app's day. Raise ApiError 45009; then nothing is counted."""
         if not self._settings.limits_enabled:
             return
         today = china_day(now)
@@ -156,7 +156,7 @@ class Limits:
         return window
 
 
-# kind: what it does, in the order of docs/en/sandbox.md
+# kind: effect, in the order of docs/en/sandbox.md
 KINDS: dict[str, str] = {
     "busy": "errcode -1, nothing done",
     "errcode": "the error of `code`, nothing done",
@@ -175,18 +175,18 @@ KINDS: dict[str, str] = {
     "close_after": "done, then the connection is closed without an answer",
     "duplicate_callback": "an event is delivered twice (endpoint: callback)",
 }
-# These may come before or after the call was carried out: `processed` says which.
+# These may happen before or after the call is carried out, as `processed` says.
 _EITHER = frozenset({"http_500", "html", "broken_json", "hang"})
 _ERRCODES = {"busy": -1, "rate_limited": 45009, "concurrent": 45033, "ip_refused": 60020}
 _SECONDS_MOST = 86_400
-# What a fault is made of from outside: its id is ours.
+# Fields that a test may give; the id is ours.
 GIVEN = frozenset({"kind", "endpoint", "count", "corpid", "agentid", "code", "seconds", "processed"})
 _serial = itertools.count(1)
 
 
 @dataclass(slots=True)
 class Fault:
-    """`count` None: until removed. `endpoint`: a path under /cgi-bin/ without it, "*" for all, or "callback"."""
+    """Fault to inject. `count` None: until removed. `endpoint`: without /cgi-bin/, "*" for all, or "callback"."""
 
     kind: str
     endpoint: str = "*"
@@ -200,7 +200,7 @@ class Fault:
 
     @classmethod
     def from_json(cls, values: object) -> Fault:
-        """Raises ValueError."""
+        """Make a fault from JSON. Raise ValueError."""
         fault = typed.build(cls, values, path="fault", allowed=GIVEN)
         if fault.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}")
@@ -216,12 +216,12 @@ class Fault:
 
     @property
     def errcode(self) -> int | None:
-        """The error that is answered instead of the call being carried out, if it is one."""
+        """The error answered instead of carrying out the call; None for other faults."""
         return self.code if self.kind == "errcode" else _ERRCODES.get(self.kind)
 
     @property
     def carries_out(self) -> bool:
-        """Whether the call is done although its answer is spoilt."""
+        """Return whether the call is carried out although its answer is spoilt."""
         return self.processed if self.kind in _EITHER else self.kind in {"slow", "drip", "close_after"}
 
     def as_json(self) -> dict[str, object]:
@@ -229,7 +229,7 @@ class Fault:
 
 
 class FaultBoard:
-    """The faults that are switched on. The oldest that fits a call is claimed, and used up by one."""
+    """The active faults. A call claims the oldest that fits."""
 
     def __init__(self) -> None:
         self.active: list[Fault] = []
@@ -238,13 +238,13 @@ class FaultBoard:
         self.active.append(fault)
 
     def clear(self, number: int | None = None) -> int:
-        """Remove one by id, or all. Returns how many went."""
+        """Remove one fault by id, or all. Return how many were removed."""
         before = len(self.active)
         self.active = [fault for fault in self.active if number is not None and fault.id != number]
         return before - len(self.active)
 
     def claim(self, endpoint: str, *, corpid: str = "", agentid: int | None = None) -> Fault | None:
-        """`endpoint` without /cgi-bin/. None when nothing fits."""
+        """Claim a fault for `endpoint` (without /cgi-bin/) and count it down. Return None if none fits."""
         for fault in self.active:
             fits = fault.endpoint == endpoint or (fault.endpoint == "*" and endpoint != "callback")
             if fits and fault.corpid in {"", corpid} and fault.agentid in {None, agentid}:
