@@ -77,7 +77,7 @@ class Request:
 class Permit:
     """Permission for one call to begin now. The call counts as under way until `Gate.release`, or until its lease ends.
 
-    `epoch`: of the store that granted it. A later store, empty or old, does not know this call unless a row told it
+    `epoch`: of the store that granted it. A later store, empty or old, knows this call only from its row
     (`Gate.is_known`).
     """
 

@@ -1,16 +1,15 @@
--- Grants calls, each only if every limit has room for it. All or nothing for one call; one after the other for many.
+-- Grants calls in order, each only if every limit has room for it, and then in all of them at once.
 --
--- A window is a sorted set with one entry for each call. Its score is the moment at which the call ended, or the end of
--- its lease while it is under way. Why the end and not the beginning? WeCom counts a call when it arrives, which is some
--- time between the two. Counted until 60 s after its end, no window of 60 s at WeCom can hold more than the limit,
--- however long calls take to arrive.
+-- A window is a sorted set with one entry per call. The score is when the call ended or, while it is under way, when
+-- its lease ends. WeCom counts a call when it arrives, some time between its beginning and its end. Counted until 60 s
+-- after the end, no window of 60 s at WeCom can exceed the limit, however long calls take to arrive.
 --
--- An hour is counted in minutes: a hash with the number of calls that began in each. A minute leaves the hour as a whole,
--- an hour and a lease after its end. Why so coarse? An hour's calls one by one would be half a million entries.
+-- Hours are counted by minute, in a hash with the number of calls that began in each: single calls would be half a
+-- million entries. A whole minute leaves the hour at once, an hour and a lease after its end.
 --
--- KEYS[1]: the mark that says that the store knows the past. ARGV[1]: JSON (notifications/limiter/gate.py).
--- Answers false where the mark is not this store's (epoch.lua), else the mark, the time, and for each call the milliseconds
--- to wait: 0 is granted.
+-- KEYS[1]: the mark of a store that knows past calls. ARGV[1]: JSON (notifications/delivery/limiter/__init__.py).
+-- Returns false if the mark is not this store's (epoch.lua), else the mark, the time, and for each call the
+-- milliseconds to wait; 0 means granted.
 local ask = cjson.decode(ARGV[1])
 local present = epoch(KEYS[1])
 if not present then
@@ -21,7 +20,7 @@ if now == nil then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
--- Ten more, because what is cut off to whole milliseconds must not add up to one call too many.
+-- Ten milliseconds more, so that rounding down never allows one call too many.
 local WINDOW, HOUR, DAY = 60010, 3600010, 86400000
 local CHINA = 8 * 3600000
 local lease_end = now + ask.lease
@@ -37,7 +36,7 @@ local MINUTE = 60000
 local this_minute = math.floor(now / MINUTE)
 local first_minute = math.floor((now - HOUR - ask.lease) / MINUTE)
 
--- The calls of the hour by minute, the oldest minute first; what has left it is removed.
+-- Returns the calls of the hour by minute, the oldest first, and removes older minutes.
 local function minutes_of(key)
   local found = {}
   local stored = redis.call('HGETALL', key)
@@ -73,7 +72,7 @@ for _, scope in ipairs(ask.scopes) do
   end
 end
 
--- Until so many of the oldest minutes have left the hour that there is room again.
+-- Returns the wait until enough of the oldest minutes have left the hour.
 local function wait_of_hour(scope, is_urgent)
   local surplus = scope.in_hour - share(scope.per_hour, scope, is_urgent) + 1
   if scope.per_hour == 0 or surplus <= 0 then
@@ -85,7 +84,7 @@ local function wait_of_hour(scope, is_urgent)
       return (each.minute + 1) * MINUTE + HOUR + ask.lease - now
     end
   end
-  -- The calls of this very question fill it.
+  -- The calls of this script alone fill the hour.
   return HOUR + ask.lease
 end
 
@@ -99,12 +98,12 @@ local function wait_of_scope(scope, is_urgent)
   end
   local limit = share(scope.limit, scope, is_urgent)
   if scope.limit > 0 and scope.used >= limit then
-    -- The window has room again when so many of the oldest have left it.
+    -- The window has room again when enough of the oldest calls have left it.
     local entry = redis.call('ZRANGE', scope.key, scope.used - limit, scope.used - limit, 'WITHSCORES')
     if #entry == 0 then
       return 50
     end
-    -- One under way ends, more likely, now than at the end of its lease.
+    -- A call under way is likely to end now, not at the end of its lease.
     return math.max(50, math.min(tonumber(entry[2]), now) + WINDOW - now)
   end
   if scope.parallel > 0 and scope.flying >= share(scope.parallel, scope, is_urgent) then
@@ -136,7 +135,7 @@ local function wait_of_budget(key, per_day, persons, reserved, is_urgent)
     per_day = per_day - math.ceil(per_day * reserved / 100)
   end
   local used = tonumber(redis.call('GET', key) or '0')
-  -- One that is larger than a whole day's budget goes out on a day of its own, or it never would.
+  -- A message larger than the whole budget goes out first on a day, or it never would.
   if used == 0 or used + persons <= per_day then
     return 0
   end
@@ -153,7 +152,7 @@ for number, call in ipairs(ask.calls) do
   if wait == 0 and call.budget ~= nil then
     wait = wait_of_budget(call.budget .. ':' .. day, call.per_day, call.persons, call.reserved_of_day, call.urgent)
   end
-  -- A call may be under way for as long as its lease, so that its message may arrive that much later.
+  -- A call may take as long as its lease, and its message may arrive that much later.
   if wait == 0 and call.member_prefix ~= nil then
     for _, member in ipairs(call.members) do
       local its_wait = wait_of_member(call.member_prefix .. member, call.per_minute, call.per_hour, ask.lease)

@@ -1,5 +1,5 @@
--- Begins to fill a store that knows nothing of the past. KEYS: the mark, the lock. ARGV: a token, the lock's seconds.
--- Answers 'known' where it knows the past already, false while somebody else fills it, else under whose identity to do it.
+-- Begins to fill a store that does not know past calls. KEYS: the mark, the lock. ARGV: a token, the lock's seconds.
+-- Returns 'known' if the store knows them already, false while another worker fills it, else the store's identity.
 if epoch(KEYS[1]) then
   return 'known'
 end

@@ -1,6 +1,6 @@
--- Takes calls that were not made out of the windows and days. KEYS[1]: the mark that says that the store knows the past.
--- ARGV[1]: JSON with `now` (tests only) and `unused`: the epoch of each permit, its id, windows, day and persons. What
--- was granted by a store that was lost since stands in this one only if it was made.
+-- Removes calls that were not made from windows and days. KEYS[1]: the mark of a store that knows past calls. ARGV[1]:
+-- JSON with `now` (tests only) and `unused`: the epoch of each permit, its id, windows, day and persons. Permits of an
+-- earlier epoch are skipped: a refilled store holds only calls that were made.
 local said = cjson.decode(ARGV[1])
 local now = said.now
 if now == nil then

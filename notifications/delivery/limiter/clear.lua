@@ -1,5 +1,5 @@
--- Forgets what the store holds, before it is filled. KEYS[1]: the lock. ARGV[1]: JSON with `token`, `identity`, `seconds` of
--- the lock, and the `keys` to forget. Answers false where the lock is not ours any more, or the store another.
+-- Deletes keys of the store before it is filled. KEYS[1]: the lock. ARGV[1]: JSON with `token`, `identity`, `seconds`
+-- of the lock, and `keys`. Returns false if the lock is no longer ours, or the store is another one.
 local said = cjson.decode(ARGV[1])
 if redis.call('GET', KEYS[1]) ~= said.token or identity() ~= said.identity then
   return false

@@ -1,5 +1,5 @@
--- The store knows the past from now on, if nobody took the lock away and it is still the same store.
--- KEYS: the mark, the lock. ARGV: the token, the identity. Answers 1, or false.
+-- Marks the store as knowing past calls, if the lock is still ours and the store the same. KEYS: the mark, the lock.
+-- ARGV: the token, the identity. Returns 1, or false.
 if redis.call('GET', KEYS[2]) ~= ARGV[1] or identity() ~= ARGV[2] then
   return false
 end

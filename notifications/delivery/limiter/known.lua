@@ -1,2 +1,2 @@
--- Answers the mark of a store that knows the past (KEYS[1]), or false.
+-- Returns the mark of a store that knows past calls (KEYS[1]), or false.
 return epoch(KEYS[1]) or false

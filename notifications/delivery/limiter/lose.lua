@@ -1,6 +1,6 @@
--- Ends what the store knows of the past, because its clock was moved. KEYS[1]: the mark. ARGV[1]: JSON with the `epoch` that
--- is to end, the `step` of the clock in milliseconds, and the `kept` keys: what was asked of us for a time lasts as long as
--- before. Answers 1, or false where the mark is another one already.
+-- Forgets that the store knows past calls, because its clock was set. KEYS[1]: the mark. ARGV[1]: JSON with the `epoch`
+-- to end, the `step` of the clock in milliseconds, and the `kept` keys, whose waits are moved so that they last as long
+-- as before. Returns 1, or false if the mark has changed.
 local said = cjson.decode(ARGV[1])
 if redis.call('GET', KEYS[1]) ~= said.epoch then
   return false

@@ -1,6 +1,6 @@
--- How much room windows will have within some time, how full a day is, when members may be written to: nothing is taken.
+-- Returns the room of windows within some time, the use of a day, and the waits of members. Takes nothing.
 --
--- KEYS[1]: the mark that says that the store knows the past. ARGV[1]: JSON (notifications/limiter/gate.py).
+-- KEYS[1]: the mark of a store that knows past calls. ARGV[1]: JSON (notifications/delivery/limiter/__init__.py).
 local ask = cjson.decode(ARGV[1])
 local present = epoch(KEYS[1])
 if not present then
@@ -13,7 +13,7 @@ if now == nil then
 end
 local WINDOW, HOUR = 60010, 3600010
 local MINUTE = 60000
--- More than anybody asks for: a whole number that every side can hold.
+-- More than any caller asks for; a whole number that Lua and Python can hold.
 local UNLIMITED = 2 ^ 50
 local rooms, used, waits = {}, {}, {}
 

@@ -1,4 +1,4 @@
--- Says of calls that they ended now. One whose entry has left the window, or whose store was emptied, is passed over.
+-- Records that calls ended now. Calls whose entry has left the window, or whose store was emptied, are skipped.
 -- ARGV[1]: JSON with `now` (tests only) and `ended`: window, call, window, call …
 local said = cjson.decode(ARGV[1])
 local now = said.now

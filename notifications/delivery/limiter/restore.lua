@@ -1,5 +1,5 @@
--- Writes calls of the past into the windows. KEYS[1]: the lock. ARGV[1]: JSON with `now` (tests only), `token`,
--- `identity`, `seconds` of the lock, and `calls`. Answers false where the lock is not ours any more, or the store another.
+-- Writes past calls into the windows. KEYS[1]: the lock. ARGV[1]: JSON with `now` (tests only), `token`, `identity`,
+-- `seconds` of the lock, and `calls`. Returns false if the lock is no longer ours, or the store is another one.
 local said = cjson.decode(ARGV[1])
 local now = said.now
 if now == nil then

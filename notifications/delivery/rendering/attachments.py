@@ -183,7 +183,7 @@ class RecipientPages:
         return self._identities.get(user_id, "") if self.is_split else self._owners
 
     def view_of(self, user_id: int | None) -> PageView:
-        """Return the page as the person sees it; None: a group, which is nobody. Raises RenderingError."""
+        """Return the page as the person sees it; None: as a group does. Raises RenderingError."""
         if user_id is None and self.is_split:
             raise RenderingError(
                 Sentence(

@@ -88,7 +88,7 @@ logger = logging.getLogger(__name__)
 
 # A run whose rendering failed this often (crash, database gone) is given up.
 RENDERINGS_AT_MOST = 5
-# Longer than planning the largest run takes. After that another worker takes over, as from a dead connection.
+# Longer than planning the largest run takes. Another worker takes over a run whose planning hangs longer.
 KEPT_AT_MOST = timedelta(minutes=10)
 RECEIPT_BATCH = 2000
 # People whose messages are written at once.
@@ -219,9 +219,9 @@ def plan_media(form: MessageForm, contents: RunContents, batches: Iterable[Batch
 
 
 def _with_messages(people: Iterable[Recipient], contents: RunContents) -> Iterable[Recipient]:
-    """Return the people, with those left out whose own content cannot be written.
+    """Return the people. Those whose own content cannot be written are left out, with the reason.
 
-    Raises RenderingError if nobody's content can be written.
+    Raises RenderingError if no content can be written.
     """
     if not contents.is_split:
         return people

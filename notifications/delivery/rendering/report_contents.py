@@ -207,7 +207,7 @@ class Contents:
         return self._rows_key(user_id), identity
 
     def of(self, user_id: int | None) -> Content:
-        """Return the person's content; None: a group, which is nobody. Raises RenderingError."""
+        """Return the person's content; None: that of a group. Raises RenderingError."""
         if self._own_rows is None:
             key, tables = None, self._tables
         elif user_id is None:
@@ -257,8 +257,7 @@ def _find_pages(
 ) -> RecipientPages | None:
     """Return the report's pages; None without a picture of a page.
 
-    Only the owner's own pushes show it as the owner sees it, and never a trial, which goes to whoever tries it. Raises
-    RenderingError.
+    Only the owner's own pushes show the page as the owner sees it, and trials never do. Raises RenderingError.
     """
     picture = parts.picture
     if picture is None:

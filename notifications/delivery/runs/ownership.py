@@ -95,7 +95,7 @@ def find_changeable(model: Any, pk: int, editor: User) -> Any:
 
 
 def find_offered_successors(row: Any, editor: User) -> QuerySet[User]:
-    """Return people whom `editor` sees and who may manage such rows, for tokens and channels without more rights."""
+    """Return visible people who may manage such rows; for tokens and channels with no more rights than the owner."""
     may_manage = User.objects.with_perm(f"notifications.change_{row._meta.model_name}", backend=RIGHTS)
     people = people_visible_to(editor).filter(pk__in=may_manage.filter(is_staff=True)).exclude(pk=row.owner_id)
     return people.filter(_is_weaker(row.owner)) if isinstance(row, ACTING) else people
@@ -189,11 +189,11 @@ def _give_row(row: Any, successor: User) -> None:
     row.save(update_fields=["owner", "successor"])
 
 
-# --- Who is told ------------------------------------------------------------------------------------------------------
+# --- Notices ----------------------------------------------------------------------------------------------------------
 
 
 def find_attentions(person: User, now: datetime) -> list[Attention]:
-    """List rows that lost their owner or soon will, and tokens that expire soon. Two queries, else six."""
+    """List rows that lost their owner or soon will, and tokens that expire soon. Two queries; six if there are any."""
     found = []
     for owner, rows in _find_forsaken(now=now, seen_by=person).items():
         url = _owner_page_of(owner) if person.has_perm("accounts.change_user") else _page_of(rows[0])

@@ -165,7 +165,8 @@ def can_be_recalled(run: Run, *, now: datetime) -> bool:
 
 
 def request_recall(run: Run, *, person: User, now: datetime) -> bool:
-    """Stop the run, or all runs of its incoming message, and mark it for recall. Return False if it was already."""
+    """Stop the run, or all runs of its incoming message, and mark it for recall. Return False if that was done
+    already."""
     unrequested = run.together().filter(recall_requested_at__isnull=True)
     with transaction.atomic():
         if not unrequested.update(recall_requested_at=now, recall_requested_by=person):
@@ -195,7 +196,7 @@ def message_refusal(delivery: Delivery, *, now: datetime) -> Sentence | None:
 
 
 def request_message_recall(delivery: Delivery, *, now: datetime) -> bool:
-    """Cancel this one message if it waits, else mark it for recall. Return False if it or its run was already."""
+    """Cancel this one message if it waits, else mark it for recall. Return False if it or its run is marked already."""
     unrequested = Delivery.objects.filter(pk=delivery.pk, recall_requested_at__isnull=True)
     with transaction.atomic():
         if delivery.is_recall_requested or not unrequested.update(recall_requested_at=now):

@@ -96,7 +96,7 @@ def plan(
     first, known = subscription.next_run_at or now, {} if known is None else known
     key = (first, subscription.grace_minutes, *_schedule_of(subscription))
     try:
-        if key not in known or subscription.jitter_seconds:  # the jitter depends on its own key
+        if key not in known or subscription.jitter_seconds:  # the jitter depends on the subscription's key
             known[key] = _look_back(subscription, first, now)
         found = known[key]
     except ScheduleError as error:

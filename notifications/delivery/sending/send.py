@@ -429,7 +429,7 @@ def _waiting(ids: Sequence[int]) -> Iterator[Waiting]:
 
 @transaction.atomic
 def _update_pending(ids: Collection[int], **fields: datetime | None) -> None:
-    """Update the pending ones of these rows, locked by ascending key as everywhere, so that none deadlocks."""
+    """Update the pending ones of these rows, locked by ascending key as everywhere: no deadlock can arise."""
     rows = Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING).order_by("pk")
     held = list(rows.select_for_update().values_list("pk", flat=True))
     Delivery.objects.filter(pk__in=held).update(**fields)

@@ -386,7 +386,8 @@ _READ = (
 
 
 def claim_preparable(delivery_ids: Collection[int], now: datetime) -> list[Delivery]:
-    """Claim those that may be prepared now, until the lease ends, with company, robot and medium, without content."""
+    """Claim the deliveries that may be prepared now until the lease ends, with company, robot and medium, without
+    content."""
     token = uuid.uuid4()
     mine = Delivery.objects.preparable(now).filter(pk__in=delivery_ids).order_by("pk")
     with transaction.atomic():
