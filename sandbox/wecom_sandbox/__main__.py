@@ -20,7 +20,7 @@ from wecom_sandbox.http.hosts import Authority
 from wecom_sandbox.state import snapshot
 from wecom_sandbox.state.world import World, find_leniencies
 
-# The line of a .env file that says so, as programs that read such files understand it.
+# The line of a .env file that sets it, as programs that read such files understand it.
 _PRODUCTION = re.compile(r"""^\s*(?:export\s+)?ENVIRONMENT\s*=\s*["']?production["']?\s*(?:#.*)?$""", re.MULTILINE)
 EXAMPLE = Path(__file__).resolve().parent / "example.json"
 EXAMPLE_CORPID = "wwsandbox"
@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def is_production() -> bool:
-    """Whether ENVIRONMENT is production: in the environment, else in the `.env` of the folder."""
+    """Return whether ENVIRONMENT is production, in the environment or else in the folder's `.env`."""
     if "ENVIRONMENT" in os.environ:
         return os.environ["ENVIRONMENT"] == "production"
     with contextlib.suppress(FileNotFoundError):
@@ -75,7 +75,7 @@ def is_production() -> bool:
 
 
 def reach_of(options: argparse.Namespace) -> server.Reach:
-    """Raises OSError, and ValueError for a wrong name or a certificate authority that is not usable."""
+    """Return where to listen. Raise OSError, and ValueError for a wrong name or an unusable certificate authority."""
     allowed = tuple(map(hosts.checked, options.allow_host))
     authority = authority_of(options, allowed) if options.tls_port is not None else None
     return server.Reach(options.host, options.port, options.tls_port, authority, allowed)
@@ -87,11 +87,11 @@ def authority_of(options: argparse.Namespace, allowed: Sequence[str]) -> Authori
 
 
 def certificate(options: argparse.Namespace) -> str:
-    """What `wecom-sandbox ca` prints. Raises OSError and ValueError."""
+    """Return what `wecom-sandbox ca` prints. Raise OSError and ValueError."""
     if options.ca_folder is not None:
         return authority_of(options, tuple(map(hosts.checked, options.allow_host))).pem
     url = f"http://{called(options.host)}:{options.port}/sandbox/api/ca"
-    # No proxy leads to this machine.
+    # Without a proxy: none leads to this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=10) as answer:
@@ -101,14 +101,14 @@ def certificate(options: argparse.Namespace) -> str:
 
 
 def called(host: str) -> str:
-    """What stands in an address for where it listens: of what listens everywhere, this machine."""
+    """Return the host for an address: this machine if the sandbox listens everywhere."""
     if hosts.is_everywhere(host):
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
 def announcement(world: World, reach: server.Reach, ports: server.Ports) -> str:
-    """What is where, one line each; the first line is for programs, which read the address at its end."""
+    """Return the addresses, one line each. Programs read the address at the end of the first line."""
     named = called(reach.host)
     url = f"http://{named}:{ports.plain}"
     lines = [
@@ -130,7 +130,7 @@ def announcement(world: World, reach: server.Reach, ports: server.Ports) -> str:
 
 
 async def serve(world: World, reach: server.Reach) -> None:
-    """Until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -150,7 +150,7 @@ def print_certificate(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM. Returns 1, with one line on standard error, for what cannot be started."""
+    """Serve until SIGINT or SIGTERM. Return 1, with one line on standard error, if it cannot start."""
     options = parse(arguments)
     if options.command == "ca":
         return print_certificate(options)

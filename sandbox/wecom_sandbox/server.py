@@ -36,13 +36,13 @@ def response(reply: Reply) -> web.Response:
 
 
 def _headers(reply: Reply) -> dict[str, str]:
-    """Callers' own texts stand in some of them; no header may hold a control character."""
+    """Return the headers. Some hold callers' texts; control characters are replaced."""
     headers = {**_HEADERS, **reply.headers, "Content-Type": reply.content_type}
     return {name: _CONTROL.sub(" ", value) for name, value in headers.items()}
 
 
 def reply_despite(world: World, name: str, api_request: Request, fault: Fault) -> Reply:
-    """What the API itself answers: carried out, refused by the fault, or not carried out at all (errcode -1)."""
+    """Return the API's answer: carried out, refused by the fault, or not carried out at all (errcode -1)."""
     if fault.kind == "token_revoked":
         _revoke(world, api_request, fault.code)
         return call.answer(world, name, api_request)
@@ -58,7 +58,7 @@ def reply_despite(world: World, name: str, api_request: Request, fault: Fault) -
 
 
 async def spoil(request: web.Request, reply: Reply, fault: Fault) -> web.StreamResponse:
-    """Answer as the fault wants it."""
+    """Answer in the way of the fault."""
     if fault.kind in ("close_before", "close_after"):
         return _close(request)
     if fault.kind == "hang":
@@ -87,7 +87,7 @@ def _revoke(world: World, api_request: Request, code: int) -> None:
 
 
 def _close(request: web.Request) -> web.Response:
-    """Cut the connection; the response that is returned reaches nobody."""
+    """Cut the connection; nobody gets the returned response."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=204)
@@ -120,10 +120,10 @@ async def _drip(request: web.Request, reply: Reply, seconds: float) -> web.Strea
 
 # The largest upload is a file of 20 MB in a multipart body.
 BODY_MOST_BYTES = 32 * 1024 * 1024
-# Connections that the system takes while the loop is at something else. Of more than that Linux resets some.
+# Connections that the system accepts while the loop is busy. Linux resets some of those above it.
 BACKLOG = 4096
 STATIC = Path(__file__).resolve().parent / "static"
-# Of the sandbox itself, and what browsers ask every site for; all other paths are WeCom's.
+# Paths of the sandbox itself, and of browsers for every site; all other paths are WeCom's.
 _OWN = ("/sandbox", "/phone", "/console", "/guandata", "/favicon.ico")
 _NO_SUCH_CALL = (
     "404: the WeCom sandbox has no {method} {path}. "
@@ -133,7 +133,7 @@ _NO_SUCH_CALL = (
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Where the sandbox listens and by which names it is called. Port 0: a free one; `tls_port` None: without TLS."""
+    """Addresses and names of the sandbox. Port 0: a free one; `tls_port` None: without TLS."""
 
     host: str
     port: int
@@ -171,7 +171,7 @@ def make_app(world: World, reach: Reach) -> web.Application:
 
 @contextlib.asynccontextmanager
 async def serving_on(world: World, reach: Reach) -> AsyncIterator[Ports]:
-    """Listen while the block runs. Raises OSError, and ValueError for an address of others that nobody allowed."""
+    """Listen while the block runs. Raise OSError, and ValueError for another machine's address without --allow-host."""
     if not hosts.is_loopback(reach.host) and not reach.allowed:
         raise ValueError(
             f"{reach.host} is not a loopback address; --allow-host NAME says under which name it is called"
@@ -204,7 +204,7 @@ async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
 async def _missing(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """A path of WeCom's hosts to which nothing leads is counted, as a call of the API is that is not there."""
+    """Count a path of WeCom's hosts that does not exist, like a missing call of the API."""
     if isinstance(request.match_info.http_exception, web.HTTPNotFound) and not request.path.startswith(_OWN):
         return _no_such_call(request, request.app[WORLD])
     return await handler(request)
@@ -215,7 +215,7 @@ async def _to_phone(request: web.Request) -> web.StreamResponse:
 
 
 async def answer_api(request: web.Request) -> web.StreamResponse:
-    """One call of WeCom's API, with the fault that is switched on for it, if any."""
+    """Answer one call of WeCom's API, with the active fault for it, if any."""
     world = request.app[WORLD]
     started = time.perf_counter()
     name = call.endpoint_name(request.path)
@@ -231,10 +231,10 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         request.headers.get("Range", ""),
     )
     who = call.caller(world, api_request)
-    # A POST /sandbox/api/reset in the middle of a call starts other limits.
+    # A POST /sandbox/api/reset during a call replaces the limits.
     limits = world.limits
     try:
-        # Before the body is read: calls that are still on their way in are parallel, too.
+        # Before the body is read: calls still on their way in are parallel, too.
         limits.enter(who.corpid, name)
     except ApiError as error:
         reply = failure(error.code, error.text, ip=api_request.ip, now=world.now())
@@ -256,7 +256,7 @@ def _no_such_call(request: web.Request, world: World) -> web.Response:
 async def _carry_out(
     request: web.Request, name: str, api_request: Request, who: call.Caller, started: float
 ) -> web.StreamResponse:
-    """A call that was let in: only such a one uses up a fault."""
+    """Carry out an admitted call; only such a call uses up a fault."""
     world = request.app[WORLD]
     fault = world.faults.claim(name, corpid=who.corpid, agentid=who.agentid)
     if world.settings.latency_seconds:

@@ -1,1 +1,1 @@
-"""What is sent: what WeCom refuses or cuts, who gets it, and what became of it on each phone."""
+"""Messages: their checks, recipients and state on each phone."""

@@ -1,4 +1,4 @@
-"""The message types of message/send and appchat/send, apart from template cards: what is refused, what is cut."""
+"""Checks of message types and template cards: what WeCom refuses, and what it cuts."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from wecom_sandbox.errors import ApiError
 Json = dict[str, object]
 # Raises ApiError 40007 for a media_id that is unknown, expired or of another kind; returns the file's name.
 MediaCheck = Callable[[str, str], str]
-# Whether a userid is somebody of the company.
+# Returns whether a userid belongs to the company.
 MemberCheck = Callable[[str], bool]
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://\S")
 
 
 def invalid(name: str) -> ApiError:
-    """The error of a field that is of the wrong type or too long."""
+    """Make the error of a field that has the wrong type or is too long."""
     return ApiError(40058, f"invalid Request Parameter: {name}")
 
 
 def child(parent: Json, name: str, *, missing: int | None = None) -> Json:
-    """An object; {} when absent and `missing` is None. Raises ApiError."""
+    """Return an object; {} if absent and `missing` is None. Raise ApiError."""
     value = parent.get(name)
     if value is None or value == "":
         if missing is not None:
@@ -33,7 +33,7 @@ def child(parent: Json, name: str, *, missing: int | None = None) -> Json:
 
 
 def children(parent: Json, name: str, *, least: int, most: int, wrong: int) -> list[Json]:
-    """A list of objects; [] when absent and `least` is 0. Raises ApiError `wrong` for another length."""
+    """Return a list of objects; [] if absent and `least` is 0. Raise ApiError `wrong` for another length."""
     value = parent.get(name, [])
     if value is None:
         value = []
@@ -45,7 +45,7 @@ def children(parent: Json, name: str, *, least: int, most: int, wrong: int) -> l
 
 
 def text(parent: Json, name: str, *, missing: int | None = None, cut: int | None = None) -> str:
-    """A text; "" when absent and `missing` is None. `cut`: bytes of UTF-8 that are kept, inside a character too."""
+    """Return a text; "" if absent and `missing` is None. `cut`: UTF-8 bytes to keep, even within a character."""
     value = parent.get(name)
     if value is None or value == "":
         if missing is not None:
@@ -61,7 +61,7 @@ def text(parent: Json, name: str, *, missing: int | None = None, cut: int | None
 
 
 def texts(parent: Json, name: str) -> list[str]:
-    """A list of texts; [] when absent. Raises ApiError 40058."""
+    """Return a list of texts; [] if absent. Raise ApiError 40058."""
     value = parent.get(name) or []
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise invalid(f"{name} should be array of strings")
@@ -69,7 +69,7 @@ def texts(parent: Json, name: str) -> list[str]:
 
 
 def link(parent: Json, name: str, *, missing: int | None = None, most: int = 2048) -> str:
-    """An address with its scheme, at most `most` bytes. Raises ApiError `missing`, 45034 or 40039."""
+    """Return an address with a scheme, at most `most` bytes. Raise ApiError `missing`, 45034 or 40039."""
     url = text(parent, name, missing=missing)
     if url and not _SCHEME.match(url):
         raise ApiError(45034)
@@ -79,7 +79,7 @@ def link(parent: Json, name: str, *, missing: int | None = None, most: int = 204
 
 
 def number(parent: Json, name: str, default: int = 0, *, least: int = 0, most: int = 2**31) -> int:
-    """A number, not its digits as a text: what a card's `type` opens depends on it. Raises ApiError 40058."""
+    """Return a number, not a text of digits: a card's `type` decides what opens. Raise ApiError 40058."""
     value = parent.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise invalid(name)
@@ -87,7 +87,7 @@ def number(parent: Json, name: str, default: int = 0, *, least: int = 0, most: i
 
 
 def key(parent: Json, name: str, *, missing: int, wrong: int, most: int = 1024) -> str:
-    """A key of at most `most` bytes."""
+    """Return a key of at most `most` bytes. Raise ApiError `missing` or `wrong`."""
     value = text(parent, name, missing=missing)
     if len(value.encode()) > most:
         raise ApiError(wrong)
@@ -95,7 +95,7 @@ def key(parent: Json, name: str, *, missing: int, wrong: int, most: int = 1024) 
 
 
 def unique(values: list[str], wrong: int) -> None:
-    """Raises ApiError `wrong` for a value that stands twice."""
+    """Raise ApiError `wrong` if a value occurs twice."""
     if len(set(values)) != len(values):
         raise ApiError(wrong)
 
@@ -106,10 +106,8 @@ _TASK_ID = re.compile(r"[0-9A-Za-z_\-@]{1,128}")
 
 
 def check_card(card: Json, *, media: MediaCheck, is_member: MemberCheck, is_update: bool = False) -> Json:
-    """The card as it was sent, when WeCom would take it. Raises ApiError.
-
-    `is_update`: it takes the place of another card and needs no task_id of its own: WeCom's examples have none.
-    """
+    """Return the card unchanged if WeCom would accept it. Raise ApiError. `is_update`: it replaces a card and needs no
+    task_id: WeCom's examples have none."""
     kind = text(card, "card_type", missing=42031)
     if kind not in CARD_TYPES:
         raise ApiError(42031)
@@ -126,12 +124,12 @@ def check_card(card: Json, *, media: MediaCheck, is_member: MemberCheck, is_upda
 
 
 def is_callback_card(card: Json) -> bool:
-    """Whether sending it gives a response_code: it can be updated."""
+    """Return whether sending the card gives a response_code, with which it can be updated."""
     return card.get("card_type") in INTERACTIVE or bool(card.get("action_menu"))
 
 
 def keys(card: Json) -> set[str]:
-    """Keys that a click on this card may report: of buttons, of the submit button, of the menu."""
+    """Return the keys that a click on this card may report: of buttons and of the submit button."""
     found = [item.get("key") for item in _rows(card.get("button_list")) if item.get("type", 0) == 0]
     submit = card.get("submit_button")
     if isinstance(submit, dict):
@@ -140,13 +138,13 @@ def keys(card: Json) -> set[str]:
 
 
 def menu_keys(card: Json) -> set[str]:
-    """The keys of the menu in the card's upper right corner."""
+    """Return the keys of the menu in the card's upper right corner."""
     menu = card.get("action_menu")
     return {str(item["key"]) for item in _rows(menu.get("action_list"))} if isinstance(menu, dict) else set()
 
 
 def questions(card: Json) -> dict[str, tuple[set[str], bool]]:
-    """question_key to its option ids, and whether several may be chosen."""
+    """Return by question_key its option ids, and whether several may be chosen."""
     found: dict[str, tuple[set[str], bool]] = {}
     for name in ("checkbox", "button_selection"):
         part = card.get(name)
@@ -166,7 +164,7 @@ def _option_ids(part: Json) -> set[str]:
 
 
 def _check_task_id(card: Json, *, is_needed: bool) -> None:
-    """A text even where it is all digits: 7 and "7" would else be two cards with one id."""
+    """Raise ApiError 42014 unless it is a text, even if all digits: 7 and "7" would be two cards with one id."""
     task_id = card.get("task_id") or ""
     if not isinstance(task_id, str) or (is_needed and not task_id) or (task_id and not _TASK_ID.fullmatch(task_id)):
         raise ApiError(42014)
@@ -190,7 +188,7 @@ def _check_quote(card: Json) -> None:
 
 
 def _check_jump(part: Json) -> None:
-    """type 0 nothing, 1 url, 2 mini program."""
+    """Check a jump. `type`: 0 nothing, 1 url, 2 mini program."""
     kind = number(part, "type", most=2)
     if kind == 1:
         link(part, "url", missing=42028)
@@ -315,7 +313,7 @@ _ARTICLES_MOST = 8
 _CONFIDENTIAL_FILES = frozenset(
     {"txt", "pdf", "doc", "docx", "ppt", "pptx", "xls", "xlsx", "xml", "jpg", "jpeg", "png", "bmp", "gif"}
 )
-# Types with which `safe` may be used: value 1, and for mpnews 2 as well.
+# Types that allow `safe`: value 1, and for mpnews also 2.
 _SAFE_TYPES = frozenset({"text", "image", "video", "file", "mpnews"})
 
 
@@ -324,7 +322,7 @@ def _text(content: Json, media: MediaCheck) -> Json:
 
 
 def mentions(content: Json) -> Json:
-    """Who is told apart in a group: userids (or @all) and, for robots, mobile numbers; nothing where nobody is."""
+    """Return who is mentioned: userids (or @all) and, for robots, mobile numbers; {} if nobody is."""
     found = {name: texts(content, name) for name in ("mentioned_list", "mentioned_mobile_list")}
     return {name: value for name, value in found.items() if value}
 
@@ -447,7 +445,7 @@ TYPES = frozenset(_READERS)
 
 
 def read(msgtype: str, content: Json, *, safe: int, media: MediaCheck) -> Json:
-    """The content as it will be shown. Raises ApiError for what WeCom refuses; 40008 for an unknown type."""
+    """Return the content as it will be shown. Raise ApiError if WeCom refuses it; 40008 for an unknown type."""
     reader = _READERS.get(msgtype)
     if reader is None:
         raise ApiError(40008)

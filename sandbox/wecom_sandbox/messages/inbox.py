@@ -1,4 +1,4 @@
-"""Messages after they were accepted: on whose phone they stand, what was dropped, what a card looks like to whom."""
+"""Accepted messages: the phones that show them, the ones that were dropped, and each person's view of a card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Rows, oldest first. `after`: where the next page begins. `missed`: how many fell out before they were read."""
+    """Rows, oldest first. `after`: start of the next page. `missed`: number of rows dropped before they were read."""
 
     rows: list[T]
     after: int
@@ -26,16 +26,14 @@ class Page(Generic[T]):
 
 
 class Ring(Generic[T]):
-    """The newest rows, oldest first; `most` None: until they are dropped. A row's place: how many came before it.
-
-    A list, because an empty deque takes ten times as much, and there is a ring for each of 100,000 people.
-    """
+    """The newest rows, oldest first; `most` None: until dropped. A row's place is the number of rows before it. It uses
+    a list: an empty deque takes ten times as much memory, and there is a ring for each of 100,000 people."""
 
     __slots__ = ("_most", "_rows", "_start", "added")
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most
-        # Before `_start` stand empty places, until they are as many as the rows.
+        # Before `_start` are empty places, until they are as many as the rows.
         self._rows: list[Any] = []
         self._start = 0
         self.added = 0
@@ -47,7 +45,7 @@ class Ring(Generic[T]):
             self.drop()
 
     def drop(self) -> T:
-        """Take the oldest out. Raises IndexError."""
+        """Remove and return the oldest row. Raise IndexError."""
         row: T = self._rows[self._start]
         self._rows[self._start] = None
         self._start += 1
@@ -69,7 +67,7 @@ class Ring(Generic[T]):
         return self._rows[-1] if self else None
 
     def page(self, after: int, most: int, wanted: Callable[[T], bool] = lambda row: True) -> Page[T]:
-        """At most so many of the rows from the place `after` on (0: from the oldest), and only the wanted ones."""
+        """Return at most `most` wanted rows from the place `after` on (0: from the oldest)."""
         first = self.added - len(self)
         start = min(max(after, first), self.added)
         rest = zip(count(start + 1), self._from(start - first), strict=False)
@@ -94,11 +92,9 @@ _TABLES = 8
 
 
 class Recent:
-    """Until when the identical JSON is a duplicate: of the newest `most` messages, or of an eighth less.
-
-    Tables of one size, of which the oldest goes as a whole. One table from which the oldest go one by one would be made
-    anew again and again, each time with room for three times as many.
-    """
+    """The time until which identical JSON is a duplicate, for the newest `most` messages or up to an eighth fewer. It
+    keeps tables of one size and drops the oldest as a whole. A single table that drops its oldest rows one by one would
+    be rebuilt again and again, each time with room for three times as many."""
 
     def __init__(self, most: int) -> None:
         self._rows_each = max(1, most // _TABLES)
@@ -110,7 +106,7 @@ class Recent:
         self._tables[-1][_key(corpid, agentid, body)] = until
 
     def until(self, corpid: str, agentid: int, body: bytes) -> float:
-        """0.0: it was not accepted, or long ago."""
+        """Return the end of the interval; 0.0 if the message was not accepted, or long ago."""
         key = _key(corpid, agentid, body)
         return next((table[key] for table in reversed(self._tables) if key in table), 0.0)
 
@@ -125,28 +121,28 @@ def _key(corpid: str, agentid: int, body: bytes) -> bytes:
 
 
 INBOX_LENGTH = 200
-# Of one company: what its messages may take, in characters of contents and receivers.
+# Limit of one company's messages, in characters of contents and receivers.
 KEPT_CHARACTERS = 200_000_000
-# Of all companies: response codes, and messages whose duplicates are known.
+# Limit of response codes, and of messages known for duplicates, in all companies.
 KEPT_CODES = 200_000
-# Of a message: an id, times, and places in lists.
+# Weight of a message (an id, times, and places in lists), and of each receiver.
 _LEAST_CHARACTERS, _RECEIVER_CHARACTERS = 400, 16
 
 
 @dataclass(slots=True)
 class CardView:
-    """What one person sees of a card after a click or an update: another card, or its buttons greyed by a text."""
+    """View of a card for one person after a click or an update: another card, or buttons greyed by a text."""
 
     card: dict[str, object] | None = None
     replace_name: str = ""
-    # What this person chose: question key to option ids; {} with `clicked_key` for a plain button.
+    # The person's choice: question key to option ids; {} with `clicked_key` for a plain button.
     selected: dict[str, list[str]] = field(default_factory=dict)
     clicked_key: str = ""
 
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """One accepted message. `agentid` None and `robot` set: from a group robot. `sender`: a member's, to the app."""
+    """An accepted message. `robot` set, `agentid` None: from a group robot. `sender`: a member who wrote it."""
 
     msgid: str
     corpid: str
@@ -162,13 +158,13 @@ class Message:
     dropped: tuple[str, ...] = ()
     recalled: bool = False
     views: dict[str, CardView] = field(default_factory=dict)
-    # The right to update it, if it is a card: these codes go with it.
+    # For a card, the codes that allow an update; they are dropped with the message.
     codes: list[str] | None = None
-    # What it takes of KEPT_CHARACTERS.
+    # Its part of KEPT_CHARACTERS.
     weight: int = 0
 
     def rename(self, old: str, new: str) -> None:
-        """One receiver under another folded userid."""
+        """Move one receiver to another folded userid."""
         self.receivers = tuple(new if one == old else one for one in self.receivers)
         self.dropped = tuple(new if one == old else one for one in self.dropped)
         self.sender = new if self.sender == old else self.sender
@@ -176,7 +172,7 @@ class Message:
             self.views[new] = self.views.pop(old)
 
     def as_json(self, folded: str | None = None) -> dict[str, object]:
-        """For the control interface; with `folded`, as this member sees a card."""
+        """Return JSON for the control interface; with `folded`, with this member's view of a card."""
         document: dict[str, object] = {
             "msgid": self.msgid,
             "agentid": self.agentid,
@@ -200,7 +196,7 @@ class Message:
 
 @dataclass(slots=True)
 class ResponseCode:
-    """The right to update a card once. `folded`: who clicked, or "" for the code of the sending itself."""
+    """The right to update a card once. `folded`: who clicked, or "" for the code of the message itself."""
 
     value: str
     message: Message
@@ -210,27 +206,25 @@ class ResponseCode:
 
 
 class Mailroom:
-    """All messages. Of a company `messages_kept` at most, of those INBOX_LENGTH on a phone; the oldest go first.
-
-    A message that a company's ring lost stands on no phone any more: however many come, what is kept does not grow.
-    """
+    """Store of messages: at most `messages_kept` of a company and INBOX_LENGTH on a phone; the oldest are dropped first. A
+    message that its company's ring drops disappears from all phones, so memory does not grow without limit."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.messages: dict[str, Message] = {}
         self.companies: dict[str, Ring[Message]] = {}
         self.inboxes: dict[tuple[str, str], Ring[Message]] = {}
-        # The conversation of a company's robot, by its key.
+        # Messages of a company's robot, by its key.
         self.groups: dict[tuple[str, str], Ring[Message]] = {}
         self.response_codes: OrderedDict[str, ResponseCode] = OrderedDict()
         self.task_ids: set[tuple[str, int, str]] = set()
         self._weights: dict[str, int] = {}
-        # Each folded userid once: it stands in thousands of messages.
+        # Each folded userid once, because it occurs in thousands of messages.
         self._names: dict[str, str] = {}
         self._recent = Recent(KEPT_CODES)
 
     def deliver(self, message: Message) -> None:
-        """Put it on the phones of its receivers."""
+        """Put the message on the phones of its receivers."""
         self._keep(message)
         for folded in message.receivers:
             inbox = self.inboxes.get((message.corpid, folded))
@@ -239,7 +233,7 @@ class Mailroom:
             inbox.add(message)
 
     def deliver_to_group(self, message: Message) -> None:
-        """A robot's message: everybody of the company sees the robot's conversation."""
+        """Add a robot's message to the robot's conversation, which everybody in the company sees."""
         self._keep(message)
         key = (message.corpid, message.robot)
         if key not in self.groups:
@@ -247,7 +241,7 @@ class Mailroom:
         self.groups[key].add(message)
 
     def put_back(self, message: Message) -> None:
-        """One of a snapshot, in its order."""
+        """Restore a message of a snapshot, in its order."""
         if message.robot:
             self.deliver_to_group(message)
         else:
@@ -271,7 +265,7 @@ class Mailroom:
             self._forget(ring.drop())
 
     def _forget(self, message: Message) -> None:
-        """The oldest of its company: wherever it still stands, it stands first."""
+        """Remove the oldest message of its company. In every list that holds it, it is the first."""
         del self.messages[message.msgid]
         self._weights[message.corpid] -= message.weight
         for folded in message.receivers:
@@ -283,18 +277,18 @@ class Mailroom:
             self.task_ids.discard((message.corpid, message.agentid, str(message.content.get("task_id", ""))))
 
     def forget_company(self, corpid: str) -> None:
-        """All of its messages."""
+        """Remove all messages of the company."""
         ring = self.companies.pop(corpid, None)
         while ring:
             self._forget(ring.drop())
         self._weights.pop(corpid, None)
 
     def inbox(self, corpid: str, folded: str) -> list[Message]:
-        """Oldest first; recalled ones included, with `recalled` set."""
+        """Return a person's messages, oldest first; recalled ones included, with `recalled` set."""
         return list(self.inboxes.get((corpid, folded), ()))
 
     def rename(self, corpid: str, old: str, new: str) -> None:
-        """A person's messages, and what she chose in them, under another folded userid."""
+        """Move a person's messages, and the choices in them, to another folded userid."""
         inbox = self.inboxes.pop((corpid, old), None)
         if inbox is not None:
             self.inboxes[corpid, new] = inbox
@@ -306,11 +300,11 @@ class Mailroom:
                 code.folded = new
 
     def is_duplicate(self, corpid: str, agentid: int, body: bytes, *, now: float) -> bool:
-        """Whether the identical JSON was accepted, and its interval is not over."""
+        """Return whether identical JSON was accepted and its interval is not over."""
         return self._recent.until(corpid, agentid, body) > now
 
     def remember(self, corpid: str, agentid: int, body: bytes, *, seconds: int, now: float) -> None:
-        """This JSON was accepted: the identical one is a duplicate for so many seconds."""
+        """Remember that this JSON was accepted: identical JSON is a duplicate for `seconds`."""
         self._recent.add(corpid, agentid, body, until=now + seconds)
 
     def new_response_code(self, message: Message, *, now: float, folded: str = "") -> str:
@@ -326,7 +320,7 @@ class Mailroom:
 
 
 def _drop_oldest(rings: dict[tuple[str, str], Ring[Message]], key: tuple[str, str], message: Message) -> None:
-    """Take the message out if it stands first; an empty list goes, too."""
+    """Remove the message if it is the first; remove an empty ring, too."""
     ring = rings.get(key)
     if ring is not None and ring.oldest is message:
         ring.drop()
@@ -335,7 +329,7 @@ def _drop_oldest(rings: dict[tuple[str, str], Ring[Message]], key: tuple[str, st
 
 
 def china_day(now: float) -> int:
-    """WeCom's day: that of China."""
+    """Return the number of WeCom's day, which is China's."""
     return int(now + 8 * 3600) // 86_400
 
 

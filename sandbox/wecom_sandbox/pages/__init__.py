@@ -1,1 +1,1 @@
-"""The pages that people see: authorise, QR, phone, console. Jinja2 draws them, in Chinese and English."""
+"""Pages for people: authorise, QR, phone, console. Jinja2 draws them, in Chinese and English."""

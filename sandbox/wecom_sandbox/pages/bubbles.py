@@ -1,4 +1,4 @@
-"""One message as the phone draws it."""
+"""Messages as the phone draws them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINK = re.compile(r"""<a\s+href\s*=\s*(?:"([^"<>]*)"|'([^'<>]*)')\s*>(.*?)</a>"
 _CARD_MARK = re.compile(r"""<br\s*/?>|<div\s+class\s*=\s*["'](gray|normal|highlight)["']\s*>|</div>""", re.IGNORECASE)
 _HTTP = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _MENTION = re.compile(r"<@([0-9A-Za-z_\-@.]{1,64})>")
-# The name of a member, by userid; what is no member's stays as it is.
+# Returns a member's name by userid; other texts unchanged.
 NameOf = Callable[[str], str]
 _HEADING = re.compile(r"(#{1,6})\s+(.*)")
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]*)", re.MULTILINE)
@@ -37,14 +37,14 @@ def _escape(text: str) -> str:
 
 
 def anchor(url: str, label_html: str, css: str = "link") -> str:
-    """A link that a tap opens; only http and https, else the label alone. `label_html` is already escaped."""
+    """Make a link that a tap opens, for http and https; else return the label. `label_html` is escaped already."""
     if not _HTTP.fullmatch(url):
         return label_html
     return f'<a class="{css}" href="{_escape(url)}" target="_blank" rel="noopener noreferrer">{label_html}</a>'
 
 
 def text_html(content: str, name_of: NameOf = str, mentioned: Iterable[str] = ()) -> Markup:
-    """text: line ends, <a href>, <@userid>, and behind it who was mentioned besides."""
+    """Draw a text: line ends, <a href>, <@userid>, then other mentioned people."""
     parts: list[str] = []
     position = 0
     for match in _LINK.finditer(content):
@@ -58,7 +58,7 @@ def text_html(content: str, name_of: NameOf = str, mentioned: Iterable[str] = ()
 
 
 def _with_mentions(text: str, name_of: NameOf) -> str:
-    """Escaped, with names for <@userid>."""
+    """Escape the text and replace <@userid> by names."""
     pieces = _MENTION.split(text)
     return "".join(_mention(one, name_of) if index % 2 else _escape(one) for index, one in enumerate(pieces))
 
@@ -68,17 +68,17 @@ def _mention(userid: str, name_of: NameOf) -> str:
 
 
 def text_plain(content: str) -> str:
-    """The same without its marks, for one line."""
+    """Return the text without marks, for one line."""
     return _LINK.sub(lambda match: re.sub(r"<[^>]*>", "", match.group(3)), content)
 
 
 def names_plain(text: str, name_of: NameOf) -> str:
-    """Names for <@userid>, without marks."""
+    """Replace <@userid> by names, without marks."""
     return _MENTION.sub(lambda match: f"@{name_of(match.group(1))}", text)
 
 
 def card_html(description: str) -> Markup:
-    """textcard: <br> and <div class="gray|normal|highlight">, closed where the text forgets it."""
+    """Draw a textcard: <br> and <div class="gray|normal|highlight">; missing end tags are added."""
     parts: list[str] = []
     position = depth = 0
     for match in _CARD_MARK.finditer(description):
@@ -98,7 +98,7 @@ def card_html(description: str) -> Markup:
 
 
 def markdown_html(content: str, name_of: NameOf = str) -> Markup:
-    """The subset that WeCom draws: titles, bold, links, code, quotes, three colours, <@userid>."""
+    """Draw WeCom's Markdown subset: titles, bold, links, code, quotes, three colours, <@userid>."""
     lines: list[str] = []
     for line in content.split("\n"):
         heading = _HEADING.fullmatch(line.strip())
@@ -113,7 +113,7 @@ def markdown_html(content: str, name_of: NameOf = str) -> Markup:
 
 
 def markdown_plain(content: str) -> str:
-    """The same without its marks, for one line."""
+    """Return the Markdown without marks, for one line."""
 
     def bare(match: re.Match[str]) -> str:
         inner = match["bold"] or match["colored"]
@@ -145,20 +145,20 @@ _LOOPBACK = ("localhost", "127.0.0.1")
 
 
 class Part(dict[str, Any]):
-    """An object of a message for a template: what the wire leaves out is an empty text."""
+    """An object of a message for a template; missing names are empty texts."""
 
     def __missing__(self, name: str) -> str:
         return ""
 
 
 def href(url: object) -> str:
-    """The address when a tap may open it (http and https), else ""."""
+    """Return the address if a tap may open it (http and https), else ""."""
     text = url if isinstance(url, str) else ""
     return text if text.lower().startswith(("http://", "https://")) else ""
 
 
 def picture(url: object) -> dict[str, str]:
-    """`src` when the picture stands on this machine (no others are loaded), and where it stands."""
+    """Return `src` if the picture is on this machine (no others are loaded), and its host."""
     text = href(url)
     try:
         host = urlsplit(text).hostname or ""
@@ -175,7 +175,7 @@ def articles(content: Mapping[str, Any]) -> list[Part]:
 
 
 def card(content: Mapping[str, Any], view: CardView | None) -> Part:
-    """A template card for templates/messages/template_card.html."""
+    """Prepare a template card for templates/messages/template_card.html."""
     shown = view.card if view is not None and view.card is not None else content
     selected = view.selected if view is not None else {}
     submit = part(shown, "submit_button")
@@ -202,7 +202,7 @@ def card(content: Mapping[str, Any], view: CardView | None) -> Part:
 
 
 def part(card: Mapping[str, Any], name: str) -> Part:
-    """An object inside a card; an empty one where there is none."""
+    """Return an object inside a card; an empty one if there is none."""
     value = card.get(name)
     return Part(value) if isinstance(value, Mapping) else Part()
 
@@ -213,11 +213,9 @@ def _rows(card: Mapping[str, Any], name: str) -> list[Part]:
 
 
 def _ratio(value: object) -> int:
-    """Width to height in tenths, 13 to 22: the style sheet has one rule for each.
-
-    Brought between the two before it is counted with: in a card that shows no picture nobody has looked at it, and in
-    a passive reply it may be infinite or no number.
-    """
+    """Return width to height in tenths, 13 to 22: the style sheet has one rule for each. The value is limited before it
+    is multiplied: in a card without a picture it is unchecked, and in a passive reply it may be infinite or not a
+    number."""
     return int(min(2.2, max(1.3, value)) * 10) if isinstance(value, int | float) else 13
 
 
@@ -256,7 +254,7 @@ def _button(button: Part, greyed: str) -> Part:
 
 
 def _questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-    """Votes as boxes, selections as lists; what was chosen (or suggested by the card) is marked."""
+    """Return votes as boxes and selections as lists, with the chosen (or suggested) options marked."""
     found = []
     parts = [(part(shown, "checkbox"), True), (part(shown, "button_selection"), False)]
     parts += [(row, False) for row in _rows(shown, "select_list")]
@@ -289,7 +287,7 @@ def _questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]]) -> l
     return found
 
 
-# WeCom's own time; China has no other.
+# WeCom's time zone; China has no other.
 _CHINA = timezone(timedelta(hours=8))
 _PREVIEW_LENGTH = 40
 _PLAIN = {"text": text_plain, "markdown": markdown_plain}
@@ -303,7 +301,7 @@ _LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Bubble:
-    """`template` below templates/; `content` is all that it needs."""
+    """A drawn message. `template`: below templates/; `content`: all that it needs."""
 
     message: Message
     template: str
@@ -316,7 +314,7 @@ class Bubble:
 
 
 def bubble(message: Message, folded: str, name_of: NameOf = str) -> Bubble:
-    """As this person sees it: a recalled message is gone, a card may have changed for her alone."""
+    """Draw the message for this person: a recalled one is gone, and a card may have changed for this person only."""
     name = "recalled" if message.recalled else message.msgtype
     content = Part() if message.recalled else _content(message, folded, name_of)
     return Bubble(message, f"messages/{name}.html", content, local_time(message.sent_at))
@@ -341,7 +339,7 @@ def _content(message: Message, folded: str, name_of: NameOf) -> Part:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A message in one line of the list of conversations. `label`: what it is, where its text does not say that."""
+    """A message as one line in the list of conversations. `label`: its kind, if the text does not show it."""
 
     text: str = ""
     label: str = ""
@@ -367,5 +365,5 @@ def _title(content: dict[str, Any]) -> str:
 
 
 def local_time(seconds: float) -> datetime:
-    """Unix seconds in WeCom's time zone."""
+    """Return unix seconds as a time in WeCom's time zone."""
     return datetime.fromtimestamp(seconds, _CHINA)

@@ -1,4 +1,4 @@
-"""Conversations on the phone: an app's, a group's, a robot's; reading them, and doing something in them."""
+"""Conversations on the phone with an app, a group or a robot, and the actions in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wecom_sandbox.pages.rendering import gettext_noop as _
 from wecom_sandbox.state.world import WORLD, App, World
 
 _TEXT_MOST = 2000
-# What the phone says when something cannot be done; clicks.Impossible has the keys.
+# Texts for impossible actions, by the keys of clicks.Impossible.
 _COMPLAINTS = {
     "no such card": _("This card is not there any more."),
     "no such button": _("This button can no longer be pressed."),
@@ -32,7 +32,7 @@ _NOBODY = _("Nobody holds this phone any more. Choose who does.")
 _GUEST = _("A guest can only read. Choose a member of the company to hold this phone.")
 _NONSENSE = _("The sandbox did not understand that.")
 _PICTURES = ("image/png", "image/jpeg")
-# What stands in an article is the app's own: it may show pictures of this machine and nothing else.
+# An article's HTML is the app's: it may show pictures of this machine and nothing else.
 _ARTICLE_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data: http://localhost:* http://127.0.0.1:*"
 )
@@ -51,7 +51,7 @@ def add_routes(app: web.Application) -> None:
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
-    """One app's conversation with this person, oldest first."""
+    """Show one app's conversation with this person, oldest first."""
     world, holder = request.app[WORLD], need_holder(request)
     app = _app(request, holder)
     if holder.member is not None and "X-Refresh" not in request.headers:
@@ -91,7 +91,7 @@ def _thread(
 def _doing(
     act: Callable[[World, Holder, App, dict[str, Any]], dict[str, object]],
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Something that the holder does in an app's conversation: JSON in and out, {"error"} when it cannot be done."""
+    """Make a handler of an action in an app's conversation: JSON in and out, {"error"} if it is impossible."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         world = request.app[WORLD]
@@ -116,7 +116,7 @@ def _doing(
 
 
 def _refusal(request: web.Request, text: str, status: int) -> web.Response:
-    """In the reader's language: the phone shows it."""
+    """Return the error in the reader's language, because the phone shows it."""
     return web.json_response({"error": translations(rendering.language(request)).gettext(text)}, status=status)
 
 
@@ -148,7 +148,7 @@ def click(world: World, holder: Holder, app: App, document: dict[str, Any]) -> d
 
 
 async def article(request: web.Request) -> web.StreamResponse:
-    """One article of an mpnews message."""
+    """Show one article of an mpnews message."""
     message, found = _article(request)
     values = {
         "article": found,
@@ -161,7 +161,7 @@ async def article(request: web.Request) -> web.StreamResponse:
 
 
 async def article_body(request: web.Request) -> web.StreamResponse:
-    """The app's own HTML, without scripts, forms, cookies or anything from other machines."""
+    """Return the app's HTML, without scripts, forms, cookies or anything from other machines."""
     _, found = _article(request)
     headers = {"Content-Security-Policy": _ARTICLE_POLICY, "X-Content-Type-Options": "nosniff"}
     return web.Response(text=str(found.get("content", "")), content_type="text/html", headers=headers)
@@ -181,7 +181,7 @@ def _article(request: web.Request) -> tuple[Message, dict[str, Any]]:
 
 
 async def media(request: web.Request) -> web.StreamResponse:
-    """A picture or file of a message. Shown in the page only when it is a picture, so that it can do nothing there."""
+    """Return a picture or file of a message. Only pictures are shown in the page, because they can do no harm there."""
     world = request.app[WORLD]
     found = world.media.get(request.match_info["media_id"])
     if found is None or world.now() >= found.expires_at:

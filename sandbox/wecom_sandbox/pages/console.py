@@ -1,4 +1,4 @@
-"""The console: what a company's administrator sees in WeCom, and what only a sandbox has (faults, logs)."""
+"""The console: what a company's administrator sees in WeCom, and the sandbox's own faults and logs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FAULT_LABELS = {
     "close_after": _("done, then the connection closed: the answer is lost"),
     "duplicate_callback": _("an event delivered twice"),
 }
-# No list is longer.
+# Longer than any list.
 _PLACE_MOST = 10**9
 _SHOWN_PEOPLE, _SHOWN_RECORDS, _SHOWN_DEPARTMENTS, _NAMED_DEPARTMENTS = 50, 100, 200, 40
 _SHOWN_MISSING = 20
@@ -56,7 +56,7 @@ async def companies(request: web.Request) -> web.StreamResponse:
 
 
 async def company(request: web.Request) -> web.StreamResponse:
-    """One company: its id, its apps, its departments, the sync assistant."""
+    """Show one company: its id, apps, departments and sync assistant."""
     found = _company(request)
     values = {
         "company": found,
@@ -67,9 +67,9 @@ async def company(request: web.Request) -> web.StreamResponse:
 
 
 async def members(request: web.Request) -> web.StreamResponse:
-    """?q= searches, ?from= goes on; joining, moving, disabling and leaving."""
+    """Show members, to let them join, move, leave or be disabled. ?q= searches, ?from= continues."""
     found, query, start = _company(request), request.query.get("q", ""), _start(request)
-    # One more than is shown tells whether there are more.
+    # One more than is shown, to know whether there are more.
     shown = rendering.search(found, query, most=_SHOWN_PEOPLE + 1, start=start)
     values = {
         "company": found,
@@ -85,7 +85,7 @@ async def members(request: web.Request) -> web.StreamResponse:
 
 
 async def agent(request: web.Request) -> web.StreamResponse:
-    """One app: everything that WeCom's page of a self-built app has."""
+    """Show one app with everything that WeCom's page of a self-built app has."""
     found = _company(request)
     app = _app(request, found)
     world = request.app[WORLD]
@@ -112,7 +112,7 @@ async def faults(request: web.Request) -> web.StreamResponse:
 
 
 async def log(request: web.Request) -> web.StreamResponse:
-    """The last calls and callbacks, newest first; ?from= goes on with older ones. Above them what is missing here."""
+    """Show missing paths and the last calls and callbacks, newest first; ?from= continues with older ones."""
     world, start = request.app[WORLD], _start(request)
     end = start + _SHOWN_RECORDS
     recent = islice(reversed(world.calls), start, end)
@@ -125,7 +125,7 @@ async def log(request: web.Request) -> web.StreamResponse:
 
 
 async def verification(request: web.Request) -> web.StreamResponse:
-    """The verification file, to be put on the trusted domain."""
+    """Return the verification file for the trusted domain."""
     found = _company(request)
     name = administration.verification_file(found, _app(request, found))
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
@@ -133,12 +133,12 @@ async def verification(request: web.Request) -> web.StreamResponse:
 
 
 def _departments(found: Company, most: int) -> list[tuple[str, Department]]:
-    """The tree from its root, each department with the white space that shows how deep it stands."""
+    """Return the tree from its root, each department with the white space that shows its depth."""
     return [("\u3000" * depth, one) for depth, one in islice(found.directory.tree(), most)]
 
 
 def _start(request: web.Request) -> int:
-    """The place from which a list goes on: ?from=, or 0 for what is no number."""
+    """Return the place from which a list continues: ?from=, or 0 if it is not a number."""
     return min(max(0, read_integer(request.query.get("from", "")) or 0), _PLACE_MOST)
 
 

@@ -1,4 +1,4 @@
-"""The phone: who holds it, the workbench, the list of conversations."""
+"""The phone: its holder, the workbench, the list of conversations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wecom_sandbox.pages.bubbles import Preview, local_time, preview
 from wecom_sandbox.pages.rendering import GUEST, Holder, page
 from wecom_sandbox.state.world import WORLD, App, World
 
-# An event stream says that it lives, so that a closed browser is noticed.
+# The event stream sends signs of life, so that a closed browser is noticed.
 _HEARTBEAT_SECONDS = 15
 # A path of the sandbox itself.
 _INSIDE = re.compile(r"/(?!/)[!-\[\]-~]*")
@@ -33,7 +33,7 @@ def add_routes(app: web.Application) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A line of the list. `app` None: a group or a robot. `at` None: nothing was said yet."""
+    """A line of the list. `app` None: a group or a robot. `at` None: no message yet."""
 
     title: str
     link: str
@@ -44,7 +44,7 @@ class Conversation:
 
 
 async def home(request: web.Request) -> web.StreamResponse:
-    """?corpid=&userid= puts the phone into this person's hand (userid ~guest: not a member), &next= goes on there."""
+    """Show the messages. ?corpid=&userid= gives the phone to this person (~guest: no member), &next= goes there."""
     world = request.app[WORLD]
     if "corpid" in request.query:
         return _change_holder(request, world)
@@ -68,7 +68,7 @@ def _change_holder(request: web.Request, world: World) -> web.StreamResponse:
 
 
 async def choose(request: web.Request) -> web.StreamResponse:
-    """Who holds this phone? ?corpid= shows one company, ?q= searches."""
+    """Ask who holds this phone. ?corpid= shows one company, ?q= searches."""
     world = request.app[WORLD]
     wanted = request.query.get("corpid", "")
     companies = [one for one in world.companies.values() if not wanted or one.corpid == wanted]
@@ -85,7 +85,7 @@ async def choose(request: web.Request) -> web.StreamResponse:
 
 
 async def workbench(request: web.Request) -> web.StreamResponse:
-    """The apps that this person sees; tapping one opens its home page."""
+    """Show the apps that this person sees; tapping one opens its home page."""
     holder = need_holder(request)
     return page(request, "phone/workbench.html", context(holder, "workbench") | {"apps": _apps(holder)})
 
@@ -98,7 +98,7 @@ async def me(request: web.Request) -> web.StreamResponse:
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """Server-sent events: "changed" whenever something on this person's phone did."""
+    """Send server-sent events: "changed" whenever something on this person's phone did."""
     world, holder = request.app[WORLD], need_holder(request)
     stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     wake = asyncio.Event()
@@ -118,7 +118,7 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 
 def need_holder(request: web.Request) -> Holder:
-    """Raises the redirect to the page that asks who holds the phone."""
+    """Return the holder. Raise a redirect to the page that asks who holds the phone."""
     holder = rendering.find_holder(request, request.app[WORLD])
     if holder is None:
         raise web.HTTPFound("/phone/choose")
@@ -126,7 +126,7 @@ def need_holder(request: web.Request) -> Holder:
 
 
 def context(holder: Holder, tab: str) -> dict[str, object]:
-    """What every page of the phone shows."""
+    """Return the values that every page of the phone shows."""
     return {"holder": holder, "company": holder.company, "member": holder.member, "tab": tab}
 
 
@@ -138,7 +138,7 @@ def _apps(holder: Holder) -> list[App]:
 
 
 def _conversations(world: World, holder: Holder) -> list[Conversation]:
-    """What was written to last comes first; apps that the person sees but that never wrote stand below."""
+    """Return the conversations, the last message first; apps without messages come last."""
     company = holder.company
     newest: dict[str, Message] = {}
     for message in world.mail.inbox(company.corpid, holder.folded) if holder.member else ():

@@ -1,4 +1,4 @@
-"""A page from a template, in the reader's language, under a strict Content-Security-Policy."""
+"""Pages from templates, in the reader's language, under a strict Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from wecom_sandbox.state.directory import Member
 from wecom_sandbox.state.world import Company, World
 
 PHONE_COOKIE, LANGUAGE_COOKIE, TAPPED_COOKIE = "sandbox_phone", "sandbox_lang", "sandbox_tapped"
-# Somebody with a phone who is not a member of the company.
+# Holder of a phone who is not a member of the company.
 GUEST = "~guest"
 _WECOM = re.compile(r"wxwork/[\d.]+", re.IGNORECASE)
 _YEAR_SECONDS = 365 * 24 * 3600
 
 
 class Holder:
-    """Who holds the phone of a browser. `member` None: a guest."""
+    """Holder of a browser's phone. `member` None: a guest."""
 
     def __init__(self, company: Company, member: Member | None) -> None:
         self.company = company
@@ -41,7 +41,7 @@ class Holder:
 
 
 def find_holder(request: web.Request, world: World) -> Holder | None:
-    """None when nobody was chosen in this browser, or the person is gone."""
+    """Return the holder; None if nobody was chosen in this browser, or the person is gone."""
     corpid, _, name = unquote(request.cookies.get(PHONE_COOKIE, "")).partition("/")
     company = world.companies.get(corpid)
     if company is None:
@@ -57,12 +57,12 @@ def hold_phone(response: web.StreamResponse, corpid: str, name: str) -> None:
 
 
 def is_wecom(request: web.Request) -> bool:
-    """The rule of WeCom's own JavaScript."""
+    """Return whether the browser is WeCom's, by the rule of WeCom's own JavaScript."""
     return _WECOM.search(request.headers.get("User-Agent", "")) is not None
 
 
 def language(request: web.Request) -> str:
-    """zh-hans unless English was chosen by ?lang=en or before."""
+    """Return zh-hans unless English was chosen by ?lang=en or before."""
     chosen = request.query.get("lang") or request.cookies.get(LANGUAGE_COOKIE, "")
     return "en" if chosen.lower().startswith("en") else "zh-hans"
 
@@ -79,13 +79,13 @@ def _set(response: web.StreamResponse, name: str, value: str) -> None:
 CATALOGUES = Path(__file__).resolve().parent.parent / "locale"
 DOMAIN = "messages"
 Translate = Callable[[str], str]
-# The catalogue of each language that a page may be read in; English is what stands in the code.
+# The catalogue of each language; English texts are in the code.
 _CATALOGUE = {"zh-hans": "zh_Hans"}
 
 
 @cache
 def translations(language: str) -> gettext.NullTranslations:
-    """The translations of a language: "zh-hans" or "en"."""
+    """Return the translations of a language: "zh-hans" or "en"."""
     wanted = _CATALOGUE.get(language)
     if wanted is None:
         return gettext.NullTranslations()
@@ -93,12 +93,12 @@ def translations(language: str) -> gettext.NullTranslations:
 
 
 def gettext_noop(text: str) -> str:
-    """Marks a text for the catalogue where it stands before its reader's language is known."""
+    """Mark a text for the catalogue where its reader's language is not known yet."""
     return text
 
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
-# Pictures of messages may stand on the site under development; nothing else is loaded from anywhere.
+# Pictures of messages may come from the site under development; nothing else is loaded from elsewhere.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
     "img-src 'self' data: http://localhost:* http://127.0.0.1:*; form-action 'self' http: https:; "
@@ -107,7 +107,7 @@ _POLICY = (
 
 @cache
 def environment(language: str) -> Environment:
-    """What the templates of a language are drawn with: everything is escaped, and a name without a value fails."""
+    """Return the template environment of a language. Everything is escaped; a name without a value is an error."""
     found = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -123,7 +123,7 @@ def environment(language: str) -> Environment:
 
 
 def _lines(text: object) -> Markup:
-    """With its line ends shown."""
+    """Show the text's line ends."""
     return Markup("<br>").join(escape(line) for line in str(text).splitlines())
 
 
@@ -136,10 +136,8 @@ def page(
     embeddable: bool = False,
     frames: bool = False,
 ) -> web.Response:
-    """`template` below templates/.
-
-    `embeddable`: other sites may show it in a frame (the QR page); `frames`: it shows pages of the sandbox in frames.
-    """
+    """Draw a page. `template`: below templates/. `embeddable`: other sites may show it in a frame (the QR page);
+    `frames`: it shows pages of the sandbox in frames."""
     code = language(request)
     other = "en" if code != "en" else "zh-hans"
     query = {name: value for name, value in request.query.items() if name != "lang"}
@@ -160,7 +158,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 
 class Refused(Exception):
-    """The visit cannot go on. `text` is what WeCom's page says (in Chinese, as WeCom says it)."""
+    """The visit cannot go on. `text`: the words of WeCom's page (in Chinese)."""
 
     def __init__(self, text: str, detail: str = "") -> None:
         super().__init__(text)
@@ -169,7 +167,7 @@ class Refused(Exception):
 
 
 def netloc_of(redirect_uri: str) -> str:
-    """Host, with the port where the address names one, in small letters; "" when it is no clean http(s) address."""
+    """Return the host, with the port if given, in lower case; "" if it is not a clean http(s) address."""
     if _UNSAFE.search(redirect_uri):
         return ""
     try:
@@ -183,7 +181,7 @@ def netloc_of(redirect_uri: str) -> str:
 
 
 def with_code(redirect_uri: str, code: str, state: str) -> str:
-    """The address with code and state appended to its query; `code` "": refused by the person, state only."""
+    """Return the address with code and state in its query; `code` "": the person refused, state only."""
     base, hash_sign, fragment = redirect_uri.partition("#")
     added = f"code={quote(code, safe='')}&" if code else ""
     separator = "&" if "?" in base else "?"
@@ -194,7 +192,7 @@ SHOWN = 30
 
 
 def namer(company: Company) -> Callable[[str], str]:
-    """What stands behind an @: the member's name; @all, a mobile number or an unknown userid as they are."""
+    """Return a function that names a mention: a member's name; @all, mobile numbers and unknown userids unchanged."""
 
     def name_of(userid: str) -> str:
         member = company.directory.find(userid)
@@ -204,12 +202,12 @@ def namer(company: Company) -> Callable[[str], str]:
 
 
 def initials(member: Member) -> str:
-    """What stands in a picture's place: the last two characters of a Chinese name, the first letter of another."""
+    """Return the text of a missing portrait: the last two characters of a Chinese name, the first letter of another."""
     return member.name[:1].upper() if member.name.isascii() else member.name[-2:]
 
 
 def search(company: Company, text: str, *, most: int = SHOWN, start: int = 0) -> list[Member]:
-    """Members whose userid or name holds the text, all when it is empty: so many, from the place `start` on."""
+    """Return at most `most` members from `start` on whose userid or name contains the text, or all if it is empty."""
     wanted = text.strip().lower()
     found = (
         member

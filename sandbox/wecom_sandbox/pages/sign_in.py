@@ -1,4 +1,4 @@
-"""A browser at the authorise page or the QR page: what it asks for, whether that is right, and its code."""
+"""The authorise page and the QR page: checks of a visit, and its code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRONG_DOMAIN = "redirect_uri 与配置的授权完成回调域名不一致"
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """The query of the page."""
+    """Query of the page."""
 
     appid: str
     redirect_uri: str
@@ -40,7 +40,7 @@ class Visit:
         return cls(*(query.get(name, "") for name in names))
 
     def checked(self, world: World, *, web_login: bool) -> Target:
-        """Raises Refused with the words of WeCom's page. `web_login`: the QR page, else the authorise page."""
+        """Check the visit. Raise Refused with WeCom's words. `web_login`: the QR page, else the authorise page."""
         company = world.companies.get(self.appid)
         if company is None:
             raise Refused(CANNOT_OPEN, f"appid {self.appid!r}")
@@ -68,7 +68,7 @@ class Visit:
         return Target(company, app, netloc, False)
 
     def _apps(self, company: Company) -> list[App]:
-        """The named app; without a name, all that are enabled. Raises Refused."""
+        """Return the named app; without a name, all enabled ones. Raise Refused."""
         if not self.agentid:
             return [app for app in company.apps.values() if not app.disabled]
         app = company.apps.get(int(self.agentid)) if self.agentid.isdecimal() and len(self.agentid) < 12 else None
@@ -79,7 +79,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A visit that was found right. `private`: personal details are asked for, with the person's consent."""
+    """A valid visit. `private`: personal details are asked for, with the person's consent."""
 
     company: Company
     app: App
@@ -92,7 +92,7 @@ class Target:
 
 
 def code_for(world: World, target: Target, userid: str) -> str:
-    """A code for this person; `userid` "": for somebody who is not a member."""
+    """Make a code for this person; `userid` "": for somebody who is not a member."""
     corpid = target.company.corpid
     if not userid:
         return world.new_code(corpid=corpid, userid="", netloc=target.netloc, openid="oSANDBOXGUEST0001").value
@@ -115,7 +115,7 @@ def add_login_routes(app: web.Application) -> None:
 
 
 async def show(request: web.Request) -> web.StreamResponse:
-    """A stand-in for the QR code, and the people who could scan it."""
+    """Show a stand-in for the QR code, and the people who could scan it."""
     world = request.app[WORLD]
     visit = Visit.from_query(request.query)
     try:
@@ -146,10 +146,8 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 
 async def scan(request: web.Request) -> web.StreamResponse:
-    """{"userid", "answer": "approve" | "refuse"} or {"q"}: JSON, since a framed page may not submit forms.
-
-    Content-Type application/json is asked for: a page of another site cannot send that without the sandbox's leave.
-    """
+    """Answer {"userid", "answer": "approve" | "refuse"} or {"q"} with JSON, since a framed page may not submit
+    forms. It requires Content-Type application/json, which another site's page cannot send without permission."""
     world = request.app[WORLD]
     if request.content_type != "application/json":
         return web.json_response({"error": "Content-Type must be application/json"}, status=415)
@@ -188,7 +186,7 @@ def add_oauth_routes(app: web.Application) -> None:
 
 
 async def authorize(request: web.Request) -> web.StreamResponse:
-    """302 with a code for the person whose phone this browser is; a page where WeCom shows one."""
+    """Redirect with a code for the person who holds this browser's phone, or show a page where WeCom shows one."""
     world = request.app[WORLD]
     holder = rendering.find_holder(request, world)
     if not rendering.is_wecom(request) and holder is None:
@@ -212,7 +210,7 @@ async def authorize(request: web.Request) -> web.StreamResponse:
 
 
 async def consent(request: web.Request) -> web.StreamResponse:
-    """The consent page of snsapi_privateinfo was answered: allowed for 30 days, or refused."""
+    """Store the answer to the consent page of snsapi_privateinfo: allowed for 30 days, or refused."""
     world = request.app[WORLD]
     holder = rendering.find_holder(request, world)
     visit = Visit.from_query(request.query)
@@ -235,5 +233,5 @@ def _has_consented(world: World, target: Target, folded: str) -> bool:
 
 def _go(world: World, visit: Visit, target: Target, userid: str) -> web.Response:
     url = with_code(visit.redirect_uri, code_for(world, target, userid), visit.state)
-    # The address goes out as it came in: a URL object would re-encode what the app's owner wrote.
+    # The address is sent unchanged: a URL object would re-encode what the app's owner wrote.
     return web.Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})

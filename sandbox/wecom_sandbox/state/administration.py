@@ -1,6 +1,6 @@
-"""What a company's administrator does in WeCom's console: companies, departments, members, tags, apps.
+"""Actions of a company's administrator in WeCom's console: companies, departments, members, tags, apps.
 
-The console page and the control interface both come here. Values are JSON; errors are ValueError and KeyError.
+The console page and the control interface both use them. Values are JSON; errors are ValueError and KeyError.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ TYPES = frozenset(
     }
 )
 _HTTP = re.compile(r"https?://\S+", re.IGNORECASE)
-# Errors of a top entry and of one below it: type, name, key, url.
+# Errors of a top entry and of a sub-entry: type, name, key, url.
 _TOP, _SUB = (40017, 40018, 40019, 40020), (40024, 40025, 40026, 40027)
 _TOP_NAME_BYTES, _SUB_NAME_BYTES, _KEY_BYTES, _URL_BYTES = 16, 40, 128, 1024
 
 
 def buttons_of(menu: Json) -> list[Json]:
-    """The entries of a menu, checked. Raises ApiError."""
+    """Check a menu and return its entries. Raise ApiError."""
     buttons = content.children(menu, "button", least=1, most=3, wrong=40016)
     for button in buttons:
         if button.get("sub_button"):
@@ -82,7 +82,7 @@ def _name(button: Json, most: int, wrong: int) -> None:
 
 
 def check_row(row: object, *, path: str) -> None:
-    """The menu of an app that a seed or the control interface gives. Raises ValueError that names the field."""
+    """Check the menu in an app's row. Raise ValueError that names the field."""
     menu = row.get("menu") if isinstance(row, Mapping) else None
     try:
         if isinstance(menu, dict):
@@ -103,17 +103,17 @@ APP_FIELDS = frozenset(App.__slots__) - {"ip_effective_at"}
 
 
 def new_secret() -> str:
-    """43 characters, as WeCom's secrets have."""
+    """Make a secret of 43 characters, as long as WeCom's."""
     return secrets.token_urlsafe(32)
 
 
 def put_company(world: World, values: object) -> Company:
-    """Create a company, or replace the one with this corpid, with everything in it. Raises ValueError."""
+    """Create a company with everything in it, or replace the one with this corpid. Raise ValueError."""
     return at_once(put_company_in_steps(world, values))
 
 
 def put_company_in_steps(world: World, values: object) -> Generator[None, None, Company]:
-    """The same, a step for each row. The last one puts it in its place."""
+    """Do the work of `put_company`, one step for each row. The last step stores the company."""
     if not isinstance(values, Mapping):
         raise ValueError("a company must be an object")
     own = {name: value for name, value in values.items() if name not in _LISTS}
@@ -130,12 +130,12 @@ def put_company_in_steps(world: World, values: object) -> Generator[None, None, 
 
 
 def change_company(company: Company, values: object) -> None:
-    """Only the given fields change. Raises ValueError."""
+    """Change only the given fields. Raise ValueError."""
     typed.merge(company, values, path="company", allowed=COMPANY_FIELDS - {"corpid"})
 
 
 def remove_company(world: World, corpid: str) -> None:
-    """Forget it with its messages, groups, files and tokens. Raises KeyError."""
+    """Remove the company with its messages, groups, files and tokens. Raise KeyError."""
     del world.companies[corpid]
     world.mail.forget_company(corpid)
     world.media.forget_company(corpid)
@@ -148,7 +148,7 @@ def remove_company(world: World, corpid: str) -> None:
 
 
 def put_departments(world: World, company: Company, rows: list[object]) -> int:
-    """Add or change; parents may stand after their children in the list. Returns how many."""
+    """Add or change departments; parents may follow their children. Return how many."""
     announcer = Announcer(world, company)
     with announcer.scopes():
         at_once(_put_departments(company, rows, announcer))
@@ -156,10 +156,8 @@ def put_departments(world: World, company: Company, rows: list[object]) -> int:
 
 
 def remove_department(world: World, company: Company, number: int) -> None:
-    """Raises KeyError, or ValueError for the root and for one that is not empty.
-
-    Tags and scopes lose it. No update_tag tells that: WeCom may leave it out, so an app must read the tag again.
-    """
+    """Remove an empty department, also from tags and scopes. Raise KeyError, or ValueError if it is the root or not
+    empty. No update_tag event is sent: WeCom may leave it out, so an app must read the tag again."""
     old = company.directory.departments[number]
     company.directory.remove_department(number)
     for tag in company.directory.tags.values():
@@ -171,7 +169,7 @@ def remove_department(world: World, company: Company, number: int) -> None:
 
 
 def put_members(world: World, company: Company, rows: list[object]) -> int:
-    """Add or change; of a known member only the given fields change. Returns how many."""
+    """Add members, or change the given fields of known ones. Return how many."""
     announcer = Announcer(world, company)
     userids = (row.get("userid") for row in rows if isinstance(row, Mapping))
     with announcer.scopes([one for one in userids if isinstance(one, str)]):
@@ -180,7 +178,7 @@ def put_members(world: World, company: Company, rows: list[object]) -> int:
 
 
 def remove_member(world: World, company: Company, userid: str) -> None:
-    """The person leaves the company, her tags and all scopes; what stood on the phone is gone. Raises KeyError."""
+    """Remove a person who leaves the company from tags and scopes, and empty the phone. Raise KeyError."""
     announcer = Announcer(world, company)
     with announcer.scopes([userid]):
         member = company.directory.remove_member(userid)
@@ -190,10 +188,8 @@ def remove_member(world: World, company: Company, userid: str) -> None:
 
 
 def _forget_person(world: World, company: Company, gone: str, announcer: Announcer) -> None:
-    """Take a member out of tags and scopes; codes, tickets and consents are gone, too.
-
-    Who gets the same userid later is another person.
-    """
+    """Remove a member from tags and scopes, with codes, tickets and consents. Somebody who gets the same userid later
+    is another person."""
     for tag in list(company.directory.tags.values()):
         left = [one for one in tag.userids if fold(one) != gone]
         if len(left) < len(tag.userids):
@@ -210,10 +206,8 @@ def _forget_person(world: World, company: Company, gone: str, announcer: Announc
 
 
 def rename_member(world: World, company: Company, userid: str, new_userid: str) -> None:
-    """Give a member another userid: the same person, so scopes, tags, groups and the phone's messages stay hers.
-
-    Nobody enters or leaves a scope by that. Raises KeyError, or ValueError for a userid that is taken or wrong.
-    """
+    """Give a member another userid. It is the same person: scopes, tags, groups and messages stay. Nobody enters or
+    leaves a scope. Raise KeyError, or ValueError for a userid that is taken or wrong."""
     old = company.directory.members[fold(userid)]
     if fold(new_userid) != old.folded and company.directory.find(new_userid) is not None:
         raise ValueError(f"userid {new_userid} is taken")
@@ -224,7 +218,7 @@ def rename_member(world: World, company: Company, userid: str, new_userid: str) 
 
 
 def put_tags(world: World, company: Company, rows: list[object]) -> int:
-    """Add or change. Returns how many. Raises ValueError."""
+    """Add or change tags. Return how many. Raise ValueError."""
     announcer = Announcer(world, company)
     with announcer.scopes():
         at_once(_put_tags(company, rows, announcer))
@@ -232,7 +226,7 @@ def put_tags(world: World, company: Company, rows: list[object]) -> int:
 
 
 def put_apps(world: World, company: Company, rows: list[object]) -> int:
-    """Add or change; of a known app only the given fields change. A new app without a secret gets one."""
+    """Add apps, or change the given fields of known ones. A new app without a secret gets one."""
     with Announcer(world, company).scopes():
         return _put_apps(company, rows)
 
@@ -263,11 +257,11 @@ def _put_members(company: Company, rows: list[object], announcer: Announcer | No
         old = company.directory.find(userid) if isinstance(userid, str) else None
         known = asdict(old) if old is not None else {}
         if isinstance(row, Mapping) and "department" in row:
-            # Fields that follow the departments one by one start afresh with them.
+            # Fields that belong to the departments one by one start afresh with them.
             known = {k: v for k, v in known.items() if k not in {"order", "is_leader_in_dept", "main_department"}}
         values = known | dict(typed.check_fields(Member, row, path=f"member {userid}"))
         if old is not None:
-            # Found in another spelling: the id stays as it is.
+            # Found under another spelling: the id keeps its spelling.
             values["userid"] = old.userid
         member = typed.build(Member, values, path=f"member {userid}")
         company.directory.put_member(member)
@@ -303,7 +297,7 @@ def _put_apps(company: Company, rows: list[object]) -> int:
 
 
 def put_robots(company: Company, rows: list[object]) -> int:
-    """Add or replace, by their keys. Returns how many. Raises ValueError."""
+    """Add or replace robots by their keys. Return how many. Raise ValueError."""
     for row in rows:
         robot = typed.build(Robot, row, path="robot")
         company.robots[robot.key] = robot
@@ -311,14 +305,14 @@ def put_robots(company: Company, rows: list[object]) -> int:
 
 
 def verification_file(company: Company, app: App) -> str:
-    """The file whose presence on the trusted domain proves that it is the company's; its body is the middle part."""
+    """Return the name of the file that proves the ownership of a trusted domain; its body is the middle part."""
     digest = hashlib.sha256(f"{company.corpid}/{app.agentid}".encode()).digest()
     code = "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:16])
     return f"WW_verify_{code}.txt"
 
 
 def company_as_json(company: Company, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
-    """The whole company in the form that `put_company` takes. `rows` iter: rows of what is large are made later."""
+    """Return the whole company in the form that `put_company` takes. `rows` iter: large lists are made later."""
     directory = company.directory
     return {
         "corpid": company.corpid,
@@ -340,12 +334,12 @@ def app_as_json(app: App) -> dict[str, object]:
 
 
 def load(world: World, document: object) -> None:
-    """A seed file: {"companies": [...], "bi": {...}, "settings": {...}}. What stands in it is replaced."""
+    """Load a seed: {"companies": [...], "bi": {...}, "settings": {...}}. Replace everything that it contains."""
     at_once(load_in_steps(world, document))
 
 
 def load_in_steps(world: World, document: object) -> Steps:
-    """The same, a step for each row. Raises ValueError, also when some steps are done."""
+    """Do the work of `load`, one step for each row. Raise ValueError, possibly after some steps."""
     if not isinstance(document, Mapping) or set(document) - {"companies", "bi", "settings"}:
         raise ValueError('a seed is an object with "companies" and optionally "bi" and "settings"')
     world.settings.change(document.get("settings", {}))
@@ -356,7 +350,7 @@ def load_in_steps(world: World, document: object) -> Steps:
 
 
 def dump(world: World, rows: Callable[[Iterable[object]], object] = list) -> dict[str, object]:
-    """Everything that `load` takes; tokens, codes, messages and faults are not kept. `rows` as in `company_as_json`."""
+    """Return all that `load` takes, without tokens, codes, messages and faults. `rows` as in `company_as_json`."""
     companies = [company_as_json(company, rows) for company in world.companies.values()]
     return {"settings": world.settings.as_json(), "bi": bi_state.as_json(world.bi), "companies": rows(companies)}
 
@@ -369,7 +363,7 @@ def _rows(values: Mapping[str, object], name: str) -> list[object]:
 
 
 def _merged(known: Mapping[int, T], key: str, row: object, cls: type[T]) -> T:
-    """A new instance from the row, laid over the known one with the same number."""
+    """Build an instance from the row, with the fields of the known one as defaults."""
     number = row.get(key) if isinstance(row, Mapping) else None
     old = known.get(number) if isinstance(number, int) else None
     values = typed.check_fields(cls, row, path=f"{cls.__name__.lower()} {number}")

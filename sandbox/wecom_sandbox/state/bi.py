@@ -1,4 +1,4 @@
-"""What the stand-in BI knows. Plain Python; written by a seed or the control interface."""
+"""State of the stand-in BI. Plain Python; written by a seed or the control interface."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from wecom_sandbox.http import typed
 
 @dataclass(slots=True)
 class BiUser:
-    """`login_id` or, in e-mail mode, `email` is what a token names. An empty password signs nobody in to the API.
-
-    `sees`: by the name of a column the values whose rows the person sees on pages; of other columns all.
-    """
+    """A user. A token names `login_id` or, in e-mail mode, `email`. Without a password there is no API sign-in. `sees`:
+    by column, the values whose rows the person sees on pages; other columns do not limit."""
 
     login_id: str
     name: str = ""
@@ -23,15 +21,15 @@ class BiUser:
     sees: dict[str, list[object]] = field(default_factory=dict)
 
     def rows_of(self, card: BiCard) -> list[dict[str, object]]:
-        """The rows of the card that the person sees."""
+        """Return the rows of the card that the person sees."""
         limits = {column: values for column, values in self.sees.items() if column in card.columns}
         return [row for row in card.rows if all(row.get(column) in values for column, values in limits.items())]
 
 
 @dataclass(slots=True)
 class BiPivot:
-    """How a card is drawn as a table with a merged header: one line for each combination of `rows`, below one column
-    for each combination of `columns` and each of `values`, which are summed up."""
+    """Layout of a card as a table with a merged header: one line for each combination of `rows`, one column for each
+    combination of `columns` and each of `values`, which are sums."""
 
     rows: list[str]
     columns: list[str]
@@ -40,7 +38,7 @@ class BiPivot:
 
 @dataclass(slots=True)
 class BiParameter:
-    """A dynamic parameter: the rows whose `column` fulfils `filter_type` with `values`, or with what is sent."""
+    """A dynamic parameter: rows whose `column` fulfils `filter_type` with `values`, or with the sent values."""
 
     name: str
     column: str
@@ -50,10 +48,9 @@ class BiParameter:
 
 @dataclass(slots=True)
 class BiCard:
-    """A card with its data: each row by the names of `columns`. `aliases`: under which title a column is shown.
-
-    With a `pivot` it answers to GRID with a merged header, and to GRAPH with one title a column. `draws_after`: so many
-    seconds after its page a script draws the card; None: the script waits for ever; 0: it stands in the page."""
+    """A card with its data: each row by the names of `columns`. `aliases`: the titles of columns. With a `pivot` it
+    answers GRID with a merged header, and GRAPH with one title per column. `draws_after`: seconds until the page's
+    script draws the card; None: never; 0: the card is part of the page."""
 
     card_id: str
     name: str
@@ -69,7 +66,7 @@ class BiCard:
 
 @dataclass(slots=True)
 class BiPage:
-    """`fails`: the BI answers with its error page instead."""
+    """A page. `fails`: the BI answers with its error page instead."""
 
     page_id: str
     name: str
@@ -80,8 +77,8 @@ class BiPage:
 
 @dataclass(slots=True)
 class Bi:
-    """`public_key`: PEM or its base64 alone; without one nobody is signed in by a token. `accepts_forever`: whether a
-    token without a timestamp is taken, as the real one takes it."""
+    """The stand-in BI. `public_key`: PEM or only its base64; without it tokens sign nobody in. `accepts_forever`:
+    tokens without a timestamp are accepted, as the real BI does."""
 
     provider: str = "guanbi"
     domain: str = "guanbi"
@@ -90,7 +87,7 @@ class Bi:
     accepts_forever: bool = True
     users: list[BiUser] = field(default_factory=list)
     pages: list[BiPage] = field(default_factory=list)
-    # What happened: who is signed in in which browser, and the API's tokens with their end in unix seconds.
+    # What happened: login id by session, and the end of each API token in unix seconds.
     _sessions: dict[str, str] = field(default_factory=dict)
     _tokens: dict[str, float] = field(default_factory=dict)
 
@@ -121,13 +118,13 @@ class Bi:
         return self._tokens.get(token, 0.0) > now
 
     def forget(self) -> None:
-        """Drop what happened."""
+        """Drop sessions and tokens."""
         self._sessions.clear()
         self._tokens.clear()
 
 
 def from_json(values: object) -> Bi:
-    """Raises ValueError."""
+    """Read the BI from JSON. Raise ValueError."""
     return typed.build(Bi, values, path="bi")
 
 

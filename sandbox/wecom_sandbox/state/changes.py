@@ -1,4 +1,4 @@
-"""Changes of a company's directory: events by who receives them, and what follows a renamed member."""
+"""Events about changes of a company's directory, and the effects of a renamed member."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wecom_sandbox.state.directory import Department, Member, Tag, Visibility, f
 from wecom_sandbox.state.events import Outgoing, event
 from wecom_sandbox.state.world import Code, Company, Ticket, World
 
-# Fields of a member in a change_contact event: ours to WeCom's.
+# Fields of a member in a change_contact event: our name to WeCom's.
 _MEMBER_ELEMENTS = {
     "name": "Name",
     "department": "Department",
@@ -28,19 +28,19 @@ _MEMBER_ELEMENTS = {
     "telephone": "Telephone",
     "address": "Address",
 }
-# All that a callback set up after 2022-08-15 carries.
+# The only fields for a callback set up after 2022-08-15.
 _MINIMAL_MEMBER, _MINIMAL_DEPARTMENT = frozenset({"Department"}), frozenset({"ParentId"})
 
 
 class Announcer:
-    """Tells the sync assistant and, where that is switched on, the apps."""
+    """Sends events to the sync assistant and, if switched on, to the apps."""
 
     def __init__(self, world: World, company: Company) -> None:
         self._world = world
         self._company = company
 
     def member(self, old: Member | None, new: Member | None) -> None:
-        """`old` None: joined; `new` None: left."""
+        """Announce a change of a member. `old` None: joined; `new` None: left."""
         if new is None:
             if old is not None:
                 self._announce("delete_user", UserID=old.userid)
@@ -81,11 +81,9 @@ class Announcer:
 
     @contextmanager
     def scopes(self, userids: Iterable[str] = ()) -> Iterator[None]:
-        """Around a change: members who enter or leave the scope of an app with a callback are told to it.
-
-        `userids`: the members who themselves change (join, move, are disabled, leave); of others only those are looked
-        at who stand where a scope grew or shrank, so that one change among 100,000 people costs little.
-        """
+        """Announce, around a change, the members who enter or leave the scope of an app with a callback. `userids`: the
+        members who themselves change (join, move, are disabled, leave). Others are checked only where a scope grew or
+        shrank, so that one change among 100,000 people costs little."""
         directory = self._company.directory
         before = {fold(userid): directory.find(userid) for userid in userids}
         seen = self._seen()
@@ -105,7 +103,7 @@ class Announcer:
             self._announce_to_app(agentid, "unsubscribe", left)
 
     def _seen(self) -> dict[int, Visibility]:
-        """What each app sees that hears events."""
+        """Return what each app with a callback address sees."""
         apps = self._company.apps.values()
         return {app.agentid: self._company.visibility(app) for app in apps if app.callback.url}
 
@@ -126,7 +124,7 @@ class Announcer:
 
 
 def _gets(visibility: Visibility, member: Member | None) -> bool:
-    """Whether messages of an app that sees this reach the member."""
+    """Return whether messages of an app that sees this reach the member."""
     return member is not None and visibility.reaches(member)
 
 
@@ -144,7 +142,7 @@ def _joined(values: Sequence[object]) -> str:
 
 
 def carry_over(world: World, company: Company, old: Member, new: Member) -> None:
-    """Scopes of apps, messages and what was chosen in them, groups, codes and consents on their way."""
+    """Move a member's scopes, messages with their choices, groups, codes and consents to another userid."""
     for app in company.apps.values():
         app.scope.userids = [new.userid if fold(one) == old.folded else one for one in app.scope.userids]
     company.forget_visibility()

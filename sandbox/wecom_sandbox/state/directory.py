@@ -1,4 +1,4 @@
-"""One company's departments, members and tags, with the look-ups that the API needs to be quick for 100,000 people."""
+"""Departments, members and tags of a company, with indexes that keep the API quick for 100,000 people."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _NOT_IN_NAMES = re.compile(r'[\\:*?"<>|\x00-\x1f\x7f]')
 
 
 def fold(userid: str) -> str:
-    """WeCom's ids are case-insensitive: this is the form in which two are compared."""
+    """Return the form in which userids are compared: WeCom's ids are case-insensitive."""
     return userid.lower()
 
 
 def is_userid(text: str) -> bool:
-    """Whether WeCom takes it: 1 to 64 letters, digits and some signs."""
+    """Return whether WeCom accepts the userid: 1 to 64 letters, digits and some signs."""
     return _USERID.fullmatch(text) is not None
 
 
@@ -55,7 +55,7 @@ class Member:
     status: int = ACTIVE
     main_department: int = 0
     extattr: dict[str, object] | None = None
-    # Without an interface licence: told in unlicenseduser, gets nothing (matters for apps of third parties).
+    # Without an interface licence: named in unlicenseduser, gets nothing (matters for third-party apps).
     unlicensed: bool = False
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """What an app sees: departments with all below them, and members listed singly (folded userids)."""
+    """Visible part of the directory for an app: departments with all below, and single members (folded userids)."""
 
     departments: frozenset[int]
     singles: frozenset[str]
@@ -91,15 +91,13 @@ class Visibility:
         return member.folded in self.singles or any(number in self.departments for number in member.department)
 
     def reaches(self, member: Member) -> bool:
-        """Whether messages get there, too: not to members who are disabled or gone."""
+        """Return whether messages reach the member, too: not if disabled or gone."""
         return member.status not in (DISABLED, LEFT) and self.sees(member)
 
 
 class Directory:
-    """`version` grows with every change, so that what was derived from an older one is recognised.
-
-    `tree_version` grows with those of departments and tags alone.
-    """
+    """Directory of a company. `version` grows with every change, so that outdated results are recognised.
+    `tree_version` grows only with changes of departments and tags."""
 
     def __init__(self) -> None:
         self.departments: dict[int, Department] = {}
@@ -107,11 +105,11 @@ class Directory:
         self.tags: dict[int, Tag] = {}
         self.version = self.tree_version = 0
         self._direct: dict[int, dict[str, Member]] = {}
-        # parentid: name to id; no two departments side by side have one name.
+        # parentid: name to id. Sibling departments have different names.
         self._children: dict[int, dict[str, int]] = {}
 
     def put_department(self, department: Department) -> None:
-        """Add or replace. The root has id 1 and parentid 0, and the company's name. Raises ValueError."""
+        """Add or replace a department. The root has id 1, parentid 0 and the company's name. Raise ValueError."""
         if department.id == ROOT_DEPARTMENT:
             department.parentid = 0
         else:
@@ -125,7 +123,7 @@ class Directory:
         self._changed_tree()
 
     def remove_department(self, number: int) -> None:
-        """Raises ValueError for the root and for a department that is not empty."""
+        """Remove a department. Raise ValueError if it is the root or not empty."""
         if number == ROOT_DEPARTMENT:
             raise ValueError("the root department stays")
         if self._direct.get(number):
@@ -137,7 +135,7 @@ class Directory:
         self._changed_tree()
 
     def put_member(self, member: Member) -> None:
-        """Add or replace. Raises ValueError for an unknown department."""
+        """Add or replace a member. Raise ValueError for an unknown department."""
         unknown = [number for number in member.department if number not in self.departments]
         if unknown or not member.department:
             raise ValueError(f"member {member.userid} stands in unknown departments {unknown}")
@@ -147,13 +145,13 @@ class Directory:
         self.version += 1
 
     def remove_member(self, userid: str) -> Member:
-        """Raises KeyError."""
+        """Remove a member. Raise KeyError."""
         self._unlist(fold(userid))
         self.version += 1
         return self.members.pop(fold(userid))
 
     def rename_member(self, old: Member, new: Member) -> None:
-        """The same person under another userid, in the same place of every list that names her."""
+        """Give a person another userid, in the same place of every list."""
         before, after = old.folded, new.folded
         self._unlist(before)
         self.members = {after if key == before else key: one for key, one in self.members.items()}
@@ -175,7 +173,7 @@ class Directory:
         return self.members.get(fold(userid))
 
     def subtree(self, number: int) -> set[int]:
-        """The department and all below it; empty when unknown."""
+        """Return the department and all below it; empty if unknown."""
         found: set[int] = set()
         waiting = [number] if number in self.departments else []
         while waiting:
@@ -186,7 +184,7 @@ class Directory:
         return found
 
     def tree(self) -> Iterator[tuple[int, Department]]:
-        """Every department with its depth (0: the root), each after the one above it; larger order first."""
+        """Yield every department with its depth (0: the root), parents first, larger order first."""
         waiting = [(0, ROOT_DEPARTMENT)]
         while waiting:
             depth, number = waiting.pop()
@@ -199,7 +197,7 @@ class Directory:
         return self._direct.get(number, {}).values()
 
     def members_below(self, numbers: Iterable[int]) -> Iterator[Member]:
-        """Members of these departments, each once."""
+        """Yield the members of these departments, each once."""
         seen: set[str] = set()
         for number in numbers:
             for folded, member in self._direct.get(number, {}).items():
@@ -210,13 +208,13 @@ class Directory:
     def visibility(
         self, userids: Iterable[str], partyids: Iterable[int], tagids: Iterable[int], departments: frozenset[int]
     ) -> Visibility:
-        """Listed members, and what the listed tags hold; beside them `departments`, which are those of `seen_tree`."""
+        """Return what an app sees: listed members, members of listed tags, and `departments` of `seen_tree`."""
         tags = self._known_tags(tagids)
         singles = {fold(userid) for userid in [*userids, *(userid for tag in tags for userid in tag.userids)]}
         return Visibility(departments, frozenset(singles & self.members.keys()))
 
     def seen_tree(self, partyids: Iterable[int], tagids: Iterable[int]) -> frozenset[int]:
-        """Listed departments and those of the listed tags, with their sub-departments."""
+        """Return the listed departments and those of the listed tags, with their sub-departments."""
         departments: set[int] = set()
         for number in [*partyids, *(number for tag in self._known_tags(tagids) for number in tag.partyids)]:
             departments |= self.subtree(number)
@@ -230,7 +228,7 @@ class Directory:
         self.tree_version += 1
 
     def _check_place(self, department: Department) -> None:
-        """Raises ValueError for a place in the tree that cannot be."""
+        """Raise ValueError for an impossible place in the tree."""
         number, name, parent = department.id, department.name, department.parentid
         if parent not in self.departments:
             raise ValueError(f"department {number} hangs on the unknown department {parent}")
@@ -245,7 +243,7 @@ class Directory:
             raise ValueError(f"department {number} would stand below level {_LEVELS_MOST}")
 
     def _level(self, number: int) -> int:
-        """1 for the root."""
+        """Return the level of a department; 1 for the root."""
         level = 1
         while number != ROOT_DEPARTMENT:
             number = self.departments[number].parentid
@@ -253,7 +251,7 @@ class Directory:
         return level
 
     def _height(self, number: int) -> int:
-        """How many levels the department and what stands below it fill; 1 for a new one."""
+        """Return the number of levels of the department and all below it; 1 for a new one."""
         row, height = [number], 0
         while row:
             row = [below for one in row for below in self._children.get(one, {}).values()]
@@ -271,12 +269,12 @@ class Directory:
 
 
 def _replace(userids: list[str], folded: str, userid: str) -> None:
-    """Another userid in the place of one, in whatever letters that was written."""
+    """Replace a userid, whatever its case."""
     userids[:] = [userid if fold(one) == folded else one for one in userids]
 
 
 def _check_fields(department: Department) -> None:
-    """Raises ValueError. Source: pages 90205 and 90206 of developer.work.weixin.qq.com, as SDKs quote them."""
+    """Raise ValueError. Source: pages 90205 and 90206 of developer.work.weixin.qq.com, as SDKs quote them."""
     number, name = department.id, department.name
     if not ROOT_DEPARTMENT < number <= DEPARTMENT_ID_MOST:
         raise ValueError(f"department id {number} is not between 2 and {DEPARTMENT_ID_MOST}")

@@ -1,4 +1,4 @@
-"""What WeCom tells an app's callback address: events and members' messages, waiting to be delivered."""
+"""Events and members' messages for the callback addresses of apps, until they are delivered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 LOG_LENGTH = 5000
-# Of all apps together; above, the longest queue loses its oldest event.
+# Limit for all apps together; above it the longest queue loses its oldest event.
 WAITING_MOST = 100_000
 # An app of a company; agentid None: its directory-sync assistant.
 Receiver = tuple[str, int | None]
@@ -23,7 +23,7 @@ _message_ids = itertools.count(7_000_000_000_000_000_001)
 
 @dataclass(slots=True)
 class Callback:
-    """Where an app (or the directory-sync assistant) receives events: the triple of the console's page."""
+    """Callback address of an app or the directory-sync assistant: the three fields of the console's page."""
 
     url: str = ""
     token: str = ""
@@ -32,7 +32,7 @@ class Callback:
 
 @dataclass(slots=True)
 class Outgoing:
-    """One event. `agentid` None: to the directory-sync assistant. `on_reply` gets the passive reply, decrypted."""
+    """Event to send. `agentid` None: to the directory-sync assistant. `on_reply` gets the decrypted passive reply."""
 
     corpid: str
     agentid: int | None
@@ -50,7 +50,7 @@ class Outgoing:
 
 @dataclass(slots=True)
 class DeliveryRecord:
-    """One try to deliver one event. `outcome`: ok, replied, or what went wrong. `attempt` 0: given up untried."""
+    """A try to deliver an event. `outcome`: ok, replied, or the problem. `attempt` 0: given up untried."""
 
     at: float
     corpid: str
@@ -66,10 +66,10 @@ class DeliveryRecord:
 
 @dataclass(slots=True)
 class Outbox:
-    """Events in the order in which they happened, a queue for each app. `wake` is called when one was added."""
+    """Events in their order, one queue per app. `wake` is called when one was added."""
 
     queues: dict[Receiver, deque[Outgoing]] = field(default_factory=dict)
-    # How many events are under way to each app.
+    # Number of events being delivered to each app.
     running: Counter[Receiver] = field(default_factory=Counter)
     log: Ring[DeliveryRecord] = field(default_factory=lambda: Ring(LOG_LENGTH))
     wake: Callable[[], None] = lambda: None
@@ -81,13 +81,13 @@ class Outbox:
         self.wake()
 
     def _give_up(self) -> None:
-        """Of an app whose address hangs, in most cases."""
+        """Drop the oldest event of the longest queue, in most cases of an app whose address hangs."""
         lost = max(self.queues.values(), key=len).popleft()
         at = float(str(lost.elements["CreateTime"]))
         self.log.add(lost.record(at, attempt=0, outcome="given up: too many events wait"))
 
     def claim(self, *, most_running: int) -> Iterator[Outgoing]:
-        """What may be sent now: of each app as much as keeps it at `most_running`. Each must be told to `done`."""
+        """Yield the events to send now, up to `most_running` at once per app. Each must be passed to `done`."""
         for receiver, queue in list(self.queues.items()):
             while queue and self.running[receiver] < most_running:
                 self.running[receiver] += 1
@@ -96,7 +96,7 @@ class Outbox:
                 del self.queues[receiver]
 
     def done(self, outgoing: Outgoing) -> None:
-        """This one was delivered or given up: the next may go."""
+        """Note that this event was delivered or given up: the next may go."""
         self.running[outgoing.receiver] -= 1
         if not self.running[outgoing.receiver]:
             del self.running[outgoing.receiver]
@@ -104,24 +104,24 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """How many events were not yet tried."""
+        """The number of events not yet tried."""
         return sum(map(len, self.queues.values()))
 
     @property
     def under_way(self) -> int:
-        """How many events are being delivered, or will be tried again."""
+        """The number of events being delivered or tried again."""
         return self.running.total()
 
 
 def event(
     corpid: str, agentid: int | None, name: str, *, now: float, userid: str = "sys", **elements: object
 ) -> dict[str, object]:
-    """The elements of an event, in WeCom's order; AgentID last, absent for the sync assistant."""
+    """Return the elements of an event in WeCom's order; AgentID last, absent for the sync assistant."""
     common = {"ToUserName": corpid, "FromUserName": userid, "CreateTime": int(now), "MsgType": "event", "Event": name}
     return common | elements | ({} if agentid is None else {"AgentID": agentid})
 
 
 def ordinary(corpid: str, agentid: int, kind: str, *, now: float, userid: str, **elements: object) -> dict[str, object]:
-    """The elements of a message that a member wrote to an app."""
+    """Return the elements of a message that a member wrote to an app."""
     common = {"ToUserName": corpid, "FromUserName": userid, "CreateTime": int(now), "MsgType": kind}
     return common | elements | {"MsgId": next(_message_ids), "AgentID": agentid}

@@ -1,4 +1,4 @@
-"""Uploaded files, and those that the sandbox made."""
+"""Uploaded files, and files that the sandbox made."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Of all files; above, the oldest are forgotten.
+# Limits of all files; above them the oldest are dropped.
 BYTES_MOST = 512 * 1024 * 1024
 FILES_MOST = 100_000
 
 
 @dataclass(slots=True)
 class Media:
-    """`kind`: image, voice, video or file."""
+    """A file. `kind`: image, voice, video or file."""
 
     media_id: str
     corpid: str
@@ -25,7 +25,7 @@ class Media:
 
 
 class Files:
-    """By their media_id. The newest one is kept however large it is."""
+    """Files by media_id. The newest is kept, however large it is."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Media] = OrderedDict()
@@ -50,5 +50,5 @@ class Files:
         self._bytes -= 0 if media is None else len(media.body)
 
     def __iter__(self) -> Iterator[Media]:
-        """The oldest first."""
+        """Iterate, oldest first."""
         return iter(self._kept.values())

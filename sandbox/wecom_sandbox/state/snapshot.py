@@ -1,7 +1,7 @@
-"""The state as lines of JSON, and in a file: read whole or not at all, replaced whole or not at all.
+"""The state as lines of JSON, and in a file: read and replaced as a whole or not at all.
 
-The first line is a seed. Each other line is an object with one name, one of `_READERS`. Not kept: faults, logs, what
-was used of limits, and events that wait.
+The first line is a seed. Each other line is an object with one name, one of `_READERS`. Faults, logs, used limits and
+waiting events are not kept.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _OfCompany(Protocol):
 
 @dataclass(slots=True)
 class _Consent:
-    """A member's, to what snsapi_privateinfo tells an app."""
+    """A member's consent that an app gets the data of snsapi_privateinfo."""
 
     corpid: str
     agentid: int
@@ -53,7 +53,7 @@ T = TypeVar("T", bound=_OfCompany)
 
 
 def read(world: World, path: Path) -> None:
-    """Load a seed or a snapshot. Raises OSError and ValueError."""
+    """Load a seed or a snapshot. Raise OSError and ValueError."""
     content = path.read_bytes()
     lines = content.splitlines()
     if len(lines) > 1 and _is_object(lines[0]):
@@ -63,12 +63,10 @@ def read(world: World, path: Path) -> None:
 
 
 def write(world: World, path: Path) -> None:
-    """Put the state in the file's place, for its owner only: it holds secrets. Raises OSError; then the old one stays.
-
-    A full disk or a lost power supply leaves the old file or the new one, never half of one.
-    """
+    """Replace the file, readable only by its owner since it holds secrets. Raise OSError; then the old file stays. A
+    full disk or a power failure leaves the old file or the new one, never a part."""
     target = path.resolve()
-    # Files of this function have mode 0600.
+    # mkstemp creates files with mode 0600.
     number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with open(number, "wb") as file:
@@ -84,10 +82,8 @@ def write(world: World, path: Path) -> None:
 
 
 def pieces_of(world: World) -> Iterator[bytes]:
-    """Whole lines, but the first, which has a piece for each row, each with its end.
-
-    What is there when the first is asked for; the caller may do other work between two.
-    """
+    """Yield whole lines with their ends; the first line in pieces, one for each row. The content is that of the first
+    call; the caller may do other work between two pieces."""
     mail = world.mail
     messages, codes = list(mail.messages.values()), list(mail.response_codes.values())
     chats, media, passes = list(world.chats.values()), list(world.media), _passes(world)
@@ -102,7 +98,7 @@ def pieces_of(world: World) -> Iterator[bytes]:
 
 
 def _passes(world: World) -> list[tuple[str, DataclassInstance]]:
-    """What somebody who is about to sign in, or an app that works, has in hand; each with the name of its lines."""
+    """Return tokens, codes, tickets and consents, each with the name of its lines."""
     return [
         *(("token", one) for one in world.tokens.values()),
         *(("code", one) for one in world.codes.values()),
@@ -113,13 +109,13 @@ def _passes(world: World) -> list[tuple[str, DataclassInstance]]:
 
 
 def restore(world: World, lines: Iterable[bytes]) -> None:
-    """Load a snapshot into a world, line by line. Raises ValueError with the number of the line."""
+    """Load a snapshot into a world, line by line. Raise ValueError with the number of the line."""
     for number, line in enumerate(lines, 1):
         at_once(restore_in_steps(world, number, line))
 
 
 def restore_in_steps(world: World, number: int, line: bytes) -> Generator[None, None, None]:
-    """One line; `number` 1 is the seed, which has a step for each row. Raises ValueError."""
+    """Restore one line; `number` 1 is the seed, which has a step for each row. Raise ValueError."""
     try:
         document = bodies.loads(line)
         if number == 1:
@@ -219,7 +215,7 @@ def _of_company(world: World, cls: type[T], name: str, values: object) -> T:
 
 
 def _read_clock(world: World, values: object) -> None:
-    """It never goes back."""
+    """Move the clock forward to `values`; it never goes back."""
     if isinstance(values, bool) or not isinstance(values, int | float):
         raise ValueError("clock must be a number")
     world.clock.advance(max(0.0, values - world.now()))
@@ -240,7 +236,7 @@ _READERS: dict[str, Callable[[World, object], None]] = {
 
 
 def _parted(values: object, *names: str) -> tuple[dict[str, object], dict[str, object]]:
-    """An object without, and with only, these names. Raises ValueError."""
+    """Return an object without these names, and one with only these. Raise ValueError."""
     if not isinstance(values, dict) or not values.keys() >= set(names):
         raise ValueError(f"an object with {', '.join(names)} is expected")
     rest = {name: value for name, value in values.items() if name not in names}
@@ -259,7 +255,7 @@ def _company_of(world: World, corpid: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming last, too."""
+    """Make the renaming durable, too."""
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)

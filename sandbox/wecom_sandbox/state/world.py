@@ -1,4 +1,4 @@
-"""The sandbox's whole state: companies, apps, and everything short-lived that hangs on them. Plain Python."""
+"""The sandbox's whole state: companies, apps, and short-lived objects such as tokens. Plain Python."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from wecom_sandbox.state.directory import Department, Directory, Member, Visibil
 from wecom_sandbox.state.events import Callback, Outbox
 from wecom_sandbox.state.files import Files
 
-# The last moment whose unix seconds have ten digits, as WeCom's hint ids want them.
+# The last moment whose unix seconds have ten digits, as in WeCom's hint ids.
 ENDS_AT = 9_999_999_999
 
 
 class Clock:
-    """Unix seconds as float. Goes back by `reset` alone, and not beyond ENDS_AT."""
+    """Clock in unix seconds as float. Only `reset` sets it back; it stops at ENDS_AT."""
 
     def __init__(self) -> None:
         self._offset_seconds = 0.0
@@ -34,11 +34,11 @@ class Clock:
         return time.time() + self._offset_seconds
 
     def reset(self) -> None:
-        """The machine's again: only where nothing is left that is of a later time."""
+        """Set the clock to the machine's. Only safe if nothing of a later time is left."""
         self._offset_seconds = 0.0
 
     def advance(self, seconds: float) -> None:
-        """Move forward. `seconds`: zero or more. Raises ValueError."""
+        """Move the clock forward. `seconds`: zero or more. Raise ValueError."""
         if not seconds >= 0:
             raise ValueError("seconds must be zero or more: the clock cannot go back")
         if seconds > ENDS_AT - self.now():
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 def at_once(steps: Generator[None, None, T]) -> T:
-    """Do all steps; what they return."""
+    """Do all steps and return their result."""
     while True:
         try:
             next(steps)
@@ -60,7 +60,7 @@ def at_once(steps: Generator[None, None, T]) -> T:
 
 
 def find_leniencies(world: World) -> list[str]:
-    """A sentence for each company with apps whose callers' addresses are not looked at."""
+    """Return a sentence for each company with apps whose callers' addresses are not checked."""
     if world.settings.trusted_ips_required:
         return []
     unlisted = {
@@ -80,7 +80,7 @@ _PATH_MOST = 200
 
 
 class Missing:
-    """How often each path was asked for. Of more than _KEPT paths, the one asked for longest ago is forgotten."""
+    """Count of requests by path. Above _KEPT paths, the one asked for longest ago is dropped."""
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -95,12 +95,12 @@ class Missing:
         self._counts.clear()
 
     def as_json(self) -> list[dict[str, object]]:
-        """The most wanted first."""
+        """Return the counts, the highest first."""
         rows = sorted(self._counts.items(), key=lambda row: (-row[1], row[0]))
         return [{"method": method, "path": path, "count": count} for (method, path), count in rows]
 
 
-# Of all codes of sign-ins, of all user_tickets and of all groups; above, the oldest is forgotten, over or not.
+# Limits of all sign-in codes, user_tickets and groups; above them the oldest is dropped, expired or not.
 KEPT_CODES = 100_000
 KEPT_TICKETS = 200_000
 KEPT_CHATS = 10_000
@@ -115,7 +115,7 @@ class Scope:
 
 @dataclass(slots=True)
 class App:
-    """One self-built app. Domains are host or host:port. `trusted_ips` None: the sandbox does not look at the IP."""
+    """A self-built app. Domains are host or host:port. `trusted_ips` None: the sandbox does not check the IP."""
 
     agentid: int
     name: str
@@ -124,7 +124,7 @@ class App:
     home_url: str = ""
     trusted_domain: str = ""
     callback_domain: str = ""
-    # Whether the verification file was found on trusted_domain; without it nobody is redirected there.
+    # Whether the verification file was found on trusted_domain; otherwise nobody is redirected there.
     domain_verified: bool = True
     trusted_ips: list[str] | None = None
     scope: Scope = field(default_factory=Scope)
@@ -137,7 +137,7 @@ class App:
     isreportenter: int = 0
     report_location_flag: int = 0
     menu: dict[str, object] | None = None
-    # Entries of trusted_ips made in the console: when each takes effect, unix seconds.
+    # When each trusted IP that was added in the console takes effect, in unix seconds.
     ip_effective_at: dict[str, float] = field(default_factory=dict)
 
 
@@ -150,7 +150,7 @@ class Robot:
 
 @dataclass(slots=True)
 class Chat:
-    """A group chat that an app made. `members`: folded userids, each once."""
+    """A group chat that an app created. `members`: folded userids, each once."""
 
     chatid: str
     corpid: str
@@ -166,7 +166,7 @@ class Company:
     name: str
     contacts_secret: str = ""
     contacts_callback: Callback = field(default_factory=Callback)
-    # Addresses from which the sync assistant was used before 2022-08-15: from others details give 48009.
+    # Addresses from which the sync assistant was used before 2022-08-15: others get 48009 for details.
     contacts_old_ips: list[str] = field(default_factory=list)
     account_limit: int = 100_000
     apps: dict[int, App] = field(default_factory=dict)
@@ -180,7 +180,7 @@ class Company:
             self.directory.put_department(Department(id=1, name=self.name, parentid=0))
 
     def visibility(self, app: App) -> Visibility:
-        """What the app sees now; kept until the directory or the scope changes (`forget_visibility`)."""
+        """Return what the app sees; cached until the directory or the scope changes (`forget_visibility`)."""
         known = self._seen.get(app.agentid)
         if known is None or known[0] != self.directory.version:
             scope, tree = app.scope, self._seen_tree(app)
@@ -189,7 +189,7 @@ class Company:
         return known[1]
 
     def _seen_tree(self, app: App) -> frozenset[int]:
-        """Kept while people alone change: there may be 30,000 departments."""
+        """Return the visible departments, cached while only people change: there may be 30,000 departments."""
         known = self._seen_trees.get(app.agentid)
         if known is None or known[0] != self.directory.tree_version:
             tree = self.directory.seen_tree(app.scope.partyids, app.scope.tagids)
@@ -204,7 +204,7 @@ class Company:
         return self.directory.find(userid) is not None
 
     def receives(self, app: App, member: Member) -> bool:
-        """Whether the app's messages reach this member: in its scope, neither disabled nor gone."""
+        """Return whether the app's messages reach this member: in its scope, neither disabled nor gone."""
         return self.visibility(app).reaches(member)
 
 
@@ -214,13 +214,13 @@ class Token:
     corpid: str
     agentid: int | None
     expires_at: float
-    # The secret for which it was given: a reset secret makes its tokens useless (40001).
+    # The secret for which the token was given: a reset secret makes its tokens useless (40001).
     secret: str
 
 
 @dataclass(slots=True)
 class Code:
-    """What a browser brings back from the authorise or the QR page. `userid` "" means: not a member, see `openid`."""
+    """The code that a browser brings from the authorise or QR page. `userid` "": not a member, see `openid`."""
 
     value: str
     corpid: str
@@ -234,7 +234,7 @@ class Code:
 
 @dataclass(slots=True)
 class Ticket:
-    """A user_ticket (scope snsapi_privateinfo), or a JS-SDK ticket: `userid` "", and `kind` for what it is."""
+    """A user_ticket (scope snsapi_privateinfo), or a JS-SDK ticket with `userid` "" and its `kind`."""
 
     value: str
     corpid: str
@@ -246,7 +246,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One call of the API. Holds no query and no body: secrets and tokens stand there."""
+    """A call of the API, without query and body, which hold secrets and tokens."""
 
     at: float
     method: str
@@ -263,7 +263,7 @@ class CallRecord:
 
 
 class World:
-    """Everything. One per process; not safe for threads: the server is one loop."""
+    """The whole state. One per process; not safe for threads: the server has one loop."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -293,7 +293,7 @@ class World:
         self.bi.forget()
 
     def reset(self) -> None:
-        """Drop everything; the clock is the machine's again."""
+        """Drop everything and reset the clock."""
         self.clock.reset()
         self.companies.clear()
         self.settings = Settings()
@@ -301,7 +301,7 @@ class World:
         self.forget()
 
     def adopt(self, other: World) -> None:
-        """Take a restored state over. The clock never goes back; who watches a phone is told."""
+        """Take over a restored state. The clock never goes back; watchers of phones are notified."""
         self.settings, self.companies, self.bi = other.settings, other.companies, other.bi
         self.forget()
         self.mail, self.chats, self.media = other.mail, other.chats, other.media
@@ -315,17 +315,17 @@ class World:
         return self.clock.now()
 
     def log_call(self, record: CallRecord) -> None:
-        """Keep it, and no more than `calls_kept` of the newest."""
+        """Keep the record, and at most `calls_kept` of the newest."""
         self.calls.add(record)
         while len(self.calls) > self.settings.calls_kept:
             self.calls.drop()
 
     def app(self, corpid: str, agentid: int) -> App:
-        """Raises KeyError."""
+        """Return the app. Raise KeyError."""
         return self.companies[corpid].apps[agentid]
 
     def new_code(self, *, corpid: str, userid: str, netloc: str, openid: str = "", user_ticket: str = "") -> Code:
-        """A code for one use within 5 minutes, bound to the host (and port) to which the browser is sent."""
+        """Make a code for one use within 5 minutes, bound to the host (and port) to which the browser is sent."""
         expires_at = self.now() + self.settings.code_seconds
         code = Code(secrets.token_urlsafe(32), corpid, userid, openid, netloc, expires_at, user_ticket)
         self.keep_code(code)
@@ -348,7 +348,7 @@ class World:
             self.chats.popitem(last=False)
 
     def watch(self, corpid: str, folded: str, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` whenever something changes on this person's phone; returns what ends that."""
+        """Call `listener` whenever something changes on this person's phone. Return a function that ends that."""
         self._listeners.setdefault((corpid, folded), set()).add(listener)
         return lambda: self._unwatch(corpid, folded, listener)
 
@@ -363,12 +363,12 @@ class World:
             listener()
 
     def changed_for_all(self, corpid: str) -> None:
-        """The same for every phone of a company that somebody looks at."""
+        """Notify the watchers of every phone of a company."""
         for watched, folded in tuple(self._listeners):
             if watched == corpid:
                 self.changed(corpid, folded)
 
 
 WORLD = web.AppKey("world", World)
-# None: there is no port with TLS.
+# None: there is no TLS port.
 AUTHORITY = web.AppKey[Authority | None]("authority")
