@@ -1,4 +1,4 @@
-"""Wiring only: settings, URLs, Celery. Imports the apps and is imported by none of them."""
+"""Wiring only: settings, URLs, Celery. It imports the apps, and no app imports it."""
 
 from guanwecom.celery import app as celery_app
 

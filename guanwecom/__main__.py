@@ -1,7 +1,7 @@
-"""`python -m guanwecom worker …` and `python -m guanwecom beat …`: Celery's commands of these names, and no others.
+"""`python -m guanwecom worker …` and `python -m guanwecom beat …`: two of Celery's commands.
 
-`celery -A guanwecom` does the same, but also loads what an interactive shell needs, 8 MB in each process, and lets
-workers tell each other every two seconds that they live, which nobody here reads: ours write it into the database.
+`celery -A guanwecom` does the same, but also loads the needs of an interactive shell, 8 MB in each process, and makes
+workers exchange signs of life every two seconds, which nothing here reads: our heartbeats go to the database.
 """
 
 import sys
@@ -13,7 +13,7 @@ from celery.bin.worker import worker
 
 from guanwecom.celery import app
 
-# Options of Celery's worker that are on here.
+# Options of Celery's worker that are on by default here.
 WORKER = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
 
 
@@ -28,7 +28,7 @@ program.add_command(beat)
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    # With these a worker starts itself anew after SIGHUP. By the path of this file it would find our celery.py in the
-    # place of Celery.
+    # A worker restarts itself with these arguments after SIGHUP. With this file's path it would import our celery.py
+    # instead of Celery.
     sys.argv[:1] = ["-m", "guanwecom"]
     program(words, prog_name="python -m guanwecom")

@@ -1,4 +1,4 @@
-"""The admin site: Django's, with our name, index, uncounted lists and readable histories."""
+"""The admin site: Django's with our name and index, lists without full counts, and readable histories."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 else:
     ModelAdminBase = object
 
-# guanwecom.overview, which imports pages that register with the site: guanwecom.urls brings it.
+# Provided by guanwecom.urls: guanwecom.overview imports pages that register with this site.
 index_overview: Provided[Callable[[HttpRequest], Overview]] = Provided()
-# What each list has, whoever wrote it. A facet is a full count for each choice of each filter.
+# Options of every list. A facet is a full count for each choice of each filter.
 LIGHT_LISTS = {
     "paginator": CappedPaginator,
     "show_full_result_count": False,
@@ -52,7 +52,7 @@ LIGHT_LISTS = {
 }
 
 
-# Pages on which one of the six steps ends, or the next one begins: there they stand on top until all are done.
+# The six first steps are shown on top of the pages where one ends or the next one begins, until all are done.
 STEP_PAGES = frozenset(
     {
         *("integrations_siteaddress_changelist", "integrations_corp_changelist", "integrations_corp_change"),
@@ -64,10 +64,8 @@ STEP_PAGES = frozenset(
 
 
 class NamedChanges(ModelAdminBase):
-    """Histories that name the changed fields in their reader's language.
-
-    Django keeps a label, "Full name", and translates it when it is shown; but the catalogues have "full name".
-    """
+    """Histories that name changed fields in the reader's language. Django stores the label, "Full name", and translates
+    it when shown; but the catalogues have "full name"."""
 
     def construct_change_message(
         self, request: HttpRequest, form: BaseForm, formsets: Any, add: bool = False
@@ -84,8 +82,8 @@ class NamedChanges(ModelAdminBase):
 
 
 class ShownLookups(ModelAdminBase):
-    """Lists that can be asked for no column that they do not show: the answers to `?digest__startswith=…` would tell a
-    secret letter by letter. Relations name rows, which the queryset of each list bounds."""
+    """Lists that filter only by columns that they show: `?digest__startswith=…` would reveal a secret letter by letter.
+    Relations name rows, which each list's queryset limits."""
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         return self._is_shown(lookup.split("__")[0], request) and super().lookup_allowed(lookup, value, request)
@@ -93,7 +91,7 @@ class ShownLookups(ModelAdminBase):
     def _is_shown(self, name: str, request: HttpRequest) -> bool:
         try:
             column = self.opts.get_field(name)
-        except FieldDoesNotExist:  # the parameter of a filter, or nothing
+        except FieldDoesNotExist:  # a filter's parameter, or an unknown one
             return True
         shown = {self.date_hierarchy, *self.get_list_display(request), *self.get_search_fields(request)}
         shown |= {name for one in self.get_list_filter(request) for name in _parameters(one)}
@@ -101,13 +99,13 @@ class ShownLookups(ModelAdminBase):
 
 
 def _parameters(chosen: Any) -> list[str]:
-    """Name the columns that a filter of a list asks for in its address."""
+    """Name the columns in a filter's query parameters."""
     name = chosen[0] if isinstance(chosen, list | tuple) else getattr(chosen, "parameter_name", chosen)
     return [str(each).split("__")[0] for each in getattr(chosen, "selects", [name])]
 
 
 def texts_of_labels(form: BaseForm) -> dict[str, str]:
-    """The text behind each label, as the catalogues have it, by the label as Django keeps it."""
+    """Map each label as Django stores it to its text in the catalogues."""
     found = {}
     for name, field in form.fields.items():
         with override(None):
@@ -120,26 +118,26 @@ def texts_of_labels(form: BaseForm) -> dict[str, str]:
 
 
 def _first_steps_html(request: HttpRequest) -> str:
-    """What stands on top of the pages of the steps; empty elsewhere, and once all are done."""
+    """Return the first steps for the top of their pages; empty elsewhere, and once all are done."""
     match = request.resolver_match
     return _first_steps_at(request, request.path) if match is not None and match.url_name in STEP_PAGES else ""
 
 
 def _first_steps_at(request: HttpRequest, page: str) -> str:
-    """A step that is taken on this very page, or on one below its own, has no button."""
+    """Render the steps. A step taken on this very page, or on one below its own, has no button."""
     steps = [(step, bool(step.url) and page.startswith(step.url)) for step in steps_of(request)]
     return render_to_string("admin/_first_steps.html", {"steps": steps}) if steps else ""
 
 
 def first_steps_view(request: HttpRequest) -> JsonResponse:
-    """The same while somebody looks: a step may end by itself. `page`: the path of the page."""
+    """Return the steps as JSON, since a step may end while the page is open. `page`: the path of the page."""
     html = _first_steps_at(request, request.GET.get("page", ""))
     return JsonResponse({"html": html, "is_unfinished": bool(html)})
 
 
 class HelpfulPages(ModelAdminBase):
-    """Forms that say why there is nothing to choose, and lead to where that is changed; pages that say whom to ask to
-    whoever may look and not change, or not add. What nobody writes names nobody."""
+    """Pages that lead out of dead ends. Forms say why there is nothing to choose, with a link to change that. Pages say
+    whom to ask if the user may view but not change or add."""
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -165,7 +163,7 @@ class HelpfulPages(ModelAdminBase):
         holds = request.user.has_perm(permission)
         if holds and sees_all(request.user):
             return ""
-        # Who holds the permission lacks a company: those are asked who have all.
+        # A user with the permission lacks a company, so the sentence names people who have all.
         asked = whom_to_ask(request.user, permission, () if holds else _corps_of(row))
         if not asked:
             return ""
@@ -175,7 +173,7 @@ class HelpfulPages(ModelAdminBase):
 
 
 def _corps_of(row: Any) -> list[int] | tuple[()] | None:
-    """Of the companies whose administrators may change the row; empty for one of all companies; None: not known."""
+    """Return the companies whose administrators may change the row; empty: all companies; None: unknown."""
     if isinstance(row, Corp):
         return [row.pk]
     if isinstance(row, BiConnection | SiteAddress):
@@ -205,7 +203,7 @@ class GuanwecomAdminSite(admin.AdminSite):
         return {
             **super().each_context(request),
             "menu": sections,
-            # Above the lists of an entry that has several.
+            # Shown above the lists of an entry with several.
             "tabs": tabs if len(tabs) > 1 and request.path in {tab.url for tab in tabs} else (),
             "place": place,
             "guides": sentences.guide_address("index"),
@@ -213,7 +211,7 @@ class GuanwecomAdminSite(admin.AdminSite):
         }
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:
-        """Django's, made when it is read: our templates show `menu` instead, and it takes a tenth of a page's time."""
+        """Defer Django's list: our templates show `menu` instead, and the list takes a tenth of a page's time."""
         return SimpleLazyObject(partial(super().get_app_list, request, app_label))
 
     def get_urls(self) -> list[Any]:
@@ -245,11 +243,11 @@ class GuanwecomAdminSite(admin.AdminSite):
         )
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The site's own login page, so that administrators sign in with WeCom, too."""
+        """Show the site's own login page, so that administrators can sign in with WeCom, too."""
         return cast("HttpResponse", AdminLogin.as_view(admin_site=self)(request))
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """Django's page, with our limit on wrong passwords."""
+        """Show Django's page with our limit on wrong passwords."""
         request.current_app = self.name  # as Django's own view does
         context = {**self.each_context(request), **(extra_context or {})}
         return cast("TemplateResponse", OwnPassword.as_view(extra_context=context)(request))

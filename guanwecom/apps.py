@@ -1,17 +1,17 @@
-"""The admin with our own site class (title, index), and the operators' commands."""
+"""App configurations: the admin with our site class, and the operators' commands."""
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import SimpleAdminConfig
 
 
 class AdminConfig(SimpleAdminConfig):
-    """Loads no pages: guanwecom.urls does. A worker needs none until it makes a link."""
+    """Configuration that loads no admin pages; guanwecom.urls does. A worker needs none until it makes a link."""
 
     default_site = "guanwecom.admin.GuanwecomAdminSite"
 
     def ready(self) -> None:
         super().ready()
-        # Imported here: models can be imported only after all apps are loaded.
+        # Models can be imported only after all apps are loaded.
         from accounts.audit.signals import track
         from guanwecom.operations import tasks  # noqa: F401  # connects itself to Celery's signals
         from notifications.models import OperatorContacts
@@ -20,6 +20,6 @@ class AdminConfig(SimpleAdminConfig):
 
 
 class GuanwecomConfig(AppConfig):
-    """Has no models: through it `manage.py` finds guanwecom/management/commands."""
+    """Configuration without models. `manage.py` finds guanwecom/management/commands through it."""
 
     name = "guanwecom"

@@ -10,9 +10,9 @@ from guanwecom import worker_connections
 from guanwecom.operations import startup
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
-# Processes of a worker with --autoscale that had no task for so many seconds end; the next task starts one.
+# With --autoscale, a worker's process without a task ends after so many seconds; the next task starts one.
 os.environ.setdefault("AUTOSCALE_KEEPALIVE", "120")
-# Celery would ask all checks and not look at their answers.
+# Celery would run all checks and ignore the results.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 
 app = Celery(
@@ -33,7 +33,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_consumer="guanwecom.operations.worker:LastingConsumer",
     worker_hijack_root_logger=False,
-    # Workers and beat wait for a broker that is away however long it takes; the default is 100 tries, some 50 minutes.
+    # Workers and beat wait for an unreachable broker without limit; the default is 100 tries, some 50 minutes.
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     beat_scheduler="guanwecom.operations.beat:LivingScheduler",
@@ -49,7 +49,7 @@ def load_settings(**_signal: Any) -> None:
 
 @import_modules.connect(sender=app, weak=False)
 def pass_checks(**_signal: Any) -> None:
-    """Celery's own receiver, connected before, has set up Django."""
+    """Run our checks. Celery's own receiver, connected earlier, has set up Django."""
     startup.pass_checks(with_packages=False)
     startup.spare_collector()
 

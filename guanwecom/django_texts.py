@@ -1,12 +1,12 @@
-"""Texts of Django and its libraries that their Chinese catalogues lack or translate stiffly, or otherwise than ours.
+"""Texts of Django and its libraries whose Chinese translation is missing, stiff, or different from ours.
 
-Nothing imports this; it is where tools/catalogues.py finds the texts.
+Nothing imports this module; tools/catalogues.py finds the texts here.
 """
 
 from django.utils.translation import gettext_noop, ngettext_lazy
 
 TEXTS = (
-    # Lacking.
+    # Not translated.
     gettext_noop("Model name"),
     gettext_noop("Add link"),
     gettext_noop("Change or view list link"),
@@ -16,7 +16,7 @@ TEXTS = (
         "This password is too short. It must contain at least %d characters.",
         "number",
     ),
-    # Headings of pages, which Chinese says without a verb of selecting and without spaces between words.
+    # Headings of pages: Chinese needs no verb of selecting, and no spaces between words.
     gettext_noop("Select %s"),
     gettext_noop("Select %s to change"),
     gettext_noop("Select %s to view"),
@@ -31,7 +31,7 @@ TEXTS = (
     gettext_noop("Change history: %s"),
     gettext_noop("Log out"),
     gettext_noop("View site"),
-    # Translated otherwise by Django and its libraries, whose catalogues go before those of our apps.
+    # Django and its libraries translate these differently, and their catalogues precede those of our apps.
     gettext_noop("Administration"),
     gettext_noop("Clear all filters"),
     gettext_noop("Day"),
@@ -49,7 +49,7 @@ TEXTS = (
     gettext_noop("Designates whether the user can log into this admin site."),
     gettext_noop("superuser status"),
     gettext_noop("Designates that this user has all permissions without explicitly assigning them."),
-    # What was done, and what a deletion takes along or is refused for.
+    # Messages after changes, and the effects and obstacles of deletions.
     gettext_noop("The {name} “{obj}” was added successfully."),
     gettext_noop("You may edit it again below."),
     gettext_noop("The {name} “{obj}” was added successfully. You may add another {name} below."),

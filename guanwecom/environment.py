@@ -1,6 +1,6 @@
-"""Reads settings from the environment with their types; a bad value stops the start and names the variable.
+"""Reads typed settings from the environment. A bad value stops the start and names the variable.
 
-Also says the address of Valkey in the words of those who connect to it: redis-py, Django's cache and Celery.
+Also converts the address of Valkey for redis-py, Django's cache and Celery.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from django.core.validators import validate_email
 T = TypeVar("T")
 UNSET: Any = object()
 env = environ.FileAwareEnv()
-# No cause behind it: of a password with a bare "/", Python takes what stands before it for the port, and quotes it.
+# Raised without its cause: if a password holds a bare "/", Python reads the text before it as port, and quotes it.
 NOT_AN_ADDRESS = "not an address; percent-encode / # ? @ in its password (the value is not shown)"
 _ASSIGNMENT = re.compile(r"(?:export )?([A-Za-z_0-9]+)=")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-# What `read` was asked for, and what stands in .env with its line: `refuse_unknown` compares the two.
+# Names that `read` was asked for, and names in .env with their lines; `refuse_unknown` compares them.
 _read_names: set[str] = set()
 _dotenv_lines: dict[str, int] = {}
 
 
 def read_dotenv(path: Path) -> None:
-    """Take the variables of a .env file, if there is one; what the environment says itself goes first."""
+    """Read the variables of a .env file, if there is one. The environment takes precedence."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -58,12 +58,12 @@ def read_dotenv(path: Path) -> None:
 
 
 def read_names() -> frozenset[str]:
-    """The variables that settings have asked for."""
+    """Return the names of variables that settings have read."""
     return frozenset(_read_names)
 
 
 def refuse_unknown() -> None:
-    """Raise ImproperlyConfigured for a variable of .env that no setting reads: a slip of the pen changes nothing."""
+    """Raise ImproperlyConfigured for a variable of .env that no setting reads: a misspelt name would have no effect."""
     for name, line in _dotenv_lines.items():
         if name not in _read_names and name.removesuffix("_FILE") not in _read_names:
             likely = get_close_matches(name, _read_names, n=1)
@@ -72,7 +72,8 @@ def refuse_unknown() -> None:
 
 
 def read(parse: Callable[[str], T], name: str, default: str | Any = UNSET) -> T:
-    """The variable `name` (or the content of the file named by `<name>_FILE`), parsed; `default` is text, too."""
+    """Return the variable `name` (or the content of the file named by `<name>_FILE`), parsed; `default` is parsed,
+    too."""
     _read_names.add(name)
     try:
         text = env.ENVIRON[name]
@@ -100,7 +101,7 @@ def _shown(text: str) -> str:
 
 
 def boolean(text: str) -> bool:
-    """true, 1, yes, on or false, 0, no, off, in any case. Raises ValueError."""
+    """Parse true, 1, yes, on or false, 0, no, off, in any case. Raises ValueError."""
     values = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
     if text.lower() not in values:
         raise ValueError(f"expected true or false, not {_shown(text)}")
@@ -108,7 +109,7 @@ def boolean(text: str) -> bool:
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """Reads a whole number from `least` to `most`."""
+    """Return a parser of whole numbers from `least` to `most`."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not least <= int(text) <= most:
@@ -127,7 +128,7 @@ minutes = whole(1, 10_080)
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Reads one of `choices`."""
+    """Return a parser of one of `choices`."""
 
     def parse(text: str) -> str:
         if text not in choices:
@@ -138,31 +139,31 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def secret_text(text: str) -> str:
-    """At least 32 characters; an error does not show them. Raises ValueError."""
+    """Check for at least 32 characters. Raises ValueError, which does not show them."""
     if len(text) < 32:
         raise ValueError("expected at least 32 characters (the value is not shown)")
     return text
 
 
 def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
-    """Reads nothing as None, and else what `parse` reads."""
+    """Return a parser that reads empty text as None, and other text by `parse`."""
     return lambda text: parse(text) if text else None
 
 
 def words(text: str) -> list[str]:
-    """What stands between commas, without what is empty."""
+    """Split at commas, and drop empty parts."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def report_address(text: str) -> str:
-    """Return an http(s) address that a policy can hold, where spaces, semicolons and commas end a value; or nothing."""
+    """Check an http(s) address for a policy, in which spaces, semicolons and commas end a value; it may be empty."""
     if text and not re.fullmatch(r"https?://[^\s;,]+", text):
         raise ValueError("expected https://host/path without spaces, semicolons and commas (the value is not shown)")
     return text
 
 
 def hosts(text: str) -> list[str]:
-    """Names or addresses of hosts, each with or without a port, as browsers write them: small, IPv6 in brackets."""
+    """Parse hosts with or without port, as browsers write them: lower case, IPv6 in brackets. Raises ValueError."""
     for word in words(text):
         if not _HOST.fullmatch(word) and not _is_ip_address(word):
             raise ValueError(f"expected host names such as bi.example.com, without scheme or path, not {_shown(word)}")
@@ -178,7 +179,7 @@ def _is_ip_address(text: str) -> bool:
 
 
 def networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """IP networks with commas between them, never the whole internet. Raises ValueError."""
+    """Parse IP networks separated by commas, never the whole internet. Raises ValueError."""
     found = [ipaddress.ip_network(word) for word in words(text)]
     if any(network.prefixlen == 0 for network in found):
         raise ValueError("expected single networks, not the whole internet")
@@ -186,7 +187,7 @@ def networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
 
 
 def listen_address(text: str) -> tuple[str, int]:
-    """host:port where a process listens; of IPv6 [::1]:2525. Raises ValueError."""
+    """Parse host:port where a process listens; for IPv6 [::1]:2525. Raises ValueError."""
     host, _colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not (_is_ip_address(host) or _HOST.fullmatch(host)):
@@ -195,7 +196,7 @@ def listen_address(text: str) -> tuple[str, int]:
 
 
 def syslog_server(text: str) -> tuple[str, tuple[str, int]]:
-    """tcp://host:port or udp://host:port: the kind, and host and port. Raises ValueError."""
+    """Parse tcp://host:port or udp://host:port into the kind and a pair of host and port. Raises ValueError."""
     kind, _separator, address = text.partition("://")
     if kind not in {"tcp", "udp"}:
         raise ValueError(f"expected tcp://host:port or udp://host:port, not {_shown(text)}")
@@ -203,7 +204,7 @@ def syslog_server(text: str) -> tuple[str, tuple[str, int]]:
 
 
 def mail_domains(text: str) -> list[str]:
-    """What may stand behind the @ of an account, at least one. Raises ValueError."""
+    """Parse domains behind the @ of an account, at least one. Raises ValueError."""
     domains = [word.lower() for word in words(text)]
     if not domains or not all(_DOMAIN.fullmatch(domain) for domain in domains):
         raise ValueError(f"expected domains such as wecom.local, not {_shown(text)}")
@@ -211,7 +212,7 @@ def mail_domains(text: str) -> list[str]:
 
 
 def mail_address(text: str) -> str:
-    """An address, with or without a name before it: 数据 <bi@example.com>."""
+    """Check a mail address, with or without a name before it: 数据 <bi@example.com>. Raises ValueError."""
     try:
         validate_email(parseaddr(text)[1])
     except ValidationError:
@@ -220,19 +221,19 @@ def mail_address(text: str) -> str:
 
 
 def mail_addresses(text: str) -> list[str]:
-    """Mail addresses with commas between them. Raises ValueError."""
+    """Parse mail addresses separated by commas. Raises ValueError."""
     return [mail_address(word) for word in words(text)]
 
 
 def short_name(text: str) -> str:
-    """Up to 64 letters, digits, dots, dashes or underscores. Raises ValueError."""
+    """Check for up to 64 letters, digits, dots, dashes or underscores. Raises ValueError."""
     if not _NAME.fullmatch(text):
         raise ValueError(f"expected up to 64 letters, digits, dots, dashes or underscores, not {_shown(text)}")
     return text
 
 
 def fernet_keys(text: str) -> list[str]:
-    """Fernet keys with commas between them, at least one. Raises ValueError."""
+    """Parse Fernet keys separated by commas, at least one. Raises ValueError."""
     keys = words(text)
     if not keys:
         raise ValueError("expected at least one key")
@@ -245,7 +246,7 @@ def fernet_keys(text: str) -> list[str]:
 
 
 def time_zone(text: str) -> str:
-    """A name of the IANA time zone database. Raises ValueError."""
+    """Check a name of the IANA time zone database. Raises ValueError."""
     try:
         ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -254,7 +255,7 @@ def time_zone(text: str) -> str:
 
 
 def folder(default: Path) -> Callable[[str], Path]:
-    """Reads a folder's whole path; `default` where the variable is empty."""
+    """Return a parser of a folder's absolute path; `default` if the variable is empty."""
 
     def parse(text: str) -> Path:
         if text and not Path(text).is_absolute():
@@ -265,34 +266,35 @@ def folder(default: Path) -> Callable[[str], Path]:
 
 
 def certificates(text: str) -> str:
-    """The path of a file with certificates (PEM) that are trusted; empty where the system's are."""
+    """Check the path of a file with trusted certificates (PEM); empty to trust the system's."""
     if not text:
         return ""
     try:
         ssl.create_default_context(cafile=text)
-    except OSError as error:  # what OpenSSL does not understand is one, too
+    except OSError as error:  # ssl.SSLError is an OSError, too
         reason = "it holds no certificates (PEM)" if isinstance(error, ssl.SSLError) else error.strerror
         raise ValueError(f"{text}: {reason}") from None
     return text
 
 
-# Of libpq. Without them a connection whose server went away without a word, as in a failover, keeps its process waiting
-# for minutes or hours: the system gives up on unanswered data after some 15 minutes, on silence never.
+# Options of libpq. Without them a process would wait minutes or hours for a server that vanished, as in a failover: the
+# system gives up on unanswered data after some 15 minutes, on silence never.
 _POSTGRESQL: dict[str, Any] = {
     "connect_timeout": 10,  # seconds, for each address of the host
-    # Silence is tested after 15 s, three times, 5 s apart: a connection without a peer ends after 30 s.
+    # Silent connections are probed after 15 s, three times, 5 s apart: without a peer they end after 30 s.
     **{"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3},
     "tcp_user_timeout": 30_000,  # milliseconds for which sent data may stay unacknowledged
-    # The server's side of it: rows that a lost client has locked would stay so for two hours. The last one is for
-    # clients behind something that answers in their place, and for those that sleep.
+    # The server's side: a lost client's locks would last two hours. The last option covers clients behind a proxy
+    # that answers in their place, and suspended clients.
     "options": "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
     " -c tcp_user_timeout=30000 -c idle_in_transaction_session_timeout=60000",
 }
 
 
 def database(text: str) -> dict[str, Any]:
-    """A database URL as Django's settings, with the time limits of _POSTGRESQL, of several hosts the primary, where the
-    address names no others, and with sslmode=require a server whose certificate is verified."""
+    """Parse a database URL into Django's settings. Adds the time limits of _POSTGRESQL, the primary among several hosts
+    if the address names no target, and for sslmode=require the verification of the server's certificate. Raises
+    ValueError, which does not show the value."""
     if text.partition("://")[0] not in {"postgres", "postgresql"}:
         raise ValueError("expected postgresql://… (the value is not shown)")
     try:
@@ -301,23 +303,23 @@ def database(text: str) -> dict[str, Any]:
         raise ValueError(NOT_AN_ADDRESS) from None
     if not config["NAME"]:
         raise ValueError("names no database (the value is not shown)")
-    # Of several hosts the one that takes writes: the others are its standbys.
+    # Connect to the host that takes writes; the others are standbys.
     writable = {"target_session_attrs": "read-write"} if "," in str(config.get("HOST", "")) else {}
     config["OPTIONS"] = _POSTGRESQL | writable | config.get("OPTIONS", {})
     if ("options", "") in parse_qsl(urlsplit(text).query, keep_blank_values=True):
-        del config["OPTIONS"]["options"]  # a pooler between may refuse any
-    if config["OPTIONS"].get("sslmode") == "require":  # libpq would take any certificate
+        del config["OPTIONS"]["options"]  # a pooler may refuse options
+    if config["OPTIONS"].get("sslmode") == "require":  # libpq would accept any certificate
         trusted = {"sslrootcert": ssl.get_default_verify_paths().cafile or certifi.where()}
         config["OPTIONS"] = trusted | config["OPTIONS"] | {"sslmode": "verify-full"}
     config["CONN_MAX_AGE"] = 60
     config["CONN_HEALTH_CHECKS"] = True
-    # A pooler in transaction mode gives each statement another session, where the cursor of the last is not known.
+    # A pooler in transaction mode gives each statement another session, which does not know an earlier cursor.
     config["DISABLE_SERVER_SIDE_CURSORS"] = True
     return config
 
 
 def email(text: str) -> dict[str, Any]:
-    """A mail address of a server as Django's settings; empty: nothing is mailed."""
+    """Parse a mail server's URL into Django's settings; with an empty one nothing is mailed."""
     parts = urlsplit(text or "dummymail://")
     if parts.scheme not in {"smtp", "smtp+tls", "smtp+ssl", "dummymail", "consolemail", "filemail"}:
         raise ValueError("expected smtp://, smtp+tls:// or smtp+ssl:// (the value is not shown)")
@@ -332,7 +334,7 @@ def email(text: str) -> dict[str, Any]:
 
 
 def parse_robot_webhook(text: str) -> tuple[str, str]:
-    """Base address and key of a group robot's webhook. Raises ValueError, which does not show it."""
+    """Return base address and key of a group robot's webhook. Raises ValueError, which does not show them."""
     parts = urlsplit(text)
     key = parse_qs(parts.query).get("key", [""])[0]
     if parts.scheme not in {"http", "https"} or not parts.hostname or not key:
@@ -341,8 +343,8 @@ def parse_robot_webhook(text: str) -> tuple[str, str]:
 
 
 def check_sentry_dsn(text: str) -> str:
-    """http:// or https:// with a host; empty for none. Raises ValueError, which does not show it, and where Sentry's
-    package is not installed."""
+    """Check for http:// or https:// with a host, or empty. Raises ValueError, which does not show the value. Also
+    raises ValueError if Sentry's package is not installed."""
     if text and find_spec("sentry_sdk") is None:
         raise ValueError("needs the package sentry-sdk: pip install sentry-sdk")
     parts = urlsplit(text)
@@ -354,7 +356,7 @@ def check_sentry_dsn(text: str) -> str:
 _SENTINEL = ("redis+sentinel", "rediss+sentinel")
 _SENTINEL_PORT = 26379
 _SHAPES = "redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://"
-# Of TCP. A connection whose server went away without a word ends after half a minute, as those of PostgreSQL do.
+# TCP options. A connection to a vanished server ends after half a minute, like those to PostgreSQL.
 _KEEPALIVE = {
     "socket_keepalive": True,
     "socket_keepalive_options": {
@@ -370,7 +372,7 @@ _KEEPALIVE = {
 
 @dataclass(frozen=True)
 class _Sentinels:
-    """Who knows the primary called `master`: hosts with ports. The account is the one of Valkey itself."""
+    """Sentinels that know the primary called `master`: hosts with ports. The account is Valkey's own."""
 
     hosts: list[tuple[str, int]]
     master: str
@@ -380,12 +382,13 @@ class _Sentinels:
 
 
 def check_valkey_address(text: str) -> str:
-    """An address of one of _SHAPES, with the number of the database. Raises ValueError, which does not show it."""
+    """Check an address of one of _SHAPES, with the number of the database. Raises ValueError, which does not show
+    it."""
     try:
         parts = urlsplit(text)
         has_sentinels = parts.scheme in _SENTINEL
         hosts = _hosts(parts) if has_sentinels else [(parts.hostname, parts.port)]
-    except ValueError:  # for a port that is none
+    except ValueError:  # the port is no number
         raise ValueError(NOT_AN_ADDRESS) from None
     path, query = parts.path.strip("/"), parse_qs(parts.query, keep_blank_values=True)
     primary, number, is_socket = path.partition("/")[0], path, parts.scheme == "unix"
@@ -415,13 +418,13 @@ def check_valkey_address(text: str) -> str:
 
 
 def _hosts(parts: SplitResult) -> list[tuple[str, int]]:
-    """Raises ValueError for a port that is none."""
+    """Return hosts and ports. Raises ValueError for a bad port."""
     hosts = [urlsplit(f"//{each}") for each in parts.netloc.rpartition("@")[2].split(",")]
     return [(host.hostname or "", host.port or _SENTINEL_PORT) for host in hosts]
 
 
 def _sentinels(url: str) -> _Sentinels | None:
-    """What a Sentinel address says; None of any other."""
+    """Parse a Sentinel address. Returns None for other addresses."""
     parts = urlsplit(url)
     if parts.scheme not in _SENTINEL:
         return None
@@ -431,7 +434,7 @@ def _sentinels(url: str) -> _Sentinels | None:
 
 
 def valkey_tls(url: str, ca_bundle: str) -> dict[str, Any]:
-    """How redis-py and Celery verify the servers of a rediss address; empty for the others."""
+    """Return the options by which redis-py and Celery verify servers of a rediss address; empty for other addresses."""
     if urlsplit(url).scheme not in {"rediss", "rediss+sentinel"}:
         return {}
     verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
@@ -439,8 +442,8 @@ def valkey_tls(url: str, ca_bundle: str) -> dict[str, Any]:
 
 
 def valkey_options(url: str, ca_bundle: str, sentinel_password: str) -> dict[str, Any]:
-    """How integrations.core.redis connects: everything goes on without Valkey, not after minutes, and verifies who
-    answers. Of Sentinels also which primary they are asked for, and how they are asked."""
+    """Return the options of integrations.core.redis: short time-outs, verification, and Sentinels. The product works on
+    without Valkey, so it must not wait minutes for it."""
     limits = {"socket_timeout": 5, "socket_connect_timeout": 3}
     known, verified = _sentinels(url), valkey_tls(url, ca_bundle)
     if known is None:
@@ -455,13 +458,14 @@ def valkey_options(url: str, ca_bundle: str, sentinel_password: str) -> dict[str
 
 
 def valkey_cache(url: str, connecting: dict[str, Any]) -> dict[str, Any]:
-    """Django's cache on Valkey. A list of one address, as Django would split a text at commas and semicolons."""
+    """Return the settings of Django's cache. The address is in a list: Django would split a text at commas and
+    semicolons."""
     backend = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": [url]}
     return {**backend, "OPTIONS": {"pool_class": "integrations.core.redis.ConnectionPools", **connecting}}
 
 
 def celery_broker_url(url: str) -> str:
-    """Celery's spelling: a unix socket is redis+socket:// there, and each Sentinel has an address of its own."""
+    """Return Celery's spelling: redis+socket:// for a unix socket, and an address for each Sentinel."""
     known = _sentinels(url)
     if known is not None:
         account = f"{quote(known.username or '', safe='')}:{quote(known.password or '', safe='')}@"
@@ -475,12 +479,12 @@ def celery_broker_url(url: str) -> str:
 
 
 def celery_broker_options(url: str, connecting: dict[str, Any]) -> dict[str, Any]:
-    """Celery's transport options for this address, of the `options` of redis-py."""
+    """Return Celery's transport options for this address. `connecting`: the options of redis-py."""
     if urlsplit(url).scheme == "unix":
         return {}
     known = _sentinels(url)
     if known is None:
         return _KEEPALIVE
-    # Without its limits a worker would wait for a Sentinel whose machine is gone as long as the system does.
+    # Without this limit a worker would wait for a vanished Sentinel as long as the system does.
     reached = {"socket_connect_timeout": connecting["socket_connect_timeout"]}
     return {**_KEEPALIVE, **reached, "master_name": known.master, "sentinel_kwargs": connecting["sentinel_kwargs"]}

@@ -1,8 +1,8 @@
-"""The renderer of forms (settings.FORM_RENDERER): Django's, which writes what pages are full of without templates.
+"""The renderer of forms (settings.FORM_RENDERER): Django's, with common widgets written without templates.
 
-Django renders three templates for a text field and two more for each choice of a list; that was up to half of a page's
-time. What is written here is what those templates write, byte for byte, but for lazy safe texts as values, which are
-escaped. Everything else is rendered by its template.
+Django renders three templates for a text field and two more for each choice of a list: up to half of a page's time.
+The output is byte for byte that of those templates, except that lazy safe texts as values are escaped. Other templates
+are rendered as usual.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.template import Context
 from django.template.base import render_value_in_context
 from django.utils.safestring import SafeData
 
-# With the settings that apply to all templates: whether values are escaped, and written in the reader's language.
+# A context with the default settings: values are escaped, and localised.
 _CONTEXT = Context()
 _INPUTS = (
     *("text", "number", "email", "url", "password", "hidden", "file", "tel", "search", "color"),
@@ -27,12 +27,12 @@ _OPTION = "django/forms/widgets/select_option.html"
 
 
 class FormRenderer(renderers.DjangoTemplates):
-    """Raises TemplateDoesNotExist where a name is no template of Django or of an app."""
+    """Renderer that writes common widgets itself. Raises TemplateDoesNotExist for names of no template."""
 
     def render(self, template_name: str, context: dict[str, Any], request: HttpRequest | None = None) -> str:
         write = _WRITERS.get(template_name)
         html = None if write is None else write(context)
-        # Not marked as safe: as with Django's, whoever renders a form does that.
+        # The caller marks the result as safe, as with Django's own renderers.
         return str(super().render(template_name, context, request)) if html is None else html.strip()
 
 
@@ -49,7 +49,7 @@ def _textarea(context: Mapping[str, Any]) -> str:
 
 
 def _select(context: Mapping[str, Any]) -> str | None:
-    """None where an option has a template of its own."""
+    """Return None if an option has a template of its own."""
     widget = context["widget"]
     if any(option["template_name"] != _OPTION for _name, options, _index in widget["optgroups"] for option in options):
         return None
@@ -77,7 +77,7 @@ def _label(context: Mapping[str, Any]) -> str:
 
 
 def _errors(context: Mapping[str, Any]) -> str | None:
-    """Nothing where nothing is wrong, which is nearly always."""
+    """Return an empty text if there are no errors, which is nearly always so."""
     return None if context["errors"] else ""
 
 
@@ -92,14 +92,14 @@ def _attributes(tag: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """As {{ value }}."""
+    """Write like {{ value }}."""
     if type(value) is str:  # nearly always
         return escape(value)
     return render_value_in_context(value, _CONTEXT)
 
 
 def _as_text(value: Any) -> str:
-    """As {{ value|stringformat:'s' }}: numbers as they are, in every language."""
+    """Write like {{ value|stringformat:'s' }}: numbers are not localised."""
     return str(value) if isinstance(value, SafeData) else escape(str(value))
 
 

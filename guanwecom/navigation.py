@@ -1,7 +1,7 @@
-"""The menu of the administration: entries by task, and tabs for what belongs together.
+"""The menu of the administration: entries by task, with tabs.
 
-A tab is the list of one model, or a page beside it. Who may not see a list sees no tab of it, and no entry without a
-tab.
+A tab is a model's list, or a page beside it. People who may not see a list do not see its tabs, nor an entry without
+tabs.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tab:
-    """The list of `model` ("app_label.Model"). `label`: empty takes the model's own name. `page`: the name of a page of
-    the administration that stands beside the list, for whoever may see the list."""
+    """The list of `model` ("app_label.Model"), or a page beside it. `label`: empty for the model's own name. `page`:
+    URL name of a page in the administration for all who may see the list."""
 
     model: str
     label: StrOrPromise = ""
@@ -48,7 +48,7 @@ class Entry:
 
     @property
     def current(self) -> Tab | None:
-        """The tab of the page, if it is one of these."""
+        """The current page's tab, if it belongs to this entry."""
         return next((tab for tab in self.tabs if tab.is_current), None)
 
 
@@ -59,12 +59,12 @@ class Section:
 
 
 def _entry(label: StrOrPromise, *tabs: Tab | tuple[str, StrOrPromise] | str) -> Entry:
-    """Make an entry; a text is a tab of that model, a pair one with a label of its own."""
+    """Make an entry. A text is a tab of that model, a pair a tab with its own label."""
     made = (Tab(tab) if isinstance(tab, str) else Tab(*tab) if isinstance(tab, tuple) else tab for tab in tabs)
     return Entry(label, tuple(made))
 
 
-# With the overview, which is no list, twelve entries.
+# Twelve entries, with the overview, which is no list.
 SECTIONS = (
     Section(
         pgettext_lazy("menu", "Push"),
@@ -150,15 +150,15 @@ SECTIONS = (
 
 
 def menu(site: AdminSite, request: HttpRequest) -> list[Section]:
-    """What of the menu the request's person may use; the entry and the tab of its page are the current ones."""
+    """Return the menu that the user may see, with the current entry and tab marked."""
     whole = _with_addresses(get_script_prefix())
     sections = [replace(section, entries=tuple(_entries(section, site, request))) for section in whole]
     return [section for section in sections if section.entries]
 
 
 def find_place(sections: Iterable[Section]) -> dict[str, Any]:
-    """Where a page stands in the menu; empty for one that is no part of it, such as the overview. `tab`: None where it
-    is the first one, to which the entry leads."""
+    """Return the page's place in the menu; empty for pages outside it, such as the overview. `tab` is None for the
+    first one, to which the entry leads."""
     for section in sections:
         for entry in section.entries:
             if entry.current is not None:
@@ -170,8 +170,8 @@ def find_place(sections: Iterable[Section]) -> dict[str, Any]:
 
 @cache
 def _with_addresses(prefix: str) -> tuple[Section, ...]:  # noqa: ARG001  # the site path under which they hold
-    """The whole menu, made once in a process: it depends on nobody, and its words are put into the reader's language as
-    they are shown."""
+    """Return the whole menu, built once a process: it is the same for all users, and its labels are translated when
+    shown."""
     return tuple(
         replace(
             section,
@@ -182,7 +182,7 @@ def _with_addresses(prefix: str) -> tuple[Section, ...]:  # noqa: ARG001  # the 
 
 
 def _fill_tab(tab: Tab) -> Tab:
-    """Give a tab its address, and the model's name where it has no label."""
+    """Set a tab's address, and the model's name if it has no label."""
     options = apps.get_model(tab.model)._meta
     page = tab.page or f"{options.app_label}_{options.model_name}_changelist"
     return replace(tab, label=tab.label or capfirst(options.verbose_name_plural), url=reverse(f"admin:{page}"))
@@ -196,6 +196,6 @@ def _entries(section: Section, site: AdminSite, request: HttpRequest) -> Iterato
     for entry in section.entries:
         tabs = [tab for tab in entry.tabs if may_see(tab)]
         if tabs:
-            # A page beside a list has an address below that of the list.
+            # The address of a page beside a list is below the list's.
             current = max((tab.url for tab in tabs if request.path.startswith(tab.url)), key=len, default="")
             yield replace(entry, tabs=tuple(replace(tab, is_current=tab.url == current) for tab in tabs))

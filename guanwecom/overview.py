@@ -1,4 +1,4 @@
-"""What each app says on the admin's index. Loaded with the first such page: these modules register with the site."""
+"""Contributions of all apps to the admin's index. Loaded with the first index: these modules register with the site."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ ATTENTIONS = (
 
 
 def whole_overview(request: HttpRequest) -> Overview:
-    """The index for the person who asks."""
+    """Return the index for the request's user."""
     return overview(request, lines_of=LINES, attentions_of=ATTENTIONS)

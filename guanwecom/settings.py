@@ -17,26 +17,26 @@ from guanwecom import version
 from guanwecom.operations import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-if os.environ.get("ENVIRONMENT") not in {"demo", "test"}:  # those two must not reach what a developer's .env names
+if os.environ.get("ENVIRONMENT") not in {"demo", "test"}:  # demo and test must not reach systems in a developer's .env
     e.read_dotenv(BASE_DIR / ".env")
 
-# --- Where this runs -------------------------------------------------------------------------------------------------
-# production refuses the sandbox; demo and test are for one machine.
+# --- Deployment ------------------------------------------------------------------------------------------------------
+# production refuses the sandbox; demo and test run on one machine.
 ENVIRONMENT = e.read(e.one_of("production", "demo", "test"), "ENVIRONMENT", "production")
-# The name of this deployment, for those who run a copy of its database elsewhere: under another name nothing is sent.
+# The name of this deployment. A copy of its database under another name sends nothing.
 INSTALLATION_NAME = e.read(e.optional(e.short_name), "INSTALLATION_NAME", "") or ""
 VERSION = version.VERSION
 SECRET_KEY = e.read(e.secret_text, "SECRET_KEY")
-# Keys for secrets at rest, newest first: the first encrypts, all decrypt. Make one with `manage.py generate_key`.
+# Keys for secrets at rest, newest first: the first one encrypts, all decrypt. `manage.py generate_key` makes one.
 FIELD_ENCRYPTION_KEYS = e.read(e.fernet_keys, "FIELD_ENCRYPTION_KEYS")
-# Host names that are admitted beside the saved site addresses (health checks, internal names).
+# Host names admitted besides the saved site addresses (health checks, internal names).
 EXTRA_ALLOWED_HOSTS = e.read(e.hosts, "ALLOWED_HOSTS", "")
-# Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
+# Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.
 TRUSTED_PROXIES = e.read(e.networks, "TRUSTED_PROXIES", "")
 
-# integrations.views sends to https, and says so to browsers (HSTS), where the saved site address is https.
+# integrations.views redirects to https and sets HSTS if the saved site address is https.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
-# integrations.views checks the host against the saved site addresses, which only the database knows.
+# integrations.views checks the host against the site addresses in the database.
 ALLOWED_HOSTS = ["*"]
 
 # --- Application -----------------------------------------------------------------------------------------------------
@@ -85,22 +85,22 @@ FORM_RENDERER = "guanwecom.form_renderer.FormRenderer"
 
 # --- Database, cache, broker -----------------------------------------------------------------------------------------
 _database = e.read(e.database, "DATABASE_URL")
-# PostgreSQL's own address where DATABASE_URL is that of a pooler: these commands need a session of their own.
+# PostgreSQL's own address if DATABASE_URL is a pooler's: these commands need a session of their own.
 _direct = e.read(e.optional(e.database), "DATABASE_DIRECT_URL", "")
 _needs_direct = {*sys.argv[1:2]} & {"backup", "restore", "upgrade"}
 DATABASES = {"default": _direct if _direct and _needs_direct else _database}
 VALKEY_URL = e.read(e.check_valkey_address, "VALKEY_URL")
-# Whose certificates a rediss address may show, beside those that the system trusts: the path of a PEM file.
+# Path of a PEM file with certificates that rediss addresses may use besides the system's.
 VALKEY_CA_BUNDLE = e.read(e.certificates, "VALKEY_CA_BUNDLE", "")
-# The last is the password that Sentinels ask for, where they ask for one.
+# The last one is the password of the Sentinels, if they need one.
 VALKEY_OPTIONS = e.valkey_options(VALKEY_URL, VALKEY_CA_BUNDLE, e.read(str, "VALKEY_SENTINEL_PASSWORD", ""))
 CACHES = {"default": e.valkey_cache(VALKEY_URL, VALKEY_OPTIONS)}
 
-# guanwecom.celery has what does not depend on the environment.
+# guanwecom.celery has the settings that do not depend on the environment.
 CELERY_BROKER_URL = e.celery_broker_url(VALKEY_URL)
-# Left to itself, Celery takes any certificate.
+# By default, Celery accepts any certificate.
 CELERY_BROKER_USE_SSL = e.valkey_tls(VALKEY_URL, VALKEY_CA_BUNDLE) or False
-# The visibility timeout exceeds the longest task; a killed worker's tasks come back after it, looked for every 5 s.
+# The visibility timeout exceeds the longest task. After it, a killed worker's tasks return, checked every 5 s.
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "visibility_timeout": 300,
     "unacked_restore_throttle": 1,
@@ -108,9 +108,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "queue_order_strategy": "priority",
     **e.celery_broker_options(VALKEY_URL, VALKEY_OPTIONS),
 }
-# Alerts and the clock do not stand behind reports: a worker takes from the first queue that has something. Production
-# adds a worker for "urgent" alone (docs/en/install.md), so that one is free when all others are at work.
-# What fetches data waits for other people's systems: "data", for which production has workers of its own, too.
+# A worker takes from the first queue that is not empty, so alerts and the clock do not wait behind reports. Production
+# adds a worker for "urgent" only (docs/en/install.md), which is free when all others are busy, and workers for "data",
+# whose tasks wait for other people's systems.
 CELERY_TASK_QUEUES = [Queue("urgent"), Queue("celery"), Queue("data")]
 
 # --- People ----------------------------------------------------------------------------------------------------------
@@ -128,35 +128,34 @@ LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
 
 # --- Wrong passwords (docs/en/administration.md) ---------------------------------------------------------------------
-# After so many for one username from one address, that address is locked out for that username …
+# After so many wrong passwords for one username from one address, that address is locked out for that username …
 LOCKOUT_TRIES = e.read(e.whole(1, 49), "LOCKOUT_TRIES", "5")
-# … for so long after the last of them, in minutes.
+# … for so many minutes after the last one.
 LOCKOUT_MINUTES = e.read(e.minutes, "LOCKOUT_MINUTES", "15")
 AXES_HANDLER = "accounts.authentication.passwords.LockoutHandler"
 AXES_LOCKOUT_CALLABLE = "accounts.views.login.page"
 AXES_CLIENT_IP_CALLABLE = "accounts.authentication.flow.network_of"
-# A try that is refused is said to be so: LockoutHandler neither counts nor records it.
+# LockoutHandler neither counts nor records tries that are refused.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
-# How long the audit trail is kept, in days.
+# Retention of the audit trail, in days.
 AUDIT_RETENTION_DAYS = e.read(e.days, "AUDIT_RETENTION_DAYS", "1095")
 # The syslog server to which each entry is sent as well: tcp://host:port or udp://host:port; unset: none.
 AUDIT_SYSLOG = e.read(e.optional(e.syslog_server), "AUDIT_SYSLOG", "")
 
 # --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.views) -----------
 SESSION_ENGINE = "accounts.authentication.sessions"
-# How long a session of somebody who may enter the administration lasts after the sign-in, in hours, …
+# Limits of administrators' sessions: hours after the sign-in, …
 STAFF_SESSION_HOURS = e.read(e.hours, "STAFF_SESSION_HOURS", "12")
-# … and without being used, in minutes.
+# … and minutes without use.
 STAFF_SESSION_IDLE_MINUTES = e.read(e.minutes, "STAFF_SESSION_IDLE_MINUTES", "60")
-# How long a password (or what counts like one) lets its person change rights, secrets, addresses and API tokens, in
-# minutes.
+# Minutes for which a confirmed person may change rights, secrets, addresses and API tokens.
 CONFIRMATION_MINUTES = e.read(e.minutes, "CONFIRMATION_MINUTES", "15")
-# Whether everybody who may enter the administration has to set up an authenticator app and give its code at sign-in;
-# without it who has set one up is asked for its code.
+# Whether all administrators must set up an authenticator app and give its code at sign-in. If not, only those with an
+# app are asked for a code.
 STAFF_TOTP_REQUIRED = e.read(e.boolean, "STAFF_TOTP_REQUIRED", "false")
-# Whether the cookies of session and forms have the prefix __Host-, so that no sibling domain can plant them. Browsers
-# take such cookies over https only: for sites all of whose addresses are https (a system check).
+# Whether session and CSRF cookies have the prefix __Host-, so that no sibling domain can plant them. Browsers accept
+# such cookies over https only, so all site addresses must be https (a system check).
 HOST_COOKIES = e.read(e.boolean, "HOST_COOKIES", "false")
 SESSION_COOKIE_NAME = "__Host-sessionid" if HOST_COOKIES else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if HOST_COOKIES else "csrftoken"
@@ -164,8 +163,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HOST_COOKIES
 CSRF_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
-# Nothing of another host, nothing written into a page, no eval. integrations.core.http adds where a sign-in
-# begins, and the login page who shows the QR code.
+# No other hosts, no inline code, no eval. integrations.core.http adds WeCom's addresses at the start of a sign-in, and
+# the login page the host of the QR panel.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -175,7 +174,7 @@ CONTENT_SECURITY_POLICY = {
         "object-src": [NONE],
     }
 }
-# Where browsers report what the policy refused: the address of a collector. Unset: nowhere.
+# Address of a collector to which browsers report violations; unset: none.
 if _collector := e.read(e.report_address, "CSP_REPORT_URI", ""):
     CONTENT_SECURITY_POLICY["DIRECTIVES"]["report-uri"] = [_collector]
 
@@ -183,14 +182,14 @@ if _collector := e.read(e.report_address, "CSP_REPORT_URI", ""):
 LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", _("Simplified Chinese")), ("en", _("English"))]
 FORMAT_MODULE_PATH = "guanwecom.formats"
-# The zone in which times are shown where a subscription names no other, and with which a new one begins.
+# Zone of shown times unless a subscription has its own, and the default of new subscriptions.
 TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
 
 # --- Static files ----------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
-# Where `manage.py collectstatic` puts what the web processes serve.
+# Folder of `manage.py collectstatic`, which the web processes serve.
 STATIC_ROOT = e.read(e.folder(BASE_DIR / "staticfiles"), "STATIC_ROOT", "")
-# Outside production static files are served as they lie in the source, without collecting them before.
+# Outside production, static files are served from the source without collecting them.
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = ENVIRONMENT != "production"
 _collected = "whitenoise.storage.CompressedManifestStaticFilesStorage"
@@ -201,32 +200,32 @@ STORAGES = {
 }
 
 # --- WeCom -----------------------------------------------------------------------------------------------------------
-# How long a whole call to WeCom may take, in seconds.
+# Time limit of a whole call to WeCom, in seconds.
 WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.whole(5, 29), "WECOM_TOTAL_TIMEOUT_SECONDS", "20")
-# How many steps of sign-ins with WeCom (start, callback, QR panel) one address may take within a minute. A sign-in
-# takes two or three; generous, since a whole company behind one address may begin its day at once.
+# Steps of sign-ins with WeCom (start, callback, QR panel) from one address within a minute. A sign-in takes two or
+# three. The limit is generous, since a whole company behind one address may sign in at the same time.
 SIGN_INS_PER_ADDRESS = e.read(e.count, "SIGN_INS_PER_ADDRESS", "1200")
-# How many codes of one company are redeemed within a minute, wherever they come from. WeCom takes 10,000 calls a minute
-# of a company for each API.
+# Codes of one company redeemed within a minute, from all addresses. WeCom accepts 10,000 calls a minute from a company
+# for each API.
 SIGN_INS_PER_COMPANY = 12_000
 
 # --- Directory -------------------------------------------------------------------------------------------------------
-# How many people of a hundred a synchronisation may disable unasked, beside up to 20 (half at most); 0: nobody.
+# Percentage of people that a sync may disable without asking; always up to 20 people (half at most). 0: nobody.
 DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 
 # --- Data of reports and alerts (docs/en/data-sources.md) ------------------------------------------------------------
-# How long fetched data is kept, in days.
+# Retention of fetched data, in days.
 CARD_DATA_RETENTION_DAYS = e.read(e.days, "CARD_DATA_RETENTION_DAYS", "8")
-# Further kinds of databases by SQLAlchemy's names, such as oracle+oracledb; their drivers are not installed with us.
+# Further kinds of databases by SQLAlchemy's names, such as oracle+oracledb. Operators install their drivers.
 DATA_SQL_DRIVERS = e.read(e.words, "DATA_SQL_DRIVERS", "")
-# Whether sources that may enter the internal network may also ask this machine itself: if all runs on a single one.
+# Whether sources with access to the internal network may also ask this machine, for installations on a single one.
 DATA_ALLOW_LOOPBACK = e.read(e.boolean, "DATA_ALLOW_LOOPBACK", "false")
 
 # --- Push engine -----------------------------------------------------------------------------------------------------
-# How often beat looks for what is due, in seconds (guanwecom.operations.beat).
+# Seconds between beat's checks for due work (guanwecom.operations.beat).
 DISPATCH_INTERVAL_SECONDS = 2
-# Beat writes these rows as it starts, and leaves one that was switched off as it is. Ticks that nobody took for a day
-# expire. Not sooner: beat says until when by its host's clock, and workers compare that with theirs.
+# Beat writes these rows at its start, and keeps disabled ones disabled. Ticks not taken for a day expire. A shorter
+# limit would be unsafe: beat sets the time by its host's clock, and workers compare it with theirs.
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     **{
         name: {"task": name, "schedule": seconds, "options": {"expire_seconds": 24 * 60 * 60}}
@@ -239,65 +238,65 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "accounts.purge_audit": {"task": "accounts.purge_audit", "schedule": timedelta(days=1)},
     "notifications.notify_of_owners": {"task": "notifications.notify_of_owners", "schedule": timedelta(hours=1)},
 }
-# What monitors bring to /metrics and /healthz/engine as a bearer token, at least 32 characters; unset: neither exists.
+# Bearer token of monitors for /metrics and /healthz/engine, at least 32 characters; unset: these pages do not exist.
 METRICS_TOKEN = e.read(e.optional(e.secret_text), "METRICS_TOKEN", "") or ""
 # Calls of the HTTP API within a minute with one token.
 API_CALLS_PER_TOKEN = e.read(e.count, "API_CALLS_PER_TOKEN", "120")
-# How long runs, deliveries and receipts are kept, in days.
+# Retention of runs, deliveries and receipts, in days.
 LOG_RETENTION_DAYS = e.read(e.days, "LOG_RETENTION_DAYS", "365")
-# How many calls one sending task has under way at once; a worker has a task in each of its threads.
+# Parallel calls of one sending task; a worker runs a task in each thread.
 SEND_PARALLEL_PER_TASK = e.read(e.whole(1, 1000), "SEND_PARALLEL_PER_TASK", "50")
 
 # --- Pictures of the BI's pages, by workers with -Q snapshots (docs/en/page-pictures.md) -----------------------------
-# Hosts beside the BI's own that its pages load from, with a port other than 80 and 443, separated by commas. The
-# browser reaches no other.
+# Hosts besides the BI's own from which its pages load, with ports other than 80 and 443, separated by commas. The
+# browser reaches no others.
 SNAPSHOT_HOSTS = e.read(e.hosts, "SNAPSHOT_HOSTS", "")
-# CSS selectors of the BI's pages: its cards, what says that all has drawn, that something draws, that it failed.
+# CSS selectors of the BI's pages: cards, and the signs of a complete, a busy and a failed page.
 SNAPSHOT_SELECTORS = {sign: e.read(str, f"SNAPSHOT_{sign}_SELECTOR", "") for sign in ("CARD", "READY", "BUSY", "ERROR")}
 
-# --- Mail: to the administrators when pushes are held up or stand still -------------------------------------------
+# --- Messages to operators when pushes are delayed or stopped ----------------------------------------------------
 # smtp://user:password@host:25, smtp+tls://…:587 or smtp+ssl://…:465. Unset: nothing is mailed.
 vars().update(e.read(e.email, "EMAIL_URL", ""))  # EMAIL_BACKEND, EMAIL_HOST …
 DEFAULT_FROM_EMAIL = e.read(e.mail_address, "EMAIL_FROM", "guanwecom@localhost")
-# Who is told, separated by commas.
+# Recipients, separated by commas.
 OPERATOR_EMAILS = e.read(e.mail_addresses, "OPERATOR_EMAILS", "")
-# The webhook address of a group robot that tells its group the same, at WeCom and without a proxy.
+# Webhook address of a group robot that gets the same messages, at WeCom and without a proxy.
 OPERATOR_ROBOT = e.read(e.optional(e.parse_robot_webhook), "OPERATOR_ROBOT_URL", "")
 
-# --- The mail door: takes other systems' mails by SMTP and makes messages of them (docs/en/mail-door.md) -------------
-# Where `manage.py mail_door` listens.
+# --- Mail door: accepts other systems' mails by SMTP and turns them into messages (docs/en/mail-door.md) -------------
+# Address on which `manage.py mail_door` listens.
 MAIL_DOOR_LISTEN = e.read(e.listen_address, "MAIL_DOOR_LISTEN", "127.0.0.1:2525")
-# What stands behind the @ where the part before it names an account: loginId@wecom.local. Separated by commas.
+# Domains of addresses whose local part names an account, as in loginId@wecom.local. Separated by commas.
 MAIL_DOOR_DOMAINS = e.read(e.mail_domains, "MAIL_DOOR_DOMAINS", "wecom.local")
-# From where one may connect; empty: from nowhere. The default is every private network.
+# Networks that may connect; empty: none. The default is every private network.
 MAIL_DOOR_NETWORKS = e.read(
     e.networks,
     "MAIL_DOOR_NETWORKS",
     "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,169.254.0.0/16,::1/128,fc00::/7,fe80::/10",
 )
-# The certificate with its chain, and its key: paths of PEM files, which that process alone reads.
+# Paths of PEM files with the certificate and its chain, and with the key. Only that process reads them.
 MAIL_DOOR_CERTIFICATE = e.read(str, "MAIL_DOOR_CERTIFICATE", "")
 MAIL_DOOR_KEY = e.read(str, "MAIL_DOOR_KEY", "")
-# Whether a connection begins with TLS (as on port 465) in place of STARTTLS.
+# Whether connections begin with TLS (as on port 465) instead of STARTTLS.
 MAIL_DOOR_TLS_FROM_START = e.read(e.boolean, "MAIL_DOOR_TLS_FROM_START", "false")
-# Whether passwords may come without TLS from other machines. From this one they may.
+# Whether other machines may send passwords without TLS. This machine always may.
 MAIL_DOOR_PLAIN_SIGN_IN = e.read(e.boolean, "MAIL_DOOR_PLAIN_SIGN_IN", "false")
 
-# --- Limits of the platform, respected ahead of time by all workers together (docs/en/push-engine.md); 0: no limit ---
-# Calls of message/send in any 60 seconds: from one egress address, for all companies together …
+# --- Limits of WeCom, respected in advance by all workers together (docs/en/push-engine.md); 0: no limit -------------
+# Calls of message/send in any 60 seconds: from one egress address for all companies …
 LIMIT_ADDRESS_PER_MINUTE = e.read(e.limit, "LIMIT_ADDRESS_PER_MINUTE", "20000")
 # … and for one company (CorpId).
 LIMIT_COMPANY_PER_MINUTE = e.read(e.limit, "LIMIT_COMPANY_PER_MINUTE", "10000")
-# The same in any hour.
+# Calls in any hour.
 LIMIT_ADDRESS_PER_HOUR = e.read(e.limit, "LIMIT_ADDRESS_PER_HOUR", "600000")
 LIMIT_COMPANY_PER_HOUR = e.read(e.limit, "LIMIT_COMPANY_PER_HOUR", "150000")
-# Calls under way at once for one company: above an unpublished number WeCom answers 45033.
+# Parallel calls for one company: above an unpublished number WeCom answers 45033.
 LIMIT_COMPANY_PARALLEL = e.read(e.limit, "LIMIT_COMPANY_PARALLEL", "300")
-# Messages of one app to one member in any minute; WeCom drops the surplus without a word.
+# Messages of one app to one member in any minute; WeCom silently drops the surplus.
 LIMIT_MEMBER_PER_MINUTE = e.read(e.limit, "LIMIT_MEMBER_PER_MINUTE", "30")
 # Mails in any minute.
 LIMIT_MAIL_PER_MINUTE = e.read(e.limit, "LIMIT_MAIL_PER_MINUTE", "0")
-# Processes that leave by another public address than the others name it here: each name has its calls per minute.
+# Name of this process's public address. Processes with another address need another name: each has its own limits.
 EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 
 # --- Logging ---------------------------------------------------------------------------------------------------------
@@ -312,7 +311,8 @@ if _dsn := e.read(e.check_sentry_dsn, "SENTRY_DSN", ""):
         dsn=_dsn,
         environment=ENVIRONMENT,
         release=VERSION,
-        # Addresses of requests hold sign-in codes, breadcrumbs WeCom's tokens, bodies and variables data of people.
+        # Request addresses hold sign-in codes, breadcrumbs hold WeCom's tokens, bodies and variables hold personal
+        # data.
         before_send=lambda event, _hint: {**event, "request": {}},
         max_breadcrumbs=0,
         max_request_body_size="never",
@@ -320,8 +320,8 @@ if _dsn := e.read(e.check_sentry_dsn, "SENTRY_DSN", ""):
         auto_session_tracking=False,
     )
 
-# --- Health of a process, for whoever looks at it from outside (compose.yaml) ----------------------------------------
-# A file that web, workers and beat touch every few seconds while they do their work; empty: none.
+# --- Health of a process, checked from outside (compose.yaml) --------------------------------------------------------
+# A file that web, workers and beat touch every few seconds while they work; empty: none.
 HEARTBEAT_FILE = e.read(str, "HEARTBEAT_FILE", "")
 
 e.refuse_unknown()

@@ -8,7 +8,7 @@ from guanwecom.operations.pages import engine, metrics
 from guanwecom.overview import whole_overview
 from integrations.views import ENGINE_PATH
 
-# Addresses are loaded by what serves pages or makes a link; AppConfig.ready() leaves pages out (guanwecom.apps).
+# Only processes that serve pages or make links load this module; AppConfig.ready() loads no pages (guanwecom.apps).
 admin.autodiscover()
 index_overview.register(whole_overview)
 

@@ -1,8 +1,8 @@
-"""The version: that of pyproject.toml, and of a build its commit behind it, as in 1.0.0+g0b858e2."""
+"""The version in pyproject.toml; a build adds its commit, as in 1.0.0+g0b858e2."""
 
 from pathlib import Path
 
-# Written by whatever builds the product: tools/bundle.py, deploy/install.sh, the Dockerfile.
+# Written by builds: tools/bundle.py, deploy/install.sh, the Dockerfile.
 _COMMIT = Path(__file__).with_name("COMMIT")
 _BUILT = _COMMIT.read_text(encoding="ascii").strip() if _COMMIT.exists() else ""
 VERSION = "1.1.0" + (f"+g{_BUILT}" if _BUILT else "")

@@ -1,4 +1,4 @@
-"""Database connections of workers and beat; a worker's tasks share them.
+"""Database connections of workers and beat. A worker's tasks share a pool.
 
 Celery closes a task's connection when the task ends, so that an idle worker holds none. Opening the next one costs
 PostgreSQL and us some 10 ms of processor time, as much as sending a dozen messages.
@@ -15,18 +15,18 @@ from celery.fixups.django import DjangoFixup, DjangoWorkerFixup  # type: ignore[
 from celery.signals import beat_init, worker_init
 from django.db import connection, connections
 
-# A worker that has nothing to do closes one connection after the other, one in so many seconds. It keeps the last one:
-# it looks at the engine more often than that.
+# An idle worker closes one connection in so many seconds. The last one stays open, since the worker checks the engine
+# more often.
 IDLE_SECONDS = 15
-# How long a task waits for a connection while the database is away.
+# A task waits so long for a connection while the database is unreachable.
 WAIT_SECONDS = 10
-# Beside those of the tasks: for the worker's own thread, and for renewals of leases, which take turns.
+# Connections besides those of the tasks: for the worker's own thread, and for renewals of leases, which take turns.
 SPARE = 2
 
 
 @worker_init.connect(weak=False)
 def pool_connections(sender: Any = None, **_signal: Any) -> None:
-    """Called in a worker before its first task: from then on closing a connection gives it back to a pool."""
+    """Set up the pool before a worker's first task: from then on, closing a connection returns it to the pool."""
     connections.close_all()
     database = connections.databases["default"]
     size = {"min_size": 0, "max_size": sender.concurrency + SPARE}
@@ -38,7 +38,7 @@ def pool_connections(sender: Any = None, **_signal: Any) -> None:
 
 
 def fixup(app: Celery) -> DjangoFixup:
-    """Named in guanwecom.celery, in place of Celery's own."""
+    """Install our fixup in place of Celery's own; guanwecom.celery names it."""
     found = _Fixup(app)
     found.install()
     return found
@@ -46,39 +46,37 @@ def fixup(app: Celery) -> DjangoFixup:
 
 class _Fixup(DjangoFixup):
     @cached_property
-    def worker_fixup(self) -> DjangoWorkerFixup:  # later than `fixup`: it reads the settings
+    def worker_fixup(self) -> DjangoWorkerFixup:  # created later than `fixup`, since it reads the settings
         return _WorkerFixup(self.app)
 
 
 class _WorkerFixup(DjangoWorkerFixup):  # type: ignore[misc]  # as above
-    """Before and after each task Celery closes its connection, and in a forked process the pool as well: then each
-    chart would begin with four threads and a new connection."""
+    """Fixup that keeps the pool of a forked process open. Celery closes its connection before and after each task, in a
+    forked process also the pool: each chart would begin with four threads and a new connection."""
 
-    # What a forked process has of its parent's. Kept: its locks may be held by threads that are not here, and closing
-    # its connections would end them there.
+    # The parent's pools and connections. They must stay referenced: threads of the parent may hold their locks, and
+    # closing the connections would end them in the parent.
     _inherited: tuple[Any, ...] = ()
 
     def on_worker_process_init(self, **_signal: Any) -> None:
-        """Called in each forked process before its first task."""
+        """Detach a forked process from the parent's connections before its first task."""
         pools = connection._connection_pools  # type: ignore[attr-defined]  # PostgreSQL's alone has it
         self._inherited = (dict(pools), connections.all(initialized_only=True))
         pools.clear()
         for alias in connections:
-            with suppress(AttributeError):  # not used by this thread
+            with suppress(AttributeError):  # this thread has not used it
                 del connections[alias]
         self.close_cache()
 
     def _is_prefork(self) -> bool:
-        """Asked whether the pool is to be closed with the connection."""
+        """Return False, so that the pool is not closed with the connection."""
         return False
 
 
 @beat_init.connect(weak=False)
 def keep_connection(**_signal: Any) -> None:
-    """Called in beat before its first tick: its connection lasts, and is not tested before each question.
-
-    Why? Beat asks twice for each entry whether its schedule changed, and lets the connection be looked after each time:
-    a fifth of its work. After an error it takes a new one (DatabaseScheduler.schedule_changed).
-    """
+    """Keep beat's connection open, and do not test it before each query. Beat asks twice for each entry whether its
+    schedule changed, and would test the connection each time: a fifth of its work. After an error it opens a new one
+    (DatabaseScheduler.schedule_changed)."""
     connections.close_all()
     connections.databases["default"].update(CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=False)

@@ -1,1 +1,1 @@
-"""Formats of dates and times by language: settings.FORMAT_MODULE_PATH."""
+"""Formats of dates and times by language (settings.FORMAT_MODULE_PATH)."""

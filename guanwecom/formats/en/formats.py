@@ -1,4 +1,4 @@
-"""How pages write dates and times in English: the same everywhere, so that two can be compared at a glance."""
+"""English formats of dates and times: the same everywhere, so that two can be compared at a glance."""
 
 DATE_FORMAT = SHORT_DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i"

@@ -22,11 +22,11 @@ from guanwecom import environment as e
 ROOT = Path(__file__).resolve().parents[3]
 # The database and Valkey of compose.yaml, by the names of their services.
 COMPOSE = {"database": "postgresql://guanwecom:{}@postgres:5432/guanwecom", "valkey": "redis://:{}@valkey:6379/0"}
-# Those of one machine, as Debian's packages set them up.
+# The database and Valkey of one machine, as Debian's packages set them up.
 LOCAL_DATABASE = "postgresql://guanwecom:@/guanwecom?host=/var/run/postgresql"
 LOCAL_VALKEY = "redis://127.0.0.1:6379/0"
 _LINE = re.compile(r"^#?(?P<name>[A-Z_]+)=.*$", re.MULTILINE)
-# Programs that read an .env file (ours, a shell, compose) take these in different ways.
+# Readers of .env files (ours, a shell, compose) interpret these differently.
 _AMBIGUOUS = re.compile(r"[\s\"'$`\\#]")
 
 
@@ -41,7 +41,7 @@ def parse_site(text: str) -> str:
 
 
 def parse_address(check: Callable[[str], object]) -> Callable[[str], str]:
-    """Take an address that `check` takes and every reader of .env files understands alike."""
+    """Return a parser of addresses that `check` accepts and that every reader of .env files understands alike."""
 
     def parse(text: str) -> str:
         check(text)
@@ -52,8 +52,7 @@ def parse_address(check: Callable[[str], object]) -> Callable[[str], str]:
     return parse
 
 
-# What must be given, as the option of this name or at a terminal: how it is read, the words for it, and what an empty
-# answer stands for.
+# Required values, given by the option of this name or at a terminal: parser, prompt, and default for an empty answer.
 QUESTIONS: dict[str, tuple[Callable[[str], str], object, str]] = {
     "site": (parse_site, gettext_lazy("Address of the site, such as https://bi.example.com"), ""),
     "database": (parse_address(e.database), "PostgreSQL", LOCAL_DATABASE),
@@ -115,7 +114,7 @@ class Command(BaseCommand):
 
 
 def render(example: str, *, site: str, database: str, valkey: str) -> str:
-    """Return `example` (.env.example) with fresh keys and these addresses in place of its own, and all its comments."""
+    """Return `example` (.env.example) with fresh keys and the given addresses; its comments stay."""
     values = {
         "SECRET_KEY": secrets.token_urlsafe(50),
         "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
@@ -124,7 +123,7 @@ def render(example: str, *, site: str, database: str, valkey: str) -> str:
         "DATABASE_URL": database,
         "VALKEY_URL": valkey,
         "ALLOWED_HOSTS": urlsplit(site).netloc,
-        # The reverse proxy of the same machine; compose.yaml names its own network in its place.
+        # The reverse proxy of the same machine; compose.yaml sets its own network instead.
         "TRUSTED_PROXIES": "127.0.0.1,::1",
     }
     return _LINE.sub(

@@ -59,7 +59,7 @@ class Command(BaseCommand):
 
 @contextmanager
 def _ends_in_order() -> Iterator[None]:
-    """A service manager's SIGTERM breaks off as Ctrl-C does, so that what was in the database is put back."""
+    """Treat a service manager's SIGTERM like Ctrl-C, so that the former database is put back."""
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

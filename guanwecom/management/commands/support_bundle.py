@@ -1,4 +1,4 @@
-"""Write a file for support."""
+"""Write a support bundle into a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bring the database and the static files up to this version, or say what that would do."""
+"""Upgrade the database and the static files to this version, or show what that would do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from guanwecom.operations.upgrade import EVERYTHING, NOTHING, WRITES, Plan, Step
 from integrations.core import heartbeats, installation
 from integrations.models import Installation
 
-# Names the lock under which one upgrade at a time runs, among PostgreSQL's advisory locks.
+# Key of the advisory lock of PostgreSQL that lets one upgrade run at a time.
 _UPGRADE = 1_196_770_628
 
 
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             return
         if upgrade.is_pooled():
             raise CommandError(upgrade.POOLED)
-        with connection.cursor() as cursor:  # who starts a second one waits, and finds nothing to do
+        with connection.cursor() as cursor:  # a second upgrade waits here, and then finds nothing to do
             cursor.execute("SELECT pg_advisory_lock(%s)", [_UPGRADE])
         found = self._check()
         if found.former_version:
@@ -47,13 +47,13 @@ class Command(BaseCommand):
                 upgrade.apply_pending(found, self.stdout.write)
             except upgrade.TablesInUseError as error:
                 raise CommandError(str(error)) from None
-        # A new database's, and the rows that follow migrations: permissions, content types.
+        # Creates a new database's tables, and the rows that follow migrations: permissions, content types.
         call_command("migrate", interactive=False, verbosity=0)
-        # Also another build of the same version; no process writes down one that is older.
+        # Another build of the same version counts, too. An older version is never recorded.
         if installation.numbers(installation.present().version) <= installation.numbers(settings.VERSION):
             Installation.objects.update(version=settings.VERSION)
         folder = Path(settings.STATIC_ROOT)
-        # An image and deploy/install.sh bring them in a folder that this user may only read.
+        # An image and deploy/install.sh provide them in a folder that this user may only read.
         is_writable = os.access(folder if folder.exists() else folder.parent, os.W_OK)
         if settings.ENVIRONMENT == "production" and is_writable and not options["no_static"]:
             call_command("collectstatic", interactive=False, verbosity=0)
