@@ -14,7 +14,7 @@ from benchmarks.goals import VARIABLE, Goal, reported
 from tests.services import ENVIRON, NOT_YET_STARTED
 
 ROOT = Path(__file__).resolve().parent.parent
-# The settings want them; a program that opens some starts its own.
+# The settings require them; programs that need servers start their own.
 SERVICES = {"DATABASE_URL": NOT_YET_STARTED, "VALKEY_URL": "redis://127.0.0.1:1/0"}
 PROGRAMS = ("client_overhead", "sign_in", "push_engine", "chart_push", "pages")
 
@@ -26,10 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(names: Sequence[str], *, root: Path) -> int:
-    """Run these programs of the repository at `root` and print the table.
-
-    Returns the first exit status that is not 0, after all have run.
-    """
+    """Run these programs of the repository at `root` and print the table. Return the first exit status that is not 0,
+    after all have run."""
     goals: list[Goal] = []
     statuses = []
     for name in names:
@@ -41,7 +39,7 @@ def run(names: Sequence[str], *, root: Path) -> int:
 
 
 def table(goals: Sequence[Goal]) -> str:
-    """A line for each goal."""
+    """Return a table with a line for each goal."""
     cells = [("work", "measured", "wanted", "goal")]
     cells += [(goal.work, goal.measured, goal.wanted, goal.word) for goal in goals]
     padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in zip(*cells, strict=True)]
@@ -49,7 +47,7 @@ def table(goals: Sequence[Goal]) -> str:
 
 
 def _measured(name: str, root: Path) -> tuple[int, list[Goal]]:
-    """The exit status of a program and its goals."""
+    """Return the exit status of a program and its goals."""
     print(f"--- {name}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "goals.jsonl"

@@ -1,7 +1,7 @@
 """Measures how fast distinct charts are drawn, uploaded and pushed, and the memory of the worker that draws them.
 
-Run `python -m benchmarks.chart_push [KIND …] [--charts N]`: a report with own rows for so many people, each of whom
-gets a chart of their own. Real beat, worker, charts worker, PostgreSQL, Valkey and sandbox. Figures are added to
+Run `python -m benchmarks.chart_push [KIND …] [--charts N]`: a report with own rows, so that each person gets a
+different chart. Real beat, worker, charts worker, PostgreSQL, Valkey and sandbox. Figures are added to
 benchmarks/results/chart_push.jsonl.
 """
 
@@ -26,16 +26,16 @@ from integrations.data.table import Column, Kind
 from tools.demo.program import charts_command
 
 FULL = 1000
-# As compose.yaml and deploy/systemd run them.
+# As in compose.yaml and deploy/systemd.
 PROCESSES = 2
-# Of other kinds, whose letters the renderer measures one by one, less.
+# Lower for kinds with letters that the renderer measures one by one.
 GOALS_A_SECOND = {"line": 15, "number": 15, "donut": 8, "table": 8}
-# What one drawing process may hold before it is replaced, with what the worker above it holds.
+# Memory at which a drawing process is replaced, plus that of the worker above it.
 GOAL_MEGABYTES = 800
 
 DAYS = 30
 COLUMNS = (Column("门店", Kind.TEXT), Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER, "元"))
-# As fields of a report's chart. A table has as many rows as have room on a page, a donut its largest days and the rest.
+# Fields of a report's chart. A table has as many rows as fit on a page, a donut its largest days and the rest.
 CHARTS: dict[str, dict[str, Any]] = {
     kind: {"kind": kind, "x": "日期", "y": "销售额", "title": "日销售额", "top": 20 if kind == "table" else 10}
     for kind in ("line", "table", "number", "donut")
@@ -43,7 +43,7 @@ CHARTS: dict[str, dict[str, Any]] = {
 
 
 def rows_of(person: int) -> list[tuple[Any, ...]]:
-    """A row for each day."""
+    """Return a row for each day."""
     first = date(2026, 10, 1)
     return [
         (f"门店{person}", first + timedelta(days=day), (person * 37 + day * day * 11) % 9973) for day in range(DAYS)
@@ -97,7 +97,7 @@ def _calls(world: World, path: str) -> list[dict[str, Any]]:
 
 
 def _run(kind: str, charts: int) -> Any:
-    """A run whose data is there."""
+    """Make a run whose data is ready."""
     from accounts.models import Attribute, AttributeValue, User, fold_value
     from integrations.data.table import Table
     from integrations.models import Card, CardData, DataSource
@@ -131,7 +131,7 @@ def _run(kind: str, charts: int) -> Any:
 
 
 def _start_charts_worker(world: World) -> subprocess.Popen[bytes]:
-    """Start it as `make demo` does, with as many processes as production."""
+    """Start the charts worker as `make demo` does, with as many processes as in production."""
     command = [*charts_command(), "--autoscale", f"{PROCESSES},0"]
     process = subprocess.Popen(command, cwd=ROOT, env=world.env, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
     world.exits.callback(process.wait)
@@ -140,7 +140,7 @@ def _start_charts_worker(world: World) -> subprocess.Popen[bytes]:
 
 
 def _until_accepted(run: Any, charts: int, drawer: subprocess.Popen[bytes], started: float) -> tuple[float, float]:
-    """The most that the charts worker held, in MB, and when the last picture was drawn, in seconds."""
+    """Wait for all messages. Return the charts worker's peak memory in MB, and the seconds until the last picture."""
     from notifications.models import Delivery, Medium
 
     peak, drawn_seconds = 0.0, 0.0
@@ -168,7 +168,7 @@ def _megabytes(pid: int) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    # Python 3.13 checks an empty list of arguments against the choices, too.
+    # Python 3.13 also checks an empty list of arguments against the choices.
     parser.add_argument("kinds", nargs="*", choices=[[], *CHARTS])
     parser.add_argument("--charts", type=int, default=FULL)
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""What the WeCom client costs per call: `python -m benchmarks.client_overhead [--calls N] [--rounds N]`.
+"""Measures the cost of the WeCom client per call: `python -m benchmarks.client_overhead [--calls N] [--rounds N]`.
 
 Against one server on this machine, alternating round by round: our client (message/send with a shared token store), a
-bare `requests.Session` that does nothing but post the same bytes and read the JSON, the same with the session's
-defaults (which read the environment for proxies), and wechatpy. Printed is processor time per call, as ratios to the
-bare session (medians over the rounds).
+bare `requests.Session` that only posts the same bytes and reads the JSON, the same session with its defaults (which
+read the environment for proxies), and wechatpy. It prints processor time per call, as ratios to the bare session
+(medians over the rounds).
 
 Goal: at most 1.15 times the processor time of the bare session.
 """
@@ -41,12 +41,12 @@ Call = Callable[[], object]
 
 
 def answer(_request: bytes) -> bytes:
-    """The same to every request."""
+    """Return the same answer to every request."""
     return ANSWER
 
 
 def ours(url: str) -> Call:
-    """Our client."""
+    """Return a call of our client."""
     store = TrialTokens()
     store.get(CORPID, AGENTID, lambda: FetchedToken(TOKEN, 7200))
     client = WeComClient(
@@ -56,7 +56,7 @@ def ours(url: str) -> Call:
 
 
 def bare(url: str, *, trust_env: bool = False) -> Call:
-    """What one would write without a client."""
+    """Return a call as one would write it without a client."""
     session = requests.Session()
     session.trust_env = trust_env
     session.mount("http://", HTTPAdapter(pool_maxsize=32))
@@ -72,7 +72,7 @@ def bare(url: str, *, trust_env: bool = False) -> Call:
 
 
 def wechatpy(url: str) -> Call:
-    """The most used library."""
+    """Return a call of wechatpy, the most used library."""
     client = WeChatClient(CORPID, "unused", TOKEN, timeout=15)
     client.API_BASE_URL = f"{url}/cgi-bin/"
     client._http.mount("http://", HTTPAdapter(pool_maxsize=32))
@@ -82,7 +82,7 @@ def wechatpy(url: str) -> Call:
 
 
 def processor_seconds(call: Call, count: int) -> float:
-    """Processor time per call."""
+    """Return the processor time per call."""
     started = time.process_time()
     for _ in range(count):
         call()
@@ -113,7 +113,7 @@ def main() -> int:
 
 
 def _print_costs(rounds: list[dict[str, float]]) -> float:
-    """Prints a line for each contender; the ratio of our client."""
+    """Print a line for each contender. Return the ratio of our client."""
     ratios = {}
     for name in rounds[0]:
         microseconds = statistics.median(each[name] for each in rounds) * 1e6

@@ -1,4 +1,4 @@
-"""Goals of the measuring programs: each is printed on a line, and kept for the table of `python -m benchmarks`."""
+"""Goals of the measuring programs: each is printed on a line and kept for the table of `python -m benchmarks`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIGNS = {"≤": operator.le, "<": operator.lt, "≥": operator.ge, "=": operato
 
 @dataclass(frozen=True)
 class Goal:
-    """`work`: what was measured, unlike any other goal's. `measured`, `wanted`: with their units."""
+    """A goal and its result. `work`: what was measured, unique. `measured`, `wanted`: with their units."""
 
     work: str
     measured: str
@@ -33,7 +33,7 @@ class Goal:
 
     @classmethod
     def failed(cls, program: str, status: int) -> Goal:
-        """Make the goal that a program which broke off has missed."""
+        """Make the missed goal of a program that broke off."""
         return cls(f"{program}: exit status", str(status), "= 0", is_met=False)
 
     @property
@@ -44,12 +44,12 @@ class Goal:
         return f"{self.work}: {self.measured}, wanted {self.wanted}: {self.word}"
 
 
-# The figures of a measurement, and its goals.
+# Figures of a measurement, and its goals.
 Found = tuple[dict[str, Any], list[Goal]]
 
 
 def kept(goals: Sequence[Goal]) -> dict[str, Any]:
-    """What the results keep of them."""
+    """Return the goals in the form that results store."""
     return {
         "goal": "; ".join(f"{goal.work} {goal.wanted}" for goal in goals),
         "is_met": all(goal.is_met for goal in goals),
@@ -57,7 +57,7 @@ def kept(goals: Sequence[Goal]) -> dict[str, Any]:
 
 
 def report(goals: Sequence[Goal]) -> bool:
-    """Print each on a line, and add it to the file that VARIABLE names. Returns whether all are met."""
+    """Print each goal on a line and add it to the file that VARIABLE names. Return whether all are met."""
     print(*goals, sep="\n", flush=True)
     if path := os.environ.get(VARIABLE):
         with Path(path).open("a", encoding="utf-8") as file:
@@ -66,6 +66,6 @@ def report(goals: Sequence[Goal]) -> bool:
 
 
 def reported(path: str | Path) -> list[Goal]:
-    """What programs added to the file, if it is there."""
+    """Return the goals that programs added to the file, if it exists."""
     lines = Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
     return [Goal(**json.loads(line)) for line in lines]

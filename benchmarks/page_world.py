@@ -1,7 +1,6 @@
 """Rows for benchmarks.pages: an installation some years old, written by PostgreSQL itself. All names are invented.
 
-Every table that an administrator can list has rows. Keys ascend with time, as they do where rows are written one after
-the other.
+Every table that an administrator can list has rows. Keys ascend with time, as if rows had been written in order.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ PASSWORD = "a long enough password"  # noqa: S105  # of this benchmark alone
 ROOT, OPERATOR = "root", "operator"
 EMPLOYEE = "person40"
 TABLES = Path(__file__).with_name("page_rows.toml")
-# Below these keys stand the groups, attributes and entries that the migrations have made.
+# The migrations' groups, attributes and entries have keys below this.
 KEYS_BEFORE = 100
-# People are in groups, of which each has messages of its own. A push that runs has so many messages for so many people.
+# Each group of people has its own messages. A run has MESSAGES messages for PER_RUN people.
 GROUPS, MESSAGES, PER_RUN = 40, 7, 50
-# At most so many people have one message of the last run, which goes to everybody.
+# Messages of each group in the last run, which goes to everybody.
 PER_BROADCAST = 3
 
 
 @dataclass(frozen=True)
 class Size:
-    """`runs`: of all pushes together, each to PER_RUN people; after them one goes to everybody."""
+    """Size of an installation. `runs`: of all pushes together, each to PER_RUN people; one more goes to everybody."""
 
     people: int
     pushes: int
@@ -45,7 +44,7 @@ class Size:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """Return what TABLES names in ${}."""
+        """Return the values of the ${} names in TABLES."""
         some_pushes = max(100, self.pushes // 20)
         return {
             **{"people": self.people, "some_people": self.people // 100, "many": self.people * 2},
@@ -58,7 +57,7 @@ class Size:
 
 
 def fill(size: Size) -> None:
-    """Rows in every table, into a migrated database without any, and who looks at them."""
+    """Write rows into every table of a migrated, empty database, and the users who open the pages."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")  # keys are right by how they are made
         for table in tomllib.loads(TABLES.read_text(encoding="utf-8"))["table"]:
@@ -73,7 +72,7 @@ def fill(size: Size) -> None:
 
 
 def _write(cursor: Any, label: str, rows: int, values: Mapping[str, str]) -> None:
-    """`rows` rows, numbered by `n` from 1. `values`: SQL by column; else the default of the model, else NULL."""
+    """Write `rows` rows, numbered by `n` from 1. `values`: SQL by column; else the model's default, else NULL."""
     model = apps.get_model(label)
     fields = [one for one in model._meta.concrete_fields if not one.generated]
     parameters: list[Any] = []
@@ -102,7 +101,7 @@ def _default(field: Field[Any, Any], model: type[Model], parameters: list[Any]) 
 
 
 def _make_administrators() -> None:
-    """A superuser, somebody with every permission for two companies, and a password for one of the people."""
+    """Make a superuser and an administrator of two companies with every permission, and give one person a password."""
     from django.contrib.auth.models import Permission
 
     from accounts.models import User

@@ -1,17 +1,17 @@
-"""Measures how fast the pages are when the installation is old: `python -m benchmarks.pages [--rounds N]`.
+"""Measures how fast the pages of an old installation are: `python -m benchmarks.pages [--rounds N]`.
 
-100,000 people, 10,000 pushes, 5,100,000 receipts (benchmarks.page_world) in one PostgreSQL. A superuser and somebody
-who manages two of twenty companies open every list of the administration with each of its filters, its searches, its
-orders and its pages, the first row of each, and every page that the overview leads to; an employee opens the own ones.
+100,000 people, 10,000 pushes, 5,100,000 receipts (benchmarks.page_world) in one PostgreSQL. A superuser and an
+administrator of two of twenty companies open every list of the administration with each of its filters, searches,
+orders and pages, the first row of each, and every page that the overview links to; an employee opens their own.
 
-Requests are handed to the WSGI application of one process. Server time is the processor time of that process and of
-its connection's PostgreSQL process together, which other programs of this machine change little; the time on the
-clock is kept, too. PostgreSQL uses one process for a query, as where no processor is free. Each page is opened once
-before, then `rounds` times; its time is the median.
+Requests are handed to the WSGI application of one process. Server time is the processor time of that process and of its
+connection's PostgreSQL process, which other programs on this machine change little; the elapsed time is stored, too.
+PostgreSQL uses one process per query, as if no other processor were free. Each page is opened once first, then `rounds`
+times; its time is the median.
 
-Goals: of the administration's pages 95 of 100 within 150 ms and none above 300 ms; an employee's home and a message
-within 40 ms; as many queries of each page as in an installation with a hundredth of the log. Results are added to
-benchmarks/results/pages.jsonl.
+Goals: 95 of 100 pages of the administration take at most 150 ms and none more than 300 ms; an employee's home and a
+message take at most 40 ms; no page needs more queries than in an installation with a tenth of the log. Results are
+added to benchmarks/results/pages.jsonl.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from benchmarks.page_world import EMPLOYEE, OPERATOR, PASSWORD, ROOT, Size
 from benchmarks.sign_in_world import BROWSER, Browser
 
 Pages = dict[str, dict[str, Any]]
-# What is a page, or the only row of its list.
+# Status of a page, or of a list that leads to its only row.
 SHOWN = {HTTPStatus.OK, HTTPStatus.FOUND}
-# The small one is a tenth: where it is smaller some filters find nothing, which takes fewer statements.
+# The small one is a tenth: in a smaller one some filters find nothing, which takes fewer statements.
 SMALL, LARGE = Size(10_000, 1_000, 10_000), Size(100_000, 10_000, 100_000)
 GOAL_P95, GOAL_WORST, GOAL_EMPLOYEE = 150.0, 300.0, 40.0
-# In how many visits of a page the fewest statements must be seen, and after how many that is given up.
+# Visits in which the fewest statements of a page must be seen, and visits after which that is given up.
 OFTEN, VISITS_AT_MOST = 3, 10
 WORDS = ("7", "员工7777", "person7777", "日报7", "没有这样的")
-# What is typed into the filters of the log.
+# Texts for the filters of the log.
 TYPED = [{"person": "person7777"}, {"person": "员工7777"}, {"push": "订阅777"}, {"push": "没有这样的"}]
-# Selects that are no filters: what is done with ticked rows, and the language.
+# Selects that are not filters: the action for ticked rows, and the language.
 _NO_FILTERS = {"action", "language"}
-# Not pages: they lead out, or make files.
+# Addresses that are not pages: they lead out, or make files.
 LEFT_OUT = ("/admin/logout/", "/admin/jsi18n/", "/docs/", "/static/")
 _LATER = re.compile(r"\?p=[0-9]+")
 EMPLOYEE_PAGES = ("/", f"/?{urlencode({'q': '日报7'})}", "/subscriptions/", "/account/")
 
 
 class _Links(HTMLParser):
-    """The addresses to which a page leads: its links, and the choices of its filters."""
+    """Parser that collects the addresses on a page: its links, and the choices of its filters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class _Links(HTMLParser):
 
 
 def measure(rounds: int) -> Pages:
-    """Each page's figures, by who opens it and its address."""
+    """Return each page's figures, by who opens it and its address."""
     from django.core.wsgi import get_wsgi_application
 
     application = get_wsgi_application()
@@ -103,7 +103,7 @@ def _signed_in(application: Any, who: str) -> Browser:
 
 
 def _administration(browser: Browser) -> list[str]:
-    """Every page that can be reached: those of the overview, each list under each of its filters, a row of each."""
+    """Return every reachable page: those of the overview, each list with each of its filters, a row of each."""
     from django.contrib import admin
     from django.urls import reverse
 
@@ -128,7 +128,7 @@ def _takes_people(model_admin: Any) -> bool:
 def _under(path: str, links: list[str]) -> list[str]:
     """Return a list's own links, and those of its first row and that row's history."""
     later = [link for link in links if _LATER.fullmatch(link)]
-    left_out = set(later[1:-1])  # of the further pages the next one and the last
+    left_out = set(later[1:-1])  # of the further pages only the next and the last count
     queries = [f"{path}{link}" for link in links if link.startswith("?") and link not in left_out]
     rows = [link for link in links if link.startswith(path) and link.endswith("/change/")]
     return [*queries, *rows[:1], *(row.replace("/change/", "/history/") for row in rows[:1])]
@@ -150,7 +150,7 @@ def _links(browser: Browser, path: str) -> list[str]:
 
 
 def _opened(browser: Browser, path: str, rounds: int) -> dict[str, Any]:
-    """`queries`: the fewest of all times, seen OFTEN. Some are for what a process reads every few seconds."""
+    """Open a page several times. `queries`: the least number, seen OFTEN; sometimes a process also rereads settings."""
     counts: list[int] = []
     processor, clock = [], []
     while len(counts) <= rounds or (counts.count(min(counts)) < OFTEN and len(counts) < VISITS_AT_MOST):
@@ -187,7 +187,7 @@ def prepare(size: Size) -> None:
 
 
 def pages_in(size: Size, rounds: int) -> Pages:
-    """Every page's figures in an installation of that size."""
+    """Return every page's figures in an installation of that size."""
     with runner.servers(DJANGO_SETTINGS_MODULE="benchmarks.page_settings") as servers:
         runner.migrate(servers.env)
         numbers = [str(number) for number in (size.people, size.pushes, size.runs)]
@@ -197,7 +197,7 @@ def pages_in(size: Size, rounds: int) -> Pages:
 
 
 def summary(small: Pages, large: Pages) -> dict[str, Any]:
-    """What the goals are about. `more_queries`: pages with more of them in the large installation."""
+    """Summarise what the goals are about. `more_queries`: pages with more queries in the large installation."""
     shown = {name: page for name, page in large.items() if page["status"] in SHOWN}
     administration = {name: page["server_ms"] for name, page in shown.items() if not name.startswith(EMPLOYEE)}
     employee = {name: page["server_ms"] for name, page in shown.items() if name.startswith(EMPLOYEE)}
@@ -215,7 +215,7 @@ def summary(small: Pages, large: Pages) -> dict[str, Any]:
 
 
 def report(found: dict[str, Any]) -> bool:
-    """Prints the figures; whether the goals are met."""
+    """Print the figures. Return whether the goals are met."""
     worst, employee = max(found["worst"].values()), max(found["employee"].values())
     for title, pages in (("slowest pages of the administration", found["worst"]), ("employee", found["employee"])):
         print(f"{title}:")

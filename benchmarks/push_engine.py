@@ -1,7 +1,7 @@
-"""Measures how fast the push engine is, and that it crosses no limit: real workers, PostgreSQL, Valkey, the sandbox.
+"""Measures the push engine's speed, and that it exceeds no limit: real workers, PostgreSQL, Valkey, the sandbox.
 
-Run `python -m benchmarks.push_engine [NAME …]`; without names all of them, which takes about 20 minutes. Each has
-servers of its own, on this machine; its figures are added to benchmarks/results/. benchmarks/README.md has them.
+Run `python -m benchmarks.push_engine [NAME …]`; without names all of them, which takes about 20 minutes. Each has its
+own servers on this machine; its figures are added to benchmarks/results/. benchmarks/README.md has them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tests.sandbox_process import SandboxHandle
 
 # Processes, tasks at once in each, calls at once in each task.
 WORKERS, THREADS, PARALLEL = 2, 2, 200
-# People or messages, and people before them.
+# People or messages, and people of the warm-up.
 MOST, WARM_UP = 100_000, 1000
 LATENCY_SECONDS = 0.05
 LIMITS = (
@@ -56,7 +56,7 @@ NO_LIMITS = dict.fromkeys(LIMITS, "0")
 
 
 def broadcast(most: int = MOST) -> Found:
-    """Send one content to many people, at no latency: from the claim to the last receipt."""
+    """Send one content to many people, without latency: from the claim to the last receipt."""
     with running_world() as world:
         world.start_sandbox(1, most, latency_seconds=0)
         [corp] = make_corps(world, 1)
@@ -111,7 +111,7 @@ def own_speed(count: int = 10_000, companies: int = 20) -> Found:
 
 
 def memory(most: int = MOST) -> Found:
-    """Send personal messages, limits off, no latency: what the workers hold after some and after ten times as many."""
+    """Send personal messages without limits and latency, and measure how the workers' memory grows."""
     with running_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
         world.start_sandbox(20, most // 20, latency_seconds=0, limits_enabled=False)
         corps = make_corps(world, 20)
@@ -135,12 +135,12 @@ def memory(most: int = MOST) -> Found:
 
 
 def one_company(count: int = 30_000) -> Found:
-    """Personal messages in one company with all limits on: how much of the allowed is used, and never more."""
+    """Send personal messages in one company with all limits: how much of the limit is used, and that it is kept."""
     return _limited("limit of a company", count, companies=1, limit=10_000)
 
 
 def one_address(count: int = 30_000) -> Found:
-    """The same over many companies: the limit of the address binds."""
+    """Send personal messages in many companies with all limits: the limit of the address decides."""
     return _limited("limit of the address", count, companies=20, limit=20_000)
 
 
@@ -179,7 +179,7 @@ def _limited(work: str, count: int, *, companies: int, limit: int) -> Found:
 
 
 def due_at_once(due: int = 50_000, others: int = 950_000) -> Found:
-    """Subscriptions due in one minute among very many: claimed and published, by one dispatcher and by two."""
+    """Claim and publish subscriptions due in one minute among very many, with one dispatcher and with two."""
     with running_world() as world:
         make_subscriptions(due, others)
         from notifications.models import Run, Subscription
@@ -202,7 +202,7 @@ def due_at_once(due: int = 50_000, others: int = 950_000) -> Found:
 
 
 def _scans(now: datetime) -> list[str]:
-    """Return how PostgreSQL finds the next ones to claim."""
+    """Return how PostgreSQL finds the next rows to claim."""
     from notifications.delivery.runs import scheduler
 
     plan = scheduler.claimable(now).order_by("next_run_at")[: scheduler.BATCH].explain()
@@ -216,7 +216,7 @@ def _dispatched(world: World, dispatchers: int) -> list[list[float]]:
 
 
 def lag(due: int = 100) -> Found:
-    """Measure how late the last of so many subscriptions due at one minute is accepted, with a real beat."""
+    """Measure how late the last of `due` subscriptions of one minute is accepted, with a real beat."""
     with running_world() as world:
         world.start_sandbox(1, due, latency_seconds=LATENCY_SECONDS)
         [corp] = make_corps(world, 1)
@@ -237,7 +237,7 @@ def lag(due: int = 100) -> Found:
 
 
 def idle(seconds: int = 60) -> Found:
-    """Processor time of beat and a worker that have nothing to do but the ticks, as shares of a core."""
+    """Measure the processor time of beat and a worker that only tick, as shares of a core."""
     with running_world() as world:
         world.start_sandbox(1, 1, latency_seconds=0)
         make_corps(world, 1)
@@ -282,7 +282,7 @@ def _most_in_a_minute(times: list[float]) -> int:
 
 
 def dispatch_once() -> None:
-    """One dispatcher: claim and publish whatever is due."""
+    """Claim and publish whatever is due, as one dispatcher."""
     import django
 
     django.setup()

@@ -1,4 +1,4 @@
-"""What the measurements of the push engine order, send and check."""
+"""Orders, sends and checks for the measurements of the push engine."""
 
 from __future__ import annotations
 
@@ -40,10 +40,8 @@ def run_to_end(run: Any) -> float:
 
 
 def send_all(total: int) -> float:
-    """Hand out as the clock does until everything is settled. Returns the seconds that it took.
-
-    Raises RuntimeError where not so many are accepted.
-    """
+    """Hand out as the tick does until everything is settled. Return the seconds. Raise RuntimeError if fewer than
+    `total` are accepted."""
     from integrations.core.background import database_clock
     from notifications import tasks
     from notifications.models import Delivery
@@ -72,7 +70,7 @@ def check_receipts(total: int) -> None:
 
 
 def make_subscriptions(due: int, others: int) -> None:
-    """Make so many due now, and so many a day later: copies of one row, made by the database."""
+    """Make subscriptions due now, and others due a day later, as copies of one row inside the database."""
     from django.db import connection
 
     from notifications.models import Report, Subscription

@@ -1,4 +1,4 @@
-"""What the measurements of the push engine share: servers, companies with people, messages that wait, workers."""
+"""World of the push engine's measurements: servers, companies with people, waiting messages, workers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BATCH = 5000
 
 @dataclass
 class World:
-    """Running servers; `env` for programs that use them; `servers`: process ids of PostgreSQL and Valkey."""
+    """Running servers. `env`: for programs that use them; `servers`: process ids of PostgreSQL and Valkey."""
 
     env: dict[str, str]
     folder: Path
@@ -36,14 +36,14 @@ class World:
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start_sandbox(self, companies: int, members: int, *, latency_seconds: float, **settings: Any) -> None:
-        """Companies 0, 1, … of so many members each, behind a WeCom that answers after so long."""
+        """Start a WeCom with companies 0, 1, … of `members` members each, which answers after `latency_seconds`."""
         seed = {"companies": [_company(number, members) for number in range(companies)], "settings": settings}
         self.sandbox = self.exits.enter_context(start_sandbox(seed=seed))
         if latency_seconds:
             self.sandbox.fault("slow", "message/send", seconds=latency_seconds, count=None)
 
     def start_worker(self, number: int, threads: int) -> None:
-        """A real worker; it is ready when this returns."""
+        """Start a real worker. It is ready when this returns."""
         command = [
             *(sys.executable, "-m", "guanwecom", "worker", "--pool", "threads"),
             *("--concurrency", str(threads), "--loglevel", "INFO", "-n", f"bench{number}@%h"),
@@ -58,7 +58,7 @@ class World:
 
 @contextmanager
 def running_world(**environ: str) -> Iterator[World]:
-    """PostgreSQL and Valkey of our own, tables made, Django set up in this process. `environ`: settings to try."""
+    """Start PostgreSQL and Valkey, make the tables and set up Django in this process. `environ`: settings to try."""
     with ExitStack() as exits:
         servers = exits.enter_context(runner.servers(**environ))
         os.environ.update(servers.env)
@@ -72,7 +72,7 @@ def running_world(**environ: str) -> Iterator[World]:
 
 
 def until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.05) -> None:
-    """Raises TimeoutError when it never becomes true."""
+    """Wait until the condition is true. Raise TimeoutError after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -81,12 +81,12 @@ def until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.05)
 
 
 def megabytes(world: World) -> list[float]:
-    """What each worker holds in memory now (RSS)."""
+    """Return the resident memory of each worker in MB."""
     return [round(psutil.Process(process.pid).memory_info().rss / 2**20, 1) for process in world.workers]
 
 
 def processor_seconds(world: World) -> dict[str, float]:
-    """The processor time so far of the workers, the servers and this process, which hands messages out."""
+    """Return the processor time so far of the workers, the servers and this process, which hands messages out."""
     found = {name: process_seconds(pid) for name, pid in world.servers.items()}
     found["workers"] = sum(process_seconds(worker.pid) for worker in world.workers)
     if world.sandbox is not None:
@@ -95,7 +95,7 @@ def processor_seconds(world: World) -> dict[str, float]:
 
 
 def process_seconds(pid: int) -> float:
-    """The processor time of a process, of its children and of those that ended."""
+    """Return the processor time of a process and of its children, also of ended ones."""
     process = psutil.Process(pid)
     times = process.cpu_times()
     seconds = float(times.user + times.system + times.children_user + times.children_system)
@@ -106,7 +106,7 @@ def process_seconds(pid: int) -> float:
 
 
 def make_corps(world: World, count: int) -> list[Any]:
-    """The companies of the sandbox as rows, enabled."""
+    """Make the sandbox's companies as enabled rows."""
     from integrations.models import Corp
 
     if world.sandbox is None:
@@ -125,7 +125,7 @@ def make_corps(world: World, count: int) -> list[Any]:
 
 
 def make_people(corp: Any, count: int) -> None:
-    """Linked people U0, U1, … until there are so many."""
+    """Make linked people U0, U1, … until there are `count`."""
     from accounts.models import User, WeComAccount
 
     for start in range(WeComAccount.objects.filter(corp=corp).count(), count, BATCH):
@@ -138,7 +138,7 @@ def make_people(corp: Any, count: int) -> None:
 
 
 def make_personal_messages(corps: list[Any], count: int) -> None:
-    """Make so many frozen messages with a receipt each, spread over the companies, as a rendering leaves them."""
+    """Make frozen messages with a receipt each, spread over the companies, as a rendering leaves them."""
     from integrations.clients.wecom import builders
     from integrations.clients.wecom.builders import body_bytes
     from notifications.models import Delivery, Receipt, Run, new_mark

@@ -1,4 +1,4 @@
-"""What the measuring programs share: servers of their own, processes that measure, and files of results."""
+"""Servers, measuring processes and result files of the measuring programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 @dataclass(frozen=True)
 class Servers:
-    """`env`: for programs that use them. `pids`: of PostgreSQL and Valkey, by name."""
+    """Started servers. `env`: for programs that use them. `pids`: of PostgreSQL and Valkey, by name."""
 
     env: dict[str, str]
     pids: dict[str, int]
@@ -33,7 +33,7 @@ class Servers:
 
 @contextmanager
 def servers(**environ: str) -> Iterator[Servers]:
-    """PostgreSQL, without tables, and Valkey of our own until the end. `environ`: settings to measure with."""
+    """Run PostgreSQL, without tables, and Valkey. `environ`: settings to measure with."""
     with ExitStack() as exits:
         postgresql = start_postgresql()
         exits.callback(postgresql.stop)
@@ -51,20 +51,15 @@ def migrate(env: dict[str, str]) -> None:
 
 
 def measured(module: str, *arguments: str, env: dict[str, str]) -> Any:
-    """What the last line printed by `python -m benchmarks.module` says, as JSON; a process of its own measures.
-
-    Raises CalledProcessError.
-    """
+    """Run `python -m benchmarks.module` and return the JSON of the last line it prints. Raise CalledProcessError."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603  # ourselves
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def each(module: str, names: Iterable[str], *arguments: str) -> int:
-    """`python -m benchmarks.module NAME` for each name, since Django is set up once for one database in a process.
-
-    Returns the highest exit status. Where goals are asked for, what broke off has missed one.
-    """
+    """Run `python -m benchmarks.module NAME` for each name: a process can set up Django for one database only. Return
+    the highest exit status. If goals are recorded, a process that breaks off has missed one."""
     statuses, path = [0], os.environ.get(goals.VARIABLE)
     for name in names:
         before = goals.reported(path) if path else []
@@ -76,19 +71,19 @@ def each(module: str, names: Iterable[str], *arguments: str) -> int:
 
 
 def processor_milliseconds(connection: Any) -> float:
-    """Add up the time of this process and of the PostgreSQL process that serves `connection`, from their beginnings."""
+    """Return the processor time so far of this process and of the PostgreSQL process that serves `connection`."""
     connection.ensure_connection()
     of_backend = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat").read_text().split()[0]
     return time.process_time() * 1000 + int(of_backend) / 1e6
 
 
 def load() -> float:
-    """The machine's load of the last minute."""
+    """Return the machine's load of the last minute."""
     return round(os.getloadavg()[0], 1)
 
 
 def keep(name: str, figures: dict[str, Any]) -> dict[str, Any]:
-    """Add a line to the results `name`.jsonl. Returns it: the time, and the figures."""
+    """Add a line to the results `name`.jsonl. Return it: the time, and the figures."""
     line = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", **figures}
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / f"{name}.jsonl").open("a") as file:
@@ -97,7 +92,7 @@ def keep(name: str, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def finish(name: str, figures: dict[str, Any], wanted: Sequence[Goal]) -> int:
-    """Keep and print the figures, then the goals. Returns the exit status: 1 where a goal is missed."""
+    """Keep and print the figures, then the goals. Return the exit status: 1 if a goal is missed."""
     line = keep(name, {**figures, **goals.kept(wanted)})
     print(json.dumps(line, ensure_ascii=False, indent=2))
     return 0 if goals.report(wanted) else 1

@@ -1,18 +1,18 @@
-"""What a sign-in with WeCom costs: `python -m benchmarks.sign_in [--rounds N] [--sign-ins N]`.
+"""Measures the cost of a sign-in with WeCom: `python -m benchmarks.sign_in [--rounds N] [--sign-ins N]`.
 
 Round by round, each in a process of its own against one PostgreSQL and one Valkey on this machine:
 
-- `ours`: our start and callback, in a company whose directory is copied: one call to WeCom.
-- `ours, not copied`: the same in a company without a copy, where WeCom is asked for the visible scope, too: two calls.
-- `bare`: Django's login view with ModelBackend and a cheap hasher, under the middleware that Django begins a project
-  with and its sessions of the same kind (database and cache): the page of the form, then the form with a password.
+- `ours`: our start and callback, in a company with a copied directory: one call to WeCom.
+- `ours, not copied`: the same in a company without a copy, where WeCom is also asked for the visible scope: two calls.
+- `bare`: Django's login view with ModelBackend and a cheap hasher, with the middleware of a new Django project and
+  sessions of the same kind (database and cache): the form's page, then the form with a password.
 
-All have one PostgreSQL, one Valkey and the product's other settings. WeCom is a stand-in on this machine that answers
-at once; its time is not subtracted. Printed are medians over the rounds, and the processor time of the application.
+All use one PostgreSQL, one Valkey and the product's other settings. WeCom is a stand-in on this machine that answers at
+once; its time is not subtracted. Medians over the rounds are printed, and the application's processor time.
 
-Goals: the median sign-in of ours takes at most 10 ms, and ours signs at least 0.7 as many people in per second and
-process as `bare`; both take two requests. On a busy machine the ratio of the processor times says more. Results are
-added to benchmarks/results/sign_in.jsonl.
+Goals: our median sign-in takes at most 10 ms, and ours signs in at least 0.7 times as many people per second and
+process as `bare`; both take two requests. On a busy machine the ratio of the processor times is more reliable. Results
+are added to benchmarks/results/sign_in.jsonl.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GOAL_MILLISECONDS, GOAL_RATIO = 10.0, 0.7
 WARM_UP = 30
 OURS, NOT_COPIED, BARE = "ours", "ours, not copied", "bare"
 CONTENDERS = (BARE, OURS, NOT_COPIED)
-# Counted as always, and never reached: one address signs everybody in here.
+# Counted as always but never reached: one address signs everybody in here.
 LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000"}
 
 
@@ -41,7 +41,7 @@ LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000"}
 
 
 def measure(contender: str, count: int) -> dict[str, float]:
-    """Sign `count` people in, one after the other."""
+    """Sign in `count` people, one after the other."""
     from django.core.wsgi import get_wsgi_application
 
     application = get_wsgi_application()
@@ -66,7 +66,7 @@ def measure(contender: str, count: int) -> dict[str, float]:
 
 
 def prepare(base_url: str) -> None:
-    """All tables and the rows, of which PostgreSQL knows as it does after a minute."""
+    """Make all tables and rows, and let PostgreSQL analyse them, as it does by itself after a minute."""
     import django
 
     django.setup()
@@ -88,7 +88,7 @@ def compare(rounds: int, count: int) -> list[dict[str, dict[str, float]]]:
     with runner.servers(**environ) as servers, stand_in(world.reply) as base_url:
 
         def run(contender: str, *arguments: str) -> Any:
-            """This program again, as one contender's process."""
+            """Run this program as one contender's process."""
             env = {**servers.env, "SIGN_IN_CONTENDER": contender.partition(",")[0]}
             return runner.measured("sign_in", *arguments, env=env)
 
@@ -97,7 +97,7 @@ def compare(rounds: int, count: int) -> list[dict[str, dict[str, float]]]:
 
 
 def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
-    """Medians over the rounds; ratios are of figures of one round."""
+    """Return medians over the rounds; ratios compare figures of the same round."""
     found: dict[str, Any] = {}
     for name in CONTENDERS:
         medians = {key: statistics.median(each[name][key] for each in rounds) for key in rounds[0][name]}
@@ -107,7 +107,7 @@ def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
 
 
 def report(found: dict[str, Any]) -> bool:
-    """Prints the figures; whether the goals are met."""
+    """Print the figures. Return whether the goals are met."""
     print("                      median ms   processor ms   per second   × bare (least)")
     for name, one in found.items():
         print(

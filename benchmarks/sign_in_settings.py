@@ -1,4 +1,4 @@
-"""The product's settings for the contenders of benchmarks.sign_in: each has its own way in, and all else in common."""
+"""The product's settings for benchmarks.sign_in: each contender has its own way in, and all else in common."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from guanwecom.settings import *  # noqa: F403  # the same settings, but for wha
 from guanwecom.settings import BASE_DIR, DATABASES, TEMPLATES
 
 ROOT_URLCONF = "benchmarks.sign_in_urls"
-# The cheapest that there is: it is the rest of a sign-in that is compared.
+# The cheapest hasher, because the rest of a sign-in is compared.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 SIGN_INS_PER_COMPANY = 1_000_000
 CONTENDER = os.environ["SIGN_IN_CONTENDER"]
 
-# As in production: static files are known from the start, not looked for among those of the source.
+# As in production: static files are known from the start, not searched for in the source.
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = False
 STATIC_ROOT = BASE_DIR / "guanwecom" / "static"
 
@@ -22,8 +22,8 @@ if CONTENDER == "bare":
     AXES_ENABLED = False
     TEMPLATES = [{**TEMPLATES[0], "DIRS": [BASE_DIR / "benchmarks" / "templates"]}]
     DATABASES = {"default": {**DATABASES["default"], "CONN_HEALTH_CHECKS": False}}
-    SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"  # on which the product's is built
-    # What `django-admin startproject` writes.
+    SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"  # the product's sessions are built on it
+    # As `django-admin startproject` writes it.
     MIDDLEWARE = [
         "django.middleware.security.SecurityMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",

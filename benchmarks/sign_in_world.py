@@ -1,6 +1,6 @@
-"""What benchmarks.sign_in measures: a browser's requests handed to the WSGI application of this process.
+"""World of benchmarks.sign_in: a browser's requests handed to the WSGI application of this process.
 
-No web server and no test client stand between: the time is the application's own, with its database and Valkey.
+There is no web server and no test client: the time is the application's own, with its database and Valkey.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ SignIn = Callable[[int], None]
 
 @dataclass
 class Browser:
-    """A browser that has not been here before, and keeps the cookies that it gets."""
+    """A new browser, which keeps its cookies."""
 
     application: Any
     user_agent: str
     cookies: dict[str, str] = field(default_factory=dict)
 
     def ask(self, address: str, form: dict[str, str] | None = None) -> str:
-        """Return where the answer leads; empty for a page. Raises AssertionError for an answer that is neither."""
+        """Return where the answer leads; empty for a page. Raise AssertionError for any other answer."""
         status, headers, _body = self.answer(address, urlencode(form or {}).encode())
         assert status.startswith(("200", "302")), (address, status)
         return dict(headers).get("Location", "")
 
     def answer(self, address: str, body: bytes = b"") -> tuple[str, list[tuple[str, str]], bytes]:
-        """Status, headers and body of the answer. With a `body` the request is a form's POST."""
+        """Return status, headers and body of the answer. With a `body` the request is a form's POST."""
         status, headers, page = self._answer(address, body)
         for name, value in headers:
             if name == "Set-Cookie":
@@ -75,11 +75,11 @@ class Browser:
         return status, headers, page
 
 
-# --- The contenders: each gives a function that signs the person of a number in ---------------------------------------
+# --- The contenders: each returns a function that signs in the person with a number ---
 
 
 def ours(application: Any, corpid: str) -> SignIn:
-    """Through WeCom: the start, and the callback with a state of ours and a code."""
+    """Return sign-ins through WeCom: the start, and the callback with our state and a code."""
     from integrations.models import Corp
 
     start = f"/wecom/{Corp.objects.get(corpid=corpid).pk}/start/"
@@ -95,7 +95,7 @@ def ours(application: Any, corpid: str) -> SignIn:
 
 
 def bare(application: Any) -> SignIn:
-    """Through Django's own login view: the page of the form, then a username and a password."""
+    """Return sign-ins through Django's own login view: the form's page, then a username and a password."""
 
     def sign_in(number: int) -> None:
         browser = Browser(application, BROWSER)
@@ -107,13 +107,13 @@ def bare(application: Any) -> SignIn:
     return sign_in
 
 
-# --- What they meet ---------------------------------------------------------------------------------------------------
+# --- Rows and answers for the contenders ---
 
 _NUMBER = re.compile(rb"(?:code|userid|openid)=U([0-9]+)")
 
 
 def reply(request: bytes) -> bytes:
-    """WeCom's answers. A code names its person and is good for any number of times."""
+    """Return WeCom's answer. A code names its person and can be used any number of times."""
     found = _NUMBER.search(request)
     number = found[1] if found else b"0"
     if b"/cgi-bin/gettoken" in request:
@@ -130,7 +130,7 @@ COPIED, UNCOPIED = "ww0000000000000001", "ww0000000000000002"
 
 
 def make_rows(base_url: str) -> None:
-    """People with an account in two companies: one whose directory is copied and in force, one without a copy."""
+    """Make people with an account in two companies: one with a copied directory in force, one without a copy."""
     from django.contrib.auth.hashers import make_password
     from django.utils import timezone
 

@@ -1,6 +1,6 @@
-"""A server on this machine that answers at once, in WeCom's place, for measurements that are not about WeCom.
+"""A server on this machine that answers at once, in place of WeCom, for measurements that are not about WeCom.
 
-It runs as a process of its own, so that its processor time is nobody else's, and looks at as little as it can.
+It has its own process, so that its processor time counts for nothing else, and reads as little as it can.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HEAD = (
 
 
 class _Answering(asyncio.Protocol):
-    """Answers every request that has arrived whole with what `reply` makes of it."""
+    """Protocol that answers every complete request with the result of `reply`."""
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
@@ -53,12 +53,12 @@ def _serve(port: Any, reply: Reply) -> None:
 
 @contextmanager
 def stand_in(reply: Reply) -> Iterator[str]:
-    """Run it, and give its address. `reply`: a function of a module, from a whole request to the JSON of the answer."""
+    """Run the server and yield its address. `reply`: a module's function, from a whole request to the answer's JSON."""
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
     process = spawn.Process(target=_serve, args=(sender, reply), daemon=True)
     process.start()
-    sender.close()  # or its end would not be noticed
+    sender.close()  # otherwise its end would not be noticed
     try:
         yield f"http://127.0.0.1:{receiver.recv()}"
     finally:

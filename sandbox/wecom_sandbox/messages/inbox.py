@@ -206,8 +206,10 @@ class ResponseCode:
 
 
 class Mailroom:
-    """Store of messages: at most `messages_kept` of a company and INBOX_LENGTH on a phone; the oldest are dropped first. A
-    message that its company's ring drops disappears from all phones, so memory does not grow without limit."""
+    """Store of messages: at most `messages_kept` of a company and INBOX_LENGTH on a phone; the oldest are dropped.
+
+    A message that its company's ring drops disappears from all phones, so memory does not grow without limit.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
