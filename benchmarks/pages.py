@@ -150,7 +150,7 @@ def _links(browser: Browser, path: str) -> list[str]:
 
 
 def _opened(browser: Browser, path: str, rounds: int) -> dict[str, Any]:
-    """Open a page several times. `queries`: the least number, seen OFTEN; sometimes a process also rereads settings."""
+    """Open a page several times. `queries`: the least number, seen OFTEN; other visits reread cached values."""
     counts: list[int] = []
     processor, clock = [], []
     while len(counts) <= rounds or (counts.count(min(counts)) < OFTEN and len(counts) < VISITS_AT_MOST):

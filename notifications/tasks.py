@@ -77,7 +77,7 @@ logger = logging.getLogger(__name__)
 # Least runs of a rendering task; more if there would be more tasks than the second number.
 RUNS_PER_TASK = 20
 RENDERING_TASKS_AT_ONCE = 200
-# Deliveries of a sending task, or as many as it may send at once if that is more.
+# Deliveries of a sending task; more if it may send more at once.
 DELIVERIES_PER_TASK = 50
 # Queues of settings.CELERY_TASK_QUEUES; pictures and files have CHARTS_QUEUE.
 URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
@@ -85,7 +85,7 @@ URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
 DATA_QUEUE = "data"
 # uploads.AT_ONCE of them run at the same time.
 UPLOADS_PER_TASK = 50
-# As many webhooks, each taking its full time, as end within the lease of the last.
+# Even if each webhook takes its full time, the last one ends within its lease.
 CALLBACKS_PER_TASK = 5
 # Also for mails of the mail door.
 MAILS_PER_TASK = 10

@@ -214,9 +214,9 @@ def _free(code: CardCode) -> None:
 
 
 def _settle(card: AlertCard, shown: str | None = None) -> bool:
-    """Mark the card as up to date, or make it due at once if it was marked stale meanwhile. `shown`: digest of what the
-    card was changed to. Return whether it was changed. If another worker has taken over the card, its content may be
-    older: it stays stale."""
+    """Mark the card as up to date, unless it was marked stale meanwhile: then its next try is due already. `shown`:
+    digest of the card's new content. Return whether there is one. If another worker took over the card meanwhile, the
+    content may be outdated: the card stays stale."""
     mine = AlertCard.objects.filter(pk=card.pk)
     changed = {} if shown is None else {"shown": shown}
     if not mine.filter(next_try_at=card.next_try_at).update(is_stale=False, **changed) and changed:

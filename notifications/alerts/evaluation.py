@@ -186,7 +186,7 @@ def _decide_rule(
         return Outcome.LATE, []
     if state is None or state.status != state.Status.READY:
         problem = (state.problem if state else "") or _("There was no answer in time.")
-        # The source says that it does not know the card any more, or it says nothing about that.
+        # True if the source no longer knows the card; None if its answer does not say.
         is_broken = True if state and state.is_lost else None
         return _without_data(rule, check, problem, now, is_broken=is_broken), []
     zone = read_zone(rule.time_zone)

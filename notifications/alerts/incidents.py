@@ -175,7 +175,7 @@ def _refresh(incident: Incident, said: Incident) -> None:
 
 
 def _open(incident: Incident, source: AlertSource, now: datetime, former: Incident | None) -> None:
-    """Open an incident. A silence of the former incident goes on: whoever asked for an hour of quiet gets an hour."""
+    """Open an incident. A silence of the former incident goes on for its whole time."""
     if former is not None and former.is_silenced(now):
         incident.silenced_until, incident.silenced_by = former.silenced_until, former.silenced_by
     incident.notice_kind, incident.notice_due_at = Notice.FIRE, _gathered(source, now)
@@ -279,8 +279,8 @@ def orphaned() -> QuerySet[Incident]:
 
 @transaction.atomic
 def end_orphaned(*, now: datetime) -> int:
-    """End orphaned incidents. Return how many. Nobody is notified: whoever deleted or disabled the rule knows, and
-    nothing recovered."""
+    """End orphaned incidents and return how many. Nobody is notified: nothing recovered, and the rule was ended on
+    purpose."""
     found = list(orphaned().select_for_update(of=("self",)).order_by("pk")[:ORPHANS_AT_ONCE])
     disabled = [incident for incident in found if incident.rule_id is not None]
     deleted = [incident for incident in found if incident.rule_id is None]

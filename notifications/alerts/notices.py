@@ -127,7 +127,7 @@ class AlertRunSource:
 
 def notice_of(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None:
     """Return the notice of a run with its incidents' current state; None without incidents. `is_locked`: lock the
-    incidents, inside a transaction. Whoever changes one of them afterwards then finds this message and updates its
+    incidents, inside a transaction. A later change of one of them then finds this message and updates its
     card."""
     notices = IncidentNotice.objects.filter(run=run)
     kind = notices.values_list("kind", flat=True).first()

@@ -44,7 +44,7 @@ def renew_secret(channel: InboundChannel) -> str:
 
 # --- Proofs that a sender holds the secret ---
 
-# How far a sender's clock may be off, and how long a recorded call can be replayed.
+# Largest error of a sender's clock, and time for which a recorded call could be replayed.
 REPLAY_SECONDS = 300
 TOKEN_CHARACTERS_AT_MOST = 512
 SIGNATURES_AT_MOST = 8

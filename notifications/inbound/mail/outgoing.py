@@ -42,7 +42,7 @@ AT_ONCE = 50
 # A worker that holds a mail for longer counts as dead.
 LEASE = timedelta(minutes=10)
 RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 480))
-# How long mails that became no message are kept.
+# Time for which mails that became no message are kept.
 KEPT = timedelta(days=7)
 NAMED_AT_MOST = 200
 # Limit of one channel: nobody reads the same report again and again.

@@ -335,7 +335,7 @@ def _decoded_header(line: str) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    """Return the header's original bytes. Characters that stand for no such byte are encoded as UTF-8."""
+    """Return the header's original bytes. Characters that are not such a byte are encoded as UTF-8."""
     try:
         return text.encode("ascii", "surrogateescape")
     except UnicodeEncodeError:

@@ -208,7 +208,7 @@ MOST_BYTES = 4 * 1024 * 1024 * 1024
 
 @route("GET", "snapshot", media_type=LINES)
 async def get_snapshot(request: web.Request, world: World, document: object) -> object:
-    """Return companies, BI and settings, then each message, file, group, token, code and job on a line of its own."""
+    """Return companies, BI and settings, then each message, file, group, token and code on its own line."""
     stream = web.StreamResponse(headers={"Content-Type": LINES})
     await stream.prepare(request)
     async for block in in_blocks(snapshot.pieces_of(world)):

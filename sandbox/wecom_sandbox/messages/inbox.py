@@ -33,7 +33,7 @@ class Ring(Generic[T]):
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most
-        # Before `_start` are empty places, until they are as many as the rows.
+        # The places before `_start` are empty; they are removed once they are half of the list.
         self._rows: list[Any] = []
         self._start = 0
         self.added = 0
@@ -160,7 +160,7 @@ class Message:
     views: dict[str, CardView] = field(default_factory=dict)
     # For a card, the codes that allow an update; they are dropped with the message.
     codes: list[str] | None = None
-    # Its part of KEPT_CHARACTERS.
+    # Number of characters that count against KEPT_CHARACTERS.
     weight: int = 0
 
     def rename(self, old: str, new: str) -> None:
