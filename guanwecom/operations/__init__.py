@@ -1,1 +1,1 @@
-"""Operating a deployment: start-up checks, logging, heartbeats, and mails when the engine stops."""
+"""Operation of a deployment: start-up checks, logging, heartbeats, and messages when the engine stops."""

@@ -1,7 +1,7 @@
-"""Backs the database up into one file, and restores it: a line that describes it, then what pg_dump wrote.
+"""Backs up the database into one file and restores it: a line of description, then the output of pg_dump.
 
-No argument, variable or log of pg_dump and pg_restore holds the database's password. The encryption keys are not in the
-file, only fingerprints of those that its secrets need.
+No argument, variable or log of pg_dump and pg_restore holds the database's password. The file holds no encryption
+keys, only fingerprints of those that its secrets need.
 """
 
 from __future__ import annotations
@@ -36,22 +36,23 @@ from integrations.core import heartbeats, installation
 from integrations.core.key_rotation import encrypted_columns
 from integrations.models import CallbackEvent, Heartbeat, Installation
 
-# Where Debian keeps PostgreSQL's programs; /usr/bin has a wrapper that chooses by its own rules.
+# Debian's folder of PostgreSQL's programs; the wrapper in /usr/bin chooses a version by its own rules.
 DEBIAN = Path("/usr/lib/postgresql")
-# Where the present tables stay until the new ones are there.
+# The schema that keeps the present tables until the new ones are restored.
 ASIDE = "guanwecom_before_restore"
 MARK = b"guanwecom backup "
-# All that the programs get of our environment, which holds secrets; the connection is added.
+# The programs get only these variables, and the connection: our environment holds secrets.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "KRB5CCNAME")
 
 
 class BackupError(Exception):
-    """A sentence or more for the operator. Nothing was changed unless it says so."""
+    """Sentences for the operator. Nothing was changed unless they say so."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a file says of itself. `migrations`: app.name each. `keys`: fingerprints of those that its secrets need."""
+    """The description in a backup. `migrations`: app.name each. `keys`: fingerprints of the keys that its secrets
+    need."""
 
     version: str
     made_at: str
@@ -60,7 +61,7 @@ class Description:
 
     @property
     def missing_keys(self) -> list[str]:
-        """The keys that FIELD_ENCRYPTION_KEYS lacks."""
+        """The fingerprints that FIELD_ENCRYPTION_KEYS lacks."""
         return sorted({*self.keys} - {_fingerprint(key) for key in settings.FIELD_ENCRYPTION_KEYS})
 
 
@@ -69,7 +70,7 @@ def _fingerprint(key: str) -> str:
 
 
 def back_up(path: Path, *, programs_folder: str | None = None) -> Description:
-    """Write the database into a new file, which gets its name when it is whole. Raises BackupError."""
+    """Write the database into a new file, which gets its name once complete. Raises BackupError."""
     _refuse_pooler()
     if path.exists():
         raise BackupError(_("%(path)s exists already. Give another name; no backup is overwritten.") % {"path": path})
@@ -97,7 +98,7 @@ def _describe() -> Description:
     migrations = sorted(f"{app}.{name}" for app, name in MigrationRecorder(connection).applied_migrations())
     needed: set[str] = set()
     for model, names in encrypted_columns().items():
-        for name in names if model is not CallbackEvent else ():  # its rows are many, and pass
+        for name in names if model is not CallbackEvent else ():  # it has many rows, which are deleted soon
             rows = model._base_manager.annotate(raw=Cast(name, TextField())).exclude(raw="")
             needed.update(map(_key_of, filter(None, rows.values_list("raw", flat=True).iterator())))
     made_at = timezone.now().isoformat(timespec="seconds")
@@ -115,10 +116,10 @@ def _key_of(token: str) -> str:
 def restore(
     path: Path, *, is_check: bool, replaces: bool, without_keys: bool, programs_folder: str | None
 ) -> Description:
-    """Restore, and mark the database as a copy: nothing is sent from it until somebody confirms it. All or nothing.
+    """Restore a backup, all or nothing, and mark the database as a copy: it sends nothing until it is confirmed.
 
-    `is_check`: change nothing. `replaces`: a database that is not empty, too. `without_keys`: also where secrets cannot
-    be read then. Raises BackupError; then the database is as it was before.
+    `is_check`: change nothing. `replaces`: accept a database that is not empty. `without_keys`: accept that secrets
+    cannot be decrypted. Raises BackupError; the database is then unchanged.
     """
     _refuse_pooler()
     try:
@@ -138,7 +139,7 @@ def restore(
 
 
 def _check(description: Description, *, replaces: bool, without_keys: bool) -> None:
-    """Say everything that can be said before anything is changed."""
+    """Raise BackupError for every obstacle that can be found before anything is changed."""
     known = {f"{app}.{name}" for app, name in MigrationLoader(None, ignore_no_migrations=True).disk_migrations}
     ours = {config.label for config in apps.get_app_configs()}
     unknown = [name for name in description.migrations if name.partition(".")[0] in ours and name not in known]
@@ -178,10 +179,10 @@ def _replace(dump: IO[bytes], programs_folder: str | None) -> None:
         arguments = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
         _run(programs_folder, "pg_restore", *arguments, f"--dbname={connection.settings_dict['NAME']}", source=dump)
         is_there = True
-    finally:  # also where somebody breaks it off
+    finally:  # also after an interruption
         if is_aside and not is_there:
             _execute("DROP SCHEMA public CASCADE", f"ALTER SCHEMA {ASIDE} RENAME TO public")
-    # A restore elsewhere is recognised by itself; this one says so of any.
+    # A restore elsewhere is recognised as a copy automatically; this marks every restore.
     installation.present()
     Installation.objects.update(is_held=True)
     installation.forget()
@@ -190,34 +191,35 @@ def _replace(dump: IO[bytes], programs_folder: str | None) -> None:
 
 
 def _refuse_pooler() -> None:
-    """The programs empty the search path of their session, which a pooler would give to the product next."""
+    """Refuse a pooler: the programs empty their session's search path, and a pooler would reuse that session for the
+    product."""
     if is_pooled():
         raise BackupError(POOLED)
 
 
 def _execute(*statements: str) -> None:
-    with connection.cursor() as cursor:  # several statements at once are one transaction
+    with connection.cursor() as cursor:  # several statements in one call are one transaction
         cursor.execute(";".join(statements))
 
 
 def _run(folder: str | None, name: str, *arguments: str, source: Any = None, target: Any = None) -> None:
-    """Run a program of PostgreSQL on `source`, or for `target`. Raises BackupError with what it said, without values of
-    rows."""
+    """Run a program of PostgreSQL. Raises BackupError with the program's messages, without values of rows. `source`:
+    file for its input. `target`: file for its output."""
     command = [str(_find_program(folder, name)), "--no-password", *arguments]
     streams: dict[str, Any] = {"stdin": source and subprocess.PIPE, "stdout": target and subprocess.PIPE}
     password = re.sub(r"([:\\])", r"\\\1", str(connection.get_connection_params().get("password") or ""))
-    with tempfile.TemporaryFile() as said, tempfile.NamedTemporaryFile("w") as secret:  # ours alone to read
+    with tempfile.TemporaryFile() as said, tempfile.NamedTemporaryFile("w") as secret:  # only our user can read them
         secret.write(f"*:*:*:*:{password}\n")
         secret.flush()
         environ = {**_describe_connection(), "PGPASSFILE": secret.name}
         program: Any = subprocess.Popen(command, env=environ, stderr=said, bufsize=0, **streams)  # noqa: S603  # PostgreSQL's
         with program as process:
             try:
-                with suppress(BrokenPipeError):  # it failed, and says why
+                with suppress(BrokenPipeError):  # it failed, and its messages follow
                     shutil.copyfileobj(source or process.stdout, target or process.stdin)
                     (process.stdin or process.stdout).close()
                 process.wait()
-            finally:  # what it had not committed is gone with it, once the server has noticed
+            finally:  # the server rolls back what was not committed
                 process.kill()
         said.seek(0)
         lines = said.read().decode(errors="replace").splitlines()
@@ -240,7 +242,7 @@ def _find_program(folder: str | None, name: str) -> Path:
 
 
 def _describe_connection() -> dict[str, str]:
-    """Return the connection as libpq's variables, without the password, and what programs need of our environment."""
+    """Return the connection as libpq's variables, without the password, and the inherited variables."""
     environ = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     parameters = connection.get_connection_params()
     for option in pq.Conninfo.get_defaults():

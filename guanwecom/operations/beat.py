@@ -1,6 +1,6 @@
-"""Beat's scheduler, by the database's clock, with a heartbeat: it queues the ticks of TICKS when something is due.
+"""Beat's scheduler, which uses the database's clock, writes a heartbeat, and queues the ticks of TICKS if work is due.
 
-A tick that finds nothing costs a worker ten times what the question costs beat: a message, a task, and more questions.
+A tick that finds nothing costs a worker ten times beat's query: a message, a task, and more queries.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TICKS = {tick.name: tick for tick in (notifications_tasks.TICK, integrations_tasks.TICK)}
-# Times of subscriptions are whole minutes: beat looks so long after a period of the tick begins, in seconds.
+# Beat checks so many seconds after each period of the tick begins, since subscriptions are due at whole minutes.
 LOOK_AFTER_SECONDS = 0.1
-# Where the database's clock moves by more than this between two questions, the order of the entries is made anew.
+# If the database's clock jumps by more than this, the entries are sorted again.
 STEP_SECONDS = 1.0
-# It turns every five seconds at least (django_celery_beat).
+# The scheduler's loop turns at least every five seconds (django_celery_beat).
 STUCK_SECONDS = 15
-# How soon beat begins once a copy was confirmed.
+# Beat starts within so many seconds after a copy is confirmed.
 COPY_SECONDS = 2.0
 
 
 class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has no types
-    """A row of beat's table. That of the tick is due at the same moments, whenever beat was started."""
+    """A row of beat's table. The tick's entry is due at the same moments, whenever beat was started."""
 
-    # The database's, set by the scheduler: hosts' clocks may be wrong, and two beats must agree.
+    # The database's clock, set by the scheduler: hosts' clocks may be wrong, and two beats must agree.
     clock: ClassVar[Clock] = staticmethod(timezone.now)
     last_run_at: datetime
 
@@ -58,7 +58,7 @@ class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has
         return PeriodicEntry.clock()
 
     def is_due(self) -> schedstate:
-        # One that ran while the clock was ahead would not be due until the clock comes there again.
+        # An entry that ran while the clock was ahead would not be due before the clock reaches that time again.
         self.last_run_at = self.model.last_run_at = min(self.last_run_at, self._default_now())
         state: schedstate = super().is_due()
         if self.name != scheduler.TICK or not state.is_due:
@@ -74,15 +74,15 @@ class PeriodicEntry(ModelEntry):  # type: ignore[misc]  # django_celery_beat has
 
 
 def _seconds_since_look(now: datetime) -> float:
-    """How long ago the latest moment for a look was."""
+    """Return the seconds since the latest moment for a check."""
     return (now.timestamp() - LOOK_AFTER_SECONDS) % settings.DISPATCH_INTERVAL_SECONDS
 
 
 class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery_beat has no types
-    """Named in guanwecom.celery."""
+    """Scheduler named in guanwecom.celery."""
 
     Entry = PeriodicEntry
-    # Whether it asks in this turn for changed entries. Each turn asks twice, and there are several in a second.
+    # Whether this turn looks for changed entries. Each turn would look twice, and a second has several turns.
     _asks_for_changes = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -93,7 +93,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         self._heartbeat: HeartbeatThread | None = None
 
     def setup_schedule(self) -> None:
-        """Without its database beat cannot begin: it says so in one line and ends, to be started again."""
+        """End with one line in the log if the database is unreachable; the service manager starts beat again."""
         try:
             self._read_time()
             super().setup_schedule()
@@ -109,7 +109,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
             self._asks_for_changes = read_boot_clock() >= self._asked_at + self.max_interval
             if self._asks_for_changes:
                 self._asked_at = read_boot_clock()
-                with suppress(Error):  # where it cannot be asked, the time that is known goes on
+                with suppress(Error):  # without the database, the last known time is extrapolated
                     self._read_time()
             wait = super().tick(*args, **kwargs)
         self._turned_at = read_boot_clock()
@@ -119,7 +119,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         return wait
 
     def _read_time(self) -> None:
-        """Take the database's time. Where its clock was set, put the entries in order anew."""
+        """Read the database's time. If its clock was set, sort the entries again."""
         clock, before = database_clock(), PeriodicEntry.clock()
         if abs((clock() - before).total_seconds()) > STEP_SECONDS:
             self._heap = None
@@ -129,7 +129,7 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         return self._asks_for_changes and bool(super().schedule_changed())
 
     def adjust(self, n: float | None, drift: float = 0.0) -> float | None:
-        """Celery's wakes 10 ms before an entry is due, and turns and turns until it is."""
+        """Return `n` unchanged: Celery wakes 10 ms early, and would loop until the entry is due."""
         return n
 
     def apply_entry(self, entry: PeriodicEntry, producer: Any = None) -> None:
@@ -147,12 +147,12 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
             self._heartbeat.forget()
 
     def _queues(self) -> tuple[()] | None:
-        """It takes from none; None while the scheduler does not turn."""
+        """Return no queues, or None while the scheduler's loop is stuck."""
         return () if read_boot_clock() - self._turned_at < STUCK_SECONDS else None
 
 
 def _is_anything_due(tick: Tick) -> bool:
-    """True also while the database cannot be asked: the tick, and its worker, say what is wrong."""
+    """Return whether work is due; True also without the database, so that the tick's worker reports the error."""
     try:
         return tick.is_anything_due()
     except Error:
@@ -161,7 +161,7 @@ def _is_anything_due(tick: Tick) -> bool:
 
 
 def _is_copy() -> bool:
-    """False where the database cannot be asked: the scheduler says so itself."""
+    """Return whether the database is a copy; False without the database, which the scheduler reports itself."""
     try:
         return installation.is_known_copy()
     except Error:

@@ -1,6 +1,6 @@
-"""Health of the push engine: beat, the workers of each queue, the mail door, the last tick, overdue slots.
+"""Health of the push engine: beat, workers of each queue, mail door, last tick, overdue slots.
 
-What fails is explained with the command that mends it.
+Each failure is explained with the command that repairs it.
 """
 
 from __future__ import annotations
@@ -23,23 +23,20 @@ from notifications.delivery.attachments import CHARTS_QUEUE, SNAPSHOTS_QUEUE, co
 from notifications.delivery.runs import scheduler
 from notifications.models import AlertRule, Subscription, TickClaim
 
-# A tick is overdue after so long, and so is a slot, in seconds.
+# A tick, or a slot, is overdue after so many seconds.
 TICK_STALE_SECONDS = 30
 SLOT_OVERDUE_SECONDS = 30
-# Queues that an installation may leave unserved: nothing waits in them while nothing is asked of them.
+# Queues that an installation may leave unserved while it uses no pictures.
 OPTIONAL_QUEUES = (CHARTS_QUEUE, SNAPSHOTS_QUEUE)
-# Beat's entries. An administrator may switch them off.
+# Beat's entries, which an administrator may switch off.
 PERIODIC_TASKS = tuple(settings.CELERY_BEAT_SCHEDULE)
 COUNTED = 1000
 
 
 @dataclass(frozen=True)
 class Served:
-    """Beat, a queue, or the mail door: how many live processes do its work, and how long ago the latest was heard, in
-    seconds.
-
-    `silent_seconds` is None where none was ever heard, or the last one ended in order.
-    """
+    """The live processes of beat, a queue, the mail door or web, and the seconds since the latest heartbeat.
+    `silent_seconds` is None if there was never a heartbeat, or if the last process ended in order."""
 
     name: str
     process_count: int
@@ -56,19 +53,19 @@ class Served:
 
 @dataclass(frozen=True)
 class EngineHealth:
-    # Of a copy of an installation's database nothing goes out.
+    # A copy of an installation's database sends nothing.
     is_copy: bool
-    # Why Valkey takes no writes; empty where it does.
+    # Why Valkey accepts no writes; empty if it does.
     valkey_failure: str
     beat: Served
     queues: tuple[Served, ...]
     mail_door: Served
     web: Served
-    # Since the last tick, in seconds; None where there was none yet.
+    # Seconds since the last tick; None before the first one.
     tick_seconds: float | None
-    # Names of PERIODIC_TASKS that are switched off, or missing although beat runs, which makes them as it starts.
+    # Names of PERIODIC_TASKS that are switched off, or missing although beat runs, which creates them at its start.
     idle_tasks: tuple[str, ...]
-    # Subscriptions and alert rules whose time has passed, counted up to COUNTED, and how long ago the oldest one's did.
+    # Overdue subscriptions and alert rules, counted up to COUNTED, and the seconds since the oldest one was due.
     overdue_count: int
     overdue_seconds: float
 
@@ -79,15 +76,14 @@ class EngineHealth:
 
     @property
     def problems(self) -> list[str]:
-        """Codes of what fails: "copy" alone in a copy, else "valkey" or "valkey:<why>", "beat", "queue:<name>",
-        "task:<name>", and "tick" and "slots" where nothing of that explains them; and "mail" and "web". What operators
-        are told of."""
+        """Codes of failures, of which operators are told. "copy" alone in a copy, else "valkey" or "valkey:<why>",
+        "beat", "queue:<name>", "task:<name>"; only without these "tick" and "slots"; and always "mail" and "web"."""
         if self.is_copy:
             return ["copy"]
         failure = self.valkey_failure
         found = ["valkey" if failure == heartbeats.NO_ANSWER else f"valkey:{failure}"] if failure else []
         found += [] if self.beat.process_count else ["beat"]
-        if not failure:  # without it no worker can take anything
+        if not failure:  # without Valkey no worker can take a task
             found += [f"queue:{queue.name}" for queue in self.queues if queue.is_failing]
         found += [f"task:{name}" for name in self.idle_tasks]
         found = found or ["tick"] * self.is_tick_old + ["slots"] * (self.overdue_count > 0)
@@ -95,14 +91,14 @@ class EngineHealth:
 
 
 _OVERDUE = timedelta(seconds=SLOT_OVERDUE_SECONDS)
-# Most of the time nothing is late, and this one question spares several long ones.
+# Usually nothing is late, and this query saves several long ones.
 _LATE = AnyRow(
     lambda now: [Subscription.objects.due(now - _OVERDUE), AlertRule.objects.due(now - _OVERDUE), find_overdue(now)]
 )
 
 
 def read() -> EngineHealth:
-    """Raises django.db.Error."""
+    """Read the state of the engine. Raises django.db.Error."""
     now = database_clock()()
     beats = list(Heartbeat.objects.values_list("kind", "queues", "beat_at"))
     is_late = _LATE.exists()
@@ -151,7 +147,7 @@ def _served(
 
 
 def _overdue(now: datetime) -> tuple[int, datetime | None]:
-    """Times that nobody has claimed."""
+    """Return the number of overdue times that nobody has claimed, and the oldest."""
     before = now - _OVERDUE
     times: list[datetime | None] = []
     subscriptions = Subscription.objects.due(before)
@@ -162,13 +158,13 @@ def _overdue(now: datetime) -> tuple[int, datetime | None]:
 
 
 CONFIRM_COMMAND = "guanwecom installation --confirm\ndocker compose run --rm backup guanwecom installation --confirm"
-# Services of compose.yaml (units of systemd, after "guanwecom-") that serve a queue and are not named after it.
+# Services in compose.yaml (systemd units, after "guanwecom-") whose name is not that of their queue.
 _WORKERS = {"celery": "worker"}
 
 
 @dataclass(frozen=True, slots=True)
 class EngineExplanation(Explanation):
-    """`where`: also how it is mended. `command`: the one for it, or one a line; empty where there is none."""
+    """An explanation. `where`: also the repair. `command`: commands for it, one a line; empty if there is none."""
 
     command: str = ""
 
@@ -275,7 +271,7 @@ def _explain_slots(state: EngineHealth) -> EngineExplanation:
 
 
 def _explain_silence(what: str, served: Served, command: str) -> EngineExplanation:
-    """Explain that no process of a kind is heard, and when the last one was."""
+    """Explain that a kind of process sends no heartbeat, and when the last one did."""
     heard = _("None has been heard.")
     if served.silent_seconds is not None:
         heard = _("The last one was heard %(time)s ago.") % {"time": format_duration(served.silent_seconds)}
@@ -302,7 +298,7 @@ def _say_logs() -> str:
 
 
 def document(state: EngineHealth) -> dict[str, object]:
-    """Write `state` as the monitors read it; ages in seconds, None where nothing was heard."""
+    """Return `state` for monitors: ages in seconds, None without a heartbeat."""
     return {
         "status": "down" if state.problems else "ok",
         "problems": state.problems,

@@ -1,4 +1,4 @@
-"""Says of a copy of the database that it is the installation now, or of an installation that it is a copy."""
+"""Marks a copy of the database as the real installation, or an installation as a copy."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 
 @transaction.atomic
 def confirm() -> int | None:
-    """The database is the real one from now on. Returns how many runs that had waited were ended, so that none of them
-    is sent late; None where it was the real one already, and nothing was done."""
+    """Mark the database as the real installation. Returns the number of waiting runs that were ended, so that none is
+    sent late. Returns None, and does nothing, if it was the real one already."""
     installation.present()
     Installation.objects.select_for_update().get(pk=THE_ONE)
-    # As it is under the lock: of two who confirm at once, the second would end what has begun since.
+    # Check under the lock: of two simultaneous confirmations, the second would end runs that have begun since.
     if not installation.is_copied(installation.present()):
         return None
     now = database_clock()()
     count = end_waiting(now=now)
-    # WeCom told the original, which has acted on it; the next synchronisation reads the directory whole.
+    # WeCom sent these events to the original, which has handled them; the next sync reads the whole directory.
     EventWork.objects.waiting().delete()
     stop_restored_imports(now=now)
     Job.objects.unfinished().delete()
@@ -47,7 +47,7 @@ def confirm() -> int | None:
 
 @transaction.atomic
 def hold() -> bool:
-    """The database is a copy from now on, whatever its place. False where it was one already."""
+    """Mark the database as a copy, wherever it is. Returns False if it was one already."""
     installation.present()
     if not Installation.objects.filter(pk=THE_ONE, is_held=False).update(is_held=True):
         return False

@@ -1,9 +1,9 @@
-"""How log lines are written: as JSON, or for a person at a console; always with their time zone.
+"""Format of log lines: JSON, or readable at a console; always with their time zone.
 
-Every line carries what is bound where it is written: request_id, run_id, delivery_id, task. Lines hold ids, codes and
-durations; never an address with its query, a body or a token. An outage of Valkey, the database or the broker is one
-line, then one a minute per process: otherwise every tick, task and request would write a traceback, thousands a minute,
-which fill disks and hide what else happens.
+Every line carries the bound request_id, run_id, delivery_id and task. Lines hold ids, codes and durations; never an
+address with its query, a body or a token. An outage of Valkey, the database or the broker is one line, then one a
+minute per process. Otherwise every tick, task and request would write a traceback, thousands a minute, which fill
+disks and hide other events.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ _Line = MutableMapping[str, Any]
 # --- The form of a line: settings, facts, credentials -----------------------------------------------------------------
 
 _LEVELS = {
-    # urllib3 logs paths with their query at DEBUG: that is where WeCom puts secrets and tokens.
+    # urllib3 logs paths with their query at DEBUG, and WeCom puts secrets and tokens there.
     "urllib3": "WARNING",
     "requests": "WARNING",
-    # A line for every tick, every few seconds for ever, would bury the ones that matter; what fails is an error.
+    # A line for every tick, every few seconds, would bury important ones; failures are logged as errors.
     "celery.beat": "WARNING",
     "celery.worker.strategy": "WARNING",
     "celery.app.trace": "WARNING",
-    # aiosmtpd: a line for each command, with people's addresses.
+    # aiosmtpd logs a line for each command, with people's addresses.
     "mail.log": "ERROR",
-    # Three lines for each task.
+    # The pool logs three lines for each task.
     "psycopg.pool": "WARNING",
 }
-# What guanwecom.operations.middleware says of a request beside its words.
+# Facts that guanwecom.operations.middleware adds to the line of a request.
 REQUEST_FACTS = ("method", "path", "view", "status", "ms", "user", "client")
-# In an address or a header that somebody else wrote into an error.
+# Credentials in an address or a header that a library quotes in an error.
 _CREDENTIALS = re.compile(
     r"(?P<name>[?&](?:[a-z_]*(?:token|secret|ticket|password|sign(?:ature)?)|key|code|state)=)[^&\s'\"]+"
     r"|(?P<scheme>\bbearer )[\w.~+/=-]+"
@@ -58,7 +58,8 @@ _CREDENTIALS = re.compile(
 
 
 def configuration(level: str, form: str) -> dict[str, Any]:
-    """Return what logging.config.dictConfig takes. `level`: the least one that is written. `form`: json or console."""
+    """Return the argument of logging.config.dictConfig. `level`: the lowest that is written. `form`: json or
+    console."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -70,7 +71,7 @@ def configuration(level: str, form: str) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             **{name: {"level": least} for name, least in _LEVELS.items()},
-            # gunicorn gives its logger a handler of its own.
+            # Replace the handler that gunicorn gives its logger.
             "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
         },
     }
@@ -87,7 +88,7 @@ _add_extra = ExtraAdder(allow=REQUEST_FACTS)
 
 
 def _add_facts(logger: Any, method: str, line: _Line) -> _Line:
-    """Put the facts before the words of a line, in an order for reading."""
+    """Put the facts before the message, in a readable order."""
     record: logging.LogRecord = line["_record"]
     facts = {
         "timestamp": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
@@ -99,12 +100,12 @@ def _add_facts(logger: Any, method: str, line: _Line) -> _Line:
 
 
 def _finish_line(_logger: Any, _method: str, line: _Line) -> _Line:
-    """Drop what only this module needs and what is not known, and hide secrets in paths of Django's own lines."""
+    """Drop internal and unknown facts, and hide secrets in paths in Django's own lines."""
     record: logging.LogRecord = line.pop("_record")
     line.pop("_from_structlog")
     request = getattr(record, "request", None)
     if request is not None and hasattr(request, "path"):  # Django's own lines about a request
-        for path in (request.path, request.path.encode("unicode_escape").decode()):  # the second one as Django logs it
+        for path in (request.path, request.path.encode("unicode_escape").decode()):  # Django logs the second form
             line["event"] = line["event"].replace(path, path_for_logs(request))
         if getattr(record, "status_code", 500) < 500:
             line.pop("exc_info", None)  # refused or not found: nothing is wrong with the product
@@ -120,18 +121,15 @@ def _mask_line(_logger: Any, _method: str, line: _Line) -> _Line:
 
 
 def mask_credentials(text: str) -> str:
-    """Replace what looks like a credential with asterisks. A net below the rule that none is logged."""
+    """Replace credentials with asterisks, as a safety net: none should be logged."""
     if "=" not in text and "@" not in text and "earer" not in text:
         return text
     return _CREDENTIALS.sub(lambda found: f"{found['name'] or found['scheme'] or found['user']}***", text)
 
 
 def path_for_logs(request: HttpRequest) -> str:
-    """Return a request's path as logs may hold it.
-
-    A view's arguments are left out unless they are numbers: links of pictures and callbacks carry secrets there. An
-    unknown address is cut after its first part.
-    """
+    """Return a request's path without secrets. A view's arguments are left out unless they are numbers: links of
+    pictures and callbacks carry secrets there. An unknown address is cut after its first part."""
     match, path = request.resolver_match, request.path
     if match is None:
         head, slash, rest = path.lstrip("/").partition("/")
@@ -146,19 +144,17 @@ def path_for_logs(request: HttpRequest) -> str:
 
 MINUTE_SECONDS = 60.0
 VALKEY, DATABASE = "valkey", "database"
-# Libraries that report an outage as text alone, and their words for it.
+# Libraries that report an outage only as text, and their words for it.
 _LIBRARIES = {"celery": VALKEY, "kombu": VALKEY, "redis": VALKEY, "psycopg": DATABASE}
 _TEXTS = ("connecting", "cannot connect", "could not connect", "connection to broker lost", "connection error")
-# PostgreSQL's classes and codes of a server that is away, full or ending.
+# PostgreSQL's error classes and codes for a server that is unreachable, full or shutting down.
 _AWAY_STATES = ("08", "53", "57P")
 _CAUSES_AT_MOST = 20
 
 
 class OutageFilter(logging.Filter):
-    """A handler's filter: the first line of an outage passes without its traceback, then one a minute with a count.
-
-    Lines belong to one outage if they name the same server, whoever logs them. Everything else passes.
-    """
+    """Handler filter that passes an outage's first line without traceback, then one a minute with a count. Lines belong
+    to one outage if they name the same server, in any logger. All other lines pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -208,7 +204,7 @@ def _find_server(error: BaseException) -> str:
 
 
 def _walk_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and what it was raised from, inner ones last."""
+    """Yield the error, then its causes, inner ones last."""
     one: BaseException | None = error
     for _step in range(_CAUSES_AT_MOST):
         if one is None:
@@ -218,7 +214,7 @@ def _walk_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _shorten_line(record: logging.LogRecord, dropped: int) -> None:
-    """Replace the traceback with its last words, and add how many such lines were left out."""
+    """Replace the traceback with the error's first line, and add the number of lines left out."""
     error = record.exc_info[1] if record.exc_info else None
     words = record.getMessage().splitlines()
     text = words[0] if words else ""

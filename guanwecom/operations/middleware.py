@@ -1,8 +1,8 @@
-"""What stands before every view: ids of requests and the access log, refusals in a copy and while web is busy.
+"""Middleware before every view: request ids and the access log, refusals in a copy and while web is busy.
 
-Requests that waited too long for web are told to come again, so that those behind them need not wait, too. Nothing of
-them has been read or stored yet: whoever comes again loses nothing, and WeCom repeats its callbacks. That stands before
-Django, because refusing must cost much less than answering.
+Requests that waited too long for web get 503 with Retry-After, so that later ones need not wait, too. Nothing of them
+has been read or stored yet, so a retry loses nothing, and WeCom repeats its callbacks. This part runs before Django,
+because refusing must cost much less than answering.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 REQUEST_ID_HEADER = "X-Request-ID"
 _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# Asked every few seconds for ever.
+# Views that monitors call every few seconds.
 _MONITORS = frozenset({"health", "live", "ready", "engine", "metrics"})
 
 _REQUESTS = CountedMetric("guanwecom_http_requests", "Requests answered", "view", "method", "status")
@@ -46,8 +46,8 @@ _SECONDS = TimedMetric("guanwecom_http_request_duration_seconds", "How long answ
 
 
 class AccessMiddleware:
-    """The id of a request is in the answer's header X-Request-ID, on each log line of the request and of the tasks that
-    it queues. A trusted proxy may bring its own."""
+    """Gives each request an id, and writes the access log. The id is in the response's header X-Request-ID, and on each
+    log line of the request and of the tasks that it queues. A trusted proxy may set it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -68,25 +68,27 @@ def _note(request: HttpRequest, response: HttpResponse, seconds: float) -> None:
     _SECONDS.add(seconds, view)
     if view == "static" or view in _MONITORS:
         return
-    user = getattr(request, "_cached_user", None)  # set where the view looked; asking would ask the database
+    user = getattr(
+        request, "_cached_user", None
+    )  # set if the view used it; reading request.user would query the database
     facts = {"method": method, "path": path_for_logs(request), "view": view, "status": response.status_code}
     facts |= {"ms": round(seconds * 1000), "user": getattr(user, "pk", None), "client": request.META.get("REMOTE_ADDR")}
     logger.info("request", extra=facts)
 
 
 def _view(request: HttpRequest) -> str:
-    """Its name in the table of addresses: those are few, whatever is asked for."""
+    """Return the URL pattern's name; the number of names is limited, whatever clients request."""
     if request.resolver_match is not None:
         return request.resolver_match.view_name
     return "static" if request.path.startswith(settings.STATIC_URL) else "none"
 
 
-# The administration with its sign-in by password and its guides, and what monitors ask.
+# Served in a copy: the administration with its sign-in by password and its guides, and metrics.
 SERVED = ("/admin/", "/docs/", "/login/", "/logout/", "/i18n/", "/metrics")
 
 
 class CopyMiddleware:
-    """Refuses sign-ins with WeCom, its callbacks, the API, inbound channels and the pages of employees."""
+    """Refuses sign-ins with WeCom, its callbacks, the API, inbound channels and employees' pages in a copy."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -105,14 +107,14 @@ class CopyMiddleware:
 
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-# gunicorn.conf.py marks a request with it. A client that sends it itself is refused, and nobody else.
+# gunicorn.conf.py sets it on a late request. A client that sends it only has its own request refused.
 LATE = "HTTP_WAITED_TOO_LONG"
-# Drawn for each, or all that were refused at once would come again at once.
+# Random for each response: otherwise all refused requests would return at the same time.
 AGAIN_SECONDS = range(2, 7)
-# Monitors, and what takes no longer than a refusal.
+# Never refused: monitors, and files that cost no more than a refusal.
 ANSWERED = ("/metrics", settings.STATIC_URL, *ANSWERED_UNDER_EVERY_HOST)
 LANGUAGES_AT_MOST = 100
-# What the middleware gives the site's own pages, which stands behind this.
+# Headers that Django's middleware, which this precedes, sets on the site's pages.
 PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": build_policy(),
@@ -125,8 +127,7 @@ _REFUSED = CountedMetric("guanwecom_http_refused", "Requests told to come again 
 
 
 def refusing_late(application: Application) -> Application:
-    """`application`, which gets only what did not wait too long. The others get 503 with Retry-After; a browser comes
-    again by itself."""
+    """Wrap `application`: requests that waited too long get 503 with Retry-After, and browsers retry by themselves."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
@@ -146,7 +147,7 @@ def refusing_late(application: Application) -> Application:
 
 @lru_cache(LANGUAGES_AT_MOST)
 def _words(accept_language: str, *, is_api: bool) -> tuple[str, bytes]:
-    """Media type and body in the browser's language."""
+    """Return media type and body in the browser's language."""
     request = HttpRequest()
     request.META["HTTP_ACCEPT_LANGUAGE"] = accept_language
     with translation.override(translation.get_language_from_request(request)):

@@ -1,6 +1,6 @@
-"""What administrators and monitors are told beside the engine's health: what waits, what is used up, what expires.
+"""Warnings and metrics besides the engine's health: waiting work, used limits, expiring certificates and secrets.
 
-The overview points at what the rules of deploy/prometheus tell, and no more; /metrics serves the numbers.
+The overview warns about the rules of deploy/prometheus and nothing else; /metrics serves the numbers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from notifications.models import InboundFetch, IncomingMessage, MakerQueue, Medi
 
 logger = logging.getLogger(__name__)
 
-# As in deploy/prometheus/rules.yml (a test compares).
+# The thresholds of deploy/prometheus/rules.yml (a test compares).
 CERTIFICATE_DAYS, SECRET_DAYS = 21, 365
 LIMIT_SHARE = 0.9
 BACKUP_DAYS = 2
@@ -64,7 +64,7 @@ _PAGES = {
 
 
 def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
-    """For those who see all companies."""
+    """Return the warnings for administrators of all companies."""
     if not sees_all(request.user):
         return []
     now = database_clock()()
@@ -72,7 +72,7 @@ def monitoring_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[
 
 
 def _installation(now: datetime) -> Iterator[Attention]:
-    """Say that no backup was made for days, and that a standby took over. One query."""
+    """Warn that no backup was made for days, and that a standby took over. One query."""
     row = Installation.objects.first()
     if row is None:
         return
@@ -107,7 +107,7 @@ def _certificates(now: datetime) -> Iterator[Attention]:
 
 
 def _name(certificate: Certificate) -> str:
-    """As an administrator calls it."""
+    """Return an administrator's name for the certificate."""
     names = {
         "mail_door": _("the mail door"),
         "valkey": _("Valkey's authority"),
@@ -126,7 +126,7 @@ def _page(certificate: Certificate) -> str:
 
 
 def _guide(anchor: str) -> str:
-    """What to do; where the guides were not built, the overview itself."""
+    """Return the address of the guide; if guides were not built, of the overview."""
     return sentences.guide_address("alarms", anchor) or reverse("admin:index")
 
 
@@ -178,13 +178,14 @@ def _waiting(now: datetime) -> Iterator[Attention]:
             yield Attention(sentence, _guide("guanwecomworkwaits"), "warn")
 
 
-# Looking through the audit trail is not for every scrape.
+# Searching the audit trail is too slow for every scrape.
 SECRETS_READ_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """`kind`: site, mail_door, valkey, wecom, bi or source. `name`: a site's host, the key of a row, or empty."""
+    """The first certificate of a kind to end. `kind`: site, mail_door, valkey, wecom, bi or source. `name`: a site's
+    host, the key of a row, or empty."""
 
     kind: str
     name: str
@@ -193,7 +194,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Secret:
-    """`kind`: the model and its column, as corp.secret. `set_at`: its last change that the audit trail knows."""
+    """A stored secret. `kind`: model and column, as in corp.secret. `set_at`: its last change in the audit trail."""
 
     kind: str
     row_id: int
@@ -201,8 +202,8 @@ class Secret:
 
 
 def find_certificates() -> Iterator[Certificate]:
-    """Of the site addresses as they were last seen, the mail door, Valkey's authority and those that companies, the BI
-    and sources have of their own. What cannot be read is left out."""
+    """Yield certificates of site addresses, the mail door, Valkey's authority, and own authorities of companies, BI and
+    sources. Site addresses are as last checked. Unreadable certificates are left out."""
     for address in SiteAddress.objects.order_by("pk"):
         if address.certificate_ends_at is not None:
             yield Certificate("site", address.domain, address.certificate_ends_at)
@@ -231,8 +232,7 @@ def _read(path: str) -> str:
 
 
 def find_secrets() -> tuple[Secret, ...]:
-    """Every stored secret whose last change stands in the audit trail. What this process read is kept for
-    SECRETS_READ_SECONDS."""
+    """Return every stored secret whose last change is in the audit trail, cached for SECRETS_READ_SECONDS."""
     return _secrets_of(int(read_boot_clock() // SECRETS_READ_SECONDS))
 
 
@@ -242,7 +242,7 @@ def _secrets_of(_period: int) -> tuple[Secret, ...]:
 
 
 def forget_secrets() -> None:
-    """Forget what this process read."""
+    """Clear this process's cache."""
     _secrets_of.cache_clear()
 
 
@@ -250,7 +250,7 @@ def _read_secrets() -> Iterator[Secret]:
     columns = encrypted_columns()
     for model in tracked_models():
         for column in columns.get(model, []):
-            # Not the field itself, which would be decrypted.
+            # Cast, since reading the field would decrypt it.
             raw = model._base_manager.annotate(raw=Cast(column, TextField()))
             present = set(raw.exclude(raw="").values_list("pk", flat=True))
             changes = AuditEntry.objects.filter(model=model._meta.label_lower, object_id__in=present)
@@ -261,9 +261,9 @@ def _read_secrets() -> Iterator[Secret]:
                     yield Secret(f"{model._meta.model_name}.{column}", pk, at)
 
 
-# More are not counted: they are too many in any case.
+# Counting stops here.
 COUNTED = 10_000
-# Rows of work by the name under which monitors know it; deliveries have a metric of their own.
+# Rows of work by their name in metrics; deliveries have a metric of their own.
 WORK: dict[str, Callable[[datetime], QuerySet[Any]]] = {
     "runs": lambda _now: Run.objects.filter(status=Run.Status.WAITING),
     "data": lambda _now: CardData.objects.waiting(),
@@ -282,12 +282,12 @@ def _media(queue: MakerQueue) -> QuerySet[Medium]:
 
 
 def count_waiting_work(*, now: datetime) -> dict[str, int]:
-    """How many rows of each kind of work are to be done, counted up to COUNTED. Raises django.db.Error."""
+    """Count the waiting rows of each kind of work, up to COUNTED. Raises django.db.Error."""
     return {name: rows(now).order_by()[:COUNTED].count() for name, rows in WORK.items()}
 
 
 def count_queued_tasks() -> dict[str, int]:
-    """How many tasks stand in each queue and are in no worker's hands; empty where Valkey does not answer."""
+    """Count the tasks in each queue that no worker has taken; empty if Valkey does not answer."""
     steps = current_app.conf.broker_transport_options.get("priority_steps", [0, 3, 6, 9])
     store, found = valkey(), {}
     try:
@@ -300,8 +300,8 @@ def count_queued_tasks() -> dict[str, int]:
 
 @dataclass(frozen=True)
 class LimitShare:
-    """`limit`: address_minute, address_hour, company_minute or company_hour. `corp_id`: None for an address, which
-    companies share; `share`: from 0 to 1."""
+    """The used share of a limit, from 0 to 1. `corp_id`: None for an address, which companies share. `limit`:
+    address_minute, address_hour, company_minute or company_hour."""
 
     limit: str
     corp_id: int | None
@@ -309,7 +309,7 @@ class LimitShare:
 
 
 def measure_limits() -> list[LimitShare]:
-    """Of message/send, for each enabled company and each address. Empty where the limiter cannot be asked."""
+    """Measure the limits of message/send for each enabled company and each address; empty if the limiter fails."""
     corps = list(Corp.objects.enabled().only("corpid", "proxy_url").order_by("pk"))
     scopes = list(_scopes(corps))
     by_minute = [(kind, corp_id, replace(scope, parallel=0, per_hour=0)) for kind, corp_id, scope in scopes]
@@ -322,7 +322,7 @@ def measure_limits() -> list[LimitShare]:
 
 
 def _scopes(corps: Iterable[Corp]) -> Iterator[tuple[str, int | None, Scope]]:
-    """Each scope once: rows that share a CorpId share its limits."""
+    """Yield each scope once: rows that share a CorpId share its limits."""
     seen: set[str] = set()
     for corp in corps:
         own: tuple[str, int | None, Scope] = ("company", corp.pk, company_scope(corp.corpid))
@@ -333,12 +333,12 @@ def _scopes(corps: Iterable[Corp]) -> Iterator[tuple[str, int | None, Scope]]:
 
 
 def _shares(scopes: list[tuple[str, int | None, Scope]], window: str) -> list[LimitShare]:
-    """Of addresses the fullest stands for all."""
+    """Return the used share of each limit; for addresses only the highest one."""
     limited = [one for one in scopes if one[2].per_minute or one[2].per_hour]
     if not limited:
         return []
     theirs = [scope for *_, scope in limited]
-    # A hold is none of our calls: WeCom asked for it.
+    # Ignore holds: WeCom asked for them, and they are none of our calls.
     room = query(lambda gate: gate.room(theirs, within_seconds=0, is_urgent=True, minds_hold=False))
     found: dict[tuple[str, int | None], float] = {}
     for kind, corp_id, scope in limited:
@@ -347,12 +347,13 @@ def _shares(scopes: list[tuple[str, int | None, Scope]], window: str) -> list[Li
     return [LimitShare(f"{kind}_{window}", corp_id, round(share, 4)) for (kind, corp_id), share in found.items()]
 
 
-# What they count is shown by this process, too, whatever it has done itself.
+# Importing these registers their counters, so that every process shows them.
 COUNTING = (middleware, tasks, mail_backend, settle)
 
 
 class EngineCollector(Collector):
-    """Everything of one scrape. A Valkey that was emptied begins at 0 again, as Prometheus expects of a restart."""
+    """Collector of one scrape. After Valkey was emptied counters begin at 0 again, as Prometheus expects of a
+    restart."""
 
     def collect(self) -> Iterator[Metric]:
         yield from push_metrics()
@@ -361,7 +362,7 @@ class EngineCollector(Collector):
 
 
 def _gauge(name: str, text: str, values: Mapping[Any, float], labels: Sequence[str] = ()) -> Metric:
-    """Make a gauge of `values` by tuples of their labels."""
+    """Make a gauge from `values` by tuples of their labels."""
     family = GaugeMetricFamily(name, text, labels=labels)
     for names, value in values.items():
         family.add_metric(names, value)

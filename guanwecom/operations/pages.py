@@ -1,4 +1,4 @@
-"""Pages of operation: maintenance for superusers, the engine's panel, what monitors ask, the page for errors.
+"""Pages of operation: maintenance for superusers, the engine's panel, pages for monitors, the error page.
 
 Load balancers use /healthz/ready, which does not depend on the engine.
 """
@@ -46,7 +46,7 @@ from notifications.models import MakerQueue
 
 
 def for_superusers(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Whoever sends something is asked for the password."""
+    """Admit superusers only, and ask for a confirmation before a POST."""
 
     @wraps(view)
     def guarded(request: HttpRequest) -> HttpResponse:
@@ -61,7 +61,7 @@ def for_superusers(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[Htt
 @for_superusers
 @require_POST
 def confirm_installation(request: HttpRequest) -> HttpResponse:
-    """This copy of the database is the installation now."""
+    """Mark this copy of the database as the real installation."""
     count = installation.confirm()
     if count is None:
         messages.info(request, _("This was the real installation already."))
@@ -93,10 +93,8 @@ def support(_request: HttpRequest) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Panel:
-    """`lines` and `explanations` are for those who see all companies; others read `sentence` where something fails.
-
-    `may_confirm`: whether the person may say of a copy that it is the installation.
-    """
+    """The engine on the overview. `lines` and `explanations` are for administrators of all companies, `sentence` for
+    others. `may_confirm`: whether the person may mark a copy as the real installation."""
 
     lines: list[Line]
     explanations: list[EngineExplanation]
@@ -105,7 +103,7 @@ class Panel:
 
 
 def panel(person: User | AnonymousUser) -> Panel | None:
-    """None for whoever has nothing to do with pushes, and for those of single companies while all is well."""
+    """Return the panel; None for people without rights to pushes, and for limited administrators while all is well."""
     if not person.has_perm("notifications.view_delivery"):
         return None
     state = health.read()
@@ -155,7 +153,7 @@ def _overdue(state: EngineHealth) -> str:
 
 
 def failed(request: HttpRequest) -> HttpResponse:
-    """Show the page for an error that nothing has caught: 503 while the database is away, else 500."""
+    """Show the page for an uncaught error: 503 while the database is unreachable, else 500."""
     if not is_database_away(sys.exc_info()[1]):
         return server_error(request)
     with translation.override(translation.get_language_from_request(request)):
@@ -166,7 +164,7 @@ def failed(request: HttpRequest) -> HttpResponse:
 
 
 def for_monitors(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Answer 404 where no token is set; 401 to whoever does not bring it as `Authorization: Bearer …`."""
+    """Answer 404 if no token is set, 401 to requests without it as `Authorization: Bearer …`."""
 
     @wraps(view)
     def check_token(request: HttpRequest) -> HttpResponse:
@@ -194,7 +192,7 @@ def metrics(_request: HttpRequest) -> HttpResponse:
 @require_safe
 @for_monitors
 def engine(_request: HttpRequest) -> JsonResponse:
-    """Answer 200 while everything scheduled goes out, else 503; the same in numbers."""
+    """Answer 200 while everything scheduled goes out, else 503, with the numbers as JSON."""
     try:
         state = health.read()
     except Error:

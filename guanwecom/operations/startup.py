@@ -1,6 +1,6 @@
-"""Refuses to start on invalid settings: one line for each fault, no traceback.
+"""Refuses to start with invalid settings: one line for each fault, no traceback.
 
-Django's own commands ask the system checks; gunicorn and celery would start whatever they say.
+Django's own commands run the system checks; gunicorn and celery would start in any case.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-# So many more objects than went are made before Python looks for those that hold each other. Its own: 700 or 2,000.
+# Threshold of Python's garbage collector: newly created objects minus deleted ones. Python's default: 700 or 2,000.
 COLLECTED_AFTER = 10_000
-# What gunicorn takes for "the application cannot be loaded": with most others it starts workers again and again.
+# gunicorn reads this as "the application cannot be loaded"; with most other codes it restarts workers for ever.
 EXIT_CODE = 4
 
 
 def set_up(*, with_packages: bool = True) -> None:
-    """Read the settings, load the apps and ask the checks, all or our own (pass_checks)."""
+    """Read the settings, load the apps and run the checks, all or only our own (pass_checks)."""
     load_settings()
     django.setup()
     pass_checks(with_packages=with_packages)
@@ -29,18 +29,16 @@ def set_up(*, with_packages: bool = True) -> None:
 
 
 def load_settings() -> None:
-    """Read the settings; a bad one ends this process."""
+    """Read the settings. A bad one ends this process."""
     try:
-        settings.DEBUG  # noqa: B018  # the first look at a setting reads all of them
+        settings.DEBUG  # noqa: B018  # reading one setting loads all of them
     except ImproperlyConfigured as error:
         _refuse([str(error)])
 
 
 def pass_checks(*, with_packages: bool = True) -> None:
-    """Ask the system checks, once the apps are loaded; an error ends this process.
-
-    `with_packages`: also those of Django and other packages, which look at our code and load all pages for it.
-    """
+    """Run the system checks, once the apps are loaded. An error ends this process. `with_packages`: also run the checks
+    of Django and other packages, which load all pages to inspect our code."""
     own = ("guanwecom.", "integrations.", "accounts.", "notifications.")
     asked = [one for one in checks.registry.registry.get_checks() if with_packages or one.__module__.startswith(own)]
     found = [message for one in asked for message in one(app_configs=None, databases=None)]
@@ -50,10 +48,10 @@ def pass_checks(*, with_packages: bool = True) -> None:
 
 
 def spare_collector() -> None:
-    """Have Python's garbage collector leave out what is loaded, and look less often. For processes that stay.
+    """Exclude loaded objects from Python's garbage collection, and collect less often. For long-lived processes.
 
-    What is loaded stays as long as the process. Looking through it again and again took a fifteenth of a worker's time.
-    Forked processes also share more memory: the collector writes to all that it looks at.
+    Loaded objects stay as long as the process, and scanning them took a fifteenth of a worker's time. Forked processes
+    also share more memory: the collector writes to all objects that it scans.
     """
     gc.collect()
     gc.freeze()

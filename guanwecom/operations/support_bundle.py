@@ -1,4 +1,4 @@
-"""One zip file for support: versions, settings, diagnosis, last errors, migrations, queues, heartbeats; no secret."""
+"""A zip file for support: versions, settings, diagnosis, last errors, migrations, queues, heartbeats; no secret."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from notifications.delivery.attachments import CHARTS_QUEUE
 from notifications.models import Attempt, Delivery, Run
 
 ERRORS_AT_MOST = 200
-# Of these variables only whether they are set is said; of the addresses among them where they lead.
+# Values of these variables are hidden, except for scheme, host and port of addresses.
 _SECRET_NAME = re.compile(r"SECRET|KEY|TOKEN|PASSWORD|DSN|URL|HEADERS|CREDENTIAL")
-# Shorter ones are no secrets, and would tear holes into every word.
+# Shorter values are no secrets, and replacing them would damage other words.
 _SECRET_AT_LEAST = 6
 MASK = "***"
 
 
 def bundle() -> bytes:
-    """The file. Where the database fails, it says why, and holds what is known without."""
+    """Return the file. If the database fails, the file says why, and holds what is known without it."""
     hidden, failure = _secrets_of_settings(), ""
     try:
         hidden |= _stored_secrets()
@@ -57,7 +57,7 @@ def bundle() -> bytes:
 
 
 def _parts(now: datetime, failure: str) -> Iterator[tuple[str, str]]:
-    """`failure`: of the database; then nothing of it is in, as its secrets are not known."""
+    """Yield names and texts. `failure`: of the database; its data is then left out, as its secrets are not known."""
     parts: dict[str, Callable[[], object]] = {
         "about.json": lambda: _about(now, failure),
         "settings.json": _settings,
@@ -96,7 +96,7 @@ def _about(now: datetime, failure: str) -> object:
 
 
 def _ask_valkey(ask: Callable[[], object]) -> object:
-    """Return the answer, or the kind of the error."""
+    """Return the answer, or the name of the error."""
     try:
         return ask()
     except redis.RedisError as error:
@@ -117,7 +117,7 @@ def _settings() -> object:
 
 
 def _place(value: str) -> str:
-    """Of an address its scheme, host and port; else that it is set."""
+    """Return an address's scheme, host and port; else only that it is set."""
     try:
         parts = urlsplit(value)
         where = f" ({parts.scheme}://{parts.hostname}:{parts.port})" if parts.scheme and parts.hostname else ""
@@ -144,7 +144,7 @@ def _queues() -> object:
 
 
 def _errors() -> object:
-    """The last ones: codes, times and ids; neither messages nor what was answered."""
+    """Return the last errors: codes, times and ids; neither messages nor responses."""
     wrong = [Attempt.Outcome.REFUSED, Attempt.Outcome.NOT_SENT, Attempt.Outcome.UNCLEAR]
     attempts = Attempt.objects.filter(outcome__in=wrong).order_by("-pk")
     runs = Run.objects.went_wrong().order_by("-pk").only("trigger", "slot_at", "status", "error")
@@ -169,11 +169,11 @@ def _errors() -> object:
     }
 
 
-# --- Nothing secret is put in; what other systems answered may be anything -------------------------------------------
+# --- No secrets are put in, but answers of other systems may hold some ------------------------------------------------
 
 
 def _secrets_of_settings() -> set[str]:
-    """Return the settings' secrets; of addresses their passwords."""
+    """Return the settings' secrets, including passwords in addresses."""
     found = {settings.SECRET_KEY, settings.METRICS_TOKEN, settings.EMAIL_HOST_PASSWORD}
     found |= {*settings.FIELD_ENCRYPTION_KEYS, str(connection.settings_dict.get("PASSWORD") or "")}
     sentinels: dict[str, Any] = settings.VALKEY_OPTIONS.get("sentinel_kwargs", {})
@@ -181,7 +181,7 @@ def _secrets_of_settings() -> set[str]:
 
 
 def _stored_secrets() -> set[str]:
-    """Return those that the database holds; of addresses also their passwords. Raises django.db.Error."""
+    """Return the database's secrets, including passwords in addresses. Raises django.db.Error."""
     found: set[str] = set()
     for model, names in encrypted_columns().items():
         if model is CallbackEvent:

@@ -1,4 +1,4 @@
-"""The frame around each Celery task: none runs in a copy of the database, request ids go along, all are counted."""
+"""The frame of each Celery task: none runs in a copy of the database, request ids are passed on, all are counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from integrations.core.metrics import LONG_SECONDS, CountedMetric, TimedMetric
 
 logger = logging.getLogger(__name__)
 
-# In a task's message.
+# A header of a task's message.
 _HEADER = "request_id"
 _HOUR_SECONDS = 3600.0
 
@@ -25,14 +25,12 @@ _SECONDS = TimedMetric("guanwecom_task_duration_seconds", "How long tasks took",
 
 
 class InstallationTask(Task[Any, Any]):
-    """A task that is left out in a copy of the database. Named in guanwecom.celery.
-
-    The rows hold the truth, so a task that is left out is queued again once the copy was confirmed, unless its row was
-    settled then.
-    """
+    """Base of all tasks, which skips them in a copy of the database; guanwecom.celery names it. The rows hold the work,
+    so a skipped task is queued again once the copy is confirmed, unless that settled its row."""
 
     abstract = True
-    # One that only draws may see some seconds late that its database became a copy (guanwecom.celery).
+    # True for tasks that only draw: they may notice some seconds late that the database became a copy
+    # (guanwecom.celery).
     sends_nothing = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -45,13 +43,13 @@ class InstallationTask(Task[Any, Any]):
 
 
 class CopyWarning:
-    """The line in the log of a process of a copy that says why it does nothing, once an hour."""
+    """The hourly log line of a process in a copy that says why it does nothing."""
 
     def __init__(self) -> None:
         self._next_at = float("-inf")
 
     def log(self, consequence: str) -> None:
-        """`consequence`: what the process does not do."""
+        """Log the line if an hour has passed. `consequence`: what the process does not do."""
         now = read_boot_clock()
         if now >= self._next_at:
             self._next_at = now + _HOUR_SECONDS
@@ -70,7 +68,7 @@ def send_request_id(headers: dict[str, Any] | None = None, **_signal: Any) -> No
 
 @task_prerun.connect(weak=False)
 def begin_task(task_id: str, task: Any, **_signal: Any) -> None:
-    """Bind what the task's log lines carry, and start its clock."""
+    """Bind the context of the task's log lines, and start its clock."""
     request_id = getattr(task.request, _HEADER, None) or get_contextvars().get("request_id")
     tokens = bind_contextvars(task=task.name, task_id=task_id, request_id=request_id)
     task.request.begun = (time.perf_counter(), tokens)
@@ -78,7 +76,7 @@ def begin_task(task_id: str, task: Any, **_signal: Any) -> None:
 
 @task_postrun.connect(weak=False)
 def end_task(task: Any, state: str | None = None, **_signal: Any) -> None:
-    """Count the task and its seconds, and unbind what its log lines carried."""
+    """Count the task and its seconds, and unbind its context."""
     started, tokens = task.request.begun
     _TASKS.add(task.name, (state or "UNKNOWN").lower())
     _SECONDS.add(time.perf_counter() - started, task.name)

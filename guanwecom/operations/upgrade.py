@@ -1,7 +1,7 @@
-"""Plans what an upgrade of this database does and what stands in its way, then applies the pending migrations.
+"""Plans an upgrade of this database with its obstacles, then applies the pending migrations.
 
-The plan says of each operation which lock it takes in PostgreSQL and whether rows are rewritten. Migrations are applied
-while processes of the former version work on the tables.
+For each operation the plan names the lock in PostgreSQL, and whether rows are rewritten. Migrations are applied while
+processes of the former version use the tables.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from django.utils.translation import gettext as _
 from integrations.core import installation
 from integrations.models import Installation
 
-# The version whose tables upgrades start from.
+# Upgrades start from this version or a later one.
 FIRST = "1.1.0"
-# The last version that did not write down which one it was.
+# The last version that did not record itself in the database.
 UNRECORDED = "0.9.0"
 BACKUP_FRESH = timedelta(days=1)
-# Why some commands are refused where is_pooled().
+# Why some commands are refused if is_pooled().
 POOLED = (
     "A connection pooler, as PgBouncer, stands between this command and PostgreSQL, and would mix its session with "
     "those of others. Name PostgreSQL's own address in DATABASE_DIRECT_URL."
@@ -43,7 +43,7 @@ POOLED = (
 
 
 def is_pooled() -> bool:
-    """Return whether a connection pooler as PgBouncer stands between: it gives process ids of its own."""
+    """Return whether a connection pooler such as PgBouncer is in between: it reports process ids of its own."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         return bool(cursor.fetchone()[0] != cursor.connection.info.backend_pid)
@@ -51,7 +51,7 @@ def is_pooled() -> bool:
 
 @dataclass(frozen=True)
 class Step:
-    """One operation of a pending migration. `lock` is None where the schema stays as it is."""
+    """An operation of a pending migration. `lock` is None if the schema does not change."""
 
     migration: str
     text: str
@@ -62,8 +62,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """`refusals`: why it must not be done; `warnings`: what the operator should think of. `former_version`: empty for a
-    new database."""
+    """The plan of an upgrade. `former_version`: empty for a new database. `refusals`: why it must not be done;
+    `warnings`: what the operator should consider."""
 
     former_version: str
     steps: list[Step]
@@ -72,25 +72,25 @@ class Plan:
 
 
 def read() -> Plan:
-    """Raises django.db.Error."""
+    """Make the plan. Raises django.db.Error."""
     executor = MigrationExecutor(connection)
     former = _former_version(executor)
     if former:
         steps = list(_steps(executor))
-    else:  # all tables are made, and nobody waits for them
+    else:  # all tables are new, and nothing waits for them
         count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         steps = [Step(_("all"), _("%(count)d migrations make the tables") % {"count": count}, None, 0, 0)]
     refusals = [*_encoding(), *_refuse_old(former)]
     warnings = [*_space(steps), *(_backup(timezone.now()) if former and steps else [])]
-    # Of an app whose migrations we have.
+    # Only apps whose migrations we have count.
     known, ours = executor.loader.disk_migrations, executor.loader.migrated_apps
     unknown = sorted(key for key in executor.loader.applied_migrations if key not in known and key[0] in ours)
     if unknown:
         names = ", ".join(f"{app}.{name}" for app, name in unknown[:5])
         newer = _("The database has migrations that this version does not know: %(names)s.") % {"names": names}
-        if steps:  # of another branch, so nobody has tried the two together
+        if steps:  # they are another branch's, and nobody has tried both together
             refusals.append(f"{newer} {_('Install a newer one.')}")
-        else:  # back to the former version, which runs on the newer database as in a rolling upgrade
+        else:  # a return to the former version, which runs on the newer database as in a rolling upgrade
             warnings.append(f"{newer} {_('It runs on them; nothing is taken back.')}")
     return Plan(former, steps, refusals, warnings)
 
@@ -104,7 +104,8 @@ def _former_version(executor: MigrationExecutor) -> str:
 
 
 def _encoding() -> list[str]:
-    """A server that was installed without a locale makes databases in SQL_ASCII, which refuse much of our JSON."""
+    """Refuse other encodings than UTF8. A server installed without a locale uses SQL_ASCII, which refuses much of our
+    JSON."""
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_encoding")
         [encoding] = cursor.fetchone()
@@ -140,7 +141,7 @@ def _steps(executor: MigrationExecutor) -> Iterator[Step]:
 
 
 def _size(table: str) -> tuple[int, int]:
-    """Rows, as the planner thinks, and bytes with indexes."""
+    """Return the planner's estimate of rows, and the bytes with indexes."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT reltuples::bigint, pg_total_relation_size(oid) FROM pg_class WHERE oid = to_regclass(%s)",
@@ -150,11 +151,11 @@ def _size(table: str) -> tuple[int, int]:
         return max(0, found[0]), found[1]
 
 
-# --- What the operator should think of --------------------------------------------------------------------------------
+# --- Warnings for the operator ----------------------------------------------------------------------------------------
 
 
 def _space(steps: list[Step]) -> list[str]:
-    """A table that is rewritten, or indexed, needs its size once more."""
+    """Warn of too little space: rewriting or indexing a table needs its size once more."""
     needed = sum({step.lock.table: step.byte_count for step in steps if step.lock and step.lock.work.value}.values())
     free = free_bytes()
     if free is None:
@@ -165,7 +166,7 @@ def _space(steps: list[Step]) -> list[str]:
 
 
 def free_bytes() -> int | None:
-    """Of the disk of the database; None where that is another machine's, or its folder is not told to our role."""
+    """Return the free bytes of the database's disk; None on another machine, or if our role may not see its folder."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT inet_server_addr() IS NULL OR inet_server_addr() = inet_client_addr()")
@@ -193,7 +194,7 @@ def _backup(now: datetime) -> list[str]:
     return []
 
 
-# Estimates of rows in a second. Of a million rows of 500 bytes, PostgreSQL 18 on two busy cores rewrote 67,000 a second
+# Estimated rows a second. With a million rows of 500 bytes, PostgreSQL 18 on two busy cores rewrote 67,000 a second
 # with one index, indexed 390,000 and read 1,800,000, without waiting for its disk.
 REWRITTEN_A_SECOND = 50_000
 INDEXED_A_SECOND = 200_000
@@ -201,7 +202,7 @@ READ_A_SECOND = 1_000_000
 
 
 class Work(Enum):
-    """What is done with a table's rows, and how many a second; None: nothing, or nobody knows."""
+    """The work on a table's rows, with the rows a second. None: no work; 0: unknown."""
 
     NONE = None
     READ = READ_A_SECOND
@@ -212,14 +213,15 @@ class Work(Enum):
 
 @dataclass(frozen=True)
 class Lock:
-    """`table`: empty where an operation says none. `blocks`: what others cannot do meanwhile, for the operator."""
+    """The lock of an operation. `table`: empty if unknown. `blocks`: what others cannot do meanwhile, for the
+    operator."""
 
     table: str
     blocks: str
     work: Work
 
     def seconds(self, row_count: int) -> float | None:
-        """Roughly how long; None where nobody knows."""
+        """Estimate the seconds; None if unknown."""
         if self.work is Work.UNKNOWN:
             return None
         return row_count / self.work.value if self.work.value else 0.0
@@ -232,14 +234,14 @@ EVERYTHING = "reading and writing"
 
 
 def of(operation: Operation, app: str, before: ProjectState, after: ProjectState) -> list[Lock]:
-    """The locks of one operation, between the states before and after it; none where the schema stays."""
+    """Return the locks of one operation, between the states before and after it; none if the schema does not change."""
     if isinstance(operation, operations.SeparateDatabaseAndState):
         return [lock for one in operation.database_operations for lock in of(one, app, before, after)]
     if isinstance(operation, operations.RunPython | operations.RunSQL):
         return [Lock("", "what its code touches", Work.UNKNOWN)]
     if not getattr(operation, "reduces_to_sql", True) or isinstance(operation, _ONLY_STATE):
         return []
-    if isinstance(operation, operations.CreateModel):  # a new table is nobody's yet
+    if isinstance(operation, operations.CreateModel):  # nothing uses a new table yet
         made = after.apps.get_model(app, operation.name)._meta
         return _referred([*made.local_fields, *made.local_many_to_many], made.db_table)
     name = getattr(operation, "model_name", None) or getattr(operation, "old_name", None) or operation.name  # type: ignore[attr-defined]  # each operation has one of them
@@ -257,12 +259,12 @@ def of(operation: Operation, app: str, before: ProjectState, after: ProjectState
     if isinstance(operation, operations.AddConstraint):
         is_index = isinstance(operation.constraint, models.UniqueConstraint)
         return [Lock(table, EVERYTHING, Work.INDEX if is_index else Work.READ)]
-    # Removed or renamed: the catalogue changes, and no row.
+    # Removing or renaming changes the catalogue, and no row.
     return [Lock(table, EVERYTHING, Work.NONE)]
 
 
 def _referred(fields: Iterable[Any], table: str) -> list[Lock]:
-    """A foreign key looks at the table that it refers to, which is not written for a moment."""
+    """Return the locks of foreign keys: each blocks writing to the table that it refers to for a moment."""
     keys = [
         field
         for field in fields
@@ -273,7 +275,7 @@ def _referred(fields: Iterable[Any], table: str) -> list[Lock]:
 
 
 def _added(field: Any, table: str) -> list[Lock]:
-    """A constant default is kept in the catalogue; one that is computed is written into each row."""
+    """Return the locks of a new field: a constant default is stored in the catalogue, a computed one in each row."""
     referred = _referred([field], table)
     if isinstance(field, models.ManyToManyField):
         return [Lock(table, WRITES, Work.NONE), *referred]
@@ -298,34 +300,34 @@ def _altered(old: Any, new: Any, table: str) -> list[Lock]:
 
 
 def _is_widened(old: Field[Any, Any], new: Field[Any, Any]) -> bool:
-    """varchar that becomes longer, or text: PostgreSQL rewrites nothing."""
+    """Return whether a varchar becomes longer, or text: PostgreSQL rewrites nothing then."""
     if not isinstance(old, models.CharField):
         return False
     return isinstance(new, models.TextField) or (new.max_length or 0) >= (old.max_length or 0)
 
 
 def _default(field: Any) -> object:
-    """Of the database; a constant as it is."""
+    """Return the database's default; a constant as its value."""
     return getattr(field.db_default, "value", field.db_default) if field.has_db_default() else None
 
 
-# Two statements that lock take less than PostgreSQL's deadlock_timeout, 1 s: in a circle it is the migration that
-# gives up, and no other process is ended.
+# Two locking statements take less than PostgreSQL's deadlock_timeout, 1 s: in a deadlock the migration gives up, and no
+# other process is ended.
 LOCK_MILLISECONDS = 400
 PATIENCE_SECONDS = 600.0
-# The lock came too late; the statement took too long; PostgreSQL ended a circle.
+# Lock time-out, statement time-out, deadlock.
 _IN_USE = {"55P03", "57014", "40P01"}
 
 
 class TablesInUseError(Exception):
-    """A migration could not have its tables. Nothing of it is done."""
+    """A migration could not lock its tables. Nothing of it is done."""
 
 
 def apply_pending(plan: Plan, say: Callable[[str], object], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Apply each migration in a transaction of its own, which locks all its tables before it does anything else.
+    """Apply each migration in its own transaction, which first locks all its tables.
 
-    One that cannot have them at once lets them go and tries again, so that others wait for half a second at most. Its
-    statements are written before: Django takes seconds for them. Raises TablesInUseError, django.db.Error.
+    If it cannot lock them at once it releases them and tries again, so that others wait for half a second at most. Its
+    statements are generated before, which takes Django seconds. Raises TablesInUseError, django.db.Error.
     """
     executor = MigrationExecutor(connection)
     loader = executor.loader
@@ -337,7 +339,7 @@ def apply_pending(plan: Plan, say: Callable[[str], object], *, patience_seconds:
         after, statements = _write(migration, state) if is_sql and migration.atomic else (state, [])
         while True:
             try:
-                if not migration.atomic:  # it makes indexes beside the work of others
+                if not migration.atomic:  # it creates indexes concurrently
                     after = executor.apply_migration(state, migration)
                     break
                 with transaction.atomic(), connection.cursor() as cursor:
@@ -372,7 +374,7 @@ def _write(migration: Migration, state: ProjectState) -> tuple[ProjectState, lis
 
 
 def _lock(cursor: CursorWrapper, locks: Sequence[Lock]) -> None:
-    """Lock those of the tables that are there already: the migration makes the others."""
+    """Lock those tables that exist; the migration creates the others."""
     cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}; SET LOCAL statement_timeout = {LOCK_MILLISECONDS}")
     there = set(connection.introspection.table_names(cursor))
     whole = {lock.table for lock in locks if lock.blocks == EVERYTHING} & there

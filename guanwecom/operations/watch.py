@@ -1,7 +1,7 @@
-"""Tells operators when the engine stops and when it runs again, once for each change; again where no way went through.
+"""Tells operators once for each change when the engine stops and runs again; repeats if all ways failed.
 
-Every process looks every few seconds; of all that look within a period one does the work. Whom to
-tell, by mail and by a group robot, each process remembers for when the database is away.
+Every process checks every few seconds; in each period one of them does the work. Each process remembers the contacts
+for mail and group robots, for times without the database.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from notifications.models import OperatorContacts
 
 logger = logging.getLogger(__name__)
 
-# What is found must last so long before anybody is told: processes that are replaced are missed for a moment, and a
-# database that was away has no fresh signs of life. Together with the silence before it, less than a minute.
+# Problems must last so long before operators are told: replaced processes are missing for a moment, and after an outage
+# the database has no fresh heartbeats. With the silence before it, this is less than a minute.
 CONFIRMED_AFTER = timedelta(seconds=20)
 _ROW = 1
 _PERIOD = timedelta(seconds=HEARTBEAT_SECONDS - 1)
-# A look that lies further ahead was written under a wrong clock.
+# A check further in the future was written under a wrong clock.
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 def check() -> None:
-    """Look, unless another process has just done so. Raises django.db.Error."""
+    """Check the engine, unless another process has just done so. Raises django.db.Error."""
     if not _claim():
         return
     state = health.read()
-    if state.is_copy:  # nothing is sent from it, not even that
+    if state.is_copy:  # a copy sends nothing, not even this
         return
     watch = read()
     if is_new(watch, state.problems, now=database_clock()()):
@@ -59,7 +59,7 @@ def check() -> None:
 
 
 def _tell_or_forget(state: EngineHealth, known: str) -> None:
-    """`known`: what operators had been told before. Where nobody could be told now, that is so still."""
+    """Tell operators. If all ways failed, restore `known`, the problems told before, so that it is tried again."""
     try:
         if not tell_state(state):
             EngineWatch.objects.filter(pk=_ROW).update(notified=known, found_since=Now())
@@ -71,12 +71,13 @@ _IS_DUE = Q(checked_at__isnull=True) | Q(checked_at__lt=Now() - _PERIOD) | Q(che
 
 
 def read() -> EngineWatch:
-    """Raises EngineWatch.DoesNotExist where there is no row."""
+    """Return the watch's row. Raises EngineWatch.DoesNotExist if it is missing."""
     return EngineWatch.objects.only("found", "notified", "found_since").get(pk=_ROW)
 
 
 def _claim() -> bool:
-    """What was found before a time in which nobody looked, such as while the database was away, has to last anew."""
+    """Claim this period's check. Problems found before a gap in the checks, such as an outage of the database, start
+    anew."""
     found = list(EngineWatch.objects.filter(pk=_ROW).values_list(Case(When(_IS_DUE, then=True), default=False)))
     if not found:
         EngineWatch.objects.bulk_create([EngineWatch(pk=_ROW)], ignore_conflicts=True)
@@ -87,8 +88,8 @@ def _claim() -> bool:
 
 
 def is_new(watch: EngineWatch, problems: list[str], *, now: datetime) -> bool:
-    """Note what was found, and whether operators are to be told of it: it has lasted, and something of it is new to
-    them or all is well again. Of several callers one gets True."""
+    """Store the problems. Return whether operators are to be told: they lasted, and are new to them or all is well
+    again. Of several callers one gets True."""
     found = ",".join(sorted(problems))
     rows = EngineWatch.objects.filter(pk=_ROW, found=watch.found, notified=watch.notified)
     if found != watch.found or watch.found_since is None or watch.found_since > now:
@@ -101,7 +102,7 @@ def is_new(watch: EngineWatch, problems: list[str], *, now: datetime) -> bool:
 
 
 def tell_state(state: EngineHealth) -> bool:
-    """A line in the log, and a message to whom `tell_operators` knows, whose answer is returned."""
+    """Log the state, and send it to operators. Return the result of tell_operators."""
     if state.problems:
         logger.error("the engine stands still: %s", ", ".join(state.problems))
     else:
@@ -111,7 +112,7 @@ def tell_state(state: EngineHealth) -> bool:
 
 
 def mail(state: EngineHealth) -> tuple[str, str]:
-    """Subject and text, in the language of the moment."""
+    """Return subject and text, in the active language."""
     address = _("Overview: %(url)s") % {"url": f"{SiteAddress.objects.default().url}admin/"}
     if not state.problems:
         return _("Pushes run again"), "\n".join([_("Beat and the workers of all queues are running."), address])
@@ -119,22 +120,25 @@ def mail(state: EngineHealth) -> tuple[str, str]:
     return _("Pushes stand still: %(parts)s") % {"parts": health.name_parts(state)}, "\n".join([*lines, address])
 
 
-# --- While the database is away, Valkey says who tells ---
+# --- Without the database, Valkey chooses the process that tells operators ---
 
 _AWAY_KEY = "operations:database-away"
 _AWAY_SECONDS = 7 * 24 * 60 * 60
 
 
 class DatabaseWatch:
-    """What one process notes with each heartbeat. Of all processes one tells that the database is away, and one that it
-    is back. Without Valkey, too, nobody can be chosen, and only a monitor elsewhere is left."""
+    """The database's state as seen by one process, noted with each heartbeat.
+
+    One of all processes tells operators that the database is unreachable, and one that it is back. Without Valkey none
+    can be chosen, and only an external monitor is left.
+    """
 
     def __init__(self, clock: Callable[[], float] = read_boot_clock) -> None:
         self._clock = clock
         self._answers, self._since = True, clock()
 
     def note(self, *, answers: bool) -> None:
-        """Note whether the database answered, and have that told once it has lasted."""
+        """Note whether the database answered, and tell operators of a change that has lasted."""
         now = self._clock()
         if answers != self._answers:
             self._answers, self._since = answers, now
@@ -171,21 +175,21 @@ def _tell_that_it_is_back() -> None:
 
 
 REMEMBERED_SECONDS = 60.0
-# Addresses and robots.
+# Mail addresses and robots.
 Contacts = tuple[list[str], list[RobotClient]]
-# Whom to tell, and until when that is remembered.
+# The remembered contacts, with the time when they are read again.
 _last: list[tuple[float, Contacts]] = []
 
 
 def remember() -> None:
-    """Read whom to tell, where that is older than REMEMBERED_SECONDS. Raises django.db.Error."""
+    """Read the contacts if they are older than REMEMBERED_SECONDS. Raises django.db.Error."""
     now = read_boot_clock()
     if not (_last and now < _last[0][0]):
         _last[:] = [(now + REMEMBERED_SECONDS, _read())]
 
 
 def _read() -> Contacts:
-    """Nobody in a copy of an installation: its operators are told by the original."""
+    """Return the contacts; none in a copy, whose operators hear from the original."""
     if installation.is_copy():
         return [], []
     robots = [client_factory.robot_of_environment()]
@@ -193,14 +197,14 @@ def _read() -> Contacts:
     if chosen is not None:
         try:
             robots.append(client_factory.robot_client(chosen.corp, chosen.key))
-        except IntegrationError as error:  # no key opens it any more
+        except IntegrationError as error:  # no key decrypts it any more
             logger.error("the operators' robot cannot be used: %s", type(error).__name__)
     return OperatorContacts.objects.addresses(), [robot for robot in robots if robot is not None]
 
 
 def tell_operators(subject: str, body: str) -> bool:
-    """Send both ways what was remembered last; what is set in the environment where nothing was. A way that fails is a
-    line in the log. False where every way failed."""
+    """Send a message to the remembered contacts, or to those in the environment. Failures are logged. Returns False if
+    every way failed."""
     if _last:
         emails, robots = _last[0][1]
     else:
@@ -223,5 +227,5 @@ def tell_operators(subject: str, body: str) -> bool:
 
 
 def forget() -> None:
-    """Forget whom this process remembers."""
+    """Forget the remembered contacts."""
     _last.clear()

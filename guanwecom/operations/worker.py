@@ -1,8 +1,8 @@
-"""What every process does beside its work: it writes its heartbeat, and checks all others.
+"""Heartbeats of every process, and the consumer of workers.
 
-Every process checks all heartbeats, so a living one reports the dead. The consumer of workers, below, takes no task in
-a copy of the database and survives the loss of its broker: Celery 5.7 with kombu 5.7 ends a worker ("Unrecoverable
-error: AttributeError") whose broker goes away during a task. Found by `make chaos`.
+Every process checks all heartbeats, so a living one reports the dead. The consumer takes no task in a copy of the
+database, and survives the loss of its broker: Celery 5.7 with kombu 5.7 ends a worker ("Unrecoverable error:
+AttributeError") if its broker disappears during a task. Found by `make chaos`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 class HeartbeatThread(threading.Thread):
-    """Writes a heartbeat every few seconds until `end()`.
+    """Thread that writes a heartbeat every few seconds until `end()`.
 
-    `queues` returns those that the process takes from; None while it does not do its work, and then nothing is written.
-    `watches`: it also checks all others, and keeps its connection from one heartbeat to the next; not in a process that
-    forks children.
+    `queues` returns the process's queues, or None while it does not work; then nothing is written. `watches`: it also
+    checks all others, and keeps its connection between heartbeats. Not for a process that forks children.
     """
 
     def __init__(self, kind: Heartbeat.Kind, queues: Callable[[], Collection[str] | None], *, watches: bool) -> None:
@@ -59,7 +58,7 @@ class HeartbeatThread(threading.Thread):
         self._ended.set()
 
     def forget(self) -> None:
-        """End, and take the sign of life back: the process ends in order."""
+        """End, and delete the heartbeat: the process ends in order."""
         self.end()
         try:
             heartbeats.end(kind=self._kind, name=self._process)
@@ -87,14 +86,14 @@ class HeartbeatThread(threading.Thread):
             if self._watches and isinstance(error, OperationalError | InterfaceError):
                 self._database.note(answers=False)
         finally:
-            # After an error the next beat opens another one. A child that is forked meanwhile must inherit none. Else
-            # it is kept: to open one costs more than all that a beat asks.
+            # Close the connection after an error, and if children may be forked, which must not inherit it. Else keep
+            # it: opening one costs more than all queries of a heartbeat.
             if not (is_whole and self._watches):
                 connections.close_all()
 
 
 def _use_own_connection() -> None:
-    """A connection of this thread outside the workers' pool, whose threads a forked child would miss."""
+    """Give this thread a connection outside the workers' pool, whose threads a forked child would lack."""
     own = connections["default"].copy()
     own.settings_dict["OPTIONS"] = {
         name: value for name, value in own.settings_dict.get("OPTIONS", {}).items() if name != "pool"
@@ -103,26 +102,26 @@ def _use_own_connection() -> None:
 
 
 def touch_file() -> None:
-    """For who asks a container whether it is well."""
+    """Touch the file by which containers check a process."""
     if settings.HEARTBEAT_FILE:
         Path(settings.HEARTBEAT_FILE).touch()
 
 
 def start_in_web() -> HeartbeatThread:
-    """Called by a web process once it is ready to serve."""
+    """Start the thread in a web process that is ready to serve."""
     thread = HeartbeatThread(Heartbeat.Kind.WEB, lambda: (), watches=True)
     thread.start()
     return thread
 
 
 class HeartbeatStep(bootsteps.StartStopStep):
-    """A step of a worker's consumer (guanwecom.celery): starts with each connection to the broker, stops with it."""
+    """Step of a worker's consumer (guanwecom.celery): starts with each connection to the broker, and stops with it."""
 
     requires = ("celery.worker.consumer:Tasks",)
     thread: HeartbeatThread | None = None
 
     def start(self, consumer: Any) -> None:
-        # Processes that are forked again and again should not be forked while this thread sends mail.
+        # A worker that forks again and again should not do so while this thread sends mail.
         is_prefork = "prefork" in consumer.controller.pool_cls.__module__
         self.thread = HeartbeatThread(Heartbeat.Kind.WORKER, lambda: _queues(consumer), watches=not is_prefork)
         self.thread.start()
@@ -142,14 +141,14 @@ def _queues(consumer: Any) -> list[str] | None:
     return [queue.name for queue in tasks.queues] if tasks else None
 
 
-# How soon a worker takes tasks once a copy was confirmed, and ends once it was asked to.
+# In a copy, a worker notices a confirmation or a shutdown within so many seconds.
 LOOK_SECONDS = 2
 
 
 class LastingConsumer(Consumer):
-    """Named in guanwecom.celery."""
+    """Consumer named in guanwecom.celery."""
 
-    # Celery's, which its stubs leave out.
+    # Attributes of Celery that its stubs lack.
     controller: Any
     prefetch_multiplier: int
 
@@ -162,24 +161,25 @@ class LastingConsumer(Consumer):
 
     @property
     def max_prefetch_count(self) -> int:
-        """Of all processes that there may be. With --autoscale Celery counts those that there are, maybe none; after a
-        lost connection the worker would take one task at a time, and never start a second process."""
+        """The count for all processes that there may be. With --autoscale Celery counts the running ones, maybe none:
+        after a lost connection the worker would take one task at a time, and never start a second process."""
         return int(self.controller.max_concurrency or self.pool.num_processes) * self.prefetch_multiplier
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """What tasks had not acknowledged comes back after the visibility timeout; the rows hold the truth anyway."""
+        """Survive the loss of the broker. Unacknowledged tasks return after the visibility timeout; the rows hold the
+        work."""
         try:
             super().on_connection_error_after_connected(exc)
         except AttributeError as error:
-            # By then the connection is forgotten, and only advice for the next one was left to do. A task that says
-            # on the lost one that it is done would end the worker, too.
+            # The connection is already dropped, and only a hint for the next one is missing. A task that acknowledges
+            # on the lost connection would end the worker, too, so all count as acknowledged.
             for request in {*active_requests, *reserved_requests}:
                 request.acknowledged = True
             logger.warning("the lost connection to the broker could not be closed: %s", error)
 
 
 def _may_be_copy() -> bool:
-    """Also while the database cannot be asked."""
+    """Return whether the database is a copy; True also if it is unreachable."""
     try:
         is_copy = installation.is_copy()
     except Error as error:
