@@ -1,4 +1,4 @@
-"""Values for WeCom's console, derived from the site address, and writing them there."""
+"""Values for WeCom's console, derived from the site address, and their writing to WeCom."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from integrations.models.fields import Person
 
 @dataclass(frozen=True, slots=True)
 class ConsoleValue:
-    """One value to copy. `id`: of its field in the page. `where`: the way to its place in WeCom's console."""
+    """A value to copy. `id`: of its field in the page. `where`: its place in WeCom's console."""
 
     id: str
     label: str
@@ -43,7 +43,7 @@ class ConsoleValue:
 
 
 def domains(corp: Corp) -> list[ConsoleValue]:
-    """The two domains, which must be equal and carry no scheme."""
+    """Return the two domains, which must be equal and have no scheme."""
     domain = links.trusted_domain(corp)
     plain = _("Without http:// or https://, which WeCom's console refuses here.")
     unread = _("WeCom lets no program read it: look there whether it is set.")
@@ -66,7 +66,7 @@ def domains(corp: Corp) -> list[ConsoleValue]:
 
 
 def home_page(corp: Corp) -> ConsoleValue:
-    """The app's home page, as the corp's setting for sign-in has it."""
+    """Return the app's home page, by the corp's setting for sign-in."""
     return ConsoleValue(
         "value-home-page",
         _("App home page"),
@@ -77,7 +77,7 @@ def home_page(corp: Corp) -> ConsoleValue:
 
 
 def plain_login(corp: Corp) -> ConsoleValue:
-    """The other choice for the home page: the login page, where people type their password."""
+    """Return the other choice for the home page: the login page, where people type their password."""
     return ConsoleValue(
         "value-login", _("Plain login address"), links.plain_login_url(corp), _in_app(_("App home page → Web page"))
     )
@@ -87,7 +87,7 @@ def _in_app(place: str) -> str:
     return " → ".join([_("App management → the app"), place])
 
 
-# --- Writing an app's settings into WeCom: home page and trusted domain, or the menu ---
+# --- Writing an app's settings into WeCom: home page and trusted domain, or the menu ----------------------------------
 
 Kind = ConsoleWrite.Kind
 Status = ConsoleWrite.Status
@@ -98,24 +98,24 @@ WRITE = "console.write"
 KEPT_WRITES = 20
 NO_MENU = 46003
 SYSTEM_BUSY = -1
-# What of the diagnosis a write changes.
+# The checks to repeat after a write.
 CHECKS_AFTER = {Kind.SETTINGS.value: ("domain", "home_page"), Kind.MENU.value: ()}
 _MENU_FIELDS = ("type", "name", "key", "url", "appid", "pagepath")
 _MENU_ENTRIES_AT_MOST = 3
 
 
-# --- What the administrator does --------------------------------------------------------------------------------------
+# --- Requests of the administrator ------------------------------------------------------------------------------------
 
 
 @transaction.atomic
 def request_write(*, corp: Corp, kind: Kind, by: Person, now: datetime) -> ConsoleWrite:
-    """A change to prepare in the background; the one being prepared, if there is one. Nothing is written by this."""
+    """Return a change to prepare in the background, or the one being prepared. This writes nothing to WeCom."""
     writes = ConsoleWrite.objects.for_corp(corp)
     prepared = writes.filter(kind=kind, status=Status.WAITING).first()
     if prepared is not None and (job := requests.newest_job(WRITE, prepared.pk)) and job.is_unfinished:
         return prepared
     write = ConsoleWrite.objects.create(corp=corp, kind=kind, requested_by=str(by)[:255], requested_at=now)
-    # By their keys: "all others" would be what somebody else requests at this moment, too.
+    # By key: "all but these" would include a change that somebody else requests at this moment.
     writes.filter(pk__in=list(writes.values_list("pk", flat=True)[KEPT_WRITES:])).delete()
     _request_job(write, by, now)
     return write
@@ -123,7 +123,7 @@ def request_write(*, corp: Corp, kind: Kind, by: Person, now: datetime) -> Conso
 
 @transaction.atomic
 def confirm_write(*, write: ConsoleWrite, by: Person, now: datetime) -> bool:
-    """Have a prepared change written. Returns False where it is not waiting for that (any more)."""
+    """Have a prepared change written. Return False if it does not wait for confirmation (any more)."""
     planned = ConsoleWrite.objects.filter(pk=write.pk, status=Status.PLANNED)
     if not planned.update(status=Status.CONFIRMED, confirmed_by=str(by)[:255], confirmed_at=now):
         return False
@@ -136,20 +136,20 @@ def _request_job(write: ConsoleWrite, by: Person, now: datetime) -> None:
     requests.request_job(WRITE, key=write.pk, subject=subject, corp=write.corp, by=by, now=now)
 
 
-# --- What the background does -----------------------------------------------------------------------------------------
+# --- Background work --------------------------------------------------------------------------------------------------
 
 
 @job_kind(
     WRITE,
     label=gettext_lazy("Change in WeCom's console"),
-    explain=lambda _job: "",  # the change says what WeCom refused
+    explain=lambda _job: "",  # the change itself shows WeCom's refusal
     seconds=180,
     see="integrations.change_corp",
     retry="integrations.change_corp",
     template="admin/integrations/corp/_write_link.html",
 )
 def carry_out_write(run: JobRun) -> dict[str, Any]:
-    """Read what WeCom has, or write what was confirmed. After a write, what it changes is checked again."""
+    """Read WeCom's values, or write the confirmed ones. After a write, the affected checks run again."""
     write = ConsoleWrite.objects.filter(pk=int(run.job.key or 0)).first()
     if write is not None and write.status == Status.WAITING:
         _settle(run, write, _plan)
@@ -159,13 +159,13 @@ def carry_out_write(run: JobRun) -> dict[str, Any]:
 
 
 def _settle(run: JobRun, write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values]) -> None:
-    """Do one step without a transaction around the calls, then note what came of it."""
+    """Execute one step without a transaction around its calls, then save the result."""
     refusal: IntegrationError | None = None
     try:
         values = step(write, Corp.objects.select_related("site_address").get(pk=write.corp_id))
     except IntegrationError as error:
         refusal, values = error, _failure(error)
-    except MessageError as error:  # a value of ours that WeCom would not take; the text names it
+    except MessageError as error:  # WeCom would not accept one of our values, which the text names
         values = {"status": Status.FAILED, "problem": Problem.WRONG_SETTING, "message": str(error)}
     now, was_written = run.clock(), write.status == Status.WRITING
     values["planned_at" if values["status"] == Status.PLANNED else "finished_at"] = now
@@ -173,7 +173,7 @@ def _settle(run: JobRun, write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp
         setattr(write, name, value)
     with transaction.atomic():
         write.save(update_fields=list(values))
-        # What WeCom says of the trusted domain, it says only when it is written: the diagnosis must know.
+        # WeCom judges the trusted domain only when it is written, so the diagnosis needs this answer.
         names_domain = any(change["name"] == "redirect_domain" for change in write.changes)
         if names_domain and (write.status == Status.DONE or refusal is not None):
             note_domain_answer(corp=write.corp, error=refusal, now=now)
@@ -185,7 +185,7 @@ def _settle(run: JobRun, write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp
 def _plan(write: ConsoleWrite, corp: Corp) -> Values:
     before, after = _present(wecom_client(corp), write.kind), wanted(corp, write.kind)
     names = {name for name in after if before[name] != after[name]}
-    # Once more even if WeCom has it by now: only its answer to a write says whether the owner is verified.
+    # Write it again even if WeCom has it: only the answer to a write shows whether the owner is verified.
     if "redirect_domain" in after and is_domain_refused(corp):
         names.add("redirect_domain")
     changes = [{"name": name, "before": before[name], "after": after[name]} for name in after if name in names]
@@ -193,7 +193,7 @@ def _plan(write: ConsoleWrite, corp: Corp) -> Values:
 
 
 def _write(write: ConsoleWrite, corp: Corp) -> Values:
-    """A worker that died may have written it: then WeCom has it."""
+    """Write the confirmed values, unless something changed since or a worker that died has already written them."""
     is_repeat = write.status == Status.WRITING
     ConsoleWrite.objects.filter(pk=write.pk).update(status=Status.WRITING)
     write.status = Status.WRITING
@@ -201,7 +201,7 @@ def _write(write: ConsoleWrite, corp: Corp) -> Values:
     before = {change["name"]: change["before"] for change in write.changes}
     after = {change["name"]: change["after"] for change in write.changes}
     still_wanted = wanted(corp, write.kind)
-    # `get`: if sign-in was switched off since, the domain is not needed any more.
+    # `get`, because the domain is no longer wanted if sign-in was switched off since.
     if any(still_wanted.get(name) != value for name, value in after.items()):
         return {"status": Status.FAILED, "problem": Problem.OUTDATED}
     present = _present(client, write.kind)
@@ -216,8 +216,8 @@ def _write(write: ConsoleWrite, corp: Corp) -> Values:
             client.menu_create([MenuEntry(entry["name"], entry["url"]) for entry in after["menu"]])
     except (TransientError, OutcomeUnknownError) as error:
         if error.code not in {None, SYSTEM_BUSY}:
-            raise  # WeCom said why not
-        # The answer was lost: WeCom itself knows best what became of it. Nothing is written again.
+            raise  # WeCom gave the reason
+        # The answer was lost, so read WeCom's values instead of writing again.
         try:
             present = _present(client, write.kind)
         except IntegrationError as unread:
@@ -227,16 +227,16 @@ def _write(write: ConsoleWrite, corp: Corp) -> Values:
     return {"status": Status.DONE}
 
 
-# --- The two sides ----------------------------------------------------------------------------------------------------
+# --- Wanted and present values ----------------------------------------------------------------------------------------
 
 
 def wanted(corp: Corp, kind: str) -> Values:
-    """What WeCom should have, all derived from the corp's site address.
+    """Return the values that WeCom should have, derived from the corp's site address.
 
-    Without sign-in the trusted domain serves nobody, and WeCom refuses one whose owner is not proven: left alone.
+    Without sign-in the trusted domain is left out: nobody needs it, and WeCom refuses one whose owner is not proven.
     """
     if kind == Kind.MENU:
-        # The pages that higher apps registered for it, in the product's language: all employees see one menu.
+        # The pages registered by higher apps, in the product's language, because all employees see the same menu.
         pages = [page for page in offered_landing_pages() if page.in_menu][:_MENU_ENTRIES_AT_MOST]
         with translation.override(settings.LANGUAGE_CODE):
             return {
@@ -249,7 +249,6 @@ def wanted(corp: Corp, kind: str) -> Values:
 
 
 def _present(client: WeComClient, kind: str) -> Values:
-    """What WeCom has now."""
     if kind == Kind.SETTINGS:
         agent = client.agent_get()
         return {
@@ -266,14 +265,14 @@ def _present(client: WeComClient, kind: str) -> Values:
 
 
 def _tidied(entry: Values) -> Values:
-    """One entry as menu/create would take it: WeCom adds empty fields when it gives a menu back."""
+    """Return a menu entry as menu/create would take it: menu/get adds empty fields."""
     fields = {name: without_invisible(str(entry[name])) for name in _MENU_FIELDS if entry.get(name)}
     below = entry.get("sub_button")
     children = [_tidied(child) for child in below if isinstance(child, dict)] if isinstance(below, list) else []
     return {**fields, "sub_button": children} if children else fields
 
 
-# --- What went wrong --------------------------------------------------------------------------------------------------
+# --- Failures ---------------------------------------------------------------------------------------------------------
 
 
 def _failure(error: IntegrationError) -> Values:
@@ -299,7 +298,7 @@ _EXPLANATIONS = {
 
 
 def explain_write(write: ConsoleWrite) -> Explanation:
-    """Say what a failed change means, in the active language."""
+    """Explain a failed change in the active language."""
     if write.errcode is not None and write.problem == Problem.REFUSED:
         return of_errcode(write.errcode)
     return translated(_EXPLANATIONS[write.problem], {})

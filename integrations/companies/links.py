@@ -1,6 +1,6 @@
 """Addresses of this site: home page, OAuth and QR links, verification files, certificates.
 
-One address, so trusted domain, callback domain and home page link cannot differ (docs/decisions/0002).
+All derive from one address, so trusted domain, callback domain and home page link agree (docs/decisions/0002).
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ from integrations.jobs.runner import JobRun
 from integrations.models import Corp, SiteAddress, VerificationFile
 from integrations.models.jobs import Moment
 
-# The path of the callback. The higher app that answers it puts this route into its own urls.
+# The path of the callback. The higher app that answers it adds this route to its own urls.
 CALLBACK_ROUTE = "wecom/<int:corp_id>/callback/"
 
 
 def callback_url(corp: Corp) -> str:
-    """Where WeCom sends a browser back to, with its code."""
+    """Return the address to which WeCom sends a browser back with its code."""
     return corp.find_site_address().absolute("/" + CALLBACK_ROUTE.replace("<int:corp_id>", str(corp.pk)))
 
 
 def trusted_domain(corp: Corp) -> str:
-    """What WeCom's console takes as trusted domain and as authorisation callback domain: no scheme, no slash."""
+    """Return the trusted domain and authorisation callback domain for WeCom's console: no scheme, no slash."""
     return corp.find_site_address().domain
 
 
 def plain_login_url(corp: Corp) -> str:
-    """The login page, for a home page that signs nobody in by itself."""
+    """Return the login page, as a home page that signs nobody in by itself."""
     return corp.find_site_address().absolute(resolve_url(settings.LOGIN_URL))
 
 
 def home_page_link(corp: Corp, path_url: str = "") -> str:
-    """What WeCom's console takes as the app's home page; `path_url` is the page to land on, else the usual one.
+    """Return the app's home page for WeCom's console; `path_url`: the page to land on, by default the usual one.
 
-    The link is static and carries no state, so its code is never used as it comes (docs/decisions/0003).
+    The link is static and carries no state, so its code is never used directly (docs/decisions/0003).
     """
     if not corp.sign_in_enabled:
         return plain_login_url(corp)
@@ -71,14 +71,14 @@ def home_page_link(corp: Corp, path_url: str = "") -> str:
 
 
 def deep_link(corp: Corp, path: str) -> str:
-    """A link that leads to `path` (see own_pages.inner_page_from), signing in on the way where the corp allows that."""
+    """Return a link to `path` (see http.inner_page_from), with sign-in on the way if the corp allows it."""
     if corp.sign_in_enabled:
         return home_page_link(corp, path)
     return corp.find_site_address().absolute(bi.landing_of(rooted(path))) if path else plain_login_url(corp)
 
 
 def authorize_link(corp: Corp, state: str) -> str:
-    """Where a browser inside WeCom is sent to be signed in silently. `state`: letters and digits, at most 128."""
+    """Return the silent sign-in link for a browser inside WeCom. `state`: letters and digits, at most 128."""
     return oauth.authorize_url(
         corpid=corp.corpid,
         agentid=corp.agentid,
@@ -89,7 +89,7 @@ def authorize_link(corp: Corp, state: str) -> str:
 
 
 def qr_link(corp: Corp, state: str, language: str = "zh") -> str:
-    """The page with the QR code, for an ordinary browser. `language`: zh or en."""
+    """Return the page with the QR code, for an ordinary browser. `language`: zh or en."""
     return oauth.wwlogin_url(
         corpid=corp.corpid,
         agentid=corp.agentid,
@@ -101,12 +101,12 @@ def qr_link(corp: Corp, state: str, language: str = "zh") -> str:
 
 
 def has_official_panel(corp: Corp) -> bool:
-    """WeCom's own component frames this one host alone (read in @wecom/jssdk 2.4.4); others get a plain frame."""
+    """Return whether WeCom's component can be used: it frames only this host (read in @wecom/jssdk 2.4.4)."""
     return origin_of(corp.qr_base_url) == oauth.WWLOGIN_BASE_URL
 
 
 def panel_params(corp: Corp, state: str, language: str = "zh") -> dict[str, str]:
-    """`params` of WeCom's component `createWWLoginPanel`. The whole page goes on with the code, not the frame alone.
+    """Return `params` of WeCom's component `createWWLoginPanel`. The whole page, not only the frame, gets the code.
 
     Source: developer.work.weixin.qq.com/document/path/98174 and the types of @wecom/jssdk 2.4.4.
     """
@@ -123,7 +123,7 @@ def panel_params(corp: Corp, state: str, language: str = "zh") -> dict[str, str]
 
 
 def panel_page(corp: Corp, state: str, language: str = "zh") -> str:
-    """The same as a page for a frame, where the QR page lies on another host than WeCom's own."""
+    """Return the page for a plain frame, if the QR page is not on WeCom's own host."""
     return f"{qr_link(corp, state, language)}&redirect_type=top&color_scheme=auto"
 
 
@@ -135,10 +135,10 @@ FileOutcome = VerificationFile.Outcome
 
 
 def read_file_code(name: str, content: bytes) -> str:
-    """The code of an uploaded file. Editors' marks around it (a BOM, line ends) are passed over.
+    """Return the code of an uploaded file, ignoring additions of editors (a BOM, line ends).
 
     Raises ValidationError, with a sentence, for a file of another name, size or content.
-    Source: developer.work.weixin.qq.com, trusted domains: the body is what stands between WW_verify_ and .txt.
+    Source: developer.work.weixin.qq.com, trusted domains: the body is the text between WW_verify_ and .txt.
     """
     found = _FILE_NAME.fullmatch(name)
     if found is None:
@@ -168,23 +168,23 @@ def read_file_code(name: str, content: bytes) -> str:
 
 
 def store_file(*, corp: Corp, name: str, content: bytes, now: datetime) -> VerificationFile:
-    """Serve a file from now on. The same file again is the same row. Raises ValidationError."""
+    """Serve a file from now on. The same file is stored once. Raises ValidationError."""
     code = read_file_code(name, content)
     return VerificationFile.objects.get_or_create(corp=corp, code=code, defaults={"uploaded_at": now})[0]
 
 
 def is_file_served(code: str) -> bool:
-    """Whether some corp has the file of this code."""
+    """Return whether some corp has the file with this code."""
     return VerificationFile.objects.filter(code=code).exists()
 
 
 def verification_file_url(site: SiteAddress, file: VerificationFile) -> str:
-    """Where WeCom looks for the file. `site`: the site address of the file's corp."""
+    """Return the address at which WeCom fetches the file. `site`: the site address of the file's corp."""
     return site.absolute(reverse("verification-file", args=[file.code]))
 
 
 def look_for_file(file: VerificationFile, *, now: datetime) -> None:
-    """Look at the public address and note what was found."""
+    """Fetch the file at its public address and store the result."""
     url = verification_file_url(file.corp.find_site_address(), file)
     try:
         outcome, detail = _judge_page(fetch_page(url), file.code)
@@ -195,7 +195,7 @@ def look_for_file(file: VerificationFile, *, now: datetime) -> None:
     found = {"checked_at": now, "checked_url": url, "outcome": outcome, "detail": without_invisible(detail)[:255]}
     for name, value in found.items():
         setattr(file, name, value)
-    # By its key, for a file that is removed meanwhile stays so.
+    # A filtered update, so that a file removed meanwhile is not restored.
     VerificationFile.objects.filter(pk=file.pk).update(**found)
 
 
@@ -212,13 +212,13 @@ def _judge_page(page: Reply, code: str) -> tuple[FileOutcome, str]:
 
 
 def explain_file_outcome(file: VerificationFile) -> Explanation:
-    """What the last check of the public address means, in the active language; empty where all is well."""
+    """Explain the last check of the public address in the active language; empty if all is well."""
     english = FILE_EXPLANATIONS.get(file.outcome, Explanation(""))
     return translated(english, {"url": file.checked_url})
 
 
 _PROXY = gettext_noop("Let the reverse proxy pass /WW_verify_*.txt on to this site, with its Host header as it comes.")
-# `url`: the address that was checked.
+# `url`: the checked address.
 FILE_EXPLANATIONS = {
     FileOutcome.WRONG_CONTENT.value: Explanation(
         gettext_noop("Something else answers at %(url)s: a login page, another server, or a copy of the file."),
@@ -259,14 +259,14 @@ _CERTIFICATE_SECONDS = 10.0
 
 
 def find_due_certificates(now: Moment) -> QuerySet[SiteAddress]:
-    """Addresses with https that were not looked at for CHECKED_EVERY."""
+    """Return addresses with https whose certificate was not checked for CHECKED_EVERY."""
     is_old = Q(certificate_checked_at__isnull=True) | Q(certificate_checked_at__lte=now - CHECKED_EVERY)
     is_ahead = Q(certificate_checked_at__gt=now + CHECKED_EVERY)  # written under a wrong clock
     return SiteAddress.objects.filter(is_old | is_ahead, url__startswith="https://")
 
 
 def request_due_certificates(*, now: datetime) -> None:
-    """Have the addresses looked at that are due; each once, whoever asks how often."""
+    """Request the due certificate checks, each once even with concurrent calls."""
     addresses = find_due_certificates(now)
     for address in addresses.order_by("pk"):
         if addresses.filter(pk=address.pk).update(certificate_checked_at=now):
@@ -276,14 +276,14 @@ def request_due_certificates(*, now: datetime) -> None:
 @job_kind(
     CERTIFICATE,
     label=gettext_lazy("Look at the certificate of a site address"),
-    explain=lambda _job: "",  # the address says what was found; the look itself does not fail
+    explain=lambda _job: "",  # the address shows the result; the job itself does not fail
     seconds=60,
     keep=CHECKED_EVERY,
     see="integrations.change_siteaddress",
     retry="integrations.change_siteaddress",
 )
 def check_certificate(run: JobRun) -> dict[str, Any]:
-    """Note when the certificate of one address ends. What was seen before goes where nothing answers any more."""
+    """Store when the certificate of one address ends; empty it if nothing answers any more."""
     address = SiteAddress.objects.filter(pk=int(run.job.key or 0)).first()
     if address is not None:
         parts = urlsplit(address.url)

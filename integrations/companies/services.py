@@ -1,4 +1,4 @@
-"""Saves, enables and disables companies; tries their credentials; lists the steps to set one up and its trusted IPs."""
+"""Services of companies: save, enable, disable, try credentials, list the steps of setting up, and trusted IPs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from integrations.models.fields import Person
 
 
-# What the checks of a diagnosis depend on.
+# The fields that the checks of a diagnosis depend on.
 CONNECTION_FIELDS = frozenset(
     {"corpid", "agentid", "secret", "contacts_secret", "api_base_url", "proxy_url", "ca_bundle"}
 )
@@ -65,11 +65,11 @@ class CorpNotReady(Exception):
 
 
 def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
-    """Store a new corp, or the changed fields of one. Returns whether its connection has to be tested (again).
+    """Save a new corp, or the changed fields of one. Return whether its connection has to be tested (again).
 
-    The first corp of all lets administrators use their rights after a sign-in with WeCom; further ones do not.
-    A changed connection drops the token that all processes share, and a pause after a wrong Secret. Raises ValueError
-    for another CorpId after the first enabling: it would point every account at other people.
+    The very first corp lets administrators use their rights after a sign-in with WeCom; further ones do not. A changed
+    connection drops the shared token, and a pause after a wrong Secret. Raises ValueError for another CorpId after the
+    first enabling, because every account would then belong to other people.
     """
     if corp._state.adding:
         corp.admin_rights_enabled |= not Corp.objects.exists()
@@ -82,25 +82,25 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
         corp.save(update_fields=list(changed_fields))
         return False
     before = Corp.objects.values_list("corpid", "agentid").get(pk=corp.pk)
-    corp.connection_version = F("connection_version") + 1  # two savers must not lose a step
+    corp.connection_version = F("connection_version") + 1  # concurrent saves must not lose a step
     corp.save(update_fields=[*changed_fields, "connection_version"])
     corp.refresh_from_db(fields=["connection_version"])
     # None: the contacts assistant, which has no agent.
     applications = {before, (before[0], None), (corp.corpid, corp.agentid), (corp.corpid, None)}
 
     def forget_tokens() -> None:
-        with suppress(TransientError):  # without Valkey nothing is remembered that could be wrong
+        with suppress(TransientError):  # without Valkey no wrong token is stored
             for application in applications:
                 token_store().forget(*application)
 
     transaction.on_commit(forget_tokens)
-    # The database's clock, which the next attempt uses, too.
+    # With the database's clock, which the next attempt uses, too.
     transaction.on_commit(lambda: hooks.calls().probe_at_once(corp.pk, database_clock()()))
     return True
 
 
 def reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
-    """Why `corp` cannot be enabled yet, as sentences; empty when it can."""
+    """Return why `corp` cannot be enabled yet, as sentences; empty if it can."""
     reasons = results.find_reasons_against_enabling(corp, now=now)
     address = corp.find_site_address()
     is_trial = corp.is_sandbox and settings.ENVIRONMENT != "production"
@@ -111,22 +111,22 @@ def reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
 
 
 def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | None = None) -> None:
-    """Let the corp's people sign in and receive. Raises CorpNotReady. Safe to repeat.
+    """Let the corp's people sign in and receive messages. Raises CorpNotReady. Safe to repeat.
 
     `seen_version`: the corp's connection_version when `by` looked at it; a connection changed since is not enabled.
-    Until then others than superusers may have chosen which app says who somebody is. Where no superuser vouches for it
-    by enabling it first, its sign-in carries no rights that reach beyond it.
+    Before the first enabling, people other than superusers may have chosen the app that identifies people. Unless a
+    superuser enables it first, its sign-in carries no rights beyond the corp.
     """
     reasons = reasons_against_enabling(corp, now=now)
     if reasons:
         raise CorpNotReady(reasons)
     if seen_version is not None and seen_version != corp.connection_version:
         raise CorpNotReady([_("Somebody changed the connection in the meantime. Test it again.")])
-    # What the reasons were about. The domain and the home page count with sign-in, and follow the other two.
+    # The basis of the reasons. With sign-in, domain and home page count, and they follow from the last two.
     seen = ("connection_version", "sign_in_enabled", "site_address_id", "domain_id")
     unchanged = Corp.objects.filter(pk=corp.pk, **{name: getattr(corp, name) for name in seen})
     with transaction.atomic():
-        # Writes the same value to lock the row, on every database, if all of this still holds.
+        # Writes the same value, which locks the row if all of this still holds.
         if not unchanged.update(connection_version=F("connection_version")):
             raise CorpNotReady([_("Somebody changed the connection in the meantime. Test it again.")])
         corp.refresh_from_db(fields=["is_enabled", "first_enabled_at", "admin_rights_enabled"])
@@ -137,26 +137,26 @@ def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | No
 
 
 def disable_corp(*, corp: Corp) -> None:
-    """Stop sign-in and pushes of the corp. Deliveries under way are settled; what is pending waits."""
+    """Stop sign-in and pushes of the corp. Deliveries under way are finished; pending ones wait."""
     corp.is_enabled = False
     corp.save(update_fields=["is_enabled"])
 
 
 def save_site_address(*, address: SiteAddress) -> None:
-    """Store an address. It is admitted at once, here and in every other process."""
+    """Save an address. Every process accepts it at once."""
     address.save()
     http.forget()
 
 
 def reason_against_changing(*, address: SiteAddress, person: Person) -> str:
-    """Why `person` may not change `address`, and who can; empty where they may (docs/decisions/0008).
+    """Return why `person` may not change `address`, and who can; empty if they may (docs/decisions/0008).
 
-    Each saved address is admitted at once as host and as origin of forms, so it is nothing for those who manage some
-    companies only.
+    Every saved address is accepted at once as host and as origin of forms, so people who manage only some companies
+    may not change it.
     """
     if getattr(person, "is_superuser", False):
         return ""
-    # Also while the company is disabled: it could be switched off for the change, and on again.
+    # Disabled companies count, too: one could be disabled for the change and enabled again.
     if Corp.objects.at(address).ever_enabled().exists():
         return _(
             "A company that has been enabled uses this address: WeCom sends the codes there that say who somebody is. "
@@ -169,7 +169,7 @@ def reason_against_changing(*, address: SiteAddress, person: Person) -> str:
 
 @dataclass(frozen=True)
 class LinkChange:
-    """One corp's values for WeCom's console before and after a change of the site address."""
+    """A corp's values for WeCom's console before and after a change of the site address."""
 
     corp: Corp
     domain_before: str
@@ -179,7 +179,7 @@ class LinkChange:
 
 
 def link_changes(*, address: SiteAddress, url: str) -> list[LinkChange]:
-    """What saving `url` for `address` would change in WeCom's console, for each corp concerned."""
+    """Return what saving `url` for `address` would change in WeCom's console, for each corp concerned."""
     new = SiteAddress(url=url)
     changes = []
     for corp in Corp.objects.at(address):
@@ -193,14 +193,14 @@ def link_changes(*, address: SiteAddress, url: str) -> list[LinkChange]:
 logger = logging.getLogger(__name__)
 CredentialsState = StagedCredentials.State
 CONFIRM = "corp.credentials"
-# What may pass by itself, as a network that is down or a trusted IP that is being entered, is tried again so often …
+# How often to try again after a failure that may pass, such as a network that is down or a missing trusted IP …
 TRY_AGAIN = timedelta(minutes=1)
-# … and for so long.
+# … and for how long.
 TRIED_FOR = timedelta(hours=24)
 
 
 def stage_credentials(*, corp: Corp, agentid: int, secret: str, by: Person, now: datetime) -> StagedCredentials:
-    """Keep new credentials of `corp` in place of others that wait, and have WeCom asked about them."""
+    """Store new credentials of `corp` instead of waiting ones, and have WeCom confirm them."""
     values = {"agentid": agentid, "secret": secret, "state": CredentialsState.WAITING, "staged_by": str(by)[:255]}
     values |= {"staged_at": now, "settled_at": None, "problem": "", "facts": {}, "errcode": None, "caller_ip": None}
     staged = StagedCredentials.objects.update_or_create(corp=corp, defaults=values)[0]
@@ -209,15 +209,15 @@ def stage_credentials(*, corp: Corp, agentid: int, secret: str, by: Person, now:
 
 
 def discard_credentials(*, corp: Corp) -> bool:
-    """Forget credentials that are not in force. False where there are none (any more)."""
+    """Delete credentials that are not in force. Return False if there are none (any more)."""
     with transaction.atomic():
-        # Django deletes by key what it found, also what has come into force since.
+        # Without the lock, Django's delete by key could also delete credentials that came into force since.
         _hold(corp)
         return bool(StagedCredentials.objects.filter(corp=corp).exclude(state=CredentialsState.IN_FORCE).delete()[0])
 
 
 def check_credentials_again(*, corp: Corp, by: Person, now: datetime) -> bool:
-    """Have them checked once more, for a day again. False where there are none (any more)."""
+    """Have the credentials checked again, for another day. Return False if there are none (any more)."""
     staged = StagedCredentials.objects.filter(corp=corp).exclude(state=CredentialsState.IN_FORCE)
     if not staged.update(state=CredentialsState.WAITING, staged_at=now, problem="", errcode=None):
         return False
@@ -228,16 +228,16 @@ def check_credentials_again(*, corp: Corp, by: Person, now: datetime) -> bool:
 @job_kind(
     CONFIRM,
     label=gettext_lazy("Confirmation of new credentials"),
-    explain=lambda _job: "",  # the company's page says what WeCom answered; asking itself does not fail
+    explain=lambda _job: "",  # the company's page shows WeCom's answer; the job itself does not fail
     see="integrations.change_corp",
     retry="integrations.change_corp",
 )
 def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
-    """Have WeCom confirm the new credentials of a company, then have its connection checked with them."""
+    """Have WeCom confirm the new credentials of a company, then check its connection with them."""
     staged = StagedCredentials.objects.filter(corp=int(run.job.key or 0), state=CredentialsState.WAITING).first()
     if staged is None:
         return {}
-    # Without its own Secret: one that no key opens any more is replaced in this very way.
+    # Without the present Secret, because an unreadable one is replaced in this way, too.
     corp = Corp.objects.defer("secret").get(pk=staged.corp_id)
     finding = _judge_credentials(corp, staged)
     if finding.status == Status.OK:
@@ -258,7 +258,7 @@ def confirm_credentials(run: JobRun) -> dict[str, Any] | Again:
 
 
 def explain_credentials(staged: StagedCredentials) -> Explanation | None:
-    """Why they are not in force, in the active language; None where nothing is known yet."""
+    """Explain why the credentials are not in force, in the active language; None if nothing is known yet."""
     if not staged.problem or staged.state == CredentialsState.IN_FORCE:
         return None
     return results.explain_finding(BlockingCheck.AGENTID, staged.problem, staged.errcode, staged.facts)
@@ -281,7 +281,7 @@ def _judge_credentials(corp: Corp, staged: StagedCredentials) -> Finding:
 
 @transaction.atomic
 def _put_in_force(corp: Corp, staged: StagedCredentials, *, now: datetime) -> bool:
-    """False where others were staged, or these discarded, while WeCom was asked."""
+    """Save the credentials in the corp. Return False if they were replaced or discarded while WeCom was asked."""
     _hold(corp)
     settled = {"state": CredentialsState.IN_FORCE, "secret": "", "settled_at": now, "problem": ""}
     if not _as_read(staged).update(**settled):
@@ -293,7 +293,7 @@ def _put_in_force(corp: Corp, staged: StagedCredentials, *, now: datetime) -> bo
 
 
 def _hold(corp: Corp) -> None:
-    """Lock the company before what is staged for it, as its page does: in another order the two could deadlock."""
+    """Lock the company before its staged credentials, in the same order as its page, against deadlocks."""
     list(Corp.objects.select_for_update(no_key=True).filter(pk=corp.pk).values_list("pk"))
 
 
@@ -320,13 +320,13 @@ class StepState(StrEnum):
 
     @property
     def tone(self) -> str:
-        """The colour that goes with the word."""
+        """The colour of the word."""
         return {StepState.DONE: "good", StepState.WRONG: "bad", StepState.TO_DO: "warn"}.get(self, "quiet")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step. `anchor`: its place in the corp's page. `is_next`: the first one that is not done."""
+    """A step. `anchor`: its place on the corp's page. `is_next`: the first step that is not done."""
 
     number: int
     anchor: str
@@ -336,11 +336,11 @@ class Step:
 
 
 def list_steps(corp: Corp) -> list[Step]:
-    """Every step with its state, from what is saved, what the checks last found of it, and what real calls met."""
+    """Return every step with its state, by the saved values, the last checks and the last real calls."""
     runs, refusal = _current_runs(corp), results.find_refusal(corp)
     wrong = set() if refusal is None else {refusal.anchor, "diagnosis"}
     in_console = ("domain", "home_page") if corp.sign_in_enabled else ("home_page",)
-    # Done when everything essential passed and nothing else is wrong.
+    # Done if everything essential passed and nothing else is wrong.
     full_test = _of_checks(runs, *runs)
     if full_test not in {StepState.WRONG, StepState.RUNNING}:
         full_test = _of_checks(runs, *results.essential_checks(corp))
@@ -361,9 +361,9 @@ def list_steps(corp: Corp) -> list[Step]:
 
 
 def values(corp: Corp) -> dict[str, StepState]:
-    """Whether WeCom was seen to have our trusted domain and home page, by the name of the check.
+    """Return whether WeCom has our trusted domain and home page, by the name of the check.
 
-    The callback domain is not among them: WeCom shows it to nobody but its console.
+    The callback domain is missing, because WeCom shows it only in its console.
     """
     runs = _current_runs(corp)
     domain = _of_checks(runs, "domain")
@@ -373,7 +373,7 @@ def values(corp: Corp) -> dict[str, StepState]:
 
 
 def words_of_value(state: StepState) -> str:
-    """What a state means for a value that was copied into WeCom."""
+    """Return the words of a state for a value that was copied into WeCom."""
     return {
         StepState.DONE: _("so in WeCom"),
         StepState.TO_DO: _("not checked in WeCom yet"),
@@ -382,12 +382,12 @@ def words_of_value(state: StepState) -> str:
 
 
 def _current_runs(corp: Corp) -> dict[str, CheckRun]:
-    """The newest run of each check, of those that saw what is saved now."""
+    """Return the newest run of each check that saw the saved values."""
     return {name: run for name, run in results.find_latest_runs(corp).items() if results.is_current(run, corp)}
 
 
 def _of_checks(runs: dict[str, CheckRun], *names: str) -> StepState:
-    """One state for several checks: the worst of them. What is blocked by another check is still to do."""
+    """Return the worst state of several checks. A blocked check is still to do."""
     known = [runs[name] for name in names if name in runs]
     if any(run.status == Status.WRONG for run in known):
         return StepState.WRONG
@@ -398,13 +398,13 @@ def _of_checks(runs: dict[str, CheckRun], *names: str) -> StepState:
 
 
 def _credentials(runs: dict[str, CheckRun]) -> StepState:
-    """Return the state of the token; wrong, too, where it was not tried because the network failed."""
+    """Return the state of the token; it is wrong, too, if the network failure blocked it."""
     state = _of_checks(runs, "token")
     return StepState.WRONG if state == StepState.TO_DO and _of_checks(runs, "network") == StepState.WRONG else state
 
 
 def _verification(corp: Corp, runs: dict[str, CheckRun]) -> StepState:
-    """Done where the file answers, or where WeCom has taken the domain, for which it had looked for the file."""
+    """Return done if the file answers, or if WeCom accepted the domain, for which it had checked the file."""
     if _of_checks(runs, "domain") == StepState.DONE:
         return StepState.DONE
     site = corp.find_site_address()
@@ -435,7 +435,7 @@ _IP_SEPARATORS = re.compile(r"[\s,，、;；]+")
 
 @dataclass(frozen=True, slots=True)
 class KnownIp:
-    """One address of ours: named by WeCom, at `seen_at` where that refusal is kept, or noted by an administrator."""
+    """An address of this server: reported by WeCom (at `seen_at`, if stored), or noted by an administrator."""
 
     address: str
     seen_at: datetime | None
@@ -443,9 +443,9 @@ class KnownIp:
 
 
 def read_ip_addresses(text: str) -> list[str]:
-    """The addresses of a list with semicolons, commas (Western or Chinese), spaces or lines, each once.
+    """Parse addresses separated by semicolons, commas (Western or Chinese), spaces or lines, each once.
 
-    Raises ValidationError, with a sentence: WeCom sees public addresses only, and no names.
+    Raises ValidationError, with a sentence: WeCom sees only public addresses, and no names.
     """
     words = filter(None, map(without_invisible, _IP_SEPARATORS.split(text)))
     addresses = list(dict.fromkeys(map(_public_address, words)))
@@ -478,9 +478,9 @@ def _public_address(word: str) -> str:
 
 
 def note_trusted_ips(*, corp: Corp, addresses: list[str], seen: str) -> bool:
-    """Keep what an administrator noted, in place of what stood there, which they saw as `seen`.
+    """Save an administrator's addresses instead of the former ones, which they saw as `seen`.
 
-    Returns False where somebody else had noted others meanwhile; these then stand in `corp` and are kept.
+    Return False if somebody else saved others meanwhile; these are kept, and set on `corp`.
     """
     with transaction.atomic():
         row = Corp.objects.select_for_update().only("noted_ips").get(pk=corp.pk)
@@ -493,11 +493,11 @@ def note_trusted_ips(*, corp: Corp, addresses: list[str], seen: str) -> bool:
 
 
 def list_known_ips(corp: Corp) -> list[KnownIp]:
-    """Every address of ours that is known, what WeCom named last first."""
+    """Return every known address of this server, starting with the last one that WeCom reported."""
     refused = CheckRun.objects.filter(corp=corp, caller_ip__isnull=False).order_by("caller_ip")
     newest = dict(refused.values_list("caller_ip").annotate(Max("finished_at")))
     seen = {ip: at for at, ip in sorted(((at, ip) for ip, at in newest.items() if at), reverse=True)}
-    # A check that is tried again and passes keeps what it was refused before.
+    # A check that is repeated and passes keeps the addresses that were refused before.
     facts = CheckRun.objects.filter(corp=corp, check_name="ip").order_by("-pk").values_list("facts", flat=True).first()
     named = dict.fromkeys([*seen, *(facts or {}).get("addresses", [])])
     noted = [ip for ip in corp.noted_ips if ip not in named]

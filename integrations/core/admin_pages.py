@@ -376,7 +376,6 @@ def _drawn(way: Mapping[str, Any], field: str) -> SafeString:
 def describe_way(
     way: Way, model: Any, request: HttpRequest, *, is_empty: bool, in_windows: bool = True
 ) -> dict[str, Any]:
-    """Return the values for the template."""
     add_url = _add_url(way, model, request)
     page_url, label = _page(way, request) if is_empty else ("", "")
     is_hidden = is_empty and _is_hidden(way, model, request.user)

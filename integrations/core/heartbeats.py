@@ -130,7 +130,6 @@ class _WriteProbe:
         self._written_at = now
 
     def forget(self) -> None:
-        """Let the next call write, however recent the last write was."""
         self._written_at = None
 
 

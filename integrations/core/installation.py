@@ -64,7 +64,6 @@ def is_known_copy() -> bool:
 
 
 def forget() -> None:
-    """Clear the cached result."""
     _known.until = float("-inf")
 
 

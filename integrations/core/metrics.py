@@ -91,7 +91,6 @@ os.register_at_fork(after_in_child=lambda: _pending.__init__())  # type: ignore[
 
 
 def flush() -> None:
-    """Send this process's counts now."""
     _pending.flush()
 
 
@@ -153,7 +152,6 @@ def families() -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
 
 
 def names() -> Iterable[str]:
-    """Return the name of every declared metric."""
     return [metric.name for metric in _metrics]
 
 

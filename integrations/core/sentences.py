@@ -80,7 +80,6 @@ def counted_sentence(msgid: str, plural: str, count: int) -> Sentence:
 
 
 def joined(sentences: Iterable[Sentence]) -> Sentence:
-    """Join sentences with spaces."""
     values = {f"sentence{number}": each for number, each in enumerate(sentences, start=1)}
     in_a_row = " ".join(f"%({name})s" for name in values)
     return Sentence(in_a_row, values)

@@ -315,8 +315,6 @@ def media_id_from(answer: Answer) -> str:
 
 
 class MediaCalls(Calls):
-    """Uploads."""
-
     def media_upload(
         self, content: bytes, *, kind: MediaKind, file_name: str, media_type: str = "application/octet-stream"
     ) -> str:

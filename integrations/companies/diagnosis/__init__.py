@@ -1,5 +1,5 @@
 """The diagnosis of a company: what is wrong, who can fix it, and where.
 
-`checks/` holds the checks by theme, and their order. `findings` says what a check is asked and finds, `runner` requests
-runs and carries them out, `results` reads them: on pages, against enabling, as text for support.
+`app`, `console` and `network` hold the checks; `findings` defines questions and findings; `runner` requests and
+executes runs; `results` reads them: on pages, before enabling, and as text for support.
 """

@@ -1,4 +1,4 @@
-"""Checks of CorpId, AgentId and Secrets, and of what WeCom lets them read: app, scope, directory."""
+"""Checks of CorpId, AgentId and Secrets, and of the readable data: app, scope, directory."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ if TYPE_CHECKING:
     from integrations.clients.wecom.client import Agent, WeComClient
 
 
-# A department may be empty; so many are looked into for one member.
+# A department may be empty, so up to this many are searched for a member.
 DEPARTMENTS_TRIED = 5
 UNKNOWN_DEPARTMENT = frozenset({60003, 60123})
 DEPARTMENT_OUT_OF_SCOPE = 60011
 SECRET_REFUSED = frozenset({errcodes.INVALID_CREDENTIAL, errcodes.INVALID_SECRET})
-# Details are kept from addresses that WeCom first saw after 2022-08-15.
+# Details are withheld from addresses that WeCom first saw after 2022-08-15.
 NO_DETAILS = 48009
 
 
@@ -70,7 +70,7 @@ NO_DETAILS = 48009
 
 
 def check_token(question: Question) -> Finding:
-    """Ask for another token, for all processes: the one that they share says nothing of the Secret."""
+    """Fetch a new token for all processes, because the shared token does not show whether the Secret is right."""
     try:
         try:
             wecom_client(question.corp).renew_token()
@@ -110,7 +110,7 @@ TOKEN = Check(
 
 
 def check_agentid(question: Question) -> Finding:
-    """Read the app, which shows whether AgentId and Secret belong to one app, and not to the contacts assistant."""
+    """Read the app, which shows whether AgentId and Secret belong to the same app and not to the contacts assistant."""
     client = wecom_client(question.corp)
     try:
         agent = client.agent_get()
@@ -120,14 +120,14 @@ def check_agentid(question: Question) -> Finding:
 
 
 def judge_agent(agent: Agent, *, agentid: int) -> Finding:
-    """Judge whether the app that WeCom shows is the one of this AgentId."""
+    """Judge whether the app that WeCom returned has this AgentId."""
     if agent.agentid != agentid:
         return wrong("other_app", {"theirs": agent.agentid}, heals=False)
     return ok("named", {"app_name": clip(agent.name, 128)})
 
 
 def judge_agent_refusal(client: WeComClient, error: IntegrationError, *, check_name: str) -> Finding:
-    """Judge what WeCom's refusal to show the app means to the check `check_name`."""
+    """Judge WeCom's refusal to show the app, for the check `check_name`."""
     if error.operation == "gettoken" or error.code is None:
         return judge_error(error, check_name=check_name)
     if error.code in OTHER_APP:
@@ -135,7 +135,7 @@ def judge_agent_refusal(client: WeComClient, error: IntegrationError, *, check_n
     if error.code != NOT_OF_AN_APP:
         return judge_error(error, check_name=check_name)
     try:
-        client.user_list_id(limit=1)  # which only the contacts assistant may
+        client.user_list_id(limit=1)  # allowed only to the contacts assistant
     except IntegrationError:
         return fail(error, "no_app", Status.WRONG, heals=False)
     return fail(error, "contacts_secret", Status.WRONG, heals=False)
@@ -167,7 +167,7 @@ AGENTID = Check(
 
 
 def check_app(question: Question) -> Finding:
-    """Look whether the app is enabled in WeCom."""
+    """Check whether the app is enabled in WeCom."""
     try:
         agent = wecom_client(question.corp).agent_get()
     except IntegrationError as error:
@@ -192,7 +192,7 @@ APP = Check(
 
 
 def check_scope(question: Question) -> Finding:
-    """Count whom the app can see, and so reach and let in."""
+    """Count the people whom the app sees, who are those it can reach and let in."""
     agent = wecom_client(question.corp).agent_get()
     facts = {
         "members": len(agent.allowed_userids),
@@ -231,7 +231,7 @@ SCOPE = Check(
 
 
 def check_contacts(question: Question) -> Finding:
-    """Read the departments and one member, and look which fields WeCom keeps from the app."""
+    """Read the departments and one member, and list the fields that WeCom withholds from the app."""
     client = wecom_client(question.corp)
     department_ids = [one.department_id for one in client.department_simplelist()]
     userid = _find_any_userid(client, department_ids)
@@ -242,7 +242,7 @@ def check_contacts(question: Question) -> Finding:
 
 
 def _find_any_userid(client: WeComClient, department_ids: list[int]) -> str:
-    """Return the userid of any member whom the app sees; empty where none is found."""
+    """Return the userid of any member whom the app sees; empty if there is none."""
     for department_id in department_ids[:DEPARTMENTS_TRIED]:
         members = client.user_simplelist(department_id)
         if members:
@@ -274,7 +274,7 @@ CONTACTS = Check(
 
 
 def check_departments(question: Question) -> Finding:
-    """Look whether the department roots exist, and the app may see them."""
+    """Check whether the department roots exist and are visible to the app."""
     roots = question.corp.department_root_ids
     client = wecom_client(question.corp)
     visible = {one.department_id for one in client.department_simplelist()}
@@ -285,7 +285,7 @@ def check_departments(question: Question) -> Finding:
     for root in roots:
         if root in visible:
             continue
-        try:  # the list does not tell unknown from out of scope
+        try:  # a missing root may be unknown or out of scope
             client.department_get(root)
         except IntegrationError as error:
             if error.code in UNKNOWN_DEPARTMENT:
@@ -341,7 +341,7 @@ def check_assistant(question: Question) -> Finding:
         if rows:
             client.user_get(rows[0].userid)
     except IntegrationError as error:
-        # Judged on its own: what the checks of token and address find of the app does not hold for the assistant.
+        # Judged separately: the findings of the token and IP checks about the app do not apply to the assistant.
         if error.code == NO_DETAILS and error.operation == "user_get":
             return ok("ids_only", facts)
         if error.code is not None and error.operation == "gettoken":
@@ -398,12 +398,12 @@ ASSISTANT = Check(
 
 
 USERID_BYTES_AT_MOST = 64
-# WeCom drops a message for its text, too: the company's name stands in it, and may hold what its rules refuse.
+# WeCom refuses some messages for their text, too: the company's name in it may break WeCom's rules.
 REFUSED_TEXT = frozenset({40201, 82004, 85002})
 
 
 def check_userid(userid: str) -> None:
-    """Raise MessageError for what is not one person's account: nobody, everybody, several."""
+    """Raise MessageError unless `userid` can be one person's account."""
     if userid == EVERYBODY:
         raise MessageError("touser", "one person, not everybody")
     check_bytes("touser", userid, USERID_BYTES_AT_MOST)
@@ -411,7 +411,7 @@ def check_userid(userid: str) -> None:
 
 
 def send_test_message(question: Question) -> Finding:
-    """Send once, whatever comes back: an unclear outcome is said and never repeated. `subject`: the userid."""
+    """Send the message once. An unclear outcome is reported and never repeated. `subject`: the userid."""
     to = question.subject
     try:
         result = wecom_client(question.corp).message_send(_write_body(question))
@@ -433,7 +433,7 @@ def send_test_message(question: Question) -> Finding:
 
 
 def _write_body(question: Question) -> bytes:
-    """Make the text unique by time and number: WeCom drops an identical message in silence."""
+    """Return a text that time and number make unique, because WeCom silently drops an identical message."""
     with translation.override(settings.LANGUAGE_CODE):
         local = timezone.localtime(question.now)
         text = gettext("Test message from “%(corp)s” (%(time)s, no. %(number)s). It needs no answer.") % {

@@ -1,4 +1,4 @@
-"""Checks of what WeCom's console holds of this site: domain, home page, verification file, ownership, callback."""
+"""Checks of this site's values in WeCom's console: domain, home page, verification file, ownership, callback."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def check_domain(question: Question) -> Finding:
-    """Compare the app's trusted domain in WeCom with ours; sign-in is refused for every other one."""
+    """Compare the app's trusted domain in WeCom with ours; sign-in works only with ours."""
     theirs = wecom_client(question.corp).agent_get().redirect_domain
     ours = links.trusted_domain(question.corp)
     facts = {"ours": ours, "theirs": clip(theirs.strip(), 255)}
@@ -51,7 +51,7 @@ def check_domain(question: Question) -> Finding:
 
 
 def find_domain_mistake(*, ours: str, theirs: str) -> str:
-    """Return what is wrong with the domain that WeCom has; empty where it is ours. Capital letters do not matter."""
+    """Return the mistake in the domain that WeCom has; empty if it equals ours, ignoring case."""
     found = theirs.strip().lower()
     if found == ours.lower():
         return ""
@@ -108,12 +108,12 @@ DOMAIN = Check(
 
 # --- Home page --------------------------------------------------------------------------------------------------------
 
-# The parts of the link that are compared as they are; redirect_uri may lead to any inner page.
+# The parts of the link to compare; redirect_uri may lead to any inner page.
 _LINK_PARTS = ("appid", "agentid", "response_type", "scope")
 
 
 def judge_home_page(corp: Corp, found: str) -> Finding:
-    """Judge the home page that WeCom has. Any inner page of ours will do."""
+    """Judge the home page in WeCom. Any inner page of this site is accepted."""
     ours = links.home_page_link(corp)
     theirs = found.strip()
     facts = {"ours": ours, "theirs": clip(theirs, FACT_AT_MOST)}
@@ -132,7 +132,7 @@ def judge_home_page(corp: Corp, found: str) -> Finding:
 
 
 def _find_differing_parts(ours: str, theirs: str) -> list[str]:
-    """Name what differs between two home page links; nothing where they differ in the inner page only."""
+    """Name the differences between two home page links, other than the inner page."""
     try:
         left, right = urlsplit(ours), urlsplit(theirs)
         left_query, right_query = parse_qs(left.query), parse_qs(right.query)
@@ -140,7 +140,7 @@ def _find_differing_parts(ours: str, theirs: str) -> list[str]:
         return ["address"]
     found = [] if left[:3] == right[:3] else ["address"]
     found += [name for name in _LINK_PARTS if left_query.get(name) != right_query.get(name)]
-    # The query of redirect_uri holds the inner page; the rest of it, and the domain, must be ours.
+    # The query of redirect_uri holds the inner page; all else, and the domain, must be ours.
     left_uri, _mark, left_page = left_query.get("redirect_uri", [""])[0].partition("?")
     right_uris = right_query.get("redirect_uri", [""])
     right_uri, _mark, right_page = right_uris[0].partition("?")
@@ -196,7 +196,7 @@ def check_verification_files(question: Question) -> Finding:
 
 
 def join_verification_codes(corp: Corp) -> str:
-    """Return the address under which the files are looked for, and their codes."""
+    """Return the address under which the files are checked, and their codes."""
     codes = sorted(file.code for file in corp.verification_files.all())
     return " ".join([corp.find_site_address().url, *codes])
 
@@ -222,9 +222,9 @@ VERIFICATION_FILE = Check(
 
 # --- Domain ownership -------------------------------------------------------------------------------------------------
 #
-# WeCom tells whether the domain is the company's own in one place only: in its answer to agent/set, when a trusted
-# domain is written. A diagnosis changes nothing in WeCom, so this check writes nothing: it goes by the last such answer
-# (`note_domain_answer`), and by the verification file, without which WeCom never finds the domain to be ours.
+# WeCom shows only in its answer to agent/set, when a trusted domain is written, whether the domain is the company's
+# own. A diagnosis writes nothing to WeCom, so this check uses the last such answer (`note_domain_answer`) and the
+# verification file, without which WeCom never accepts the domain as ours.
 
 UNVERIFIED, NO_FILING, OF_A_PROVIDER, WRONG_DOMAIN = 85005, 85008, 85111, 80001
 DOMAIN_REFUSALS = {
@@ -233,13 +233,13 @@ DOMAIN_REFUSALS = {
     WRONG_DOMAIN: "no_filing",
     OF_A_PROVIDER: "of_a_provider",
 }
-# The specification's two pages: for the company's own domain, and for one of an associated company.
+# WeCom's pages on the company's own domain, and on one of an associated company.
 OWN_DOMAIN_PAGE = "https://open.work.weixin.qq.com/help2/pc/15023?person_id=1"
 ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40754"
 
 
 def check_ownership(question: Question) -> Finding:
-    """Judge by WeCom's last answer about this very domain, else by the verification file."""
+    """Judge by WeCom's last answer about this domain, else by the verification file."""
     corp, domain = question.corp, question.subject
     known = _domain_answers(corp, domain).exclude(pk=question.run_id).first()
     files = VerificationFile.objects.filter(corp=corp, outcome=VerificationFile.Outcome.FOUND)
@@ -249,9 +249,9 @@ def check_ownership(question: Question) -> Finding:
     if known.errcode is None:
         return ok("accepted", {"domain": domain})
     said_at = known.requested_at
-    with suppress(KeyError, TypeError, ValueError):  # each run that only repeats the answer keeps its time
+    with suppress(KeyError, TypeError, ValueError):  # a run that only repeats the answer keeps its time
         said_at = datetime.fromisoformat(known.facts["said_at"])
-    # A file put there since is what the refusal as unverified asked for; the others did not.
+    # A file uploaded since then may have cured a refusal as unverified, but no other.
     if known.errcode == UNVERIFIED and files.filter(uploaded_at__gt=said_at).exists():
         facts = {"domain": domain, "said_at": said_at.isoformat()}
         return Finding(Status.WARNING, "file_since", facts, known.errcode, known.hint)
@@ -259,9 +259,9 @@ def check_ownership(question: Question) -> Finding:
 
 
 def note_domain_answer(*, corp: Corp, error: IntegrationError | None, now: datetime) -> CheckRun | None:
-    """Keep what WeCom answered when the trusted domain was written: `error` None when it took the domain.
+    """Store WeCom's answer to writing the trusted domain; `error` is None if WeCom accepted it.
 
-    Returns None for an error that says nothing of the domain.
+    Return None for an error that says nothing about the domain.
     """
     domain = links.trusted_domain(corp)
     if error is None:
@@ -288,7 +288,7 @@ def note_domain_answer(*, corp: Corp, error: IntegrationError | None, now: datet
 
 
 def is_domain_refused(corp: Corp) -> bool:
-    """Whether WeCom has last refused the domain that is ours today."""
+    """Return whether WeCom last refused our present domain."""
     known = _domain_answers(corp, links.trusted_domain(corp)).first()
     return known is not None and known.errcode is not None
 
@@ -354,7 +354,7 @@ APP_CALLBACK = CallbackEvent.Kind.APP
 
 
 def check_callback(question: Question) -> Finding:
-    """Ask the app's callback address as WeCom does, and look whether WeCom itself has made that check."""
+    """Request the app's callback address like WeCom, and check whether WeCom itself has verified it."""
     corp = question.corp
     crypto = callback_crypto(corp, APP_CALLBACK)
     if crypto is None:

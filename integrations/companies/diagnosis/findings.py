@@ -1,4 +1,4 @@
-"""What a check is asked, what it finds, and which failed check keeps others from being tried."""
+"""Questions and findings of checks, and the failed checks that block others."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 Status = CheckRun.Status
 TEXT_AT_MOST = 1000
-# The limit of a fact: links are the longest.
+# The limit of a fact; links are the longest.
 FACT_AT_MOST = 4096
-# What the column takes; WeCom's have at most seven digits.
+# The column's limit; WeCom's codes have at most seven digits.
 LARGEST_ERRCODE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found. `problem`: which of the check's explanations fits. `facts`: plain values, nothing secret.
+    """The result of a check. `problem`: key of the matching explanation. `facts`: plain values, nothing secret.
 
-    `heals`: somebody may put it right elsewhere, so it is worth trying again by itself.
+    `heals`: somebody may fix it elsewhere, so the check is repeated automatically.
     """
 
     status: Status
@@ -57,7 +57,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a check is asked: about `corp`, at `now`. `subject`: the run's, such as the receiver of a test message."""
+    """The input of a check. `subject`: of the run, such as the recipient of a test message."""
 
     corp: Corp
     now: datetime
@@ -67,26 +67,26 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An interval between tries, for runs younger than `age`, counted from when the run was asked for."""
+    """An interval between tries, for runs younger than `age`, counted from the request."""
 
     age: timedelta
     every: timedelta
 
 
-# WeCom takes about a minute until a change in its console counts; meanwhile somebody may be looking at the page.
+# A change in WeCom's console takes about a minute to apply; meanwhile somebody may watch the page.
 BRIEFLY = (Step(timedelta(minutes=10), timedelta(seconds=20)),)
-# A refused address: after ten minutes rarely, in case another department has to approve the entry.
+# For a refused address: rarely after ten minutes, in case another department has to approve the entry.
 FOR_A_DAY = (*BRIEFLY, Step(timedelta(hours=24), timedelta(minutes=5)))
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check. `label`, `purpose` and the explanations are English sentences to be translated.
+    """A check. `label`, `purpose` and the explanations are English sentences to be translated.
 
-    `run` lets errors of the client pass where they mean to it what they mean to every check (`judge_error`).
-    `subject`: what of ours it is about; a result counts as long as this is the same, and always where it is empty.
-    `retries`: how a finding that heals is tried again. `is_repeatable`: a run whose worker died may be run once more.
-    `copied`: the fact that an administrator copies into WeCom's console. `help_links`: pages of WeCom that explain it.
+    `run` may let errors of the client pass; `judge_error` then judges them as for every check. `subject`: our checked
+    value; a result counts while it is unchanged, and always if it is empty. `retries`: how a finding that heals is
+    repeated. `is_repeatable`: a run may be repeated after its worker died. `copied`: the fact that an administrator
+    copies into WeCom's console. `help_links`: WeCom's pages that explain it.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Check:
 
     @property
     def guide(self) -> str:
-        """Its place on the guides' page of errors."""
+        """The anchor on the guides' page of errors."""
         return f"check-{self.name.replace('_', '-')}"
 
 
@@ -113,27 +113,27 @@ NO_FACTS: Facts = MappingProxyType({})
 
 
 def ok(problem: str, facts: Facts = NO_FACTS) -> Finding:
-    """Find it in order. `problem` names the explanation that says what was seen."""
+    """Return a finding in order. `problem`: the explanation of what was seen."""
     return Finding(Status.OK, problem, facts)
 
 
 def warning(problem: str, facts: Facts = NO_FACTS, *, heals: bool = False) -> Finding:
-    """Find that it works, and that somebody should look at it. `heals`: it is tried again by itself."""
+    """Return a finding that works but needs attention. `heals`: it is repeated automatically."""
     return Finding(Status.WARNING, problem, facts, heals=heals)
 
 
 def wrong(problem: str, facts: Facts = NO_FACTS, *, heals: bool = True, detail: str = "") -> Finding:
-    """Find it wrong. `heals`: it is tried again by itself. `detail`: technical, shown small."""
+    """Return a finding of something wrong. `heals`: it is repeated automatically. `detail`: technical, shown small."""
     return Finding(Status.WRONG, problem, facts, detail=detail, heals=heals)
 
 
 def skip(problem: str, facts: Facts = NO_FACTS) -> Finding:
-    """Try nothing, because there is nothing to try or something else is in the way."""
+    """Return a finding of a check that was not tried, because it is not needed or is blocked."""
     return Finding(Status.SKIPPED, problem, facts)
 
 
 def fail(error: IntegrationError, problem: str, status: Status, *, heals: bool, facts: Facts = NO_FACTS) -> Finding:
-    """Keep what is known of a failure. `problem`: "refused" where the sentences are those of WeCom's number."""
+    """Return a finding of a failed call. `problem`: "refused" takes the sentences of WeCom's error code."""
     code, detail = error.code, error.message
     if code is not None and abs(code) > LARGEST_ERRCODE:
         code, problem, detail = None, "not_wecom", f"errcode {code}: {detail}"
@@ -142,12 +142,12 @@ def fail(error: IntegrationError, problem: str, status: Status, *, heals: bool, 
 
 
 def clip(text: str, length: int = TEXT_AT_MOST) -> str:
-    """Return text of the other side as a column takes it: no NUL, which PostgreSQL refuses, and not too long."""
+    """Return the other side's text for a column: without NUL, which PostgreSQL refuses, and not too long."""
     return without_invisible(text)[:length]
 
 
 def clip_fact(fact: Any) -> Any:
-    """Return a fact, or a collection of them, whose texts a column takes."""
+    """Return a fact, or a collection of facts, with texts clipped for a column."""
     if isinstance(fact, str):
         return clip(fact, FACT_AT_MOST)
     if isinstance(fact, Mapping):
@@ -156,18 +156,18 @@ def clip_fact(fact: Any) -> Any:
 
 
 def parse_ip_address(text: str) -> str | None:
-    """Return the address in its usual spelling; None for what is none."""
+    """Return the address in its usual spelling; None if it is invalid."""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
         return None
 
 
-# --- What stands in the way -------------------------------------------------------------------------------------------
+# --- Blocking checks --------------------------------------------------------------------------------------------------
 
 
 class BlockingCheck(StrEnum):
-    """The checks whose failure keeps others from being tried, so that one cause is reported once."""
+    """The checks whose failure blocks others, so that one cause is reported once."""
 
     NETWORK = "network"
     TOKEN = "token"  # noqa: S105  # the name of a check
@@ -182,21 +182,21 @@ APP_DISABLED = 50003
 
 
 def ask_site_admin(what: str, where: str) -> Explanation:
-    """Explain what the administrator of this site puts right, and where."""
+    """Return an explanation of something that the administrator of this site fixes."""
     return Explanation(what, SITE_ADMIN, where)
 
 
 def ask_network_admin(what: str, where: str) -> Explanation:
-    """Explain what the administrator of the server's network puts right, and where."""
+    """Return an explanation of something that the administrator of the server's network fixes."""
     return Explanation(what, NETWORK_ADMIN, where)
 
 
 def ask_wecom_admin(what: str, where: str) -> Explanation:
-    """Explain what the administrator of WeCom puts right, and where."""
+    """Return an explanation of something that the administrator of WeCom fixes."""
     return Explanation(what, WECOM_ADMIN, where)
 
 
-# Said by every check: `by` is the check that has to be put right first.
+# Explanations of every check. `by_label`: the check to fix first.
 SHARED_EXPLANATIONS = {
     "blocked": Explanation(_("Not tried: “%(by_label)s” has to be in order first.")),
     "wrong_setting": ask_site_admin(
@@ -231,7 +231,7 @@ SHARED_EXPLANATIONS = {
 
 
 def judge_error(error: IntegrationError, *, check_name: str) -> Finding:
-    """Return what `error` means to the check `check_name`: its own finding, or that another check comes first."""
+    """Return the finding of the check `check_name` for `error`: its own, or blocked by another check."""
     blocking = find_blocking_check(error)
     if blocking and blocking != check_name:
         return fail(error, "blocked", Status.SKIPPED, heals=False, facts={"by": blocking})
@@ -239,7 +239,7 @@ def judge_error(error: IntegrationError, *, check_name: str) -> Finding:
 
 
 def name_problem(error: IntegrationError) -> str:
-    """Return "refused" where WeCom says why, else which of the shared explanations fits."""
+    """Return "refused" if WeCom gave the reason, else the matching shared explanation."""
     if error.code is not None:
         return "refused"
     if isinstance(error, TransientError | OutcomeUnknownError):
@@ -248,7 +248,7 @@ def name_problem(error: IntegrationError) -> str:
 
 
 def find_blocking_check(error: IntegrationError) -> BlockingCheck | None:
-    """Return the check whose own sentences say what is wrong; None where each check has its own."""
+    """Return the check that explains this error; None if each check has its own explanation."""
     if error.code is None:
         return BlockingCheck.NETWORK
     if error.operation == "gettoken" or isinstance(error, UnreadableSecretError):
@@ -261,23 +261,23 @@ def find_blocking_check(error: IntegrationError) -> BlockingCheck | None:
 
 
 def _may_heal(error: IntegrationError, check_name: str) -> bool:
-    """Whether trying again by itself is worth it, and allowed.
+    """Return whether repeating the check automatically is useful and allowed.
 
-    Not a limit: asking again makes it longer, since too many wrong Secrets block the address for an hour. Not an
-    unknown code or a mistake of ours: WeCom asks for it, and the next answer would be the same.
+    It is not for a rate limit, which repeats would prolong: too many wrong Secrets block the address for an hour. Nor
+    for an unknown code or our own mistake: WeCom forbids it, and the answer would be the same.
     """
     if isinstance(error, RateLimitedError):
         return error.retry_after_seconds <= BRIEFLY[0].every.total_seconds()
     if check_name == BlockingCheck.TOKEN:
         return is_passing(error.code)
-    if error.code in errcodes.STALE_TOKEN_CODES:  # refused although the token was new
+    if error.code in errcodes.STALE_TOKEN_CODES:  # WeCom refused even a new token
         return False
     return not isinstance(error, UnexpectedResponseError | BadRequestError)
 
 
 def is_passing(code: int | None) -> bool:
-    """Whether gettoken may give a token soon though it has just refused one: the Secret is not what it refused.
+    """Return whether gettoken may soon succeed after this refusal, because the Secret is not the cause.
 
-    A disabled app may be enabled while somebody looks.
+    A disabled app may be enabled at any moment.
     """
     return code == APP_DISABLED or (code is not None and errcodes.error_class(code) is TransientError)

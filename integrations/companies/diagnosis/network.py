@@ -34,9 +34,9 @@ from integrations.models import CheckRun
 WANTS_PASSWORD = frozenset({401, 407})
 EXPIRES_SOON = timedelta(days=30)
 WARN_SECONDS = 60
-# A sign-in code lives so long; events with a stamp further away look like replays.
+# The lifetime of a sign-in code; events that differ more look like replays.
 WRONG_SECONDS = 300
-# How long an address that WeCom refused is still offered for copying, when this server leaves by several.
+# How long a refused address is offered for copying, for a server that uses several.
 SEEN_FOR = timedelta(days=1)
 RUNS_READ = 50
 
@@ -45,7 +45,7 @@ RUNS_READ = 50
 
 
 def check_network(question: Question) -> Finding:
-    """Try name, port, proxy and TLS in turn, and look who answers. A failure on the way to a proxy is told apart."""
+    """Try name, port, proxy and TLS in turn, and check who answers. Failures to reach a proxy are told apart."""
     journey = travel_to_wecom(question.corp)
     facts = {
         "host": journey.host,
@@ -105,7 +105,7 @@ NETWORK = Check(
 
 
 def check_proxy(question: Question) -> Finding:
-    """Try whether the saved proxy lets this server through to WeCom."""
+    """Check whether the saved proxy lets this server through to WeCom."""
     if not question.corp.proxy_url:
         return skip("none")
     journey = travel_to_wecom(question.corp)
@@ -152,7 +152,7 @@ PROXY = Check(
 
 
 def check_certificate(question: Question) -> Finding:
-    """Look whether the certificate of the API address is trusted, also behind a network that inspects TLS."""
+    """Check whether the certificate of the API address is trusted, also behind a network that inspects TLS."""
     corp = question.corp
     if urlsplit(corp.api_base_url).scheme != "https":
         return skip("not_encrypted")
@@ -166,7 +166,7 @@ def check_certificate(question: Question) -> Finding:
         return skip("blocked", {"by": BlockingCheck.NETWORK})
     if not corp.ca_bundle:
         return ok("trusted")
-    # The private authority works; it is named, with the day on which its first certificate ends.
+    # The private authority works: show its name, and the day on which its first certificate ends.
     certificates = x509.load_pem_x509_certificates(corp.ca_bundle.encode())
     first = min(certificates, key=lambda one: one.not_valid_after_utc)
     ends_at = first.not_valid_after_utc
@@ -209,18 +209,18 @@ CERTIFICATE = Check(
 
 
 def check_clock(question: Question) -> Finding:
-    """Compare this server's clock with WeCom's: signatures, codes and tokens live by it."""
+    """Compare this server's clock with WeCom's, because signatures, codes and tokens depend on it."""
     journey = travel_to_wecom(question.corp)
     if journey.failed_at:
         return skip("blocked", {"by": BlockingCheck.NETWORK})
     if journey.server_date is None:
         return skip("no_date")
-    # Not `question.now`: the answer took time, and the header has whole seconds.
+    # Not `question.now`, because the answer took time; the header has whole seconds.
     return judge_clock(round((datetime.now(UTC) - journey.server_date).total_seconds()))
 
 
 def judge_clock(seconds: int) -> Finding:
-    """Judge by how many `seconds` this server is ahead; below 0 it is behind."""
+    """Judge the number of `seconds` by which this server is ahead; below 0 it is behind."""
     facts = {"seconds": abs(seconds)}
     if abs(seconds) <= WARN_SECONDS:
         return ok("right", facts)
@@ -262,7 +262,7 @@ def check_ip(question: Question) -> Finding:
 
 
 def _find_refused_addresses(question: Question, newest: str | None) -> list[str]:
-    """Return what WeCom refused lately, the newest first: behind some networks a server has several addresses."""
+    """Return the addresses that WeCom refused lately, newest first: behind some networks a server has several."""
     runs = CheckRun.objects.filter(corp=question.corp, finished_at__gte=question.now - SEEN_FOR)
     seen = [newest] if newest else []
     for facts, address in runs.values_list("facts", "caller_ip")[:RUNS_READ]:

@@ -1,4 +1,4 @@
-"""Results of the diagnosis: the newest run of each check, what blocks enabling, the state of a company, the text."""
+"""Results of the diagnosis: the newest run of each check, reasons against enabling, a company's state, the export."""
 
 from __future__ import annotations
 
@@ -59,54 +59,54 @@ _ORDERED = (
     *(CONTACTS, ASSISTANT, DEPARTMENTS, MESSAGE),
 )
 CHECKS: dict[str, Check] = {check.name: check for check in _ORDERED}
-# "Run all" leaves out what reaches a person.
+# "Run all" leaves out the message, which reaches a person.
 ALL_BUT_MESSAGE = tuple(name for name in CHECKS if name != MESSAGE.name)
-# Without these nobody is reached; with sign-in nobody gets in without the other two.
+# Without these nobody is reached; sign-in also needs the other two.
 ESSENTIAL = ("token", "ip", "agentid", "app", "scope")
 ESSENTIAL_TO_SIGN_IN = ("domain", "home_page")
 
 
 PASSED = frozenset({Status.OK, Status.WARNING})
-# A company may be disabled for months, and much happens in WeCom meanwhile.
+# A limit, because a company may be disabled for months, while WeCom's settings change.
 RESULTS_COUNT_FOR = timedelta(days=1)
 
 
 class _Facts(dict[str, Any]):
-    """Facts for a sentence; one that an earlier version did not note does not break it."""
+    """Facts for a sentence. One that an earlier version did not store becomes "?"."""
 
     def __missing__(self, key: str) -> str:
         return "?"
 
 
 def find_latest_runs(corp: Corp) -> dict[str, CheckRun]:
-    """Return the newest run of each check that was ever asked for, in the diagnosis' order."""
-    runs = getattr(corp, "newest_runs", None)  # of fetch_states
+    """Return the newest run of each check that was ever requested, in the diagnosis' order."""
+    runs = getattr(corp, "newest_runs", None)  # set by fetch_states
     found = {run.check_name: run for run in (CheckRun.objects.newest_of([corp]) if runs is None else runs)}
     return {name: found[name] for name in CHECKS if name in found}
 
 
 def is_current(run: CheckRun, corp: Corp) -> bool:
-    """Whether `run` saw the connection, and our address and links, as they are now."""
+    """Return whether `run` saw the present connection, address and links."""
     if run.connection_version != corp.connection_version:
         return False
     return run.check_name == MESSAGE.name or run.subject == CHECKS[run.check_name].subject(corp)
 
 
 def find_outdated_checks(corp: Corp) -> list[str]:
-    """Name the checks that looked at something else than what is saved now; not the test message, which people get."""
+    """Name the checks whose results do not match the saved values, without the test message, which people get."""
     runs = find_latest_runs(corp)
     return [name for name, run in runs.items() if name != MESSAGE.name and not is_current(run, corp)]
 
 
 def explain_run(run: CheckRun) -> Explanation:
-    """Say what the result of a run means, in the active language; nothing while it is not finished."""
+    """Explain a run's result in the active language; empty while it is not finished."""
     if run.is_unfinished:
         return Explanation("")
     return explain_finding(run.check_name, run.problem, run.errcode, run.facts)
 
 
 def explain_finding(check_name: str, problem: str, errcode: int | None, found: Mapping[str, Any]) -> Explanation:
-    """Say what a finding of a check means, in the active language. `found`: its facts."""
+    """Explain a check's finding in the active language. `found`: its facts."""
     facts = _Facts(found)
     if problem == "blocked":
         facts["by_label"] = label(facts["by"])
@@ -123,7 +123,7 @@ def explain_finding(check_name: str, problem: str, errcode: int | None, found: M
 
 
 def label(name: str) -> str:
-    """Return the name of a check in the active language."""
+    """Return a check's name in the active language."""
     return _(CHECKS[name].label) if name in CHECKS else name
 
 
@@ -131,22 +131,22 @@ def label(name: str) -> str:
 
 
 def essential_checks(corp: Corp) -> tuple[str, ...]:
-    """Name the checks that must have passed: with sign-in also those without which nobody gets in."""
+    """Name the checks that must have passed, with sign-in including those that it needs."""
     return (*ESSENTIAL, *ESSENTIAL_TO_SIGN_IN) if corp.sign_in_enabled else ESSENTIAL
 
 
 def find_reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
-    """Say why the corp cannot be enabled yet, as sentences in the active language.
+    """Return why the corp cannot be enabled yet, as sentences in the active language.
 
-    Only results of today's values count, and none that is older than RESULTS_COUNT_FOR.
+    Only results for the present values count, and none older than RESULTS_COUNT_FOR.
     """
     return _find_reasons(essential_checks(corp), find_latest_runs(corp), corp, now)
 
 
 def find_reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
-    """Say why sign-in, which is off, cannot be switched on for an enabled corp yet, under the same rules.
+    """Return why sign-in cannot be switched on for an enabled corp yet, by the same rules.
 
-    The home page that WeCom has was compared with the plain login address: it is judged anew, by the link of sign-in.
+    The home page was compared with the plain login address, so it is judged again by the link of sign-in.
     """
     runs = find_latest_runs(corp)
     run = runs.get(HOME_PAGE.name)
@@ -183,12 +183,12 @@ def _find_reasons(names: Sequence[str], runs: dict[str, CheckRun], corp: Corp, n
     return [*listed, *sentences]
 
 
-# --- Many companies at a glance ---------------------------------------------------------------------------------------
+# --- Summaries of companies -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Health:
-    """A corp's last diagnosis in a few words. `tone`: good, warn, bad or quiet; `checked_at`: of the newest result."""
+    """A corp's last diagnosis in few words. `tone`: good, warn, bad or quiet; `checked_at`: of the newest result."""
 
     tone: str
     words: str
@@ -202,7 +202,7 @@ def health_of(runs: Iterable[CheckRun], *, version: int) -> Health:
     current = [run for run in runs if run.connection_version == version]
     if runs and not current:
         return Health("warn", _("credentials changed, not checked"), None, 0)
-    # A check that could not be tried is nothing in order, even where the one in its way looks so.
+    # A blocked check counts as a warning, even if the check that blocked it is in order by now.
     counts = Counter(
         Status.WARNING if run.problem == "blocked" and run.status == Status.SKIPPED else run.status for run in current
     )
@@ -220,13 +220,13 @@ def health_of(runs: Iterable[CheckRun], *, version: int) -> Health:
     return Health(tone, words, checked_at, wrong)
 
 
-# --- The state of a company: that of its last real calls, whatever a diagnosis found before -------------------------
+# --- The state of a company by its last real calls, whatever a diagnosis found before ---------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The reason why WeCom takes no calls of a corp, in the active language. `line`: the cause, who waits, and the
-    remedy; `sentence`: the same with the corp's name; `anchor`: the place of its page where it is mended."""
+    """The reason why WeCom refuses a corp's calls, in the active language. `line`: cause, waiting recipients and
+    remedy; `sentence`: the line with the corp's name; `anchor`: the place on its page where it is fixed."""
 
     cause: str
     line: str
@@ -235,10 +235,10 @@ class Refusal:
 
 
 def refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
-    """Map keys to the corps whose last real calls were refused or not answered, or that get no token at the moment."""
+    """Map keys of corps to the refusal of their last real calls, or to the reason why they get no token."""
     now, known = timezone.now(), {corp.pk: corp for corp in corps}
     found: dict[int, CallsRefused] = {}
-    with suppress(TransientError):  # the store is down: it is asked once, not for each corp
+    with suppress(TransientError):  # if the store is down, it is asked once, not for each corp
         for corp in known.values():
             pause = token_store().pause(corp.corpid, corp.agentid)
             if pause is not None and pause.code is not None:
@@ -248,13 +248,13 @@ def refusals(corps: Iterable[Corp]) -> dict[int, Refusal]:
 
 
 def find_refusal(corp: Corp) -> Refusal | None:
-    """Return what the last real calls of one corp met, if they were refused."""
-    return corp.refusal if hasattr(corp, "refusal") else refusals([corp]).get(corp.pk)  # as fetch_states left it
+    """Return the refusal of the corp's last real calls, if any."""
+    return corp.refusal if hasattr(corp, "refusal") else refusals([corp]).get(corp.pk)  # set by fetch_states
 
 
 def fetch_states(corps: Sequence[Corp]) -> None:
-    """Keep with each corp, as `refusal` what real calls met, and as `health` its last diagnosis with the `newest_runs`;
-    fetched once, in a fixed number of queries.
+    """Set on each corp `refusal`, of its last real calls, `newest_runs`, and `health`, of its last diagnosis; all in a
+    fixed number of queries.
     """
     if all(hasattr(corp, "health") for corp in corps):
         return
@@ -295,13 +295,13 @@ def _describe_refusal(corp: Corp, refused: CallsRefused, now: datetime) -> Refus
 
 
 def _format_time(moment: datetime, now: datetime) -> str:
-    """Return the time; of another day with its date."""
+    """Return the time, with the date if it is another day."""
     here = timezone.localtime(moment)
     return f"{here:%H:%M}" if here.date() == timezone.localtime(now).date() else f"{here:%Y-%m-%d %H:%M}"
 
 
 def find_held_up(corp_ids: Iterable[int] | None, *, seen_by: Person) -> list[str]:
-    """Return a sentence for each of these companies (None: all) that takes no calls, as far as the person sees it."""
+    """Return a sentence for each of these companies (None: all) whose calls are refused, if the person may see it."""
     corps = Corp.objects.visible_to(seen_by).only("name", "corpid", "agentid", "is_enabled")
     found = corps if corp_ids is None else corps.filter(pk__in=list(corp_ids))
     return [refusal.sentence for refusal in refusals(found).values()]
@@ -313,12 +313,12 @@ _SECRET_COLUMNS = (
     *("secret", "contacts_secret", "proxy_url"),
     *(name for columns in CALLBACK_COLUMNS.values() for name in (columns.token, columns.aes_key)),
 )
-# Shorter ones are no secrets, and would tear holes into every word.
+# Shorter ones are not secret, and replacing them would damage ordinary words.
 _SECRET_AT_LEAST = 4
 
 
 def export_text(corp: Corp, *, now: datetime) -> str:
-    """Write all that support needs to know of the corp's connection, in the active language and without a secret."""
+    """Return all facts about the corp's connection for support, in the active language and without a secret."""
     answers = {True: _("yes"), False: _("no")}
     values = {
         _("site address"): corp.find_site_address().url,
@@ -336,7 +336,7 @@ def export_text(corp: Corp, *, now: datetime) -> str:
     for name in CHECKS:
         lines += [*_describe_run(name, runs.get(name), corp), ""]
     text = "\n".join(lines)
-    # Nothing secret is noted; what another server answers is, and that may be anything.
+    # We store no secret, but the stored answers of other servers may hold anything.
     for secret in sorted(_read_secrets(corp), key=len, reverse=True):
         for spelling in {secret, quote(secret, safe="")}:
             text = text.replace(spelling, "***")
@@ -357,7 +357,7 @@ def _describe_run(name: str, run: CheckRun | None, corp: Corp) -> Iterator[str]:
 
 
 def write_technical_line(run: CheckRun) -> str:
-    """Return one line for support: numbers and words of the other side."""
+    """Return a line for support: numbers and the other side's words."""
     parts = [f"check {run.check_name}"]
     parts += [f"problem {run.problem}"] if run.problem else []
     parts += [f"errcode {run.errcode}"] if run.errcode is not None else []
@@ -370,7 +370,7 @@ def write_technical_line(run: CheckRun) -> str:
 def _read_secrets(corp: Corp) -> set[str]:
     found: set[str] = set()
     for name in _SECRET_COLUMNS:
-        # One by one, because the page's own query leaves them out.
+        # Each by a query of its own, because the page's query leaves them out.
         value = Corp.objects.values_list(name, flat=True).get(pk=corp.pk)
         if not value or isinstance(value, Unreadable):
             continue

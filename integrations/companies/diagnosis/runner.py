@@ -1,4 +1,4 @@
-"""Requests checks and runs them in the background, each on its own."""
+"""Requests of checks, and their execution in the background, each as a job."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ logger = logging.getLogger(__name__)
 
 CHECK = "corp.check"
 KEPT_RUNS = 20
-# Everything that one check does on the network ends after so long.
+# The time limit of everything that a check does on the network.
 CHECK_SECONDS = 60
-# After so many workers died of a check it is given up.
+# How many workers may die of a check before it is given up.
 TRIES = 5
-# A test message that could not be sent within so long of the click would surprise its reader.
+# A test message sent later after the click would surprise its reader.
 MESSAGE_GOOD_FOR = timedelta(minutes=10)
-# How often a check is tried again because what stood in its way is out of it.
+# How often a check is repeated because the check that blocked it has passed.
 TRIES_BEHIND_OBSTACLE = 3
 
 
-# --- Asking -----------------------------------------------------------------------------------------------------------
+# --- Requests ---------------------------------------------------------------------------------------------------------
 
 
 def request_checks(
     *, corp: Corp, checks: Iterable[str] | None, now: datetime, requested_by: str = ""
 ) -> list[CheckRun]:
-    """Runs of the named checks (None: of all that reach nobody) for a worker to carry out, in the diagnosis' order.
+    """Request runs of the named checks (None: of all but the test message), in the diagnosis' order.
 
-    A run that is under way is given instead of a second one. Raises KeyError for a name that is no check, ValueError
-    for the test message, which needs a person.
+    A run under way is returned instead of a second one. Raises KeyError for an unknown name, ValueError for the test
+    message, which needs a person.
     """
     names = ALL_BUT_MESSAGE if checks is None else tuple(checks)
     if MESSAGE.name in names:
@@ -70,14 +70,14 @@ def request_checks(
 
 
 def request_test_message(*, corp: Corp, userid: str, now: datetime, requested_by: str = "") -> CheckRun:
-    """A test message to one person. `userid`: as WeCom knows it; raises MessageError for what cannot be one."""
+    """Request a test message to one person. `userid`: WeCom's; raises MessageError for an invalid one."""
     check_userid(userid)
     return _requested(corp, {MESSAGE.name: userid}, now, requested_by)[0]
 
 
 @transaction.atomic
 def _requested(corp: Corp, subjects: dict[str, str], now: datetime, requested_by: str) -> list[CheckRun]:
-    # Locked, so that two clicks at the same moment find each other's runs.
+    # Locked, so that simultaneous clicks find each other's runs.
     version = Corp.objects.select_for_update().values_list("connection_version", flat=True).get(pk=corp.pk)
     newest = {run.check_name: run for run in CheckRun.objects.newest_of([corp]).filter(check_name__in=subjects)}
     jobs = requests.newest_jobs(CHECK, [run.pk for run in newest.values() if run.is_unfinished])
@@ -104,7 +104,7 @@ def _request_job(run: CheckRun, corp: Corp, now: datetime) -> None:
 
 
 def _put_away(corp: Corp, names: Sequence[str]) -> None:
-    """Of each check keep the last runs, and let no earlier one be tried again."""
+    """Keep the last runs of each check, and let no earlier one be repeated."""
     keys: dict[str, list[int]] = defaultdict(list)
     for key, name in CheckRun.objects.filter(corp=corp, check_name__in=names).values_list("pk", "check_name"):
         keys[name].append(key)
@@ -114,18 +114,18 @@ def _put_away(corp: Corp, names: Sequence[str]) -> None:
 
 
 def repair_times(*, now: datetime) -> None:
-    """After a clock that ran ahead: what was asked then is asked now."""
+    """Repair runs after a clock ran ahead: times in the future become now."""
     for name in ("requested_at", "started_at", "finished_at"):
         CheckRun.objects.filter(**{f"{name}__gt": now}).update(**{name: now})
 
 
-# --- Carrying out -----------------------------------------------------------------------------------------------------
+# --- Execution --------------------------------------------------------------------------------------------------------
 
 
 @job_kind(
     CHECK,
     label=gettext_lazy("Check of a company"),
-    explain=lambda _job: "",  # the check says what it found
+    explain=lambda _job: "",  # the check itself shows its finding
     seconds=2 * CHECK_SECONDS,
     tries=TRIES + 1,
     keep=timedelta(hours=1),
@@ -133,7 +133,7 @@ def repair_times(*, now: datetime) -> None:
     retry="integrations.change_corp",
 )
 def carry_out(job_run: JobRun) -> dict[str, Any] | Again:
-    """Run one check and note what it found; have checked what can be tried now because of it."""
+    """Execute one check and store its finding; request the checks that it unblocks."""
     run = CheckRun.objects.filter(pk=int(job_run.job.key or 0)).first()
     if run is None or run.check_name not in CHECKS:
         logger.info("check run %s is gone: its company was deleted, or newer runs have pushed it out", job_run.job.key)
@@ -160,20 +160,20 @@ def carry_out(job_run: JobRun) -> dict[str, Any] | Again:
 
 
 def _end_without_try(run: CheckRun, check: Check, try_count: int, now: datetime) -> tuple[Status, str] | None:
-    """The end of a run that is not to be tried (any more): its status and problem."""
+    """Return status and problem of a run that must not be tried (any more)."""
     if not check.is_repeatable:
-        if run.status == Status.RUNNING:  # its worker died: it may have reached a person
+        if run.status == Status.RUNNING:  # its worker died, and the message may have been sent
             return Status.WARNING, "lost"
         return (Status.SKIPPED, "too_late") if now - run.requested_at > MESSAGE_GOOD_FOR else None
     return (Status.WRONG, "died") if try_count > TRIES else None
 
 
 def _tried(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Finding]:
-    """The corp as it was tried, and what was found. Nothing that goes wrong leaves the run without an end."""
+    """Execute the check. Return the corp and the finding; every failure becomes a finding."""
     corp: Corp | None = None
     try:
         corp = Corp.objects.select_related("site_address").get(pk=run.corp_id)
-        # Why? A Secret saved a moment ago in another process must not be judged by the token of the one before.
+        # A Secret just saved in another process must not be judged by the former token.
         token_store().drop_copies(corp.corpid, corp.agentid)
         subject = check.subject(corp) if check.name != MESSAGE.name else run.subject
         run.connection_version, run.subject = corp.connection_version, subject
@@ -192,10 +192,10 @@ def _tried(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Fin
 def _settle(
     run: CheckRun, check: Check, corp: Corp | None, finding: Finding, job_run: JobRun
 ) -> dict[str, Any] | Again:
-    """Write what was found, and have the runs tried that can be because of it.
+    """Store the finding, and request the runs that follow from it.
 
-    Both are one transaction per company: a check that ends behind an obstacle, and the obstacle's own check, must not
-    miss each other, and no page may see the result without the runs that follow from it.
+    Both are in one transaction under the company's lock: a check that ends as blocked, and the blocking check, must
+    not miss each other, and no page may see the result without the runs that follow.
     """
     with transaction.atomic():
         Corp.objects.select_for_update().filter(pk=run.corp_id).first()
@@ -207,12 +207,12 @@ def _settle(
 
 
 def _note(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, now: datetime) -> datetime | None:
-    """Write what was found. Returns when the run is to be tried again, which may be now."""
+    """Store the finding. Return when the run is to be repeated, which may be now."""
     obstacle = _obstacle_in_order(run, finding)
     if obstacle is not None and run.try_count >= TRIES_BEHIND_OBSTACLE:
         finding, obstacle = _as_own(finding), None
     ended_at = None if obstacle is None else obstacle.finished_at
-    # What was in the way came out of it after this run had begun.
+    # The blocking check passed after this run had begun.
     again = ended_at is not None and run.started_at is not None and ended_at > run.started_at
     columns = _columns(run, check, finding, now)
     if again:
@@ -246,14 +246,14 @@ def _columns(run: CheckRun, check: Check, finding: Finding, now: datetime) -> di
 
 
 def next_try(check: Check, finding: Finding, *, requested_at: datetime, now: datetime) -> datetime | None:
-    """When a finding that may heal is looked at again; None: not by itself."""
+    """Return when a finding that may heal is checked again; None: not automatically."""
     if not finding.heals:
         return None
     return next((now + step.every for step in check.retries if now - requested_at < step.age), None)
 
 
 def _obstacle_in_order(run: CheckRun, finding: Finding) -> CheckRun | None:
-    """The last run of what is said to be in the way, if that was found in order for this very connection."""
+    """Return the last run of the blocking check if it passed for the same connection."""
     if finding.problem != "blocked":
         return None
     obstacle = CheckRun.objects.filter(corp=run.corp_id, check_name=finding.facts["by"]).first()
@@ -263,9 +263,9 @@ def _obstacle_in_order(run: CheckRun, finding: Finding) -> CheckRun | None:
 
 
 def _as_own(finding: Finding) -> Finding:
-    """The same as the check's own error: what was said to be in the way is not.
+    """Return the finding as the check's own error, because the blocking check has passed.
 
-    A refused Secret is nothing to be tried again, whatever the check of the token found.
+    A refused Secret is never tried again, whatever the token check found.
     """
     problem = "refused" if finding.errcode is not None else "unreachable"
     heals = finding.facts["by"] != BlockingCheck.TOKEN or is_passing(finding.errcode)
@@ -273,9 +273,9 @@ def _as_own(finding: Finding) -> Finding:
 
 
 def _unblock(corp: Corp, name: str, now: datetime) -> None:
-    """Have the checks that waited for `name` tried: it is in order now."""
+    """Request the checks that were blocked by `name`, which has passed."""
     behind = Q(status=Status.SKIPPED, problem="blocked", facts__by=name)
-    if name == BlockingCheck.TOKEN:  # a disabled app gets none
+    if name == BlockingCheck.TOKEN:  # a disabled app gets no token
         behind |= Q(status=Status.WRONG, errcode=APP_DISABLED)
     for run in CheckRun.objects.newest_of([corp]).filter(behind):
         if CheckRun.objects.filter(behind, pk=run.pk).update(status=Status.WAITING, next_try_at=None):
