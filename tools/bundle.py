@@ -1,8 +1,7 @@
 """Makes the bundle that installs guanwecom without internet: `python -m tools.bundle`.
 
-dist/guanwecom-VERSION+gCOMMIT-linux-ARCH-pyXY.tar.gz holds the code of HEAD with its compiled catalogues and static
-files, every dependency as a wheel with its hash, their licences, a bill of materials, checksums of all that, and
-deploy/install.sh.
+dist/guanwecom-VERSION+gCOMMIT-linux-ARCH-pyXY.tar.gz holds the code of HEAD with compiled catalogues and static files,
+every dependency as a wheel with its hash, their licences, a bill of materials, checksums, and deploy/install.sh.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ CODE = (
     *("accounts", "guanwecom", "integrations", "notifications", "deploy", "docs", "manage.py", "gunicorn.conf.py"),
     *(".env.example", "pyproject.toml", REQUIREMENTS, "README.md", "README.zh-CN.md", "CHANGELOG.md", "LICENSE"),
 )
-# Contains those.
+# Contains REQUIREMENTS.
 SNAPSHOTS = "requirements/snapshots.txt"
 BUILT_GUIDES = "docs/_build/html"
-# Where wheels keep the texts of their licences, by the beginnings of file names.
+# Beginnings of the names of licence files in wheels.
 LICENCE_FILES = ("licen", "copying", "notice", "authors")
 
 
@@ -50,7 +49,7 @@ def main() -> int:
         folder.mkdir()
         copy_code(folder)
         (folder / "guanwecom/COMMIT").write_text(f"{commit()}\n")
-        # deploy/install.sh compares it with the machine's.
+        # deploy/install.sh compares it with the machine's Python.
         (folder / "PYTHON").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
         shutil.copy(ROOT / requirements, folder / "requirements")
         download_wheels(folder, requirements)
@@ -69,7 +68,7 @@ def main() -> int:
 
 
 def version() -> str:
-    """Return what the bundle's product calls itself, such as 1.1.0+g0b858e2."""
+    """Return the version of the bundle's product, such as 1.1.0+g0b858e2."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return f"{project['project']['version']}+g{commit()}"
 
@@ -80,20 +79,20 @@ def commit() -> str:
 
 
 def copy_code(folder: Path) -> None:
-    """What is committed, and nothing that lies about."""
+    """Copy the committed code only."""
     packed = subprocess.run(["git", "archive", "HEAD", *CODE], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
 
 
 def download_wheels(folder: Path, requirements: str) -> None:
-    """For this machine's kind and this Python, each with a hash that the requirements name."""
+    """Download wheels for this platform and Python, each with a hash in the requirements."""
     run = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]
     wheels = folder / "wheels"
     subprocess.run([*run, "--only-binary", ":all:", "-r", str(ROOT / requirements), "-d", str(wheels)], check=True)
 
 
 def collect_static_files(folder: Path) -> None:
-    """collectstatic asks the settings, which need values; these open nothing and are not kept."""
+    """Collect static files. The settings need values; these open nothing and are not kept."""
     environ = {
         "PATH": os.environ["PATH"],
         "SECRET_KEY": "invented for collectstatic, and not kept",
@@ -107,14 +106,14 @@ def collect_static_files(folder: Path) -> None:
 
 
 def build_guides(folder: Path) -> None:
-    """As web processes serve them, without internet, too."""
+    """Build the guides that web processes serve."""
     subprocess.run([sys.executable, "-m", "tools.guides"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     for tree in ("en", "zh-cn"):
         shutil.copytree(ROOT / BUILT_GUIDES / tree, folder / BUILT_GUIDES / tree)
 
 
 def write_licences(folder: Path) -> None:
-    """licences/INDEX.md names the licence of each dependency; beside it lie the texts that the wheels bring."""
+    """Write licences/INDEX.md with each dependency's licence, and the licence texts in the wheels."""
     target = folder / "licences"
     target.mkdir()
     lines = ["# Licences of what guanwecom is installed with\n"]
@@ -133,7 +132,7 @@ def write_licences(folder: Path) -> None:
 
 
 def described(wheel: zipfile.ZipFile) -> tuple[str, str, str]:
-    """Name, version and licence of a wheel, as its METADATA says them."""
+    """Return name, version and licence from a wheel's METADATA."""
     (path,) = (name for name in wheel.namelist() if name.count("/") == 1 and name.endswith(".dist-info/METADATA"))
     metadata = HeaderParser().parsestr(wheel.read(path).decode())
     classified = [value.rpartition(" :: ")[2] for value in metadata.get_all("Classifier", []) if value[:7] == "License"]
@@ -148,21 +147,21 @@ def licence_texts(wheel: zipfile.ZipFile) -> list[str]:
 
 
 def write_bill(folder: Path, requirements: str) -> None:
-    """sbom.cdx.json, in CycloneDX."""
+    """Write sbom.cdx.json, in CycloneDX."""
     bill = [sys.executable, "-m", "cyclonedx_py", "requirements", "--output-reproducible", "--short-PURLs"]
     named = ["--pyproject", "pyproject.toml", "-o", str(folder / "sbom.cdx.json"), requirements]
     subprocess.run([*bill, *named], cwd=ROOT, check=True)
 
 
 def write_checksums(folder: Path) -> None:
-    """SHA256SUMS, which `sha256sum --check` and deploy/install.sh compare."""
+    """Write SHA256SUMS for `sha256sum --check` and deploy/install.sh."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in paths]
     (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Owned by root, as whoever unpacks it is."""
+    """Pack the folder; all files belong to root."""
 
     def owned(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0

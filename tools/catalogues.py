@@ -1,9 +1,9 @@
 """Translations without GNU gettext: `python tools/catalogues.py update|check|compile`.
 
-Texts are written in English in Python (`gettext`, `_` and their kin) and in templates: Django's (`translate`,
-`blocktranslate`), or Jinja2's in the sandbox, which is no app of Django (`_` and its kin). Each keeps its Chinese in
-`<app>/locale/zh_Hans/LC_MESSAGES/`, in `django.po`, the sandbox in `messages.po`. English has no catalogue: the text
-itself is shown.
+Texts are written in English in Python (`gettext`, `_` and the like) and in templates: Django's (`translate`,
+`blocktranslate`), or Jinja2's in the sandbox, which is no Django app. Each app keeps its Chinese in
+`<app>/locale/zh_Hans/LC_MESSAGES/django.po`, the sandbox in `messages.po`. English has no catalogue: the text itself is
+shown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ KEYWORDS = {
 }
 TEMPLATE_PATTERNS = ("*.html", "*.txt", "*.xml", "*.svg")
 TRANSLATOR_COMMENTS = ["Translators:"]
-# Written by hand: Babel's header carries the time of each update, which would make every update a change.
+# Babel's own header holds the time of the update, which would make every update a change.
 HEADER = """msgid ""
 msgstr ""
 "Language: {language}\\n"
@@ -56,7 +56,7 @@ msgstr ""
 # A %-placeholder with its name, a %%, or a {placeholder}.
 PLACEHOLDER = re.compile(r"%%|%(?:\((\w+)\))?[#0+-]*(?:\d+|\*)?(?:\.\d+)?[diouxXeEfFgGcrsa]|\{(\w*)(?:[!:][^{}]*)?\}")
 FUZZY_HEADER = re.compile(r"(#.*\n)*#,.*\bfuzzy\b")
-# One word for one thing: what stands in no translation, and what stands instead. WeCom's own names may have 企业.
+# One word for one thing: forbidden words with their replacements. WeCom's own names may have 企业.
 WORDS = {
     re.compile("(?<!我的)企业(?!微信|可信|信息|邮箱|ID)"): "公司",
     re.compile("已接收"): "已接受",
@@ -68,18 +68,18 @@ WORDS = {
     re.compile("本站(?!点)|本站点"): "本系统",
     re.compile("(?<!企业)可信 ?IP|企业可信 IP"): "企业可信IP",
 }
-# A line, its text or its forms, its comments, its context.
+# Line, text or forms, comments, context.
 Extracted = tuple[int, str | tuple[str, ...], list[str], str | None]
-CONTEXT_SEPARATOR = "\x04"  # what gettext itself puts between a context and its text
+CONTEXT_SEPARATOR = "\x04"  # gettext's separator between a context and its text
 
 
 class CatalogueError(Exception):
-    """Catalogues and code do not fit; the text lists every reason, one a line."""
+    """Catalogues and code do not match. The text lists every reason, one a line."""
 
 
 @dataclass(frozen=True)
 class CatalogueFile:
-    """The catalogue of one app in one language, on disk."""
+    """The file of one app's catalogue in one language."""
 
     app: str
     language: str
@@ -99,17 +99,15 @@ class CatalogueFile:
         return str(self.po.relative_to(self.root))
 
     def read(self) -> Catalog:
-        """The catalogue; an empty one if there is no file yet."""
+        """Return the catalogue; an empty one if there is no file yet."""
         if not self.po.exists():
             return Catalog(locale=self.language)
         with self.po.open("rb") as file:
             return read_po(file, locale=self.language, abort_invalid=True)
 
     def write(self, catalogue: Catalog) -> bool:
-        """Write the catalogue, without obsolete entries; False if the file says so already.
-
-        Without the places of texts, too: a search finds them, and they would change whenever a module moves.
-        """
+        """Write the catalogue, without obsolete entries. Returns False if the file is up to date. Places of texts are
+        left out, too: they would change whenever a module moves, and a search finds them."""
         buffer = io.BytesIO()
         write_po(
             buffer, catalogue, omit_header=True, sort_output=True, ignore_obsolete=True, no_location=True, width=120
@@ -123,7 +121,7 @@ class CatalogueFile:
 
 
 def extract_app(app: str, root: Path) -> Catalog:
-    """A template catalogue of every text in the app's Python and template files."""
+    """Return a template catalogue of all texts in the app's Python and template files."""
     template = Catalog()
     for path in sorted(_sources(root / app)):
         location = str(path.relative_to(root))
@@ -142,11 +140,11 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def _texts_of(path: Path, location: str, *, is_jinja: bool) -> Iterable[Extracted]:
-    """Of a Python file or a template. A Django template's texts are put into parentheses, where Python's indentation
-    has no meaning."""
+    """Extract the texts of a Python file or a template. A Django template's texts are put into parentheses, in which
+    Python ignores indentation."""
     source, is_template = path.read_text(encoding="utf-8"), path.suffix != ".py"
     if is_jinja and is_template:
-        # Without `silent` a template that Jinja2 cannot read is an error, not a template without texts.
+        # By default Babel treats a template that Jinja2 cannot read as one without texts; make it an error.
         options: dict[str, Any] = {"silent": "false"}
         return list(extract("jinja2", io.BytesIO(source.encode()), KEYWORDS, TRANSLATOR_COMMENTS, options))
     if is_template:
@@ -158,7 +156,7 @@ def _texts_of(path: Path, location: str, *, is_jinja: bool) -> Iterable[Extracte
 
 
 def update(app: str, root: Path = ROOT) -> list[str]:
-    """Bring the app's catalogue up to its code: new texts in, unused texts out. Returns a line about it."""
+    """Update the app's catalogue from its code: add new texts, remove unused ones. Returns a line about it."""
     file = CatalogueFile(app, LANGUAGE, root)
     catalogue = file.read()
     catalogue.update(extract_app(app, root), no_fuzzy_matching=True)
@@ -170,7 +168,7 @@ def update(app: str, root: Path = ROOT) -> list[str]:
 
 
 def check(app: str, root: Path = ROOT) -> list[str]:
-    """What is wrong with the app's catalogue, one line each; nothing if every text has a usable translation."""
+    """List the problems of the app's catalogue; empty if every text has a usable translation."""
     wanted = {_key(message) for message in _texts(extract_app(app, root))}
     file = CatalogueFile(app, LANGUAGE, root)
     catalogue = file.read()
@@ -186,7 +184,7 @@ def check(app: str, root: Path = ROOT) -> list[str]:
 
 
 def conflicts(root: Path = ROOT) -> list[str]:
-    """Texts that two apps translate differently, one line each: Django merges catalogues, and one of them is lost."""
+    """List texts that two apps translate differently: Django merges catalogues, and one translation is lost."""
     translations: dict[str, dict[str, str]] = {}
     for app in DJANGO_APPS:
         for message in _texts(CatalogueFile(app, LANGUAGE, root).read()):
@@ -199,7 +197,7 @@ def conflicts(root: Path = ROOT) -> list[str]:
 
 
 def message_faults(message: Message) -> list[str]:
-    """What is wrong with one translation."""
+    """List the faults of one translation."""
     if message.fuzzy:
         return ["fuzzy"]
     if not _is_translated(message):
@@ -212,7 +210,7 @@ def message_faults(message: Message) -> list[str]:
 
 
 def placeholders(text: str) -> list[str]:
-    """Its placeholders: named ones sorted and once each, nameless ones in their order and as often as they stand."""
+    """Return the placeholders: named ones sorted and once each, then nameless ones in order."""
     named, nameless = set(), []
     for match in PLACEHOLDER.finditer(text):
         name = match[1] or match[2]
@@ -224,7 +222,7 @@ def placeholders(text: str) -> list[str]:
 
 
 def compile_app(app: str, root: Path = ROOT) -> list[str]:
-    """Write the .mo file that programs read, if older than its .po. Raises CatalogueError if it would be empty."""
+    """Write the .mo file if it is older than its .po. Raises CatalogueError if it would be empty."""
     file = CatalogueFile(app, LANGUAGE, root)
     if not file.po.exists() or (file.mo.exists() and file.mo.stat().st_mtime_ns >= file.po.stat().st_mtime_ns):
         return []
@@ -237,11 +235,11 @@ def compile_app(app: str, root: Path = ROOT) -> list[str]:
     return [f"{file.name}: compiled"]
 
 
-# --- Small things ----------------------------------------------------------------------------------------------------
+# --- Helpers ---------------------------------------------------------------------------------------------------------
 
 
 def _texts(catalogue: Catalog) -> list[Message]:
-    """Its messages without the header."""
+    """Return the messages without the header."""
     return [message for message in catalogue if message.id]
 
 
@@ -254,7 +252,7 @@ def _is_translated(message: Message) -> bool:
 
 
 def _key(message: Message) -> tuple[str, ...]:
-    """What gettext looks a text up by, and its plural, which an update must follow."""
+    """Return gettext's key of a text, and its plural, so that an update notices a changed plural."""
     return (message.context or "", *_forms(message.id))
 
 
@@ -269,7 +267,7 @@ def _shown(key: tuple[str, ...]) -> str:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file at once, so that a reader at the same moment sees the old or the new one."""
+    """Write a file atomically, so that a simultaneous reader sees the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(content)

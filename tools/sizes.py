@@ -1,10 +1,10 @@
-"""Sizes that keep the code easy to read: `python -m tools.sizes` names every place that breaks one.
+"""Limits that keep the code easy to read: `python -m tools.sizes` names every violation.
 
-- A file has at most 650 lines, a function at most 60. Each room and each app has its ceiling in tools/ceilings.toml,
-  which `python -m tools.sizes --ceilings` writes as the code is. A ceiling goes down with what is taken out; it goes up
-  in a commit of its own that says what users gain.
+- A file has at most 650 lines, a function at most 60. Each package and each app has a ceiling in tools/ceilings.toml,
+  which `python -m tools.sizes --ceilings` sets to the present sizes. A ceiling goes down when code is removed; it goes
+  up in a commit of its own that says what users gain.
 - At most six `except` clauses catch everything, and each says why. Loops share one: integrations.core.background.
-- No two packages of an app import each other. What only type checkers read does not count.
+- No two packages of an app import each other. Imports for type checkers do not count.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BROAD = {"Exception", "BaseException"}
 
 @dataclass(frozen=True)
 class Module:
-    """A Python file. `path`: from the root of the repository."""
+    """A Python file. `path`: relative to the repository's root."""
 
     path: Path
     text: str
@@ -75,11 +75,11 @@ def found_in(modules: list[Module]) -> Iterator[str]:
 
 
 def measure(modules: list[Module]) -> dict[str, Counter[str]]:
-    """Count the lines of each room, and the files of each app. What stands beside an app's packages is one room."""
+    """Count the lines of each package, and the files of each app. Modules in an app's root count as one package."""
     sizes: dict[str, Counter[str]] = {"lines": Counter(), "files": Counter()}
     for module in modules:
         parts = module.path.parts
-        depth = 2 if parts[0] == "sandbox" else 1  # its app lies in a folder
+        depth = 2 if parts[0] == "sandbox" else 1  # its app is one folder deeper
         sizes["lines"]["/".join(parts[: depth + (len(parts) > depth + 1)])] += len(module.text.splitlines())
         sizes["files"][parts[0]] += 1
     return sizes
@@ -146,7 +146,8 @@ def two_way_pairs(modules: list[Module]) -> Iterator[str]:
 
 
 def rooms_of(modules: list[Module]) -> dict[str, str]:
-    """Each module's package. One that stands beside packages is a room of its own, as in the import contracts."""
+    """Map each module to its package. A module next to packages counts as one of its own, as in the import
+    contracts."""
     holders = {module.folder.rpartition(".")[0] for module in modules}
     return {module.name: module.name if module.folder in holders else module.folder for module in modules}
 
@@ -160,7 +161,7 @@ def runtime_imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
 
 
 def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
-    """What may be modules. ruff sees to it that no import is relative."""
+    """Return imported names that may be modules. ruff forbids relative imports."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     return [f"{node.module}.{alias.name}" for alias in node.names]

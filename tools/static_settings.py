@@ -1,4 +1,4 @@
-"""The settings as static checks read them (mypy's plug-in, missing migrations): no environment needed."""
+"""Settings for static checks (mypy's plug-in, missing migrations), without an environment."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Runs several programs under one parent: their lines get a prefix, the end of one ends all, nothing is left behind."""
+"""Runs several programs under one parent: prefixed output, the end of one ends all, and none is left behind."""
 
 from __future__ import annotations
 
@@ -28,16 +28,13 @@ class StopRequested(Exception):
 
 
 class ProgramEnded(Exception):
-    """A program that should run on has ended; the text names it and its status."""
+    """A program has ended that should go on running. The text names it and its status."""
 
 
 @dataclass
 class Program:
-    """One started program; its process leads a group of its own, away from the terminal's Ctrl-C.
-
-    `is_server`: the others lean on it, so it ends after them, by SIGINT: at SIGTERM PostgreSQL would wait for whoever
-    is still connected.
-    """
+    """A started program. Its process leads its own group, away from the terminal's Ctrl-C. `is_server`: other programs
+    need it, so it ends after them, by SIGINT: at SIGTERM PostgreSQL would wait for clients."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -47,7 +44,7 @@ class Program:
 
 
 class Supervisor:
-    """Starts programs in an environment and a folder, and writes what they say to one stream."""
+    """Starts programs in an environment and a folder, and writes their output to one stream."""
 
     def __init__(self, *, environ: dict[str, str], folder: Path, output: TextIO = sys.stdout) -> None:
         self.environ = environ
@@ -58,7 +55,7 @@ class Supervisor:
         self._stop_requested = False
 
     def heed_signals(self) -> None:
-        """From now on SIGINT and SIGTERM end the next wait by StopRequested; those that follow change nothing."""
+        """Let the first SIGINT or SIGTERM end the next wait by StopRequested; further ones change nothing."""
 
         def request_stop(number: int, frame: FrameType | None) -> None:
             self._stop_requested = True
@@ -84,10 +81,8 @@ class Supervisor:
         is_server: bool = False,
         **options: Any,
     ) -> Program:
-        """Start a program that runs until it is stopped. With `keep` its lines are kept instead of written.
-
-        `options`: arguments for subprocess, in place of our environment and folder, too.
-        """
+        """Start a program that runs until it is stopped. With `keep` its lines are stored instead of written.
+        `options`: arguments for subprocess; they may replace our environment and folder."""
         options = {"env": self.environ, "cwd": self.folder, **options}
         process = subprocess.Popen(
             command,
@@ -107,7 +102,7 @@ class Supervisor:
         return program
 
     def run(self, name: str, command: Sequence[str], *, keep: bool = False) -> list[str]:
-        """Run a program to its end; returns its lines if `keep`. Raises ProgramEnded if it, or another one, fails."""
+        """Run a program to its end; return its lines if `keep`. Raises ProgramEnded if it, or another one, fails."""
         program = self.start(name, command, keep=keep)
         self.wait_until(lambda: program.process.poll() is not None, ending=program)
         program.reader.join()
@@ -117,13 +112,13 @@ class Supervisor:
         return program.lines
 
     def wait_until(self, condition: Callable[[], bool], *, ending: Program | None = None) -> None:
-        """Wait for a condition. Raises ProgramEnded if a program other than `ending` ends before, or StopRequested."""
+        """Wait for a condition. Raises ProgramEnded if a program other than `ending` ends, or StopRequested."""
         while not condition():
             self.check(ending)
             time.sleep(POLL_SECONDS)
 
     def check(self, ending: Program | None = None) -> None:
-        """Raises StopRequested if a signal asked for it, ProgramEnded if a program has ended that should not."""
+        """Raise StopRequested after a signal, or ProgramEnded if a program other than `ending` has ended."""
         if self._stop_requested:
             raise StopRequested
         for program in self.programs:
@@ -133,7 +128,7 @@ class Supervisor:
                 raise ProgramEnded(f"{program.name} ended {how}.")
 
     def stop(self) -> None:
-        """Ask every program to end, the servers last; then kill the rest."""
+        """Ask every program to end, servers last; then kill the rest."""
         servers = [program for program in self.programs if program.is_server]
         others = [program for program in self.programs if not program.is_server]
         for programs, number in ((others, signal.SIGTERM), (servers, signal.SIGINT)):
@@ -153,7 +148,7 @@ class Supervisor:
 
 
 def _relay(process: subprocess.Popen[bytes], receive: Callable[[str], None]) -> None:
-    """Hand on what the process says, line by line, until it closes its output."""
+    """Pass on the process's output line by line until it is closed."""
     if process.stdout is None:
         return
     with process.stdout:
@@ -162,12 +157,12 @@ def _relay(process: subprocess.Popen[bytes], receive: Callable[[str], None]) -> 
 
 
 def end_marked(variable: str, value: str, *, servers: Collection[str] = ()) -> list[str]:
-    """End every process whose environment carries `variable=value`, those with the names of servers last, as
-    `Supervisor.stop` does. Returns their names."""
+    """End every process with `variable=value` in its environment, servers last, as in `Supervisor.stop`. `servers`: the
+    names of server programs. Returns the names of the ended processes."""
     marked: dict[bool, list[psutil.Process]] = {False: [], True: []}
     names = []
     for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):  # another user's, or gone by now
+        with suppress(psutil.Error, OSError):  # another user's process, or already ended
             if process.pid != os.getpid() and process.environ().get(variable) == value:
                 names.append(process.name())
                 marked[names[-1] in servers].append(process)

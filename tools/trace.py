@@ -1,8 +1,8 @@
-"""Holds the three ways of docs/en/architecture.md to so many files and rooms: `python -m tools.trace`.
+"""Limits the files and packages on the three ways of docs/en/architecture.md: `python -m tools.trace`.
 
-Each way is the test that goes it, traced from the functions where a view, a task or a consumer begins its part: neither
-what a test prepares, nor the site's middleware, nor the steps of a tick that do other work is counted, nor what runs at
-import. Celery is set up before, as in a process that has begun.
+Each way is a test, traced from the functions where a view, a task or a consumer begins its part. The test's
+preparations, the site's middleware, other steps of a tick and code that runs at import are not counted. Celery is set
+up before, as in a running process.
 
 A room is an entry of an app's root: a package such as accounts/views with all below it, or a module beside it.
 """
@@ -26,7 +26,7 @@ PACKAGES = ("guanwecom", "integrations", "accounts", "notifications")
 
 
 class Way(NamedTuple):
-    """A way through the product: the test that goes it, the functions at which its parts begin, and its ceilings."""
+    """A way through the product: its test, the functions at which its parts begin, and its limits."""
 
     title: str
     test: str
@@ -71,10 +71,8 @@ WAYS = (
 
 
 class Trace:
-    """A pytest plugin: the files whose functions a test calls, its fixtures not among them.
-
-    `starts`: for a test's id each "FILE:FUNCTION" whose calls are counted with all below.
-    """
+    """A pytest plugin that records the files whose functions a test calls, without its fixtures. `starts`: maps a
+    test's id to "FILE:FUNCTION" entries, whose calls are counted with all below."""
 
     def __init__(self, starts: Mapping[str, Collection[str]]) -> None:
         self.files: dict[str, set[str]] = {}
@@ -95,7 +93,7 @@ class Trace:
 
     @staticmethod
     def recorder(files: set[str], starts: Collection[str]) -> Callable[[FrameType, str, object], None]:
-        """A function for sys.setprofile that adds to `files`."""
+        """Return a function for sys.setprofile that adds to `files`."""
         depth = 0
 
         def notice(frame: FrameType, event: str, _argument: object) -> None:
@@ -115,7 +113,7 @@ class Trace:
 
 @cache
 def _file_of_ours(path: str) -> str:
-    """Relative to the clone; nothing for a file that is not of the four packages."""
+    """Return the path relative to the clone; empty for files outside the four packages."""
     if not PurePath(path).is_relative_to(ROOT):
         return ""
     relative = PurePath(path).relative_to(ROOT)
@@ -127,7 +125,7 @@ def room_of(file: str) -> str:
 
 
 def main() -> int:
-    """Print every way; an exit code of 1 where one is longer than it may be."""
+    """Print every way. Return 1 if one is too long."""
     os.chdir(ROOT)
     starts = {way.test: way.starts for way in WAYS}
     recorder = Trace(starts)

@@ -1,6 +1,6 @@
-"""The demo's two invented companies with their people, and the figures and BI pages that they look at.
+"""The demo's two invented companies with their people, and the figures and BI pages that they see.
 
-Every name is made up; the same call gives the same people. The figures are real public data.
+All names are invented; repeated calls give the same people. The figures are real public data.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class DemoPerson:
 
 @dataclass(frozen=True)
 class DemoCompany:
-    """`departments`: id, name, parent's id; the root is 1. `agentid` of its one app. `home_bi_page`: where its app
-    leads in the BI; empty: home."""
+    """An invented company. `departments`: id, name, parent's id; the root is 1. `agentid`: of its only app.
+    `home_bi_page`: the BI page to which the app leads; empty: home."""
 
     name: str
     corpid: str
@@ -54,7 +54,7 @@ class DemoCompany:
 
 
 def demo_companies() -> list[DemoCompany]:
-    """120 people in one company, 80 in the other."""
+    """Return two companies, with 120 and 80 people."""
     numbers = random.Random(20261124)  # noqa: S311  # invents names, guards nothing
     names = [(surname, given) for surname in SURNAMES for given in GIVEN_NAMES]
     numbers.shuffle(names)
@@ -108,7 +108,7 @@ REGIONS = {
 
 @dataclass(frozen=True)
 class DemoReport:
-    """A report of one card. `own_column`: whose values are the regions of people. `chart`: fields of a ReportChart."""
+    """A report of one card. `own_column`: the column with people's regions. `chart`: fields of a ReportChart."""
 
     card: str
     alias: str
@@ -123,7 +123,7 @@ class DemoReport:
 
 
 def _of_day(alias: str, day: str, measure: str, column: str) -> str:
-    """A figure of the latest day, as the page of a push inserts it."""
+    """Return a figure of the latest day, as the page of a push inserts it."""
     return shown(aggregate(alias, measure, column, days="latest", day_column=day), "thousands")
 
 
@@ -172,7 +172,7 @@ HARVEST = DemoReport(
 
 
 def weather_rows() -> list[dict[str, Any]]:
-    """Each day with 日期, 降水, 最高气温, 最低气温 and 风速."""
+    """Return a row for each day with 日期, 降水, 最高气温, 最低气温 and 风速."""
     names = {"precipitation": "降水", "temp_max": "最高气温", "temp_min": "最低气温", "wind": "风速"}
     return [
         {"日期": row["date"].replace("/", "-"), **{name: float(row[key]) for key, name in names.items()}}
@@ -181,7 +181,7 @@ def weather_rows() -> list[dict[str, Any]]:
 
 
 def power_rows() -> list[dict[str, Any]]:
-    """Each year, with its last day, and source with 净发电量."""
+    """Return a row for each year and source with the year's last day and 净发电量."""
     rows = [(one["year"][:4], one["source"], int(one["net_generation"])) for one in _csv_rows("iowa-electricity.csv")]
     return [
         {"年份": year, "截至": f"{year}-12-31", "来源": POWER_SOURCES[source], "净发电量": count}
@@ -190,7 +190,7 @@ def power_rows() -> list[dict[str, Any]]:
 
 
 def harvest_rows() -> list[dict[str, Any]]:
-    """Each region, variety and year with 产量."""
+    """Return a row for each region, variety and year with 产量."""
     with _opened("barley.json") as file:
         return [
             {"区域": REGIONS[row["site"]], "品种": row["variety"], "年份": str(row["year"]), "产量": row["yield"]}
@@ -204,14 +204,14 @@ def _csv_rows(name: str) -> list[dict[str, str]]:
 
 
 def _opened(name: str) -> Any:
-    # Without importing vega_datasets, which would load pandas, for files that csv and json read.
+    # Do not import vega_datasets, which would load pandas.
     return (resources.files("vega_datasets") / "_data" / name).open(encoding="utf-8")
 
 
-# Where the sandbox has its stand-in BI.
+# The path of the sandbox's stand-in BI.
 PATH = "/guandata"
 WEATHER_PAGE, POWER_PAGE, HARVEST_PAGE = "weather", "power", "harvest"
-# Of each report's card in the stand-in: its page and its own id.
+# Page and id of each report's card in the stand-in BI.
 PLACES = {
     WEATHER.alias: (WEATHER_PAGE, "weather-daily"),
     POWER.alias: (POWER_PAGE, "power-yearly"),
@@ -221,7 +221,7 @@ API_USER = "api"
 
 
 def connect(*, sandbox_address: str, now: datetime) -> BiConnection:
-    """Connect the stand-in BI. A BI that somebody connected meanwhile stays, but for the sandbox's address."""
+    """Connect the stand-in BI. A BI that a person has connected stays; the sandbox's address is updated."""
     connection = bi.ensure_connection()
     if connection.base_url and not connection.base_url.endswith(PATH):
         return connection
@@ -240,7 +240,7 @@ def connect(*, sandbox_address: str, now: datetime) -> BiConnection:
 
 
 def sandbox_seed(connection: BiConnection, corps: list[Corp]) -> dict[str, Any]:
-    """The stand-in as its administrator would have set it up: the public key, an account for each person, pages."""
+    """Return the stand-in BI's data: the public key, an account for each person, pages."""
     people = User.objects.filter(wecom_accounts__corp__in=corps).order_by("username").distinct()
     public = bi.public_key(connection)
     return {
@@ -256,7 +256,7 @@ def sandbox_seed(connection: BiConnection, corps: list[Corp]) -> dict[str, Any]:
 
 
 def _pages() -> list[dict[str, Any]]:
-    """One page for each report, with its card; beside two of them the same figures as a pivot."""
+    """Return a page with a card for each report; two of them also have a pivot of the same figures."""
     weather = _page("天气总览", WEATHER, WEATHER_SOURCE, weather_rows())
     power = _page("发电结构", POWER, POWER_SOURCE, power_rows())
     harvest = _page("区域产量", HARVEST, HARVEST_SOURCE, harvest_rows())

@@ -1,7 +1,7 @@
-"""The whole product on this machine: `python -m tools.demo` (`make demo`), `--reset` to throw its data away.
+"""Run the whole product on this machine: `python -m tools.demo` (`make demo`), `--reset` deletes its data.
 
-Everything it keeps stands in `.demo/`: the keys, the database, the sandbox's companies and snapshot. As root the
-database is there as a link (see `make_database_folder`).
+All files are in `.demo/`: keys, database, the sandbox's companies and snapshot. If we are root the database is a link
+(see `make_database_folder`).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from tools.services import (
 from tools.supervisor import ProgramEnded, StopRequested, Supervisor, end_marked
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# Carried by every process of the demo, so that the next start finds what a killed one left behind.
+# In the environment of every process of the demo, so that the next start finds processes of a killed demo.
 MARK = "GUANWECOM_DEMO"
-# The names of the processes on which all others lean.
+# Names of the processes that all others need.
 SERVERS = {"postgres", "valkey-server"}
 WEB_THREADS = "16"
 WORKER_THREADS = "8"
@@ -50,13 +50,12 @@ CELERY = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom"]
 
 
 class DemoRefused(Exception):
-    """The demo cannot start; the text says why and what to do."""
+    """The demo cannot start. The text says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the demo keeps its files and listens; from the variables DEMO_FOLDER, DEMO_WEB_PORT, DEMO_SANDBOX_PORT and
-    DEMO_MAIL_PORT."""
+    """The demo's folder and ports, from DEMO_FOLDER, DEMO_WEB_PORT, DEMO_SANDBOX_PORT and DEMO_MAIL_PORT."""
 
     folder: Path
     web_port: int
@@ -75,7 +74,8 @@ class Place:
 
     @property
     def sandbox_url(self) -> str:
-        """On 127.0.0.1 where the site is on localhost: two sites, as WeCom and ours are to a browser."""
+        """The sandbox's URL on 127.0.0.1; the site is on localhost. So a browser sees two sites, as with the real
+        WeCom."""
         return f"http://127.0.0.1:{self.sandbox_port}"
 
     @property
@@ -84,7 +84,7 @@ class Place:
 
     @property
     def companies(self) -> Path:
-        """What seeding writes for the sandbox."""
+        """The file that seeding writes for the sandbox."""
         return self.folder / "companies.json"
 
 
@@ -100,7 +100,7 @@ def _port(variable: str, default: int) -> int:
 
 @contextmanager
 def sole_owner(place: Place) -> Iterator[None]:
-    """Hold the folder's lock, which the system takes back from a killed process, and end what that one left behind."""
+    """Hold the folder's lock, and end processes of a killed demo. The system releases a killed process's lock."""
     place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(place.folder.iterdir()) and not (place.folder / "lock").exists():
         raise DemoRefused(f"{place.folder} holds files that are not the demo's. Name an empty folder in DEMO_FOLDER.")
@@ -122,7 +122,7 @@ def sole_owner(place: Place) -> Iterator[None]:
 
 
 def check_ports(place: Place) -> None:
-    """Raises DemoRefused if a port is taken."""
+    """Raise DemoRefused if a port is taken."""
     for name, port, variable in (
         ("web", place.web_port, "DEMO_WEB_PORT"),
         ("sandbox", place.sandbox_port, "DEMO_SANDBOX_PORT"),
@@ -133,7 +133,7 @@ def check_ports(place: Place) -> None:
 
 
 def _loopback() -> list[tuple[socket.AddressFamily, str]]:
-    """This machine's addresses for itself: IPv4's, and IPv6's where there is one."""
+    """Return this machine's loopback addresses: IPv4's, and IPv6's if there is one."""
     hosts = [(socket.AF_INET, "127.0.0.1")]
     with suppress(OSError), socket.socket(socket.AF_INET6) as probe:
         probe.bind(("::1", 0))
@@ -142,7 +142,8 @@ def _loopback() -> list[tuple[socket.AddressFamily, str]]:
 
 
 def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
-    """Whether nobody answers and we may listen. (On macOS one may listen beside a program that listens everywhere.)"""
+    """Return whether no server answers and we may listen. macOS lets us listen even if another program listens
+    everywhere."""
     with socket.socket(family) as probe:
         probe.settimeout(1)
         if probe.connect_ex((host, port)) == 0:
@@ -156,7 +157,7 @@ def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
 
 
 def load_keys(place: Place) -> dict[str, str]:
-    """The demo's own secrets, made at the first start and kept for the owner's eyes only."""
+    """Return the demo's secrets, created at the first start and readable by the owner only."""
     file = place.folder / "keys.json"
     if not file.exists():
         keys = {"SECRET_KEY": secrets.token_urlsafe(48), "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode()}
@@ -166,7 +167,7 @@ def load_keys(place: Place) -> dict[str, str]:
 
 
 def demo_environ(place: Place, *, database: str, valkey: str) -> dict[str, str]:
-    """The environment of every process of the demo: this one's, with all that matters set."""
+    """Return the environment of the demo's processes: this process's with our values."""
     ours = {
         **load_keys(place),
         MARK: str(place.folder),
@@ -189,13 +190,11 @@ def demo_environ(place: Place, *, database: str, valkey: str) -> dict[str, str]:
 
 
 def make_database_folder(place: Place) -> None:
-    """Make the folder for PostgreSQL.
-
-    As root it is a link to a folder in /var/tmp: PostgreSQL runs as `nobody` then, who gets into no private folder.
-    """
+    """Make the folder for PostgreSQL. For root it is a link to a folder in /var/tmp: PostgreSQL then runs as `nobody`,
+    who cannot enter private folders."""
     if place.database.exists():
         return
-    place.database.unlink(missing_ok=True)  # a link whose folder somebody has removed
+    place.database.unlink(missing_ok=True)  # a link whose folder was removed
     if os.geteuid() == 0:
         place.database.symlink_to(tempfile.mkdtemp(prefix="guanwecom-demo-", dir="/var/tmp"))  # noqa: S108  # its name is new
     else:
@@ -206,16 +205,16 @@ def make_database_folder(place: Place) -> None:
 
 
 def run_demo(place: Place) -> int:
-    """Returns 0 when stopped by a signal, 1 when a program failed or ended by itself. Raises ServiceError."""
+    """Run the demo. Returns 0 when stopped by a signal, 1 when a program failed or ended. Raises ServiceError."""
     make_database_folder(place)
-    # An ERROR is the answer to a statement, and the program that gets it says so.
+    # Log FATAL only: the program whose statement caused an ERROR reports it.
     database = prepare_postgresql(place.database.resolve(), log_min_messages="fatal")
     port, password = free_port(), secrets.token_hex(16)
     environ = demo_environ(place, database=database.url, valkey=valkey_url(port=port, password=password))
     supervisor = Supervisor(environ=environ, folder=ROOT)
     supervisor.heed_signals()
     try:
-        # None of our secrets: as root it is another user's process.
+        # Pass none of our secrets: for root it is another user's process.
         own = {MARK: str(place.folder)}
         supervisor.start("database", database.command, is_server=True, env=own, cwd="/", **database.identity)
         with valkey_config(port=port, password=password, folder=place.folder) as config:
@@ -235,7 +234,7 @@ def run_demo(place: Place) -> int:
 
 
 def start_programs(supervisor: Supervisor, place: Place) -> None:
-    """Bring the data up to date, start everything in its order, diagnose, print where to go once the web answers."""
+    """Migrate and seed, start all programs in order, run the diagnosis, and print where to go once web answers."""
     manage = [sys.executable, "manage.py"]
     supervisor.run("migrate", [*manage, "migrate", "--no-input", "--verbosity", "0"])
     sign_ins = seed(supervisor, place)
@@ -263,7 +262,8 @@ def worker_command(*words: str) -> list[str]:
 
 
 def charts_command() -> list[str]:
-    """Draws charts and makes files, in processes of its own: they end without anything else ending."""
+    """Return the command of the worker that draws charts and makes files; its processes may end without harm to
+    others."""
     limits = ("--max-tasks-per-child", "1000", "--max-memory-per-child", "500000")
     return worker_command(
         "--queues", "charts", "--pool", "prefork", "--autoscale", "1,0", "--hostname", "charts@%h", *limits
@@ -271,21 +271,21 @@ def charts_command() -> list[str]:
 
 
 def takes_pictures() -> bool:
-    """Whether this machine has what a worker for pictures of the BI's pages needs."""
+    """Return whether this machine can run a worker for pictures of the BI's pages."""
     return bool(find_spec("playwright") and installed_browser())
 
 
 def verify_callbacks(place: Place) -> None:
-    """Save the callback addresses in the sandbox's console once more: it checks them, as WeCom's does."""
+    """Save the callback addresses in the sandbox's console again: it verifies them, like WeCom's."""
     for company in json.loads(place.companies.read_text(encoding="utf-8"))["companies"]:
         for address in ("contacts", *(f"apps/{app['agentid']}" for app in company["apps"])):
-            # What it finds stands on the company's page, so it may fail.
+            # It may fail: the company's page shows the result.
             path = f"/sandbox/api/companies/{company['corpid']}/{address}/callback/verify"
             answers(place.sandbox_url, "POST", path, body="{}", headers={"Content-Type": "application/json"})
 
 
 def seed(supervisor: Supervisor, place: Place) -> list[str]:
-    """Make the demo's companies and people where they do not exist yet. Returns the sign-ins to show."""
+    """Create missing companies and people of the demo. Returns the sign-ins to show."""
     command = [sys.executable, "-m", "tools.demo.seed", "--web-address", place.site_url]
     command += ["--sandbox-address", place.sandbox_url, "--sandbox-seed", str(place.companies)]
     return supervisor.run("seed", command, keep=True)
@@ -299,7 +299,7 @@ def web_command(place: Place) -> list[str]:
 
 
 def answers(url: str, method: str = "GET", path: str = "/", **request: Any) -> bool:
-    """Whether an HTTP server answers there, whatever it says."""
+    """Return whether an HTTP server answers there, with any status."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=15)
     with closing(connection), suppress(OSError, http.client.HTTPException):
         connection.request(method, path, **request)
@@ -323,10 +323,10 @@ def banner(place: Place, sign_ins: list[str]) -> list[str]:
 
 
 def throw_away(place: Place) -> None:
-    """Throw away all that the demo keeps."""
+    """Delete all data of the demo."""
     for path in place.folder.iterdir():
         if path.is_dir():
-            shutil.rmtree(path.resolve())  # behind the link, too
+            shutil.rmtree(path.resolve())  # also the target of a link
         if path.name != "lock":
             path.unlink(missing_ok=True)
 

@@ -20,10 +20,8 @@ from tools.demo import seeding  # noqa: E402  # they import models
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write two invented companies, 200 people and three pushes; the first message is due next minute.
-
-    Nothing is written in production: the demo has a password that everybody knows. Returns the exit status.
-    """
+    """Write two invented companies, 200 people and three pushes; the first message is due next minute. It refuses
+    production: the demo's password is public. Returns the exit status."""
     web_port, sandbox_port = os.environ.get("DEMO_WEB_PORT", "3001"), os.environ.get("DEMO_SANDBOX_PORT", "3002")
     parser = argparse.ArgumentParser(prog="python -m tools.demo.seed", description=__doc__)
     parser.add_argument("--web-address", default=f"http://localhost:{web_port}/")

@@ -46,8 +46,8 @@ BI_CARD = "weather-daily"
 
 
 def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
-    """Write what is missing: the first people of a company are on duty for hot days."""
-    # The console of the stand-in has our address and keys from the beginning.
+    """Write the missing rows of an alert: the first people of a company are on duty for hot days."""
+    # The stand-in's console has our address and keys from the beginning.
     Corp.objects.filter(pk=corp.pk, callback_verified_at__isnull=True).update(callback_verified_at=now)
     if AlertRule.objects.filter(name=RULE).exists():
         return
@@ -66,7 +66,7 @@ def seed_alerts(corp: Corp, people: list[User], *, now: datetime) -> None:
 
 
 NAME = "邮件（演示）"
-# Known to everybody on purpose, as the demo's other password: its mail door listens on this machine only.
+# Public on purpose, like the demo's other password: the mail door listens on this machine only.
 MAIL_USER, MAIL_PASSWORD = "demo", "guanwecom-demo"  # noqa: S105  # see above
 
 
@@ -86,18 +86,18 @@ def seed_mail(owner: User) -> None:
 
 
 ADMIN = "admin"
-# Known to everybody on purpose: the demo listens on this machine only, and the command refuses production.
+# Public on purpose: the demo listens on this machine only, and the command refuses production.
 PASSWORD = "guanwecom-demo"  # noqa: S105  # see above
 OFTEN, WEEKLY, OWN = "每日天气简报", "每周发电结构", "区域产量"
 SOURCE, REGION = "观远（演示）", "demo-region"
 TIME_ZONE = "Asia/Shanghai"
-# The two crontabs of "every other minute": the seeding picks the one that is due next minute.
+# Crontabs of "every other minute": the seeding picks the one that is due next minute.
 EVERY_OTHER_MINUTE = ("*/2 * * * *", "1-59/2 * * * *")
 
 
 @dataclass(frozen=True)
 class Seeded:
-    """What a person needs to try the demo."""
+    """The facts that a person needs to try the demo."""
 
     admin_username: str
     employee_username: str
@@ -109,10 +109,8 @@ class Seeded:
 
 @transaction.atomic
 def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
-    """Write what is missing; what a person changed meanwhile stays, but for addresses and the frequent schedule.
-
-    `web_address`: scheme, host and port of this site with a slash at the end; `sandbox_address`: without one.
-    """
+    """Write missing rows. Rows changed by a person stay, except for addresses and the frequent schedule. `web_address`:
+    scheme, host and port of this site with a slash at the end; `sandbox_address`: without one."""
     _set_site_address(web_address)
     companies = demo_companies()
     corps = [_corp(company, sandbox_address, now) for company in companies]
@@ -131,7 +129,7 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
 
 
 def sandbox_seed(corps: list[Corp]) -> dict[str, Any]:
-    """The demo's companies for `python -m wecom_sandbox --seed`, each app set up as WeCom's console would have it."""
+    """Return the companies for `python -m wecom_sandbox --seed`, each app set up as in WeCom's console."""
     by_corpid = {corp.corpid: corp for corp in corps}
     companies = [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]
     return {"companies": companies, "bi": content.sandbox_seed(ensure_connection(), corps)}
@@ -156,7 +154,7 @@ def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
 
 
 def _follow_directory(corp: Corp, now: datetime) -> None:
-    """Callback keys, a policy and a first copy: whoever leaves in the sandbox is out at once."""
+    """Set up callback keys, a policy and a first sync, so that a leaver in the sandbox is shut out at once."""
     for kind in CallbackEvent.Kind:
         if not callbacks.have_keys(corp=corp, kind=kind):
             callbacks.generate_callback_keys(corp=corp, kind=kind)
@@ -166,7 +164,7 @@ def _follow_directory(corp: Corp, now: datetime) -> None:
 
 
 def _people(company: DemoCompany, corp: Corp) -> list[User]:
-    """The company's people as users, each linked to its account."""
+    """Return the company's people as users, each linked to its account."""
     linked = {
         account.userid_folded: account.user
         for account in WeComAccount.objects.filter(corp=corp, userid_folded__in=_folded(company)).select_related("user")
@@ -192,7 +190,7 @@ def _folded(company: DemoCompany) -> list[str]:
 
 
 def _with_passwords(users: list[User]) -> tuple[User, User]:
-    """The first person administers, the second signs in by password, too."""
+    """Make the first person an administrator, and give the first two a password."""
     admin, employee = users[:2]
     if not admin.is_superuser:
         admin.is_staff = admin.is_superuser = True
@@ -212,7 +210,8 @@ def _crontab_due_next_minute(now: datetime) -> str:
 
 
 def _regions(users: list[User]) -> Attribute:
-    """An attribute with a region of each, of every tenth person two; every seventh has none, and so sees no rows."""
+    """Return an attribute with people's regions: every tenth person has two; every seventh has none, and so sees no
+    rows."""
     region, is_new = Attribute.objects.get_or_create(key=REGION, defaults={"name": "区域", "is_many_valued": True})
     if is_new:
         names = [*REGIONS.values(), ""]
@@ -240,7 +239,7 @@ def _report(demo: DemoReport, region: Attribute, owner: User) -> Report:
     if demo.own_column:
         OwnRowsRule.objects.create(report=report, alias=demo.alias, column=demo.own_column, attribute=region)
     if demo is POWER:
-        # As the owner sees it: one picture for all.
+        # One picture for all, as the owner sees the page.
         PagePicture.objects.create(report=report, bi_id=page, name=demo.heading or demo.card, shown_as=owner)
     return report
 
@@ -248,7 +247,8 @@ def _report(demo: DemoReport, region: Attribute, owner: User) -> Report:
 def _subscription(
     name: str, demo: DemoReport, form: MessageForm, crontab: str, owner: User, region: Attribute, now: datetime
 ) -> Subscription:
-    """The subscription of this name, its frequent schedule fitted to `now` so that a restarted demo fires soon, too."""
+    """Return the subscription of this name. Its frequent schedule follows `now`, so that a restarted demo sends soon,
+    too."""
     existing = Subscription.objects.filter(name=name).first()
     if existing is None:
         report = _report(demo, region, owner)
@@ -292,7 +292,7 @@ def _sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
 
 
 def _sandbox_callback(corp: Corp, kind: CallbackEvent.Kind) -> dict[str, str]:
-    """One callback address as WeCom's console has it."""
+    """Return one callback address as in WeCom's console."""
     crypto = callback_crypto(corp, kind)
     if crypto is None:
         return {}

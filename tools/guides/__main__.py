@@ -1,6 +1,6 @@
 """`python -m tools.guides [html [FOLDER]]`: builds docs/en and docs/zh-cn into docs/_build/html, warnings as errors.
 
-`python -m tools.guides linkcheck` asks every address on other machines, which needs the internet.
+`python -m tools.guides linkcheck` checks all external links, which needs the internet.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HIDDEN, _ATTRIBUTE = ' style="display: none;"', re.compile(r' style="[^"]*"')
 
 
 def move_into_files(pages: Path) -> None:
-    """`pages`: the folder of a built language."""
+    """Move inline scripts and styles into files. `pages`: the folder of a built language."""
     for page in pages.rglob("*.html"):
         html = page.read_text()
         for text in _SCRIPT.findall(html):
@@ -34,7 +34,7 @@ def move_into_files(pages: Path) -> None:
 
 
 def _file(page: Path, pages: Path, text: str, kind: str) -> str:
-    """The address, from `page`, of a file with this text."""
+    """Write the text to a file, and return the file's address relative to `page`."""
     name = f"_static/page-{hashlib.sha256(text.encode()).hexdigest()[:12]}.{kind}"
     (pages / name).write_text(text)
     return "../" * (len(page.relative_to(pages).parts) - 1) + name
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def build(builder: str, folder: Path, tree: str) -> int:
-    """Sphinx's exit code."""
+    """Run Sphinx and return its exit code."""
     arguments = ["-q", "-E", "-W", "--keep-going", "-b", builder, "-c", DOCS, "-d", f"{folder}-read/{tree}"]
     arguments += ["-D", f"language={LANGUAGES[tree]}", DOCS / tree, folder / tree]
     failed = build_main([*map(str, arguments)])

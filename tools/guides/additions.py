@@ -1,4 +1,4 @@
-"""What the guides' site adds to Sphinx: tables of error codes, Chinese search."""
+"""Extensions of Sphinx for the guides: tables of error codes, Chinese search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from integrations.clients.wecom.errcodes import ENTRIES, OF_OPERATIONS, guide_of
 from integrations.companies.diagnosis.findings import SHARED_EXPLANATIONS
 from integrations.companies.diagnosis.results import CHECKS
 
-# The heads of the tables, which no page of the product needs.
+# Headings of the tables; no page of the product needs them.
 _HEADS = {
     "en": {"code": "Code", "page": "Page", "what": "What happened", "who": "Who can fix it", "where": "Where"},
     "zh-hans": {"code": "错误码", "page": "页面", "what": "发生了什么", "who": "谁能解决", "where": "在哪里解决"},
@@ -23,7 +23,7 @@ _HEADS = {
 
 
 def diagnosis_checks(language: str) -> str:
-    """Each check with what it may find, then what every check may find."""
+    """Describe each check with its findings, then the findings shared by all checks."""
     with override(language):
         parts = []
         for check in CHECKS.values():
@@ -68,7 +68,7 @@ def _table(language: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -
 
 
 def _text(english: str) -> str:
-    """In the active language; a place for a fact is shown as an ellipsis."""
+    """Translate a text; placeholders are shown as an ellipsis."""
     text = re.sub(r"%\(\w+\)s", "…", _(english)).replace("%%", "%") if english else ""
     return re.sub(r"([|*_<>\[\]])", r"\\\1", text)
 
