@@ -7,10 +7,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 def ensure_default_site_address(*, apps: Any = installed_apps, **_signal: Any) -> None:
-    """Save the initial site address unless there is a default one. `apps`: as they are after the migration."""
+    """Save the initial site address unless there is a default one. `apps`: the state after the migration."""
     try:
         apps.get_model("integrations", "SiteAddress")
-    except LookupError:  # migrated back to before there were site addresses
+    except LookupError:  # migrated back to a version without site addresses
         return
     installed_apps.get_model("integrations", "SiteAddress").objects.default()
 
@@ -21,7 +21,7 @@ class IntegrationsConfig(AppConfig):
     verbose_name = _("System integration")
 
     def ready(self) -> None:
-        # Importing the first registers its checks; models can be imported only after all apps are loaded.
+        # Importing `checks` registers them; models can be imported only after all apps are loaded.
         from integrations.callbacks import consumers
         from integrations.core import checks  # noqa: F401  # see above
         from integrations.directory.events import DIRECTORY_CONSUMER

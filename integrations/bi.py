@@ -1,7 +1,7 @@
-"""The connection with the BI: sign-on to its pages, its test, the lists of its pages and cards, pictures of its pages.
+"""The connection with the BI: sign-on to its pages, its test, and pictures of its pages.
 
-A page of the BI has an address here, /bi/<page>. It alone stands in links, sign-ins and messages; the BI's own address
-with its token is made at the click (docs/decisions/0016).
+A page of the BI has an address on this site, /bi/<page>. Links, sign-ins and messages hold only this address; the BI's
+own address with a token is made at the click (docs/decisions/0016).
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
 
 
 ROOT = "/bi/"
-# Read where they are used, and nowhere else.
+# Columns that are loaded only for their use.
 SECRETS = ("private_key", "api_password", "app_token", "proxy_url")
 
 
 class Obstacle(StrEnum):
-    """Why somebody cannot be passed on."""
+    """The reason why somebody cannot enter the BI."""
 
     OFF = "off"
     NO_ADDRESS = "no-address"
@@ -68,7 +68,7 @@ class Obstacle(StrEnum):
 
 
 class CannotEnter(Exception):
-    """`source`: which value of the person is missing, where that is the reason."""
+    """The person cannot enter the BI. `source`: the person's missing value, if that is the reason."""
 
     def __init__(self, obstacle: Obstacle, source: hooks.ExternalId | None = None) -> None:
         super().__init__(obstacle.value)
@@ -77,12 +77,12 @@ class CannotEnter(Exception):
 
 
 def connection() -> BiConnection:
-    """The saved connection, or an empty one. Its secrets are not read with it."""
+    """Return the saved connection, or an empty one. Its secrets are deferred."""
     return BiConnection.objects.defer(*SECRETS).filter(pk=THE_ONE).first() or BiConnection()
 
 
 def open_connection() -> BiConnection:
-    """The saved connection. Raises CannotEnter where people do not enter the BI from here."""
+    """Return the saved connection. Raises CannotEnter unless people enter the BI from here."""
     saved = connection()
     if not saved.is_enabled:
         raise CannotEnter(Obstacle.OFF)
@@ -90,19 +90,19 @@ def open_connection() -> BiConnection:
 
 
 def is_open() -> bool:
-    """Whether people enter the BI from here."""
+    """Return whether people enter the BI from here."""
     return BiConnection.objects.filter(pk=THE_ONE, is_enabled=True).exists()
 
 
 def own_address(page: str) -> str:
-    """Our address of the BI's `page`, a path with its query; empty for the first page."""
+    """Return this site's address of the BI's `page`, a path with its query; empty for the first page."""
     return ROOT + page.lstrip("/")
 
 
 def landing_of(page: str) -> str:
-    """Where a link leads that names `page` (a path from the root): to the BI what is no page here, while it is open.
+    """Return the target of a link to `page` (a path from the root): a page of this site, else the BI's if it is open.
 
-    Our own pages come first: their links stand in WeCom's menus already when a BI is connected.
+    This site's pages take precedence, because WeCom's menus may link to them before a BI is connected.
     """
     if page == "/" or is_here(page) or not is_open():
         return page
@@ -111,23 +111,23 @@ def landing_of(page: str) -> str:
 
 
 def is_here(page: str) -> bool:
-    """Whether this site has a page of this path, with or without the slash at its end."""
+    """Return whether this site has a page of this path, with or without a trailing slash."""
     path = urlsplit(page).path
     return any(_resolves(one) for one in (path, f"{path}/"))
 
 
 def home_of(corp: Corp) -> str:
-    """Where a sign-in through `corp` leads that names no page."""
+    """Return the target of a sign-in through `corp` without a page."""
     if corp.home_page != HomePage.BI or not is_open():
         return "/"
     return own_address(corp.home_bi_page)
 
 
 def entrance_for(saved: BiConnection, person: Person, *, page: str, query: str, on_phone: bool, now: datetime) -> str:
-    """The address in the BI at which `person` is signed in and sees `page`, with a token of a few seconds.
+    """Return the BI's address that signs `person` in and shows `page`, with a token of a few seconds.
 
-    For the Location of a redirect and nothing else: never stored, shown or logged. `page`: decoded, without its first
-    slash; `query`: as it stood in the address. Raises CannotEnter.
+    Use it only in the Location of a redirect: never store, show or log it. `page`: decoded, without its first slash;
+    `query`: undecoded. Raises CannotEnter.
     """
     return entrance_as(saved, lambda: external_id(saved, person), page=page, query=query, on_phone=on_phone, now=now)
 
@@ -135,13 +135,13 @@ def entrance_for(saved: BiConnection, person: Person, *, page: str, query: str, 
 def entrance_as(
     saved: BiConnection, identity: Callable[[], str], *, page: str, query: str, on_phone: bool, now: datetime
 ) -> str:
-    """The same for whoever is `identity` in the BI, asked for once all else is in order: for a browser of ours, too."""
+    """Return such an address for `identity`, which is called last; also for our own browser. Raises CannotEnter."""
     if not saved.base_url:
         raise CannotEnter(Obstacle.NO_ADDRESS)
     if not is_page(page, query):
         raise CannotEnter(Obstacle.NO_PAGE)
     address = page_for(page, query, forms=forms_of(saved), on_phone=on_phone)
-    if has_reserved(address):  # in the path, from which nothing is left out
+    if has_reserved(address):  # in the path, from which nothing is removed
         raise CannotEnter(Obstacle.NO_PAGE)
     claims = Claims(identity(), int(now.timestamp()), saved.token_seconds, saved.domain_id)
     token = sealed(claims, private_key(saved))
@@ -149,7 +149,7 @@ def entrance_as(
 
 
 def is_page(page: str, query: str) -> bool:
-    """Whether the BI may be asked for it: nothing that browsers and servers read in different ways."""
+    """Return whether the BI may be asked for the page: browsers and servers must read it in the same way."""
     try:
         query.encode("ascii")
     except UnicodeEncodeError:
@@ -158,7 +158,7 @@ def is_page(page: str, query: str) -> bool:
 
 
 def external_id(saved: BiConnection, person: Person) -> str:
-    """Raises CannotEnter, with what is missing."""
+    """Return the person's identity in the BI. Raises CannotEnter, with the missing value."""
     source = hooks.external_id_of(saved.external_id_source)
     if source is None:
         raise CannotEnter(Obstacle.NO_SOURCE)
@@ -169,7 +169,7 @@ def external_id(saved: BiConnection, person: Person) -> str:
 
 
 def private_key(saved: BiConnection) -> RSAPrivateKey:
-    """Raises CannotEnter."""
+    """Return the private key. Raises CannotEnter."""
     if not saved.has_key:
         raise CannotEnter(Obstacle.NO_KEY)
     try:
@@ -179,13 +179,13 @@ def private_key(saved: BiConnection) -> RSAPrivateKey:
 
 
 def forms_of(saved: BiConnection) -> PageForms:
-    """How addresses of the BI look, as an administrator set it."""
+    """Return the forms of the BI's addresses, as configured."""
     routed = tuple(word.strip().strip("/") for word in saved.routed_paths.split(",") if word.strip(" /"))
     return PageForms(saved.desktop_page, saved.phone_page, saved.desktop_home, saved.phone_home, routed)
 
 
 def page_from(typed: str, saved: BiConnection) -> str:
-    """What an administrator typed or copied as a page of the BI, as it is kept: a path without its first slash.
+    """Return the stored form of a typed or copied page of the BI: a path without its first slash.
 
     Empty for the first page. Raises ValidationError, with a sentence.
     """
@@ -201,9 +201,9 @@ def page_from(typed: str, saved: BiConnection) -> str:
 
 
 def link_page_from(typed: str, saved: BiConnection) -> str | None:
-    """The page for a link, of an address that was copied from the BI; None for anything else.
+    """Return the page for a link from an address copied from the BI; None for anything else.
 
-    One that this site has, too, is written with the BI's prefix, so that it leads there all the same.
+    A page that this site has, too, gets the BI's prefix, so that the link still leads to the BI.
     """
     if without_base(typed, saved) is None:
         return None
@@ -212,7 +212,7 @@ def link_page_from(typed: str, saved: BiConnection) -> str | None:
 
 
 def without_base(typed: str, saved: BiConnection) -> str | None:
-    """What follows the BI's address in `typed`; None where it is none of the BI's."""
+    """Return the part of `typed` after the BI's address; None for another address."""
     base = saved.base_url
     if not base or not typed.lower().startswith(base.lower()):
         return None
@@ -228,7 +228,7 @@ def _resolves(path: str) -> bool:
     return True
 
 
-# What the results of a test depend on.
+# The fields that the results of a test depend on.
 CONNECTION_FIELDS = frozenset(
     {
         *("base_url", "provider", "domain_id", "external_id_source", "private_key", "token_seconds"),
@@ -238,17 +238,17 @@ CONNECTION_FIELDS = frozenset(
 
 
 def ensure_connection() -> BiConnection:
-    """The one row, made where it is missing."""
+    """Return the one row; create it if it is missing."""
     return BiConnection.objects.get_or_create(pk=THE_ONE)[0]
 
 
 def save_connection(*, connection: BiConnection, changed_fields: Collection[str]) -> None:
-    """Store the changed fields. Another connection makes the last test out of date and drops the API's token."""
+    """Save the changed fields. Another connection outdates the last test and drops the API's token."""
     if CONNECTION_FIELDS.isdisjoint(changed_fields):
         connection.save(update_fields=[*changed_fields, "changed_at"])
         return
     before = BiConnection.objects.get(pk=connection.pk)
-    connection.connection_version = F("connection_version") + 1  # two savers must not lose a step
+    connection.connection_version = F("connection_version") + 1  # concurrent saves must not lose a step
     connection.save(update_fields=[*changed_fields, "connection_version", "changed_at"])
     connection.refresh_from_db(fields=["connection_version"])
     for saved in (before, connection):
@@ -256,9 +256,9 @@ def save_connection(*, connection: BiConnection, changed_fields: Collection[str]
 
 
 def ensure_source(connection: BiConnection) -> DataSource | None:
-    """The data source of the BI's cards, made once the BI can be asked for them; None where it cannot, or there is one.
+    """Create the data source of the BI's cards once the BI's API is set up; None if it is not, or if there is one.
 
-    It belongs to no company, as the connection does.
+    It belongs to no company, like the connection.
     """
     can_ask = connection.base_url and connection.api_login and connection.api_password and connection.app_token
     if not can_ask or DataSource.objects.filter(kind=SourceKind.GUANDATA).exists():
@@ -270,12 +270,12 @@ def ensure_source(connection: BiConnection) -> DataSource | None:
 
 
 def generate_key(*, now: datetime, bits: int = guandata_sso.DOCUMENTED_BITS) -> None:
-    """Make a new pair. The present one ends at once: the BI lets nobody in until it has the new public key."""
+    """Make a new key pair. The present one ends at once: nobody enters the BI until it has the new public key."""
     _store(guandata_sso.generate(bits), now=now)
 
 
 def paste_key(*, text: str, now: datetime) -> None:
-    """Keep a pair that was made elsewhere. Raises guandata.keys.KeyRefused."""
+    """Save a key pair that was made elsewhere. Raises guandata_sso.KeyRefused."""
     _store(guandata_sso.pem_of(guandata_sso.load(text)), now=now)
 
 
@@ -286,7 +286,7 @@ def _store(pem: str, *, now: datetime) -> None:
 
 
 def public_key(connection: BiConnection) -> tuple[str, str] | None:
-    """The public half as one line and as PEM, to be pasted into the BI; None where there is no key to be read."""
+    """Return the public key as one line and as PEM, to paste into the BI; None without a readable key."""
     try:
         key = private_key(connection)
     except CannotEnter:
@@ -297,14 +297,14 @@ def public_key(connection: BiConnection) -> tuple[str, str] | None:
 TEST = "bi.test"
 Clock = Callable[[], datetime]
 OK, UNCLEAR, WARNING, WRONG = "ok", "unclear", "warning", "wrong"
-# Parts of an address to which a BI sends who is not signed in.
+# Parts of the address to which a BI redirects people who are not signed in.
 _SIGN_IN_WORDS = ("login", "signin", "sign-in", "passport")
 _REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`step`: address, token, api or pages. `outcome`: which sentence explains it (integrations.bi)."""
+    """A finding of the test. `step`: address, token, api or pages. `outcome`: selects the sentence (_word_outcomes)."""
 
     step: str
     status: str
@@ -313,20 +313,20 @@ class Finding:
 
 
 def request_test(*, by: Person, now: datetime) -> Job:
-    """Have the connection tested as it is saved now. The token is tried for who asks."""
+    """Request a test of the saved connection. The token is tried for `by`."""
     return requests.request_job(TEST, key=THE_ONE, by=by, now=now)
 
 
 @job_kind(
     TEST,
     label=gettext_lazy("Test of the connection to the BI"),
-    explain=lambda _job: "",  # its findings say what is wrong; itself it does not fail
+    explain=lambda _job: "",  # its findings say what is wrong; the job itself does not fail
     see="integrations.change_biconnection",
     retry="integrations.change_biconnection",
 )
 def test_connection(run: JobRun) -> dict[str, Any]:
-    """Take every step and keep what was found, with the version of the connection that it is about. No token is tried
-    where nobody has begun with single sign-on."""
+    """Test every step and save the findings with the connection's version. The token is skipped until single sign-on
+    is set up."""
     saved = ensure_connection()
     findings = [_address(saved, run.clock)]
     if findings[0].status != WRONG:
@@ -341,7 +341,7 @@ def test_connection(run: JobRun) -> dict[str, Any]:
 
 
 def _id_of_asker(saved: BiConnection, run: JobRun) -> str:
-    """As whom the person who asked enters the BI; empty where that is not known."""
+    """Return the identity in the BI of the person who requested the test; empty if unknown."""
     person = get_user_model()._default_manager.filter(pk=run.job.asked_by_id or 0, is_active=True).first()
     try:
         return "" if person is None else external_id(saved, person)
@@ -350,7 +350,7 @@ def _id_of_asker(saved: BiConnection, run: JobRun) -> str:
 
 
 def _address(saved: BiConnection, clock: Clock) -> Finding:
-    """Whether the BI answers, over a certificate that is trusted, and has the same time as we."""
+    """Test whether the BI answers with a trusted certificate, and whether its clock agrees with ours."""
     if not saved.base_url:
         return Finding("address", WRONG, "missing")
     answer = _opened_page(saved, "/")
@@ -366,7 +366,7 @@ def _address(saved: BiConnection, clock: Clock) -> Finding:
 
 
 def _token(saved: BiConnection, external_id: str, clock: Clock) -> Finding:
-    """What the BI says to a token for the person who tests."""
+    """Test a token for the person who requested the test."""
     if not external_id:
         return Finding("token", WRONG, Obstacle.NO_EXTERNAL_ID)
     try:
@@ -389,7 +389,7 @@ def _token(saved: BiConnection, external_id: str, clock: Clock) -> Finding:
 
 
 def _api(saved: BiConnection) -> list[Finding]:
-    """The two credentials of the public API, where they are set."""
+    """Test the two credentials of the public API, if they are set."""
     client, findings = testing_guandata_client(saved), []
     for step, is_set in (("api", saved.api_login and saved.api_password), ("pages", saved.app_token)):
         if not is_set:
@@ -406,7 +406,7 @@ def _api(saved: BiConnection) -> list[Finding]:
 
 
 def _opened_page(saved: BiConnection, page: str) -> Reply | Finding:
-    """How the BI's answer to `page` begins, or why there is none."""
+    """Return the beginning of the BI's answer to `page`, or a finding on why there is none."""
     try:
         return testing_guandata_client(saved).open_page(page)
     except IntegrationError as error:
@@ -421,13 +421,13 @@ STEPS: dict[str, _StrPromise] = {
     "pages": gettext_lazy("App token"),
 }
 TONES = {"ok": "good", "unclear": "quiet", "warning": "warn", "wrong": "bad"}
-# Where the BI asks for the public key, in its own words.
+# The place for the public key in the BI, in its own words.
 PLACE_OF_KEY = "管理中心 → 系统集成 → 单点登录"
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedFinding:
-    """One finding as the page shows it. `tone`: good, quiet, warn or bad."""
+    """A finding for the page. `tone`: good, quiet, warn or bad."""
 
     label: str
     tone: str
@@ -435,7 +435,7 @@ class ExplainedFinding:
 
 
 def explain_findings(findings: list[dict[str, Any]]) -> list[ExplainedFinding]:
-    """Explain the findings that a test left, in their order. One whose sentence is gone is left out."""
+    """Explain the findings of a test, in order. A finding without a sentence is left out."""
     known = _word_outcomes()
     return [
         ExplainedFinding(
@@ -447,7 +447,7 @@ def explain_findings(findings: list[dict[str, Any]]) -> list[ExplainedFinding]:
 
 
 def explain_obstacle(found: Obstacle, missing: str = "") -> str:
-    """Say why an administrator who tests is not passed on."""
+    """Explain why an administrator who tests cannot enter the BI."""
     return _word_obstacles()[found] % {"missing": missing}
 
 
@@ -508,12 +508,12 @@ def _word_outcomes() -> dict[tuple[str, str], str]:
     }
 
 
-# A BI whose first page takes longer is down.
+# A BI whose first page takes longer counts as down.
 ALIVE_WITHIN_SECONDS = 5
 
 
 def take_picture(path: str, identity: str, options: Options, *, now: datetime) -> Picture:
-    """The page as `identity` sees it in the BI. Takes a minute at most, and some seconds where the browser hangs.
+    """Take a picture of a page as `identity` sees it in the BI, within a minute, or somewhat more if the browser hangs.
 
     `path`: of a page or card, without its first slash. Raises SnapshotError and CannotEnter.
     """
@@ -524,13 +524,13 @@ def take_picture(path: str, identity: str, options: Options, *, now: datetime) -
         return _running_browser(saved).take(address, options, page_marks())
     except SnapshotError as error:
         if error.reason == Reason.UNREACHABLE and _answers(saved):
-            # It is this page that does not answer: the others need not wait for it.
+            # Only this page does not answer, so pictures of others need not wait.
             raise SnapshotError(Reason.ERROR_PAGE) from error
         raise
 
 
 def _answers(saved: BiConnection) -> bool:
-    """Whether the BI answers at its first page, whatever it says there."""
+    """Return whether the BI answers at its first page, without a server error."""
     try:
         found = client_factory.guandata_client(saved, total_seconds=ALIVE_WITHIN_SECONDS).open_page("/")
     except IntegrationError:
@@ -538,12 +538,12 @@ def _answers(saved: BiConnection) -> bool:
     return found.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-# The browser of this process, by what it was started with; it is signed in anew for each picture.
+# The browser of this process, by its arguments; each picture signs in anew.
 _browsers: dict[tuple[str, Access], LastingBrowser] = {}
 
 
 def _running_browser(saved: BiConnection) -> LastingBrowser:
-    """Another connection has another browser: it reaches the BI's hosts alone."""
+    """Return the browser for the connection; another connection needs a new one, which reaches only its hosts."""
     hosts = (snapshots.host_of(saved.base_url), *settings.SNAPSHOT_HOSTS)
     access = Access(hosts, proxy_url=opened(saved.proxy_url), time_zone=settings.TIME_ZONE)
     path = snapshots.installed_browser()
@@ -556,13 +556,13 @@ def _running_browser(saved: BiConnection) -> LastingBrowser:
 
 
 def close_browser() -> None:
-    """End this process's browser, where it has one."""
+    """End this process's browser, if there is one."""
     while _browsers:
         _browsers.popitem()[1].close()
 
 
 def page_marks() -> snapshots.PageMarks:
-    """By which selectors this BI's pages are read."""
+    """Return the configured selectors for this BI's pages."""
     return snapshots.PageMarks(
         **{sign.lower(): selector for sign, selector in settings.SNAPSHOT_SELECTORS.items() if selector}
     )

@@ -1,12 +1,12 @@
-"""WeCom's callbacks: the check of an address, events, each stored once, and the queue of the work that they mean.
+"""WeCom's callbacks: verification of addresses, storage of events, and the queue of their work.
 
-Each corp has two addresses with keys of their own: the app's, and the one of the contacts assistant (通讯录同步).
-Both answer while the corp is disabled: WeCom wants them before anything else is set up.
+Each corp has two addresses with separate keys: the app's, and the one of the contacts assistant (通讯录同步).
+Both answer while the corp is disabled, because WeCom needs them before anything else is set up.
 
-The queue has one row for each event and consumer, and one worker at a time per company and consumer.
+The queue has one row for each event and consumer, and one worker at a time for each company and consumer.
 Order of calls: `consumers.register` in AppConfig.ready(), so integrations imports no consumer; `add_work` in the
-transaction that stores the event; after its commit `work_through` in a worker; `due_lanes` every few seconds finds what
-was lost.
+transaction that stores the event; after its commit `work_through` in a worker; `due_lanes` every few seconds finds
+lost work.
 """
 
 from __future__ import annotations
@@ -39,27 +39,26 @@ from integrations.models.jobs import LET_GO, LeaseLostError, Moment
 
 logger = logging.getLogger(__name__)
 
-# How long a worker may be silent before another takes its lane over: longer than one call to WeCom with all repeats.
+# How long a silent worker keeps its lane: longer than one call to WeCom with all repeats.
 LEASE = timedelta(seconds=120)
 BATCH = 100
 LANES_AT_ONCE = 200
-# A worker gives the lane back after so long, so that others get their turn.
+# A worker releases the lane after so long, so that others get their turn.
 TURN = timedelta(seconds=60)
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=15)
-# While the other side does not answer, an event is tried for so long. The nightly run has read all of it by then.
+# How long an event is retried while the other side does not answer. By then the nightly run has read everything.
 TRIED_FOR = timedelta(hours=36)
-# An event that our own program stumbles over is tried so often.
+# How often an event is retried that causes an error in our own program.
 TRIES_AT_MOST = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some waiting events of one corp, in the order in which they happened.
+    """Waiting events of one corp, in order of time.
 
-    `hold` moves the lane's lease on, and is called in every transaction that writes; it raises LeaseLostError once the
-    lane is another worker's. `touch` is told in the same transaction which rows it changes: were it said in the end
-    only, a worker that dies before would leave nobody who knows. `tries`: how often each event, by its key, was given
-    to this consumer before.
+    `hold` extends the lane's lease. Call it in every transaction that writes; it raises LeaseLostError once another
+    worker has the lane. `touch` records the changed rows: call it in the same transaction, so that a worker that dies
+    later loses no record. `tries`: how often each event, by its key, was given to this consumer before.
     """
 
     corp: Corp
@@ -72,9 +71,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a batch. `again_after`: it is to be repeated then, since something was under way meanwhile.
+    """The result of a batch. `again_after`: repeat it after this time, because something was under way meanwhile.
 
-    `touched`: keys of the rows that were changed, for the consumers that come after this one.
+    `touched`: keys of the changed rows, for later consumers.
     """
 
     touched: Sequence[int] = ()
@@ -83,11 +82,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Acts on events. `name` stays: it stands in the database. `after`: the consumer that must be done with an event.
+    """A consumer of events. `name` must not change: it is in the database. `after`: the consumer that must come first.
 
-    `wants`: names of events, each alone or as `event:ChangeType`. `consume` is called outside a transaction, may be
-    called again with the same events, in another order, and with others that say the same. It raises the errors of
-    `integrations.clients.errors` for what should be tried again later.
+    `wants`: names of events, each alone or as `event:ChangeType`. `consume` is called outside a transaction, and may be
+    called again with the same events, in another order, and with other events of the same content. It raises the errors
+    of `integrations.clients.errors` for a retry.
     """
 
     name: str
@@ -96,12 +95,12 @@ class Consumer:
     after: str = ""
 
 
-# Each event that is stored from now on is given to those that want it.
+# Each newly stored event is given to the consumers that want it.
 consumers: Registry[Consumer] = Registry()
 
 
 def find_consumer(name: str) -> Consumer | None:
-    """Return the consumer of this name; None for one of a release before this one."""
+    """Return the consumer of this name; None for one of an older release."""
     return next((one for one in consumers if one.name == name), None)
 
 
@@ -110,7 +109,7 @@ def find_consumer(name: str) -> Consumer | None:
 
 @dataclass(frozen=True, slots=True)
 class LeasedLane:
-    """A lane that this worker holds for the time being."""
+    """A lane that this worker holds."""
 
     lane_id: int
     corp_id: int
@@ -118,16 +117,15 @@ class LeasedLane:
     token: str
 
     def hold(self, *, now: datetime) -> None:
-        """Move the lease on. Inside a transaction no other worker can take the lane before its end. Raises
-        LeaseLostError.
+        """Extend the lease; inside a transaction, no other worker can take the lane before its end.
 
-        Expiry alone does not end it: a worker that slept too long may go on as long as nobody else has begun.
+        Raises LeaseLostError. An expired lease is not lost until another worker takes the lane.
         """
         if not EventLane.objects.held_by(self.lane_id, self.token).update(lease_until=now + LEASE):
             raise LeaseLostError
 
     def due_works(self, now: datetime) -> QuerySet[EventWork]:
-        """Return what is due in the lane, but nothing that another consumer must deal with before."""
+        """Return due work in the lane, without events that another consumer must process first."""
         works = EventWork.objects.due(now).filter(corp=self.corp_id, consumer=self.consumer.name)
         if self.consumer.after:
             earlier = EventWork.objects.waiting().filter(event=OuterRef("event"), consumer=self.consumer.after)
@@ -136,7 +134,7 @@ class LeasedLane:
 
 
 def add_work(event: CallbackEvent) -> list[str]:
-    """Write the work on a new event, in the transaction that stores it. Returns the consumers that may begin now."""
+    """Create the work on a new event in the transaction that stores it. Return the consumers that may start now."""
     names_of_event = (event.event, f"{event.event}:{event.change}")
     wanted = [one for one in consumers if event.is_event and one.wants.intersection(names_of_event)]
     EventWork.objects.bulk_create(EventWork(event=event, corp_id=event.corp_id, consumer=one.name) for one in wanted)
@@ -151,15 +149,14 @@ def unheld_work(now: Moment) -> QuerySet[EventWork]:
 
 
 def due_lanes(*, now: datetime) -> list[tuple[int, str]]:
-    """Return corp and consumer of every lane in which something is due and that no worker holds. Queued twice does no
-    harm."""
+    """Return corp and consumer of every lane with due work that no worker holds. Queueing one twice does no harm."""
     lanes = unheld_work(now).order_by("corp", "consumer").values_list("corp", "consumer").distinct()
     return [(corp, name) for corp, name in lanes[:LANES_AT_ONCE] if find_consumer(name) is not None]
 
 
 @transaction.atomic
 def try_again(*, corp: Corp) -> tuple[int, list[str]]:
-    """Let what was given up be tried once more. Returns how much that is, and the consumers to queue."""
+    """Let work that was given up be tried again. Return its number, and the consumers to queue."""
     keys = list(EventWork.objects.given_up().filter(corp=corp).values_list("pk", flat=True))
     works = EventWork.objects.filter(pk__in=keys, status=EventWork.Status.FAILED)
     names = sorted(set(works.values_list("consumer", flat=True)))
@@ -168,7 +165,7 @@ def try_again(*, corp: Corp) -> tuple[int, list[str]]:
 
 
 def touched_by(*, consumer: str, events: Sequence[CallbackEvent]) -> list[int]:
-    """Return the keys that `consumer` noted as changed for these events, each once, in order."""
+    """Return the keys that `consumer` recorded as changed for these events, each once, in order."""
     works = EventWork.objects.filter(event__in=[one.pk for one in events], consumer=consumer)
     return sorted({key for keys in works.values_list("touched", flat=True) for key in keys})
 
@@ -177,8 +174,8 @@ def touched_by(*, consumer: str, events: Sequence[CallbackEvent]) -> list[int]:
 
 
 def work_through(*, corp_id: int, consumer: str, clock: Clock) -> list[tuple[int, str]]:
-    """Work off what is due in one lane, in batches. Returns the lanes to queue now: those that waited for this one, and
-    this one itself where its time was over before its work. Nothing where another worker has the lane.
+    """Process due work in one lane, in batches. Return the lanes to queue now: those that waited for this one, and
+    this one if its time ended before its work. Does nothing if another worker has the lane.
     """
     lane = _claim(corp_id, find_consumer(consumer), clock())
     if lane is None:
@@ -191,14 +188,14 @@ def work_through(*, corp_id: int, consumer: str, clock: Clock) -> list[tuple[int
     finally:
         EventLane.objects.held_by(lane.lane_id, lane.token).update(**LET_GO)
     following = [(corp_id, one.name) for one in consumers if one.after == consumer]
-    # Looks again: an event that came after the last look found the lane taken.
+    # Check again, because work on a newer event could not start while the lane was held.
     if is_done and not lane.due_works(clock()).exists():
         return following
     return [*following, (corp_id, consumer)]
 
 
 def _claim(corp_id: int, consumer: Consumer | None, now: datetime) -> LeasedLane | None:
-    """Take a lane; None where another worker has it, or the corp is gone."""
+    """Claim a lane; return None if another worker has it, or the corp is gone."""
     if consumer is None or not Corp.objects.filter(pk=corp_id).exists():
         return None
     lane, _ = EventLane.objects.get_or_create(corp_id=corp_id, consumer=consumer.name)
@@ -207,7 +204,7 @@ def _claim(corp_id: int, consumer: Consumer | None, now: datetime) -> LeasedLane
 
 
 def _work_off(lane: LeasedLane, clock: Clock) -> bool:
-    """Return False where the time was over before the work."""
+    """Process batches. Return False if the time ended before the work."""
     end = clock() + TURN
     order = ("event__happened_at", "event_id")
     while works := list(lane.due_works(clock()).select_related("event").order_by(*order)[:BATCH]):
@@ -238,7 +235,7 @@ def _consume(lane: LeasedLane, works: Sequence[EventWork], clock: Clock) -> None
         settle(lane, works, outcome, now=clock())
         later = "" if outcome.again_after is None else " (once more later)"
         logger.info("events corp=%s consumer=%s count=%d touched=%d%s", *facts, len(outcome.touched), later)
-    elif len(works) > 1:  # the one that our program stumbles over waits alone
+    elif len(works) > 1:  # one by one, so that only the event with the error waits
         for work in works:
             _consume(lane, [work], clock)
     else:
@@ -248,7 +245,7 @@ def _consume(lane: LeasedLane, works: Sequence[EventWork], clock: Clock) -> None
 
 
 def _wait(lane: LeasedLane, works: Sequence[EventWork], error: IntegrationError, now: datetime) -> None:
-    """Let all of the lane wait: the other side is not to be had, or does not let us."""
+    """Let the whole lane wait, because the other side is unreachable or refuses us."""
     wait = _pause(max(one.try_count for one in works))
     if isinstance(error, RateLimitedError):
         wait = max(wait, timedelta(seconds=error.retry_after_seconds))
@@ -267,14 +264,14 @@ def _pause(try_count: int) -> timedelta:
 
 
 def _note_touched(work: EventWork, keys: Sequence[int]) -> None:
-    """Add to what a batch, whose first row is `work`, has changed: in the transaction that changes it."""
+    """Add changed rows to a batch, whose first work is `work`, in the transaction that changes them."""
     work.touched = list(dict.fromkeys([*work.touched, *keys]))
     EventWork.objects.filter(pk=work.pk).update(touched=work.touched)
 
 
 @transaction.atomic
 def settle(lane: LeasedLane, works: Sequence[EventWork], outcome: Outcome, *, now: datetime) -> None:
-    """Write down what came of a batch. Raises LeaseLostError."""
+    """Save the result of a batch. Raises LeaseLostError."""
     lane.hold(now=now)
     rows = EventWork.objects.filter(pk__in=[one.pk for one in works])
     if outcome.touched:
@@ -290,7 +287,7 @@ def settle(lane: LeasedLane, works: Sequence[EventWork], outcome: Outcome, *, no
 def _postpone(
     lane: LeasedLane, works: Sequence[EventWork], *, problem: str, wait: timedelta, give_up: bool, now: datetime
 ) -> None:
-    """Write the next try of a batch, or the end of it. Raises LeaseLostError."""
+    """Save the next try of a batch, or its failure. Raises LeaseLostError."""
     lane.hold(now=now)
     for work in works:
         work.try_count, work.problem = work.try_count + 1, problem[:255]
@@ -302,12 +299,12 @@ def _postpone(
 
 # --- The addresses ----------------------------------------------------------------------------------------------------
 
-# The largest events have a few KB: a message's text ends at 2048 bytes.
+# The largest events have a few KB: a message's text has at most 2048 bytes.
 BODY_BYTES_AT_MOST = 256 * 1024
-# Events older than this are deleted. They are not taken in either, or one could be played back after its deletion.
+# Older events are deleted, and refused as well, or one could be replayed after its deletion.
 EVENT_DAYS = 30
 DELETED_AT_ONCE = 200
-# What our own checks of an address ask to be echoed begins with this; WeCom asks for a number.
+# The prefix of the echo text in our own checks of an address; WeCom sends a number.
 OWN_CHECK = b"guanwecom-own-check-"
 TOKEN_CHARACTERS = 32
 AES_KEY_CHARACTERS = 43
@@ -315,13 +312,13 @@ _LETTERS = string.ascii_letters + string.digits
 _VIEWS = {CallbackEvent.Kind.APP: "wecom-events", CallbackEvent.Kind.CONTACTS: "wecom-contacts-events"}
 _REFUSALS_KEPT = timedelta(days=2)
 _REFUSALS_IN_ALL = "integrations:callback-refusals"
-# In place of a corp's key: whoever called named a company that does not exist.
+# Instead of a corp's key: the caller named a company that does not exist.
 NO_CORP = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What stands in the query of every call."""
+    """The signature in the query of every call."""
 
     signature: str
     timestamp: str
@@ -330,28 +327,28 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One callback address, as an administrator sees it."""
+    """A callback address, for an administrator."""
 
     kind: CallbackEvent.Kind
     url: str
     has_keys: bool
     verified_at: datetime | None
-    # The address was changed after that: WeCom's console still has the former one.
+    # The site address changed afterwards, so WeCom's console still has the former one.
     is_outdated: bool
     last_event_at: datetime | None
     refused_today: int
 
 
-# --- The address, for the administrator -------------------------------------------------------------------------------
+# --- Addresses, for the administrator ---------------------------------------------------------------------------------
 
 
 def generate_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> None:
-    """Give an address a new Token and EncodingAESKey. From now on WeCom is refused until its console has them."""
+    """Give an address a new Token and EncodingAESKey. WeCom is refused until its console has them."""
     save_callback_keys(corp=corp, kind=kind, token=_random(TOKEN_CHARACTERS), aes_key=_random(AES_KEY_CHARACTERS))
 
 
 def save_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind, token: str, aes_key: str) -> None:
-    """Store the pair that WeCom's console has. Whether they fit shows when WeCom checks the address."""
+    """Save the pair from WeCom's console. Whether it is right shows when WeCom checks the address."""
     columns = CALLBACK_COLUMNS[kind]
     values = {columns.token: token, columns.aes_key: aes_key, columns.verified_at: None}
     Corp.objects.filter(pk=corp.pk).update(**values)
@@ -359,7 +356,7 @@ def save_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind, token: str, aes_
 
 
 def have_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> bool:
-    """Whether an address has keys now. Told by their length, without decrypting them."""
+    """Return whether an address has keys, by their length, without decrypting them."""
     columns = CALLBACK_COLUMNS[kind]
     return all(Corp.objects.filter(pk=corp.pk).values_list(Length(columns.token), Length(columns.aes_key)).get())
 
@@ -369,12 +366,12 @@ def _random(length: int) -> str:
 
 
 def callback_url(corp: Corp, kind: CallbackEvent.Kind) -> str:
-    """What WeCom's console takes as URL."""
+    """Return the URL for WeCom's console."""
     return corp.find_site_address().absolute(reverse(_VIEWS[kind], args=[corp.pk]))
 
 
 def addresses(corp: Corp, *, now: datetime) -> list[Address]:
-    """Both addresses of a corp, the app's first. No key is read."""
+    """Return both addresses of a corp, the app's first. No key is decrypted."""
     return [_address(corp, kind, corp.find_site_address(), now) for kind in CallbackEvent.Kind]
 
 
@@ -395,14 +392,14 @@ def _address(corp: Corp, kind: CallbackEvent.Kind, site: SiteAddress, now: datet
 
 @dataclass(frozen=True, slots=True)
 class OwnCheck:
-    """A check of a callback address as WeCom makes it, but by us: where to ask, and the right answer."""
+    """Our own check of a callback address, in WeCom's form: the address to request, and the right answer."""
 
     url: str
     answer: bytes
 
 
 def own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> OwnCheck:
-    """A signed question for `url`. Whoever answers it holds the keys, and got the query as it was sent."""
+    """Return a signed check for `url`. The right answer proves that the keys are there and the query arrived intact."""
     answer = OWN_CHECK + _random(16).encode()
     sealed = crypto.encrypt(answer, timestamp=str(int(now.timestamp())), nonce=_random(16))
     query = {"msg_signature": sealed.signature, "timestamp": sealed.timestamp, "nonce": sealed.nonce}
@@ -413,22 +410,21 @@ def own_check(crypto: CallbackCrypto, *, url: str, now: datetime) -> OwnCheck:
 
 
 def verify_address(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, echostr: str, now: datetime) -> bytes:
-    """WeCom's check of the address: the answer to give, as it is and within a second. Raises CallbackError."""
+    """Return the answer to WeCom's check, to be sent unchanged within a second. Raises CallbackError."""
     corp, crypto = _addressee(corp_id, kind)
     answer = wire.verify_url(
         crypto, signature=signed.signature, timestamp=signed.timestamp, nonce=signed.nonce, echostr=echostr
     )
-    if answer.startswith(OWN_CHECK):  # of ours: it says nothing of WeCom's console
+    if answer.startswith(OWN_CHECK):  # our own check, which says nothing about WeCom's console
         return answer
     Corp.objects.filter(pk=corp.pk).update(**{CALLBACK_COLUMNS[kind].verified_at: now})
     return answer
 
 
 def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, body: bytes, now: datetime) -> list[str]:
-    """Store what was posted, with the work that it means. Returns the consumers that may begin: none for what is known
-    already, or too old. Raises CallbackError.
+    """Store a posted event with its work. Return the consumers that may start: none for a known or too old event.
 
-    WeCom waits 5 seconds and delivers three times at most; nothing but the storing is done here.
+    Raises CallbackError. WeCom waits 5 seconds and delivers at most three times, so this only stores the event.
     """
     corp, crypto = _addressee(corp_id, kind)
     plaintext = _opened(corp, crypto, signed, body)
@@ -483,7 +479,7 @@ def _opened(corp: Corp, crypto: CallbackCrypto, signed: Signed, body: bytes) -> 
 
 
 def _check_addressee(corp: Corp, kind: CallbackEvent.Kind, callback: wire.Callback) -> None:
-    """Two apps that were given the same keys by hand still must not get each other's events."""
+    """Refuse an event of another app: two apps given the same keys by hand must not get each other's events."""
     if callback.corpid != corp.corpid:
         raise CallbackError("the event is of another company")
     if kind == CallbackEvent.Kind.APP and callback.agentid not in {None, corp.agentid}:
@@ -505,7 +501,7 @@ def _text(plaintext: bytes) -> str:
 
 
 def _delete_old_events(corp: Corp, kind: CallbackEvent.Kind, now: datetime) -> None:
-    """A few at a time, so that the one who stores an event need not wait for it."""
+    """Delete a few old events at a time, so that storing an event does not wait."""
     old = CallbackEvent.objects.filter(corp=corp, kind=kind, received_at__lt=now - timedelta(days=EVENT_DAYS))
     keys = list(old.order_by("received_at").values_list("pk", flat=True)[:DELETED_AT_ONCE])
     if keys:
@@ -516,9 +512,9 @@ def _delete_old_events(corp: Corp, kind: CallbackEvent.Kind, now: datetime) -> N
 
 
 def note_refusal(*, corp_id: int, kind: CallbackEvent.Kind, reason: str, now: datetime) -> None:
-    """Log and count a call that was refused. `reason`: of a CallbackError, without content of the call."""
+    """Log and count a refused call. `reason`: of a CallbackError, without content of the call."""
     logger.warning("callback refused corp=%s kind=%s reason=%s", corp_id, kind, reason)
-    if not Corp.objects.filter(pk=corp_id).exists():  # invented ones must not fill the store
+    if not Corp.objects.filter(pk=corp_id).exists():  # invented ids must not fill the store
         corp_id = NO_CORP
     key = _refusals_key(corp_id, kind, now)
     with suppress(redis.RedisError), valkey().pipeline() as pipeline:
@@ -529,14 +525,14 @@ def note_refusal(*, corp_id: int, kind: CallbackEvent.Kind, reason: str, now: da
 
 
 def refused_count(*, corp_id: int, kind: CallbackEvent.Kind, now: datetime) -> int:
-    """How many calls were refused on this day (UTC); 0 without Valkey. NO_CORP: those for companies that are none."""
+    """Count the calls refused on this day (UTC); 0 without Valkey. NO_CORP: those for unknown companies."""
     with suppress(redis.RedisError):
         return int(valkey().get(_refusals_key(corp_id, kind, now)) or 0)
     return 0
 
 
 def refused_in_all() -> dict[tuple[int, str], int]:
-    """How many calls were ever refused, by corp (NO_CORP: of none) and address: for a metric. Empty without Valkey."""
+    """Count all refused calls, by corp (NO_CORP: unknown) and address, for a metric. Empty without Valkey."""
     with suppress(redis.RedisError):
         counts: dict[bytes, bytes] = valkey().hgetall(_REFUSALS_IN_ALL)  # type: ignore[assignment]  # not awaited
         named = ((name.decode().split(":"), int(count)) for name, count in counts.items())

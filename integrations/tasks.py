@@ -1,4 +1,4 @@
-"""Work in the background."""
+"""Celery tasks and the tick of integrations."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from integrations.jobs import runner as jobs_runner
 
 logger = logging.getLogger(__name__)
 
-# The rooms whose import registers kinds of jobs.
+# The modules whose import registers kinds of jobs.
 KINDS = (source_tests, bi, catalogue, console, links, runner, services)
 
 
 @shared_task(name=requests.TASK, ignore_result=True, acks_late=False)
 def run_job(job_id: int) -> None:
-    """Do one job; a repeat of a finished one does nothing. The row outlives the message, which is acknowledged early:
-    what takes longer than the broker waits must not begin twice."""
+    """Run one job; a repeat of a finished one does nothing. The message is acknowledged early, because a job that takes
+    longer than the broker waits must not start twice; the row outlives it."""
     jobs_runner.run_job(job_id)
 
 
 def queue_jobs(now: datetime) -> None:
-    """Send the jobs that are due and on no message's way, and forget the old ones."""
+    """Send due jobs without a message under way, and delete old ones."""
     requests.queue_due(now)
     requests.purge_jobs(now)
 
 
 def request_site_certificates(now: datetime) -> None:
-    """Queue the site addresses whose certificate was not looked at for an hour."""
+    """Request checks of site addresses whose certificate was not checked for an hour."""
     links.request_due_certificates(now=now)
 
 
 @shared_task(name="integrations.consume_events", ignore_result=True, expires=600)
 def consume_events(corp_id: int, consumer: str) -> None:
-    """Work off one company's events for one consumer, then queue who waited for it; a repeat finds nothing to do."""
+    """Process one company's events for one consumer, then queue the lanes behind it; a repeat finds nothing to do."""
     for corp, name in callbacks.work_through(corp_id=corp_id, consumer=consumer, clock=database_clock()):
         queue_events(corp, name)
 
 
 def sweep_events(now: datetime) -> None:
-    """Queue what is due: tried again, lost with a queue, or left by a worker that died."""
+    """Queue due events: retries, and events lost by a queue or a worker."""
     for corp_id, consumer in callbacks.due_lanes(now=now):
         queue_events(corp_id, consumer)
 
 
 def queue_events(corp_id: int, consumer: str) -> None:
-    """Queue the work on one lane. Without a broker it waits for the sweep: WeCom's call is answered all the same."""
+    """Queue the work on one lane. Without a broker it waits for the sweep, and WeCom's call is still answered."""
     try:
         consume_events.delay(corp_id, consumer)
     except OperationalError as error:
@@ -68,7 +68,7 @@ def fetch_card_data(row_id: int) -> None:
 
 
 def sweep_card_data(now: datetime) -> None:
-    """Queue what is due: tried again, lost with a queue, or left by a worker that died. Forget what is old."""
+    """Queue due rows: retries, and rows lost by a queue or a worker. Delete old rows."""
     fetch.sweep(clock=database_clock())
     fetch.purge(now=now)
 
@@ -87,6 +87,6 @@ TICK = Tick(
 
 @shared_task(name=TICK.name, ignore_result=True, expires=9, time_limit=60)
 def tick() -> None:
-    """Runs when beat saw something due, and every minute: queue what is to be tried again, and what was lost."""
+    """Do the steps, when beat found due work and every minute: queue retries and lost work."""
     if TICK.is_anything_due():
         TICK.do_steps(now=database_now())

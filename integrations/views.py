@@ -25,9 +25,9 @@ from integrations.models import CallbackEvent
 
 logger = logging.getLogger(__name__)
 
-# The first is that of earlier versions. The last one is the engine's, guanwecom.operations.
+# The first one is for earlier versions. The last one belongs to the engine, guanwecom.operations.
 HEALTH_PATH, LIVE_PATH, READY_PATH, ENGINE_PATH = "/healthz", "/healthz/live", "/healthz/ready", "/healthz/engine"
-# Load balancers and monitors ask for these by address.
+# Load balancers and monitors request these by IP address.
 ANSWERED_UNDER_EVERY_HOST = frozenset({HEALTH_PATH, LIVE_PATH, READY_PATH, ENGINE_PATH})
 
 
@@ -35,7 +35,7 @@ ANSWERED_UNDER_EVERY_HOST = frozenset({HEALTH_PATH, LIVE_PATH, READY_PATH, ENGIN
 @never_cache
 @require_safe
 def live(_request: HttpRequest) -> HttpResponse:
-    """200 while this process answers at all: whoever restarts processes asks this. Open to everybody."""
+    """Answer 200 while this process runs, for programs that restart processes. Open to everybody."""
     return HttpResponse("ok", content_type="text/plain")
 
 
@@ -43,8 +43,8 @@ def live(_request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def ready(_request: HttpRequest) -> HttpResponse:
-    """200 and "ok" while this process can serve people, else 503 and what fails. A load balancer asks this of each web
-    process. Open to everybody."""
+    """Answer 200 and "ok" while this process can serve people, else 503 and the failures. A load balancer requests it
+    from each web process. Open to everybody."""
     if failed := heartbeats.readiness_failures():
         logger.error("not ready: %s", ", ".join(failed))
         return HttpResponse("down: " + ", ".join(failed), status=503, content_type="text/plain")
@@ -55,7 +55,7 @@ def ready(_request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def verification_file(request: HttpRequest, code: str) -> HttpResponse:
-    """The file by which WeCom sees that this domain is ours: its code and not a byte more. Open to everybody."""
+    """Serve the file that proves to WeCom that this domain is ours: exactly its code. Open to everybody."""
     if not links.is_file_served(code):
         return HttpResponse(status=404, content_type="text/plain")
     return HttpResponse(code, content_type="text/plain")
@@ -64,15 +64,15 @@ def verification_file(request: HttpRequest, code: str) -> HttpResponse:
 @require_safe
 @staff_member_required
 def guides(request: HttpRequest, path: str) -> HttpResponseBase:
-    """The guides as `make docs` built them; 404 where it did not. For whoever may enter the administration."""
+    """Serve the guides built by `make docs`; 404 without them. Only for people who may enter the administration."""
     return serve(request, path, document_root=str(sentences.GUIDES_FOLDER))
 
 
 @require_safe
 @staff_member_required
 def first_guide(_request: HttpRequest) -> HttpResponse:
-    """Leads to the guides' first page in the reader's language; 404 where `make docs` did not build them. For whoever
-    may enter the administration."""
+    """Redirect to the guides' first page in the reader's language; 404 without guides. Only for people who may enter
+    the administration."""
     address = sentences.guide_address("index")
     if not address:
         raise Http404
@@ -84,9 +84,9 @@ def first_guide(_request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def events(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> HttpResponse:
-    """A callback address: WeCom's check by GET, its events by POST. Who holds the corp's keys gets in.
+    """Answer a callback address: WeCom's check by GET, its events by POST. The corp's keys authenticate the caller.
 
-    Everybody else gets the same 403, whatever is wrong, and learns nothing of which corps there are.
+    Everybody else gets the same 403, whatever is wrong, which does not reveal which corps exist.
     """
     try:
         return _checked(request, corp_id, kind) if request.method == "GET" else _received(request, corp_id, kind)
@@ -102,7 +102,7 @@ def _checked(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> Ht
 
 
 def _received(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> HttpResponse:
-    """An empty answer says: stored, do not repeat, no reply. Any failure before makes WeCom deliver again."""
+    """Store an event. The empty answer means: do not repeat, no reply. After a failure WeCom delivers again."""
     body = request.read(callbacks.BODY_BYTES_AT_MOST + 1)
     if len(body) > callbacks.BODY_BYTES_AT_MOST:
         callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="the body is too long", now=timezone.now())
@@ -118,20 +118,20 @@ def _signed(request: HttpRequest) -> callbacks.Signed:
     return callbacks.Signed(query.get("msg_signature", ""), query.get("timestamp", ""), query.get("nonce", ""))
 
 
-# --- The first middleware: the site answers under its saved addresses only, and their scheme decides what is secure ---
+# --- The first middleware: only saved addresses are answered, and their scheme decides what is secure -----------------
 
-# Half a year: long enough to protect people who come now and then, short enough for a site that must go back to http.
+# One year: long enough to protect occasional visitors, short enough for a site that must go back to http.
 HSTS_SECONDS = 365 * 24 * 3600
 
 
 class SiteAddressMiddleware:
     """Refuses each host that is neither a saved site address nor named by the environment.
 
-    The saved address's scheme decides whether the request counts as secure, whatever the way from the reverse proxy
-    to us looks like; so the CSRF check accepts the address as origin as soon as it is saved. A secure request's
-    cookies all get the Secure flag, and its answer HSTS.
+    The scheme of the saved address decides whether the request counts as secure, whatever scheme the reverse proxy
+    uses, so the CSRF check accepts the address as origin as soon as it is saved. All cookies of a secure request get
+    the Secure flag, and its answer gets HSTS.
 
-    Where a trusted proxy says that a browser came to an https address by plain http, the browser is sent to https.
+    If a trusted proxy reports that a browser came to an https address by plain http, it is redirected to https.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -159,7 +159,7 @@ class SiteAddressMiddleware:
 
 
 def _to_https(request: HttpRequest, host: str) -> HttpResponse:
-    """The same page under the saved address. What a form or a program sent was readable on the way: it is refused."""
+    """Redirect to the same page by https. Refuse a form or API call, whose content was readable on the way."""
     if request.method in {"GET", "HEAD"}:
         return HttpResponseRedirect(f"https://{host.removesuffix(':443')}{request.get_full_path()}")
     logger.warning("refused a %s by plain http for the host %r", request.method, host[:255])
@@ -175,7 +175,7 @@ def _secure(response: HttpResponse) -> None:
 
 
 def _refused(request: HttpRequest, host: str) -> HttpResponse:
-    """A sentence in the browser's language: no page can be shown, because no link on it could be trusted."""
+    """Answer with a sentence in the browser's language, because no link of a page could be trusted."""
     logger.warning("refused a request for the host %r", host[:255])
     with translation.override(translation.get_language_from_request(request)):
         text = _(
