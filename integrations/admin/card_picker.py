@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.translation import gettext
 
-from integrations.admin.base import find_row, own_page
+from integrations.admin.base import own_page
 from integrations.admin.datasource_forms import CardForm
 from integrations.datasources import catalogue
 from integrations.models import Card, DataSource, SourceKind
@@ -118,7 +118,7 @@ def _choosing(model_admin: Any, request: HttpRequest) -> Choosing:
     sent = {**request.GET.dict(), **request.POST.dict()}
     card = None
     if sent.get("card"):
-        card = find_row(model_admin, request, sent["card"], to_change=True)
+        card = model_admin.find_row_to_change(request, sent["card"])
     elif not model_admin.has_add_permission(request):
         raise PermissionDenied
     sources = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA).only("name", "kind")

@@ -115,13 +115,14 @@ class TestedRows(AnyModelAdmin):
             if not self.has_add_permission(request):
                 raise PermissionDenied
             return self.choose(request)
-        extra = {**(extra_context or {}), **self.describe_page(request, row)}
-        extra["unsaved_test"] = self.unsaved_test(request, row, kind)
+        extra = {**(extra_context or {}), "unsaved_test": self.unsaved_test(request, row, kind)}
+        if object_id is None or row is not None:
+            extra |= self.describe_page(request, row)
         return super().changeform_view(request, object_id, form_url, extra)
 
     def test_view(self, request: HttpRequest, row_id: int) -> HttpResponse:
         """Try the row as it is saved; the page from which one came polls state_view."""
-        row = find_row(self, request, row_id, to_change=True)
+        row = self.find_row_to_change(request, row_id)
         self.request_test(request, row)
         self.log_change(request, row, gettext("Tested."))
         page, sent = reverse(f"admin:{self._view_name('change')}", args=[row.pk]), request.POST.get("next", "")
@@ -130,7 +131,13 @@ class TestedRows(AnyModelAdmin):
 
     def state_view(self, request: HttpRequest, row_id: int) -> JsonResponse:
         """For whoever may change the row, because a test tells of the network, or shows rows."""
-        return JsonResponse(self.describe_test(find_row(self, request, row_id, to_change=True)))
+        return JsonResponse(self.describe_test(self.find_row_to_change(request, row_id)))
+
+    def find_row_to_change(self, request: HttpRequest, pk: int | str) -> Any:
+        """As find_row, but whoever may change none (403) does not learn which there are (404)."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        return find_row(self, request, pk, to_change=True)
 
     def try_view(self, request: HttpRequest) -> JsonResponse:
         """The form as it stands. Nothing is saved, and what is wrong without asking anybody is said at once."""
