@@ -209,7 +209,7 @@ def stage_credentials(*, corp: Corp, agentid: int, secret: str, by: Person, now:
 
 
 def discard_credentials(*, corp: Corp) -> bool:
-    """Delete credentials that are not in force. Return False if there are none (any more)."""
+    """Delete credentials that are not in force. Return False if there are none."""
     with transaction.atomic():
         # Without the lock, Django's delete by key could also delete credentials that came into force since.
         _hold(corp)
@@ -217,7 +217,7 @@ def discard_credentials(*, corp: Corp) -> bool:
 
 
 def check_credentials_again(*, corp: Corp, by: Person, now: datetime) -> bool:
-    """Have the credentials checked again, for another day. Return False if there are none (any more)."""
+    """Have the credentials checked again, for another day. Return False if there are none."""
     staged = StagedCredentials.objects.filter(corp=corp).exclude(state=CredentialsState.IN_FORCE)
     if not staged.update(state=CredentialsState.WAITING, staged_at=now, problem="", errcode=None):
         return False

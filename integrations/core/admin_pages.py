@@ -53,7 +53,7 @@ else:
     AnyInlineFormSet = BaseInlineFormSet
     AnyPaginator = Paginator
 
-# --- Versions: the second person to save a page is told so, and decides whether to overwrite --------------------------
+# --- Versions: warn the second person who saves a page, and let them decide whether to overwrite ----------------------
 
 VERSION = "page_version"
 _SECONDS = re.compile(r"[0-9]{1,10}")

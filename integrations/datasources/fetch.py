@@ -58,7 +58,7 @@ NOTIFIED_WITHIN = timedelta(seconds=15)
 # Previews for a page: how long they are kept, and shared with other pages.
 PREVIEW_KEPT = timedelta(hours=1)
 PREVIEW_SHARED = timedelta(seconds=60)
-# Nobody waits at a page so long, so such a fetch is not started any more.
+# People do not wait at a page for longer, so an older fetch is not started any more.
 PREVIEW_WAITED = timedelta(minutes=5)
 # A page waits so much longer than its slowest source may take, for a worker and for a turn at the source.
 PREVIEW_SPARE = timedelta(seconds=60)

@@ -60,7 +60,7 @@ class Branches:
             self._parents[corp_id][number] = parent
 
     def reached(self, department_ids: Iterable[int], *, with_those_below: bool) -> set[int]:
-        """Return the keys of those of the departments that are present, if wanted with all below them."""
+        """Return the keys of the present ones of these departments, if wanted with all below them."""
         there = [pk for pk in department_ids if pk in self._places]
         if not with_those_below:
             return set(there)

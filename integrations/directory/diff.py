@@ -187,8 +187,8 @@ LookUp = Callable[[Sequence[str]], Iterable[Whereabouts]]
 # How many missing people a run looks up, with one call each. A company has fewer leavers a day; for the others the list
 # of the contacts secret decides, and without that list the reason stays unknown.
 LOOK_UPS_AT_MOST = 500
-# How many people out of scope, about all of whom only the contacts secret tells, a run looks up, each run others: a
-# userid that was deleted and given to somebody else must not heal by itself.
+# How many people out of scope each run looks up, in turns, without the contacts secret's list. Otherwise a userid that
+# was deleted and given to somebody else would regain access by itself.
 OUTSIDERS_LOOKED_UP = 100
 
 

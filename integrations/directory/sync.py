@@ -173,7 +173,7 @@ def _request_job(corp: Corp, now: datetime) -> None:
 
 @transaction.atomic
 def confirm_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
-    """Confirm a run that asks: it goes on, and disables the people it named as far as that is still right.
+    """Confirm a run that asks: it goes on, and disables the people it named who are still missing.
 
     Return False if it does not ask any more, or another run is under way.
     """
@@ -313,7 +313,7 @@ class _Carrying:
         )
 
     def _keep_to_the_answer(self, planned: Plan, snapshot: Snapshot) -> None:
-        """Disable only people whom the administrator was shown, as far as it is still right."""
+        """Disable only people whom the administrator was shown."""
         proposed = SyncChange.objects.proposed().filter(run=self._run)
         applied = SyncChange.objects.applied().filter(run=self._run)
         shown = {*proposed.values_list("member_id", flat=True), *applied.values_list("member_id", flat=True)}

@@ -1,4 +1,4 @@
-"""Read a Guandata card as a Table. Its header has several layouts, told apart by their shape.
+"""Read a Guandata card as a Table. The shape of its header shows which of several layouts it has.
 
 Single columns (GRAPH): `column.values[i][0].title`. Levels (a pivot in GRID): each of `column.values` is a row of
 the header whose cells span `colSpan` columns. Leading columns that the header does not count are the dimensions named

@@ -263,8 +263,8 @@ def find_blocking_check(error: IntegrationError) -> BlockingCheck | None:
 def _may_heal(error: IntegrationError, check_name: str) -> bool:
     """Return whether repeating the check automatically is useful and allowed.
 
-    It is not for a rate limit, which repeats would prolong: too many wrong Secrets block the address for an hour. Nor
-    for an unknown code or our own mistake: WeCom forbids it, and the answer would be the same.
+    It is not for a long rate limit, which repeats would prolong: too many wrong Secrets block the address for an
+    hour. Nor for an unknown code or our own mistake: WeCom forbids it, and the answer would be the same.
     """
     if isinstance(error, RateLimitedError):
         return error.retry_after_seconds <= BRIEFLY[0].every.total_seconds()

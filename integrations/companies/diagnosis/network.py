@@ -45,7 +45,7 @@ RUNS_READ = 50
 
 
 def check_network(question: Question) -> Finding:
-    """Try name, port, proxy and TLS in turn, and check who answers. Failures to reach a proxy are told apart."""
+    """Try name, port, proxy and TLS in turn, and check who answers. Failures to reach a proxy are separate problems."""
     journey = travel_to_wecom(question.corp)
     facts = {
         "host": journey.host,
