@@ -140,7 +140,7 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 # Retention of the audit trail, in days.
 AUDIT_RETENTION_DAYS = e.read(e.days, "AUDIT_RETENTION_DAYS", "1095")
-# The syslog server to which each entry is sent as well: tcp://host:port or udp://host:port; unset: none.
+# Syslog server that also gets each entry: tcp://host:port or udp://host:port; unset: none.
 AUDIT_SYSLOG = e.read(e.optional(e.syslog_server), "AUDIT_SYSLOG", "")
 
 # --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.views) -----------
@@ -163,8 +163,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HOST_COOKIES
 CSRF_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
-# No other hosts, no inline code, no eval. integrations.core.http adds WeCom's addresses at the start of a sign-in, and
-# the login page the host of the QR panel.
+# No other hosts, no inline code, no eval. integrations.core.http lets forms end where a sign-in starts, and the login
+# page allows a frame of the QR panel.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],

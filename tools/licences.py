@@ -31,7 +31,7 @@ def main() -> int:
     refused = [
         f"{name}: {licences[name]}"
         for name in sorted(delivered | _pinned(ROOT / f"{DEVELOPERS}.txt"))
-        if name in licences  # some are for other systems
+        if name in licences  # packages for other systems are not installed
         and not is_admitted(licences[name])
         and (name in delivered or name not in TOOLS_UNDER_GPL)
     ]

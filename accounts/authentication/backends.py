@@ -25,7 +25,7 @@ from integrations.core.client_factory import wecom_client
 from integrations.directory import note_seen
 from integrations.models import Corp, Member, SyncRun
 
-# user/get about somebody outside the app's visible scope: no privilege, or "no such userid".
+# Error codes of user/get for people outside the app's visible scope: no privilege, or "no such userid".
 _OUT_OF_SCOPE_CODES = frozenset({60011, 60111})
 # A directory copy younger than this is trusted without asking WeCom again. It allows for one missed night.
 FRESH = timedelta(hours=36)
@@ -172,7 +172,7 @@ def _require_in_scope(*, client: WeComClient, userid: str) -> WeComUser:
 
 # --- Refused codes are redeemed in the background: an unspent code is a live credential for everybody who saw it ---
 
-# WeCom keeps codes below 512 bytes.
+# WeCom's codes have at most 512 bytes.
 _FORM = re.compile(r"[A-Za-z0-9_.~+/=-]{1,512}")
 # Invented codes must not use up the company's calls to WeCom (10,000 a minute; real codes do not count there). The
 # limit leaves room for a whole company that opens the home page link in the morning, each time with a code to spend.

@@ -134,13 +134,12 @@ def consume(
     step_limit: Limit | None = None,
     code_limit: Limit | None = None,
 ) -> Arrival:
-    """Consume the state that came back with `code`, at once for all processes: only one arrival finds it OURS.
+    """Consume the state that came back with `code`, atomically across processes: only one arrival finds it OURS.
 
     `browsers`: the ids of the browser that brings it. `step_limit` counts every arrival; past it the state stays
     untouched. `code_limit` counts each state that is consumed now; past it the arrival finds OVER_LIMIT.
 
-    A state of another browser or corp stays untouched: whoever else knows it cannot spoil it. So does one that comes
-    with a refused code.
+    A state of another browser or corp, or with a refused code, stays untouched, so that nobody else can use it up.
     """
     if not _FORM.fullmatch(text):
         is_over = step_limit is not None and not step_limit.allows()
@@ -263,7 +262,7 @@ def _cookie_prefix(request: HttpRequest) -> str:
     return f"__Host-{_BROWSER_COOKIE}-" if request.is_secure() else f"{_BROWSER_COOKIE}-"
 
 
-# --- What to do with a browser that returns from WeCom. Pure ----------------------------------------------------------
+# --- The next step for a browser that returns from WeCom. Pure --------------------------------------------------------
 
 # Parameters of the callback's query that belong to WeCom or to the home page link.
 _RESERVED = frozenset({"code", "state", "domain", "path_url"})
@@ -315,7 +314,7 @@ class Redeem:
 
 @dataclass(frozen=True, slots=True)
 class Land:
-    """Go to `target`: the person is signed in already."""
+    """Go to `target`, since the person is signed in already."""
 
     target: str
     burns_code: bool
@@ -341,7 +340,7 @@ class Explain:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The person declined at WeCom: back to the login page."""
+    """Return to the login page: the person declined at WeCom."""
 
     target: str
 
@@ -408,10 +407,8 @@ def is_at_home(request: HttpRequest, corp: Corp) -> bool:
 def begin(
     request: HttpRequest, corp: Corp, *, kind: Kind, target: str, attempt: int, step_limit: Limit | None
 ) -> tuple[str, str] | None:
-    """Keep a new state for one authorisation in this browser; None past the limit. Raises redis.RedisError.
-
-    Returns the text for WeCom and the browser's id, for keep_browser_id.
-    """
+    """Store a new state for one authorisation in this browser. Raises redis.RedisError. Returns the text for WeCom and
+    the browser's id, for keep_browser_id; None past the limit."""
     browser_id = next(iter(browser_ids(request)), "") or secrets.token_urlsafe(32)
     login_state = LoginState(corp.pk, kind, target, attempt)
     state = keep_state(state=login_state, browser=browser_id, step_limit=step_limit)
@@ -456,18 +453,18 @@ def inner_page(raw_query: str) -> str:
 
 
 def raw_query_of(request: HttpRequest) -> str:
-    """Return the query as the browser sent it; WSGI hands its bytes over as Latin-1."""
+    """Return the query as the browser sent it. WSGI decodes its bytes as Latin-1."""
     raw: str = request.META.get("QUERY_STRING", "")
     return raw.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
-# --- Browser and WeCom client by the user agent. Pure. The rule is that of WeCom's JavaScript package (@wecom/jssdk):
-# WeCom says `wxwork/<version>`, WeChat `MicroMessenger` alone
+# --- Browser and WeCom client by the user agent. Pure. The rule comes from WeCom's JavaScript package (@wecom/jssdk):
+# WeCom sends `wxwork/<version>`, WeChat only `MicroMessenger`
 
 _WECOM = re.compile(r"wxwork/[\d.]+", re.IGNORECASE)
 _PRIVATE_WECOM = re.compile(r"wxworklocal/", re.IGNORECASE)
 _WECHAT = re.compile(r"micromessenger", re.IGNORECASE)
-# Tablets show a page as a computer does. HarmonyOS calls its phones "Phone".
+# Tablets get the page for computers. HarmonyOS calls its phones "Phone".
 _PHONE = re.compile(r"mobile|android|iphone|ipod|openharmony|harmonyos", re.IGNORECASE)
 _TABLET = re.compile(r"ipad|tablet", re.IGNORECASE)
 
@@ -476,7 +473,7 @@ class Surface(StrEnum):
     """The program in which a page is open."""
 
     WECOM = "wecom"
-    # WeCom's private deployment: another product with addresses of its own, which the corp's row then names.
+    # WeCom's private deployment: another product with its own addresses, which are saved in the corp's row.
     PRIVATE_WECOM = "private-wecom"
     # Plain WeChat cannot sign in to a company's application silently: it counts as an ordinary browser.
     WECHAT = "wechat"

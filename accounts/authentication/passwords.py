@@ -93,7 +93,7 @@ class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[mis
         if request is None or username is None or not is_password_enabled():
             return
         request.axes_credentials = {"username": username}
-        if request.axes_locked_out:  # refused by PasswordGate: the password was not looked at
+        if request.axes_locked_out:  # refused by PasswordGate: the password was not checked
             return
         request.axes_locked_out = _record_wrong(request, username, timezone.now()) is not None
 

@@ -338,7 +338,8 @@ def is_confirmed(session: SessionBase, now: datetime) -> bool:
     present.
 
     This is checked before rights, secrets, addresses and tokens are changed (integrations.core.admin_pages). A sign-in
-    by password or QR code counts; WeCom's silent one never does, since it asks the phone and not the person.
+    by password counts, one by QR code if it carries all rights. WeCom's silent one never does: it asks the phone, not
+    the person.
     """
     seconds = session.get(CONFIRMED_KEY)
     period = timedelta(minutes=settings.CONFIRMATION_MINUTES)
@@ -496,7 +497,7 @@ def purge(*, now: datetime) -> int:
 
 # --- At each request --------------------------------------------------------------------------------------------------
 
-# Pages that administrators may open before they have given a code of their app, beside the one that asks for it.
+# Pages that administrators may open before they have given a code of their app, besides the page that asks for it.
 _OPEN_WITHOUT_CODE = frozenset({"login", "logout", "jsi18n"})
 
 

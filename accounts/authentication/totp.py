@@ -35,7 +35,7 @@ STEP_SECONDS, DIGITS, KEY_BYTES = 30, 6, 20
 # A phone's clock may be wrong by so many half minutes.
 TOLERANCE = 1
 RECOVERY_CODES = 10
-# How long a key waits in the page that shows it.
+# The page that shows a key is valid for so long.
 KEY_SECONDS = 3600
 # The pages that ask for a code, and that set an app up.
 CODE_ROUTE, OWN_ROUTE = "admin:second-factor-code", "admin:second-factor"

@@ -27,7 +27,7 @@ from accounts.users.roles import people_changeable_by
 from integrations.core.background import repeat_on_conflict
 from integrations.models import Corp, Member, fold_userid
 
-# Columns of User with their longest value.
+# Columns of User with their maximum length.
 FOLLOWING = {"name": 64, "email": 254, "mobile": 32}
 
 

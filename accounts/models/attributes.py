@@ -79,7 +79,7 @@ class Attribute(models.Model):
     is_many_valued = models.BooleanField(
         _("several values"), default=False, help_text=_("A person may have more than one, such as several regions.")
     )
-    # The texts of a list, in their order; empty for the other kinds.
+    # The choices of a list, in order; empty for the other kinds.
     choices = models.JSONField(_("choices"), default=list, blank=True)
     description = models.CharField(_("description"), max_length=255, blank=True)
     is_unique = models.BooleanField(

@@ -233,7 +233,7 @@ class AdminLogin(Login):
         return reverse("admin:index") if target == HOME else target
 
 
-# --- The page for somebody who is locked out after wrong passwords ---
+# --- The page for people who are locked out after wrong passwords ---
 
 
 def page(request: HttpRequest, _response: Any = None, credentials: dict[str, Any] | None = None) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""OAuth views: `start` sends the browser to WeCom, `callback` takes it back."""
+"""OAuth views: `start` sends the browser to WeCom, `callback` handles its return."""
 
 from __future__ import annotations
 

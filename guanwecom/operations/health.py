@@ -26,7 +26,7 @@ from notifications.models import AlertRule, Subscription, TickClaim
 # A tick, or a slot, is overdue after so many seconds.
 TICK_STALE_SECONDS = 30
 SLOT_OVERDUE_SECONDS = 30
-# Queues that an installation may leave unserved while it uses no pictures.
+# Queues that an installation may leave unserved while it needs no pictures or files.
 OPTIONAL_QUEUES = (CHARTS_QUEUE, SNAPSHOTS_QUEUE)
 # Beat's entries, which an administrator may switch off.
 PERIODIC_TASKS = tuple(settings.CELERY_BEAT_SCHEDULE)

@@ -194,7 +194,7 @@ def _find_outage(record: logging.LogRecord) -> str:
 
 
 def _find_server(error: BaseException) -> str:
-    """Return the server that is away according to this error; empty for any other error."""
+    """Return the server that is unreachable according to this error; empty for other errors."""
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | BrokerError):
         return VALKEY
     if not isinstance(error, OperationalError | InterfaceError):

@@ -1,4 +1,4 @@
-"""Show whether this database is the installation or a copy of one, and change that."""
+"""Show whether this database is the installation or a copy, and change that."""
 
 from __future__ import annotations
 
