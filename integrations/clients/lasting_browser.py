@@ -46,7 +46,7 @@ class LastingBrowser:
     """
 
     def __init__(self, executable: str, access: Access, *, megabytes_at_most: int = 1500) -> None:
-        """`megabytes_at_most`: for all processes of the browser together; above it the browser is ended."""
+        """Store the settings. `megabytes_at_most`: for all its processes together; above it the browser is ended."""
         self._executable, self._access, self._megabytes_at_most = executable, access, megabytes_at_most
         self._thread: ThreadPoolExecutor | None = None
         self._browser: SnapshotBrowser | None = None

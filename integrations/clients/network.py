@@ -33,7 +33,7 @@ _ADDRESSES_KEPT = 8
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """The steps to a host that succeeded.
+    """The result of a probe on the way to a host.
 
     `failed_at`: dns, tcp, proxy, tls or http; empty if an answer came. `host`, `port`: the first hop, which is the
     proxy if there is one. `proxy_status`: the proxy's refusal. `server_date`: the answer's Date header; `is_wecom`:

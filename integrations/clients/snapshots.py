@@ -227,7 +227,7 @@ def wait_until_unfolded(page: Page, traffic: Traffic, marks: PageMarks, *, deadl
     """Wait until unfolded content has drawn. `deadline`: of time.monotonic(). Raises SnapshotError (NOT_DRAWN).
 
     The `ready` mark was there before, so it says nothing about that content; and a page with this mark may never be
-    quiet, so the extra wait is limited.
+    quiet, so this first wait is limited.
     """
     if marks.ready:
         settled_by = min(deadline, time.monotonic() + UNFOLDED_WITHIN_SECONDS)
@@ -352,7 +352,7 @@ class SnapshotBrowser:
     """A running Chromium, for one thread. The caller closes it."""
 
     def __init__(self, executable: str, access: Access) -> None:
-        """`executable`: the path of Chromium; empty for the one that playwright knows. Raises SnapshotError."""
+        """Start Chromium. `executable`: its path; empty for the one that playwright knows. Raises SnapshotError."""
         self._access = access
         self._refused_hosts: set[str] = set()
         self._api = _playwright()

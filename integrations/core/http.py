@@ -232,7 +232,7 @@ def _read_origins() -> Origins:
 
 
 class ContentPolicyMiddleware(CSPMiddleware):
-    """Allows forms to end where sign-in starts.
+    """Adds to the content policy that forms may redirect to a sign-in.
 
     Chromium checks each redirect after a form's POST against `form-action`, not only the first address. Inside WeCom,
     after a session has ended, any saved form and the language switch lead to a silent sign-in: login page, our start,
