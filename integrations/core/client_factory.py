@@ -1,4 +1,4 @@
-"""Clients of WeCom and the BI, built from rows. Only this module reads secrets."""
+"""Clients of WeCom and the BI, built from rows. This module decrypts their secrets."""
 
 from __future__ import annotations
 

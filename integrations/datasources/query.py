@@ -1,4 +1,4 @@
-"""Runs of a card's query, which return its Table. Only this module reads the source's credentials."""
+"""Runs of a card's query, which return its Table. The module reads the source's credentials."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _request_job(corp: Corp, now: datetime) -> None:
 
 @transaction.atomic
 def confirm_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
-    """Confirm a run that asks: it goes on, and disables the people it named who are still missing.
+    """Confirm a run that asks: it goes on, and disables the people it named, unless that is no longer right.
 
     Return False if it does not ask any more, or another run is under way.
     """
