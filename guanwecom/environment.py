@@ -72,8 +72,7 @@ def refuse_unknown() -> None:
 
 
 def read(parse: Callable[[str], T], name: str, default: str | Any = UNSET) -> T:
-    """Return the variable `name` (or the content of the file named by `<name>_FILE`), parsed; `default` is parsed,
-    too."""
+    """Parse the variable `name`, or the content of the file in `<name>_FILE`; else parse `default`."""
     _read_names.add(name)
     try:
         text = env.ENVIRON[name]
@@ -382,8 +381,7 @@ class _Sentinels:
 
 
 def check_valkey_address(text: str) -> str:
-    """Check an address of one of _SHAPES, with the number of the database. Raises ValueError, which does not show
-    it."""
+    """Check an address of one of _SHAPES with the database's number. Raises ValueError, which does not show it."""
     try:
         parts = urlsplit(text)
         has_sentinels = parts.scheme in _SENTINEL
@@ -458,8 +456,7 @@ def valkey_options(url: str, ca_bundle: str, sentinel_password: str) -> dict[str
 
 
 def valkey_cache(url: str, connecting: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of Django's cache. The address is in a list: Django would split a text at commas and
-    semicolons."""
+    """Return the settings of Django's cache. Django would split a bare address at commas and semicolons."""
     backend = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": [url]}
     return {**backend, "OPTIONS": {"pool_class": "integrations.core.redis.ConnectionPools", **connecting}}
 

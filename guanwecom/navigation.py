@@ -170,8 +170,7 @@ def find_place(sections: Iterable[Section]) -> dict[str, Any]:
 
 @cache
 def _with_addresses(prefix: str) -> tuple[Section, ...]:  # noqa: ARG001  # the site path under which they hold
-    """Return the whole menu, built once a process: it is the same for all users, and its labels are translated when
-    shown."""
+    """Return the whole menu, built once a process; labels are translated when shown."""
     return tuple(
         replace(
             section,

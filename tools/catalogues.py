@@ -140,8 +140,8 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def _texts_of(path: Path, location: str, *, is_jinja: bool) -> Iterable[Extracted]:
-    """Extract the texts of a Python file or a template. A Django template's texts are put into parentheses, in which
-    Python ignores indentation."""
+    """Extract the texts of a Python file or a template; parentheses around a template's texts make Python ignore
+    indentation."""
     source, is_template = path.read_text(encoding="utf-8"), path.suffix != ".py"
     if is_jinja and is_template:
         # By default Babel treats a template that Jinja2 cannot read as one without texts; make it an error.

@@ -213,8 +213,7 @@ def start_postgresql(*, keeps_commits: bool = False) -> Service:
 
 
 def _postgresql_programs(folder: Path) -> Path:
-    """Return the folder of initdb and postgres: the pip package's, else a system's that is new enough and runs for
-    us."""
+    """Return the folder of initdb and postgres: the pip package's, else a system's that is new enough."""
     package = _packaged_postgresql()
     if package is not None and os.geteuid() == 0 and not _postgresql_version(package):
         shutil.rmtree(folder / "copy", ignore_errors=True)

@@ -146,8 +146,7 @@ def two_way_pairs(modules: list[Module]) -> Iterator[str]:
 
 
 def rooms_of(modules: list[Module]) -> dict[str, str]:
-    """Map each module to its package. A module next to packages counts as one of its own, as in the import
-    contracts."""
+    """Map each module to its package. A module next to packages counts as one, as in the import contracts."""
     holders = {module.folder.rpartition(".")[0] for module in modules}
     return {module.name: module.name if module.folder in holders else module.folder for module in modules}
 

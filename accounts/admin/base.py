@@ -26,8 +26,7 @@ LINK_PERMISSIONS = ("accounts.change_user", "accounts.change_wecomaccount")
 
 
 def may_link(request: HttpRequest) -> bool:
-    """Return whether the user may change people's two WeCom attributes at all; accounts.users.roles decides for
-    whom."""
+    """Return whether the user may change WeCom attributes at all; accounts.users.roles decides whose."""
     return request.user.has_perms(LINK_PERMISSIONS) and attributes.have_appeared(request)
 
 

@@ -112,8 +112,7 @@ class DirectoryPolicyForm(VersionedForm):
             )
 
     def clean_mode(self) -> str:
-        """Refuse the mode that updates e-mail addresses if people enter the BI by them: people choose their e-mail in
-        WeCom."""
+        """Refuse to update e-mail addresses by which people enter the BI: people choose their e-mail in WeCom."""
         mode: str = self.cleaned_data["mode"]
         create = DirectoryPolicy.Mode.CREATE
         if mode == create != self.instance.mode and is_identity(EMAIL):
@@ -136,7 +135,7 @@ class SyncPolicyForm(DirectoryPolicyForm):
 
 @admin.register(DirectoryPolicy)
 class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
-    """Administrators of the company read it. Only administrators of all companies set it: it links people of none,
+    """The company's administrators read it. Administrators of all companies set it, since it links people of none,
     too."""
 
     empty_list = _(
@@ -158,8 +157,7 @@ class DirectoryPolicyAdmin(ConfirmedChanges, AnyModelAdmin):
 
     @admin.display(description=_("changes in WeCom take effect"))
     def takes_effect(self, policy: DirectoryPolicy) -> SafeString | str:
-        """Show how soon changes take effect. Four queries for each company with verified callbacks; there are few
-        companies."""
+        """Show how soon changes take effect. Four queries for each of the few companies with verified callbacks."""
         if policy.is_off:
             return "—"
         hearing = hearing_of(policy.corp, now=timezone.now())

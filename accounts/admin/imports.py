@@ -282,8 +282,7 @@ class ExportPages(AnyModelAdmin):
         return sheets.csv_response(_name("csv"), chain([sheet.titles()], sheet.rows()))
 
     def xlsx_view(self, request: HttpRequest) -> HttpResponseBase:
-        """GET: return a small sheet at once; for many people, ask whether to make it. POST: start a job that makes
-        it."""
+        """GET: return a small sheet at once, or ask whether to make a large one. POST: start a job that makes it."""
         found, reader = self._list_keys(request), signed_in_person(request)
         keys = found[:ROWS_AT_MOST]
         if request.method == "POST":

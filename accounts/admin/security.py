@@ -335,8 +335,7 @@ class LockoutAdmin(AnyModelAdmin):
         passwords.unlock(username=obj.username)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        """Log nothing: the audit trail records unlocking, and a username may be a password typed into the wrong
-        field."""
+        """Log nothing: the audit trail records unlocking, and the username may be a mistyped password."""
         return []
 
     @admin.display(description=_("username"), ordering="username")

@@ -245,8 +245,7 @@ class UserChangeForm(VersionedForm, auth_forms.UserChangeForm):  # type: ignore[
         return {"roles": roles.groups_to_hand_out(self.editor), "groups": others}
 
     def values_of(self, row: Any) -> dict[str, Any]:
-        """Return the row's values as on the page: roles and groups are two lists, and companies only those of the
-        editor."""
+        """Return the row's values as on the page: roles apart from groups, and only the editor's companies."""
         own: dict[str, Any] = {name: groups.filter(user=row) for name, groups in self._groups().items()}
         own["managed_corps"] = row.managed_corps.filter(pk__in=Corp.objects.visible_to(self.editor))
         keys = {name: sorted(rows.values_list("pk", flat=True)) for name, rows in own.items() if name in self.fields}

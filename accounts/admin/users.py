@@ -348,8 +348,7 @@ class UserAdmin(ConfirmedChanges, ExportPages, NamedDeletions, DjangoUserAdmin):
         return response
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Repeat after a conflict: somebody else took the account or value meanwhile, and the second validation reports
-        it."""
+        """Repeat after a conflict: the second validation reports that somebody else took the account or value."""
         try:
             return super().changeform_view(request, *args, **kwargs)
         except (IntegrityError, ValueTakenError):

@@ -289,8 +289,7 @@ def _connected(kind: str, address: tuple[str, int]) -> Iterator[socket.socket]:
 
 
 def message(entry: AuditEntry) -> bytes:
-    """Format one line of RFC 5424 with a text in ASCII JSON, so that input can neither end the line nor begin
-    another."""
+    """Format one line of RFC 5424 with ASCII JSON, so that input can neither end the line nor begin another."""
     values = {
         "id": entry.pk,
         "actor": entry.actor_name,

@@ -110,8 +110,7 @@ return {{0, kept[3], kept[4], ''}}
 
 
 def keep_state(*, state: LoginState, browser: str, step_limit: Limit | None = None) -> str | None:
-    """Keep `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter. Counts the step; returns None if
-    that exceeds `step_limit`."""
+    """Store `state` for STATE_SECONDS. Returns the text for WeCom's `state` parameter, or None past `step_limit`."""
     text = f"{secrets.token_hex(RANDOM_LENGTH // 2)}{state.attempt}"
     step_key, steps = key_and_count(step_limit)
     values: list[str | int] = [
@@ -189,8 +188,7 @@ def seal(purpose: str, *values: Any) -> str:
 
 
 def unseal(purpose: str, sealed: str, *, seconds: int) -> list[Any]:
-    """Decrypt sealed values. Returns an empty list if they were sealed for another purpose or more than `seconds`
-    ago."""
+    """Decrypt sealed values. Returns an empty list for another purpose, or after `seconds`."""
     try:
         found = json.loads(cipher().decrypt(sealed.encode(), ttl=seconds))
     except (InvalidToken, ValueError):
@@ -257,8 +255,7 @@ def forget_browser_ids(response: HttpResponseBase, request: HttpRequest) -> None
 
 
 def _cookie_prefix(request: HttpRequest) -> str:
-    """Return the cookie prefix. Browsers keep a sibling domain from planting __Host- cookies, but take them over https
-    only."""
+    """Return the cookie prefix. Sibling domains cannot plant __Host- cookies, which need https."""
     return f"__Host-{_BROWSER_COOKIE}-" if request.is_secure() else f"{_BROWSER_COOKIE}-"
 
 

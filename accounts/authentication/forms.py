@@ -65,8 +65,7 @@ class CodeForm(forms.Form):
 
 
 class ConfirmForm(forms.Form):
-    """Form for the proofs that this site can check: password, code or both. It has no fields if it can check
-    nothing."""
+    """Form for the proofs that this site can check: password, code, both or none."""
 
     prefix = "_confirm"
     password = forms.CharField(
@@ -140,8 +139,7 @@ def require_right(request: HttpRequest, user: User, password: str, *, wrong: Str
 
 
 class LoginForm(auth_forms.AuthenticationForm):
-    """Form for username and password. It does not take the focus: a phone's keyboard would cover the sign-in with
-    WeCom."""
+    """Form for username and password, without focus: a phone's keyboard would cover the sign-in with WeCom."""
 
     remember = forms.BooleanField(
         label=_("Keep me signed in"),

@@ -87,8 +87,7 @@ class LockoutHandler(AxesDummyHandler, AxesDatabaseHandler):  # type: ignore[mis
     def user_login_failed(
         self, sender: object, credentials: dict[str, Any], request: Any = None, **kwargs: Any
     ) -> None:
-        """Record a wrong password, which is_allowed has counted. Other credentials (WeCom's codes) cannot be
-        guessed."""
+        """Record a wrong password, which is_allowed has counted. WeCom's codes are ignored: nobody can guess them."""
         username = credentials.get("username")
         if request is None or username is None or not is_password_enabled():
             return
@@ -138,8 +137,7 @@ def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
 
 
 def lock_on(*, request: HttpRequest, username: str, now: datetime) -> Lock | None:
-    """Return the lock that ends last for `username` at this place, or None. One query for known and unknown usernames
-    alike."""
+    """Return the lock on `username` that ends last at this place, or None. Unknown usernames take the same query."""
     counts = _counts(request, username, now)
     locks = [
         Lock(count.last + count.wait, name == _ADDRESS)
@@ -338,8 +336,7 @@ def _proven_accounts() -> QuerySet[WeComAccount]:
 
 
 def disabling_shuts_out(corp: Corp) -> list[str]:
-    """Return a warning if no administrator could sign in once `corp`, its sign-in or its administrators' rights are
-    off."""
+    """Return a warning if no administrator could sign in without `corp`, its sign-in or its administrators' rights."""
     if is_password_enabled() or _proven_accounts().exclude(corp=corp).exists():
         return []
     return [

@@ -297,8 +297,7 @@ def carries_rights(person: User, *, corp: Corp) -> bool:
 
 
 def is_independent_of_wecom(request: HttpRequest) -> bool:
-    """Return whether the session has a proof that WeCom's administrators cannot produce: a password or an app's
-    code."""
+    """Return whether the session has a proof that WeCom's administrators cannot produce: password or app's code."""
     return CORP_KEY not in request.session or request.session.get(METHOD_KEY) == SignInMethod.WECOM_AND_CODE.value
 
 

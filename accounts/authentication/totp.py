@@ -80,8 +80,8 @@ def unseal(sealed: str, *, person: User) -> str | None:
 
 @sensitive_variables("key", "code")
 def set_up(*, person: User, key: str, code: str, now: datetime, is_independent: bool) -> list[str] | None:
-    """Store `key` for `person`, in place of an earlier one. Returns the recovery codes, or None if `code` is wrong.
-    `is_independent`: see TotpDevice."""
+    """Store `key` in place of an earlier one. Returns the recovery codes, or None if `code` is wrong. `is_independent`:
+    see TotpDevice."""
     counter = _counter_of(key, code, now, after=0)
     if counter is None:
         return None

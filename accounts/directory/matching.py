@@ -128,8 +128,7 @@ class _Known:
         return Match(member, candidate.user, next(iter(candidate.accounts), None))
 
     def _keys(self, member: Member) -> set[_Key]:
-        """Return the keys by which the policy finds people. Without a WeCom field, the employee number is the
-        userid."""
+        """Return the keys by which the policy finds people. The userid is the default employee number."""
         policy, keys = self._policy, set[_Key]()
         if policy.match_username:
             keys.add((Ground.USERNAME, member.userid_folded))

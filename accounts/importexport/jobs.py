@@ -341,8 +341,7 @@ def _next_rows(run: JobRun) -> list[ImportRow]:
 
 
 def _write_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Seen) -> list[tuple[ImportRow, Decision]]:
-    """Write the rows that still mean what was confirmed. Return the others with their decisions. Needs a
-    transaction."""
+    """Write the rows that still mean what was confirmed, in a transaction. Return the others with their decisions."""
     people = User.objects.select_for_update().filter(pk__in=[row.user_id for row in rows if row.user_id])
     list(people.order_by("pk").values_list("pk", flat=True))
     known = Known(run=run, editor=editor, rows=[row.cells for row in rows])

@@ -240,8 +240,7 @@ class _Row:
         return True
 
     def _text(self, target: str, now: str) -> str:
-        """Return the value that a cell asks for: the present one if the column is missing, or the cell is empty and is
-        to be kept."""
+        """Return the value that a cell asks for: the present one without a column, or if the empty cell keeps it."""
         text = self.cells.get(target)
         return now if text is None or (text == "" and not self.run.clears_empty) else text
 

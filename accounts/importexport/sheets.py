@@ -222,8 +222,7 @@ def guarded(text: str) -> str:
 
 
 def read_table(content: bytes, recogniser: Recogniser) -> tuple[Header, Iterator[Line]]:
-    """Return the header and an iterator over the filled lines below it. Raises FileRefusedError, also during the
-    iteration."""
+    """Return the header and an iterator over the filled lines below. Both may raise FileRefusedError."""
     stream = io.BytesIO(content)
     ways: list[tuple[str, Callable[[], Iterator[Line]]]]
     if is_workbook(stream):
@@ -303,8 +302,7 @@ def open_workbook(content: IO[bytes]) -> tuple[Workbook, dict[str, list[tuple[in
 
 
 def _inspect(archive: zipfile.ZipFile) -> dict[str, list[tuple[int, int, int, int]]]:
-    """Return the merged ranges. Raises FileRefusedError for archives that unpack to too much; unpacks in small
-    pieces."""
+    """Return the merged ranges. Raises FileRefusedError for too large archives; unpacks in small pieces."""
     parts = archive.infolist()
     if len(parts) > PARTS_AT_MOST or sum(part.file_size for part in parts) > UNPACKED_AT_MOST:
         raise FileRefusedError("too_big")
@@ -403,8 +401,7 @@ def _cell_text(cell: Any) -> tuple[str, str | None]:
 
 
 def _number_text(value: float, number_format: str) -> tuple[str, str | None]:
-    """Return the number's text. Excel damages numbers of more than fifteen digits, such as employee numbers not typed
-    as text."""
+    """Return the number's text. Excel damages numbers of more than fifteen digits, unless they are text."""
     if isinstance(value, float) and not value.is_integer():
         return f"{value:.15g}", None if "e" not in f"{value:.15g}" else "rounded"
     digits = str(int(value))

@@ -344,8 +344,7 @@ def fields_of(person: User, *, editor: Person) -> dict[str, ValuesField]:
 
 
 def taken_sentence(attribute: Attribute, user_id: int | None, values: Sequence[str], *, reader: Person) -> str:
-    """Explain that somebody else has one of `values`; empty if nobody has. Names only a person whom `reader` may
-    see."""
+    """Explain that somebody else has one of `values`; empty if not. Names only people whom `reader` may see."""
     found = holders_of(attribute=attribute, values=values) if attribute.is_unique else {}
     for value in values:
         others = found.get(fold_value(value), set()) - {user_id}

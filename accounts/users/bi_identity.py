@@ -70,8 +70,8 @@ def external_ids() -> list[ExternalId]:
 
 
 def corp_of_entry(request: HttpRequest) -> Corp | None:
-    """Return the company through which the person may enter the BI: the session's, or after a password one of
-    theirs."""
+    """Return the company through which the person enters the BI: the session's, or one of the person's after a
+    password."""
     corps = open_corps()
     corp_id = request.session.get(sessions.CORP_KEY)
     if corp_id is not None:
@@ -120,8 +120,7 @@ def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
 
 
 def identities(user_ids: Collection[int]) -> dict[int, str]:
-    """Map people's keys to their BI accounts, for those who may enter the BI and have one. A fixed number of
-    queries."""
+    """Map people's keys to their BI accounts; people who may not enter are left out. A fixed number of queries."""
     source = external_id_of(bi.connection().external_id_source)
     if source is None:
         return {}
@@ -190,8 +189,7 @@ def who_name_people() -> QuerySet[User]:
 
 
 def objection_to_names() -> str:
-    """Explain that limited administrators choose people's names, so no BI identity may rest on them; empty if there are
-    none."""
+    """Explain that limited administrators choose people's names, so these are no BI identity; empty if none may."""
     found = list(who_name_people().order_by("username")[: _NAMED + 1])
     if not found:
         return ""

@@ -203,8 +203,7 @@ def scope_condition(person: Person) -> Q:
 
 
 def people_visible_to(person: Person) -> QuerySet[User]:
-    """Return the people whom `person` sees. People without an account in a company are seen only by those who see
-    all."""
+    """Return the people whom `person` sees. Only those who see all see people without a company."""
     if sees_all(person):
         return User.objects.all()
     theirs = WeComAccount.objects.filter(corp__in=Corp.objects.visible_to(person))
@@ -228,8 +227,7 @@ def people_changeable_by(person: Person) -> QuerySet[User]:
 
 
 def rights_changeable_by(person: Person) -> QuerySet[User]:
-    """Return the people whose rights `person` may change: none with rights that `person` lacks, even if they are not
-    staff."""
+    """Return the people whose rights `person` may change: none with rights that `person` lacks, staff or not."""
     people = people_changeable_by(person)
     if not isinstance(person, User) or not may_hand_out(person):
         return people.none()

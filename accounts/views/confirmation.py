@@ -88,8 +88,7 @@ def is_confirmation(target: str) -> bool:
 
 
 def after_scan(request: HttpRequest, scanned: User, *, corp: Corp, kind: Kind) -> None:
-    """Note the confirmation after a signed-in person's QR code was scanned. The session, and so open forms, stay
-    valid."""
+    """Note the confirmation by a signed-in person's QR code. The session stays, and so do open forms."""
     if scanned != request.user:
         messages.error(request, _("Somebody else has scanned the code: {name}.").format(name=scanned.get_full_name()))
     elif kind is Kind.QR and sessions.carries_rights(scanned, corp=corp):

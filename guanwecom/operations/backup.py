@@ -51,8 +51,7 @@ class BackupError(Exception):
 
 @dataclass(frozen=True)
 class Description:
-    """The description in a backup. `migrations`: app.name each. `keys`: fingerprints of the keys that its secrets
-    need."""
+    """The description in a backup. `migrations`: app.name each. `keys`: fingerprints of the needed keys."""
 
     version: str
     made_at: str
@@ -191,8 +190,7 @@ def _replace(dump: IO[bytes], programs_folder: str | None) -> None:
 
 
 def _refuse_pooler() -> None:
-    """Refuse a pooler: the programs empty their session's search path, and a pooler would reuse that session for the
-    product."""
+    """Refuse a pooler, which would reuse the session whose search path the programs empty."""
     if is_pooled():
         raise BackupError(POOLED)
 

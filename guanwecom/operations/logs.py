@@ -58,8 +58,7 @@ _CREDENTIALS = re.compile(
 
 
 def configuration(level: str, form: str) -> dict[str, Any]:
-    """Return the argument of logging.config.dictConfig. `level`: the lowest that is written. `form`: json or
-    console."""
+    """Return the argument of logging.config.dictConfig. `level`: the lowest to write. `form`: json or console."""
     return {
         "version": 1,
         "disable_existing_loggers": False,

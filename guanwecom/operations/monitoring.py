@@ -352,8 +352,7 @@ COUNTING = (middleware, tasks, mail_backend, settle)
 
 
 class EngineCollector(Collector):
-    """Collector of one scrape. After Valkey was emptied counters begin at 0 again, as Prometheus expects of a
-    restart."""
+    """Collector of one scrape. Counters restart at 0 after Valkey was emptied, as Prometheus expects of a restart."""
 
     def collect(self) -> Iterator[Metric]:
         yield from push_metrics()

@@ -104,8 +104,7 @@ def _former_version(executor: MigrationExecutor) -> str:
 
 
 def _encoding() -> list[str]:
-    """Refuse other encodings than UTF8. A server installed without a locale uses SQL_ASCII, which refuses much of our
-    JSON."""
+    """Refuse encodings other than UTF8. SQL_ASCII, used by servers without a locale, refuses much of our JSON."""
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_encoding")
         [encoding] = cursor.fetchone()
@@ -213,8 +212,7 @@ class Work(Enum):
 
 @dataclass(frozen=True)
 class Lock:
-    """The lock of an operation. `table`: empty if unknown. `blocks`: what others cannot do meanwhile, for the
-    operator."""
+    """The lock of an operation. `table`: empty if unknown. `blocks`: the operations of others that it blocks."""
 
     table: str
     blocks: str

@@ -76,8 +76,7 @@ def read() -> EngineWatch:
 
 
 def _claim() -> bool:
-    """Claim this period's check. Problems found before a gap in the checks, such as an outage of the database, start
-    anew."""
+    """Claim this period's check. Problems found before a gap in the checks, such as an outage, count as new."""
     found = list(EngineWatch.objects.filter(pk=_ROW).values_list(Case(When(_IS_DUE, then=True), default=False)))
     if not found:
         EngineWatch.objects.bulk_create([EngineWatch(pk=_ROW)], ignore_conflicts=True)
@@ -203,8 +202,7 @@ def _read() -> Contacts:
 
 
 def tell_operators(subject: str, body: str) -> bool:
-    """Send a message to the remembered contacts, or to those in the environment. Failures are logged. Returns False if
-    every way failed."""
+    """Send a message to the remembered contacts, else to those in the environment. Return False if all ways failed."""
     if _last:
         emails, robots = _last[0][1]
     else:

@@ -166,8 +166,7 @@ class LastingConsumer(Consumer):
         return int(self.controller.max_concurrency or self.pool.num_processes) * self.prefetch_multiplier
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Survive the loss of the broker. Unacknowledged tasks return after the visibility timeout; the rows hold the
-        work."""
+        """Survive the loss of the broker. Unacknowledged tasks return later; the rows hold the work."""
         try:
             super().on_connection_error_after_connected(exc)
         except AttributeError as error:

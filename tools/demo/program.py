@@ -74,8 +74,7 @@ class Place:
 
     @property
     def sandbox_url(self) -> str:
-        """The sandbox's URL on 127.0.0.1; the site is on localhost. So a browser sees two sites, as with the real
-        WeCom."""
+        """The sandbox's URL on 127.0.0.1. With ours on localhost, a browser sees two sites, as with the real WeCom."""
         return f"http://127.0.0.1:{self.sandbox_port}"
 
     @property
@@ -142,8 +141,7 @@ def _loopback() -> list[tuple[socket.AddressFamily, str]]:
 
 
 def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
-    """Return whether no server answers and we may listen. macOS lets us listen even if another program listens
-    everywhere."""
+    """Return whether no server answers and we may listen, which macOS allows next to a listener on all addresses."""
     with socket.socket(family) as probe:
         probe.settimeout(1)
         if probe.connect_ex((host, port)) == 0:
@@ -262,8 +260,7 @@ def worker_command(*words: str) -> list[str]:
 
 
 def charts_command() -> list[str]:
-    """Return the command of the worker that draws charts and makes files; its processes may end without harm to
-    others."""
+    """Return the command of the worker that draws charts and makes files, in processes that may end without harm."""
     limits = ("--max-tasks-per-child", "1000", "--max-memory-per-child", "500000")
     return worker_command(
         "--queues", "charts", "--pool", "prefork", "--autoscale", "1,0", "--hostname", "charts@%h", *limits

@@ -210,8 +210,7 @@ def _crontab_due_next_minute(now: datetime) -> str:
 
 
 def _regions(users: list[User]) -> Attribute:
-    """Return an attribute with people's regions: every tenth person has two; every seventh has none, and so sees no
-    rows."""
+    """Return an attribute with people's regions: every tenth person has two, every seventh none, and so no rows."""
     region, is_new = Attribute.objects.get_or_create(key=REGION, defaults={"name": "区域", "is_many_valued": True})
     if is_new:
         names = [*REGIONS.values(), ""]
@@ -247,8 +246,7 @@ def _report(demo: DemoReport, region: Attribute, owner: User) -> Report:
 def _subscription(
     name: str, demo: DemoReport, form: MessageForm, crontab: str, owner: User, region: Attribute, now: datetime
 ) -> Subscription:
-    """Return the subscription of this name. Its frequent schedule follows `now`, so that a restarted demo sends soon,
-    too."""
+    """Return the subscription of this name. Its frequent schedule is moved, so that a restarted demo sends soon."""
     existing = Subscription.objects.filter(name=name).first()
     if existing is None:
         report = _report(demo, region, owner)
