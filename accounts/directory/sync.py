@@ -305,7 +305,7 @@ def carry_on(job: JobRun) -> dict[str, Any] | Again:
     """Carry out both halves of a company's run, or the rest of them."""
     runs = SyncRun.objects.select_related("corp").filter(corp=int(job.job.key or 0))
     newest = runs.first()
-    if newest is not None and newest.problem == BROKEN:  # it was given up, and somebody tries its job again
+    if newest is not None and newest.problem == BROKEN:  # the run was given up, and its job is retried
         runs.filter(pk=newest.pk).update(status=SyncRun.Status.WAITING, problem="", finished_at=None)
     run = runs.unfinished().first()
     if run is not None:

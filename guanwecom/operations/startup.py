@@ -31,7 +31,7 @@ def set_up(*, with_packages: bool = True) -> None:
 def load_settings() -> None:
     """Read the settings. A bad one ends this process."""
     try:
-        settings.DEBUG  # noqa: B018  # reading one setting loads all of them
+        settings.DEBUG  # noqa: B018  # the first look at a setting reads all of them
     except ImproperlyConfigured as error:
         _refuse([str(error)])
 
