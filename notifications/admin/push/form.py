@@ -51,33 +51,30 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 
-# One of the content's fields that every page sends: without it the content is left as it is.
+# A content field that every page sends. If it is missing, the content is not changed.
 CONTENT_IS_SENT = "title"
 FOR_ALL, FOR_THIS = "all", "this"
 
 
 class ContentForm(ReportForm):
-    """The content as a part of a push's page, which carries its version beside that of the push."""
+    """The report form as part of a push's page. Its version field is renamed, as the push has one, too."""
 
     def add_prefix(self, field_name: str) -> str:
         return "content_version" if field_name == VERSION else super().add_prefix(field_name)
 
 
 class PushForm(DraftedForm, SubscriptionForm):
-    """`content`: the form of the report, whose fields stand in the same page; None where the person may not write it,
-    or where it was not sent. `others`: the names of further pushes that send the same report. `copied`: set while
-    saving, where this push gets a content of its own.
+    """The form of a push. `content`: the report's form on the same page; None if the person may not edit the report or
+    it was not sent. `others`: names of other pushes with the same report. `copied`: set while saving if this push gets
+    its own copy of the report. Field names do not collide: a report and a subscription have none in common."""
 
-    Names of fields do not collide: a report has none that a subscription has.
-    """
-
-    # Which content it sends is compared apart from it.
+    # The report is compared separately, in `_check_same_content`.
     unversioned_fields = frozenset({"report"})
-    # Makes the formsets of the page; set by the admin.
+    # Builds the formsets of the page; set by the admin.
     make_formsets: ClassVar[Callable[[Subscription], Iterable[Any]]]
     content: ContentForm | None = None
     copied: CopiedReport | None = None
-    # Whether a change of a content that several pushes send is meant for all of them.
+    # Applies a change of a shared report to all its pushes or to this push only.
     content_for = forms.ChoiceField(
         label=_("changes of the content"),
         choices=[
@@ -91,9 +88,9 @@ class PushForm(DraftedForm, SubscriptionForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.others: list[str] = []
-        if "report" not in self.fields:  # somebody who may only look gets no fields
+        if "report" not in self.fields:  # people with view permission only get no fields
             return
-        # What is too long is said, not cut while it is pasted.
+        # Report text that is too long instead of cutting it when it is pasted.
         self.fields["name"].widget.attrs.pop("maxlength", None)
         if self.instance._state.adding:
             self.initial["is_enabled"] = False
@@ -106,7 +103,7 @@ class PushForm(DraftedForm, SubscriptionForm):
         report.required = False
         if self.content is not None:
             report.widget = forms.HiddenInput()
-        # The formsets of the page belong to it; without it there are none.
+        # The formsets of the page belong to the report; without a report there are none.
         self.instance.content_at_work = self.content.instance if self.content is not None else None
 
     @property
@@ -114,23 +111,23 @@ class PushForm(DraftedForm, SubscriptionForm):
         return self.content
 
     def _get_validation_exclusions(self) -> set[str]:
-        """The report of a new push is not saved yet when the push is checked."""
+        """Exclude the report: that of a new push is not saved yet when the push is validated."""
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs do not know it
         return {*excluded, "report"}
 
     def is_copy_wanted(self) -> bool:
-        """Whether this push is to have a content of its own from now on."""
+        """Return whether the person chose a copy of the report for this push, and may have one."""
         return self.may_copy() and self.data.get("content_for") == FOR_THIS
 
     def may_copy(self) -> bool:
         return bool(self.others) and self.person.has_perm("notifications.add_report")
 
     def clean(self) -> dict[str, Any]:
-        """With the report as it would be saved: the checks of recipients ask it for its company."""
+        """Validate with the unsaved report set, because recipient checks read its corp."""
         cleaned = self.cleaned_data
         if self.content is not None:
             self.content.is_valid()
-            cleaned["report"] = self.content.instance  # also with errors: who would be reached is shown all the same
+            cleaned["report"] = self.content.instance  # also with errors, so that recipients are still shown
             self._check_same_content()
             if cleaned.get("message_form") == MessageForm.FILE and not report_forms.is_wanted(self.data):
                 self.add_error("message_form", _("A PDF file is made of a page of the BI: choose its picture first."))
@@ -140,19 +137,19 @@ class PushForm(DraftedForm, SubscriptionForm):
         return super().clean()
 
     def _check_same_content(self) -> None:
-        """A page that was open before this push got a content of its own must not change that of the others."""
+        """Refuse a page opened before this push got its own report: it would change the shared one."""
         sent = str(self.data.get("report") or "")
         if not self.instance._state.adding and is_key(sent) and int(sent) != self.instance.report_id:
             message = _("This push sends another content since the page was opened. Reload it.")
             raise forms.ValidationError(message, code="other-content")
 
     def has_own_rows(self, report: Report) -> bool:
-        """Of the page where it has them, else of what is saved."""
+        """Return whether the report limits rows per person, read from the page if it has the report's form."""
         return super().has_own_rows(report) if self.content is None else bool(self.parts[0].own_rows)
 
     @cached_property
     def parts(self) -> tuple[ReportParts, str]:
-        """The content as it was sent, and which of its rows is wrong."""
+        """The report as it was sent, and the problem of the first invalid row."""
         report: Report = self.instance.content_at_work
         return read_parts(report, type(self).make_formsets(self.instance))
 
@@ -160,7 +157,7 @@ class PushForm(DraftedForm, SubscriptionForm):
         if self.content is None:
             return super().expected(cleaned)
         parts, problem = self.parts
-        if problem:  # not written to its end
+        if problem:  # the form is not complete yet
             return NOT_KNOWN
         now, owner_id = timezone.now(), self.person.pk if report_forms.is_owners(self.data) else None
         order = Subscription(time_zone=cleaned.get("time_zone") or settings.TIME_ZONE)
@@ -172,7 +169,7 @@ class PushForm(DraftedForm, SubscriptionForm):
         return expect(parts, tables, order, now, pages)
 
     def _report(self) -> Report | None:
-        """The report that the page is about: as it was sent, as the address names it, or that of the subscription."""
+        """Return the saved push's report, or for a new push the one in the form or URL. None if not visible."""
         if not self.instance._state.adding:
             return cast("Report", self.instance.report)
         source: Mapping[str, Any] = self.data if self.is_bound else self.initial
@@ -200,7 +197,7 @@ NAME_CHARACTERS = 128
 
 @dataclass(frozen=True)
 class CopiedReport:
-    """`parts`: by their class the key of each copy, by the key of what it copies."""
+    """A copied report. `parts`: for each model, the key of the original → the key of its copy."""
 
     report: Report
     parts: Mapping[type[Any], Mapping[int, int]]
@@ -208,7 +205,7 @@ class CopiedReport:
 
 @transaction.atomic
 def copy_report(report: Report) -> CopiedReport:
-    """The report with its cards, charts, rules of own rows and page picture, as they stand in the database."""
+    """Copy a report with its cards, charts, own-row rules and page picture, as stored in the database."""
     copied = _without_key(Report.objects.get(pk=report.pk))
     copied.save()
     parts = {}
@@ -218,7 +215,7 @@ def copy_report(report: Report) -> CopiedReport:
             old = part.pk
             new = _without_key(part)
             new.report = copied
-            if isinstance(new, PagePicture):  # nobody but the owner shows others what they may see
+            if isinstance(new, PagePicture):  # only the owner may share what the owner sees
                 new.shown_as = new.ended_by = new.ended_at = None
             new.save()
             keys[old] = new.pk
@@ -228,7 +225,7 @@ def copy_report(report: Report) -> CopiedReport:
 
 @transaction.atomic
 def copy_push(subscription: Subscription, *, owner: User) -> Subscription:
-    """A disabled push that is the same otherwise: its content, recipients and schedule. `owner`: of the copy."""
+    """Copy a push with its report, recipients and schedule. The copy is disabled and belongs to `owner`."""
     copied = _without_key(Subscription.objects.get(pk=subscription.pk))
     copied.name = copy_name(subscription.name)
     copied.owner, copied.is_enabled, copied.is_paused, copied.next_run_at = owner, False, False, None
@@ -245,26 +242,27 @@ def copy_push(subscription: Subscription, *, owner: User) -> Subscription:
 
 
 def copy_name(name: str) -> str:
-    """Cut where it would become too long."""
+    """Append "(copy)" to `name`, which is cut to keep within NAME_CHARACTERS."""
     ending = gettext(" (copy)")
     return f"{name[: NAME_CHARACTERS - len(ending)]}{ending}"
 
 
 def _without_key(row: Row) -> Row:
-    """The same row, which is not saved yet."""
+    """Turn a loaded row into an unsaved one."""
     row.pk = None
     row._state.adding = True
     return row
 
 
 CARDS_OFFERED = 200
-# So alike are an old name and the one that is proposed for it, from 0 to 1.
+# Minimum similarity (0 to 1) of a missing column's name and the name proposed for it.
 ALIKE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """`column`: empty where the card itself is gone. `choices`: each with its value; the `proposed` one is chosen."""
+    """A column or card that no longer exists. `column`: empty if the card is missing. `choices`: value and label;
+    `proposed` is preselected."""
 
     alias: str
     heading: str
@@ -275,7 +273,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Renaming:
-    """What is to be called otherwise: columns by their new names, and cards by their alias as another card's key."""
+    """Replacements. `columns`: old column → new name. `cards`: alias → key of the new card."""
 
     columns: Mapping[ColumnName, str] = field(default_factory=dict)
     cards: Mapping[str, str] = field(default_factory=dict)
@@ -284,7 +282,8 @@ class Renaming:
 def missing_columns(
     named: Iterable[ColumnName], tables: Mapping[str, Table], headings: Mapping[str, str]
 ) -> list[Missing]:
-    """Of the columns that a page names. `tables`: by alias, as far as they are there; one without columns is empty."""
+    """Return the columns in `named` that their tables lack. `tables`: loaded tables by alias; a table without columns
+    is skipped."""
     found = []
     for alias, column in dict.fromkeys(named):
         names = tables[alias].names
@@ -295,13 +294,14 @@ def missing_columns(
 
 
 def missing_card(alias: str, heading: str, person: User) -> Missing:
-    """A card that its source does not know any more, with those that the person may choose instead."""
+    """Describe a card that its source no longer has, with the cards that `person` may choose instead."""
     cards = Card.objects.visible_to(person).order_by("name", "pk").values_list("pk", "name")[:CARDS_OFFERED]
     return Missing(alias, heading, "", [(str(key), name) for key, name in cards])
 
 
 def renaming_in(values: QueryDict) -> Renaming:
-    """What a page asks for: `_alias`, `_from` and `_to` are lists of equal length, with an empty `_from` for a card."""
+    """Read the replacements from a form: `_alias`, `_from` and `_to` are parallel lists; `_from` is empty for a
+    card."""
     wanted = zip(*(values.getlist(name) for name in ("_alias", "_from", "_to")), strict=False)
     columns, cards = {}, {}
     for alias, column, to in wanted:
@@ -313,7 +313,7 @@ def renaming_in(values: QueryDict) -> Renaming:
 
 
 def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
-    """The fields of a push as it was sent that name what is renamed, by their names, as they are to be."""
+    """Return the new values of the form fields in which `renaming` changes something, by field name."""
     columns = renaming.columns
     texts = {name: renamed(values.get(name, ""), columns) for name in TEMPLATES if "is_template" in values}
     for name, alias, lines in _column_fields(values):
@@ -327,7 +327,7 @@ def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
 
 
 def columns_named(values: QueryDict, tables: Mapping[str, Table]) -> Iterator[ColumnName]:
-    """Every column of these cards that a push as it was sent names."""
+    """Yield every column of the cards in `tables` that the submitted push names."""
     for name in TEMPLATES if "is_template" in values else ():
         yield from columns_in(values.get(name, ""), tables.keys())
     for _name, alias, lines in _column_fields(values):
@@ -335,7 +335,7 @@ def columns_named(values: QueryDict, tables: Mapping[str, Table]) -> Iterator[Co
 
 
 def _column_fields(values: QueryDict) -> Iterator[tuple[str, str, list[str]]]:
-    """The fields of charts and own rows that name columns, each with its card's alias and its lines."""
+    """Yield each chart or own-row field that names columns: its name, the card's alias, the field's lines."""
     for prefix in [*_rows(values, "charts", CHARTS_AT_MOST), *_rows(values, "own_rows_rules", RULES_AT_MOST)]:
         alias = values.get(f"{prefix}-alias", "").strip()
         for name in (f"{prefix}-{column}" for column in ("x", "series", "y", "column")):
@@ -344,6 +344,6 @@ def _column_fields(values: QueryDict) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _rows(values: Mapping[str, Any], prefix: str, most: int) -> list[str]:
-    """The prefixes of the rows that stay."""
+    """Return the prefixes of the rows that are not deleted."""
     names = [f"{prefix}-{number}" for number in range(most * 2)]
     return [name for name in names if f"{name}-alias" in values and not values.get(f"{name}-DELETE")]

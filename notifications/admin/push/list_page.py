@@ -1,4 +1,4 @@
-"""Actions on the selected pushes of the list: enable, disable, pause, resume, duplicate."""
+"""Actions on the selected pushes of the list, and the page of the week."""
 
 from __future__ import annotations
 
@@ -45,27 +45,28 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 
-# Whom each of them reaches is worked out before it is enabled.
+# The number of recipients is computed for each push before it is enabled.
 AT_MOST = 50
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an action does to one push. `columns`: those that it has changed, not saved; none where it is left out, for
-    the reason that `line` gives."""
+    """The effect of an action on one push. `columns`: the changed, unsaved fields; empty if the push is left out, for
+    the reason in `line`."""
 
     subscription: Subscription
     line: str
     columns: frozenset[str] = frozenset()
 
 
-# Changes the push, not saved. `seen_by`: whose page it is.
+# Changes the push without saving it. The user is the one who looks at the page.
 Change = Callable[[Subscription, "User", datetime], Outcome]
 
 
 @dataclass(frozen=True)
 class Switch:
-    """`what`: a sentence for the page that asks first; `done`: of each push that was changed, in its history."""
+    """An action that changes pushes. `what`: explanation on the confirmation page; `done`: entry in the history of each
+    changed push."""
 
     title: StrOrPromise
     what: StrOrPromise
@@ -74,12 +75,12 @@ class Switch:
 
 
 class PushActions(AnyModelAdmin):
-    """For the admin of subscriptions."""
+    """Actions of the subscription admin."""
 
     actions = ("enable", "disable", "pause", "resume", "duplicate")
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Each push is deleted on its own page, which says what goes with it."""
+        """Remove "delete selected": a push is deleted on its own page, which lists what is deleted with it."""
         return {name: one for name, one in super().get_actions(request).items() if name != "delete_selected"}
 
     @admin.action(description=_("Enable the selected pushes"), permissions=["change"])
@@ -100,7 +101,7 @@ class PushActions(AnyModelAdmin):
 
     @admin.action(description=_("Duplicate the selected pushes"), permissions=["duplicate"])
     def duplicate(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
-        """Copies are disabled: there is nothing to ask."""
+        """Copy the selected pushes. Copies are disabled, so no confirmation is needed."""
         if _are_too_many(request, queryset):
             return
         with transaction.atomic():
@@ -115,12 +116,12 @@ class PushActions(AnyModelAdmin):
         messages.success(request, sentence % {"count": queryset.count()})
 
     def has_duplicate_permission(self, request: HttpRequest) -> bool:
-        """A copy has a content of its own, and is of somebody who could have written both."""
+        """Allow copying to people who may create both a subscription and a report."""
         may_write = self.has_add_permission(request) and self.has_change_permission(request)
         return may_write and request.user.has_perm("notifications.add_report")
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Subscription], name: str) -> HttpResponse | None:
-        """First a page that says what becomes of each, then the change."""
+        """Show a confirmation page with the outcome for each push; apply the change once confirmed."""
         if _are_too_many(request, queryset):
             return None
         switch = SWITCHES[name]
@@ -173,7 +174,7 @@ def _outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_by: Us
     return sorted(found, key=lambda one: (one.subscription.name, one.subscription.pk))
 
 
-# --- What each of them does -------------------------------------------------------------------------------------------
+# --- The changes ----------------------------------------------------------------------------------------------------
 
 
 def _enable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
@@ -229,7 +230,6 @@ def _next_time(subscription: Subscription) -> str:
 
 
 def _waiting_line(subscription: Subscription) -> str:
-    """How many of its messages are on their way."""
     waiting = Delivery.objects.filter(run__subscription=subscription).unsettled().aggregate(count=Count("pk"))
     sentence = ngettext("%(count)d message is waiting", "%(count)d messages are waiting", waiting["count"])
     return sentence % waiting
@@ -262,7 +262,7 @@ SWITCHES = {
     ),
 }
 WEEKS_AHEAD = 52
-# Of how many pushes it is worked out who would get them.
+# Recipients are computed for at most so many pushes.
 COUNTED_AT_MOST = 500
 TEMPLATE = "admin/notifications/subscription/week.html"
 
@@ -275,7 +275,8 @@ class Cell:
 
 
 def week_page(model_admin: admin.ModelAdmin[Subscription], request: HttpRequest) -> HttpResponse:
-    """`?week=1` is the seven days after the next seven. The number of queries is that of `expect_recipients`."""
+    """Show how many messages are planned for each hour of a week. `?week=1` is the week that begins in seven days. The
+    number of queries does not depend on the number of pushes, see `expect_recipients`."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
     number = _number(request)
@@ -313,7 +314,7 @@ def _number(request: HttpRequest) -> int:
 
 
 def _hours(found: Week) -> range:
-    """From the first hour in which something begins on some day to the last."""
+    """Return the range from the earliest to the latest hour used on any day."""
     used = [hour for _day, hour in found.hours]
     return range(min(used), max(used) + 1) if used else range(0)
 
@@ -323,7 +324,7 @@ def _cell(found: Week, day: date, hour: int) -> Cell:
 
 
 def only_failing(pushes: QuerySet[Subscription]) -> QuerySet[Subscription]:
-    """Keep those of which the newest run for everybody was missed, failed, or did not reach everybody."""
+    """Keep the pushes whose newest complete run was missed, failed, or did not reach everybody."""
     whole = Run.objects.filter(subscription=OuterRef(OuterRef("pk"))).exclude(trigger__in=Run.PARTIAL)
     newest = Subquery(whole.order_by("-pk").values("pk")[:1])
     return pushes.filter(Exists(Run.objects.went_wrong().filter(pk=newest)))

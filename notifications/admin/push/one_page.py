@@ -1,4 +1,4 @@
-"""What pages that make a thing in one form share: drafts, choosing data, folded parts, and what is wrong on top."""
+"""Base of pages that edit one thing in one form: drafts, choosing data, folded parts, a list of problems."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ if TYPE_CHECKING:
 
 
 FORM_KEY = re.compile(r"[0-9a-f]{32}")
-# What can be added from the page itself.
+# Fields with a link to add a related row.
 ADDED_HERE = frozenset({"users", "groups", "robot"})
 VALUE_CHARACTERS = 30
-# What a list of settings leaves out.
+# Template code is left out of the summary of settings.
 _TEMPLATE_CODE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 NAMED_AT_MOST = 4
 
 
 @dataclass(frozen=True)
 class Part:
-    """`names`: of its fields, in whichever form of the page has them. `rows`: the prefixes of its formsets, each with
-    how many rows it may have before they count as set here: those are made elsewhere on the page."""
+    """A folded part of the form. `names`: its fields, from any form of the page. `rows`: prefixes of its formsets, each
+    with the number of rows to ignore in the summary because another part of the page creates them."""
 
     key: str
     title: StrOrPromise
@@ -69,7 +69,8 @@ class Part:
 
 @dataclass(frozen=True)
 class FoldedPart:
-    """`inlines`: the admin's formsets. `summary`: what is set, in one line; empty where all is as it was at first."""
+    """A part to be rendered. `inlines`: the admin's formsets. `summary`: the settings in one line; empty if all are
+    defaults."""
 
     key: str
     title: StrOrPromise
@@ -81,7 +82,7 @@ class FoldedPart:
 
 @dataclass(frozen=True)
 class Problem:
-    """One sentence of the list above the form. `anchor`: the id of the field that it is about; empty for the whole."""
+    """A sentence of the list above the form. `anchor`: id of the field; empty if it concerns the whole form."""
 
     text: str
     label: str = ""
@@ -89,8 +90,7 @@ class Problem:
 
 
 class DraftedForm(AnyModelForm):
-    """A form that begins with `draft`: what the person left on its page. `part`: the form that stands in the same page;
-    None where it is not there."""
+    """A form that may start from a saved draft. `part`: the second form on the same page, or None."""
 
     draft: QueryDict | None = None
 
@@ -106,7 +106,7 @@ class DraftedForm(AnyModelForm):
         raise NotImplementedError
 
     def forgive(self, form: Any) -> None:
-        """Take the errors from a draft: what is still missing is no mistake yet."""
+        """Clear the errors of a form filled from a draft: an incomplete draft is no mistake."""
         if self.draft is not None:
             form._errors = ErrorDict()
 
@@ -115,9 +115,9 @@ class DraftedForm(AnyModelForm):
 
 
 class OnePage(AnyModelAdmin):
-    """`draft_name`: of its drafts. `new_title`: of the page of a new row. `parts`: those that are folded;
-    `shown_fields`: those that whoever may only look sees, in the same parts. The page sends the key of the row that it
-    changes as `_id`, and a `token` of its own: that of a new row, sent twice, makes one row."""
+    """Base admin for such a page. `draft_name`: prefix of its drafts' page. `new_title`: title for a new row. `parts`:
+    the folded parts. `shown_fields`: the fields for people who may only view. The page sends the key of its row as
+    `_id` and a random `token`, which keeps a new row from being created twice."""
 
     draft_name: str
     new_title: StrOrPromise
@@ -134,7 +134,7 @@ class OnePage(AnyModelAdmin):
         if made is None:
             try:
                 return super().add_view(request, form_url, extra_context)
-            except IntegrityError:  # sent a second time before the first was done
+            except IntegrityError:  # submitted again before the first request was done
                 made = self._made_by(request)
                 if made is None:
                     raise
@@ -161,7 +161,7 @@ class OnePage(AnyModelAdmin):
         return super().changeform_view(request, object_id, form_url, extra)
 
     def page_context(self, request: HttpRequest) -> dict[str, Any]:
-        """What the template needs besides, for whoever may fill in the form."""
+        """Return further template context for people who may fill in the form."""
         return {}
 
     def render_change_form(
@@ -176,12 +176,12 @@ class OnePage(AnyModelAdmin):
                 context["media"] += one.media
             formsets = [one.formset for one in inlines]
             context["problems"] = list(problems_of(forms, formsets)) if is_sent else []
-            context["errors"] = None  # Django's line, in place of which the list stands
+            context["errors"] = None  # replaces Django's line with our list
             context["folded_parts"] = folded(self.parts, forms, inlines, is_sent=is_sent)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def form_at_work(self, request: HttpRequest, row: Any) -> Any:
-        """Return the form as sent, cleaned, to be tried: what others saved meanwhile is said when it is saved."""
+        """Return the submitted form, cleaned for a preview. Concurrent changes are reported only on saving."""
         form: Any = self.get_form(request, row)(request.POST, instance=row or self.model())
         forms = [one for one in (form, form.part) if one is not None]
         for one in forms:
@@ -192,7 +192,7 @@ class OnePage(AnyModelAdmin):
         return form
 
     def _made_by(self, request: HttpRequest) -> Any:
-        """The row that this page made when it was sent before; None the first time."""
+        """Return the row that an earlier submission of this page created, or None."""
         key = form_key_in(request)
         return self.get_queryset(request).filter(form_key=key).first() if key else None
 
@@ -206,10 +206,8 @@ class OnePage(AnyModelAdmin):
         return [path(route, wrapped(require_POST(view)), name=self._url_name(name)) for route, view, name in views]
 
     def draft_view(self, request: HttpRequest) -> HttpResponse:
-        """Keeps what was typed, or drops it and shows the page anew.
-
-        What comes in behind the form itself is not kept: it would be offered on the next page, and saved a second time.
-        """
+        """Save what was typed as a draft, or drop the draft and redirect to the page. A draft that arrives after its
+        form was saved is dropped: it would be offered on the next page and saved twice."""
         row, person = self.at_work(request), administrator(request)
         page = self._page_of(row)
         if "_drop" in request.POST:
@@ -230,18 +228,17 @@ class OnePage(AnyModelAdmin):
         return choose_card(request)
 
     def rename_view(self, request: HttpRequest) -> JsonResponse:
-        """The fields of the form as it stands that name a column or a card which is called otherwise now, as they are
-        to be. Nothing is saved."""
+        """Return the new values of the fields that name a renamed column or card. Saves nothing."""
         self.at_work(request)
         return JsonResponse({"changes": self.renamed_fields(request)})
 
     def renamed_fields(self, request: HttpRequest) -> dict[str, str]:
-        """By their names. Raises PermissionDenied for whoever may not change them."""
+        """Return new values by field name. Raises PermissionDenied if the person may not change them."""
         raise NotImplementedError
 
     def at_work(self, request: HttpRequest) -> Any:
-        """The row that the page is about, which the person may change; None on the page of a new one, which they may
-        add. Else 403 or 404."""
+        """Return the row that the page edits, or None for a new one. Raises PermissionDenied or Http404 if the person
+        may not change or add it."""
         key = request.POST.get("_id", "")
         if is_key(key):
             return self.changeable(request, int(key))
@@ -250,14 +247,14 @@ class OnePage(AnyModelAdmin):
         return None
 
     def changeable(self, request: HttpRequest, pk: int) -> Any:
-        """A visible row that the person may change; else 403 or 404."""
+        """Return a visible row that the person may change. Raises PermissionDenied or Http404 otherwise."""
         rows = self.model._default_manager.visible_to(request.user)
         return find_row(request, rows, pk, self.has_change_permission)
 
     # --- Rows of the page ---------------------------------------------------------------------------------------------
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
-        """With what was left in them, where the page begins with a draft that has such rows."""
+        """Fill the formset from the draft if the draft has such rows."""
         draft: QueryDict | None = getattr(obj, "draft_at_work", None)
         is_kept = draft is not None and f"{prefix}-TOTAL_FORMS" in draft
         return {**super().get_formset_kwargs(request, obj, inline, prefix), **({"data": draft} if is_kept else {})}
@@ -272,17 +269,17 @@ class OnePage(AnyModelAdmin):
     # --- Drafts -------------------------------------------------------------------------------------------------------
 
     def draft_offered(self, request: HttpRequest, row: Any) -> Draft | None:
-        """What the person left here, unless they go on with it or send the form."""
+        """Return the person's draft to offer on a plain GET, or None."""
         is_offered = request.method == "GET" and "draft" not in request.GET
         return self._draft(request, row) if is_offered else None
 
     def draft_chosen(self, request: HttpRequest, row: Any) -> QueryDict | None:
-        """What the person left here, where the address asks for it."""
+        """Return the values of the person's draft if the URL asks for it, else None."""
         found = self._draft(request, row) if request.method == "GET" and "draft" in request.GET else None
         return None if found is None else QueryDict(found.values, mutable=True)
 
     def forget_draft(self, request: HttpRequest, *, is_new: bool, row: Any) -> None:
-        """What was typed is saved now."""
+        """Drop the draft after its values were saved."""
         drop_draft(administrator(request), self._page_of(None if is_new else row))
 
     def address_of(self, row: Any) -> str:
@@ -302,21 +299,21 @@ class OnePage(AnyModelAdmin):
 
 
 def _forgive(formset: Any) -> None:
-    """What is still missing in rows that were left is no mistake yet."""
+    """Clear the errors of rows filled from a draft: an incomplete draft is no mistake."""
     formset._errors, formset._non_form_errors = [ErrorDict() for _form in formset.forms], ErrorList()
     for form in formset.forms:
         form._errors = ErrorDict()
 
 
 def form_key_in(request: HttpRequest) -> str:
-    """The `token` of a page that was sent; empty where there is none, or it is none of ours."""
+    """Return the `token` of a submitted page; empty if it is missing or malformed."""
     key = request.POST.get("token", "")
     return key if FORM_KEY.fullmatch(key) else ""
 
 
 def apply_button(request: HttpRequest, row: Any) -> None:
-    """The buttons of the page say whether the thing is enabled; without one that does, it stays as it is: what an old
-    page sends about it may be wrong. `row`: None for a new one."""
+    """Set `is_enabled` from the button that was pressed. Other buttons keep the row's state, as a page opened earlier
+    may hold an old one. `row`: None for a new one."""
     values = request.POST.copy()
     if "_buttons" not in values:
         return
@@ -328,7 +325,7 @@ def apply_button(request: HttpRequest, row: Any) -> None:
 
 
 def problems_of(forms: Iterable[Any], formsets: Iterable[Any]) -> Iterator[Problem]:
-    """In the order of the page. `forms`: None where a part is not there."""
+    """Yield the errors of forms and formsets in the order of the page. `forms` may contain None."""
     for one in forms:
         if one is None:
             continue
@@ -355,23 +352,23 @@ def _row_problems(formset: Any) -> Iterator[Problem]:
 SHOWN_AT_MOST = 30
 ENTRIES_AT_MOST = 200
 NAME_CHARACTERS = 100
-# Of a column that says to whom rows belong: it has so many values at most, of which people have so many.
+# A column is proposed for own rows if it has at most so many values and people have at least this share of them.
 VALUES_AT_MOST = 1000
 SHARE_AT_LEAST = 0.5
 TEMPLATE = "admin/notifications/subscription/_data.html"
-# What the ways to the BI need, and where they lead.
+# The permission that each link needs, and its URL name.
 _CONNECT = ("integrations.change_biconnection", "integrations_biconnection_changelist")
 _NEW_CARD = "integrations.add_card"
 _NEW_SOURCE = ("integrations.add_datasource", "integrations_datasource_add")
 
 
 def list_choices(request: HttpRequest) -> JsonResponse:
-    """List the data that can be chosen. `q`: a part of a name; `page`: of the BI, whose cards are wanted; `pictures`:
-    whether pages and cards are also offered as pictures. The page asks again with `poll` while the BI lists: then the
-    BI is not asked anew."""
+    """List the data that can be chosen. `q`: part of a name; `page`: a BI page whose cards to list; `pictures`: also
+    offer pages and cards as pictures. With `poll`, the BI is not queried again: the page only asks whether the running
+    listing is done."""
     wanted = request.POST.get("q", "").replace("\x00", "").strip()
     source = _bi_source(request)
-    # Whoever does not see the BI learns no name of its pages.
+    # People who may not see the BI must not learn the names of its pages.
     known = catalogue.latest_listing() if source is not None else None
     pages = {one[0]: one[1] for one in known.entries} if known is not None else {}
     page_id = page if (page := request.POST.get("page", "")) in pages else ""
@@ -401,9 +398,9 @@ def list_choices(request: HttpRequest) -> JsonResponse:
 
 
 def proposed_pair(table: Table, *, by: User) -> tuple[str, str] | None:
-    """Propose for own rows the column of texts, and the key of the attribute (or a name of OwnRowsRule.OF_PERSON), of
-    which people have the most of its values; None where they have less than half of any column's. Three queries.
-    """
+    """Propose a column and an attribute for own rows: the pair with the largest share of the column's values that
+    people have. The attribute is a key or a name in OwnRowsRule.OF_PERSON. Return None if no share reaches
+    SHARE_AT_LEAST. Makes three queries."""
     cells: dict[str, dict[str, str]] = {}
     for number, column in enumerate(table.columns):
         texts = {str(row[number]).strip() for row in table.rows if row[number]} if column.kind is Kind.TEXT else set()
@@ -429,7 +426,7 @@ def proposed_pair(table: Table, *, by: User) -> tuple[str, str] | None:
 
 
 def choose_card(request: HttpRequest) -> JsonResponse:
-    """Make a card here of one of the BI, unless there is one; answer with its key and name."""
+    """Return the key and name of the card for a BI card; create it if there is none."""
     if not request.user.has_perm(_NEW_CARD):
         raise PermissionDenied
     source = _bi_source(request)
@@ -447,20 +444,20 @@ def choose_card(request: HttpRequest) -> JsonResponse:
 
 
 def _entries(listing: Listing | None, wanted: str) -> list[tuple[str, str, bool]]:
-    """The id and name of each page or card, and whether it holds rows."""
+    """Return id, name and whether it has rows, for each matching page or card."""
     entries = listing.entries if listing is not None else []
     fitting = [one for one in entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
     return [(one[0], one[1] or one[0], one[2] not in WITHOUT_ROWS) for one in fitting]
 
 
 def _bi_source(request: HttpRequest) -> DataSource | None:
-    """That of every company, where the person sees one."""
+    """Return the enabled BI source that the person sees; one for all companies comes first."""
     found = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
     return found.order_by(F("corp").asc(nulls_first=True), "pk").first()
 
 
 def _free_name(source: DataSource, name: str) -> str:
-    """The BI's name, counted where a card of this source has it already."""
+    """Return `name`, numbered if a card of this source already has it."""
     name = name[: NAME_CHARACTERS - 6]
     taken = set(Card.objects.filter(source=source, name__startswith=name).values_list("name", flat=True))
     free = (f"{name} ({number})" for number in range(2, len(taken) + 3))
@@ -468,8 +465,8 @@ def _free_name(source: DataSource, name: str) -> str:
 
 
 def _way_to_bi(request: HttpRequest) -> dict[str, Any]:
-    """Why there is no BI to choose from, and where it is connected or made a source, for whoever may do that; else whom
-    to ask. Somebody who sees some companies alone learns of a source of no company that it is there."""
+    """Say why there is no BI to choose from, with a link to connect it or a person to ask. People limited to some
+    companies only learn that a source for all companies exists."""
     is_connected = BiConnection.objects.filter(pk=THE_ONE).exclude(base_url="").exists()
     sources = DataSource.objects.hidden_from(request.user).filter(kind=SourceKind.GUANDATA, is_enabled=True)
     is_hidden = is_connected and sources.exists()
@@ -488,7 +485,7 @@ def _address(request: HttpRequest, permission: str, view: str) -> str:
 
 
 CHARACTERS_AT_MOST = 200_000
-# About the request or the page, not typed.
+# Fields of the request or the page, which nobody typed.
 _NOT_TYPED = (
     *("csrfmiddlewaretoken", "token", "_token", "_id", "_as"),
     *("_save", "_try", "_enable", "_disable", "_buttons", "is_enabled"),
@@ -496,7 +493,7 @@ _NOT_TYPED = (
 
 
 def keep_draft(person: User, page: str, values: QueryDict, *, now: datetime) -> bool:
-    """Keep what was typed, unless it is longer than CHARACTERS_AT_MOST. Return whether it was kept."""
+    """Store what was typed as the person's draft of `page`. Return False if it exceeds CHARACTERS_AT_MOST."""
     typed = values.copy()
     for name in _NOT_TYPED:
         typed.pop(name, None)
@@ -514,8 +511,7 @@ def drop_draft(person: User, page: str) -> None:
 def folded(
     parts: Sequence[Part], forms: Sequence[Any], inlines: Sequence[Any], *, is_sent: bool
 ) -> dict[str, FoldedPart]:
-    """By key. One with an error is open. `forms`: None where a part of the page is not there. `is_sent`: whether errors
-    are said."""
+    """Return the parts by key. After submission, a part with errors is open. `forms` may contain None."""
     found, said = {}, summaries(parts, forms, [one.formset for one in inlines])
     for part in parts:
         fields = _fields(part, forms)
@@ -526,7 +522,7 @@ def folded(
 
 
 def summaries(parts: Iterable[Part], forms: Sequence[Any], formsets: Iterable[Any]) -> dict[str, str]:
-    """By key, what is set in each part, in one line; empty where all is as it was at first."""
+    """Return a one-line summary of the settings of each part, by key; empty if all are defaults."""
     rows = {one.prefix: (one.model._meta.verbose_name_plural, sum(map(_is_filled, one.forms))) for one in formsets}
     return {part.key: _summary(part, _fields(part, forms), rows) for part in parts}
 
@@ -548,7 +544,7 @@ def _fields(part: Part, forms: Iterable[Any]) -> list[BoundField]:
 
 
 def _is_set(field: BoundField) -> bool:
-    """Whether its value is another one than on the page of a new row."""
+    """Return whether the field differs from its value on the page of a new row."""
     form: Any = field.form
     if form.instance._state.adding:
         usual = form.get_initial_for_field(field.field, field.name)
@@ -560,7 +556,7 @@ def _is_set(field: BoundField) -> bool:
 
 
 def _sent(field: BoundField) -> Any:
-    """The value as the widget would send it."""
+    """Return the value in the form in which the widget submits it."""
     value = field.value()
     is_several = hasattr(field.field.widget, "decompress")
     return field.field.widget.decompress(value) if is_several and not isinstance(value, list) else value
@@ -578,7 +574,7 @@ def _words(field: BoundField) -> str:
 
 
 def _values(field: BoundField) -> Iterator[str]:
-    """Of a long list how many there are."""
+    """Yield what to show for a field; for long lists only their length."""
     value = _sent(field)
     several = value if isinstance(value, list | tuple) else [value]
     if any(isinstance(one, tuple | list) for one in several):

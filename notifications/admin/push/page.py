@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 
-# The parts of a content, as rows of the page.
+# The parts of a report that are edited as rows of the page.
 INLINES = (ReportCardInline, ReportChartInline, OwnRowsInline, PagePictureInline)
 PARTS = (
     Part(
@@ -98,7 +98,7 @@ PARTS = (
 
 
 class PushPage(OnePage, PreviewMixin):
-    """For the admin of subscriptions. The rows of the page belong to the report, not to the subscription."""
+    """The change page of subscriptions. Its inline rows belong to the report, not to the subscription."""
 
     draft_name, new_title = "push", _("New push")
     parts = PARTS
@@ -110,7 +110,7 @@ class PushPage(OnePage, PreviewMixin):
     # --- The content --------------------------------------------------------------------------------------------------
 
     def get_inline_instances(self, request: HttpRequest, obj: Subscription | None = None) -> list[Any]:
-        """None where the content was not sent, and for whoever may not write it."""
+        """Return no inlines if the report was not sent or the person may not edit it."""
         if request.method == "POST" and CONTENT_IS_SENT not in request.POST:
             return []
         permission = "notifications.add_report" if obj is None else "notifications.change_report"
@@ -127,7 +127,7 @@ class PushPage(OnePage, PreviewMixin):
             yield inline.get_formset(request, known), inline
 
     def _create_formsets(self, request: HttpRequest, obj: Any, change: bool) -> Any:
-        """Rows stand on the page only together with the content that they belong to. The form reads them, too."""
+        """Create the formsets once, as the form reads them too. Without a report there are none."""
         if getattr(obj, "content_at_work", None) is None:
             return [], []
         if not hasattr(obj, "formsets_at_work"):
@@ -139,7 +139,7 @@ class PushPage(OnePage, PreviewMixin):
         return {**kwargs, "instance": getattr(obj, "content_at_work", None) or Report()}
 
     def save_content(self, form: PushForm) -> None:
-        """Write the report, so that the subscription can name it. Its rows follow in `save_related`."""
+        """Save the report, so that the subscription can refer to it. `save_related` saves its rows later."""
         content = form.content
         if content is None:
             return
@@ -154,7 +154,7 @@ class PushPage(OnePage, PreviewMixin):
         form.instance.report = report
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """With the content, where it goes with its last push."""
+        """List the reports that would be deleted with their last push, too."""
         listed, counts, *more = super().get_deleted_objects(objs, request)
         for report in self._left_alone(request, objs):
             listed.append(gettext("Content: %(title)s (no other push sends it)") % {"title": report})
@@ -168,12 +168,12 @@ class PushPage(OnePage, PreviewMixin):
         reports.delete()
 
     def _left_alone(self, request: HttpRequest, subscriptions: Iterable[Subscription]) -> QuerySet[Report]:
-        """The contents that only these pushes send, and that the person may delete."""
+        """Return the reports that only `subscriptions` send and that the person may delete."""
         keys = [one.pk for one in subscriptions]
         theirs = Report.objects.visible_to(request.user).filter(subscriptions__in=keys).distinct()
         others = Subscription.objects.exclude(pk__in=keys).values("report")
         may = request.user.has_perm("notifications.delete_report")
-        # By their keys: the pushes are gone when they are deleted.
+        # Evaluate now: after the deletion, the pushes no longer lead to their reports.
         found = theirs.exclude(pk__in=others).values_list("pk", flat=True) if may else ()
         return Report.objects.filter(pk__in=list(found))
 
@@ -183,7 +183,7 @@ class PushPage(OnePage, PreviewMixin):
         super().save_related(request, form, formsets, change)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        """With the fields of the content that were changed."""
+        """Add the changed fields of the report to the message."""
         said = super().construct_change_message(request, form, formsets, add)
         content = form.content
         if add or content is None or not content.changed_data:
@@ -224,19 +224,17 @@ class PushPage(OnePage, PreviewMixin):
         form.make_formsets = lambda row: self._create_formsets(request, row, change=row.pk is not None)[0]
         return form
 
-    # --- What it asks the server --------------------------------------------------------------------------------------
+    # --- Requests of the page -----------------------------------------------------------------------------------------
 
     def push_urls(self, wrapped: Callable[[Any], Any]) -> list[URLPattern]:
         copy = path("<int:pk>/copy/", wrapped(require_POST(self.copy_view)), name="notifications_subscription_copy")
         return [*self.page_urls(wrapped), copy]
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
-        """The form as it stands: its rows, its message, who and when. Nothing is saved.
-
-        Of what the page gets: `as`: as whom it looks; `fields`: what can be inserted; `points`: the starting points;
-        both empty until the data is there. `parts`: for each template the texts and merge fields of which it consists,
-        null where it can be written by hand alone; `sources`: the templates that this is said of.
-        """
+        """Preview the submitted form: data, message, recipients and times. Saves nothing. The answer has `as`: the
+        person whose view is shown; `fields` and `points`: merge fields and starting points, empty until the data is
+        loaded; `parts`: for each template its texts and merge fields, null if only the source can be edited; `sources`:
+        the templates that `parts` was made from."""
         by, now = administrator(request), timezone.now()
         subscription = self.at_work(request)
         form = self.form_at_work(request, subscription)
@@ -244,7 +242,7 @@ class PushPage(OnePage, PreviewMixin):
             "outlook": show_outlook(request, form.found, find_times_of_form(form, now)),
             "folded": summaries(PARTS, (form, form.content), type(form).make_formsets(form.instance)),
         }
-        if form.content is None:  # somebody who may not write it reads it as it is
+        if form.content is None:  # without permission to edit the report, preview the saved one
             report = form.cleaned_data.get("report")
             form.instance.message_form = form.cleaned_data.get("message_form") or MessageForm.TEXTCARD
             message = {} if report is None else render_saved(form.instance, by=by, now=now)
@@ -273,7 +271,8 @@ class PushPage(OnePage, PreviewMixin):
     def _look(
         self, request: HttpRequest, form: PushForm, draft: PushDraft, data: DataPreview | None, now: datetime
     ) -> tuple[User, dict[str, Any]]:
-        """As whom the page looks (whom it chose, else the first recipient, else oneself), and the message."""
+        """Return the person whose view is shown (the chosen one, else the first recipient, else oneself) and the
+        message."""
         by = administrator(request)
         first = form.found.first_id if form.found is not None else None
         person = looked_at_as(by).filter(pk=first or by.pk).first() or by
@@ -287,14 +286,14 @@ class PushPage(OnePage, PreviewMixin):
         return person, self.show_draft(request, draft, data, person, at)
 
     def renamed_fields(self, request: HttpRequest) -> dict[str, str]:
-        """Of the content, which a right of its own is for."""
+        """Return the renamed fields of the report. Raises PermissionDenied without permission to write reports."""
         verb = "change" if is_key(request.POST.get("_id", "")) else "add"
         if not request.user.has_perm(f"notifications.{verb}_report"):
             raise PermissionDenied
         return changes(request.POST, renaming_in(request.POST))
 
     def copy_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """A disabled push like this one, with a content of its own."""
+        """Create a disabled copy of the push with its own report, and show it."""
         subscription = self.changeable(request, pk)
         if not (self.has_add_permission(request) and request.user.has_perm("notifications.add_report")):
             raise PermissionDenied
@@ -305,7 +304,7 @@ class PushPage(OnePage, PreviewMixin):
 
 
 def _move_to_copy(formset: Any, copied: CopiedReport) -> None:
-    """What the page knew as rows of the report it was opened with are the rows of the copy now."""
+    """Point the rows of a formset, loaded from the original report, to the rows of the copy."""
     keys = copied.parts[formset.model]
     for form in formset.initial_forms:
         form.instance.pk = keys.get(form.instance.pk)
@@ -313,7 +312,7 @@ def _move_to_copy(formset: Any, copied: CopiedReport) -> None:
 
 
 def _draft_of(form: PushForm, report: Report) -> PushDraft:
-    """The push as its page stands, of a form that was cleaned."""
+    """Return the submitted push as a draft. `form` must be cleaned."""
     push = form.instance
     take_texts(report, form.data)
     push.report = report
@@ -324,7 +323,7 @@ def _draft_of(form: PushForm, report: Report) -> PushDraft:
 
 
 def _missing(request: HttpRequest, draft: PushDraft, data: DataPreview | None, tables: Mapping[str, Table]) -> str:
-    """What the push names and the data does not have any more, with what it may be called today."""
+    """Render the columns and cards that the push names but the data lacks, with replacements to choose."""
     lost = frozenset() if data is None else data.lost
     gone = [one for one in draft.parts.cards if one.card_id in lost]
     found = [missing_card(one.alias, one.heading, administrator(request)) for one in gone]
@@ -333,7 +332,7 @@ def _missing(request: HttpRequest, draft: PushDraft, data: DataPreview | None, t
 
 
 def _limits(*forms: Any) -> str:
-    """Which texts are longer than they may be, before they are saved; empty where none is."""
+    """Return the errors about texts that are too long, before saving; empty if there are none."""
     return " ".join(
         f"{form.fields[name].label}: {message}"
         for form in forms
@@ -345,8 +344,8 @@ def _limits(*forms: Any) -> str:
 
 
 def _offered(draft: PushDraft, tables: Mapping[str, Table], by: User) -> dict[str, Any]:
-    """What the page offers once the data is there: fields to insert, starting points made of the first card, and with
-    which of its columns and which attribute own rows would begin."""
+    """Return what the loaded data allows to insert: merge fields, columns, starting points for the first card, and a
+    proposed column and attribute for own rows."""
     groups = [group for alias, table in tables.items() for group in merge_fields.groups_of(table, alias)]
     points: list[StartingPoint] = []
     pair = None
