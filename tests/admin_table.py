@@ -1,8 +1,8 @@
-"""What every person gets on every page and for every action of the administration.
+"""The expected answer of every page and action of the administration for every kind of person.
 
-A new page or action needs a row here: test_admin_matrix fails without one. `expect` reads: `status` for the people
-named; `unseen` for those who hold the permission, but not for this company; 403 for all other staff; the login page
-(302) for everybody else. The people are named in tests.admin_world.
+Add a row here for a new page or action: test_admin_matrix fails without one. `expect` takes the `status` for the
+people named and the one for the `unseen` (people who hold the permission, but not for this company). All other staff
+get 403; everybody else is sent to the login page (302). tests.admin_world names the people.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from tests.bi import KEY as BI_KEY
 
 @dataclass(frozen=True)
 class Row:
-    """`args`: keys of things in the world, or plain words. `query` may name {source}. `data`: what is sent.
-    `form`: sent as the page has it, with these changes. `changed_by`: who changes by it what state() sees; everybody
-    else must not."""
+    """A request and the status that each person gets.
+
+    `args` are keys of things in the world, or plain words. `query` may contain {source}. `data` is sent as it is;
+    `form` holds changes to the form as the page shows it. `changed_by` names the people whose request changes what
+    state() returns; nobody else's may.
+    """
 
     page: str
     expected: dict[str, int]
@@ -55,12 +58,12 @@ OTHER_ADDRESS = {"url": "https://new.example.com/", "_confirmed": "1"}
 CONDITION = {
     f"conditions-0-{name}": text for name, text in (("aggregate", "count"), ("comparison", "eq"), ("value", "0"))
 }
-# Whose token of P1's they see: P1's own, and of those who may change P1.
+# Those who see the token of P1: P1 and those who may change P1.
 TOKEN_READERS, TOKEN_ELSEWHERE = "U SA P1", "S1 PA S2 P2"
 DEPARTMENT_READERS, DEPARTMENT_READERS_ELSEWHERE = f"{CORP_READERS} PA P1", f"{CORP_READERS_ELSEWHERE} P2"
 KEEP_ROBOTS = ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE = f"{INTEGRATION} PA P1", "S2 I2 P2"
 AUDITORS, AUDITORS_ELSEWHERE = "U SA S1 RA R1", "S2 R2"
-# Who manages the second company only.
+# People who manage the second company only.
 BLIND = "S2 I2 P2 R2"
 TOKEN_BLIND = f"N S1 PA IA I1 RA R1 {BLIND}"
 
@@ -74,18 +77,18 @@ def reads(model: str, thing: str, people: str, elsewhere: str) -> Row:
 
 
 def posts(page: str, people: str, *args: str, status: int = 302, unseen: str = "", **more: Any) -> Row:
-    """What `people` change by sending it; 404 for the `unseen`."""
+    """Make the row of a POST by which `people` change something; the `unseen` get 404."""
     expected = expect(people, status, unseen=(unseen, 404))
     return Row(page, expected, method="post", args=args, changed_by=people, **more)
 
 
 def history(model: str, thing: str, people: str, blind: str) -> Row:
-    """Django looks for the row before it asks for the right: `blind` are sent away because they do not see it."""
+    """Make the row of a history page. Django looks for the row before the permission, so `blind` are redirected."""
     return Row(f"{model}_history", expect(people, unseen=(blind, 302)), args=(thing,))
 
 
 def adds(model: str, people: str) -> list[Row]:
-    """The empty form, and what comes of sending it empty: it is shown again to those who may add."""
+    """Make the rows of the empty form and of sending it empty, which shows it again to those who may add."""
     return [
         Row(f"{model}_add", expect(people)),
         Row(f"{model}_add", expect(people), method="post"),
@@ -93,13 +96,13 @@ def adds(model: str, people: str) -> list[Row]:
 
 
 def saves(model: str, thing: str, people: str, elsewhere: str, form: dict[str, Any]) -> Row:
-    """The filled form with these fields changed, as `people` send it."""
+    """Make the row of the filled form, sent by `people` with the fields of `form` changed."""
     seen = expect(people, 302, unseen=(elsewhere, 302))
     return Row(f"{model}_change", seen, method="post", args=(thing,), form=form, changed_by=people)
 
 
 def deletes(model: str, thing: str, people: str, elsewhere: str, *, is_gone: bool = True) -> list[Row]:
-    """The question, and the deletion. `is_gone`: not so where something else needs the row."""
+    """Make the rows of the confirmation page and of the deletion. `is_gone` is false if another row needs this one."""
     return [
         Row(f"{model}_delete", expect(people, unseen=(elsewhere, 302)), args=(thing,)),
         Row(
@@ -114,14 +117,16 @@ def deletes(model: str, thing: str, people: str, elsewhere: str, *, is_gone: boo
 
 
 def never(page: str, *args: str, method: str = "get", elsewhere: str = "") -> Row:
-    """Nobody, superusers included. `elsewhere`: who is sent away for not seeing the row."""
+    """Make the row of a page that nobody may use, superusers included. `elsewhere` do not see the row: they are
+    redirected."""
     return Row(page, expect("", unseen=(elsewhere, 302)), method=method, args=args, data={"post": "yes"})
 
 
 def kept(
     model: str, thing: str, readers: tuple[str, str], adders: str, savers: tuple[str, str], form: dict[str, Any]
 ) -> list[Row]:
-    """The pages of a row that people add and change. Of each pair the second are those who do not see this one."""
+    """Make the rows of pages of an object that people add and change. A pair names who sees this object, and who
+    does not."""
     return [
         lists(model, *readers),
         *adds(model, adders),
@@ -132,7 +137,7 @@ def kept(
 
 
 def log(model: str, thing: str, readers: str, elsewhere: str) -> list[Row]:
-    """The pages of a row that people only read."""
+    """Make the rows of pages of an object that people only read."""
     return [
         lists(model, readers, elsewhere),
         reads(model, thing, readers, elsewhere),
@@ -144,7 +149,7 @@ def log(model: str, thing: str, readers: str, elsewhere: str) -> list[Row]:
 
 
 def only_row(model: str, thing: str, people: str) -> list[Row]:
-    """The pages of a table's one row: its list leads there."""
+    """Make the rows of pages of a table with a single row; the list redirects to that row."""
     return [
         Row(f"{model}_changelist", expect(people, 302)),
         Row(f"{model}_change", expect(people), args=(thing,)),
@@ -164,7 +169,8 @@ def of_corp(
     changes: bool = False,
     **more: Any,
 ) -> Row:
-    """A view of our own on a company's page: 404 for whoever does not see the company, right or none."""
+    """Make the row of a view of our own on a company's page: 404 for those who do not see the company, permission or
+    not."""
     seen = expect(people, status, unseen=(BLIND, 404))
     by = people if changes else ""
     return Row(f"integrations_corp_{page}", seen, method=method, args=("corp", *args), changed_by=by, **more)
@@ -308,7 +314,7 @@ SOURCES = [
     Row("integrations_card_state", expect(CARD_KEEPERS, unseen=(CARD_KEEPERS_ELSEWHERE, 404)), args=("card",)),
 ]
 
-# A job of the first company that failed, which nobody of the table asked for.
+# A failed job of the first company that nobody in the table asked for.
 JOB_BLIND = f"{INTEGRATION_ELSEWHERE} N PA P1 P2 RA R1 R2"
 JOBS = [
     lists("integrations_job", EVERYBODY_INSIDE, ""),
@@ -347,12 +353,12 @@ ACCOUNTS = [
     Row("accounts_user_xlsx", expect(" ".join(ADMINISTER))),
     posts("accounts_user_xlsx", " ".join(ADMINISTER)),
     Row("accounts_user_csv", expect(" ".join(ADMINISTER))),
-    # A sheet is seen by who has asked for it alone: S1.
+    # Only the person who asked for a sheet sees it: S1.
     Row("accounts_user_sheet", expect("S1", unseen=("U SA S2", 404)), args=("export",)),
     lists("accounts_peopleimport", SYSTEM, SYSTEM_ELSEWHERE),
     *adds("accounts_peopleimport", " ".join(ADMINISTER)),
     reads("accounts_peopleimport", "import", SYSTEM, SYSTEM_ELSEWHERE),
-    # What S1 has uploaded is seen by S1, and by those who see everybody.
+    # An upload of S1 is seen by S1 and by those who see all people.
     history("accounts_peopleimport", "import", SYSTEM, f"N I1 P1 R1 {BLIND}"),
     never("accounts_peopleimport_change", "import", method="post"),
     never("accounts_peopleimport_delete", "import", method="post"),
@@ -396,7 +402,7 @@ ORDERS = [
         )
     ),
     reads("notifications_subscription", "subscription", ORDER_READERS, ORDER_READERS_ELSEWHERE),
-    # Whoever may change the push that sends it is led there.
+    # Those who may change the push that sends the report are redirected to it.
     Row("notifications_report_change", expect("RA R1", unseen=(f"{ALL_EDITORS} R2", 302)), args=("report",)),
     reads("notifications_report", "lone_report", ORDER_READERS, ORDER_READERS_ELSEWHERE),
     saves("notifications_report", "lone_report", EDITORS, EDITORS_ELSEWHERE, {"title": "New title"}),
@@ -408,16 +414,16 @@ ORDERS = [
         data={"name": ""},
     ),
     Row("notifications_report_preview", expect(ALL_EDITORS), method="post"),
-    # Each shows its own person what was made for them: tests/notifications/reports/test_report_drawings.py.
+    # A preview is shown only to the person for whom it was made: tests/notifications/reports/test_report_drawings.py.
     Row("notifications_preview", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
     Row("notifications_preview_file", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
     Row("notifications_subscription_week", expect(" ".join(SEE_ORDERS))),
     Row("notifications_subscription_preview", expect(ALL_EDITORS), method="post"),
     Row("notifications_subscription_rename", expect(ALL_EDITORS), method="post"),
     Row("notifications_subscription_draft", expect(ALL_EDITORS), method="post"),
-    # Whoever sees the BI's data source has the BI list its pages.
+    # Whoever sees the BI's data source can list the BI's pages.
     Row("notifications_subscription_data", expect(ALL_EDITORS), method="post", changed_by=EDITORS),
-    # Of the BI's cards: without a data source of the BI there is none.
+    # There are no cards of the BI without a data source of the BI.
     Row("notifications_subscription_data_choose", expect("", unseen=(ALL_EDITORS, 404)), method="post"),
     *(
         Row(
@@ -502,7 +508,7 @@ ORDERS = [
     Row("notifications_alertrule_preview", expect(ALL_EDITORS), method="post"),
     Row("notifications_alertrule_rename", expect(ALL_EDITORS), method="post"),
     Row("notifications_alertrule_draft", expect(ALL_EDITORS), method="post"),
-    # As on the page of a push.
+    # Same as on the page of a push.
     Row("notifications_alertrule_data", expect(ALL_EDITORS), method="post", changed_by=EDITORS),
     Row("notifications_alertrule_data_choose", expect("", unseen=(ALL_EDITORS, 404)), method="post"),
     *log("notifications_incident", "incident", *SEE_ORDERS),
@@ -527,7 +533,7 @@ ORDERS = [
         for page, method, status in (("resend", "get", 403), ("resend", "post", 403), ("recall", "get", 200))
     ),
     posts("notifications_run_recall", EDITORS, "run", unseen=BLIND),
-    # Of one message: it waits, so that it can be taken back and not be sent again.
+    # A delivery that waits, so that it can be recalled and cannot be sent again.
     *(
         Row(
             f"notifications_delivery_{page}",
@@ -542,7 +548,7 @@ ORDERS = [
         )
     ),
     *(Row(f"notifications_{model}_csv", expect(" ".join(SEE_ORDERS))) for model in ("run", "delivery", "receipt")),
-    # It carries no picture: 404 for whoever may see it as well.
+    # The delivery has no picture: 404 even for those who may see it.
     Row("notifications_delivery_picture", expect(ORDER_READERS, 404), args=("delivery",)),
     *(row for model in ("run", "delivery", "receipt") for row in log(f"notifications_{model}", model, *SEE_ORDERS)),
 ]
@@ -590,7 +596,7 @@ DIRECTORY = [
 
 
 def action(page: str, name: str, thing: str, readers: str, doers: str, changed_by: str, **more: Any) -> Row:
-    """Not offered to those of the `readers` who may not: the list is shown again."""
+    """Make the row of an action. `readers` who may not do it are not offered it: the list is shown again."""
     expected = {**expect(readers), **dict.fromkeys(doers.split(), 302)}
     data = {"action": name, "_pick": thing, **more}
     return Row(f"{page}_changelist", expected, method="post", data=data, changed_by=changed_by)
@@ -603,7 +609,7 @@ ACTIONS = [
         for name in ("resend", "recall")
     ),
     action(
-        # S1 does not see the other company: the form is shown again. S2 does not see the person.
+        # S1 does not see the other company, so the form is shown again. S2 does not see the person.
         *("accounts_user", "set_company", "worker", " ".join(SEE_PEOPLE), "U SA S2", SYSTEM_OF_ALL),
         apply="1",
         corp="second",
@@ -619,7 +625,7 @@ ACTIONS = [
     *(
         action(
             *("notifications_subscription", name, "subscription", " ".join(SEE_ORDERS), ALL_EDITORS),
-            # It is enabled and reaches nobody, it is not paused.
+            # The push is enabled and reaches nobody; it is not paused.
             EDITORS if name in {"disable", "pause", "duplicate"} else "",
             apply="1",
         )

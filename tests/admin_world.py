@@ -85,14 +85,15 @@ PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 @dataclass
 class World:
-    """`things`: one row of each kind that belongs to the first company, by the word that the table uses."""
+    """A site with two companies. `things` maps the words of the table to one object of each kind, of the first
+    company."""
 
     people: dict[str, User] = field(default_factory=dict)
     things: dict[str, Any] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
 
     def client(self, who: str) -> Client:
-        """A browser in which this person has signed in, once for all of that person's browsers."""
+        """Return a browser in which this person is signed in. All browsers of a person share one session."""
         client = Client(headers={"accept-language": "en"})
         if who in self.sessions:
             client.cookies[settings.SESSION_COOKIE_NAME] = self.sessions[who]
@@ -103,7 +104,8 @@ def build() -> World:
     world = World()
     first = Corp.objects.create(name="Alpha Company", corpid="ww" + "1" * 16, agentid=1000001, secret="s1")
     second = Corp.objects.create(name="Beta Company", corpid="ww" + "2" * 16, agentid=1000002, secret="s2")
-    # Enabled once, so that people have their two attributes; disabled now, so that everything may still be changed.
+    # It was enabled once, so that people have their two attributes; it is disabled now, so that everything can be
+    # changed.
     Corp.objects.filter(pk=second.pk).update(first_enabled_at=timezone.now(), is_enabled=True)
     _companies(world, first)
     _people(world, first, second)
@@ -118,7 +120,7 @@ def build() -> World:
 
 
 def _session_of(person: User) -> str:
-    """One that was written down as used tomorrow. Or each visit would write it down, and its test take that back."""
+    """Make a session whose last use is tomorrow. Otherwise each visit would record its use, and be rolled back."""
     client = Client()
     client.force_login(person, backend=PASSWORD_BACKEND)
     request = HttpRequest()
@@ -139,7 +141,7 @@ def _companies(world: World, first: Corp) -> None:
         "corp": first,
         "second": Corp.objects.get(name="Beta Company"),
         "address": first.site_address,
-        # In service: the second company is at it, and was enabled.
+        # In use: the second company has this address and was once enabled.
         "default_address": SiteAddress.objects.default(),
         "file": VerificationFile.objects.create(corp=first, code="0123456789abcdef", uploaded_at=now),
         "write": ConsoleWrite.objects.create(corp=first, kind="settings", status="planned", requested_at=now),
@@ -283,7 +285,7 @@ def _token(owner: User, first: Corp) -> ApiToken:
 
 def _security(world: World, first: Corp) -> None:
     lockout = Lockout.objects.create(username="worker", ip_address="192.0.2.1", failures_since_start=9)
-    # In force for as long as the tests may take.
+    # It lasts longer than the tests.
     Lockout.objects.update(attempt_time=timezone.now() + timedelta(days=1))
     world.things |= {
         "entry": AuditEntry.objects.create(action="done", subject="Alpha entry", corp=first),
@@ -319,7 +321,7 @@ def _directory(world: World, first: Corp) -> None:
 
 
 def state() -> dict[str, list[Any]]:
-    """All that a refused request must leave as it was: each table's rows."""
+    """Return the rows of each table that a refused request must not change."""
     found = {}
     with connection.cursor() as cursor:
         for table, sql in statements().items():
@@ -330,7 +332,7 @@ def state() -> dict[str, list[Any]]:
 
 @cache
 def statements() -> dict[str, str]:
-    """What state() asks, by table. Kept: Django takes longer to word it for fifty models than a database to answer."""
+    """Return the queries of state() by table. They are cached because building them takes longer than running them."""
     models = (
         *(Corp, StagedCredentials, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, Job),
         *(DataSource, Card, CardData),

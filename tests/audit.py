@@ -11,7 +11,7 @@ from accounts.models import AuditEntry
 
 
 def clear_trail(**which: Any) -> None:
-    """Delete what the database lets nobody delete in another way."""
+    """Delete audit entries, which the database otherwise allows nobody to delete."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('guanwecom.removes_old_audit', 'on', true)")
         AuditEntry.objects.filter(**which).delete()
@@ -19,7 +19,7 @@ def clear_trail(**which: Any) -> None:
 
 
 def move_trail(at: datetime, **which: Any) -> None:
-    """As if these entries had been written then: PostgreSQL lets nobody change one."""
+    """Rewrite audit entries with another time. PostgreSQL refuses changes, so they are deleted and made anew."""
     entries = list(AuditEntry.objects.filter(**which))
     clear_trail(**which)
     for entry in entries:

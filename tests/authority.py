@@ -1,4 +1,4 @@
-"""An authority that signs certificates for the servers of a test."""
+"""A certificate authority for the servers of a test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USES = (
 
 
 class Authority:
-    """Signs certificates; its own is the file that clients are told to trust."""
+    """Signs certificates. Clients of the test trust the authority's own certificate in `file`."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
@@ -28,7 +28,7 @@ class Authority:
         self.file.write_bytes(own.public_bytes(serialization.Encoding.PEM))
 
     def certify(self, host: str) -> Path:
-        """A file with a key and its certificate for `host`."""
+        """Write a key and its certificate for `host` into a file."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         is_address = host.replace(".", "").isdigit()

@@ -1,4 +1,4 @@
-"""What another process does between two statements of ours."""
+"""Changes made between two statements of ours, as another process would make them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from django.db import connection
 
 @contextmanager
 def just_before(pattern: str, change: Callable[[], object]) -> Iterator[list[object]]:
-    """Call `change` once, right before the first statement in which `pattern` (a regular expression) is found, in the
-    same connection. Yields a list that holds what it returned."""
+    """Call `change` once, right before the first statement that matches the regular expression `pattern`.
+
+    The same connection is used. Yield a list that will hold the returned value.
+    """
     begun: list[bool] = []
     done: list[object] = []
 

@@ -1,4 +1,4 @@
-"""A BI that is connected, and what comes of passing somebody on to it."""
+"""A connected BI, and readers of the addresses by which people are passed on to it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from integrations.models.datasources import THE_ONE
 from tests.integrations.clients.guandata.opening import opened
 
 BI = "https://guandata.example.com"
-# Made for tests, as every key here: it opens nothing.
+# Made for tests, as all keys here; it opens nothing.
 KEY = guandata_sso.generate()
 PUBLIC = guandata_sso.public_pem(guandata_sso.load(KEY))
 
 
 def make_bi(**values: Any) -> BiConnection:
-    """Set up as an administrator would leave it."""
+    """Set up the BI connection as an administrator would leave it."""
     usual = {
         **{"is_enabled": True, "base_url": BI, "private_key": KEY, "key_saved_at": timezone.now()},
-        # What people of tests have anyway; the default is an attribute.
+        # People of tests always have a username; the default is an attribute.
         "external_id_source": "username",
     }
     return BiConnection.objects.update_or_create(pk=THE_ONE, defaults={**usual, **values})[0]
 
 
 def claims_in(location: str, base_url: str = BI) -> dict[str, Any]:
-    """Who is passed on by an address of the BI. Fails for one of anybody else."""
+    """Return the claims of the SSO token in an address of the BI. Fail for another address."""
     assert location.startswith(f"{base_url}/")
     tokens = [pair[9:] for pair in urlsplit(location).query.split("&") if pair.startswith("ssoToken=")]
     assert len(tokens) == 1
@@ -40,14 +40,14 @@ def claims_in(location: str, base_url: str = BI) -> dict[str, Any]:
 
 
 def page_in(location: str) -> str:
-    """The page with its query, without what signs in."""
+    """Return the path and query of an address, without the parameters that sign in."""
     parts = urlsplit(location)
     kept = [pair for pair in parts.query.split("&") if pair and not pair.startswith(("ssoToken=", "provider="))]
     return parts.path + ("?" + "&".join(kept) if kept else "")
 
 
 def make_listing(entries: Sequence[Sequence[str]] = (), page_id: str = "", *, at: datetime, **columns: Any) -> Job:
-    """What the BI, as it is connected now, listed when it was last asked."""
+    """Make the job of the BI's last listing, asked with the present version of the connection."""
     version = BiConnection.objects.values_list("connection_version", flat=True).first() or 0
     known = {"payload": {"page": page_id, "version": version}, "result": {"entries": [list(one) for one in entries]}}
     times = {"requested_at": at, "due_at": at, "finished_at": at}

@@ -1,4 +1,4 @@
-"""Cards of the sandbox's BI, and what is found of them on a picture."""
+"""Cards of the sandbox's BI, and a count of their rows on a picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REGIONS = ("华东", "华北", "华南")
 
 
 def card(number: int, **values: Any) -> dict[str, Any]:
-    """A card with a row for each region."""
+    """Make a card with a row for each region."""
     rows = [{"区域": region, "销售额": number} for region in REGIONS]
     return {"card_id": f"c{number}", "name": f"卡片 {number}", "columns": ["区域", "销售额"], "rows": rows, **values}
 
@@ -23,7 +23,7 @@ def picture_of(png: bytes) -> Image.Image:
 
 
 def rows_on(png: bytes) -> int:
-    """How many rows are on the picture: squares are counted by their upper left corners."""
+    """Count the rows on the picture by the upper left corners of their squares."""
     plain = Image.new("RGB", picture_of(png).size, BLUE)
     blue = ImageChops.difference(picture_of(png), plain).convert("L").point(lambda value: 0 if value else 255)
     left, above = ImageChops.offset(blue, 1, 0), ImageChops.offset(blue, 0, 1)

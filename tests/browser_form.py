@@ -1,4 +1,4 @@
-"""What a browser sends of a form that nobody touched, read from the page itself."""
+"""Reading of a page's form, to send what a browser would send of an untouched form."""
 
 from __future__ import annotations
 
@@ -69,13 +69,14 @@ class _Reader(HTMLParser):
 
 
 def untouched(html: str, form_id: str) -> dict[str, list[str]]:
-    """The data of a POST of the form as the page has it. A browser leaves out the newline that opens a text area."""
+    """Return the POST data of the form as the page shows it. As in a browser, a text area's first newline is left
+    out."""
     reader = _Reader(form_id)
     reader.feed(html)
     return {name: [value.removeprefix("\n") for value in values] for name, values in reader.sent.items()}
 
 
 def opened_with(client: Client, address: str) -> dict[str, str]:
-    """Read the version that a page of the administration was opened with, to be sent with other values."""
+    """Read the `page_version` fields of an administration page, to be sent with other values."""
     found = re.findall(r'name="((?:\w+-)?page_version)" value="([^"]*)"', client.get(address).content.decode())
     return {name: unescape(version) for name, version in found}

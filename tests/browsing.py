@@ -1,4 +1,4 @@
-"""Leading a host that a browser asks for to a server of ours, for pages whose addresses are WeCom's own."""
+"""Routing of a host's requests to a local server, for pages with WeCom's own addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from playwright.sync_api import BrowserContext, Route
 
 
 def lead(context: BrowserContext, host: str, address: str) -> None:
-    """Let `address` answer whatever the context's pages ask of `host`; both with scheme, without a path."""
+    """Route requests of the context's pages for `host` to `address`. Both have a scheme and no path."""
 
     def answer(route: Route) -> None:
         route.fulfill(response=route.fetch(url=route.request.url.replace(host, address)))
@@ -15,9 +15,9 @@ def lead(context: BrowserContext, host: str, address: str) -> None:
 
 
 def close(context: BrowserContext) -> None:
-    """Close a context that is led somewhere.
+    """Close a context with routes.
 
-    An answer still under way then has nobody to go to, and Playwright would raise that in the next test.
+    Without this, Playwright raises an unfinished answer as an error in the next test.
     """
     context.unroute_all(behavior="ignoreErrors")
     context.close()

@@ -1,4 +1,4 @@
-"""Fixtures for every test: only this machine can be reached, and each test finds an empty Valkey."""
+"""Fixtures for every test. Tests can reach only this machine, and each starts with an empty Valkey."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tools.services import free_port
 if TYPE_CHECKING:
     from tests.admin_world import World
 
-# The same examples each time, however slow the machine; HYPOTHESIS_PROFILE=nightly looks further, and elsewhere.
+# The same examples each time, on machines of any speed. HYPOTHESIS_PROFILE=nightly tries more and other examples.
 _any_machine = hypothesis_settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.register_profile("ci", _any_machine, max_examples=100, derandomize=True)
 hypothesis_settings.register_profile("nightly", _any_machine, max_examples=10_000)
@@ -43,7 +43,7 @@ hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def is_loopback(host: object) -> bool:
-    """Whether a host, as given to connect or getaddrinfo, is this machine."""
+    """Return whether a host, as given to connect or getaddrinfo, is this machine."""
     if isinstance(host, bytes):
         host = host.decode()
     if host in {None, "", "localhost"}:
@@ -56,34 +56,34 @@ def is_loopback(host: object) -> bool:
 
 @pytest.fixture(scope="session")
 def tls_port() -> int:
-    """Where the sandbox of `running_sandbox` answers by TLS."""
+    """The port at which the sandbox of `running_sandbox` answers by TLS."""
     return free_port()
 
 
 @pytest.fixture(scope="session")
 def wecom_sandbox_arguments(tls_port: int) -> tuple[str, ...]:
-    """Read by the sandbox's plugin."""
+    """Arguments that the sandbox's pytest plugin reads."""
     return ("--tls-port", str(tls_port))
 
 
 @pytest.fixture(scope="session")
 def running_sandbox(wecom_sandbox_process: Sandbox) -> Iterator[SandboxHandle]:
-    """One for all, of the sandbox's plugin; whoever takes it loads a seed, which replaces everything."""
+    """The sandbox that all tests share. A test loads a seed, which replaces all its data."""
     with browsing(wecom_sandbox_process) as handle:
         yield handle
 
 
 def pytest_sessionstart() -> None:
-    """Load all pages, so that no test depends on another that has loaded them."""
+    """Load all pages first, so that no test depends on an earlier one that loaded them."""
     import_module(settings.ROOT_URLCONF)
     sentences: Any = import_module("integrations.core.sentences")
     sentences.GUIDES_FOLDER = Path("/nowhere")  # whether `make docs` ran on this machine changes no page
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the counts of the ways through the product that were walked.
+    """Print the counts of clicks, fields and pages of each walked way.
 
-    It stands here since the process that prints loads no conftest.py of a folder when workers run the tests.
+    It is here because with workers the process that prints loads no conftest.py of a folder.
     """
     passed = terminalreporter.stats.get("passed", [])
     ways = [counts for report in passed for name, counts in report.user_properties if name == "journey"]
@@ -96,7 +96,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_network() -> Iterator[None]:
-    """Fail the test that looks up or connects to another machine; no `except Exception` swallows that failure."""
+    """Fail the test that looks up or connects to another machine. An `except Exception` cannot hide the failure."""
     connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
 
     def check(host: object) -> None:
@@ -126,7 +126,7 @@ def _no_network() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop() -> Generator[None, object, object]:
-    """Read every line of the product's log, from DEBUG on, before and after pytest's own handlers are there."""
+    """Read every line of the product's log, from DEBUG on, also before and after pytest's own handlers exist."""
     with log_secrets.watching():
         return (yield)
 
@@ -141,18 +141,18 @@ def _no_secret_in_the_log() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_heartbeat_left_behind() -> Iterator[None]:
-    """Fail the test that leaves a heartbeat thread running: a later test would find a process that lives."""
+    """Fail the test that leaves a heartbeat thread: a later test would take the process for a living one."""
     yield
     left = [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
     for thread in left:
-        thread.join(timeout=10)  # one that was told to end
+        thread.join(timeout=10)  # it was told to end
     if any(thread.is_alive() for thread in left):
         pytest.fail("a heartbeat thread still runs after the test", pytrace=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cheap_passwords() -> Iterator[None]:
-    """The hasher of production with one round instead of a million; the programs that tests start read it, too."""
+    """Hash passwords in one round instead of a million, also in programs that tests start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PBKDF2PasswordHasher, "iterations", 1)
         yield
@@ -160,7 +160,7 @@ def _cheap_passwords() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_flush() -> Iterator[None]:
-    """After a test with transactions of its own, Django's `flush` empties all tables in a quicker way."""
+    """Empty all tables faster than Django's `flush` does, after tests with transactions of their own."""
     flush = DatabaseOperations.sql_flush
 
     def sql_flush(self: DatabaseOperations, style: Style, tables: list[str], **options: bool) -> list[str]:
@@ -173,13 +173,13 @@ def _quick_flush() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def valkey_url() -> str:
-    """The address of this run's real Valkey, which settings.VALKEY_URL names, too."""
+    """The address of this run's Valkey; settings.VALKEY_URL holds it too."""
     return settings.VALKEY_URL
 
 
 @pytest.fixture(scope="session")
 def valkey_client(valkey_url: str) -> Iterator[redis.Redis]:
-    """A connection to this run's real Valkey."""
+    """A connection to this run's Valkey."""
     client = redis.Redis.from_url(valkey_url)
     yield client
     client.close()
@@ -187,12 +187,12 @@ def valkey_client(valkey_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture(autouse=True)
 def _empty_valkey(valkey_client: redis.Redis) -> None:
-    """Empty Valkey before each test. A worker that outlives a test must be given another database of it."""
+    """Empty Valkey before each test. A worker that outlives a test needs another database of Valkey."""
     from guanwecom.operations import watch
     from integrations.core import background, client_factory, http
 
     valkey_client.flushdb()
-    # What this process remembers of tokens, hosts and operators ends with the test, too.
+    # Forget what this process has cached about tokens, hosts and operators.
     client_factory._token_store.cache_clear()
     background._write_question.cache_clear()
     http.forget()
@@ -201,7 +201,7 @@ def _empty_valkey(valkey_client: redis.Redis) -> None:
 
 @pytest.fixture(autouse=True)
 def _default_language() -> None:
-    """A request of an earlier test leaves its language active in this process."""
+    """Activate the default language: an earlier test's request leaves its own active in this process."""
     translation.activate(settings.LANGUAGE_CODE)
 
 
@@ -213,9 +213,9 @@ def in_english() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a process reads anew every few seconds is read once in a test, however slow: tests count queries.
+    """Read once per test what a process otherwise rereads every few seconds, because tests count queries.
 
-    Not so beside a browser, which waits until a page is another.
+    Browser tests are left out: they wait until a page changes.
     """
     if "live_server" not in request.fixturenames:
         monkeypatch.setattr("integrations.core.http.ADMITTED_SECONDS", 3600)
@@ -229,7 +229,7 @@ def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 def django_db_setup(
     request: pytest.FixtureRequest, django_test_environment: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[None]:
-    """In pytest-django's place: a database for each of pytest's workers, which the first of them migrates for all."""
+    """Make a database for each of pytest's workers, in place of pytest-django's. The first worker migrates for all."""
     services = request.config.stash[SERVICES_KEY]
     address = urlsplit(services.start_database())
     connection.settings_dict.update(
@@ -249,7 +249,8 @@ def django_db_setup(
 
 @pytest.fixture(scope="module")
 def world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
-    """One of tests.admin_world for a module: each test takes back what it did, and the module takes back the world."""
+    """The world of tests.admin_world, for one module. Each test rolls back its changes; the module rolls back the
+    world."""
     from tests import admin_world
 
     with django_db_blocker.unblock(), transaction.atomic():
@@ -264,17 +265,15 @@ def process_environ(transactional_db: None) -> dict[str, str]:
 
 
 def program_environ() -> dict[str, str]:
-    """The same, for a fixture of another scope, once the test database is there."""
+    """Return the environment of `process_environ` for a fixture of another scope, once the test database exists."""
     database = connection.settings_dict
     user, password = quote(database["USER"]), quote(database["PASSWORD"])
     url = f"postgresql://{user}:{password}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
     ours = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
-    # Unbuffered, so that a test that waits for a line in a log sees it at once.
-    # Commands speak English.
+    # Unbuffered, so that a test sees a log line at once. Commands speak English.
     return {**os.environ, **ours, "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
 
 
 @pytest.fixture(scope="session")
 def project_root() -> Path:
-    """The folder that holds manage.py."""
     return Path(settings.BASE_DIR)

@@ -1,4 +1,4 @@
-"""A company with many people for tests that run real processes: everyone's messages are counted at the sandbox."""
+"""A company with many people for tests that run real processes, and the count of each person's messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbo
 
 @contextmanager
 def crowd(size: int, *, env: dict[str, str], root: Path, folder: Path) -> Iterator[Stack]:
-    """The sandbox with one company of so many people, p000 and so on, all linked; no web, worker or beat yet."""
+    """Run the sandbox with one company of `size` linked people (p000, p001, …). No web, worker or beat runs yet."""
     members: list[dict[str, Any]] = [
         {"userid": f"p{number:03}", "name": f"员工{number}", "department": [2]} for number in range(size)
     ]
@@ -36,11 +36,11 @@ def crowd(size: int, *, env: dict[str, str], root: Path, folder: Path) -> Iterat
 
 
 def arrived_by_person(stack: Stack) -> Counter[str]:
-    """How many messages each of them has, by userid."""
+    """Count each person's messages in the sandbox, by userid."""
     people = WeComAccount.objects.values_list("userid", flat=True)
     return Counter({userid: len(stack.sandbox.messages(CORPID, userid)) for userid in people})
 
 
 def one_each(size: int) -> Counter[str]:
-    """What `arrived_by_person` says of so many people of whom each has one message."""
+    """Return the result of `arrived_by_person` for `size` people with one message each."""
     return Counter({f"p{number:03}": 1 for number in range(size)})

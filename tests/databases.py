@@ -1,7 +1,4 @@
-"""The databases of a test run: migrated once, then copied by the server (CREATE DATABASE … TEMPLATE).
-
-To migrate takes seconds; to copy the result takes none.
-"""
+"""The databases of a test run: migrated once (seconds), then copied by the server (CREATE DATABASE … TEMPLATE)."""
 
 from __future__ import annotations
 
@@ -17,19 +14,19 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 
 from guanwecom.environment import database
 
-# The database lets nobody else delete entries of the audit trail.
+# The database allows the deletion of audit entries only with this.
 LET_DELETE_AUDIT = "SET LOCAL guanwecom.removes_old_audit = 'on'"
 
 
 def use(name: str) -> None:
-    """From now on every thread of this process connects to this database."""
+    """Connect every thread of this process to this database from now on."""
     connection.close()
     connection.settings_dict["NAME"] = name
 
 
 @contextmanager
 def used(url: str) -> Iterator[None]:
-    """This process asks that database meanwhile."""
+    """Connect this process to another database while the block runs."""
     before = dict(connection.settings_dict)
     connection.close()
     connection.settings_dict.update(database(url), CONN_MAX_AGE=0)
@@ -46,7 +43,7 @@ def drop(name: str) -> None:
 
 
 def copy(source: str | None, name: str) -> None:
-    """Make a database as `source` is, or an empty one. Nobody may be connected to either."""
+    """Copy the database `source`, or make an empty one. No connection to either may be open."""
     drop(name)
     _administer(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{source}"' if source else ""))
 
@@ -58,14 +55,14 @@ def _administer(statement: str) -> None:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Wait until no other process of this run is inside."""
+    """Wait until no other process of this run is inside the block."""
     with lock.open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
 
 
 def make_migrated(name: str, *, template: str, lock: Path) -> None:
-    """Make a database that holds what a first `migrate` leaves. The first of a run's processes migrates for all."""
+    """Make a database as a first `migrate` leaves it. The first of a run's processes migrates for all."""
     with alone(lock):
         if not lock.read_text():
             copy(None, template)
@@ -78,7 +75,7 @@ def make_migrated(name: str, *, template: str, lock: Path) -> None:
 
 
 def keep_rows() -> list[str]:
-    """Keep a copy of what the freshly migrated tables hold, and return the names of those that hold anything."""
+    """Copy what the freshly migrated tables hold. Return the names of those that hold anything."""
     kept = []
     with connection.cursor() as cursor:
         for table in connection.introspection.django_table_names(only_existing=True, include_views=False):
@@ -90,7 +87,7 @@ def keep_rows() -> list[str]:
 
 
 def put_back(kept: list[str]) -> None:
-    """After `flush`, leave what its post_migrate would: 400 ms of signals make the same rows anew, with other ids."""
+    """Restore what the migrations left, after `flush`. Its post_migrate signals take 400 ms and give rows other ids."""
     with transaction.atomic(), connection.cursor() as cursor:
         for table in kept:
             cursor.execute(f'INSERT INTO "{table}" SELECT * FROM "migrated_{table}"')  # noqa: S608  # our tables
@@ -98,11 +95,11 @@ def put_back(kept: list[str]) -> None:
 
 
 def statements_that_empty(operations: BaseDatabaseOperations, tables: list[str]) -> list[str]:
-    """In one transaction and one round trip. Foreign keys are looked at when it ends.
+    """Return statements that empty the tables in one transaction and one round trip. Foreign keys are checked at its
+    end.
 
-    Why not TRUNCATE? It makes new files for each table and its indexes, full or not, and needs 300 ms for a hundred
-    tables where this needs 20. The lock waits, as TRUNCATE does, until others' transactions have ended; their rows go,
-    too.
+    TRUNCATE makes new files for each table and index, full or not: 300 ms for a hundred tables, where this needs 20.
+    Like TRUNCATE, the lock waits for other transactions to end, and their rows are deleted too.
     """
     names = [operations.quote_name(table) for table in tables]
     deletes = [f"DELETE FROM {name}" for name in names]  # noqa: S608  # our tables
@@ -110,7 +107,7 @@ def statements_that_empty(operations: BaseDatabaseOperations, tables: list[str])
 
 
 def somebody_waits() -> bool:
-    """Whether a connection to this database waits for another's lock."""
+    """Return whether a connection to this database waits for another's lock."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM pg_stat_activity"

@@ -1,4 +1,4 @@
-"""Answers of the BI for `responses`, built from tests/fixtures/guandata; bodies and headers must be as told."""
+"""Answers of the BI for `responses`, from tests/fixtures/guandata. Bodies and headers must match."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fixture(name: str) -> dict[str, Any]:
 
 
 class GuandataAnswers:
-    """`wire`: the mock of `responses`."""
+    """Registers answers of the BI at `wire`, the mock of `responses`."""
 
     def __init__(self, wire: responses.RequestsMock, host: str = HOST) -> None:
         self.wire = wire
@@ -46,7 +46,7 @@ class GuandataAnswers:
         body: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """`answer`: the name of a fixture (the endpoint's own where empty), its content, or a failure."""
+        """Register an answer: the name of a fixture (default: the endpoint), its content, or an exception."""
         method, path = ENDPOINTS[endpoint]
         match: list[Any] = [matchers.json_params_matcher(body)] if body is not None else []
         match += [matchers.header_matcher(headers)] if headers else []

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class QuietServer(ThreadingHTTPServer):
-    """For callers who give up half-way, hang up on a certificate or never end: that is what the tests are about."""
+    """A server that prints no errors. Tested callers give up half-way, refuse certificates or never end."""
 
     daemon_threads = True
     request_queue_size = 512
@@ -21,7 +21,7 @@ class QuietServer(ThreadingHTTPServer):
 
 @contextmanager
 def running(server: ThreadingHTTPServer) -> Iterator[int]:
-    """Serve while the block runs. Gives the port."""
+    """Serve while the block runs. Yield the port."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -34,7 +34,7 @@ def running(server: ThreadingHTTPServer) -> Iterator[int]:
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler], **attributes: object) -> Iterator[int]:
-    """The same for a handler class, whose requests share these attributes."""
+    """Serve with a handler class whose requests share these attributes. Yield the port."""
     shared = type("Handler", (handler,), attributes)
     with running(ThreadingHTTPServer(("127.0.0.1", 0), shared)) as port:
         yield port

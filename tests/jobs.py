@@ -1,4 +1,4 @@
-"""Does jobs inside a test, as a worker would."""
+"""Jobs done inside a test, as a worker would do them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from integrations.models import Job
 
 
 def do_jobs(*kinds: str) -> None:
-    """Do what is due, the oldest first, and what that brings, until nothing is. `kinds`: these alone."""
+    """Do due jobs, oldest first, and the jobs that follow from them, until none is due. `kinds` limits which."""
     done: set[tuple[int, int]] = set()
     while True:
         due = Job.objects.due(timezone.now()).order_by("pk")
@@ -28,7 +28,7 @@ def do_jobs(*kinds: str) -> None:
 
 
 def take_job(job: Job, clock: Callable[[], datetime]) -> JobRun:
-    """Return the job as a worker has it whose clock this is, for its function to be called by the test."""
+    """Claim the job as a worker with this clock would, so that the test can call its function."""
     Job.objects.filter(pk=job.pk).update(status="running", lease_token="ours", try_count=F("try_count") + 1)
     job.refresh_from_db()
     run = JobRun(job, kinds[job.kind])
@@ -37,11 +37,11 @@ def take_job(job: Job, clock: Callable[[], datetime]) -> JobRun:
 
 
 def put_back(run: JobRun, *, is_over: bool) -> None:
-    """End what `take_job` took, or let it wait for its next time, which has come."""
+    """Finish what `take_job` claimed, or make it due again."""
     status = Job.Status.DONE if is_over else Job.Status.WAITING
     Job.objects.filter(pk=run.job.pk).update(status=status, lease_token="", due_at=timezone.now())
 
 
 def end_leases() -> None:
-    """What half a minute of silence does to the jobs that workers have."""
+    """End the leases of running jobs, as half a minute without a heartbeat would."""
     Job.objects.filter(status=Job.Status.RUNNING).update(due_at=timezone.now())

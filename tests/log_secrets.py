@@ -1,8 +1,8 @@
-"""No secret stands in the log: every test that makes such a line fails, and each program whose log has one.
+"""A check that no secret is logged: tests that log one fail, and so do programs whose log holds one.
 
-Known are the values of encrypted columns, of tokens and sign-in codes of WeCom that are kept sealed, passwords, keys of
-sessions, states of sign-ins. Beside them no text may stand there that looks like a token that was made by chance. The
-lines are those of the product's own formatter, from DEBUG on.
+Known secrets are the values of encrypted columns, sealed tokens and sign-in codes of WeCom, passwords, session keys
+and sign-in states. Text that looks like a random token is refused too. Lines are those of the product's own
+formatter, from DEBUG on.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import pytest
 from structlog.stdlib import ProcessorFormatter
 
-# Shorter values, and those of ordinary words, stand in logs for other reasons.
+# Shorter values and ordinary words appear in logs for other reasons.
 CHARACTERS_LEAST, WORDS_LEAST = 12, 20
-# The newest values that are looked for. Those of a test of long ago are in nobody's hands.
+# Only the newest values are searched for. Those of much earlier tests are used by nobody any more.
 KNOWN_MOST = 400
-# So much is collected before it is looked through.
+# So many characters are collected before they are searched.
 _CHARACTERS_AT_ONCE = 1_000_000
-# Times stand in logs for reasons of their own, and sealed texts hold some.
+# Logs show times anyway, and some sealed texts hold times.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _MIXED = re.compile(r"(?=.*[A-Za-z])(?:(?=.*\d)|(?=.*[a-z])(?=.*[A-Z]))[!-~]+")
-# What secrets.token_urlsafe(32) and longer ones give, beside something else in its line: WeCom's tokens and codes, keys
-# of our API. Not what mails hold in base64, which programs without a mail server write out.
+# What secrets.token_urlsafe(32) and longer calls return, with other text in the line: WeCom's tokens and codes, keys
+# of our API. Not base64 in mails, which programs without a mail server print.
 _BY_CHANCE = re.compile(
     r"(?<![\w+/-])(?<!\?b\?)(?=[\w-]*[0-9])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])(?!^[\w-]+$)[\w-]{43,}(?![\w+/=-])",
     re.ASCII | re.MULTILINE,
@@ -40,18 +40,18 @@ _BY_CHANCE = re.compile(
 
 
 class LogWatch:
-    """Secrets that are known, and lines that were not looked through yet."""
+    """Known secrets, and lines that have not been searched yet."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, None] = OrderedDict()
         self._lines: list[str] = []
         self._characters = 0
         self._found: list[str] = []
-        # Programs of a test log and save in threads.
+        # Programs of a test log and save in several threads.
         self._lock = threading.RLock()
 
     def remember(self, value: str) -> None:
-        """A secret, or a text that holds some: an address with a password, an object of JSON."""
+        """Remember a secret, or a text with secrets: a URL with a password, a JSON object."""
         for secret in secrets_in(value):
             with self._lock:
                 self._known[secret] = None
@@ -60,7 +60,7 @@ class LogWatch:
                     self._known.popitem(last=False)
 
     def note(self, line: str) -> None:
-        """Look through a line, now or when the test ends."""
+        """Search a line, now or when the test ends."""
         with self._lock:
             self._lines.append(line)
             self._characters += len(line)
@@ -68,14 +68,14 @@ class LogWatch:
                 self._look()
 
     def take(self) -> list[str]:
-        """The lines with a secret since the last call, each without it."""
+        """Return the lines with a secret since the last call, with the secret removed."""
         with self._lock:
             self._look()
             found, self._found = self._found, []
             return found
 
     def found_in(self, text: str) -> list[str]:
-        """The lines of a text that hold a secret, each without it."""
+        """Return the lines of a text that hold a secret, with the secret removed."""
         with self._lock:
             known = [form for secret in self._known for form in _forms(secret) if form in text]
         suspects = {*known, *(hit for hit in _BY_CHANCE.findall(text))}
@@ -89,7 +89,7 @@ class LogWatch:
 
 
 def secrets_in(value: str) -> Iterator[str]:
-    """What of a value is secret and can be told from an ordinary word."""
+    """Yield the parts of a value that are secret and do not look like ordinary words."""
     if value.startswith("{"):
         with suppress(ValueError):
             for text in _texts(json.loads(value)):
@@ -115,7 +115,7 @@ def _texts(document: object) -> Iterator[str]:
 
 
 def _forms(secret: str) -> set[str]:
-    """As it is, as JSON has it, and as addresses have it."""
+    """Return the secret as it is, as in JSON and as in URLs."""
     return {secret, json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe="")}
 
 
@@ -129,18 +129,18 @@ WATCH = LogWatch()
 
 
 def check_program(name: str, log: Path) -> None:
-    """Fails where the log of a program that ended has a secret."""
+    """Fail if the log of a program that has ended holds a secret."""
     if found := WATCH.found_in(log.read_text(errors="replace")):
         pytest.fail(f"a secret stands in the log of {name}: {found[0][:1000]}", pytrace=False)
 
 
 @contextmanager
 def watching() -> Iterator[None]:
-    """Know the secrets that this process makes or reads, and see each line that it writes, while the block runs."""
+    """Remember each secret that this process makes or reads and check each line it logs, while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
 
         def listen(target: str, secret: Callable[..., str | bytes | None]) -> None:
-            """Remember what `secret` says of a function's result and arguments."""
+            """Remember the secret that `secret` extracts from a function's result and arguments."""
             function = resolve_name(target)
 
             def heard(*args: Any, **options: Any) -> Any:
@@ -162,7 +162,7 @@ def watching() -> Iterator[None]:
 
 @contextmanager
 def _all_lines(patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What the product writes, and what it would write with LOG_LEVEL=DEBUG."""
+    """Check the lines that the product writes, and those it would write with LOG_LEVEL=DEBUG."""
     formatted = ProcessorFormatter.format
 
     def watched(self: ProcessorFormatter, record: logging.LogRecord) -> str:
@@ -187,7 +187,7 @@ def _all_lines(patch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class _DebugLines(logging.Handler):
-    """Writes them nowhere."""
+    """Formats lines and writes them nowhere."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.format(record)

@@ -1,4 +1,4 @@
-"""As many rows as wanted in every table that an administrator can list. All names are invented."""
+"""Made-up rows, in any number, in every table that an administrator can list."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 def fill(number: int, *, corps: int | None = None) -> None:
-    """Add `number` rows to each table, beside those that are there; `corps`: other than `number` companies."""
+    """Add `number` rows to each table, beside those that exist. `corps` sets another number of companies."""
     start = {model: model._default_manager.aggregate(top=Max("pk"))["top"] or 0 for model in (User, Run, Corp)}
     first = start[User]
     numbers = range(first, first + number)
@@ -47,7 +47,7 @@ def fill(number: int, *, corps: int | None = None) -> None:
 
 
 def make_pushes(corp: Corp, orders: list[Subscription], people: list[User], number: int) -> None:
-    """A run, a delivery, an attempt and a receipt for each of `number`, a minute apart, ending now."""
+    """Make `number` runs, each with a delivery, an attempt and a receipt, a minute apart, the last now."""
     top = Run.objects.aggregate(top=Max("pk"))["top"] or 0
     moments = [NOW - timedelta(minutes=number - n) for n in range(number)]
     times = [{"slot_at": at, "claimed_at": at, "render_after": at, "finished_at": at} for at in moments]

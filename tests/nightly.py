@@ -1,4 +1,4 @@
-"""What is too long for each change and runs with `make nightly`."""
+"""The mark of tests that take too long for each change and run with `make nightly`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-# The variable makes Hypothesis look further, too.
+# The same variable makes Hypothesis try more examples.
 IS_NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 
 nightly = pytest.mark.skipif(not IS_NIGHTLY, reason="runs with `make nightly`")

@@ -17,7 +17,7 @@ from tools.services import free_port
 
 needs_pgbouncer = needs("pgbouncer")
 START_SECONDS = 60
-# Fewer than the programs hold, and used in turn: a client's next transaction meets the session of another one.
+# Fewer than the programs open, and used in turn: a client's next transaction gets another client's server session.
 SERVER_CONNECTIONS = 8
 _CONFIG = """
 [databases]
@@ -36,7 +36,7 @@ server_login_retry = 1
 
 
 def pgbouncer_command(url: str, folder: Path) -> tuple[list[str], str]:
-    """The command of a pgbouncer, whose configuration is written into `folder`, and the address of `url` through it."""
+    """Write a configuration into `folder`. Return the command of a pgbouncer, and the address of `url` through it."""
     where, port = urlsplit(url), free_port()
     values = {"target": where.port, "user": where.username, "password": where.password, "size": SERVER_CONNECTIONS}
     config = folder / "pgbouncer.ini"
@@ -47,7 +47,7 @@ def pgbouncer_command(url: str, folder: Path) -> tuple[list[str], str]:
 
 @contextmanager
 def pgbouncer(url: str) -> Iterator[str]:
-    """The address of the database `url` by way of a pgbouncer that runs meanwhile."""
+    """Run a pgbouncer while the block runs. Yield the address of the database `url` through it."""
     with tempfile.TemporaryDirectory(prefix="guanwecom-pgbouncer-") as name, tempfile.TemporaryFile() as log:
         command, pooled = pgbouncer_command(url, Path(name))
         process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -63,7 +63,7 @@ def pgbouncer(url: str) -> Iterator[str]:
 
 
 def answers(url: str) -> bool:
-    """Whether something listens at its port."""
+    """Return whether something listens at the port of `url`."""
     try:
         socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=1).close()
     except OSError:

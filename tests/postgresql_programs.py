@@ -1,4 +1,4 @@
-"""PostgreSQL's client programs, of the version of the tests' server."""
+"""PostgreSQL's client programs, in the version of the tests' server."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tools.services import _packaged_postgresql, _system_postgresqls
 
 
 def programs() -> Path:
-    """The folder of the newest: they speak to every older server."""
+    """Return the folder of the newest version, which can talk to every older server."""
     return next(path for path in [_packaged_postgresql(), *_system_postgresqls()] if path is not None)
 
 
 def run(program: str, *arguments: str, url: str, **options: Any) -> None:
-    """pg_dump and its kin with the connection of `url`."""
+    """Run pg_dump or a similar program with the connection of `url`."""
     where = conninfo_to_dict(url)
     env = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""Programs that tests take from the machine: those that a Debian with git, make and Python 3 need not have."""
+"""Programs that tests take from the machine, and that a Debian with git, make and Python 3 may lack."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 
 def needs(name: str, *, package: str = "") -> pytest.MarkDecorator:
-    """Skip a test without this program and name it, and Debian's package if that is called otherwise.
+    """Skip a test without this program, and name the program (and `package`, Debian's, if called otherwise).
 
-    Where continuous integration runs the test goes on, and fails.
+    In continuous integration the test runs anyway and fails.
     """
     there = shutil.which(name) is not None or os.environ.get("CI") == "true"
     reason = f"{name} is not installed" + (f" (Debian: {package})" if package else "")

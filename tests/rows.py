@@ -1,4 +1,4 @@
-"""Rows of tests, each written in one statement. As services that write many rows do, they pass by the audit trail."""
+"""Rows of tests, each written in one statement. Like bulk services, these writes bypass the audit trail."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Row = TypeVar("Row", bound=Model)
 
 
 def put(row: Row) -> Row:
-    """Write a new row past its save(), and return it with its key."""
+    """Write a new row without calling save(). Return it with its key."""
     type(row)._base_manager.bulk_create([row])
     return row
 
 
 def join(row: Model, name: str, others: Iterable[Model]) -> None:
-    """Write which rows the many-to-many field `name` of a new row holds."""
+    """Write the members of the many-to-many field `name` of a new row."""
     field = row._meta.get_field(name)
     assert isinstance(field, ManyToManyField)
     through = field.remote_field.through

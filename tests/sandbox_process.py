@@ -1,6 +1,6 @@
-"""The sandbox in this suite: the fixtures of wecom_sandbox.pytest_plugin with a session of requests beside them.
+"""The sandbox in this suite: the fixtures of wecom_sandbox.pytest_plugin with a requests session.
 
-docs/en/sandbox.md has the seed's format.
+docs/en/sandbox.md documents the seed's format.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CORPID, AGENTID, SECRET = "ww0000000000000001", 1000002, "sandbox-secret-of-app-
 
 @dataclass(frozen=True)
 class SandboxHandle(Sandbox):
-    """`session` is one browser: it keeps cookies."""
+    """A running sandbox. `session` is one browser: it keeps cookies."""
 
     session: requests.Session
 
@@ -29,17 +29,18 @@ class SandboxHandle(Sandbox):
         return self.url
 
     def messages(self, corpid: str, userid: str) -> list[dict[str, Any]]:
-        """What stands on a member's phone, oldest first."""
+        """Return what is on a member's phone, oldest first."""
         return self.person(userid, corpid).messages()
 
     def authorize(self, corpid: str, userid: str, **visit: object) -> dict[str, str]:
-        """The person passes the authorise page: {"code", "url"}. Needs redirect_uri; state and agentid as wished."""
+        """Pass the authorise page as this person: {"code", "url"}. `visit` needs redirect_uri; state and agentid are
+        optional."""
         return self.person(userid, corpid).authorize(**visit)
 
 
 @contextmanager
 def browsing(sandbox: Sandbox) -> Iterator[SandboxHandle]:
-    """The sandbox with a browser of its own."""
+    """Yield the sandbox with a browser of its own."""
     with requests.Session() as session:
         session.trust_env = False
         yield SandboxHandle(sandbox.url, sandbox.pid, session)
@@ -49,7 +50,7 @@ def browsing(sandbox: Sandbox) -> Iterator[SandboxHandle]:
 def start_sandbox(
     *, seed: object = None, arguments: tuple[str, ...] = (), env: dict[str, str] | None = None, folder: Path = ROOT
 ) -> Iterator[SandboxHandle]:
-    """A process for tests that need one to themselves, or for longer than a test. Without `seed`: no company."""
+    """Start a sandbox for one test, or for longer than a test. Without `seed` there is no company."""
     values = {"ENVIRONMENT": "test", **(env or {})}
     with (
         running(seed=seed or {"companies": []}, arguments=arguments, env=values, folder=folder) as sandbox,
@@ -59,7 +60,7 @@ def start_sandbox(
 
 
 def company(**changes: object) -> dict[str, Any]:
-    """An invented company: departments 1 > 2 > 3 and 4; one app that sees 2 and below."""
+    """Make an invented company: departments 1 > 2 > 3 and 4, and one app that sees 2 and below."""
     return {
         "corpid": CORPID,
         "name": "北山制造",

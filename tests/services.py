@@ -1,8 +1,8 @@
-"""Pytest plugin: starts the servers that the tests need and points the settings at them, before Django reads them.
+"""Pytest plugin that starts the servers that tests need and points the settings at them before Django reads them.
 
-Nothing of the developer's environment reaches a test: every variable that matters is set here. TEST_DATABASE_URL names
-another PostgreSQL to use; its user must be allowed to create databases. Otherwise one starts when the first test asks
-for a database, or with pytest-xdist's workers, who share it.
+Every environment variable that matters is set here, so the developer's own reach no test. TEST_DATABASE_URL names
+another PostgreSQL; its user must be allowed to create databases. Otherwise one starts when the first test needs a
+database, or with pytest-xdist's workers, which share it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from tools.services import Service, start_postgresql, start_valkey
 ROOT = Path(__file__).resolve().parent.parent
 # pytest-xdist's workers inherit the variable from the process that starts them.
 RUN_FOLDER = "TEST_RUN_FOLDER"
-# With `-n auto`: one for each processor and one more, as tests of browsers and processes wait most of their time. More
-# than four start more servers than they save time.
+# With `-n auto`: one more than there are processors, because tests of browsers and processes mostly wait. More than
+# four start more servers than they save time.
 WORKERS_BESIDE, WORKERS_AT_MOST = 1, 4
-# Where a PostgreSQL will be; nobody connects before it is there.
+# The address before a PostgreSQL runs; nothing connects to it.
 NOT_YET_STARTED = "postgresql://nobody:nothing@127.0.0.1:1/postgres"
 # Folders with a fixture of scope "package" that starts the whole product.
 STACK_FOLDERS = ("tests/e2e/processes/",)
@@ -45,7 +45,7 @@ ENVIRON = {
     "DATA_ALLOW_LOOPBACK": "true",
     "TIME_ZONE": "Asia/Shanghai",
     "LOG_LEVEL": "INFO",
-    # Tests share sessions, and a run may take long: only tests about confirming are asked for a password.
+    # Tests share sessions, and a run may take long: only tests of the confirmation page are asked for a password.
     "CONFIRMATION_MINUTES": "600",
     # Playwright's synchronous interface runs inside an event loop, where Django refuses database access by default.
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
@@ -63,16 +63,16 @@ class TestServices:
 
     @property
     def folder(self) -> Path:
-        """For the tests' files: Valkey's folder, which goes away even when pytest is killed."""
+        """The folder for the tests' files. It is Valkey's, which is removed even when pytest is killed."""
         return self.services[0].folder
 
     def database_name(self, suffix: str) -> str:
-        """A test database of this process; `suffix` tells those of workers apart, who share the server."""
+        """Name a test database of this run; `suffix` differs between workers, which share the server."""
         return f"test_{urlsplit(os.environ['TEST_DATABASE_URL']).path.lstrip('/')}_{suffix}"
 
     @property
     def migrated_database(self) -> str:
-        """The one of which all processes of a run take copies."""
+        """The database that all processes of a run copy."""
         return self.database_name("migrated")
 
     @property
@@ -81,7 +81,6 @@ class TestServices:
 
     @property
     def run_folder(self) -> Path:
-        """The folder of the process that started pytest-xdist's workers."""
         return Path(os.environ[RUN_FOLDER])
 
     def start(self, *, has_workers: bool) -> None:
@@ -89,14 +88,14 @@ class TestServices:
         self.services.append(valkey)
         os.environ.setdefault(RUN_FOLDER, str(self.folder))
         os.environ.update(ENVIRON, VALKEY_URL=valkey.url)
-        # pytest-xdist's workers inherit the variable from the process that starts them: one server for all of them.
+        # pytest-xdist's workers inherit the variable from the process that starts them, so they share one server.
         self.uses_anothers_postgresql = "TEST_DATABASE_URL" in os.environ
         if has_workers:
             self.start_database()
         os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", NOT_YET_STARTED)
 
     def start_database(self) -> str:
-        """The address of the PostgreSQL, which runs from now on. Safe to call twice."""
+        """Start the PostgreSQL if none runs. Return its address."""
         if "TEST_DATABASE_URL" not in os.environ:
             postgresql = start_postgresql()
             self.services.append(postgresql)
@@ -118,7 +117,7 @@ SERVICES_KEY = pytest.StashKey[TestServices]()
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Generator[None, None, None]:
-    """Runs around pytest-django's hook of this name, which reads the settings."""
+    """Start the servers before pytest-django's hook of the same name reads the settings."""
     if find_chromium() is None and os.environ.get("CI", "").lower() == "true":
         raise pytest.UsageError(NO_CHROMIUM.format(what="cannot run, and CI=true asks for them"))
     services = TestServices()
@@ -126,7 +125,7 @@ def pytest_load_initial_conftests(
     early_config.add_cleanup(services.stop)
     options = parser.parse_known_args(args)
     services.start(has_workers=bool(getattr(options, "numprocesses", None)))
-    # `make lint` complains of incomplete catalogues; tests show the English texts.
+    # `make lint` reports incomplete catalogues; tests show the English texts.
     with suppress(catalogues.CatalogueError):
         for app in catalogues.APPS:
             catalogues.compile_app(app)
@@ -144,21 +143,21 @@ def pytest_report_header() -> list[str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Fourteen thousand tests are no garbage: looking through them again and again took a third of collecting them."""
+    """Collect tests without the garbage collector, which took a third of the time for 14,000 of them."""
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
-        gc.set_threshold(20_000, 10, 10)  # looked at in larger lots: a seventeenth of the tests' own time
+        gc.set_threshold(20_000, 10, 10)  # larger lots, because collecting took a seventeenth of the tests' own time
         gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what cannot run here; with workers, mix the files, in the same order each time.
 
-    Tests of browsers and processes wait most of their time. At the end of the run, where pytest-django puts them, one
-    would wait behind the other; among the others, somebody always has something to compute.
+    Tests of browsers and processes mostly wait. pytest-django puts them last, where they would wait one after
+    another; mixed with others they leave the processor to those.
     """
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: _place(item.nodeid))
@@ -169,7 +168,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _place(node_id: str) -> int:
-    """The same for what stays together: the tests of a file, or of a folder for which one running product is started.
-    Those come first: they take long, and only one worker can run them."""
+    """Return one number for tests that stay together: those of a file, or of a folder with one running product.
+
+    Such folders come first: they take long, and only one worker can run them.
+    """
     file = node_id.partition("::")[0]
     return 0 if file.startswith(STACK_FOLDERS) else zlib.crc32(file.encode())

@@ -1,4 +1,4 @@
-"""A standby of a PostgreSQL, which can be promoted."""
+"""A standby of a PostgreSQL that can be promoted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools.services import Service
 
 
 def start_standby(primary: Service, *, port: int) -> Service:
-    """Start a copy of `primary` that follows it, with the primary's own program, as its own user."""
+    """Start a copy that follows `primary`, with the primary's own program and user."""
     where = urlsplit(primary.url)
     folder = Path(tempfile.mkdtemp(prefix="guanwecom-standby-"))
     folder.chmod(0o711)

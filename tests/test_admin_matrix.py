@@ -1,4 +1,4 @@
-"""Every page and every action of the administration × every role, limited or not × nobody signed in; its languages."""
+"""The administration's pages and actions for every role, limited or not, and for nobody signed in; its languages."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from tests.admin_world import PEOPLE, World, state, statements
 from tests.browser_form import opened_with
 
 pytestmark = pytest.mark.django_db
-# What the database or the page wants beside a choice.
+# Other fields that the database or the page requires beside a choice.
 NOW = datetime.now(UTC)
 BESIDE: dict[tuple[str, Any], dict[str, Any]] = {
     ("repeat", "monthly"): {"month_day": "1"},
     **{("presence", name): {"left_at": NOW} for name in ("out_of_scope", "deleted", "missing")},
 }
-# Another row of the world is the only one with it; and a recipient of one rule is seen on that rule's page.
+# Another row of the world is the only one with it; and the recipient of a rule is shown on that rule's page.
 UNCHANGED = {"is_default", "is_bi_login_id", "is_employee_number", "is_shared"}
 # Scripts, and commands for a terminal.
 SILENT = re.compile(r"<(script|style|template|pre|code)\b.*?</\1>", re.DOTALL)
 NAMED = re.compile(r'\b(?:title|placeholder|aria-label|alt)="([^"]*)"')
 HAN = re.compile(r"[\u4e00-\u9fff]+")
-# A language's own name; where the BI, which speaks Chinese, shows something; a message as it will arrive, in the
-# language of the installation.
+# A language's own name; places where the Chinese BI shows something; a message as it will arrive, in the language of
+# the installation.
 CHINESE_NAMES = ("中文", "管理中心", "系统集成", "单点登录", "查看全部")
-# Sentences of English: three words that are neither names nor codes, one after the other.
+# English sentences: three words in a row that are neither names nor codes.
 SENTENCE = re.compile(r"\b[A-Za-z]?[a-z]+ [a-z]+ [a-z]+\b")
 NO_PAGES = ("_state", "_xlsx", "_csv", "_refused", "_export", "_search", "jsi18n", "autocomplete")
 
@@ -62,16 +62,16 @@ def path_of(world: World, row: Row) -> str:
 
 
 def sent(world: World, row: Row, path: str) -> dict[str, Any]:
-    """The row's data; of a form, what a superuser's page holds, which is more than others may send."""
+    """Return the row's data. A form is sent as on a superuser's page, which holds more than others may send."""
     values = dict(row.data)
     if row.form is not None:
         values = {**sent_form(world.client("U"), path), **row.form}
-    if "_opened" in values:  # the page with the form, which carries what it was opened with
+    if "_opened" in values:  # the page with the form holds the version that it was opened with
         page = reverse(f"admin:{values.pop('_opened')}", args=[world.things[name].pk for name in row.args])
         values["page_version"] = world.client("U").get(page).context["form"]["page_version"].value()
     if "_pick" in values:
         values["_selected_action"] = [world.things[values.pop("_pick")].pk]
-    # Companies by their words in the table.
+    # The table names companies by words.
     for name in ("corp", "source", "target"):
         if values.get(name) in ("corp", "second"):
             values[name] = world.things[values[name]].pk
@@ -81,10 +81,10 @@ def sent(world: World, row: Row, path: str) -> dict[str, Any]:
 
 
 class Writes:
-    """Counts the statements that may have changed what state() sees.
+    """Counts the statements that may have changed what state() returns.
 
-    That is all but those that merely read or mark a transaction, and those that name another table: nearly every visit
-    writes that somebody was there.
+    Ignored are those that only read or mark a transaction, and those that name another table: nearly every visit
+    records itself.
     """
 
     HARMLESS = ("SELECT", "SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
@@ -103,8 +103,7 @@ class Writes:
 def visit(
     client: Client, row: Row, path: str, values: dict[str, Any], before: dict[str, Any], *, is_drawn: bool
 ) -> tuple[Any, bool]:
-    """The answer, and whether state() is another after it; the visit itself is taken back. `is_drawn`: with its text,
-    which takes half of the time."""
+    """Return the answer, and whether state() changed; roll the visit back. `is_drawn`: render the text."""
     writes = Writes()
     with ExitStack() as exits:
         if not is_drawn:
@@ -119,29 +118,29 @@ def visit(
 
 
 def text_of(response: Any) -> str:
-    """Of a download, too, which is closed by that."""
+    """Return the text of an answer. A download is closed by that."""
     content: bytes = b"".join(response.streaming_content) if response.streaming else response.content
     return content.decode(errors="replace")
 
 
 def words_of(html: str) -> str:
-    """All that a page says, also to those who do not see it."""
+    """Return all words of a page, also those for screen readers."""
     html = SILENT.sub(" ", html)
     return unescape(" | ".join([re.sub(r"<[^>]*>", " | ", html), *NAMED.findall(html)]))
 
 
 def is_page(row: Row) -> bool:
-    """Without the trail: it keeps words of the language in which something was done."""
+    """Return whether the row is a page with words. The audit trail stores words in the language of each action."""
     is_trail = row.page.startswith("accounts_auditentry")
     return row.method == "get" and row.expected["U"] == 200 and not (is_trail or row.page.endswith(NO_PAGES))
 
 
 def assert_one_language(english: str, chinese: str) -> None:
-    """No Chinese on the English page, no English on the Chinese one."""
+    """Assert that the English page has no Chinese, and the Chinese one no English."""
     for name in CHINESE_NAMES:
         english = english.replace(name, "")
     assert HAN.findall(english) == []
-    assert "<time" not in english  # markup shown as text
+    assert "<time" not in english  # no markup shown as text
     assert SENTENCE.findall(chinese) == []
 
 
@@ -156,9 +155,9 @@ def test_everybody_gets_exactly_what_the_table_says(row: Row, world: World) -> N
     texts: dict[str, str] = {}
     for who in PEOPLE:
         client = world.client(who)
-        # Each sends the version of the page as it was opened: who sees fewer fields has another one.
+        # Each person sends the page's version as they opened it: with fewer fields it is another one.
         theirs = values if row.form is None else {**values, **opened_with(client, path)}
-        # Of others' pages nothing is looked at but their status; test_every_kind_of_a_saved_object draws theirs, too.
+        # Of the pages of other people only the status is checked; test_every_kind_of_a_saved_object draws theirs too.
         is_drawn = row.expected[who] != 200 or who in {"U", "R1"} or who[-1] == "2"
         response, is_changed = visit(client, row, path, theirs, before, is_drawn=is_drawn)
         found[who] = response.status_code
@@ -178,7 +177,6 @@ def test_everybody_gets_exactly_what_the_table_says(row: Row, world: World) -> N
 
 
 def test_no_page_changes_anything_by_get() -> None:
-    """Each row proves it of its page."""
     assert [row.label for row in TABLE if row.method == "get" and row.changed_by] == []
 
 
@@ -201,7 +199,7 @@ def test_every_action_has_a_row(world: World) -> None:
 
 
 def saved_rows() -> dict[tuple[str, str], Row]:
-    """Each page of a saved object, by its model and the thing in the world; the audit trail's cannot be changed."""
+    """Return the pages of saved objects by model and thing. Audit entries cannot be changed, so they are left out."""
     pages = [row for row in TABLE if row.method == "get" and row.page.endswith("_change") and len(row.args) == 1]
     return {
         (row.page.removesuffix("_change"), row.args[0]): row
@@ -211,7 +209,7 @@ def saved_rows() -> dict[tuple[str, str], Row]:
 
 
 def variants(saved: models.Model) -> Iterator[dict[str, Any]]:
-    """Values of the fields with a choice: each has every other choice in one of them."""
+    """Yield values for the fields with choices, so that each other choice occurs in one of them."""
     fields = [one for one in saved._meta.concrete_fields if one.name not in UNCHANGED]
     choices = {one.name: [value for value, _label in one.flatchoices] for one in fields if one.choices}
     choices |= {one.name: [False, True] for one in fields if isinstance(one, models.BooleanField)}

@@ -1,4 +1,4 @@
-"""The test suite's own promises: no network, a real and empty Valkey, a database of its own."""
+"""The promises of the test suite: no network, a real and empty Valkey, a database of its own."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_copied_database_is_migrated_to_the_end() -> None:
 
 
 def flush() -> None:
-    """As after a test with transactions of its own, but that what the apps keep in their tables does not come back."""
+    """Flush as after a test with transactions of its own, without restoring what the apps keep in their tables."""
     call_command("flush", verbosity=0, interactive=False, reset_sequences=False, inhibit_post_migrate=True)
 
 

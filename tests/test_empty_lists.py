@@ -1,4 +1,4 @@
-"""An empty list says what it is for and what comes first; one that a search or a filter empties does not."""
+"""Empty lists that say what they are for and what comes first, unless a search or a filter has emptied them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps a form of the administration from being saved stands above it as a list, with the way to each field."""
+"""The list of problems above a form that cannot be saved, with a link to each field."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 def problems(page: str) -> list[str]:
-    """Of the list above the form: the HTML of each entry."""
+    """Return the HTML of each entry of the list above the form."""
     lists = re.findall(r'<div class="errornote" role="alert" tabindex="-1" autofocus>(.*?)</div>', page, re.DOTALL)
     assert len(lists) == 1
     return re.findall(r"<li>(.*?)</li>", lists[0])
@@ -32,7 +32,7 @@ def test_each_field_that_is_wrong_is_named_and_linked_and_keeps_what_was_typed(a
     ]
     assert 'value="北山制造"' in page
     assert "Please correct" not in page
-    assert "data-model-name" not in page  # or Django's script would put the focus elsewhere
+    assert "data-model-name" not in page  # Django's script would put the focus elsewhere
     assert not Corp.objects.exists()
 
 

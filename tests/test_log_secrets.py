@@ -1,4 +1,4 @@
-"""A test that logs a secret fails, as does a program whose log holds one."""
+"""Failure of a test that logs a secret, and of a program whose log holds one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_secrets_of_every_kind_are_known() -> None:
 
     logger.debug("secret %s", SECRET)
     logger.info("password %s", "Pass-word-of-jim-1")
-    # One of 1,500 has no figure.
+    # One token of 1,500 has no digit.
     logger.warning("token %s", secrets.token_urlsafe(32)[1:] + "7")
     logger.error("corp %s", "ww" + "1" * 16)
 

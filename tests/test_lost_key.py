@@ -1,4 +1,4 @@
-"""The encryption key is lost: what was stored under it is shown as unreadable, and can be entered again."""
+"""A lost encryption key: secrets stored under it are shown as unreadable and can be entered again."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ NOTE = "What is saved cannot be read with the present keys: enter it again."
 @pytest.fixture(autouse=True)
 def _one_host(settings: Settings) -> Iterator[None]:
     settings.EXTRA_ALLOWED_HOSTS = ["testserver"]
-    with translation.override(settings.LANGUAGE_CODE):  # a page in English leaves its language behind
+    with translation.override(settings.LANGUAGE_CODE):  # a page in English leaves its language active
         yield
 
 
 @pytest.fixture
 def lost(world: World, settings: Settings) -> World:
-    """One of each kind of row, with every secret stored under a key that is lost."""
+    """A world in which every secret is stored under a lost key."""
     BiConnection.objects.update(api_login="api", api_password="old", app_token="old", proxy_url="http://old:1")
     with connection.cursor() as cursor:
         for model, names in encrypted_columns().items():
@@ -55,7 +55,6 @@ def path_of(lost: World, row: Row) -> str:
 
 
 def test_every_page_of_a_row_and_the_overview_open(lost: World) -> None:
-    """What is done there, others show."""
     client = lost.client("U")
     client.raise_request_exception = False
     rows = [row for row in TABLE if row.method == "get" and row.page.endswith(("index", "_changelist", "_change"))]

@@ -1,4 +1,4 @@
-"""Sentences that send somebody to a page of the administration call it as its menu does, in both languages."""
+"""Texts that send somebody to a page of the administration name it as the menu does, in both languages."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from accounts.models import User
 from guanwecom import navigation
 from tools.catalogues import APPS, LANGUAGE, ROOT, CatalogueFile
 
-# Where a way begins, or a place is named, that is not ours: in WeCom, on the site's own pages, in the browser.
+# First steps or places that are not ours: in WeCom, on the site's own pages, in the browser.
 ELSEWHERE = (
     *("WeCom's console", "App management", "Management tools", "Contacts", "My company", "App home page"),
     *("WeCom authorised sign-in", "Web authorisation and JS-SDK", "The group in WeCom", "Security and management"),
     "Take the account from WeCom's console",
 )
-# A way of more than one step, and a page or a section that is named.
+# A way of more than one step, and the name of a page or section.
 _WAY = re.compile(r"(?:^|[.;:,(] ?|\bto )“?([A-Z][\w' -]*?)”? → “?(\w[\w' -]*)")
 _PLACE = re.compile(r"\b(?:under|page|section) “?(?=[A-Z])([^.;:”]+)")
 # A step that is one row of a list.
@@ -31,7 +31,7 @@ _HEADING = re.compile(r'<h[1-4][^>]*>[^<{]*{% translate "([^"]+)" %}')
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Every text of every app in English, with its translation."""
+    """Yield every English text of every app with its translation."""
     for app in APPS:
         for message in CatalogueFile(app, LANGUAGE, ROOT).read():
             text, translation = (
@@ -42,8 +42,8 @@ def texts() -> Iterator[tuple[str, str]]:
 
 
 def called(language: str) -> list[list[str]]:
-    """The names of apps, of their lists, and of the sections of their pages."""
-    # A list that is an entry of its own is called as that entry.
+    """Return the names of apps, of their lists and of the sections of their pages."""
+    # A list that is a menu entry of its own has the entry's name.
     alone = {entry.tabs[0].model for each in navigation.SECTIONS for entry in each.entries if len(entry.tabs) == 1}
     request = RequestFactory().get("/")
     request.user = User(username="root", is_staff=True, is_superuser=True)
@@ -71,20 +71,19 @@ def _menu() -> Iterator[str]:
 
 
 def _headings() -> list[str]:
-    """Of the sections that templates of the administration add to a page."""
     files = sorted(file for app in APPS for file in (ROOT / app / "templates" / "admin").rglob("*.html"))
     return [text for file in files for text in _HEADING.findall(file.read_text())]
 
 
 @pytest.fixture(scope="module")
 def chinese() -> dict[str, str]:
-    """The Chinese name of each of them by the English one."""
+    """Chinese names by English ones."""
     pairs = zip(called("en"), called("zh-hans"), strict=True)
     return {english: name for mine, theirs in pairs for english, name in zip(mine, theirs, strict=True)}
 
 
 def known_name(text: str, names: dict[str, str]) -> str:
-    """The longest name with which `text` begins; empty where it is none."""
+    """Return the longest name with which `text` begins, else ""."""
     return max((name for name in names if re.match(rf"{re.escape(name)}\b", text)), key=len, default="")
 
 
@@ -102,7 +101,7 @@ def test_every_way_and_every_page_that_a_sentence_names_is_there(chinese: dict[s
 
 
 def test_the_names_are_looked_for() -> None:
-    """What the test above goes through is not empty, and would find a menu that does not exist."""
+    """Guards the test above: it finds names, and would find a menu that does not exist."""
     found = [way[0] for text, _translation in texts() for way in _WAY.findall(text)]
 
     assert {"System integration", "Users", "WeCom's console"} <= set(found)

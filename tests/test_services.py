@@ -1,4 +1,4 @@
-"""What a test run without Chromium says."""
+"""The message of a test run without Chromium."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.chromium import find_chromium
 
 
 def run(root: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Another pytest. It makes its own servers, though this one may be a worker of pytest-xdist."""
+    """Run another pytest with servers of its own, even inside a worker of pytest-xdist."""
     ours = {"PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "TEST_DATABASE_URL", "TEST_RUN_FOLDER"}
     return subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],

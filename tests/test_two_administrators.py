@@ -1,4 +1,4 @@
-"""Two administrators at one form: whoever saves second is told what the first has saved, and overwrites nothing."""
+"""Simultaneous edits by administrators: the second to save is told what the first saved, and overwrites nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def opened(client: Client, row: models.Model) -> dict[str, Any]:
 
 
 def save(client: Client, row: models.Model, values: dict[str, Any], **changed: Any) -> str:
-    """What the page says; empty where it was saved."""
+    """Send the form. Return the page's text, or "" if it was saved."""
     answer = client.post(page(row), {**values, **changed})
     return "" if answer.status_code == 302 else strip_tags(answer.content.decode())
 
@@ -118,7 +118,7 @@ def rule(corp: Corp) -> AlertRule:
 
 
 def rename(row: models.Model, name: str) -> None:
-    """As the first administrator does."""
+    """Rename the row as the first administrator does."""
     rows = type(row)._base_manager.filter(pk=row.pk)
     rows.update(**{"title" if isinstance(row, Report) else "name": name})
 

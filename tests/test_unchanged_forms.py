@@ -1,4 +1,4 @@
-"""Every change form of the administration × everybody who may use it: saved as it was opened, it changes nothing."""
+"""Change forms, for everybody who may use them: one saved as it was opened changes nothing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.browser_form import untouched
 
 pytestmark = pytest.mark.django_db
 PROXY = "http://user:password@proxy.example.com:8080"
-# What the one who saved last decides, and not what was typed: see DepartmentGroupAdmin.save_model.
+# Set by saving, not typed: see DepartmentGroupAdmin.save_model.
 SET_BY_SAVING = {"may_lend_rights"}
-# Of each kind of form one who fills it in, for all companies or for one.
+# Somebody who fills in each kind of form, for all companies or for one.
 WHO = ("U", "SA", "S1", "I1", "P1")
 PAGES = sorted(
     {
@@ -44,7 +44,7 @@ def _one_host(settings: Settings) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _secrets(world: World, django_db_blocker: DjangoDbBlocker) -> None:
-    """A secret wherever one can be saved: forms ask for them again when an address changes."""
+    """A secret in every field that can hold one, because forms ask for secrets again when an address changes."""
     with django_db_blocker.unblock():
         _save_secrets(world)
 
@@ -57,7 +57,7 @@ def _save_secrets(world: World) -> None:
     new = Corp.objects.create(name="Alpha's other app", corpid="ww" + "1" * 16, agentid=1000009, secret="s9")
     for who in ("S1", "I1"):
         world.people[who].managed_corps.add(new)
-    # As its page has made it: what it watches is known.
+    # As saving on its page would do: the watched figures are known.
     evaluation.renew(world.things["alert_rule"], now=timezone.now())
     figures = DataSource.objects.create(
         name="Alpha service",
@@ -77,7 +77,7 @@ def _save_secrets(world: World) -> None:
 
 
 def _values(row: models.Model) -> dict[str, Any]:
-    """The row as it is saved, without the time of saving; of its many-to-many fields, the keys."""
+    """Return the saved values without the time of saving; many-to-many fields give their keys."""
     model = type(row)
     fields = [field for field in model._meta.concrete_fields if not getattr(field, "auto_now", False)]
     found = model._base_manager.defer(None).get(pk=row.pk)

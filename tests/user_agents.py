@@ -1,4 +1,4 @@
-"""User agents as programs send them: wecom-api.md of the project's reference, and browsers of 2024 to 2026."""
+"""User agents as programs send them: from wecom-api.md of the project's reference, and browsers of 2024 to 2026."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ WECOM_MAC = (
     f"{_MAC} AppleWebKit/605.1.15 (KHTML, like Gecko) MacWechat/4.1.9 wxwork/4.1.9 (MicroMessenger/6.2) WeChat/2.0.4 "
     "Safari/605.1.15"
 )
-# The private deployment: another product, with servers of its own.
+# The private deployment: another product with its own servers.
 WECOM_PRIVATE = (
     f"{_ANDROID} {_WEBKIT} Mobile Safari/537.36 wxworklocal/2.5.0 wxwork/2.5.0 MicroMessenger/7.0.1 Language/zh"
 )
-# Plain WeChat: a member sees the company's messages there, but no application signs anybody in.
+# Plain WeChat: a member sees the company's messages there, but no application can sign anybody in.
 WECHAT_IOS = f"{_IPHONE} Mobile/15E148 MicroMessenger/8.0.50(0x18003234) NetType/WIFI Language/zh_CN"
 
 CHROME = f"Mozilla/5.0 (X11; Linux x86_64) {_WEBKIT} Chrome/131.0.0.0 Safari/537.36"

@@ -61,20 +61,20 @@ _ROBOT = ("webhook_send", "webhook_upload_media")
 
 
 def fixture(name: str) -> dict[str, Any]:
-    """The answer in tests/fixtures/wecom/<name>.json, whose other fields say where it comes from."""
+    """Return the answer in tests/fixtures/wecom/<name>.json, whose other fields name its source."""
     document: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text(encoding="utf-8"))
     answer: dict[str, Any] = document["answer"]
     return answer
 
 
 def refusal(code: int, text: str = "sim text") -> dict[str, Any]:
-    """An error as WeCom words it."""
+    """Make an error answer in WeCom's words."""
     more = f"more info at https://open.work.weixin.qq.com/devtool/query?e={code}"
     return {"errcode": code, "errmsg": f"{text}, hint: [{HINT}], from ip: {CALLER_IP}, {more}"}
 
 
 class WeComAnswers:
-    """What WeCom will answer, in order where one endpoint is asked several times."""
+    """The coming answers of WeCom, in order if an endpoint is asked several times."""
 
     def __init__(self, mock: responses.RequestsMock, base_url: str = API) -> None:
         self.mock = mock
@@ -90,11 +90,11 @@ class WeComAnswers:
         body: Any = None,
         token: str = TOKEN,
     ) -> None:
-        """The answer of a fixture. `params`: the query beside the credentials; `body`: the JSON that is expected."""
+        """Register a fixture's answer. `params`: the query beside the credentials; `body`: the expected JSON."""
         self.says(endpoint, fixture(f"{endpoint}.{case}" if case else endpoint), params=params, body=body, token=token)
 
     def refuses(self, endpoint: str, code: int, text: str = "sim text", *, token: str = TOKEN) -> None:
-        """An error of WeCom, whatever was asked."""
+        """Answer any request with an error of WeCom."""
         self.mock.add(*self._place(endpoint), json=refusal(code, text), match=[self._credentials(endpoint, token)])
 
     def says(
@@ -106,23 +106,23 @@ class WeComAnswers:
         body: Any = None,
         token: str = TOKEN,
     ) -> None:
-        """Any answer in JSON."""
+        """Register any JSON answer."""
         match: list[Any] = [matchers.query_param_matcher({**self._query(endpoint, token), **(params or {})})]
         if body is not None:
             match.append(matchers.json_params_matcher(body))
         self.mock.add(*self._place(endpoint), json=answer, match=match)
 
     def says_anyway(self, endpoint: str, answer: Mapping[str, Any]) -> None:
-        """Any answer in JSON, whatever was asked."""
+        """Answer any request with JSON."""
         self.mock.add(*self._place(endpoint), json=answer)
 
     def sends(self, endpoint: str, content: bytes | Exception, *, status: int = 200, **headers: str) -> None:
-        """Any bytes, or a failure of the connection, whatever was asked."""
+        """Answer any request with these bytes, or with a failed connection."""
         self.mock.add(*self._place(endpoint), body=content, status=status, headers=headers)
 
     @property
     def calls(self) -> list[Any]:
-        """The requests that came, oldest first; also after the block."""
+        """The requests so far, oldest first; readable after the block too."""
         return [call.request for call in self.mock.calls] if self._past is None else self._past
 
     def end(self) -> None:
@@ -144,7 +144,7 @@ class WeComAnswers:
 
 @contextmanager
 def wecom_answers(base_url: str = API, *, all_must_come: bool = True) -> Iterator[WeComAnswers]:
-    """Answers for every request of this thread's clients; at the end each must have been asked for."""
+    """Answer every request of this thread's clients. At the end each answer must have been used."""
     with responses.RequestsMock(assert_all_requests_are_fired=all_must_come) as mock:
         answers = WeComAnswers(mock, base_url)
         yield answers
