@@ -1,4 +1,4 @@
-"""The administration of pushes and alerts, and of what became of them."""
+"""Admin pages of pushes and alerts, and the log of their runs and messages."""
 
 from accounts.users.companies import person_panels
 from notifications.admin import (

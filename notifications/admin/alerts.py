@@ -1,4 +1,4 @@
-"""Admin pages of alert rules, each with its form tried on the data beside it, and of incidents."""
+"""Admin pages of alert rules, with a trial on real data beside the form, and of incidents."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class SilenceWindowInline(PartPermissions, AnyStackedInline):
 
 
 class RuleStateFilter(OptionFilter):
-    """The rules that somebody has to look at."""
+    """Filters rules that need attention."""
 
     options = {
         "open": (
@@ -121,7 +121,7 @@ PARTS = (
         (("silence_windows", 0),),
     ),
 )
-# What a trial needs of the form.
+# Fields that must be valid for a trial.
 _TRIED = ("card", "conditions", "split_column")
 
 
@@ -160,7 +160,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, PreviewMixin, DescribedRows, NamedD
         return AlertRule.objects.visible_to(request.user).order_by("-pk")
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Give rules their recipients in words, and their incidents."""
+        """Add the recipients in words and the incidents."""
         receivers = {rule.receiver_id: rule.receiver for rule in rows}
         words = describe_addressees(list(receivers.values()), AlertReceiver, seen_by=administrator(request))
         incidents = Incident.objects.filter(rule__in=rows).order_by().values_list("rule")
@@ -171,7 +171,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, PreviewMixin, DescribedRows, NamedD
             rule.open_total, rule.last_opened_at = counted.get(rule.pk, (0, None))
 
     def save_model(self, request: HttpRequest, obj: AlertRule, form: Any, change: bool) -> None:
-        """Of a known one only what was changed: checks write the rest meanwhile."""
+        """Save only the changed columns, since checks update others concurrently."""
         changed = set(form.changed_data)
         obj.receiver = form.people.save_for(obj)
         changed.add("receiver")
@@ -199,7 +199,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, PreviewMixin, DescribedRows, NamedD
 
     @admin.display(description=_("schedule"), ordering="next_run_at")
     def when(self, rule: AlertRule) -> str:
-        """With the next check."""
+        """Describe the schedule and the next check."""
         if not rule.is_enabled or rule.next_run_at is None:
             return describe_schedule(rule)
         after = gettext("next: %(time)s") % {"time": f"{timezone.localtime(rule.next_run_at):%m-%d %H:%M}"}
@@ -232,17 +232,18 @@ class AlertRuleAdmin(SuccessorPage, OnePage, PreviewMixin, DescribedRows, NamedD
         form.people_class = self._people_class(request)
         return form
 
-    # --- Beside the form ----------------------------------------------------------------------------------------------
+    # --- Preview
+    # ----------------------------------------------------------------------------------------------------------
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
-        """The form as it stands: the card's rows, what the conditions say of them, who is notified, and when. Workers
-        fetch the data: the page asks until it is there. Nothing is saved, nobody is notified."""
+        """Preview the submitted form: the card's rows, results of the conditions, recipients and times. The page asks
+        again until workers have fetched the data. Saves nothing and notifies nobody."""
         rule = self.at_work(request)
         form = self.form_at_work(request, rule)
         context, data, table = self._tried(request, form)
         missing = self._missing(request, form, data, table)
         if missing.strip() and table is not None:
-            context = {}  # a column that is gone is said there, and nothing can be tried without it
+            context = {}  # nothing can be tried without the missing column, which is reported separately
         times = find_times_of_form(form, timezone.now(), is_check=True)
         formsets = self._create_formsets(request, form.instance, change=rule is not None)[0]
         tables = {} if table is None else {str(form.cleaned_data["card"]): table}
@@ -261,7 +262,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, PreviewMixin, DescribedRows, NamedD
     def _tried(
         self, request: HttpRequest, form: AlertRuleForm
     ) -> tuple[dict[str, Any], DataPreview | None, Table | None]:
-        """What the template of the trial needs, how far the data is, and the data once it is there."""
+        """Return the template context of the trial, the progress of the data, and the data if it is loaded."""
         card, now = form.cleaned_data.get("card"), timezone.now()
         wrong = [name for name in _TRIED if name in form.errors]
         is_begun = card is not None and bool(form["conditions"].value())
@@ -296,7 +297,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, PreviewMixin, DescribedRows, NamedD
         return changes(request.POST, renaming_in(request.POST))
 
     def _missing(self, request: HttpRequest, form: AlertRuleForm, data: DataPreview | None, table: Table | None) -> str:
-        """What the rule names and the data does not have any more, with what it may be called today."""
+        """Render the columns and the card that the rule names but the data lacks, with replacements to choose."""
         card, person = form.cleaned_data.get("card"), administrator(request)
         found: list[Missing] = []
         if card is not None and data is not None and card.pk in data.lost:
@@ -312,17 +313,17 @@ class AlertRuleAdmin(SuccessorPage, OnePage, PreviewMixin, DescribedRows, NamedD
 
 
 class RulePeople(RecipientsMixin):
-    """Makes the fields of a rule's people as the admin makes them. It has no pages."""
+    """Builds the form of a rule's recipients with the admin's widgets. It is not registered and has no pages."""
 
     autocomplete_fields = ("users", "groups")
 
 
-# A rule has one card, whose rows are called nothing.
+# A rule has one card, which has no alias.
 CARD = ""
 
 
 def columns_named(values: QueryDict) -> Iterator[ColumnName]:
-    """Every column that the page as it was sent names."""
+    """Yield every column that the submitted form names."""
     for name in _column_fields():
         if column := values.get(name, "").strip():
             yield CARD, column
@@ -331,7 +332,7 @@ def columns_named(values: QueryDict) -> Iterator[ColumnName]:
 
 
 def changes(values: QueryDict, renaming: Renaming) -> dict[str, str]:
-    """The fields of the page as it was sent that name what is renamed, by their names, as they are to be."""
+    """Return the new values of the form fields in which `renaming` changes something, by field name."""
     changed = {}
     for name in _column_fields():
         column = renaming.columns.get((CARD, values.get(name, "").strip()))
@@ -351,7 +352,7 @@ def _column_fields() -> list[str]:
 
 
 def _filters(values: QueryDict) -> Iterator[tuple[str, Filters]]:
-    """The filters of each condition, with the name of their field; none of what cannot be read."""
+    """Yield the field name and the parsed filters of each condition; skip filters that cannot be parsed."""
     for number in range(CONDITIONS_AT_MOST):
         name = f"conditions-{number}-filters"
         try:
@@ -361,7 +362,7 @@ def _filters(values: QueryDict) -> Iterator[tuple[str, Filters]]:
 
 
 class SourceFilter(admin.RelatedOnlyFieldListFilter):
-    """The rules, or routes, of the incidents that one sees: also a single one, since others came from elsewhere."""
+    """Filters by rule or channel among visible incidents. Shown even with one choice, as other incidents have none."""
 
     include_empty_choice = False
 
@@ -370,7 +371,7 @@ class SourceFilter(admin.RelatedOnlyFieldListFilter):
 
 
 class StateFilter(OptionFilter):
-    """What the list says in colours. One that is silent may be taken or not."""
+    """Filters by the state that the list shows. A silenced incident may be acknowledged or not."""
 
     options = {
         "open": (Incident.Status.OPEN.label, lambda incidents: incidents.open()),
@@ -460,13 +461,13 @@ class IncidentAdmin(ReadOnlyAdmin):
         }
 
     def picture_view(self, request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
-        """A picture (svg or png) of the data."""
+        """Return a picture of the incident's data. `extension`: svg or png."""
         incident = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
         medium = charts.picture_of(incident, picture, person=administrator(request))
         return made_answer(medium, extension)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Take, take over, silence, end a silence or close it by hand."""
+        """Acknowledge, take over, silence, end the silence of, or close the incident."""
         find_row(
             request,
             self.get_queryset(request),

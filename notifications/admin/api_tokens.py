@@ -1,4 +1,4 @@
-"""Admin pages of API tokens: permissions, reach, expiry, revoking."""
+"""Admin pages of API tokens: permissions, scope, expiry, revocation."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ PEOPLE = ("send_users", "send_groups", "send_departments")
 SENDING_FIELDS = ("may_send", "sends_to", "send_corps", *PEOPLE, "daily_limit", "allows_private_addresses")
 LIFETIMES = ((30, _("30 days")), (90, _("90 days")), (365, _("1 year")), (730, _("2 years")))
 Reach, SendReach = ApiToken.Reach, ApiToken.SendReach
-# Beside sending messages, which has its own limits.
+# Permissions besides sending messages, which has limits of its own.
 PURPOSES = ("may_run", "may_read", "may_alert")
 
 
 class ApiTokenForm(AnyModelForm):
-    """`person`: the administrator at work and the token's owner, set by the admin."""
+    """The form of a new token. `person`: the signed-in administrator, who becomes the owner; set by the admin."""
 
     person: User
     days = forms.TypedChoiceField(label=_("expires in"), choices=LIFETIMES, coerce=int, initial=365)
@@ -74,13 +74,13 @@ class ApiTokenForm(AnyModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
-        if "corps" not in fields:  # a token that there is has no form
+        if "corps" not in fields:  # saved tokens have no form
             return
         fields["corps"].queryset = Corp.objects.visible_to(self.person).order_by("name")
         fields["subscriptions"].queryset = Subscription.objects.visible_to(self.person)
-        # Nobody gives a right by not looking.
+        # All permissions start unchecked, so that none is granted by oversight.
         self.initial.update(dict.fromkeys(PURPOSES, False))
-        # Whoever sees only some companies names what a token reaches: it must not grow with them unasked.
+        # People limited to some companies must name the scope: otherwise it would grow with their companies.
         if not sees_all_corps(self.person):
             fields["reach"].choices = [one for one in Reach.choices if one[0] != Reach.EVERYTHING]
         limit_sending(fields, self.person)
@@ -97,7 +97,7 @@ class ApiTokenForm(AnyModelForm):
             raise ValidationError(_("Choose at least one thing that the token may do."))
         for name, problem in clean_sending(cleaned):
             self.add_error(name, problem)
-        # One that only sends reaches no pushes, and need not name any.
+        # A token that only sends needs no pushes.
         needs_reach = any(cleaned.get(name) for name in PURPOSES)
         reach = cleaned.get("reach")
         if cleaned.get("may_alert") and reach == Reach.SUBSCRIPTIONS:
@@ -106,7 +106,7 @@ class ApiTokenForm(AnyModelForm):
             self.add_error("corps", _("Choose at least one company."))
         if needs_reach and reach == Reach.SUBSCRIPTIONS and not cleaned.get("subscriptions"):
             self.add_error("subscriptions", _("Choose at least one push."))
-        # What is not meant is not kept: a list that says nothing would be read as if it did.
+        # Drop lists that the chosen scope ignores, because readers would take them for its limits.
         if reach != Reach.CORPS and "corps" in cleaned:
             cleaned["corps"] = Corp.objects.none()
         if reach != Reach.SUBSCRIPTIONS and "subscriptions" in cleaned:
@@ -135,7 +135,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
         "what you give it of your own rights, until it expires or is revoked."
     )
     form = ApiTokenForm
-    # Whoever revokes one is in a hurry, and gets nothing by it.
+    # Revoking must be quick and grants nothing, so it needs no confirmation of identity.
     unconfirmed_pages = frozenset({"notifications_apitoken_revoke"})
     change_form_template = "admin/notifications/api_token.html"
     list_display = ("name", "begins_with", "owner", "purposes", "reach", "state", "last_used")
@@ -189,17 +189,18 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
     def last_used(self, token: ApiToken) -> str:
         return moment(token.last_used_at)
 
-    # --- Making one ---------------------------------------------------------------------------------------------------
+    # --- Creating a token
+    # -------------------------------------------------------------------------------------------------
 
     def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         return for_person(form, request, ["corps", "subscriptions", "send_corps", "send_users", "send_groups"])
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        # One button: the page that follows shows the secret, whichever was pressed.
+        # One button only: the next page always shows the secret.
         try:
             return super().add_view(request, form_url, {**(extra_context or {}), **ONE_SAVE_BUTTON})
-        except IntegrityError:  # the same page, sent a second time before the first was done
+        except IntegrityError:  # submitted again before the first request was done
             messages.warning(request, made_already())
             return HttpResponseRedirect(reverse("admin:notifications_apitoken_changelist"))
 
@@ -207,11 +208,11 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
         secret = tokens.new_secret()
         tokens.seal(obj, secret=secret, now=timezone.now())
         obj.save()
-        # For response_add alone, which shows it: nothing keeps it.
+        # Only for response_add, which shows the secret. It is stored nowhere.
         obj.secret = secret  # type: ignore[attr-defined]  # see above
 
     def response_add(self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:
-        """The one time that the secret is shown: on the answer itself, which no browser keeps (as no page here)."""
+        """Show the secret, for the only time. Browsers do not cache the page."""
         secret: str = obj.secret  # type: ignore[attr-defined]  # set by save_model
         context = {
             "title": gettext("The token is made"),
@@ -222,13 +223,13 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
         return own_page(self, request, "admin/notifications/api_token_made.html", context)
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
-        """Of one that there is the page shows facts in place of a form."""
+        """Return no fields for a saved token, whose page shows facts instead of a form."""
         return super().get_fieldsets(request, obj) if obj is None else ()
 
     # --- One token ----------------------------------------------------------------------------------------------------
 
     def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
-        """What it may and reaches stands: another system relies on it. It is revoked, and another one made."""
+        """Forbid changes, as another system relies on the token: revoke it and create another one."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
@@ -241,7 +242,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
         return context
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """First a page that says what it means, then the end of the token."""
+        """Confirm, then revoke the token."""
         token = find_row(request, self.get_queryset(request), pk, lambda request, _token: _may_revoke(request))
         if request.method != "POST":
             context = {"title": gettext("Revoke the token"), "token": token, "facts": _facts(token, self, request)}
@@ -276,7 +277,7 @@ def _facts(token: ApiToken, shown: ApiTokenAdmin, request: HttpRequest) -> list[
 
 
 def _reach_facts(token: ApiToken) -> list[tuple[Any, Any]]:
-    """Of one that does more than send messages."""
+    """Return nothing for a token that only sends messages."""
     if not any(getattr(token, name) for name in PURPOSES):
         return []
     facts: list[tuple[Any, Any]] = [(_("reaches"), token.get_reach_display())]
@@ -291,20 +292,21 @@ def _reach_facts(token: ApiToken) -> list[tuple[Any, Any]]:
 
 
 def limit_sending(fields: dict[str, Any], person: User) -> None:
-    """Offer to `person` what is theirs to give. What is left empty says nothing where the token sends no messages."""
+    """Limit the choices to what `person` may grant. The fields may be empty if the token sends no messages."""
     fields["send_corps"].queryset = Corp.objects.visible_to(person).order_by("name")
     fields["send_users"].queryset = people_visible_to(person)
     fields["send_departments"].offer(seen_by=person, chosen=[])
     fields["allows_private_addresses"].disabled = not person.is_superuser
     for name in ("sends_to", "daily_limit"):
         fields[name].required = False
-    # Whom it reaches must not grow with the owner's companies unasked.
+    # Otherwise the recipients would grow with the owner's companies.
     if not sees_all_corps(person):
         fields["sends_to"].choices = [one for one in SendReach.choices if one[0] != SendReach.EVERYONE]
 
 
 def clean_sending(cleaned: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is wrong, by field. What is not meant is not kept: a list that says nothing would be read as if it did."""
+    """Yield field names with errors. Clears lists that the chosen recipients ignore, because readers would take them
+    for limits."""
     if not cleaned.get("may_send"):
         cleaned["sends_to"] = SendReach.CORPS
     cleaned["sends_to"] = cleaned.get("sends_to") or SendReach.CORPS
@@ -321,7 +323,7 @@ def clean_sending(cleaned: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _sending_facts(token: ApiToken) -> list[tuple[Any, Any]]:
-    """Of one that may send: to whom, and how many today of how many."""
+    """Return nothing for a token that may not send messages."""
     if not token.may_send:
         return []
     counts = {"sent": sent_today(token, now=timezone.now()), "limit": token.daily_limit}

@@ -1,4 +1,4 @@
-"""Shared by the admin of pushes: filters, status pills, and indexed search by person, mark or subscription."""
+"""Base classes of the admin pages of pushes: filters, status pills, indexed search by person, mark or name."""
 
 from __future__ import annotations
 
@@ -34,22 +34,23 @@ from notifications.delivery.runs.ownership import ACTING, choose_successor, find
 from notifications.models import Delivery, Incident, IncidentNotice, IncomingMessage, Receipt, Run, Subscription
 from notifications.subscriptions.recipients import list_rules, read_rules
 
-# A search that means more people than this names nobody in particular: it finds what concerns so many of them.
+# A search for people stops after so many.
 PEOPLE_AT_MOST = 100
 NAMED_AT_MOST = 200
-# A search that finds no more messages than this reads these alone.
+# Up to so many keys are read first and passed to the next query.
 KEYS_AT_MOST = 1_000
 _MARK = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 def mark_in(words: str) -> str | None:
-    """The mark in what was typed or pasted: a mark alone, or the address of a message's page."""
+    """Return the mark of a message in `words`, which may be the mark itself or the message's URL; None if there is
+    none."""
     found = _MARK.search(words.lower())
     return found[0] if found else None
 
 
 def people_found(words: str, *, seen_by: Person) -> list[int]:
-    """Ids of the visible people whose username, name or WeCom account begins with `words`, or whose name holds them."""
+    """Return ids of visible people whose username or WeCom account begins with `words` or whose name contains them."""
     folded = fold_userid(words)
     accounts = WeComAccount.objects.visible_to(seen_by)
     account = accounts.filter(user=OuterRef("pk"), userid_folded__startswith=folded)
@@ -58,26 +59,26 @@ def people_found(words: str, *, seen_by: Person) -> list[int]:
 
 
 def deliveries_found(deliveries: QuerySet[Delivery], words: str, *, seen_by: Person) -> QuerySet[Delivery]:
-    """Those of the mark in `words`; else those to people of that name, or whose title holds `words`."""
+    """Keep deliveries with the mark in `words`; without a mark, those to matching people or with a matching title."""
     mark = mark_in(words)
     if mark is not None:
         return deliveries.filter(mark=mark)
     theirs = Receipt.objects.filter(user_id__in=people_found(words, seen_by=seen_by), delivery__isnull=False)
     of_people = Q(pk__in=_keys(theirs.values_list("delivery", flat=True)))
-    # Only its key: the titles are read from their index, a small part of the table.
+    # Select only the key, so that the index on titles suffices, a small part of the table.
     titled = Q(pk__in=_keys(Delivery.objects.filter(title__contains=words).values_list("pk", flat=True)))
     return deliveries.filter(titled | of_people)
 
 
 def _keys(found: QuerySet[Any, Any]) -> list[Any] | QuerySet[Any, Any]:
-    """The keys themselves where they are few. For those of a query the database would look through all rows."""
+    """Return the keys themselves if they are few, because with a subquery the database would scan all rows."""
     found = found.order_by()
     keys = list(found[: KEYS_AT_MOST + 1])
     return keys if len(keys) <= KEYS_AT_MOST else found
 
 
 def receipts_found(receipts: QuerySet[Receipt], words: str, *, seen_by: Person) -> QuerySet[Receipt]:
-    """Those of the mark in `words`; else those of people of that name."""
+    """Keep receipts with the mark in `words`; without a mark, those of matching people."""
     mark = mark_in(words)
     if mark is not None:
         return receipts.filter(delivery__mark=mark)
@@ -85,18 +86,18 @@ def receipts_found(receipts: QuerySet[Receipt], words: str, *, seen_by: Person) 
 
 
 def messages_found(messages: QuerySet[IncomingMessage], words: str, *, seen_by: Person) -> QuerySet[IncomingMessage]:
-    """Those whose title holds `words`."""
+    """Keep incoming messages whose title contains `words`."""
     return messages.filter(pk__in=IncomingMessage.objects.filter(title__contains=words).order_by().values("pk"))
 
 
 def runs_found(runs: QuerySet[Run], words: str, *, seen_by: Person) -> QuerySet[Run]:
-    """Those of visible pushes, alerts and incoming messages whose name holds `words`."""
+    """Keep runs of visible pushes, alerts and incoming messages whose name contains `words`."""
     return runs.filter(pk__in=runs_named(words, seen_by=seen_by))
 
 
 def runs_named(words: str, *, seen_by: Person) -> QuerySet[Any, Any]:
-    """Keys of the runs of visible pushes whose name holds `words`, the newest NAMED_AT_MOST, of as many incidents whose
-    title, rule or channel does, and of as many incoming messages whose title does."""
+    """Return keys of the runs of matching pushes (by name), incidents (by title, rule or channel) and incoming messages
+    (by title). Uses the newest NAMED_AT_MOST visible ones of each."""
     pushes = Subscription.objects.visible_to(seen_by).filter(name__icontains=words).order_by("-pk")
     named = Q(title__icontains=words) | Q(rule__name__icontains=words) | Q(channel__name__icontains=words)
     incidents = Incident.objects.visible_to(seen_by).filter(named).order_by("-pk")
@@ -109,7 +110,7 @@ def runs_named(words: str, *, seen_by: Person) -> QuerySet[Any, Any]:
 
 
 def of_people(rows: QuerySet[Any], user_ids: list[int]) -> QuerySet[Any]:
-    """Of runs, deliveries or receipts those that concern these people."""
+    """Keep the runs, deliveries or receipts that concern these people."""
     if rows.model is Receipt:
         return rows.filter(user_id__in=user_ids)
     theirs = Receipt.objects.filter(user_id__in=user_ids).order_by()
@@ -118,7 +119,7 @@ def of_people(rows: QuerySet[Any], user_ids: list[int]) -> QuerySet[Any]:
     return rows.filter(pk__in=theirs.filter(delivery__isnull=False).values("delivery"))
 
 
-# --- What the lists share: days as a filter, states as words with a colour ---
+# --- Lists ---
 
 
 TONES = {
@@ -126,19 +127,19 @@ TONES = {
     **dict.fromkeys(["failed", "unknown", "missed", "invalid", "unlicensed", "refused"], "bad"),
     "paused": "warn",
 }
-# Of a run that ended (notifications.delivery.explanations).
+# The label of a finished run with an error.
 LOST_SOME = _("finished, not everybody reached")
 
 
 class RowContextMixin(AnyModelAdmin):
-    """Adds `row_context` to the page of a row, for whoever may see the row."""
+    """Adds `row_context` to the page of a row if the person may see the row."""
 
     def row_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """What the template of the row's page needs beside Django's own context."""
+        """Return additional template context for the row's page."""
         raise NotImplementedError
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Read the row of a page that is only opened once, whoever asks for it."""
+        """Load the row once per GET request, although several methods ask for it."""
         known: Any = request
         if request.method == "GET" and getattr(known, "row_opened", (None,))[0] == (self, object_id):
             return known.row_opened[1]
@@ -157,18 +158,18 @@ class RowContextMixin(AnyModelAdmin):
 
 
 class RecipientsMixin(AnyModelAdmin):
-    """For a model with recipients: departments as a tree, and attribute rules."""
+    """Adds a tree of departments and attribute rules to the admin of a model with recipients."""
 
     @admin.display(description=_("attribute rules"))
     def rules(self, addressed: Any) -> SafeString:
-        """For those who may view and not change."""
+        """Show the rules to people with view permission only."""
         return list_rules(read_rules(addressed))
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.related_model is Department:
             kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
         if db_field.related_model is Group:
-            # As the search of the select offers them: those that stand for roles are nobody's address.
+            # Same groups as in the search of the select: groups that stand for roles are no recipients.
             kwargs["queryset"] = Group.objects.exclude(pk__in=role_groups())
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
@@ -180,7 +181,7 @@ class SuccessorForm(forms.Form):
 
 
 class SuccessorPage(AnyModelAdmin):
-    """For the admin of what has an owner: a page that chooses who takes over when the owner is disabled."""
+    """Adds a page that chooses who takes over when the owner is disabled."""
 
     def get_urls(self) -> list[URLPattern]:
         name = f"notifications_{self.opts.model_name}_successor"
@@ -188,7 +189,7 @@ class SuccessorPage(AnyModelAdmin):
         return [path("<int:pk>/successor/", view, name=name), *super().get_urls()]
 
     def successor_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Choose among those whom the administrator sees and who may own it."""
+        """Choose among people whom the administrator sees and who may own the row."""
         editor = administrator(request)
         if not editor.has_perm(f"notifications.change_{self.opts.model_name}"):
             raise PermissionDenied
@@ -200,7 +201,7 @@ class SuccessorPage(AnyModelAdmin):
         )
         field: Any = form.fields["successor"]
         field.queryset = find_offered_successors(row, editor)
-        if not field.queryset.exists():  # there are people, and a new one would not be offered either
+        if not field.queryset.exists():  # adding a person here would not help: a new one may not own it either
             field.disabled, field.help_text = True, gettext("Nobody whom you see may take it over.")
         if form.is_valid():
             if not (sentence := choose_successor(row, form.cleaned_data["successor"])):
@@ -212,7 +213,7 @@ class SuccessorPage(AnyModelAdmin):
 
 
 class DescribedList(ChangeList):
-    """Reads for all rows of a page at once what their columns show besides."""
+    """Loads for all rows of a page at once what their columns show additionally."""
 
     model_admin: DescribedRows
 
@@ -227,14 +228,11 @@ class DescribedList(ChangeList):
 
 
 class LogList(DescribedList):
-    """Finds the rows of a page by their keys, then reads them whole.
-
-    In one query the database would sort whole rows, and plan badly: it orders at most eight tables as it finds best
-    (join_collapse_limit), and a row of the log names more.
-    """
+    """Selects the keys of a page's rows first, then loads these rows. In one query the database would sort whole rows,
+    and plan badly: it orders at most eight tables freely (join_collapse_limit), and a log row joins more."""
 
     def get_ordering_field(self, field_name: Any) -> Any:
-        """None for what nobody may sort by: Django leaves out the links alone, and obeys who writes the address."""
+        """Ignore columns that are not sortable. Django only hides their links, but accepts them in the URL."""
         return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
 
     def read_rows(self) -> list[Any]:
@@ -244,7 +242,7 @@ class LogList(DescribedList):
 
 
 class DescribedRows(AnyModelAdmin):
-    """For an admin whose list shows what is read for all rows of a page at once."""
+    """Base of admins that load for all rows of a list page at once what columns show additionally."""
 
     list_class: type[DescribedList] = DescribedList
 
@@ -252,21 +250,21 @@ class DescribedRows(AnyModelAdmin):
         return self.list_class
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Set on the rows what their columns show besides what was read with them."""
+        """Set additional values on the rows for their columns."""
 
 
 class ReadOnlyAdmin(ReadRows, RowContextMixin):
-    """A log: rows that one sees, and that nobody adds, changes or deletes."""
+    """A log: rows that people may view, but not add, change or delete."""
 
     list_per_page = 50
     actions: Sequence[str] | None = None
     ordering = ("-pk",)
-    # Of the columns those with an index: sorting all rows by another one would take longer with each year of the log.
+    # Indexed columns only: sorting by others takes longer with each year of the log.
     sortable_by: ClassVar[tuple[str, ...]] = ()
 
 
 class IndexedLogAdmin(DescribedRows, ReadOnlyAdmin):
-    """A log whose search reads indexes. `found`: the rows that `words` mean, of those that `seen_by` may see."""
+    """A log whose search uses indexes. `found`: returns the rows that match `words` and that `seen_by` may see."""
 
     list_class = LogList
     change_form_template = "admin/notifications/log_page.html"
@@ -282,7 +280,7 @@ class IndexedLogAdmin(DescribedRows, ReadOnlyAdmin):
 
 
 def list_corps(person: User) -> list[tuple[str, Any]]:
-    """List the companies that the person sees, as a select offers them."""
+    """Return the companies that the person sees as choices of a select."""
     corps = Corp.objects.visible_to(person).order_by("name").values_list("pk", "name")
     return [(str(corp_id), name) for corp_id, name in corps]
 
@@ -300,7 +298,7 @@ class CorpFilter(admin.SimpleListFilter):
 
 
 class OptionFilter(admin.SimpleListFilter):
-    """A choice of named conditions. `options`: by their values their labels, and what they leave of the rows."""
+    """A filter by named conditions. `options`: value → label and a function that narrows the rows."""
 
     title = _("status")
     parameter_name = "state"
@@ -314,7 +312,7 @@ class OptionFilter(admin.SimpleListFilter):
         return queryset if option is None else option[1](queryset)
 
 
-# By which column days filter rows, where it is not `created_at`. Each has an index.
+# Columns for filters by day, if not `created_at`. Each has an index.
 _DAY_COLUMNS: dict[type[Any], str] = {Run: "claimed_at", Receipt: "run__claimed_at", Incident: "opened_at"}
 
 
@@ -323,7 +321,7 @@ def day_column(rows: QuerySet[Any]) -> str:
 
 
 def of_day(rows: QuerySet[Any], name: str) -> QuerySet[Any]:
-    """Keep those of a day or of several, in the time zone of the page. `name`: one of DAYS."""
+    """Keep the rows of the named period, in the time zone of the page. `name`: one of DAYS."""
     today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     first, last = {"today": (0, 0), "yesterday": (-1, -1), "week": (-6, 0)}[name]
     column, start, end = day_column(rows), today + timedelta(days=first), today + timedelta(days=last + 1)
@@ -346,7 +344,6 @@ class DayFilter(admin.SimpleListFilter):
 
 
 def pill(value: str, text: object) -> SafeString:
-    """A state: a word with a colour."""
     return tone_pill(TONES.get(value, "quiet"), text)
 
 
@@ -355,7 +352,7 @@ def severity_pill(severity: str, words: str) -> SafeString:
 
 
 def run_pill(run: Run) -> SafeString:
-    """A run's state; one that ended without reaching anybody, or everybody, is no success."""
+    """Show the run's state. A finished run that missed somebody or had no recipients is not shown as a success."""
     if run.status == Run.Status.FINISHED and not run.recipient_count:
         return tone_pill("warn", run_state(run))
     if run.status == Run.Status.FINISHED and run.error:
@@ -364,7 +361,6 @@ def run_pill(run: Run) -> SafeString:
 
 
 def run_state(run: Run) -> str:
-    """In words."""
     if run.status == Run.Status.FINISHED and not run.recipient_count:
         return gettext("finished, reached nobody")
     if run.status == Run.Status.FINISHED and run.error:
@@ -373,22 +369,22 @@ def run_state(run: Run) -> str:
 
 
 def run_people(run: Run) -> tuple[int | str, int | str]:
-    """How many people it is for, and how many it skips; a dash for each until they are found."""
+    """Return the numbers of recipients and of skipped people; dashes until the run is rendered."""
     return ("—", "—") if run.rendered_at is None else (run.recipient_count, run.skipped_count)
 
 
 def moment(value: datetime | None) -> str:
-    """A time in the zone of the page."""
+    """Format a time in the zone of the page, as HTML."""
     return "—" if value is None else format_html("<time>{}</time>", plain_moment(value))
 
 
 def plain_moment(value: datetime | None) -> str:
-    """The same without markup; empty for no time."""
+    """Format a time in the zone of the page, as text; empty for None."""
     return "" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
 
 
 class PartPermissions:
-    """For an inline of `whole`, a model of this app: who may change the whole may change its parts."""
+    """Permissions of an inline: people who may change `whole`, a model of this app, may change its parts."""
 
     whole: str
 
@@ -406,8 +402,7 @@ class PartPermissions:
 
 
 def find_row(request: HttpRequest, rows: QuerySet[Any], pk: int, may: Callable[[HttpRequest, Any], bool]) -> Any:
-    """Find one of the rows that the person sees. Raise Http404 where there is none, PermissionDenied where `may` says
-    no."""
+    """Return the row if the person may see it. Raises Http404 if not, PermissionDenied if `may` returns False."""
     row = rows.filter(pk=pk).first()
     if row is None:
         raise Http404
@@ -417,19 +412,19 @@ def find_row(request: HttpRequest, rows: QuerySet[Any], pk: int, may: Callable[[
 
 
 def is_key(text: str) -> bool:
-    """Whether it can be the key of a row."""
+    """Return whether `text` can be a primary key."""
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def administrator(request: HttpRequest) -> User:
-    """Who is at work; the admin's own check has let nobody else in."""
+    """Return the signed-in person. The admin site has already refused anonymous users."""
     if not isinstance(request.user, User):
         raise TypeError("nobody is signed in")
     return request.user
 
 
 def for_person(form_class: Any, request: HttpRequest, names: list[str]) -> Any:
-    """The form of this administrator; the selects `names` have no links that lead away from it."""
+    """Set the person of the form class, and hide the links to related pages of the selects in `names`."""
     form_class.person = administrator(request)
     for name in names:
         hide_related_links(form_class, name)

@@ -1,5 +1,4 @@
-"""What other pages show of pushes: the start page on each company's card and of what needs attention, and a person's
-page of what reaches them."""
+"""Panels about pushes on other pages: the start page's company cards and warnings, and what reaches a person."""
 
 from __future__ import annotations
 
@@ -56,20 +55,21 @@ if TYPE_CHECKING:
     from notifications.models.subscriptions import SubscriptionQuerySet
 
 
-# Counted no further: what needs attention is more than enough by then.
+# Counts stop here and are shown as "1,000+".
 COUNTED = 1000
-# A message that may be sent for so long and is not: no worker takes it.
+# A message that has been due for longer waits for a worker that is not running.
 OVERDUE = timedelta(minutes=5)
-# Of those that paused themselves, and of those that go by a calendar that ends, so many are named.
+# At most so many are named in one warning.
 NAMED_AT_MOST = 5
-# How far back something that went wrong is pointed at.
+# Failures are reported for so long.
 RECENT = timedelta(days=1)
-# So long before days begin whose holidays are not known.
+# How early the end of the calendar of holidays is announced.
 CALENDAR_NOTICE = timedelta(days=30)
 
 
 def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """Pushes today (accepted, refused, waiting) and the next time due. Three queries."""
+    """Return per company the people reached today (accepted, refused, waiting) and the next due time. Makes three
+    queries."""
     lines: dict[int, list[Line]] = {corp.pk: [] for corp in corps}
     if request.user.has_perm("notifications.view_delivery"):
         zone = timezone.get_current_timezone()
@@ -86,11 +86,8 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 
 
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, webhooks given up, a
-    calendar ending, owners who are gone.
-
-    Eleven queries, two more while the calendar ends.
-    """
+    """Warn of stuck or unknown messages, failed or missed runs, paused queues, webhooks given up, open incidents, the
+    end of the calendar, and owners who are gone. Makes eleven queries, two more while the calendar ends."""
     now = timezone.now()
     found = [*find_attentions(administrator(request), now), *_about_calendar(request, now), *_about_times(request)]
     if request.user.has_perm("notifications.view_delivery"):
@@ -108,7 +105,7 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
         found += about_unreadable(Robot.objects.visible_to(request.user))
     if request.user.has_perm("notifications.view_corpqueue"):
         found += _about_queues(CorpQueue.objects.visible_to(request.user), corps)
-        if not may_see_corps(request):  # who sees companies reads it of the company
+        if not may_see_corps(request):  # people who see companies find it on the company's card
             sentences = results.find_held_up(None, seen_by=request.user)
             url = reverse("admin:notifications_corpqueue_changelist")
             found += [Attention(sentence, url) for sentence in sentences]
@@ -116,7 +113,6 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
 
 
 def _about_incidents(incidents: IncidentQuerySet) -> Iterator[Attention]:
-    """Warn of what is open and nobody has taken."""
     if count := _counted(incidents.open().unacknowledged()):
         sentence = ngettext(
             "%(count)s incident is open and nobody has taken it.",
@@ -127,7 +123,7 @@ def _about_incidents(incidents: IncidentQuerySet) -> Iterator[Attention]:
 
 
 def _about_webhooks(messages: QuerySet[IncomingMessage], now: datetime) -> Iterator[Attention]:
-    """Name the senders of the last week's messages who could not be told what became of them."""
+    """Warn of webhooks given up within a week: their senders do not know what became of the messages."""
     lost = messages.filter(callback_state=IncomingMessage.Callback.GIVEN_UP, created_at__gt=now - timedelta(days=7))
     if count := _counted(lost):
         sentence = ngettext(
@@ -140,7 +136,7 @@ def _about_webhooks(messages: QuerySet[IncomingMessage], now: datetime) -> Itera
 
 
 def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]:
-    """Name those that paused themselves because their runs failed."""
+    """Name the pushes that were paused automatically because their runs failed."""
     paused = subscriptions.filter(failures_paused_at__isnull=False, is_enabled=False)
     paused = paused.order_by("-failures_paused_at", "pk")[:NAMED_AT_MOST]
     return [
@@ -151,7 +147,7 @@ def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]
 
 
 def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp]) -> Iterator[Attention]:
-    """Warn of queues that are paused, and of days that are nearly used up."""
+    """Warn of paused queues and of daily budgets that are nearly used up."""
     relevant = queues.filter(Q(corp__in=[corp.pk for corp in corps]) | Q(corp__isnull=True))
     relevant = relevant.filter(Q(is_paused=True) | Q(daily_budget__gt=0))
     rows = list(relevant.select_related("corp").defer(*CORP_SECRETS).order_by("pk"))
@@ -168,7 +164,7 @@ def _queue(queue: CorpQueue) -> str:
 
 
 def _today(corp_id: int, counts: statistics.Counts) -> list[Line]:
-    # The list's filters: a status of a delivery stands for the people in it.
+    # The counts are people, while the linked lists show their deliveries.
     todays: dict[str, str | int] = {"corp": corp_id, "day": "today"}
     bad, waiting_url = counts.refused, _list_url("delivery", corp=corp_id, status__exact="pending")
     lines = [
@@ -187,7 +183,7 @@ def _recipients(count: int) -> str:
 
 
 def _next_times(subscriptions: QuerySet[Subscription]) -> tuple[dict[int, datetime], datetime | None]:
-    """The next time due of each corp's own subscriptions, and of those for people of every company."""
+    """Return the next due time by corp, and that of pushes to people of every company."""
     rows = (
         subscriptions.filter(is_enabled=True, next_run_at__isnull=False)
         .order_by()
@@ -221,7 +217,7 @@ def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> Iterator
 
 
 def _about_media(now: datetime) -> Iterator[Attention]:
-    """Warn of pictures and files that no worker makes: messages wait for them."""
+    """Warn of pictures and files that no worker draws, because messages wait for them."""
     for queue in (CHARTS_QUEUE, SNAPSHOTS_QUEUE):
         if count := count_overdue(queue, now=now, at_most=COUNTED):
             sentence = ngettext(
@@ -236,8 +232,8 @@ def _about_media(now: datetime) -> Iterator[Attention]:
 
 
 def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
-    """Warn before days begin that are not known, where pushes or alert rules go by them: one line, which names
-    them, with the way to where the days are entered, else to those that are concerned."""
+    """Warn before days without known holidays begin, in one line that names the pushes and alert rules concerned. The
+    link leads to the calendar, or to their list if the person may not edit it."""
     years = unknown_years([(now + CALENDAR_NOTICE).date()])
     if not years:
         return []
@@ -258,7 +254,7 @@ def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
 
 
 def _about_times(request: HttpRequest) -> Iterator[Attention]:
-    """Warn of what is enabled and yet has no time to come: it would be silent for ever."""
+    """Warn of enabled pushes and alert rules without a next time, which would stay silent for ever."""
     person = request.user
     subscriptions, rules = Subscription.objects.visible_to(person), AlertRule.objects.visible_to(person)
     if person.has_perm("notifications.view_subscription") and (count := _counted(subscriptions.without_times())):
@@ -324,7 +320,7 @@ MESSAGES_SHOWN = 10
 
 @dataclass(frozen=True)
 class AddressedLine:
-    """A push or an alert that names the person. `obstacle`: why it would not reach them; empty where it would."""
+    """A push or an alert that names the person. `obstacle`: why it would not reach them; empty if it would."""
 
     kind: str
     name: str
@@ -335,7 +331,7 @@ class AddressedLine:
 
 
 def person_panel(request: HttpRequest, person: User) -> SafeString:
-    """Empty for who may see neither pushes nor alerts nor receipts."""
+    """Render the pushes, alerts and messages that name the person. Empty if the viewer may see none of these."""
     context: dict[str, Any] = {"person": person}
     may_see_orders = any(request.user.has_perm(f"notifications.view_{one}") for one in ("subscription", "alertrule"))
     if may_see_orders:
@@ -369,7 +365,6 @@ def _pushes(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
 
 
 def _alerts(request: HttpRequest, person: User) -> Iterator[AddressedLine]:
-    """Of the rules whose recipients name the person."""
     if not request.user.has_perm("notifications.view_alertrule"):
         return
     why = explain_naming(person, AlertReceiver)
@@ -392,7 +387,7 @@ def _join(reasons_found: list[str]) -> str:
 
 
 def _messages(request: HttpRequest, person: User) -> list[dict[str, Any]]:
-    """The newest, with the way to each."""
+    """Return the newest messages to the person."""
     receipts = Receipt.objects.visible_to(request.user).filter(user=person).order_by("-pk")
     nameable = prepare_names(receipts, path="run__").select_related("delivery__corp")
     shown = list(nameable.defer("delivery__body", "delivery__text")[:MESSAGES_SHOWN])

@@ -1,4 +1,4 @@
-"""Admin pages of inbound channels: their address and secret, their mapping, and what came in."""
+"""Admin pages of inbound channels (address, secret, mapping, calls) and of incoming messages."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 
 
 CALLS_BESIDE = 5
-# Fields that are on the page at first; all others are folded.
+# Fields that are not folded.
 FIRST = frozenset(
     {*("name", "title", "text", "recipient_kind", "recipient_path", "recipient_attribute", "departments", "users")}
 )
@@ -89,7 +89,6 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         "With an inbound channel another system sends messages to people in WeCom: by a call to an address, or by "
         "mail. It reaches only people whom its owner may reach."
     )
-    # Looking at a preview changes nothing.
     unconfirmed_pages = frozenset({"notifications_inboundchannel_preview"})
     change_form_template = "admin/notifications/inboundchannel/change_form.html"
     list_display = ("name", "kind", "owner", "state", "created_at")
@@ -120,12 +119,13 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp", "users", "groups"])
 
     def _form_of(self, request: HttpRequest, channel: InboundChannel) -> type[ChannelForm]:
-        """Whoever may only look gets the fields of both kinds alone."""
+        """Return the form class. People with view permission only see just the fields that both kinds have."""
         is_mail = channel.kind == InboundChannel.Kind.MAIL and self.has_change_permission(request, channel)
         return inbound_form.MailChannelForm if is_mail else ChannelForm
 
     def get_fieldsets(self, request: HttpRequest, obj: InboundChannel | None = None) -> Any:
-        """A webhook has a mapping, a mail channel rules; only whoever may change it gets their fields."""
+        """Return the mapping's fields for a webhook, the rules' for a mail channel; only common ones without change
+        permission."""
         if obj is None:
             return [(None, {"fields": ("name", "kind", "preset")})]
         if not self.has_change_permission(request, obj):
@@ -143,7 +143,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         return pill("good", gettext("enabled")) if channel.is_enabled else pill("quiet", gettext("not enabled"))
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """One button: the page that follows shows the secret, whichever was pressed."""
+        """Offer one save button, because the next page always shows the secret."""
         return super().add_view(request, form_url, {**(extra_context or {}), **ONE_SAVE_BUTTON})
 
     # --- The page -----------------------------------------------------------------------------------------------------
@@ -182,25 +182,25 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
             form = context["adminform"].form
             is_sent = request.method == "POST"
             context["problems"] = list(problems_of((form,), ())) if is_sent else []
-            context["errors"] = None  # Django's line, in place of which the list stands
+            context["errors"] = None  # replaces Django's line with our list
             context["has_advanced_errors"] = is_sent and bool(set(form.errors) - FIRST)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def preview_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The form as it stands on the last payload. Nothing is saved, nobody gets anything."""
+        """Preview the submitted form on the last payload. Saves and sends nothing."""
         channel = self._changeable(request, pk)
         form = self.get_form(request, channel, change=True)(request.POST, instance=channel)
-        form.fields.pop(VERSION, None)  # what others saved meanwhile is said when it is saved
+        form.fields.pop(VERSION, None)  # concurrent changes are reported only on saving
         form.is_valid()
         return JsonResponse(state_of(request, channel, form, now=timezone.now()))
 
     def stamp_view(self, request: HttpRequest, pk: int) -> JsonResponse:
-        """Whether something came in since: the page asks every few seconds."""
+        """Return the time of the last payload. The page polls it every few seconds."""
         last = calls.last_payload(self._changeable(request, pk), now=timezone.now())
         return JsonResponse({"stamp": "" if last is None else last[1].isoformat()})
 
     def calls_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The last calls with their outcomes: no payloads, no secrets."""
+        """List the last calls with outcomes, without payloads and secrets."""
         channel = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
         lines = call_lines(channel, CALLS_SHOWN)
         context = {"title": gettext("The last 50 calls"), "channel": channel, "calls": lines}
@@ -210,7 +210,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
 
     def save_model(self, request: HttpRequest, obj: InboundChannel, form: Any, change: bool) -> None:
         if not change or "scheme" in form.changed_data:
-            # For the answer alone, which shows it once: nothing keeps it.
+            # Only for the response, which shows the secret once. It is stored nowhere in plain text.
             obj.shown_secret = channels.renew_secret(obj)  # type: ignore[attr-defined]  # see above
         super().save_model(request, obj, form, change)
 
@@ -231,7 +231,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         return super().response_change(request, obj)
 
     def _send_trial(self, request: HttpRequest, channel: InboundChannel) -> None:
-        """The message of the last payload, to the person at work alone."""
+        """Send the message of the last payload to the administrator only."""
         now, person = database_now(), administrator(request)
         last = calls.last_payload(channel, now=now)
         if last is None:
@@ -250,10 +250,11 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         enqueue_runs(found.run_ids)
         messages.success(request, gettext("It is on its way to you. Pictures behind addresses are left out."))
 
-    # --- The secret: shown once, on the answer itself, which no browser keeps -----------------------------------------
+    # --- The secret: shown once, on a response that browsers do not cache
+    # --------------------------------------------------
 
     def renew_secret_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Another secret in place of the one that got lost or known."""
+        """Replace a secret that was lost or leaked, and show the new one."""
         channel = self._changeable(request, pk)
         secret = channels.renew_secret(channel)
         channel.save(update_fields=["secret", "digest"])
@@ -276,7 +277,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         return own_page(self, request, "admin/notifications/inboundchannel/secret.html", context)
 
     def _changeable(self, request: HttpRequest, pk: int) -> InboundChannel:
-        """A visible channel that the person may change; else 403 or 404."""
+        """Return a visible channel that the person may change. Raises PermissionDenied or Http404 otherwise."""
         channels = self.get_queryset(request).select_related("owner", "corp")
         channel: InboundChannel = find_row(request, channels, pk, self.has_change_permission)
         return channel
@@ -296,7 +297,7 @@ def address_of(channel: InboundChannel) -> str:
 
 
 def call_lines(channel: InboundChannel, at_most: int) -> list[dict[str, Any]]:
-    """The newest calls, each with its outcome as a pill, its reason in words, and the address of its message."""
+    """Return the newest calls, each with outcome, reason, and URL of the run of its message."""
     rows = list(InboundCall.objects.filter(channel=channel).newest_first()[:at_most])
     named = [row.message_id for row in rows if row.message_id is not None]
     runs = Run.objects.filter(message__in=named).order_by("-pk").values_list("message", "pk")
@@ -319,7 +320,7 @@ NAMED_AT_MOST, ALERTS_NAMED_AT_MOST = 8, 20
 
 @dataclass(frozen=True)
 class Trial:
-    """What the form as it stands makes of the last payload. `problem`: why there is no message. `unreached`: names with
+    """The result of the submitted form on the last payload. `problem`: why there is no message. `unreached`: names with
     reasons."""
 
     is_left_out: bool = False
@@ -337,7 +338,8 @@ class Trial:
 
 
 def state_of(request: HttpRequest, channel: InboundChannel, form: ChannelForm, *, now: datetime) -> dict[str, Any]:
-    """The answer to the page, for a form that was cleaned. `stamp`: of the last payload; empty while there is none."""
+    """Return the JSON answer of the preview. `form` must be cleaned. `stamp` in the answer: the time of the last
+    payload, empty without one."""
     last = calls.last_payload(channel, now=now)
     context = {
         "rows": [] if last is None else tree_of(last[0]),
@@ -364,7 +366,7 @@ def _trial(channel: InboundChannel, form: ChannelForm, payload: Payload, now: da
         if mapped is None:
             return Trial(is_left_out=True)
         is_limited = channel.reach == InboundChannel.Reach.CHOSEN
-        # The people chosen on the page are not those of the row before they are saved.
+        # Use the people chosen in the form, which are not saved in the row yet.
         channel.reach, people = InboundChannel.Reach.EVERYONE, form.audience()
         incoming = calls.incoming_of(channel, mapped, key="preview", chosen=people)
         trial = _shown(replace(incoming, among=people if is_limited else None), mapped, form.person, now)
@@ -396,7 +398,7 @@ def _describe_alert(alert: Incident) -> str:
 
 
 def _named(recipients: list[Recipient], seen_by: User) -> list[tuple[str, str]]:
-    """The first of them by name with the reason, as far as the person may see them."""
+    """Return names and reasons of the first recipients. Hides names that the person may not see."""
     first = recipients[:NAMED_AT_MOST]
     people = people_visible_to(seen_by).in_bulk([one.user_id for one in first])
     hidden = gettext("somebody whom you do not see")
@@ -436,7 +438,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
 
     @method_decorator(xframe_options_sameorigin)
     def mail_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The whole mail, for a frame on the message's page."""
+        """Show the whole mail, for a frame on the message's page."""
         message = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
         return mail_page.page_of(message.pk)
 
@@ -473,7 +475,7 @@ class IncomingMessageAdmin(IndexedLogAdmin):
         return moment(message.created_at)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """The right to add one is that of sending one by a token: there is no page for it."""
+        """Forbid adding by a page: this permission allows sending a message with an API token."""
         return False
 
     def row_context(self, request: HttpRequest, message: IncomingMessage) -> dict[str, Any]:
@@ -540,7 +542,7 @@ def _list_callback_facts(shown: IncomingMessageAdmin, message: IncomingMessage) 
 
 
 def _describe_unknown(message: IncomingMessage) -> Iterator[tuple[str, str, str]]:
-    """Yield of each unknown recipient the kind of address, its words, and why nobody was found."""
+    """Yield kind, value and reason for each unknown recipient."""
     for one in message.unknown[:UNKNOWN_SHOWN]:
         words = " · ".join(filter(None, (one.get("value"), one.get("attribute"), one.get("corp"))))
         yield str(_KINDS[Kind(one["kind"])]), words, str(_WHYS[Why(one["reason"])])

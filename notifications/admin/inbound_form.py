@@ -1,4 +1,4 @@
-"""The forms of an inbound channel: a new one, and one page for its mapping, its people and its limits."""
+"""Forms of inbound channels: one for a new channel, one for its mapping, recipients and limits."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ RECIPIENTS = (
     (Kind.DEPARTMENT.value, _("a field with departments")),
     (Kind.GROUP.value, _("a field with groups")),
 )
-# Of a channel of either kind.
+# Fields of webhooks and mail channels.
 COMMON_FIELDS = (
     *("name", "is_enabled", "corp", "reach", "departments", "users", "groups", "with_subdepartments"),
     *("form", "priority", "lifetime_hours", "daily_limit"),
 )
-# Of a webhook alone, beside its mapping.
+# Fields of webhooks only, besides the mapping.
 ALERT_FIELDS = ("is_alert", "gather_seconds", "repeat_minutes", "notifies_recovery")
 WEBHOOK_FIELDS = (*ALERT_FIELDS, "scheme", "allows_private_addresses")
 TEMPLATES = ("title", "text")
@@ -59,7 +59,7 @@ PATHS = ("recipient_path", "only_path", "key_path", "link_path", "severity_path"
 
 
 class NewChannelForm(AnyModelForm):
-    """`person`: the administrator at work and the channel's owner, set by the admin."""
+    """The form of a new channel. `person`: the signed-in administrator, who becomes the owner; set by the admin."""
 
     person: User
     preset = forms.ChoiceField(
@@ -89,7 +89,7 @@ class NewChannelForm(AnyModelForm):
             preset = PRESETS[channel.preset]
             channel.scheme, channel.mapping = preset.scheme, preset.mapping.document()
             channel.is_alert = preset.is_alert
-        # Whoever manages some companies names one: a channel must not grow with them unasked.
+        # People limited to some companies get a channel for one: it must not grow with their companies.
         if not sees_all_corps(self.person):
             channel.corp = Corp.objects.visible_to(self.person).order_by("pk").first()
         saved: InboundChannel = super().save(commit=commit)
@@ -97,7 +97,7 @@ class NewChannelForm(AnyModelForm):
 
 
 class LinesField(forms.CharField):
-    """One value a line."""
+    """A list of values, one per line."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, widget=forms.Textarea(attrs={"rows": 2}), **kwargs)
@@ -114,7 +114,8 @@ def _path(label: Any, help_text: Any = "") -> forms.CharField:
 
 
 class ChannelForm(VersionedForm):
-    """`person`: the administrator at work, set by the admin. Of a mail channel the mapping has no fields."""
+    """The form of a saved channel. `person`: the signed-in administrator, set by the admin. Mail channels have no
+    fields for the mapping."""
 
     person: User
     title = forms.CharField(label=capfirst(_("title")), required=False, max_length=1000)
@@ -153,7 +154,7 @@ class ChannelForm(VersionedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
-        if "corp" not in fields:  # somebody who may only look
+        if "corp" not in fields:  # view permission only
             return
         fields["corp"].queryset = Corp.objects.visible_to(self.person)
         fields["corp"].required = not sees_all_corps(self.person)
@@ -179,28 +180,29 @@ class ChannelForm(VersionedForm):
         self.initial.update(self.mapped_values(self.instance))
 
     def mapped_values(self, channel: Any) -> dict[str, Any]:
-        """What the channel's JSON holds, as the fields show it."""
+        """Return the field values from the channel's JSON."""
         found = mapping_from(channel.mapping)
         values: dict[str, Any] = {name: getattr(found, name) for name in mapping_names()}
         values["figures"] = tuple(f"{caption}: {path}" for caption, path in found.figures)
         return {name: self.as_text(name, value) for name, value in values.items()}
 
     def as_text(self, name: str, value: Any) -> Any:
-        """A list as the field shows it; anything else as it is."""
+        """Join a list for display. Returns other values unchanged."""
         return "\n".join(value) if isinstance(value, tuple) else value
 
     def values_of(self, row: Any) -> dict[str, Any]:
         return {**super().values_of(row), "mapping": row.mapping}
 
     def audience(self) -> Audience:
-        """The people that the form chooses, once it was cleaned."""
+        """Return the chosen people, once the form is cleaned."""
         return audience_from(self.cleaned_data, corp=None)
 
     @property
     def has_mapping(self) -> bool:
         return "title" in self.fields
 
-    # --- What is wrong ------------------------------------------------------------------------------------------------
+    # --- Validation
+    # -------------------------------------------------------------------------------------------------------
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -217,7 +219,7 @@ class ChannelForm(VersionedForm):
         return cleaned
 
     def mapping(self) -> Mapping:
-        """Of a form that was cleaned; what is wrong of it is left out."""
+        """Return the mapping, once the form is cleaned. Invalid values are left out."""
         values = {name: self.cleaned_data[name] for name in mapping_names() if name in self.cleaned_data}
         values["urgent_values"] = tuple(one.lower() for one in values.get("urgent_values", ()))
         return Mapping(**values)
@@ -278,7 +280,7 @@ def mapping_names() -> tuple[str, ...]:
 
 
 _EXTENSION = re.compile(r"[a-z0-9]{1,10}")
-# Of MailRules, each with the field of the form that holds it.
+# Attributes of MailRules; the fields of the form have the same names.
 RULE_FIELDS = (
     *("takes_text", "takes_picture", "attachments", "footers", "networks"),
     *("tells_sender", "forward", "mail_domains"),
@@ -286,7 +288,7 @@ RULE_FIELDS = (
 
 
 class WordsField(forms.CharField):
-    """Words with commas or spaces between them, in small letters."""
+    """A list of lower-case words, separated by commas, semicolons or spaces."""
 
     def clean(self, value: Any) -> tuple[str, ...]:
         words = re.split(r"[\s,，;]+", str(super().clean(value)).lower())  # noqa: RUF001  # as people type them
@@ -294,7 +296,7 @@ class WordsField(forms.CharField):
 
 
 class MailChannelForm(ChannelForm):
-    """Of InboundChannel.Kind.MAIL: in place of a mapping it has rules."""
+    """The form of a mail channel, which has rules instead of a mapping."""
 
     takes_text = forms.BooleanField(label=_("Send the text"), required=False)
     takes_picture = forms.BooleanField(
@@ -408,7 +410,7 @@ FIELDSETS = [
 
 
 def server_facts(public_id: str) -> list[tuple[str, str]]:
-    """What is entered at the sender, beside the password."""
+    """Return what to enter at the sender, except the password."""
     domain = settings.MAIL_DOOR_DOMAINS[0]
     return [
         (gettext("Mail server (SMTP)"), gettext("the server on which the mail door runs")),
@@ -426,7 +428,7 @@ def _encryption() -> str:
 
 
 def is_door_open() -> bool:
-    """Whether a mail door runs."""
+    """Return whether a mail server of ours ("mail door") is running."""
     return Heartbeat.objects.filter(
         kind=Heartbeat.Kind.MAIL, beat_at__gt=Now() - timedelta(seconds=STALE_SECONDS)
     ).exists()

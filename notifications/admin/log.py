@@ -1,4 +1,4 @@
-"""The log: what its lists of runs, messages and receipts share (columns, filters, files), and its pages."""
+"""Columns, filters and CSV files that the lists of runs, messages and receipts share."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ from notifications.delivery.explanations import name_run, prepare_names
 from notifications.delivery.rendering import report_contents
 from notifications.models import Delivery, Receipt, Run, Subscription
 
-# The first ones of a page, named by WeCom before the others; the lists show them all.
+# Rows shown on a page; the lists show all.
 PEOPLE_SHOWN, RUNS_SHOWN = 10, 10
 WORDS_AT_MOST = 100
-# Other years are slips of the keyboard, and some of them no database can compare.
+# Other years are typing errors, and some are out of the database's range.
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(9000, 12, 31)
-# Rows of a file: more than a run has people; a list without any filter may be of years.
+# Rows of a CSV file: more than the recipients of a run; an unfiltered list may cover years.
 ROWS_AT_MOST = 200_000
 BATCH = 1000
 Status = Receipt.Status
@@ -61,14 +61,14 @@ LABELS = {**dict(Delivery.Status.choices), **dict(Status.choices)}
 
 @dataclass(frozen=True)
 class Step:
-    """A page on the way back. `url`: empty for who may not open it."""
+    """A breadcrumb. `url`: empty if the person may not open it."""
 
     label: str
     url: str
 
 
 def step_to(request: HttpRequest, row: Model, label: str) -> Step:
-    """Lead to the page of a row of this app."""
+    """Return the breadcrumb of a row of this app."""
     name = row._meta.model_name
     may = request.user.has_perm(f"notifications.view_{name}")
     return Step(label, reverse(f"admin:notifications_{name}_change", args=[row.pk]) if may else "")
@@ -79,31 +79,30 @@ def link(step: Step) -> SafeString | str:
 
 
 def link_to(request: HttpRequest, row: Model, label: str) -> SafeString | str:
-    """Link to a row's page for who may open it; empty for others."""
+    """Link to a row's page, or return an empty text if the person may not open it."""
     step = step_to(request, row, label)
     return link(step) if step.url else ""
 
 
 def list_known(*facts: tuple[Any, Any]) -> list[tuple[Any, Any]]:
-    """Keep the facts that there are; times stand in the zone of the page."""
+    """Drop empty facts and format times in the zone of the page."""
     return [(label, moment(value) if isinstance(value, datetime) else value) for label, value in facts if value]
 
 
 def technical(lines: list[tuple[Any, Any]]) -> str:
-    """What a supporter asks for, one below the other, to be copied."""
+    """Return the lines to copy for support."""
     return "\n".join(f"{name}: {value}" for name, value in lines if value not in {None, ""})
 
 
 def held_up(request: HttpRequest, deliveries: QuerySet[Delivery]) -> list[str]:
-    """Of the companies for which some of these deliveries wait."""
+    """Explain which companies hold up any of these deliveries."""
     waiting = deliveries.filter(pk__in=Delivery.objects.unsettled()).order_by().values_list("corp", flat=True)
     return results.find_held_up(set(waiting.distinct()), seen_by=request.user)
 
 
 def latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
-    """List the latest runs of a push, each with its state and why it waits or whom it did not reach, as _live.html
-    takes them.
-    """
+    """Render the latest runs of a push, each with its state and why it waits or whom it did not reach. Return the
+    context of _live.html."""
     runs = list(Run.objects.visible_to(request.user).filter(subscription=subscription)[:RUNS_SHOWN])
     reasons = explanations.explain_runs(runs)
     unfinished = [run for run in runs if run.status in {Run.Status.WAITING, Run.Status.SENDING}]
@@ -119,8 +118,8 @@ def latest_runs(request: HttpRequest, subscription: Subscription) -> dict[str, A
 
 
 def people_context(request: HttpRequest, **lookups: int) -> dict[str, Any]:
-    """How many people of a run, or of a message, stand how; and the first of them, of a run those not reached alone.
-    Empty for who may not see receipts. Three queries."""
+    """Return the number of people by status and the first people; of a run only those not reached. Empty without
+    permission to see receipts. Makes three queries."""
     if not request.user.has_perm("notifications.view_receipt"):
         return {}
     receipts = Receipt.objects.visible_to(request.user).filter(**lookups)
@@ -139,7 +138,6 @@ def people_context(request: HttpRequest, **lookups: int) -> dict[str, Any]:
 
 
 def _describe_person(receipt: Receipt) -> dict[str, Any]:
-    """A line of the table of people."""
     return {
         "url": reverse("admin:notifications_receipt_change", args=[receipt.pk]),
         "name": person(receipt),
@@ -150,7 +148,7 @@ def _describe_person(receipt: Receipt) -> dict[str, Any]:
 
 
 def receipts_url(**lookups: Any) -> str:
-    """The list of receipts under these filters."""
+    """Return the URL of the list of receipts with these filters."""
     return f"{reverse('admin:notifications_receipt_changelist')}?{urlencode(lookups)}"
 
 
@@ -173,12 +171,12 @@ def state_words(receipt: Receipt) -> str:
 
 
 def _status(receipt: Receipt) -> str:
-    """Its own, else its message's."""
+    """Return the status of the receipt, which falls back to that of its message."""
     return receipt.status or ("" if receipt.delivery is None else receipt.delivery.status)
 
 
 def reason(receipt: Receipt) -> str:
-    """Why the person did not get it, in words; empty where nothing went wrong."""
+    """Explain why the person did not get the message; empty if nothing went wrong."""
     if receipt.reason:
         return receipt.reason_text
     said = explanations.explain_receipt(receipt)
@@ -188,14 +186,15 @@ def reason(receipt: Receipt) -> str:
 def _people_states(
     receipts: QuerySet[Receipt], deliveries: QuerySet[Delivery], query: dict[str, Any]
 ) -> list[tuple[SafeString, int, str]]:
-    """By the messages' own counts, and the few receipts with a status of their own: nearly all have none."""
+    """Count people by status. Adds up the messages' own counts and corrects them by the few receipts that have a status
+    of their own."""
     counted: Counter[str] = Counter()
     for status, count in deliveries.order_by().values_list("status").annotate(Sum("recipient_count")):
         counted[status] += count
     own_ones = receipts.exclude(status="").order_by()
     for own, inherited, count in own_ones.values_list("status", "delivery__status").annotate(Count("pk")):
         counted[own] += count
-        if own != Status.SKIPPED:  # who is skipped is not counted among a message's recipients (any more)
+        if own != Status.SKIPPED:  # skipped people are not counted among a message's recipients
             counted[inherited] -= count
     return [
         (pill(status, label), counted[status], receipts_url(**query, status=status))
@@ -205,12 +204,9 @@ def _people_states(
 
 
 class LogFilter(admin.ListFilter):
-    """The form beside a log's list (admin/notifications/log/_filter.html). What is empty filters nothing; what is
-    no day or no choice neither, and the form says so.
-
-    `exact`: the columns of a row to which a page leads, with their labels: each is shown as its name, with a way to
-    drop it. `selects`: what a column may hold, by the name of the question for it.
-    """
+    """The filter form beside a log's list (admin/notifications/log/_filter.html). Empty or invalid values filter
+    nothing; the form shows the error. `exact`: columns that links filter by, with labels; each is shown with a way to
+    drop it. `selects`: choices by name of the lookup."""
 
     title = _("Filter")
     template = "admin/notifications/log/_filter.html"
@@ -246,14 +242,14 @@ class LogFilter(admin.ListFilter):
         return iter(())
 
     def exact_rows(self) -> Iterator[tuple[str, str, Any, str]]:
-        """Of each row that is asked for: the question, its key, its label and its name."""
+        """Yield name, key, label and row name of each exact filter in use."""
         for column, label in self.exact.items():
             name = f"{column}__id__exact"
             if key := self.asked.get(name):
                 yield name, key, label, self._name_row(column, key)
 
     def _name_row(self, column: str, key: str) -> str:
-        """Empty for what the person does not see."""
+        """Return the name of the row, empty if the person may not see it."""
         related = _RELATED[column]
         seen = people_visible_to(self.person) if related is User else related.objects.visible_to(self.person)
         row = (prepare_names(seen) if related is Run else seen).filter(pk=key).first() if is_key(key) else None
@@ -268,9 +264,9 @@ class LogFilter(admin.ListFilter):
         return queryset
 
     def narrow(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
-        """Keep the rows that answer one question. Days are in the time zone of the page, both included."""
+        """Apply one filter. Days are in the time zone of the page and inclusive."""
         match name:
-            case "person":  # of that name, username or WeCom account
+            case "person":  # name, username or WeCom account
                 return base.of_people(rows, base.people_found(value, seen_by=self.person))
             case "push":
                 runs = base.runs_named(value, seen_by=self.person)
@@ -313,11 +309,9 @@ def _midnight(day: date) -> datetime:
 
 
 class Column:
-    """A column of a log: in its list, in its file, and among the facts of a row's page.
-
-    `value`: what the file says of a row, a time in the zone of the page; `shown`: what pages say, where that is
-    another. `ordering`: by what the list may be sorted.
-    """
+    """A column of a log, used by its list, its CSV file and the facts of a row's page. `value`: the text for the file;
+    times are in the zone of the page. `shown`: HTML for pages, if different. `ordering`: the column that the list may
+    be sorted by."""
 
     def __init__(
         self,
@@ -329,7 +323,7 @@ class Column:
         ordering: str | None = None,
     ) -> None:
         self.value, self.shown = value, shown
-        # As Django's lists ask for it.
+        # The attributes that Django's change list reads.
         self.__name__, self.short_description, self.admin_order_field = name, label, ordering
 
     def __call__(self, row: Any) -> Any:
@@ -344,8 +338,8 @@ class Column:
 
 
 class ExportedLog(IndexedLogAdmin):
-    """A log whose rows under the list's filters are a file, too, at most ROWS_AT_MOST of them. `columns`: all of them;
-    `listed` and `filed`: the names of those that the list and the file have."""
+    """A log with a CSV file of the filtered list, at most ROWS_AT_MOST rows. `listed`, `filed`: names of the columns in
+    the list and in the file."""
 
     change_list_template = "admin/notifications/log/change_list.html"
     columns: ClassVar[tuple[Column, ...]]
@@ -356,7 +350,7 @@ class ExportedLog(IndexedLogAdmin):
         return self.pick(self.listed)
 
     def get_sortable_by(self, request: HttpRequest) -> Any:
-        """Those with an index: sorting all rows by another one would take longer with each year of the log."""
+        """Allow indexed columns only: sorting by others takes longer with each year of the log."""
         return [column for column in self.columns if column.admin_order_field]
 
     def pick(self, names: Iterable[str]) -> list[Column]:
@@ -364,7 +358,7 @@ class ExportedLog(IndexedLogAdmin):
         return [by_name[name] for name in names]
 
     def facts(self, row: Any, *names: str) -> list[tuple[Any, Any]]:
-        """Some columns of a row, as its page lists them."""
+        """Return label and value of these columns, for the row's page."""
         return [(column.short_description, column(row)) for column in self.pick(names)]
 
     @property
@@ -393,7 +387,7 @@ class ExportedLog(IndexedLogAdmin):
         return response
 
     def _file(self, request: HttpRequest, found: QuerySet[Any], language: str) -> Iterator[str]:
-        """The language is fixed: the lines are written after the request, when another may be active."""
+        """Yield the lines of the file. Sets the language itself, because they are produced after the request."""
         columns = self.pick(self.filed)
         with translation.override(language):
             head = "\ufeff" + csv_line([str(column.short_description) for column in columns])

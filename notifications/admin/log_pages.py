@@ -1,4 +1,4 @@
-"""The log's lists and pages: runs, each message of them as it was sent, and what became of it for each person."""
+"""Admin pages of the log: runs, their messages as sent, and a receipt for each person."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from notifications.models.deliveries import ReceiptQuerySet
 
 
-# --- Runs: each execution, and what became of its messages ------------------------------------------------------------
+# --- Runs -------------------------------------------------------------------------------------------------------------
 
 
 class RunFilter(LogFilter):
@@ -61,16 +61,16 @@ class RunFilter(LogFilter):
 
     def narrow(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
         match name:
-            case "reached":  # runs that ended, and say whom they did not reach
+            case "reached":  # finished runs whose error says whom they did not reach
                 return rows.filter(status=Run.Status.FINISHED).exclude(error="")
-            case "corp":  # for the company alone, or with messages to it
-                # Asked run by run: the newest ones are on the first page, and a union of all keys would be made whole.
+            case "corp":  # runs of the company, or with messages to it
+                # EXISTS is checked run by run and stops after the first page; a union of keys would be built whole.
                 sent_there = Exists(Delivery.objects.filter(run=OuterRef("pk"), corp_id=int(value)))
                 return rows.filter(Q(corp_id=int(value)) | sent_there)
         return super().narrow(rows, name, value)
 
 
-# The first ones of a run; the lists show them all.
+# Rows shown on a page; the lists show all.
 DELIVERIES_SHOWN = 100
 
 
@@ -88,12 +88,11 @@ class RunAdmin(ExportedLog):
         Column("trigger", _("trigger"), lambda run: run.get_trigger_display()),
         Column("recipients", _("recipients"), lambda run: run_people(run)[0]),
         Column("accepted", _("accepted"), lambda run: run.accepted_total),
-        # People who were sent to and did not get it, or of whom nobody knows; those who still wait do not count.
+        # People with a settled message that was not accepted; the waiting ones do not count.
         Column(
             "exceptions", _("not accepted"), lambda run: run.recipient_count - run.accepted_total - run.waiting_total
         ),
         Column("skipped", _("skipped"), lambda run: run_people(run)[1]),
-        # Why it was missed, or failed, or whom it did not reach.
         Column("why", _("reason"), lambda run: run.reason_shown),
     )
     listed = ("subject", "state", "slot", "trigger", "recipients", "accepted", "exceptions", "skipped", "why")
@@ -114,7 +113,7 @@ class RunAdmin(ExportedLog):
         )
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Give runs their names, and why they went wrong."""
+        """Add names, and reasons of failures."""
         reasons, named = explanations.explain_runs(rows), name_runs(rows)
         for run in rows:
             run.reason_shown, run.plain_name = reasons[run.pk], named[run.pk]
@@ -132,12 +131,12 @@ class RunAdmin(ExportedLog):
         return [*ours, *super().get_urls()]
 
     def ask_view(self, page: Any, request: HttpRequest, pk: int) -> HttpResponse:
-        """Send the run again, or take it back."""
+        """Show the page that resends or recalls the run."""
         answer: HttpResponse = page(self, request, resend.find_run(request, pk))
         return answer
 
     def state_view(self, request: HttpRequest, pk: int) -> JsonResponse:
-        """The run's page as it stands now, while somebody looks at it."""
+        """Return the current parts of the run's page, which polls them."""
         run = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
         context = self.row_context(request, run)
         parts = {"log-parts": render_to_string("admin/notifications/_log.html", context, request)}
@@ -174,7 +173,6 @@ class RunAdmin(ExportedLog):
 
 
 def _word_progress(run: Run) -> str:
-    """Say how far the run is, in one line."""
     if run.status == Run.Status.WAITING:
         problem = report_contents.problem_so_far(run)
         if problem is not None:
@@ -213,7 +211,7 @@ def _list_run_facts(request: HttpRequest, run: Run) -> list[tuple[Any, Any]]:
 
 
 def _list_counts(run: Run) -> list[tuple[Any, Any]]:
-    """Count people, and what became of them; beside the accepted only what there is."""
+    """Return the numbers of people by outcome. Zero counts are left out, except the accepted."""
     counts = statistics.of_run(run.pk)
     return [
         *((_("recipients"), run.recipient_count), (_("skipped"), run.skipped_count), (_("accepted"), counts.accepted)),
@@ -226,7 +224,7 @@ def _list_counts(run: Run) -> list[tuple[Any, Any]]:
 
 
 def _count_states(run: Run, deliveries: QuerySet[Delivery]) -> list[tuple[SafeString, int, str]]:
-    """Count the run's deliveries by status, each with the address of their list."""
+    """Count the run's deliveries by status, with the URL of each list."""
     counted = dict(deliveries.order_by().values_list("status").annotate(Count("pk")))
     url = reverse("admin:notifications_delivery_changelist")
     return [
@@ -243,7 +241,7 @@ def _count_reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
     return [(str(Receipt.Reason(reason).label), count) for reason, count in counted]
 
 
-# --- Messages, each as it was sent, with its attempts -----------------------------------------------------------------
+# --- Messages ---------------------------------------------------------------------------------------------------------
 
 
 class DeliveryFilter(LogFilter):
@@ -296,7 +294,7 @@ class DeliveryAdmin(ExportedLog):
         return seen.defer("body", "plain_body", "text", *CORP_SECRETS)
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Give messages the names of their runs, and why they did not arrive."""
+        """Add names of the runs, and reasons of failures."""
         named = name_runs({one.run_id: one.run for one in rows}.values())
         for one in rows:
             one.run_name, one.said = named[one.run_id], explanations.explain_delivery(one)
@@ -316,7 +314,7 @@ class DeliveryAdmin(ExportedLog):
         ]
 
     def ask_view(self, page: Any, request: HttpRequest, keys: str) -> HttpResponse:
-        """Send these messages again, or take them back."""
+        """Show the page that resends or recalls these messages."""
         answer: HttpResponse = page(self, request, resend.find_deliveries(request, keys))
         return answer
 
@@ -332,7 +330,7 @@ class DeliveryAdmin(ExportedLog):
         return self._ask_first(request, "recall", chosen)
 
     def _ask_first(self, request: HttpRequest, name: str, chosen: QuerySet[Delivery]) -> HttpResponse | None:
-        """Lead to the page that says what becomes of each of them; to the list where they are gone meanwhile."""
+        """Redirect to the confirmation page, or back to the list if the messages are gone."""
         most = resend.MESSAGES_AT_MOST
         keys = list(chosen.order_by("-pk").values_list("pk", flat=True)[: most + 1])
         if len(keys) > most:
@@ -341,7 +339,7 @@ class DeliveryAdmin(ExportedLog):
         return HttpResponseRedirect(resend.ask_url(name, keys[:most])) if keys else None
 
     def picture_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The picture that a message carries."""
+        """Return the picture of the message. Raises PermissionDenied if the person may not see the message."""
         delivery = self.get_object(request, str(pk))
         if delivery is None or not self.has_view_permission(request, delivery):
             raise PermissionDenied
@@ -370,7 +368,7 @@ class DeliveryAdmin(ExportedLog):
             ),
             "attempts": delivery.attempts.order_by("number"),
             "preview": _preview(delivery),
-            # 0: about one person, or none.
+            # 0: no number of people is shown.
             "failures": [(why, 0)] if (why := explanations.explain_delivery(delivery, with_answer=True)) else [],
             "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
             **people_context(request, delivery=delivery.pk),
@@ -379,12 +377,11 @@ class DeliveryAdmin(ExportedLog):
 
 
 def _may_be_looked_at(medium: Medium | None) -> bool:
-    """A page of the BI as somebody sees it with their own rights is for its recipients alone."""
+    """Refuse screenshots of BI pages, which were taken with recipients' own rights and are only for them."""
     return medium is not None and medium.queue != MakerQueue.SNAPSHOTS
 
 
 def _preview(delivery: Delivery) -> PhoneMessage:
-    """As it was, or will be, sent."""
     medium = delivery.medium
     is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
     is_drawn = is_drawn and _may_be_looked_at(medium)
@@ -414,30 +411,30 @@ def _list_delivery_facts(model_admin: DeliveryAdmin, delivery: Delivery) -> list
             (_("taken back"), delivery.recalled_at),
             (_("to be taken back since"), None if delivery.recalled_at else delivery.recall_requested_at),
             (_("why it was not taken back"), delivery.recall_error),
-            # Of one that was accepted, what WeCom remarked.
+            # The error of an accepted message is a remark by WeCom.
             (_("error"), sentences.shown(delivery.error) if is_accepted else ""),
         ),
     ]
 
 
-# --- Receipts: what became of it for each person ----------------------------------------------------------------------
+# --- Receipts ---------------------------------------------------------------------------------------------------------
 
 
 class ReceiptFilter(LogFilter):
     exact = {"run": _("run"), "delivery": _("message"), "user": _("user")}
     selects = {"status": (_("status"), log.LABELS.items())}
-    # Who was skipped has no message, and is of no company.
+    # Skipped people have no message and therefore no company.
     corp_column = "delivery__corp"
 
     def narrow(self, rows: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
-        """A receipt's status is its own, else its message's."""
+        """Apply one filter. The status of a receipt falls back to that of its message."""
         if name == "status":
             return cast("ReceiptQuerySet", rows).with_status(value)  # the admin filters its own rows only
         return super().narrow(rows, name, value)
 
 
 def _link_reason(receipt: Receipt) -> str:
-    """Say why, with the way to the person's page, where it can be put right there."""
+    """Show the reason, linked to the person's page if it can be fixed there."""
     if receipt.reason in SET_ON_PERSON and receipt.user_id and getattr(receipt, "may_open_people", False):
         url = reverse("admin:accounts_user_change", args=[receipt.user_id])
         return format_html('<a href="{}">{}</a>', url, receipt.reason_text)
@@ -445,7 +442,7 @@ def _link_reason(receipt: Receipt) -> str:
 
 
 def _link_message(receipt: Receipt) -> SafeString:
-    """Link to the message; of somebody who got none to the run."""
+    """Link to the message, or to the run for a skipped person."""
     if receipt.delivery is None:
         url, words = reverse("admin:notifications_run_change", args=[receipt.run_id]), receipt.run_name  # type: ignore[attr-defined]  # set by describe_rows
     else:
@@ -485,7 +482,7 @@ class ReceiptAdmin(ExportedLog):
         return seen.defer("delivery__body", "delivery__text", *(f"delivery__{name}" for name in CORP_SECRETS))
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Give receipts the names of their runs, and why people did not get it."""
+        """Add names of the runs, and reasons of failures."""
         named = name_runs({one.run_id: one.run for one in rows}.values())
         for one in rows:
             one.run_name, one.said = named[one.run_id], explanations.explain_receipt(one)

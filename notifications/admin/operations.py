@@ -1,4 +1,4 @@
-"""Pages for whoever runs the product: send queues, group robots, operators, periodic tasks, workdays."""
+"""Pages for operators: send queues, group robots, operator contacts, periodic tasks, workdays."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class CorpQueueAdmin(DescribedRows, FixedRows, RowContextMixin):
         return CorpQueue.objects.visible_to(request.user).defer(*CORP_SECRETS).annotate(**totals)
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Say what Valkey and the attempts know of the queues."""
+        """Add figures from Valkey and from attempts."""
         statistics.describe(rows, now=timezone.now())
 
     def get_fields(self, request: HttpRequest, obj: CorpQueue | None = None) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ class CorpQueueAdmin(DescribedRows, FixedRows, RowContextMixin):
 
     @admin.display(description=_("sent today / daily budget"))
     def today(self, queue: CorpQueue) -> SafeString | str:
-        """Marked from the share on at which the start page warns."""
+        """Show a warning colour from the percentage at which the start page warns."""
         used: int | None = queue.used_today  # type: ignore[attr-defined]  # pace.describe
         if queue.corp_id is None or used is None:
             return "—"
@@ -127,7 +127,7 @@ class CorpQueueAdmin(DescribedRows, FixedRows, RowContextMixin):
 
 
 def state_of(queue: CorpQueue) -> tuple[str, str]:
-    """A tone and a word. `queue`: as pace.describe leaves it."""
+    """Return the tone and label of a queue's state. `queue` must come from `statistics.describe`."""
     if queue.is_paused:
         return "warn", gettext("paused")
     if queue.is_all_paused:  # type: ignore[attr-defined]  # pace.describe
@@ -143,7 +143,7 @@ def state_of(queue: CorpQueue) -> tuple[str, str]:
 
 
 class SuperuserPages(AnyModelAdmin):
-    """Pages that concern the whole product."""
+    """Pages that concern the whole site and are for superusers only."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -171,7 +171,7 @@ class OperatorContactsAdmin(SuperuserPages, ConfirmedChanges, OneRowAdmin):
     )
 
 
-# Beat's rows are kept by settings.CELERY_BEAT_SCHEDULE: pages to change them by hand could only stop the pushes.
+# settings.CELERY_BEAT_SCHEDULE defines the rows of beat. Editing them by hand could only stop the pushes.
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
     admin.site.unregister(model)
 
@@ -186,7 +186,7 @@ class PeriodicTaskAdmin(SuperuserPages, FixedRows):
     ordering = ("name",)
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
-        """When it ran last is beat's, which writes it meanwhile."""
+        """Save these columns only, since beat updates `last_run_at` concurrently."""
         obj.save(update_fields=["enabled", "date_changed"])
 
 
@@ -199,13 +199,14 @@ class WorkdayCalendarAdmin(OneRowAdmin):
         reschedule_by_workdays(now=database_now())
 
 
-# --- Group robots: a name, whose group it is, and a key that is never shown again -------------------------------------
+# --- Group robots
+# ------------------------------------------------------------------------------------------------------
 
 _KEY = re.compile(r"[0-9A-Za-z_-]{8,128}")
 
 
 class RobotForm(VersionedForm):
-    """`person`: the administrator at work, set by the admin."""
+    """The form of a group robot. `person`: the signed-in administrator, set by the admin."""
 
     version_columns = ("key",)
     person: User
@@ -222,7 +223,7 @@ class RobotForm(VersionedForm):
     class Meta:
         model = Robot
         fields = ("name", "corp")
-        # The model's example is a Chinese name.
+        # The help text of the model has a Chinese example.
         help_texts = {"name": _("As people know the group, for example “Daily sales”.")}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -241,7 +242,7 @@ class RobotForm(VersionedForm):
             return ""
         key = key_of(pasted)
         if not _KEY.fullmatch(key):
-            # Not shown: whoever has the key can write into the group.
+            # The error must not repeat the key, which allows anybody to write into the group.
             raise ValidationError(_("This is no webhook address: it ends in ?key= and the robot's key."))
         return key
 
@@ -254,7 +255,7 @@ class RobotForm(VersionedForm):
 
 
 def key_of(pasted: str) -> str:
-    """The key in a webhook address, or what was pasted."""
+    """Return the key in a webhook URL, or the text itself if it is no URL."""
     if "://" not in pasted:
         return pasted
     try:
@@ -278,7 +279,7 @@ class RobotAdmin(ConfirmedChanges, AnyModelAdmin):
         return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
 
     def get_fields(self, request: HttpRequest, obj: Robot | None = None) -> tuple[str, ...]:
-        """Those who may only look see no write-only field: it would be empty."""
+        """Hide the write-only field from people with view permission only: it would be empty."""
         may_change = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
         return ("name", "corp", "webhook") if may_change else ("name", "corp")
 

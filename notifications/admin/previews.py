@@ -1,5 +1,4 @@
-"""Previews of what a page of the administration has typed: who may look at what as whom, over which data, and how far
-its data, pictures and files are."""
+"""Previews of an unsaved form: whose view may be chosen, over which data, and the progress of data and media."""
 
 from __future__ import annotations
 
@@ -51,12 +50,12 @@ FOLDER = "admin/notifications/subscription"
 
 
 class PreviewRefusedError(Exception):
-    """There is nothing to show; the text is a sentence that says why."""
+    """Raised if there is nothing to preview; the text is a sentence that says why."""
 
 
 @dataclass(frozen=True)
 class PushDraft:
-    """A push as its page stands. `problem`: why there is no message of it, whatever its data says."""
+    """A push as submitted by a form. `problem`: why it has no message, whatever the data."""
 
     subscription: Subscription
     parts: ReportParts
@@ -64,11 +63,11 @@ class PushDraft:
 
     @property
     def cards(self) -> list[Card]:
-        """Each once, whose data is needed."""
+        """The cards whose data is needed, without duplicates."""
         return list({card.card_id: card.card for card in self.parts.cards}.values())
 
     def for_reader(self, by: User) -> PushDraft:
-        """Return it without any card where it has one that `by` may not see, also one that was saved before."""
+        """Return the draft without cards and with a problem if `by` may not see one of them, even one saved earlier."""
         keys = {card.card_id for card in self.parts.cards}
         seen = set(Card.objects.visible_to(by).filter(pk__in=keys).values_list("pk", flat=True)) if keys else keys
         hidden = [card.alias for card in self.parts.cards if card.card_id not in seen]
@@ -81,8 +80,8 @@ class PushDraft:
 def render_draft(
     draft: PushDraft, tables: dict[str, Table], *, by: User, person: User | None, at: datetime
 ) -> dict[str, Any]:
-    """Render a push as if it were due at `at`, for a person, or for nobody in particular. `by`: who looks, with whose
-    own account a page of the BI is seen. Returns what the template shows. Raises RenderingError."""
+    """Render a push as if due at `at`, for `person` or for nobody in particular. Return the template's context. `by`:
+    the viewer, whose own BI account is used for BI pages. Raises RenderingError."""
     order, parts, pages, page_problem = draft.subscription, draft.parts, None, ""
     if parts.picture is not None:
         try:
@@ -119,8 +118,8 @@ def render_draft(
 
 
 def render_saved(subscription: Subscription, *, by: User, now: datetime) -> dict[str, Any]:
-    """Render a saved push over the data that was fetched last, for nobody in particular. Own rows are not shown:
-    whoever may see a push need not see everybody's."""
+    """Render a saved push over the last fetched data for nobody in particular. Own rows are not shown, since people who
+    may see a push may not see everybody's rows."""
     parts = read_saved_parts(subscription.report)
     tables = parts.find_latest_tables()
     if parts.own_rows:
@@ -133,16 +132,17 @@ def render_saved(subscription: Subscription, *, by: User, now: datetime) -> dict
         return {"problem": str(error)}
 
 
-# --- As whom, and when ------------------------------------------------------------------------------------------------
+# --- Chosen person and time
+# ------------------------------------------------------------------------------------------------
 
 
 def looked_at_as(by: User) -> QuerySet[User]:
-    """As whom `by` may look at a message."""
+    """Return the people whose view of a message `by` may see."""
     return people_visible_to(by) | User.objects.filter(pk=by.pk)
 
 
 def person_chooser(name: str, site: AdminSite, by: User, *, chosen: User | None) -> BoundField:
-    """As whom a page looks: a searching select of Django's admin."""
+    """Return an autocomplete select for the person whose view is shown."""
     field: Any = Subscription._meta.get_field("users")
     widget = AutocompleteSelect(field, site, attrs={"data-as": ""})
     form = Form(auto_id="preview-%s", initial={name: chosen})
@@ -151,8 +151,8 @@ def person_chooser(name: str, site: AdminSite, by: User, *, chosen: User | None)
 
 
 def find_person(key: str, by: User) -> User | None:
-    """Find whom a page names by key, of those as whom `by` may look; None where it names nobody. Raises
-    PreviewRefusedError."""
+    """Return the person with this key, or None for an empty key. Raises PreviewRefusedError if `by` may not see the
+    messages of this person."""
     if not key:
         return None
     person = looked_at_as(by).filter(pk=int(key)).first() if is_key(key) else None
@@ -162,18 +162,18 @@ def find_person(key: str, by: User) -> User | None:
 
 
 def read_moment(typed: str, now: datetime, time_zone: str) -> datetime:
-    """Read a time such as 2026-11-28 09:00 in the zone; now, where there is none. Raises PreviewRefusedError."""
+    """Parse a time such as 2026-11-28 09:00 in the time zone; empty means `now`. Raises PreviewRefusedError."""
     try:
         return datetime.fromisoformat(typed).replace(tzinfo=ZoneInfo(time_zone)) if typed else now
     except ValueError:
         raise PreviewRefusedError(_("Write the time as 2026-11-28 09:00.")) from None
 
 
-# --- What stands beside a form ----------------------------------------------------------------------------------------
+# --- Panels beside a form ---------------------------------------------------------------------------------------------
 
 
 def show_sample(request: HttpRequest, tables: Mapping[str, Table], data: DataPreview | None) -> str:
-    """Show the first rows of each table, by its heading, as the source gives them; or how far they are."""
+    """Render the first rows of each table, by heading, or the progress of fetching them."""
     shown = [
         {"heading": heading, "table": table, "rows": table.rows[:SAMPLE_ROWS], "count": len(table.rows)}
         for heading, table in tables.items()
@@ -189,7 +189,7 @@ def show_outlook(
     is_rule: bool = False,
     message: Mapping[str, Any] | None = None,
 ) -> SafeString:
-    """Show the people and the next times. `message`: shown below them, where it is given."""
+    """Render the recipients and next times, and below them `message` if given."""
     may_open = request.user.has_perm("accounts.view_user")
     context = {
         **times,
@@ -203,12 +203,12 @@ def show_outlook(
 
 
 def show_missing(request: HttpRequest, found: Sequence[Missing], *, is_rule: bool = False) -> str:
-    """Show what the data does not have any more, each with its mapping."""
+    """Render the missing columns and cards with selects for their replacements."""
     return render_to_string(f"{FOLDER}/_missing.html", {"missing": found, "is_rule": is_rule}, request)
 
 
 def read_template(source: str, headings: Mapping[str, str]) -> list[dict[str, str]] | None:
-    """Read the texts and merge fields of a template; None where it can be written by hand alone."""
+    """Split a template into texts and merge fields; None if only its source can be edited."""
     parts = merge_fields.parts_of(source.replace("\r\n", "\n"), headings)
     if parts is None:
         return None
@@ -216,10 +216,8 @@ def read_template(source: str, headings: Mapping[str, str]) -> list[dict[str, st
 
 
 class PreviewMixin(AnyModelAdmin):
-    """For a ModelAdmin whose form is previewed as it stands, over the data of cards: a push, a report, an alert rule.
-
-    `preview_path` and `preview_name`: of the view. `preview_template`: what the page shows.
-    """
+    """Adds a preview of the submitted form over card data, for pushes, reports and alert rules. `preview_path`,
+    `preview_name`: URL of the view. `preview_template`: template of the message."""
 
     preview_path: str
     preview_name: str
@@ -230,17 +228,17 @@ class PreviewMixin(AnyModelAdmin):
         return [path(self.preview_path, view, name=self.preview_name), *super().get_urls()]
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
-        """The form as it stands; nothing is saved. Answers by `answer_preview`."""
+        """Answer with the preview of the submitted form by `answer_preview`. Must not save anything."""
         raise NotImplementedError
 
     def check_may_preview(self, request: HttpRequest) -> None:
-        """Raises PermissionDenied for whoever may not fill in the form."""
+        """Raise PermissionDenied if the person may neither add nor change such rows."""
         if not (self.has_add_permission(request) or self.has_change_permission(request)):
             raise PermissionDenied
 
     def read_data(self, request: HttpRequest, cards: Sequence[Card], *, now: datetime) -> DataPreview | None:
-        """How far the data of the cards is, which the person must be allowed to see; None where there are none. The
-        first request has it fetched."""
+        """Return the progress of fetching the cards' data, or None without cards. The first request starts it. The
+        caller checks that the person may see the cards."""
         if not cards:
             return None
         token = request.POST.get("_token") or fetch.request_preview(cards, now=now)
@@ -249,7 +247,8 @@ class PreviewMixin(AnyModelAdmin):
     def show_draft(
         self, request: HttpRequest, draft: PushDraft, data: DataPreview | None, person: User | None, at: datetime
     ) -> dict[str, Any]:
-        """For the template: the message of a draft whose cards the person may see, or why there is none."""
+        """Return the context for the message of a draft, or for its problem. The caller checks that the person may see
+        its cards."""
         if draft.problem or (data is not None and (data.token or data.problem)):
             return {"problem": draft.problem}
         tables = {} if data is None else {card.alias: data.tables[card.card_id] for card in draft.parts.cards}
@@ -260,7 +259,7 @@ class PreviewMixin(AnyModelAdmin):
         return {**context, **self.begin_media(request, context["found"].media, now=timezone.now())}
 
     def begin_media(self, request: HttpRequest, plan: Plan, *, now: datetime) -> dict[str, Any]:
-        """For the template: the pictures and files of the plan, which are being made meanwhile."""
+        """Start drawing the pictures and files of the plan. Return the context to show them."""
         drawings = begin_media(plan, by=administrator(request), now=now)
         if drawings is None:
             return {"is_busy": True}
@@ -270,8 +269,7 @@ class PreviewMixin(AnyModelAdmin):
     def answer_preview(
         self, request: HttpRequest, data: DataPreview | None, context: Mapping[str, Any], **further: Any
     ) -> HttpResponse:
-        """The answer to the page, which asks again while there is a `token`: a `message`, what the page is `waiting`
-        for, and what it shows beside."""
+        """Return the JSON answer. While it has a `token`, the page asks again."""
         token, problem = (data.token, data.problem) if data is not None else ("", "")
         shown = {"waiting": data if token else None, **context, "problem": context.get("problem") or problem}
         return JsonResponse(

@@ -1,4 +1,4 @@
-"""Form of a report. A template that fails is refused with line and reason."""
+"""Forms of a report and its parts. A template that fails is refused with line and reason."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ PREFIX = "page_picture"
 AS_RECIPIENTS, AS_OWNER = "recipients", "owner"
 FIELDS = ("kind", "bi_id", "name", "width", "theme", "is_cropped")
 _RIGHTS = ("shown_as", "ended_by", "ended_at")
-# So many subscriptions of a report are asked whom they would reach.
+# At most so many subscriptions are checked for recipients.
 SUBSCRIPTIONS_CHECKED = 50
 CARDS_AT_MOST = 10
 RULES_AT_MOST = 20
@@ -65,7 +65,7 @@ CHART_FIELDS = (
     *("position", "alias", "kind", "title", "x", "y", "series", "unit"),
     *("top", "sort", "aggregate"),
 )
-# The rows of a content's page, and their fields.
+# The inlines of a report and their fields.
 PARTS: dict[type[Model], tuple[str, ...]] = {
     ReportCard: ("card", "alias", "title", "position"),
     ReportChart: CHART_FIELDS,
@@ -76,14 +76,15 @@ TEMPLATES = ("title", "body", "figures")
 
 
 class ReportForm(VersionedForm):
-    """`person`: the administrator at work, set by the admin. `spared_subscription`: the key of the one that is changed
-    together with it, and checked by its own form. `is_for_copy`: the other subscriptions keep what is saved."""
+    """The form of a report. `person`: the signed-in administrator, set by the admin. `spared_subscription`: key of the
+    subscription edited on the same page, whose own form checks it. `is_for_copy`: the report becomes a copy, so other
+    subscriptions keep the saved one."""
 
     person: User
     spared_subscription: int | None = None
     is_for_copy = False
     edits_rows = True
-    # Of a new one, where they are not those of the model.
+    # Initial values that differ from the model's defaults.
     new_values: Mapping[str, Any] = MappingProxyType({"is_template": True})
 
     class Meta:
@@ -99,7 +100,7 @@ class ReportForm(VersionedForm):
         if "corp" in self.fields:
             corp: Any = self.fields["corp"]
             corp.queryset = Corp.objects.visible_to(self.person)
-            # Only those who manage every company write for people of every company.
+            # Only people who see all companies may write for all.
             corp.required = not sees_all_corps(self.person)
         if self.instance._state.adding:
             self.initial = {**self.new_values, **self.initial}
@@ -116,7 +117,7 @@ class ReportForm(VersionedForm):
 
     def clean_title(self) -> str:
         title: str = self.cleaned_data["title"]
-        if "{" not in title:  # what is sent is what was typed; what a template becomes is cut where it is too long
+        if "{" not in title:  # plain titles are sent as typed; the result of a template is cut if too long
             MaxLengthValidator(TITLE_CHARACTERS)(title)
         return title
 
@@ -155,11 +156,8 @@ class ReportForm(VersionedForm):
                 raise ValidationError(str(RenderingError.of(error))) from error
 
     def _check_templates(self, cleaned: dict[str, Any]) -> None:
-        """Each for itself, with the cards that the page names; over the data that was fetched last, and of a card
-        without any over what every card has: names, arguments, and cells without a value.
-
-        Nothing is fetched here: a source that is slow or down must not keep anybody from saving.
-        """
+        """Render each template over the last fetched data. Cards without data are tried with what every card has:
+        names, arguments, and empty cells. Fetches nothing, since a slow source must not keep people from saving."""
         tables = tables_to_try(cards_in(self.data), self.person, self.instance)
         given = Given(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables)
         for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
@@ -169,7 +167,7 @@ class ReportForm(VersionedForm):
                 self.add_error(name, str(error))
 
     def _check_subscriptions(self, corp: Corp | None) -> None:
-        """Another company means other people: the subscriptions that would reach nobody are named."""
+        """Refuse a change of company that leaves an enabled push without recipients."""
         if self.instance._state.adding or self.is_for_copy:
             return
         orders = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
@@ -189,7 +187,7 @@ class _Rows(VersionedFormSet):
 
 
 class CardFormSet(_Rows):
-    """The cards of a report, in its page."""
+    """The cards of a report."""
 
     def clean(self) -> None:
         super().clean()
@@ -200,7 +198,7 @@ class CardFormSet(_Rows):
 
 
 class RuleFormSet(_Rows):
-    """Own rows, in the page of a report. A rule names a card that the page has: else it would hide everything."""
+    """The own-row rules of a report. A rule must name one of its cards, or it would hide everything."""
 
     def clean(self) -> None:
         super().clean()
@@ -216,8 +214,8 @@ class RuleFormSet(_Rows):
 
 
 class ChartFormSet(_Rows):
-    """Charts, in the page of a report. One that cannot be drawn is refused; over the data that was fetched last, where
-    there is any. `person`: the administrator at work, set by the admin."""
+    """The charts of a report. A chart that cannot be drawn over the last fetched data is refused. `person`: the
+    signed-in administrator, set by the admin."""
 
     person: User
 
@@ -239,10 +237,8 @@ class ChartFormSet(_Rows):
 
 
 def cards_in(values: Mapping[str, Any]) -> dict[str, int]:
-    """The cards that a report's page as it was sent names: the key of each by its alias.
-
-    Anybody can send any key: what is read of these cards goes through `tables_to_try`, or through `visible_to`.
-    """
+    """Return alias → card key from a submitted report page. The keys are not trusted: read the cards by `tables_to_try`
+    or `visible_to` only."""
     found = {}
     for number in range(CARDS_AT_MOST * 2):
         prefix = f"report_cards-{number}"
@@ -253,8 +249,8 @@ def cards_in(values: Mapping[str, Any]) -> dict[str, int]:
 
 
 def read_parts(report: Report, formsets: Iterable[Any]) -> tuple[ReportParts, str]:
-    """Read a content as its page was sent, from the formsets that also save it: saved rows that were not sent stay.
-    Also returns, in a sentence, which row is wrong; it is left out."""
+    """Read a report from submitted formsets, and the problem of the first invalid row, which is left out. Saved rows
+    that were not submitted are kept."""
     rows: dict[type[Model], list[Any]] = {}
     problems = []
     for formset in formsets:
@@ -280,14 +276,14 @@ def read_parts(report: Report, formsets: Iterable[Any]) -> tuple[ReportParts, st
 
 
 def take_texts(report: Report, values: Mapping[str, Any]) -> None:
-    """Give a draft its texts as they were typed: the engine says over real data what is wrong with them."""
+    """Set the texts as typed, not validated: rendering over real data reports their errors."""
     for name in TEMPLATES:
         setattr(report, name, values.get(name, "").strip())
 
 
 def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dict[str, Table | None]:
-    """What templates and charts of a page that was sent are tried on, for each card. None where nothing was fetched of
-    it, and where `person` may not choose it: a refusal names columns, and can be made to name cells."""
+    """Return for each card its last fetched data to try templates and charts on. None if nothing was fetched or
+    `person` may not choose the card, because error messages reveal names and cells."""
     allowed = cards_to_choose(person, None if report._state.adding else report).filter(pk__in=cards.values())
     keys = set(allowed.values_list("pk", flat=True))
     tables = latest_tables({alias: key for alias, key in cards.items() if key in keys})
@@ -295,8 +291,8 @@ def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dic
 
 
 def zones_of(report_key: str) -> list[str]:
-    """The time zones in which a report goes out, those of enabled subscriptions first; then the site's. `report_key`:
-    as an address has it."""
+    """Return the time zones in which a report is sent, those of enabled subscriptions first, then the site's.
+    `report_key`: as found in a URL."""
     is_known = is_key(report_key)
     orders = Subscription.objects.filter(report=int(report_key)) if is_known else Subscription.objects.none()
     named = orders.order_by("-is_enabled", "pk").values_list("time_zone", flat=True)
@@ -304,16 +300,16 @@ def zones_of(report_key: str) -> list[str]:
 
 
 def cards_to_choose(person: User, report: Report | None) -> Any:
-    """Those whose source the administrator sees, and what is chosen already."""
+    """Return the cards that the person sees and those that the report already has."""
     chosen = ReportCard.objects.filter(report=report).values("card")
     return Card.objects.filter(Q(pk__in=Card.objects.visible_to(person).values("pk")) | Q(pk__in=chosen))
 
 
 class PagePictureForm(AnyModelForm):
-    """`person`: the administrator at work, set by the formset with the report."""
+    """The form of a page picture. `person`: the signed-in administrator, set by the formset."""
 
     person: User
-    # With whose rights the page is seen. Offered to the owner alone.
+    # Whose rights in the BI are used. Offered to the owner only.
     seen_by = forms.ChoiceField(
         label=_("what they see"),
         choices=[
@@ -329,7 +325,7 @@ class PagePictureForm(AnyModelForm):
         fields = FIELDS
 
     def begin(self, report: Report, person: User) -> None:
-        """Offer the owner's view to the owner alone."""
+        """Set the person. Keep the field `seen_by` for the report's owner only."""
         self.person = person
         if may_show_as(report, person):
             is_mine = self.instance.shown_as_id == person.pk
@@ -339,11 +335,11 @@ class PagePictureForm(AnyModelForm):
 
     @property
     def consequence(self) -> str:
-        """What it means to show it as oneself sees it."""
+        """Explain what it means to show everybody one's own view."""
         return explain_showing_as(self.person)
 
     def save(self, commit: bool = True) -> PagePicture:
-        """Whose view it shows is written by page_rights alone, also where it changed since the page was opened."""
+        """Save without the columns about whose view is shown: only `ownership` writes these."""
         if self.instance.pk is not None:
             self.instance.refresh_from_db(fields=_RIGHTS)
         picture: PagePicture = super().save(commit)
@@ -357,8 +353,8 @@ class PagePictureForm(AnyModelForm):
 
 
 class PagePictureFormSet(VersionedFormSet):
-    """At most one. A page that was sent without this part leaves it as it is. `person`: the administrator at work, set
-    by the admin."""
+    """The page picture of a report, at most one. A submission without this part leaves it unchanged. `person`: the
+    signed-in administrator, set by the admin."""
 
     person: User
 
@@ -373,17 +369,17 @@ class PagePictureFormSet(VersionedFormSet):
 
 
 def is_wanted(values: Mapping[str, Any]) -> bool:
-    """Whether a content's page as it was sent names a page of the BI."""
+    """Return whether the submitted report has a BI page."""
     return bool(values.get(f"{PREFIX}-0-bi_id")) and not values.get(f"{PREFIX}-0-DELETE")
 
 
 def is_owners(values: Mapping[str, Any]) -> bool:
-    """Whether the page asks to show it to all as the person at work sees it."""
+    """Return whether the submitted page picture shall show everybody the view of the signed-in person."""
     return str(values.get(f"{PREFIX}-0-seen_by", "")) == AS_OWNER
 
 
 def note_edit(report: Report, edited: Iterable[Any], by: User) -> list[int]:
-    """Call it before the forms and formsets of an edit are saved: where somebody else than its owner changes anything,
-    the owner's view of the page is shown no more. Returns the run that tells the owner."""
+    """End the sharing of the owner's view if somebody else edits the report. Return the keys of the runs that notify
+    the owner. Call it before the forms and formsets are saved."""
     is_edited = report.pk is not None and any(one is not None and one.has_changed() for one in edited)
     return end_page_rights(report, by=by, now=timezone.now()) if is_edited else []

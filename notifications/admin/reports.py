@@ -47,7 +47,8 @@ from notifications.tasks import enqueue_runs
 
 
 class _ReportPart(PartPermissions):
-    """Rows of a content: whoever adds a report fills them in, too. `named`: the select that leads nowhere else."""
+    """An inline of the report page. People who may add reports may fill it in, too. `named`: the select whose links to
+    related pages are hidden."""
 
     whole = "report"
     extra = 0
@@ -113,7 +114,7 @@ class PagePictureInline(_ReportPart, AnyStackedInline):
 
 
 def template_help(zone: ZoneInfo) -> dict[str, Any]:
-    """What a page shows of the template language, for a message that would be due now in this zone."""
+    """Return what the template help shows, for a message due now in `zone`."""
     times = column_names.times(timezone.now(), zone)
     return {"times": times, "formats": column_names.formats(), "of_cards": column_names.of_cards()}
 
@@ -145,7 +146,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         js = ("notifications/preview.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
-        """Ordered here: the searching select of a subscription's page goes through it as it comes."""
+        """Order the reports here, since the autocomplete select of the subscription page keeps this order."""
         orders = Subscription.objects.filter(report=OuterRef("pk")).order_by().values("report")
         count = Subquery(orders.annotate(total=Count("pk")).values("total"))
         return Report.objects.visible_to(request.user).annotate(subscription_total=Coalesce(count, 0)).order_by("-pk")
@@ -176,13 +177,13 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Whoever may change a push that sends the report is led there: its page has all of this."""
+        """Redirect to a push of the report if the person may change both: that page can edit everything."""
         if request.method == "GET" and (push := self._push_of(request, object_id)):
             return HttpResponseRedirect(reverse("admin:notifications_subscription_change", args=[push.pk]))
         return super().change_view(request, object_id, form_url, extra_context)
 
     def _push_of(self, request: HttpRequest, object_id: str) -> Subscription | None:
-        """The newest that sends it and that the person may change together with it."""
+        """Return the newest push of the report that the person may change together with it, or None."""
         key = unquote(object_id)
         if not is_key(key) or not request.user.has_perms(_BOTH):
             return None
@@ -200,7 +201,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
-        """The page as it stands, over data as it is now. Nothing is saved."""
+        """Preview the submitted form over current data. Saves nothing."""
         self.check_may_preview(request)
         values, by, now, data = request.POST, administrator(request), timezone.now(), None
         try:
@@ -218,7 +219,7 @@ class ReportAdmin(PreviewMixin, NamedDeletions):
         return self.answer_preview(request, data, {**context, "is_page_open": True})
 
     def _draft_of(self, request: HttpRequest) -> PushDraft:
-        """What a push of the report would send, as the page stands."""
+        """Return what a push of the submitted report would send."""
         key, values, saved = request.POST.get("_report", ""), request.POST, None
         if is_key(key) and self.has_change_permission(request):
             saved = self.get_queryset(request).filter(pk=int(key)).first()

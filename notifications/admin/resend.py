@@ -1,4 +1,4 @@
-"""Sends runs and single messages again, and takes them back: after a page that says what happens."""
+"""Pages that resend or recall runs and single messages, after a confirmation."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from notifications.delivery.runs import recall, triggers
 from notifications.models import Delivery, Receipt, Run
 from notifications.tasks import enqueue_runs
 
-# To send again and to take back.
+# The permission to resend and recall.
 MAY = "notifications.change_subscription"
-# What one page shows, and one press of its button does.
+# Limit for one page and one confirmation.
 MESSAGES_AT_MOST = 50
 _IDS = re.compile(r"[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*")
 _NUMBER = re.compile(r"[0-9]{1,5}")
@@ -33,8 +33,8 @@ _NUMBER = re.compile(r"[0-9]{1,5}")
 
 @dataclass(frozen=True)
 class Item:
-    """A run, or one message of it. `lines`: what happens to it, or why nothing can. `number`: which resending of its
-    run this is."""
+    """A run or one of its messages on the confirmation page. `lines`: what happens to it, or why nothing can. `number`:
+    counts the resends of its run."""
 
     row: Run | Delivery
     lines: list[str]
@@ -44,7 +44,7 @@ class Item:
 
     @property
     def delivery(self) -> Delivery | None:
-        """Return the message, where it is one that is meant alone."""
+        """The message if the item is one, None if it is a run."""
         return self.row if isinstance(self.row, Delivery) else None
 
     @property
@@ -61,14 +61,14 @@ class Item:
 
 
 def find_run(request: HttpRequest, pk: int) -> list[Run]:
-    """Find a visible run whose orders the administrator may change, or 404 or 403."""
+    """Return a visible run, in a list. Raises Http404 if it is not visible, PermissionDenied without MAY."""
     runs = Run.objects.visible_to(request.user).select_related("subscription__report", "corp")
     return [find_row(request, runs, pk, lambda request, _run: request.user.has_perm(MAY))]
 
 
 def find_deliveries(request: HttpRequest, keys: str) -> list[Delivery]:
-    """Find visible messages of visible runs that the administrator may change, at most MESSAGES_AT_MOST; or 404 or
-    403."""
+    """Return visible messages of visible runs, at most MESSAGES_AT_MOST. Raises Http404 if one is not visible,
+    PermissionDenied without MAY."""
     if not _IDS.fullmatch(keys):
         raise Http404
     wanted = {int(key) for key in keys.split(",")[:MESSAGES_AT_MOST]}
@@ -83,13 +83,13 @@ def find_deliveries(request: HttpRequest, keys: str) -> list[Delivery]:
 
 
 def ask_url(name: str, keys: Sequence[int]) -> str:
-    """Return the address of the page that asks before it is done to these messages."""
+    """Return the URL of the confirmation page for these messages."""
     return reverse(f"admin:notifications_delivery_{name}", args=[",".join(map(str, keys))])
 
 
 def list_actions(request: HttpRequest, run: Run, delivery: Delivery | None = None) -> dict[str, str]:
-    """List what the person who asks may do with the run and with the message now, each with its address, and to
-    `whole` what of it is done to the run."""
+    """Return the URLs of the actions that are possible now for the run and the message, by name. `whole` is the label
+    of the actions on the whole run."""
     if not request.user.has_perm(MAY):
         return {}
     is_message = run.message_id is not None
@@ -108,11 +108,11 @@ def list_actions(request: HttpRequest, run: Run, delivery: Delivery | None = Non
     return found
 
 
-# --- Sent again -------------------------------------------------------------------------------------------------------
+# --- Resending --------------------------------------------------------------------------------------------------------
 
 
 def resend_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
-    """Say to how many each is sent again, then do it by runs of their own. The same page sent twice sends once."""
+    """Confirm, then resend by new runs. The form's number keeps a page submitted twice from resending twice."""
     if any(isinstance(row, Run) and not triggers.can_be_resent(row) for row in rows):
         raise PermissionDenied
     items = [_resend_item(row) for row in rows]
@@ -156,7 +156,7 @@ def _resend_item(row: Run | Delivery) -> Item:
 
 
 def _count_people(found: list[QuerySet[Receipt]]) -> int:
-    """How many; of several parts of a message each person once."""
+    """Count the people. A person in several parts of a message counts once."""
     if len(found) == 1:
         return found[0].count()
     return len({user_id for receipts in found for user_id in receipts.values_list("user", flat=True)})
@@ -168,7 +168,7 @@ def _number_in(request: HttpRequest, item: Item) -> int | None:
 
 
 def _resend(request: HttpRequest, item: Item) -> tuple[list[Run], bool] | None:
-    """The runs that send it again, and whether they are new; None where there is nobody to send to."""
+    """Return the runs that resend the item and whether they are new; None if nobody is left to send to."""
     number = _number_in(request, item)
     if number is None:
         return None
@@ -187,11 +187,11 @@ def _resend(request: HttpRequest, item: Item) -> tuple[list[Run], bool] | None:
     )
 
 
-# --- Taken back -------------------------------------------------------------------------------------------------------
+# --- Recalling --------------------------------------------------------------------------------------------------------
 
 
 def recall_page(model_admin: Any, request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
-    """Say what becomes of each, then cancel what waits and take back what WeCom accepted lately."""
+    """Confirm, then cancel waiting messages and recall those that WeCom accepted in the last 24 hours."""
     items = [_recall_item(row) for row in rows]
     if request.method == "POST":
         done = [item for item in items if item.is_possible and _recall(request, item)]
@@ -244,8 +244,8 @@ def _ask(model_admin: Any, request: HttpRequest, items: list[Item], context: dic
 
 
 def _lead_back(request: HttpRequest, rows: Sequence[Run | Delivery]) -> HttpResponse:
-    """Lead to the page of the only row; of a run of an incoming message to the page that shows all its runs, for who
-    may see it; of several messages to their list."""
+    """Redirect to the page of the only row, else to the list of messages. A run of an incoming message leads to that
+    message, which shows all its runs, if the person may see it."""
     if len(rows) != 1:
         return HttpResponseRedirect(reverse("admin:notifications_delivery_changelist"))
     [row] = rows

@@ -1,4 +1,4 @@
-"""The form of an alert rule: its conditions in rows, its times in words, and the people chosen for it alone."""
+"""The form of an alert rule: conditions in rows, schedule, and the rule's own recipients."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
 
-# Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
+# Empty rows after the filled ones. A button (rows.js) or saving adds more.
 EMPTY_ROWS = 1
 ENTRY_CHARACTERS = 4000
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """As a browser sends it."""
+    """A condition as submitted by the browser."""
 
     aggregate: str = ""
     column: str = ""
@@ -69,12 +69,12 @@ class Row:
 
     @property
     def is_filled(self) -> bool:
-        """Without an aggregate it is one that somebody began, or that nobody touched."""
+        """Return whether the row holds anything. A row without an aggregate may be half written."""
         return any((self.aggregate, self.column, self.value, self.second, self.filters))
 
 
 class ConditionsWidget(forms.Widget):
-    """`problems`: what is wrong, by the row's number. `names`: of the columns to choose from, where they are known."""
+    """The widget of conditions. `problems`: error by row number. `names`: columns to choose from, if known."""
 
     template_name = "notifications/widgets/conditions.html"
 
@@ -110,7 +110,7 @@ class ConditionsWidget(forms.Widget):
 
 
 class ConditionsField(forms.Field):
-    """Cleans to what AlertRule.conditions keeps."""
+    """Cleans to the JSON of AlertRule.conditions."""
 
     widget = ConditionsWidget
 
@@ -143,7 +143,7 @@ class ConditionsField(forms.Field):
 
 
 def condition_of(row: Row) -> Condition:
-    """Raises ConditionError."""
+    """Convert a submitted row. Raises ConditionError."""
     if row.aggregate not in set(Aggregate):
         raise ConditionError("no_aggregate")
     if row.comparison not in set(Comparison):
@@ -178,13 +178,13 @@ def as_row(condition: Condition) -> Row:
 
 
 def _row(data: Any, name: str, number: int) -> Row:
-    """A browser sends the lists of falls and rises with every row."""
+    """Read a row. Drops the choices for falls and rises, which are submitted with every row, if they do not apply."""
     parts = (part.name for part in fields(Row))
     row = Row(*(str(data.get(f"{name}-{number}-{part}", ""))[:ENTRY_CHARACTERS] for part in parts))
     return row if row.comparison in BY_CHANGE else replace(row, against="", unit="")
 
 
-# How often, in words; each is kept as its crontab.
+# Named intervals and the crontab that is stored for each.
 EVERY = MappingProxyType(
     {
         "every_10": ("*/10 * * * *", _("every 10 minutes")),
@@ -195,7 +195,7 @@ EVERY = MappingProxyType(
 
 
 class RulePeopleForm(RecipientsFormPart):
-    """The people of one rule. `needs_people`: whether it is refused where nobody is named."""
+    """The recipients of one rule. `needs_people`: require at least one recipient."""
 
     needs_people = True
 
@@ -222,7 +222,7 @@ class RulePeopleForm(RecipientsFormPart):
             self.initial["corp"] = fields["corp"].queryset.order_by("pk").values_list("pk", flat=True).first()
 
     def add_prefix(self, field_name: str) -> str:
-        """Name the people's version apart from that of the rule."""
+        """Rename the version field of the recipients, as the rule has one, too."""
         return "people_version" if field_name == VERSION else super().add_prefix(field_name)
 
     def saved_rows(self) -> Sequence[Model]:
@@ -236,7 +236,7 @@ class RulePeopleForm(RecipientsFormPart):
             self.add_error("robot", _("This robot's group is of another company."))
         if not self.errors:
             self.found = count_reachability(audience_from(cleaned, corp=corp), seen_by=self.person)
-            # People who cannot be reached now may be later: they are named after saving.
+            # People who cannot be reached now may be later: a warning follows after saving.
             if self.needs_people and not self.found.concerns_somebody and not self.found.unreachable_count:
                 raise ValidationError(refusal(self.found))
         return cleaned
@@ -251,11 +251,8 @@ class RulePeopleForm(RecipientsFormPart):
 
 
 class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
-    """`person`: the administrator at work, set by the admin. `people`: the form of the rule's people, whose fields
-    stand in the same page; None for whoever may only look.
-
-    Names of fields do not collide.
-    """
+    """The form of a rule. `person`: the signed-in administrator, set by the admin. `people`: the form of the recipients
+    on the same page; None with view permission only. Field names of the two do not collide."""
 
     person: User
     edits_rows = True
@@ -305,7 +302,7 @@ class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
 
     @property
     def found(self) -> Reachability | None:
-        """Who would be reached, of a form that was cleaned."""
+        """The reachability of the recipients; only after cleaning."""
         return None if self.people is None else self.people.found
 
     @property
@@ -324,12 +321,12 @@ class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
             )
         self._check_dates(cleaned)
         if self.people is not None:
-            # One that is not enabled may be kept before anybody is chosen.
+            # A disabled rule may be saved without recipients.
             self.people.needs_people = bool(cleaned.get("is_enabled"))
         return cleaned
 
     def _check_dates(self, cleaned: dict[str, Any]) -> None:
-        """A value that is no date is refused on a column of dates, as the card's data was fetched last."""
+        """Refuse conditions that compare a date column with other values, judged by the last fetched data."""
         card, rows = cleaned.get("card"), cleaned.get("conditions")
         newest = CardData.objects.filter(card=card, status=CardData.Status.READY).order_by("-pk").first()
         if newest is None or not rows:
@@ -357,7 +354,7 @@ class AlertRuleForm(DraftedForm, ScheduleFormPart, VersionedForm):
             self.initial["repeat"] = names.get(self.instance.crontab, Repeat.CRONTAB)
 
     def _column_names(self) -> list[str]:
-        """Of the card as it was fetched last; none for one of which nothing was."""
+        """Return the columns of the last fetched data; empty if nothing was fetched."""
         tables = latest_tables({"": self.instance.card_id}) if self.instance.card_id else {}
         return list(tables[""].names) if tables else []
 

@@ -1,4 +1,4 @@
-"""Forms of what is sent to whom and when: schedule, attribute rules, recipients and channel, and a push of these."""
+"""Forms of subscriptions: schedule, attribute rules, recipients and channel."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ if TYPE_CHECKING:
     from integrations.models import Corp
 
 
-# A change of one of these sets the next run anew.
+# A change of one of these fields recomputes the next run.
 SCHEDULE_FIELDS = frozenset({*TIME_FIELDS, "is_enabled"})
-# What each way of writing a schedule needs, with what is said where it is missing.
+# Required fields of each kind of schedule, with the error if one is missing.
 _NEEDED: dict[str, dict[str, StrOrPromise]] = {
     Repeat.DAILY: {"local_time": _("Choose the time of day.")},
     Repeat.WEEKLY: {
@@ -94,7 +94,8 @@ TIMES_SHOWN = 5
 
 
 class LocalTimeField(forms.TimeField):
-    """A time of day, to the minute, such as 09:00. A browser's own input writes it as the browser's language does."""
+    """A time of day to the minute, such as 09:00. A text input, because browsers' time inputs depend on the
+    language."""
 
     widget = forms.TimeInput({"placeholder": "09:00", "size": 5, "maxlength": 8, "autocomplete": "off"}, format="%H:%M")
     default_error_messages = {"invalid": _("Write the time as 09:00 or 18:30.")}
@@ -108,7 +109,7 @@ class LocalTimeField(forms.TimeField):
 
 
 class WeekdaysField(forms.MultipleChoiceField):
-    """Days of the week as boxes; in the row their numbers with commas."""
+    """Weekdays as checkboxes. The value is a string of comma-separated numbers, 1 to 7."""
 
     widget = forms.CheckboxSelectMultiple
 
@@ -126,12 +127,12 @@ class WeekdaysField(forms.MultipleChoiceField):
 
 
 def site_zone() -> str:
-    """Where those who write schedules are: a new one begins with it."""
+    """Return the time zone of the site, the default for new schedules."""
     return settings.TIME_ZONE
 
 
 class ScheduleFormPart(AnyModelForm):
-    """A form that has this part names TIME_FIELDS in its Meta, and calls `offer_times` and `check`."""
+    """Fields of a schedule. Forms with it list TIME_FIELDS in Meta and call `offer_times` and `check`."""
 
     time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=site_zone)
     local_time = LocalTimeField(label=capfirst(_("at")), required=False)
@@ -146,7 +147,7 @@ class ScheduleFormPart(AnyModelForm):
         fields: dict[str, Any] = self.fields
         first = dict.fromkeys((site_zone(), *ZONES))
         fields["time_zone"].choices = [(name, zone_label(name)) for name in (*first, *sorted(all_zones() - set(first)))]
-        # The named days first: they are what people look for who know no crontab.
+        # Named days come first, for people who know no crontab.
         numbers = [(str(number), month_day_label(str(number))) for number in range(1, 32)]
         fields["month_day"].choices = [("", "---------"), *MonthDay.choices, *numbers]
         for name in ("valid_from", "valid_to"):
@@ -158,19 +159,19 @@ class ScheduleFormPart(AnyModelForm):
 
 @cache
 def all_zones() -> frozenset[str]:
-    """Those that this system knows; to look takes milliseconds, so a process looks once."""
+    """Return the time zones known to the system. Cached, because the lookup takes milliseconds."""
     return frozenset(available_timezones())
 
 
 def candidate(cleaned: dict[str, Any], pk: int | None) -> Subscription:
-    """A subscription, not saved, with the schedule of a form's values."""
+    """Return an unsaved subscription with the schedule of the cleaned form."""
     known = {name: cleaned[name] for name in TIME_FIELDS if cleaned.get(name) is not None}
     return Subscription(pk=pk, **known)
 
 
 def check(form: forms.ModelForm[Any], cleaned: dict[str, Any], *, now: datetime) -> None:
-    """Write errors to the form for a schedule that cannot be, or that has no time to come. What another way of writing
-    the schedule needed is emptied in `cleaned`."""
+    """Add errors for a schedule that is impossible or has no future time. Clears fields in `cleaned` that the chosen
+    kind of schedule does not use."""
     needed = _NEEDED.get(cleaned.get("repeat", ""), {})
     cleaned.update({name: value for name, value in _EMPTY.items() if name in cleaned and name not in needed})
     for name, sentence in needed.items():
@@ -194,33 +195,33 @@ def _check_times(form: forms.ModelForm[Any], found: Subscription, now: datetime)
     if first is None:
         form.add_error("free_days", _("None of its days is a working day: nothing would be sent."))
         return
-    # An enabled one has a time to come; one that has run out may still be given another name.
+    # An enabled schedule must have a future time. One that has run out may still be renamed.
     is_scheduled_anew = form.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(form.changed_data)
     if is_scheduled_anew and form.cleaned_data.get("is_enabled") and next_due(found, now) is None:
         form.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
 
 
-# --- The next times, beside a form ---
+# --- The next times ---
 
 
 def find_times(order: Subscription | AlertRule, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
-    """Find the next times of a push, or of a rule, which only looks at these times: crowded ones are no matter. Returns
-    what the page shows."""
+    """Return the context of the next times of a push or rule. `is_check`: the times only check a rule, so crowded times
+    need no note."""
     try:
         zone = read_zone(order.time_zone)
         found = list(islice(due_times(order, now), TIMES_SHOWN))
     except ScheduleError as error:
         return {"schedule_error": str(error)}
     return {
-        "time_zone": zone_label(order.time_zone),  # as people call it
+        "time_zone": zone_label(order.time_zone),
         "next_times": [time_line(each, zone, is_saved=order.pk is not None) for each in found],
         "schedule_notes": (write_calendar_notes if is_check else write_notes)(order, found),
     }
 
 
 def find_times_of_form(form: ScheduleFormPart, now: datetime, *, is_check: bool = False) -> dict[str, Any]:
-    """Find those of a form that was cleaned, or what is wrong with its schedule; that something is still empty is
-    not."""
+    """Return the next times of a cleaned form, or the errors of its schedule. Empty required fields are no error
+    yet."""
     errors = form.errors.as_data()
     wrong = [error for name in sorted(SCHEDULE_FIELDS) for error in errors.get(name, ()) if error.code != "required"]
     if wrong:
@@ -230,9 +231,9 @@ def find_times_of_form(form: ScheduleFormPart, now: datetime, *, is_check: bool 
     return find_times(candidate(form.cleaned_data, form.instance.pk), now, is_check=is_check)
 
 
-# Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
+# Empty rows after the filled ones. A button (rows.js) or saving adds more.
 EMPTY_ROWS = 2
-# A row as a browser sends it: the attribute's key, the comparison, the values in one text.
+# A submitted row: the attribute's key, the comparison, the values in one text.
 Row = tuple[str, str, str]
 _PARTS = ("attribute", "operator", "values")
 
@@ -290,7 +291,7 @@ class RulesField(forms.Field):
         return list(dict.fromkeys(rules))
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Whether rows differ as they are written: the rules themselves are compared when they are saved."""
+        """Compare the rows as written. The rules themselves are compared on saving."""
         return self.prepare_value(initial) != list(data or [])
 
 
@@ -317,7 +318,7 @@ def _clean_rule(row: Row, attributes: dict[int, Attribute]) -> Rule:
 
 
 def _clean_value(attribute: Attribute, operator: Operator, value: str) -> str:
-    """Clean a value as people's are stored; of a part of a text check only what any text must be."""
+    """Clean a value as people's values are cleaned. A part of a text is only checked for length and characters."""
     if operator != Operator.CONTAINS or attribute.is_many_valued:
         return next(iter(attribute.cleaned([value])))
     if attribute.kind != Attribute.Kind.TEXT:
@@ -335,10 +336,8 @@ FIELD_CLASSES = {"departments": DepartmentsField}
 
 
 class RecipientsFormPart(VersionedForm):
-    """`person`: the administrator at work, set by the admin. After cleaning, `found` says who would be reached.
-
-    A form that has this part names RECIPIENT_FIELDS and FIELD_CLASSES in its Meta.
-    """
+    """Fields of recipients and channel. `person`: the signed-in administrator, set by the admin. `found`: the
+    reachability of the recipients, set by cleaning. Forms with it use RECIPIENT_FIELDS and FIELD_CLASSES in Meta."""
 
     person: User
     found: Reachability | None = None
@@ -355,7 +354,7 @@ class RecipientsFormPart(VersionedForm):
         return {**super().values_of(row), "rules": RulesField().prepare_value(read_rules(row))}
 
     def offer_recipients(self) -> None:
-        """What this administrator may choose. Whoever is chosen already may stay, also where unseen."""
+        """Limit the choices to what the person sees. Saved choices stay even if the person does not see them."""
         fields: dict[str, Any] = self.fields
         fields["robot"].queryset = Robot.objects.visible_to(self.person)
         fields["rules_match"].required = False  # left out, it stays as it is
@@ -364,7 +363,7 @@ class RecipientsFormPart(VersionedForm):
         offer_people(fields, self.instance, self.person)
 
     def check_channel(self, cleaned: dict[str, Any]) -> None:
-        """A robot stands where a robot is chosen, and nowhere else."""
+        """Require a robot for the channel "robot", and clear fields that do not apply to the channel."""
         if cleaned.get("channel") != Channel.ROBOT:
             cleaned["robot"] = None
         elif cleaned.get("robot") is None and "robot" not in self.errors:
@@ -374,8 +373,8 @@ class RecipientsFormPart(VersionedForm):
 
 
 def offer_people(fields: dict[str, Any], row: Any, person: User) -> None:
-    """Offer the people and departments that `person` sees, and those that `row` names already."""
-    is_known = row.pk is not None  # one that is not saved names nobody, and may not be asked
+    """Offer the people and departments that `person` sees, and those already chosen in `row`."""
+    is_known = row.pk is not None  # an unsaved row cannot be asked for its relations
     users = row.users.values_list("pk", flat=True) if is_known else []
     departments = list(row.departments.values_list("pk", flat=True)) if is_known else []
     fields["users"].queryset = people_visible_to(person) | User.objects.filter(pk__in=users)
@@ -383,7 +382,7 @@ def offer_people(fields: dict[str, Any], row: Any, person: User) -> None:
 
 
 def audience_from(cleaned: dict[str, Any], *, corp: Corp | None) -> Audience:
-    """The people whom a form's values choose. `corp`: the only company that is meant."""
+    """Return the audience of a cleaned form. `corp`: limits it to one company."""
     return Audience(
         user_ids=[person.pk for person in cleaned.get("users", ())],
         group_ids=[group.pk for group in cleaned.get("groups", ())],
@@ -418,7 +417,7 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
-        if "report" not in fields:  # somebody who may only look gets no fields
+        if "report" not in fields:  # people with view permission only get no fields
             return
         self.offer_recipients()
         self.offer_times()
@@ -441,7 +440,7 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
         return cleaned
 
     def _check_robot(self, robot: Robot | None, report: Report | None) -> None:
-        """Its group is of the report's company."""
+        """Require a robot of the report's company, and refuse own rows."""
         if robot is None or report is None:
             return
         if report.corp_id not in {None, robot.corp_id}:
@@ -453,7 +452,7 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
         return OwnRowsRule.objects.filter(report=report).exists()
 
     def expected(self, cleaned: dict[str, Any]) -> Expected:
-        """Return what it would send."""
+        """Return the expected contents of the push."""
         order = Subscription(report=cleaned["report"], owner=self.instance.owner)
         return expected_contents(order, timezone.now())
 
@@ -463,13 +462,13 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
         audience = audience_from(cleaned, corp=cleaned["report"].corp)
         audience = replace(audience, subscription_id=self.instance.pk)
         self.found = count_reachability(audience, seen_by=self.person, expected=self.expected(cleaned))
-        # A disabled one may be saved in any case: or a company that was disabled could not be tidied up after.
+        # A disabled push may have no recipients: otherwise pushes of a disabled company could not be edited.
         if cleaned.get("is_enabled") and not self.found.concerns_somebody:
             raise ValidationError(refusal(self.found))
 
 
 def refusal(found: Reachability) -> list[str]:
-    """Why nobody would get anything, a sentence for each person named."""
+    """Explain why nobody would receive anything: a first sentence, and one for each person named."""
     if not found.unreachable_count:
         sentence = str(
             _(
@@ -488,8 +487,8 @@ def refusal(found: Reachability) -> list[str]:
 
 
 def unreachable_lines(found: Reachability, *, may_open: bool = False) -> list[str]:
-    """The people named in `found` with their reasons, how many more there are, and where to put it right. `may_open`:
-    whether the reader may open pages of people, to which the names then lead."""
+    """Return a line with the reason for each person named in `found`, the number of others, and where to fix it.
+    `may_open`: link the names to the pages of the people."""
     lines = []
     for who in found.unreachable:
         line = str(_("%(name)s: %(reason)s")) % {"name": who.name, "reason": who.recipient.reason_text}
@@ -505,7 +504,7 @@ def unreachable_lines(found: Reachability, *, may_open: bool = False) -> list[st
 
 
 def about_departments(found: Reachability) -> list[str]:
-    """What else the chosen departments mean: who of them is nobody here, and which are not there any more."""
+    """Return notes on the chosen departments: members without a user here, and removed departments."""
     sentences = []
     if found.unlinked_count:
         sentence = ngettext(

@@ -1,4 +1,4 @@
-"""Subscriptions. The pages show and trigger; services decide."""
+"""Admin pages of subscriptions. They display and trigger; services decide."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class SubscriptionAdmin(
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         newest = Run.objects.filter(subscription=OuterRef("pk")).order_by("-pk")
-        # Ordered here: the searching select of a token's page goes through it as it comes.
+        # Ordered here, since the autocomplete select of the token page keeps this order.
         seen = Subscription.objects.visible_to(request.user).order_by("-pk")
         return seen.annotate(
             last_run_status=Subquery(newest.values("status")[:1]),
@@ -109,7 +109,7 @@ class SubscriptionAdmin(
         )
 
     def describe_rows(self, request: HttpRequest, rows: list[Any]) -> None:
-        """Give pushes their recipients in words, and who would get them now."""
+        """Add the recipients in words, and who would receive it now."""
         words = describe_addressees(rows, Subscription, seen_by=administrator(request))
         expected = expect_recipients(rows, timezone.now())
         for push in rows:
@@ -119,7 +119,7 @@ class SubscriptionAdmin(
 
     @admin.display(description=_("recipients"))
     def addressees(self, subscription: Subscription) -> str:
-        """In words, with how many people would get it now, or why that is not known."""
+        """Describe the recipients, with how many people would receive it now, or why the number is not known."""
         expected, found = subscription.expected  # type: ignore[attr-defined]  # set by describe_rows
         count = sum(one.reason is None for one in found)
         people = ngettext("%(count)d person", "%(count)d people", count) % {"count": count}
@@ -169,29 +169,29 @@ class SubscriptionAdmin(
         return for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
-        """Of a known one only what was changed: the dispatcher moves `next_run_at` meanwhile."""
+        """Save only the changed columns, since the dispatcher updates `next_run_at` concurrently."""
         self.save_content(form)
         columns = {field.name for field in obj._meta.concrete_fields}
         changed = columns.intersection(form.changed_data)
         if form.content is not None:
             changed.add("report")
         if "channel" in changed:
-            changed |= {"robot", "fallback_channel"}  # emptied by the form where the channel has none
+            changed |= {"robot", "fallback_channel"}  # the form empties them for channels without
         if change and "is_enabled" in changed and obj.is_enabled:
             changed |= restart_failure_count(obj, now=database_now())
         if change and changed & SCHEDULE_FIELDS:
             reschedule(obj, now=database_now())
-            # All of them: the form empties what another way of writing the schedule needed.
+            # Include all, as the form empties the fields that the new kind of schedule does not use.
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         if change and obj.owner is not None and not obj.owner.is_active:
-            obj.owner = administrator(request)  # nobody would hear what goes wrong with it
+            obj.owner = administrator(request)  # a disabled owner gets no notices of failures
             changed.add("owner")
         if change:
             obj.save(update_fields=changed)
             return
         obj.owner = administrator(request)
         obj.save()
-        reschedule(obj, now=database_now())  # now that it has the key from which its spread is drawn
+        reschedule(obj, now=database_now())  # its random delay is derived from the new key
         obj.save(update_fields=["next_run_at"])
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -219,7 +219,7 @@ class SubscriptionAdmin(
         )
 
     def _tell_of_schedule(self, request: HttpRequest, subscription: Subscription) -> None:
-        """What is saved without a complaint, but ought to be known."""
+        """Warn of a valid schedule with consequences worth knowing."""
         times = list(islice(due_times(subscription, timezone.now()), subscription_forms.TIMES_SHOWN))
         for sentence in write_calendar_notes(subscription, times):
             messages.warning(request, sentence)
@@ -237,7 +237,7 @@ class SubscriptionAdmin(
         times = subscription_forms.find_times(subscription, now)
         message: dict[str, Any] | None = render_saved(subscription, by=person, now=now)
         if message and "problem" in message and self.has_change_permission(request, subscription):
-            message = None  # what it says is for those who may only look: others get the page's own preview
+            message = None  # only for people who may not change it; others have the page's own preview
         runs_url = f"{reverse('admin:notifications_run_changelist')}?subscription__id__exact={subscription.pk}"
         return {
             "subscription": subscription,
@@ -250,7 +250,8 @@ class SubscriptionAdmin(
             "preview": show_outlook(request, reach, times, message=message),
         }
 
-    # --- What one may ask for -----------------------------------------------------------------------------------------
+    # --- Actions
+    # ----------------------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
         wrapped = self.admin_site.admin_view
@@ -264,16 +265,16 @@ class SubscriptionAdmin(
         ]
 
     def runs_view(self, request: HttpRequest, pk: int) -> JsonResponse:
-        """The latest runs as they stand now, while somebody looks at the push."""
+        """Return the latest runs for an open page, which polls them."""
         subscription = find_row(request, self.get_queryset(request), pk, self.has_view_permission)
         return JsonResponse(latest_runs(request, subscription))
 
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """First a page that says to how many people, then the run. The same page sent twice runs once."""
+        """Confirm with the number of recipients, then run. A page submitted twice runs once."""
         subscription = self.changeable(request, pk)
         expected = expected_contents(subscription, timezone.now())
         found = count_reachability(named_audience(subscription), seen_by=administrator(request), expected=expected)
-        # By newer data there may be rows for somebody.
+        # The run fetches newer data, which may have rows for somebody.
         is_possible = found.reachable_count or found.reasons & Receipt.OF_CONTENT
         refusal = [] if is_possible else subscription_forms.refusal(found)
         if request.method == "POST" and not refusal:
@@ -299,7 +300,7 @@ class SubscriptionAdmin(
         return own_page(self, request, "admin/notifications/subscription/run.html", context, status=status)
 
     def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Send it to the administrator alone, or say why that is not possible."""
+        """Send the push to the administrator only, or show why that is not possible."""
         return self._try(request, self.changeable(request, pk))
 
     def _try(self, request: HttpRequest, subscription: Subscription) -> HttpResponse:
@@ -338,6 +339,5 @@ class SubscriptionAdmin(
 
 
 def _held_up(request: HttpRequest, subscription: Subscription) -> list[str]:
-    """Of the companies to which it goes."""
     corp_id = subscription.report.corp_id
     return results.find_held_up(None if corp_id is None else [corp_id], seen_by=request.user)
