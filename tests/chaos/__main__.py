@@ -1,6 +1,6 @@
-"""`python -m tests.chaos` (`make chaos`): break everything at random, and count what arrived.
+"""`python -m tests.chaos` (`make chaos`): break everything at random, and compare every receipt with the phones.
 
-The seed is printed, so that the same disturbances can be had again; what they meet is a matter of milliseconds.
+The seed is printed, so that the same disturbances can be repeated. Their effect still depends on milliseconds.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tools import services
 from tools.services import Service, start_postgresql, start_valkey
 
 ROUNDS = 100
-# A message is tried for so long before its worker counts as dead: short, so that a round is.
+# A worker counts as dead only after this time-out of a message; it is short to keep rounds short.
 TIMES = {"WECOM_TOTAL_TIMEOUT_SECONDS": "5"}
 
 
 def main() -> int:
-    """0 if every receipt of every round agreed with the phones."""
+    """Return 0 if every receipt of every round agreed with the phones."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
@@ -40,7 +40,7 @@ def main() -> int:
     sys.stdout.write(f"chaos: {options.rounds} rounds from {options.first}, seed {options.seed}\n")
     sys.stdout.flush()
     with servers(Clocks(options.folder)) as (database, broker, clocks):
-        # Why here? Models can be imported once Django knows the servers, which have addresses only now.
+        # Models can be imported only once Django knows the servers, whose addresses exist only now.
         import django
 
         django.setup()
@@ -52,8 +52,10 @@ def main() -> int:
 
 
 def _begin_towns(towns: int, rounds: int, first: int, seed: int) -> int:
-    """Each has processes, servers, ports and a folder of its own, and whoever judges it has its time. 0 if all was
-    right."""
+    """Run each town in its own process, with its own servers, ports and folder. Return 0 if all were right.
+
+    A judging process has the time of its town.
+    """
     running = []
     with ExitStack() as exits:
         starts = [first + rounds * town // towns for town in range(towns + 1)]
@@ -67,9 +69,9 @@ def _begin_towns(towns: int, rounds: int, first: int, seed: int) -> int:
 
 @contextmanager
 def servers(clocks: Clocks) -> Iterator[tuple[Service, Service, Clocks]]:
-    """A PostgreSQL and a Valkey of our own, named in the environment. Valkey has a clock of its own."""
+    """Start a PostgreSQL and a Valkey and name them in the environment. Valkey gets a movable clock."""
     for name in ("LD_PRELOAD", "CHAOS_WORLD", "CHAOS_CLOCK"):
-        os.environ.pop(name, None)  # of this process, and not of those that it starts
+        os.environ.pop(name, None)  # they are for the programs that this one starts
     command = services.valkey_command()
     services.valkey_command = lambda: [*clocks.command("broker"), *command]
     database, broker = start_postgresql(keeps_commits=True), start_valkey()

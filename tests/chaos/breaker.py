@@ -1,4 +1,4 @@
-"""What is broken about a town, one thing after the other: by the kinds that the plan names."""
+"""The disturbances of a town, by the kinds that the plan names."""
 
 from __future__ import annotations
 
@@ -28,19 +28,17 @@ from tests.chaos.town import Town, corpid, kill_with_children, userids, with_ser
 from tests.e2e.stack import ProcessFailed
 from tests.sandbox_process import AGENTID
 
-# Less than it holds already: every write is refused.
+# Less than Valkey holds already, so that it refuses every write.
 NO_MEMORY_BYTES = 1
 PATIENCE_SECONDS = 20.0
-# Longer than a lease: the others have taken over what a sleeping machine held before hours pass.
+# Longer than a lease: others take over a sleeping machine's work before hours pass.
 SLEEPS_SECONDS = 7.0
 
 
 class Breaker:
-    """Breaks one town."""
-
     def __init__(self, town: Town) -> None:
         self._town = town
-        # One thing at a time is done to a program, a server or a company.
+        # A program, server or company has one disturbance at a time.
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def disturb(self, what: Disturbance) -> None:
@@ -67,7 +65,8 @@ class Breaker:
         self._start_again(what.target)
 
     def _start_again(self, name: str) -> None:
-        """A program that ends while it starts, as beside a full Valkey, is one that ended by itself: revived later."""
+        """Start a program. One that ends while it starts, as beside a full Valkey, is revived later like any that
+        ended."""
         with suppress(ProcessFailed):
             self._town.start(name)
 
@@ -79,7 +78,7 @@ class Breaker:
         self._start_again(what.target)
 
     def _freeze(self, what: Disturbance) -> None:
-        """It does nothing for a while (SIGSTOP), and goes on when it wakes up as if nothing had been."""
+        """Stop a program for a while (SIGSTOP) and let it continue."""
         with self._stopped(what.target):
             time.sleep(what.seconds)
 
@@ -104,11 +103,11 @@ class Breaker:
         try:
             program = psutil.Process(process.pid)
             return [program, *program.children(recursive=True)]
-        except psutil.NoSuchProcess:  # it ended by itself: revived later
+        except psutil.NoSuchProcess:  # it ended by itself and is revived later
             return []
 
     def _old_snapshot(self, what: Disturbance) -> None:
-        """Valkey is killed, and comes back with what it knew some seconds before: tasks, counts, states."""
+        """Kill Valkey and restart it with its data of some seconds before: tasks, counts and states."""
         broker = self._town.broker
 
         def save() -> None:
@@ -129,7 +128,7 @@ class Breaker:
         with_servers(flush)
 
     def _full(self, what: Disturbance) -> None:
-        """No write has room."""
+        """Let every write fail for lack of space."""
         if what.target == "database":
             with database.full(self._town.database.url):
                 time.sleep(what.seconds)
@@ -162,21 +161,22 @@ class Breaker:
     # --- Clocks -------------------------------------------------------------------------------------------------------
 
     def _jump(self, what: Disturbance) -> None:
-        """The database's alone."""
+        """Move the database's clock alone."""
         self._town.move_clock(what.seconds)
 
     def _step(self, what: Disturbance) -> None:
-        """The host of one program, or of Valkey, has another time of day, until the round is mended."""
+        """Move the time of day of one program's host, or of Valkey's, until the round is mended."""
         self._town.stack.clocks.move(what.target, int(what.seconds))
 
     def _sleep(self, what: Disturbance) -> None:
-        """A worker's machine sleeps with calls in hand, which the others send. Then hours pass, and it wakes up."""
+        """Let a worker's machine sleep with calls under way, which other workers then send. Hours pass before it
+        wakes up."""
         town = self._town
         town.control("POST", "faults", {"kind": "slow", "endpoint": "message/send", "seconds": 1.0, "count": 6})
         _wait_for(lambda: Attempt.objects.filter(finished_at__isnull=True).exists())
         with self._stopped(what.target):
             time.sleep(SLEEPS_SECONDS)
-            # A slot that nobody has begun with would be missed.
+            # A slot that no worker has begun would be missed.
             _wait_for(lambda: not Run.objects.filter(status=Run.Status.WAITING).exists())
             town.pass_world(int(what.seconds))
 
@@ -195,12 +195,12 @@ class Breaker:
         with_servers(lambda: Corp.objects.filter(pk=corp.pk).update(is_enabled=True))
 
     def _invalidate(self, what: Disturbance) -> None:
-        """The app's token is worth nothing any more."""
+        """Invalidate the app's token."""
         path = f"companies/{corpid(int(what.target))}/apps/{AGENTID}/invalidate"
         self._town.control("POST", path, {"code": 40014})
 
     def _reset_secret(self, what: Disturbance) -> None:
-        """In WeCom's console. Here it is pasted when the round is mended."""
+        """Reset the secret in WeCom's console. Mending the round pastes it here."""
         number = int(what.target)
         self._town.secrets[number] = uuid.uuid4().hex
         path = f"companies/{corpid(number)}/apps/{AGENTID}"
@@ -215,7 +215,7 @@ class Breaker:
     # --- People -------------------------------------------------------------------------------------------------------
 
     def _leave(self, what: Disturbance) -> None:
-        """WeCom does not let some people of a company in any more: what waits for them is taken back at once."""
+        """Let WeCom refuse some people of a company. Messages that wait for them are withdrawn at once."""
         town, number = self._town, int(what.target.removeprefix("company-"))
         corp = town.corps[number]
         mine = [fold_userid(userid) for userid in userids(number)[-int(what.seconds) :]]
@@ -223,20 +223,20 @@ class Breaker:
         with_servers(lambda: withdraw(corp, mine, town.now()))
 
     def _edit(self, what: Disturbance) -> None:
-        """Somebody saves another text, perhaps between its freezing and its sending."""
+        """Save another text of a report, perhaps between freezing and sending."""
         order = self._order_of(what)
         with_servers(lambda: Report.objects.filter(pk=order.report_id).update(body="改过的正文。", title="改过的标题"))
 
     def _recall(self, what: Disturbance) -> None:
-        """An administrator takes a run back, whatever has become of it."""
+        """Recall a run as an administrator, whatever its state."""
         with_servers(lambda: self._act_on_run(what, recalls=True))
 
     def _resend(self, what: Disturbance) -> None:
-        """An administrator sends a run again to whom it did not reach."""
+        """Resend a run, as an administrator, to the people it did not reach."""
         with_servers(lambda: self._act_on_run(what, recalls=False))
 
     def _act_on_run(self, what: Disturbance, *, recalls: bool) -> None:
-        """On the newest run of an order, where there is one. The clock finds what is to be done."""
+        """Act on the newest run of an order, if there is one, as far as its state allows."""
         order = self._order_of(what)
         runs = Run.objects.filter(subscription=order, resends=None).select_related("subscription__report")
         run = runs.order_by("-pk").first()
@@ -253,7 +253,7 @@ class Breaker:
 
 
 def _wait_for(look: Callable[[], bool]) -> None:
-    """Wait until it is so, or until it does not look as if it would be."""
+    """Wait until `look` is true, or PATIENCE_SECONDS at most."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and not with_servers(look):
         time.sleep(0.1)
@@ -261,7 +261,7 @@ def _wait_for(look: Callable[[], bool]) -> None:
 
 @contextmanager
 def at_once(breaker: Breaker, plan: list[Disturbance]) -> Iterator[None]:
-    """The disturbances begin, each in its thread at its time; on the way out all of them are over."""
+    """Run the disturbances, each in its thread at its time. All of them are over when the block ends."""
     failures: list[BaseException] = []
 
     def run(what: Disturbance) -> None:

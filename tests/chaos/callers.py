@@ -1,4 +1,4 @@
-"""People and systems that ask the web for something while it is being broken, impatiently."""
+"""Impatient people and systems that ask the web for something while it is being broken."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from notifications.inbound import channels
 from notifications.models import ApiToken, InboundChannel, Subscription
 from tests.chaos.orders import administrator
 
-# How often a system repeats a call that was not answered well, and how many of its threads call at once.
+# How often a system repeats a failed call, and how many of its threads call at once.
 REPEATS, AT_ONCE = 6, 4
 
 
 def make_token() -> tuple[ApiToken, str]:
-    """A token that may do everything, and its secret."""
+    """Make a token that may do everything. Return it and its secret."""
     now, secret = timezone.now(), tokens.new_secret()
-    # The database's clock is moved by hours.
+    # The database's clock is moved by hours, so the token lasts long.
     lasts = {"expires_at": now + timedelta(days=700), "reach": ApiToken.Reach.EVERYTHING}
     token = ApiToken(name="数据仓库", owner=administrator(), form_key=secret[-32:], **lasts)
     tokens.seal(token, secret=secret, now=now)
@@ -36,7 +36,8 @@ def make_token() -> tuple[ApiToken, str]:
 
 
 def run_by_hand(web_url: str, order: Subscription) -> str:
-    """Through the administration, twice, as an impatient person does. The key of the run if the web said yes."""
+    """Run an order in the administration, twice like an impatient person. Return the run's key, or "" if the web
+    failed."""
     token = uuid.uuid4().hex
     client = Client()
     client.force_login(administrator(), "django.contrib.auth.backends.ModelBackend")
@@ -53,8 +54,10 @@ def run_by_hand(web_url: str, order: Subscription) -> str:
 
 
 def run_by_key(web_url: str, secret: str, order: Subscription) -> list[int]:
-    """Over the API, with one Idempotency-Key from some threads at once, each again and again until it has an answer:
-    the ids of the runs that they were told."""
+    """Run an order over the API from several threads with one Idempotency-Key. Each repeats until it has an answer.
+
+    Return the ids of the runs in the answers.
+    """
     key = f"load-{order.pk}"
 
     def call() -> int | None:
@@ -68,7 +71,7 @@ def run_by_key(web_url: str, secret: str, order: Subscription) -> list[int]:
 
 
 def make_alert_channel(people: list[User]) -> tuple[InboundChannel, str]:
-    """An inbound channel that opens incidents for these people, and its secret."""
+    """Make an inbound channel that opens incidents for these people. Return it and its secret."""
     channel = InboundChannel(name="数据平台", owner=administrator(), is_alert=True, is_enabled=True, gather_seconds=0)
     secret = channels.renew_secret(channel)
     channel.save()
@@ -77,7 +80,7 @@ def make_alert_channel(people: list[User]) -> tuple[InboundChannel, str]:
 
 
 def hand_in_alert(web_url: str, channel: InboundChannel, secret: str, name: str) -> bool:
-    """One alert that fires, handed in until the web has taken it, and once more."""
+    """Hand in one firing alert twice, each until the web accepts it. Return whether it accepted one."""
     moment = timezone.now().isoformat()
     alert = {
         "status": "firing",
@@ -100,7 +103,7 @@ def _post(address: str, secret: str, headers: dict[str, str] | None = None, json
 
 
 def _answered(call: Callable[[], requests.Response]) -> Any:
-    """The answer's document as soon as it is 202; None where that never comes."""
+    """Repeat a call until its answer is 202. Return the answer's document, or None after REPEATS calls."""
     for _ in range(REPEATS):
         try:
             answer = call()

@@ -1,9 +1,9 @@
-"""Clocks of single programs that can be moved, while the machine's stay right: as if each ran on a host of its own.
+"""Movable clocks of single programs, as if each ran on its own host. The machine's clock stays right.
 
-A library that is loaded before the C library's (LD_PRELOAD) adds to what the kernel says: the time that has passed for
-all of them, to the time of day and to the clock that counts sleep (CLOCK_BOOTTIME); and to the time of day by how much
-it is wrong on one host. The monotonic clock stands still in sleep, so nothing is added to it. libfaketime would move it
-with the clock that counts sleep, which no sleeping machine does.
+A library that is loaded before the C library (LD_PRELOAD) changes what the kernel says. The time that has passed for
+all programs is added to the time of day and to the clock that counts sleep (CLOCK_BOOTTIME). The error of one host
+is added to the time of day only. The monotonic clock stands still in sleep, so nothing is added to it; libfaketime
+would move it too, which no sleeping machine does.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ WORLD = "world"
 
 
 class Clocks:
-    """The clocks of programs by their names."""
+    """The clocks of programs, by name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -82,17 +82,17 @@ class Clocks:
         self.move(WORLD, 0)
 
     def command(self, name: str) -> list[str]:
-        """Return what begins the command of a program, so that its clock is that of `name`."""
+        """Return the beginning of a program's command that gives it the clock `name`."""
         self.move(name, 0)
         paths = [f"CHAOS_WORLD={self._path(WORLD)}", f"CHAOS_CLOCK={self._path(name)}"]
         return ["env", f"LD_PRELOAD={self._library}", *paths]
 
     def pass_time(self, seconds: int) -> None:
-        """Let so much time pass for all programs at one moment."""
+        """Let `seconds` pass for all programs at the same moment."""
         self.move(WORLD, seconds)
 
     def move(self, name: str, seconds: int) -> None:
-        """Set the time of day of one program's host forward or back."""
+        """Move the time of day of one program's host forward or back."""
         with self._lock:
             self._seconds[name] += seconds
             path = self._path(name)
@@ -100,7 +100,7 @@ class Clocks:
                 file.write(struct.pack("d", self._seconds[name]))
 
     def set_right(self) -> None:
-        """Set every host's time of day right again."""
+        """Correct every host's time of day."""
         for name in self._seconds.keys() - {WORLD}:
             self.move(name, -self._seconds[name])
 

@@ -1,4 +1,4 @@
-"""A database whose clock can be moved, while the machine's stays right, and that can be read-only, full and crowded."""
+"""A database with a movable clock that can be read-only, full or crowded. The machine's clock stays right."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import psycopg
 
-# How long a server that was killed may take to come back.
+# How long a killed server may take to return.
 BACK_SECONDS = 60
 
-# pg_catalog comes after our schema in the search path, so that our functions are found first.
+# pg_catalog follows our schema in the search path, so that our functions are found first.
 _SETUP = """
 CREATE SCHEMA chaos;
 CREATE TABLE chaos.clock (shift interval NOT NULL);
@@ -45,21 +45,23 @@ ALTER DATABASE postgres SET search_path = public, chaos, pg_catalog;
 
 
 def make_movable(url: str) -> None:
-    """Once, after the tables were made: every connection from now on sees the clock that `move` moves, and every write
-    the disk that `fill` fills."""
+    """Install the movable clock (`move`) and the disk that `full` fills, for all later connections.
+
+    Call it once, after the tables were made.
+    """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_SETUP)
 
 
 def move(url: str, seconds: float) -> None:
-    """Forward, or back."""
+    """Move the database's clock forward or back."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("UPDATE chaos.clock SET shift = shift + make_interval(secs => %s)", (seconds,))
 
 
 @contextmanager
 def full(url: str) -> Iterator[None]:
-    """Every write is refused as by a full disk (53100)."""
+    """Refuse every write as a full disk would (53100), while the block runs."""
     _execute(url, "UPDATE chaos.disk SET is_full = true")
     try:
         yield
@@ -69,7 +71,7 @@ def full(url: str) -> Iterator[None]:
 
 @contextmanager
 def read_only(url: str) -> Iterator[None]:
-    """As a replica that was not promoted yet, for connections that are open, too."""
+    """Make the database read-only like a replica before its promotion, for open connections too."""
     _execute(url, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
     try:
         yield
@@ -79,7 +81,7 @@ def read_only(url: str) -> Iterator[None]:
 
 @contextmanager
 def crowded(url: str) -> Iterator[None]:
-    """Somebody else has every connection that is left."""
+    """Hold every connection that is left."""
     with ExitStack() as held:
         with suppress(psycopg.OperationalError):
             while True:
@@ -97,7 +99,7 @@ def cut(url: str) -> None:
 
 
 def _execute(url: str, *statements: str) -> None:
-    """As soon as the database is there; whatever it lets others do."""
+    """Execute statements, even on a read-only server, as soon as the database answers."""
     deadline = time.monotonic() + BACK_SECONDS
     while True:
         try:

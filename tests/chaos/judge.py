@@ -1,4 +1,4 @@
-"""Holds the rows of the push engine against what stands on the sandbox's phones, one receipt after the other."""
+"""A comparison of the push engine's rows with the messages on the sandbox's phones, receipt by receipt."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from notifications.models import Channel, Delivery, MessageForm, Receipt, Run
 
-# Company, folded userid, mark of the delivery: how often it arrived there. A picture has no mark: its media_id stands
-# for it, of which each delivery has one of its own.
+# How often each message arrived, by company, folded userid and mark of the delivery. A picture has no mark; its
+# media_id serves instead, which is unique to the delivery.
 Arrived = Counter[tuple[str, str, str]]
 _MARK = re.compile(r"(?:/m/|[?&]m=)([0-9a-f]{32})|\"media_id\": ?\"([^\"]+)\"")
 _GOES_ON = Delivery.UNSETTLED
@@ -20,7 +20,7 @@ _MAY_HAVE_ARRIVED = {*_GOES_ON, Delivery.Status.UNKNOWN}
 
 
 def arrived(messages: Iterable[Mapping[str, Any]], corpid: str) -> Arrived:
-    """What a company's people have. `messages`: of the sandbox's `companies/{corpid}/messages`."""
+    """Count what arrived at a company's people. `messages` come from the sandbox's `companies/{corpid}/messages`."""
     found: Arrived = Counter()
     for message in messages:
         if message.get("robot"):
@@ -31,12 +31,15 @@ def arrived(messages: Iterable[Mapping[str, Any]], corpid: str) -> Arrived:
 
 
 def in_groups(messages: Iterable[Mapping[str, Any]]) -> int:
-    """How many messages a robot brought."""
+    """Count the messages that a robot brought."""
     return sum(bool(message.get("robot")) for message in messages)
 
 
 def wrong_groups(corpid: str, count: int) -> list[str]:
-    """A robot's message stands in its group once if it was accepted, and perhaps if nobody knows: it has no mark."""
+    """Compare the number of messages in a group with what was sent.
+
+    A robot's message is there once if it was accepted, and perhaps if the outcome is unknown: it has no mark.
+    """
     sent = Delivery.objects.filter(channel=Channel.ROBOT, corpid=corpid)
     accepted = sent.filter(status=Delivery.Status.ACCEPTED).count()
     at_most = accepted + sent.filter(status__in=_MAY_HAVE_ARRIVED).count()
@@ -52,7 +55,7 @@ def _mark_in(text: str, default: str) -> str:
 
 
 def marks() -> dict[str, Delivery]:
-    """What stands on phones for each delivery of the app."""
+    """Map the mark of each of the app's deliveries, as phones show it, to the delivery."""
     rows = (
         Delivery.objects.filter(channel=Channel.WECOM).exclude(status=Delivery.Status.PREPARING).select_related("run")
     )
@@ -66,10 +69,10 @@ def _mark_of(delivery: Delivery) -> str:
 
 
 def wrongs(found: Arrived, *, deaf: Collection[tuple[str, str]] = ()) -> list[str]:
-    """What does not fit, in sentences; empty when every receipt says what stands on the phone.
+    """Return a sentence for each receipt that disagrees with the phone.
 
-    `deaf`: company and folded userid of people whom WeCom did not reach for a while. A message that was accepted on a
-    repeat may claim to have reached them: WeCom does not name them a second time.
+    `deaf` holds company and folded userid of people whom WeCom did not reach for a while. A message that was
+    accepted on a repeat may claim to have reached them, because WeCom does not name them a second time.
     """
     said: list[str] = []
     explained: set[tuple[str, str, str]] = set()
@@ -99,7 +102,7 @@ def _complaints(receipt: Receipt, delivery: Delivery, count: int, *, is_excused:
 
 
 def doubled(found: Arrived) -> list[str]:
-    """Who has a run twice, by two of its messages or by being sent it again though it had arrived; in sentences."""
+    """Return a sentence for each person who has a run twice: in two messages, or resent although it had arrived."""
     runs = {mark: delivery.run_id for mark, delivery in marks().items()}
     origins: dict[int, int | None] = dict(Run.objects.filter(resends__isnull=False).values_list("pk", "resends"))
     known = [(key, runs[key[2]]) for key in found if key[2] in runs]
@@ -113,7 +116,7 @@ def doubled(found: Arrived) -> list[str]:
 
 
 def unfounded() -> list[str]:
-    """Deliveries that ended otherwise than accepted, without a reason that the documentation names."""
+    """Return deliveries that were not accepted and lack a reason that the documentation names."""
     said = []
     for delivery in Delivery.objects.exclude(status=Delivery.Status.ACCEPTED).select_related("run").defer("body"):
         if not _is_founded(delivery):
@@ -126,18 +129,18 @@ def _is_founded(delivery: Delivery) -> bool:
     taken_back = delivery.is_recall_requested
     match delivery.status:
         case Delivery.Status.CANCELED:
-            # Nobody is left of those whom it was for.
+            # None of its recipients is left.
             return (worthless or taken_back or delivery.recipient_count == 0) and delivery.unclear_since is None
         case Delivery.Status.UNKNOWN:
             return delivery.unclear_since is not None
         case Delivery.Status.FAILED:
-            # WeCom named all of them.
+            # WeCom named all recipients as invalid.
             return not delivery.receipts.exclude(status=Receipt.Status.INVALID).exists()
     return False
 
 
 def stuck(*, now: datetime) -> list[str]:
-    """What has not ended, in sentences."""
+    """Return a sentence for each run and delivery that has not ended."""
     runs = Run.objects.filter(status__in=[Run.Status.WAITING, Run.Status.SENDING]).order_by("pk")
     deliveries = Delivery.objects.unsettled().order_by("pk").defer("body")
     return [f"run {run.pk} is {run.status}, to be rendered {run.render_after - now} from now" for run in runs] + [

@@ -1,8 +1,8 @@
-"""A way to a server that can be interrupted: `python -m tests.chaos.network PORT TARGET …`, each pair one way.
+"""Interruptible connections to servers: `python -m tests.chaos.network PORT TARGET …`, a connection for each pair.
 
-A target is a file that holds the server's port, so that new connections are led to another server.
+A target is a file that holds the server's port, so that new connections can be led to another server.
 
-Whoever stops this program (SIGSTOP) has a network on which nothing arrives and nobody hears that: the kernels at both
+Stop this program (SIGSTOP) for a network on which nothing arrives and no side notices, because the kernels at both
 ends go on. When it continues, what was sent meanwhile arrives.
 """
 
@@ -20,8 +20,10 @@ BYTES = 65536
 
 
 def ways(database: Service, broker: Service, folder: Path) -> tuple[list[str], dict[str, str]]:
-    """The command of such a program to both, and the environment of programs that go through it. The targets stand in
-    `folder`, by the names of the variables."""
+    """Return the command of this program for both servers, and the environment of programs that connect through it.
+
+    The targets are files in `folder`, named like the variables.
+    """
     command, env = [sys.executable, "-m", "tests.chaos.network"], {}
     for variable, service in (("DATABASE_URL", database), ("VALKEY_URL", broker)):
         port, target = free_port(), urlsplit(service.url).port

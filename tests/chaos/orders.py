@@ -1,4 +1,4 @@
-"""What a round sends: to everyone, to one company, pictures, everybody's own rows, into groups, to single people."""
+"""The orders of a round: to everyone, to one company, pictures, personal rows, groups and single people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from notifications.models import Channel, MessageForm, OwnRowsRule, Report, Repo
 from tools.demo.content import HARVEST, HARVEST_PAGE, PLACES, REGIONS
 
 PERSONAL_ORDERS = 8
-# So many at once to one person, where what Valkey counted is taken back: more than WeCom lets through in a minute.
+# So many messages to one person are sent at once if Valkey's counts are lost: more than WeCom allows in a minute.
 BURST = 34
 _LASTS = timedelta(seconds=30)
 _ALIAS = HARVEST.alias
@@ -21,7 +21,7 @@ _BODY = "平均 {{ harvest.avg('产量')|round(1) }}，共 {{ harvest.count }} �
 
 
 def card_of_the_bi() -> Card:
-    """The harvest of the sandbox's BI, by region."""
+    """Create the card of the sandbox's BI that holds the harvest by region."""
     source = DataSource.objects.create(name="观远", kind="guandata")
     page, card_id = PLACES[_ALIAS]
     assert page == HARVEST_PAGE
@@ -30,7 +30,7 @@ def card_of_the_bi() -> Card:
 
 
 def give_regions(people: list[User]) -> Attribute:
-    """To each person one, so that a company's people get some different contents."""
+    """Give each person a region, so that a company's people get a few different contents."""
     region = Attribute.objects.create(key="chaos-region", name="区域")
     names = list(REGIONS.values())[:3]
     values = [(person, names[number % len(names)]) for number, person in enumerate(people)]
@@ -42,13 +42,13 @@ def give_regions(people: list[User]) -> Attribute:
 
 
 class Orders:
-    """Writes the orders of rounds. `corps`: in their order; `card`, `region`: of what is split by rows."""
+    """Writes the orders of rounds to `corps`. `card` is split by rows of `region`."""
 
     def __init__(self, corps: list[Corp], people: list[User], card: Card, region: Attribute) -> None:
         self._corps, self._people, self._card, self._region = corps, people, card, region
 
     def of_round(self, number: int, slot: datetime, *, is_burst: bool) -> list[Subscription]:
-        """All due at `slot`, once."""
+        """Write the orders of a round, all due once at `slot`."""
         first, second, third = (self._corps[(number + turn) % len(self._corps)] for turn in range(3))
         orders = [
             self._order(f"轮{number} 全员", slot, to_everyone=True),
@@ -67,7 +67,7 @@ class Orders:
         return orders
 
     def personal(self, title: str, slot: datetime, person: User, *, priority: int) -> Subscription:
-        """To one person. It is not due."""
+        """Write an order to one person. It is not due."""
         order = self._order(title, slot, form=MessageForm.TEXT, priority=priority)
         order.users.add(person)
         return order
@@ -76,7 +76,7 @@ class Orders:
         return self._people[number % len(self._people)]
 
     def _picture(self, title: str, slot: datetime, corp: Corp, number: int) -> Subscription:
-        """In turn as a picture alone, which is uploaded, and as one with words, which is linked to."""
+        """Write an order of a picture: in turn alone (uploaded) and with words (linked to)."""
         form = MessageForm.IMAGE if number % 2 else MessageForm.NEWS
         order = self._order(title, slot, corp=corp, form=form, body=_BODY, is_template=True, to_everyone=True)
         ReportCard.objects.create(report=order.report, card=self._card, alias=_ALIAS, title="产量")

@@ -1,4 +1,4 @@
-"""What is broken when: decided by a seed, before anything runs. Pure."""
+"""The plan of what is broken when. A seed decides it before anything runs. Pure."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WORKERS, BEATS, CHARTS = ("worker-1", "worker-2"), ("beat-1", "beat-2"), "charts"
-# What leads from the programs to database and broker, and the PgBouncer that some of them reach the database through.
+# The connections from the programs to database and broker, and the PgBouncer that some programs use.
 NETWORK, POOLER = "network", "pooler"
 PROGRAMS = ("web", *WORKERS, *BEATS, CHARTS)
-# Seconds over which a round's disturbances are spread, and how long what was killed stays away.
+# A round's disturbances spread over this time; a killed program stays away for the other.
 SPAN_SECONDS, AWAY_SECONDS = 5.0, (0.2, 3.0)
 DISTURBANCES = (3, 7)
-# A stopped program sleeps through its leases, or not; a server that is full or read-only is so for a moment.
+# A stopped program sleeps through its leases, or not. A server is full or read-only for a moment.
 ASLEEP_SECONDS, FULL_SECONDS = (1.0, 8.0), (0.5, 4.0)
-# People who leave a company at once.
+# How many people leave a company at once.
 LEAVERS = 5
-# Of a round; those by their number that an administrator meddles with.
+# The orders of a round, by number, on which an administrator acts.
 ORDERS = 14
 JUMPS_SECONDS = (-600, -30, 45, 90, 900, 2 * 3600, 4 * 3600)
-# By how much one program's host, or Valkey's, has another time of day until it is set right at the round's end.
+# The error of the time of day of one program's host, or of Valkey's, until the round ends.
 STEPS_SECONDS = (-25 * 3600, -660, -20, 20, 45, 75, 3 * 3600)
-# How long a machine sleeps: WeCom remembers a message for four hours.
+# How long a machine sleeps: WeCom recognises a repeated message for four hours.
 SLEEP_SECONDS = 9 * 1800
-# Faults of the sandbox on message/send: values, and for how many calls at most.
+# Faults of the sandbox on message/send, and for how many calls at most.
 FAULTS: tuple[dict[str, Any], ...] = (
     *({"kind": kind} for kind in ("busy", "rate_limited", "concurrent", "ip_refused", "wrong_json_warning")),
     *({"kind": kind} for kind in ("close_before", "close_after", "token_revoked")),
@@ -48,7 +48,7 @@ CALLS_AT_MOST = 12
 
 @dataclass(frozen=True)
 class Disturbance:
-    """One thing that happens `at` so many seconds after a round's beginning. `target`: a program, server or company."""
+    """An event `at` seconds after a round's beginning. `target` is a program, a server or a company."""
 
     at: float
     kind: str
@@ -70,14 +70,15 @@ class Disturbance:
 
 
 def plan(seed: int, number: int, *, companies: int) -> list[Disturbance]:
-    """The disturbances of one round, in their order. The same seed and number give the same."""
+    """Return the disturbances of one round in order. The same seed and number give the same."""
     chance = random.Random(f"{seed}:{number}")  # noqa: S311  # to be repeated, not to be secret
     count = chance.randint(*DISTURBANCES)
-    # Every kind comes first in some round; what else happens beside it is chance.
+    # Every kind comes first in some round; the others beside it are chosen at random.
     kinds = [_KINDS[number % len(_KINDS)], *chance.choices(_KINDS, k=count - 1)]
     found = [make(chance, chance.uniform(0, SPAN_SECONDS), companies) for make in kinds]
     if any(each.makes_valkey_forget for each in found):
-        # What a lost store is filled from has times of the database's clock: moved in the same minute, they are wrong.
+        # A lost store is filled from rows with times of the database's clock, which are wrong if it moves in that
+        # minute.
         found = [each for each in found if each.kind != "jump"]
     return sorted(found, key=lambda each: each.at)
 
@@ -99,7 +100,7 @@ def _server(kind: str, target: str) -> Callable[[random.Random, float, int], Dis
 
 
 def _order(kind: str) -> Callable[[random.Random, float, int], Disturbance]:
-    # Early and late: before it is rendered, while it is sent, after it has arrived.
+    # Early and late: before rendering, while sending, after arrival.
     return lambda chance, at, _companies: Disturbance(at, kind, str(chance.randrange(ORDERS)))
 
 
@@ -141,7 +142,7 @@ def _sleep(chance: random.Random, at: float, _companies: int) -> Disturbance:
 
 
 def _fault(chance: random.Random, at: float, _companies: int) -> Disturbance:
-    # Early, or all is sent before.
+    # Early, because later everything is already sent.
     values = {**chance.choice(FAULTS), "count": chance.randint(1, CALLS_AT_MOST), "endpoint": "message/send"}
     return Disturbance(at / 3, "fault", fault=values)
 

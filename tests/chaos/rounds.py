@@ -1,4 +1,4 @@
-"""Rounds of chaos: orders, disturbances, mending, and then every receipt against every phone."""
+"""Rounds of chaos: orders, disturbances, mending, and a comparison of every receipt with every phone."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ from tests.sandbox_process import ROOT, company
 from tools.services import Service
 
 COMPANIES = 3
-# If nothing moves for so long, what is next is a matter of waiting, and the clock is moved on.
+# After so long without a change, only waiting is left, and the clock is moved on.
 STILL_SECONDS = 1.6
-# A round that is not over by then is stuck.
+# A round that takes longer is stuck.
 ROUND_SECONDS = 240
 WECOM_MINUTE_SECONDS = 61
 LOG_CHARACTERS = 6000
-# After all waits between the tries of a fetch, under a clock that jumps.
+# Longer than all waits between the tries of a fetch, under a clock that jumps.
 PATIENCE_FOR_DATA = sum(WAITS, timedelta())
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a round. `revived`: programs that ended by themselves, and were started again."""
+    """The result of a round. `revived` names programs that ended by themselves and were started again."""
 
     number: int
     plan: list[Disturbance]
     seconds: float
     wrongs: list[str]
     counts: dict[str, int]
-    # Receipts that say accepted so far, of messages of apps.
+    # Receipts of apps' messages that say accepted so far.
     accepted: int
     revived: list[str]
 
 
 @contextmanager
 def running_town(database: Service, broker: Service, clocks: Clocks, folder: Path) -> Iterator[Town]:
-    """Tables, the sandbox, and all programs. Half of them reach the database through a PgBouncer."""
+    """Make the tables, and start the sandbox and all programs. Half of them reach the database through a PgBouncer."""
     call_command("migrate", verbosity=0)
     databases.make_movable(database.url)
     connection.close()
@@ -79,19 +79,19 @@ def running_town(database: Service, broker: Service, clocks: Clocks, folder: Pat
 
 
 def play(town: Town, seed: int, number: int) -> Verdict:
-    """One round."""
+    """Play one round."""
     started = time.monotonic()
     disturbances = plan(seed, number, companies=COMPANIES)
     town.barred.clear()
     town.left.clear()
     town.control("DELETE", "calls", {})
-    # What is counted of a person's messages, or when, may be wrong for a moment.
+    # The count of a person's messages, or its times, may be wrong for a moment.
     is_burst = any(each.kind in {"old_snapshot", "jump"} or each.is_step_of_valkey for each in disturbances)
     if any(each.kind == "promote" for each in disturbances):
         town.begin_standby()
     if is_burst:
-        # Calls before a leap of the database's clock seem older than they are when a lost store is filled from them.
-        # An earlier round may have leapt, so what it sent is past WeCom's minute first.
+        # A lost store is filled from calls whose times lie before a leap of the database's clock, so they seem older
+        # than they are. An earlier round may have leapt, so WeCom's minute passes first.
         town.pass_world(WECOM_MINUTE_SECONDS)
     orders = town.order(number, is_burst=is_burst)
     with at_once(Breaker(town), disturbances):
@@ -109,7 +109,7 @@ def play(town: Town, seed: int, number: int) -> Verdict:
 def play_all(
     database: Service, broker: Service, clocks: Clocks, folder: Path, *, seed: int, numbers: Iterable[int]
 ) -> bool:
-    """These rounds in one town, each told as it ends. False, and no further, after the first that went wrong."""
+    """Play these rounds in one town and print each result. Stop and return False after the first that went wrong."""
     with running_town(database, broker, clocks, folder) as town:
         for number in numbers:
             verdict = play(town, seed, number)
@@ -121,8 +121,11 @@ def play_all(
 
 
 def _drained(town: Town, started: float, revived: list[str]) -> bool:
-    """Wait until nothing is under way, and note in `revived` which programs had to be started again: one that gives up
-    a server that is full may take a while to end. False where it takes too long."""
+    """Wait until nothing is under way. Return whether that took less than ROUND_SECONDS.
+
+    `revived` gets the names of programs that were started again: one that gives up a full server may take a while to
+    end.
+    """
     before, still_since = "", time.monotonic()
     while time.monotonic() < started + ROUND_SECONDS:
         revived += town.revive()
@@ -139,7 +142,7 @@ def _drained(town: Town, started: float, revived: list[str]) -> bool:
 
 
 def _state() -> str:
-    """What is under way, as text to compare; empty when all is done."""
+    """Return what is under way as text to compare, or "" if all is done."""
     runs = Run.objects.filter(status__in=[Run.Status.WAITING, Run.Status.SENDING])
     waiting = Subscription.objects.filter(is_enabled=True, next_run_at__isnull=False)
     rows = [
@@ -162,10 +165,10 @@ def _judged(town: Town, orders: list[Subscription], asked: Asked) -> list[str]:
 
 
 def _complaints_of_asked(town: Town, asked: Asked) -> Iterator[str]:
-    """What the web said yes to is there, once however often it was asked."""
+    """Yield complaints unless everything that the web accepted exists exactly once."""
     if asked.by_hand and Run.objects.filter(key=asked.by_hand).count() != 1:
         yield f"the web promised {asked.by_hand}, and there is no such run"
-    # A clock that is set back may also bring the time of their own schedule, which they are valid for.
+    # If a clock is set back, the orders' own schedule may come due too.
     requested = Run.objects.exclude(trigger=Run.Trigger.SCHEDULE)
     for order in town.asked.values():
         for trigger in Run.Trigger:
@@ -179,7 +182,7 @@ def _complaints_of_asked(town: Town, asked: Asked) -> Iterator[str]:
 
 
 def _complaints_of_alert(name: str) -> Iterator[str]:
-    """One incident, told once to each person on duty."""
+    """Yield complaints unless there is one incident, reported once to each person on duty."""
     incidents = list(Incident.objects.filter(labels__alertname=name))
     if len(incidents) != 1:
         yield f"the alert {name} has {len(incidents)} incidents"
@@ -190,8 +193,8 @@ def _complaints_of_alert(name: str) -> Iterator[str]:
 
 
 def _complaints_of_order(town: Town, order: Subscription) -> Iterator[str]:
-    """Its slot ran once, or is recorded as missed for a reason; each of its people has a receipt."""
-    # Written before its time, under a clock that was set back, and no run of the slot
+    """Yield complaints unless the slot ran once, or was missed for a reason, and each person has a receipt."""
+    # A run that was written early, under a clock that was set back, is no run of the slot
     # (notifications.delivery.maintenance).
     runs = list(Run.objects.filter(subscription=order, trigger=Run.Trigger.SCHEDULE).exclude(key__contains=":early:"))
     if len(runs) != 1:
@@ -216,7 +219,7 @@ def _complaints_of_order(town: Town, order: Subscription) -> Iterator[str]:
 
 
 def _is_excused(run: Run, order: Subscription) -> bool:
-    """Too late, taken back, or without data for longer than it is waited for."""
+    """Return whether a run was too late, was recalled, or lacked data for longer than it waits."""
     is_late = run.claimed_at - run.slot_at > timedelta(minutes=order.grace_minutes)
     if run.status == Run.Status.MISSED:
         return is_late

@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: some rounds with all that is there to be killed."""
+"""Rounds of `make chaos` with every program that can be killed, in a short form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.programs import needs
 
 pytestmark = [needs("cc", package="gcc"), needs_pgbouncer, pytest.mark.processes]
 
-# They kill a worker, the database, Valkey and the sandbox, cut and freeze, and disable a company in between.
+# These rounds kill a worker, the database, Valkey and the sandbox, cut and freeze, and disable a company.
 ROUNDS, SEED = 2, 1119
 
 

@@ -1,4 +1,4 @@
-"""The judge of the chaos suite and of the state machine sees what it is there to see."""
+"""Errors that the judge of the chaos suite and of the state machine must find."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Status = Delivery.Status
 
 @pytest.fixture
 def delivery() -> Delivery:
-    """One message to u0 and u1."""
+    """A message to u0 and u1."""
     corp = make_corp()
     [pk] = render_run(run_id=make_run(make_subscription(*make_people(corp, 2))).pk, now=NOW)
     return Delivery.objects.get(pk=pk)

@@ -50,9 +50,9 @@ from tools.services import Service, free_port
 T = TypeVar("T")
 THROUGH_POOLER = {WORKERS[0], BEATS[0], CHARTS}
 PEOPLE = 100
-# On duty for alerts, of each company.
+# The people of each company who are on duty for alerts.
 ON_DUTY = 2
-# How long a program that was killed, or a server, may take to come back.
+# How long a killed program or server may take to return.
 BACK_SECONDS = 60
 
 
@@ -70,7 +70,7 @@ def robot_key(number: int) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the web said yes to: a run by its key, runs by their ids, an alert by its name; empty where it did not."""
+    """What the web accepted: a run by its key, runs by their ids, an alert by its name. Empty if it did not."""
 
     by_hand: str
     by_key: list[int]
@@ -79,10 +79,10 @@ class Asked:
 
 @dataclass
 class ClockedStack(Stack):
-    """Each program has a clock of its own; some reach the database through a pooler."""
+    """Programs with a clock each; some reach the database through a pooler."""
 
     clocks: Clocks = field(init=False)
-    # The database's address by way of the pooler.
+    # The database's address through the pooler.
     pooled: str = field(init=False)
 
     def start(self, name: str, command: list[str], exits: ExitStack) -> Program:
@@ -92,25 +92,26 @@ class ClockedStack(Stack):
 
 @dataclass
 class Town:
-    """`orders`: of this round. `deaf`: whom WeCom did not reach for a while. `barred`: companies that were disabled in
-    this round."""
+    """The running product. `orders`: this round's. `deaf`: people whom WeCom did not reach for a while.
+
+    `barred`: companies that were disabled in this round.
+    """
 
     stack: ClockedStack
     exits: ExitStack
     database: Service
     broker: Service
     wecom: WeCom
-    # The command of the pooler.
     pooler: list[str]
     corps: list[Corp] = field(default_factory=list)
     secrets: dict[int, str] = field(default_factory=dict)
     orders: list[Subscription] = field(default_factory=list)
-    # Orders by how they are asked for.
+    # Orders by how they are requested.
     asked: dict[str, Subscription] = field(default_factory=dict)
     writer: Orders | None = None
-    # Of the token of a system that calls.
+    # The secret of a calling system's token.
     secret: str = ""
-    # Receipts' addresses of people who left in this round.
+    # The receipts' addresses of people who left in this round.
     left: set[str] = field(default_factory=set)
     deaf: set[tuple[str, str]] = field(default_factory=set)
     barred: set[int] = field(default_factory=set)
@@ -132,7 +133,7 @@ class Town:
             self.running[name] = self.stack.start_web(self.exits)
 
     def settle_in(self) -> None:
-        """Companies, people and an administrator."""
+        """Create companies, people and an administrator."""
         for number, secret in self.secrets.items():
             corp = Corp.objects.create(
                 name=f"公司{number}",
@@ -159,7 +160,7 @@ class Town:
             self.start(name)
 
     def _connect_bi(self) -> None:
-        """The sandbox's, which learns our keys."""
+        """Connect the sandbox's BI, which gets our keys."""
         content.connect(sandbox_address=self.stack.sandbox.base_url, now=self.now())
         seed = {**self.wecom.seed, "bi": content.sandbox_seed(bi_services.ensure_connection(), self.corps)}
         self.stack.sandbox.load(seed)
@@ -174,18 +175,18 @@ class Town:
     # --- Orders -------------------------------------------------------------------------------------------------
 
     def order(self, number: int, *, is_burst: bool) -> list[Subscription]:
-        """What a round sends; all due now, once."""
+        """Write the orders of a round, all due now, once."""
         slot = self.now().replace(second=0, microsecond=0)
         assert self.writer is not None
         self.orders = self.writer.of_round(number, slot, is_burst=is_burst)
-        # Not due, or its run by hand would be refused beside that of its slot.
+        # They are not due, or a run by hand would be refused beside that of the slot.
         for name in ("手动", "接口"):
             person = self.writer.of_person(number + len(self.asked))
             self.asked[name] = self.writer.personal(f"轮{number} {name}", slot, person, priority=1)
         return self.orders
 
     def ask(self, number: int) -> Asked:
-        """By hand, over the API, with an alert: whoever asks repeats it, and the web may be away."""
+        """Request runs by hand and over the API, and hand in an alert. Callers repeat, because the web may be away."""
         name = f"Chaos{number}"
         with ThreadPoolExecutor() as pool:
             by_hand = pool.submit(_closing, lambda: with_servers(self._ask_by_hand))
@@ -206,7 +207,7 @@ class Town:
     # --- Mending --------------------------------------------------------------------------------------------------
 
     def mend(self) -> None:
-        """All that a person, or WeCom, would put right; programs are back by then."""
+        """Put right all that a person, or WeCom, would. Programs are back by then."""
         self.control("DELETE", "faults", {})
         self.stack.clocks.set_right()
         for number in self.secrets:
@@ -215,7 +216,7 @@ class Town:
         with_servers(lambda: Corp.objects.update(is_enabled=True))
 
     def revive(self) -> list[str]:
-        """What a service manager does: programs that ended by themselves are started again. Returns their names."""
+        """Start programs that ended by themselves, as a service manager does. Return their names."""
         ended = [name for name, program in self.running.items() if program.process.poll() is not None]
         for name in ended:
             self.start(name)
@@ -225,13 +226,13 @@ class Town:
         with_servers(lambda: database.move(self.database.url, seconds))
 
     def pass_world(self, seconds: int) -> None:
-        """Let time pass: for the database, WeCom, Valkey and all programs."""
+        """Let time pass for the database, WeCom, Valkey and all programs."""
         self.move_clock(seconds)
         self.stack.clocks.pass_time(seconds)
         self.control("POST", "clock/advance", {"seconds": seconds})
 
     def begin_standby(self) -> None:
-        """From now on each commit waits for a standby, too."""
+        """Start a standby. From now on each commit waits for it too."""
         self.standby = start_standby(self.database, port=free_port())
         self.exits.callback(self.standby.stop)
         following = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
@@ -242,7 +243,7 @@ class Town:
             primary.execute("SELECT pg_reload_conf()")
 
     def fail_over(self) -> None:
-        """The primary is gone for good, and its standby takes its place."""
+        """Kill the primary for good and promote its standby."""
         if self.standby is None:  # a plan names it twice
             return
         self.database.kill()
@@ -251,10 +252,10 @@ class Town:
         execute(self.database.url, "SELECT pg_promote()")
         port = urlsplit(self.database.url).port
         (self.stack.folder / "DATABASE_URL").write_text(str(port))
-        connection.settings_dict["PORT"] = port  # of all threads
+        connection.settings_dict["PORT"] = port  # for all threads
 
     def pass_time(self) -> None:
-        """Move the clocks on to what is due next, at most ten minutes: nobody wants to wait for a back-off."""
+        """Move the clocks on to what is due next, at most ten minutes, to shorten back-offs."""
         now = self.now()
         moments = [now + timedelta(minutes=10)]
         for row in Delivery.objects.unsettled().values_list("next_attempt_at", "queued_until", "lease_until"):
@@ -270,11 +271,11 @@ class Town:
         self.pass_world(math.ceil(min((each - now).total_seconds() for each in moments if each > now) + 1))
 
     def control(self, method: str, path: str, document: object = None) -> Any:
-        """A call of the sandbox's control interface, as soon as it is there: it may be away just now."""
+        """Call the sandbox's control interface, retrying while it is away."""
         return patiently(lambda: self.stack.sandbox.control(method, path, document), OSError)
 
     def messages(self, number: int) -> list[dict[str, Any]]:
-        """All that arrived in a company, at people and in groups."""
+        """Return all messages that arrived in a company, at people and in groups."""
         path = f"companies/{corpid(number)}/messages"
         return patiently(lambda: self.stack.sandbox.listed(path, "messages"), requests.ConnectionError)
 
@@ -296,7 +297,7 @@ class Town:
 
 
 def kill_with_children(program: Program) -> None:
-    """A killed gunicorn leaves its worker behind for a moment, and with it the port."""
+    """Kill a program and its children: a killed gunicorn's worker would hold the port for a moment."""
     children: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
         children = psutil.Process(program.process.pid).children(recursive=True)
@@ -307,12 +308,12 @@ def kill_with_children(program: Program) -> None:
 
 
 def with_servers(work: Callable[[], T]) -> T:
-    """Do it as soon as database and broker are there: they may be away just now."""
+    """Do the work, retrying while the database or the broker is away."""
     return patiently(work, DatabaseError, psycopg.Error, redis.RedisError)
 
 
 def patiently(work: Callable[[], T], *errors: type[Exception]) -> T:
-    """Again and again while one of `errors` keeps it from being done, for BACK_SECONDS."""
+    """Repeat the work while it raises one of `errors`, for BACK_SECONDS at most."""
     deadline = time.monotonic() + BACK_SECONDS
     while True:
         try:
@@ -325,7 +326,7 @@ def patiently(work: Callable[[], T], *errors: type[Exception]) -> T:
 
 
 def _closing(work: Callable[[], T]) -> T:
-    """In a thread of its own, whose connection ends with it."""
+    """Do the work and close this thread's connection."""
     try:
         return work()
     finally:

@@ -1,7 +1,7 @@
-"""The sandbox as a program that can be killed and comes back with what it knew: phones, tokens, the duplicate check.
+"""The sandbox as a program that keeps its phones, tokens and duplicate check when it is killed.
 
-WeCom does not forget what it accepted. So whoever kills this one asks it to write its memory down first, between two
-steps of its loop, and it ends with SIGKILL at that very moment: connections break, calls that it is at are lost.
+WeCom does not forget what it accepted. Before it is killed, the sandbox is asked to write its memory between two
+steps of its loop, and ends with SIGKILL at that moment: connections break, calls under way are lost.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from wecom_sandbox.state.world import World
 from tests.sandbox_process import ROOT, SandboxHandle
 from tools.services import free_port
 
-# What hangs on the process itself.
+# Attributes that belong to the process itself.
 FLEETING = {"wake_courier", "outbox", "_listeners"}
 START_SECONDS = 180
 
 
 @dataclass
 class WeCom:
-    """One sandbox on one port. Raises TimeoutError where it does not come up."""
+    """A sandbox on one port. Raises TimeoutError if it does not come up."""
 
     folder: Path
     seed: dict[str, Any]
@@ -42,7 +42,7 @@ class WeCom:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> SandboxHandle:
-        """With what it knew; the first time with the seed."""
+        """Start with the stored memory; the first time with the seed."""
         (self.folder / "seed.json").write_text(json.dumps(self.seed), encoding="utf-8")
         command = [sys.executable, "-m", "tests.chaos.wecom", str(self.port), str(self.folder)]
         with (self.folder / "wecom.log").open("ab") as log:
@@ -62,7 +62,7 @@ class WeCom:
                 return handle
 
     def kill(self) -> None:
-        """At once, after it has written its memory down."""
+        """Kill the sandbox right after it has written its memory."""
         if self.process is not None:
             self.process.send_signal(signal.SIGUSR1)
             self.process.wait()

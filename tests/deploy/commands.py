@@ -1,4 +1,4 @@
-"""What compose.yaml and systemd's units start: commands and environments, as a test can start them here."""
+"""Commands and environments of compose.yaml and of systemd's units, as a test can start them here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-# What the two have in common, by the name of compose.yaml's service: the unit of the same program.
+# The unit of each compose.yaml service that runs the same program.
 UNITS = {
     "web-1": "guanwecom-web@.service",
     "worker-urgent": "guanwecom-worker-urgent.service",
@@ -31,18 +31,18 @@ class Command:
 
 
 def compose(root: Path) -> dict[str, Any]:
-    """compose.yaml, read without the program: anchors are resolved, $$ and variables stand as they are written."""
+    """Read compose.yaml without Docker. Anchors are resolved; $$ and variables stay as written."""
     return dict(yaml.safe_load((root / "compose.yaml").read_text(encoding="utf-8")))
 
 
 def composed(root: Path) -> dict[str, Command]:
-    """Of each of our services."""
+    """Return the command of each of our services."""
     services = compose(root)["services"]
     return {name: Command(services[name]["command"], services[name]["environment"]) for name in UNITS}
 
 
 def of_units(root: Path) -> dict[str, Command]:
-    """Of each unit, with what the common part adds, by the name of compose.yaml's service."""
+    """Return the command of each unit with the common part, by the name of compose.yaml's service."""
     folder = root / "deploy" / "systemd"
     common = (folder / "guanwecom-.service.d" / "10-common.conf").read_text(encoding="utf-8")
     return {name: _of_unit(common + (folder / unit).read_text(encoding="utf-8")) for name, unit in UNITS.items()}

@@ -1,4 +1,4 @@
-"""What a reader of the guides types."""
+"""Commands that readers of the guides type."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def section(root: Path, guide: str, heading: str) -> str:
-    """The text below a heading of an English guide; a test compares its commands with those of the Chinese one."""
+    """Return the text below a heading of an English guide. Another test compares its commands with the Chinese ones."""
     text = (root / "docs/en" / f"{guide}.md").read_text(encoding="utf-8")
     found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, f"{guide}.md has no section {heading}"
@@ -15,13 +15,13 @@ def section(root: Path, guide: str, heading: str) -> str:
 
 
 def blocks(root: Path, guide: str, heading: str, *, compose: bool = False) -> list[str]:
-    """The blocks of commands in a section, as they are printed: those for Docker Compose, or the others."""
+    """Return the printed command blocks of a section: those for Docker Compose, or the others."""
     found = re.findall(r"^ *```(?:sh)?\n(.*?)^ *```", section(root, guide, heading), re.MULTILINE | re.DOTALL)
     return [block for block in found if ("docker compose" in block) == compose]
 
 
 def inline_commands(root: Path) -> set[str]:
-    """Every `guanwecom …` that stands in a sentence, a table or a block of any English guide, or in the READMEs."""
+    """Return every `guanwecom …` command in any English guide or the README, also those inside sentences and tables."""
     texts = [path.read_text(encoding="utf-8") for path in [*(root / "docs/en").rglob("*.md"), root / "README.md"]]
     found = {line for text in texts for line in re.findall(r"`(guanwecom [a-z].*?)`", text)}
     found |= {line for text in texts for line in re.findall(r"^(guanwecom [a-z].*?)(?: *#.*)?$", text, re.MULTILINE)}

@@ -1,4 +1,4 @@
-"""An empty Debian of its own: root by debootstrap, systemd as its init, in namespaces of its own without a network."""
+"""A machine for tests: an empty Debian by debootstrap, with systemd, in namespaces without a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = (
     *("nginx-light", "openssl"),
 )
 NEEDED = ("debootstrap", "unshare", "nsenter", "pivot_root")
-# The first process of the new namespaces: the root with its /proc, /sys, /dev and cgroups, and then systemd.
+# The first process of the new namespaces: it mounts /proc, /sys, /dev and cgroups, then starts systemd.
 BOOT = """
 set -eu
 root=$1
@@ -47,7 +47,7 @@ exec /lib/systemd/systemd --log-target=console
 
 @dataclass(frozen=True)
 class Machine:
-    """`pid`: of its systemd, as this machine numbers it."""
+    """A running machine. `pid` is that of its systemd, as this machine numbers it."""
 
     pid: int
     root: Path
@@ -60,7 +60,7 @@ class Machine:
         return done
 
     def type(self, block: str, *, folder: str = "/root") -> str:
-        """Run lines as a guide prints them, in a shell of root that ends with the first that fails."""
+        """Run lines of a guide in a shell of root, which ends with the first that fails."""
         return self.run("sh", "-euc", f"cd {folder}\n{block}").stdout
 
     def answer(self, command: str, answers: list[tuple[str, str]]) -> str:
@@ -75,8 +75,7 @@ class Machine:
 
 
 def make_debian(folder: Path) -> Path:
-    """Make the root of machines, whose packages come from where this machine's come from; DEBIAN_ROOT names one that is
-    there."""
+    """Make the root of machines, with packages from this machine's source. DEBIAN_ROOT names an existing one."""
     if "DEBIAN_ROOT" in os.environ:
         return Path(os.environ["DEBIAN_ROOT"])
     make = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "trixie", str(folder / "debian")]
@@ -86,7 +85,7 @@ def make_debian(folder: Path) -> Path:
 
 @contextmanager
 def booted(debian: Path, folder: Path) -> Iterator[Machine]:
-    """Start a machine with a copy of that root; it reaches nothing from its start on."""
+    """Start a machine with a copy of that root. It has no network from the start."""
     root = folder / "root"
     subprocess.run(["cp", "-a", "--reflink=auto", str(debian), str(root)], check=True)
     kinds = ["--pid", "--fork", "--kill-child", "--mount", "--net", "--uts", "--ipc", "--cgroup"]
@@ -100,6 +99,6 @@ def booted(debian: Path, folder: Path) -> Iterator[Machine]:
             assert outer.poll() is None, (folder / "console.log").read_text()
         yield Machine(int(pids[0]), root)
     finally:
-        outer.kill()  # and with it everything in its namespaces
+        outer.kill()  # this ends everything in its namespaces
         outer.wait()
         shutil.rmtree(root, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""nginx with the site of deploy/nginx, on this machine's free ports."""
+"""nginx with the site of deploy/nginx, on free ports of this machine."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def configuration(
     ports: tuple[int, int] = (80, 443),
     servers: dict[str, str] | None = None,
 ) -> Path:
-    """Write nginx.conf and conf.d with our two files; returns its path.
+    """Write nginx.conf and conf.d with our two files. Return the path of nginx.conf.
 
-    `ports`: in place of 80 and 443. `servers`: addresses in place of those of the upstream.
+    `ports` replace 80 and 443. `servers` replace addresses of the upstream.
     """
     certificate = [*("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bi.example.com")]
     key, chain = folder / "site.key", folder / "site.pem"

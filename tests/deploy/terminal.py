@@ -1,4 +1,4 @@
-"""A person at a terminal, who answers what a program asks."""
+"""A person at a terminal who answers a program's questions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PATIENCE_SECONDS = 180
 
 
 def answer(command: list[str], answers: list[tuple[str, str]], *, folder: Path = Path("/")) -> str:
-    """Run a program at a terminal; give each answer once the words before it stand there. Return what it says."""
+    """Run a program at a terminal and give each answer once the words before it appear. Return the program's output."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(folder)

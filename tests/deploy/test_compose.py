@@ -1,4 +1,4 @@
-"""compose.yaml and the Dockerfile: Docker's own reading of them, and what every container has."""
+"""compose.yaml and the Dockerfile as Docker reads them, and what every container must have."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def test_our_containers_write_nothing_and_may_nothing(project_root: Path, name: 
     filters = ["seccomp:unconfined"] if name == "worker-snapshots" else []  # Chromium has a sandbox of its own
     assert service["security_opt"] == ["no-new-privileges:true", *filters]
     assert "healthcheck" in service
-    assert "user" not in service  # the Dockerfile names it
+    assert "user" not in service  # the Dockerfile sets the user
 
 
 def test_podman_reads_the_same_health_checks(project_root: Path) -> None:
-    """Behind Docker's interface it takes the words of CMD apart at their spaces; what goes through a shell stays."""
+    """Podman's Docker interface splits the words of CMD at spaces; CMD-SHELL is safe."""
     checks = {name: one.get("healthcheck", {}).get("test") for name, one in compose(project_root)["services"].items()}
 
     assert [name for name, test in checks.items() if test and test[0] == "CMD" and " " in "".join(test)] == []
@@ -70,14 +70,14 @@ def test_podman_reads_the_same_health_checks(project_root: Path) -> None:
 def test_what_three_services_need_and_no_other(project_root: Path) -> None:
     services = compose(project_root)["services"]
 
-    # PostgreSQL's image fills a new volume by a server that listens at its socket alone: migrate would find none.
+    # PostgreSQL's image fills a new volume with a server on its socket alone, which migrate could not reach.
     check = services["postgres"]["healthcheck"]["test"]
     assert check == ["CMD", "pg_isready", "--host", "127.0.0.1", "--username", "guanwecom"]
-    # Without this right, root in nginx's container cannot read a key that its owner alone may read.
+    # Without this right, root in nginx's container cannot read a key that only its owner may read.
     assert "DAC_OVERRIDE" in services["nginx"]["cap_add"]
     assert services["nginx"]["read_only"] is True
     assert all(volume.endswith(":ro") for volume in services["nginx"]["volumes"])
-    # Where Docker hides the address of the person, nginx sees the network's gateway: that one is not believed.
+    # Where Docker hides a person's address, nginx sees the network's gateway, which must not be trusted.
     nginx = services["nginx"]["networks"]["default"]["ipv4_address"]
     programs = composed(project_root).values()
     assert {command.environment["TRUSTED_PROXIES"] for command in programs if command.words[0] == "gunicorn"} == {nginx}
@@ -101,7 +101,7 @@ def test_containers_and_units_run_the_same_programs(project_root: Path) -> None:
 
     for name in UNITS:
         words = containers[name].words
-        if name == "web-1":  # two containers of two processes, two units of one; systemd gives the address
+        if name == "web-1":  # two containers of two processes are two units of one; systemd gives the address
             words = ["gunicorn", "guanwecom.wsgi", "--workers", "1", *words[words.index("--threads") :]]
         assert units[name].words == words, name
 
@@ -114,7 +114,7 @@ def test_every_queue_has_a_worker(project_root: Path) -> None:
 
 
 def test_the_image_has_what_builds_its_guides(project_root: Path, tmp_path: Path) -> None:
-    """.dockerignore leaves out everything that it does not name."""
+    """.dockerignore excludes everything that it does not name."""
     named = re.findall(r"^!(.+)$", (project_root / ".dockerignore").read_text(), re.MULTILINE)
     for name in named:
         for path in project_root.glob(name) if not name.startswith((".git", "docs")) else ():

@@ -1,9 +1,9 @@
-"""Docker Compose by the guides' own lines, in a clone, with whatever answers for Docker: docker's daemon, or Podman's.
+"""Docker Compose by the guides' own lines, in a clone, with Docker's daemon or Podman.
 
-DOCKER_HOST names it. Its store must have the images debian:trixie-slim, postgres:17, valkey/valkey:8 and nginx:stable,
-or reach a registry. The ports 80 and 443 of this machine must be free.
+DOCKER_HOST names it. Its store must have the images debian:trixie-slim, postgres:17, valkey/valkey:8 and
+nginx:stable, or reach a registry. The ports 80 and 443 of this machine must be free.
 
-Podman leaves health checks to timers of systemd: without it, repeat `podman healthcheck run` for each container.
+Podman leaves health checks to systemd's timers. Without systemd, repeat `podman healthcheck run` for each container.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ pytestmark = [
 
 
 def type_lines(folder: Path, block: str) -> str:
-    """Type each line of a block of a guide. Return what they say."""
+    """Type each line of a guide's block. Return the output."""
     said = ""
     for line in block.splitlines():
         done = subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True, check=False)
@@ -46,7 +46,7 @@ def type_lines(folder: Path, block: str) -> str:
 
 
 def read_logs(folder: Path) -> str:
-    """Return what each container said last: `docker compose up` names only the one that ended."""
+    """Return each container's last output: `docker compose up` names only the one that ended."""
     read = ["docker", "compose", "logs", "--no-color", "--tail", "20"]
     return subprocess.run(read, cwd=folder, capture_output=True, text=True, check=False).stdout
 
@@ -58,7 +58,7 @@ def clone(root: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def shell() -> Iterator[None]:
-    """Forget the addresses of this run's own services: Compose takes them before those in .env, as from any shell."""
+    """An environment without the addresses of this run's own services, which Compose would prefer to those in .env."""
     with pytest.MonkeyPatch.context() as environ:
         environ.delenv("DATABASE_URL", raising=False)
         environ.delenv("VALKEY_URL", raising=False)
@@ -87,7 +87,7 @@ def folder(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def problems(folder: Path) -> str:
-    """What /healthz/engine says through nginx."""
+    """Return the problems that /healthz/engine reports through nginx."""
     (token,) = re.findall(r"^METRICS_TOKEN=(.+)$", (folder / ".env").read_text(), re.MULTILINE)
     headers = ["-H", "Host: bi.example.com", "-H", f"Authorization: Bearer {token}"]
     ask = ["curl", "-sk", *headers, "https://127.0.0.1/healthz/engine"]
@@ -96,7 +96,7 @@ def problems(folder: Path) -> str:
 
 
 def prefixed(block: str) -> str:
-    """As the guide says: what stands in front of the lines for systemd."""
+    """Put the prefix before each line for systemd, as the guide says."""
     return "\n".join(f"{PREFIX}{line}" for line in block.splitlines() if line.startswith("guanwecom "))
 
 
@@ -138,7 +138,7 @@ def test_every_command_that_a_guide_names_runs(folder: Path, project_root: Path)
 
 
 def test_it_moves_to_another_machine(folder: Path, project_root: Path, tmp_path: Path) -> None:
-    """The same engine stands for the other machine once the volumes are gone."""
+    """Once the volumes are gone, the same Docker engine serves as the other machine."""
     pack, unpack = blocks(project_root, "backup", "Move to another machine", compose=True)
     type_lines(folder, pack)
     subprocess.run(["docker", "compose", "down", "--volumes"], cwd=folder, check=True)

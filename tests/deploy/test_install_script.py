@@ -1,4 +1,4 @@
-"""deploy/install.sh: what it would do, and what it refuses. tests/deploy/test_offline_install.py runs it."""
+"""deploy/install.sh: its dry run and its refusals. tests/deploy/test_offline_install.py runs it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_dry_run_prints_each_step_and_touches_nothing(project_root: Path) -> Non
     steps = re.findall(r"^== (\S+)", done.stdout, re.MULTILINE)
     assert " ".join(steps) == "user version settings certificate database command units site start done"
     assert "manage.py init_env --file /etc/guanwecom/.env --site https://bi.example.com --database" in done.stdout
-    # Under its lock and after its checks; the static files lie there, and may be written by root alone.
+    # It runs under its lock and after its checks; static files exist already, and only root may write them.
     assert re.search(
         r"^\+ setpriv .* manage.py upgrade --no-static$", done.stdout.replace("/manage", " manage"), re.MULTILINE
     )
-    # A server without a locale would make one in which no Chinese word can be kept.
+    # A server without a locale would make a database that cannot hold Chinese.
     assert "createdb --owner guanwecom --encoding UTF8 --template template0 guanwecom\n" in done.stdout
     assert not Path("/opt/guanwecom").exists()
     assert not Path("/etc/guanwecom").exists()
@@ -74,7 +74,7 @@ def test_parts_can_be_left_out_or_added(project_root: Path) -> None:
 def test_what_cannot_work_is_refused(project_root: Path, options: tuple[str, ...], refusal: str) -> None:
     done = install(project_root, *options)
 
-    # Before it, a machine without pg_dump is told what backups need.
+    # The refusal comes first, before a machine without pg_dump is told what backups need.
     assert (done.returncode, done.stderr) == (2, f"install.sh: {refusal}\n")
 
 
@@ -83,7 +83,7 @@ def test_it_refuses_a_machine_without_systemd(project_root: Path, tmp_path: Path
         found = shutil.which(program)
         assert found is not None
         (tmp_path / program).symlink_to(found)
-    (tmp_path / "id").write_text("#!/bin/sh\necho 0\n")  # root, whoever runs this
+    (tmp_path / "id").write_text("#!/bin/sh\necho 0\n")  # root for every user who runs this test
     (tmp_path / "id").chmod(0o755)
 
     done = install(project_root, *SITE, path=str(tmp_path))

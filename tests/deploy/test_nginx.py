@@ -1,4 +1,4 @@
-"""The site of nginx, by nginx's own reading of it."""
+"""The site of nginx, checked by nginx itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_nginx_understands_every_line(project_root: Path, tmp_path: Path, upstre
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers with the id of the request that it was given."""
+    """Answers with the id of the request."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -41,7 +41,7 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_arguments: object) -> None:
-        """Nothing."""
+        pass
 
 
 def test_a_browser_does_not_choose_the_id_of_its_request(project_root: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ pytestmark = [
 ]
 PASSWORD = "invented-for-this-test"
 SERVICES = ("web@1", "web@2", "worker-urgent", "worker", "worker-data", "worker-charts", "beat")
-# Asks through nginx until the file /run/over is there, and prints how often each answer came.
+# Requests through nginx until the file /run/over exists; prints how often each answer came.
 TRAFFIC = """
 import collections, http.client, os, ssl
 seen, trusting = collections.Counter(), ssl._create_unverified_context()
@@ -46,7 +46,7 @@ print(dict(seen))
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Path:
-    """BUNDLE names one that is there."""
+    """The bundle; BUNDLE names an existing one."""
     if "BUNDLE" in os.environ:
         return Path(os.environ["BUNDLE"])
     folder = tmp_path_factory.mktemp("dist")
@@ -62,7 +62,7 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def started(debian: Path, folder: Path, archive: Path) -> Iterator[Machine]:
-    """A machine with the packages of the guide and the bundle in root's folder."""
+    """Start a machine with the packages of the guide, and the bundle in root's folder."""
     with booted(debian, folder) as machine:
         for name in ("postgresql", "valkey-server", "nginx"):
             eventually(lambda name=name: not machine.run("systemctl", "is-active", name, check=False).returncode)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
@@ -77,7 +77,7 @@ def machine(debian: Path, archive: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def engine(machine: Machine) -> str:
-    """What /healthz/engine says through nginx."""
+    """Return the answer of /healthz/engine through nginx."""
     settings = (machine.root / "etc/guanwecom/.env").read_text()
     (token,) = re.findall(r"^METRICS_TOKEN=(.+)$", settings, re.MULTILINE)
     headers = ["-H", "Host: bi.example.com", "-H", f"Authorization: Bearer {token}"]
@@ -90,11 +90,11 @@ def states(machine: Machine) -> set[str]:
 
 
 def test_the_guide_installs_the_bundle_without_a_network(machine: Machine, project_root: Path, archive: Path) -> None:
-    """Line by line, as the guide prints it: without internet, then the rest of the way of systemd."""
+    """Types the section without internet line by line, then the rest of the section with systemd."""
     _made, unpacked = blocks(project_root, "install", "Without internet")
     (with_systemd,) = blocks(project_root, "install", "On a Linux machine with systemd")
     packages, dry_run, install, first_administrator = with_systemd.splitlines()
-    assert set(packages.split()[2:]) <= {*PACKAGES, "nginx"}  # nginx-light is nginx, too
+    assert set(packages.split()[2:]) <= {*PACKAGES, "nginx"}  # nginx-light contains nginx
     assert unpacked.splitlines()[-1] == install
     assert machine.run("ip", "route").stdout == ""
 
@@ -104,7 +104,7 @@ def test_the_guide_installs_the_bundle_without_a_network(machine: Machine, proje
     last_words = machine.type(f"rm -rf guanwecom-*/\n{unpacked}")
 
     assert last_words.splitlines()[-1].endswith(f": {first_administrator}")
-    # The sentence below the block of packages; else each command warns of it (notifications.W002).
+    # The guide's sentence below the packages; without this, each command warns (notifications.W002).
     machine.type("echo 'save \"\"' >> /etc/valkey/valkey.conf && systemctl restart valkey-server")
     said = machine.answer(
         first_administrator, [("Username", "chief"), ("Email", ""), ("Password", PASSWORD), ("again", PASSWORD)]
@@ -122,7 +122,7 @@ def test_the_script_upgrades_under_traffic(machine: Machine) -> None:
     settings = (machine.root / "etc/guanwecom/.env").read_text()
     first = (machine.root / "opt/guanwecom/current").readlink()
 
-    # Another version: one comment more.
+    # One more comment makes another version.
     machine.type(f"cd guanwecom-*/ && echo '# newer' >> manage.py && {RENEWED}")
     traffic = machine.start("python3", "-c", TRAFFIC)
     again = machine.type("cd guanwecom-*/ && deploy/install.sh")
@@ -139,7 +139,7 @@ def test_the_script_upgrades_under_traffic(machine: Machine) -> None:
 
 
 def test_the_guide_backs_up_and_restores(machine: Machine, project_root: Path) -> None:
-    """Each block of the guide in its order, whatever root has exported."""
+    """Types each block of the guide in order, whatever root has exported."""
     (upgrade,) = blocks(project_root, "backup", "Upgrade")
     (backup,) = blocks(project_root, "backup", "Back up")
     (restore,) = blocks(project_root, "backup", "Restore")
@@ -161,7 +161,7 @@ def test_the_guide_backs_up_and_restores(machine: Machine, project_root: Path) -
 
 
 def test_every_command_that_a_guide_names_runs_as_printed(machine: Machine, project_root: Path) -> None:
-    # In blocks that other tests type, or with an argument that the sentence leaves out.
+    # Other tests type these in blocks, or the sentence leaves an argument out.
     elsewhere = ("backup", "restore", "installation", "support_bundle", "upgrade", "createsuperuser", "init_env")
     commands = sorted(line for line in inline_commands(project_root) if line.split()[1] not in elsewhere)
     assert len(commands) > 10
@@ -170,7 +170,7 @@ def test_every_command_that_a_guide_names_runs_as_printed(machine: Machine, proj
         line = command.replace("USERNAME", "chief")
         if line.startswith("guanwecom changepassword"):
             assert "successfully" in machine.answer(line, [("Password", f"{PASSWORD}2"), ("again", f"{PASSWORD}2")])
-        elif line.startswith("guanwecom reset_second_factor"):  # the person has none
+        elif line.startswith("guanwecom reset_second_factor"):  # this person has no authenticator app
             done = machine.run(*line.split(), check=False)
             assert (done.returncode, done.stderr) == (1, "CommandError: chief has no authenticator app.\n")
         else:

@@ -1,6 +1,6 @@
-"""The programs of compose.yaml, started without a container by the commands and with the environment that stand there.
+"""The programs of compose.yaml, started without a container by its commands and with its environment.
 
-Those of systemd's units are the same (test_compose.py).
+systemd's units start the same (test_compose.py).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def programs(
 
 
 def here(command: Command, env: dict[str, str], *, heartbeat: Path, web_port: int) -> tuple[list[str], dict[str, str]]:
-    """The command and its environment with the folders, addresses and ports of this test."""
+    """Return the command and its environment with the folders, addresses and ports of this test."""
     words = [str(BIN / command.words[0]), *command.words[1:]]
     changed = {"HEARTBEAT_FILE": str(heartbeat), "TRUSTED_PROXIES": "127.0.0.0/8"}
     assert changed.keys() <= command.environment.keys()
@@ -83,7 +83,7 @@ def here(command: Command, env: dict[str, str], *, heartbeat: Path, web_port: in
 
 
 def is_healthy(root: Path, name: str, folder: Path, web_port: int) -> bool:
-    """What Docker would find with the health check of the service."""
+    """Return the result of the service's health check, run as Docker would."""
     kind, *words = compose(root)["services"][name]["healthcheck"]["test"]
     words = [word.replace("/tmp/heartbeat", str(folder / name)).replace(":8000", f":{web_port}") for word in words]  # noqa: S108  # of the container
     asked = ["sh", "-c", *words] if kind == "CMD-SHELL" else [str(BIN / words[0]), *words[1:]]

@@ -30,7 +30,7 @@ from tools.services import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 PEOPLE = 24
-# As systemd does: the socket is number 3, and says so to the process that takes the place of this one.
+# As systemd does: the socket is number 3, and the variables carry the pid of the process that replaces this one.
 ACTIVATE = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -40,14 +40,14 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def stop_seconds(root: Path, unit: str) -> int:
-    """For how long systemd waits for the unit to end, before it kills."""
+    """Return how many seconds systemd waits for the unit to end before it kills it."""
     text = (root / "deploy" / "systemd" / unit).read_text(encoding="utf-8")
     (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
     return int(seconds)
 
 
 class Webs:
-    """guanwecom-web.socket, and services that it starts."""
+    """guanwecom-web.socket, and the services that it starts."""
 
     def __init__(self, root: Path, env: dict[str, str], folder: Path) -> None:
         self.root, self.folder = root, folder
@@ -63,7 +63,7 @@ class Webs:
 
     @contextmanager
     def started(self, name: str) -> Iterator[Program]:
-        """By the unit's command; goes on once it says that it is ready, as systemd does."""
+        """Start the unit's command and wait until it reports that it is ready, as systemd does."""
         command = of_units(self.root)["web-1"]
         words = [str(BIN / command.words[0]), *command.words[1:], "--worker-tmp-dir", str(self.folder)]
         number = self.listener.fileno()
@@ -90,7 +90,7 @@ class Webs:
 
 
 class Traffic:
-    """Requests from several threads, one after the other, with new connections, until it is left."""
+    """Requests from several threads, one after the other, with new connections, while the block runs."""
 
     def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self.port, self.tls = port, tls
@@ -109,7 +109,7 @@ class Traffic:
             thread.join()
 
     def more(self) -> None:
-        """Wait until further requests have been answered."""
+        """Wait until more requests have been answered."""
         before = self.outcomes.total()
         eventually(lambda: self.outcomes.total() > before + 8)
 
@@ -156,7 +156,7 @@ def test_while_webs_restart_one_after_the_other_no_request_fails(
 def test_requests_wait_for_a_web_that_starts(
     process_environ: dict[str, str], project_root: Path, tmp_path: Path
 ) -> None:
-    """The only one of a small machine, or both at once: systemd holds the socket."""
+    """systemd holds the socket while the only web of a small machine, or both webs, start."""
     webs = Webs(project_root, process_environ, tmp_path)
     with ExitStack() as exits:
         exits.callback(webs.close)
@@ -167,7 +167,7 @@ def test_requests_wait_for_a_web_that_starts(
     assert set(traffic.outcomes) == {"GET 200", "POST 403"}
 
 
-# In Docker's place: `exec nginx` runs here, and `up web-N` waits until the test has replaced that web.
+# It replaces Docker: `exec nginx` runs here, and `up web-N` waits until the test has replaced that web.
 DOCKER = """#!/bin/sh
 case "$*" in
 "compose exec -T nginx sed -i "*) exec sed -i "$7" {folder}/conf.d/guanwecom-upstream.conf ;;
@@ -209,7 +209,7 @@ def test_while_compose_replaces_web_containers_no_request_fails(
 
         webs = {number: start_web(number) for number in (1, 2)}
         nginx = start("nginx", "nginx", "-p", str(tmp_path), "-c", str(path))
-        eventually((tmp_path / "nginx.pid").exists, [nginx])  # written once it listens
+        eventually((tmp_path / "nginx.pid").exists, [nginx])  # the file is written once nginx listens
         with Traffic(https, tls=ssl._create_unverified_context()) as traffic:  # noqa: S323  # this test signed it
             traffic.more()
             restart = start("restart", "sh", "-c", script)
@@ -228,7 +228,7 @@ def test_while_compose_replaces_web_containers_no_request_fails(
 
 @pytest.fixture
 def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
-    """A company whose calls take a while; no worker or beat yet."""
+    """A company whose calls take a while. No worker or beat runs yet."""
     env = {**process_environ, "SEND_PARALLEL_PER_TASK": "2"}
     with crowd(PEOPLE, env=env, root=project_root, folder=tmp_path) as stack:
         yield stack

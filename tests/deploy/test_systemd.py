@@ -1,4 +1,4 @@
-"""The units of systemd, by systemd's own reading of them."""
+"""The units of systemd, checked by systemd itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.deploy.commands import UNITS
 from tests.programs import needs
 
 pytestmark = needs("systemd-analyze", package="systemd")
-# Chromium has a sandbox of its own, for which this one is wider.
+# Chromium has a sandbox of its own, which needs wider rights.
 EXPOSED_AT_MOST = {
     **dict.fromkeys([*UNITS.values(), "guanwecom-backup.service"], 1.5),
     "guanwecom-worker-snapshots.service": 3.0,
@@ -22,7 +22,7 @@ EXPOSED_AT_MOST = {
 
 @pytest.fixture
 def units(project_root: Path, tmp_path: Path) -> Path:
-    """A copy of the units whose programs are there."""
+    """A copy of the units whose programs exist."""
     folder = tmp_path / "units"
     shutil.copytree(project_root / "deploy" / "systemd", folder)
     for unit in folder.glob("*.service"):

@@ -1,4 +1,4 @@
-"""The table at the end of all benchmarks, of stand-in programs that measure nothing."""
+"""The summary table of all benchmarks, with stand-in programs that measure nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEDIAN = "Goal.of('quick: median', 7, '≤', 10, 'ms', digits=1)"
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """With a program `quick`, and one that breaks off."""
+    """A repository with a program `quick`, and one that breaks off."""
     monkeypatch.delenv(goals.VARIABLE, raising=False)
     folder = tmp_path / "benchmarks"
     folder.mkdir()

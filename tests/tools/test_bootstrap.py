@@ -1,4 +1,4 @@
-"""Set-up on machines whose Pythons are broken in the ways that real ones are. No package is downloaded here."""
+"""Set-up on machines whose Pythons are broken in ways seen on real ones. No package is downloaded here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 MINOR = sys.version_info.minor
-# A distribution that is built without another package, in the sandbox's place.
+# A distribution in the sandbox's place that builds without another package.
 PYPROJECT = """[build-system]
 requires = []
 build-backend = "backend"
@@ -31,7 +31,7 @@ NEWER = [minor for minor in (14, 13, 12, 11) if minor > MINOR]
 
 
 class Machine:
-    """A clone of the project with empty requirement files, a PATH of its own, and the command that sets it up."""
+    """A clone of the project with empty requirement files, a PATH of its own, and the set-up command."""
 
     def __init__(self, folder: Path, project_root: Path) -> None:
         self.clone, self.bin, self.home = folder / "clone", folder / "bin", folder / "home"
@@ -58,7 +58,7 @@ class Machine:
         path.chmod(0o755)
 
     def add_python(self, name: str) -> None:
-        """A whole Python: the one that runs this test, outside its virtual environment."""
+        """Add a working Python: the one that runs this test, outside its virtual environment."""
         self.add_program(name, f'exec "{sys._base_executable}" "$@"')  # type: ignore[attr-defined]  # CPython's own name
 
     @property

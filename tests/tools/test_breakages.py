@@ -1,4 +1,4 @@
-"""Which mutations tools/breakages.py finds in a function, and that they apply as text."""
+"""Mutations that tools/breakages.py finds in a function; they apply as text."""
 
 from __future__ import annotations
 

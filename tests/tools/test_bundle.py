@@ -1,4 +1,4 @@
-"""What the bundle for machines without internet holds; tests/deploy/test_offline_install.py installs one."""
+"""Contents of the bundle for machines without internet. tests/deploy/test_offline_install.py installs one."""
 
 from __future__ import annotations
 

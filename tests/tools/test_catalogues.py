@@ -1,4 +1,4 @@
-"""Catalogues: what is extracted, what an update keeps, what a check refuses, what Django reads in the end."""
+"""Catalogues: what is extracted, what an update keeps, what a check refuses, and what Django reads."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ NAME = "accounts/locale/zh_Hans/LC_MESSAGES/django.po"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project whose app `accounts` has one module and one template; the sandbox has one page, written for Jinja2."""
+    """A project whose app `accounts` has one module and one template; the sandbox has one Jinja2 page."""
     for path, text in {
         "accounts/views.py": PYTHON,
         "accounts/templates/accounts/page.html": TEMPLATE,
@@ -159,7 +159,7 @@ def test_check_names_what_is_wrong(root: Path, chinese: CatalogueFile, old: str,
 def test_check_refuses_a_text_that_two_apps_translate_differently(
     root: Path, chinese: CatalogueFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The sandbox, a product of its own, may."""
+    """The sandbox is a product of its own, so its translations may differ."""
     shutil.copytree(root / "accounts", root / "integrations")
     other, sandbox = CatalogueFile("integrations", "zh_Hans", root), translated(root, catalogues.SANDBOX)
     texts = {catalogues._json_key(one) for one in catalogues._texts(sandbox.read())}

@@ -1,4 +1,4 @@
-"""`make demo` with its real programs: what it refuses, what it promises a newcomer, and that it leaves nothing."""
+"""`make demo` with its real programs: its refusals, its promises to a newcomer, and its clean end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tools.supervisor import end_marked
 START_SECONDS = 180
 PROGRAM_COUNT = 9 if demo_program.takes_pictures() else 8
 COMMAND = (sys.executable, "-m", "tools.demo")
-# The newcomer's own browser, in a tab of which the stand-in phone lives.
+# The newcomer's own browser; the stand-in phone is one of its tabs.
 ORDINARY = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 CORPID, USERID = "ww5e1f0a2b3c4d6e71", "zixuan.li"
 IS_COPIED = (
@@ -44,7 +44,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     place = Place(tmp_path / "100% 演示?", free_port(), free_port(), free_port())
     place.folder.mkdir(mode=0o700)
     yield place
-    demo_program.throw_away(place)  # as root the database lies elsewhere
+    demo_program.throw_away(place)  # as root the database is elsewhere
 
 
 def environ(place: Place) -> dict[str, str]:
@@ -54,7 +54,7 @@ def environ(place: Place) -> dict[str, str]:
 
 
 def run(place: Place, root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the demo to its end, which must come soon."""
+    """Run the demo to its end, START_SECONDS at most."""
     return subprocess.run(
         [*COMMAND, *words],
         env=environ(place),
@@ -68,7 +68,7 @@ def run(place: Place, root: Path, *words: str) -> subprocess.CompletedProcess[st
 
 @contextmanager
 def started(place: Place, root: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A demo that has printed its addresses, and its log. Whatever a test does to it, nothing survives the block."""
+    """Start a demo and yield it with its log once it has printed its addresses. No process survives the block."""
     log = place.folder.parent / "demo.log"
     with log.open("wb") as output:
         process = subprocess.Popen(COMMAND, env=environ(place), cwd=root, stdout=output, stderr=subprocess.STDOUT)
@@ -91,10 +91,10 @@ def within(find: Callable[[], Any]) -> Any:
 
 
 def ask_database(place: Place, question: str) -> Any:
-    """The first value that the database of a running demo answers."""
+    """Return the first value of a query of a running demo's database."""
     urls = []
     for one in marked(str(place.folder), MARK):
-        with suppress(psutil.Error):  # some end at any time
+        with suppress(psutil.Error):  # some processes end at any time
             urls.append(one.environ().get("DATABASE_URL"))
     with psycopg.connect(next(filter(None, urls))) as connection:
         row = connection.execute(question.encode()).fetchone()
@@ -152,12 +152,12 @@ def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_a_signal_ends_a
     company = f"{place.sandbox_url}/sandbox/api/companies/{CORPID}/members/{USERID}"
 
     def articles() -> list[dict[str, str]]:
-        """What came as a picture with text: the weather report. Other reports and an alert may have come before."""
+        """Return messages with a picture: the weather report. Other reports and an alert may have come before."""
         messages = phone.get(f"{company}/messages", timeout=60).json()["messages"]
         return [article for one in messages if one["msgtype"] == "news" for article in one["news"]["articles"]]
 
     with started(place, project_root) as (process, log), requests.Session() as phone:
-        assert stat.S_IMODE(place.companies.stat().st_mode) == 0o600  # it has the Secrets of the apps
+        assert stat.S_IMODE(place.companies.stat().st_mode) == 0o600  # the file has the Secrets of the apps
         phone.headers["User-Agent"] = ORDINARY
         for _family, host in demo_program._loopback():
             web = requests.get(f"http://{'[::1]' if host == '::1' else host}:{place.web_port}/", timeout=60)
@@ -170,7 +170,7 @@ def test_a_report_arrives_one_tap_signs_in_who_leaves_is_out_and_a_signal_ends_a
         [article, *_] = within(articles)
         message = phone.get(article["url"], timeout=60)
         picture = requests.get(article["picurl"], timeout=60)  # as WeCom fetches it, without a session
-        within(lambda: ask_database(place, IS_COPIED))  # from then on events are acted on
+        within(lambda: ask_database(place, IS_COPIED))  # from then on events are handled
         phone.delete(company, json={}, timeout=60)
         within(lambda: phone.get(place.site_url, timeout=60).url != place.site_url)
         second = run(place, project_root)
@@ -211,7 +211,7 @@ def test_what_a_killed_demo_left_is_ended_by_the_next_and_by_a_reset(place: Plac
 
     assert len(orphans) >= PROGRAM_COUNT
     assert survivors == []
-    # A worker may start another process between the look and the end.
+    # A worker may start another process between the count and the end.
     assert (ended := re.match(r"Ended (\d+) processes of a demo that was killed: ", log.read_text()))
     assert int(ended[1]) >= PROGRAM_COUNT
     assert (refused.returncode, kept) == (1, first)

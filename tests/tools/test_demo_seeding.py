@@ -1,4 +1,4 @@
-"""The demo's data: complete, safe to repeat, refused in production, understood by the sandbox."""
+"""The demo's data: complete, repeatable, refused in production, and understood by the sandbox."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_reports_say_what_the_data_sets_say() -> None:
 
     drawn = Medium.objects.filter(run__in=runs[:2], kind=Medium.Kind.PICTURE, queue="charts")
     assert [make_from_recipe(one.kind, bytes(one.recipe)).content[:4] for one in drawn] == [b"\x89PNG"] * 3
-    assert Medium.objects.filter(run=runs[1], queue="snapshots").count() == 1  # as its owner sees the page
+    assert Medium.objects.filter(run=runs[1], queue="snapshots").count() == 1  # drawn as its owner sees the page
     weather, power = (Delivery.objects.filter(run=run).order_by("pk")[0] for run in runs[:2])
     assert weather.title == "西雅图天气简报 2015年12月31日"
     assert weather.text.splitlines()[:2] == [
@@ -113,7 +113,7 @@ def test_reports_say_what_the_data_sets_say() -> None:
     assert weather.link == "/bi/page/weather"
     assert power.title == "艾奥瓦州发电结构（2017年）"
     assert "\n2. 可再生能源 21,933\n" in power.text
-    # Own rows: nobody is told of a region of somebody else, and who has none is left out.
+    # Each person gets only the rows of their own region; people without one are left out.
     harvest = Delivery.objects.filter(run=runs[2])
     assert 6 < harvest.count() < 60
     assert Receipt.objects.filter(run=runs[2], reason=Receipt.Reason.NO_VALUE).count() > 10

@@ -1,4 +1,4 @@
-"""Each guide in docs/en has its twin in docs/zh-cn, whole, and both are in the contents of their tree."""
+"""Guides in docs/en and their twins in docs/zh-cn: complete, of the same shape, and in their tree's contents."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ TWINS = {
     ROOT / "README.md": ROOT / "README.zh-CN.md",
     **{ENGLISH / path.relative_to(CHINESE): path for path in sorted(CHINESE.rglob("*.md"))},
 }
-# Each language has its own, under the same names.
+# Each language has its own screenshots, under the same names.
 PICTURES, ITS_PICTURES = "docs/en/screenshots/", "docs/zh-cn/screenshots/"
-# Every page that somebody reads on the site or in the repository.
+# Every page of the site and the repository.
 PAGES = sorted(
     path for pattern in ("*.md", "docs/**/*.md", "*/README*.md", "*/*/README*.md") for path in ROOT.glob(pattern)
 )
@@ -34,18 +34,18 @@ def without_code(text: str) -> str:
 
 
 def anchors(path: Path) -> list[str]:
-    """The anchors of its headings, in their order, as GitHub makes them."""
+    """Return the anchors of the headings, in order, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", without_code(path.read_text()), re.M)
     return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
 def places(path: Path) -> list[str]:
-    """Its headings, and what is named as a place by attributes."""
+    """Return the anchors of the headings, and those set by attributes."""
     return anchors(path) + re.findall(r"\{#([\w-]+)\}", path.read_text())
 
 
 def links(path: Path, text: str) -> list[str]:
-    """Where it leads, sorted; a guide by its English file, a heading by its place in the guide."""
+    """Return the targets of links, sorted: a guide by its English file, a heading by its position in the guide."""
     found = []
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" not in target:
@@ -58,9 +58,9 @@ def links(path: Path, text: str) -> list[str]:
 
 
 def shape(path: Path) -> dict[str, list[str]]:
-    """What both twins must have alike: levels of headings, rows of tables, lists, blocks of code and where links lead.
+    """Return what twins must share: heading levels, table rows, lists, code blocks and link targets.
 
-    Without the first line that leads from one twin to the other, and the second link of a list of guides.
+    Left out are the first line, which links to the twin, and the second link in a list of guides.
     """
     text = path.read_text()
     prose = re.sub(r"^\[(English|简体中文|中文)\]\(\S+\)$", "", without_code(text), flags=re.M)
@@ -95,7 +95,7 @@ def test_every_guide_has_a_twin_and_is_in_the_contents() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
-    """Also to what is not part of the site; those to other hosts are asked by `make docs-links`."""
+    """Files outside the site count too. `make docs-links` asks other hosts."""
     lost = []
     for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", without_code(page.read_text()))):
         name, _hash, anchor = target.partition("#")
@@ -109,7 +109,6 @@ def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("guide", TWINS, ids=name_of)
 def test_a_guide_and_its_twin_have_one_shape_and_lead_to_each_other(guide: Path) -> None:
-    """And a twin leads to twins."""
     twin = TWINS[guide]
     prose = re.sub(r"^\[English\]\(\S+\)$", "", twin.read_text(), flags=re.M)
     targets = [target for target in re.findall(r"\]\(([^)#\s]+\.md)", without_code(prose)) if "://" not in target]

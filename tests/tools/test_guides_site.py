@@ -18,7 +18,7 @@ TREES = ("en", "zh-cn")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as `make docs` does it: a link that leads nowhere, or any other warning, fails."""
+    """The site as `make docs` builds it. Any warning fails, such as a broken link."""
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "tools.guides", "html", folder], capture_output=True, text=True, check=False
@@ -68,7 +68,7 @@ def test_errors_are_told_in_the_language_of_the_tree(site: Path) -> None:
 
 
 def test_chinese_is_found(site: Path) -> None:
-    """Two neighbouring letters are a term of the index, and of what is typed."""
+    """Two neighbouring characters are a term of the index, and of a query."""
     index = (site / "zh-cn" / "searchindex.js").read_text()
 
     assert '"\\u63a8\\u9001"' in index

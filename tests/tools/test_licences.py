@@ -1,4 +1,4 @@
-"""Which licences of dependencies are admitted; `make lint` holds all pinned packages against them."""
+"""Admitted licences of dependencies. `make lint` checks all pinned packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pinned requirements and the short files they come from: every way in which the two may differ."""
+"""Differences between the pinned requirements and the short files they come from."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_pins_that_fit_raise_no_complaint(root: Path) -> None:
-    """Nor do the project's own."""
+    """The project's own pins fit too."""
     assert pins.check() == pins.check(root) == []
 
 

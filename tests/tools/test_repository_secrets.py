@@ -1,4 +1,4 @@
-"""No key, token or password of a real system is in the repository. Tests have invented ones."""
+"""Keys, tokens and passwords of real systems are not in the repository. Tests have invented ones."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ KINDS = {
     "secret of an app": r"[\"'](?=[\w-]*[0-9])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[A-Za-z0-9_-]{43}[\"']",
 }
 BINARY = {".png", ".xlsx", ".gz", ".zip", ".ico", ".woff2"}
-# Where keys and secrets of these forms are invented ones.
+# Folders where keys and secrets of these forms are invented.
 INVENTED = {"key of Fernet": ("tests/",), "secret of an app": ("tests/",)}
 
 
 @pytest.fixture(scope="module")
 def texts() -> dict[str, str]:
-    """Every file of the repository by its name."""
+    """Every file of the repository by name."""
     root = Path(__file__).parents[2]
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, stdout=subprocess.PIPE, check=True).stdout.decode()  # noqa: S607  # git
     names = [name for name in listed.split("\0") if name and Path(name).suffix not in BINARY]

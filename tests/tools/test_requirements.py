@@ -1,4 +1,4 @@
-"""What an installation installs (requirements.txt) holds every package that its code imports."""
+"""Packages that an installation installs (requirements.txt) include all that its code imports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ OURS = {*APPS, "benchmarks", "tests", "tools", "wecom_sandbox"}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """The top names that a module imports when it runs: not those under `if TYPE_CHECKING`, nor in a function."""
+    """Yield the top-level names that a module imports when it loads: not under `if TYPE_CHECKING`, not in a
+    function."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef) or (
             isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
@@ -34,7 +35,7 @@ def normal(name: str) -> str:
 
 
 def not_pinned(modules: Iterable[Path], requirements: str) -> set[str]:
-    """What these modules import of others and what the set does not install."""
+    """Return the foreign packages that these modules import and the requirements do not install."""
     pinned = {normal(name) for name in re.findall(r"^([\w.-]+)==", (ROOT / requirements).read_text(), re.M)}
     distributions = packages_distributions()
     names = {name for path in modules for name in imported(ast.parse(path.read_text()))}
@@ -45,5 +46,5 @@ def not_pinned(modules: Iterable[Path], requirements: str) -> set[str]:
 def test_production_installs_what_its_code_imports() -> None:
     modules = [ROOT / "gunicorn.conf.py", *(path for app in APPS for path in (ROOT / app).rglob("*.py"))]
 
-    # Imported only where SENTRY_DSN is set, for which operators install it.
+    # It is imported only if SENTRY_DSN is set; operators who set it install it.
     assert not_pinned(modules, "requirements.txt") == {"sentry_sdk"}

@@ -1,4 +1,5 @@
-"""The threat model and the table of the ASVS name tests that exist, alike in both languages, and every requirement."""
+"""The threat model and the ASVS table: they name existing tests, agree in both languages, and list every
+requirement."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TREES = ("en", "zh-cn")
-# Requirements of levels 1 and 2 in each chapter of OWASP ASVS 5.0.0.
+# Number of requirements of levels 1 and 2 in each chapter of OWASP ASVS 5.0.0.
 CHAPTERS = dict(enumerate((27, 11, 19, 10, 9, 35, 18, 7, 7, 29, 14, 9, 13, 9, 13, 16, 7), start=1))
 
 
@@ -20,7 +21,7 @@ def named(tree: str, guide: str) -> list[str]:
 
 
 def rows(tree: str, guide: str) -> list[list[str]]:
-    """Of all tables, without their heads."""
+    """Return the rows of all tables of a guide, without their heads."""
     lines = [line for line in (ROOT / "docs" / tree / guide).read_text().splitlines() if line.startswith("| ")]
     return [
         cells for line in lines if (cells := line.strip("| ").split(" | "))[0] not in {"STRIDE", "requirement", "编号"}

@@ -1,4 +1,4 @@
-"""Servers of our own: they speak, they are protected, and they end with whoever started them."""
+"""Servers of our own: they answer, are protected, and end with the process that started them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_server_ends_with_a_killed_parent(name: str, project_root: Path) -> No
         parent.send_signal(signal.SIGKILL)
 
     wait_for(lambda: has_ended(int(pid)))
-    # Where nobody reaps orphans the guard waits 10 s for the zombie before it removes the folder.
+    # Without a process that reaps orphans, the guard waits 10 s for the zombie before it removes the folder.
     wait_for(lambda: not Path(folder).exists())
 
 
@@ -106,7 +106,7 @@ def test_postgresql_asks_for_its_password_and_keeps_what_was_committed() -> None
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to leave behind")
 @pytest.mark.parametrize("is_packaged", [True, False])
 def test_root_starts_postgresql_as_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_packaged: bool) -> None:
-    """The package from a private folder, as a copy; where it does not run, the system's."""
+    """The package is copied out of a private folder; if it does not run, the system's is used."""
     original = services._packaged_postgresql()
     assert original is not None
     with tempfile.TemporaryDirectory() as open_folder:

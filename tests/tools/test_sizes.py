@@ -9,7 +9,7 @@ from tools.sizes import Module
 
 
 def found(**texts: str) -> list[str]:
-    """What is said of files: `sandbox__bi__api` is sandbox/bi/api.py."""
+    """Return the complaints about files: `sandbox__bi__api` is sandbox/bi/api.py."""
     paths = {Path(name.replace("__", "/") + ".py"): text for name, text in texts.items()}
     return list(sizes.found_in([Module(path, text) for path, text in paths.items()]))
 

@@ -1,4 +1,4 @@
-"""Programs under one parent, with real processes: prefixes, order, the end of one, signals, what is left behind."""
+"""Programs under one parent, as real processes: prefixes, order, endings, signals, what is left behind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def marked(value: str, mark: str = MARK) -> list[psutil.Process]:
-    """The living processes that carry the mark."""
+    """Return the living processes that carry the mark."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -89,7 +89,7 @@ TELL = (
 def test_a_server_ends_after_the_others(
     supervisor: Supervisor, output: io.StringIO, tmp_path: Path, is_killed: bool
 ) -> None:
-    """Stopped by its supervisor, and by the next one after that was killed."""
+    """The server is stopped by its supervisor, or by the next supervisor if that was killed."""
     server = tmp_path / "postgres"
     server.symlink_to(Path(sys.executable).resolve())
     supervisor.start("database", [str(server), "-c", TELL.format(0)], is_server=True)
