@@ -1,4 +1,4 @@
-"""Employees' pages: home with messages, one message, own subscriptions."""
+"""Pages for employees: messages, own subscriptions, alerts."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ _CHOICE_ANSWERS = {
 @require_safe
 @never_cache
 def home(request: HttpRequest) -> HttpResponse:
-    """The site's first page: my messages, or the inner page that a link of the specification names."""
+    """Show the person's messages, or redirect to the page named in the URL (a link of the specification)."""
     arrived = account.arrival(request)
     return _show_messages(request) if arrived is None else arrived
 
 
 @login_required
 def _show_messages(request: HttpRequest) -> HttpResponse:
-    """List my messages, newest first; `older` (a receipt's id) asks for those before it."""
+    """List the person's messages, newest first. `older`: list those before this receipt id."""
     person = signed_in(request.user)
     older = request.GET.get("older", "")
     is_id = older.isascii() and older.isdigit() and len(older) < 19
@@ -77,9 +77,8 @@ def _show_messages(request: HttpRequest) -> HttpResponse:
 
 
 def _group_by_push(receipts: list[Receipt]) -> list[tuple[str, list[tuple[Receipt, str]]]]:
-    """Group a page of messages by the name of their push, or of the system that sent them, that with the newest one
-    first. Alerts and notices are one group each.
-    """
+    """Group a page of messages by push or sending system; the group with the newest message comes first. Alerts and
+    notices form one group each."""
     groups: dict[str, list[tuple[Receipt, str]]] = {}
     for receipt in receipts:
         if receipt.delivery:
@@ -99,7 +98,7 @@ def _name_group(run: Run) -> str:
 @require_safe
 @never_cache
 def message(request: HttpRequest, mark: str) -> HttpResponse:
-    """One message, for the people it was sent to. Somebody not signed in goes through its company first."""
+    """Show a message to one of its recipients and mark it read. Anonymous visitors sign in first."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(mark, message_path(mark)))
     receipt = inbox.receipt_for(signed_in(request.user), mark=mark)
@@ -121,10 +120,8 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
 
 
 def _read_report(delivery: Delivery, page: str) -> dict[str, object]:
-    """Return what the message's report says beside its text: the tables of the recipients' own slice, a page of rows.
-
-    Their times are those of the zone for which the text was written, wherever the site is.
-    """
+    """Return a page of rows of the report's tables, which hold only rows the recipients may see. Times are in the time
+    zone of the message's text."""
     if delivery.content is None:
         return {}
     content = thawed(bytes(delivery.content.document))
@@ -149,7 +146,7 @@ def _read_report(delivery: Delivery, page: str) -> dict[str, object]:
 @never_cache
 @login_required
 def my_subscriptions(request: HttpRequest) -> HttpResponse:
-    """List what is sent to me, what I have paused, and what I do not want."""
+    """List the pushes that the person receives, has paused, or has declined."""
     found = find_own_subscriptions(signed_in(request.user))
     context = {
         "wanted": [one for one in found if one.choice != Kind.DECLINED],
@@ -162,7 +159,7 @@ def my_subscriptions(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 def choose(request: HttpRequest, pk: int) -> HttpResponse:
-    """Pause, resume or decline one of my subscriptions; 404 for those that do not concern me."""
+    """Pause, resume or decline a push. Raises Http404 if it does not concern the person."""
     kind = request.POST.get("choice", "")
     if kind not in {"", *Kind}:
         return HttpResponseBadRequest()
@@ -174,9 +171,8 @@ def choose(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def sign_in_url(mark: str, page: str) -> str:
-    """Return the start of sign-in for the company of the message with this mark, which leads to `page`; the login page
-    where it has none that signs people in.
-    """
+    """Return the URL to sign in with the company of the message with this mark, then go to `page`. Falls back to the
+    login page if no such company allows sign-in."""
     query = urlencode({"next": page})
     corps = Corp.objects.signing_in().filter(pk__in=Delivery.objects.filter(mark=tidy_mark(mark)).values("corp"))
     corp_id = corps.values_list("pk", flat=True).first()
@@ -185,7 +181,7 @@ def sign_in_url(mark: str, page: str) -> str:
 
 
 def signed_in(user: User | AnonymousUser) -> User:
-    """The signed-in person, for the type checker: views here let nobody else this far."""
+    """Return the signed-in person, for the type checker: views call it after the login check."""
     if not isinstance(user, User):
         raise TypeError("nobody is signed in")
     return user
@@ -196,7 +192,7 @@ def signed_in(user: User | AnonymousUser) -> User:
 @xframe_options_sameorigin
 @cache_control(private=True, no_store=True)
 def whole_mail(request: HttpRequest, mark: str) -> HttpResponse:
-    """The mail of a message, for the people it was sent to. Raises Http404."""
+    """Show the mail of a message to one of its recipients. Raises Http404."""
     receipt = inbox.receipt_for(request.user, mark=mark) if isinstance(request.user, User) else None
     message_id = None if receipt is None else mail_of(receipt)
     if message_id is None:
@@ -205,12 +201,12 @@ def whole_mail(request: HttpRequest, mark: str) -> HttpResponse:
 
 
 def mail_of(receipt: Receipt) -> int | None:
-    """The message that was made of a mail; None for any other message."""
+    """Return the id of the incoming message if it came by mail, else None."""
     runs = Run.objects.filter(pk=receipt.run_id, message__origin=IncomingMessage.Origin.MAIL)
     return runs.values_list("message_id", flat=True).first()
 
 
-# What may be done here. Closing is for the administration.
+# Actions allowed here. Incidents are closed in the admin only.
 _ALERT_ANSWERS = {
     Action.ACKNOWLEDGE: _("You have taken it. Everybody who was told sees that."),
     Action.TAKE_OVER: _("You have taken it over. Everybody who was told sees that."),
@@ -223,7 +219,7 @@ _NOTHING = _("Nothing to do: somebody was faster, or it is over.")
 @require_safe
 @never_cache
 def alerts(request: HttpRequest) -> HttpResponse:
-    """What is open and concerns me, and what was lately."""
+    """List open and recent alerts that concern the person."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alerts")))
     listed, is_cut = actions.incidents_of(signed_in(request.user), now=timezone.now())
@@ -238,7 +234,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def alert(request: HttpRequest, pk: int) -> HttpResponse:
-    """One alert: for those who are told of it, and administrators of its company."""
+    """Show an alert to people who are notified of it and to administrators of its company."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
     person, now = signed_in(request.user), database_now()
@@ -258,7 +254,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @login_required
 def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
-    """A picture (svg or png) of an alert's data, for those who may see it at this moment."""
+    """Return a picture of an alert's data if the person may see it now. `extension`: svg or png."""
     person = signed_in(request.user)
     incident = actions.incident_for(person, pk)
     medium = None if incident is None else charts.picture_of(incident, picture, person=person)
@@ -269,7 +265,7 @@ def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> Http
 @never_cache
 @login_required
 def act(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take it, take it over, silence it, or end its silence."""
+    """Acknowledge, take over, silence, or end the silence of an incident."""
     action = request.POST.get("action")
     if action not in _ALERT_ANSWERS:
         return HttpResponseBadRequest()

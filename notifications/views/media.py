@@ -1,4 +1,4 @@
-"""Serves pictures and files: by signed address for WeCom and phones, by session on the message's page."""
+"""Pictures and files of messages: by signed URL for WeCom and phones, by session on the message's page."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from notifications.models import Attachment, Medium
 
 logger = logging.getLogger(__name__)
 
-# Nothing in a picture or a file of ours loads, runs or is framed.
+# The policy of a picture or file: it may not load, run or be framed.
 _CLOSED = {"default-src": ["'none'"], "style-src": ["'unsafe-inline'"], "frame-ancestors": ["'none'"], "sandbox": True}
-# Fetched by one address (of IPv6: its /48) within a minute: the phones of a whole company may stand behind one.
+# Limit per client address (IPv6: per /48) and minute. All phones of a company may share one address.
 PICTURES_PER_ADDRESS = 3000
 _TYPES = {
     "png": "image/png",
@@ -45,10 +45,8 @@ _TYPES = {
 @without_session
 @require_safe
 def picture(request: HttpRequest, signed: str) -> HttpResponse:
-    """The picture of a message, for whoever has its address: 404 once that is too old.
-
-    Its holder alone keeps it (`private`): a cache on the way would give it out after its time.
-    """
+    """Return a message's picture to anybody with the signed URL. Raises Http404 once the URL has expired. `private`
+    keeps shared caches from serving the picture after that time."""
     if not _is_allowed(request):
         return HttpResponse(status=429, headers={"Retry-After": str(LIMIT_SECONDS)})
     medium = find_linked_picture(signed, now=timezone.now())
@@ -60,7 +58,7 @@ def picture(request: HttpRequest, signed: str) -> HttpResponse:
         {
             "Cache-Control": "private, max-age=86400",
             "ETag": f'"{medium.digest[:32]}"',
-            # WeCom on a desk shows it inside a page of its own.
+            # WeCom's desktop client shows the picture inside a page of its own.
             "Cross-Origin-Resource-Policy": "cross-origin",
         },
     )
@@ -70,7 +68,7 @@ def picture(request: HttpRequest, signed: str) -> HttpResponse:
 @login_required
 @cache_control(private=True, no_store=True)
 def attachment(request: HttpRequest, mark: str, position: int, extension: str) -> HttpResponse:
-    """A picture (svg, dark.svg or png) or a file of a message, for the people it was sent to."""
+    """Return a picture (svg, dark.svg or png) or file of a message to one of its recipients."""
     if not isinstance(request.user, User):
         raise Http404
     receipt = inbox.receipt_for(request.user, mark=mark)
@@ -90,7 +88,7 @@ def attachment(request: HttpRequest, mark: str, position: int, extension: str) -
 
 @require_safe
 def preview_state(request: HttpRequest, token: str) -> HttpResponse:
-    """How far one picture or file of a preview is, and where it is once it is made."""
+    """Return the progress of a preview's picture or file, or its URL once it is drawn."""
     state = _preview_of(request, token)
     medium = state.medium
     if medium is None:
@@ -102,12 +100,12 @@ def preview_state(request: HttpRequest, token: str) -> HttpResponse:
 
 @require_safe
 def preview_file(request: HttpRequest, token: str, extension: str) -> HttpResponse:
-    """The picture or the file of a preview itself."""
+    """Return the picture or file of a preview."""
     return made_answer(_preview_of(request, token).medium, extension)
 
 
 def _preview_of(request: HttpRequest, token: str) -> MediumState:
-    """For whoever asked for it, as long as they may write a push, a report or a rule."""
+    """Return the preview if the person requested it and may still write a push, report or rule."""
     user = request.user
     models = ("subscription", "report", "alertrule")
     if not any(user.has_perm(f"notifications.{verb}_{model}") for verb in ("add", "change") for model in models):
@@ -119,7 +117,7 @@ def _preview_of(request: HttpRequest, token: str) -> MediumState:
 
 
 def content_of(medium: Medium, extension: str) -> bytes:
-    """Raises Http404 for what it is not."""
+    """Return the content in this format. Raises Http404 if the medium has none."""
     if medium.name:
         if extension != medium.extension:
             raise Http404
@@ -134,7 +132,7 @@ def content_of(medium: Medium, extension: str) -> bytes:
 
 
 def made_answer(medium: Medium | None, extension: str) -> HttpResponse:
-    """A picture or a file on a page that alone decides who sees it: never kept on the way. Raises Http404."""
+    """Return a picture or file that must not be cached, as the calling page decides who sees it. Raises Http404."""
     if medium is None or medium.status != Medium.Status.READY:
         raise Http404
     content, headers = content_of(medium, extension), {"Cache-Control": "private, no-store"}

@@ -1,4 +1,4 @@
-"""The admin index: the state of each company, what needs attention, a chart of the last days, and the first steps."""
+"""The start page of the admin: companies, warnings, a chart of the last days, and the first steps."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 
 DAYS = 14
-# More cards than this are a list, and the list has a page of its own.
+# More companies are only found in their list.
 CARDS_SHOWN = 60
 ATTENTIONS_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class CorpCard:
-    """A corp as the index shows it. `url` is empty for who may not open its page."""
+    """A corp on the start page. `url`: empty if the person may not open it."""
 
     name: str
     url: str
@@ -62,11 +62,9 @@ def overview(
     lines_of: Iterable[Callable[[HttpRequest, Sequence[Corp]], dict[int, list[Line]]]],
     attentions_of: Iterable[Callable[[HttpRequest, Sequence[Corp]], list[Attention]]],
 ) -> Overview:
-    """Show what the person may see, in a number of queries that depends on nothing but that person's rights.
-
-    `lines_of`, `attentions_of`: each is given the companies that this person may see, and leaves out what that person
-    may not open. The lines stand by the company's pk.
-    """
+    """Collect what the person may see. The number of queries depends only on the person's permissions. `lines_of`
+    returns lines by the company's pk, `attentions_of` returns warnings. Both get the companies that the person may see,
+    and check further permissions themselves."""
     visible = Corp.objects.visible_to(request.user).order_by("name", "pk")
     corps = list(visible.defer(*_UNREAD)[: CARDS_SHOWN + 1])
     shown = corps[:CARDS_SHOWN]
@@ -95,7 +93,7 @@ def overview(
     )
 
 
-# Ciphertexts and certificates that no card shows.
+# Ciphertexts and certificates are not needed here.
 _UNREAD = (
     *("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key"),
     *("callback_token", "callback_aes_key", "proxy_url", "ca_bundle"),
@@ -107,16 +105,16 @@ def _draw_last_days(request: HttpRequest) -> dict[str, Any]:
     return draw(statistics.last_days(seen, today=timezone.localdate(), days=DAYS, zone=zone))
 
 
-# In units of the drawing, which the page scales.
+# Lengths in units of the SVG drawing.
 LEFT, RIGHT, TOP, PLOT, FOOT = 44, 4, 14, 120, 24
 STEP, BAR = 30, 18
-# A part of a bar is never drawn lower than this: three refused among thousands of accepted must be seen.
+# The minimum height of a part, so that three refused among thousands of accepted stay visible.
 LOWEST = 3
 
 
 def draw(days: Sequence[Day]) -> dict[str, Any]:
-    """Place a bar for each day, the oldest first, and a scale that ends on a round number, as _picture.html draws
-    them."""
+    """Return the geometry of a bar chart for _picture.html: a bar per day, oldest first, and a scale up to a round
+    number."""
     top = _round_up(max((day.counts.settled for day in days), default=0))
     base = TOP + PLOT
     return {
@@ -141,7 +139,7 @@ def draw(days: Sequence[Day]) -> dict[str, Any]:
 
 
 def _stack(counts: Counts, base: int, top: int) -> list[tuple[str, int, int]]:
-    """Put the parts of a bar one on the other: the name, upper end and height of each."""
+    """Stack the parts of a bar. Return the name, upper end and height of each."""
     parts = []
     for name in ("accepted", "unknown", "refused"):
         if value := getattr(counts, name):
@@ -152,16 +150,16 @@ def _stack(counts: Counts, base: int, top: int) -> list[tuple[str, int, int]]:
 
 
 def _round_up(value: int) -> int:
-    """The next number of the form 2, 4, 6, 8 or 10 times a power of ten, so that half of it is a whole number."""
+    """Return the next number that is 2, 4, 6, 8 or 10 times a power of ten, so that its half is a whole number."""
     power = 1
     while power * 10 < value:
         power *= 10
     return next(power * factor for factor in (2, 4, 6, 8, 10) if power * factor >= value)
 
 
-# More companies than a page shows of them.
+# One more than CARDS_SHOWN.
 CORPS_READ = 61
-# What the steps are taken with.
+# The permissions that the steps need.
 _ADDRESS = "integrations.change_siteaddress"
 _COMPANY, _NEW_COMPANY = "integrations.change_corp", "integrations.add_corp"
 _SOURCE, _PUSH, _LOG = "integrations.add_datasource", "notifications.add_subscription", "notifications.view_run"
@@ -169,10 +167,9 @@ _SOURCE, _PUSH, _LOG = "integrations.add_datasource", "notifications.add_subscri
 
 @dataclass(frozen=True)
 class Step:
-    """`purpose`: what the step is for. `state`: what there is, or what is still missing. `label` and `url`: its button;
-    without them somebody else takes the step, and `ask` says who.
-    `other_label` and `other_url`: another way to take it. `is_next`: the first one that is to do and does not
-    wait; `may_wait`: the others can be taken without it."""
+    """A setup step. `state`: what exists or is missing. `label`, `url`: its button; if empty, `ask` names people who
+    can take the step. `other_label`, `other_url`: an alternative. `is_next`: the first open step that may not wait.
+    `may_wait`: other steps can be taken without it."""
 
     name: str
     purpose: str
@@ -189,10 +186,9 @@ class Step:
 
 @dataclass(frozen=True)
 class _Facts:
-    """The facts that count, of what the person may see. `has_hidden_data`: sources of all companies, for somebody who
-    sees some companies alone. `bi_results`: of the test of the BI as it is connected now. `push_id`: of the first
-    enabled push; `last_status`: of the newest message.
-    """
+    """Facts about what the person may see. `has_hidden_data`: the person only sees some companies and there are sources
+    for all. `bi_results`: test of the current BI connection. `push_id`: the first enabled push. `last_status`: status
+    of the newest message."""
 
     has_people: bool
     has_members: bool
@@ -207,11 +203,9 @@ class _Facts:
 
 
 def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
-    """List the six steps in the order in which one works; none once all are done, and for whoever may neither take one
-    nor look at what it is about.
-
-    `corps`: the companies that the person sees. Two queries, and one for each step that somebody else takes.
-    """
+    """List the six setup steps in working order. Empty once all are done, and for people who may neither take a step
+    nor see its subject. `corps`: the companies that the person sees. Makes two queries, and one per step that somebody
+    else takes."""
     steps_taken = (_ADDRESS, _COMPANY, "accounts.add_peopleimport", _SOURCE, _PUSH)
     if not any(map(request.user.has_perm, (*steps_taken, "integrations.view_corp", "notifications.view_subscription"))):
         return []
@@ -235,7 +229,7 @@ def first_steps(request: HttpRequest, corps: Sequence[Corp]) -> list[Step]:
 
 
 def steps_of(request: HttpRequest) -> list[Step]:
-    """List the same for a page that has not read the companies. Three queries."""
+    """List the first steps for a page that has not loaded the companies. Makes three queries."""
     corps = Corp.objects.visible_to(request.user).order_by("name", "pk")
     return first_steps(request, list(corps.only("name", "is_enabled", "api_base_url")[:CORPS_READ]))
 
@@ -268,8 +262,8 @@ def _read_facts(request: HttpRequest) -> _Facts:
 def _take(
     request: HttpRequest, permission: str, label: str, url: str, corp_ids: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """Give the button to whoever may take the step; else say whom to ask. `corp_ids`: of the companies that it is
-    about; none where it is for those alone who see all."""
+    """Return a button if the person may take the step, else the people to ask. `corp_ids`: the companies concerned;
+    empty if only people who see all companies may take it."""
     if request.user.has_perm(permission) and (corp_ids != () or sees_all(request.user)):
         return {"label": label, "url": url}
     return {"ask": whom_to_ask(request.user, permission, corp_ids)}
@@ -327,7 +321,7 @@ def _data_step(request: HttpRequest, facts: _Facts) -> Step:
     purpose = _("Cards of the BI, or queries of a database or web service, of which messages are made.")
     if facts.has_cards:
         return Step(name, purpose, _("There are cards to choose from."), is_done=True)
-    # Its password is tried by the test that follows each change of the connection.
+    # The test after each change of the connection also tries the password.
     tested = {one["step"]: one["status"] for one in facts.bi_results or []}
     if facts.has_bi and tested.get("api") == bi.OK:
         return Step(name, purpose, _("The BI is connected: a push takes its cards."), is_done=True)
@@ -378,7 +372,7 @@ def _arrival_step(request: HttpRequest, facts: _Facts) -> Step:
 
 
 def _outcome(last_status: str | None) -> str:
-    """What became of the newest message, where WeCom has accepted none."""
+    """Explain the state of the newest message while WeCom has accepted none."""
     if last_status is None:
         return _("Nothing was sent yet.")
     if last_status in Delivery.UNSETTLED:

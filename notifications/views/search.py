@@ -1,4 +1,4 @@
-"""The search box in the head of the administration: people, pushes, companies, data and messages by name."""
+"""The search box in the header of the admin: people, pushes, companies, data and messages by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from django.contrib.admin import AdminSite, ModelAdmin
     from django.http import HttpRequest, HttpResponse
 
-# In the order in which they are shown. Each is searched as its own list is.
+# In the order of display. Each uses the search of its own list page.
 SEARCHED = (
     "accounts.User",
     "notifications.Subscription",
@@ -39,7 +39,7 @@ CHARACTERS_AT_MOST = 100
 
 @dataclass(frozen=True)
 class Found:
-    """What one list has. `list_url`: the list with all that was found, where more than `rows` was."""
+    """The results of one list. `list_url`: link to all results, empty if all are shown."""
 
     label: str
     rows: list[tuple[str, str]]
@@ -48,7 +48,7 @@ class Found:
 
 @require_safe
 def search_page(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
-    """What the person who asks may see, of each list the first few, in a fixed number of queries."""
+    """Show the first results of each list that the person may see. The number of queries is fixed."""
     text = request.GET.get("q", "").replace("\x00", "").strip()[:CHARACTERS_AT_MOST]
     found = [each for each in _found(site, request, text) if each.rows] if text else []
     context = {
@@ -70,8 +70,8 @@ def _of_list(model_admin: ModelAdmin[Any], request: HttpRequest, text: str) -> F
     options = model_admin.opts
     rows, _may_repeat = model_admin.get_search_results(request, model_admin.get_queryset(request), text)
     ordered = rows.order_by(*(model_admin.get_ordering(request) or ("-pk",)))
-    # One more than is shown says that there is more; a row may come twice where a relation was searched. By their keys
-    # first, as LogList does: the database would work out the rest of each row before it leaves most of them out.
+    # One more than shown tells that there are more. Rows may repeat if a relation was searched. Keys are selected
+    # first, as in LogList, because the database would otherwise compute whole rows before dropping them.
     keys = dict.fromkeys(ordered.values_list("pk", flat=True)[: 2 * SHOWN_AT_MOST + 1])
     rows_by_key = model_admin.get_queryset(request).in_bulk(list(keys))
     first = [rows_by_key[key] for key in keys if key in rows_by_key]
@@ -85,6 +85,6 @@ def _of_list(model_admin: ModelAdmin[Any], request: HttpRequest, text: str) -> F
 
 
 def _run_names(runs: list[Run]) -> dict[int, str]:
-    """With the time for which each was due."""
+    """Return the names with due times."""
     found = name_runs(runs)
     return {run.pk: f"{found[run.pk]} {timezone.localtime(run.slot_at):%Y-%m-%d %H:%M}" for run in runs}
