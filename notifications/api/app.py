@@ -1,4 +1,4 @@
-"""The API: its resources but `/messages` (notifications.api.incoming), its error handlers, its OpenAPI document."""
+"""The API: resources except `/messages` (notifications.api.incoming), error handlers, OpenAPI document."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PAGE_AT_MOST = 200
 
 
 class JsonParser(Parser):
-    """JSON as RFC 8259 has it, and only where the caller says that it is JSON."""
+    """Parses JSON strictly by RFC 8259 and requires its content type."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         if request.content_type != JSON:
@@ -55,15 +55,15 @@ class JsonParser(Parser):
 
 
 class Api(NinjaAPI):
-    """NinjaAPI whose document calls problems by their media type, and operations by their functions alone: what a
-    client generates from it does not change when a module moves."""
+    """NinjaAPI with problem details in its OpenAPI document and operation ids without module names, so that generated
+    clients do not change when code moves."""
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return operation.view_func.__name__
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
         schema = super().get_openapi_schema(**options)
-        # Ninja knows the bodies that it reads itself: that of a message may be JSON or a form.
+        # Add the body of a message, which ninja does not parse itself: it is JSON or a form.
         message = MessageIn.model_json_schema(ref_template="#/components/schemas/{model}")
         schema["components"]["schemas"] |= {**message.pop("$defs"), "MessageIn": message}
         for methods in schema["paths"].values():
@@ -83,7 +83,7 @@ api = Api(
     ),
     auth=TokenAuth(),
     parser=JsonParser(),
-    # No Swagger UI: it writes styles into its page, which the Content-Security-Policy forbids.
+    # No Swagger UI: it uses inline styles, which the Content-Security-Policy forbids.
     docs_url=None,
 )
 api.add_router("", incoming.router)
@@ -96,14 +96,14 @@ def refuse(_request: HttpRequest, error: ProblemError) -> HttpResponse:
 
 @api.exception_handler(HttpError)
 def refuse_unparsed(_request: HttpRequest, error: HttpError) -> HttpResponse:
-    """Ninja wraps what the parser raises."""
+    """Unwrap errors of the parser, which ninja wraps."""
     cause = error.__cause__
     return response(cause if isinstance(cause, ProblemError) else ProblemError("malformed_request"))
 
 
 @api.exception_handler(ValidationError)
 def refuse_invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
-    """Where, and what is wrong there; never what was sent."""
+    """Return where the request is invalid and why, without the submitted values."""
     errors = [{"where": [str(part) for part in one["loc"]], "what": one["msg"]} for one in error.errors[:ERRORS_NAMED]]
     return response(ProblemError("invalid_request", more={"errors": errors}))
 
@@ -124,7 +124,7 @@ def list_subscriptions(
     after: int = Query(0, ge=0, le=LARGEST_ID, description="Only those with a larger id"),
     limit: int = Query(PAGE, ge=1, le=PAGE_AT_MOST),
 ) -> SubscriptionPage:
-    """In the order of their ids. A page costs the same however many there are."""
+    """List subscriptions by id. The cost of a page does not depend on their number."""
     token = token_for(request, Action.READ)
     found = tokens.subscriptions_of(token).filter(pk__gt=after).select_related("report").order_by("pk")
     rows = list(found[: limit + 1])
@@ -149,10 +149,8 @@ def run_subscription(
         description="The same key with the same request within 24 hours gives the same answer and no second run.",
     ),
 ) -> HttpResponse:
-    """Answers as soon as the run is written down; what becomes of it says `/runs/{run_id}` (header `Location`).
-
-    409 where the subscription is disabled, not valid now, or has a run under way. The body may be left out.
-    """
+    """Start a run and answer as soon as it is stored. `/runs/{run_id}` (header `Location`) tells its outcome. Answers
+    409 if the subscription is disabled, not valid now, or has a run under way. The body is optional."""
     token = token_for(request, Action.RUN)
     subscription = get_object_or_404(tokens.subscriptions_of(token), pk=subscription_id)
     asked = asked or RunRequest()
@@ -189,7 +187,7 @@ def run_subscription(
     tags=["runs"],
 )
 def get_run(request: HttpRequest, run_id: Id) -> RunState:
-    """Of whatever trigger, as long as its subscription is reached by the token."""
+    """Return a run of any trigger if the token reaches its subscription."""
     token = token_for(request, Action.READ)
     return RunState.of(get_object_or_404(tokens.runs_of(token), pk=run_id))
 
@@ -201,7 +199,7 @@ def get_run(request: HttpRequest, run_id: Id) -> RunState:
     tags=["alerts"],
 )
 def check_rule(request: HttpRequest, rule_id: Id) -> Status[CheckState]:
-    """Answers as soon as the check is written down. 409 where the rule is disabled."""
+    """Start a check and answer as soon as it is stored. Answers 409 if the rule is disabled."""
     token = token_for(request, Action.ALERT)
     rule = get_object_or_404(tokens.rules_of(token), pk=rule_id)
     if not rule.is_enabled:

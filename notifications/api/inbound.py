@@ -1,8 +1,6 @@
-"""`/in/<public id>`: takes what other systems send to an inbound channel, in whatever form.
-
-Who cannot prove a channel's secret gets the same answer for every address. The address may hold a token, so its query
-is taken off the request before anything can log it.
-"""
+"""`/in/<public id>`: receives calls of other systems for an inbound channel, in many formats. Without the channel's
+secret, the answer is the same for every URL. The query may hold a token, so it is removed from the request before
+anything can log it."""
 
 from __future__ import annotations
 
@@ -28,9 +26,9 @@ from notifications.inbound.payloads import BODY_BYTES, MULTIPART_BYTES, PayloadE
 from notifications.models import InboundCall, InboundChannel
 from notifications.tasks import enqueue_runs
 
-# The address with its query, as servers name it in the environment of a request.
+# Keys under which servers store the URL with its query.
 RAW_ADDRESSES = frozenset({"RAW_URI", "REQUEST_URI"})
-# Headers by which senders tell a repeat.
+# Headers that mark a repeated call.
 REPEAT_HEADERS = ("Idempotency-Key", "X-Gitlab-Event-UUID", "X-GitHub-Delivery", "Webhook-Id")
 _REASONS = {
     "invalid_proof": Sentence("The secret or the signature is missing or wrong."),
@@ -42,10 +40,10 @@ _REASONS = {
 
 @csrf_exempt
 def receive(request: HttpRequest, public_id: str) -> HttpResponse:
-    """202 once the message is written down, with what became of it; problem details otherwise."""
+    """Answer 202 with the outcome once the message is stored, problem details otherwise."""
     query = request.GET.dict()
     request.META["QUERY_STRING"], request.GET = "", QueryDict()
-    for raw in RAW_ADDRESSES & request.META.keys():  # kept: the log of accesses asks for them
+    for raw in RAW_ADDRESSES & request.META.keys():  # kept without the query, because the access log reads them
         request.META[raw] = request.path
     try:
         if request.method not in {"POST", "PUT"}:
@@ -59,12 +57,12 @@ def receive(request: HttpRequest, public_id: str) -> HttpResponse:
 
 
 def _take_call(request: HttpRequest, public_id: str, query: dict[str, str]) -> Taken:
-    """Raises ProblemError."""
+    """Check and accept the call. Raises ProblemError."""
     count_call(f"in:address:{network_of(request) or 'unknown'}", tokens.CALLS_PER_ADDRESS)
     found = InboundChannel.objects.usable().select_related("owner", "corp")
     channel = found.filter(public_id=public_id, kind=InboundChannel.Kind.WEBHOOK).first()
     body = _read_proven_body(request, channel, query)
-    if channel is None:  # _read_proven_body lets nobody through without one
+    if channel is None:  # for the type checker: _read_proven_body has refused the call
         raise ProblemError("invalid_proof")
     try:
         count_call(f"in:channel:{channel.pk}", settings.API_CALLS_PER_TOKEN)
@@ -82,13 +80,14 @@ def _take_call(request: HttpRequest, public_id: str, query: dict[str, str]) -> T
 
 
 def _read_proven_body(request: HttpRequest, channel: InboundChannel | None, query: dict[str, str]) -> bytes:
-    """Read the body, where it is needed for the proof before that, else after it. Raise ProblemError."""
+    """Return the body after verifying the secret or signature. Raises ProblemError. The body is read before the check
+    only if the check needs it."""
     scheme = SCHEMES.get(channel.scheme, SCHEMES["bearer"]) if channel is not None else SCHEMES["bearer"]
     body = b""
     if scheme.needs_secret:
         try:
             body = _read_body(request, channel)
-        except ProblemError as error:  # which tells nobody that there is such a channel
+        except ProblemError as error:  # the answer must not reveal that the channel exists
             raise ProblemError("invalid_proof") from error
     if not _is_proven(channel, Proof(request.headers, query, body)):
         raise _refuse(channel, "invalid_proof")
@@ -103,7 +102,7 @@ def _is_proven(channel: InboundChannel | None, proof: Proof) -> bool:
 
 
 def _read_body(request: HttpRequest, channel: InboundChannel | None) -> bytes:
-    """Raises ProblemError."""
+    """Return the body. Raises ProblemError if it is too large or cannot be read."""
     at_most = MULTIPART_BYTES if request.content_type == "multipart/form-data" else BODY_BYTES
     try:
         body = request.read(at_most + 1)
@@ -115,13 +114,14 @@ def _read_body(request: HttpRequest, channel: InboundChannel | None) -> bytes:
 
 
 def _repeat_key(channel: InboundChannel, proof: Proof) -> str:
-    """No header counts beside a signature over the time: whoever makes a recorded call again may change it."""
+    """Return a key that identifies repeated calls. With a signature over the time no header counts, because headers of
+    a replayed call can be changed."""
     signed = channels.repeat_key(channel.scheme, proof, now=timezone.now().timestamp())
     return signed or next((proof.headers[name] for name in REPEAT_HEADERS if proof.headers.get(name)), "")
 
 
 def _refuse(channel: InboundChannel | None, code: str) -> ProblemError:
-    """Write the refusal into the channel's log of calls. Return it."""
+    """Log the refusal in the channel's calls and return the error."""
     if channel is not None and code in _REASONS:
         calls.note(channel, InboundCall.Outcome.REFUSED, _REASONS[code], now=database_now())
     return ProblemError(code)

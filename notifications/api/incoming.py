@@ -1,4 +1,4 @@
-"""`/messages`: hands in a message and says what became of it. `/uploads`: pictures and files for them."""
+"""`/messages`: sends messages and tells their outcome. `/uploads`: pictures and files for messages."""
 
 from __future__ import annotations
 
@@ -92,12 +92,9 @@ def send_message(
         description="The same key with the same request within 24 hours gives the same answer and no second message.",
     ),
 ) -> HttpResponse | Status[MessagePreview]:
-    """Answers as soon as the message is written down; what becomes of it says `/messages/{message_id}` (header
-    `Location`). As JSON, or as a form with the JSON in `message` and pictures and files in `files`.
-
-    Recipients who are out of the token's reach are unknown, as those who do not exist. 422 where nobody is known, 429
-    where the token's day is used up.
-    """
+    """Send a message and answer as soon as it is stored. `/messages/{message_id}` (header `Location`) tells its
+    outcome. Send JSON, or a form with the JSON in `message` and pictures and files in `files`. Recipients out of the
+    token's reach count as unknown. Answers 422 if no recipient is known, 429 if the token's daily limit is reached."""
     token = token_for(request, Action.SEND)
     asked = _read_request(request)
     if asked.body.dry_run:
@@ -120,7 +117,7 @@ def get_message(
     after: int = Query(0, ge=0, le=LARGEST_ID, description="Only receipts with a larger id"),
     limit: int = Query(PAGE, ge=1, le=PAGE_AT_MOST),
 ) -> MessageState:
-    """One of the token's own messages. Receipts come in the order of their ids."""
+    """Return one of the token's own messages, with a page of receipts by id."""
     token = token_for(request, Action.SEND)
     messages = IncomingMessage.objects.filter(token=token).defer("text", "original", "page")
     message = get_object_or_404(messages, pk=message_id)
@@ -136,7 +133,7 @@ def get_message(
     openapi_extra={"requestBody": _UPLOAD_BODY},
 )
 def upload_file(request: HttpRequest) -> Status[UploadState]:
-    """Up to 20 MB, as a form with one `file`. Kept for a day, for messages of the same token."""
+    """Upload a file of up to 20 MB, as a form with one `file`. It is kept for a day, for messages of the same token."""
     token, now = token_for(request, Action.SEND), database_now()
     if request.content_type != MULTIPART:
         raise ProblemError("unsupported_media_type")
@@ -155,7 +152,7 @@ def upload_file(request: HttpRequest) -> Status[UploadState]:
 
 @dataclass(frozen=True)
 class _SendRequest:
-    """Content of a request, with the files that it carries itself."""
+    """The parsed request and its files."""
 
     body: MessageIn
     files: list[content.CheckedFile]
@@ -163,10 +160,8 @@ class _SendRequest:
 
 
 def _read_request(request: HttpRequest) -> _SendRequest:
-    """Read a request and look nothing up: the same request is the same when what it names is gone.
-
-    Raises ProblemError and ValidationError.
-    """
+    """Parse a request without database access, so that a repeated request has the same fingerprint even if what it
+    names is gone. Raises ProblemError and ValidationError."""
     sent: list[Any] = []
     if request.content_type == MULTIPART:
         fields, named = _read_form(request)
@@ -186,7 +181,7 @@ def _read_request(request: HttpRequest) -> _SendRequest:
 
 
 def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
-    """Build the message with the uploads and the company that it names. Raises ProblemError."""
+    """Build the message; look up its uploads and company. Raises ProblemError."""
     asked = request.body
     try:
         known = find_uploads(token, asked.uploads, now=database_now())
@@ -219,7 +214,8 @@ def _build_message(token: ApiToken, request: _SendRequest) -> Incoming:
 
 
 def _find_corp(token: ApiToken, name: str | None) -> Corp | None:
-    """Return a company that the token's owner sees. Of two with one name, or one CorpId, neither is meant."""
+    """Return the company with this CorpId or name that the token's owner sees. Raises ProblemError if there is none or
+    more than one."""
     if name is None:
         return None
     named = Q(corpid=name) | Q(name=name)
@@ -230,7 +226,7 @@ def _find_corp(token: ApiToken, name: str | None) -> Corp | None:
 
 
 def _read_form(request: HttpRequest) -> tuple[Any, Any]:
-    """Return the fields and the files of a form. Raises ProblemError where it is none."""
+    """Return fields and files of a form. Raises ProblemError if it cannot be parsed."""
     try:
         return request.POST, request.FILES
     except RequestDataTooBig as error:
@@ -277,6 +273,6 @@ def _accept(request: HttpRequest, token: ApiToken, asked: _SendRequest, key: str
 
 
 def _record_in_audit(token: ApiToken, message: IncomingMessage) -> None:
-    """Record who sent something, and to how many; not what."""
+    """Record the sender and the number of people, but no content."""
     note = f"message:{message.pk} → {message.person_count}"
     services.record(action=AuditEntry.Action.DONE, subject=token, note=note, corps=signals.corps_of(token))

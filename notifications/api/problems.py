@@ -1,4 +1,4 @@
-"""API errors: problem details (RFC 9457) with stable codes. The middleware that words every refusal of the API so."""
+"""API errors as problem details (RFC 9457) with stable codes, and the middleware that produces them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 CONTENT_TYPE, JSON, MULTIPART = "application/problem+json", "application/json", "multipart/form-data"
 ROOTS = ("/api/", "/in/")
 BODY_BYTES_AT_MOST = 256 * 1024
-# More for a message, which has a long text and many recipients, and for a form with 20 MB of files.
+# Messages have long texts and many recipients; forms carry 20 MB of files.
 MORE_BYTES_AT_MOST = {"/api/v1/messages": 1024 * 1024}
 FORM_BYTES_AT_MOST = 21 * 1024 * 1024
 FORM_PATHS = frozenset({"/api/v1/messages", "/api/v1/uploads"})
-# An inbound channel may get pictures and files; it reads no more than its kind of body may have.
+# Inbound calls may contain pictures and files. The view enforces a smaller limit per content type.
 INBOUND_BYTES_AT_MOST = 24 * 1024 * 1024
-# By a code and its status: what it means, in a sentence for whoever reads a log.
+# Code → HTTP status and title, a sentence for people who read a log.
 TITLES: dict[str, tuple[int, _StrPromise]] = {
     "malformed_request": (400, _("The body is no JSON, or no form.")),
     "missing_token": (401, _("A token is missing: Authorization: Bearer …")),
@@ -60,7 +60,7 @@ TITLES: dict[str, tuple[int, _StrPromise]] = {
     "restored_copy": (503, _("This is a restored copy of the installation: it takes nothing.")),
     "unavailable": (503, _("The database or Valkey does not answer at the moment; try again soon.")),
 }
-# Statuses that any call with a token may end with.
+# Statuses that any call may answer with.
 ALWAYS = frozenset({401, 403, 404, 413, 422, 429, 503})
 _BY_STATUS = {
     400: "malformed_request",
@@ -73,7 +73,7 @@ _BY_STATUS = {
 
 @dataclass
 class ProblemError(Exception):
-    """A refusal that ends the call. `detail`: of this case; `more`: members beside the usual ones."""
+    """An error that ends the call. `detail`: explains this case; `more`: additional members of the JSON."""
 
     code: str
     detail: str = ""
@@ -96,7 +96,7 @@ def response(error: ProblemError) -> HttpResponse:
 
 
 def instead_of(other: HttpResponse) -> HttpResponse:
-    """Replace what Django words for browsers by a problem; its headers stay."""
+    """Replace Django's HTML errors by problem details. Keeps the headers."""
     code = _BY_STATUS.get(other.status_code)
     if code is None or other.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
         return other
@@ -107,12 +107,12 @@ def instead_of(other: HttpResponse) -> HttpResponse:
 
 
 def problems(*statuses: int) -> dict[int, type[ProblemDetails]]:
-    """List the statuses that any operation may answer with, and these, for the OpenAPI document."""
+    """Return the error responses of an operation for the OpenAPI document: the common statuses and `statuses`."""
     return dict.fromkeys(sorted({*ALWAYS, *statuses}), ProblemDetails)
 
 
 def read_json(body: bytes) -> Any:
-    """Read JSON as RFC 8259 has it, from the body of a call or a field of a form. Raises ProblemError."""
+    """Parse JSON strictly by RFC 8259. Raises ProblemError."""
     try:
         return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -124,9 +124,8 @@ def _refuse_constant(constant: str) -> None:
 
 
 class ApiMiddleware:
-    """Take the cookies off each call of the API before anybody reads them: a session opens nothing there, so that
-    no page of another site can make a browser ask for anything. After SiteAddressMiddleware, before the sessions.
-    """
+    """Removes cookies from API calls, so that no session is used there and other sites cannot make a browser call the
+    API. Place it after SiteAddressMiddleware and before SessionMiddleware. It also limits the size of the body."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -153,6 +152,6 @@ def _bytes_at_most(request: HttpRequest) -> int:
 
 
 def _length_of(request: HttpRequest) -> int:
-    """Return the length that the server promised; without one Django reads no body."""
+    """Return the declared length. Without one, Django reads no body."""
     length = request.META.get("CONTENT_LENGTH") or "0"
     return int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0

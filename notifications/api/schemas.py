@@ -1,4 +1,4 @@
-"""What goes into the API and comes out, as the OpenAPI document shows it."""
+"""Requests and responses of the API. The docstrings appear in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from notifications.models.inbound import FIGURES_AT_MOST, LINK_CHARACTERS, TEXT_
 from notifications.models.subscriptions import MAX_LIFETIME_HOURS
 from notifications.sources import Figure
 
-# What a key of the database can be.
+# The largest primary key of the database.
 LARGEST_ID = 2**63 - 1
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 
 
 class ProblemDetails(Schema):
-    """Problem details (RFC 9457). Programs go by `code`."""
+    """Problem details (RFC 9457). Programs should check `code`."""
 
     type: str
     title: str
@@ -34,7 +34,7 @@ class ProblemDetails(Schema):
 
 
 class RunRequest(Schema):
-    """`trigger`: what caused it; it stands in the log, and is the same otherwise."""
+    """A request to run. `trigger`: the cause shown in the log, without other effect."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,8 +42,8 @@ class RunRequest(Schema):
 
 
 class RunCounts(Schema):
-    """People. `recipients` can be reached; of them WeCom or the mail server accepted, refused, or has not been asked
-    yet (`waiting`); of `unknown` nobody knows. `skipped` could not be reached from the beginning."""
+    """Numbers of people. `recipients` could be reached: each is accepted or refused by WeCom or the mail server,
+    `waiting` to be sent, or `unknown`. `skipped` could not be reached."""
 
     recipients: int
     skipped: int
@@ -54,8 +54,8 @@ class RunCounts(Schema):
 
 
 class RunState(Schema):
-    """One execution of a subscription. `state`: waiting, sending, finished, missed, failed, or skipped (its data
-    was not worth sending)."""
+    """A run of a subscription. `state`: waiting, sending, finished, missed, failed, or skipped (its data was not worth
+    sending)."""
 
     id: int
     subscription_id: int | None
@@ -70,7 +70,7 @@ class RunState(Schema):
 
     @classmethod
     def of(cls, run: Run) -> RunState:
-        """One query, for the counts."""
+        """Make one query, for the counts."""
         counts = statistics.of_run(run.pk)
         return cls(
             id=run.pk,
@@ -89,7 +89,7 @@ class RunState(Schema):
 
 
 class SubscriptionItem(Schema):
-    """A standing order. `is_enabled`: a disabled one runs by hand only; of a paused one the messages wait."""
+    """A subscription. `is_enabled`: disabled ones only run by hand. `is_paused`: messages wait."""
 
     id: int
     name: str
@@ -108,14 +108,14 @@ class SubscriptionItem(Schema):
 
 
 class CheckState(Schema):
-    """A check that has begun: what it finds stands in the incidents."""
+    """A check that has started. Its findings appear as incidents."""
 
     rule_id: int
     slot_at: datetime
 
 
 class SubscriptionPage(Schema):
-    """`next_after`: where the next page begins; null on the last one."""
+    """A page of subscriptions. `next_after`: where the next page begins; null on the last one."""
 
     items: list[SubscriptionItem]
     next_after: int | None
@@ -127,8 +127,8 @@ Form = Literal["auto", "text", "markdown", "textcard", "news", "image", "text_no
 
 
 class RecipientIn(Schema):
-    """Who gets it. `corp`: of a userid or a department, the CorpId or the name of its company; without it, whichever
-    has it. `attribute`: the key of the attribute whose value it is. A department by its number in WeCom or its name."""
+    """A recipient. `corp`: CorpId or name of the company of a userid or department; empty searches all. `attribute`:
+    key of the attribute whose value is given. A department is given by its number in WeCom or its name."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -149,7 +149,7 @@ class RecipientIn(Schema):
 
 
 class FigureIn(Schema):
-    """A number in words, with what it is. Cards show the first one large."""
+    """A key figure as text, with a caption. Cards show the first one large."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -162,9 +162,9 @@ class FigureIn(Schema):
 
 
 class MessageIn(Schema):
-    """A message. `form`: auto chooses by what there is. `corp`: only people of this company, by CorpId or name.
-    `uploads`: pictures and files that were handed in before. `callback_url`: where to tell that all is settled.
-    `dry_run`: says who would be reached, and sends nothing."""
+    """A message. `form`: auto chooses by content. `corp`: only send to people of this company (CorpId or name).
+    `uploads`: ids of uploaded files. `callback_url`: called once all is settled. `dry_run`: only tell who would be
+    reached."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -184,7 +184,7 @@ class MessageIn(Schema):
 
 
 class UnknownRecipient(Schema):
-    """A recipient that names nobody. `reason`: unknown (also: out of the token's reach), or ambiguous."""
+    """A recipient that matches nobody. `reason`: unknown (also if out of the token's reach), or ambiguous."""
 
     by: str
     value: str
@@ -199,15 +199,15 @@ class UnknownRecipient(Schema):
 
 
 class Reachable(Schema):
-    """A person. `reason`: why the message would not reach them; empty where it would."""
+    """A person. `reason`: why the message would not reach them; empty if it would."""
 
     user: str
     reason: str
 
 
 class MessagePreview(Schema):
-    """What would become of a message. `messages`: how many each person gets, one for each further file. `people`: the
-    first 1000."""
+    """The effect of a message. `messages`: number per person, one more for each further file. `people`: the first
+    1000."""
 
     form: str
     messages: int
@@ -244,10 +244,8 @@ class CallbackState(Schema):
 
 
 class ReceiptItem(Schema):
-    """What became of one of the messages for one person. `part`: 0 for the message itself, then its further files.
-
-    `state`: waiting, accepted, invalid, unlicensed, failed, unknown, canceled or skipped; of skipped `reason` says why.
-    """
+    """The outcome of one message for one person. `part`: 0 for the message itself, then its further files. `state`:
+    waiting, accepted, invalid, unlicensed, failed, unknown, canceled or skipped. `reason` explains skipped."""
 
     id: int
     user: str | None
@@ -264,7 +262,7 @@ class ReceiptItem(Schema):
         return cls(
             id=receipt.pk,
             user=receipt.user.username if receipt.user else None,
-            # message:<id> is the first of a message's runs, message:<id>:<number> a further one, also if sent again.
+            # Run keys are message:<id> for the message itself and message:<id>:<number> for a further file.
             part=int((*receipt.run.first_sent.key.split(":"), "0", "0")[2]),
             state="waiting" if state in Delivery.UNSETTLED else state,
             reason=receipt.reason,
@@ -274,8 +272,8 @@ class ReceiptItem(Schema):
 
 
 class MessageState(Schema):
-    """A message and what became of it. `state`: waiting, sending or finished. `counts`: people, for each of its
-    messages. `receipts`: a page; `next_after`: where the next page begins, null on the last one."""
+    """A message and its outcome. `state`: waiting, sending or finished. `counts`: people, summed over its messages.
+    `receipts`: a page; `next_after`: where the next page begins, null on the last one."""
 
     id: int
     title: str
@@ -291,7 +289,7 @@ class MessageState(Schema):
 
     @classmethod
     def of(cls, message: IncomingMessage, receipts: Sequence[Receipt], next_after: int | None) -> MessageState:
-        """Two queries, for the runs and the counts."""
+        """Make two queries, for the runs and the counts."""
         runs, counts = list(message.runs.order_by("pk")), statistics.of_message(message.pk)
         return cls(
             id=message.pk,
@@ -317,8 +315,8 @@ class MessageState(Schema):
 
 
 class UploadState(Schema):
-    """A picture or a file for messages of the same token, until `expires_at`. `kind`: picture, which WeCom shows, or
-    file. `content_type`: what it is, whatever it was called."""
+    """A file for messages of the same token until `expires_at`. `kind`: picture, if WeCom can show it, or file.
+    `content_type`: detected from the content, not from the name."""
 
     id: int
     name: str

@@ -1,7 +1,5 @@
-"""Tokens of the HTTP API: making, finding and revoking them, what each may do, and how often it may call.
-
-A token never may more than its owner may at the moment of the call: less, if the owner was given less since.
-"""
+"""API tokens: create, find, revoke, permissions and rate limits. A token never may do more than its owner may at the
+time of the call."""
 
 from __future__ import annotations
 
@@ -26,16 +24,16 @@ from notifications.inbound.channels import digest_of
 from notifications.models import AlertRule, ApiToken, Run, Subscription
 from notifications.models.inbound import MAY_SEND
 
-# What a scanner of source code or logs knows one by.
+# Prefixes by which secret scanners recognise our secrets.
 BEGINNING, SIGNING_BEGINNING = "gwc_", "gws_"
 SECRET_BYTES = 32
 PREFIX_CHARACTERS = len(BEGINNING) + 6
-# How exactly it is known when a token was used last.
+# How often the last use is stored.
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class Action(StrEnum):
-    """What a token may be for: ApiToken has a column `may_…` for each."""
+    """An action that a token may allow. ApiToken has a column `may_…` for each."""
 
     RUN = "run"
     READ = "read"
@@ -43,7 +41,7 @@ class Action(StrEnum):
     SEND = "send"
 
 
-# What the owner must hold in the administration for it.
+# Permissions that the owner needs for each action.
 _NEEDED = {
     Action.RUN: ("notifications.change_subscription",),
     Action.READ: ("notifications.view_subscription", "notifications.view_run"),
@@ -53,31 +51,31 @@ _NEEDED = {
 
 
 def new_secret() -> str:
-    """Letters, digits, "-" and "_": 47 characters with 256 random bits."""
+    """Return a new secret: 47 URL-safe characters with 256 random bits."""
     return BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
 
 
 def seal(token: ApiToken, *, secret: str, now: datetime) -> None:
-    """Give an unsaved token its secret: what is kept of it tells nobody the rest. One that sends messages gets a second
-    secret, which we keep, to sign its webhooks with."""
+    """Set the digest, prefix and creation time of an unsaved token; the secret itself is not stored. A token that sends
+    messages also gets a stored secret to sign its webhooks."""
     if token.may_send:
         token.signing_secret = SIGNING_BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
     token.digest, token.prefix, token.created_at = digest_of(secret), secret[:PREFIX_CHARACTERS], now
 
 
 def find_token(*, secret: str, now: datetime) -> ApiToken | None:
-    """Find the usable token with this secret, with its owner: one look-up in an index, for any secret."""
+    """Return the usable token with this secret, with its owner. The look-up by digest uses an index."""
     return ApiToken.objects.usable(now).select_related("owner").filter(digest=digest_of(secret)).first()
 
 
 def note_use(token: ApiToken, *, ip: str | None, now: datetime) -> None:
-    """Write down when and from where it was used last, once a minute at most."""
+    """Store time and address of the last use, at most once a minute."""
     rarely = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
     ApiToken.objects.filter(rarely, pk=token.pk).update(last_used_at=now, last_used_from=ip)
 
 
 def revoke(token: ApiToken, *, now: datetime) -> bool:
-    """End it at once and for good. False where it was revoked already. Stands in the audit trail."""
+    """Revoke the token for good. Return False if it was revoked already. Recorded in the audit trail."""
     with transaction.atomic():
         current = ApiToken.objects.select_for_update().get(pk=token.pk)
         if current.revoked_at is not None:
@@ -88,12 +86,12 @@ def revoke(token: ApiToken, *, now: datetime) -> bool:
 
 
 def may(token: ApiToken, action: Action) -> bool:
-    """Return whether token and owner may do such a thing at all."""
+    """Return whether both the token and its owner may do this."""
     return getattr(token, f"may_{action.value}") and token.owner.has_perms(_NEEDED[action])
 
 
 def subscriptions_of(token: ApiToken) -> QuerySet[Subscription]:
-    """Return the subscriptions that the token reaches: of what its owner sees, what it was limited to."""
+    """Return the subscriptions within the token's scope that its owner sees."""
     seen = Subscription.objects.visible_to(token.owner)
     if token.reach == ApiToken.Reach.CORPS:
         return seen.filter(report__corp__in=token.corps.all())
@@ -103,7 +101,7 @@ def subscriptions_of(token: ApiToken) -> QuerySet[Subscription]:
 
 
 def rules_of(token: ApiToken) -> QuerySet[AlertRule]:
-    """The alert rules that the token may have checked: of what its owner sees, what it was limited to."""
+    """Return the alert rules within the token's scope that its owner sees."""
     rules = AlertRule.objects.visible_to(token.owner)
     if token.reach == ApiToken.Reach.CORPS:
         return rules.filter(receiver__corp__in=token.corps.all())
@@ -111,19 +109,19 @@ def rules_of(token: ApiToken) -> QuerySet[AlertRule]:
 
 
 def runs_of(token: ApiToken) -> QuerySet[Run]:
-    """Return the runs of those subscriptions that the owner sees: a run keeps the company that it was for."""
+    """Return the runs of these subscriptions that the owner sees. A run keeps the company it was made for."""
     return Run.objects.visible_to(token.owner).filter(subscription__in=subscriptions_of(token))
 
 
 logger = logging.getLogger(__name__)
 
 UNAVAILABLE_SECONDS = 5
-# Within a minute, whatever tokens they bring. Of IPv6 an address is its /48.
+# Calls per minute and client address (IPv6: per /48), over all tokens.
 CALLS_PER_ADDRESS = 600
 
 
 class TokenAuth(HttpBearer):
-    """What each operation of the API asks for first. The address is counted before the token is looked up."""
+    """Authentication of all API operations. Counts the call per address before looking up the token."""
 
     def __call__(self, request: HttpRequest) -> Any:
         count_call(f"api:address:{network_of(request) or 'unknown'}", CALLS_PER_ADDRESS)
@@ -143,7 +141,7 @@ class TokenAuth(HttpBearer):
 
 
 def token_for(request: HttpRequest, action: Action) -> ApiToken:
-    """Return the caller's token. Raise ProblemError where it may not do such a thing."""
+    """Return the caller's token. Raises ProblemError if it may not do `action`."""
     token: ApiToken = request.auth  # type: ignore[attr-defined]  # set by ninja: what TokenAuth answered
     if not may(token, action):
         raise ProblemError("action_not_allowed")
@@ -155,7 +153,8 @@ def address_of(request: HttpRequest) -> str | None:
 
 
 def count_call(key: str, at_most: int) -> None:
-    """Count a call. Whoever cannot be counted waits: a limit that can be switched off from outside would be none."""
+    """Count a call. Raises ProblemError over the limit, also if Valkey is down: otherwise an attacker could switch the
+    limit off."""
     try:
         seconds = seconds_to_wait(key, at_most=at_most)
     except redis.RedisError as error:
