@@ -16,13 +16,12 @@ from tests.notifications.wire import Wire, running_wire
 
 @pytest.fixture
 def corp(db: None) -> Corp:
-    """An enabled company."""
     return make_corp(name="北山制造")
 
 
 @pytest.fixture
 def wire() -> Iterator[Wire]:
-    """A WeCom at the other end of a real socket."""
+    """A WeCom stand-in behind a real socket."""
     with running_wire() as running:
         yield running
 
@@ -48,6 +47,6 @@ def clock() -> FakeClock:
 
 @pytest.fixture(autouse=True)
 def _language() -> Iterator[None]:
-    """Each test begins in the product's language: a page that the test client opens in another leaves it active."""
+    """The product's language at the start of each test: pages that the test client opens may change it."""
     with translation.override(settings.LANGUAGE_CODE):
         yield

@@ -1,6 +1,6 @@
-"""The push engine's services under a clock that the test moves, before a sandbox in this process.
+"""The push engine's services under a clock that the test moves, with a sandbox in this process.
 
-What the tasks do, is done here by hand and in any order, so that a worker can end between any two steps.
+The tests do the tasks' work themselves and in any order, so that a worker can end between any two steps.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MINUTE_SECONDS = 60
 
 
 class FollowingClock(Clock):
-    """The sandbox's clock, which shows what the test's shows."""
+    """The sandbox's clock, which shows the time of the test's clock."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class FollowingClock(Clock):
 
 @contextmanager
 def sandbox_in_thread(world: World) -> Iterator[str]:
-    """Serve `world` from a thread of this process, which may look into it between calls. Gives its address."""
+    """Serve `world` from a thread of this process, which may change it between calls. Yield the address."""
     port: Future[int] = Future()
     stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
@@ -72,8 +72,11 @@ def sandbox_in_thread(world: World) -> Iterator[str]:
 
 @dataclass
 class Engine:
-    """Beat, broker and workers. `broker`: what was published and nobody took. `gone`: calls of workers that died, or
-    were thought dead, with their answers."""
+    """Beat, broker and workers.
+
+    `broker` holds published tasks that no worker has taken; `gone` holds calls, with their answers, of workers that
+    died or were thought dead.
+    """
 
     clock: FakeClock
     world: World
@@ -82,7 +85,7 @@ class Engine:
     gone: list[Ended] = field(default_factory=list)
 
     def gate(self, lease_seconds: float) -> Gate:
-        """The limiter on the test's clock."""
+        """Return the limiter on the test's clock."""
         return Gate(self.store, lease_seconds=lease_seconds, now_ms=lambda: round(self.clock.now.timestamp() * 1000))
 
     def tick(self) -> None:
@@ -95,7 +98,7 @@ class Engine:
         self._publish("recall", recall.to_recall(now=now))
 
     def do_task(self, position: int) -> None:
-        """A worker takes a task and does it whole."""
+        """Take a task and finish it."""
         kind, ids = self._dequeued(position)
         if kind == "render":
             if render.render_runs(ids, clock=self.clock, is_stopping=_never):
@@ -106,7 +109,7 @@ class Engine:
             send_deliveries(ids, clock=self.clock, is_stopping=_never)
 
     def stop_at(self, position: int) -> None:
-        """A worker takes a task when it was already asked to end."""
+        """Take a task as a worker that was already asked to end."""
         kind, ids = self._dequeued(position)
         if kind == "render":
             render.render_runs(ids, clock=self.clock, is_stopping=lambda: True)
@@ -121,7 +124,7 @@ class Engine:
             self._claimed(ids)
 
     def die_after_the_call(self, position: int) -> None:
-        """Its answers may be settled later: `settle_late`."""
+        """Call WeCom and do not store the answers; `settle_late` may do it later."""
         kind, ids = self._dequeued(position)
         if kind != "send":
             return
@@ -130,17 +133,17 @@ class Engine:
             self.gone.append(Ended(attempt, outcome, 10, self.clock.now))
 
     def settle_late(self) -> None:
-        """Who was thought dead comes back with his answers, in whatever order."""
+        """Settle the answers of workers that were thought dead."""
         ended, self.gone = self.gone, []
         settle_calls(ended)
 
     def lose_store(self) -> None:
-        """Valkey was restarted: tasks, tokens and the limiter's memory are gone."""
+        """Restart Valkey: tasks, tokens and the limiter's counts are gone."""
         self.store.flushdb()
         self.broker.clear()
 
     def work_off(self) -> bool:
-        """Tick and do whatever is published until nothing of that is left. Returns whether there was anything."""
+        """Tick, and do tasks until none is left. Return whether there was any."""
         self.tick()
         has_work = bool(self.broker)
         while self.broker:
@@ -148,7 +151,7 @@ class Engine:
         return has_work
 
     def next_moment(self) -> None:
-        """Move the clock on to when something else is due, at most ten minutes."""
+        """Move the clock to the next time at which something is due, by ten minutes at most."""
         now = self.clock.now
         latest = now + timedelta(minutes=10)
         moments = [latest]
@@ -162,7 +165,7 @@ class Engine:
         )
 
     def wecom_will(self, kind: str, **values: object) -> None:
-        """The next calls meet a fault of the sandbox."""
+        """Add a fault of the sandbox for the next calls."""
         self.world.faults.add(Fault.from_json({"kind": kind, "endpoint": "message/send", **values}))
 
     def arrived(self) -> Arrived:
@@ -173,8 +176,11 @@ class Engine:
         return found
 
     def most_calls_in_a_minute(self, corpid: str) -> list[float]:
-        """When they came, of the fullest 60 seconds. A call with a token that is worth nothing is not counted by WeCom
-        (docs/en/sandbox.md: the token is checked before the frequency); the client repeats it with another one."""
+        """Return the times of the calls in the fullest 60 seconds.
+
+        WeCom does not count a call with an invalid token, which the client repeats with a new one: it checks the token
+        before the frequency (docs/en/sandbox.md).
+        """
         times = [
             call.at
             for call in self.world.calls

@@ -37,7 +37,7 @@ def make_corp(**fields: Any) -> Corp:
 
 
 def make_person(corp: Corp | None = None, userid: str = "", **fields: Any) -> User:
-    """A person; with a corp or a userid also a primary WeCom account."""
+    """Create a person; with a corp or a userid also a primary WeCom account."""
     username = fields.pop("username", f"person{next(_numbers)}")
     person = put(User(username=username, **fields))
     if corp is not None or userid:
@@ -50,7 +50,7 @@ def make_superuser() -> User:
 
 
 def make_manager(*corps: Corp, permissions: str = "") -> User:
-    """A member of staff who manages these companies, with the app's permissions whose codename holds `permissions`."""
+    """Create a manager of these companies, with the app's permissions whose codename contains `permissions`."""
     manager = put(User(username=f"manager{next(_numbers)}", is_staff=True))
     held = Permission.objects.filter(content_type__app_label="notifications", codename__contains=permissions)
     join(manager, "managed_corps", corps)
@@ -71,7 +71,7 @@ def make_report(**fields: Any) -> Report:
 
 
 def make_subscription(*people: User, now: datetime = NOW, **fields: Any) -> Subscription:
-    """A subscription for 09:00 in Shanghai that is due at NOW."""
+    """Create a subscription for 09:00 in Shanghai that is due at NOW."""
     if "report" not in fields:
         fields["report"] = make_report()
     defaults = {"name": "每日九点", "crontab": "0 9 * * *", "time_zone": "Asia/Shanghai"}

@@ -1,4 +1,4 @@
-"""Messages for one person each, and sending and claiming of one, where the engine takes many."""
+"""Messages for one person each, and the engine's functions for many deliveries called with one."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _numbers = count()
 
 
 def personal(corp: Corp, number: int, **fields: Any) -> list[int]:
-    """So many frozen messages of the company, each for somebody else."""
+    """Create this many frozen messages of the company, each for another person."""
     people = [make_person(corp, f"p{next(_numbers)}") for _ in range(number)]
     runs = [make_run(make_subscription(person, **fields)) for person in people]
     return [pk for run in runs for pk in render_run(run_id=run.pk, now=NOW)]
 
 
 def send_delivery(delivery_id: int, *, clock: Clock) -> bool:
-    """False if it may not be tried: not its time, settled, held back, or another has it."""
+    """Send the delivery. Return False if it may not be tried: not due, settled, held back, or claimed by another."""
     return send_deliveries([delivery_id], clock=clock, is_stopping=lambda: False) == 1
 
 
 def claim_delivery(delivery_id: int, *, now: datetime) -> StartedAttempt | None:
-    """None if it may not be tried now."""
+    """Claim the delivery. Return None if it may not be tried now."""
     return next(iter(claim_deliveries(find_pending([delivery_id]), now=now)), None)

@@ -1,4 +1,4 @@
-"""Pages that preview a form over data: what a browser sends until there is something to show, and the workers' part."""
+"""Pages that preview a form over data: the requests of a browser, and the work of the workers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from integrations.models import CardData
 
 
 def fetch() -> None:
-    """What the workers of the queue “data” do."""
+    """Fetch what is due, as the workers of the queue `data` do."""
     for row in CardData.objects.due(timezone.now()):
         datasources_fetch.carry_out(row_id=row.pk, clock=timezone.now)
 
 
 def preview(client: Client, path: str, values: Mapping[str, Any]) -> str:
-    """What the page shows in the end, as HTML."""
+    """Post the preview until it is finished and return its HTML."""
     first = client.post(path, values).json()
     if not first["token"]:
         return str(first["message"])

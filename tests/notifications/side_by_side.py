@@ -1,4 +1,4 @@
-"""Two connections to one database: work of another process, and what is done in between."""
+"""Database connections in parallel: the work of another process, and work between two statements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import connection
 
 
 def do_at_once(*works: Callable[[], object]) -> None:
-    """Do all of these at one moment, each over a connection of its own, and wait for their ends."""
+    """Do all of these at the same time, each over a connection of its own, and wait until they end."""
     barrier = threading.Barrier(len(works))
 
     def do(work: Callable[[], object]) -> None:
@@ -28,7 +28,7 @@ def do_at_once(*works: Callable[[], object]) -> None:
 
 
 class Meanwhile:
-    """Does its work once, as soon as a statement that is about to be made fits."""
+    """A wrapper of statements that does its work once, before the first statement that fits."""
 
     def __init__(self, work: Callable[[], object], fits: Callable[[str], bool]) -> None:
         self._work, self._fits, self._is_done = work, fits, False
@@ -41,7 +41,7 @@ class Meanwhile:
 
 
 class Elsewhere:
-    """Work of another process, over a connection of its own."""
+    """The work of another process, over a connection of its own."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._pids: list[int] = []
@@ -49,7 +49,7 @@ class Elsewhere:
         self._thread = threading.Thread(target=self._run)
 
     def until_it_waits(self) -> None:
-        """Begin, and come back when it waits for a lock of ours, or is done."""
+        """Start the work. Return once it waits for a lock of ours or is done."""
         self._thread.start()
         while self._thread.is_alive():
             with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Disabling a company and setting another one for its people: what happens to messages."""
+"""The effect of disabling a company, and of moving its people to another one, on messages."""
 
 from __future__ import annotations
 

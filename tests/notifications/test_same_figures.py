@@ -1,4 +1,4 @@
-"""A number is the same wherever it stands: in a text, an alert and a table."""
+"""A number is the same wherever it is shown: in a text, an alert and a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each kind of run has a source, and rendering asks that one."""
+"""Sources of runs: rendering uses the one for the run's trigger."""
 
 from __future__ import annotations
 

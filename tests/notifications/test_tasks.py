@@ -1,4 +1,4 @@
-"""Tasks hand over: what is due is rendered, what is rendered is sent, what was lost is found."""
+"""Tasks hand over to each other: what is due is rendered, what is rendered is sent, what was lost is found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def _eager() -> Iterator[None]:
-    """Tasks run at once, in this process."""
+    """Celery runs tasks at once, in this process."""
     current_app.conf.task_always_eager = True
     yield
     current_app.conf.task_always_eager = False
@@ -172,7 +172,7 @@ def test_ids_travel_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert [(queue, len(chunk)) for queue, chunk in sent] == [("celery", 50)] * 2 + [("celery", 20), ("urgent", 1)]
     assert sum((chunk for _queue, chunk in sent[:3]), []) == list(range(120))
-    # A broker takes 200 tasks at once more easily than 2,500.
+    # Publishing 200 tasks at once is easier for a broker than 2,500.
     chunks: list[list[int]] = []
     monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: chunks.append(*arguments))
     monkeypatch.setattr(tasks, "RUNS_PER_TASK", 2)

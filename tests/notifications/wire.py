@@ -1,4 +1,4 @@
-"""A WeCom at the other end of a real socket: keeps what was sent, answers as a test scripts it."""
+"""A WeCom stand-in behind a real socket: keeps what was sent and answers as a test scripts it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACCEPTED = {"errcode": 0, "errmsg": "ok", "msgid": "msg-1"}
 
 @dataclass
 class Wire:
-    """`sends`: the answers to the next message/send calls; then every one is accepted. `tokens` likewise."""
+    """Answers to the next calls: `sends` for message/send, `tokens` for gettoken. Later calls succeed."""
 
     url: str = ""
     sends: deque[Answer] = field(default_factory=deque)
@@ -47,7 +47,7 @@ def errcode(code: int, **fields: object) -> Answer:
 
 
 def http(status: int, content: str) -> Answer:
-    """An answer that is not WeCom's: a proxy's page, say."""
+    """Return an answer that is not WeCom's, like a proxy's page."""
 
     def send(connection: socket.socket) -> None:
         length = len(content.encode())
@@ -60,7 +60,7 @@ def http(status: int, content: str) -> Answer:
 
 
 def reset(connection: socket.socket) -> None:
-    """The connection breaks after the request was read."""
+    """Break the connection after the request was read."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
@@ -90,8 +90,7 @@ def running_wire() -> Iterator[Wire]:
 
         do_POST = do_GET
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Tests print nothing."""
+        def log_message(self, format: str, *args: object) -> None: ...
 
     with running(QuietServer(("127.0.0.1", 0), Handler)) as port:
         wire.url = f"http://127.0.0.1:{port}"

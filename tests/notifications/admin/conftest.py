@@ -35,14 +35,14 @@ def root() -> Client:
 
 @pytest.fixture
 def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The run ids that were handed to a worker: tests of the pages have none."""
+    """The run ids that were handed to a worker. Tests of the pages have no worker."""
     sent: list[list[int]] = []
     monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: sent.append(*arguments))
     return sent
 
 
 class World:
-    """One company's report, its push, and a run of it with its message and receipt."""
+    """A company's report, its push, and a run of the push with a message and a receipt."""
 
     def __init__(self) -> None:
         self.corp = make_corp(name="本公司")

@@ -1,4 +1,4 @@
-"""Reports and pushes in the administration: what is refused, previewed, asked for once, and read in the trail."""
+"""Reports and pushes in the administration: refusals, previews, double submits and the audit trail."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_manager_writes_for_his_companies_only(world: World) -> None:
 
 @pytest.fixture
 def editor() -> Client:
-    """Who may change reports of every company, and no push: others are led to the push's page."""
+    """A client that may change all reports but no push: others are redirected to the page of the push."""
     person = make_manager(permissions="_report")
     User.objects.filter(pk=person.pk).update(manages_all_corps=True)
     return client_of(User.objects.get(pk=person.pk))
@@ -109,7 +109,7 @@ def test_a_reports_company_changes_only_where_its_subscriptions_still_reach_some
 
 
 def version_on(client: Client, url: str) -> str:
-    """By what the page of a push tells what others saved since it was opened."""
+    """Return the version in the page's form, which shows what others saved since the page was opened."""
     return str(client.get(url).context["adminform"].form["page_version"].value())
 
 
@@ -167,7 +167,7 @@ def test_nobody_reachable_is_refused_with_the_reason_for_each(root: Client) -> N
 
 @pytest.mark.parametrize(
     ("start", "end"),
-    # A Saturday and a Sunday, for a schedule from Monday to Friday; a year that is over.
+    # A weekend for a schedule from Monday to Friday; a year in the past.
     [("2199-11-02", "2199-11-04"), ("2001-01-01", "2002-01-01")],
 )
 def test_a_validity_that_holds_no_time_is_refused(root: Client, start: str, end: str) -> None:
@@ -268,7 +268,7 @@ def token_on(page: Any) -> str:
 def test_running_now_asks_first_a_double_click_runs_once_and_a_disabled_one_may_be_run(
     root: Client, world: World, enqueued: list[list[int]]
 ) -> None:
-    Run.objects.update(status=Run.Status.FINISHED)  # one goes at a time
+    Run.objects.update(status=Run.Status.FINISHED)  # only one run may be under way
     url = reverse("admin:notifications_subscription_run", args=[world.subscription.pk])
     page = root.get(url)
     assert "1 人" in page.content.decode()
@@ -280,7 +280,7 @@ def test_running_now_asks_first_a_double_click_runs_once_and_a_disabled_one_may_
     assert first["Location"] == second["Location"] == reverse("admin:notifications_run_change", args=[run.pk])
     assert enqueued == [[run.pk]]
     assert run.requested_by == User.objects.get(is_superuser=True)
-    # Nor does it matter by hand that its validity is over.
+    # A run by hand ignores the end of the validity.
     Run.objects.update(status=Run.Status.FINISHED)
     Subscription.objects.update(is_enabled=False, next_run_at=None, valid_to=NOW.replace(year=2020))
     root.post(url, {"token": token_on(root.get(url))})
@@ -326,7 +326,7 @@ def channel(owner: User, person: User, corp: Corp | None) -> Any:
 
 
 def push(_owner: User, person: User, corp: Corp | None) -> Subscription:
-    """It belongs to the company of its report, as the card and the rule that are taken from it do."""
+    """Create a push, with a card and an attribute rule, in the company of its report."""
     report = make_report(corp=corp, title="title before")
     subscription = make_subscription(person, report=report, name="push before")
     source = DataSource.objects.create(name="data", kind=SourceKind.SQL)

@@ -1,4 +1,4 @@
-"""Making and revoking tokens in the administration: shown once, limited to what the administrator sees."""
+"""Making and revoking tokens in the administration: the secret is shown once, the reach is limited."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def page_of(token: ApiToken, page: str = "change") -> str:
 class TestMaking:
     def test_shows_the_secret_once_on_a_page_that_nobody_keeps(self, editor: User, subscription: Subscription) -> None:
         browser, root = client_of(editor), make_superuser()
-        # As the page is opened, it gives no right: nobody gives one by not looking.
+        # No right is selected at first, so nobody grants one by oversight.
         form = browser.get(ADD).context["adminform"].form
         assert [name for name in form.fields if name.startswith("may_") and form[name].value()] == []
         clear_trail()
@@ -76,7 +76,7 @@ class TestMaking:
         assert entries[1].corp_id == subscription.report.corp_id
 
     def test_two_at_the_same_moment_make_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The second passes the form's question before the first has written."""
+        """Simulates two requests at once: the second passes the form's check before the first has written its row."""
 
         def refuse(*_args: Any, **_kwargs: Any) -> None:
             raise IntegrityError
@@ -105,7 +105,7 @@ class TestLimits:
     def test_what_is_wrong_is_refused_at_its_field(
         self, changes: dict[str, Any], field: str, editor: User, corp: Corp
     ) -> None:
-        """Who sees some companies names what a token reaches, and nothing else."""
+        """Administrators of some companies have to name what the token reaches, within these companies."""
         elsewhere = make_corp()
         others = {"corps": elsewhere.pk, "subscriptions": make_subscription(report=make_report(corp=elsewhere)).pk}
         known = {"MINE": corp.pk, "OTHER": others.get(changes.get("reach", ""), 0)}
@@ -162,7 +162,7 @@ def test_the_list_says_how_each_token_stands(django_assert_max_num_queries: Any)
 
 
 class TestSending:
-    """What a token that sends messages is given: to whom, how many a day, and a secret to sign its webhooks with."""
+    """Fields of a token that sends messages: recipients, daily limit, and the secret that signs its webhooks."""
 
     def only_sending(self, **changes: Any) -> dict[str, Any]:
         form = {"name": "Jenkins", "may_send": "on", "days": "90", "page_key": uuid.uuid4().hex}

@@ -1,4 +1,4 @@
-"""Incoming messages in the administration: list and page, and how the log, search and recipients name them."""
+"""Incoming messages in the administration: list and page, and their names in the log, the search and the receipts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def zhang(corp: Corp) -> User:
 
 @pytest.fixture
 def message(corp: Corp, editor: User, zhang: User) -> IncomingMessage:
-    """One with a picture, a file, figures, and somebody whom nobody knows; sent."""
+    """A sent message with a picture, a file and figures, addressed to a person and to an unknown address."""
     files = [checked("看板.png", png()), checked("周报.pdf", b"%PDF-1.7 rest")]
     asked = incoming(
         make_sender(editor),

@@ -1,4 +1,4 @@
-"""The delivery log: filters and search on each list, files of them, and the way from a run to a person and back."""
+"""The delivery log: filters, search and file exports of each list, and the links between runs, messages and people."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ MODELS = ("run", "delivery", "receipt")
 
 @dataclass
 class Two:
-    """Two pushes of two companies, each sent to one person."""
+    """Pushes of two companies, each sent to one person."""
 
     corps: tuple[Corp, Corp]
     people: tuple[User, User]
@@ -78,7 +78,7 @@ def two() -> Two:
 
 
 def listed(seen_by: User, model: str, **query: str | int) -> Any:
-    """The list that somebody gets for this address, without its page."""
+    """Return the list that a person gets for these query parameters, without rendering the page."""
     request = RequestFactory().get("/", {name: str(value) for name, value in query.items()})
     request.user = seen_by
     model_admin = admin.site.get_model_admin(apps.get_model("notifications", model))
@@ -99,7 +99,7 @@ def run_ids(seen_by: User, model: str, **query: str | int) -> list[int]:
         ({"subscription": "ONE", "model": "run"}, [1]),
         ({"q": "周报", "model": "run"}, [1]),
         ({"person": "韩", "push": "周报", "from": "2026-11-20", "to": "2026-11-20"}, [1]),
-        # What is empty, or no day, filters nothing.
+        # Empty values and invalid days are ignored.
         ({"person": "", "push": " ", "corp": "", "from": "", "to": "", "day": ""}, [0, 1]),
         *[(query, [0, 1]) for query in ({"from": "yesterday", "to": "0001-01-01"}, {"to": "9999-12-31"})],
         *[(query, [0, 1]) for query in ({"day": "nonsense"}, {"person": "\x00"})],
@@ -145,7 +145,7 @@ def test_a_list_of_one_run_names_it_can_be_left_and_is_a_file(root: Client, two:
     for nobody in ("x", "9" * 20):
         assert run_ids(make_superuser(), "receipt", run__id__exact=nobody) == []
     [form] = [spec.form for spec in listed(make_superuser(), "run", **{"from": "yesterday"}).filter_specs]
-    assert list(form.errors) == ["from"]  # what filters nothing is said
+    assert list(form.errors) == ["from"]  # ignored values are reported
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_each_file_holds_what_the_filters_show_the_newest_first(root: Client, tw
     Delivery.objects.filter(run=two.runs[1]).update(title="@title")
     whole = {model: file_of(root, model) for model in MODELS}
 
-    # What begins as a formula stays text.
+    # Text that begins like a formula stays text.
     assert [row["name"] for row in whole["run"]] == ["'=周报", "日报"]
     assert [(row["run"], row["title"]) for row in whole["delivery"]] == [("'=周报", "'@title"), ("日报", "日报标题")]
     assert [row["user"] for row in whole["receipt"]] == ["韩梅梅 (han)", "李雷 (lilei)"]
@@ -176,7 +176,7 @@ def test_each_file_holds_what_the_filters_show_the_newest_first(root: Client, tw
 
 @pytest.fixture
 def unlicensed(running_sandbox: SandboxHandle) -> Run:
-    """Sent to two people of the sandbox, of whom one has no licence."""
+    """A run sent to two people of the sandbox, one of whom has no licence."""
     seed = company()
     [member] = [member for member in seed["members"] if member["userid"] == "hanmeimei"]
     member["unlicensed"] = True
@@ -211,7 +211,7 @@ def test_the_receipt_and_the_file_say_that_somebody_has_no_licence(root: Client,
     assert all(escape(word) in page for word in [*words, status])
     assert len(titles) == len(without)
     assert (without[0], without[2:6]) == ("韩梅梅 (han)", [status, *words])
-    # What begins as a formula stays text.
+    # Text that begins like a formula stays text.
     assert (with_licence[0], with_licence[2:6]) == ("'=李雷 (lilei)", [sent, "", "", ""])
 
 
@@ -240,7 +240,7 @@ def test_one_goes_from_a_run_to_its_messages_to_a_person_and_back(root: Client, 
 
 
 def test_each_person_of_a_run_is_counted_once(root: Client) -> None:
-    """Also who was taken out of a message, named by WeCom as invalid, or skipped without a message."""
+    """Counts people who were removed from a message, named by WeCom as invalid, or skipped without a message."""
     corp = make_corp(name="北山制造")
     people = [make_person(corp, f"u{n}", username=f"person{n}") for n in range(5)]
     nowhere = User.objects.create(username="nowhere", name="无账号")
@@ -254,7 +254,7 @@ def test_each_person_of_a_run_is_counted_once(root: Client) -> None:
         page = client.get(reverse("admin:notifications_run_change", args=[run.pk]))
         counts = {url.partition("status=")[2]: count for _pill, count, url in page.context["people_states"]}
         listed = {line["name"] for line in page.context["people"]}
-        seen = 1 if client is not root else 2  # the person without an account is of no company
+        seen = 1 if client is not root else 2  # the person without an account belongs to no company
         assert ("未关联企业微信: 1" in page.content.decode()) == (client is root)
         assert counts == {"accepted": 3, "invalid": 1, "skipped": seen}
         assert listed == {"person0", "person1", *(["无账号 (nowhere)"] if client is root else [])}
@@ -394,15 +394,15 @@ def test_long_logs_are_not_counted_to_the_end(world: World, monkeypatch: pytest.
     assert listed(make_superuser(), "delivery").result_count == 5
 
 
-# So many keys are read: all of a short log, and none, where the database reads them itself.
+# The number of keys read first: all of a short log, or none, when the database joins them itself.
 WAYS = [base.KEYS_AT_MOST, 0]
-# From the oldest on, and for which of two companies. Nobody sends messages with the name of the old report any more.
+# Oldest first, alternating between two companies. No newer messages have the old report's name.
 TITLES = ["旧表 100%", "旧表 100", *(["日报7", "日报17", "周报_A", "周报BA"] * 5)]
 WORDS = ["日报7", "7", "报", "旧表", "100%", "周报_", "没有这样的", "李雷"]
 
 
 class Log:
-    """Messages with TITLES, in turn to a person of the one company and to one of the other."""
+    """Messages with TITLES, alternately to a person of each of the two companies."""
 
     def __init__(self) -> None:
         self.corps = [make_corp(name="甲公司"), make_corp(name="乙公司")]
@@ -423,7 +423,7 @@ class Log:
             message.save(force_insert=True)
 
     def expected(self, words: str, corps: Sequence[Corp]) -> list[int]:
-        """The newest first."""
+        """Return the ids that a search for `words` finds, newest first."""
         patterns = {one.pk for one in self.patterns if words == "李雷"}
         seen = Delivery.objects.filter(corp__in=corps).order_by("-pk").values_list("pk", "title")
         return [pk for pk, title in seen if words in title or pk in patterns]

@@ -1,4 +1,4 @@
-"""Messages and whole runs sent again or taken back, from their pages and the list: by whom, once, where possible."""
+"""Messages and whole runs sent again or taken back from their pages and from the list."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LIST = "/admin/notifications/delivery/"
 
 @pytest.fixture
 def run(corp: Corp) -> Run:
-    """Two messages, of the same push: to lilei and han, and to jim."""
+    """A run of one push with two messages: one to lilei and han, one to jim."""
     people = [make_person(corp, userid) for userid in ("lilei", "han", "jim")]
     run = make_run(make_subscription(*people, report=make_report(corp=corp)))
     render_run(run_id=run.pk, now=NOW)
@@ -120,7 +120,7 @@ def test_two_clicks_and_two_administrators_send_it_once(root: Client, run: Run, 
     assert len({answer["Location"] for answer in answers}) == 1
     assert "只会发送一次" in root.get(answers[1]["Location"]).content.decode()
     assert AuditEntry.objects.filter(note__contains=first.title, object_id=run.pk).count() == 1
-    # Nor once the first has gone out, whether the message or its whole run is asked for.
+    # This holds after the first has gone out, too, for the message and for its whole run.
     receivers(again)
     assert send_again(root, first, **{f"number-{first.pk}": "2"})["Location"] == one_page(first)
     assert not Receipt.objects.unreached(run, mark=first.mark).exists()
@@ -174,7 +174,7 @@ def test_a_waiting_message_is_canceled_and_the_other_goes_out(root: Client, run:
     assert claim_delivery(first.pk, now=NOW) is None
     assert claim_delivery(other.pk, now=NOW) is not None
     assert page("recall", first) not in root.get(one_page(first)).content.decode()
-    # The run tells of no loss, and nobody gets the rest again.
+    # The run reports no loss, and the rest is not sent again.
     change(other, status="accepted", settled_at=NOW)
     maintenance.sweep(now=NOW)
     run.refresh_from_db()

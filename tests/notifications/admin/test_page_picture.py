@@ -1,4 +1,4 @@
-"""The picture of a page of the BI on the page of a push: chosen, saved, shown, and with whose rights it is seen."""
+"""The picture of a BI page on the page of a push: choosing, saving and showing it, and with whose rights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def owner(corp: Corp) -> User:
 
 @pytest.fixture
 def push(corp: Corp, owner: User) -> Subscription:
-    """One of the owner's, with a picture that all see as the owner does."""
+    """A push of the owner with a picture that everybody sees with the owner's rights."""
     report = make_report(corp=corp)
     PagePicture.objects.create(report=report, bi_id="p1", name="销售看板", shown_as=owner)
     return make_subscription(make_person(corp, "zhang"), owner=owner, report=report, is_enabled=False)
@@ -119,7 +119,7 @@ def test_somebody_else_cannot_show_what_the_owner_or_they_themselves_see(
     page = other.get(change(push)).content.decode()
     assert 'name="page_picture-0-seen_by"' not in page
     assert "所有接收人看到的都是 李雷 在 BI 中看到的页面" in page
-    assert saved(other, change(push)).shown_as == owner  # who changes nothing ends nothing
+    assert saved(other, change(push)).shown_as == owner  # saving without a change ends nothing
 
     picture = saved(other, change(push), **{"page_picture-0-seen_by": "owner", "page_picture-0-shown_as": owner.pk})
 
@@ -146,7 +146,7 @@ def test_a_copy_for_this_push_alone_shows_it_to_each_with_their_own_rights(
 
 
 def enter_bi(corp: Corp) -> None:
-    """The BI is connected, and the company's people enter it by their user names."""
+    """Connect the BI and let the company's people sign in there by their user names."""
     make_bi()
     corp.bi_sign_in_enabled = True
     corp.save()

@@ -1,4 +1,4 @@
-"""Wherever the number of people stands before a push is sent, it is that of the people who get it."""
+"""The number of people shown before a push is sent is the number of people who get it, on every page."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def region() -> Attribute:
 
 @pytest.fixture
 def people(corp: Corp, region: Attribute) -> list[User]:
-    """Of five two have rows, one has no region, one another region, one has left WeCom."""
+    """Five people: two have rows, one has no region, one has another region, one has left WeCom."""
     people = [make_person(corp, f"p{number}", name=f"P{number}") for number in range(5)]
     for person, value in zip(people, ["华东", "华南", "", "西北", "华东"], strict=True):
         place(person, region, *filter(None, [value]))
@@ -63,7 +63,7 @@ def people(corp: Corp, region: Attribute) -> list[User]:
 
 @pytest.fixture
 def push(people: list[User], region: Attribute) -> Subscription:
-    """To these and to somebody who is not linked; its data was fetched a day ago."""
+    """A push to `people` and to somebody without an account, whose data was fetched a day ago."""
     report = make_data_report()
     split(report, region)
     answer(report, slot_at=timezone.now() - timedelta(days=1))
@@ -71,7 +71,7 @@ def push(people: list[User], region: Attribute) -> Subscription:
 
 
 def outlook(client: Client, subscription: Subscription, **changes: Any) -> str:
-    """What the page says beside its form."""
+    """Return what the page shows beside its form."""
     sent = as_browsers_send(client, change(subscription), _id=subscription.pk, **changes)
     return html.unescape(client.post(f"{LIST}outlook/", sent).json()["outlook"])
 
@@ -114,7 +114,7 @@ def test_every_page_says_how_many_get_it(root: Client, push: Subscription, peopl
         assert "判断每个人有没有自己的数据行" in text
     receipts = dict(Receipt.objects.filter(run=run, status="skipped").values_list("user__name", "reason"))
     assert receipts == {"P2": "no_value", "P3": "no_rows", "P4": "barred", "P5": "no_account"}
-    # The reason leads to where it is set, and stands on the page of the person.
+    # The reason links to the person's page, where it is shown, too.
     person = reverse("admin:accounts_user_change", args=[people[2].pk])
     assert f'<a href="{person}">{people[2]}：{EMPTY}</a>' in beside
     receipts_of_run = root.get(reverse("admin:notifications_receipt_changelist"), {"run__id__exact": run.pk})
@@ -172,7 +172,7 @@ def test_who_tries_it_without_a_value_reads_which_is_missing(push: Subscription,
 def test_whoever_paused_it_or_gets_it_by_another_way_counts_as_sending_counts_them(
     root: Client, push: Subscription, people: list[User], corp: Corp
 ) -> None:
-    """Sixteen ways to choose people and to reach them: the batch of the list against `resolve`, push by push."""
+    """Compare the batch count of the list with `resolve` for sixteen ways to choose and reach people."""
     group = Group.objects.create(name="组")
     group.user_set.add(people[0], people[1])
     head = Department.objects.create(corp=corp, wecom_department_id=1, name="总部")

@@ -1,4 +1,4 @@
-"""Beat's periodic tasks: superusers switch one on or off; nobody changes anything else."""
+"""Beat's periodic tasks: only superusers switch one on or off, and nobody changes anything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person's page says what reaches them, through which push or alert, why, and what came last."""
+"""The panel on a person's page: the pushes and alerts that reach them, why, and the last messages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def page_of(person: User, seen_by: User | None = None) -> Any:
 
 
 def lines_of(person: User, seen_by: User | None = None) -> list[tuple[str, str, str]]:
-    """Name, why, and what is in the way, of each line."""
+    """Return name, reason and obstacle of each line."""
     [context] = [one for one in page_of(person, seen_by).context if "lines" in one][:1] or [{"lines": []}]
     return [(line.name, line.why, line.obstacle) for line in context["lines"]]
 

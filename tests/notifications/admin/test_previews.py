@@ -1,4 +1,4 @@
-"""Previews of a report and of an alert rule: asked for, waited for, there or failed, and for whom."""
+"""Previews of a report and of an alert rule: waiting, finished or failed, and for which person."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OF_REPORT, OF_RULE = reverse("admin:notifications_report_preview"), reverse("adm
 
 @dataclass(frozen=True)
 class Page:
-    """One of the two. `shown`: what stands in its preview once the data is there, and at no other time."""
+    """The page of a report or of an alert rule. `shown` appears in its preview only once the data has been fetched."""
 
     path: str
     shown: str
@@ -89,7 +89,7 @@ class TestPreview:
         assert place.shown in last["message"]
         assert last["token"] == ""
         assert bi.calls("card_data") == 1
-        # Nothing is saved, and nothing of it stands in an address.
+        # Nothing is saved, and no address contains the values.
         assert [model.objects.count() for model in (Report, AlertRule)] == [0, 0]
         assert not re.findall(r'(?:href|src|action)="[^"]*(?:销售额|%E9%94%80)', last["message"])
 
@@ -102,7 +102,7 @@ class TestPreview:
 
         assert "还没有开始取数：请检查是否有 worker 在处理队列“data”" in answer["message"]
         assert 'class="problem"' in answer["message"]
-        assert answer["token"] == token  # it heals by itself
+        assert answer["token"] == token  # the page keeps polling
 
     @pytest.mark.parametrize(
         ("failure", "said"),
@@ -132,7 +132,7 @@ class TestPreview:
         assert place.shown in manager.post(place.path, sent).json()["message"]
         assert client_of(make_person(corp, "li")).post(place.path, sent).status_code == 302
         assert "128.5" not in stranger.post(place.path, sent).text
-        # It ends with the right to see the card, also between the question and the answer.
+        # The preview ends with the right to see the card, even between request and answer.
         DataSource.objects.update(corp=make_corp())
         assert "128.5" not in manager.post(place.path, sent).text
 

@@ -1,4 +1,4 @@
-"""The page of a push with a source that is down, very much data, a step that one may not do, and sent twice."""
+"""The page of a push with a source that is down, with very much data, with missing permissions, and sent twice."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_who_does_not_see_the_bi_is_told_whom_to_ask() -> None:
     bi_source(corp=other)
     listed("", ("p1", "机密", "PAGE"))
     listed("p1", ("c1", "机密日报", "CHART"))
-    limited = writer(*WRITES, "view_datasource")  # who sees it, and may add no cards
+    limited = writer(*WRITES, "view_datasource")  # sees the source, but may not add cards
     assert "请联系" in limited.post(f"{LIST}data/", {"page": "p1"}).json()["html"]
     assert limited.post(f"{LIST}data/choose/", {"page": "p1", "card": "c1"}).status_code == 403
     client = client_of(make_manager(mine))

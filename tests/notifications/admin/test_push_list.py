@@ -1,4 +1,4 @@
-"""The lists of pushes and of rules: actions on many, filters by state, and for whom, when, and how it went last."""
+"""The lists of pushes and of rules: actions on several rows, filters by state, and the columns."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_the_list_is_filtered_by_state(root: Client) -> None:
     make_subscription(name="paused", is_paused=True)
     make_subscription(name="off", is_enabled=False)
     make_subscription(name="gave up", is_enabled=False, failures_paused_at=NOW)
-    # Without a day it never fires, and breaks no page.
+    # Without a day it never runs, but the page still works.
     make_subscription(name="dayless", repeat="monthly", month_day="x", local_time=time(9), crontab="", next_run_at=None)
     enabled = {"runs", "fails", "paused", "was lost", "trial", "dayless"}
 
@@ -168,7 +168,7 @@ def test_the_list_is_filtered_by_state(root: Client) -> None:
 
 
 def cells(client: Client, model: str) -> dict[str, str]:
-    """The words of the only row of a list, by column."""
+    """Return the text of each column in the only row of a list."""
     path = reverse(f"admin:notifications_{model}_changelist")
     page = client.get(path, headers={"accept-language": "zh-hans"}).content.decode()
     found = re.findall(r'<td class="field-(\w+)[^"]*">(.*?)</td>', page)

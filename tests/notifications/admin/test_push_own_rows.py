@@ -1,4 +1,4 @@
-"""Own rows on the page of a push: what is proposed, and what can be chosen beside attributes."""
+"""Own rows on the page of a push: which pairs are proposed, and what can be chosen besides attributes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def people(corp: Corp) -> list[User]:
-    """Lilei of 销售部, and hanmei of 市场部."""
+    """LiLei in department 销售部 and hanmei in department 市场部."""
     people = [make_person(corp, userid) for userid in ("LiLei", "hanmei")]
     for number, name in enumerate(("销售部", "市场部")):
         department = Department.objects.create(corp=corp, wecom_department_id=number + 1, name=name)
@@ -52,7 +52,7 @@ def test_the_pair_is_proposed_whose_values_match_whatever_it_is_called(root: Cli
     sent = with_card(root, make_card(), is_template="on")
     shown = state(root, sent, status=CardData.Status.READY, content=packed(data))
     assert shown["pair"] == ["大区", str(region.pk)]
-    # An account can be what rows are chosen by.
+    # Rows can be matched by account, too.
     row = {"alias": "s", "column": "归属", "attribute": "", "value": "@userid"}
     rules = {f"own_rows_rules-0-{name}": value for name, value in row.items()}
     saved = root.post(ADD, {**sent, "_save": "1", "own_rows_rules-TOTAL_FORMS": "1", **rules})
@@ -107,7 +107,7 @@ def test_each_gets_the_rows_of_their_account_or_department(people: list[User], k
 
 @pytest.mark.parametrize(("key", "cell"), [("@userid", "boss"), ("@department", "财务部")])
 def test_nobody_sees_rows_by_an_account_in_another_company(corp: Corp, people: list[User], key: str, cell: str) -> None:
-    """Who administers another company in WeCom names accounts and departments there."""
+    """Administrators of another company choose the names of its accounts and departments."""
     other = make_corp(name="别处")
     people[0].wecom_accounts.create(corp=other, userid="boss", userid_folded="boss", is_primary=False)
     stand_in(other, "boss", Department.objects.create(corp=other, wecom_department_id=9, name="财务部"))

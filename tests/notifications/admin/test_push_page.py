@@ -1,4 +1,4 @@
-"""The page of a push: a subscription and its content are written, changed, copied and kept together."""
+"""The page of a push: a subscription and its content are written, changed, copied and saved together."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def change(subscription: Subscription) -> str:
 
 
 def as_browsers_send(client: Client, address: str, **changes: Any) -> dict[str, Any]:
-    """What the page's form holds, with these changes."""
+    """Return the values of the page's form with these changes."""
     return {**untouched(client.get(address).content.decode(), "subscription_form"), **changes}
 
 
@@ -135,7 +135,7 @@ def test_what_is_set_in_a_folded_part_stands_in_its_line(root: Client) -> None:
         "delivery": ("触达方式：企业微信群机器人 · 群机器人：销售群 · 优先级：紧急", False),
         "exceptions": ("遇节假日和休息日：跳过：仅在工作日发送 · 数据为空时不发送", False),
     }
-    # It follows what is typed.
+    # The folded line follows what is typed.
     rows = {"charts-TOTAL_FORMS": "2", "charts-0-DELETE": "on", "charts-1-title": "x"}
     sent = as_browsers_send(root, ADD, priority="0", **rows)
     typed = root.post(f"{LIST}outlook/", sent).json()["folded"]
@@ -200,7 +200,7 @@ def test_who_saves_a_content_second_is_told_and_may_save_over_it(root: Client) -
     answer = second.post(path, mine)
 
     [problem] = answer.context["problems"]
-    assert problem.anchor == ""  # about the whole page: its words are those of tests/test_two_administrators.py
+    assert problem.anchor == ""  # it concerns the whole page; tests/test_two_administrators.py checks its text
     report = Report.objects.get()
     assert (report.title, report.body) == ("第一个人的标题", "今天的销售额:100 万元")
     shown = untouched(answer.content.decode(), "subscription_form")
@@ -224,7 +224,7 @@ def test_what_was_typed_is_kept_offered_and_filled_in(root: Client, shared: tupl
     assert (form["name"].value(), form.content["title"].value()) == ("没写完", "销售 {{")
     assert (form.errors, form.content.errors) == ({}, {})
     assert restored.context["draft"] is None
-    # That of a known push brings its rows back.
+    # The draft of an existing push restores its rows.
     address = change(shared[0])
     sent = as_browsers_send(root, address, name="改名", **{"report_cards-0-title": "没保存"})
     root.post(f"{LIST}draft/", {**sent, "_id": shared[0].pk})
@@ -234,7 +234,7 @@ def test_what_was_typed_is_kept_offered_and_filled_in(root: Client, shared: tupl
 
 
 def test_saving_forgets_the_draft_also_one_that_comes_in_behind_its_form(root: Client) -> None:
-    """The browser sent it just before the form, and another thread answered it."""
+    """Browsers may send the draft just before the form, and another thread may handle it after the form."""
     sent = as_browsers_send(root, ADD, name="日报", title="日报", body="早上好", _save="1")
     root.post(f"{LIST}draft/", sent)
     root.post(ADD, sent)
@@ -294,7 +294,7 @@ def listed(page_id: str, *entries: tuple[str, str, str]) -> None:
 
 def test_a_card_of_the_bi_becomes_one_here_once(root: Client) -> None:
     bi_source(name="乙的 BI", corp=make_corp(name="乙"))
-    source = bi_source()  # that of every company comes first
+    source = bi_source()  # the source of every company comes first
     taken = Card.objects.create(name="门店日报", source=source, bi_page_id="p0", bi_card_id="c0")
     listed("", ("p1", "销售", "PAGE"))
     listed("p1", ("c1", "门店日报", "CHART"), ("c2", "说明", "TEXT"))
@@ -439,7 +439,7 @@ def test_the_page_of_a_report_leads_to_the_push_that_sends_it(
     assert root.get(f"/admin/notifications/report/{report.pk}/change/")["Location"] == change(shared[1])
     lone = make_report()
     assert root.get(f"/admin/notifications/report/{lone.pk}/change/").status_code == 200
-    # Who may not change both reads the report where it was.
+    # Without the right to change both, the report stays on its own page.
     for names in (["view_report", "change_report", "view_subscription"], ["view_report", "change_subscription"]):
         User.objects.filter(username="writer").delete()
         assert writer(*names).get(f"/admin/notifications/report/{report.pk}/change/").status_code == 200

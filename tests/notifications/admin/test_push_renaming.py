@@ -1,4 +1,4 @@
-"""A BI that renamed or removed a column or a card: the push says which, takes today's name, and sends nothing wrong."""
+"""A push whose column or card was renamed or removed in the BI: it says which one, and nothing wrong is sent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PREVIEW, RENAME = f"{LIST}outlook/", f"{LIST}rename/"
 
 @pytest.fixture
 def push() -> Subscription:
-    """Everything of it names 销售额 or 区域."""
+    """A push that names 销售额 or 区域 in its title, body, figures, own rows and chart."""
     report = make_data_report(
         title="{{ sales.sum('销售额') }}",
         body="{% for row in sales.top(3, '销售额').rows %}{{ row.区域 }} 销售额 {{ row['销售额'] }}{% endfor %}",
@@ -48,7 +48,7 @@ def push() -> Subscription:
 
 
 def renamed_table(**names: str) -> Table:
-    """Sales with some columns under other names."""
+    """Return the sales table with some columns renamed."""
     table = sales()
     return replace(table, columns=tuple(Column(names.get(one.name, one.name), one.kind) for one in table.columns))
 
@@ -58,7 +58,7 @@ def page_of(client: Client, subscription: Subscription) -> dict[str, Any]:
 
 
 def state_over(client: Client, values: Mapping[str, Any], **row: Any) -> dict[str, Any]:
-    """What the page shows once the data is there, or failed (`row`)."""
+    """Return the preview's answer once the data is fetched, or failed as `row` says."""
     token = client.post(PREVIEW, values).json()["token"]
     ready = {"status": CardData.Status.READY, "finished_at": timezone.now(), "notified_at": timezone.now()}
     CardData.objects.previews().update(**{**ready, **row})

@@ -1,4 +1,4 @@
-"""A company whose Secret was reset in WeCom, and a BI that is down, on the pages that speak of them."""
+"""Pages that show a company whose Secret was reset in WeCom, or a BI that is down."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def ask_for_run(subscription: Subscription, trigger: str = "manual", person: Use
 
 
 def send(run: Run) -> None:
-    """What the workers do with it."""
+    """Render and send the run, as the workers do."""
     ids = render_run(run_id=run.pk, now=timezone.now())
     send_deliveries(ids, clock=timezone.now, is_stopping=lambda: False)
 
 
 def live_part(client: Client, page: str) -> dict[str, Any]:
-    """What the page's live part is replaced by, as the page itself asks for it."""
+    """Request the page's live part from the address that the page itself polls."""
     shown = client.get(page).content.decode()
     [tag] = [tag for tag in re.findall(r"<(?!aside)[^>]* data-live[^>]*>", shown) if "data-unfinished" in tag]
     return dict(client.get(tag.partition('data-url="')[2].partition('"')[0]).json())

@@ -1,4 +1,4 @@
-"""Group robots and channels in the administration: pasting a webhook, what is refused, what nobody ever sees again."""
+"""Group robots and channels in the administration: pasting a webhook, refusals, and keys that are never shown again."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_key_is_encrypted_and_never_shown(root: Client, corp: Corp) -> None:
 
 
 def opened(client: Client, address: str) -> dict[str, list[str]]:
-    """What a browser would send of the page."""
+    """Return what a browser would send from the page's form."""
     return untouched(client.get(address).content.decode(), "robot_form")
 
 
@@ -87,7 +87,7 @@ def test_an_empty_field_leaves_the_stored_key(root: Client, corp: Corp) -> None:
 
 
 def test_another_key_ends_what_goes_to_the_group_as_another_person_sees_it(corp: Corp) -> None:
-    """`Robot.key`: whoever pastes the key of a group of their own would see there what the owner sees."""
+    """People who paste the key of their own group would see there what the owner sees. See `Robot.key`."""
     robot, owner = Robot.objects.create(name="销售群", corp=corp, key=KEY), make_person(corp, "lilei")
     push = make_subscription(owner=owner, report=make_report(corp=corp), channel="robot", robot=robot)
     render_run(run_id=make_run(push).pk, now=NOW)

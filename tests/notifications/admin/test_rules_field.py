@@ -1,4 +1,4 @@
-"""Attribute rules in the subscription's form: rows in, rules out, and what is refused with which words."""
+"""Attribute rules in the subscription's form: parsing of the rows, and the errors for each row."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def level() -> Attribute:
 
 
 def rows(*lines: tuple[Any, str, str]) -> dict[str, str]:
-    """As a browser sends them."""
+    """Return the rows as form data."""
     sent: dict[str, str] = {}
     for number, (attribute, operator, text) in enumerate(lines):
         sent |= {

@@ -1,4 +1,4 @@
-"""The form's part about times: presets, working days, spread, and what is said before and after saving."""
+"""The schedule part of the form: presets, working days, spread, and the notes before and after saving."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def order() -> tuple[Report, User]:
 
 @pytest.fixture
 def _in_november(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A day on which the calendar ends soon, whatever the library knows by now."""
+    """A day shortly before the end of the known calendar, whichever years the library knows."""
     now = datetime(last_known_year(), 12, 28, tzinfo=UTC)
     monkeypatch.setattr(timezone, "now", lambda: now)
     monkeypatch.setattr(operations, "database_now", lambda: now)
@@ -247,7 +247,7 @@ def test_a_new_schedule_begins_in_the_site_s_zone_and_a_known_one_keeps_its_own(
     assert len(offered) == len(field.field.choices) > 400
     assert (str(offered["Asia/Shanghai"]), str(offered["UTC"])) == ("北京时间", "协调世界时（UTC）")
     assert offered["Asia/Seoul"] == "Asia/Seoul"
-    # No time is drawn in the language of the browser.
+    # Times do not depend on the browser's language.
     assert 'placeholder="09:00"' in page.text
     assert not any(kind in page.text for kind in ('type="time"', "datetime-local"))
     if model == "subscription":

@@ -1,4 +1,4 @@
-"""What goes out when: enabled pushes by day and hour, with people, limits, and where to spread."""
+"""The week page: enabled pushes by day and hour, with numbers of people, limits, and advice to spread."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def root() -> Client:
 
 
 def once(clock: str) -> str:
-    """A crontab for this time of the day after tomorrow."""
+    """Return a crontab for this time of the day after tomorrow."""
     day = timezone.localdate() + timedelta(days=2)
     hour, minute = clock.split(":")
     return f"{int(minute)} {int(hour)} {day.day} {day.month} *"
 
 
 def hours(client: Client, query: str = "") -> dict[tuple[int, int], tuple[int, list[str]]]:
-    """By day (1 is tomorrow; of today the test's time decides) and hour the people and the names of the pushes."""
+    """Return people and push names by day and hour. Day 1 is tomorrow; today depends on the time of the test."""
     found = client.get(PAGE + query).context["week"]
     return {
         (found.days.index(day), hour): (one.people_count, [str(planned.subscription) for planned, _times in one.pushes])

@@ -1,4 +1,4 @@
-"""People on duty in a company of the sandbox, whose phones show alerts and whose clicks reach us."""
+"""A company of the sandbox whose people on duty get alerts on their phones and press buttons there."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def make_receiver(*people: User, **fields: Any) -> AlertReceiver:
 
 
 def make_alert_channel(*people: User, corp: Corp | None = None, **fields: Any) -> InboundChannel:
-    """An inbound channel that opens incidents, for these people."""
+    """Create an inbound channel that opens incidents for these people."""
     owner = make_editor(*([corp] if corp is not None else []))
     defaults = {"name": "数据平台", "owner": owner, "corp": corp, "is_alert": True, "is_enabled": True}
     channel = InboundChannel(**{**defaults, **fields})
@@ -67,7 +67,7 @@ Row = dict[str, Any]
 
 
 def alert(name: str = "DiskFull", *, starts: datetime = NOW, ends: datetime | None = None, **labels: str) -> Row:
-    """As Alertmanager posts it: firing, unless it has an end."""
+    """Return an alert as Alertmanager posts it: resolved if `ends` is given, firing otherwise."""
     return {
         "status": "firing" if ends is None else "resolved",
         "labels": {"alertname": name, "severity": "critical", **labels},
@@ -87,7 +87,7 @@ class Counts(NamedTuple):
 
 
 def hand_in(channel: InboundChannel, *alerts: Row, now: datetime = NOW, truncated: int = 0) -> Counts:
-    """Bring the channel's incidents up to these alerts, as a call does."""
+    """Report these alerts to the channel, as a webhook call does, and count the changes of its incidents."""
     read, _left_out = read_alerts({"alerts": list(alerts)}, now=now)
     with transaction.atomic():
         found = incidents.receive(read, channel=channel, left_out_count=truncated, now=now)
@@ -97,7 +97,7 @@ def hand_in(channel: InboundChannel, *alerts: Row, now: datetime = NOW, truncate
 
 @dataclass
 class Duty:
-    """The company, its people, and everything between an alert and their phones, done step by step."""
+    """The company, its people, and every step between an alert and their phones."""
 
     engine: Engine
     corp: Corp
@@ -118,7 +118,7 @@ class Duty:
         return hand_in(self.channel, *alerts, now=self.clock.now, truncated=truncated)
 
     def work_off(self) -> None:
-        """What the tick and its workers do, until nothing is left to do at this moment."""
+        """Run tick and workers until nothing is left to do at this moment."""
         for _ in range(5):
             notices = notify.request_notices(now=self.clock.now)
             self.engine._publish("render", notices)
@@ -133,16 +133,16 @@ class Duty:
         self.work_off()
 
     def phone(self, userid: str = "LiLei") -> list[Message]:
-        """The messages on somebody's phone, oldest first."""
+        """Return the messages on a person's phone, oldest first."""
         found = [one for one in self.world.mail.messages.values() if userid.lower() in one.receivers]
         return sorted(found, key=lambda one: one.sent_at)
 
     def card(self, userid: str = "LiLei", position: int = -1) -> dict[str, Any]:
-        """A card as somebody sees it now."""
+        """Return a card as the person sees it now."""
         return clicks.shown_card(self.phone(userid)[position], userid.lower())
 
     def press(self, userid: str, key: str, position: int = -1) -> None:
-        """Somebody presses a button; WeCom tells us, and we work it off."""
+        """Press a button of a card and process WeCom's callback."""
         self.click(userid, key, position)
         self.hear()
 
@@ -163,7 +163,7 @@ class Duty:
 
     def heard(self) -> list[Any]:
         for _ in range(400):
-            requests.get(self.url, timeout=5)  # its loop sleeps: what another thread did is seen at the next call
+            requests.get(self.url, timeout=5)  # wakes its event loop to see another thread's change
             if self.recorder.posts and not self.world.outbox.queues and not self.world.outbox.running:
                 posts, self.recorder.posts = self.recorder.posts, []
                 return posts
@@ -181,7 +181,7 @@ class Duty:
 
 @dataclass
 class Served:
-    """A sandbox in a thread of this process, and where its callbacks go."""
+    """A sandbox in a thread of this process, and the recorder that receives its callbacks."""
 
     world: World
     url: str
@@ -204,7 +204,7 @@ def duty(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Duty:
-    """All clocks are one: the database's, Valkey's, WeCom's. Nothing is left of the test before."""
+    """A reset world in which the database, Valkey and WeCom share one clock."""
     settings.LIMIT_MEMBER_PER_MINUTE = 0
     valkey_client.flushdb()
     world = served.world
@@ -234,7 +234,7 @@ def duty(
 
 
 def payload(*alerts: Row, **more: Any) -> str:
-    """As Alertmanager posts it."""
+    """Return the body that Alertmanager posts."""
     return json.dumps(
         {
             "version": "4",
@@ -270,7 +270,7 @@ def rule(corp: Corp, card: Card, people: list[User]) -> AlertRule:
 
 @pytest.fixture
 def bi_card(corp: Corp) -> Card:
-    """Of the BI: 128.5 in 华东, 96 in 华南."""
+    """A card of the BI with the rows 华东 128.5 and 华南 96."""
     make_bi(base_url=HOST_OF_BI, api_login="robot", api_password=PASSWORD)
     source = DataSource.objects.create(name="观远", kind="guandata", corp=corp)
     return Card.objects.create(source=source, name="区域销售额", bi_card_id="c1")

@@ -74,7 +74,7 @@ def table(**sales: Decimal | float | None) -> Table:
 
 
 def check(rule: AlertRule, slot_at: datetime, data: Table | None) -> AlertCheck.Outcome | None:
-    """One check whose data came, or failed."""
+    """Create a check whose data has arrived, or has failed if `data` is None, and return its outcome."""
     row = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, requested_at=slot_at)
     state = CardData(card=rule.card, slot_at=slot_at, status="failed", problem_code="timeout")
     if data is not None:
@@ -85,6 +85,6 @@ def check(rule: AlertRule, slot_at: datetime, data: Table | None) -> AlertCheck.
 def row(
     number: int, aggregate: str, column: str, comparison: str, value: str, second: str = "", filters: str = ""
 ) -> dict[str, str]:
-    """A condition as a browser sends it."""
+    """Return a condition as form data."""
     parts = {"aggregate": aggregate, "column": column, "comparison": comparison, "value": value, "second": second}
     return {f"conditions-{number}-{name}": text for name, text in {**parts, "filters": filters}.items()}

@@ -1,4 +1,4 @@
-"""Who may act on an incident, and which way: those who are told, and administrators of its company."""
+"""People who may act on an incident: those who are notified, and administrators of its company."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_administrators_of_the_company_may_if_they_may_change_incidents(incident
     assert notices.may_act(incident, make_superuser())
     assert not notices.may_act(incident, make_manager(corp, permissions="view_incident"))
     assert not notices.may_act(incident, make_manager(make_corp(), permissions="change_incident"))
-    incident.corp = None  # of every company: for who sees all
+    incident.corp = None  # an incident of every company, for people who see all
     assert not notices.may_act(incident, make_manager(corp, permissions="change_incident"))
     assert notices.may_act(incident, make_superuser())
 
@@ -76,7 +76,7 @@ def test_a_code_is_usable_for_72_hours(duty: Duty) -> None:
 def test_a_late_click_brings_the_code_by_which_its_card_tells_the_end(duty: Duty) -> None:
     duty.tell(alert())
     actions.act(Action.ACKNOWLEDGE, [Incident.objects.get().pk], person=duty.people["LiLei"], now=duty.clock.now)
-    duty.work_off()  # that took the card's only code
+    duty.work_off()  # uses up the card's only code
     duty.clock.advance(minutes=1)
     duty.tell(alert(ends=duty.clock.now))
     assert "已认领" in duty.card("hanmeimei", position=0)["sub_title_text"]
@@ -95,7 +95,7 @@ def people() -> list[User]:
 
 @pytest.fixture
 def rule(people: list[User]) -> AlertRule:
-    """Split by city: zhang answers for Shanghai and Beijing, li for no city."""
+    """A rule split by city: zhang is responsible for Shanghai and Beijing, li for no city."""
     city = Attribute.objects.create(name="城市", is_many_valued=True)
     set_values(attribute=city, values={people[0].pk: ["上海", "北京"], people[2].pk: ["上海"]})
     card = Card.objects.create(name="销售", source=DataSource.objects.create(name="数仓", kind="sql"), sql="SELECT 1")

@@ -1,4 +1,4 @@
-"""The lists of rules and incidents in the administration, and an incident that somebody closes."""
+"""The lists of rules and incidents in the administration, and closing an incident there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def receiver(corp: Corp) -> AlertReceiver:
 class TestFilters:
     @pytest.fixture
     def incidents(self, card: Card, receiver: AlertReceiver) -> None:
-        """Named after what they are."""
+        """Incidents in every state. Each key names the state."""
         rule, other = make_rule(card, receiver), make_rule(card, receiver, name="另一条", problem="无数据")
         channel, now = make_alert_channel(corp=receiver.corp), timezone.now()
         later, earlier = now + timedelta(hours=1), now - timedelta(hours=1)

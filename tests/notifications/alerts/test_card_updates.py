@@ -1,4 +1,4 @@
-"""Changes of cards keep to the platform's limits, and wait together while their company is refused."""
+"""Updates of alert cards keep to WeCom's limits, and wait together while their company is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = ("DiskFull", "LinkDown", "JobLate")
 
 @pytest.fixture
 def stale(duty: Duty) -> Duty:
-    """Three cards on people's phones, of alerts that have ended since."""
+    """Three cards on phones whose alerts have ended since."""
     for name in NAMES:
         duty.tell(alert(name))
         duty.clock.advance(minutes=2)
@@ -40,7 +40,7 @@ def update(duty: Duty, ids: Iterable[int]) -> int:
 
 
 def refuse(duty: Duty, code: int) -> None:
-    """Until the faults are cleared."""
+    """Make WeCom refuse card updates with this code until the faults are cleared."""
     duty.world.faults.add(Fault.from_json({"kind": "errcode", "code": code, "endpoint": ENDPOINT, "count": None}))
 
 
@@ -52,7 +52,7 @@ def shown(duty: Duty) -> list[str]:
     return [duty.card(position=position)["main_title"]["title"][:5] for position in range(3)]
 
 
-# A token that WeCom refuses is fetched anew once.
+# The client fetches a refused token anew once, hence two calls.
 @pytest.mark.parametrize(("code", "calls", "seconds"), [(40001, 2, 120), (45009, 1, 60)])
 def test_what_concerns_the_company_is_tried_once_and_all_its_cards_wait(
     stale: Duty, code: int, calls: int, seconds: int
@@ -61,7 +61,7 @@ def test_what_concerns_the_company_is_tried_once_and_all_its_cards_wait(
     first, *others = due(stale)
 
     assert update(stale, [first]) == 0
-    assert update(stale, others) == 0  # another worker had them in hand
+    assert update(stale, others) == 0  # held by another worker
 
     assert call_count(stale) == calls
     until = stale.clock.now + timedelta(seconds=seconds)
@@ -70,7 +70,7 @@ def test_what_concerns_the_company_is_tried_once_and_all_its_cards_wait(
     stale.world.faults.clear()
     stale.clock.advance(seconds=seconds - 1)
     assert due(stale) == []
-    if code == 45009:  # too many calls: what changes meanwhile waits, too
+    if code == 45009:  # too many calls: changes meanwhile wait, too
         incidents.mark_stale(list(Incident.objects.all()), now=stale.clock.now)
         assert update(stale, due(stale)) == 0
         assert call_count(stale) == calls
@@ -151,7 +151,7 @@ def test_a_card_whose_message_waits_for_a_paused_queue_is_not_given_up(duty: Dut
 
 
 def after(duty: Duty, count: int, work: Callable[[], object]) -> Callable[[], datetime]:
-    """The clock of a worker that was asked so often when `work` is done elsewhere."""
+    """Return a worker's clock that runs `work` on the call after `count` calls."""
     times = [lambda: None] * count + [work]
 
     def clock() -> datetime:
@@ -163,7 +163,7 @@ def after(duty: Duty, count: int, work: Callable[[], object]) -> Callable[[], da
 
 
 def test_a_card_shows_what_is_so_when_its_only_code_is_used(duty: Duty) -> None:
-    """An incident that ends while the limiter is waited for would stand on the phone as if it went on."""
+    """Incidents that end while the worker waits for the limiter must not stay open on the phone."""
     duty.tell(alert())
     Incident.objects.update(acknowledged_by=duty.people["jim"], acknowledged_at=duty.clock.now)
     incidents.mark_stale(list(Incident.objects.all()), now=duty.clock.now)

@@ -1,4 +1,4 @@
-"""Pictures of the data over which an incident opened: which are asked for, how long they live, who sees them."""
+"""Charts of the data with which an incident opened: when they are made, how long they are kept, who sees them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def watch(rule: AlertRule, text: str, **fields: Any) -> None:
 
 
 def split_by_city(rule: AlertRule, people: list[User]) -> None:
-    """张三 has 上海, 李四 北京."""
+    """Split the rule by city: 张三 has 上海, 李四 has 北京."""
     city = Attribute.objects.create(key="city", name="城市", is_many_valued=True)
     for person, name in zip(people, ("上海", "北京"), strict=True):
         AttributeValue.objects.create(user=person, attribute=city, value=name, folded=name)
@@ -78,13 +78,13 @@ def recipe_of(medium: Medium) -> dict[str, Any]:
 
 
 def drawn() -> None:
-    """As a worker leaves what waits."""
+    """Mark all waiting pictures as drawn, as a worker does."""
     fields = {"content": b"\x89PNG", "svg": zlib.compress(SVG), "width": 390, "height": 300, "recipe": b""}
     Medium.objects.filter(status="waiting").update(status="ready", made_at=timezone.now(), **fields)
 
 
 def pictures_on(client: Client, path: str) -> list[str]:
-    """The addresses of the pictures that a page shows; the page itself must be there."""
+    """Return the addresses of the pictures on a page that must exist."""
     answer = client.get(path)
     assert answer.status_code == 200
     return re.findall(r'<img src="([^"]+)"', answer.content.decode())
@@ -243,7 +243,7 @@ class TestOnTheAlertPage:
 
         assert "仍在绘制" in said()
         Medium.objects.update(created_at=timezone.now() - OVERDUE)
-        assert "charts" in said()  # nobody makes anything
+        assert "charts" in said()  # no worker is alive
         make_medium(make_run(), status="ready", made_at=timezone.now())
         assert "仍在绘制" in said()  # a worker is busy
         Medium.objects.filter(pk=medium.pk).update(status="failed", error="没有可绘制的内容。")
@@ -258,7 +258,7 @@ class TestInTheAdministration:
     def test_shows_no_data_of_a_company_that_the_administrator_does_not_see(
         self, rule: AlertRule, corp: Corp, is_read: bool
     ) -> None:
-        """The incident is of the rule's company, the data of the card's."""
+        """Incidents belong to the rule's company, their data to the company of the card."""
         check(rule, NOW, DATA)
         drawn()
         if not is_read:
@@ -268,7 +268,7 @@ class TestInTheAdministration:
         medium = incident.pictures.get()
 
         assert len(pictures_on(client, self.path())) == is_read
-        # On both pages: who may change incidents may look at that of the employees, too.
+        # On both pages: who may change incidents may view the employees' page, too.
         assert len(pictures_on(client, f"/alerts/{incident.pk}/")) == is_read
         addresses = [
             f"/admin/notifications/incident/{incident.pk}/{medium.pk}.svg",
@@ -277,7 +277,7 @@ class TestInTheAdministration:
         assert [client.get(one).status_code for one in addresses] == [200 if is_read else 404] * 2
 
     def test_stays_with_the_card_of_which_it_is(self, rule: AlertRule, corp: Corp) -> None:
-        """Also where the rule watches another one by now, or is gone. Of a card that is gone nobody knows whose."""
+        """Holds when the rule watches another card by now or is deleted. A deleted card's company is unknown."""
         check(rule, NOW, DATA)
         drawn()
         other = DataSource.objects.create(name="他处", kind="sql", corp=make_corp())
@@ -361,7 +361,7 @@ def test_only_rows_that_count_are_drawn() -> None:
 
     assert found is not None
     assert found[1].rows == (("上海", 120), ("北京", 80))
-    assert found[1].names == ("城市", "销售额")  # 备注 is nothing that a drawing needs
+    assert found[1].names == ("城市", "销售额")  # the drawing does not need 备注
 
 
 NOTHING: tuple[tuple[str, Table], ...] = (
@@ -371,7 +371,7 @@ NOTHING: tuple[tuple[str, Table], ...] = (
     ("any 销售额 < 5 where 城市=重庆", CITIES),
     ("any 销售额 = 没有 where 城市=广州", CITIES),  # not one value, so that nobody asked whether this is a number
     ("any 销售额 = 5", SALES),  # several rows of a city, and neither the largest nor the smallest says it
-    ("any 成本 > 5", Table(DAYS.columns[1:], tuple(row[1:] for row in DAYS.rows), AS_OF)),  # nothing along the axis
+    ("any 成本 > 5", Table(DAYS.columns[1:], tuple(row[1:] for row in DAYS.rows), AS_OF)),  # no column for the axis
 )
 
 

@@ -1,4 +1,4 @@
-"""Buttons of an alert's card: the first click counts, everybody sees it, and nobody acts who may not."""
+"""Buttons of an alert's card: the first click counts, everybody sees it, and people without rights are refused."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_of_two_clicks_at_once_one_counts(duty: Duty) -> None:
     duty.click("hanmeimei", ACKNOWLEDGE)
     duty.hear()
 
-    # Both within one second, told at once: which of them comes first is WeCom's to decide.
+    # Both clicks are within one second and arrive together; WeCom decides which is first.
     [who] = [who for kind, who in duty.timeline() if kind == "taken"]
     assert incident().acknowledged_by in {duty.people["LiLei"], duty.people["hanmeimei"]}
     for userid in ("LiLei", "hanmeimei"):
@@ -80,7 +80,7 @@ def test_a_double_click_takes_once_and_keeps_a_code_for_the_end(duty: Duty) -> N
 
 def test_a_click_on_one_that_is_over_changes_nothing(duty: Duty) -> None:
     message = duty.phone("LiLei")[0]
-    duty.hand_in(alert(ends=NOW))  # its card is not changed yet
+    duty.hand_in(alert(ends=NOW))  # the card is not updated yet
     duty.press("LiLei", ACKNOWLEDGE)
 
     assert incident().acknowledged_by is None
@@ -93,7 +93,7 @@ def test_a_click_on_one_that_is_over_changes_nothing(duty: Duty) -> None:
 def test_a_superuser_may_by_a_click_what_a_sign_in_through_the_company_allows(
     duty: Duty, *, carries_rights: bool
 ) -> None:
-    """Off duty, so that only the rights in the administration are left."""
+    """Takes the person off duty, so that only their rights in the administration count."""
     person = duty.people["LiLei"]
     User.objects.filter(pk=person.pk).update(is_staff=True, is_superuser=True)
     Corp.objects.update(admin_rights_enabled=carries_rights)
@@ -129,7 +129,7 @@ def test_who_may_not_any_more_is_refused(duty: Duty, why: str) -> None:
     ("language", "notes"), [("zh-hans", ["预警", "按钮：认领", "老行"]), ("en", ["alert", "Button: Take", "老行"])]
 )
 def test_notes_of_the_timeline_are_in_the_readers_language(duty: Duty, language: str, notes: list[str]) -> None:
-    """The last one was stored as text, as all were once."""
+    """Older versions stored notes as plain text, like the last one here."""
     duty.channel.users.remove(duty.people["LiLei"])
     duty.press("LiLei", ACKNOWLEDGE)
     IncidentEvent.objects.create(incident=incident(), kind=IncidentEvent.Kind.CLOSED, at=duty.clock.now, note="老行")
@@ -146,7 +146,7 @@ def test_notes_of_the_timeline_are_in_the_readers_language(duty: Duty, language:
 
 
 def forged(duty: Duty, userid: str, *, mark: str, code: str = "forged-code") -> None:
-    """An event by somebody who holds the callback's keys."""
+    """Store a callback event forged by somebody who holds the callback's keys."""
     body = (
         f"<xml><ToUserName>{duty.corp.corpid}</ToUserName><FromUserName>{userid}</FromUserName><CreateTime>"
         f"{int(NOW.timestamp())}</CreateTime><MsgType>event</MsgType><Event>template_card_event</Event>"
@@ -207,7 +207,7 @@ def test_a_storms_card_takes_all_of_it(duty: Duty) -> None:
 class TestPage:
     @pytest.fixture(autouse=True)
     def _told_now(self, duty: Duty, _told: None) -> None:
-        """Pages look at the real clock."""
+        """An incident at the real time: the pages read the real clock."""
         Incident.objects.all().delete()
         Run.objects.all().delete()
         duty.clock.now = timezone.now()

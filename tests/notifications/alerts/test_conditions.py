@@ -1,4 +1,4 @@
-"""Conditions over tables, and dates that move with the day: what people would write, and what holds for all tables."""
+"""Conditions over tables and relative dates: examples that people would write, and properties of all tables."""
 
 from __future__ import annotations
 
@@ -406,7 +406,7 @@ DAYS = [date(2026, 10, 1), date(2026, 10, 31), date(2026, 11, 1), date(2026, 11,
 
 
 def table(kind: Kind) -> Table:
-    """Sales of 1, 2, 4, 8, 16 and 32, a day each; with times, in the evening."""
+    """Return sales of 1, 2, 4, 8, 16 and 32 on consecutive days, at 23:30 if they are of kind DATETIME."""
     evening = time(23, 30)
     days = DAYS if kind is Kind.DATE else [datetime.combine(day, evening, CHINA) for day in DAYS]
     columns = (Column("日期", kind), Column("销售额", Kind.NUMBER), Column("说明", Kind.TEXT))

@@ -1,4 +1,4 @@
-"""Falls and rises against the day, week or year before, and rules tried over the past."""
+"""Falls and rises against the day, week or year before, and rules tried over past data."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def found(line: str, table: Table = TABLE) -> Found:
         ("sum 销售额 fell 20 % week", True, 120),
         ("sum 销售额 fell 33.3 % week", True, 120),
         ("sum 销售额 fell 34 % week", False, 120),
-        ("sum 销售额 fell 20 % day", False, 100),  # by 20 %, not by more
+        ("sum 销售额 fell 20 % day", False, 100),  # exactly 20 %, not more
         ("sum 销售额 fell 19.9 % day", True, 100),
         ("sum 销售额 rose 10 % week", False, 120),
         ("sum 销售额 fell 40 amount week", False, 120),
@@ -132,7 +132,7 @@ def test_zero_after_zero_is_no_change_and_no_day_to_come_counts() -> None:
 
 
 def test_a_span_is_compared_with_the_span_as_long_before() -> None:
-    """100 of yesterday and the 120 of the week before it in the last 7 days; nothing in the 7 days before these."""
+    """Has 100 of yesterday and 120 of the week before in the last 7 days, and nothing in the 7 days before these."""
     answer = found("sum 销售额 rose 49 % week where 日期=最近 7 天")
     assert (answer.value, answer.before, answer.days[1]) == (Decimal(220), None, "2026-11-10 – 2026-11-16")
     answer = found("sum 销售额 rose 49 % week where 日期=本周")
@@ -253,7 +253,7 @@ def test_nothing_or_what_was_fetched_with_other_columns_or_cut_is_no_earlier_val
 
 
 def day(number: int) -> date:
-    """So many days before today."""
+    """Return the date that many days before today."""
     return TODAY - timedelta(days=number)
 
 
@@ -275,7 +275,7 @@ PAST_SALES = sales_on((day(40), 1), (day(3), 1), (day(2), 60), (day(2), 60), (da
     ],
 )
 def test_says_on_which_days_it_would_have_fired(line: str, count: int, held: list[int]) -> None:
-    """Days without rows, or without an earlier value, have no answer."""
+    """Days without rows or without an earlier value have no answer."""
     rule = AlertRule(conditions=to_rows(parse(line)))
     assert try_over_past(rule, PAST_SALES, today=TODAY) == Past(count, [day(number) for number in held])
 

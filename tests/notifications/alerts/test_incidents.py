@@ -1,4 +1,4 @@
-"""Incidents under whatever order of reports, clicks and ticks: one open per key, and one notice of each."""
+"""Incidents under any order of reports, clicks and ticks: one open incident per key, and one notice of each change."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_late_firing_of_a_stretch_closed_by_hand_or_before_the_last_opens_noth
 def test_a_stretch_that_goes_on_after_an_end_that_was_none_opens_again(
     minutes: int, counts: tuple[int, int, int], channel: InboundChannel
 ) -> None:
-    """As Prometheus does that was cut off for longer than its alerts last: the same `startsAt` again."""
+    """Prometheus sends the same `startsAt` again after it was cut off for longer than its alerts last."""
     hand_in(channel, alert())
     hand_in(channel, alert(ends=NOW + 5 * MINUTE), now=NOW + 5 * MINUTE)
 
@@ -123,7 +123,7 @@ def test_senders_at_once_open_one_and_tell_once(channel: InboundChannel) -> None
 
 @contextmanager
 def held(channel: InboundChannel, is_over: Callable[[], object]) -> Iterator[None]:
-    """While a sender holds the channel, until that returns."""
+    """Hold the channel's row lock until `is_over` returns."""
     begun = threading.Event()
 
     def hold() -> None:
@@ -144,7 +144,7 @@ def held(channel: InboundChannel, is_over: Callable[[], object]) -> Iterator[Non
 
 @pytest.mark.django_db(transaction=True)
 def test_a_sender_that_is_always_at_its_channel_does_not_keep_people_untold(channel: InboundChannel) -> None:
-    """Somebody who only looks whether the channel is free at this moment would find it held."""
+    """Checking only whether the channel is free at this moment would find it locked."""
     hand_in(channel, alert())
 
     with held(channel, lambda: time.sleep(1)):
@@ -206,7 +206,7 @@ def test_whatever_happens_there_is_one_incident_and_one_notice_of_each(db: None)
 
 
 class Machine(RuleBasedStateMachine):
-    """Two things that go wrong, two people on duty, one who is not."""
+    """State machine with two alerts, two people on duty and one person who is not."""
 
     now: datetime
 

@@ -1,4 +1,4 @@
-"""From an alert to people's phones: once, in order, together where many come, and quiet where it comes and goes."""
+"""Alerts on people's phones: once, in order, grouped when there are many, and quiet when an alert flaps."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ class TestFlapping:
         assert titles(duty)[-1].startswith("[已恢复]")
 
     def test_what_ends_twice_is_told_as_over_once(self, duty: Duty) -> None:
-        """Over and told, back, and over again before anybody was told that it was back."""
+        """Ends, comes back, and ends again before anybody was notified of the return."""
         duty.tell(alert())
         duty.clock.advance(minutes=3)
         duty.tell(alert(ends=duty.clock.now))
@@ -243,7 +243,7 @@ class TestFlapping:
 
 
 class TestFacts:
-    """What people read is what the source said last."""
+    """Messages show what the source said last."""
 
     def said(self, words: str, **fields: Any) -> Row:
         notes = {"summary": words, "description": f"{words}。"}
@@ -303,7 +303,7 @@ def test_reminders_come_until_somebody_acknowledges_it(duty: Duty) -> None:
 
 
 def tell_of_rule(duty: Duty, receiver: AlertReceiver, **columns: Any) -> None:
-    """A rule of these people fires."""
+    """Open an incident of a rule for these receivers and send its notices."""
     source = DataSource.objects.create(name="仓库", kind="sql", sql_url="postgresql://u:p@db.example.com/a")
     watched = make_rule(Card.objects.create(source=source, name="销售额", sql="SELECT 1"), receiver)
     draft = Incident(key="rule:1", starts_at=NOW, rule=watched, corp_id=duty.corp.pk, **columns)
@@ -425,7 +425,7 @@ class TestHours:
 
 
 class TestSilenceWindows:
-    """2026-11-24 is a Tuesday."""
+    """Silence windows. 2026-11-24 is a Tuesday."""
 
     @pytest.mark.parametrize(
         ("now", "expected"),
@@ -465,7 +465,7 @@ class TestSilenceWindows:
     def test_end_in_an_hour_that_clocks_show_twice(
         self, rule: AlertRule, now: str, expected: str, *, is_window: bool
     ) -> None:
-        """In Berlin 03:00 became 02:00 on 2026-10-25."""
+        """Clocks in Berlin went back from 03:00 to 02:00 on 2026-10-25."""
         rule.time_zone = "Europe/Berlin"
         windows = [SilenceWindow(rule=rule, name="夜间", weekdays="6", from_time=time(22), to_time=time(2, 30))]
         if not is_window:

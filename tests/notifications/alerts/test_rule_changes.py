@@ -1,4 +1,4 @@
-"""Rules that were changed begin anew, through whichever door; rules whose data was changed are told to their owners."""
+"""Changed rules begin anew, whichever way they were changed; owners are told when a rule's data was changed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_was_open_ends_and_what_is_found_then_is_another_incident(
     people: list[User],
     door: Callable[[AlertRule], None],
 ) -> None:
-    """Also within the minutes in which what ends and begins again is one incident. Nobody is told of an end."""
+    """Holds when a new start would otherwise reopen the incident, too. Nobody is notified of an end."""
     AlertRule.objects.update(hold_checks=2, conditions=conditions.to_rows(parse("sum 销售额 < 100")))
     for number in range(2):
         check(rule, NOW + number * STEP, table(上海=1))
@@ -93,7 +93,7 @@ def test_the_day_is_that_of_the_slot_whenever_it_is_decided(
     zone: str,
     outcome: str,
 ) -> None:
-    """23:55 in Shanghai, decided after midnight; in Tokyo the next day has begun."""
+    """Decides the slot of 23:55 in Shanghai after midnight; in Tokyo the slot is on the next day."""
     conditions_ = conditions.to_rows(parse("sum 销售额 < 100 where 日期=今天"))
     AlertRule.objects.update(conditions=conditions_, time_zone=zone)
     slot_at = datetime(2026, 11, 24, 15, 55, tzinfo=UTC)
@@ -147,7 +147,7 @@ def lose_card(rule: AlertRule, slot_at: datetime, code: str = "not-found") -> Al
 
 
 def told() -> list[str]:
-    """The texts that the owner gets of what is untold."""
+    """Render the due notices of broken rules and return their texts."""
     texts = []
     for run_id in evaluation.request_broken_rule_notices(now=NOW):
         [delivery] = render_run(run_id=run_id, now=NOW)
@@ -197,7 +197,7 @@ def test_a_column_that_is_lost_is_said_before_all_else_and_until_it_is_there_aga
     owner: User,
     fields: dict[str, Any],
 ) -> None:
-    """Also where the answer has no rows; and while the source is down meanwhile."""
+    """Holds for an answer without rows, and while the source is down in between."""
     AlertRule.objects.update(**fields)
     check(rule, NOW, RENAMED.with_rows([]))
     [text] = told()

@@ -1,4 +1,4 @@
-"""The page of an alert rule: the people chosen on it, its times in words, its draft, and what stands beside it."""
+"""The page of an alert rule: its people, times and draft, and the panel beside the form."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def change(rule: AlertRule) -> str:
 
 
 def send(client: Client, address: str, **changes: Any) -> Any:
-    """The page's form as it stands, with these changes."""
+    """Submit the page's form with these changes."""
     return client.post(address, {**untouched(client.get(address).content.decode(), "alertrule_form"), **changes})
 
 
@@ -171,7 +171,7 @@ def test_what_was_typed_is_kept_and_offered(root: Client, card: Card, corp: Corp
 
 
 def beside(client: Client, **values: Any) -> dict[str, Any]:
-    """The answer in the end, once the workers have fetched the data."""
+    """Return the panel beside the form once the workers have fetched the data."""
     values = {**untouched(client.get(ADD).content.decode(), "alertrule_form"), **values}
     first: dict[str, Any] = client.post(f"{LIST}try/", values).json()
     if not first["token"]:
@@ -185,7 +185,7 @@ def beside(client: Client, **values: Any) -> dict[str, Any]:
 def test_before_a_condition_is_written_rows_people_and_times_stand_there(
     root: Client, card: Card, corp: Corp, bi: GuandataAnswers
 ) -> None:
-    """Who is not notified, too. Crowded times are no matter to checks."""
+    """People who cannot be notified are shown, too. Notes on crowded times are not, as they do not concern checks."""
     reached, unlinked = make_person(corp, "lilei"), make_superuser()
 
     empty = beside(root)
@@ -204,7 +204,7 @@ def test_before_a_condition_is_written_rows_people_and_times_stand_there(
 
 
 def test_a_fall_is_tried_on_the_rows(root: Client, card: Card, bi: GuandataAnswers) -> None:
-    """The card's data has no days, and nothing of it was fetched a week before."""
+    """Uses data without a column of days, and without data fetched a week before."""
     html = beside(root, card=card.pk, **against("week", "percent", "20"))["message"]
     assert "销售额 合计 比上周同日 下降超过 20%：无法判断。" in html
     assert "也没有保留当天取过的数据" in html
@@ -318,7 +318,7 @@ def errors_of(answer: Any) -> dict[str, Any]:
 
 
 def tried(client: Client, rule: AlertRule, conditions: dict[str, str]) -> str:
-    """What the rule's page shows after its button, with these conditions in the form."""
+    """Return what the page shows after "try", with these conditions in the form."""
     values = {**sent_form(client, f"/admin/notifications/alertrule/{rule.pk}/change/"), **conditions, "_id": rule.pk}
     return preview_pages.preview(client, f"{LIST}try/", values)
 
@@ -442,7 +442,7 @@ class TestRule:
         assert html.count("data-making=") == Medium.objects.count() == 2
 
     def test_is_not_tried_on_a_card_of_another_company(self, corp: Corp, card: Card, bi: GuandataAnswers) -> None:
-        """Also where somebody names its id in the request: nothing is fetched."""
+        """Fetches nothing even if somebody sends the id of such a card in the request."""
         stranger = client_of(make_manager(make_corp()))
 
         html = stranger.post(f"{LIST}try/", {"card": card.pk, **row(0, "any", "销售额", "gt", "0")}).json()["message"]
@@ -454,7 +454,7 @@ class TestRule:
 
 class TestPeople:
     def test_are_named_as_subscriptions_do(self, root: Client, corp: Corp, card: Card, receiver: AlertReceiver) -> None:
-        """By departments with those below them and attribute rules; whoever leaves a rule is told no more."""
+        """Departments with subdepartments and attribute rules work; who leaves a rule is notified no more."""
         north, south = (make_person(corp, name) for name in ("north", "south"))
         region = Attribute.objects.create(key="region", name="区域")
         set_values(attribute=region, values={north.pk: ["华北"], south.pk: ["华南"]})

@@ -1,4 +1,4 @@
-"""The page of a rule whose data renamed a column or lost its card: it says which and takes today's name."""
+"""The page of a rule whose data has a renamed column or lost its card: it asks for today's name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def page_of(client: Client, rule: AlertRule) -> dict[str, Any]:
 
 
 def state_over(client: Client, values: dict[str, Any], **data: Any) -> dict[str, Any]:
-    """What the page shows once the data is there, or failed."""
+    """Return the preview's answer once the data is fetched, or failed as `data` says."""
     token = client.post(PREVIEW, values).json()["token"]
     CardData.objects.previews().update(status="ready", finished_at=timezone.now(), notified_at=timezone.now())
     CardData.objects.previews().update(**data)
@@ -49,7 +49,7 @@ def test_the_page_asks_for_each_missing_column_and_proposes_the_one_most_like_it
     assert "“各城市销售额”已没有列“区域”" in state["missing"]
     assert '<option value="销售额(元)" selected>' in state["missing"]
     assert "这条规则不会触发预警" in state["missing"]
-    # Said once: neither is it said beside the rows, nor that there is no column of days.
+    # The message is shown once, and none about a missing column of days.
     assert state["message"].strip() == ""
 
 

@@ -1,4 +1,4 @@
-"""Alert rules: checked when due or asked for, decided once, quiet where there is no answer."""
+"""Alert rules: checked when due or on request, decided once, quiet where there is no answer."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class TestChecks:
         assert Incident.objects.get().starts_at == NOW + 5 * STEP
 
     def test_what_somebody_closed_stays_closed_until_it_was_fine(self, rule: AlertRule, people: list[User]) -> None:
-        """A lack of data, too."""
+        """Holds for a lack of data, too."""
         check(rule, NOW, table(上海=1))
         actions.act(Action.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW)
 
@@ -142,7 +142,7 @@ class TestChecks:
 
 
 class TestOddData:
-    """What one rule stumbles over holds up no other."""
+    """Data that breaks one rule does not delay the others."""
 
     def ready(self, content: bytes, **of: Any) -> None:
         CardData.objects.filter(**of).update(status="ready", content=content, finished_at=NOW)
@@ -298,11 +298,11 @@ class TestSplit:
         check(rule, NOW + STEP, table(上海=500, 北京=1))
 
         status = dict(Incident.objects.values_list("part", "status"))
-        # 广州 is not in the data any more: nobody knows.
+        # 广州 is missing from the data, so its state is unknown.
         assert status == {"上海": "resolved", "北京": "open", "广州": "open"}
 
     def test_a_value_that_is_gone_is_over_after_so_many_checks_in_a_row(self, rule: AlertRule) -> None:
-        """As of a card that lists only what is wrong. A check without data, or with cut data, counts for nothing."""
+        """Cards may list only what is wrong. Checks without data or with cut data are not counted."""
         AlertRule.objects.update(
             split_column="城市", absent_checks=2, conditions=conditions.to_rows(parse("any 销售额 < 100"))
         )
@@ -365,7 +365,7 @@ class TestSplit:
     def test_values_are_compared_as_own_rows_of_reports_are(
         self, rule: AlertRule, city: Attribute, people: list[User]
     ) -> None:
-        """Capitals and spaces make no other part; a cell without a value is nobody's; one of several is enough."""
+        """Case and spaces are ignored; an empty cell belongs to nobody; one matching value of several is enough."""
         set_values(attribute=city, values={people[0].pk: ["Shanghai", "Beijing"], people[1].pk: ["beijing"]})
         AlertRule.objects.update(split_column="城市", split_attribute=city)
         rows = (("SHANGHAI", 1), ("shanghai ", 2), ("Beijing", 3), (None, 4))
@@ -380,7 +380,7 @@ class TestSplit:
 
 
 class TestEnds:
-    """Of what nobody reports any more: people are told no recovery, since nothing recovered."""
+    """The end of an incident that is no longer reported: no recovery is sent, as nothing recovered."""
 
     @pytest.fixture
     def told(self, rule: AlertRule) -> Incident:
@@ -466,7 +466,7 @@ def test_a_row_that_is_no_condition_is_refused_with_a_sentence(row: Row) -> None
 
 @pytest.mark.parametrize(("page", "link"), [("p1", "/bi/page/p1"), ("", "")])
 def test_an_incident_leads_into_the_bi_where_its_card_is(rule: AlertRule, page: str, link: str) -> None:
-    """By our own address, at which people are signed in."""
+    """Links to our own address, where people are signed in on the way."""
     make_bi()
     Card.objects.update(bi_page_id=page)
 

@@ -45,7 +45,7 @@ def subscription(corp: Corp) -> Subscription:
 
 
 def make_editor(*corps: Corp, **fields: Any) -> User:
-    """A push editor of these companies; of all where none is named."""
+    """Create a push editor of these companies, or of all companies if none is given."""
     person = make_person(is_staff=True, manages_all_corps=not corps, **fields)
     join(person, "managed_corps", corps)
     join(person, "groups", [Group.objects.get(name=Role.PUSH_EDITOR)])
@@ -53,7 +53,7 @@ def make_editor(*corps: Corp, **fields: Any) -> User:
 
 
 def make_token(owner: User, **fields: Any) -> tuple[ApiToken, Caller]:
-    """A token that reaches everything of its owner, and a client that brings it."""
+    """Create a token that reaches everything its owner does, and a client that sends it."""
     corps, subscriptions = fields.pop("corps", ()), fields.pop("subscriptions", ())
     now = timezone.now()
     secret = tokens.new_secret()
@@ -68,13 +68,13 @@ def make_token(owner: User, **fields: Any) -> tuple[ApiToken, Caller]:
 
 @pytest.fixture
 def late_web(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The web host's clock is 25 hours behind the database's: longer than a message lives."""
+    """A web host whose clock is 25 hours behind the database: longer than a message lives."""
     now = timezone.now
     monkeypatch.setattr(timezone, "now", lambda: now() - timedelta(hours=25))
 
 
 class Caller(Client):
-    """A client whose calls have no body where none is given: Django's own would send an empty form."""
+    """A client that sends no body unless one is given. Django's own client would send an empty form."""
 
     def post(self, path: Any, data: Any = b"", content_type: str = "application/octet-stream", **more: Any) -> Any:  # type: ignore[override]  # whatever else Django takes is passed on
         return super().post(path, data=data, content_type=content_type, **more)
@@ -85,7 +85,7 @@ def client_with(secret: str) -> Caller:
 
 
 def call_at_once(call: Callable[[], Any]) -> list[Any]:
-    """The answers of four calls from four connections, which begin together."""
+    """Make the call four times at once, each over its own database connection, and return the answers."""
     together, answers = threading.Barrier(4), list[Any]()
 
     def run() -> None:
@@ -110,5 +110,4 @@ def token(editor: User) -> ApiToken:
 
 @pytest.fixture
 def client(editor: User) -> Caller:
-    """Brings a token of the editor."""
     return make_token(editor)[1]

@@ -1,4 +1,4 @@
-"""Tokens of the HTTP API: what is kept of a secret, who finds one, what revoking ends."""
+"""Tokens of the HTTP API: what is stored of a secret, how a token is found, and what revoking ends."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_runs_are_reached_by_their_subscriptions_and_the_owners_companies() -> N
 
     assert list(tokens.runs_of(token)) == [seen]
     assert set(tokens.runs_of(everything)) == {seen, unseen}
-    # The report goes to another company; what ran before stays with the first one.
+    # The report moves to another company; earlier runs stay with the first.
     Report.objects.update(corp=make_corp())
     assert not tokens.runs_of(everything).exists()
     Run.objects.update(subscription=None)

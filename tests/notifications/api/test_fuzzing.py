@@ -1,4 +1,4 @@
-"""Whatever is sent, the API answers as its document says, and never with a 500 (schemathesis)."""
+"""The API answers any request as its document says, and never with a 500 (schemathesis)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 
 def document() -> dict[str, Any]:
-    """The API's document without its tokens: each call brings a good one, so none may be left out or made up."""
+    """Return the API's document without its security schemes: every call sends a valid token."""
     told = api.get_openapi_schema(path_prefix="/api/v1/")
     for operations in told["paths"].values():
         for operation in operations.values():
@@ -37,7 +37,7 @@ def document() -> dict[str, Any]:
 schema = schemathesis.openapi.from_dict(document())
 schema.app = get_wsgi_application()
 OPERATIONS = {found.ok().label: found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)}
-# Whether a recipient is anybody, and bytes are a picture, no schema tells.
+# No schema can say whether a recipient exists or bytes are a picture.
 DEEPER = {"POST /api/v1/messages", "POST /api/v1/uploads"}
 
 
@@ -52,7 +52,7 @@ def test_operations_are_named_without_the_modules_they_stand_in() -> None:
 
 @pytest.fixture
 def headers(corp: Corp, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """What a good caller brings. The requests run inside the test's transaction, as those of Django's own client."""
+    """Headers of a valid caller. The requests run inside the test's transaction, like those of Django's own client."""
     settings.API_CALLS_PER_TOKEN = 1_000_000
     monkeypatch.setattr("notifications.api.tokens.CALLS_PER_ADDRESS", 1_000_000)
     make_subscription(report=make_report(corp=corp))
@@ -70,7 +70,7 @@ def headers(corp: Corp, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Itera
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_answer_is_documented(label: str, headers: dict[str, str], data: st.DataObject) -> None:
-    """Half of the calls are as the document has them, half are not."""
+    """Half of the calls fit the document, half do not."""
     operation = OPERATIONS[label]
     good, bad = (operation.as_strategy(generation_mode=mode) for mode in GenerationMode)
     case = data.draw(st.one_of(good, bad))

@@ -1,4 +1,4 @@
-"""Sending messages over the API: what is accepted, what is refused, and by whom what may be seen."""
+"""Sending messages over the API: what is accepted and refused, and who may see the result."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def test_a_token_that_may_not_send_does_nothing(editor: User, zhang: User) -> No
 
     for answer in (send(client, message("zhang")), upload(client, "a.pdf", PDF), client.get(f"{SEND}/1")):
         assert_problem(answer, 403, "action_not_allowed")
-    editor.groups.clear()  # nor one of somebody who may not send any more
+    editor.groups.clear()  # the owner may not send any more
     assert_problem(send(sends, message("zhang")), 403, "action_not_allowed")
     assert [model.objects.count() for model in (Upload, IncomingMessage)] == [0, 0]
 
@@ -337,7 +337,7 @@ def test_people_of_other_companies_are_told_as_those_who_do_not_exist(client: Ca
 @pytest.mark.parametrize("key", ["disk-1", ""])
 @pytest.mark.parametrize(("model", "refusal"), [(IncomingMessage, 429), (Run, 409)])
 def test_identical_requests_at_once_make_one(model: type[IncomingMessage | Run], refusal: int, key: str) -> None:
-    """One message, which uses the token's day up, or one run."""
+    """Expects one message, which uses up the token's day, or one run."""
     corp = make_corp()
     push = make_subscription(make_person(corp, "ZhangWei", username="zhang"), report=make_report(corp=corp))
     client = make_token(make_editor(corp), may_send=True, sends_to="everyone", daily_limit=1)[1]

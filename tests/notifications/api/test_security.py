@@ -1,4 +1,4 @@
-"""Who may call the API: by token alone, as long as token and owner are entitled, and not too often."""
+"""Access to the API: only tokens, while token and owner are entitled, and not too often."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_token_reaches_only_the_companies_or_subscriptions_it_names(corp: Corp
     for client in (of_corp, of_subscription):
         assert [item["id"] for item in client.get(LIST).json()["items"]] == [other.pk]
         assert_problem(client.post(run_path(subscription)), 404, "not_found")
-    # One whose companies are gone, or that names none, reaches nothing.
+    # A token whose companies are deleted, or that names none, reaches nothing.
     for row in (other, other.report, other_corp):
         row.delete()
     for client in (of_corp, make_token(root, reach="subscriptions")[1]):
@@ -176,7 +176,7 @@ class TestLimits:
             assert_problem(client_with("gwc_guess").get(LIST, REMOTE_ADDR="192.0.2.9"), 401, "invalid_token")
 
         assert_problem(client.get(LIST, REMOTE_ADDR="192.0.2.9"), 429, "too_many_requests")
-        # What the address is refused, does not use up the token's calls.
+        # Calls that the address is refused do not count for the token.
         assert client.get(LIST, REMOTE_ADDR="192.0.2.10").status_code == 200
 
     def test_where_nothing_can_be_counted_nothing_is_done(

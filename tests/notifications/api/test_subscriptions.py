@@ -1,4 +1,4 @@
-"""Running a subscription over the API: what is made, what is refused, and what happens once."""
+"""Running a subscription over the API: the run that is made, refusals, and idempotency."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class TestRunning:
     def test_the_body_names_the_trigger_or_is_empty(
         self, body: str, client: Client, subscription: Subscription
     ) -> None:
-        """Also of a paused one, whose messages wait, and beside a trial, which goes to some people only."""
+        """Paused subscriptions are run too, and their messages wait. A trial does not block the run."""
         Subscription.objects.update(is_paused=True)
         make_run(subscription, trigger="trial")
         trigger = "data_update" if "data" in body else "url"
@@ -211,7 +211,7 @@ class TestIdempotency:
     def test_a_key_is_free_again_after_24_hours(self, client: Client, subscription: Subscription) -> None:
         run_once(client, subscription, "night-7")
         end_runs()
-        # Whatever has become of the subscription.
+        # The answer does not depend on the subscription's state now.
         Subscription.objects.update(is_enabled=False)
         AcceptedRequest.objects.update(created_at=timezone.now() - timedelta(hours=23, minutes=59))
         assert run_once(client, subscription, "night-7").headers["Idempotency-Replayed"] == "true"
@@ -275,7 +275,7 @@ class TestList:
         assert_problem(client.get(LIST, query), 422, "invalid_request")
 
 
-# The token with its owner, its use, the owner's rights (two), the page.
+# Token with owner, last use, the owner's rights (two), and the page.
 QUERIES_A_PAGE = 5
 
 

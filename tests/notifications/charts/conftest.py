@@ -1,4 +1,4 @@
-"""Charts are drawn in a process of its own, as in production: what draws must not be forked, and some tests fork."""
+"""Fixtures that draw charts in a separate process: a process that draws must not be forked, and some tests fork."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables to draw, and what a drawing is made of."""
+"""Tables to draw, and readers of the drawn SVG."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def parsed(svg: str) -> Element:
 
 
 def marks(svg: str) -> Counter[str]:
-    """How many of each mark: vega names its groups mark-line, mark-rect and so on."""
+    """Count the marks by name. Vega calls its groups mark-line, mark-rect and so on."""
     found: Counter[str] = Counter()
     for group in parsed(svg).iter(f"{SVG}g"):
         for name in group.get("class", "").split():

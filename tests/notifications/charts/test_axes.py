@@ -1,4 +1,4 @@
-"""What stands along an axis and in a legend: days and their years, figures at the ends of bars, names told apart."""
+"""Labels along an axis and in a legend: days with their years, figures at the ends of bars, distinct names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, FIRST, SVG, parsed, texts
 
-# In Shanghai, where these tests are at home.
+# In Shanghai, the time zone of these tests.
 MIDNIGHT = datetime(2026, 10, 31, 16, tzinfo=UTC)
 
 

@@ -1,8 +1,8 @@
-"""Colours that stand in one chart are told apart, also by people who see no red, no green or no blue.
+"""Colours of one chart can be told apart, also by people who see no red, no green or no blue.
 
-How colours look to them: Machado, Oliveira and Fernandes, "A Physiologically-based Model for Simulation of Color Vision
-Deficiency" (IEEE TVCG 15, 2009), matrices of severity 1.0 for linear sRGB. Distances: CIELAB of the sRGB white (D65),
-ΔE of 1976; 2 is about what is just seen side by side.
+Vision: Machado, Oliveira and Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency" (IEEE
+TVCG 15, 2009), matrices of severity 1.0 for linear sRGB. Distances: CIELAB with the white of sRGB (D65), ΔE of 1976;
+two colours side by side are just distinguishable at 2.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Matrix = tuple[Colour, Colour, Colour]
 
 
 def red_green_blue(colour: str) -> Colour:
-    """From 0 to 1, as sRGB has them."""
+    """Return the sRGB values of a colour, from 0 to 1."""
     red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
     return red, green, blue
 
@@ -55,7 +55,7 @@ def times(matrix: Any, colour: Colour) -> Colour:
 
 
 def lightness_and_hue(colour: Colour, vision: str) -> Colour:
-    """CIELAB of an sRGB colour as it looks to people of this vision."""
+    """Return the CIELAB values of an sRGB colour as people with this vision see it."""
     red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in colour)
     seen = times(VISIONS[vision], (red, green, blue))
     drawn = (min(1.0, max(0.0, seen[0])), min(1.0, max(0.0, seen[1])), min(1.0, max(0.0, seen[2])))
@@ -72,7 +72,7 @@ def distance(one: Colour, other: Colour, vision: str) -> float:
 
 
 PARTS = (*drawing.PART_COLOURS, drawing.REST)
-# Areas let the ground through.
+# Areas are translucent.
 AREAS = (drawing.COLOURS, (*drawing.COLOURS[:5], drawing.REST))
 
 

@@ -1,4 +1,4 @@
-"""The prepared font: the same letters at the same places as with the packaged one, and never anybody else's file."""
+"""The prepared font: it draws the same picture as the packaged one, and no foreign file is used."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 
 from notifications.charts import drawing, renderer
 
-# Ligatures, kerning, digits between letters, signs put together, and letters that differ by country.
+# Ligatures, kerning, digits between letters, combining characters, and letters that differ by country.
 TEXTS = ("日销售额 1,234.5万元", "office waffle ffi AVATAR a1b2", "e\u0301 か\u309a \u1112\u1161\u11ab 骨直返曜 ½ ①")
 PACKAGED = "Noto Sans CJK SC"
 
 
 def picture(folder: str, family: str) -> bytes:
-    """These texts, drawn in a process of its own."""
+    """Draw TEXTS. Call it in a separate process only."""
     import vl_convert  # a process that has it must not be forked
 
     vl_convert.register_font_directory(folder)

@@ -1,4 +1,4 @@
-"""One meaning of data: whatever shows a figure shows the same one."""
+"""A figure is the same in charts, tables, pages and files."""
 
 from __future__ import annotations
 

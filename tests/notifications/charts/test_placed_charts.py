@@ -1,4 +1,4 @@
-"""What we place ourselves: tables, whose numbers are whole or not there, parts of a whole, one large number."""
+"""Charts that we lay out ourselves: tables with whole or omitted numbers, parts of a whole, one large number."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def table_of(*columns: tuple[Kind, Any], row_count: int = 2) -> Table:
 
 
 def drawn(draw: Draw, table: Table) -> list[str]:
-    """Its cells from left to right and its foot, without title and heads."""
+    """Return the cells from left to right and the footer, without title and headers."""
     found = texts(draw(spec(TABLE, table, language="zh-hans")).svg)
     return [text for text in found if text != "明细" and not text.startswith("第")]
 
 
 def words_of(chart: Chart, table: Table) -> list[str]:
-    """What is to be drawn of it."""
+    """Return the texts that the spec draws."""
     layers = spec(chart, table, language="zh-hans")["layer"]
     return [row["t"] for layer in layers for row in layer["data"]["values"] if "t" in row]
 
@@ -179,7 +179,7 @@ def test_what_is_told_has_as_many_lines_as_it_needs() -> None:
 @pytest.mark.parametrize("rest", [1e-8, 6e-7, 1e-5])
 @pytest.mark.parametrize("kind", [ChartKind.PIE, ChartKind.DONUT])
 def test_a_part_that_is_nearly_the_whole_is_drawn(draw: Draw, kind: ChartKind, rest: float) -> None:
-    """An arc that begins and ends at one point would be left out."""
+    """Arcs that begin and end at one point would be left out."""
     svg = draw(spec(Chart(kind, "n", ("v",)), parts_of(1 - rest, rest), language="zh-hans")).svg
 
     large = next(outline for outline in re.findall(r' d="([^"]*)"', svg) if "A" in outline)
@@ -201,7 +201,7 @@ TOKYO = timezone(timedelta(hours=9))
 
 
 def said(chart: Chart, table: Table) -> list[str]:
-    """Its number, and how that differs from the one before where there is one."""
+    """Return the number and, if there is one, its difference from the number before."""
     return words_of(chart, table)[1:-1]
 
 

@@ -1,4 +1,4 @@
-"""What a spec says, whatever the data is called and holds."""
+"""Chart specs for any column names and values."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ VALUES: dict[Kind, st.SearchStrategy[Any]] = {
 
 @st.composite
 def drawings(draw: st.DrawFn) -> tuple[Chart, Table]:
-    """A table with at least one column of numbers, and a chart that may or may not fit it."""
+    """Draw a table with at least one column of numbers, and a chart that may or may not fit the table."""
     chosen = draw(st.lists(names, unique=True, min_size=3, max_size=5))
     kinds = [draw(st.sampled_from(Kind)), Kind.NUMBER, *(draw(st.sampled_from(Kind)) for _ in chosen[2:])]
     columns = tuple(
@@ -69,7 +69,7 @@ def drawings(draw: st.DrawFn) -> tuple[Chart, Table]:
 
 
 def objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object of a spec, rows of data aside."""
+    """Yield every object of a spec except rows of data."""
     if isinstance(value, dict):
         yield value
         for name, inner in value.items():
@@ -310,7 +310,7 @@ def test_english_counts_in_thousands_and_millions() -> None:
 
 
 def test_a_threshold_crosses_no_figure_out(draw: Draw) -> None:
-    """What comes later in a drawing lies above: bars, then the line, then the figures on an edge of paper."""
+    """Later layers lie above earlier ones: bars, then the line, then the figures edged in the colour of paper."""
     chart = Chart(ChartKind.BAR, "城市", ("销售额",), thresholds=(100.0,))
 
     found = spec(chart, SALES, language="zh-hans")

@@ -1,4 +1,4 @@
-"""The company of the tests of deliveries."""
+"""The company of the delivery tests."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from tests.notifications.wire import Wire
 
 @pytest.fixture
 def corp(db: None, wire: Wire) -> Corp:
-    """One whose calls end at the test's own WeCom."""
+    """A company whose calls go to the test's WeCom stand-in."""
     return make_corp(name="北山制造", api_base_url=wire.url)

@@ -1,4 +1,4 @@
-"""One company with a person for each message, and real programs that send it: what tests of lost programs share."""
+"""A company with a person for each message, and the programs that send, for tests that kill programs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tests.crowd import crowd, one_each
 from tests.e2e.stack import Stack
 from tests.notifications.factories import make_report, make_run, make_subscription
 
-# As many as one task makes and one task sends: when the first is accepted, none is still to be made or handed out.
+# As many as one task renders and one task sends: once the first is accepted, all are rendered and handed out.
 MESSAGES = tasks.RUNS_PER_TASK
-# What each has one of once all arrived, as tests.crowd.arrived_by_person counts it.
+# The expected result of tests.crowd.arrived_by_person.
 ONE_EACH = one_each(MESSAGES)
 
 
 @contextmanager
 def stack_of_many(*, env: dict[str, str], root: Path, folder: Path) -> Iterator[Stack]:
-    """One company, one person for each message; no worker yet."""
+    """Run a stack of one company with one person for each message; no worker yet."""
     ours = {**env, "WECOM_TOTAL_TIMEOUT_SECONDS": "7"}
     with crowd(MESSAGES, env=ours, root=root, folder=folder) as stack:
         yield stack
 
 
 def ask_for_personal_messages() -> None:
-    """One run, and so one delivery, for each person: all of them are made by one task, and sent by another."""
+    """Enqueue a run with one delivery for each person. One task renders all runs, another sends all messages."""
     now = datetime.now(UTC)
     form = MessageForm.TEXT
     runs: list[Run] = []

@@ -1,4 +1,4 @@
-"""Channels: the same receipts whichever way a message goes, and what each makes of an answer or none."""
+"""Channels: the same receipts for each, and how each treats an answer or the lack of one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Leave = Callable[[Corp, str], None]
 
 
 def suspend(corp: Corp, userid: str) -> None:
-    """Disabled in WeCom, under a directory policy in force: the person here stays active."""
+    """Disable the member in WeCom under a directory policy: the person here stays active."""
     DirectoryPolicy.objects.create(corp=corp, mode="link")
     Member.objects.create(
         corp=corp, userid=userid, userid_folded=userid, status="disabled", first_seen_at=NOW, changed_at=NOW
@@ -57,12 +57,12 @@ def suspend(corp: Corp, userid: str) -> None:
 
 
 def disable(corp: Corp, userid: str) -> None:
-    """Deleted in WeCom, under a directory policy that disables."""
+    """Do what a directory policy with "disable" does after the member is deleted in WeCom."""
     User.objects.filter(wecom_accounts__corp=corp, wecom_accounts__userid_folded=userid).update(is_active=False)
 
 
 def unlink(corp: Corp, userid: str) -> None:
-    """Deleted in WeCom, under a directory policy that only unlinks: the person here stays active."""
+    """Do what a directory policy with "unlink" does after WeCom deleted the member: the person stays active."""
     accounts = WeComAccount.objects.filter(corp=corp, userid_folded=userid)
     assert accounts.update(userid="", userid_folded="", left_at=NOW) == 1
 
@@ -189,7 +189,7 @@ class TestTheGroupRobot:
 
 
 class Refusing(locmem.EmailBackend):
-    """A mail backend that fails as the test says."""
+    """A mail backend that fails with the errors that the test sets."""
 
     open_error: Exception | None = None
     send_error: Exception | None = None
@@ -276,7 +276,7 @@ class TestMail:
     def test_whom_wecom_does_not_let_in_gets_no_mail_either(
         self, corp: Corp, leave: Leave, fields: dict[str, Any]
     ) -> None:
-        """Not even where something else is in the way, too."""
+        """Holds even if there is another obstacle, too."""
         person = make_person(corp, "jim", email="jim@example.com")
         leave(corp, "jim")
 
@@ -302,7 +302,7 @@ class TestMail:
 
     @pytest.mark.parametrize("leave", [disable, suspend, unlink])
     def test_so_is_one_that_stands_with_another_company(self, corp: Corp, leave: Leave) -> None:
-        """Because the leaver's company was disabled when the mail was written."""
+        """Uses a mail that was written with another company, as the leaver's company was disabled."""
         person = make_person(corp, "jim", email="jim@example.com")
         other = make_corp()
         Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
@@ -421,7 +421,7 @@ class TestTheSecondChannel:
         assert not Receipt.objects.filter(channel="email").exists()
 
     def test_is_not_used_for_what_nobody_knows(self, corp: Corp, wire: Wire, clock: FakeClock) -> None:
-        """It may have arrived: a mail on top would be a second message."""
+        """Messages with an unknown outcome may have arrived, and a mail would be a second one."""
         rendered(make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email"))
         Delivery.objects.update(status=Delivery.Status.UNKNOWN)
 

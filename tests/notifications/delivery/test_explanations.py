@@ -1,4 +1,4 @@
-"""What the pages of runs, messages and receipts say of what did not arrive, in both languages."""
+"""Explanations of failures on the pages of runs, messages and receipts, in both languages."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def rendered(*people: User, **fields: Any) -> Run:
 
 
 def ended(run: Run, *deliveries: dict[str, Any]) -> Run:
-    """The run as the sweep leaves it, its deliveries being these."""
+    """Give the run these deliveries, run the sweep, and return the finished run."""
     original = Delivery.objects.get(run=run)
     for number, fields in enumerate(deliveries):
         original.pk, original.mark = (original.pk if number == 0 else None), f"{run.pk}-{number}"
@@ -211,7 +211,7 @@ def notices() -> list[Run]:
             [{"status": "failed"}, {"status": "canceled"}, {"status": "unknown", "recipient_count": 7}],
             "1 个接收人被拒绝。 已过期，未发给 1 个接收人。 7 个接收人结果未知，不确定是否收到。",
         ),
-        # WeCom named all of them, and nobody else got it.
+        # WeCom named all recipients as invalid.
         ([{"status": "failed", "invalid_count": 1}], "没有送达任何人：原因见送达明细。"),
         (
             [{"status": "accepted", "recipient_count": 2, "invalid_count": 1, "unlicensed_count": 1}],

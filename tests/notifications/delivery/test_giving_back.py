@@ -1,4 +1,4 @@
-"""A worker that ends gives back what it has not begun, and waits for nobody: two that wait would wait in a circle."""
+"""A worker that ends gives back what it has not begun, and waits for no lock: two that wait would be a deadlock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads, and who else does not."""
+"""Prometheus metrics, and who may not read them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_calls_lag_and_what_waits(wire: Wire, clock: FakeClock) -> None:
     assert found[f'guanwecom_push_sent_today{{corp="{corp.pk}"}}'] == 4
     assert found[f'guanwecom_push_daily_budget{{corp="{corp.pk}"}}'] == 1000
     assert found[f'guanwecom_push_held_up{{corp="{corp.pk}"}}'] == 0
-    # Nothing of a message or a person is told.
+    # The metrics contain nothing about messages or people.
     assert all(word not in "".join(found) for word in ("日报", "北山制造", "u0", "U0", corp.corpid))
 
 

@@ -1,4 +1,4 @@
-"""The preview of a draft has the bytes that the run of the same rows freezes, and writes nothing."""
+"""The preview of a draft has the bytes that a run of the same rows freezes, and writes nothing."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from tests.notifications.factories import NOW, make_corp, make_person, make_run,
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 
 pytestmark = pytest.mark.django_db
-# The mark of a message, and the address of its picture, are its own.
+# The mark of a message and the address of its picture differ in every message.
 _OWN = re.compile(rb"[0-9a-f]{32}|/p/[^\"]*\.png")
 
 
 @contextmanager
 def only_reading() -> Iterator[None]:
-    """A transaction in which PostgreSQL refuses to write."""
+    """Open a transaction in which PostgreSQL refuses to write."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION READ ONLY")
         yield
@@ -52,7 +52,7 @@ def only_reading() -> Iterator[None]:
 
 
 def make_push(form: str, channel: str, corp: Corp, *, has_own_rows: bool, is_of_corp: bool) -> Subscription:
-    """A push of a report with a figure, a chart and a long text, all of whose data is there."""
+    """Create a push of a report with a figure, a chart and a long text, with all data fetched."""
     person = make_person(corp, "li", email="li@example.test")
     place(person, region := make_region(), "华东")
     report = make_data_report(corp=corp if is_of_corp else None, figures="合计: {{ sales.sum('销售额') }}")
@@ -67,7 +67,7 @@ def make_push(form: str, channel: str, corp: Corp, *, has_own_rows: bool, is_of_
 
 
 def draft_of(push: Subscription, tables: dict[str, Any]) -> tuple[SubscriptionSource, Run]:
-    """The same push as a page has it: of rows that are not saved."""
+    """Return the push as a page previews it: built from unsaved rows."""
     saved = read_saved_parts(push.report)
 
     def unsaved(model: Any, row: Any) -> Any:
@@ -140,7 +140,7 @@ def test_what_is_cut_is_said(form: str) -> None:
 
 
 def test_own_rows_are_read_in_the_company_of_the_report() -> None:
-    """Somebody with accounts in two companies gets the rows of the one that the report is for."""
+    """People with accounts in two companies get the rows for the company of the report."""
     corp, other = make_corp(), make_corp()
     person = make_person(other, "east")
     person.wecom_accounts.create(corp=corp, userid="华东", is_primary=False)

@@ -1,4 +1,4 @@
-"""Real workers and a real sandbox on PostgreSQL: many messages broken off in the middle, none lost, none doubled."""
+"""Real workers and a real sandbox on PostgreSQL: interrupted among many messages, none is lost, none doubled."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ from tools.services import start_valkey
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
-# What a service manager gives a program that it asks to end, before it kills it.
+# The time that a service manager gives a program between SIGTERM and SIGKILL.
 GRACE_SECONDS = 60
 
 
 @pytest.fixture
 def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
-    """One company, one person for each message; no worker yet."""
     with stack_of_many(env=process_environ, root=project_root, folder=tmp_path) as stack:
         yield stack
 
@@ -49,7 +48,7 @@ def test_a_worker_stopped_in_the_middle_ends_after_the_message_it_is_at(stack: S
         assert first.process.returncode == 0
         assert not Delivery.objects.filter(status=Delivery.Status.SENDING).exists()
         assert 0 < Attempt.objects.count() < MESSAGES
-        # What was not tried is given back at once.
+        # Messages that were not tried are given back at once.
         waiting = Delivery.objects.filter(status=Delivery.Status.PENDING)
         assert not waiting.filter(queued_until__isnull=False).exists()
         stack.sandbox.control("DELETE", "faults")
@@ -86,7 +85,7 @@ def test_a_worker_outlives_a_broker_that_goes_away_while_a_task_is_under_way(sta
         with ExitStack() as exits:
             worker = stack.start_worker(exits)
             stack.start_beat(exits)
-            # This process speaks to another broker: the tick finds what nobody was asked to render.
+            # This process uses another broker, so the tick has to find the runs.
             ask_for_personal_messages()
             Run.objects.update(render_after=datetime.now(UTC))
             eventually(Attempt.objects.exists, stack.programs.values())

@@ -1,4 +1,4 @@
-"""Inbound channels, and calls to them, as their senders make them."""
+"""Inbound channels, and calls to them as senders make them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JSON, MULTIPART = "application/json", "multipart/form-data; boundary=boundary"
 
 
 def make_channel(owner: User, *people: User, **fields: Any) -> InboundChannel:
-    """An enabled channel with SECRET to these people."""
+    """Create an enabled channel with SECRET for these people."""
     mapping: Mapping = fields.pop("mapping", Mapping(title="{{ payload.title }}", text="{{ payload.text }}"))
     defaults = {
         "name": "数据平台",
@@ -38,7 +38,7 @@ def make_channel(owner: User, *people: User, **fields: Any) -> InboundChannel:
 
 
 def example(sender: str) -> tuple[bytes, str]:
-    """What a sender posts, and as what."""
+    """Return the body that a sender posts, and its content type."""
     [path] = EXAMPLES.glob(f"{sender}.*")
     return path.read_bytes(), MULTIPART if path.suffix == ".multipart" else JSON
 
@@ -49,7 +49,7 @@ def preset_channel(sender: str, owner: User, *people: User) -> InboundChannel:
 
 
 def call(channel: InboundChannel, body: Any, content_type: str = JSON, *, secret: str = SECRET, **headers: str) -> Any:
-    """One call with the secret where the channel's scheme has it. `body`: bytes, or what is sent as JSON."""
+    """Call the channel with the secret where its scheme expects it. A `body` that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     address, extra = f"/in/{channel.public_id}", dict(headers)
     match channel.scheme:

@@ -1,4 +1,4 @@
-"""Who manages the company, and a person of it."""
+"""The company's manager and one of its people."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _numbers = count(1)
 
 
 def make_sender(owner: User, **fields: Any) -> ApiToken:
-    """A token that may send to everyone whom its owner may reach."""
+    """Create a token that may send to everyone its owner may reach."""
     corps: list[Corp] = fields.pop("send_corps", [])
     number = next(_numbers)
     defaults = {"name": "数据仓库", "may_send": True, "sends_to": "everyone", "expires_at": NOW + timedelta(days=1000)}
@@ -32,14 +32,14 @@ def make_sender(owner: User, **fields: Any) -> ApiToken:
 
 
 def incoming(sender: ApiToken | InboundChannel, *people: User, **fields: Any) -> Incoming:
-    """A message to these people by their user names."""
+    """Return a message addressed to these people by their user names."""
     addresses = [Address(Kind.USER, person.username) for person in people]
     defaults = {"key": f"api:test:{next(_numbers)}", "title": "磁盘快满了", "addresses": addresses}
     return Incoming(sender=sender, **{**defaults, **fields})
 
 
 def png(width: int = 2, height: int = 2, *, seed: int = 0) -> bytes:
-    """A picture of one colour."""
+    """Return a picture of one colour."""
     rows = b"".join(b"\0" + bytes([seed % 256, 120, 200]) * width for _row in range(height))
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, body) for kind, body in [*chunks, (b"IEND", b"")])

@@ -1,4 +1,4 @@
-"""Accepting messages: once, within the sender's rights, and what becomes of them up to the phone's bytes."""
+"""Accepting messages: once, within the sender's rights, and up to the bytes of the message."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sender(corp: Corp) -> ApiToken:
 
 
 def sent(message: Incoming, *, now: Any = NOW) -> list[Delivery]:
-    """The deliveries that the message becomes."""
+    """Accept and render the message, and return its deliveries."""
     for run_id in accept(message, now=now).run_ids:
         render_run(run_id=run_id, now=now)
         assert Run.objects.get(pk=run_id).error_text == ""

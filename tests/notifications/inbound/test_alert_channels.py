@@ -70,7 +70,6 @@ class TestIncidents:
         assert list(outcomes) == [("repeated", 3), ("accepted", 1)]
 
     def test_the_same_alert_of_another_channel_is_another_incident(self, channel: InboundChannel, corp: Corp) -> None:
-        """As Grafana sends it, too."""
         for one in (channel, make_alert_channel(corp=corp, name="另一个")):
             assert post(one, example("grafana")[0]).status_code == 202
 

@@ -1,4 +1,4 @@
-"""Calls of inbound channels: from the body to the phone's bytes, and everything that is refused."""
+"""Calls of inbound channels: from the body of the call to the bytes of the message, and all refusals."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def reasons(channel: InboundChannel) -> list[str]:
 
 
 def bodies() -> list[dict[str, Any]]:
-    """What goes to WeCom."""
+    """Render the waiting runs and return the bodies for WeCom."""
     for run in Run.objects.filter(status=Run.Status.WAITING).order_by("pk"):
         render_run(run_id=run.pk, now=timezone.now())
         run.refresh_from_db()

@@ -1,4 +1,4 @@
-"""The admin page of an inbound channel: made, filled by what comes in, tried, and sent to oneself."""
+"""The admin page of an inbound channel: creating it, mapping fields of a received call, and trying it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def page_of(channel: InboundChannel, end: str = "change") -> str:
 
 
 def filled(client: Client, channel: InboundChannel, **values: Any) -> dict[str, Any]:
-    """The form as the page has it, with these values."""
+    """Return the values of the page's form with these changes."""
     found = untouched(client.get(page_of(channel)).content.decode(), "inboundchannel_form")
     return {**found, **values}
 
@@ -208,7 +208,7 @@ def test_a_secret_that_no_key_opens_is_said(client: Client, root: User, zhang: U
     assert call(channel, {"title": "x"}).status_code == 401
 
 
-# --- Whose it is ---
+# --- Owner ---
 
 
 def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> None:
@@ -231,7 +231,7 @@ def test_a_channel_of_a_limited_administrator_is_of_one_company(corp: Corp) -> N
 
 
 def test_an_alert_goes_to_the_people_chosen_and_needs_no_text(client: Client, root: User, zhang: User) -> None:
-    """The page says each of the last call, and who gets it."""
+    """Previews each alert of the last call and its recipients."""
     channel = preset_channel("alertmanager", root, zhang)
     call(channel, *example("alertmanager"))
     sent = filled(client, channel, is_alert="on", title="", text="")

@@ -1,4 +1,4 @@
-"""What files are by their content, and what of a stranger's text a message obeys."""
+"""The type of a file by its content, and which parts of an untrusted text are obeyed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures and files behind addresses: fetched by a worker under the guard of web sources, never in the call."""
+"""Pictures and files by address: a worker fetches them under the guard of web sources, never the call itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAPPING = Mapping(title="{{ payload.title }}", text="看图", key_path="id", fil
 
 
 class Pictures(BaseHTTPRequestHandler):
-    """Gives a picture, a page of the web, or a file of so many megabytes; notes what was asked for."""
+    """Serves a picture, a web page, or a file of so many megabytes, and keeps the paths that were asked for."""
 
     asked: list[str]
 
@@ -48,8 +48,7 @@ class Pictures(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
+    def log_message(self, format: str, *args: object) -> None: ...
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def site(asked: list[str]) -> Iterator[str]:
 
 @pytest.fixture
 def channel(corp: Corp, settings: Any) -> InboundChannel:
-    """One that may fetch from the machine on which everything runs."""
+    """A channel that may fetch from this machine."""
     settings.DATA_ALLOW_LOOPBACK = True
     return make_channel(make_manager(corp), make_person(corp, "Zhang"), mapping=MAPPING, allows_private_addresses=True)
 
@@ -180,7 +179,7 @@ def test_what_was_accepted_over_the_days_limit_waits_for_the_next(
 
 
 def no_room(channel: InboundChannel, settings: Any) -> None:
-    """On any day of the message's lifetime."""
+    """Use up the daily limit for the whole lifetime of the message."""
     channel.users.add(make_person(channel.owner.managed_corps.get(), "Li"))
     InboundChannel.objects.update(daily_limit=1, lifetime_hours=1)
     InboundFetch.objects.update(created_at=timezone.now() - timedelta(hours=25))
@@ -214,7 +213,7 @@ def test_what_cannot_become_a_message_is_given_up_and_noted(
 def test_the_internal_network_is_out_of_reach(
     is_superusers: bool, channel: InboundChannel, site: str, asked: list[str], clock: FakeClock, settings: Any
 ) -> None:
-    """Without the switch, and with it where the settings say nothing of this machine."""
+    """Channels need their switch, and the settings must allow this machine."""
     settings.DATA_ALLOW_LOOPBACK = False
     InboundChannel.objects.update(allows_private_addresses=is_superusers)
     call(channel, {"title": "告警", "url": f"{site}/a.png"})

@@ -1,4 +1,4 @@
-"""A channel and a token send with their owner's rights: while the owner has them, and for nobody else."""
+"""A channel and a token send with their owner's rights, and stop when the owner loses them."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def zhang(corp: Corp) -> User:
     return make_person(corp, "ZhangWei", username="zhang")
 
 
-# --- Who may take a channel or a token in hand ---
+# --- Who may change a channel or a token ---
 
 
 @pytest.mark.parametrize("is_away", [False, True])
 def test_a_channel_of_somebody_with_more_rights_stays_theirs_while_they_are_away(corp: Corp, is_away: bool) -> None:
-    """Its secret would send with the owner's rights once the owner is back."""
+    """Secrets would send with the owner's rights once the owner is back."""
     chief = make_person(corp, "Chief", is_staff=not is_away, manages_all_corps=True)
     channel, token = make_channel(chief), make_sender(chief)
     editor = make_manager(corp)
@@ -69,7 +69,7 @@ def test_whoever_hands_out_roles_takes_an_editors_channel_in_hand(corp: Corp, is
     assert english_client(admin).post(f"{LIST}{channel.pk}/secret/").status_code == 200
 
 
-# --- What an owner may no longer do, nobody does in the owner's name ---
+# --- Without the owner's rights nothing is sent ---
 
 
 def without_entry(owner: User) -> None:

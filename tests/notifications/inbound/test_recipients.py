@@ -1,4 +1,4 @@
-"""Which people a message's addresses name, and that whoever is out of reach is as unknown as nobody."""
+"""The people whom a message's addresses name. People out of reach are as unknown as those who do not exist."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_of_departments_with_one_name_that_is_meant_where_somebody_stands_unless
 
 
 def test_many_departments_are_looked_up_at_once(corp: Corp, zhang: User) -> None:
-    """A sender waits for the one before: it holds the sender's row."""
+    """Look-ups hold the lock on the sender's row, for which the sender's next message waits."""
     place = department(corp, 2, "仓库 0")
     member(corp, "zhangwei", place)
     for number in range(3, 60):
@@ -170,7 +170,7 @@ def test_many_departments_are_looked_up_at_once(corp: Corp, zhang: User) -> None
 
 
 def test_people_of_other_companies_are_unknown_as_those_that_do_not_exist(corp: Corp, zhang: User) -> None:
-    """Also somebody whose messages go through another company."""
+    """Holds for people whose messages go through another company, too."""
     li = make_person(make_corp(), "li", username="li")
     token = make_sender(make_manager(corp))
     addresses = [Address(Kind.USER, name) for name in ("zhang", "li", "nobody")]
@@ -207,7 +207,7 @@ def test_a_token_reaches_its_companies_or_its_people_and_no_more_than_its_owner(
 def test_userids_and_departments_of_companies_out_of_reach_name_nobody(
     corp_of_address: str, corp: Corp, zhang: User
 ) -> None:
-    """They would tell who has an account there, and who stands in which department."""
+    """Matches would reveal who has an account there, and who belongs to which department."""
     other = make_corp(name="南山物流", corpid="ww0000000000000202")
     WeComAccount.objects.create(user=zhang, corp=other, userid="b-secret", is_primary=False)
     member(other, "b-secret", department(other, 7, "秘密项目"))

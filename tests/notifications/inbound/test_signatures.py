@@ -1,4 +1,4 @@
-"""Proofs of the usual senders: what is taken, and everything beside it that is refused."""
+"""Signatures of the usual senders: what is accepted, and everything that is refused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_takes_its_proof_and_no_other(scheme: str) -> None:
     assert accepts(scheme, good)
     assert not accepts(scheme, good, secret="gwi_another")
     assert not accepts(scheme, proof())
-    # A channel without a secret takes nothing, not even an empty one.
+    # A channel without a secret accepts nothing, not even an empty secret.
     assert not verify(scheme, good, kept_of("", scheme), now=NOW)
 
 
@@ -97,7 +97,7 @@ def test_refuses_a_call_that_was_recorded(scheme: str, off: int) -> None:
 
 
 def test_takes_a_signature_in_base64_and_one_of_several() -> None:
-    """While a secret changes a sender signs with both."""
+    """Senders sign with both secrets while one replaces the other."""
     digits = base64.b64encode(bytes.fromhex(signed(BODY))).decode()
     several = f"t={NOW},v1={'00' * 32},v1={timed(NOW).partition('v1=')[2]}"
 

@@ -1,4 +1,4 @@
-"""Telling a sender that its message is settled: signed, at least once, and given up visibly."""
+"""Webhooks about settled messages: signed, sent at least once, and given up visibly."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Callback = IncomingMessage.Callback
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Keeps what came; answers with the statuses that a test gives, then with 204."""
+    """Keeps the calls; answers with the statuses that a test gives, then with 204."""
 
     calls: list[tuple[dict[str, str], bytes]]
     statuses: list[int]
@@ -47,8 +47,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.send_header("Location", "http://127.0.0.1:1/")
         self.end_headers()
 
-    def log_message(self, *_arguments: Any) -> None:
-        """Says nothing."""
+    def log_message(self, *_arguments: Any) -> None: ...
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def sender() -> ApiToken:
 
 
 def settled(sender: ApiToken, url: str) -> IncomingMessage:
-    """A message of which everything has ended."""
+    """Create a message whose runs have all ended."""
     corp = sender.owner.managed_corps.get()
     message = accept(incoming(sender, make_person(corp, "Zhang"), callback_url=url), now=NOW).message
     Run.objects.update(status=Run.Status.FINISHED, finished_at=NOW, recipient_count=2, skipped_count=1)
@@ -174,7 +173,7 @@ def test_each_refusal_is_said_in_words(
 def test_an_address_in_the_internal_network_needs_a_token_that_may_go_there(
     sender: ApiToken, url: str, calls: list[Any], clock: FakeClock, settings: Any
 ) -> None:
-    """And an owner who is a superuser, besides the setting."""
+    """Requires that the token's owner is a superuser and the setting allows it, too."""
     message = settled(sender, url)
 
     settings.DATA_ALLOW_LOOPBACK = False
@@ -296,7 +295,7 @@ def test_which_addresses_can_be_called(url: str, is_good: bool) -> None:
 def test_addresses_are_guarded_as_those_of_data_sources(
     host: str, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every look-up of a test is refused but of this machine: here an address stands for itself."""
+    """Tests refuse look-ups of all hosts but this machine, so an address stands for the host name."""
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 80))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_given, **_named: found)
 

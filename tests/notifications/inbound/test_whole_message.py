@@ -1,4 +1,4 @@
-"""A message with files as one thing: taken back, sent again and reported to the owner of its sender as a whole."""
+"""A message with files as one unit: taken back, resent and reported to its sender's owner as a whole."""
 
 from __future__ import annotations
 

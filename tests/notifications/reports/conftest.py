@@ -1,4 +1,4 @@
-"""Somebody at the page of a report, and a BI with one card."""
+"""A superuser's client and a BI with one card."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def root(client: Client) -> Client:
 
 @pytest.fixture
 def bi() -> Iterator[GuandataAnswers]:
-    """A BI whose card knows two rows: 华东 128.5 and 华南 96."""
+    """A BI whose card has two rows: 华东 128.5 and 华南 96."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         answers = GuandataAnswers(mock)
         answers.gives("sign_in")

@@ -15,13 +15,13 @@ from tests.notifications.reports.tables import sales
 
 
 def make_card(**fields: Any) -> Card:
-    """A question of its own to the one source."""
+    """Create a card of its own with the shared source."""
     source, _is_new = DataSource.objects.get_or_create(name="观远", kind="guandata")
     return Card.objects.create(**{"source": source, "name": f"区域销售额 {Card.objects.count() + 1}", **fields})
 
 
 def make_data_report(*, alias: str = "sales", card: Card | None = None, **fields: Any) -> Report:
-    """A template report over one card."""
+    """Create a template report over one card."""
     defaults = {
         "title": "{{ yesterday|date('M月D日') }}销售",
         "body": "合计 {{ sales.sum('销售额')|千分位 }} 元，{{ sales.count }} 行",  # noqa: RUF001
@@ -37,7 +37,7 @@ def card_of(report: Report) -> Card:
 
 
 def answer(report: Report, table: Table | None = None, *, slot_at: datetime = NOW) -> None:
-    """The data of the slot is there, for each card of the report."""
+    """Store the slot's data for each card of the report."""
     found = {
         "status": CardData.Status.READY,
         "content": packed(sales() if table is None else table),
@@ -66,7 +66,7 @@ def split(report: Report, attribute: Attribute | None, *, column: str = "区域"
 
 
 def page_values(*cards: Card, charts: Any = (), rules: Any = (), **changes: object) -> dict[str, object]:
-    """What the page of a new report sends. Cards are called c0, c1 ...; `charts`, `rules`: rows of other parts."""
+    """Return the form data of a new report. Cards are called c0, c1 ...; `charts`, `rules`: rows of other parts."""
     parts = [{"card": card.pk, "alias": f"c{n}", "title": "", "position": n} for n, card in enumerate(cards)]
     found: dict[str, object] = {"title": "日报", "body": "正文", "is_template": "on", "link": "", "corp": "", **changes}
     for part, rows in (("report_cards", parts), ("charts", charts), ("own_rows_rules", rules)):

@@ -16,7 +16,7 @@ REGIONS = ("华东", "华南")
 
 
 def sales(*, days: int = 4, as_of: datetime = SLOT) -> Table:
-    """Two regions on each day up to yesterday: 1000 on the first in 华东, 10 more in 华南, 1000 more each day."""
+    """Return two regions on each day up to yesterday: 华东 has 1000 on the first, 1000 more each day, 华南 10 more."""
     first = date(2026, 11, 24) - timedelta(days=days)
     columns = (Column("日期", Kind.DATE), Column("区域", Kind.TEXT), Column("销售额", Kind.NUMBER, "元"))
     rows = tuple(

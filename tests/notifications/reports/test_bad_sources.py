@@ -1,7 +1,7 @@
-"""Fifty slow, huge, failing and lying sources beside good ones: the other reports of the slot go out.
+"""Fifty slow, huge, failing and lying sources beside good ones: the other reports of the slot are sent.
 
-The fetches are those of the worker for data, side by side in its threads, over real connections and with the real
-processes that bound them; what would be queued is handed on by hand.
+The fetches run in threads as in the worker for data, over real connections and with the real processes that limit them.
+The tests do by hand what would be queued.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from tests.notifications.factories import NOW, make_corp, make_person, make_run,
 from tests.notifications.reports.places import make_data_report
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
-# As the worker of the queue `data` has them (docs/en/data-sources.md).
+# The number of threads of the worker for the queue `data` (docs/en/data-sources.md).
 THREADS = 8
 PATIENCE_SECONDS = 120
-# A second of the processor each, for what other tests show already.
+# Each needs a second of CPU time, and other tests cover it.
 TOO_DEAR = {"an expression that doubles for ever", "ten million rows", "a gzip bomb", "never ends"}
 ROWS = [{"区域": "华东", "销售额": 128}, {"区域": "华北", "销售额": 72}]
 
@@ -60,7 +60,7 @@ FURTHER: dict[str, tuple[Answer, dict[str, Any]]] = {
 
 
 def bad_cards(stack: ExitStack) -> dict[str, Card]:
-    """One source and one card each."""
+    """Create one source and one card for each case."""
     cards: dict[str, Card] = {}
 
     def add(name: str, source: dict[str, Any], **question: Any) -> None:
@@ -87,7 +87,7 @@ def bad_cards(stack: ExitStack) -> dict[str, Card]:
 
 
 def place(stack: ExitStack, answer: Answer) -> str:
-    """Host and port of a server that answers so as soon as somebody connects, or asks."""
+    """Start a server that gives this answer and return its host and port."""
     if answer is is_silent or answer is says_nonsense:
         listener = socket.create_server(("127.0.0.1", 0))
         stack.callback(listener.close)
@@ -113,7 +113,7 @@ def web(stack: ExitStack, answer: Answer) -> dict[str, Any]:
 
 
 def order(cards: Iterable[Card]) -> None:
-    """A run of a report over each card, which asked for its data."""
+    """Create a run of a report over each card and ask for its data."""
     person = make_person(make_corp(), "li")
     for card in cards:
         report = make_data_report(card=card, title="日报", body="合计 {{ sales.sum('销售额') }}")
@@ -121,7 +121,7 @@ def order(cards: Iterable[Card]) -> None:
 
 
 def fetched(card: Card) -> None:
-    """What the task does, in a thread of the worker."""
+    """Fetch the card as the task does, in a thread of the worker."""
     try:
         row = CardData.objects.only("pk").get(card=card)
         fetch.carry_out(row_id=row.pk, clock=timezone.now)
@@ -130,7 +130,7 @@ def fetched(card: Card) -> None:
 
 
 def go_out(card: Card) -> str:
-    """Render what waits for the card, as its follower has it done; returns what the message says."""
+    """Render the runs that wait for the card, as its follow-up task does, and return the message's text."""
     for run_id in report_contents.waiting_runs(card.pk, NOW):
         render_run(run_id=run_id, now=NOW)
     return Delivery.objects.get(run__subscription__report__report_cards__card=card).text
@@ -142,7 +142,7 @@ def good_card(stack: ExitStack, number: int) -> Card:
 
 
 def test_many_bad_ones_before_the_good_ones_leave_each_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
-    with ThreadPoolExecutor(THREADS) as pool, ExitStack() as stack:  # ends what hangs, then waits for the threads
+    with ThreadPoolExecutor(THREADS) as pool, ExitStack() as stack:  # the stack closes before the pool waits
         bad = bad_cards(stack)
         good = [good_card(stack, number) for number in range(3)]
         assert len(bad) == 51

@@ -1,7 +1,7 @@
-"""Cards at the lengths that WeCom shows: what fits is whole, one character more is cut visibly, all is one tap away.
+"""Cards at WeCom's recommended lengths: what fits is whole, anything longer is visibly cut, the whole is one tap away.
 
-The lengths are hints of WeCom (template_card: title 36, desc 44, emphasis 14 and 22, sub_title_text 160, keyname 5,
-value 30, vertical title 38 and desc 160, 6 lines). What is longer it shortens itself, without a word.
+The lengths of template_card: title 36, desc 44, emphasis 14 and 22, sub_title_text 160, keyname 5, value 30, vertical
+title 38 and desc 160, 6 lines. WeCom cuts longer texts itself without an error.
 """
 
 from __future__ import annotations

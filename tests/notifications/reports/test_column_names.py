@@ -1,4 +1,4 @@
-"""Which columns a template names, and the same template with others."""
+"""Column names in a template: reading and renaming them."""
 
 from __future__ import annotations
 

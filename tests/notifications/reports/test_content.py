@@ -1,4 +1,4 @@
-"""A content is kept and given back as it was."""
+"""A content is the same after it was stored and read."""
 
 from __future__ import annotations
 

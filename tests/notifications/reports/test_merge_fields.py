@@ -1,4 +1,4 @@
-"""Merge fields: what is inserted works, and reads back as what was inserted."""
+"""Merge fields: each inserted field works and is read back as the field that was inserted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def chinese() -> Iterator[None]:
 
 
 def table(*, region: str = "区域", number: str = "销售额", day: str = "日期") -> Table:
-    """Two days of two regions; the day before the slot is the latest."""
+    """Return two days of two regions; the latest is the day before the slot."""
     columns = (Column(day, Kind.DATE), Column(region, Kind.TEXT), Column(number, Kind.NUMBER, "元"))
     rows = (
         (date(2026, 11, 26), "华东", Decimal(1000)),

@@ -1,4 +1,4 @@
-"""Own rows: nobody sees a row of somebody else."""
+"""Own rows: nobody sees another person's row."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ CONDITIONS = st.lists(
 def test_never_shows_a_row_to_a_person_whose_attribute_does_not_match(
     cells: list[tuple[Value, Value]], conditions: list[Condition], people: list[dict[int, frozenset[str]]]
 ) -> None:
-    """Against the rule said once more, row by row. Both ways: what matches is seen."""
+    """Compare with the rule written again, row by row. It is checked both ways: what matches is seen."""
     table = Table((Column("a", Kind.TEXT), Column("b", Kind.TEXT)), tuple(cells), SLOT)
     rows = own(*conditions, sales=table)
 

@@ -1,4 +1,4 @@
-"""A run of a report with cards waits for its data, and says what the data says."""
+"""A run of a report with cards waits for its data, and renders it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def ordered(report: Report, *people: User, render_after: datetime = NOW, **field
 
 
 def rendered(report: Report, *people: User, table: Table | None = None, **fields: Any) -> Run:
-    """A run of the report, over data that is there already."""
+    """Render a run of the report over data that is already there."""
     answer(report, table)
     run = ordered(report, *people, **fields)
     render_run(run_id=run.pk, now=NOW)
@@ -88,7 +88,7 @@ class TestWaiting:
         row = CardData.objects.get()
         assert (row.card, row.slot_at, row.status) == (card_of(report), run.slot_at, CardData.Status.WAITING)
         assert not Delivery.objects.exists()
-        answer(report)  # and the news of it is lost
+        answer(report)  # the notice that it is there is lost
         assert maintenance.sweep(now=NOW + report_contents.RECHECK_AFTER - timedelta(seconds=1)).run_ids == []
         assert maintenance.sweep(now=NOW + report_contents.RECHECK_AFTER).run_ids == [run.pk]
 
@@ -127,7 +127,7 @@ class TestWaiting:
         assert handed == [mine.pk]
 
     def test_a_worker_that_is_killed_costs_less_than_a_minute(self, corp: Corp) -> None:
-        """Whatever it was at: the run's rendering that was handed to it is lost, and then the fetch of its card."""
+        """Loses first the run's rendering and then the fetch of its card."""
         report = make_data_report()
         run = ordered(report, make_person(corp, "li"), render_after=NOW + RENDER_LEASE)
         entries = settings.CELERY_BEAT_SCHEDULE
@@ -330,7 +330,7 @@ class TestOwnRows:
         assert not Delivery.objects.exists()
 
     def test_data_that_was_cut_fails_the_run_and_leaves_nobody_out(self, corp: Corp) -> None:
-        """The rows behind the limit are somebody's, who would be told that they have none."""
+        """Rows beyond the limit may belong to people who would be told that they have none."""
         report, region, person = make_data_report(), make_region(), make_person(corp, "a")
         split(report, region)
         place(person, region, "西北")
@@ -392,7 +392,7 @@ class TestOwnRows:
 
 class TestSkipping:
     def again(self, subscription: Subscription, trigger: str = Run.Trigger.SCHEDULE, **table: Any) -> Run:
-        """The next run of the subscription, an hour later, over this data."""
+        """Render the subscription's next run, an hour later, over this data."""
         slot_at = NOW + timedelta(hours=Run.objects.count())
         run = make_run(subscription, slot_at=slot_at, trigger=trigger)
         answer(subscription.report, sales(**{"as_of": slot_at, **table}), slot_at=slot_at)
@@ -454,7 +454,7 @@ class TestSkipping:
         ("as_of", "shown"),
         [
             (NOW - timedelta(minutes=90), "2026-11-24 07:30:30"),
-            (datetime(2026, 11, 24, tzinfo=ZoneInfo("Asia/Shanghai")), "2026-11-23"),  # that of a day
+            (datetime(2026, 11, 24, tzinfo=ZoneInfo("Asia/Shanghai")), "2026-11-23"),  # a date
         ],
     )
     def test_stale_data_is_not_sent(self, corp: Corp, as_of: datetime, shown: str) -> None:
@@ -510,7 +510,6 @@ def test_leads_to_the_page_of_the_card_in_the_bi_where_the_report_names_no_other
 
 
 def test_times_in_messages_are_those_of_the_subscriptions_zone(corp: Corp) -> None:
-    """A moment as people there read it on a clock: 19:30 of the day before in New York."""
     columns = (Column("时刻", Kind.DATETIME), Column("值", Kind.NUMBER))
     at = Table(columns, ((datetime(2026, 11, 24, 0, 30, tzinfo=UTC), 1),), NOW)
     body = (

@@ -124,7 +124,7 @@ def test_a_column_that_the_data_fetched_last_does_not_have_is_refused(root: Clie
     assert "没有“没有”这一列。现有：日期, 区域, 销售额。" in errors_of(response)
     assert root.post(ADD, page_values(card, body="{{ c0.sum('销售额') }}")).status_code == 302
 
-    # What a page fetched last counts where the source renamed a column.
+    # Data that a page fetched later has the source's new column names.
     other = packed(Table((Column("金额", Kind.NUMBER),), ((1,),), NOW))
     fetched = {"status": "ready", "content": other, "finished_at": NOW, "requested_at": NOW, "next_try_at": NOW}
     CardData.objects.create(card=card, **fetched)
@@ -184,7 +184,7 @@ def test_a_card_cannot_be_called_as_something_known(root: Client) -> None:
 
 @pytest.fixture
 def foreign_card(client: Client) -> Card:
-    """Of another company, with data; `client` is a manager who does not see it."""
+    """A card with data of another company; `client` is a manager who does not see it."""
     mine, other = make_corp(), make_corp()
     client.force_login(make_manager(mine), backend="django.contrib.auth.backends.ModelBackend")
     card = make_card(source=DataSource.objects.create(name="别家", kind="sql", corp=other))
@@ -219,7 +219,7 @@ GUESS = {"position": 0, "alias": "c0", "kind": "bar", "x": "姓名", "y": "姓�
 def test_no_refusal_tells_what_a_card_of_another_company_holds(
     client: Client, foreign_card: Card, sent: dict[str, Any]
 ) -> None:
-    """Whoever names its id in the request learns that it cannot be chosen, and nothing that its data says."""
+    """Sending its id in the request gets the answer that it cannot be chosen, without any of its data."""
     corp = User.objects.get(managed_corps__isnull=False).managed_corps.get()
 
     response = client.post(ADD, page_values(foreign_card, corp=corp.pk, **sent))
@@ -274,7 +274,7 @@ def test_names_of_the_help_are_those_of_the_templates() -> None:
 
 
 class TestOfSubscription:
-    """The page of a push: what stands in it for whoever may only look, and until an editor's own preview is there."""
+    """The preview on the page of a push: for readers, and for editors before their own preview is made."""
 
     @pytest.fixture
     def reader(self) -> Client:

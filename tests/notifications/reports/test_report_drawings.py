@@ -1,4 +1,4 @@
-"""The preview of a report has its charts and files made by their workers, for the person who looks and nobody else."""
+"""Charts and files in the preview of a report: made by the workers, for the person who looks and nobody else."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def preview(client: Client, *cards: Card, **changes: Any) -> str:
 
 
 def making_addresses(html: str) -> list[str]:
-    """Where the page asks for what is being made, in its order."""
+    """Return the addresses that the page polls for unfinished pictures and files, in their order."""
     return re.findall(r'data-making="([^"]+)"', html)
 
 
 def drawn() -> None:
-    """As a worker leaves what waits."""
+    """Mark all waiting pictures as drawn, as a worker does."""
     fields = {"content": b"\x89PNG", "svg": zlib.compress(SVG), "width": 390, "height": 300, "recipe": b""}
     Medium.objects.filter(status="waiting").update(status="ready", made_at=timezone.now(), **fields)
 

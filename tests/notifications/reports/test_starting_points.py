@@ -1,4 +1,4 @@
-"""Starting points: each is a message that its own data can fill, or says what the data lacks."""
+"""Starting points: each is a message that its data can fill, or names what the data lacks."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ VALUES = {
 
 @st.composite
 def tables(draw: st.DrawFn) -> Table:
-    """Up to five columns of any names and kinds, with cells that may be empty."""
+    """Draw a table with up to five columns of any names and kinds, with cells that may be empty."""
     names = draw(st.lists(st.text(min_size=1, max_size=8), max_size=5, unique=True))
     columns = tuple(Column(name, draw(st.sampled_from(list(VALUES)))) for name in names)
     row = st.tuples(*(st.none() | VALUES[column.kind] for column in columns))

@@ -1,4 +1,4 @@
-"""Templates reach nothing but what they are given, and no template keeps the machine busy."""
+"""Templates reach only what they are given, and none uses up time or memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from notifications.reports.templates import renderer
 from notifications.reports.templates.values import TemplateError
 from tests.notifications.reports.tables import given, one_cell, sales
 
-# As PayloadsAllTheThings and HackTricks collect them (Jinja2, and what engines beside it take), and our own.
+# From PayloadsAllTheThings and HackTricks (for Jinja2 and other engines), and our own.
 ESCAPES = [
     "{{ ''.__class__.__mro__[1].__subclasses__() }}",
     "{{ ''['__class__'] }}",
@@ -107,7 +107,7 @@ ESCAPES = [
     "{{ true.__class__ }}",
     "{{ none.__class__ }}",
 ]
-# As exhaust time or memory where nothing bounds them.
+# Templates that would exhaust time or memory without limits.
 BOMBS = [
     "{{ 'a' * 10000000000 }}",
     "{{ ['a'] * 10000000000 }}",
@@ -148,7 +148,7 @@ def test_no_template_reaches_beyond_what_it_is_given(source: str) -> None:
 
 @pytest.mark.parametrize("source", BOMBS, ids=range(len(BOMBS)))
 def test_no_template_keeps_the_machine_busy(source: str) -> None:
-    """Each would take more time or memory than there is, were it not refused."""
+    """Templates that would need more time or memory than there is are refused."""
     with pytest.raises(TemplateError):
         renderer.rendered(source, given(sales(days=1000)), "text")
 

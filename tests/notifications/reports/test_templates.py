@@ -1,4 +1,4 @@
-"""What templates of reports can say: times, cells, aggregates, changes, formats; and where the line of an error is."""
+"""Report templates: times, cells, aggregates, changes and formats, and the line of an error."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_knows_times_of_other_slots(source: str, slot: datetime, text: str) -> N
 def test_a_text_that_computes_nothing_stays_as_it_is(source: str) -> None:
     line_ends = source.replace("\r\n", "\n").replace("\r", "\n")
 
-    # The same as where something follows that is computed.
+    # The result is the same if something computed follows.
     assert said(source) == line_ends == said(source + "{{ today }}").removesuffix("2026-11-24")
 
 
@@ -274,7 +274,7 @@ def test_refuses_a_comparison_that_no_row_could_fit(source: str) -> None:
 
 
 def test_a_table_of_the_most_rows_has_room_for_a_whole_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renderer, "STEPS_AT_MOST", renderer.STEPS_AT_MOST // 50)  # of rows there are so many less, too
+    monkeypatch.setattr(renderer, "STEPS_AT_MOST", renderer.STEPS_AT_MOST // 50)  # the rows are fewer, too
     table = sales(days=1000)
     source = "{{ sales.change('销售额', AGAINST) }}{{ sales.sum('销售额') }}{{ sales.avg('销售额') }}"
     source = "".join(source.replace("AGAINST", f"'{against}'") for against in ("day", "week", "month", "year") * 2)
@@ -320,7 +320,7 @@ def test_checks_names_without_data() -> None:
 
 
 def tried(source: str) -> str:
-    """Over a card of which nothing was fetched yet."""
+    """Render over a card of which nothing was fetched yet."""
     return renderer.rendered(source, Given(SLOT, ZONE, {"sales": None}), "text")
 
 

@@ -1,4 +1,4 @@
-"""Recipients by their attributes: who matches, in how many queries, and that rules are kept as they were entered."""
+"""Recipients by attributes: who matches, the number of queries, and that rules are stored as entered."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def regions(db: None) -> Attribute:
 
 
 def make_people(corp: Any, attribute: Attribute, *values: list[str]) -> list[User]:
-    """A person for each list of values."""
+    """Create a person for each list of values."""
     people = [make_person(corp, f"{attribute.key}{number}") for number in range(len(values))]
     set_values(attribute=attribute, values={person.pk: texts for person, texts in zip(people, values, strict=True)})
     return people
@@ -160,7 +160,7 @@ class TestSaving:
 
 
 class TestDefinitions:
-    """An administrator reads what rests on an attribute, and is kept from pulling it away."""
+    """The use of an attribute is shown on its page, and an attribute in use is protected."""
 
     LEVELS = ("p5", "P6", "P7", "P8")
 
@@ -255,7 +255,7 @@ values = st.lists(st.sampled_from(["华北", "华南", "北", "A", "a b", "100%"
 def test_one_person_matches_as_the_database_says(
     held: list[str], wanted: list[str], operator: Operator, is_many: bool, db: None
 ) -> None:
-    """The two readings of a rule, in SQL for all and in Python for one person, are one."""
+    """A rule is evaluated in SQL for all people and in Python for one person, with the same result."""
     key = f"k{Attribute.objects.count()}"
     attribute = Attribute.objects.create(key=key, name=key, is_many_valued=is_many)
     [person] = [make_person()]

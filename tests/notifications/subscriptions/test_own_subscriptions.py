@@ -188,7 +188,7 @@ class TestChoice:
 
 
 class TestAdministrators:
-    """What the form of a subscription says about people who have paused or declined it."""
+    """The subscription's form shows who has paused or declined it."""
 
     @pytest.fixture
     def admin(self) -> Client:
@@ -242,7 +242,7 @@ class TestHome:
             assert [one for one in ("销售日报", "库存周报") if one in text] == [title]
 
     def test_says_that_nothing_was_found(self, signed_in: Client, person: User, corp: Corp) -> None:
-        """Also where the words stand in somebody else's message. Leafing keeps what was searched for."""
+        """Matches in another person's messages are not found. The next page keeps the search words."""
         self.push(person, 21, title="销售 & 日报")
         self.push(make_person(corp, "han"), title="绝密日报")
 
@@ -273,7 +273,7 @@ class TestHome:
         assert '<a href="/subscriptions/" aria-current="page">' in tabs
 
     def test_is_light_enough_for_a_slow_phone(self, signed_in: Client, person: User) -> None:
-        """Everything that WeCom's browser fetches for the first page, compressed as WhiteNoise does; no pictures."""
+        """Counts all that WeCom's browser fetches for the first page, compressed as by WhiteNoise, without pictures."""
         self.push(person, 21, title="销售日报", body="今日销售额 128 万元。" * 20)
         session = signed_in.session
         session["corp_id"] = person.wecom_accounts.get().corp_id

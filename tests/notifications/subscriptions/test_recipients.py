@@ -1,4 +1,4 @@
-"""People, groups and everyone become recipients: each once, each reachable or with the reason."""
+"""People, groups and everyone become recipients: each once, each reachable or with the reason why not."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_person_is_reached_at_the_account_as_given_or_not_for_each_reason() ->
         (Reason.NO_ACCOUNT, make_person()),
         (Reason.NO_COMPANY, make_person(None, "lilei")),
         (Reason.NO_USERID, make_person(corp, "")),
-        # What WeCom would read as others.
+        # Userids that WeCom would read as several people.
         *((Reason.BAD_USERID, make_person(make_corp(), userid)) for userid in ("a|b", "@all", "@ALL")),
         (Reason.CORP_DISABLED, make_person(make_corp(is_enabled=False), "wang")),
         (Reason.USER_DISABLED, make_person(corp, "gone", is_active=False)),
@@ -330,7 +330,7 @@ def test_a_subscription_is_saved_with_departments(root: Client, company: Company
     company.member("unlinked", 3)
     sent = values(make_report(), departments=[company.key(2)])
 
-    refused = errors_of(root.post(ADD, sent))  # without those below nobody is left
+    refused = errors_of(root.post(ADD, sent))  # without subdepartments nobody is left
     answer = root.post(ADD, {**sent, "with_subdepartments": "on"})
 
     assert "没有人会收到" in refused

@@ -1,4 +1,4 @@
-"""The six steps on the overview: each ticks itself, and offers its button to whoever may take it."""
+"""The six steps on the overview: each is ticked when it is done, and has a button for those who may do it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_empty_product_begins_with_the_address_and_offers_every_step() -> Non
 
 
 def state_of(name: str, person: User | None = None) -> tuple[bool, str, str]:
-    """Whether it is done, what it says, and its button."""
+    """Return whether the step is done, its text, and its button."""
     [step] = [step for step in steps_of(person or make_superuser()) if step.name == name]
     return step.is_done, step.state, step.label
 
@@ -249,7 +249,7 @@ def test_a_limited_editor_sees_the_steps_of_their_companies() -> None:
     person = User.objects.create(username="hanmei")
     WeComAccount.objects.create(user=person, corp=other, userid="HanMei", is_primary=True)
     make_subscription(report=make_report(corp=other))
-    # Nor do disabled people and pushes of their own tick anything.
+    # Disabled people and their own pushes do not tick a step.
     left = User.objects.create(username="left", is_active=False)
     WeComAccount.objects.create(user=left, corp=mine, userid="Left", is_primary=True)
     make_subscription(report=make_report(corp=mine), is_enabled=False)

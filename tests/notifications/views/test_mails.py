@@ -23,7 +23,7 @@ def zhang() -> User:
 
 @pytest.fixture
 def delivery(zhang: User) -> Delivery:
-    """A dashboard with its picture and a sheet; the news card of the two messages."""
+    """The news card of a mail with a picture of a dashboard and a sheet; the sheet has a message of its own."""
     corp = zhang.wecom_accounts.get().corp
     assert corp is not None
     channel, _password = make_mail_channel(make_manager(corp))
@@ -47,7 +47,7 @@ def test_the_frame_runs_nothing_and_loads_nothing(zhang: User, delivery: Deliver
     response = client_of(zhang).get(f"/m/{delivery.mark}/mail/")
 
     policy = dict(part.strip().partition(" ")[::2] for part in response["Content-Security-Policy"].split(";"))
-    # No form-action: a sandbox without allow-forms sends none.
+    # form-action is not needed: a sandbox without allow-forms submits no forms.
     assert {name: policy[name] for name in policy if name not in {"form-action", "object-src"}} == {
         "default-src": "'none'",
         "img-src": "data:",
@@ -69,7 +69,7 @@ def test_the_mail_is_not_parsed_anew_for_its_page(zhang: User, delivery: Deliver
 
     assert "<title>【订阅】销售日报 2026-11-27</title>" in page
     assert '<img src="data:image/png;base64,iVBOR' in page
-    IncomingMessage.objects.update(page=b"", text="a < b")  # one that came before pages were kept
+    IncomingMessage.objects.update(page=b"", text="a < b")  # a mail from before pages were stored
     assert "<body><pre>a &lt; b</pre></body>" in client_of(zhang).get(f"/m/{delivery.mark}/mail/").content.decode()
 
 

@@ -1,4 +1,4 @@
-"""Home page and message page: mine, and nobody else's."""
+"""The home page and the message page show a person's own messages and nobody else's."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(
 
 def test_a_message_is_shown_whole_and_marked_read_once(signed_in: Client, person: User) -> None:
     delivery = push(person, title="日报", body="长" * 3000, link="https://bi.example.com/card/7")
-    Delivery.objects.update(status=Delivery.Status.SENDING, settled_at=None)  # its answer is on the way
+    Delivery.objects.update(status=Delivery.Status.SENDING, settled_at=None)  # still being sent
     before = timezone.now()
 
     page = signed_in.get(f"/m/{delivery.mark}/").content.decode()

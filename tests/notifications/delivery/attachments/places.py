@@ -70,7 +70,7 @@ def make_delivery(
     chart: Chart = CHART,
     **fields: Any,
 ) -> Delivery:
-    """One that waits for its picture or file, as freezing writes it."""
+    """Create a message that waits for its picture or file, as freezing writes it."""
     run, people = run or make_run(), [] if robot else [replace(STAND_IN, userid=name) for name in ("LiLei", "HanMei")]
     batch = Batch(corp, people, content, media=planned(form, channel, content, chart), channel=channel, robot=robot)
     source = MessageSource(run, IncomingMessage(form=form, priority=Priority.ORDINARY, lifetime_hours=24), None)

@@ -1,4 +1,4 @@
-"""Pictures and files on the pages of messages: for the people who got them, as long as the message is there."""
+"""Pictures and files on the pages of messages: for their recipients, as long as the message exists."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def made(delivery: Delivery) -> None:
 
 @pytest.fixture
 def delivery() -> Delivery:
-    """A file form: its page shows the chart (0) and the file (1)."""
+    """A message in file form: its page shows the chart (0) and the file (1)."""
     found = make_delivery(make_corp(), MessageForm.XLSX)
     made(found)
     return found
@@ -159,7 +159,7 @@ def page_delivery() -> Delivery:
 
 
 def test_wecom_gets_the_cover_of_a_page_its_reader_the_whole_and_the_log_nothing(page_delivery: Delivery) -> None:
-    """Who edits a push would look into the BI with everybody's rights."""
+    """Editors of a push could otherwise look into the BI with each recipient's rights."""
     Medium.objects.update(status="ready", content=PNG, cover=b"cover", width=640, height=480)
     someone = make_person(page_delivery.corp, "li")
     page_delivery.receipts.create(run=page_delivery.run, user=someone, channel=Channel.WECOM, address="1:li")

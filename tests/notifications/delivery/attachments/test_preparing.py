@@ -1,4 +1,4 @@
-"""From a message that waits for its picture or file to one whose bytes are frozen: once, whatever breaks on the way."""
+"""Preparing messages, from waiting for a picture or file to frozen bytes: once, whatever fails in between."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def prepared(delivery: Delivery, clock: FakeClock) -> Delivery:
 
 
 def with_picture(wire: Wire) -> Delivery:
-    """A message whose picture is made."""
+    """Create a message whose picture is made."""
     delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
     ready(medium_of(delivery))
     return delivery
@@ -247,7 +247,7 @@ def test_uploads_count_against_limits_of_their_own(
 def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
     corp: Corp, wire: Wire, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may last longer than a message: then its permit must not end before it does."""
+    """Uploads may last longer than the sending of a message, and their permits must not end before they do."""
     settings.WECOM_TOTAL_TIMEOUT_SECONDS = 0.05
     settings.LIMIT_COMPANY_PARALLEL = 1
     monkeypatch.setattr(channels, "RESERVED_PERCENT", 0)
@@ -335,7 +335,7 @@ def test_a_worker_that_dies_before_freezing_leaves_it_to_the_next(wire: Wire, cl
     delivery = with_picture(wire)
     wire.sends.append(UPLOADED)
 
-    [held] = claim_preparable([delivery.pk], clock())  # and there it ends
+    [held] = claim_preparable([delivery.pk], clock())  # the worker ends here
     prepared(delivery, clock)
     assert delivery.status == Status.PREPARING  # while the lease lasts
     clock.now += LEASE + timedelta(seconds=1)

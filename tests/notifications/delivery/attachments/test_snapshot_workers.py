@@ -1,4 +1,4 @@
-"""A real worker with a real Chromium takes pictures of the sandbox's BI, as each recipient sees its page."""
+"""A real worker with a real Chromium takes pictures of the sandbox's BI as each recipient sees the page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbo
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 PEOPLE = [f"person{number:02d}" for number in range(12)]
-# Who sees but some regions: of two cards with a row for each.
+# People who see only some regions, on two cards with a row for each region.
 SEES = {"person03": ["华东"], "person07": ["华东", "华北"], "person11": ["华南"]}
 ROWS = {userid: 2 * len(SEES.get(userid, ["华东", "华北", "华南"])) for userid in PEOPLE}
 PAGE = {"page_id": "late", "name": "销售看板", "cards": [card(1, draws_after=0.2), card(2, draws_after=0.6)]}
@@ -85,7 +85,7 @@ def push_to(people: list[User], page: str = "late") -> None:
 
 
 def kill_with_children(program: Program) -> list[psutil.Process]:
-    """As kill -9 does, first the process that has the browser. Returns what hung on it."""
+    """Kill the program like kill -9, its children first. Return the processes that the children had started."""
     children = psutil.Process(program.process.pid).children()
     below = [one for child in children for one in child.children(recursive=True)]
     for child in children:
@@ -95,7 +95,7 @@ def kill_with_children(program: Program) -> list[psutil.Process]:
 
 
 def image_of(stack: Stack, userid: str) -> bytes:
-    """The one picture on the person's phone."""
+    """Return the only picture on the person's phone."""
     [message] = stack.sandbox.messages(CORPID, userid)
     assert message["msgtype"] == "image"
     return requests.get(f"{stack.sandbox.base_url}/sandbox/media/{message['image']['media_id']}", timeout=30).content
@@ -119,7 +119,7 @@ def test_each_gets_what_they_see_once_though_the_worker_is_killed_on_the_way(sta
         orphans = kill_with_children(first)
 
         assert psutil.wait_procs(orphans, timeout=60)[1] == []
-        # What was begun and lost comes back as soon as its lease ends: here the test ends it.
+        # Lost pictures are made again when their lease ends; the test ends it early.
         Medium.objects.filter(status="waiting").update(make_after=timezone.now())
         start_snapshots(stack, exits, "second")
         accepted = Delivery.objects.filter(status="accepted")

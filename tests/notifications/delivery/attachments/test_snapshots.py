@@ -1,6 +1,6 @@
-"""Pictures of the BI's pages as pieces of work: which failures are tried again, and what a BI that is down costs.
+"""Pictures of BI pages as tasks: which failures are tried again, and what a BI that is down costs.
 
-A stand-in for Chromium fetches each page's address, and the answer is the picture.
+The stand-in for Chromium fetches a page's address and takes the answer as the picture.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Status = Medium.Status
 
 
 class Chromium:
-    """A browser whose picture of a page is what stands at its address."""
+    """A browser whose picture of a page is the body at its address."""
 
     def __init__(self, _executable: str, _access: object, **_limits: Any) -> None:
         pass
@@ -82,7 +82,7 @@ def answers(wire: responses.RequestsMock, content: bytes | Exception, status: in
 
 
 def asked_pages(wire: responses.RequestsMock) -> int:
-    """How often a picture was asked for."""
+    """Count the requests for a page."""
     return sum(PAGES.match(call.request.url or "") is not None for call in wire.calls)
 
 
@@ -97,7 +97,7 @@ def make_page(identity: str = "lilei", page: str = "page/p1", **fields: Any) -> 
 
 
 def served(now: Any) -> None:
-    """A worker takes from the queue at this moment."""
+    """Let a worker of the snapshot queue be alive at this moment."""
     heartbeats.beat(kind=Heartbeat.Kind.WORKER, name="host:1", queues=["snapshots"])
     Heartbeat.objects.update(beat_at=now)
 
@@ -147,7 +147,7 @@ def test_while_the_bi_is_down_one_picture_finds_out_and_none_is_lost(
     handed_out = hand_out_media(now=clock())
     assert len(handed_out) == QUEUED_AT_MOST["snapshots"]
 
-    for pk in handed_out:  # they stand in the queue already
+    for pk in handed_out:  # they are already in the queue
         produce_medium(pk, clock=clock)
 
     assert asked_pages(wire) == 1
@@ -155,7 +155,7 @@ def test_while_the_bi_is_down_one_picture_finds_out_and_none_is_lost(
     assert hand_out_media(now=clock()) == []
     assert "没有响应" in Medium.objects.all()[0].error_text
 
-    for _ in range(20):  # an hour later: nothing was given up, and as long as a worker lives, nothing will be
+    for _ in range(20):  # an hour later nothing is given up, as long as a worker is alive
         now = clock.advance(seconds=AGAIN_AFTER.total_seconds() + 30)
         served(now)
         sweep_media(now=now)

@@ -1,4 +1,4 @@
-"""Real workers, a real renderer and a real sandbox: every form arrives once, whatever is killed on the way."""
+"""Real workers, a real renderer and a real sandbox: every form arrives once, whichever process is killed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 USERIDS = ("LiLei", "HanMei")
 
-# Of the forms whose picture or file is made here.
+# The message types of forms whose picture or file is made here.
 TYPES = {
     MessageForm.NEWS: "news",
     MessageForm.NEWS_NOTICE: "template_card",
@@ -87,7 +87,7 @@ def corp(stack: Stack) -> Corp:
 
 
 def due_now() -> None:
-    """The factories write rows of a day of their own."""
+    """Move the rows that the factories wrote to the present: those have fixed dates."""
     now = timezone.now()
     Run.objects.update(claimed_at=now)
     Delivery.objects.update(next_attempt_at=now, expires_at=now + timedelta(hours=1))
@@ -107,7 +107,7 @@ def test_each_form_arrives_once_though_its_makers_are_killed(stack: Stack, corp:
         for child in psutil.Process(first.process.pid).children():
             child.kill()
         first.kill()
-        # What was begun and lost comes back as soon as its lease ends: here the test ends it.
+        # Lost pictures are made again when their lease ends; the test ends it early.
         Medium.objects.filter(status="waiting").update(make_after=timezone.now())
 
         start_charts(stack, exits, "second")
@@ -148,7 +148,7 @@ FILE = {"kind": Medium.Kind.XLSX, "recipe": file_recipe([("x", DAYS)], language=
 
 @pytest.fixture
 def limits() -> Iterator[dict[int, int]]:
-    """Seconds by the id of the medium, of each task that is handed to the broker."""
+    """The time limit in seconds of each published task, by the id of its medium."""
     found: dict[int, int] = {}
 
     def note(body: Any, headers: dict[str, Any], **_kwargs: Any) -> None:

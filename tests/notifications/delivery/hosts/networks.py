@@ -1,6 +1,6 @@
-"""Hosts as network namespaces: each with a network card that leads to our services, and one that leads to WeCom.
+"""Hosts as network namespaces, each with one interface to our services and one to WeCom.
 
-A frame to a hardware address that nobody has is lost without a word, as on a line that was cut.
+A frame to an unused hardware address is lost without an error, as on a cable that was cut.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _ip(*words: str) -> None:
 
 @dataclass(frozen=True)
 class Host:
-    """`number`: from 1 to 100."""
+    """A network namespace. `number` is from 1 to 100."""
 
     number: int
 
@@ -39,16 +39,16 @@ class Host:
 
     @property
     def command(self) -> list[str]:
-        """Before the command of a program that is to run there."""
+        """Words to put before a command that is to run on the host."""
         return ["ip", "netns", "exec", self.name]
 
     def lose_outgoing(self) -> None:
-        """What it says to our services does not arrive; it hears them, and reaches WeCom."""
+        """Drop what the host sends to our services. It still receives from them, and reaches WeCom."""
         where = ("lladdr", _NOWHERE, "nud", "permanent", "dev", "services")
         _ip("-n", self.name, "neigh", "replace", f"10.213.{self.number}.1", *where)
 
     def lose_incoming(self) -> None:
-        """What our services say does not arrive there."""
+        """Drop what our services send to the host."""
         where = ("lladdr", _NOWHERE, "nud", "permanent", "dev", f"gws{self.number}")
         _ip("neigh", "replace", f"10.213.{self.number}.2", *where)
 
@@ -60,7 +60,7 @@ class Host:
 
 
 def to_services(pid: int) -> set[str]:
-    """The open connections to our services on the host of a process, each by its own port and that of the server."""
+    """Return the open connections from the host of process `pid` to our services, as pairs of local and remote port."""
     services = socket.inet_aton(SERVICES)[::-1].hex().upper()
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     return {f"{row[1]} {row[2]}" for row in rows if row[2].startswith(services) and row[3] == _ESTABLISHED}
@@ -68,7 +68,7 @@ def to_services(pid: int) -> set[str]:
 
 @contextmanager
 def hosts(count: int) -> Iterator[list[Host]]:
-    """The addresses SERVICES and WECOM are this machine's meanwhile."""
+    """Add this many hosts for a while. SERVICES and WECOM are addresses of this machine meanwhile."""
     with ExitStack() as exits:
         for address in (SERVICES, WECOM):
             _ip("addr", "add", f"{address}/32", "dev", "lo")
@@ -81,7 +81,7 @@ def hosts(count: int) -> Iterator[list[Host]]:
             for network, (card, purpose, target) in enumerate((("gws", "services", SERVICES), ("gww", "wecom", WECOM))):
                 outer, net = f"{card}{host.number}", f"10.213.{host.number + 100 * network}"
                 _ip("link", "add", outer, "type", "veth", "peer", "name", purpose, "netns", host.name)
-                exits.callback(_ip, "link", "del", outer)  # the end of a namespace takes it away only some time later
+                exits.callback(_ip, "link", "del", outer)  # deleting the namespace removes it only later
                 _ip("addr", "add", f"{net}.1/30", "dev", outer)
                 _ip("link", "set", outer, "up")
                 _ip("-n", host.name, "addr", "add", f"{net}.2/30", "dev", purpose)
@@ -91,7 +91,7 @@ def hosts(count: int) -> Iterator[list[Host]]:
 
 
 class Forwarder:
-    """Hands on what comes to one address and port to another; `seconds`: how late."""
+    """Forwards TCP from one address to another, `seconds` late."""
 
     def __init__(self, here: tuple[str, int], there: tuple[str, int]) -> None:
         self.seconds = 0.0
@@ -101,7 +101,7 @@ class Forwarder:
 
     def close(self) -> None:
         with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # or the thread that accepts would keep the port
+            self._listener.shutdown(socket.SHUT_RDWR)  # otherwise the accepting thread would keep the port
         self._listener.close()
 
     def accept(self) -> None:
@@ -120,5 +120,5 @@ class Forwarder:
 
 
 if __name__ == "__main__":
-    # On a host: the sandbox answers only those who call it by the name of the machine itself.
+    # Runs on a host: the sandbox answers only calls to a local address.
     Forwarder(("127.0.0.1", int(sys.argv[1])), (WECOM, int(sys.argv[1]))).accept()

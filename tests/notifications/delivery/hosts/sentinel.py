@@ -1,4 +1,4 @@
-"""Two Valkeys, the second a replica of the first, and a Sentinel that makes it the primary when the first is silent."""
+"""Valkey with a replica, and a Sentinel that promotes the replica when the primary is silent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SILENT_MILLISECONDS = 2000
 
 @dataclass(frozen=True)
 class Watched:
-    """`url` names a Sentinel that is not there before the one that is."""
+    """Valkey, its replica and their Sentinel. `url` names a Sentinel that does not exist before the one that does."""
 
     url: str
     primary: Service
@@ -32,7 +32,7 @@ class Watched:
     sentinel: redis.Redis
 
     def primary_port(self) -> int:
-        """Where the Sentinel says that the primary is."""
+        """Ask the Sentinel for the port of the primary."""
         _host, port = cast("tuple[str, int]", self.sentinel.sentinel_get_master_addr_by_name(MASTER))
         return port
 
@@ -43,7 +43,7 @@ def watched_valkeys() -> Iterator[Watched]:
         primary, replica = start_valkey(), start_valkey()
         exits.callback(primary.stop)
         exits.callback(replica.stop)
-        # A process that sleeps does not hear that it is asked to end; one that was killed hears nothing.
+        # A stopped process does not react to SIGTERM until it continues.
         exits.callback(primary.process.send_signal, signal.SIGCONT)
         for server in (primary, replica):
             own = redis.Redis.from_url(server.url)
@@ -73,7 +73,7 @@ def _sentinel(watched_port: int) -> Iterator[int]:
         f"sentinel failover-timeout {MASTER} 10000",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "sentinel.conf"  # a Sentinel writes to it
+        config = Path(folder) / "sentinel.conf"  # the Sentinel writes to it
         config.write_text("\n".join(lines) + "\n")
         command = [valkey_command()[0], str(config), "--sentinel"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

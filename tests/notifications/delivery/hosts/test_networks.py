@@ -44,7 +44,7 @@ pytestmark = [
 
 @dataclass
 class Town:
-    """`services`: what leads to PostgreSQL and Valkey."""
+    """The stack, its hosts and workers. `services` forward to PostgreSQL and Valkey."""
 
     stack: Stack
     hosts: list[Host]
@@ -54,7 +54,7 @@ class Town:
 
 @contextmanager
 def town(env: dict[str, str], root: Path, folder: Path) -> Iterator[Town]:
-    """Two hosts with a worker of all queues each; beat is on this machine."""
+    """Run two hosts with a worker of all queues each; beat runs on this machine."""
     with ExitStack() as exits:
         stack = exits.enter_context(stack_of_many(env=env, root=root, folder=folder))
         both = exits.enter_context(hosts(2))
@@ -116,7 +116,7 @@ def test_nobody_gets_it_twice_and_nobody_goes_without(
         made.stack.sandbox.control("DELETE", "faults")
         eventually(all_accepted, programs, seconds=240)
         if trouble is not slow:
-            # Nobody tells the lost host that its connections are dead: they end because nothing is acknowledged.
+            # The connections of the lost host end because nothing is acknowledged.
             eventually(lambda: not before & to_services(lost_host), programs)
         for host in made.hosts:
             host.heal()

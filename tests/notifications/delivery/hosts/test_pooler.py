@@ -1,4 +1,4 @@
-"""The product works through a pgbouncer in transaction mode; what needs a session of its own refuses it."""
+"""Programs behind a pgbouncer in transaction mode work; commands that need a session of their own refuse it."""
 
 from __future__ import annotations
 

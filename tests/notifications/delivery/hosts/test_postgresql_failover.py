@@ -1,4 +1,4 @@
-"""Of two PostgreSQLs the primary is killed while messages go out, and its standby is promoted."""
+"""The primary of two PostgreSQLs is killed while messages go out, and its standby is promoted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ pytestmark = [nightly, pytest.mark.processes]
 
 
 def says(url: str, question: str) -> object:
-    """The first value of the answer; None while nobody answers."""
+    """Return the first value of the answer, or None while the server does not answer."""
     try:
         with psycopg.connect(url, autocommit=True) as asked:
             row = asked.execute(question.encode()).fetchone()
@@ -61,7 +61,7 @@ def test_a_failover_loses_and_doubles_no_message(
         execute(primary.url, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
         ports = [urlsplit(each).port for each in (standby.url, primary.url)]
         password = urlsplit(primary.url).password
-        # The standby comes first: it is passed over until it takes writes.
+        # The standby comes first and is skipped until it takes writes.
         url = f"postgresql://postgres:{password}@127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}/postgres"
         exits.enter_context(django_db_blocker.unblock())
         exits.enter_context(used(url))
@@ -88,7 +88,7 @@ def test_a_failover_loses_and_doubles_no_message(
 def test_a_slot_that_an_asynchronous_standby_missed_arrives_once(
     project_root: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> None:
-    """It is made again under the new primary, with the same bytes: WeCom drops them as duplicates."""
+    """WeCom drops the repeated messages as duplicates: the run made under the new primary has the same bytes."""
     with ExitStack() as exits:
         primary = start_postgresql(keeps_commits=True)
         exits.callback(primary.stop)

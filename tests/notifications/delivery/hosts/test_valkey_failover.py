@@ -1,5 +1,4 @@
-"""Of two Valkeys the primary falls silent, and a Sentinel makes the other one the primary: for each who speaks to it,
-and for messages that are going out."""
+"""The primary of two Valkeys falls silent and a Sentinel promotes the replica: all clients and messages follow."""
 
 from __future__ import annotations
 
@@ -104,7 +103,7 @@ def test_a_failover_loses_and_doubles_no_message(
         stack.sandbox.fault("slow", "message/send", seconds=0.5, count=None)
         worker, beat = stack.start_worker(exits), stack.start_beat(exits)
         ask_for_personal_messages()
-        # This process speaks to another broker: the tick finds what nobody was asked to render.
+        # This process uses another broker, so the tick has to find the runs.
         Run.objects.update(render_after=datetime.now(UTC))
         eventually(lambda: Attempt.objects.count() > 5, stack.programs.values())
 
@@ -112,7 +111,7 @@ def test_a_failover_loses_and_doubles_no_message(
         replica_port = urlsplit(valkeys.replica.url).port
         eventually(lambda: valkeys.primary_port() == replica_port, stack.programs.values())
         tried = Attempt.objects.count()
-        # It wakes, takes itself for the primary still, and is told by the Sentinel that it is none.
+        # It wakes as a primary, and the Sentinel makes it a replica.
         valkeys.primary.process.send_signal(signal.SIGCONT)
         eventually(lambda: Attempt.objects.count() > tried, stack.programs.values())
         stack.sandbox.control("DELETE", "faults")

@@ -1,4 +1,4 @@
-"""The limiter against a real Valkey: with a clock that the test moves, and with processes and threads that race."""
+"""The limiter against a real Valkey: with a clock that the test moves, and with racing processes and threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMPANY = Scope("company:ww1:send", per_minute=5, parallel=3)
 
 
 class Clock:
-    """Milliseconds that the test moves."""
+    """A clock in milliseconds that the test moves."""
 
     def __init__(self) -> None:
         self.now = NOON
@@ -48,7 +48,7 @@ def request(number: int, *scopes: Scope, **fields: Any) -> Request:
 
 
 def granted(gate: Gate, *requests: Request) -> list[Permit]:
-    """Permits that must be granted."""
+    """Return the permits of these requests, all of which must be granted."""
     answers = gate.acquire(requests)
     permits = [answer for answer in answers if isinstance(answer, Permit)]
     assert len(permits) == len(requests), answers
@@ -56,7 +56,7 @@ def granted(gate: Gate, *requests: Request) -> list[Permit]:
 
 
 def one_after_the_other(gate: Gate, clock: Clock, count: int, *scopes: Scope) -> None:
-    """Calls of no length, a second apart."""
+    """Make `count` calls that end at once, a second apart."""
     for number in range(count):
         gate.release(granted(gate, request(number, *scopes)))
         clock.advance(1)
@@ -93,7 +93,7 @@ def test_the_places_of_a_killed_worker_come_back_when_its_leases_end(gate: Gate,
     clock.advance(0.001)
     granted(gate, request(4), request(5))
 
-    # They may have arrived at WeCom at the end of their lease: so long they count in the window.
+    # They may have arrived at WeCom at the end of their lease, so they count until then.
     [wait] = gate.acquire([request(6)])
     assert wait == pytest.approx(60.01, abs=0.001)
 
@@ -115,7 +115,7 @@ def test_a_call_must_find_room_in_each_of_its_scopes(gate: Gate) -> None:
 
 
 class TestHours:
-    """An hour is counted by whole minutes, so that it lasts up to a minute and a lease longer here than at WeCom."""
+    """Limits per hour. They count whole minutes, so an hour lasts up to a minute and a lease longer than at WeCom."""
 
     SCOPE = Scope("company:ww1:send", per_hour=3)
 
@@ -186,7 +186,7 @@ class TestHours:
     @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 4)), min_size=1, max_size=25))
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_no_hour_at_wecom_holds_more(self, valkey_client: redis.Redis, steps: list[tuple[int, int]]) -> None:
-        """Calls arrive at WeCom at the beginning or at the end of their lease: no hour there is over the limit."""
+        """Calls arrive at WeCom at the beginning or at the end of their lease."""
         valkey_client.flushdb()
         clock = Clock()
         gate = Gate(valkey_client, lease_seconds=LEASE_SECONDS, now_ms=clock)
@@ -254,7 +254,7 @@ def test_a_member_is_not_written_to_more_often_than_wecom_delivers(gate: Gate, c
         gate.release(granted(gate, to(number, "lilei")))
         clock.advance(1)
 
-    # One that WeCom may get as late as its lease allows counts that much longer.
+    # A call that WeCom may get at the end of its lease counts that much longer.
     assert gate.acquire([to(4, "lilei")]) == [pytest.approx(57.01 + LEASE_SECONDS, abs=0.01)]
     assert gate.acquire([to(4, "han", "lilei")]) == [pytest.approx(57.01 + LEASE_SECONDS, abs=0.01)]
     granted(gate, to(5, "han"))
@@ -288,7 +288,7 @@ def test_a_days_budget_counts_people_and_ends_at_midnight_in_china(gate: Gate, c
     granted(gate, request(5, wide, budget=Budget("ww2:1"), persons=1000))  # counted without a limit, too
     assert gate.used_today([budget, Budget("ww2:1")]) == [100, 1000]
     clock.advance(12 * 3600)
-    # One that is larger than a day's budget has the day to itself: it would wait for ever.
+    # A message larger than a day's budget gets a day of its own; it would wait for ever.
     granted(gate, to(3, 150))
     assert gate.acquire([to(4, 1)]) == [24 * 3600]
 
@@ -348,7 +348,7 @@ def test_of_many_workers_one_restores(gate: Gate, valkey_client: redis.Redis) ->
     assert gate.room([COMPANY], within_seconds=0).of(COMPANY) == 4
 
 
-# What a worker may do next: begin calls (how many), end the oldest under way, let time pass (seconds).
+# Steps of a worker: begin calls (how many), end the oldest call, let time pass (seconds).
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("begin"), st.integers(1, 4)),
@@ -365,7 +365,7 @@ STEPS = st.lists(
 def test_no_window_of_sixty_seconds_ever_holds_too_many_arrivals(
     valkey_client: redis.Redis, steps: list[tuple[str, Any]], arrivals: Any
 ) -> None:
-    """A call arrives at WeCom at any moment between its permit and its end, or the end of its lease."""
+    """A call arrives at WeCom at some moment between its permit and its end, or the end of its lease."""
     valkey_client.flushdb()
     clock = Clock()
     gate = Gate(valkey_client, lease_seconds=LEASE_SECONDS, now_ms=clock)

@@ -1,4 +1,4 @@
-"""A store that is not the one that counted: emptied, restarted with an old snapshot, lost while it is filled."""
+"""Stores of the limiter that lost their counts: emptied, restored from an old snapshot, or lost during a refill."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUDGET = Budget("ww1:1")
 
 @pytest.fixture
 def server() -> Iterator[Service]:
-    """A Valkey that this test may kill. What it is asked to save it reads when it comes back."""
+    """A Valkey that the test may kill. It reads its last saved snapshot when it comes back."""
     server = start_valkey()
     yield server
     server.stop()
@@ -54,7 +54,7 @@ def granted(gate: Gate, *names: str) -> list[Permit]:
 
 
 def come_back_old(server: Service) -> None:
-    """As after a crash, with the snapshot that was taken last."""
+    """Restart the server with its last snapshot, as after a crash."""
     server.kill()
     server.restart()
 
@@ -91,7 +91,7 @@ def test_what_the_old_snapshot_counted_is_not_counted_twice(gate: Gate, server: 
 
 
 def test_another_history_of_replication_is_another_store(gate: Gate, store: redis.Redis) -> None:
-    """A primary that was a replica for a moment has its process still, and perhaps the data of another."""
+    """Primaries that were replicas for a moment are still the same process, but may hold another server's data."""
     store.replicaof("127.0.0.1", "1")
     store.replicaof("NO", "ONE")
 
@@ -143,7 +143,7 @@ def test_who_was_thought_dead_while_filling_changes_nothing_any_more(gate: Gate,
     store.flushall()
 
     def past() -> Iterator[PastCall]:
-        store.delete("push:limit:restoring")  # it was away for longer than its lock lasts
+        store.delete("push:limit:restoring")  # the process was away longer than its lock lasts
         assert gate.restore([PastCall(call("1.1"), 1)])
         yield PastCall(call("2.1"), 1)
 
@@ -159,7 +159,7 @@ def test_who_was_thought_dead_while_filling_changes_nothing_any_more(gate: Gate,
 def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forward, its windows would end too early; back, nothing would begin until it comes there again."""
+    """Windows would end too early after a jump forward; nothing would begin after one back."""
     offset = tmp_path / "offset"
     offset.write_text("+0")
     library = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}/faketime/libfaketime.so.1"
@@ -179,14 +179,14 @@ def test_a_store_whose_clock_is_set_is_filled_from_the_calls_of_the_past(
 
             offset.write_text(step)
 
-            # Valkey may answer by the time that it read last, just before.
+            # Valkey may use a cached time from just before.
             with pytest.raises(StoreLostError):
                 [gate.room([COMPANY], within_seconds=0) for _ in range(100)]
             assert gate.restore([PastCall(call("1.1"), 1), PastCall(call("2.1"), 1)])
             assert gate.used_today([BUDGET]) == [2]
             [wait] = gate.acquire([call("3.1")])
             assert isinstance(wait, float)
-            assert 88 < wait < 90  # of the member, whose calls may arrive until their leases end
+            assert 88 < wait < 90  # the member's limit: calls may arrive until their leases end
             [wait] = gate.acquire([Request("4.1", (Scope("robot:1"),))])
             assert isinstance(wait, float)
             assert 110 < wait <= 120

@@ -1,4 +1,4 @@
-"""What keeps the engine's rows in order: the sweep, forgetting, repairs after a wrong clock, and checks of Valkey."""
+"""Maintenance of the engine's rows: the sweep, deletion, repairs after a wrong clock, and checks of Valkey."""
 
 from __future__ import annotations
 
@@ -421,7 +421,7 @@ def test_incidents_are_told_of_at_once_where_the_wrong_clock_wrote_when() -> Non
 
 
 def test_data_of_cards_is_fetched_now_or_forgotten_where_its_slot_is_to_come() -> None:
-    """Or that slot would go out with data from before."""
+    """Otherwise the later slot would go out with the old data."""
     card, far = make_card(), NOW + YEAR
     row = CardData.objects.create(
         card=card, slot_at=NOW, requested_at=far, next_try_at=far, lease_token="x", lease_until=far
@@ -448,17 +448,17 @@ def test_checks_of_the_diagnosis_are_of_now() -> None:
 
 @pytest.fixture
 def store(settings: Settings) -> Iterator[redis.Redis]:
-    """A Valkey whose settings the test may change, as the product's."""
+    """A Valkey with the product's settings, which the test may change."""
     server = start_valkey()
     settings.VALKEY_URL = server.url
     with redis.Redis.from_url(server.url) as store:
         yield store
-    server.kill()  # asked to end, one that keeps a log would first try to write it
+    server.kill()  # on SIGTERM one with a log would try to write it first
     server.stop()
 
 
 def found() -> set[str]:
-    # As `migrate` does: these checks ask servers.
+    # With databases, as `migrate` does: these checks ask servers.
     messages = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
     return {str(message.id) for message in messages if str(message.id).startswith("notifications.")}
 
@@ -472,7 +472,7 @@ def test_a_valkey_that_would_come_back_old_or_forget_a_part_is_found(store: redi
     store.config_set("maxmemory-policy", "allkeys-lru")
     assert found() == {"notifications.W001"}
 
-    # Where its settings may not be asked for, what is known is said.
+    # Without the right to read its settings, the rest is checked.
     store.acl_setuser("default", enabled=True, categories=["+@all"], commands=["-config"])
     assert found() == {"notifications.W001"}
 

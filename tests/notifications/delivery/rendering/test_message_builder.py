@@ -1,4 +1,4 @@
-"""The bytes of a message: whole where it fits, cut between characters where not, always with the link."""
+"""The bytes of a message: whole if it fits, otherwise cut between characters, always with the link."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_text_of_exactly_the_limit_is_not_cut() -> None:
 
 
 def test_a_cut_card_leads_to_the_whole_in_chinese_too() -> None:
-    """Its description ends in an ellipsis; what follows is the button."""
+    """Card descriptions end in an ellipsis, and the button follows."""
     with translation.override("zh-hans"):
         card = composed(MessageForm.TEXTCARD, "长" * 500)["textcard"]
 
@@ -177,7 +177,7 @@ AS_MARKDOWN = '＜a href="https://evil.example/"＞x＜/a＞ ＊＊y＊＊ ［z�
     [(MessageForm.TEXT, f"{AS_TEXT}\n"), (MessageForm.MARKDOWN, f"**{AS_MARKDOWN}**\n")],
 )
 def test_a_title_is_no_markup(form: MessageForm, shown: str) -> None:
-    """It may be a cell that somebody else wrote."""
+    """Titles may contain a cell's value that somebody else wrote."""
     message = composed(form, "text", title=MARKED)[form]
 
     assert isinstance(message, dict)
@@ -189,7 +189,7 @@ def test_a_title_is_no_markup(form: MessageForm, shown: str) -> None:
 
 @pytest.mark.parametrize("form", [MessageForm.TEXTCARD, MessageForm.TEXT_NOTICE])
 def test_titles_of_cards_and_subjects_of_mails_are_plain_text(form: MessageForm) -> None:
-    """There WeCom and mail programs know no marks: the title stays as it was written."""
+    """WeCom and mail programs know no markup there, so the title stays as it was written."""
     card = composed(form, "text", title="**y**")[{MessageForm.TEXTCARD: "textcard"}.get(form, "template_card")]
     mail = json.loads(
         build_mail_body(Words("**y**", "text", URL), sender="a@example.test", to="b@example.test", message_id="")
@@ -205,7 +205,7 @@ TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2
 
 @pytest.mark.parametrize("form", MessageForm)
 def test_nothing_in_a_message_turns_the_direction_of_reading(form: MessageForm) -> None:
-    """With such marks "fdp.exe" would read as "exe.pdf"; alerts and cells bring words of strangers."""
+    """Marks that turn the reading direction could show "fdp.exe" as "exe.pdf"; cells contain words of strangers."""
     turned = f"a{TURNING}b"
     words = Words(turned, turned, URL, figures=(Figure(turned, turned), Figure(turned, turned)), picture_url=URL)
 
@@ -291,10 +291,10 @@ PEOPLE = [f"p{number}" for number in range(2001)]
         ([], [], []),
         (PEOPLE, [0] * 2001, [(PEOPLE[:1000], 0), (PEOPLE[1000:2000], 0), (PEOPLE[2000:], 0)]),
         (["n1", "s1", "n2", "s2", "e1"], [0] * 5, [(["n1", "n2"], 0), (["s1", "s2"], 0), (["e1"], 0)]),
-        # Who must wait keeps nobody else waiting, and whose content differs waits apart.
+        # People who must wait delay nobody else, and other content is a group of its own.
         (["p-late", "p-now", "p-soon", "p-too"], [50, 0, 5, 0], [(["p-now", "p-too"], 0), (["p-soon", "p-late"], 50)]),
         (["n1", "s1", "n2"], [3, 2, 1], [(["n2", "n1"], 3), (["s1"], 2)]),
-        # Who waits longer than a whole call waits in a later one.
+        # People beyond a full call are in a later one, the longest waits last.
         (PEOPLE[:1001], range(1001, 0, -1), [(PEOPLE[1000:0:-1], 1000), (PEOPLE[:1], 1001)]),
     ],
     ids=["nobody", "a thousand share a call", "alike", "some wait", "others wait apart", "more than a call wait"],

@@ -1,4 +1,4 @@
-"""Who gets which picture of a page of the BI, before any is taken."""
+"""Pictures of a BI page: which one each recipient gets, before any is taken."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def recipe_of(delivery: Delivery) -> tuple[str, str, Options]:
 
 
 def identities() -> dict[str, str]:
-    """By userid as whom their picture is to be taken."""
+    """Return the account with which each userid's picture is to be taken."""
     found = {}
     for delivery in Delivery.objects.select_related("medium"):
         for userid in json.loads(bytes(delivery.body))["touser"].split("|"):
@@ -167,7 +167,7 @@ def test_who_tries_it_sees_their_own_and_not_the_owners(people: list[User]) -> N
 
 
 def test_nor_when_a_trial_is_sent_again(corp: Corp, people: list[User]) -> None:
-    """Who has no account in the BI was not reached by it, and sees nothing of the owner's by asking twice."""
+    """People without an account in the BI do not see the owner's picture by sending the trial again."""
     owner, editor = people[0], make_person(corp, "editor", username="editor1", made_username="editor1")
     push = make_push(*people, owner=owner, shown_as=owner)
     trial = rendered(push, trigger=Run.Trigger.TRIAL, requested_by=editor)

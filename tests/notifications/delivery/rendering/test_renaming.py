@@ -1,4 +1,4 @@
-"""The specification's example: company AA is renamed BB. There 小张 is corrected by hand; here nobody has to be."""
+"""The specification's example: company AA is renamed to BB. There 小张 is corrected by hand; here nobody has to be."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BEFORE, AFTER = "北山制造", "BB有限公司"
 
 @pytest.fixture
 def zhang(corp: Corp) -> User:
-    """小张, who is in two companies' list of sign-in, has a message that arrived and one that was skipped."""
+    """小张, whose message has arrived, in one of two companies."""
     make_corp(name="另一家公司")
     person = make_person(corp, "zhang", username="zhang", name="小张")
     run = make_run(make_subscription(person, report=make_report(corp=corp)))
@@ -59,7 +59,7 @@ def rename(client: Client, corp: Corp, name: str) -> None:
 
 
 def pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client, str]]:
-    """Every screen that shows the name of 小张's company, each with who looks."""
+    """Return every page that shows the name of 小张's company, each with a client that may see it."""
     delivery, receipt, report = Delivery.objects.get(), Receipt.objects.get(), Report.objects.get()
     admin, nobody, person = "/admin", Client(headers=HOST), client_of(zhang)
     sealed = errors.seal(ErrorDetails(Cause.COMPANY_DISABLED, corp_id=corp.pk, corp_name=BEFORE))
@@ -102,7 +102,7 @@ def test_every_screen_shows_the_new_name_at_once(root: Client, corp: Corp, zhang
 
 
 def test_people_sign_in_and_receive_as_before_and_what_was_said_stays(root: Client, corp: Corp, zhang: User) -> None:
-    """Messages keep what was said at the time, and the trail both names and who renamed it."""
+    """Messages keep the name of the time; the audit trail has both names and who renamed the company."""
     run = make_run(make_subscription(zhang, report=make_report(title=f"{BEFORE}日报", body=f"{BEFORE}的数据")))
     render_run(run_id=run.pk, now=NOW)
     before = [(bytes(one.body), one.title, one.text, one.corpid, one.mark) for one in Delivery.objects.order_by("pk")]

@@ -1,4 +1,4 @@
-"""A run becomes frozen deliveries and receipts, in one transaction, once."""
+"""Rendering freezes a run into deliveries and receipts, in one transaction, once."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_delivery_is_frozen_with_everything_it_needs() -> None:
 
 
 def test_people_travel_together_up_to_a_thousand_per_company(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(render, "USERS_AT_MOST", 10)  # for a thousand
+    monkeypatch.setattr(render, "USERS_AT_MOST", 10)  # instead of a thousand
     large, small = make_corp(), make_corp()
     people = make_people(large, 21) + make_people(small, 3)
     # People in between who cannot be reached must not split a batch.
@@ -141,7 +141,7 @@ def test_messages_of_one_run_go_each_its_own_way() -> None:
 
 @pytest.mark.parametrize("form", MessageForm)
 def test_every_body_has_a_mark_of_its_own_and_the_same_bytes_when_its_slot_is_made_again(form: MessageForm) -> None:
-    """WeCom drops them as a duplicate, where a standby took over that had not heard of the first ones."""
+    """Standbys that take over may not know the first messages; WeCom drops equal bytes as duplicates."""
     subscription = make_subscription(*make_people(make_corp(), 2), make_person(email="wang@example.com"))
     Subscription.objects.update(fallback_channel="email", message_form=form)
 
@@ -263,29 +263,29 @@ def make_member(corp: Corp, **fields: Any) -> Member:
 
 
 def suspend(corp: Corp) -> None:
-    """Disabled in WeCom, under a directory policy in force: the person here stays active."""
+    """Disable the member in WeCom under a directory policy: the person here stays active."""
     DirectoryPolicy.objects.create(corp=corp, mode="link")
     make_member(corp, status="disabled")
 
 
 def disable(corp: Corp) -> None:
-    """Deleted in WeCom, under a directory policy that disables."""
+    """Do what a directory policy with "disable" does after the member is deleted in WeCom."""
     User.objects.filter(wecom_accounts__corp=corp, wecom_accounts__userid_folded="lilei").update(is_active=False)
 
 
 def unlink(corp: Corp) -> None:
-    """Deleted in WeCom, under a directory policy that only unlinks: the person here stays active."""
+    """Do what a directory policy with "unlink" does after WeCom deleted the member: the person stays active."""
     accounts = WeComAccount.objects.filter(corp=corp, userid_folded="lilei")
     accounts.update(userid="", userid_folded="", left_at=NOW)
 
 
 def lose_userid(corp: Corp) -> None:
-    """By hand, or because WeCom gave it to somebody else."""
+    """Remove the userid, as an administrator does, or WeCom when it gives the userid to somebody else."""
     WeComAccount.objects.filter(corp=corp, userid_folded="lilei").update(userid="", userid_folded="")
 
 
 def leave_wecom(corp: Corp) -> None:
-    """As the directory's synchronisation does it."""
+    """Process a deleted member as directory synchronisation does."""
     policy = DirectoryPolicy.objects.create(corp=corp, mode="link", leavers="disable")
     with transaction.atomic():
         gone = make_member(corp, presence="deleted", left_at=NOW)
@@ -296,7 +296,7 @@ LEAVES = [(suspend, "barred"), (disable, "user_disabled"), (unlink, "barred")]
 
 
 def render_after(work: Callable[[], object], *people: User, **fields: Any) -> Run:
-    """`work` is done once all is planned: when the run is locked, before anything is frozen."""
+    """Render a run, and do `work` once it is planned: the run is locked and nothing is frozen."""
     run = make_run(make_subscription(*people, **fields))
     locks = Meanwhile(work, lambda sql: sql.startswith("SELECT") and '"notifications_run"."status" = ' in sql)
     with connection.execute_wrapper(locks):
@@ -348,7 +348,7 @@ class TestPlannedPeople:
         assert (run.recipient_count, run.skipped_count) == (2, 0)
 
     def test_no_mail_takes_the_place_of_an_app_from_which_they_were_unlinked(self, corp: Corp) -> None:
-        """The run is planned: whom its app cannot reach any more is told so by the receipt."""
+        """Receipts say that the app cannot reach the person, as the run is already planned."""
         person = make_person(corp, "LiLei", email="lilei@example.com")
 
         render_after(lambda: lose_userid(corp), person, fallback_channel="email")
@@ -358,10 +358,10 @@ class TestPlannedPeople:
 
 @pytest.mark.django_db(transaction=True)
 class TestSideBySide:
-    """Over two connections: whoever comes first, the other sees what they did."""
+    """Rendering and leaving over two connections: the second one sees what the first one did."""
 
     def test_who_leaves_while_messages_are_frozen_is_taken_out_of_them(self, corp: Corp) -> None:
-        """Neither waits in a circle, though the one has locked the person whom the other's receipt names."""
+        """Causes no deadlock, though one has locked the person to whom the other's receipt points."""
         run = make_run(make_subscription(make_person(corp, "LiLei"), make_person(corp, "jim")))
 
         work = Elsewhere(lambda: leave_wecom(corp))
@@ -413,7 +413,7 @@ WHERE = "企业微信公司名称和企业微信账号在“用户”中此人�
 
 @pytest.fixture(params=["company", "account"])
 def half(request: Any, corp: Corp) -> tuple[User, str]:
-    """A person without the attribute that the test is called with, and what is said of that."""
+    """A person without the attribute that is the parameter, and the message about it."""
     if request.param == "company":
         return make_person(None, "lilei", name="李雷"), COMPANY_MISSING
     return make_person(corp, "", name="李雷"), ACCOUNT_MISSING

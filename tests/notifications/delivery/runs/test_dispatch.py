@@ -1,4 +1,4 @@
-"""Due subscriptions become runs: once per slot, whatever was missed, whoever else dispatches."""
+"""Due subscriptions become runs: once per slot, whatever was missed and whoever else dispatches."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_more_than_one_batch_is_claimed_and_shares_updates(monkeypatch: pytest.M
 
 
 def test_a_long_look_back_is_split_into_short_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an outage: everybody else's writes get in between, and what was claimed so far stays claimed."""
+    """Lets other writes get in between after an outage, and keeps what was claimed so far."""
     monkeypatch.setattr(scheduler, "BATCH_SECONDS", 0.0)
     subscriptions = [make_subscription(next_run_at=utc("2026-11-24 00:00")) for _ in range(3)]
     left_at_start: list[int] = []
@@ -162,7 +162,7 @@ def test_a_schedule_that_cannot_be_read_fails_visibly_and_blocks_nobody() -> Non
 
 def test_a_row_that_cannot_be_planned_fails_visibly_and_blocks_nobody(caplog: pytest.LogCaptureFixture) -> None:
     bad = make_subscription(next_run_at=utc("2026-11-24 00:59"))
-    Subscription.objects.update(grace_minutes=2**31 - 1)  # as no form lets through: four thousand years
+    Subscription.objects.update(grace_minutes=2**31 - 1)  # four thousand years, which no form accepts
     good = make_subscription()
 
     run_ids = scheduler.claim_due(now=NOW)
@@ -248,7 +248,7 @@ def test_dispatchers_side_by_side_never_double_a_slot(monkeypatch: pytest.Monkey
 
 
 def test_one_caller_does_a_periods_tick() -> None:
-    """One that is late is dropped; a period that was claimed under a wrong clock blocks nothing."""
+    """Late callers are dropped. A period that was claimed under a wrong clock does not block later ones."""
     year = 365 * 24 * 3600
 
     claims = [
@@ -370,7 +370,7 @@ def test_those_that_wait_hold_up_no_others(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.django_db(transaction=True)
 def test_a_dispatcher_that_is_late_sees_the_run_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has found the subscription due, without a run under way, when the other one makes the run."""
+    """Reads the subscription as due and without a run just before the other dispatcher makes the run."""
     subscription = make_hourly(crontab="* * * * *")
 
     def with_another_between(rows: object) -> object:
@@ -388,7 +388,7 @@ def test_a_dispatcher_that_is_late_sees_the_run_of_the_other(monkeypatch: pytest
 
 @pytest.mark.django_db(transaction=True)
 def test_dispatchers_and_people_at_once_never_make_two_go() -> None:
-    """Ten minutes of a subscription for every minute, from four sides."""
+    """Four callers handle ten minutes of a subscription that is due every minute."""
     subscription = make_hourly(crontab="* * * * *")
 
     def clock_side() -> None:

@@ -1,7 +1,7 @@
-"""The push engine's guarantees under whatever order of events: a state machine over the services, with a fake clock.
+"""The push engine's guarantees under any order of events: a state machine over the services, with a fake clock.
 
-After each step every receipt agrees with the phones of a sandbox, no limit is crossed; at the end, once everything is
-mended, each person has each message exactly once, or it is said why not, and nothing is left over.
+After each step every receipt agrees with the phones of a sandbox, and no limit is exceeded. At the end all faults are
+repaired: then each person has each message exactly once or a reason why not, and nothing is left over.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ searching = rules(
 )
 COMPANIES = {"ww0000000000000001": ["ann", "Bob", "cat"], "ww0000000000000002": ["dan", "Eve"]}
 CALLS_PER_MINUTE, MESSAGES_PER_MEMBER = 6, 3
-# Longest: a message waits for a third repeat of "busy" (half an hour and a fifth), before it two others.
+# The longest wait is the third repeat after "busy" (half an hour and a fifth), after two others.
 DRAINED_WITHIN = timedelta(hours=2)
 ANSWERS = [
     ("busy", {}),
@@ -88,7 +88,7 @@ _numbers = count(1)
 def engine(
     clock: FakeClock, valkey_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Engine, str]]:
-    """All clocks are one: the database's, Valkey's, WeCom's. And the sandbox's address."""
+    """The engine and the address of its sandbox. The database, Valkey and WeCom share one clock."""
     settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_MEMBER_PER_MINUTE = CALLS_PER_MINUTE, MESSAGES_PER_MEMBER
     settings.WECOM_TOTAL_TIMEOUT_SECONDS = 60
     monkeypatch.setattr("notifications.delivery.channels.MEMBER_PER_HOUR", 0)
@@ -98,7 +98,7 @@ def engine(
     monkeypatch.setattr(limiter, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
     for module in ("notifications.delivery.sending.send", services.__name__):
         monkeypatch.setattr(f"{module}.database_clock", lambda: clock)
-    # A clock that stands still waits for nobody: what must wait goes back to its row at once.
+    # The clock stands still, so messages that must wait go back at once.
     monkeypatch.setattr("notifications.delivery.sending.send.PATIENCE_SECONDS", 0)
     with sandbox_in_thread(world) as url:
         yield engine, url
@@ -111,7 +111,7 @@ def test_whatever_happens_each_person_has_each_message_once(engine: tuple[Engine
 
 
 class Machine(RuleBasedStateMachine):
-    """Five people of two companies, four standing orders, everything that may happen to them."""
+    """Five people of two companies, four subscriptions, and everything that may happen to them."""
 
     engine: ClassVar[Engine]
     url: ClassVar[str]
@@ -218,7 +218,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(corpid=st.sampled_from(list(COMPANIES)), first=st.booleans(), status=st.sampled_from([1, 2, 4]))
     def a_member_changes(self, corpid: str, first: bool, status: int) -> None:
-        """Disabled and not activated members cannot be reached; WeCom names them, in lower case."""
+        """Disabled and not activated members cannot be reached; WeCom names them in lower case."""
         userid = COMPANIES[corpid][0 if first else 1]
         administration.put_members(
             self.engine.world, self.engine.world.companies[corpid], [{"userid": userid, "status": status}]
@@ -228,7 +228,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=st.sampled_from([0, 1]), is_pasted=st.booleans())
     def the_secret_is_reset(self, which: int, is_pasted: bool) -> None:
-        """In WeCom's console; `is_pasted`: and pasted here."""
+        """Reset the Secret in WeCom's console; with `is_pasted` also enter it here."""
         corp = self.corps[which]
         [app] = self.engine.world.companies[corp.corpid].apps.values()
         app.secret = administration.new_secret()
@@ -259,7 +259,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 3))
     def an_order_runs_by_hand(self, which: int) -> None:
-        """By a form that is sent twice; refused while another run of it is under way."""
+        """Submit the run form twice. It is refused while another run of the subscription is under way."""
         token, now, order = str(next(_numbers)), self.engine.clock.now, self.orders[which]
         is_free = not Run.objects.under_way().filter(subscription=order).exists()
         try:
@@ -301,7 +301,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_has_a_run_twice(self) -> None:
-        """Over the deliveries of one run, and of one that sends it again to whom it did not reach."""
+        """Covers the deliveries of a run and of the runs that resend it."""
         assert doubled(self.engine.arrived()) == []
 
     @invariant()
@@ -331,7 +331,7 @@ class Machine(RuleBasedStateMachine):
         self.engine.world.faults.clear()
         Corp.objects.update(is_enabled=True)
         CorpQueue.objects.update(is_paused=False)
-        # No further times, so that there is an end.
+        # Disable all, so that no new runs come.
         Subscription.objects.update(is_enabled=False, is_paused=False)
         for which, corp in enumerate(self.corps):
             self.the_secret_is_reset(which, is_pasted=True)
@@ -369,14 +369,14 @@ class Machine(RuleBasedStateMachine):
             assert has_receipt == people[run.subscription_id or 0], f"run {run.pk} forgot somebody"
 
     def _silent_losses(self) -> list[str]:
-        """Runs that count as simply finished though somebody did not get them."""
+        """Return runs without an error though somebody did not get their message."""
         lost = [Delivery.Status.FAILED, Delivery.Status.CANCELED, Delivery.Status.UNKNOWN]
         losers = Receipt.objects.filter(status="", delivery__status__in=lost)
         runs = Run.objects.filter(status=Run.Status.FINISHED, error="", recall_requested_at=None)
         return [str(run) for run in runs.filter(pk__in=losers.values("run"))]
 
     def _lost_slots(self) -> list[str]:
-        """Orders whose runs stand for fewer or more times than their schedules had."""
+        """Return the subscriptions whose runs cover fewer or more times than their schedules had."""
         said = []
         for order, first in zip(self.orders, self.first_times, strict=True):
             order.refresh_from_db()

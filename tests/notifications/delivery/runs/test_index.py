@@ -1,4 +1,4 @@
-"""The admin's index: cards, what needs attention, the picture of the last 14 days."""
+"""The admin's index: cards, what needs attention, and the chart of the last 14 days."""
 
 from __future__ import annotations
 
@@ -393,7 +393,7 @@ def test_a_limited_administrator_sees_their_companies_only() -> None:
     assert found.picture is not None
     assert found.picture["total"] == Counts(accepted=3)
     assert found.attentions == []
-    # A report for people of every company belongs to those who see all of them.
+    # A report for all companies is shown only to people who see all of them.
     assert lines_of(found, "甲")["下次推送"] == ("—", "")
 
 

@@ -1,4 +1,4 @@
-"""The owner of a subscription is told of runs that were missed or failed: of each once."""
+"""The owner of a subscription is notified once of each run that was missed or failed."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def subscription(owner: User, corp: Corp) -> Subscription:
 
 
 def ended(subscription: Subscription, outcome: str, **fields: Any) -> Run:
-    """A run that ended so: the statuses of its deliveries, or "failed" for one of which nothing could be made."""
+    """Create a run with this outcome: its own status, or "delivery:" and the status of its deliveries."""
     if outcome in Run.Status.values:
         return make_run(subscription, status=outcome, error="坏" * (outcome == Run.Status.FAILED), **fields)
     run = make_run(subscription, **fields)
@@ -239,7 +239,7 @@ REFUSED, ACCEPTED, UNKNOWN, CANCELED = (
         (["failed", "failed", UNKNOWN, "failed"], False),  # it may have arrived
         (["failed", "failed", "skipped", "failed"], False),  # its data came
         (["failed", ACCEPTED, "failed", "failed", "failed"], True),
-        # What was held up until it was worthless, or was never begun, says nothing of the subscription.
+        # Expired or canceled messages say nothing about the subscription.
         ([CANCELED] * 5, False),
         (["failed", CANCELED, "failed", "missed", "failed"], True),
     ],

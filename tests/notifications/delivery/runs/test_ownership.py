@@ -1,4 +1,4 @@
-"""What somebody owns is handed over, and those who may do that are told before and when it stops."""
+"""Handing over what a person owns, and the warnings to administrators before it stops and when it does."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LATER = timezone.now() + timedelta(days=365)
 
 @pytest.fixture
 def leaver(corp: Corp) -> User:
-    """A push editor of the company, who has one of everything there."""
+    """A push editor of the company who owns a token, a channel and a push."""
     person = with_role("leaver", Role.PUSH_EDITOR, corp)
     person.wecom_accounts.create(corp=corp, userid="Leaver", userid_folded="leaver")
     make_token(person, name="仓库", may_send=True, sends_to="corps", reach="subscriptions", expires_at=LATER)
@@ -68,7 +68,7 @@ def page_of(person: User) -> str:
 
 
 def save(client: Client, person: User, **changes: Any) -> Any:
-    """What the browser sends; None: a box that is not ticked."""
+    """Submit the person's form with these changes. None stands for a box that is not ticked."""
     sent = {**sent_form(client, page_of(person)), **changes}
     return client.post(page_of(person), {name: value for name, value in sent.items() if value is not None})
 
@@ -147,7 +147,7 @@ def test_a_channel_that_was_closed_works_again_for_who_took_it_over(chief: User,
 
 
 def test_nobody_has_somebody_stronger_take_something_over(chief: User, leaver: User, corp: Corp) -> None:
-    """Whoever may renew a channel's secret would act with that person's rights."""
+    """People who may renew a channel's secret could act with the stronger person's rights."""
     root = User.objects.create(username="root", is_staff=True, is_superuser=True)
     elsewhere = with_role("elsewhere", Role.PUSH_EDITOR, make_corp(name="别处"))
     keys = [one[0] for one in find_owned(leaver, chief)]
@@ -161,7 +161,7 @@ def test_nobody_has_somebody_stronger_take_something_over(chief: User, leaver: U
 
 
 def test_nobody_takes_over_what_they_may_not_manage(leaver: User, corp: Corp) -> None:
-    """A push editor sees the channels of nobody else, and neither the pushes of another company."""
+    """Push editors do not see channels of other people, nor pushes of other companies."""
     editor = with_role("editor", Role.PUSH_EDITOR, corp)
     stranger = with_role("stranger", Role.SYSTEM_ADMINISTRATOR, make_corp(name="别处"))
 
@@ -173,7 +173,7 @@ def test_nobody_takes_over_what_they_may_not_manage(leaver: User, corp: Corp) ->
 
 
 def test_rows_are_locked_while_they_are_handed_over(chief: User, leaver: User) -> None:
-    """Of two who hand over the same thing at once the second finds it gone."""
+    """Makes the second of two who hand over the same thing at once find it gone."""
     keys = [one[0] for one in find_owned(leaver, chief)]
 
     with CaptureQueriesContext(connection) as queries:
@@ -223,7 +223,7 @@ def test_nothing_goes_to_somebody_with_fewer_rights_than_it_needs(chief: User, l
 
 
 def test_whoever_owns_something_is_not_deleted(leaver: User) -> None:
-    """Tokens and channels would be deleted with them."""
+    """Tokens and channels would be deleted with their owner."""
     root = User.objects.create(username="root", is_staff=True, is_superuser=True)
     page = f"/admin/accounts/user/{leaver.pk}/delete/"
 
@@ -234,7 +234,7 @@ def test_whoever_owns_something_is_not_deleted(leaver: User) -> None:
 
 
 def told() -> list[tuple[str, str, str, str]]:
-    """To whom, title, text and link of each notice made now."""
+    """Make the due notices and return recipient, title, text and link of each."""
     ids = request_ownership_notices(now=timezone.now())
     for pk in ids:
         render_run(run_id=pk, now=timezone.now())
@@ -336,7 +336,7 @@ def make_picture(report: Report, **fields: Any) -> PagePicture:
 def test_the_owner_of_all_pushes_may_show_what_they_see_and_nobody_else(
     report: Report, owner: User, other: User
 ) -> None:
-    assert may_show_as(Report(), owner)  # who writes a new one
+    assert may_show_as(Report(), owner)  # the author of a new report
     make_subscription(owner=owner, report=report)
     picture = make_picture(report, ended_at=NOW)
     with pytest.raises(NotTheOwnerError):
@@ -356,7 +356,7 @@ def test_the_owner_of_all_pushes_may_show_what_they_see_and_nobody_else(
 def test_it_ends_when_somebody_else_edits_and_the_owner_is_told(report: Report, owner: User, other: User) -> None:
     push = make_subscription(owner=owner, report=report, name="每日九点")
     picture = make_picture(report, shown_as=owner)
-    assert end_page_rights(report, by=owner, now=NOW) == []  # it goes on after the owner's own edit
+    assert end_page_rights(report, by=owner, now=NOW) == []  # it stays after the owner's own edit
     assert PagePicture.objects.get().shown_as == owner
 
     [notice_id] = end_page_rights(report, by=other, now=NOW)

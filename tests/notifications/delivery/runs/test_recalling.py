@@ -1,4 +1,4 @@
-"""Taking a run back: what waits does not go out, what was accepted is recalled, and what cannot be says why."""
+"""Taking a run back: what waits is canceled, what was accepted is recalled, and what cannot be recalled says why."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_what_fails_for_the_moment_is_tried_again(run: Run, me: User, wire: Wire
 
 @pytest.fixture
 def three(corp: Corp, clock: FakeClock) -> Run:
-    """A run that was sent by three calls."""
+    """A run that was sent in three calls."""
     run = make_run(make_subscription(*make_people(corp, 3)))
     [pk] = render_run(run_id=run.pk, now=NOW)
     delivery = Delivery.objects.get()
@@ -170,7 +170,7 @@ def test_what_concerns_the_company_makes_its_recalls_wait(
     clock.advance(seconds=59)
     assert recall_due(clock) == 0
     assert len(wire.bodies) == 3 + 1
-    valkey_client.flushdb()  # its clock stood still: the company is held back there
+    valkey_client.flushdb()  # Valkey's clock has not moved, and it still holds the company back
     clock.advance(seconds=62)
     assert recall_due(clock) == 3
 
@@ -208,7 +208,7 @@ def test_a_run_that_is_not_rendered_yet_makes_no_messages(corp: Corp, me: User) 
 
 @pytest.mark.django_db(transaction=True)
 class TestSideBySide:
-    """Whoever changes many rows waits for none that another transaction holds: nobody waits in a circle."""
+    """Bulk changes skip rows that another transaction holds, so there are no deadlocks."""
 
     def test_what_somebody_holds_is_handed_out_later(self, three: Run, me: User) -> None:
         first, *others = Delivery.objects.order_by("pk").values_list("pk", flat=True)
@@ -311,7 +311,7 @@ def test_a_shared_message_goes_to_the_others_unchanged(corp: Corp, form: Message
     ],
 )
 def test_what_was_tried_stays_as_it_is(corp: Corp, change: dict[str, Any]) -> None:
-    """From its first attempt on a message is frozen, recipients and all."""
+    """Messages are frozen from their first attempt on, including their recipients."""
     delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
     Delivery.objects.update(**change)
     before = bytes(delivery.body)
@@ -340,7 +340,7 @@ def test_where_nothing_waits_it_costs_one_query(corp: Corp) -> None:
         withdraw(corp, [f"u{number}" for number in range(1000)], NOW)
 
     statements = [one["sql"] for one in queries.captured_queries]
-    # Beside the lock by which it waits for what is being frozen.
+    # Apart from the lock that waits for messages being frozen.
     assert len([one for one in statements if one.startswith("SELECT") and "pg_advisory" not in one]) == 1
 
 
@@ -388,7 +388,7 @@ def test_applying_the_policy_withdraws(corp: Corp, change: dict[str, Any]) -> No
 
 
 def resent(run: Run, me: User, *, number: int = 1, with_unknown: bool = False) -> list[str]:
-    """Who is sent to again."""
+    """Send the run again and return the addresses."""
     run.refresh_from_db()
     [again], is_new = request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)
     assert is_new
@@ -397,7 +397,7 @@ def resent(run: Run, me: User, *, number: int = 1, with_unknown: bool = False) -
 
 
 def one_each(corp: Corp) -> Run:
-    """A run with one delivery for each of four people, and somebody skipped."""
+    """Create a run with one delivery for each of four people, and one skipped person."""
     people = [make_person(corp, userid) for userid in ("fine", "failed", "unknown", "late", "invalid")]
     run = make_run(make_subscription(*people, make_person(username="skipped")))
     render_run(run_id=run.pk, now=NOW)
@@ -448,7 +448,7 @@ def test_a_group_gets_it_again_where_its_robot_failed(corp: Corp, me: User) -> N
 
 @pytest.mark.parametrize("kind", ["paused", "declined"])
 def test_who_wanted_none_of_it_gets_none_of_it_later(corp: Corp, me: User, kind: str) -> None:
-    """Nor after changing one's mind: resending repairs what went wrong, and nothing went wrong here."""
+    """Resending repairs failures, and declining is no failure, even if the person has changed their mind since."""
     han = make_person(corp, "han")
     subscription = make_subscription(make_person(corp, "lilei"), han)
     choose_subscription(han, subscription_id=subscription.pk, kind=kind, now=NOW)

@@ -1,4 +1,4 @@
-"""A successor chosen in advance takes over from an owner who is disabled or leaves, and nobody rises by it."""
+"""A successor chosen in advance takes over from an owner who is disabled or leaves, and nobody gains rights by it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def chief(corp: Corp) -> User:
 
 @pytest.fixture
 def owner(corp: Corp, heir: User) -> User:
-    """A push editor with one of everything, and a mail channel; the heir is chosen for all of it."""
+    """A push editor who owns a token, two channels, a push and an alert rule; the heir succeeds on all of them."""
     person = make_editor("owner", corp)
     make_token(person, name="仓库", may_send=True, sends_to="corps", reach="subscriptions", expires_at=LATER)
     make_channel(person, name="监控", corp=corp)
@@ -207,7 +207,7 @@ def test_a_successor_who_was_disabled_too_is_not_used(owner: User, heir: User, c
 
 
 def test_what_acts_never_gains_rights_by_a_successor_who_rose_meanwhile(owner: User, heir: User) -> None:
-    """Whoever left may know the secret of a token: it would act with the rights of a superuser."""
+    """Former owners may know a token's secret, which would then act with the rights of a superuser."""
     User.objects.filter(pk=heir.pk).update(is_superuser=True)
     User.objects.filter(pk=owner.pk).update(is_active=False)
 
@@ -262,7 +262,7 @@ def test_each_page_leads_to_the_choice_of_the_successor(owner: User, heir: User,
 def test_nobody_is_offered_whom_the_editor_does_not_see_or_who_may_not_own_it(
     owner: User, heir: User, chief: User, corp: Corp, model: Any
 ) -> None:
-    """What acts goes to nobody with more rights than its owner."""
+    """Tokens and channels are not handed to anybody with more rights than their owner."""
     reader = make_editor("reader", corp, Role.READ_ONLY)
     elsewhere = make_editor("elsewhere", make_corp(name="别处"))
     gone = make_editor("gone", corp)
@@ -291,7 +291,7 @@ def test_a_successor_whose_companies_do_not_suffice_is_refused(owner: User, heir
 
 
 def test_another_editor_sees_the_push_but_not_who_succeeds_on_a_channel(owner: User, heir: User, corp: Corp) -> None:
-    """Being named lends nothing: the channel stays its owner's alone until it goes over."""
+    """Being named as successor gives no access before the channel is handed over."""
     assert client_of(heir).get(successor_page(Subscription.objects.get())).status_code == 200
     for model in (ApiToken, InboundChannel):
         assert client_of(heir).get(successor_page(model.objects.first())).status_code == 404

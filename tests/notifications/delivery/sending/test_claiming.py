@@ -1,4 +1,4 @@
-"""What is sent is what was locked: rows that somebody rewrites between a task's reading of them and its claim."""
+"""Messages are sent as they were locked: rows that change between a task's reading and its claim."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def delivery(corp: Corp) -> Delivery:
 
 
 def send_while(work: Callable[[], object], delivery: Delivery) -> int:
-    """A task that has read the row asks for the time before it claims: then `work` is done."""
+    """Send the delivery, and do `work` between the task's reading of the row and its claim."""
     left = [work]
 
     def clock() -> datetime:
@@ -121,9 +121,9 @@ def test_a_row_that_somebody_rewrites_just_now_is_left_to_them(corp: Corp, deliv
 
 
 def test_what_is_given_back_is_locked_in_the_order_of_its_keys(corp: Corp, delivery: Delivery) -> None:
-    """Whoever waits for the first row holds none of those behind it."""
+    """Callers that wait for the first row hold none of the later ones."""
     [other_id] = render_run(run_id=make_run(make_subscription(make_person(corp, "han"))).pk, now=NOW)
-    # The first one's new version lies behind the other in the table.
+    # The new version of the first row lies behind the other in the table.
     Delivery.objects.filter(pk=delivery.pk).update(queued_until=NOW)
     ids = [delivery.pk, other_id]
     work = Elsewhere(lambda: send_deliveries(ids, clock=lambda: NOW, is_stopping=lambda: True))
@@ -145,7 +145,7 @@ def backend() -> int:
 
 
 def cut(pid: int) -> None:
-    """Over another connection, and gone when this returns: waiting for its end is the server's."""
+    """End a connection of the database. Another connection asks for it, and the server waits until it has ended."""
 
     def end() -> None:
         with connection.cursor() as cursor:
@@ -166,7 +166,7 @@ def assert_all_accepted(count: int) -> None:
 
 @pytest.fixture
 def losing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Loses the answer to the COMMIT of the first transaction that says something, with its connection."""
+    """A context that loses the answer to the COMMIT of the first transaction with these words, and its connection."""
 
     def lose(words: str) -> Any:
         commit, said = BaseDatabaseWrapper._commit, list[str]()  # type: ignore[attr-defined]
@@ -193,7 +193,7 @@ def losing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 def test_a_claim_of_a_robot_s_messages_that_was_committed_without_an_answer(
     corp: Corp, wire: Wire, clock: FakeClock, losing: Callable[[str], Any], count: int
 ) -> None:
-    """Nothing was sent: it goes out, though what is unclear of a robot's never does."""
+    """Robots' messages with an unclear outcome are never repeated, but here nothing was sent."""
     robot = Robot.objects.create(name="销售群", corp=corp, key="robot-key-1")
     for _number in range(count):
         render_run(run_id=make_run(make_subscription(channel="robot", robot=robot)).pk, now=NOW)
@@ -261,7 +261,7 @@ def test_a_mail_that_was_handed_over(corp: Corp, clock: FakeClock, monkeypatch: 
 
 
 def results(calls: CallBatch[Any, Any], wanted: int) -> dict[Any, Any]:
-    """What so many calls came to, however slow the machine is."""
+    """Wait up to 30 seconds for this many calls and return their results."""
     found: dict[Any, Any] = {}
     end = time.monotonic() + 30
     while len(found) < wanted and time.monotonic() < end:

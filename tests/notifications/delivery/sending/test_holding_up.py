@@ -1,4 +1,4 @@
-"""A company whose configuration is broken: its queue waits, the administrators are told once, it goes on by itself."""
+"""Companies with a broken configuration: the queue waits, administrators are notified once, and it resumes alone."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_one_message_at_a_time_finds_out_and_then_all_go(
 def test_a_wrong_secret_asks_for_a_token_no_more_than_once_in_two_minutes(
     corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
 ) -> None:
-    """Repeated wrong secrets block the whole address for an hour."""
+    """WeCom blocks the whole IP address for an hour after repeated wrong secrets."""
     settings.SEND_PARALLEL_PER_TASK = 1
     personal(corp, 5)
     wire.tokens.extend([errcode(40001)] * 20)
@@ -187,7 +187,7 @@ class TestSomethingWasMended:
         django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """A clock that runs ahead would hold the company until then."""
+        """Web servers with a clock that runs ahead would hold the company until that time."""
         corp.secret, before = "another", database_clock()()
         monkeypatch.setattr(timezone, "now", lambda: before + timedelta(hours=1))
         with django_capture_on_commit_callbacks(execute=True):

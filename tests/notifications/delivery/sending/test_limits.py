@@ -1,4 +1,4 @@
-"""Limits seen from the rows: what must wait goes back, what is split off, what a lost store is told, who slows down."""
+"""Limits and rows: messages that must wait go back, some are split off, a lost store is refilled, calls slow down."""
 
 from __future__ import annotations
 
@@ -165,11 +165,11 @@ def test_a_lost_store_begins_from_the_attempts(
 def test_a_call_whose_permit_was_lost_before_it_began_is_not_made(
     corp: Corp, wire: Wire, clock: FakeClock, valkey_client: redis.Redis
 ) -> None:
-    """Nobody could count it: neither the limiter that granted it, nor its attempt, which was not there to be read."""
+    """Neither the limiter that granted the permit nor the attempt, which is not yet written, could count the call."""
     delivery = together(corp, *"ab")
 
     def losing_clock() -> datetime:
-        """It is asked last between the permit and the claim."""
+        """Empty the store between the permit and the claim, the last time the clock is read."""
         valkey_client.flushdb()
         return clock()
 
@@ -182,7 +182,7 @@ def test_a_call_whose_permit_was_lost_before_it_began_is_not_made(
 
 
 def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings: Settings) -> None:
-    """Two tasks may have the same message in their hands: each has a permit of its own."""
+    """Tasks may hold the same message, each with its own permit."""
     delivery = together(corp, "a")
     [(_one, first)] = Admission([delivery.pk]).admit(1)
     [(_other, second)] = Admission([delivery.pk]).admit(1)
@@ -302,7 +302,7 @@ def test_of_many_that_wait_the_first_alone_are_read() -> None:
 
 
 def read_of_deliveries(sql: str) -> int:
-    """How many of their rows the database reads for it."""
+    """Count the rows of deliveries that the database reads for this statement."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
         [found] = cursor.fetchone()
@@ -322,9 +322,9 @@ def test_no_more_is_handed_out_than_the_company_may_send_soon(settings: Settings
     many, few = personal(busy, 5), personal(quiet, 1)
 
     assert sorted(hand_out(now=NOW).ordinary) == sorted([*many[:3], *few])
-    # What is in the tasks' hands will take the room.
+    # Messages already handed to tasks will use the room.
     assert hand_out(now=NOW) == HandedOut()
-    # A lost task is not counted any more, and its rows go first.
+    # A lost task no longer counts, and its rows go first.
     assert hand_out(now=NOW + timedelta(seconds=60)).ordinary[:1] == many[:1]
 
 
@@ -393,6 +393,6 @@ def test_even_parts(wanted: dict[int, int], total: int) -> None:
     assert parts.keys() == wanted.keys()
     assert all(0 <= parts[key] <= wanted[key] for key in wanted)
     assert sum(parts.values()) == min(total, sum(wanted.values()))
-    # Whoever got less than he wanted got as much as anybody, but for what cannot be divided.
+    # All who got less than they wanted got equally much, up to the indivisible rest.
     short = [parts[key] for key in wanted if parts[key] < wanted[key]]
     assert not short or max(parts.values()) - min(short) <= 1

@@ -1,4 +1,4 @@
-"""The send queues in the administration: what they show, who may stop them, and what the index says of them."""
+"""The send queues in the administration: their rows, who may pause them, and the notes on the index."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def sent_today(corp: Corp, persons: int) -> None:
 
 
 def cells(client: Client, name: str) -> list[str]:
-    """The column `name` of the list, from the row of all companies on, without its markup."""
+    """Return the texts of column `name`, beginning with the row of all companies."""
     found = re.findall(rf'class="field-{name}[^"]*">(.*?)</t[dh]>', client.get(LIST).content.decode(), re.DOTALL)
     return [re.sub(r"<[^>]+>", "", cell).strip() for cell in found]
 
@@ -194,7 +194,7 @@ def test_without_valkey_the_list_shows_what_it_can(corp: Corp, settings: Setting
 
 
 def test_a_company_goes_with_its_queue(root: Client, corp: Corp) -> None:
-    """Every company gets a queue from the clock; one that was never enabled can be deleted still."""
+    """Ticks create a queue for every company; a company that was never enabled can still be deleted."""
     Corp.objects.update(is_enabled=False, first_enabled_at=None)
     CorpQueue.objects.create(corp=corp, daily_budget=1000)
 
@@ -208,7 +208,7 @@ def test_a_company_goes_with_its_queue(root: Client, corp: Corp) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_company_goes_while_a_worker_writes_its_queue(root: Client, corp: Corp) -> None:
-    """A check of it is under way, and ends just then."""
+    """Simulates a check of the company that is under way and ends at that moment."""
     Corp.objects.update(is_enabled=False, first_enabled_at=None)
     is_written, is_over = threading.Event(), threading.Event()
 
@@ -216,7 +216,7 @@ def test_a_company_goes_while_a_worker_writes_its_queue(root: Client, corp: Corp
         with transaction.atomic():
             CorpQueue.objects.create(corp=corp)
             with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # as at the end of the transaction
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # checks foreign keys as at the end of the transaction
             is_written.set()
             while not is_over.is_set() and not somebody_waits():
                 time.sleep(0.02)

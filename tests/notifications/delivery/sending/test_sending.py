@@ -1,4 +1,4 @@
-"""Sending: claim, call, settle. Each rule of certain and unclear outcomes, seen at the wire and in the rows."""
+"""Sending: claim, call, settle. Certain and unclear outcomes, at the socket and in the rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def delivery(wire: Wire) -> Delivery:
-    """Three people of one company, one message."""
+    """A message to three people of one company."""
     corp = make_corp(api_base_url=wire.url)
     people = [make_person(corp, userid) for userid in ("LiLei", "han", "jim")]
     render_run(run_id=make_run(make_subscription(*people)).pk, now=NOW)
@@ -48,7 +48,7 @@ def delivery(wire: Wire) -> Delivery:
 
 
 def another(delivery: Delivery) -> Delivery:
-    """A second message for the same company."""
+    """Create a second message for the same company."""
     person = make_person(delivery.corp, f"more{delivery.pk}")
     render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)
     return Delivery.objects.exclude(pk=delivery.pk).get()
@@ -95,7 +95,7 @@ def test_an_accepted_message(delivery: Delivery, wire: Wire, clock: FakeClock) -
 def test_what_fails_before_the_call_is_certain_and_tried_again(
     delivery: Delivery, wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A client that cannot be built, as no check has foreseen: nothing was sent, so nothing is unclear."""
+    """Clients that cannot be built send nothing, so nothing is unclear, whatever the exception."""
     Corp.objects.update(ca_bundle="certificates that go into a file")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
 
@@ -112,7 +112,7 @@ def test_what_fails_before_the_call_is_certain_and_tried_again(
 def test_a_machine_that_sleeps_before_its_call_does_not_make_it(
     delivery: Delivery, wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Others have repeated the message meanwhile, and WeCom's duplicate check knows it no longer."""
+    """Others may have repeated the message meanwhile, and WeCom's duplicate check no longer knows it."""
     read = time.clock_gettime
 
     def fall_asleep(execute: Any, sql: str, *rest: Any) -> object:
@@ -252,7 +252,7 @@ def test_busy_is_repeated_three_times_and_then_unknown(delivery: Delivery, wire:
         (81013, {"invaliduser": "lilei"}, {"lilei", "han", "jim"}),  # nobody was reached
         (40003, {"invaliduser": "lilei"}, {"lilei"}),
         *((code, {}, set[str]()) for code in (40201, 82004, 85002)),  # refused words are nobody's account
-        *((code, {}, set[str]()) for code in (40058, 82001, 99999)),  # our mistakes, and codes that nobody knows
+        *((code, {}, set[str]()) for code in (40058, 82001, 99999)),  # our mistakes, and unknown codes
     ],
 )
 def test_a_refusal_is_final_and_names_whom_wecom_names(
@@ -273,7 +273,7 @@ def test_a_refusal_is_final_and_names_whom_wecom_names(
 def test_a_message_made_for_an_app_that_was_changed_is_refused_without_a_call(
     delivery: Delivery, wire: Wire, clock: FakeClock
 ) -> None:
-    """WeCom would answer 301002, for which the whole company's queue waits."""
+    """WeCom would answer 301002, and the whole company's queue would wait."""
     Corp.objects.filter(pk=delivery.corp_id).update(agentid=delivery.agentid + 1)
 
     send(delivery, clock)
@@ -442,7 +442,7 @@ def test_what_was_not_begun_is_given_back(wire: Wire, clock: FakeClock, settings
 
 def test_one_message_that_cannot_be_tried_does_not_keep_the_others(wire: Wire, clock: FakeClock) -> None:
     broken, good = ids = personal(make_corp(api_base_url=wire.url), 2)
-    # Its first attempt cannot be written down a second time.
+    # The attempt with number 1 exists already, so it cannot be written again.
     Attempt.objects.create(delivery_id=broken, number=1, fencing_token=uuid4(), started_at=NOW)
 
     assert send_deliveries(ids, clock=clock, is_stopping=lambda: False) == 1

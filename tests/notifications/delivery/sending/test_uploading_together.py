@@ -1,4 +1,4 @@
-"""A task that uploads for many messages: side by side, in few statements, and none keeps another from its own end."""
+"""A task that uploads for many messages: in parallel, with few statements, and no failure affects another message."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def uploaded(number: int) -> dict[str, Any]:
 
 
 def with_pictures(wire: Wire, count: int, *, is_same: bool = False) -> list[Delivery]:
-    """Messages of one company whose pictures are made: of each its own, or of all the same."""
+    """Create messages of one company with finished pictures: each its own, or the same one for all."""
     corp, run = make_corp(api_base_url=wire.url), make_run()
     found = [make_delivery(corp, MessageForm.IMAGE, run=run if is_same else make_run()) for _number in range(count)]
     Medium.objects.update(status=Medium.Status.READY, content=b"\x89PNG" + b"\0" * 100, made_at=NOW)
@@ -39,7 +39,7 @@ def with_pictures(wire: Wire, count: int, *, is_same: bool = False) -> list[Deli
 
 
 def prepare(deliveries: list[Delivery], clock: FakeClock, *, stops_after: float = float("inf")) -> int:
-    """`stops_after`: so many looks whether the worker is asked to end."""
+    """Prepare the deliveries; after `stops_after` checks the worker is asked to end."""
     looks = iter(range(1_000_000))
     ids = [delivery.pk for delivery in deliveries]
     count = prepare_deliveries(ids, clock=clock, is_stopping=lambda: next(looks) >= stops_after)
@@ -74,7 +74,7 @@ def test_one_that_is_refused_or_waits_keeps_no_other_from_its_picture(wire: Wire
 
 
 def test_the_same_picture_in_one_task_is_uploaded_once(wire: Wire, clock: FakeClock) -> None:
-    """For each company: an application knows what it has uploaded itself."""
+    """Uploads it once for each company: a media id is valid for one application."""
     deliveries = with_pictures(wire, 3, is_same=True)
     other = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE, run=deliveries[0].run)
     wire.sends.extend([uploaded(1), uploaded(1)])
@@ -118,7 +118,7 @@ def test_one_whose_upload_cannot_be_made_keeps_no_other_from_its_picture(
     wire: Wire, clock: FakeClock, *, is_same: bool
 ) -> None:
     broken, *others = with_pictures(wire, 3, is_same=is_same)
-    # A form whose medium must say what it is; and a body that names no form.
+    # This form needs a medium with a type, and the body names no form.
     Delivery.objects.filter(pk=broken.pk).update(message_form=MessageForm.FILE, body=b"{}")
     wire.sends.extend([uploaded(0), uploaded(1)])
 

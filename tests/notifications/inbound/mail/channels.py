@@ -13,7 +13,7 @@ from notifications.models import InboundChannel
 
 
 def make_mail_channel(owner: User, *, rules: MailRules | None = None, **fields: Any) -> tuple[InboundChannel, str]:
-    """A channel that takes mails, and its password."""
+    """Create a channel for mails and return it with its password."""
     defaults = {"name": "BI", "kind": "mail", "scheme": "password", "is_enabled": True, "owner": owner}
     channel = InboundChannel(mapping=rules.document() if rules else {}, **{**defaults, **fields})
     password = channels.renew_secret(channel)
@@ -24,7 +24,7 @@ def make_mail_channel(owner: User, *, rules: MailRules | None = None, **fields: 
 def take(
     channel: InboundChannel, content: bytes, *recipients: str, sender: str = "bi@example.com"
 ) -> tuple[str, list[int]]:
-    """What the sender is answered, and the runs that were handed out."""
+    """Hand in a mail. Return the answer to the sender and the runs that were handed out."""
     run_ids: list[int] = []
     signed_in = SignIn(channel.pk, channel.digest, "127.0.0.1")
     answer = Intake(run_ids.extend).take(signed_in, Mail(sender, recipients, content))
@@ -32,6 +32,5 @@ def take(
 
 
 def mail(text: str = "hello", *, message_id: str = "<1@bi>", lines: tuple[str, ...] = ()) -> bytes:
-    """A plain mail."""
     head = (f"Message-ID: {message_id}", "From: bi@example.com", "Subject: 日报", *lines)
     return "".join(f"{line}\r\n" for line in head).encode() + f"\r\n{text}\r\n".encode()

@@ -1,4 +1,4 @@
-"""A channel that tells its sender whom it does not reach, and a person."""
+"""A channel that tells its sender whom it did not reach, and a person."""
 
 from __future__ import annotations
 

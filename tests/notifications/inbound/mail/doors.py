@@ -30,7 +30,7 @@ LIMITS = Limits(
 
 
 class OpenDoor:
-    """A door and its port."""
+    """A mail door and its port."""
 
     def __init__(self, door: Door) -> None:
         self.door = door
@@ -45,7 +45,7 @@ class OpenDoor:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
-        """As on SIGTERM."""
+        """Stop the door as on SIGTERM."""
         if self._server is not None:
             asyncio.run_coroutine_threadsafe(self.door.stop(self._server), self._loop).result(60)
             self._server = None
@@ -71,7 +71,7 @@ def open_door(
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for localhost that nobody signed, and its key."""
+    """Create a self-signed certificate for localhost and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)

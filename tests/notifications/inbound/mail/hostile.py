@@ -1,4 +1,4 @@
-"""Fifty hostile mails, made by kinds from one seed: each is what somebody tried against a mail system."""
+"""Fifty hostile mails, made by kinds from one seed; each kind is a known attack on mail systems."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Maker = Callable[[random.Random], bytes]
 
 
 def hostile_mails(seed: int = 18) -> Iterator[tuple[str, bytes]]:
-    """(kind, mail), EACH of every kind."""
+    """Yield (kind, mail), EACH times for every kind."""
     for name, make in KINDS.items():
         for number in range(EACH):
             yield name, make(random.Random(f"{seed} {name} {number}"))  # noqa: S311  # no secret

@@ -1,9 +1,9 @@
-"""Mails in the MIME shapes of known senders. Re-made: invented content, no mail of theirs.
+"""Mails in the MIME shapes of known senders, rebuilt with invented content.
 
-Shapes read from their public sources on 2026-11-28: Superset (superset/reports/notifications/email.py and
-utils/core.py), Metabase (src/metabase/email/messages.clj), Jenkins (mailer-plugin, MimeMessageBuilder.java). Of
-Guandata and FineReport the documentation says what a mail holds (picture or HTML, Excel or PDF), not its shape: theirs
-are as Java's mail library commonly writes them.
+The shapes were read from public sources on 2026-11-28: Superset (superset/reports/notifications/email.py and
+utils/core.py), Metabase (src/metabase/email/messages.clj), Jenkins (mailer-plugin, MimeMessageBuilder.java). The
+documentation of Guandata and FineReport says what a mail contains (picture or HTML, Excel or PDF), not its shape:
+theirs are as Java's mail library commonly writes them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.notifications.inbound import factories
 
 
 def png(width: int = 600, height: int = 300, *, seed: int = 0) -> bytes:
-    """A picture that is no icon."""
+    """Return a picture that is too large for an icon."""
     return factories.png(width, height, seed=seed)
 
 
@@ -46,7 +46,7 @@ def as_sent(message: MIMEBase) -> bytes:
 
 
 def superset(*, subject: str = "[Report]  Sales", table: str = "", picture: bytes | None = None) -> bytes:
-    """Related at the root, no Message-ID; an attachment whose disposition stands as a parameter of its type."""
+    """Return a related mail without Message-ID; the attachment has its disposition as a parameter of its type."""
     message = MIMEMultipart("related")
     message["Subject"], message["From"], message["To"] = subject, "superset@example.com", "zhang.wei@wecom.local"
     message["Date"] = "Sat, 28 Nov 2026 09:00:00 +0800"
@@ -71,7 +71,7 @@ def superset(*, subject: str = "[Report]  Sales", table: str = "", picture: byte
 
 
 def metabase(*, message_id: str = "<1.2@metabase.example.com>") -> bytes:
-    """Mixed: the HTML, its icons and charts inline, then files."""
+    """Return a mixed mail: the HTML, its icons and charts inline, then files."""
     message = MIMEMultipart("mixed")
     message["Subject"], message["From"] = "Sales dashboard", "Metabase <metabase@example.com>"
     message["Message-ID"] = message_id
@@ -95,7 +95,7 @@ def metabase(*, message_id: str = "<1.2@metabase.example.com>") -> bytes:
 
 
 def jenkins() -> bytes:
-    """Mixed with one plain part; names itself in headers of its own."""
+    """Return a mixed mail with one plain part, and headers of Jenkins's own."""
     message = MIMEMultipart("mixed")
     message["Subject"], message["From"] = "Build failed in Jenkins: nightly-etl #42", "jenkins@ci.example.com"
     message["Message-ID"] = "<1177.1.1764288000000@ci.example.com>"
@@ -107,7 +107,7 @@ def jenkins() -> bytes:
 
 
 def guandata() -> bytes:
-    """Java's way: related inside mixed, names as encoded words, the picture by its id, Excel behind it."""
+    """Return a mail in Java's way: related inside mixed, names as encoded words, the picture by its id, then Excel."""
     message = MIMEMultipart("mixed", boundary="----=_Part_12_1839471.1764288000000")
     message["Subject"] = Header("【订阅】销售日报 2026-11-27", "utf-8").encode()
     message["From"] = f"{Header('观远数据', 'utf-8').encode()} <bi@example.com>"
@@ -133,7 +133,7 @@ def guandata() -> bytes:
 
 
 def finereport() -> bytes:
-    """The report as HTML in GBK on one very long line, eight bits, and as PDF."""
+    """Return a mail with the report as 8-bit HTML in GBK on one very long line, and as PDF."""
     message = MIMEMultipart("mixed")
     message["Subject"] = Header("经营分析报表", "gbk").encode()
     message["From"], message["Message-ID"] = "report@example.com", "<fr-20261128@report>"

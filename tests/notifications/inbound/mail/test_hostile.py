@@ -1,7 +1,4 @@
-"""Hostile mails: each is read within one second of processor time, and becomes a message or is refused.
-
-And one of 100 MB, which a door does not take, however it is sent.
-"""
+"""Hostile mails take at most one second of CPU time and become a message or are refused; so is one of 100 MB."""
 
 from __future__ import annotations
 
@@ -118,7 +115,7 @@ def test_each_hostile_mail_becomes_a_message_or_is_refused_for_good() -> None:
 # --- 100 MB -----------------------------------------------------------------------------------------------------------
 
 HUGE_BYTES, PIECE = 100 * 1024**2, b"x" * 1022 + b"\r\n"
-# What a door may need more than before, of a mail thirty times its limit.
+# The growth that a mail of thirty times the door's limit may cause.
 GROWTH_BYTES = 12 * 1024**2
 HUGE_PROGRAM = (
     "import django; django.setup(); from tests.notifications.inbound.mail import test_hostile; test_hostile.send_huge()"
@@ -126,7 +123,7 @@ HUGE_PROGRAM = (
 
 
 class _NobodyTakes:
-    """A backend that lets everybody in, and must not be handed anything."""
+    """A backend that accepts every sign-in and must not get a mail."""
 
     def sign_in(self, *, user: str, password: str, address: str) -> SignIn:
         return SignIn(1, password, address)
@@ -136,8 +133,10 @@ class _NobodyTakes:
 
 
 def send_huge() -> None:
-    """Hand a mail of HUGE_BYTES to a door in this process, announced and not; prints the answers and by how many bytes
-    the most that the process ever needed grew."""
+    """Send a mail of HUGE_BYTES to a door in this process, with and without its size announced.
+
+    Print the answers and by how many bytes the peak memory of the process grew.
+    """
     with open_door(_NobodyTakes(), replace(LIMITS, size_bytes=3_000_000)) as opened:
         with smtplib.SMTP("127.0.0.1", opened.port, timeout=300) as client:
             client.login("anybody", "password")
@@ -155,7 +154,7 @@ def send_huge() -> None:
 
 
 def _most_memory() -> int:
-    """In bytes: Linux counts in KiB."""
+    """Return the peak memory in bytes; Linux counts it in KiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -1,4 +1,4 @@
-"""HTML from outside as Markdown, as text and as a page: what is said, and what never gets through."""
+"""HTML from outside as Markdown, as text and as a page: what is shown, and what never gets through."""
 
 from __future__ import annotations
 

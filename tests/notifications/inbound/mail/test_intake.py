@@ -1,4 +1,4 @@
-"""From a mail to a message: whose it is, to whom, once for each person."""
+"""Intake of mails: the sender, the recipients, and one message for each mail."""
 
 from __future__ import annotations
 
@@ -242,9 +242,9 @@ def test_the_door_lets_a_mail_through_that_carries_the_largest_file() -> None:
 
 
 def test_a_mail_costs_as_many_queries_however_many_files_it_has(channel: InboundChannel, zhang: User) -> None:
-    """A channel's mails are written one after the other: each query holds up the next mail."""
+    """Mails of a channel are stored one after the other, so every query delays the next mail."""
     counts = []
-    for name, number in {"first": 1, "one": 1, "five": 5}.items():  # a process asks once who it is
+    for name, number in {"first": 1, "one": 1, "five": 5}.items():  # each process queries its own identity once
         message = MIMEMultipart("mixed")
         message["Message-ID"] = f"<{name}@bi>"
         for position in range(number):

@@ -1,4 +1,4 @@
-"""What the door mails because of a mail: whom its sender did not reach, and mails passed on."""
+"""Mails that the door sends because of a mail: notes to senders about unreached people, and forwarded mails."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ pytestmark = pytest.mark.django_db
 
 
 def passing_on(corp: Corp, **fields: Any) -> InboundChannel:
-    """A channel that passes on what it finds nobody for, to partners."""
+    """Create a channel that forwards mails for unknown recipients to partners."""
     rules = MailRules(forward="unknown", mail_domains=("partner.example.com",))
     return make_mail_channel(make_manager(corp), rules=rules, **fields)[0]
 
 
 def send_outgoing() -> list[str]:
-    """The subjects of what was mailed now."""
+    """Send what is due and return the subjects."""
     outbox.outbox.clear()
     clock = database_clock()
     outgoing.send(outgoing.hand_out(now=clock()), clock=clock, is_stopping=lambda: False)
@@ -206,7 +206,7 @@ def test_a_mail_for_outsiders_alone_is_passed_on_once_though_it_becomes_no_messa
     assert send_outgoing() == ["日报"]
     assert "text for partners" in outbox.outbox[0].body
     assert not IncomingMessage.objects.exists()
-    again = outbox.outbox[-1].message().as_bytes()  # what we passed on comes round
+    again = outbox.outbox[-1].message().as_bytes()  # the mail that we forwarded comes back
     take(channel, again, "a@partner.example.com")
     assert send_outgoing() == []
 
@@ -214,7 +214,7 @@ def test_a_mail_for_outsiders_alone_is_passed_on_once_though_it_becomes_no_messa
 def test_mails_passed_on_count_for_the_limit_of_the_day(corp: Corp) -> None:
     channel = passing_on(corp, daily_limit=2)
     take(channel, mail(), "a@partner.example.com", "b@partner.example.com")
-    take(channel, mail(), "b@partner.example.com", "a@partner.example.com")  # again: nothing is passed on twice
+    take(channel, mail(), "b@partner.example.com", "a@partner.example.com")  # a repeat is not forwarded again
 
     with pytest.raises(RefusedError) as refused:
         take(channel, mail(message_id="<2>"), "c@partner.example.com")

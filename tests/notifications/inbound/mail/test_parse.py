@@ -1,4 +1,4 @@
-"""What is read of a mail: of known senders, and of mails that are broken or wrong."""
+"""Parsing of mails: of known senders, and of broken ones."""
 
 from __future__ import annotations
 

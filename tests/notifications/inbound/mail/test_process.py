@@ -1,4 +1,4 @@
-"""The mail door as a process: killed between DATA and its answer, stopped in order, refused by wrong settings."""
+"""The mail door as a process: killed between DATA and its answer, stopped in order, and refusing wrong settings."""
 
 from __future__ import annotations
 
@@ -72,14 +72,17 @@ def signed_in(port: int, channel: tuple[InboundChannel, str]) -> Iterator[smtpli
 
 
 def hand_in(client: smtplib.SMTP) -> None:
-    """All of a mail but the look at its answer."""
+    """Send a whole mail without reading the answer."""
     for command in ("MAIL FROM:<bi@example.com>", "RCPT TO:<ZhangWei@wecom.local>", "DATA"):
         assert client.docmd(command)[0] < 400
     client.send(mail() + b".\r\n")
 
 
 def waits_for_us() -> bool:
-    """Why not pg_stat_activity? Within a transaction it stays as it was at the first look."""
+    """Return whether another process waits for a lock of ours.
+
+    Not read from pg_stat_activity, which stays as first read within a transaction.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))")
         return bool(cursor.fetchone()[0])
@@ -111,7 +114,7 @@ def test_killed_between_commit_and_answer_nobody_gets_the_message_twice_and_noth
     doors: Doors, channel: tuple[InboundChannel, str], person: User
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        # A broker that takes the connection and says nothing: the door stands still behind its commit.
+        # A broker that accepts but never answers: the door hangs after its commit.
         door = doors.start(VALKEY_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         with signed_in(doors.port, channel) as client:
             hand_in(client)

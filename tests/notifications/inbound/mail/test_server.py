@@ -1,4 +1,4 @@
-"""SMTP as senders speak it, with Python's own client and by hand: who may speak, how much, and what is answered."""
+"""SMTP with Python's own client and with raw sockets: who may send, how much, and the answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAIL = b"Subject: x\r\n\r\nhello\r\n"
 
 
 class Backend:
-    """Keeps what it takes; refuses or fails as told."""
+    """Keeps the mails that it takes; refuses or fails as the test sets."""
 
     def __init__(self) -> None:
         self.taken: list[Mail] = []
@@ -67,12 +67,12 @@ def signed_in(door: OpenDoor) -> Iterator[smtplib.SMTP]:
 
 
 def talk(client: smtplib.SMTP, *lines: str) -> list[int]:
-    """The codes that these commands are answered."""
+    """Return the codes of the answers to these commands."""
     return [client.docmd(line)[0] for line in lines]
 
 
 def until_closed(client: smtplib.SMTP) -> set[int]:
-    """The answers to a command that says nothing, and to none, until the door ends the connection."""
+    """Return the codes of the answers to a NOOP and of what follows until the door ends the connection."""
     codes = {client.noop()[0]}
     with suppress(smtplib.SMTPServerDisconnected):
         while True:
@@ -99,7 +99,7 @@ def test_a_channel_signs_in_with_its_id_and_secret_and_nobody_sends_without(
 
 
 def test_the_third_wrong_password_ends_the_connection(door: OpenDoor, backend: Backend) -> None:
-    """Broken words of a sign-in count for nothing, and what comes while the database is away."""
+    """Malformed sign-ins do not count, nor do those while the database is away."""
     wrong = "AUTH PLAIN AGNoYW5uZWwAd3Jvbmc="
     with smtplib.SMTP("127.0.0.1", door.port, timeout=60) as client:
         client.ehlo()

@@ -66,9 +66,9 @@ def test_next_times(crontab: str, time_zone: str, after: str, expected: list[str
     [
         # Skipped local times fire at the first minute that exists, once; doubled ones the first time only.
         ("Europe/Berlin", "0 2,3 * * *", "2026-03-28 22:00", ["2026-03-29 01:00", "2026-03-30 00:00"]),
-        # From within the doubled hour's second pass nothing of its first pass comes back.
+        # Times after the second pass of the doubled hour has begun do not return to the first pass.
         ("Europe/Berlin", "30,45 2 * * *", "2026-10-25 01:10", ["2026-10-26 01:30", "2026-10-26 01:45"]),
-        # A star follows the time that passes.
+        # With a star, real time counts, not the clock.
         ("Europe/Berlin", "30 * * * *", "2026-10-25 00:00", ["2026-10-25 00:30", "2026-10-25 01:30"]),
         ("Australia/Lord_Howe", "15 * * * *", "2026-04-04 14:00", ["2026-04-04 14:15", "2026-04-04 15:45"]),
     ],
@@ -240,7 +240,7 @@ def test_a_spread_never_reaches_the_next_slot(jitter_seconds: int, pk: int, afte
 
 
 def test_no_time_comes_twice_where_a_clock_is_set_back_across_midnight() -> None:
-    """At 0:01 on 7 November 2010 it was 23:01 on the 6th again."""
+    """St John's went back from 0:01 on 7 November 2010 to 23:01 on the 6th."""
     zone = read_zone("America/St_Johns")
 
     found = crontab_slots_on("*/20 * * * *", zone, utc("2010-11-07 02:00"), lambda day: day == date(2010, 11, 7))
@@ -254,7 +254,7 @@ def preset(repeat: Repeat, at: str = "09:00", **fields: object) -> Subscription:
 
 
 def next_local(subscription: Subscription, after: str, count: int) -> list[str]:
-    """The next times as the clock on the wall shows them."""
+    """Return the next times in the subscription's time zone."""
     zone = ZoneInfo(subscription.time_zone)
     found = islice(find_slots(subscription, utc(after)), count)
     return [f"{moment.astimezone(zone):%Y-%m-%d %H:%M}" for moment in found]
@@ -381,7 +381,7 @@ ZONES = st.sampled_from([change[0] for change in CHANGES])
 def test_looking_from_any_moment_gives_the_same_times(
     repeat: Repeat, month_day: str, free_days: str, time_zone: str, day: date
 ) -> None:
-    """What is due does not depend on when one asks: every dispatcher sees the same slots."""
+    """Dispatchers see the same slots whenever they look."""
     subscription = preset(
         repeat, "02:15", month_day=month_day, weekdays="1,6", free_days=free_days, time_zone=time_zone
     )
