@@ -232,8 +232,7 @@ class AlertRuleAdmin(SuccessorPage, OnePage, PreviewMixin, DescribedRows, NamedD
         form.people_class = self._people_class(request)
         return form
 
-    # --- Preview
-    # ----------------------------------------------------------------------------------------------------------
+    # --- Preview ------------------------------------------------------------------------------------------------------
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
         """Preview the submitted form: the card's rows, results of the conditions, recipients and times. The page asks

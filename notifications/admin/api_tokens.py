@@ -189,8 +189,7 @@ class ApiTokenAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, RowContext
     def last_used(self, token: ApiToken) -> str:
         return moment(token.last_used_at)
 
-    # --- Creating a token
-    # -------------------------------------------------------------------------------------------------
+    # --- Creating a token ---------------------------------------------------------------------------------------------
 
     def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)

@@ -250,8 +250,7 @@ class InboundChannelAdmin(SuccessorPage, ConfirmedChanges, RecipientsMixin, AnyM
         enqueue_runs(found.run_ids)
         messages.success(request, gettext("It is on its way to you. Pictures behind addresses are left out."))
 
-    # --- The secret: shown once, on a response that browsers do not cache
-    # --------------------------------------------------
+    # --- The secret: shown once, on a response that browsers do not cache ---------------------------------------------
 
     def renew_secret_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Replace a secret that was lost or leaked, and show the new one."""

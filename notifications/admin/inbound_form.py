@@ -201,8 +201,7 @@ class ChannelForm(VersionedForm):
     def has_mapping(self) -> bool:
         return "title" in self.fields
 
-    # --- Validation
-    # -------------------------------------------------------------------------------------------------------
+    # --- Validation ---------------------------------------------------------------------------------------------------
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

@@ -132,8 +132,7 @@ def render_saved(subscription: Subscription, *, by: User, now: datetime) -> dict
         return {"problem": str(error)}
 
 
-# --- Chosen person and time
-# ------------------------------------------------------------------------------------------------
+# --- Chosen person and time -------------------------------------------------------------------------------------------
 
 
 def looked_at_as(by: User) -> QuerySet[User]:

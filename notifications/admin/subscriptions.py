@@ -250,8 +250,7 @@ class SubscriptionAdmin(
             "preview": show_outlook(request, reach, times, message=message),
         }
 
-    # --- Actions
-    # ----------------------------------------------------------------------------------------------------------
+    # --- Actions ------------------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
         wrapped = self.admin_site.admin_view

@@ -90,7 +90,7 @@ class PushForm(DraftedForm, SubscriptionForm):
         self.others: list[str] = []
         if "report" not in self.fields:  # people with view permission only get no fields
             return
-        # Report text that is too long instead of cutting it when it is pasted.
+        # Show an error for text that is too long instead of cutting it when it is pasted.
         self.fields["name"].widget.attrs.pop("maxlength", None)
         if self.instance._state.adding:
             self.initial["is_enabled"] = False

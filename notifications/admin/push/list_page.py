@@ -174,7 +174,7 @@ def _outcomes(subscriptions: Iterable[Subscription], switch: Switch, seen_by: Us
     return sorted(found, key=lambda one: (one.subscription.name, one.subscription.pk))
 
 
-# --- The changes ----------------------------------------------------------------------------------------------------
+# --- The changes ------------------------------------------------------------------------------------------------------
 
 
 def _enable(subscription: Subscription, seen_by: User, now: datetime) -> Outcome:
