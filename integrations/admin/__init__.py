@@ -1,7 +1,5 @@
-"""The administration of companies, site addresses, the BI and data sources.
-
-Django imports this package; each module registers its pages.
-"""
+"""Admin pages of companies, site addresses, the BI, data sources and jobs. Django imports this package; each module
+registers its pages."""
 
 from integrations.admin import bi, companies, datasources, jobs, site_address
 

@@ -1,4 +1,4 @@
-"""Parts that pages of the admin share: own pages, form fields, write-only secrets."""
+"""Shared parts of admin pages: own pages, form fields, write-only secrets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue":
 
 
 def pill(tone: str, text: object) -> SafeString:
-    """A status: a word with a colour."""
+    """Render a status as a word with a colour."""
     return format_html('<span class="pill pill-{}">{}</span>', tone, text)
 
 
@@ -46,7 +46,7 @@ def own_page(
     *,
     status: int = 200,
 ) -> TemplateResponse:
-    """A page of `model_admin` by a template that extends admin/page.html."""
+    """Render a page of `model_admin` by a template that extends admin/page.html."""
     request.current_app = model_admin.admin_site.name  # as Django's own admin views do
     for form in filter(lambda one: isinstance(one, BaseForm), context.values()):
         offer_ways(form.fields, request, in_windows=False)
@@ -55,7 +55,7 @@ def own_page(
 
 
 def hide_related_links(form: Any, *names: str) -> None:
-    """Take Django's links to add, change, see and delete away from selects of `form`, a class, where it has them."""
+    """Hide Django's links to add, change, view and delete beside these selects of a form class."""
     for name in form.base_fields.keys() & set(names):
         widget = form.base_fields[name].widget
         widget.can_add_related = widget.can_change_related = False
@@ -63,13 +63,14 @@ def hide_related_links(form: Any, *names: str) -> None:
 
 
 def own_routes(model_admin: AnyModelAdmin, views: Mapping[tuple[str, str], View]) -> list[URLPattern]:
-    """Routes of views of a model, each by the path below its list and the end of the route's name."""
+    """Return routes below the model's list. `views`: (path, end of the route's name) → view."""
     wrapped, model = model_admin.admin_site.admin_view, f"{model_admin.opts.app_label}_{model_admin.opts.model_name}"
     return [path(end, wrapped(view), name=f"{model}_{name}") for (end, name), view in views.items()]
 
 
 def find_row(model_admin: AnyModelAdmin, request: HttpRequest, pk: int | str, *, to_change: bool) -> Any:
-    """The row, if the person may see it (else 404), and may see or change such rows (else 403)."""
+    """Return the row. Raises Http404 if the person may not see it, PermissionDenied without permission to view or
+    change such rows."""
     row = model_admin.get_object(request, str(pk))
     if row is None:
         raise Http404
@@ -80,7 +81,7 @@ def find_row(model_admin: AnyModelAdmin, request: HttpRequest, pk: int | str, *,
 
 
 class FixedRows(AnyModelAdmin):
-    """Rows that the product makes: nobody adds or deletes one."""
+    """Rows that the application creates: nobody adds or deletes one."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -90,15 +91,15 @@ class FixedRows(AnyModelAdmin):
 
 
 class ReadRows(FixedRows):
-    """Rows that one only reads."""
+    """Rows that may only be viewed."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
 
 class OneRowAdmin(FixedRows):
-    """The page of a model of one row, whose key is 1, for the whole site: for those alone who see all companies. Its
-    list leads straight to it."""
+    """The page of a model with one row (pk 1) for the whole site, only for people who see all companies. The list
+    redirects to it."""
 
     actions = None
 
@@ -132,14 +133,14 @@ class CorpPages(AnyModelAdmin):
     """A part of CorpAdmin with views of its own."""
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """With the default site address, which many parts of its pages need."""
+        """Load the default site address as well, which many parts of the page need."""
         corp = super().get_object(request, object_id, from_field)
         if corp is not None and corp.site_address is None:
             corp.default_address = SiteAddress.objects.default()
         return corp
 
     def _routes(self, views: Mapping[tuple[str, str], View]) -> list[URLPattern]:
-        """The routes of views of one corp, each by the path below the corp's and the end of the route's name."""
+        """Return routes below the corp's page. `views`: (path, end of the route's name) → view."""
         return own_routes(self, {(f"<int:corp_id>/{end}", name): view for (end, name), view in views.items()})
 
     def _corp(self, request: HttpRequest, corp_id: int, *, to_change: bool) -> Corp:
@@ -147,16 +148,16 @@ class CorpPages(AnyModelAdmin):
         return corp
 
     def _to_page(self, corp: Corp, section: str = "") -> HttpResponseRedirect:
-        """Back to the corp's page and not to the list: the next step stands there."""
+        """Redirect to the corp's page instead of the list, because it shows the next step."""
         address = reverse("admin:integrations_corp_change", args=[corp.pk])
         return HttpResponseRedirect(f"{address}#{section}" if section else address)
 
 
-# --- What a deletion takes along, as the admin's page of confirmation lists it ---
+# --- Listing what a deletion removes ---
 
 
 class NamedDeletions(AnyModelAdmin):
-    """Leaves out the rows that only join two others, which Django makes and cannot name: each end is gone anyway."""
+    """Hides rows of automatic many-to-many tables from the list of deletions: they have no readable name."""
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         listed, counts, *more = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
@@ -168,7 +169,7 @@ class NamedDeletions(AnyModelAdmin):
 
 
 def _without(listed: list[Any], beginnings: tuple[str, ...]) -> list[Any]:
-    """The nested list without its texts that begin so, and without lists that are empty then."""
+    """Return the nested list without texts that start with one of `beginnings` and without lists that become empty."""
     found: list[Any] = []
     for one in listed:
         if isinstance(one, list):
@@ -180,20 +181,20 @@ def _without(listed: list[Any], beginnings: tuple[str, ...]) -> list[Any]:
 
 
 class WriteOnlyInput(forms.PasswordInput):
-    """A field that never shows what is stored, nor what was typed into a form that came back with errors."""
+    """An input that never shows the stored value, nor the typed one after an error."""
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         super().__init__({"autocomplete": "new-password", "class": "vTextField", **(attrs or {})}, render_value=False)
 
 
 class VisibleWriteOnlyInput(WriteOnlyInput):
-    """The same, but one sees what one types."""
+    """A write-only input that shows the text while it is typed."""
 
     input_type = "text"
 
 
 class TidyField(forms.CharField):
-    """Text without invisible characters, which come along when one copies from a web page or a chat."""
+    """Text without invisible characters, which are often copied from web pages and chats."""
 
     tidy: Callable[[str], str] = staticmethod(validators.without_invisible)
 
@@ -202,7 +203,7 @@ class TidyField(forms.CharField):
 
 
 class CompactField(TidyField):
-    """The same without spaces inside: for ids and secrets."""
+    """Text without spaces and invisible characters, for ids and secrets."""
 
     tidy = staticmethod(validators.without_spaces)
 
@@ -218,7 +219,7 @@ class NumberField(forms.IntegerField):
 
 
 class DepartmentIdsField(forms.CharField):
-    """A list of department ids, shown and typed with commas."""
+    """Department ids, separated by commas."""
 
     def __init__(self, *, encoder: object = None, decoder: object = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -237,21 +238,19 @@ class DepartmentIdsField(forms.CharField):
 
 
 class CertificatesField(forms.CharField):
-    """The certificates of a private authority, in PEM."""
+    """Certificates of a private CA, in PEM."""
 
     default_validators = [validators.validate_certificates]
 
 
 class SecretsMixin(AnyModelForm):
-    """`secrets`: for each write-only field the column that it replaces, and the tick that empties it ("": none)."""
+    """Handles write-only fields. `secrets`: field → column and the checkbox that clears it ("" for none)."""
 
     secrets: ClassVar[Mapping[str, tuple[str, str]]] = MappingProxyType({})
 
     def describe_secret(self, name: str, *, saved: _StrPromise | str, empty: _StrPromise | str = "") -> None:
-        """Give a field that is on the page the help for what is stored: something, nothing, or what no key opens.
-
-        Without `empty` a field of which nothing is stored keeps its help. Its tick shows only where there is something.
-        """
+        """Set the help text by the state of the stored secret: `saved`, `empty`, or unreadable. Without `empty`, a
+        field without a secret keeps its help text. Hides the checkbox if nothing is stored."""
         column, tick = self.secrets[name]
         if name not in self.fields:
             return
@@ -262,23 +261,23 @@ class SecretsMixin(AnyModelForm):
             self.fields[tick].widget, self.fields[tick].label = forms.HiddenInput(), ""
 
     def replaces(self, name: str) -> bool:
-        """Whether the form brings another secret for this field, or empties it."""
+        """Return whether the form sets or clears this secret."""
         return any(self.cleaned_data.get(key) for key in (name, self.secrets[name][1]))
 
     def store_secrets(self) -> None:
-        """Put new secrets into the instance, which is all that is ever done with them in a form."""
+        """Copy new secrets to the instance; forms do nothing else with them."""
         for name, (column, _tick) in self.secrets.items():
             if self.replaces(name):
                 setattr(self.instance, column, self.cleaned_data.get(name) or "")
 
     def changed_model_fields(self) -> set[str]:
-        """The names of the columns that this form changes."""
+        """Return the names of the columns that this form changes."""
         columns = {column.name for column in self.instance._meta.fields}.intersection(self.changed_data)
         return columns | {column for name, (column, _tick) in self.secrets.items() if self.replaces(name)}
 
 
 class ProxyMixin(SecretsMixin):
-    """The proxy, which may hold a password: only its host and port are ever shown."""
+    """Handles the proxy URL, which may hold a password: only host and port are shown."""
 
     new_proxy_url = forms.CharField(label=capfirst(_("proxy")), required=False, widget=VisibleWriteOnlyInput)
     remove_proxy = forms.BooleanField(label=capfirst(_("remove the saved proxy")), required=False)
@@ -291,11 +290,9 @@ class ProxyMixin(SecretsMixin):
             self.describe_secret("new_proxy_url", saved=saved, empty=usual)
 
     def sends_secrets_elsewhere(self, *columns: str) -> bool:
-        """Whether stored secrets would go another way: `columns`, or the proxy, say where they go.
-
-        Whoever may change the row could otherwise send them to an address of their own. Compared with the saved row:
-        `initial` lacks what is read-only for the person.
-        """
+        """Return whether stored secrets would be sent another way, by a change of the proxy or of `columns`. Otherwise
+        people who may change the row could send the secrets to a server of their own. Compares with the instance,
+        because `initial` lacks read-only fields."""
         saved = {name: getattr(self.instance, name) for name in columns}
         is_moved = any(self.cleaned_data.get(name, value) != value for name, value in saved.items())
         return is_moved or bool(self.cleaned_data.get("new_proxy_url"))
@@ -306,7 +303,7 @@ class ProxyMixin(SecretsMixin):
 
 
 def saved_proxy(row: Corp | BiConnection) -> _StrPromise | str:
-    """Host and port of the saved proxy, without its password."""
+    """Return host and port of the saved proxy, without its password."""
     if isinstance(row.proxy_url, Unreadable):
         return UNREADABLE_NOTE
     parts = urlsplit(row.proxy_url)

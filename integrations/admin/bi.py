@@ -1,4 +1,4 @@
-"""Admin pages of the BI connection: settings, key pair, test, and the administrator's own way in."""
+"""Admin pages of the BI connection: settings, key pair, test, and the administrator's own sign-in."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _SAVED = _("One is saved. Leave this empty to keep it, or paste a new one to rep
 
 
 class PageTemplateField(CompactField):
-    """The address of every page of the BI, with {id} where its id stands."""
+    """The path of a BI page, with {id} in place of its id."""
 
     def validate(self, value: str) -> None:
         super().validate(value)
@@ -59,11 +59,11 @@ class PageTemplateField(CompactField):
 
 
 class HomePathField(CompactField):
-    """The path of the BI's first page."""
+    """The path of the BI's start page."""
 
     def validate(self, value: str) -> None:
         super().validate(value)
-        # Asked as if below /bi, because /login and the like are pages of the BI's own.
+        # Check it as a path below /bi, because /login and similar paths are also pages of the BI.
         if not is_own_page(f"/bi{value}") or not value.startswith("/") or "#" in value:
             raise ValidationError(_("Write a path that begins with /, without a host."), code="path")
         if has_reserved(value):
@@ -75,9 +75,9 @@ class HomePathField(CompactField):
 
 
 class BiConnectionForm(ProxyMixin, VersionedForm):
-    """The connection to the BI, without its key pair, which has pages of its own."""
+    """The BI connection, except its key pair, which has its own pages."""
 
-    # Stands for the keys, passwords and the proxy, which no page shows.
+    # Represents the keys, passwords and proxy, which no page shows.
     version_columns = ("connection_version",)
     secrets = {
         "new_api_password": ("api_password", ""),
@@ -104,7 +104,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
             *("desktop_page", "phone_page", "desktop_home", "phone_home", "routed_paths"),
             *("api_domain", "api_login", "ca_bundle"),
         )
-        # Words of the BI's own address, which Django would capitalise.
+        # Parameters of the BI's URLs, which Django would capitalise.
         labels = {"provider": "provider", "domain_id": "domainId"}
         field_classes = {
             **dict.fromkeys(("provider", "domain_id", "api_domain"), CompactField),
@@ -128,10 +128,10 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         if self.instance.external_id_source not in {one.key for one in offered}:
             field.choices.append((self.instance.external_id_source, _("one that does not exist any more")))
 
-    # --- Each field ---------------------------------------------------------------------------------------------------
+    # --- Single fields ------------------------------------------------------------------------------------------------
 
     def clean_base_url(self) -> str:
-        """Not our own: a click would go round in circles."""
+        """Refuse our own address, which would lead to a redirect loop."""
         typed: str = self.cleaned_data["base_url"]
         url = validators.normalised_base_url(typed) if typed else ""
         domains = {address.domain for address in SiteAddress.objects.all()}
@@ -145,7 +145,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
             raise ValidationError(_("This value does not exist any more: choose another."), code="gone")
         return chosen
 
-    # --- All of it ----------------------------------------------------------------------------------------------------
+    # --- All fields ---------------------------------------------------------------------------------------------------
 
     def clean(self) -> None:
         super().clean()
@@ -155,7 +155,8 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
         self.store_secrets()
 
     def _check_enabling(self) -> None:
-        """Nobody is passed on to nowhere. What is missing stands at the tick, because the key is no field."""
+        """Require address and key for single sign-on. Errors are shown at the checkbox, because the key has no
+        field."""
         if not self.cleaned_data.get("is_enabled"):
             return
         if not self.cleaned_data.get("base_url", self.instance.base_url) and "base_url" not in self.errors:
@@ -164,9 +165,8 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
             self.add_error("is_enabled", _("Save without this tick, generate the key pair below, then switch it on."))
 
     def _check_source(self) -> None:
-        """What comes into use by this form. One that is in use stays: the overview tells of it
-        (accounts.users.bi_identity).
-        """
+        """Check an identity source that this form activates. One already in use stays, with a warning on the start page
+        (accounts.users.bi_identity)."""
         key = self.cleaned_data.get("external_id_source", self.instance.external_id_source)
         is_switched_on = bool(self.cleaned_data.get("is_enabled")) and not self.instance.is_enabled
         source = hooks.external_id_of(key)
@@ -186,7 +186,7 @@ class BiConnectionForm(ProxyMixin, VersionedForm):
 
 
 class KeyForm(forms.Form):
-    """A private key that was made elsewhere."""
+    """A form to paste a private key that was made elsewhere."""
 
     private_key = forms.CharField(
         label=_("Private key"),
@@ -216,9 +216,9 @@ FLAWS: dict[Flaw, _StrPromise] = {
 
 
 FOLDER = "admin/integrations/biconnection"
-# Who receives the tokens, or says who somebody is, could enter the BI as anybody, superusers among them.
+# Whoever controls these can enter the BI as anybody, also as a superuser.
 IDENTITY_FIELDS = ("base_url", "external_id_source", "ca_bundle")
-# The same holds for what stands in the way to the BI: a test sends a token of whoever tests.
+# The same holds for the proxy: a test sends a token of the person who tests.
 PROXY_FIELDS = frozenset({"new_proxy_url", "remove_proxy"})
 SECRET_FIELDS = frozenset({"new_api_password", "new_app_token", "remove_app_token", *PROXY_FIELDS})
 
@@ -258,7 +258,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         return () if request.user.is_superuser else IDENTITY_FIELDS
 
     def get_fieldsets(self, request: HttpRequest, obj: BiConnection | None = None) -> Any:
-        """Those who may not set a write-only field do not see it: it would be empty."""
+        """Hide write-only fields that the person may not set: they would be empty."""
         hidden = self._withheld(request) if self.has_change_permission(request, obj) else SECRET_FIELDS
         return [
             (title, {**options, "fields": [name for name in options["fields"] if name not in hidden]})
@@ -270,14 +270,14 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
     ) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
         for name in self._withheld(request):
-            form.base_fields.pop(name, None)  # declared, so there whatever the fieldsets name
+            form.base_fields.pop(name, None)  # declared fields exist regardless of the fieldsets
         return form
 
     def _withheld(self, request: HttpRequest) -> frozenset[str]:
         return frozenset() if request.user.is_superuser else PROXY_FIELDS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BiConnection]:
-        """Without the secrets: one that no key opens any more must not keep the page shut."""
+        """Defer the secrets, so that the page opens even if one cannot be decrypted."""
         return super().get_queryset(request).defer(*bi.SECRETS)
 
     # --- The page -----------------------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
             messages.info(request, gettext("The connection is being tested: the result appears on this page."))
 
     def response_post_save_change(self, request: HttpRequest, obj: BiConnection) -> HttpResponseRedirect:
-        """Back to this page and not to a list: the next step stands there."""
+        """Redirect to this page instead of a list, because it shows the next step."""
         return self._to_page()
 
     def _panels(self, request: HttpRequest, saved: BiConnection) -> dict[str, Any]:
@@ -348,7 +348,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         return self._to_page("key")
 
     def paste_view(self, request: HttpRequest) -> HttpResponse:
-        """Superusers only: whoever knows the private key can enter the BI as anybody."""
+        """Save a pasted private key. For superusers only: a known key allows entering the BI as anybody."""
         saved = self._connection(request)
         if not request.user.is_superuser:
             raise PermissionDenied
@@ -369,7 +369,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
     # --- Test ---------------------------------------------------------------------------------------------------------
 
     def test_view(self, request: HttpRequest) -> HttpResponse:
-        """Have the connection tested in the background; the page polls state_view."""
+        """Test the connection in the background. The page polls state_view."""
         self._connection(request)
         bi.request_test(by=request.user, now=timezone.now())
         return self._to_page("test")
@@ -380,7 +380,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         return JsonResponse(self._test_state(bi.connection()))
 
     def enter_view(self, request: HttpRequest) -> HttpResponse:
-        """Pass the administrator on as themselves, also before people are; or say why that cannot be."""
+        """Sign the administrator in to the BI, even before single sign-on is enabled, or explain why not."""
         saved = self._connection(request)
         try:
             address = bi.entrance_for(saved, request.user, page="", query="", on_phone=False, now=timezone.now())
@@ -405,7 +405,7 @@ class BiConnectionAdmin(ConfirmedChanges, OneRowAdmin):
         return {"is_unfinished": context["is_unfinished"], "html": html, "parts": parts}
 
     def _connection(self, request: HttpRequest) -> BiConnection:
-        """The row, for somebody who may change it; else 403."""
+        """Return the row. Raises PermissionDenied if the person may not change it."""
         if not self.has_change_permission(request):
             raise PermissionDenied
         return bi.ensure_connection()

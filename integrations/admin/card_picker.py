@@ -1,4 +1,4 @@
-"""Keeps an unsaved card form in the session while its card is chosen in the BI."""
+"""Pages to choose a card of the BI: first its page, then the card. The unsaved form is kept in the session."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from integrations.datasources import catalogue
 from integrations.models import Card, DataSource, SourceKind
 from integrations.models.fields import corp_condition
 
-# The name of a draft in addresses: what was typed may be too long for one.
+# The URL parameter with the draft's key. The typed values may be too long for a URL.
 KEY = "draft"
-# A tab or two, and some that were left behind.
+# Enough for some open and some abandoned tabs.
 KEPT_AT_MOST = 4
 CHARACTERS_AT_MOST = 100_000
 _STORED = "card_drafts"
 
 
 def is_sent(request: HttpRequest) -> bool:
-    """Whether the form itself came, not a page of the list."""
+    """Return whether the card form itself was submitted, rather than a page of the list."""
     return "bi_card_id" in request.POST
 
 
 def keep(request: HttpRequest) -> str:
-    """Keep what the form sent; returns the draft's key, or nothing where it is too much. No field of the form holds a
-    secret: those are the source's."""
+    """Keep the submitted form in the session. Return its key, or an empty text if the form is too long. The form has no
+    secrets: the source holds them."""
     typed = {name: request.POST[name] for name in CardForm.Meta.fields if name in request.POST}
     if sum(map(len, typed.values())) > CHARACTERS_AT_MOST:
         return ""
@@ -48,19 +48,19 @@ def keep(request: HttpRequest) -> str:
 
 
 def typed(request: HttpRequest) -> dict[str, str]:
-    """What this session keeps by the key in the address, to fill in a form. A name that was left empty is left out: the
-    card that is chosen has one."""
+    """Return the kept values of the draft named in the URL. Leaves out an empty name, so that the chosen card's name is
+    used."""
     found: dict[str, str] = request.session.get(_STORED, {}).get(request.GET.get(KEY, ""), {})
     return {name: InvalidJSONInput(text) for name, text in found.items() if text or name != "name"}
 
 
-# --- Choosing a card of the BI for a card here: first its page, then the card, from what the BI lists ---
+# --- Choosing ---
 
 FOLDER = "admin/integrations/card"
 SHOWN_AT_MOST = 200
-# With more than these one may search.
+# A search field appears above so many entries.
 SEARCHED_FROM = 15
-# What the BI calls cards that hold no rows.
+# Types of BI cards without rows.
 WITHOUT_ROWS = frozenset(
     {"TEXT", "IFRAME", "PICTURE", "PARAMETER", "SELECTOR", "TREE_SELECTOR", "MERGE_SELECTOR", "LAYOUT"}
 )
@@ -69,8 +69,8 @@ ID_CHARACTERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Choosing:
-    """What is chosen for: a new card of `source`, or `card`. `page_id`: empty while the page is still to be chosen.
-    `draft`: the key of what was typed into the form."""
+    """The state of a choice for a new card of `source`, or for `card`. `page_id`: empty until a page is chosen.
+    `draft`: the key of the kept form."""
 
     source: DataSource
     card: Card | None
@@ -85,7 +85,7 @@ class Choosing:
         return f"{reverse(f'admin:integrations_card_{view}')}?{self.query(**further)}"
 
     def form_address(self, **chosen: str) -> str:
-        """The form of the card, with what was typed and what is chosen filled in."""
+        """Return the URL of the card form with the kept and chosen values."""
         values = ({KEY: self.draft} if self.draft else {}) | chosen
         if self.card is not None:
             return f"{reverse('admin:integrations_card_change', args=[self.card.pk])}?{urlencode(values)}"
@@ -93,7 +93,7 @@ class Choosing:
 
 
 def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """Shows what the BI listed; a POST has it asked."""
+    """Show what the BI listed. A POST requests a listing."""
     choosing = _choosing(model_admin, request)
     if request.method == "POST":
         page_id, is_again = choosing.page_id, "again" in request.POST
@@ -114,7 +114,8 @@ def state_view(model_admin: Any, request: HttpRequest) -> JsonResponse:
 
 
 def _choosing(model_admin: Any, request: HttpRequest) -> Choosing:
-    """For whoever may add a card, or change this one, at a source that they see; else 403 or 404."""
+    """Read the choice from the request. Raises PermissionDenied or Http404 if the person may not edit the card or see
+    the source."""
     sent = {**request.GET.dict(), **request.POST.dict()}
     card = None
     if sent.get("card"):
@@ -150,7 +151,7 @@ def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:
         "listing": found,
         "is_running": is_running,
         "problem": found.explain_problem() if found is not None else "",
-        # Where the connection is mended, for who may open that page.
+        # Link to fix the connection.
         "bi_address": reverse("admin:integrations_biconnection_changelist") if may_mend else "",
         "again_address": choosing.address(page=choosing.page_id),
         "pages_address": choosing.address(),
@@ -167,7 +168,8 @@ def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:
 
 
 def _row(choosing: Choosing, entry: list[str]) -> dict[str, Any]:
-    """One page or card of the BI. `address`: of the form with this card; empty for a page, and for what has no rows."""
+    """Describe a page or card of the BI. `address`: the form with this card; empty for pages and for cards without
+    rows."""
     its_id, name, kind = entry
     is_card = bool(choosing.page_id)
     has_rows = is_card and kind not in WITHOUT_ROWS

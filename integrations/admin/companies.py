@@ -1,4 +1,4 @@
-"""Admin pages of companies. They show and trigger; services decide."""
+"""Admin pages of companies. They display and trigger; services decide."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ from integrations.models.companies import HomePage
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable, corp_condition
 
 DOMAIN_ID_IN_LINK = 128
-# Pages that administrators paste where the address of the server is asked for.
+# Paths of pages that administrators paste instead of a server's URL.
 PAGE_PATHS = ("/connect/oauth2/authorize", "/wwlogin/sso/login", "/cgi-bin")
 
 
 class ServerField(forms.CharField):
-    """The address of a server of WeCom, also where that of a page on it was pasted."""
+    """The URL of a WeCom server. Known page paths are removed."""
 
     def to_python(self, value: Any) -> str:
         url = validators.normalised_base_url(value) if value else ""
@@ -63,15 +63,12 @@ class ServerField(forms.CharField):
 
 
 class CorpForm(ProxyMixin, VersionedForm):
-    """One corp. The `new_` fields are no model fields: what is stored is never shown by this form.
+    """The form of a corp. The `new_` fields are write-only and belong to no model field. Once the corp was enabled, a
+    new AgentId or Secret is not saved but kept in `new_credentials`, to be used after WeCom has confirmed it."""
 
-    Once the corp was enabled, another AgentId or Secret is not written into it but left in `new_credentials`: both
-    serve once WeCom has confirmed them.
-    """
-
-    # Stands for the Secrets and the proxy, which no page shows.
+    # Represents the Secrets and the proxy, which no page shows.
     version_columns = ("connection_version",)
-    # Without the Secret, which may have to be confirmed first.
+    # Not the Secret of the app, which may have to be confirmed first.
     secrets = {
         "new_contacts_secret": ("contacts_secret", "remove_contacts_secret"),
         "new_proxy_url": ("proxy_url", "remove_proxy"),
@@ -93,8 +90,8 @@ class CorpForm(ProxyMixin, VersionedForm):
             ("api_base_url", "authorize_base_url", "qr_base_url"),
             _("Differs only for the sandbox and for WeCom's private edition."),
         )
-        labels = {"domain_id": "domain_id"}  # the word of WeCom's link, which Django would capitalise
-        # A number's own input would hide what else was pasted, and leave the field empty.
+        labels = {"domain_id": "domain_id"}  # the parameter of WeCom's link, which Django would capitalise
+        # A number input would drop pasted text and submit an empty value.
         widgets = {"agentid": forms.TextInput({"inputmode": "numeric", "class": "vIntegerField"})}
         field_classes = {
             "name": TidyField,
@@ -110,7 +107,7 @@ class CorpForm(ProxyMixin, VersionedForm):
         super().__init__(*args, **kwargs)
         self.new_credentials: tuple[int, str] | None = None
         if "home_page" in self.fields:
-            self.fields["home_page"].required = False  # the choice has no empty one; nothing sent means no change
+            self.fields["home_page"].required = False  # the choice has no empty option; a missing value means no change
         if "new_secret" in self.fields:
             self._describe_secret()
         self.describe_secret(
@@ -140,7 +137,7 @@ class CorpForm(ProxyMixin, VersionedForm):
             secret.help_text = UNREADABLE_NOTE
 
     def clean_domain_id(self) -> str:
-        """It stands encoded in every link, and a menu's links are limited."""
+        """Limit the encoded length: it is part of every link, and links of menus are limited."""
         domain_id: str = self.cleaned_data["domain_id"]
         if (length := length_in_link(domain_id)) > DOMAIN_ID_IN_LINK:
             raise ValidationError(
@@ -154,7 +151,8 @@ class CorpForm(ProxyMixin, VersionedForm):
         return domain_id
 
     def clean_home_page(self) -> str:
-        """Only when it is chosen: a BI that is switched off later must not keep anybody from saving the rest."""
+        """Refuse choosing the BI while it is closed. A saved choice stays valid, so that the rest of the form can be
+        saved."""
         home_page: str = self.cleaned_data["home_page"] or self.instance.home_page
         if home_page == HomePage.BI and self.instance.home_page != HomePage.BI and not bi.is_open():
             raise ValidationError(_("People do not enter a BI from here yet: connect it first, under Guandata BI."))
@@ -168,10 +166,11 @@ class CorpForm(ProxyMixin, VersionedForm):
         return page
 
     def clean(self) -> None:
-        """Put new secrets into the instance, which is all that is ever done with them here."""
+        """Validate, and copy new secrets to the instance."""
         super().clean()
-        # Of an enabled corp, which still has the saved values: enabling and disabling ask the rest. Unlike disabling, a
-        # tick that is taken away is not asked about: nobody may shut everybody out with it.
+        # Check an enabled corp only (the instance still has the saved values); enabling and disabling check the rest.
+        # Unchecking an option is refused if it would shut people out, as no page asks for confirmation, unlike
+        # disabling.
         if self.instance.is_enabled:
             for name in ("sign_in_enabled", "admin_rights_enabled"):
                 was_on, is_on = getattr(self.instance, name), self.cleaned_data.get(name)
@@ -184,7 +183,7 @@ class CorpForm(ProxyMixin, VersionedForm):
         is_another_way = is_saved and self.sends_secrets_elsewhere("api_base_url", "ca_bundle")
         if is_another_way:
             self._require_secrets_again()
-        # Over another way the old credentials tell nothing: there the new ones serve at once.
+        # After a change of the server the old credentials prove nothing, so the new ones are used at once.
         if self.instance.was_enabled and not is_another_way:
             self._stage_credentials()
         elif self.cleaned_data.get("new_secret"):
@@ -192,13 +191,13 @@ class CorpForm(ProxyMixin, VersionedForm):
         self.store_secrets()
 
     def _stage_credentials(self) -> None:
-        """Take a new AgentId and Secret out of what is saved."""
+        """Move a new AgentId and Secret from the saved values to `new_credentials`."""
         saved, secret = self.instance.agentid, self.cleaned_data.get("new_secret", "")
         agentid: int = self.cleaned_data.get("agentid", saved)
         if agentid == saved and not secret:
             return
         if Corp.objects.filter(corpid=self.instance.corpid, agentid=agentid).exclude(pk=self.instance.pk).exists():
-            return  # the model's own check says so
+            return  # the model's constraint reports it
         if not secret:
             self.add_error("new_secret", _("Paste the Secret of the app with this AgentId, too."))
             return
@@ -214,7 +213,7 @@ class CorpForm(ProxyMixin, VersionedForm):
             self.add_error("new_contacts_secret" if "new_contacts_secret" in self.fields else None, message)
 
     def _reasons_against_sign_in(self) -> list[str]:
-        """With the links that this save would make."""
+        """Return the reasons against sign-in, judged by the links after this save."""
         corp = copy(self.instance)
         for name in ("site_address", "domain_id"):
             if name in self.cleaned_data:
@@ -222,7 +221,7 @@ class CorpForm(ProxyMixin, VersionedForm):
         return results.find_reasons_against_sign_in(corp, now=timezone.now())
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Why? A CorpId that may not be changed any more still counts for "one row per app"."""
+        """Validate a read-only CorpId, too, because "one row per app" depends on it."""
         exclusions: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs lack it
         return exclusions if "corpid" in self.errors else exclusions - {"corpid"}
 
@@ -233,7 +232,7 @@ class CorpForm(ProxyMixin, VersionedForm):
         return columns
 
     def tidied_labels(self) -> list[str]:
-        """Labels of the fields from which spaces or invisible characters were removed."""
+        """Return labels of fields from which spaces or invisible characters were removed."""
         return [
             str(self.fields[name].label)
             for name in ("name", "corpid", "agentid", "new_secret", "new_contacts_secret", "domain_id")
@@ -244,8 +243,8 @@ class CorpForm(ProxyMixin, VersionedForm):
 
 
 class SiteAddressForm(VersionedForm):
-    """One site address, in its canonical form, and no second one for the same host. `suggested`: filled in for whoever
-    opens it; empty: what is saved."""
+    """The form of a site address, which is normalised and unique by host. `suggested`: initial value; empty for the
+    saved one."""
 
     suggested = ""
 
@@ -270,18 +269,17 @@ class SiteAddressForm(VersionedForm):
         return url
 
 
-# Named here, because Django finds the admin pages of an app in its module `admin`.
-# Who answers in WeCom's place says who somebody is, and so could sign in as any person of the company, superusers
-# among them. Therefore superusers alone set these. The proxy's fields are none of the model's.
+# Only superusers set these: a server that answers in WeCom's place could sign in as anybody of the company, also as a
+# superuser. The proxy's fields are form fields only.
 IDENTITY_FIELDS = ("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle")
 PROXY_FIELDS = ("new_proxy_url", "remove_proxy")
 SECRET_FIELDS = ("new_secret", "new_contacts_secret", "remove_contacts_secret")
-# The same holds, once the company has been enabled, for the app that says it and for the address of the codes.
+# Once the company was enabled, the same holds for the app and for the address that receives codes.
 FIXED_ONCE_ENABLED = ("agentid", "site_address")
 APP_COLUMNS = frozenset({"agentid", "secret"})
-# For the history, which translates them. The audit trail has the value before and after by itself.
+# Texts of the history, which translates them. The audit trail stores old and new values itself.
 SWITCHED_ON, SWITCHED_OFF = gettext_noop("enabled: no → yes"), gettext_noop("enabled: yes → no")
-# Why a field is fixed for those who are no superusers, in place of its help text.
+# Help texts that tell people without superuser rights why a field is read-only.
 REASONS = {
     **dict.fromkeys(
         (*IDENTITY_FIELDS, "saved_proxy_host"),
@@ -306,7 +304,7 @@ REASONS = {
         "administration with their password, also after a sign-in with WeCom."
     ),
 }
-# What stands in the place of a write-only field for those who may not write it.
+# Read-only fields that replace write-only ones.
 SHOWN_INSTEAD = {
     "new_secret": "saved_secret",
     "new_contacts_secret": "contacts_secret_saved",
@@ -377,7 +375,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         )
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """The list with each corp's state, in the same queries for all."""
+        """Load the states of all corps at once."""
         changelist = super().get_changelist_instance(request)
         changelist.result_list = list(changelist.result_list)
         results.fetch_states(changelist.result_list)
@@ -397,25 +395,26 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         when = timezone.localtime(health.checked_at).strftime("%Y-%m-%d %H:%M")
         return format_html("{} <time>{}</time>", pill(health.tone, health.words), when)
 
-    # --- Who may ------------------------------------------------------------------------------------------------------
+    # --- Permissions --------------------------------------------------------------------------------------------------
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Not for somebody limited to some corps, who would not see the new one."""
+        """Refuse people limited to some corps, who would not see the new one."""
         return super().has_add_permission(request) and not corp_condition(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Corp | None = None) -> bool:
-        """A corp that was enabled once is disabled instead: people and messages refer to it."""
+        """Refuse a corp that was enabled once, because people and messages refer to it. Disable it instead."""
         was_enabled = obj is not None and obj.first_enabled_at is not None
         return super().has_delete_permission(request, obj) and not was_enabled
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Who may delete a corp needs no permission for what is only its own: checks, files, its queue, the copy of
-        its directory. What others depend on is protected by the database's rules."""
+        """Require no permissions for rows that belong to the corp only: checks, files, its queue, its directory.
+        Foreign keys protect everything else."""
         listed, counts, _needed, protected = super().get_deleted_objects(objs, request)
         return listed, counts, set(), protected
 
     def get_readonly_fields(self, request: HttpRequest, obj: Corp | None = None) -> list[str]:
-        """The CorpId says whose userids count: whoever could change it could sign in as anybody linked with it."""
+        """Return the read-only fields. The CorpId is one after enabling, because it decides whose userids count: a
+        change would allow signing in as anybody linked with it."""
         was_enabled = obj is not None and obj.was_enabled
         if request.user.is_superuser:
             return [*SHOWN_INSTEAD.values(), *(["corpid"] if was_enabled else [])]
@@ -424,7 +423,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         return [*fixed, *once, "admin_rights_enabled", *IDENTITY_FIELDS, *SHOWN_INSTEAD.values()]
 
     def _withheld(self, request: HttpRequest, corp: Corp | None) -> set[str]:
-        """The fields for writing only that this person may not write."""
+        """Return the write-only fields that this person may not set."""
         if request.user.is_superuser:
             return set()
         return {*PROXY_FIELDS, *(SECRET_FIELDS if corp is not None and corp.was_enabled else ())}
@@ -440,7 +439,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
     # --- The form -----------------------------------------------------------------------------------------------------
 
     def get_fieldsets(self, request: HttpRequest, obj: Corp | None = None) -> Any:
-        """Those who may not set a write-only field do not see it: it would be empty."""
+        """Hide write-only fields that the person may not set: they would be empty."""
         if obj is None or self.has_change_permission(request, obj):
             withheld = self._withheld(request, obj)
             instead = {name: SHOWN_INSTEAD.get(name, "") for name in withheld}
@@ -455,7 +454,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         sets = [(title, {**options, "fields": shown(options["fields"])}) for title, options in self.fieldsets]
         if obj is None or not obj.is_enabled:
             return sets
-        # Of an enabled company: the last one, for experts, in its own tab, the others together; none of them folded.
+        # An enabled company has two tabs: the last fieldset in its own, the others together and unfolded.
         *usual, (title, options) = sets
         usual = [(name, {**one, "classes": ["only-credentials"]}) for name, one in usual]
         return [*usual, (title, {**options, "classes": ["only-advanced"]})]
@@ -479,7 +478,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             kwargs["help_texts"] = {**CorpForm.Meta.help_texts, **reasons}
         form = super().get_form(request, obj, change=change, **kwargs)
         for name in self._withheld(request, obj):
-            form.base_fields.pop(name, None)  # declared, so there whatever the fieldsets name
+            form.base_fields.pop(name, None)  # declared fields exist regardless of the fieldsets
         hide_related_links(form, "site_address")
         return form
 
@@ -492,7 +491,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         if form.new_credentials is not None:
             self.stage_credentials(request, obj, *form.new_credentials)
         elif not APP_COLUMNS.isdisjoint(form.changed_model_fields()):
-            services.discard_credentials(corp=obj)  # they must not replace what serves from now on
+            services.discard_credentials(corp=obj)  # they must not replace the credentials saved now
         changed = None if needs_test else results.find_outdated_checks(obj)
         if needs_test or changed:
             start_checks(request, obj, changed)
@@ -501,7 +500,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             )
 
     def delete_model(self, request: HttpRequest, obj: Corp) -> None:
-        """Locked: a running check could otherwise add a row after the rows were collected for deletion."""
+        """Lock the row: a running check could otherwise add rows after Django has collected the rows to delete."""
         if Corp.objects.select_for_update().filter(pk=obj.pk).exists():
             super().delete_model(request, obj)
 
@@ -509,7 +508,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         return self._to_page(obj)
 
     def response_post_save_change(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
-        """Of an enabled company to the tab where the results stand, if saving has begun checks."""
+        """Redirect to the corp's page. For an enabled corp, show the tab of the diagnosis if saving started checks."""
         if not obj.is_enabled:
             return self._to_page(obj)
         is_checked = any(run.is_unfinished for run in results.find_latest_runs(obj).values())
@@ -545,7 +544,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             "reasons": corp_reasons(corp),
         }
 
-    # --- Enabling, disabling ---------------------------------------------------------------------------------
+    # --- Enabling, disabling ------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
         views = {("enable/", "enable"): self.enable_view, ("disable/", "disable"): self.disable_view}
@@ -556,7 +555,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         reasons = services.reasons_against_enabling(corp, now=timezone.now())
         if request.method == "POST":
             is_first = not Corp.objects.ever_enabled().exists()
-            # The connection that stood on the page whose button was pressed.
+            # The version of the connection shown on the page.
             version = request.POST.get("connection_version", "")
             seen = int(version) if version.isdecimal() else None
             try:
@@ -592,7 +591,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
 
 
 def _tell_of_attributes(request: HttpRequest) -> SafeString:
-    """What enabling the first company brings, with the way there for those who may see people."""
+    """Announce the two new attributes of people, with a link if the person may see people."""
     words = gettext("People now have two attributes: “WeCom company name” and “WeCom account”.")
     if not request.user.has_perm("accounts.view_user"):
         return format_html("{}", words)

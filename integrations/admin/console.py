@@ -1,4 +1,4 @@
-"""Sections of a company's admin page: values and changes of the console, credentials, callbacks, verification files."""
+"""Sections of a company's admin page: console values and changes, credentials, callbacks, verification files."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from integrations.models import CallbackEvent, ConsoleWrite, Corp, Job, SiteAddr
 Kind = ConsoleWrite.Kind
 Status = ConsoleWrite.Status
 FOLDER = "admin/integrations/corp"
-# A choice of the builder that is no page of ours: the path is typed.
+# The choice of the link builder for a typed path.
 OTHER_PAGE = "other"
 
 
 class ConsolePages(CorpPages):
-    """Links are built for who may see the corp; what changes something is for who may change it."""
+    """Steps, links and changes in WeCom's console. View permission builds links, change permission changes things."""
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[tuple[str, str], View] = {
@@ -58,7 +58,7 @@ class ConsolePages(CorpPages):
         return [*self._routes(views), *super().get_urls()]
 
     def console_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
-        """What the corp's page shows of WeCom's console."""
+        """Return the context of the console section."""
         return {
             "domains": console.domains(corp),
             "home_page": console.home_page(corp),
@@ -71,7 +71,7 @@ class ConsolePages(CorpPages):
     # --- The steps ----------------------------------------------------------------------------------------------------
 
     def steps_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
-        """The state of each step and what WeCom says of our address; the corp's page asks while something is to do."""
+        """Return the state of each step and the values that WeCom reports. The page polls it while steps are open."""
         corp = self._corp(request, corp_id, to_change=False)
         panel = self.steps_panel(corp)
         parts = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
@@ -82,7 +82,7 @@ class ConsolePages(CorpPages):
         return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["next_html"], "parts": parts})
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
-        """The steps as the corp's page shows them, and the one that is next while the corp is not enabled."""
+        """Return the context of the steps, including the next one while the corp is disabled."""
         values, steps = services.values(corp), []
         for step in services.list_steps(corp):
             is_to_do = step.state not in {services.StepState.DONE, services.StepState.OPTIONAL}
@@ -121,7 +121,7 @@ class ConsolePages(CorpPages):
     # --- Deep links ---------------------------------------------------------------------------------------------------
 
     def link_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        """The finished link for a page that was chosen or typed: as JSON for the corp's page, else as a page."""
+        """Return the deep link for a chosen or typed page, as JSON or as a page."""
         corp = self._corp(request, corp_id, to_change=False)
         link = _link(corp, request.GET.get("page", ""), request.GET.get("path", ""))
         if _wants_json(request):
@@ -131,7 +131,7 @@ class ConsolePages(CorpPages):
     # --- Trusted IPs --------------------------------------------------------------------------------------------------
 
     def ips_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        """Keep the addresses that an administrator noted."""
+        """Save the addresses that the administrator noted."""
         corp = self._corp(request, corp_id, to_change=True)
         try:
             addresses = services.read_ip_addresses(request.POST.get("addresses", ""))
@@ -153,7 +153,7 @@ class ConsolePages(CorpPages):
     # --- Changes in WeCom ---------------------------------------------------------------------------------------------
 
     def write_start_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
-        """Have the preview of a change made in the background, and show it."""
+        """Prepare the preview of a change in the background, and show its page."""
         corp = self._corp(request, corp_id, to_change=True)
         if kind not in Kind.values:
             raise Http404
@@ -163,7 +163,7 @@ class ConsolePages(CorpPages):
         return HttpResponseRedirect(reverse("admin:integrations_corp_write", args=[corp.pk, write.pk]))
 
     def write_view(self, request: HttpRequest, corp_id: int, write_id: int) -> HttpResponse:
-        """The change: what WeCom has, what it would become, and what became of it."""
+        """Show the change: the current value, the new one, and the result."""
         corp = self._corp(request, corp_id, to_change=True)
         write = get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)
         titles = {
@@ -178,7 +178,7 @@ class ConsolePages(CorpPages):
         return JsonResponse(_write_panel(request, corp, get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)))
 
     def write_confirm_view(self, request: HttpRequest, corp_id: int, write_id: int) -> HttpResponse:
-        """Have a prepared change written; the corp's page shows what comes of it."""
+        """Confirm a prepared change, which a worker then writes. The corp's page shows the result."""
         corp = self._corp(request, corp_id, to_change=True)
         write = get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)
         if console.confirm_write(write=write, by=request.user, now=timezone.now()):
@@ -196,7 +196,7 @@ class ConsolePages(CorpPages):
 
 
 def _last_writes(corp: Corp) -> list[ConsoleWrite]:
-    """The newest change of each kind."""
+    """Return the newest change of each kind."""
     found: dict[str, ConsoleWrite] = {}
     for write in ConsoleWrite.objects.for_corp(corp)[: console.KEPT_WRITES]:
         found.setdefault(write.kind, write)
@@ -217,7 +217,7 @@ def _wants_json(request: HttpRequest) -> bool:
 
 
 def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
-    """The builder's state: the choices, what was chosen, and the link or why there is none."""
+    """Return the context of the link builder: choices, selection, and the link or an error."""
     known = offered_landing_pages()
     is_typed = page == OTHER_PAGE or page not in {one.path for one in known}
     state: dict[str, Any] = {
@@ -229,7 +229,7 @@ def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
     }
     try:
         target = page
-        if is_typed:  # a path of this site or of the BI, or an address copied from either
+        if is_typed:  # a path of this site or of the BI, or a URL copied from either
             in_bi = bi.link_page_from(typed.strip(), bi.connection()) if bi.is_open() else None
             target = inner_page_from(in_bi or typed, site_url=corp.find_site_address().url)
     except ValidationError as refusal:
@@ -239,7 +239,7 @@ def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
 
 
 def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[str, Any]:
-    """A change as its page shows it, and whether to ask again."""
+    """Render a change. Return the HTML and whether to poll again."""
     job = newest_job(console.WRITE, write.pk)
     has_failed = job is not None and job.status == Job.Status.FAILED
     labels = {
@@ -255,7 +255,7 @@ def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[
         "has_failed": has_failed,
         "may_retry": job is not None and may_retry(request, job),
         "is_written": bool(write.changes),
-        # WeCom names our address with every refusal; it is to be copied where the address is what was refused.
+        # WeCom reports our address with every refusal. Show it only if the address was refused.
         "refused_ip": write.caller_ip if write.errcode in IP_REFUSED else None,
         "explanation": console.explain_write(write) if write.status == Status.FAILED else None,
     }
@@ -264,14 +264,14 @@ def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[
 
 
 def _written_in_place(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> JsonResponse:
-    """The same for the corp's page, which shows it beside its button and follows it by `url`."""
+    """Return the change for the corp's page, with the URL to poll."""
     write.refresh_from_db()
     url = reverse("admin:integrations_corp_write_state", args=[corp.pk, write.pk])
     return JsonResponse({**_write_panel(request, corp, write), "url": url})
 
 
 class CredentialPages(CorpPages):
-    """Who may see the corp sees what became of new credentials; superusers have them checked again, or drop them."""
+    """Check or discard new credentials. View permission shows their state; only superusers act."""
 
     def get_urls(self) -> list[URLPattern]:
         views = {
@@ -281,7 +281,7 @@ class CredentialPages(CorpPages):
         return [*self._routes(views), *super().get_urls()]
 
     def stage_credentials(self, request: HttpRequest, corp: Corp, agentid: int, secret: str) -> None:
-        """Keep what a superuser handed in, and have WeCom asked in the background."""
+        """Store new credentials of a superuser, and let a worker check them with WeCom."""
         services.stage_credentials(corp=corp, agentid=agentid, secret=secret, by=request.user, now=timezone.now())
         self.log_change(request, corp, gettext("New AgentId and Secret handed in."))
         messages.info(
@@ -315,7 +315,7 @@ CALLBACK_SECTION = "callback"
 
 
 class CallbackKeysForm(forms.Form):
-    """Token and EncodingAESKey of a callback address, made by WeCom's console or by another program before."""
+    """Token and EncodingAESKey of a callback, generated by WeCom's console or another program."""
 
     token = CompactField(
         label="Token",
@@ -325,7 +325,7 @@ class CallbackKeysForm(forms.Form):
     aes_key = CompactField(label="EncodingAESKey", widget=VisibleWriteOnlyInput)
 
     def clean_aes_key(self) -> str:
-        """Says how long the text was: a key that lost its end in copying is the usual mistake."""
+        """Report the length in the error, because keys are often copied incompletely."""
         key: str = self.cleaned_data["aes_key"]
         if len(key) != callbacks.AES_KEY_CHARACTERS:
             raise ValidationError(
@@ -341,7 +341,7 @@ class CallbackKeysForm(forms.Form):
 
 
 class CallbackPages(CorpPages):
-    """Make and show the keys of a corp's callback addresses. Who may change the corp may do both; both are logged."""
+    """Generate and show the keys of a corp's callbacks. Both need change permission and are logged."""
 
     def get_urls(self) -> list[URLPattern]:
         views = {
@@ -365,7 +365,7 @@ class CallbackPages(CorpPages):
         return self._to_page(corp, CALLBACK_SECTION)
 
     def paste_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
-        """Take the pair that WeCom's console generated, instead of generating one here."""
+        """Save keys that WeCom's console generated."""
         corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
         form = CallbackKeysForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
@@ -384,7 +384,7 @@ class CallbackPages(CorpPages):
         return own_page(self, request, "admin/integrations/corp/callback_paste.html", context)
 
     def keys_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
-        """Token and EncodingAESKey to copy. By POST: each showing is recorded in the history."""
+        """Show Token and EncodingAESKey. Requires POST, because each display is recorded in the history."""
         corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
         crypto = self._saved_keys(request, corp, address)
         if crypto is None:
@@ -407,11 +407,11 @@ class CallbackPages(CorpPages):
         return own_page(self, request, "admin/integrations/corp/callback_keys.html", context)
 
     def state_view(self, request: HttpRequest, corp_id: int, kind: str) -> JsonResponse:
-        """Whether WeCom has verified the address; the page with the keys polls it."""
+        """Return whether WeCom has verified the URL. The page with the keys polls it."""
         return JsonResponse(self._state(self._corp(request, corp_id, to_change=False), _kind(kind)))
 
     def callback_panel(self, request: HttpRequest, corp: Corp) -> list[dict[str, Any]]:
-        """What the corp's page shows of its two addresses; no key among it."""
+        """Return the context of the two callback URLs, without keys."""
         can_act = self.has_change_permission(request, corp)
         return [
             {
@@ -425,7 +425,7 @@ class CallbackPages(CorpPages):
         ]
 
     def refused_elsewhere(self) -> int:
-        """Calls of today to addresses of companies that do not exist: an old URL in some console, or a stranger."""
+        """Count today's calls to URLs of companies that do not exist, from an outdated console or a stranger."""
         now = timezone.now()
         return sum(callbacks.refused_count(corp_id=callbacks.NO_CORP, kind=kind, now=now) for kind in CallbackKind)
 
@@ -458,7 +458,7 @@ def _kind(text: str) -> CallbackKind:
 
 
 def _where(kind: CallbackKind) -> str:
-    """Where WeCom's console asks for the values."""
+    """Return the path in WeCom's console to the form for these values."""
     if kind == CallbackKind.APP:
         return gettext("App management → the app → Receive messages → Set API reception")
     return gettext("Management tools → Contacts sync → Set the server that receives events")
@@ -472,7 +472,7 @@ VERIFICATION_SECTION = "verification"
 
 
 class VerificationPages(CorpPages):
-    """Upload, check and remove a corp's verification files. Who may change the corp may do all three."""
+    """Upload, check and remove verification files of a corp. All need change permission."""
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[tuple[str, str], View] = {
@@ -501,7 +501,7 @@ class VerificationPages(CorpPages):
         return self._to_page(corp, VERIFICATION_SECTION)
 
     def check_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
-        """Look for the files at their public address in the background; the page polls files_view."""
+        """Request the files at their public URLs in the background. The page polls files_view."""
         corp = self._corp(request, corp_id, to_change=True)
         get_object_or_404(VerificationFile, pk=file_id, corp=corp)
         start_checks(request, corp, [VERIFICATION_FILE.name])
@@ -516,11 +516,11 @@ class VerificationPages(CorpPages):
         return self._to_page(corp, VERIFICATION_SECTION)
 
     def files_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
-        """The list of files with their checks, as the page shows it."""
+        """Return the current list of files, which the page polls."""
         return JsonResponse(self.verification_panel(request, self._corp(request, corp_id, to_change=False)))
 
     def verification_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
-        """What the corp's page shows of its files, and whether to ask again."""
+        """Render the files. Return the HTML and whether to poll again."""
         site = corp.find_site_address()
         run = results.find_latest_runs(corp).get(VERIFICATION_FILE.name)
         check = newest_job(runner.CHECK, run.pk) if run is not None and run.is_unfinished else None

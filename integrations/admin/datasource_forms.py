@@ -1,4 +1,4 @@
-"""Forms of data sources and cards. Stored secrets are never read for them; an address is shown without its password."""
+"""Forms of data sources and cards. They never show stored secrets; a database URL is shown without its password."""
 
 from __future__ import annotations
 
@@ -46,14 +46,15 @@ if TYPE_CHECKING:
 else:
     sqlalchemy = Late("sqlalchemy")
 
-# Kinds that are written in fields, with the port that each usually has. Others are written as one address.
+# Kinds of databases with single fields, and their usual ports. Others are entered as one URL.
 PORTS: Mapping[str, int] = {"postgresql": 5432, "mysql": 3306}
 BY_ADDRESS = ""
 NAMES = ("db_kind", "db_host", "db_port", "db_name", "db_user", "db_password")
 
 
 def saved_address(row: Any) -> URL | None:
-    """The saved address, where fields can show it; None of another kind, and of what no key opens."""
+    """Return the saved database URL if the single fields can show it. None for other kinds and if it cannot be
+    decrypted."""
     if not row.sql_url or isinstance(row.sql_url, Unreadable):
         return None
     try:
@@ -64,7 +65,7 @@ def saved_address(row: Any) -> URL | None:
 
 
 def _account(address: URL) -> tuple[str, str, int, str]:
-    """Where the password goes, and whose it is."""
+    """Return what a password belongs to: kind, host, port and user."""
     kind = backend_of(f"{address.drivername}://")
     return kind, (address.host or "").lower(), address.port or PORTS[kind], address.username or ""
 
@@ -73,11 +74,9 @@ _FILTER = {"name", "filterType", "filterValue"}
 
 
 class DataSourceForm(SecretsMixin, VersionedForm):
-    """`person`: who edits. `shown`: the fields on the page. Both are set by the admin.
-
-    A database is written in fields, or as one address. Its password is write-only: left empty, the saved one stays, as
-    long as kind, host, port and user do.
-    """
+    """The form of a data source. `person`: the signed-in person; `shown`: fields on the page. The admin sets both. A
+    database is entered in fields or as one URL. An empty password keeps the saved one unless kind, host, port or user
+    change."""
 
     person: Person
     shown: Collection[str] = ()
@@ -132,7 +131,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
             corp.queryset = Corp.objects.visible_to(self.person).only("name")
             corp.required = bool(corp_condition(self.person))
         if "kind" in self.fields and self.instance.pk:
-            self.fields["kind"].disabled = True  # its cards are questions of this kind
+            self.fields["kind"].disabled = True  # its cards have queries of this kind
         if "allows_private_addresses" in self.fields and not getattr(self.person, "is_superuser", False):
             self.fields["allows_private_addresses"].disabled = True
         if "new_sql_url" in self.fields:
@@ -164,7 +163,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         self.fields["db_password"].help_text = _("Saved. Leave this empty to keep it.") if saved.password else ""
 
     def clean_kind(self) -> str:
-        """Cards of the BI are read as its API user, whom no company limits."""
+        """Let only people who see all companies add the BI, because its API user may read every card."""
         kind: str = self.cleaned_data["kind"]
         if kind == SourceKind.GUANDATA and not self.instance.pk and corp_condition(self.person):
             message = _(
@@ -178,8 +177,8 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         return _checked_address(typed) if typed else ""
 
     def _read_database(self) -> None:
-        """What the single fields say is the new address, with the saved password where it stays, if one of them was
-        changed and no address typed as a whole."""
+        """Build the database URL from the single fields if one was changed and no URL was typed. Adds the saved
+        password if it may stay."""
         cleaned, wrong = self.cleaned_data, self.errors
         is_meant = cleaned.get("db_kind") and not set(NAMES).isdisjoint(self.changed_data)
         if not is_meant or "new_sql_url" in wrong or cleaned.get("new_sql_url"):
@@ -200,7 +199,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         saved = saved_address(self.instance)
         if saved is not None and saved.password and not address.password:
             if _account(saved) != _account(address):
-                # Whoever may change a source must not have its password sent elsewhere.
+                # Otherwise people who may change a source could send its password elsewhere.
                 message = _("Enter the password again: with this change it would be sent elsewhere.")
                 self.add_error("db_password", ValidationError(message, code="moved"))
                 return
@@ -240,7 +239,8 @@ class DataSourceForm(SecretsMixin, VersionedForm):
         self.store_secrets()
 
     def _check_moving(self) -> None:
-        """Why? Who may change a source must learn no secret by it, nor reach where only a superuser may let it."""
+        """Require secrets again if they would be sent elsewhere, and protect the internal network. People who may
+        change a source must not learn its secrets."""
         is_service_moved = bool({"http_url", "ca_bundle"} & set(self.changed_data))
         if not self.instance.pk:
             return
@@ -256,7 +256,8 @@ class DataSourceForm(SecretsMixin, VersionedForm):
             self.add_error("new_sql_url", message)
 
     def _check_place(self, is_service_moved: bool) -> None:
-        """A database may get another user, password and name: what connects to it stays where it was."""
+        """Keep the address of a source in the internal network, unless the person is a superuser. User, password and
+        database name may change."""
         message = _("Only a superuser may change the address of a source that may lie in the internal network.")
         if is_service_moved:
             self.add_error("http_url" if "http_url" in self.fields else "ca_bundle", message)
@@ -266,7 +267,7 @@ class DataSourceForm(SecretsMixin, VersionedForm):
 
 
 def _checked_address(typed: str) -> str:
-    """The address of a database, as typed. Raises ValidationError for one that is not admitted."""
+    """Return the database URL as typed. Raises ValidationError if it is not allowed."""
     try:
         admitted_url(typed, settings.DATA_SQL_DRIVERS)
     except AddressRefused as refusal:
@@ -274,19 +275,19 @@ def _checked_address(typed: str) -> str:
     return typed
 
 
-# As it is written in JSON; behind an odd number of backslashes it is text.
+# NUL as escaped in JSON. After an odd number of further backslashes it is plain text.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class _JsonField(forms.JSONField):
-    """JSON as every database keeps it: Python also reads numbers without end and takes them for infinity."""
+    """JSON that PostgreSQL can store. Python also accepts numbers that overflow to infinity, which this refuses."""
 
     def to_python(self, value: Any) -> Any:
         found = super().to_python(value)
         try:
             written = json.dumps(found, ensure_ascii=False, allow_nan=False)
             written.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair
+        except UnicodeEncodeError:  # a lone surrogate
             raise ValidationError(_("A text holds characters that are none."), code="characters") from None
         except ValueError:
             raise ValidationError(_("This number is too large."), code="number") from None
@@ -295,7 +296,7 @@ class _JsonField(forms.JSONField):
         return found
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """What was refused is shown as it was typed."""
+        """Keep invalid input as typed."""
         return initial if self.disabled or data is None else InvalidJSONInput(data)
 
 
@@ -316,7 +317,7 @@ class _ObjectField(_JsonField):
 
 
 class BiCardInput(forms.TextInput):
-    """The card's id in the BI, to be typed, with a button that leads to the list of cards. `address`: of that list."""
+    """The id of a BI card, with a button to the list of cards. `address`: URL of this list."""
 
     template_name = "admin/integrations/card/_bi_card_input.html"
     address = ""
@@ -325,7 +326,7 @@ class BiCardInput(forms.TextInput):
         return {**super().get_context(name, value, {**(attrs or {}), "class": "vTextField"}), "address": self.address}
 
 
-# The fields of a card with which it asks a source of each kind, and those that say what its answer does not.
+# Fields of the query by kind of source, and fields that describe columns of the answer.
 QUESTIONS = {
     SourceKind.GUANDATA: ("bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters"),
     SourceKind.SQL: ("sql", "sql_parameters"),
@@ -335,8 +336,8 @@ COLUMN_NOTES = ("kinds", "units", "as_of_column")
 
 
 class CardForm(VersionedForm):
-    """`person`: who edits. `kind`: of its source, where that is known. `filled_in`: typed or chosen, unsaved yet.
-    `choosing_address`: of that list. All of them are set by the admin."""
+    """The form of a card. `person`: the signed-in person. `kind`: kind of the source, if known. `filled_in`: unsaved
+    initial values. `choosing_address`: URL of the list of BI cards. The admin sets all of them."""
 
     person: Person
     kind = ""
@@ -386,7 +387,7 @@ class CardForm(VersionedForm):
         if "source" in self.fields:
             source: Any = self.fields["source"]
             source.queryset = DataSource.objects.visible_to(self.person).only("name", "kind")
-            if self.kind:  # a question of one kind cannot be asked of another
+            if self.kind:  # a query only fits sources of its kind
                 source.queryset = source.queryset.filter(kind=self.kind)
         if "bi_card_id" in self.fields:
             self.fields["bi_card_id"].widget.address = self.choosing_address
@@ -450,7 +451,7 @@ class CardForm(VersionedForm):
         statement: str = self.cleaned_data["sql"]
         try:
             backend = backend_of(opened(self.cleaned_data["source"].sql_url))
-        except UnreadableSecretError:  # no key opens the address: what holds for every database is checked all the same
+        except UnreadableSecretError:  # the URL cannot be decrypted: apply the checks for all databases
             backend = ""
         try:
             checked(statement, backend=backend)

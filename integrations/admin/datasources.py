@@ -1,4 +1,4 @@
-"""Data sources and cards in the admin, with a test of each card that shows its first rows."""
+"""Admin pages of data sources and cards, with a test that shows the first rows."""
 
 from __future__ import annotations
 
@@ -37,21 +37,18 @@ if TYPE_CHECKING:
 
 FOLDER = "admin/integrations/card"
 PREVIEW_ROWS = 20
-# In the address of a new source: a card is made of it next.
+# URL parameter: after saving the new source, add a card.
 FOR_CARD = "for_card"
 TEMPLATE = "admin/integrations/datasource/_unsaved.html"
-# What may still be missing while the rest is tried.
+# Fields whose errors do not prevent a test.
 UNTRIED = frozenset({"name", "corp"})
 PLACE = ("allows_private_addresses", "ca_bundle")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PagesOfKind:
-    """What the pages of a kind of source, and of its cards, hold.
-
-    `help`: in the choice of a kind. `connection`: the fields of a source beyond those of every kind. `tried_with`, and
-    `card_tried_with`: the fields which the page tries by itself, once all of them are filled in.
-    """
+    """The fields of a kind of source and of its cards. `help`: shown where the kind is chosen. `connection`: fields of
+    this kind only. `tried_with`, `card_tried_with`: once all of these are filled in, the page runs a test by itself."""
 
     help: StrOrPromise
     connection: tuple[str, ...] = ()
@@ -66,7 +63,12 @@ KINDS = {
     SourceKind.SQL: PagesOfKind(
         help=_("PostgreSQL, MySQL, MariaDB, and others with a driver: one query that reads."),
         connection=(*NAMES, "new_sql_url", *PLACE),
-        tried_with=("db_host", "db_name", "db_user", "db_password"),  # a database may be one without a password
+        tried_with=(
+            "db_host",
+            "db_name",
+            "db_user",
+            "db_password",
+        ),  # without a password only by the button
         card_tried_with=("sql",),
     ),
     SourceKind.JSON: PagesOfKind(
@@ -78,22 +80,18 @@ KINDS = {
 
 
 class TestedRows(AnyModelAdmin):
-    """What the admin of data sources has in common with that of cards: a new one begins with a choice, and both are
-    tried, as saved and as typed.
-
-    To try what is not saved, the page sends its form, with the key of the row that it changes as `_id`; the answer has
-    an address at which one learns how far it is.
-    """
+    """Common parts of the admin of sources and of cards: a choice before adding, and tests of saved and unsaved rows.
+    To test an unsaved row, the page submits its form with the row's key as `_id`. The answer has a URL to poll."""
 
     actions = None
 
-    # The kind of the row, or of a new one as the request says it.
+    # Returns the kind of the row, or of a new one from the request.
     find_kind: Callable[[HttpRequest, Any], SourceKind | None]
-    # The page on which one chooses what a new row is of.
+    # Shows the page to choose what the new row is based on.
     choose: Callable[[HttpRequest], HttpResponse]
-    # What the page's template needs beyond the form.
+    # Returns additional template context.
     describe_page: Callable[[HttpRequest, Any], dict[str, Any]]
-    # Have the saved row tried in the background, and say what came of it, as the page follows it.
+    # Starts a background test of the saved row; describe_test returns its state for polling.
     request_test: Callable[[HttpRequest, Any], None]
     describe_test: Callable[[Any], dict[str, Any]]
 
@@ -121,7 +119,7 @@ class TestedRows(AnyModelAdmin):
         return super().changeform_view(request, object_id, form_url, extra)
 
     def test_view(self, request: HttpRequest, row_id: int) -> HttpResponse:
-        """Try the row as it is saved; the page from which one came polls state_view."""
+        """Test the saved row. The page that sent the request polls state_view."""
         row = self.find_row_to_change(request, row_id)
         self.request_test(request, row)
         self.log_change(request, row, gettext("Tested."))
@@ -130,20 +128,22 @@ class TestedRows(AnyModelAdmin):
         return HttpResponseRedirect(f"{sent if is_ours else page}#test")
 
     def state_view(self, request: HttpRequest, row_id: int) -> JsonResponse:
-        """For whoever may change the row, because a test tells of the network, or shows rows."""
+        """Return the state of the test. Needs change permission, because a test shows rows or facts about the
+        network."""
         return JsonResponse(self.describe_test(self.find_row_to_change(request, row_id)))
 
     def find_row_to_change(self, request: HttpRequest, pk: int | str) -> Any:
-        """As find_row, but whoever may change none (403) does not learn which there are (404)."""
+        """Return the row by find_row, but check the general change permission first, so that people without it do not
+        learn which rows exist."""
         if not self.has_change_permission(request):
             raise PermissionDenied
         return find_row(self, request, pk, to_change=True)
 
     def try_view(self, request: HttpRequest) -> JsonResponse:
-        """The form as it stands. Nothing is saved, and what is wrong without asking anybody is said at once."""
+        """Test the submitted form without saving it. Errors of the form are returned at once."""
         row = self._at_work(request)
         form: Any = self.get_form(request, row, change=row is not None)(request.POST, request.FILES, instance=row)
-        form.fields.pop(VERSION, None)  # what others saved meanwhile is said when it is saved
+        form.fields.pop(VERSION, None)  # concurrent changes are reported only on saving
         form.is_valid()
         problems = list(_problems(form))
         if problems:
@@ -155,7 +155,7 @@ class TestedRows(AnyModelAdmin):
         return self._state(request, token)
 
     def tried_view(self, request: HttpRequest, token: str) -> JsonResponse:
-        """How far it is, for whoever asked."""
+        """Return the progress of a test to the person who requested it."""
         if not (self.has_add_permission(request) or self.has_change_permission(request)):
             raise PermissionDenied
         return self._state(request, token)
@@ -177,7 +177,7 @@ class TestedRows(AnyModelAdmin):
         )
 
     def _at_work(self, request: HttpRequest) -> Any:
-        """The row that the page is about, which the person may change; None for a new one, which they may add."""
+        """Return the row that the page edits, or None for a new one. Raises PermissionDenied or Http404."""
         if key := request.POST.get("_id", ""):
             return find_row(self, request, key, to_change=True)
         if not self.has_add_permission(request):
@@ -185,7 +185,8 @@ class TestedRows(AnyModelAdmin):
         return None
 
     def unsaved_test(self, request: HttpRequest, row: DataSource | Card | None, kind: SourceKind | None) -> Any:
-        """For the page's template; nothing for whoever may not fill in the form, and for the BI's own connection."""
+        """Return the context for testing the form. None if the person may not edit it, and for a BI source, whose
+        connection is tested elsewhere."""
         may = self.has_add_permission(request) if row is None else self.has_change_permission(request, row)
         is_card = self.model is Card
         if not may or kind is None or (kind == SourceKind.GUANDATA and not is_card):
@@ -226,7 +227,8 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
         return form
 
     def get_fieldsets(self, request: HttpRequest, obj: DataSource | None = None) -> Any:
-        """Those of its kind. Who may only look sees no write-only field: it would be empty."""
+        """Return the fields of the kind. Write-only fields are hidden from people with view permission only: they would
+        be empty."""
         may = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
         kind = self.find_kind(request, obj)
         fields = [name for name in KINDS[kind].connection if may or name in DataSourceForm.Meta.fields] if kind else []
@@ -263,7 +265,7 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
         return state
 
     def save_model(self, request: HttpRequest, obj: DataSource, form: Any, change: bool) -> None:
-        """Saved, it is tried at once."""
+        """Test the source after saving."""
         super().save_model(request, obj, form, change)
         if source_tests.can_be_tested(obj):
             self.request_test(request, obj)
@@ -272,13 +274,13 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
         return self.response_post_save_change(request, obj)
 
     def response_post_save_change(self, request: HttpRequest, obj: DataSource) -> HttpResponseRedirect:
-        """Where a test says what came of it, it stands on the page of the source."""
+        """Redirect to the page of the source if it shows a test."""
         if not source_tests.can_be_tested(obj):
             return super().response_post_save_change(request, obj)
         return HttpResponseRedirect(f"{reverse('admin:integrations_datasource_change', args=[obj.pk])}#test")
 
     def response_add(self, request: HttpRequest, obj: DataSource, post_url_continue: Any = None) -> HttpResponse:
-        """On to the card for which it was added, in the same window."""
+        """Continue with the card for which the source was added."""
         if FOR_CARD not in request.GET:
             return super().response_add(request, obj, post_url_continue)
         query = request.GET.copy()
@@ -294,7 +296,7 @@ class DataSourceAdmin(ConfirmedChanges, TestedRows):
 
     @admin.display(description=_("account"))
     def powers(self, source: DataSource) -> str:
-        """What it may do beyond reading tables."""
+        """Show rights of the database account beyond reading tables."""
         if not source.account_powers:
             return "—"
         return format_html('<span class="pill pill-warn">{}</span>', datasources.word_powers(source.account_powers))
@@ -327,14 +329,14 @@ class CardAdmin(TestedRows):
         hide_related_links(form, "source")
         form.person = request.user
         form.kind = self.find_kind(request, obj) or ""
-        # With what the form begins instead of what is saved; what comes back of it is compared with what is saved.
+        # Initial values that replace the saved ones; submitted values are compared with the saved ones.
         form.filled_in = {**card_picker.typed(request), **self._chosen(request)} if request.method == "GET" else {}
         further = f"?card={obj.pk}" if obj else ""
         form.choosing_address = reverse("admin:integrations_card_choose") + further
         return form
 
     def get_fieldsets(self, request: HttpRequest, obj: Card | None = None) -> Any:
-        """Those of the kind of its source."""
+        """Return the fields for the kind of the card's source."""
         kind = self.find_kind(request, obj)
         common: tuple[Any, dict[str, Any]] = (None, {"fields": ("name", "source")})
         if kind is None:
@@ -352,7 +354,7 @@ class CardAdmin(TestedRows):
         return SourceKind(found) if found else None
 
     def _chosen(self, request: HttpRequest) -> dict[str, str]:
-        """What a link of the list of the BI names."""
+        """Return the BI card that a link of the list names."""
         names = ("bi_page_id", "bi_card_id")
         return {name: request.GET[name] for name in names if name in request.GET}
 
@@ -389,12 +391,12 @@ class CardAdmin(TestedRows):
         return _choices(self, request, gettext("From which data source does the card take its data?"), rows, **further)
 
     def request_test(self, request: HttpRequest, row: Card) -> None:
-        """Have its question asked as for a report."""
+        """Fetch the card's data as for a report."""
         now = timezone.now()
         fetch.request([row.pk], slot_at=now, now=now)
 
     def describe_test(self, row: Card) -> dict[str, Any]:
-        """The last time that the card was fetched for a report, an alert or a test: its state, and its first rows."""
+        """Return the state of the last fetch for a report, alert or test, with its first rows."""
         now, of_slots = timezone.now(), CardData.objects.filter(card=row, slot_at__isnull=False)
         latest = of_slots.order_by("-requested_at", "-pk").first()
         is_running = latest is not None and latest.status == CardData.Status.WAITING
@@ -426,14 +428,14 @@ KINDS_OF_COLUMNS = {
 
 
 def _with(request: HttpRequest, **values: str) -> str:
-    """The query of the page's address with these values."""
+    """Return the query string of the request with these values."""
     query = request.GET.copy()
     query.update(values)
     return query.urlencode()
 
 
 def _choices(model_admin: Any, request: HttpRequest, title: str, rows: list[Any], **further: Any) -> HttpResponse:
-    """A page of links, each to the form for what is chosen. `rows`: name, help and query of each."""
+    """Show a page of links to the form. `rows`: name, help and query of each."""
     context = {
         "title": title,
         "rows": rows,
@@ -444,7 +446,7 @@ def _choices(model_admin: Any, request: HttpRequest, title: str, rows: list[Any]
 
 
 def _source_test(source: DataSource) -> dict[str, Any]:
-    """What the section of the test needs; nothing for a source that has none."""
+    """Return the context of the test section; empty for a source without a test."""
     if not source_tests.can_be_tested(source):
         return {}
     context = describe_job(source_tests.latest_source_test(source, now=timezone.now()))

@@ -1,4 +1,4 @@
-"""Diagnosis section of a company's admin page, and the lines of this app on the first page."""
+"""The diagnosis section of a company's admin page, and the warnings of this app on the start page."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
-# A run that still waits after so long has no worker; a try that is overdue by so much has no beat.
+# A planned retry that is overdue by so much shows that beat is not running.
 BEAT_MISSING = timedelta(seconds=90)
 SECTION = "diagnosis"
 FOLDER = "admin/integrations/corp"
-# How soon the page asks again, in milliseconds: while something runs, and while a further try is planned.
+# Polling interval in milliseconds, while a check runs and while a retry is planned.
 RUNNING_MS, PLANNED_MS = 1000, 3000
 TONES = {Status.OK: "good", Status.WARNING: "warn", Status.WRONG: "bad"}
 
 
 class DiagnosisPages(CorpPages):
-    """Diagnose a corp. Who may see it sees the results; who may change it runs checks."""
+    """Diagnosis of a corp. View permission shows results, change permission runs checks."""
 
     def get_urls(self) -> list[URLPattern]:
         views = {
@@ -64,11 +64,11 @@ class DiagnosisPages(CorpPages):
         return [*self._routes(views), *super().get_urls()]
 
     def diagnosis_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
-        """What has changed while one looks at the page."""
+        """Return the current state of the section, which the page polls."""
         return JsonResponse(self._answer_parts(request, self._corp(request, corp_id, to_change=False)))
 
     def run_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        """Run the checks named in `check`, or all of them; the page polls diagnosis_view."""
+        """Run the checks named in `check`, or all. The page then polls diagnosis_view."""
         corp = self._corp(request, corp_id, to_change=True)
         names = request.POST.getlist("check")
         if not set(names) <= set(ALL_BUT_MESSAGE):
@@ -77,7 +77,7 @@ class DiagnosisPages(CorpPages):
         return self._answer(request, corp)
 
     def message_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        """Send a test message to the person whose account was typed."""
+        """Send a test message to the person with the typed account."""
         corp = self._corp(request, corp_id, to_change=True)
         userid = without_invisible(request.POST.get("userid", ""))
         try:
@@ -99,7 +99,7 @@ class DiagnosisPages(CorpPages):
         return response
 
     def diagnosis_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
-        """What the corp's page shows of its diagnosis."""
+        """Return the context of the diagnosis section."""
         return {**self._answer_parts(request, corp), "can_act": self.has_change_permission(request, corp)}
 
     def _answer(self, request: HttpRequest, corp: Corp) -> HttpResponse:
@@ -109,14 +109,14 @@ class DiagnosisPages(CorpPages):
         return self._to_page(corp, SECTION)
 
     def _answer_parts(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
-        """Each part's HTML, and when the page's script asks again (0: no more)."""
+        """Return the HTML of each part, and the interval until the page asks again (0: never)."""
         now, can_act = timezone.now(), self.has_change_permission(request, corp)
         runs = results.find_latest_runs(corp)
         jobs = newest_jobs(runner.CHECK, [run.pk for run in runs.values() if run.is_unfinished])
         rows = [_row(corp, name, runs.get(name), jobs, now, can_act=can_act) for name in CHECKS]
         found = Counter(row["status"] for row in rows)
         counts = [(status.label, TONES.get(status, "quiet"), found[status]) for status in Status if found[status]]
-        # Nothing more happens by itself where nothing runs or is planned.
+        # Poll only while something runs or is planned.
         next_ms = PLANNED_MS if any(run.next_try_at is not None for run in runs.values()) else 0
         if any(run.is_unfinished for run in runs.values()):
             next_ms = RUNNING_MS
@@ -131,18 +131,17 @@ class DiagnosisPages(CorpPages):
 
 
 def corp_reasons(corp: Corp) -> list[str]:
-    """What stands against enabling the corp, if it is not enabled."""
+    """Return the reasons against enabling the corp; empty if it is enabled."""
     return [] if corp.is_enabled else services.reasons_against_enabling(corp, now=timezone.now())
 
 
 def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
-    """Return what real calls met, whether the credentials were changed since they were checked, or what is saved does
-    not work.
-    """
+    """Return the context of the corp's state: the last refusal of a real call, whether the current credentials are
+    untested, and whether an essential check failed."""
     essential = [runs[name] for name in essential_checks(corp) if name in runs]
     current = [run for run in essential if run.connection_version == corp.connection_version]
     tried = [run for run in current if run.status in {Status.OK, Status.WARNING, Status.WRONG}]
-    # Without a network nothing essential is tried: it is that which does not work.
+    # Without a network, nothing essential is tried: then the network is what failed.
     network = runs.get("network")
     if network is not None and results.is_current(network, corp) and network.status == Status.WRONG and not tried:
         tried = current = [network]
@@ -155,11 +154,11 @@ def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
 
 
 def token_result(corp: Corp, runs: dict[str, CheckRun]) -> str:
-    """Return what “Test connection” found: the reason and the remedy, or that WeCom gives a token."""
+    """Render the result of “Test connection”: the problem with its fix, or success."""
     found = [runs[name] for name in ("network", "token") if name in runs and results.is_current(runs[name], corp)]
     if not found:
         return ""
-    # Without a network no token is tried; and a token proves the network.
+    # Without a network no token is requested; a token proves that the network works.
     bad = [run for run in found if run.status == Status.WRONG and found[-1].status != Status.OK]
     run = next((run for run in found if run.is_unfinished), (bad or found[-1:])[0])
     context = {"run": run, "tone": TONES.get(Status(run.status), "quiet"), "explanation": results.explain_run(run)}
@@ -167,7 +166,7 @@ def token_result(corp: Corp, runs: dict[str, CheckRun]) -> str:
 
 
 def start_checks(request: HttpRequest, corp: Corp, names: Iterable[str] | None) -> list[CheckRun]:
-    """Have checks (None: all that reach nobody) run in the background; the corp's page shows what comes of it."""
+    """Run checks in the background. `names`: None for all that send no message."""
     now = timezone.now()
     return runner.request_checks(corp=corp, checks=names, now=now, requested_by=request.user.get_username())
 
@@ -175,7 +174,6 @@ def start_checks(request: HttpRequest, corp: Corp, names: Iterable[str] | None) 
 def _row(
     corp: Corp, name: str, run: CheckRun | None, jobs: dict[str, Job], now: datetime, *, can_act: bool
 ) -> dict[str, Any]:
-    """One check as the page shows it."""
     check = CHECKS[name]
     context: dict[str, Any] = {
         "corp": corp,
@@ -204,9 +202,8 @@ def _row(
 
 
 def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """Return what real calls met; else enabled, last diagnosis, token. Three queries, together with
-    connection_attentions of the same corps.
-    """
+    """Return per corp the last refusal of a real call, else its status, last diagnosis and token. Makes three queries,
+    shared with connection_attentions for the same corps."""
     if not may_see_corps(request):
         return {}
     results.fetch_states(corps)
@@ -214,7 +211,7 @@ def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, l
 
 
 def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Corps that do not work, or do not work yet; and the address that nobody but this machine reaches."""
+    """Warn of corps that do not work or are not set up, unreadable secrets, and a local site address."""
     if not may_see_corps(request):
         return []
     results.fetch_states(corps)
@@ -228,7 +225,8 @@ def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[A
 
 
 def about_unreadable(rows: Iterable[Model]) -> list[Attention]:
-    """Rows with secrets that no present key opens; each of them with its encrypted columns."""
+    """Warn of rows with secrets that no configured key decrypts, naming the columns. The rows must be loaded with their
+    encrypted columns."""
     found = []
     for row in rows:
         if names := unreadable_names(row):
@@ -240,7 +238,7 @@ def about_unreadable(rows: Iterable[Model]) -> list[Attention]:
 
 
 def source_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
-    """Databases whose account may do more than read tables, to whoever may change the source."""
+    """Warn of database accounts that may do more than read tables, if the person may change data sources."""
     if not request.user.has_perm("integrations.change_datasource"):
         return []
     found = DataSource.objects.visible_to(request.user).with_too_much_power()
@@ -260,7 +258,7 @@ def may_see_corps(request: HttpRequest) -> bool:
 
 
 def _lines(corp: Any) -> list[Line]:
-    """`corp`: as results.fetch_states leaves it."""
+    """Return the lines of a corp from results.fetch_states."""
     if corp.refusal is not None:
         return [Line(_("Status"), corp.refusal.line, "bad", f"{_page_of(corp)}#{corp.refusal.anchor}")]
     health: results.Health = corp.health
@@ -277,7 +275,7 @@ def _lines(corp: Any) -> list[Line]:
 
 
 def _attention(corp: Any) -> Attention | None:
-    """`corp`: as results.fetch_states leaves it."""
+    """Return the warning of a corp from results.fetch_states."""
     health: results.Health = corp.health
     page, words = _diagnosis_of(corp), {"corp": corp, "words": health.words}
     if corp.refusal is not None:
@@ -292,7 +290,7 @@ def _attention(corp: Any) -> Attention | None:
 
 
 def _about_the_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Only to somebody who may change it, and not while every corp is the sandbox's."""
+    """Warn people who may change the address. Not needed while all corps use the sandbox."""
     may_change = request.user.has_perm("integrations.change_siteaddress") and not corp_condition(request.user)
     if not may_change or all(corp.is_sandbox for corp in corps):
         return []

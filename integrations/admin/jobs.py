@@ -1,4 +1,4 @@
-"""The page of all work in the background: what waits, how far it is, what came of it, and a button to try again."""
+"""The admin page of background jobs: waiting ones, progress, results, and a retry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TONES = {Job.Status.DONE: "good", Job.Status.FAILED: "bad"}
 
 
 def find_visible_jobs(request: HttpRequest) -> QuerySet[Job]:
-    """Jobs that the request's person asked for, and those of the kinds and companies that they may see."""
+    """Return the jobs that the person requested, and those of kinds and companies that the person may see."""
     person = request.user
     seen = [kind.name for kind in kinds.values() if kind.see and person.has_perm(kind.see)]
     corps = Q(corp__in=Corp.objects.visible_to(person)) if corp_condition(person) else Q()
@@ -35,7 +35,7 @@ def find_visible_jobs(request: HttpRequest) -> QuerySet[Job]:
 
 
 def render_state(request: HttpRequest, job: Job) -> dict[str, Any]:
-    """What a page shows of a job while it lasts, as integrations/live.js takes it."""
+    """Return the state of a job for integrations/live.js."""
     kind = kinds.get(job.kind)
     context = {
         **describe_job(job),
@@ -80,12 +80,12 @@ class JobAdmin(ReadRows):
         return find_visible_jobs(request).select_related("corp").defer("payload", "result")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """The menu offers it to those who may see a kind of jobs, or have one done."""
+        """Show the menu entry to people who may see a kind of jobs or retry one."""
         needed = {kind.see or kind.retry for kind in kinds.values()} - {""}
         return any(request.user.has_perm(permission) for permission in needed)
 
     def has_view_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
-        """Everybody who may enter sees the own ones; get_queryset holds no others."""
+        """Let everybody see jobs: get_queryset returns a person's own ones and no forbidden ones."""
         return True
 
     def get_urls(self) -> list[URLPattern]:
@@ -114,7 +114,7 @@ class JobAdmin(ReadRows):
         return JsonResponse(render_state(request, find_row(self, request, job_id, to_change=False)))
 
     def retry_view(self, request: HttpRequest, job_id: int) -> HttpResponseRedirect:
-        """Have a failed job done once more, with the rights of who presses."""
+        """Retry a failed job, with the rights of the person who retries."""
         job: Job = find_row(self, request, job_id, to_change=False)
         if job.status == Job.Status.FAILED:
             if not may_retry(request, job):

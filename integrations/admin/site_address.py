@@ -1,4 +1,4 @@
-"""Admin pages of site addresses. A change is previewed first, because WeCom's console must be changed with it."""
+"""Admin pages of site addresses. A change is previewed, because WeCom's console must be changed too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from integrations.core.admin_pages import VERSION, AnyModelAdmin, CappedPaginato
 from integrations.models import Corp, SiteAddress
 from integrations.models.fields import corp_condition
 
-# So many companies of an address stand in the list.
+# Company names in the list, per address.
 COMPANIES_NAMED = 3
 
 
@@ -37,7 +37,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         css = {"all": ["integrations/corp.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SiteAddress]:
-        """With the names of the first companies of each row. A count would read all of them."""
+        """Add the names of the first companies of each row. A count would read all companies."""
         of_default = ExpressionWrapper(OuterRef("is_default"), BooleanField())
         here = Q(site_address=OuterRef("pk")) | Q(site_address__isnull=True, of_default=True)
         names = Corp.objects.visible_to(request.user).alias(of_default=of_default).filter(here).order_by("name")
@@ -56,7 +56,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         return gettext(", ").join(named) + ("…" if names[-1] else "") or "—"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Not for those who manage some companies only: the site answers at once under what is added."""
+        """Refuse people limited to some companies, because the site serves an added address at once."""
         return super().has_add_permission(request) and not corp_condition(request.user)
 
     def has_change_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
@@ -73,7 +73,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
     def get_form(
         self, request: HttpRequest, obj: SiteAddress | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """The address of a new installation is filled in."""
+        """Suggest the current URL in a new installation."""
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         is_local = obj is not None and obj.is_local and obj.domain != request.get_host()
         if request.method == "GET" and is_local and not Corp.objects.exists():
@@ -83,11 +83,11 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
-        """A change is shown before it is saved: every corp's console has to be changed after it."""
+        """Preview a change before saving, because the console of every corp must be changed after it."""
         address = self.get_object(request, unquote(object_id)) if object_id else None
         is_change = address is not None and self.has_change_permission(request, address)
         if address is not None and is_change and request.method == "POST" and "_confirmed" not in request.POST:
-            saved = SiteAddress.objects.get(pk=address.pk)  # the form writes into its own
+            saved = SiteAddress.objects.get(pk=address.pk)  # the form changes its own instance
             form = self.get_form(request, address, change=True)(request.POST, instance=address)
             if form.is_valid() and _must_be_confirmed(request, saved, form.cleaned_data["url"]):
                 return self._preview(request, saved, form.cleaned_data)
@@ -107,7 +107,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
             "leaves_this_host": address.domain == request.get_host() and not http.is_extra(address.domain),
         }
         response = own_page(self, request, "admin/integrations/siteaddress/confirm.html", context)
-        # Why? After saving, the browser is led to the new address, and browsers hold that against the policy.
+        # After saving, the browser is redirected to the new address, and browsers check this against form-action.
         http.allow(response, "form-action", [new.url.rstrip("/")])
         return response
 
@@ -115,7 +115,7 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
         services.save_site_address(address=obj)
 
     def response_post_save_change(self, request: HttpRequest, obj: SiteAddress) -> HttpResponseRedirect:
-        """To the list, under the new address where this one has just ceased to work."""
+        """Redirect to the list, under the new address if the current one no longer works."""
         response = super().response_post_save_change(request, obj)
         if http.is_admitted(request.get_host()):
             return response
@@ -123,7 +123,8 @@ class SiteAddressAdmin(ConfirmedChanges, AnyModelAdmin):
 
 
 def _must_be_confirmed(request: HttpRequest, saved: SiteAddress, url: str) -> bool:
-    """Not where WeCom has nothing of it yet, and the new address is the one at which the person works already."""
+    """Return whether to preview the change. Not needed if WeCom has no link with the address and the new address is the
+    one in use."""
     if url == saved.url:
         return False
     is_here = url == f"{request.scheme}://{request.get_host()}/"
