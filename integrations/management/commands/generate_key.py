@@ -1,4 +1,4 @@
-"""Make a key for FIELD_ENCRYPTION_KEYS: `manage.py generate_key`."""
+"""Generate a key for FIELD_ENCRYPTION_KEYS: `manage.py generate_key`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encrypt every stored secret anew with the first key, so that the old ones can be dropped."""
+"""Re-encrypt all stored secrets with the first key, so that the old keys can be removed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
 
-# So often rows that somebody else held, or wrote under another key meanwhile, are looked for: the last one finds none.
+# At most so many passes, for rows that were locked or saved under another key. The last pass finds none.
 SWEEPS = 5
 
 
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         if options["check"]:
             self.stdout.write(_("Everything is under the first key: the others can go."))
         else:
-            # What is not committed yet is not seen: a process with the old key may still save under it.
+            # Uncommitted rows are invisible: a process with the old key may still save a row.
             text = _(
                 "%(count)d values newly encrypted. Once every process with the keys in another order has ended, "
                 "--check says whether the other keys can go."
@@ -63,12 +63,12 @@ class Command(BaseCommand):
         def progress(done_count: int) -> None:
             text = _("%(model)s: %(done)d of %(total)d rows looked at")
             self.stdout.write(text % {"model": model._meta.label, "done": done_count, "total": total})
-            self.stdout.flush()  # a file or a pipe would keep it back
+            self.stdout.flush()  # otherwise output to a file or pipe is delayed
 
         return key_rotation.sweep(model, names, writes=writes, progress=progress)
 
 
 def _unreadable(model: type[Model], swept: key_rotation.Sweep) -> list[str]:
-    """Never the value, which may be a secret under a key that somebody still has."""
+    """Name the row and column, not the value, which may be a secret under a key that still exists."""
     words = _("no key of FIELD_ENCRYPTION_KEYS opens it")
     return [f"{model._meta.label} {key}, {name}: {words}" for key, name in swept.unreadable]

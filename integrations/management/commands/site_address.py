@@ -1,4 +1,4 @@
-"""Show or set the default site address from the server: the way back in after a wrong one was saved."""
+"""Show or set the default site address on the server, for access after a wrong one was saved."""
 
 from __future__ import annotations
 
