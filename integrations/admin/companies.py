@@ -169,8 +169,8 @@ class CorpForm(ProxyMixin, VersionedForm):
         """Validate, and copy new secrets to the instance."""
         super().clean()
         # Check an enabled corp only (the instance still has the saved values); enabling and disabling check the rest.
-        # Unchecking an option is refused if it would shut people out, as no page asks for confirmation, unlike
-        # disabling.
+        # Unchecking an option is refused if no administrator could sign in any more: only disabling asks for
+        # confirmation.
         if self.instance.is_enabled:
             for name in ("sign_in_enabled", "admin_rights_enabled"):
                 was_on, is_on = getattr(self.instance, name), self.cleaned_data.get(name)
