@@ -44,7 +44,7 @@ def test_enough_rounds_kill_everything_and_meet_every_fault() -> None:
 
 
 def test_the_database_s_clock_does_not_jump_where_valkey_is_filled_anew() -> None:
-    """The guide excludes this case: calls would look older than they are."""
+    """Guard what the guide excludes: calls would look older than they are."""
     for number in range(ROUNDS):
         found = plan(1, number, companies=3)
         is_filled = any(each.target == "broker" and each.kind not in {"freeze", "full"} for each in found)

@@ -70,7 +70,8 @@ def robot_key(number: int) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the web accepted: a run by its key, runs by their ids, an alert by its name. Empty if it did not."""
+    """Requests that the web accepted: a run by its key, runs by their ids, an alert by its name. Empty if it did
+    not."""
 
     by_hand: str
     by_key: list[int]

@@ -1,4 +1,4 @@
-"""Every setting with values that cannot work: the start names the variable, in one line, and shows no secret."""
+"""Settings with values that cannot work: the start names the variable in one line and shows no secret."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ BAD: dict[str, tuple[str, ...]] = {
     "MAIL_DOOR_LISTEN": ("", "2525", "localhost", "localhost:smtp", "127.0.0.1:0", "127.0.0.1:70000", "a b:25"),
     "MAIL_DOOR_DOMAINS": ("", ",", "@wecom.local", "wecom", "a b.local"),
     "MAIL_DOOR_NETWORKS": ("10.0.0.1/8", "bi.example.com", "0.0.0.0/0", "::/0"),
-    # Read by the process that listens: tests/notifications/inbound/mail/test_command.py
+    # The listening process reads these: tests/notifications/inbound/mail/test_command.py
     **dict.fromkeys(("MAIL_DOOR_CERTIFICATE", "MAIL_DOOR_KEY", "HEARTBEAT_FILE"), ()),
     **dict.fromkeys(
         (
             *("SNAPSHOT_CARD_SELECTOR", "SNAPSHOT_READY_SELECTOR"),
             *("SNAPSHOT_BUSY_SELECTOR", "SNAPSHOT_ERROR_SELECTOR"),
         ),
-        (),  # a picture that fails by one says so
+        (),  # a picture that fails because of one says so
     ),
     "SNAPSHOT_HOSTS": ("https://cdn.example.com", "a b"),
     "EGRESS_NAME": ("", "two words", "x" * 65),
@@ -167,7 +167,7 @@ def test_a_lease_is_three_calls_long_and_at_least_a_minute(call: int, lease: int
 
 
 class TestDotenv:
-    """What stands in .env; read here with nothing of it left behind."""
+    """Values from .env, of which nothing stays in the process."""
 
     @pytest.fixture(autouse=True)
     def _forgets(self, monkeypatch: pytest.MonkeyPatch) -> None:

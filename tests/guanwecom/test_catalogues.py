@@ -1,4 +1,4 @@
-"""What Django reads of all catalogues, merged: of two apps that translate one text the earlier one wins."""
+"""The merged catalogues as Django reads them: if two apps translate one text, the earlier app wins."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from django.utils.translation import gettext, ngettext, npgettext, override, pge
 
 from tools.catalogues import LANGUAGE, ROOT, CatalogueFile
 
-# The sandbox is a program of its own and merges nothing.
+# The sandbox is a separate program and merges nothing.
 APPS = ("guanwecom", "integrations", "accounts", "notifications")
 
 
 def test_no_other_app_translates_a_text_of_ours() -> None:
-    """Libraries have texts such as `crontab`, too: theirs would stand in our pages."""
+    """Catch texts that libraries have too, such as `crontab`: their translation would appear in our pages."""
     with override("zh-hans"):
         lost = [
             f"{app}: {message.id!r} reads {read(message)}"
@@ -25,7 +25,7 @@ def test_no_other_app_translates_a_text_of_ours() -> None:
 
 
 def read(message: Message) -> str:
-    """As a page does. Chinese has one form for all numbers."""
+    """Return the translation as a page shows it. Chinese has one form for all numbers."""
     context = message.context
     if isinstance(message.id, str):
         return pgettext(context, message.id) if context else gettext(message.id)

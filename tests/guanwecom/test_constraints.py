@@ -1,4 +1,4 @@
-"""Rules that the database itself holds: the second row, or the one without an owner, is refused whoever writes it."""
+"""Rules of the database: a second row, or one without an owner, is refused for every writer."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where a database's address asks for TLS, its server is verified: our own PostgreSQL, and databases as data sources.
+"""TLS to databases, our own PostgreSQL and data sources: if the address asks for it, the server is verified.
 
-A server of the test says, after TLS, that it does not know the password: whoever hears that has accepted it.
+The test's server answers "wrong password" after TLS, so a client that gets this answer has accepted it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.integrations.clients.sources.place import NOW
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 WRONG_PASSWORD = b"SFATAL\0C28P01\0Mpassword authentication failed\0\0"
 CAN_TLS = 0x800
-# MySQL's greeting: version, a salt in two parts, and what the server can (protocol 4.1, TLS, authentication plugins).
+# MySQL's greeting: version, a salt in two parts, and capabilities (protocol 4.1, TLS, authentication plugins).
 GREETING = (
     b"\x0a8.0.0\0\1\0\0\0saltsalt\0"
     + struct.pack("<HBHHB", 0x8200 | CAN_TLS, 45, 2, 0x0008, 21)
@@ -37,7 +37,7 @@ GREETING = (
 
 
 class Server:
-    """`are_encrypted`: whether each client that said who it is had TLS."""
+    """A database server. `are_encrypted` has an entry for each client that named itself: whether it used TLS."""
 
     def __init__(self, kind: str, certificate: Path) -> None:
         self.are_encrypted: list[bool] = []
@@ -52,7 +52,7 @@ class Server:
         with suppress(OSError):  # the listener was closed
             while True:
                 client, _address = self.listener.accept()
-                # A client that does not trust the certificate goes away.
+                # A client that does not trust the certificate disconnects.
                 with suppress(OSError), ExitStack() as exits:
                     self._serve(exits.enter_context(client), exits)
 
@@ -60,7 +60,7 @@ class Server:
         if client.recv(8) == SSL_REQUEST:
             client.sendall(b"S")
             client = exits.enter_context(self.context.wrap_socket(client, server_side=True))
-        if client.recv(4096):  # the name in the certificate is compared after TLS has come about
+        if client.recv(4096):  # the name in the certificate is compared after the TLS handshake
             self.are_encrypted.append(isinstance(client, ssl.SSLSocket))
         client.sendall(b"E" + struct.pack("!i", len(WRONG_PASSWORD) + 4) + WRONG_PASSWORD)
 

@@ -1,4 +1,4 @@
-"""Django's own checks of a deployment find nothing in production's settings."""
+"""Django's own deployment checks of production's settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.services import ENVIRON
 
 
 def test_a_production_is_clean(project_root: Path, tmp_path: Path) -> None:
-    """With https everywhere. The server of the database need not be there."""
+    """Use https everywhere. The database server need not exist."""
     environ = {
         **{name: value for name, value in ENVIRON.items() if name != "DJANGO_ALLOW_ASYNC_UNSAFE"},
         "ENVIRONMENT": "production",

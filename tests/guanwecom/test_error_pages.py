@@ -1,4 +1,4 @@
-"""The pages for what is not there, not allowed, or broken."""
+"""Pages for errors: not found, forbidden, broken."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_error_pages_speak_to_people(address: str, status: int, heading: str) ->
 @pytest.mark.django_db
 @pytest.mark.parametrize("address", ["/login/", "/logout/", "/admin/login/"])
 def test_a_form_that_has_expired_says_so_and_leads_on(address: str) -> None:
-    """As after a night, or after signing in in another tab, which changes the token."""
+    """Expire the token as a night does, or a sign-in in another tab."""
     client = Client(enforce_csrf_checks=True)
 
     response = client.post(address, {"username": "lilei", "password": "x", "csrfmiddlewaretoken": "of yesterday"})

@@ -1,4 +1,4 @@
-"""Fields that are written without templates are what Django's templates write, byte for byte."""
+"""Fields rendered without templates equal the output of Django's templates, byte for byte."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from guanwecom.form_renderer import FormRenderer
 
 THEIRS, OURS = DjangoTemplates(), FormRenderer()
-# What breaks out of an attribute or a tag, safe and lazy texts, and numbers that languages write in different ways.
+# Values that break out of an attribute or a tag, safe and lazy texts, and numbers that languages format differently.
 VALUES = (
     *("", " ", "plain", "<b>&amp;\"'`", mark_safe("<b>safe</b>"), gettext_lazy("<Save>"), gettext_lazy("Save")),
     *(0, 1234567, -1.5, Decimal("1234.50"), None, True, False, ("a", 1), datetime(2026, 1, 2, 3, 4, tzinfo=UTC)),
 )
 values = st.one_of(st.sampled_from(VALUES), st.text(max_size=8), st.integers(), st.floats(allow_nan=False))
 attributes = st.dictionaries(st.one_of(st.sampled_from(["class", "disabled", "data-n"]), st.text(max_size=4)), values)
-# A label that is a tuple would be a group.
+# A tuple as a label would make a group.
 choices = st.lists(st.tuples(values, values.filter(lambda label: not isinstance(label, tuple))), max_size=4)
 INPUTS = (
     *(forms.TextInput, forms.NumberInput, forms.EmailInput, forms.URLInput, forms.PasswordInput, forms.HiddenInput),
@@ -51,7 +51,7 @@ def rendered_templates() -> Iterator[list[str]]:
 
 
 def assert_same(template_name: str, context: dict[str, Any]) -> None:
-    """In both languages, and without a template."""
+    """Compare our output with Django's in both languages, and assert that no template was rendered."""
     for language in ("zh-hans", "en"):
         with override(language):
             expected = THEIRS.render(template_name, context)

@@ -1,4 +1,4 @@
-"""The history of a row names what was changed in the language of who reads it."""
+"""The history of a row, which names changes in the reader's language."""
 
 from __future__ import annotations
 

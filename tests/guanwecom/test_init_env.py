@@ -1,4 +1,4 @@
-"""`manage.py init_env` writes an .env that starts the product, before there is any setting."""
+"""`manage.py init_env` writes an .env that starts the product, before any setting exists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 
 SITE = ("--site", "https://bi.example.com")
 LOCAL = (*SITE, "--database", "postgresql://u:p%24w@db.example/name", "--valkey", "redis://:pa55@valkey.example/0")
-# Reads the settings with nothing but the file whose path it is given, as if it lay beside manage.py.
+# Reads the settings from the given file alone, as if it were beside manage.py.
 READ = (
     "import sys, pathlib; from guanwecom import environment as e; e.read_dotenv(pathlib.Path(sys.argv[1])); "
     "from guanwecom import settings as s; print(s.EXTRA_ALLOWED_HOSTS, s.VALKEY_URL)"
@@ -25,7 +25,7 @@ READ = (
 
 
 def init_env(*options: str) -> str:
-    """What the command says."""
+    """Run the command and return its output."""
     out = StringIO()
     call_command("init_env", *options, stdout=out)
     return out.getvalue()
@@ -34,7 +34,7 @@ def init_env(*options: str) -> str:
 def started(
     root: Path, *options: str, cwd: Path, stdin: int = subprocess.DEVNULL, lang: str = "C.UTF-8"
 ) -> subprocess.CompletedProcess[str]:
-    """The command in a process with nothing but a language in its environment."""
+    """Run the command in a process whose environment has only a language."""
     command = [sys.executable, str(root / "manage.py"), "init_env", *options]
     return subprocess.run(  # our own command
         command, env={"LANG": lang}, cwd=cwd, stdin=stdin, capture_output=True, text=True, check=False
@@ -96,7 +96,7 @@ def test_compose_gets_new_passwords_for_its_own_services(tmp_path: Path) -> None
 
 
 def test_it_can_be_printed(project_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a container that may write nothing."""
+    """Print it for a container that may write nothing."""
     monkeypatch.chdir(tmp_path)
 
     printed = init_env("--file", "-", *LOCAL)

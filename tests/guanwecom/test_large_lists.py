@@ -1,6 +1,6 @@
-"""Once, on PostgreSQL, with 100,000 people and 1,000,000 receipts: every list of the admin opens in good time.
+"""Lists of the admin with 100,000 people and 1,000,000 receipts: each opens in good time.
 
-Runs with `make nightly`. Prints the time of each list.
+Runs with `make nightly` and prints the time of each list.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def test_every_list_opens_in_good_time_with_a_million_receipts(root: Client) -> 
 
 
 def _by_company() -> list[str]:
-    """The log of a company with nearly all messages, of one whose few lie deep in the log, and of one without any."""
+    """Return addresses of logs for a company with nearly all messages, one with a few old ones, and one with none."""
     busy, quiet, idle = Corp.objects.order_by("pk")[:3]
     oldest = Delivery.objects.order_by("pk").values("pk")[:200]
     Delivery.objects.filter(pk__in=oldest).update(corp=quiet)

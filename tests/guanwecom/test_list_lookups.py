@@ -1,4 +1,4 @@
-"""Lists of the administration answer to nothing that they do not show."""
+"""Lists of the administration refuse lookups of fields that they do not show."""
 
 from __future__ import annotations
 

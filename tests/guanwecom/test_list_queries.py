@@ -1,4 +1,4 @@
-"""The admin's lists open in as many queries for 1,000 rows (nightly 10,000) as for 10, and count no large table."""
+"""Lists of the admin need as many queries for 1,000 rows (nightly 10,000) as for 10, and count no large table."""
 
 from __future__ import annotations
 
@@ -32,16 +32,15 @@ LARGE_TABLES = (
     *("notifications_report", "notifications_subscription", "integrations_callbackevent", "auth_group"),
 )
 COUNT = r"COUNT\([^)]*\)+(?: AS \"\w+\")? FROM "
-# Of a table itself (an alias such as U0: of one row's own rows, inside a subquery), or of a query without an end.
+# Counts of a whole table, or of a query without a limit. An alias such as U0 counts one row's own rows in a subquery.
 OF_A_TABLE = re.compile(rf"{COUNT}\"({'|'.join(LARGE_TABLES)})\"(?! [A-Z]\d)")
-# The calls of the last minute, over the index `attempt_started`: as many as WeCom takes, however old the table is.
+# Counts of the last minute's calls use the index `attempt_started`: as many as WeCom takes, in a table of any age.
 OF_A_MINUTE = re.compile(r" WHERE \"notifications_attempt\"\.\"started_at\" >= ")
 OF_A_QUERY = re.compile(rf"{COUNT}\((?!.* LIMIT \d+\) subquery$)", re.DOTALL)
 
 
 def lists() -> list[str]:
-    """The overview, the search over all; the list of each registered model, a later page of it, and a search where it
-    has one."""
+    """Return the overview, the global search, and for each registered model its list, a later page and a search."""
     found = ["/admin/", "/admin/search/?q=1"]
     for model, model_admin in admin.site._registry.items():
         path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
@@ -53,8 +52,10 @@ def lists() -> list[str]:
 
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Client]:
-    """Browsers of a superuser and of somebody with every permission for some companies. What a process keeps for
-    seconds is not read again, however slowly pages open."""
+    """Browsers of a superuser and of somebody with every permission for some companies.
+
+    What a process caches for seconds is not read again, however slowly pages open.
+    """
     for module, name in ((http, "ADMITTED_SECONDS"), (http, "READ_SECONDS"), (installation, "KNOWN_SECONDS")):
         monkeypatch.setattr(module, name, 3600.0)
     monkeypatch.setattr(sessions, "NOTED_EVERY_OF_STAFF", timedelta(days=1))
@@ -71,12 +72,12 @@ def client_of(who: str) -> Client:
 
 
 def queries_of(client: Client, path: str, *, is_first: bool = True) -> list[str]:
-    """`is_first`: what a process keeps is read by a visit before."""
+    """Return the queries of a page. `is_first`: visit it once before, so that the process's caches are filled."""
     if is_first:
         client.get(path)
     with CaptureQueriesContext(connection) as captured:
         answer = client.get(path)
-    assert answer.status_code in {200, 302, 403}, path  # 302: has one row, shown at once; 403: not for the limited
+    assert answer.status_code in {200, 302, 403}, path  # 302: one row, shown at once; 403: not for the limited person
     return [query["sql"] for query in captured]
 
 
@@ -94,11 +95,11 @@ def test_every_list_takes_as_many_queries_for_many_rows_as_for_10(clients: dict[
 
     fill(9_990 if IS_NIGHTLY else 990, corps=190)
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")  # as both databases do by themselves, but not within a test's transaction
+        cursor.execute("ANALYZE")  # as the database does by itself, but not within a test's transaction
 
     found = {(who, path): queries_of(clients[who], path, is_first=False) for who, path in counted}
     assert {visit: len(queries) for visit, queries in found.items()} == few
-    # The overview counts runs of one day by their states.
+    # The overview counts one day's runs by state.
     of_lists = {visit: full_counts(queries) for visit, queries in found.items() if visit[1] != "/admin/"}
     assert {visit: counts for visit, counts in of_lists.items() if counts} == {}
     later = {path: clients["superuser"].get(path).status_code for path in lists() if path.endswith("p=2")}

@@ -1,4 +1,4 @@
-"""The menu: twelve entries by task, for each person those that they may open; tabs for lists that belong together."""
+"""The menu: twelve entries by task, limited to what a person may open, with tabs for lists that belong together."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def current(sections: list[navigation.Section]) -> list[str]:
 def test_each_reader_has_its_twelve_entries_in_their_language(world: World) -> None:
     client = client_of(world, "U")
     menu = menu_at(client)
-    chinese, chinese_tabs = labels(menu), tabs(menu)  # in the language of the moment
+    chinese, chinese_tabs = labels(menu), tabs(menu)  # in the active language
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
     menu = menu_at(client)
     english, english_tabs = labels(menu), tabs(menu)
@@ -67,7 +67,7 @@ def test_each_reader_has_its_twelve_entries_in_their_language(world: World) -> N
 
 def test_every_list_of_the_administration_is_a_tab_of_one_entry() -> None:
     tabs = [tab for section in navigation.SECTIONS for entry in section.entries for tab in entry.tabs]
-    # A report is written on the page of its push.
+    # A report is edited on the page of its push.
     assert sorted(tab.model for tab in tabs if not tab.page) == sorted(
         model._meta.label for model in admin.site._registry if model is not Report
     )

@@ -1,4 +1,4 @@
-"""What docs/en/asvs.md says of the whole site, where no other test shows it."""
+"""Statements of docs/en/asvs.md about the whole site that no other test proves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from integrations.clients.wecom.tokens import TrialTokens
 from tests.admin_world import build, state
 from tests.integrations.clients.sources.web import says, web_service
 
-# More than a person would type, of two scripts, with spaces at the ends and a mark that is two code points.
+# Longer than a person would type, in two scripts, with outer spaces and a mark of two code points.
 LONG = f" {'长口令 and ü '.join('0123456789')} "
 SCRIPTS = re.compile(
     r"\b(?:RTCPeerConnection|getUserMedia|localStorage|sessionStorage|indexedDB|caches|onmessage|eval|Function)\b|[\"']message[\"']"
@@ -38,7 +38,7 @@ SCRIPTS = re.compile(
 
 
 def plain_patterns(patterns: list[Any]) -> Iterator[URLPattern]:
-    """Addresses without a parameter, but for those of the administration."""
+    """Yield addresses without a parameter, those of the administration left out."""
     for pattern in patterns:
         if isinstance(pattern, URLPattern) and not pattern.pattern.converters:
             yield pattern
@@ -55,7 +55,7 @@ def every_view(patterns: list[Any]) -> Iterator[Any]:
 
 
 def test_every_form_brings_its_token() -> None:
-    """But what other programs send: WeCom's callbacks, messages of other systems, and calls of the API."""
+    """Exempt only what other programs send: WeCom's callbacks, messages of other systems, and calls of the API."""
     views = every_view(get_resolver().url_patterns)
     exempt = {view.__module__ for view in views if getattr(view, "csrf_exempt", False)}
 
@@ -82,7 +82,7 @@ def test_no_other_site_may_read_an_answer(client: Client, db: None, path: str, m
     [
         ("/login/", "text/html; charset=utf-8"),
         ("/not/there/", "text/html; charset=utf-8"),
-        ("/healthz/live", "text/plain"),  # of ASCII alone
+        ("/healthz/live", "text/plain"),  # ASCII only
         ("/api/v1/not-there", "application/problem+json"),  # JSON is always UTF-8
         ("/static/notifications/rows.js", 'text/javascript; charset="utf-8"'),
     ],
@@ -101,7 +101,8 @@ def test_what_an_address_says_is_decoded_once(admin_client: Client) -> None:
 
 
 def test_no_client_follows_a_redirection() -> None:
-    """Data of a source by HTTP alone does, within its origin: test_follows_within_the_same_origin_only."""
+    """Check all clients but data sources over HTTP, which follow within one origin:
+    test_follows_within_the_same_origin_only."""
     with web_service(says(b"{}")) as elsewhere:
         leads_away = says(b"", status="307 Temporary Redirect", headers=f"Location: {elsewhere.url}/")
         with web_service(leads_away) as service, open_session() as session:
@@ -122,7 +123,8 @@ def test_no_client_follows_a_redirection() -> None:
 
 @pytest.mark.django_db
 def test_get_changes_nothing_outside_the_administration(settings: Settings) -> None:
-    """Pages without a number in their address, opened by who may do most. The administration: test_admin_matrix.py."""
+    """Open all pages without a number in their address as a superuser. For the administration see
+    test_admin_matrix.py."""
     settings.EXTRA_ALLOWED_HOSTS = ["testserver"]
     client = build().client("U")
     before = state()

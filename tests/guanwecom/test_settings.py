@@ -1,4 +1,4 @@
-"""A bad value in the environment stops the start and names its variable, in a process of its own."""
+"""A bad value in the environment: the start stops and names the variable, in a process of its own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GOOD = {
 
 
 def start(root: Path, expression: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
-    """A Python process with nothing in its environment but the settings; None leaves a variable out."""
+    """Start a Python process whose environment has only the settings; None leaves a variable out."""
     variables = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
     return subprocess.run(  # noqa: S603  # our own interpreter
         [sys.executable, "-c", READ.format(expression)],
@@ -103,7 +103,7 @@ def test_postgresql(url: str, found: list[object]) -> None:
 
 
 def test_a_connection_to_postgresql_whose_server_is_gone_ends_within_a_minute() -> None:
-    """Unless the address asks for something else, or for no options where a pooler refuses them."""
+    """Let the address set other options, or none for a pooler that refuses them."""
     options = database("postgresql://u:p@db.example/name?connect_timeout=3")["OPTIONS"]
 
     assert options == {
@@ -174,7 +174,7 @@ def test_sentinels_are_asked_for_the_primary_and_verified_as_it_is() -> None:
     ("query", "wanted"), [("", "read-write"), ("?target_session_attrs=prefer-standby", "prefer-standby")]
 )
 def test_of_several_databases_the_one_that_takes_writes_is_used(query: str, wanted: str) -> None:
-    """Unless the address asks for something else."""
+    """Let the address choose otherwise."""
     found = database(f"postgresql://u:p@a.example:5432,b.example:5433/name{query}")
 
     assert (found["HOST"], found["PORT"]) == ("a.example,b.example", "5432,5433")
@@ -185,7 +185,7 @@ def test_of_several_databases_the_one_that_takes_writes_is_used(query: str, want
 def test_cookies_that_no_sibling_domain_can_plant(
     project_root: Path, monkeypatch: pytest.MonkeyPatch, is_on: str, prefix: str
 ) -> None:
-    """What browsers ask of the prefix: Secure, the path / and no domain."""
+    """Meet the browsers' conditions for the prefix: Secure, the path / and no domain."""
     monkeypatch.setenv("HOST_COOKIES", is_on)
 
     read = {**vars(global_settings), **runpy.run_path(str(project_root / "guanwecom" / "settings.py"))}

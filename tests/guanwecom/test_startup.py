@@ -1,4 +1,4 @@
-"""Real processes refuse to start on settings that do not hold, in one line without a traceback."""
+"""Real processes that refuse to start on impossible settings, in one line without a traceback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROGRAMS = {
     "web": ["gunicorn", "guanwecom.wsgi", "--workers", "1", "--no-control-socket", "--bind"],
     "worker": ["python", "-m", "guanwecom", "worker", "--pool", "threads", "--concurrency", "1"],
     "beat": ["celery", "-A", "guanwecom", "beat"],
-    "command": ["python", "manage.py", "migrate"],  # one that Django asks no checks for
+    "command": ["python", "manage.py", "migrate"],  # Django runs no checks for this command
 }
 WRONG = [
     (
@@ -68,7 +68,7 @@ def test_no_process_starts_with_settings_that_do_not_hold(
     )
 
     lines = (done.stdout + done.stderr).splitlines()
-    said_anyway = ("[INFO]", "[ERROR]", "gunicorn.error", "is starting.")  # by gunicorn, and by beat
+    said_anyway = ("[INFO]", "[ERROR]", "gunicorn.error", "is starting.")  # gunicorn and beat write these
     of_ours = [line for line in lines if not any(words in line for words in said_anyway)]
     assert of_ours == [f"guanwecom does not start: {reason}"]
     assert done.returncode == 4
@@ -90,7 +90,7 @@ def test_a_worker_starts_itself_anew_when_it_is_asked_to(
 def test_beat_without_its_database_ends_in_one_line(
     process_environ: dict[str, str], project_root: Path, tmp_path: Path
 ) -> None:
-    """A service manager starts it again and again."""
+    """Print one line, because a service manager restarts it again and again."""
     done = subprocess.run(
         [str(BIN / "celery"), "--quiet", *PROGRAMS["beat"][1:], "--pidfile", str(tmp_path / "beat.pid")],
         env={**process_environ, "DATABASE_URL": f"postgresql://beat:pa55@127.0.0.1:{free_port()}/gone"},
@@ -106,7 +106,7 @@ def test_beat_without_its_database_ends_in_one_line(
     assert done.returncode == 1
 
 
-# Why so few objects that are looked through? What is loaded stays, and each look would take a tenth of a second.
+# Loaded modules are frozen, because they stay: each garbage collection would take a tenth of a second for them.
 FROZEN = "print(gc.get_freeze_count() > 50 * len(gc.get_objects())); "
 
 
@@ -121,7 +121,7 @@ def test_web_leaves_what_is_loaded_out_of_the_garbage_collector(
 def test_so_does_a_worker_which_loads_no_pages_and_can_still_make_their_links(
     process_environ: dict[str, str], project_root: Path
 ) -> None:
-    """Pages and these packages take a third of a process's memory."""
+    """Save the third of a process's memory that pages and these packages take."""
     program = (
         f"import gc, sys; from guanwecom.celery import app; app.loader.import_default_modules(); {FROZEN}"
         "heavy = ('guanwecom.urls', 'notifications.admin', 'sqlalchemy.engine', 'openpyxl', 'ninja'); "

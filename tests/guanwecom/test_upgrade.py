@@ -30,10 +30,10 @@ from tests.e2e.waiting import eventually
 from tests.nightly import IS_NIGHTLY
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
-# What stands for the last release: those that follow only add to its tables, and it needs no package that is gone.
-# Move it on with a release.
+# This commit represents the last release: later ones only add to its tables, and it needs no removed package. Move it
+# on with a release.
 OLDER_COMMIT = "27b0a421ea0251966570c8d928b3b69663f28b8c"
-# Prints each table's columns: whether they take NULL, and whether a row may be inserted without naming them.
+# Prints each table's columns: whether they take NULL, and whether an insert may leave them out.
 PRINT_COLUMNS = """
 import json
 import django
@@ -64,7 +64,7 @@ Columns = dict[tuple[str, str], Column]
 
 @pytest.fixture(scope="session")
 def older_code(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the older commit's files. Clones without its history lack them; those of CI are whole."""
+    """A folder with the older commit's files. Clones without its history lack them; those of CI are complete."""
     git = shutil.which("git") or "git"
     archive = subprocess.run([git, "archive", OLDER_COMMIT], cwd=project_root, capture_output=True, check=False)
     if archive.returncode:
@@ -79,7 +79,7 @@ def older_code(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def read_columns_of_code(folder: Path) -> Columns:
-    """The columns that the code in `folder` knows, by table and name."""
+    """Return the columns that the code in `folder` knows, by table and name."""
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "guanwecom.settings", "PYTHONPATH": str(folder)}
     done = subprocess.run([sys.executable, "-c", PRINT_COLUMNS], cwd=folder, env=env, capture_output=True, check=True)
     tables: dict[str, dict[str, Column]] = json.loads(done.stdout)
@@ -87,7 +87,7 @@ def read_columns_of_code(folder: Path) -> Columns:
 
 
 def read_columns_of_database() -> Columns:
-    """The columns after our migrations, which may leave those that only older code reads."""
+    """Return the columns after our migrations, which may keep some that only older code reads."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT table_name, column_name, is_nullable = 'YES', column_default IS NOT NULL OR is_identity = 'YES' "
@@ -111,7 +111,7 @@ def test_older_code_finds_all_its_columns_and_can_insert_into_all_its_tables(old
     assert {key for key, column in added.items() if not column["is_optional"]} == set(), "added without db_default"
 
 
-# By the older code: a company with a person, pushes of every minute, and a token for the API, which is printed.
+# For the older code: a company with a person, pushes of every minute, and an API token, which is printed.
 SEED = """
 import sys
 import django
@@ -142,7 +142,7 @@ token.save()
 print(key)
 """
 PUSHES = 8
-# So many are asked for before the upgrade, and so many after it.
+# So many runs are requested before the upgrade, and so many after it.
 RUNS = 12
 
 
@@ -159,7 +159,8 @@ def first_database(process_environ: dict[str, str], older_code: Path) -> Iterato
 
 
 class Traffic:
-    """Runs every push again and again by the API, as a data platform would; `answers` counts what it is told."""
+    """Requests of every push by the API, again and again as a data platform would make them. `answers` counts the
+    results."""
 
     def __init__(self, url: str, token: str) -> None:
         self.answers: Counter[int] = Counter()
@@ -185,7 +186,7 @@ class Traffic:
                 self.answers[session.post(address, headers=headers, timeout=120).status_code] += 1
 
     def wait_for_runs(self, count: int, stack: Stack) -> None:
-        """Wait until so many more have begun."""
+        """Wait until `count` more runs have begun."""
         former = self.answers[202]
         eventually(lambda: self.answers[202] >= former + count, stack.programs.values())
 
@@ -242,7 +243,7 @@ def test_an_upgrade_under_the_traffic_of_the_first_release_harms_nobody(
     assert done.returncode == 0, done.stderr
     assert deadlocks == 0
     assert "Traceback" not in logs
-    assert traffic.answers.keys() <= {202, 409}  # 409: a run of the push is under way
+    assert traffic.answers.keys() <= {202, 409}  # 409: the push is already running
     assert (len(arrived), failed_count) == (run_count, 0)
     assert {message["msgtype"] for message in arrived} == {"textcard"}
     assert login_page.status_code == 200

@@ -1,6 +1,6 @@
-"""A rediss:// address is verified by every connection to Valkey: the broker's, the cache's and our own.
+"""Verification of a rediss:// address by every connection to Valkey: the broker's, the cache's and our own.
 
-The Valkey of the tests has no TLS. A TLS server before it takes its place; the certificates are made for the test.
+The tests' Valkey has no TLS, so a TLS server with a certificate made for the test stands before it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from django.conf import settings
 
 from tests.authority import Authority
 
-# Each connection is tried in a process with settings of its own; says what became of it.
+# Tries each connection in a process with its own settings, and prints the result.
 TRY_ALL = """
 import json
 import django
@@ -114,7 +114,7 @@ def test_a_certificate_of_the_named_authority_is_accepted(
 
 
 def test_a_certificate_of_anybody_else_is_refused(project_root: Path, tls_url: str, authority: Authority) -> None:
-    """By an authority that is not trusted, and for another host."""
+    """Refuse an untrusted authority, and a certificate for another host."""
     assert outcomes(project_root, tls_url, None) == dict.fromkeys(EVERY, "refused")
     url = tls_url.replace("@localhost:", "@127.0.0.1:")
     assert outcomes(project_root, url, authority.file) == dict.fromkeys(EVERY, "refused")

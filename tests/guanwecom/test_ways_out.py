@@ -1,4 +1,4 @@
-"""Selects of the administration that have nothing to choose say why, and lead to where that is changed."""
+"""Selects of the administration without choices: they say why, and link to the page that changes it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def root() -> Client:
 
 
 def lines_of(client: Client, address: str) -> dict[str, str]:
-    """What stands below each select, by its id."""
+    """Return the text below each select, by its id."""
     text = client.get(address).content.decode()
     found = re.findall(r'<p class="way-out" data-way-out="([^"]*)">(.*?)</p>', text, re.S)
     return {field: " ".join(re.sub(r"<[^>]+>", " ", line).split()) for field, line in found}
@@ -133,7 +133,7 @@ def test_a_source_added_for_a_card_leads_on_to_the_card(root: Client) -> None:
 
 
 def dead_ends(client: Client, address: str) -> list[str]:
-    """Selects of the form that have nothing to choose, and no reason or nobody to ask and nowhere to go."""
+    """Return selects of the form without choices that give no reason, or neither a person to ask nor a link."""
     answer = client.get(address)
     if answer.status_code != 200 or "adminform" not in (answer.context or {}):
         return []

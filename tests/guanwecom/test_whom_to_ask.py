@@ -1,4 +1,4 @@
-"""Pages of the administration say whom to ask to whoever may look and no more, and tell nothing of other companies."""
+"""Pages of the administration name whom to ask if one may only look, and reveal nothing of other companies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def reader(corp: Corp) -> Client:
 
 @pytest.fixture(autouse=True)
 def _editor(corp: Corp) -> None:
-    """Whom the reader sees and may ask."""
+    """The editor whom the reader sees and may ask."""
     editor = User.objects.create(username="hanmei", name="韩梅梅", is_staff=True)
     editor.groups.add(Group.objects.get(name=Role.PUSH_EDITOR))
     editor.managed_corps.add(corp)
@@ -59,7 +59,7 @@ def test_pages_that_one_may_only_read(corp: Corp, reader: Client) -> None:
         (everywhere, "integrations/biconnection/1", "请联系系统管理员。"),
     ):
         assert LOOKING.format(words) in client.get(f"/admin/{address}/change/").text
-    for log in ("notifications/run", "accounts/auditentry"):  # nobody writes them
+    for log in ("notifications/run", "accounts/auditentry"):  # nobody edits logs
         assert "whom-to-ask" not in reader.get(f"/admin/{log}/").text
 
 

@@ -1,4 +1,4 @@
-"""Dates as they are written everywhere, and our words in place of Django's."""
+"""Dates in their one format, and our words in place of Django's."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_row_is_named_by_the_time_of_the_site(db: None) -> None:
 
 
 def test_each_text_of_djangos_that_we_say_otherwise_is_djangos() -> None:
-    """One that Django words anew would stay in ours, and Django's would come back."""
+    """Notice when Django rewords a text: ours would stay unused, and Django's would come back."""
     sources = [
         *DJANGO.glob("contrib/a*/**/*.py"),
         *DJANGO.glob("contrib/admin/templates/**/*.html"),

@@ -1,4 +1,4 @@
-"""A worker takes its connections from a pool; other programs do not."""
+"""A worker's connection pool, which other programs do not have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker and beat wait for a broker that is away, however long that takes."""
+"""A worker and beat that wait for a missing broker, however long that takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celery.beat import Scheduler
 from guanwecom.celery import app
 from guanwecom.operations.worker import LastingConsumer
 
-# Celery's default of 100 tries would end in the 2,790th second, with pauses of up to 30 s between them.
+# Celery's default of 100 tries ends after 2,790 s, with pauses of up to 30 s.
 LONG_SECONDS = 10_000
 
 
@@ -21,7 +21,7 @@ class StillWaitingError(Exception):
 
 @pytest.fixture(autouse=True)
 def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing listens, and the clock of the pauses runs ahead."""
+    """A broker address at which nothing listens, and pauses that take no time."""
     slept = 0.0
 
     def sleep(seconds: float) -> None:

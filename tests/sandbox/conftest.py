@@ -1,4 +1,4 @@
-"""The sandbox, freshly seeded for each test; calls of its API; addresses that receive its callbacks."""
+"""The sandbox, freshly seeded for each test; calls of its API; receivers of its callbacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HTTPS_PORT = 443
 
 @pytest.fixture(scope="session")
 def ca_file(running_sandbox: SandboxHandle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a program must trust to talk to it by TLS."""
+    """The CA certificate that a TLS client of the sandbox must trust."""
     path = tmp_path_factory.mktemp("ca") / "ca.pem"
     path.write_text(running_sandbox.control("GET", "ca")["certificate"], encoding="utf-8")
     return path
@@ -31,7 +31,7 @@ def ca_file(running_sandbox: SandboxHandle, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def wecom_hosts(sandbox: SandboxHandle, tls_port: int, ca_file: Path, monkeypatch: pytest.MonkeyPatch) -> SandboxHandle:
-    """Programs in this process reach the sandbox under WeCom's own addresses: a resolver rule, and its CA trusted."""
+    """The sandbox under WeCom's own addresses for programs in this process, by a resolver rule and its trusted CA."""
     look_up = socket.getaddrinfo
 
     def ruled(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
@@ -46,13 +46,13 @@ def wecom_hosts(sandbox: SandboxHandle, tls_port: int, ca_file: Path, monkeypatc
 
 @pytest.fixture
 def wecom_sandbox_seed() -> object:
-    """Read by the fixture `wecom_sandbox` of the sandbox's own plugin."""
+    """The seed that the fixture `wecom_sandbox` of the sandbox's own plugin reads."""
     return {"companies": [company()]}
 
 
 @pytest.fixture
 def sandbox(wecom_sandbox: Sandbox, running_sandbox: SandboxHandle) -> SandboxHandle:
-    """In which nothing has happened yet, with a browser that nobody has used."""
+    """A freshly seeded sandbox, with an unused browser."""
     running_sandbox.session.cookies.clear()
     return running_sandbox
 
@@ -66,7 +66,7 @@ class Api:
     secret: str = SECRET
 
     def raw(self, method: str, path: str, **kwargs: Any) -> requests.Response:
-        """`path` without /cgi-bin/; nothing is added."""
+        """Send a request as it is. `path` comes without /cgi-bin/."""
         return self.sandbox.session.request(method, f"{self.sandbox.base_url}/cgi-bin/{path}", timeout=60, **kwargs)
 
     def token(self) -> str:
@@ -78,12 +78,12 @@ class Api:
         return dict(self.raw("GET", path, params={"access_token": self.token(), **query}).json())
 
     def post(self, path: str, document: object = None, **query: object) -> dict[str, Any]:
-        """A body of bytes goes out as it is."""
+        """Post JSON; a body of bytes goes out as it is."""
         body = {"data": document} if isinstance(document, bytes) else {"json": document}
         return dict(self.raw("POST", path, params={"access_token": self.token(), **query}, **body).json())
 
     def send(self, touser: str = "lilei", **values: Any) -> dict[str, Any]:
-        """message/send: a text unless `values` say otherwise."""
+        """Call message/send, with a text unless `values` say otherwise."""
         message: dict[str, object] = {"touser": touser, "msgtype": "text", "agentid": AGENTID}
         return self.post("message/send", message | ({} if "msgtype" in values else _TEXT) | values)
 

@@ -35,7 +35,7 @@ def first_world() -> World:
 
 @dataclass
 class DirectApi:
-    """`secret`: whose token calls; that of the app, unless another is given."""
+    """Calls with the token of `secret`, by default the app's."""
 
     secret: str = SECRET
     world: World = field(default_factory=first_world)
@@ -49,7 +49,7 @@ class DirectApi:
         headers: dict[str, str] | None = None,
         **query: object,
     ) -> Reply:
-        """`sent`: the query of a GET, the body of a POST; bytes go out as they are."""
+        """Call the API. `sent` is the query of a GET or the body of a POST; bytes go out as they are."""
         method = method or (ENDPOINTS.get(name) or OPEN_ENDPOINTS[name]).methods[0]
         if name in ENDPOINTS and "access_token" not in query:
             query["access_token"] = self.token()
@@ -75,7 +75,7 @@ class DirectApi:
         return str(json.loads(answer.body)["access_token"])
 
     def send(self, touser: str = "lilei", **values: object) -> dict[str, Any]:
-        """message/send: a text unless `values` say otherwise."""
+        """Call message/send, with a text unless `values` say otherwise."""
         return self("message/send", {**TEXT, "touser": touser, **values})
 
     def upload(self, kind: str, body: bytes, name: str = "a.bin", path: str = "media/upload") -> dict[str, Any]:
@@ -92,7 +92,7 @@ class DirectApi:
         return self.company.apps[AGENTID]
 
     def change(self, kind: str, *rows: dict[str, object]) -> None:
-        """As the control interface does it: rows of departments, members, tags or apps."""
+        """Put rows of departments, members, tags or apps, as the control interface does."""
         put = getattr(administration, f"put_{kind}")
         put(self.world, self.company, list(rows))
 
@@ -103,9 +103,9 @@ class DirectApi:
         self.world.clock.advance(seconds)
 
     def messages(self, userid: str) -> list[dict[str, Any]]:
-        """What stands on a member's phone, oldest first."""
+        """Return what is on a member's phone, oldest first."""
         return [one.as_json(userid) for one in self.world.mail.inbox(CORPID, userid)]
 
     def receivers(self) -> list[list[str]]:
-        """Of every message so far."""
+        """Return the receivers of every message so far."""
         return [list(one.receivers) for one in self.world.mail.messages.values()]

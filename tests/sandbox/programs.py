@@ -1,4 +1,4 @@
-"""Programs that others wrote, to hold against the sandbox: packages of npm."""
+"""Programs of others to test the sandbox with: npm packages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NPM_FOLDER = ROOT / ".cache" / "npm"
 
 
 def missing(reason: str) -> None:
-    """Skip the test and say why; where continuous integration runs, that is a failure."""
+    """Skip the test and say why; in continuous integration, fail it."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def npm_modules() -> Path:
-    """The folder node_modules with NPM_PACKAGES, installed once and kept in .cache/."""
+    """Return the folder node_modules with NPM_PACKAGES, installed once into .cache/."""
     failure = _install_npm_packages()
     if failure:
         missing(failure)
@@ -34,7 +34,7 @@ def npm_modules() -> Path:
 
 @cache
 def _install_npm_packages() -> str:
-    """Why the packages are not there, or nothing. Tried once a run, by one of pytest's workers after the other."""
+    """Return why the packages are missing, or "". Pytest's workers try in turn, once a run."""
     wanted = " ".join(NPM_PACKAGES)
     mark = _NPM_FOLDER / "installed"
     if shutil.which("npm") is None:

@@ -1,4 +1,4 @@
-"""An app's callback address: a server in a thread that decrypts with wechatpy, a program we did not write."""
+"""An app's callback address: a server in a thread that decrypts with wechatpy, an independent program."""
 
 from __future__ import annotations
 
@@ -22,22 +22,25 @@ Answer = Callable[[dict[str, object]], "str | tuple[int, str] | None"]
 
 @dataclass
 class Receiver:
-    """`events`: decrypted plaintexts in order of arrival. `answer`: event to a plain reply, (status, body) or None."""
+    """Received callbacks: `events` holds the decrypted texts in order of arrival.
 
-    # Checks, decrypts and encrypts, as wechatpy's WeChatCrypto does.
+    `answer` maps an event to a plain reply, (status, body) or None.
+    """
+
+    # Checks, decrypts and encrypts like wechatpy's WeChatCrypto.
     crypto: Any
     url: str = ""
     events: list[dict[str, object]] = field(default_factory=list)
     signatures: list[str] = field(default_factory=list)
     agentids: list[object] = field(default_factory=list)
-    # What came back of the cookie that each answer sets: ports share cookies.
+    # Cookies that came back: each answer sets one, and ports share cookies.
     cookies: list[str | None] = field(default_factory=list)
     answer: Answer = lambda event: None
     echo: Callable[[str], str] = lambda plain: plain
-    # No answer waits beyond the receiver's own end.
+    # An answer waits no longer than the receiver lives.
     delay_seconds: float = 0.0
     is_ending: threading.Event = field(default_factory=threading.Event)
-    # In how many chunks an answer comes.
+    # Number of chunks of an answer.
     pieces: int = 1
 
     @property
@@ -45,7 +48,7 @@ class Receiver:
         return {"url": self.url, "token": TOKEN, "aes_key": AES_KEY}
 
     def wait(self, count: int, seconds: float = 60) -> list[dict[str, object]]:
-        """The events, as soon as there are so many. Fails when they do not come."""
+        """Return the events once there are `count` of them. Fail when they do not come."""
         deadline = time.monotonic() + seconds
         while len(self.events) < count:
             assert time.monotonic() < deadline, f"{len(self.events)} of {count} events came: {self.events}"
@@ -90,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, crypto.encrypt_message(answer, query["nonce"], query["timestamp"]))
 
     def _send(self, status: int, text: str) -> None:
-        """Answer in chunks, each sent alone. A sandbox that gave up before is what some tests want."""
+        """Answer in chunks, each sent alone. Some tests want a sandbox that gave up before."""
         body, pieces = text.encode(), self.receiver.pieces
         self.protocol_version = "HTTP/1.1"
         self.send_response(status)
@@ -108,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *args: object) -> None:
-        """Nothing: pytest shows what matters."""
+        pass
 
 
 @contextmanager

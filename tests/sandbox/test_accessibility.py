@@ -1,4 +1,4 @@
-"""The sandbox's pages under axe-core, light on a phone and dark on a desk: colours do not depend on the width."""
+"""The sandbox's pages under axe-core, light on a phone and dark on a desktop: colours do not depend on the width."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ PAGES = (
     *(f"/console/{CORPID}/apps/{AGENTID}", "/wwlogin/sso/login"),
     f"/wwlogin/sso/login?appid={CORPID}&agentid={AGENTID}&redirect_uri=http%3A%2F%2Flocalhost%3A3001%2F",
 )
-# What passes is not worked out to its end, nor carried over.
+# Results of passed rules are left out, which saves time.
 VIOLATIONS = """async (levels) =>
   (await axe.run({ runOnly: levels, resultTypes: ["violations"] })).violations"""
 
 
 def fill(api: Api, sandbox: SandboxHandle) -> None:
-    """One message of each kind that is drawn in its own way."""
+    """Send one message of each kind with a drawing of its own."""
     url = "http://localhost:3001/m"
     picture = upload(api, "image", PNG, "图.png")["media_id"]
     api.post("menu/create", MENU, agentid=AGENTID)
@@ -49,7 +49,7 @@ def fill(api: Api, sandbox: SandboxHandle) -> None:
 def test_no_violations(browser: Browser, api: Api, sandbox: SandboxHandle, scheme: Any, width: int) -> None:
     fill(api, sandbox)
     axe = (npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
-    # The pages' own policy forbids scripts from elsewhere, axe-core among them.
+    # The pages' own policy forbids foreign scripts such as axe-core.
     context = browser.new_context(
         base_url=sandbox.base_url, viewport={"width": width, "height": 844}, color_scheme=scheme, bypass_csp=True
     )

@@ -1,4 +1,4 @@
-"""The stand-in BI: tokens that it opens and refuses, its pages, its API, read by our own client as well."""
+"""The stand-in BI: tokens that it opens and refuses, its pages, and its API, also read by our own client."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_pages_in_their_forms(bi: SandboxHandle, page: str, status: int, words: 
 
 
 def test_a_late_card_is_not_in_the_page_and_is_drawn_as_the_person_sees_it(bi: SandboxHandle) -> None:
-    """A person of 300 letters: the claims come in several blocks."""
+    """Use a person with 300 letters, so that the claims come in several blocks."""
     bi.control("PUT", "bi", DASHBOARD)
     for person, rows in (("lilei", 2), ("x" * 300, 3)):
         sealed_token = token(bi, external_user_id=person)
@@ -174,7 +174,7 @@ def test_our_client_reads_pages_cards_and_data(bi: SandboxHandle) -> None:
     assert [(part.row_count, part.has_more, part.chart["count"]) for part in parts] == [(23, False, 23)]
     assert parts[0].chart["data"][1] == [{"v": "2026-11-02", "d": "2026-11-02"}, {"v": 20, "d": "20"}]
     assert parts[0].chart["column"]["values"] == [[{"title": "日期"}], [{"title": "销售额"}]]
-    bi.control("POST", "reset")  # the stand-in has forgotten its tokens
+    bi.control("POST", "reset")  # the stand-in forgets its tokens
     assert next(ours.card_data("c1")).row_count == 23
 
 

@@ -1,6 +1,6 @@
-"""The stand-in BI's cards over public data sets: both layouts, filters, parameters and pages, as our reader sees them.
+"""The stand-in BI's cards over public data sets: layouts, filters, parameters and pages, as our reader sees them.
 
-What is expected is worked out anew from the data sets, by neither the stand-in nor the reader.
+Expected values are computed anew from the data sets, by neither the stand-in nor the reader.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def only(name: str, kind: str, *values: Any) -> dict[str, Any]:
 
 
 def posted(bi: SandboxHandle, card_id: str, query: dict[str, Any]) -> Any:
-    """The answer to a call that our client would not make."""
+    """Return the answer to a call that our client would not make."""
     api = f"{bi.base_url}/guandata/public-api"
     login = {"domain": "guanbi", "loginId": "lilei", "password": "cGFzcyB3b3JkIOWvhg=="}
     token = requests.post(f"{api}/sign-in", json=login, timeout=60).json()["response"]["token"]
@@ -119,7 +119,7 @@ def test_a_chart_has_one_title_a_column_and_long_cards_are_read_to_the_end(read:
 
 
 def test_merged_cells_begin_anew_on_each_page(bi: SandboxHandle, read: Callable[..., Table]) -> None:
-    """60 lines below each other in pages of 7: the first line of a page holds its values."""
+    """Read 60 rows in pages of 7: the first row of each page repeats its values."""
     lines: list[Any] = []
     for offset in range(0, 60, 7):
         query = {"view": "GRID", "offset": offset, "limit": 7, "filters": [], "dynamicParams": []}
@@ -176,7 +176,7 @@ def test_filters_come_before_the_sums_of_a_pivot_which_keeps_its_dimensions(read
 
 
 def test_a_parameter_has_a_value_of_its_own_until_another_is_sent(read: Callable[..., Table]) -> None:
-    """One without a value says nothing, and others add up."""
+    """Ignore a parameter without a value, and combine others."""
     usual, sent = read("power"), read("power", parameters=[{"name": "年份", "value": "2001"}])
     both = read("weather", parameters=[{"name": "起始日", "value": "2015-12-01"}, {"name": "雨天", "value": 5}])
 

@@ -1,4 +1,4 @@
-"""What the sandbox keeps has an end, lists of it are read page by page, and large work lets other calls pass."""
+"""Limits of what the sandbox keeps, paged lists, and large work that lets other calls pass."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_old_files_go_when_there_are_too_many_or_too_many_bytes(monkeypatch: pyt
 
 
 def test_events_that_wait_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The app whose address hangs loses its oldest one; the log tells of it."""
+    """Drop the oldest event of the app whose address hangs, and log that."""
     monkeypatch.setattr(events, "WAITING_MOST", 3)
     outbox = events.Outbox()
     for agentid, name in ((1, "a"), (1, "b"), (2, "c"), (2, "d")):
@@ -173,7 +173,7 @@ def test_codes_tickets_groups_duplicates_and_missing_paths_have_an_end(monkeypat
 
 
 def in_a_loop(work: Callable[[], Awaitable[T]]) -> T:
-    """In a thread of its own: a browser of an earlier test may have left its event loop in this one."""
+    """Run in a thread of its own: an earlier browser test may have left its event loop in this one."""
 
     async def run() -> T:
         return await work()
@@ -248,7 +248,7 @@ def request() -> web.Request:
 
 
 def test_calls_are_answered_while_members_are_written(place: World) -> None:
-    """Over the wire: whoever asks sees those who are there already."""
+    """Ask over the wire: members that are already written are visible."""
 
     async def count() -> list[int]:
         async with server.serving_on(place, server.Reach("127.0.0.1", 0)) as ports, ClientSession() as session:

@@ -22,7 +22,7 @@ QR = (
 
 @pytest.fixture
 def page(browser: Browser, sandbox: SandboxHandle) -> Iterator[Page]:
-    """A page whose browser complains about nothing."""
+    """A page in a browser that reports no error."""
     context = browser.new_context(base_url=sandbox.base_url, viewport={"width": 390, "height": 844})
     complaints: list[str] = []
     page = context.new_page()
@@ -63,7 +63,7 @@ def test_choosing_who_holds_the_phone_writing_and_reading(page: Page, api: Api) 
 
 @pytest.mark.parametrize("path", ["/phone", f"/phone/chat/{AGENTID}"])
 def test_a_message_that_came_while_the_page_was_loading_is_shown(page: Page, api: Api, path: str) -> None:
-    """After the page was made, and before it hears of changes. No other page is open: it would hear of them, too."""
+    """Send after the page was made and before it listens for changes. No other page is open to hear of them."""
 
     def send_first(route: Route) -> None:
         api.send(text={"content": "销售日报已生成"})
@@ -76,7 +76,7 @@ def test_a_message_that_came_while_the_page_was_loading_is_shown(page: Page, api
 
 
 def test_what_came_while_the_connection_was_down_is_shown_once_it_is_back(browser: Browser, api: Api) -> None:
-    """Refused at first, which ends an EventSource for good. The browser's console notes the refusals itself."""
+    """Refuse at first, which ends an EventSource for good. The browser's console logs the refusals itself."""
     page = browser.new_page(base_url=api.sandbox.base_url)
     page.route("**/phone/events", lambda route: route.fulfill(status=503))
     with page.expect_response("**/phone/events"):
@@ -114,7 +114,7 @@ def test_what_one_has_begun_is_not_lost_when_a_message_arrives(phone: Page, api:
 
 
 def test_a_card_changes_in_its_place(phone: Page, api: Api, sandbox: SandboxHandle) -> None:
-    """Above and below it nothing moves, and a reader with a keyboard stays where the card is."""
+    """Move nothing above or below the card, and keep the keyboard's focus on it."""
     api.send(text={"content": "上"})
     sent = api.send(msgtype="template_card", template_card=BUTTON)
     api.send(text={"content": "下"})
@@ -135,11 +135,11 @@ def test_a_card_changes_in_its_place(phone: Page, api: Api, sandbox: SandboxHand
 
 
 def test_what_cannot_be_done_is_said(browser: Browser, api: Api, sandbox: SandboxHandle) -> None:
-    """The browser's console notes the 400 and the lost connection itself."""
+    """Ignore the 400 and the lost connection, which the browser's console logs itself."""
     page = browser.new_page(base_url=sandbox.base_url)
     page.goto(f"/phone?corpid={CORPID}&userid=lilei")
     sent = api.send(msgtype="template_card", template_card=BUTTON)
-    # As if the card had changed a moment before the press, and the phone did not know yet.
+    # As if the card had changed just before the press, unknown to the phone.
     page.route(
         f"**/phone/chat/{AGENTID}",
         lambda route: route.abort() if "x-refresh" in route.request.headers else route.continue_(),
@@ -163,14 +163,14 @@ def test_what_cannot_be_done_is_said(browser: Browser, api: Api, sandbox: Sandbo
 
 
 def test_the_app_opens_from_the_workbench_and_from_its_menu(phone: Page, api: Api) -> None:
-    """Fetching the screen again must not take a link from under somebody's finger."""
+    """Keep a link in place while the screen is fetched again under a finger."""
     menu = {"button": [{"type": "view", "name": "首页", "url": "http://localhost:3001/m"}, MENU["button"][1]]}
     api.post("menu/create", menu, agentid=AGENTID)
     context = phone.context
     context.route("http://localhost:3001/**", lambda route: route.fulfill(body="the app", content_type="text/plain"))
     phone.get_by_role("link", name="工作台").click()
     link = phone.get_by_role("link", name="观远BI").element_handle()
-    # One is fetched after the other: when the third is here, the one before it was put on the screen.
+    # Fetches follow one another: when the third is here, the second was put on the screen.
     for text in ("一", "二", "三"):
         with phone.expect_response(lambda response: "x-refresh" in response.request.headers):
             api.send(text={"content": text})
@@ -195,7 +195,7 @@ def test_scanning_as_somebody_refusing_and_scanning_as_the_holder_of_the_phone(p
 
     page.goto(QR)
     page.get_by_placeholder("姓名或账号").fill("lilei")
-    expect(page.locator("#people button")).to_have_count(1)  # the list is drawn anew: a click meanwhile is lost
+    expect(page.locator("#people button")).to_have_count(1)  # the list is redrawn, and a click meanwhile is lost
     page.get_by_role("button", name="李雷 LiLei").click()
     page.get_by_role("button", name="确认登录").click()
     page.wait_for_url("http://localhost:3001/cb?code=*")
@@ -268,7 +268,7 @@ def test_a_company_and_its_app_are_made_and_change_by_the_console(page: Page, sa
 
 
 def test_what_the_console_refuses_is_said_beside_the_button_and_the_rest_saved(browser: Browser, api: Api) -> None:
-    """The browser's console notes the 400 itself; the page says why."""
+    """Ignore the 400 that the browser's console logs itself; the page says why."""
     page = browser.new_page(base_url=api.sandbox.base_url)
     page.goto(f"/console/{CORPID}/apps/{AGENTID}")
     page.get_by_label("可信域名").fill("http://localhost:3001")

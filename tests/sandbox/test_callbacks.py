@@ -1,4 +1,4 @@
-"""Callbacks: what is told to whom, encrypted, how often, and what an answer does. wechatpy decrypts and encrypts."""
+"""Callbacks: their receivers, encryption and retries, and the effect of an answer. wechatpy decrypts and encrypts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LILEI = f"companies/{CORPID}/members/lilei"
 
 
 def log(sandbox: SandboxHandle, count: int) -> list[tuple[str, int, str]]:
-    """Event, attempt and outcome of every try, as soon as there are so many."""
+    """Return event, attempt and outcome of every try, once there are `count` of them."""
     for _ in range(6000):
         records = sandbox.control("GET", "callbacks")["callbacks"]
         if len(records) >= count:
@@ -81,7 +81,7 @@ def test_an_answer_greys_the_button_of_this_person_only(api: Api, sandbox: Sandb
 
 
 def test_an_answer_puts_another_card_in_place(api: Api, sandbox: SandboxHandle, receiver: Receiver) -> None:
-    """It has no TaskId: a click names that of the card that it replaced."""
+    """Answer without a TaskId: a click names that of the replaced card."""
     receiver.answer = lambda event: (
         "<xml><MsgType>update_template_card</MsgType><TemplateCard><CardType>button_interaction</CardType><MainTitle>"
         "<Title>新</Title></MainTitle><ButtonSelection><QuestionKey>q</QuestionKey><OptionList><Id>o1</Id><Text>甲</Text>"
@@ -128,7 +128,7 @@ SUBMIT = "<SubmitButton><Text>提交</Text><Key>k</Key></SubmitButton>"
     ],
 )
 def test_cards_in_answers_are_spelt_as_in_wecom_s_examples(xml: str, card: dict[str, object]) -> None:
-    """CamelCase with KeyName, CheckBox and AppId."""
+    """Read CamelCase with KeyName, CheckBox and AppId."""
     assert bodies.as_card(bodies.parse(f"<xml>{xml}</xml>".encode())) == card
 
 
@@ -170,7 +170,7 @@ def test_what_is_chosen_is_told_and_what_the_phone_does_not_allow_refused(
     ("text", "arrives"),
     [
         ("你好 ]]> &", "你好 ]]> &"),
-        # What no XML may hold.
+        # Characters that XML forbids.
         ("a\x00b\x08\x1f ]]> & <c> \ufffe \U0001f600\n\t好", "a\ufffdb\ufffd\ufffd ]]> & <c> \ufffd \U0001f600\n\t好"),
     ],
 )
@@ -211,7 +211,7 @@ def test_the_menu_of_the_app(api: Api, sandbox: SandboxHandle, receiver: Receive
 def test_an_event_is_delivered_three_times_at_most_each_with_a_new_signature(
     sandbox: SandboxHandle, receiver: Receiver, answer: tuple[int, str] | None, outcomes: list[str]
 ) -> None:
-    """A bad answer is noted and not asked for again; one after the deadline is none."""
+    """Log a bad answer without a retry; count an answer after the deadline as none."""
     if answer is None:
         sandbox.control("PATCH", "settings", {"callback_timeout_seconds": 0.2})
         receiver.delay_seconds = 60

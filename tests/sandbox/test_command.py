@@ -1,4 +1,4 @@
-"""wecom-sandbox: where it starts, what it loads, what it keeps, under which names it answers."""
+"""wecom-sandbox: where it starts, what it loads and keeps, and the names it answers to."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMMAND = [sys.executable, "-m", "wecom_sandbox"]
 
 
 def run(*arguments: str, environment: str | None = "test", folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """The command, when it is expected to end by itself. `environment`: the variable ENVIRONMENT; None: without it."""
+    """Run the command to its end. `environment` is the variable ENVIRONMENT; None leaves it out."""
     others = {name: value for name, value in os.environ.items() if name != "ENVIRONMENT"}
     return subprocess.run(
         [*COMMAND, *arguments],
@@ -44,12 +44,12 @@ def run(*arguments: str, environment: str | None = "test", folder: Path = ROOT) 
 
 @contextmanager
 def talking(folder: Path, number: signal.Signals, *arguments: str) -> Iterator[list[str]]:
-    """Its first lines while the block runs, and its complaints behind them when it was asked to end."""
+    """Run the command. Yield its first lines; after the block its complaints at the end are appended."""
     process = subprocess.Popen(
         [*COMMAND, "--port", "0", *arguments], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
-    # One line more names the example, where no seed is given.
+    # Without a seed, one more line names the example.
     said = [process.stdout.readline().strip() for _ in range(5 if "--seed" in arguments else 6)]
     yield said
     process.send_signal(number)
@@ -58,7 +58,7 @@ def talking(folder: Path, number: signal.Signals, *arguments: str) -> Iterator[l
 
 
 def status(url: str, host: str, **options: object) -> int:
-    """The status of the health call, asked for with this Host header."""
+    """Return the status of the health call with this Host header."""
     headers = {"Host": host}
     return requests.get(f"{url}/sandbox/api/health", headers=headers, timeout=60, **options).status_code  # type: ignore[arg-type]
 
@@ -68,7 +68,7 @@ def status(url: str, host: str, **options: object) -> int:
     [("production", ""), (None, "ENVIRONMENT=production"), (None, 'export ENVIRONMENT = "production"  # the site')],
 )
 def test_production_refuses_it(tmp_path: Path, environment: str | None, line: str) -> None:
-    """In the environment, else in the folder's .env."""
+    """Read the environment, else the folder's .env."""
     (tmp_path / ".env").write_text(f"SECRET_KEY=x\n{line}\nDEBUG=\n", encoding="utf-8")
 
     result = run("--port", "0", environment=environment, folder=tmp_path)
@@ -128,7 +128,7 @@ def test_a_seed_with_unchecked_addresses_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_why_it_does_not_start_is_told(tmp_path: Path, arguments: tuple[str, str], complaint: str) -> None:
-    """What stands in the file stays as it is."""
+    """Leave the file as it is."""
     file = tmp_path / "seed.json"
     file.write_text('{"companies": [{"corpid": "ww1"}]}', encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -147,7 +147,7 @@ def test_it_listens_on_this_machine_only_and_lets_in_names_of_hosts(name: str) -
 
 
 def test_a_snapshot_is_for_its_owner_replaced_whole_and_read_at_the_start(tmp_path: Path) -> None:
-    """Behind a link, where it lies. Another name for the old file shows that nothing was written into it."""
+    """Write through a link to its target. A second name of the old file shows that it was replaced, not overwritten."""
     folder, link = tmp_path / "data", tmp_path / "link.json"
     folder.mkdir()
     snapshot = folder / "state.json"
@@ -169,7 +169,7 @@ def test_a_snapshot_is_for_its_owner_replaced_whole_and_read_at_the_start(tmp_pa
 
 
 def test_a_snapshot_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    """As on a full disk: the process may write no more than a hundred bytes to a file."""
+    """Simulate a full disk: the process may write only a hundred bytes to a file."""
     snapshot = tmp_path / "state.json"
     snapshot.write_text('{"companies": []}', encoding="utf-8")
 
@@ -204,7 +204,7 @@ def test_only_loopback_names_answer_and_by_tls_those_of_wecom(
 
 
 def test_other_names_are_let_in_on_request_and_a_kept_authority_is_used(tmp_path: Path) -> None:
-    """It listens everywhere, as in a container, and the authority is printed of the folder and of the running one."""
+    """Listen everywhere, as in a container. The authority is printed from the folder and from the running sandbox."""
     kept = run("ca", "--ca-folder", str(tmp_path), "--allow-host", "my-box", "--allow-host", "192.0.2.7")
     arguments = ("--host", "0.0.0.0", "--allow-host", "My-Box", "--allow-host", "192.0.2.7")  # noqa: S104  # asked for
     with start_sandbox(arguments=(*arguments, "--tls-port", str(free_port()), "--ca-folder", str(tmp_path))) as handle:
@@ -218,7 +218,7 @@ def test_other_names_are_let_in_on_request_and_a_kept_authority_is_used(tmp_path
 
 
 def test_its_image_answers_to_its_names_and_has_no_authority_to_print() -> None:
-    """The arguments of sandbox/Dockerfile."""
+    """Use the arguments of sandbox/Dockerfile."""
     (entry,) = re.findall(r"^ENTRYPOINT (.*)$", (ROOT / "sandbox" / "Dockerfile").read_text(encoding="utf-8"), re.M)
     name, *arguments = json.loads(entry)
 
@@ -233,7 +233,7 @@ def test_its_image_answers_to_its_names_and_has_no_authority_to_print() -> None:
 
 
 def test_many_connect_while_it_is_at_something_else() -> None:
-    """The system takes their connections; of those that it cannot keep it resets some. Here it stands still."""
+    """Stop the process: the system accepts connections, and resets some of those it cannot keep."""
     with start_sandbox() as handle, ExitStack() as clients:
         address = ("127.0.0.1", int(handle.url.rpartition(":")[2]))
         os.kill(handle.pid, signal.SIGSTOP)

@@ -91,7 +91,7 @@ def test_an_app_whose_callers_are_not_checked_is_told(sandbox: SandboxHandle) ->
 
 
 def test_what_is_handed_out(sandbox: SandboxHandle, api: Api) -> None:
-    """A new secret, which alone is good from now on, and the verification file."""
+    """Hand out a new secret, which replaces the old one, and the verification file."""
     secret = sandbox.control("POST", f"{APP}/secret", {})["secret"]
     file = sandbox.session.get(f"{sandbox.base_url}/sandbox/verification/{CORPID}/{AGENTID}", timeout=60)
 
@@ -122,7 +122,7 @@ def test_departments_are_shown_as_a_tree_and_not_without_end(sandbox: SandboxHan
 
 
 def shown(sandbox: SandboxHandle, path: str, pattern: str) -> tuple[list[str], str]:
-    """What a page of the console lists, by a pattern, and the address of its link to more."""
+    """Return what a page of the console lists, by a pattern, and the address of its link to more."""
     page = sandbox.session.get(f"{sandbox.base_url}/console/{path}", timeout=60)
     assert page.status_code == 200
     link = re.search(r'href="(\?[^"]*from=\d+)"', page.text)

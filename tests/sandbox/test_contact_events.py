@@ -1,4 +1,4 @@
-"""What apps and the sync assistant hear of the directory's changes: subscribe, unsubscribe, change_contact."""
+"""Events of directory changes for apps and the sync assistant: subscribe, unsubscribe, change_contact."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_whoever_leaves_leaves_the_tags_and_scopes(
     sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "hanmeimei", "department": [2]}])
     sandbox.control("DELETE", f"companies/{CORPID}/departments/3")
 
-    # Several are under way at once, so the order in which they come in says nothing.
+    # Several are under way at once, so their order means nothing.
     received = sorted((str(one["ChangeType"]), one.get("DelUserItems")) for one in directory_receiver.wait(4))
     assert received == [("delete_party", None), ("delete_user", None), ("update_tag", "LiLei"), ("update_user", None)]
     sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "lilei", "name": "另一个李雷"}])

@@ -1,4 +1,4 @@
-"""Reading the directory: what an app sees, what the sync assistant sees; what a seed may not hold."""
+"""Reading the directory as an app and as the sync assistant; what a seed may not hold."""
 
 from __future__ import annotations
 

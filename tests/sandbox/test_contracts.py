@@ -1,4 +1,4 @@
-"""What each call of the API refuses, with which number: a table of requests; and what it answers where all is right."""
+"""Errors of each call of the API by number, in a table of requests, and answers of valid calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.sandbox.direct import AMR, CONTACTS, MENU, MP4, PNG, TEXT, DirectApi
 from tests.sandbox.test_messages import BUTTON, TEXT_NOTICE
 from tests.sandbox_process import AGENTID, CORPID, SECRET
 
-# What int() raises for, or takes although it is no number of WeCom's.
+# Texts for which int() raises, or which it takes although WeCom does not.
 NO_NUMBERS = ("--5", "-", "9" * 5000, "٣", "²", "1_000", "0x1", "1e3", "9" * 19)
 MB = 1024 * 1024
 MANY = "|".join(f"u{number}" for number in range(1001))
@@ -19,7 +19,7 @@ GROUP = {"userlist": ["lilei", "jim"]}
 CLICK = {"type": "click", "name": "n", "key": "k"}
 VIEW = {"type": "view", "name": "n"}
 GHOST = {"keyname": "负责人", "type": 3, "userid": "ghost"}
-# What is right; rows below change it. "CODE": the response_code of a card that was sent to 李雷 and 韩梅梅.
+# Valid values; rows below change them. "CODE": the response_code of a card that was sent to 李雷 and 韩梅梅.
 GOOD: dict[str, dict[str, Any]] = {
     "gettoken": {"corpid": CORPID, "corpsecret": SECRET},
     "message/send": TEXT,
@@ -68,7 +68,7 @@ REFUSED: dict[str, list[tuple[dict[str, Any], int]]] = {
         ({"agentid": None}, 41011),
         ({"agentid": 3}, 301002),
         *(({"agentid": one}, 40056) for one in (10**19, *NO_NUMBERS)),
-        ({"agentid": 3, "text": {}}, 44004),  # parameters come before the agentid
+        ({"agentid": 3, "text": {}}, 44004),  # parameters are checked before the agentid
         ({"msgtype": "miniprogram_notice", "miniprogram_notice": {"appid": "wx1", "title": "会议室预订"}}, 48002),
     ],
     "message/update_template_card": [
@@ -123,7 +123,7 @@ CASES = [(name, changes, errcode) for name, rows in REFUSED.items() for changes,
 
 @pytest.fixture
 def whole(direct: DirectApi) -> DirectApi:
-    """The app sees the root department where a group chat is asked for: only such apps may make one."""
+    """The app with a card sent."""
     direct.send("lilei|hanmeimei", msgtype="template_card", template_card=BUTTON)
     return direct
 
@@ -153,7 +153,7 @@ def test_refused(whole: DirectApi, name: str, changes: dict[str, Any], errcode: 
     ],
 )
 def test_rights_and_methods(direct: DirectApi, secret: str, name: str, method: str, errcode: int) -> None:
-    """48009: the sync assistant reads details only from addresses that it used before."""
+    """Expect 48009: the sync assistant reads details only from addresses that it used before."""
     direct.secret = secret
 
     assert direct.errcode(name, {"userid": "jim", "agentid": AGENTID, "department_id": 2}, method=method) == errcode
@@ -221,7 +221,7 @@ def test_digits_are_taken_for_numbers(direct: DirectApi, agentid: str) -> None:
     assert direct.receivers() == [["lilei", "hanmeimei"]]
 
 
-# What a call answers beside errcode and errmsg.
+# The fields of each answer beside errcode and errmsg.
 ANSWERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "user/get": (
         {"userid": "LILEI"},

@@ -1,4 +1,4 @@
-"""The control interface refuses what it cannot use: 400, and the field's name."""
+"""The control interface refuses unusable values with 400 and the field's name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPANY = f"companies/{CORPID}"
 APP = f"{COMPANY}/apps/{AGENTID}"
 LILEI = f"{COMPANY}/members/lilei"
 HUGE = 10**400
-# A hundred lists in each other.
+# A hundred nested lists.
 DEEP: Any = 1
 for _ in range(100):
     DEEP = [DEEP]
@@ -78,7 +78,7 @@ REFUSED: list[tuple[str, str, object, str]] = [
 
 
 def write(sandbox: SandboxHandle, method: str, path: str, body: str | bytes) -> requests.Response:
-    """Python's NaN and Infinity may be in it, which requests does not send as JSON."""
+    """Send a body that may hold Python's NaN and Infinity, which requests refuses as JSON."""
     url, headers = f"{sandbox.base_url}/sandbox/api/{path}", {"Content-Type": "application/json"}
     return sandbox.session.request(method, url, data=body, headers=headers, timeout=60)
 
@@ -110,7 +110,7 @@ def test_a_menu_entry_without_others_below_it(api: Api, sandbox: SandboxHandle, 
 
 
 def test_buttons_that_nobody_checked_cannot_be_pressed(api: Api, sandbox: SandboxHandle) -> None:
-    """A card of another type may hold anything there: no key, and no HTTP 500 either."""
+    """Press buttons of another card type, which may hold anything: they have no key, and cause no HTTP 500."""
     odd = TEXT_NOTICE | {"button_list": [{"key": ["x"]}], "submit_button": {"key": {"x": 1}}}
     msgid = api.send(msgtype="template_card", template_card=odd)["msgid"]
     body = {"msgid": msgid, "key": "x"}
@@ -124,7 +124,7 @@ SEED: dict[str, Any] = {
     "companies": [company(robots=[{"key": "robot-key", "name": "日报"}])],
     "settings": {"callback_attempts": 1, "latency_seconds": 0.0},
 }
-# What is right, to be spoilt in one or two places.
+# Valid values, to be spoilt in one or two places.
 WRITES: list[tuple[str, str, Any]] = [
     ("PUT", "state", SEED),
     ("POST", f"{COMPANY}/members", [{"userid": "lucy", "name": "L", "department": [2, 3], "order": [1], "status": 1}]),

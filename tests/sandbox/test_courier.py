@@ -1,4 +1,4 @@
-"""How events travel: answers in pieces, addresses that hang, names that change what they mean."""
+"""The delivery of events: answers in pieces, addresses that hang, names that change their address."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REPLY = "<xml><MsgType>text</MsgType><Content>好</Content></xml>"
 
 
 def test_what_comes_in_chunks_is_read_whole(sandbox: SandboxHandle, receiver: Receiver) -> None:
-    """The echo, an answer and a passive reply; the next app's address gets no cookie of this one's back."""
+    """Read the echo, an answer and a passive reply. The next app's address gets none of this one's cookies."""
     receiver.pieces = 2
     assert sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": ""}
     answers: Iterator[str | tuple[int, str]] = iter([(200, "success"), REPLY])
@@ -57,7 +57,7 @@ def test_the_deadline_is_that_of_the_last_chunk_and_an_endless_answer_is_cut(
 
 
 def test_addresses_that_hang_delay_no_other_app(sandbox: SandboxHandle, receiver: Receiver) -> None:
-    """30 apps with four events each are more than the connections that a client opens by default."""
+    """Use 30 apps with four events each: more than a client's connections by default."""
     hanging = range(10, 40)
     with listening(CORPID) as deaf:
         deaf.delay_seconds = 60
@@ -111,7 +111,7 @@ def test_after_a_reset_nothing_is_tried_again_and_a_late_reply_changes_nothing(
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the name service answers, one look-up after the other; the last answer stays."""
+    """Answers of the name service, one look-up after the other; the last one stays."""
     answers: list[str] = []
 
     async def getaddrinfo(self: object, host: str, port: int, **kwargs: Any) -> list[Any]:
@@ -123,19 +123,19 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def verified(url: str) -> str:
-    """In a thread: where browser tests ran before, this one has a loop already."""
+    """Verify in a thread, because earlier browser tests leave a loop in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, Courier(World()).verify(CORPID, Callback(url, TOKEN, AES_KEY))).result()
 
 
 @pytest.mark.parametrize("answers", [["192.0.2.1"], ["127.0.0.1", "192.0.2.1"], ["127.0.0.1"]])
 def test_a_name_that_means_another_machine_when_it_is_connected_to(names: list[str], answers: list[str]) -> None:
-    """Whether the name meant this machine a moment before is no matter: tests/conftest.py watches every connection."""
+    """Ignore what the name meant a moment before: tests/conftest.py watches every connection."""
     names += answers
     with listening(CORPID) as receiver:
         problem = verified(receiver.url.replace("127.0.0.1", "rebound.example.com"))
 
-        # The first look-up of a connection counts; where that is this machine's, the echo is right.
+        # The first look-up of a connection counts; if it gives this machine, the echo is right.
         assert problem == ("" if answers[0] == "127.0.0.1" else "not on this machine")
 
 

@@ -1,4 +1,4 @@
-"""Callback cryptography against vectors that two independent programs agreed on."""
+"""Callback cryptography against vectors on which two independent programs agreed."""
 
 from __future__ import annotations
 

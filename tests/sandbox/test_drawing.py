@@ -1,4 +1,4 @@
-"""How the phone draws each kind of message, and that hostile content can do nothing there."""
+"""The phone's drawing of each kind of message, in which hostile content can do nothing."""
 
 from __future__ import annotations
 

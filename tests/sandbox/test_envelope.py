@@ -1,4 +1,4 @@
-"""What every answer of the API looks like, and in which order a call is checked."""
+"""The form of every answer of the API, and the order of a call's checks."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_faults_without_end_go_when_they_are_cleared(api: Api, sandbox: SandboxH
 
 
 def test_a_write_needs_json_s_content_type(sandbox: SandboxHandle) -> None:
-    """A page of another site can post a form or plain text here, but not JSON."""
+    """Refuse what a page of another site can post here: a form or plain text, but not JSON."""
     url = f"{sandbox.base_url}/sandbox/api/reset"
 
     assert sandbox.session.post(url, data='{"companies": true}', timeout=60).status_code == 415

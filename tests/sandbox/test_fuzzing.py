@@ -1,4 +1,4 @@
-"""Whatever comes in, the sandbox answers with an errcode: hypothesis looks for what breaks it."""
+"""Fuzzing by hypothesis: the sandbox answers every input with an errcode."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EXAMPLES = settings(
     # Machines are shared: a slow one is no finding.
     suppress_health_check=[HealthCheck.too_slow],
 )
-# What int() raises for, or takes although it is no number of WeCom's.
+# Texts for which int() raises, or which it takes although WeCom does not.
 ODD_NUMBERS = ("--5", "-", "-1", "9" * 5000, "٣", "²", "1_000", " 2 ", "0x1", "1e3", "+2")
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 VALUES = st.recursive(
@@ -83,7 +83,7 @@ def token(world: World, secret: str = SECRET) -> str:
 
 
 def places(document: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where something stands in a document."""
+    """Return the path of every value in a document."""
     found = [path] if path else []
     if isinstance(document, dict):
         return found + [place for key, value in document.items() for place in places(value, (*path, key))]
@@ -94,7 +94,7 @@ def places(document: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]
 
 @st.composite
 def spoilt(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    """A good body in which one or two places hold something else."""
+    """Draw a good body with other values in one or two places."""
     name = draw(st.sampled_from(sorted(BODIES)))
     body = copy.deepcopy(draw(st.sampled_from(BODIES[name])))
     for _ in range(draw(st.integers(1, 2))):
@@ -144,7 +144,7 @@ CALLS = sorted([*ENDPOINTS, *OPEN_ENDPOINTS])
     st.dictionaries(NAMES, VALUES | LIKELY, max_size=6),
 )
 def test_any_call_gets_an_errcode(name: str, secret: str, query: dict[str, str], body: dict[str, Any]) -> None:
-    """Both kinds of token; the method is the right one."""
+    """Use both kinds of token, and the right method."""
     world = World()
     administration.load(world, {"companies": [company(contacts_old_ips=["127.0.0.1"])]})
     called = ENDPOINTS.get(name) or OPEN_ENDPOINTS[name]
@@ -155,7 +155,7 @@ def test_any_call_gets_an_errcode(name: str, secret: str, query: dict[str, str],
     reply = call.answer(world, name, request)
 
     assert reply.content_type != JSON_TYPE or json.loads(reply.body)["errcode"] == reply.errcode
-    # What the call left behind can be told, and taken again.
+    # What the call left behind can be dumped and loaded again.
     administration.load(World(), json.loads(json.dumps(administration.dump(world))))
 
 
@@ -187,7 +187,7 @@ def test_any_reply(body: bytes) -> None:
 
 
 class Tags(HTMLParser):
-    """Which elements and which addresses a piece of HTML has."""
+    """Elements and addresses in a piece of HTML."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

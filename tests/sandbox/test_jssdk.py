@@ -1,6 +1,6 @@
 """WeCom's own QR panel, @wecom/jssdk, in Chromium, which reaches its fixed host by a resolver rule and TLS.
 
-Nothing is intercepted: the sandbox's authority is trusted by its fingerprint, and the site of the app is a server.
+Nothing is intercepted: the sandbox's authority is trusted by its fingerprint, and the app's site is a server.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOGIN_PAGE = """<!doctype html><title>login</title><div id="panel"></div>
 
 @dataclass
 class Site:
-    """An app's site on a port of localhost. `pages`: path to content type and body."""
+    """An app's site on a port of localhost. `pages` maps a path to content type and body."""
 
     origin: str
     pages: dict[str, tuple[str, bytes]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class SiteHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:
-        """Says nothing."""
+        pass
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def other_site() -> Iterator[Site]:
 
 @pytest.fixture
 def site(other_site: Site, sandbox: SandboxHandle) -> Iterator[Site]:
-    """The app's own: its trusted domain."""
+    """The app's own site, its trusted domain."""
     pages = dict(other_site.pages)
     with serving(SiteHandler, pages=pages) as port:
         sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_domain": f"localhost:{port}"})
@@ -97,7 +97,7 @@ def page(led_browser: Browser) -> Iterator[Page]:
 
 
 def open_panel(page: Page, site: Site, redirect_uri: str = "", **changes: str) -> FrameLocator:
-    """The site's login page with WeCom's component on it; gives the inside of the panel."""
+    """Open the site's login page with WeCom's component. Return the inside of the panel."""
     params = {
         "login_type": "CorpApp",
         "appid": CORPID,

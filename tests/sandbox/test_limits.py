@@ -1,4 +1,4 @@
-"""WeCom's frequency limits: what counts in which, and how long a block lasts."""
+"""WeCom's frequency limits: what counts towards each, and how long a block lasts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ BODY = b'{"touser":"lilei","msgtype":"text","agentid":1000002,"text":{"content":
 
 @pytest.fixture
 def whole(direct: DirectApi) -> DirectApi:
-    """The app sees the root department: only such apps may make group chats."""
+    """An app that sees the root department, which making group chats requires."""
     direct.change_app(scope={"partyids": [1]})
     return direct
 
 
 def go_to(direct: DirectApi, hour_in_china: float) -> None:
-    """Move the clock forward to the next time that it is so late in China."""
+    """Move the clock forward to the next time at which it is this hour in China."""
     direct.advance((hour_in_china * 3600 - (direct.world.now() + CHINA)) % DAY)
 
 
@@ -43,7 +43,7 @@ def test_app_messages_do_not_count_in_the_basic_frequency(direct: DirectApi) -> 
 
 
 class Slow:
-    """A message/send whose body is still on its way: all but the last byte is sent."""
+    """A message/send whose body lacks its last byte."""
 
     def __init__(self, base_url: str, token: str) -> None:
         parts = urlsplit(base_url)
@@ -61,7 +61,7 @@ class Slow:
         self._socket.close()
 
     def finish(self) -> bytes:
-        """Send the last byte; returns the whole answer."""
+        """Send the last byte. Return the whole answer."""
         self._socket.sendall(BODY[-1:])
         return b"".join(iter(lambda: self._socket.recv(65_536), b""))
 
@@ -80,7 +80,7 @@ def test_the_301st_parallel_call_of_a_company_is_refused(api: Api, sandbox: Sand
         deadline = time.monotonic() + 60
         while send_with(api, token) != 45033:
             assert time.monotonic() < deadline
-            time.sleep(0.1)  # a question that is under way when a slow call arrives would take its place
+            time.sleep(0.1)  # a question under way when a slow call arrives would take its place
         assert b'"errcode":0' in calls[0].finish()
         assert send_with(api, token) == 0
         assert all(b'"errcode":0' in call.finish() for call in calls[1:])

@@ -1,4 +1,4 @@
-"""The authorise page, the QR page, and the codes that come from them."""
+"""The authorise page, the QR page, and their codes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def authorize(sandbox: SandboxHandle, headers: Mapping[str, str] = WECOM, **chan
 
 
 def consent(sandbox: SandboxHandle) -> requests.Response:
-    """To what snsapi_privateinfo tells the app."""
+    """Consent to what snsapi_privateinfo tells the app."""
     url, query = f"{sandbox.base_url}/connect/oauth2/authorize", VISIT | {"scope": PRIVATE}
     return sandbox.session.post(url, params=query, data={"answer": "allow"}, allow_redirects=False, timeout=60)
 
@@ -57,7 +57,7 @@ def test_a_silent_redirect_brings_a_code_for_once(sandbox: SandboxHandle, api: A
     assert response.headers["Location"] == f"http://localhost:3001/cb?path=%2Fa&code={code}&state=S1"
     assert api.get("auth/getuserinfo", code=code) == {"errcode": 0, "errmsg": "ok", "userid": "LiLei"}
     assert api.get("auth/getuserinfo", code=code)["errcode"] == 40029
-    assert authorize(sandbox, CHROME).status_code == 302  # a browser with a phone is WeCom's
+    assert authorize(sandbox, CHROME).status_code == 302  # a browser with a phone counts as WeCom's
     empty = authorize(sandbox, state="", redirect_uri="https://localhost:3001#frag")
     assert empty.headers["Location"] == f"https://localhost:3001?code={code_of(empty)}&state=#frag"
 
@@ -79,7 +79,7 @@ def test_a_code_of_somebody_who_left_or_of_six_minutes_ago_is_of_no_use(
 
 
 def test_who_gets_a_leaver_s_userid_gets_nothing_else_of_hers(sandbox: SandboxHandle, api: Api) -> None:
-    """Another person: not signed in by an old code, not shown for an old ticket, asked for consent again."""
+    """Treat the new owner as another person: old codes and tickets are void, and consent is asked for again."""
     hold_phone(sandbox, "lilei")
     ticket = api.get("auth/getuserinfo", code=code_of(consent(sandbox)))["user_ticket"]
     code = code_of(authorize(sandbox, scope=PRIVATE))

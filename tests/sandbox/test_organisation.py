@@ -1,4 +1,4 @@
-"""What WeCom's directory cannot hold is refused, in the console and in seeds."""
+"""Limits of WeCom's directory, in the console and in seeds."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_departments_that_stay(place: Company, number: int, complaint: str) -> N
 
 
 def test_there_are_fifteen_levels_and_thirty_thousand_departments(place: Company) -> None:
-    """The root is the first level."""
+    """Count the root as the first level."""
     for level in range(2, 16):
         put(place, 100 + level, parentid=1 if level == 2 else 99 + level)
 

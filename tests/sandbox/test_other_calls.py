@@ -43,7 +43,7 @@ def test_what_was_uploaded_comes_back(api: Api, sandbox: SandboxHandle, kind: st
 
 
 def test_names_with_control_characters_come_back_without_them(api: Api) -> None:
-    """And a boundary that is no text is one."""
+    """Accept a boundary that is no text, too."""
     head = b'--\xff\r\nContent-Disposition: form-data; name="media"; filename="a\x01b\x7f.txt"\r\n'
     body = head + b"Content-Type: text/pl\x02ain\r\n\r\n0123456789\r\n--\xff--\r\n"
     query = {"access_token": api.token(), "type": "file"}
@@ -75,7 +75,9 @@ def test_forms_that_wecom_does_not_understand(direct: DirectApi, content_type: s
 
 
 def test_group_chat(direct: DirectApi) -> None:
-    assert direct.errcode("appchat/create", {"userlist": ["lilei", "hanmeimei"]}) == 48002  # of one department only
+    assert (
+        direct.errcode("appchat/create", {"userlist": ["lilei", "hanmeimei"]}) == 48002
+    )  # it sees one department only
     direct.change_app(scope={"partyids": [1]})
     chatid = direct("appchat/create", {"name": "周报", "userlist": ["LILEI", "jim"], "owner": "jim"})["chatid"]
 
@@ -138,7 +140,7 @@ def test_robots_that_may_not(direct: DirectApi) -> None:
 
 
 def test_js_sdk_tickets_are_one_app_s(direct: DirectApi) -> None:
-    """Caches keyed by the company alone mix them up (42012)."""
+    """Catch caches keyed by the company alone, which mix tickets up (42012)."""
     direct.change("apps", {"agentid": 9, "name": "二", "secret": "second"})
     other = DirectApi("second", direct.world)
     signed = {"noncestr": "n", "timestamp": "1764000004", "url": "https://portal.example.com/m?a=1"}

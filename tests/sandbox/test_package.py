@@ -1,4 +1,4 @@
-"""The distribution wecom-sandbox: what its wheel holds, and that its READMEs' commands lead to the first message."""
+"""The distribution wecom-sandbox: the contents of its wheel, and its READMEs' commands up to the first message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READMES = {"README.md": "Hello from my app", "README.zh-CN.md": "来自应用的
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy of what is committed: without compiled catalogues."""
+    """The wheel, built from a copy of the committed files, without compiled catalogues."""
     folder = tmp_path_factory.mktemp("distribution")
     unwanted = shutil.ignore_patterns("*.mo", "__pycache__", "build", "dist", "*.egg-info")
     shutil.copytree(DISTRIBUTION, folder / "source", ignore=unwanted)
@@ -59,7 +59,7 @@ def test_the_wheel_holds_everything_that_runs_and_says_what_it_is(wheel: Path) -
 
 
 def commands(readme: str) -> tuple[list[str], str]:
-    """What it tells to type: the installation and the start, the message."""
+    """Return the commands of a README: the installation and the start, and the message."""
     text = (DISTRIBUTION / readme).read_text(encoding="utf-8")
     first, message = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     return first.splitlines(), message
@@ -68,7 +68,6 @@ def commands(readme: str) -> tuple[list[str], str]:
 @needs("curl")
 @pytest.mark.parametrize(("readme", "text"), READMES.items())
 def test_the_first_message_as_the_readme_says(readme: str, text: str, tmp_path: Path) -> None:
-    """On a free port."""
     (_install, start), message = commands(readme)
     env = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "LANG": "C.UTF-8"}
     process = subprocess.Popen(

@@ -22,7 +22,7 @@ def get(sandbox: SandboxHandle, path: str, **kwargs: Any) -> requests.Response:
 
 
 def line(sandbox: SandboxHandle) -> str:
-    """The last message of the app's conversation as HTML, white space folded."""
+    """Return the last message of the app's conversation as HTML, with white space folded."""
     lines = re.findall(r'<li class="line.*?</li>', get(sandbox, CHAT).text, re.DOTALL)
     return re.sub(r"\s+", " ", lines[-1])
 

@@ -1,4 +1,4 @@
-"""The fixtures that wecom-sandbox gives to tests, in a project of its own that knows nothing of Django."""
+"""The fixtures of wecom-sandbox in a project of its own without Django."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class TestAnotherCompany:
 
 
 def run_pytest(folder: Path, program: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """With nothing of this suite but its Python."""
+    """Run pytest on a program, with nothing of this suite but its Python."""
     (folder / "test_program.py").write_text(program, encoding="utf-8")
     ours = ("PYTEST", "PYTHON", "DJANGO")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(ours)}

@@ -1,4 +1,4 @@
-"""The certificate authority: for which names it is good, how it is kept, and the guide's recipe for fixed hosts."""
+"""The certificate authority: its permitted names, its storage, and the guide's recipe for fixed hosts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.sandbox_process import AGENTID, CORPID, ROOT, SECRET, company
 
 
 def shake_hands(server: ssl.SSLContext, trusted: str, host: str) -> None:
-    """A client that trusts the CA asks the server for `host`. Raises ssl.SSLError."""
+    """Connect a client that trusts the CA to the server as `host`. Raise ssl.SSLError if it refuses."""
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = ssl.create_default_context(cadata=trusted)
     sides = [
@@ -43,7 +43,7 @@ def test_the_certificate_is_for_every_name(host: str) -> None:
 
 
 def test_who_trusts_the_authority_trusts_it_for_no_other_name_and_no_other_authority() -> None:
-    """Its key may be lost: nobody can stand in for another site with it."""
+    """Guard against a lost key: it cannot stand in for another site."""
     authority = Authority.new()
     stolen = replace(authority, names=("bank.example.com",))
 
@@ -96,20 +96,20 @@ print(client.message.send_text({AGENTID}, ["lilei"], "hello")["errcode"])
 
 
 def recipe(language: str) -> str:
-    """The commands of the guide, with sudo, for programs that look names up in /etc/hosts."""
+    """Return the guide's commands with sudo, for programs that look names up in /etc/hosts."""
     text = (ROOT / "docs" / language / "sandbox.md").read_text(encoding="utf-8")
     blocks: list[str] = re.findall(r"^```\w*\n(.*?)^```$", text, re.M | re.S)
     return next(block for block in blocks if "/etc/hosts" in block)
 
 
 def has_namespaces() -> bool:
-    """Whether this machine lets us have a network, which `ip` begins, and an /etc/hosts of our own (Linux)."""
+    """Return whether this machine permits a network namespace with our own /etc/hosts, and has `ip` (Linux)."""
     tried = [*NAMESPACE, "ip", "link"]
     return shutil.which(tried[0]) is not None and not subprocess.run(tried, capture_output=True, check=False).returncode
 
 
 def test_the_recipe_of_both_guides_works(tmp_path: Path) -> None:
-    """Its commands as they stand there, in a network and with an /etc/hosts that nobody else sees."""
+    """Run the printed commands in a network and with an /etc/hosts that nobody else sees."""
     commands = [[line.partition(" #")[0] for line in recipe(language).splitlines()] for language in ("en", "zh-cn")]
     assert commands[0] == commands[1]
     if not has_namespaces():

@@ -1,4 +1,4 @@
-"""Another userid for the same person: whatever was hers stays hers, and no app hears that somebody came or went."""
+"""A new userid for the same person: their data stays theirs, and no app is told that somebody came or left."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_no_app_hears_that_somebody_left_and_came(direct: DirectApi) -> None:
     rename(direct, "lilei2")
 
     assert direct.world.outbox.waiting == before
-    administration.rename_member(direct.world, direct.company, "LILEI2", "LiLei2")  # only the letters
+    administration.rename_member(direct.world, direct.company, "LILEI2", "LiLei2")  # only the case changes
     assert direct("user/get", {"userid": "lilei2"})["userid"] == "LiLei2"
 
 

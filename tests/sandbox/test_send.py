@@ -1,4 +1,4 @@
-"""message/send: who gets it and who is told, duplicates, and what is above a limit."""
+"""message/send: its recipients, who is named in the answer, duplicates, and limits."""
 
 from __future__ import annotations
 

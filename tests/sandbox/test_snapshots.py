@@ -1,4 +1,4 @@
-"""The whole state, taken and restored while the sandbox runs."""
+"""The whole state, saved and restored while the sandbox runs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ def put(sandbox: SandboxHandle, lines: bytes, headers: dict[str, str] | None = N
 
 
 def parsed(lines: bytes) -> list[dict[str, Any]]:
-    """All but the clock, which goes on, and what has no order."""
+    """Return the rows without the clock, which goes on, and without those in no order."""
     rows = [json.loads(line) for line in lines.splitlines()]
     return [row for row in rows if not row.keys() & {"clock", "response_code", "token"}]
 
 
 @pytest.fixture
 def lived(api: Api, sandbox: SandboxHandle) -> dict[str, str]:
-    """One of everything: messages, a card that was answered, a recalled one, a group, a robot's, a picture."""
+    """A state with one of everything: messages, an answered card, a recalled one, a group, a robot's message, a
+    picture."""
     sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"scope": {"partyids": [1]}})
     sandbox.control("POST", f"companies/{CORPID}/robots", [ROBOT])
     card = api.send(msgtype="template_card", template_card=BUTTON)
@@ -73,7 +74,7 @@ def test_everything_comes_back(api: Api, sandbox: SandboxHandle, lived: dict[str
 
 
 def test_a_sign_in_goes_on_where_the_snapshot_was_taken(api: Api, phone: SandboxHandle) -> None:
-    """The app's token, the person's code and consent, the ticket that the code brings, and those for pages."""
+    """Keep the app's token, the person's code and consent, the ticket of the code, and the tickets of pages."""
     assert authorize(phone, scope=PRIVATE).status_code == 200
     token, code = api.token(), code_of(consent(phone))
     tickets = [api.get("get_jsapi_ticket")["ticket"], api.get("ticket/get", type="agent_config")["ticket"]]
@@ -129,7 +130,7 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 def test_what_a_call_may_leave_can_be_restored(api: Api, sandbox: SandboxHandle) -> None:
-    """As deep as a body may be, 16 levels; a deeper one is refused."""
+    """Restore bodies of the greatest depth, 16 levels; refuse deeper ones."""
     menu = {"type": "click", "name": "n", "key": "k"}
     assert api.post("menu/create", {"button": [menu | nested(14)]}, agentid=AGENTID)["errcode"] == 0
     assert put(sandbox, take(sandbox)).status_code == 200
@@ -184,6 +185,6 @@ def test_a_wrong_line_is_told_and_changes_nothing(sandbox: SandboxHandle, line: 
 
 @pytest.mark.parametrize("lines", [b"", b"{broken", b'{"companies": [{}]}', SEED_LINE + b"\n\xff"])
 def test_what_is_no_snapshot_is_told(sandbox: SandboxHandle, lines: bytes) -> None:
-    """Browsers send plain text and JSON-less forms across sites without asking first."""
+    """Refuse plain text, which browsers send across sites without asking first."""
     assert put(sandbox, lines).status_code == 400
     assert put(sandbox, lines, {"Content-Type": "text/plain"}).status_code == 415

@@ -1,4 +1,4 @@
-"""gettoken, and what spoils a token."""
+"""gettoken, and the changes that invalidate a token."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_is_missing_or_invented_is_no_token(direct: DirectApi, api: Api) ->
     [({"secret": "another-secret"}, 40001, 40001), ({"disabled": True}, 50003, 50003), ({"trusted_ips": []}, 60020, 0)],
 )
 def test_what_spoils_a_token_and_gettoken(direct: DirectApi, change: dict[str, Any], used: int, asked: int) -> None:
-    """gettoken is not subject to the trusted IPs."""
+    """Let gettoken ignore the trusted IPs."""
     old = direct.token()
     direct.change_app(**change)
 

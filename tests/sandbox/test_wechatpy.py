@@ -1,6 +1,6 @@
-"""wechatpy, a program we did not write, makes its calls: those that the sandbox has are answered in shape.
+"""wechatpy, an independent program: its calls that the sandbox has get answers of the right shape.
 
-In shape: no error, and the fields that wechatpy's users read, as in WeCom's examples (and wechatpy's own fixtures).
+The shape is no error, and the fields that wechatpy's users read, as in WeCom's examples and wechatpy's own fixtures.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class At:
         return str(self.app.appchat.create("abc", "周报", "lilei", ["lilei", "jim"])["chatid"])
 
 
-# Path: the call, and the fields of its answer (of its first row, where it is a list).
+# Path: the call, and the fields of its answer (of the first row, if it is a list).
 CALLS: dict[str, tuple[Callable[[At], Any], set[str]]] = {
     "gettoken": (lambda at: at.app.fetch_access_token(), {"access_token", "expires_in"}),
     "getcallbackip": (lambda at: at.app.misc.get_wechat_ips(), set()),
@@ -67,7 +67,7 @@ CALLS: dict[str, tuple[Callable[[At], Any], set[str]]] = {
 
 @pytest.fixture
 def at(wecom_hosts: SandboxHandle) -> At:
-    """The app sees all, which group chats need."""
+    """An app that sees all departments, which group chats need."""
     wecom_hosts.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"scope": {"partyids": [1]}})
     return At(WeChatClient(CORPID, SECRET, timeout=60), wecom_hosts)
 

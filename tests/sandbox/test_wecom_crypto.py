@@ -31,11 +31,11 @@ class Node:
         self.process = subprocess.Popen(
             [str(node), str(script)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        # Once it has answered, it is up: the sandbox waits for a callback address no longer than WeCom does.
+        # An answer shows that it runs: the sandbox waits for a callback address no longer than WeCom does.
         self.ask("encrypt", "", "0", "0")
 
     def ask(self, verb: str, text: str, timestamp: str, nonce: str) -> dict[str, Any]:
-        """decrypt: {"message", "id", "signature"}; encrypt: {"encrypted", "signature"}."""
+        """Return, for decrypt, {"message", "id", "signature"}; for encrypt, {"encrypted", "signature"}."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         question = {"verb": verb, "token": TOKEN, "key": AES_KEY, "id": CORPID, "text": text}

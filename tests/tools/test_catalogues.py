@@ -159,7 +159,7 @@ def test_check_names_what_is_wrong(root: Path, chinese: CatalogueFile, old: str,
 def test_check_refuses_a_text_that_two_apps_translate_differently(
     root: Path, chinese: CatalogueFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The sandbox is a product of its own, so its translations may differ."""
+    """Let the sandbox translate otherwise, because it is a product of its own."""
     shutil.copytree(root / "accounts", root / "integrations")
     other, sandbox = CatalogueFile("integrations", "zh_Hans", root), translated(root, catalogues.SANDBOX)
     texts = {catalogues._json_key(one) for one in catalogues._texts(sandbox.read())}

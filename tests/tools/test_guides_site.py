@@ -68,7 +68,7 @@ def test_errors_are_told_in_the_language_of_the_tree(site: Path) -> None:
 
 
 def test_chinese_is_found(site: Path) -> None:
-    """Two neighbouring characters are a term of the index, and of a query."""
+    """Index pairs of neighbouring characters, and split queries into them."""
     index = (site / "zh-cn" / "searchindex.js").read_text()
 
     assert '"\\u63a8\\u9001"' in index

@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_pins_that_fit_raise_no_complaint(root: Path) -> None:
-    """The project's own pins fit too."""
+    """Check the project's own pins too."""
     assert pins.check() == pins.check(root) == []
 
 

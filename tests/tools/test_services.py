@@ -106,7 +106,7 @@ def test_postgresql_asks_for_its_password_and_keeps_what_was_committed() -> None
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to leave behind")
 @pytest.mark.parametrize("is_packaged", [True, False])
 def test_root_starts_postgresql_as_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_packaged: bool) -> None:
-    """The package is copied out of a private folder; if it does not run, the system's is used."""
+    """Copy the package out of a private folder; if it does not run, use the system's."""
     original = services._packaged_postgresql()
     assert original is not None
     with tempfile.TemporaryDirectory() as open_folder:

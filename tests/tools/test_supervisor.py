@@ -89,7 +89,7 @@ TELL = (
 def test_a_server_ends_after_the_others(
     supervisor: Supervisor, output: io.StringIO, tmp_path: Path, is_killed: bool
 ) -> None:
-    """The server is stopped by its supervisor, or by the next supervisor if that was killed."""
+    """End the server by its supervisor, or by the next supervisor if that was killed."""
     server = tmp_path / "postgres"
     server.symlink_to(Path(sys.executable).resolve())
     supervisor.start("database", [str(server), "-c", TELL.format(0)], is_server=True)

@@ -1,4 +1,4 @@
-"""An engine that runs: fresh signs of life of beat and of a worker for all queues that must be served, and a tick."""
+"""A running engine: fresh heartbeats of beat and of a worker for all required queues, and a tick."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backups with real servers: what is in the file, and what a restore does and refuses."""
+"""Backups with real servers: what the file holds, what a restore does and what it refuses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = [
 
 @pytest.fixture
 def empty_url() -> Iterator[str]:
-    """A database of another server."""
+    """A database on another server."""
     service = start_postgresql()
     postgresql_programs.execute(service.url, "CREATE DATABASE restored")
     yield urlsplit(service.url)._replace(path="/restored").geturl()
@@ -62,7 +62,7 @@ def machine(process_environ: dict[str, str], project_root: Path) -> Machine:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A backup of a company and a push; the Secret is encrypted by the key of the settings."""
+    """A backup of a company and a push; the settings' key encrypts the Secret."""
     make_corp(name="北山制造", secret="the Secret of the company")
     make_subscription(name="日报")
     path = tmp_path / "monday.backup"
@@ -101,7 +101,7 @@ def test_it_is_restored_into_another_server_and_is_a_copy_there(
     assert machine("reencrypt_secrets", "--check", DATABASE_URL=empty_url).returncode == 0
     assert Installation.objects.get().backed_up_at is not None
     assert not Installation.objects.get().is_held
-    # Without the right keys it says what is lost, before anything is changed.
+    # Without the right keys it names what is lost, before it changes anything.
     elsewhere = {"DATABASE_URL": empty_url, "FIELD_ENCRYPTION_KEYS": OLD_KEY}
     refused = machine("restore", str(file), "--replace", *options(), **elsewhere)
     assert refused.returncode == 1
@@ -209,7 +209,7 @@ def test_what_is_broken_off_leaves_the_database_as_it_was(machine: Machine, file
     ):
         eventually(lambda: (tmp_path / "begun").exists() or restore.poll() is not None)
         assert restore.poll() is None, (tmp_path / "said").read_text()
-        restore.send_signal(signal.SIGTERM)  # not SIGINT, which programs ignore that a shell put into the background
+        restore.send_signal(signal.SIGTERM)  # not SIGINT, which programs in a shell's background ignore
 
     assert restore.returncode != 0
     assert Corp.objects.get().name == "北山制造"

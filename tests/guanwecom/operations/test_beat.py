@@ -1,4 +1,4 @@
-"""Beat's entries: settings make them as it starts, and leave off what an administrator switched off."""
+"""Beat's entries: settings make them at its start, and entries that an administrator disabled stay disabled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from integrations.models import SiteAddress
 from notifications.delivery.runs.scheduler import TICK
 from tests.notifications.factories import make_corp, make_person, make_subscription
 
-# Beat closes connections that it does not find in autocommit.
+# Beat closes connections that are not in autocommit.
 pytestmark = pytest.mark.django_db(transaction=True)
 ENTRIES = {
     "notifications.tick": (2, 24 * 60 * 60),
@@ -36,7 +36,7 @@ def begin() -> None:
 
 
 def entries() -> dict[str, tuple[int, int | None]]:
-    """Seconds between two of them, and after how many one expires."""
+    """Return each entry's interval and expiry in seconds."""
     ours = PeriodicTask.objects.filter(name__in=ENTRIES, interval__period="seconds")
     values = ours.values_list("task", "interval__every", "expire_seconds")
     return {name: (every, expires) for name, every, expires in values}
@@ -73,7 +73,7 @@ def test_a_start_makes_again_what_was_changed_and_leaves_off_what_was_switched_o
 
     assert entries() == ENTRIES
     assert list(PeriodicTask.objects.filter(enabled=False).values_list("name", flat=True)) == [TICK]
-    # What runs once a day is not put off.
+    # A daily entry is not postponed.
     assert PeriodicTask.objects.get(pk=daily.pk).last_run_at == daily.date_changed
 
 
@@ -87,7 +87,7 @@ def test_a_tick_is_queued_when_something_is_due_and_now_and_then_anyway(
         beat.apply_entry(beat.schedule[name])
         queued.append(valkey_client.llen(queue))
 
-    turn()  # the first since beat began
+    turn()  # the first since beat started
     turn()
     with monkeypatch.context() as change:
         change.setattr(TICKS[name], "at_least_seconds", 0)
@@ -122,7 +122,7 @@ def test_while_the_database_cannot_be_asked_each_tick_is_queued(valkey_client: r
 
 @pytest.mark.parametrize("name", TICKS)
 def test_the_question_of_beat_holds_no_moment_of_its_start(name: str) -> None:
-    """It is written once, and asked for days."""
+    """Guard a query that is written once and used for days."""
     with CaptureQueriesContext(connection) as asked:
         TICKS[name].is_anything_due()
 
@@ -173,7 +173,7 @@ def test_after_the_database_s_clock_was_set_back_entries_are_due_as_before(
             set_clock(seconds)
             beat._asked_at = float("-inf")
             valkey_client.delete("urgent")
-            for _turn in range(20):  # as many as entries, each of which may be the first
+            for _turn in range(20):  # as many as there are entries, because each may be the first
                 beat.tick()
             queued.append(valkey_client.llen("urgent"))
 

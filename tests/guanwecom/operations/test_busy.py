@@ -1,4 +1,4 @@
-"""Requests that waited too long for web are told to come again; clients that never end theirs hold up nobody."""
+"""Overload: requests that waited too long are asked to come again, and clients with half a request block nobody."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ THREADS = 2
 HALVES = (b"GET / HTTP/1.1\r\nHost: 127", b"POST /login/ HTTP/1.1\r\nContent-Length: 9\r\n\r\nu=")
 LOGIN = b"GET /login/ HTTP/1.1\r\nConnection: close\r\n\r\n"
 LIVE = b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-# By how much the kernel's clock for TCP_INFO may be behind: it ticks a hundred times a second or more often.
+# How far the kernel's clock for TCP_INFO may lag: it ticks a hundred times a second or more.
 CLOCK_MILLISECONDS = 10
 
 
 def reach(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """In place of Django."""
+    """Answer in Django's place."""
     start_response("200 OK", [])
     return [b"reached " + environ["PATH_INFO"].encode()]
 
@@ -68,7 +68,7 @@ def test_a_browser_gets_a_page_that_comes_again_by_itself(client: Client, langua
     assert headers["Refresh"] == headers["Retry-After"]
     assert words in body.decode()
     assert (headers["Content-Length"], headers["Cache-Control"]) == (str(len(body)), "no-store")
-    # What protects the site's own pages protects this one.
+    # This page has the security headers of the site's own pages.
     names = ("Referrer-Policy", "X-Content-Type-Options", "X-Frame-Options")
     assert {name: headers[name] for name in names} == {name: own[name] for name in names}
     directives = set(headers["Content-Security-Policy"].split("; "))
@@ -117,12 +117,12 @@ def test_waiting_begins_with_the_last_that_the_client_sent(
 def send(
     process_environ: dict[str, str], project_root: Path, tmp_path: Path
 ) -> Iterator[Callable[[bytes], socket.socket]]:
-    """Sends a request to gunicorn with two threads, and few descriptors for a process under load."""
+    """A function that sends a request to a gunicorn with two threads and few file descriptors."""
     before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     port = free_port()
     gunicorn = [str(BIN / "gunicorn"), "guanwecom.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", str(THREADS)]
-    # 1,024, less what threads under load have open to PostgreSQL and Valkey.
+    # 1,024, less the connections of busy threads to PostgreSQL and Valkey.
     command = ["sh", "-c", 'ulimit -n 1000; exec "$@"', "sh", *gunicorn]
     command += ["--no-control-socket", "--worker-tmp-dir", str(tmp_path)]
     with ExitStack() as exits:
@@ -135,17 +135,17 @@ def send(
             client.sendall(request)
             return client
 
-        # A connection whose end is not noticed yet would count as one that waits: this one comes after it, and ends.
+        # A connection whose end was not noticed yet would count as waiting. This request comes after it and ends.
         act(LIVE).makefile("rb").read()
         yield act
 
 
 @pytest.mark.processes
 def test_half_requests_in_all_threads_keep_nobody_from_an_answer(send: Callable[[bytes], socket.socket]) -> None:
-    """All threads wait for the rest of a request for seconds; meanwhile others wait for them.
+    """Let half requests hold all threads for seconds while other requests wait.
 
-    Who waits alone is served. In a queue, longer than a process has descriptors, people are told to come again, and
-    monitors are answered.
+    A request that waits alone is served. In a queue longer than the process has descriptors, people are asked to
+    come again, and monitors are answered.
     """
     for half in HALVES:
         send(half)

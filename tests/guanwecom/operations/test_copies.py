@@ -1,4 +1,4 @@
-"""Copies of a PostgreSQL database, made in the ways in which people make them, and what is no copy."""
+"""Copies of a PostgreSQL database, made in the usual ways, and changes that make no copy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def url(process_environ: dict[str, str]) -> str:
-    """Of the original, whose row says where it lies."""
+    """The address of the original, whose row says where it is."""
     assert not installation.is_copy()
     return process_environ["DATABASE_URL"]
 
@@ -47,7 +47,8 @@ def _named(url: str, name: str) -> str:
 
 
 def _copy(url: str, name: str) -> None:
-    """By the server itself, which copies only what nobody uses: programs of earlier tests may still hang up."""
+    """Copy the database on the server, which requires that nobody uses it: programs of earlier tests may still hang
+    up."""
     source = urlsplit(url).path.lstrip("/")
     postgresql_programs.execute(
         _named(url, "postgres"),
@@ -57,7 +58,7 @@ def _copy(url: str, name: str) -> None:
 
 
 def test_a_plain_restore_into_the_same_database_makes_a_copy_of_it(url: str, tmp_path: Path) -> None:
-    """Whoever goes back to yesterday's dump goes back to yesterday's queue, too."""
+    """Count yesterday's dump as a copy, because it also brings back yesterday's queue."""
     table = "--table=integrations_installation"
     postgresql_programs.run("pg_dump", "-Fc", table, "-f", str(tmp_path / "dump"), url=url)
 
@@ -75,7 +76,7 @@ def test_maintenance_of_the_database_makes_no_copy_of_it(url: str) -> None:
 
 
 def test_of_two_who_confirm_at_once_one_does_it(url: str) -> None:
-    """What begins once the first has confirmed must not be ended by the second."""
+    """Keep what begins after the first confirmation: the second must not end it."""
     operation.hold()
 
     def confirm() -> int | None:
@@ -103,7 +104,7 @@ def _waits_for_a_lock(url: str) -> bool:
 def test_of_an_original_and_its_copy_only_the_original_sends(
     process_environ: dict[str, str], url: str, copy_name: str, project_root: Path, tmp_path: Path
 ) -> None:
-    """Both run with a slot that is due, the copy by mistake with the original's Valkey. The copy then takes over."""
+    """Run both with a due slot, the copy by mistake with the original's Valkey. Then the copy takes over."""
     with start_sandbox(seed={"companies": [company()]}) as sandbox, ExitStack() as exits:
         joined = {"corpid": CORPID, "agentid": AGENTID, "secret": SECRET, "is_enabled": True}
         corp = Corp.objects.create(name="北山制造", api_base_url=sandbox.base_url, **joined)

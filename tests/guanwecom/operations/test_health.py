@@ -1,4 +1,4 @@
-"""What counts as a standstill, and what a monitor is told."""
+"""The standstills that the engine recognises, and the answer to a monitor."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_a_periodic_task_that_is_missing_is_named_while_beat_runs_which_makes_it
 def test_slots_and_checks_that_nobody_claims() -> None:
     overdue_subscription(seconds=31)
     overdue_subscription(seconds=20)
-    make_run(overdue_subscription(minutes=2))  # its slot waits for the run before
+    make_run(overdue_subscription(minutes=2))  # its slot waits for the previous run
     make_subscription(next_run_at=database_clock()() - timedelta(minutes=5), is_enabled=False)
     assert problems() == ["slots"]
     assert health.read().overdue_count == 1

@@ -1,4 +1,4 @@
-"""A copy of the database does nothing until somebody says that it is the installation."""
+"""Copies of the database: they do nothing until somebody confirms that this is the installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What log lines look like, what each carries, and what none of them holds."""
+"""Log lines: their form, their fields, and what they never hold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 
 def handler_of(form: str, output: io.StringIO) -> logging.Handler:
-    """One that writes as a process does, as JSON or for a console."""
+    """Make a handler that writes as a process does, as JSON or for a console."""
     described = logs.configuration("INFO", form)["formatters"]["line"]
     made = logging.StreamHandler(output)
     made.setFormatter(

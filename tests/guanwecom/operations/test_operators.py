@@ -1,4 +1,4 @@
-"""Who is told by which way, who says so, and what is told while the database is away."""
+"""Warnings to operators: by which channel, chosen by whom, and while the database is away."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_before_anything_was_read_those_of_the_environment_are_told(settings: Se
     watch.tell_operators("主题", "文" * 1000)
 
     assert [sent.to for sent in mail.outbox] == [["ops@example.com"]]
-    (text,) = texts(wire)  # cut to what WeCom takes
+    (text,) = texts(wire)  # cut to WeCom's limit
     assert text.startswith("主题\n文文")
     assert 2045 <= len(text.encode()) <= 2048
 
@@ -118,13 +118,13 @@ LASTED = CONFIRMED_AFTER.total_seconds()
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    """Operators with an address, who are told without a thread."""
+    """Operators with an address, warned without a thread."""
     monkeypatch.setattr(watch, "_in_thread", lambda work: work())
     settings.LANGUAGE_CODE, settings.OPERATOR_EMAILS = "en", ["ops@example.com"]
 
 
 def told() -> list[str]:
-    """Subjects, in the order in which they were told."""
+    """Return the subjects in the order of sending."""
     return [str(sent.subject) for sent in mail.outbox]
 
 

@@ -1,4 +1,4 @@
-"""A server that is away is one line in the log, then one a minute with a count; everything else is written as it is."""
+"""Log lines about a server that is away: the first, then one a minute with a count. Other lines are unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def written() -> Iterator[io.StringIO]:
-    """What a handler with the filter writes of the logger `celery.test`, which the tests use."""
+    """Output of a handler with the filter on the logger `celery.test`."""
     output = io.StringIO()
     handler = logging.StreamHandler(output)
     handler.addFilter(logs.OutageFilter())

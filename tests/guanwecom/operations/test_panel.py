@@ -1,4 +1,4 @@
-"""The engine on the administration's index: to whom it says what; the file for support."""
+"""The engine's panel on the administration's index and who sees it; the file for support."""
 
 from __future__ import annotations
 

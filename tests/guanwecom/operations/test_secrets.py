@@ -1,4 +1,4 @@
-"""No secret leaves by a file for support, a command's output or the log."""
+"""Secrets stay out of a file for support, a command's output and the log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ADDRESSES = {
 
 @pytest.fixture
 def secrets() -> set[str]:
-    """A world in which every encrypted column of every model holds a secret of its own; and those of the settings."""
+    """A world with a different secret in every encrypted column of every model, and the secrets of the settings."""
     admin_world.build()
     now, channel = timezone.now(), InboundChannel.objects.get(name="Alpha channel")
     CallbackEvent.objects.create(
@@ -56,7 +56,7 @@ def secrets() -> set[str]:
             mark = MARK.format(model.__name__, name)
             model._base_manager.update(**{name: ADDRESSES.get((model.__name__, name), "{}").format(mark)})
             marks.add(mark)
-    # What another system answers may hold anything.
+    # Another system's answer may hold anything.
     answer = f"invalid secret {MARK.format('Corp', 'secret')}"
     CheckRun.objects.create(
         corp=Corp.objects.all()[0],

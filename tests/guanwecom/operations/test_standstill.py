@@ -1,4 +1,4 @@
-"""Real processes are killed: the monitor's address, the index and mails to operators say so, and when it is over."""
+"""Real processes are killed. The health address, the index and mails to operators report it, and its end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOKEN = "invented-token-of-at-least-32-characters"
 
 @pytest.fixture
 def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
-    """Mails stand in the logs of whichever process sent them."""
+    """A stack whose processes write mails into their logs."""
     ours = {"METRICS_TOKEN": TOKEN, "EMAIL_URL": "consolemail://", "OPERATOR_EMAILS": "ops@example.com"}
     with start_sandbox() as sandbox:
         yield Stack(env={**process_environ, **ours}, root=project_root, folder=tmp_path, sandbox=sandbox)
@@ -53,8 +53,11 @@ def problems(stack: Stack) -> tuple[int, list[str]]:
 
 
 def mails(stack: Stack) -> list[str]:
-    """The mails' texts, in no order: workers write each as an event of their log, other processes as it is. A process
-    that was begun again has a log of the same name."""
+    """Return the texts of the mails, in no order.
+
+    Workers log each mail as an event, other processes write it as it is. A restarted process has a log of the same
+    name.
+    """
     lines = "".join(path.read_text(errors="replace") for path in stack.folder.glob("*.log")).split("\n")
     written = [json.loads(line)["event"] if line[:1] == "{" and line[-1:] == "}" else line for line in lines]
     texts = "\n".join(written).split("Subject: ")[1:]
@@ -115,12 +118,12 @@ def test_a_full_valkey_and_killed_processes_are_told_of_once_each_and_so_is_the_
 
     assert count_mails(stack, "没有 worker 处理队列“data”") == 1
     assert count_mails(stack, "beat 和所有队列的 worker 都在运行。") == 1
-    # One more where Valkey was full for twenty seconds after beat had ended.
+    # One more if Valkey was full for twenty seconds after beat ended.
     assert len(mails(stack)) in {3, 4}
 
 
 def wait_for_a_message(*, tomorrow: datetime) -> None:
-    """Make a message that waits until then: meanwhile each tick has something to look at."""
+    """Make a message that waits until then, so that each tick has something to look at."""
     corp = make_corp()
     run = make_run(make_subscription(make_person(corp, "lilei")), status=Run.Status.SENDING)
     Delivery.objects.create(
@@ -140,7 +143,7 @@ def has_ticked_since(period: int) -> bool:
 
 @needs("faketime")
 def test_wrong_clocks_of_beat_s_hosts_hold_nothing_up(stack: Stack) -> None:
-    """Two beats: in each state of their clocks some ticks come, and none has to wait for the clock of the former."""
+    """Run two beats with wrong clocks. Some ticks come in each state, and none waits for the other host's clock."""
     offset = stack.folder / "offset"
     library = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}/faketime/libfaketimeMT.so.1"
     faked = {

@@ -1,4 +1,4 @@
-"""What Sentry gets: errors and where they were raised; no address, header, body or secret."""
+"""Sentry reports: errors and where they were raised, but no address, header, body or secret."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.http_server import serving
 from tests.notifications.wire import Wire
 
 pytestmark = pytest.mark.django_db(transaction=True)
-# A process that fails in a view, in a log line and in a task, each with data of people, and calls WeCom.
+# A process that fails in a view, in a log line and in a task, each with personal data, and calls WeCom.
 PROGRAM = """
 import logging, os, sys
 from django.urls import path
@@ -57,7 +57,7 @@ SECRET_VARIABLES = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "VALK
 
 @contextmanager
 def collecting() -> Iterator[tuple[int, list[bytes]]]:
-    """The other side of SENTRY_DSN: its port, and what it is sent."""
+    """Receive what is sent to SENTRY_DSN. Yield the port, and the list of bodies."""
     received: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -70,7 +70,7 @@ def collecting() -> Iterator[tuple[int, list[bytes]]]:
             self.wfile.write(b"{}")
 
         def log_message(self, *_arguments: object) -> None:
-            """Says nothing."""
+            pass
 
     with serving(Handler) as port:
         yield port, received
@@ -94,7 +94,7 @@ def test_events_hold_no_address_header_body_or_secret(
     sent = b"".join(received)
     texts = [env[name] for name in SECRET_VARIABLES if env.get(name)]
     assert [text for text in texts if text.encode() in sent] == []
-    # Source lines of the failing program are no data of people.
+    # Source lines of the failing program are no personal data.
     sent = re.sub(rb'"(pre_context|context_line|post_context)": ?(\[.*?\]|".*?")', b"", sent)
     assert set(re.findall(rb"\w+-4711", sent)) == {b"words-4711", b"argument-4711"}
 

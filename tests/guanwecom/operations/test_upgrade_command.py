@@ -1,4 +1,4 @@
-"""`manage.py upgrade`: what pending migrations lock, and what it refuses."""
+"""`manage.py upgrade`: the locks of pending migrations, and its refusals."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_how_long_follows_from_the_rows() -> None:
 
 
 def unapply_newest() -> str:
-    """Of notifications, on which no other app depends."""
+    """Unapply the newest migration of notifications, on which no other app depends. Return its name."""
     [newest] = MigrationLoader(connection).graph.leaf_nodes("notifications")
     MigrationRecorder(connection).record_unapplied(*newest)
     return ".".join(newest)
@@ -218,7 +218,7 @@ class Migration(migrations.Migration):
 
 @pytest.fixture
 def later(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Two migrations of alert rules that the database lacks, by their names."""
+    """Names of two migrations of alert rules that the database lacks."""
     [(_, newest)] = MigrationLoader(connection).graph.leaf_nodes("notifications")
     names = ["9998_first", "9999_second"]
     folder = tmp_path / "later_migrations"
@@ -243,7 +243,7 @@ def test_a_table_that_others_use_all_the_time_is_waited_for_and_nothing_is_half_
             upgrade.TablesInUseError, match=r"^Others use the tables of notifications.9998_first all the time: "
         ):
             upgrade.apply_pending(upgrade.read(), said.append, patience_seconds=0)
-        other.execute("SELECT count(*) FROM notifications_alertrule")  # it was not ended for a deadlock
+        other.execute("SELECT count(*) FROM notifications_alertrule")  # it was not ended by a deadlock
     assert said == []
     upgrade.apply_pending(upgrade.read(), said.append)
 
@@ -266,7 +266,7 @@ def test_static_files_are_collected_in_production_unless_they_are_there(
 
 @pytest.fixture
 def empty_url(process_environ: dict[str, str], request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database without tables. Its parameter: what else CREATE DATABASE is to be told."""
+    """A database without tables. The parameter is added to CREATE DATABASE."""
     url = urlsplit(process_environ["DATABASE_URL"])
     name, server = f"{url.path.lstrip('/')}_empty", url._replace(path="/postgres").geturl()
     postgresql_programs.execute(server, f'CREATE DATABASE "{name}" {getattr(request, "param", "")}')

@@ -1,4 +1,4 @@
-"""Who is told of a standstill, how often, and in which words."""
+"""Reports of a standstill: to whom, how often, and in which words."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ LASTED = CONFIRMED_AFTER.total_seconds()
 @pytest.mark.parametrize(
     "looks",
     [
-        # What lasts is told once, and so is its end.
+        # A lasting problem is reported once, and so is its end.
         [
             *((0, "beat", False), (LASTED - 1, "beat", False), (LASTED, "beat", True), (LASTED + 5, "beat", False)),
             *((100, "", False), (100 + LASTED, "", True), (200 + LASTED, "", False)),
         ],
-        # What passes is not told.
+        # A short one is not reported.
         [(0, "beat", False), (LASTED - 1, "", False), (LASTED, "beat", False), (LASTED + 5, "", False)],
-        # What joins is told, and what leaves is not.
+        # A problem that joins is reported; one that leaves is not.
         [
             *((0, "beat", False), (LASTED, "beat", True)),
             *((100, "beat queue:data", False), (100 + LASTED, "beat queue:data", True)),
             *((200, "queue:data", False), (200 + LASTED, "queue:data", False)),
             *((300, "beat queue:data", False), (300 + LASTED, "beat queue:data", True)),
         ],
-        # A clock that was set back begins anew.
+        # After a clock was set back, counting begins anew.
         [(3600, "beat", False), (0, "beat", False), (LASTED, "beat", True)],
     ],
 )
@@ -79,7 +79,7 @@ def test_of_two_that_look_one_tells_and_the_first_look_of_all_makes_the_row() ->
 def test_what_was_found_before_nobody_looked_has_to_last_anew(
     unseen_seconds: float, is_told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a database that was away nobody has a fresh sign of life yet."""
+    """Start counting anew after an outage of the database, because no heartbeat is fresh yet."""
     told: list[str] = []
     monkeypatch.setattr(watch, "_in_thread", lambda work: told.append("told"))
     Heartbeat.objects.all().delete()
@@ -94,7 +94,7 @@ def test_what_was_found_before_nobody_looked_has_to_last_anew(
 
 
 def test_what_nobody_could_be_told_is_told_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mail server is away: with the engine, perhaps, and back before it."""
+    """Retry if the mail server is away, perhaps together with the engine, and back before it."""
     monkeypatch.setattr(watch, "_in_thread", lambda work: work())
     monkeypatch.setattr(connections, "close_all", lambda: None)
     settings.OPERATOR_EMAILS, backend = ["ops@example.com"], settings.EMAIL_BACKEND

@@ -1,4 +1,4 @@
-"""The thread that writes a process's signs of life."""
+"""The thread that writes a process's heartbeats."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_process_is_heard_until_it_ends_in_order() -> None:
 
 
 def test_who_ends_in_order_takes_the_dead_that_it_stood_in_for_along() -> None:
-    """Else the dead one's age would be said of the last sign of life."""
+    """Keep no dead row, whose age would be reported as that of the last heartbeat."""
     heard(WORKER, "host:1", queues="celery", seconds_ago=94)
     heard(WORKER, "host:2", queues="data", seconds_ago=94)
     heard(WORKER, "host:3", queues="celery")
@@ -63,9 +63,9 @@ def test_who_does_not_do_its_work_is_not_heard_and_who_does_touches_its_file(
 
 
 def backends(monkeypatch: pytest.MonkeyPatch, *, watches: bool) -> tuple[HeartbeatThread, list[int]]:
-    """A running thread without pauses, and the process of PostgreSQL that answers each of its beats."""
+    """Start a heartbeat thread without pauses. Return it, and the list of PostgreSQL's process at each beat."""
     monkeypatch.setattr("guanwecom.operations.worker.heartbeats.HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr("guanwecom.operations.watch._last", [])  # whom to tell, of this test alone
+    monkeypatch.setattr("guanwecom.operations.watch._last", [])  # warnings of this test alone
     found: list[int] = []
 
     def queues() -> list[str]:

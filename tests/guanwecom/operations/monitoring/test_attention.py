@@ -1,4 +1,4 @@
-"""What the overview points at: what the rules would tell, to those who see all companies, and nothing else."""
+"""The overview's warnings: those of the alert rules, shown only to those who see all companies."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_failover_is_told_for_a_day() -> None:
     installation.is_copy()
     assert sentences(make_superuser()) == []
 
-    # A standby's history is the next one.
+    # A promoted standby has the next timeline.
     Installation.objects.update(timeline=F("timeline") - 1)
     installation.is_copy()
     installation.is_copy()

@@ -1,4 +1,4 @@
-"""Rules and dashboard name metrics that there are, and each rule leads to what to do, in both languages."""
+"""Alert rules and dashboard: they name existing metrics, and each rule links to its instructions, in both languages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def panels() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def names(settings: Settings, running: None) -> set[str]:
-    """What may stand in an expression."""
+    """Names that may occur in an expression."""
     ticked()
     settings.METRICS_TOKEN = TOKEN
     text = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
@@ -102,7 +102,7 @@ def test_each_rule_has_its_paragraph_and_leads_there(tree: str) -> None:
 
 
 def promtool(*arguments: str, given: str = "") -> str:
-    """What it says. Fails where it does not accept what it is given."""
+    """Run promtool and return its output. Fail if it rejects its input."""
     folder = DEPLOY / "prometheus"
     done = subprocess.run(
         ["promtool", *arguments], cwd=folder, input=given, capture_output=True, text=True, timeout=120, check=False

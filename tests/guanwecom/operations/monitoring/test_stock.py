@@ -1,4 +1,4 @@
-"""What waits, what is used up and what expires, as /metrics and the overview read it."""
+"""Metrics of what waits, what is used up and what expires, in /metrics and on the overview."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ ENDS = datetime(2027, 3, 1, tzinfo=UTC)
 
 
 def certified(ends_at: datetime) -> tuple[bytes, bytes]:
-    """A certificate for localhost that nobody signed, and its key."""
+    """Make an unsigned certificate for localhost, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
@@ -96,7 +96,7 @@ def test_certificates_of_files_and_rows(settings: Settings, tmp_path: Path) -> N
 
 @pytest.fixture
 def tls_port(tmp_path: Path) -> Iterator[int]:
-    """A port of this machine where a certificate answers that has ended."""
+    """A port of this machine that answers with an expired certificate."""
     certificate, key = tmp_path / "site.pem", tmp_path / "site.key"
     for path, content in zip((certificate, key), certified(datetime(2026, 1, 1, tzinfo=UTC)), strict=True):
         path.write_bytes(content)
